@@ -1,0 +1,140 @@
+"""Everything that can end a command, as one tree, and the exit code of each.
+
+    Exception
+    ├── connectors.base.ReadError        a read was not complete                6
+    │   ├── IncompleteRead                                                      6
+    │   └── CredentialsRefused           401, 403, a refused token              6
+    └── PigmentSyncError
+        ├── UsageError                   a name or an argument that is not known 2
+        ├── ConfigError                  the configuration is invalid           8
+        ├── StateError                   the state store can't be used          1
+        ├── Busy                         another run holds the lease            7
+        ├── LeaseLost                    our lease was taken while we ran       7
+        ├── StalePlan                    an approval of a plan that is no more  9
+        └── WriteError                   a write that can't be answered for: an outcome, never an exit code by itself
+            ├── WriteRefused             the workspace said no to this one person
+            ├── NotPersisted             it said yes, and the member does not show it
+            ├── WriteLost                no answer, and a lookup could not settle it
+            └── WorkspaceGone            credentials refused or out of reach: the rest is not tried
+
+Each carries *hint*: what a person does next. A bug is none of these and is caught in one place only, the entry point (1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of design section 10."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    WOULD_CHANGE = 3
+    HELD = 4
+    FAILED = 5
+    INCOMPLETE = 6
+    BUSY = 7
+    CONFIG = 8
+    STALE = 9
+
+
+WORST_FIRST = (
+    Exit.UNEXPECTED,
+    Exit.CONFIG,
+    Exit.INCOMPLETE,
+    Exit.FAILED,
+    Exit.STALE,
+    Exit.BUSY,
+    Exit.HELD,
+    Exit.WOULD_CHANGE,
+)
+
+
+def worst(codes: Iterable[Exit]) -> Exit:
+    """Return the exit code that wins when several workspaces ended differently."""
+    seen = set(codes)
+    return next((code for code in WORST_FIRST if code in seen), Exit.DONE)
+
+
+class PigmentSyncError(Exception):
+    """An error with a way out: *message* says who or what and why, *hint* what to do next. Neither holds a secret."""
+
+    code = "error"
+    exit = Exit.UNEXPECTED
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PigmentSyncError):
+    code = "usage"
+    exit = Exit.USAGE
+
+
+class ConfigError(PigmentSyncError):
+    code = "config"
+    exit = Exit.CONFIG
+
+
+class StateError(PigmentSyncError):
+    code = "state"
+
+
+class Busy(PigmentSyncError):
+    """Another run holds the workspace's lease: the message names the holder and since when."""
+
+    code = "busy"
+    exit = Exit.BUSY
+
+
+class LeaseLost(PigmentSyncError):
+    """The lease ran out or was taken: nothing more may be written."""
+
+    code = "lease-lost"
+    exit = Exit.BUSY
+
+
+class StalePlan(PigmentSyncError):
+    code = "stale"
+    exit = Exit.STALE
+
+
+class WriteError(PigmentSyncError):
+    """A write that did not come about, for one person unless it is `WorkspaceGone`. *code* is the outcome's detail."""
+
+    code = "failed"
+    exit = Exit.FAILED
+
+
+class WriteRefused(WriteError):
+    """The workspace answered no. *status* is the HTTP status, *scim_type* RFC 7644's word (3.12) or empty."""
+
+    code = "refused"
+
+    def __init__(self, message: str, hint: str, status: int, scim_type: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.scim_type = scim_type
+
+
+class NotPersisted(WriteError):
+    """The workspace accepted the write, and the member does not show it (design section 7)."""
+
+    code = "not-persisted"
+
+
+class WriteLost(WriteError):
+    """No answer came and a lookup could not tell whether the write was made."""
+
+    code = "lost"
+
+
+class WorkspaceGone(WriteError):
+    """The workspace as a whole can't be written to: every token was refused, or it is out of reach."""
+
+    code = "credentials"

@@ -1,0 +1,286 @@
+"""What the engine needs from outside: a workspace to list and write to, and a state to remember in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from agent.model import Change, Fields, Link, Listing, Member, Memory
+from connectors.base import PersonKey, Progress, silent
+
+__all__ = [
+    "ChangeRecord",
+    "Clock",
+    "Ending",
+    "Lease",
+    "Mend",
+    "Outcome",
+    "Pause",
+    "Recent",
+    "Run",
+    "RunStatus",
+    "State",
+    "Trigger",
+    "Workspace",
+]
+
+
+class Workspace(Protocol):
+    """One Pigment workspace over SCIM.
+
+    Reads raise `connectors.base.ReadError`. Writes raise `agent.errors.WriteError`: `WorkspaceGone` when every token
+    was refused or the host is out of reach for good, any other of its kind for this one member only. A write returns
+    the member as the workspace shows it afterwards, which is the proof that it was made (design section 7).
+    """
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were sent so far."""
+        ...
+
+    async def listing(self, progress: Progress = silent) -> Listing:
+        """Return all members, inactive ones too, or raise: never a part of them."""
+        ...
+
+    async def find(self, email: str) -> tuple[Member, ...]:
+        """Return the members whose `userName` is *email*, case ignored; empty when there is none."""
+        ...
+
+    async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
+        """POST an active member. Never sent twice blindly: after a lost answer the email is looked up first."""
+        ...
+
+    async def patch(self, member: Member, wanted: Fields) -> Member:
+        """PATCH `active` and the name (never the email); the full PUT where PATCH is answered 501 or 405."""
+        ...
+
+    async def replace(self, member: Member, wanted: Fields) -> Member:
+        """PUT the whole member built on *member* as it was read, with *wanted* on top."""
+        ...
+
+
+class Clock(Protocol):
+    """The only time the engine knows."""
+
+    def now(self) -> datetime:
+        """Return the present time, in UTC."""
+        ...
+
+
+class Trigger(StrEnum):
+    """What started a run."""
+
+    PLAN = "plan"
+    SYNC = "sync"
+    APPLY = "apply"
+    SCHEDULE = "schedule"
+    API = "api"
+    PAGE = "page"
+    UNDO = "undo"
+    LINKS = "links"
+
+
+class RunStatus(StrEnum):
+    RUNNING = "running"
+    PLANNED = "planned"
+    """A dry run that was complete."""
+    DONE = "done"
+    HELD = "held"
+    FAILED = "failed"
+    """Some changes failed or were not tried."""
+    INCOMPLETE = "incomplete"
+    CREDENTIALS = "credentials"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    """The process died, or lost its lease."""
+
+
+class Outcome(StrEnum):
+    """What became of one change."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NOT_PERSISTED = "not-persisted"
+    HELD = "held"
+    """The workspace's answer made a hold of it (a create that met a member we must not take)."""
+    NOT_TRIED = "not-tried"
+    UNKNOWN = "unknown"
+    """Sent, and the process died before the answer; the next plan settles it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state."""
+
+    workspace: str
+    holder: str
+    since: datetime
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
+    (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
+    digest that was approved."""
+
+    id: str
+    workspace: str
+    trigger: Trigger
+    dry_run: bool
+    started_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+    finished_at: datetime | None = None
+    by: str = ""
+    reason: str = ""
+    approved: str | None = None
+    digest: str | None = None
+    document: bytes | None = None
+    error: str = ""
+    guarded: int | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. *guarded* is `MemberCounts.guarded` of its plan, which the fleet guard of others needs."""
+
+    status: RunStatus
+    error: str = ""
+    guarded: int | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died."""
+
+    run_id: str
+    seq: int
+    change: Change
+    outcome: Outcome
+    detail: str
+    sent_at: datetime
+    answered_at: datetime | None
+    scim_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was applied within the last 60 minutes: counts by kind (email changes: by `Change.changes_email`)."""
+
+    deactivations: int = 0
+    creates: int = 0
+    email_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    since: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A link written by a human: *link* is what holds from now on, *was* the link it replaces (None: none)."""
+
+    link: Link | None
+    was: Link | None
+
+
+class State(Protocol):
+    """Links, leases and the journal. Raises `agent.errors.StateError` when the store can't be used.
+
+    Whatever takes a *lease* writes only while that lease is the newest and not void, in one transaction with the check,
+    and raises `LeaseLost` otherwise.
+    """
+
+    async def take_lease(self, workspace: str, holder: str) -> Lease:
+        """Return the lease, or raise `Busy` with the holder and since when. A void lease is taken over."""
+        ...
+
+    async def renew_lease(self, lease: Lease) -> None: ...
+
+    async def release_lease(self, lease: Lease) -> None: ...
+
+    async def memory(self, workspace: str) -> Memory: ...
+
+    async def recent(self, workspace: str, since: datetime) -> Recent:
+        """Count what was applied since *since*, changes whose answer is unknown included."""
+        ...
+
+    async def baselines(self, workspace: str) -> Mapping[tuple[str, str], tuple[str, int]]:
+        """Map (connector, group id) to its name and its size at the last run that moved the baseline."""
+        ...
+
+    async def guarded(self, workspace: str) -> int:
+        """Return `MemberCounts.guarded` of the workspace's last complete run, 0 when there was none."""
+        ...
+
+    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+        """Write the run as running; close runs of dead processes as interrupted and return their ids."""
+        ...
+
+    async def record_dry_run(self, run: Run) -> None:
+        """Write a finished run that needed no lease."""
+        ...
+
+    async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+        """Journal adoptions as done and write their links, all or none. A relinked member changes its person."""
+        ...
+
+    async def intend(self, lease: Lease, run_id: str, seq: int, change: Change) -> None:
+        """Journal a change as sent, before it is."""
+        ...
+
+    async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+        """Journal the answer and write the link that it made, in one transaction."""
+        ...
+
+    async def remember(
+        self,
+        lease: Lease,
+        seen: Sequence[Link],
+        possible_renames: frozenset[tuple[PersonKey, str]],
+        baselines: Mapping[tuple[str, str], tuple[str, int]],
+    ) -> None:
+        """Update groups and missed reads of existing links, and replace the rename memory and the given baselines."""
+        ...
+
+    async def record_plan(self, lease: Lease, run_id: str, digest: str, document: bytes) -> None: ...
+
+    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None: ...
+
+    async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
+        """Write links by hand, as a finished run of the journal."""
+        ...
+
+    async def pause(self, workspace: str, pause: Pause | None) -> None:
+        """Pause the workspace, or with None resume it."""
+        ...
+
+    async def paused(self, workspace: str) -> Pause | None: ...
+
+    async def runs(
+        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+    ) -> list[Run]:
+        """Return runs, newest first, without their documents; all workspaces when none is named."""
+        ...
+
+    async def run(self, run_id: str) -> Run | None: ...
+
+    async def run_by_digest(self, digest: str) -> Run | None:
+        """Return the newest run whose plan had *digest*."""
+        ...
+
+    async def changes(self, run_id: str) -> list[ChangeRecord]: ...
+
+    async def actions(
+        self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
+    ) -> list[ChangeRecord]:
+        """Return changes of one member or address (before or after, folded), newest first."""
+        ...

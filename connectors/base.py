@@ -1,0 +1,192 @@
+"""The words every connector speaks: source, person, group, snapshot, and the errors that end a read.
+
+No I/O, no clock, no randomness, no logging here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, NamedTuple, Protocol
+
+__all__ = [
+    "Connector",
+    "CredentialsRefused",
+    "Finding",
+    "Group",
+    "IncompleteRead",
+    "Person",
+    "PersonKey",
+    "Progress",
+    "ReadError",
+    "ReadNote",
+    "Snapshot",
+    "Source",
+    "Status",
+    "silent",
+]
+
+
+class PersonKey(NamedTuple):
+    """Who a person is, for ever: never an email."""
+
+    connector: str
+    id: str
+
+
+class Status(StrEnum):
+    """Whether a person may sign in, as the identity provider says of the person (never of a membership)."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    """Exists and may not sign in: suspended, deactivated, disabled, never activated."""
+    DELETED = "deleted"
+    """Answered by `Connector.lookup` only; a snapshot does not hold it."""
+    UNKNOWN = "unknown"
+    """A word that the connector does not know, or none: nothing may be concluded from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One application in one identity provider, and which of its assignments count.
+
+    *app* is the Okta app id, the object id of the Entra service principal, or the OneLogin app id. *groups* are ids or
+    exact names; empty means all groups (roles) that are assigned to the application.
+    """
+
+    connector: str
+    app: str
+    groups: tuple[str, ...] = ()
+    nested: bool = False
+    guests: bool = False
+    email: Literal["login", "mail"] = "login"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group (OneLogin: role) assigned to the application. *people* counts everyone in it, whatever their status."""
+
+    id: str
+    name: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A human as one snapshot shows them.
+
+    *display_name* is the provider's display name, else given and family name, else empty; *given_name* and
+    *family_name* are sent beside it when a member is created, and compared with nothing. *source_status* is the
+    provider's own word (`SUSPENDED`, `accountEnabled=false`, `status 2`), for sentences. *groups* are the ids of the
+    counted groups that give the assignment. *individual* says that the person is also, or only, assigned directly.
+    *pending* says that a counted group holds the person while the application does not (yet) show them (Okta); only an
+    active person can be pending. *aliases* are other addresses that may be adopted by (design, row 11).
+    """
+
+    connector: str
+    id: str
+    email: str | None
+    display_name: str
+    status: Status = Status.ACTIVE
+    source_status: str = ""
+    groups: tuple[str, ...] = ()
+    individual: bool = False
+    pending: bool = False
+    aliases: tuple[str, ...] = ()
+    given_name: str = ""
+    family_name: str = ""
+
+    @property
+    def key(self) -> PersonKey:
+        return PersonKey(self.connector, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNote:
+    """Something a read showed that a human should know: *code* is a word for machines, *email* may be empty."""
+
+    code: str
+    email: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One complete read of a source: nobody who is assigned is missing from it. It cannot be partly filled.
+
+    *people* holds each id once: everyone assigned through a counted group or individually, whatever their status, and
+    the pending. *unidentified* has one entry for each row without an id among good rows: its email, or "" where
+    that is missing too; who they are can't be told, so no absence may be concluded for them.
+    """
+
+    source: Source
+    app_name: str
+    groups: tuple[Group, ...]
+    people: tuple[Person, ...]
+    notes: tuple[ReadNote, ...] = ()
+    unidentified: tuple[str, ...] = ()
+
+
+class ReadError(Exception):
+    """A read that ended without a complete answer. *hint* says what a person does next; neither holds a secret."""
+
+    code = "incomplete"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class IncompleteRead(ReadError):
+    """Something could not be read to its end, or what came back contradicts itself."""
+
+
+class CredentialsRefused(ReadError):
+    """The other side said who we are is unknown, or not allowed to read this (401, 403, a failed token request)."""
+
+    code = "credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`: what was looked at, whether it is well, and what to do when it is not.
+
+    *level*: `ok`, `warning` (works, but a human should look), `error` (a run would fail).
+    """
+
+    level: Literal["ok", "warning", "error"]
+    subject: str
+    message: str
+    remedy: str = ""
+
+
+class Progress(Protocol):
+    """Told how far a long read or write has come: *what* is being done, *done* of *total* (None: not known yet)."""
+
+    def __call__(self, what: str, done: int, total: int | None) -> None: ...
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
+class Connector(Protocol):
+    """Reads one identity provider. Every method raises `ReadError` (or a subclass) and nothing else for what may go
+    wrong outside; no answer is ever made up."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def read(self, source: Source) -> Snapshot:
+        """Return everyone who is assigned to the source's application, or raise."""
+        ...
+
+    async def lookup(self, person_id: str) -> Status:
+        """Return what has become of one person; `DELETED` when the provider does not know the id any more."""
+        ...
+
+    async def check(self, sources: Sequence[Source]) -> list[Finding]:
+        """Try reachability, credentials, permissions, and that each application and its groups resolve."""
+        ...
