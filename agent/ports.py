@@ -265,9 +265,7 @@ class State(Protocol):
 
     async def paused(self, workspace: str) -> Pause | None: ...
 
-    async def runs(
-        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
-    ) -> list[Run]:
+    async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
         """Return runs, newest first, without their documents; all workspaces when none is named."""
         ...
 
