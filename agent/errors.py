@@ -17,7 +17,7 @@
             ├── WriteLost                no answer, and a lookup could not settle it
             └── WorkspaceGone            credentials refused or out of reach: the rest is not tried
 
-Each carries *hint*: what a person does next. A bug is none of these and is caught in one place only, the entry point (1).
+Each carries *hint*: what a person does next. A bug is none of these and is caught only by the entry point (1).
 """
 
 from __future__ import annotations

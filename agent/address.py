@@ -1,0 +1,88 @@
+"""Compare email addresses and people's names the way the design's section 5 says. Pure; what is sent keeps its spelling."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+import idna
+
+__all__ = ["domain_of", "folded", "folded_domain", "folded_name", "is_allowed", "is_valid", "same_name"]
+
+# RFC 5321, section 4.5.3.1, in octets of UTF-8 (RFC 6531).
+MAX_LOCAL, MAX_ADDRESS = 64, 254
+# RFC 5322 atext and, for internationalised addresses, anything beyond ASCII that is not white space or a control.
+LOCAL = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
+)
+
+
+def folded(email: str) -> str:
+    """Return what two spellings of one address have in common: NFC and casefold, the domain as IDNA A-labels."""
+    if email.isascii():
+        return email.lower()
+    local, at, domain = unicodedata.normalize("NFC", email).rpartition("@")
+    return unicodedata.normalize("NFC", local.casefold()) + at + folded_domain(domain)
+
+
+@lru_cache(maxsize=4096)
+def folded_domain(domain: str) -> str:
+    """Return the domain as lower-case A-labels, or only casefolded where IDNA 2008 (with UTS 46) does not know it."""
+    if domain.isascii():
+        return domain.lower()
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError):
+        return unicodedata.normalize("NFC", domain.casefold())
+
+
+def domain_of(email: str) -> str:
+    """Return the folded domain; empty when there is none."""
+    return folded(email).rpartition("@")[2] if "@" in email else ""
+
+
+def is_allowed(email: str, domains: frozenset[str]) -> bool:
+    """Tell whether the address lies in one of *domains* (folded; subdomains not implied; empty allows all)."""
+    return not domains or domain_of(email) in domains
+
+
+@lru_cache(maxsize=4096)
+def _is_valid_domain(domain: str) -> bool:
+    if "." not in domain:
+        return False
+    try:
+        idna.encode(domain, uts46=True)
+    except (idna.IDNAError, UnicodeError):
+        return False
+    return True
+
+
+def is_valid(email: str) -> bool:
+    """Tell whether mail could be sent there: one local part of atoms, and a domain that IDNA accepts.
+
+    Quoted local parts and address literals are refused: no identity provider hands them out as a login.
+    """
+    local, at, domain = email.rpartition("@")
+    if not at or not LOCAL.fullmatch(local) or not _is_valid_domain(domain):
+        return False
+    if any(unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"} for letter in local):
+        return False
+    try:
+        return len(local.encode()) <= MAX_LOCAL and len(email.encode()) <= MAX_ADDRESS
+    except UnicodeEncodeError:
+        return False
+
+
+def _spaced(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def same_name(one: str, other: str) -> bool:
+    """Tell whether two display names are written alike but for white space and composition; case counts."""
+    return one == other or _spaced(one) == _spaced(other)
+
+
+def folded_name(name: str) -> str:
+    """Return what two spellings of one person's name have in common: NFC, casefold, white space folded."""
+    return unicodedata.normalize("NFC", _spaced(name).casefold())
