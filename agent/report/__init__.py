@@ -1,0 +1,1 @@
+"""The plan document and its renderings: text, JSON, Markdown, HTML and CSV. Pure: no I/O, no clock."""

@@ -1,0 +1,248 @@
+"""Turn plans into the plan document, and the document into bytes.
+
+The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
+without what moves with the clock: the numbers of `guards`, and the wording of an error. The document's digest is
+that of the list of its workspaces' digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import orjson
+
+from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
+from agent.report.escape import escaped_json, unquotable
+from agent.report.shape import (
+    COUNTS,
+    VERSION,
+    ChangeObject,
+    Counts,
+    Document,
+    FieldsObject,
+    GuardObject,
+    HoldObject,
+    NoteObject,
+    PersonObject,
+    PlannedObject,
+    SourceObject,
+    UnplannedObject,
+    WorkspaceObject,
+)
+from connectors.base import PersonKey
+
+__all__ = ["counts_of", "digest_of", "document", "document_digest", "encode", "encode_workspace", "workspace_object"]
+
+FIRST = 10
+"""How many of those whom a guard affects are named."""
+
+
+def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
+    """Return the plan of one workspace as the document shows it, with its digest."""
+    bare = _unplanned(plan) if isinstance(plan, Unplanned) else _planned(plan)
+    whole = cast("WorkspaceObject", _encodable(bare))
+    whole["digest"] = digest_of(whole)
+    return whole
+
+
+def document(objects: Sequence[WorkspaceObject], generated_at: str) -> Document:
+    """Return the document of *objects*, in the order of the file. *generated_at* is UTC: `2026-03-01T12:00:00Z`."""
+    return {
+        "version": VERSION,
+        "generated_at": generated_at,
+        "digest": document_digest(objects),
+        "workspaces": list(objects),
+    }
+
+
+def encode(whole: Document) -> bytes:
+    """Return the document as it is written: UTF-8, keys sorted, one newline at the end."""
+    return _written(whole)
+
+
+def encode_workspace(workspace: WorkspaceObject) -> bytes:
+    """Return one workspace's object as the journal keeps it; `agent.report.saved.parse_workspace` reads it."""
+    return _written(workspace)
+
+
+def digest_of(workspace: WorkspaceObject) -> str:
+    """Return the digest of what the workspace's plan would do and why."""
+    covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in ("digest", "guards")}
+    if workspace["status"] != "planned":
+        covered["error"] = {"code": workspace["error"]["code"]}
+    return _sha256(covered)
+
+
+def document_digest(objects: Sequence[WorkspaceObject]) -> str:
+    return _sha256([workspace["digest"] for workspace in objects])
+
+
+def counts_of(plan_counts: Counter[str], holds: int, notes: int, in_sync: int) -> Counts:
+    """Return `counts` with every key there."""
+    others = {"hold": holds, "note": notes, "in-sync": in_sync}
+    return {key: others.get(key, plan_counts[key]) for key in COUNTS}
+
+
+def _sha256(value: object) -> str:
+    return "sha256:" + hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _written(value: object) -> bytes:
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return escaped_json(orjson.dumps(value, option=options).decode()).encode()
+
+
+def _encodable(value: object) -> object:
+    """Return *value* so that UTF-8 can hold it: lone surrogates, which only a broken source sends, are spelled out."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return _spelled(value)
+    return value
+
+
+def _spelled(value: object) -> object:
+    if isinstance(value, str):
+        return unquotable(value)
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    return value
+
+
+def _unplanned(plan: Unplanned) -> UnplannedObject:
+    return {
+        "name": plan.workspace,
+        "mode": plan.mode.value,
+        "status": cast("Literal['incomplete', 'credentials', 'busy']", plan.status),
+        "digest": "",
+        "error": {"code": plan.code, "message": plan.message, "remedy": plan.remedy},
+        "changes": [],
+        "holds": [],
+        "notes": [],
+    }
+
+
+def _planned(plan: Plan) -> PlannedObject:
+    kinds = Counter(change.kind.value for change in plan.changes)
+    members = plan.members
+    return {
+        "name": plan.workspace,
+        "mode": plan.mode.value,
+        "status": "planned",
+        "digest": "",
+        "sources": [_source(source) for source in plan.sources],
+        "members": {"total": members.total, "active": members.active, "linked": members.linked},
+        "counts": counts_of(Counter(kinds), len(plan.holds), len(plan.notes), plan.in_sync),
+        "changes": [_change(change) for change in plan.changes],
+        "holds": sorted((_hold(hold) for hold in plan.holds), key=_canonical),
+        "notes": sorted((_note(note) for note in plan.notes), key=_canonical),
+        "guards": [_guard(guard) for guard in plan.guards],
+    }
+
+
+def _canonical(entry: HoldObject | NoteObject) -> tuple[str, str, str]:
+    """Order what has no order of its own; changes keep theirs, in which they are applied."""
+    return entry["code"], entry["email"], entry["reason"]
+
+
+def _source(source: SourceCounts) -> SourceObject:
+    return {
+        "connector": source.connector,
+        "app": source.app,
+        "people": source.people,
+        "entitled": source.entitled,
+        "groups": [{"id": key, "name": name, "people": people} for key, name, people in sorted(source.groups)],
+        "individual": source.individual,
+    }
+
+
+def _change(change: Change) -> ChangeObject:
+    shown: ChangeObject = {
+        "kind": change.kind.value,
+        "email": change.email,
+        "display_name": change.display_name,
+        "scim_id": change.scim_id,
+        "person": _person(change.person) if change.person else None,
+        "before": _fields(change.before, change.after),
+        "after": _fields(change.after, change.before),
+        "code": change.code,
+        "reason": change.reason,
+        "groups": list(change.groups),
+    }
+    _add_sent(shown, change)
+    return shown
+
+
+def _hold(hold: Hold) -> HoldObject:
+    shown: HoldObject = {
+        "kind": hold.kind.value,
+        "code": hold.code,
+        "email": hold.email,
+        "reason": hold.reason,
+        "remedy": hold.remedy,
+    }
+    if hold.wanted is not None:
+        shown["wanted"] = hold.wanted
+    if hold.scim_id is not None:
+        shown["scim_id"] = hold.scim_id
+    if hold.person is not None:
+        shown["person"] = _person(hold.person)
+    if hold.change is not None:
+        _add_held(shown, hold.change)
+    return shown
+
+
+def _add_held(shown: HoldObject, change: Change) -> None:
+    shown["before"] = _fields(change.before, change.after)
+    shown["after"] = _fields(change.after, change.before)
+    shown["display_name"] = change.display_name
+    shown["groups"] = list(change.groups)
+    shown["change_code"] = change.code
+    shown["change_reason"] = change.reason
+    _add_sent(shown, change)
+
+
+def _add_sent(shown: ChangeObject | HoldObject, change: Change) -> None:
+    if change.given_name:
+        shown["given_name"] = change.given_name
+    if change.family_name:
+        shown["family_name"] = change.family_name
+    if change.waits_for is not None:
+        shown["waits_for"] = change.waits_for
+
+
+def _fields(fields: Fields, other: Fields) -> FieldsObject:
+    """Return what *fields* says differently from *other*."""
+    shown: FieldsObject = {}
+    if fields.email is not None and fields.email != other.email:
+        shown["email"] = fields.email
+    if fields.display_name is not None and fields.display_name != other.display_name:
+        shown["display_name"] = fields.display_name
+    if fields.active is not None and fields.active != other.active:
+        shown["active"] = fields.active
+    return shown
+
+
+def _person(person: PersonKey) -> PersonObject:
+    return {"connector": person.connector, "id": person.id}
+
+
+def _note(note: Note) -> NoteObject:
+    return {"code": note.code, "email": note.email, "reason": note.reason}
+
+
+def _guard(guard: Guard) -> GuardObject:
+    return {
+        "code": guard.code,
+        "count": guard.count,
+        "recent": guard.recent,
+        "limit": guard.limit,
+        "message": guard.message,
+        "affected": len(guard.affected),
+        "first": list(guard.affected[:FIRST]),
+    }

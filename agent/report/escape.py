@@ -1,0 +1,55 @@
+"""Show foreign text harmlessly: nothing in a name may move the cursor, reverse the line or hide itself."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["escaped_json", "harmless", "unquotable"]
+
+LONGEST = 2_000
+
+INVISIBLE = (
+    "\u00ad\u061c\u180e\u200b\u200e\u200f"  # soft hyphen, marks of direction, zero width
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb"  # line ends, overrides and isolates, fillers, annotations
+    "\ud800-\udfff\U000e0000-\U000e007f"  # halves of pairs, tags
+)
+CONTROL = "\x00-\x1f\x7f-\x9f"
+
+_shown = re.compile(f"[{CONTROL}{INVISIBLE}]")
+_raw_in_json = re.compile(f"[\x7f-\x9f{INVISIBLE}]")
+_half = re.compile("[\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    r"""Return *text* with controls as `\x1b` and characters that hide or reverse as `⟦U+202E⟧`, on one line.
+
+    Joiners stay, because names and emoji need them. What is longer than anybody reads is cut, and says so.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… ({len(text):,} characters)"
+    if text.isascii() and text.isprintable():
+        return text
+    return _shown.sub(_name, text)
+
+
+def escaped_json(text: str) -> str:
+    r"""Return JSON *text* meaning the same, with what `harmless` would show written as `\u202e`."""
+    return _raw_in_json.sub(_json_escape, text)
+
+
+def unquotable(text: str) -> str:
+    r"""Return *text* with lone halves of surrogate pairs, which UTF-8 cannot hold, spelled out as `\ud83d`."""
+    return _half.sub(_json_escape, text)
+
+
+def _name(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0xA0 else f"⟦U+{code:04X}⟧"
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code > 0xFFFF:
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return f"\\u{code:04x}"

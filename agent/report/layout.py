@@ -1,0 +1,80 @@
+"""Lines of styled words for a terminal: paragraphs and rows that fit a width, measured in cells and not in letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+from rich.style import Style
+
+__all__ = ["BAD", "BOLD", "DIM", "PLAIN", "TINTS", "WARN", "Row", "Words", "paragraph", "rows_in_columns", "wrapped"]
+
+PLAIN = Style()
+BOLD = Style(bold=True)
+DIM = Style(dim=True)
+TINTS = {
+    "create": Style(color="green"),
+    "deactivate": Style(color="red"),
+    "reactivate": Style(color="green"),
+    "update-email": Style(color="blue"),
+    "update-name": Style(color="blue"),
+    "adopt": Style(color="cyan"),
+}
+WARN = Style(color="yellow")
+BAD = Style(color="red", bold=True)
+
+Words = Sequence[tuple[str, Style]]
+"""One line, in pieces of one style each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sign, who it is about, and paragraphs about them."""
+
+    sign: str
+    tint: Style
+    who: str
+    said: Words
+
+
+def paragraph(words: str, style: Style, indent: int, width: int) -> Iterator[Words]:
+    return ([(" " * indent + line, style)] for line in wrapped(words, width - indent))
+
+
+def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[Words]:
+    """Put who on the left and what is said on the right; below each other where there is no room for two columns."""
+    widest = max((cell_len(row.who) for row in rows), default=0)
+    column = 4 + min(widest, width * 2 // 5) + 2 if width >= 80 else width
+    for row in rows:
+        yield from _row(row, column, width)
+
+
+def _row(row: Row, column: int, width: int) -> Iterator[Words]:
+    used = 4 + cell_len(row.who)
+    indent = column if column < width else 8
+    said = [(line, style) for words, style in row.said for line in wrapped(words, width - indent)]
+    start: list[tuple[str, Style]] = [(f"  {row.sign} ", row.tint), (row.who, PLAIN)]
+    if said and used < indent and column < width:
+        start += [(" " * (indent - used), PLAIN), said.pop(0)]
+    yield start
+    yield from ([(" " * indent, PLAIN), piece] for piece in said)
+
+
+def wrapped(words: str, width: int) -> list[str]:
+    """Break *words* into lines of at most *width* cells: between words, else within them."""
+    if cell_len(words) <= width:
+        return [words]
+    lines: list[str] = []
+    line, used = "", 0
+    for word in words.split(" "):
+        size = cell_len(word)
+        if line and used + 1 + size <= width:
+            line, used = f"{line} {word}", used + 1 + size
+            continue
+        if line:
+            lines.append(line)
+        *full, line = chop_cells(word, width) or [""] if size > width else [word]
+        lines += full
+        used = cell_len(line)
+    return [*lines, line]

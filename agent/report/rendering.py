@@ -1,0 +1,68 @@
+"""The five renderings of a plan document, or of a run that applied one, behind one function.
+
+All start from the document, never from a plan, so that a saved plan and a run of the journal look as they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+import orjson
+
+from agent.report.document import encode
+from agent.report.escape import escaped_json
+from agent.report.shape import Document, Outcomes
+from agent.report.text import text
+
+__all__ = ["NO_OUTCOMES", "Format", "Look", "render"]
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a rendering may look.
+
+    *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *most* (characters) of Markdown.
+    """
+
+    width: int = 100
+    colour: bool = False
+    verbose: bool = False
+    bom: bool = False
+    most: int = 60_000
+
+
+NO_OUTCOMES: Outcomes = MappingProxyType({})
+
+
+def render(document: Document, form: Format, look: Look = Look(), outcomes: Outcomes = NO_OUTCOMES) -> str:
+    """Return *document* in *form*, ending in a newline; with *outcomes*, as a run that applied it.
+
+    Write it as UTF-8 and translate no line ends.
+    """
+    match form:
+        case Format.TEXT:
+            return text(document, outcomes, width=look.width, colour=look.colour, verbose=look.verbose)
+        case Format.JSON:
+            return _json(document, outcomes)
+        case Format.MARKDOWN | Format.HTML | Format.CSV:
+            return text(document, outcomes, width=100, colour=False, verbose=True)
+
+
+def _json(document: Document, outcomes: Outcomes) -> str:
+    """Return the document; what became of its changes stands beside the workspaces, outside all digests."""
+    if not outcomes:
+        return encode(document).decode()
+    told: Mapping[str, object] = {**document, "outcomes": {name: list(lines) for name, lines in outcomes.items()}}
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return escaped_json(orjson.dumps(told, option=options).decode())

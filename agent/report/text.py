@@ -1,0 +1,242 @@
+"""The report on a terminal or in a pipe: one sentence for each workspace, then every change, hold, guard and note."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
+
+from agent.report.escape import harmless
+from agent.report.layout import BAD, BOLD, DIM, PLAIN, TINTS, WARN, Row, Words, paragraph, rows_in_columns, wrapped
+from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
+from agent.report.view import DONE, WORDS, Line, View, approvable, approval, moves, views
+
+__all__ = ["text"]
+
+ROWS = 200
+"""How many rows of a section are shown unless all are asked for."""
+
+
+def text(document: Document, outcomes: Outcomes, *, width: int, colour: bool, verbose: bool) -> str:
+    """Return the report in lines of at most *width* cells (commands and digests are not broken).
+
+    Without *colour* there is no escape sequence in it. *verbose* shows all rows of everything.
+    """
+    page = _Page(max(width, 40), None if verbose else ROWS)
+    console = Console(
+        file=io.StringIO(),
+        width=page.width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        legacy_windows=False,
+        _environ={},
+    )
+    segments: list[Segment] = []
+    for line in page.document(document, views(document, outcomes)):
+        segments += [Segment(words, style) for words, style in line]
+        segments.append(Segment.line())
+    with console.capture() as captured:
+        console.print(Segments(segments), end="", crop=False, no_wrap=True, overflow="ignore", soft_wrap=True)
+    return captured.get()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    width: int
+    rows: int | None
+
+    def document(self, document: Document, shown: Sequence[View]) -> Iterator[Words]:
+        for view in shown:
+            yield from self.headline(view)
+        for view in shown:
+            yield []
+            yield from self.workspace(view)
+        yield []
+        yield from self.footer(document, shown)
+
+    def headline(self, view: View) -> Iterator[Words]:
+        planned = view.workspace["status"] == "planned"
+        lines = wrapped(f"{view.name}: {view.headline}", self.width - 4)
+        first = lines[0]
+        yield [(first[: len(view.name)], BOLD), (first[len(view.name) :], PLAIN if planned else BAD)]
+        yield from ([("    " + line, PLAIN)] for line in lines[1:])
+
+    def footer(self, document: Document, shown: Sequence[View]) -> Iterator[Words]:
+        executed = any(view.executed for view in shown)
+        ending = "" if executed else " Nothing was written."
+        yield [(f"Plan of {harmless(document['generated_at'])}.{ending}", DIM)]
+        yield [(f"Digest {harmless(document['digest'])}", DIM)]
+        if not executed and sum(approvable(view.workspace) for view in shown) > 1:
+            yield [("Approve all of it as it stands:", PLAIN)]
+            yield [(f"    pigment-sync sync --approve {harmless(document['digest'])}", BOLD)]
+
+    def workspace(self, view: View) -> Iterator[Words]:
+        workspace = view.workspace
+        yield [("── ", DIM), (view.name, BOLD), (" " + "─" * max(0, self.width - cell_len(view.name) - 4), DIM)]
+        if workspace["status"] != "planned":
+            error = workspace["error"]
+            yield from self.paragraph(f"{harmless(error['code'])}: {harmless(error['message'])}", BAD, 2)
+            yield from self.paragraph(f"→ {harmless(error['remedy'])}", PLAIN, 2)
+            return
+        for fact in _facts(workspace):
+            yield from self.paragraph(fact, DIM, 2)
+        yield [(f"  digest {harmless(workspace['digest'])}", DIM)]
+        for kind, lines in view.lines.items():
+            rows = [_change_row(line) for line in lines]
+            yield from self.section(WORDS[kind].title, len(lines), WORDS[kind].meaning, rows)
+        yield from self.others(view)
+        yield from self.holds(view)
+        yield from self.guards(view)
+        yield from self.notes(workspace)
+
+    def section(self, title: str, count: int, meaning: str, rows: Sequence[Row]) -> Iterator[Words]:
+        yield []
+        yield [(f"  {title} ({count:,})", BOLD), (f"  {meaning}" if meaning else "", DIM)]
+        yield from self.table(rows)
+
+    def table(self, rows: Sequence[Row]) -> Iterator[Words]:
+        shown = rows if self.rows is None else rows[: self.rows]
+        yield from rows_in_columns(shown, self.width)
+        if len(shown) < len(rows):
+            yield [(f"    … and {len(rows) - len(shown):,} more; all are in --format csv, html and json", WARN)]
+
+    def paragraph(self, words: str, style: Style, indent: int) -> Iterator[Words]:
+        return paragraph(words, style, indent, self.width)
+
+    def others(self, view: View) -> Iterator[Words]:
+        if view.others:
+            rows = [
+                Row("*", PLAIN, harmless(one.email), [(_outcome(one.kind, one.outcome, one.detail), PLAIN)])
+                for one in view.others
+            ]
+            yield from self.section("Also done", len(rows), "what the workspace's answers called for", rows)
+
+    def holds(self, view: View) -> Iterator[Words]:
+        if not view.holds:
+            return
+        yield []
+        yield [(f"  Held ({len(view.holds):,})", BOLD), ("  not made until the reason is cleared", DIM)]
+        by_code: dict[str, list[HoldObject]] = defaultdict(list)
+        for hold in view.holds:
+            by_code[hold["code"]].append(hold)
+        for code, holds in sorted(by_code.items(), key=lambda item: len(item[1])):
+            yield [("  ! ", WARN), (f"{harmless(code)} ({len(holds):,})", WARN)]
+            said_once = _common(holds)
+            for words in said_once:
+                yield from self.paragraph(words, PLAIN, 4)
+            yield from self.table([_hold_row(hold, said_once) for hold in holds])
+
+    def guards(self, view: View) -> Iterator[Words]:
+        workspace = view.workspace
+        if workspace["status"] != "planned":
+            return
+        if workspace["guards"]:
+            yield []
+            yield [(f"  Guards ({len(workspace['guards']):,})", BOLD)]
+            for guard in workspace["guards"]:
+                yield from self.guard(guard)
+        if approvable(workspace) and not view.executed:
+            yield []
+            yield from self.approval(workspace)
+
+    def guard(self, guard: GuardObject) -> Iterator[Words]:
+        numbers = (
+            f": {guard['count']:,} in this plan, {guard['recent']:,} in the last 60 minutes; "
+            f"limit {harmless(guard['limit'])}"
+        )
+        yield from self.paragraph(harmless(guard["code"]) + numbers, WARN, 4)
+        yield from self.paragraph(harmless(guard["message"]), PLAIN, 4)
+        rest = guard["affected"] - len(guard["first"])
+        more = f" and {rest:,} more" if rest > 0 else ""
+        names = ", ".join(map(harmless, guard["first"]))
+        yield from self.paragraph(f"Affects {guard['affected']:,}: {names}{more}", PLAIN, 4)
+
+    def approval(self, workspace: WorkspaceObject) -> Iterator[Words]:
+        if workspace["mode"] == "dry-run":
+            yield from self.paragraph("This workspace is in dry-run mode: an approval writes nothing.", DIM, 2)
+        yield [("  Approve this plan as it stands:", PLAIN)]
+        yield [("    " + approval(workspace), BOLD)]
+
+    def notes(self, workspace: PlannedObject) -> Iterator[Words]:
+        notes = workspace["notes"]
+        if not notes:
+            return
+        by_code = Counter(note["code"] for note in notes)
+        folded = ", ".join(f"{count:,} {harmless(code)}" for code, count in by_code.most_common())
+        yield []
+        if self.rows is None:
+            rows = [
+                Row("·", DIM, harmless(note["email"]), [(f"{harmless(note['code'])}: {harmless(note['reason'])}", DIM)])
+                for note in notes
+            ]
+            yield [(f"  Notes ({len(notes):,})", BOLD), (f"  {folded}", DIM)]
+            yield from self.table(rows)
+        else:
+            yield from self.paragraph(f"Notes ({len(notes):,}): {folded}", DIM, 2)
+
+
+def _facts(workspace: PlannedObject) -> Iterator[str]:
+    members = workspace["members"]
+    mode = "writes when synced" if workspace["mode"] == "enforce" else "dry-run mode: nothing is ever written"
+    yield (
+        f"{members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked "
+        f"· {workspace['counts']['in-sync']:,} in step · {mode}"
+    )
+    for source in workspace["sources"]:
+        groups = ", ".join(f"{harmless(group['name'])} {group['people']:,}" for group in source["groups"][:8])
+        rest = len(source["groups"]) - 8
+        yield (
+            f"{harmless(source['connector'])} {harmless(source['app'])}: {source['people']:,} assigned, "
+            f"{source['entitled']:,} entitled, {source['individual']:,} individually"
+            + (f" · {groups}" if groups else " · no groups")
+            + (f" and {rest:,} more groups" if rest > 0 else "")
+        )
+
+
+def _change_row(line: Line) -> Row:
+    moved = " · ".join(f"{word}: {before} → {after}" for word, before, after in moves(line) if word != "status")
+    said = [(line.display_name, PLAIN)] if line.kind == "create" and line.display_name not in line.reason else []
+    said += [(moved, PLAIN)] if moved else []
+    if line.outcome:
+        outcome = line.outcome.outcome
+        said.insert(0, (_outcome("approved" if line.released else "", outcome, line.outcome.detail), _tint(outcome)))
+    return Row(WORDS[line.kind].sign, TINTS[line.kind], line.email, [*said, (line.reason, DIM)])
+
+
+def _hold_row(hold: HoldObject, said_once: Iterable[str]) -> Row:
+    wanted = f" → {harmless(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
+    kind = WORDS[hold["kind"]].title.lower() + wanted
+    said = [words for words in _sayings(hold) if words not in said_once]
+    first = f"{kind}: {said.pop(0)}" if said else kind
+    return Row(" ", PLAIN, harmless(hold["email"]), [(words, PLAIN) for words in (first, *said)])
+
+
+def _sayings(hold: HoldObject) -> list[str]:
+    """Why it would be done, why it is not, and what clears it."""
+    said = [harmless(hold["change_reason"])] if "change_reason" in hold else []
+    return [*said, harmless(hold["reason"]), f"→ {harmless(hold['remedy'])}"]
+
+
+def _common(holds: Sequence[HoldObject]) -> list[str]:
+    """Return what is true of all holds of a code, so that it is said once."""
+    if len(holds) == 1:
+        return []
+    reasons = {harmless(hold["reason"]) for hold in holds}
+    remedies = {f"→ {harmless(hold['remedy'])}" for hold in holds}
+    return [words.pop() for words in (reasons, remedies) if len(words) == 1]
+
+
+def _outcome(what: str, outcome: str, detail: str) -> str:
+    words = ", ".join(filter(None, [harmless(what), harmless(outcome)]))
+    return f"{words}: {harmless(detail)}" if detail else words
+
+
+def _tint(outcome: str) -> Style:
+    return Style(color="green") if outcome == DONE else BAD

@@ -1,0 +1,181 @@
+"""The plan document: what its digest covers, what its shape is, and that it survives every name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from agent.model import Fields, Guard, Mode, Plan, Unplanned
+from agent.report.document import digest_of, document, encode, encode_workspace, workspace_object
+from agent.report.saved import parse, parse_workspace
+from agent.report.shape import COUNTS, PlannedObject
+from tests.golden import samples
+from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_leaver, a_plan, latam
+
+
+def planned(plan: Plan) -> PlannedObject:
+    shown = workspace_object(plan)
+    assert shown["status"] == "planned"
+    return shown
+
+
+def test_document_is_read_back_as_it_was_written() -> None:
+    whole = a_document()
+    assert parse(encode(whole)) == whole
+
+
+def test_document_of_no_workspaces_is_read_back() -> None:
+    whole = document([], MADE_AT)
+    assert parse(encode(whole)) == whole
+
+
+def test_workspace_is_read_back_as_the_journal_kept_it() -> None:
+    for workspace in a_document()["workspaces"]:
+        assert parse_workspace(encode_workspace(workspace)) == workspace
+
+
+def test_encoded_document_is_utf8_with_sorted_keys_and_one_newline_at_the_end() -> None:
+    raw = encode(a_document())
+    assert raw.endswith(b"}\n")
+    assert not raw.endswith(b"\n\n")
+    assert "João Pereira".encode() in raw
+    keys: list[list[str]] = []
+    json.loads(raw, object_pairs_hook=lambda pairs: keys.append([key for key, _ in pairs]))
+    assert all(some == sorted(some) for some in keys)
+
+
+def test_digest_can_be_computed_by_anybody_with_a_json_library() -> None:
+    shown = json.loads(encode_workspace(workspace_object(latam())))
+    digest = shown.pop("digest")
+    shown.pop("guards")
+    canonical = json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert digest == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_document_digest_covers_every_workspace_and_their_order() -> None:
+    objects = a_document()["workspaces"]
+    digests = {document(some, MADE_AT)["digest"] for some in (objects, objects[:2], objects[::-1])}
+    assert len(digests) == 3
+
+
+def test_document_digest_does_not_know_the_time() -> None:
+    objects = a_document()["workspaces"]
+    assert document(objects, MADE_AT)["digest"] == document(objects, "2031-01-01T00:00:00Z")["digest"]
+
+
+def test_digest_stays_when_only_the_numbers_of_guards_move() -> None:
+    plan = latam()
+    moved = replace(a_guard(27), recent=9, message="27 and 9 are more than 25.")
+    assert planned(replace(plan, guards=(moved,)))["digest"] == planned(plan)["digest"]
+
+
+def test_digest_stays_when_holds_notes_and_groups_come_in_another_order() -> None:
+    plan = latam()
+    sources = tuple(replace(source, groups=source.groups[::-1]) for source in plan.sources)
+    turned = replace(plan, holds=plan.holds[::-1], notes=plan.notes[::-1], sources=sources)
+    assert planned(turned)["digest"] == planned(plan)["digest"]
+
+
+MOVED: list[Callable[[Plan], Plan]] = [
+    lambda plan: replace(plan, mode=Mode.DRY_RUN),
+    lambda plan: replace(plan, in_sync=plan.in_sync + 1),
+    lambda plan: replace(plan, members=replace(plan.members, active=1)),
+    lambda plan: replace(plan, changes=plan.changes[::-1]),
+    lambda plan: replace(plan, changes=plan.changes[1:]),
+    lambda plan: replace(plan, holds=plan.holds[1:]),
+    lambda plan: replace(plan, notes=plan.notes[1:]),
+    lambda plan: replace(plan, changes=(replace(plan.changes[0], after=Fields(email="x@acme.com")),)),
+    lambda plan: replace(plan, changes=(replace(plan.changes[0], reason="Another."),)),
+    lambda plan: replace(plan, changes=(replace(plan.changes[0], given_name="Another"),)),
+    lambda plan: replace(plan, changes=(replace(plan.changes[0], waits_for="scim-9"),)),
+    lambda plan: replace(plan, holds=(replace(plan.holds[0], change=a_create()),)),
+]
+
+
+@pytest.mark.parametrize("move", MOVED)
+def test_digest_changes_with_anything_that_would_be_done_or_said(move: Callable[[Plan], Plan]) -> None:
+    plan = latam()
+    one = replace(plan, changes=plan.changes[:1]) if len(move(plan).changes) == 1 else plan
+    assert planned(move(one))["digest"] != planned(one)["digest"]
+
+
+def test_digest_of_an_unplanned_workspace_does_not_know_the_wording_of_its_error() -> None:
+    busy = Unplanned("w", Mode.ENFORCE, "busy", "busy", "Held since 12:00.", "Wait.")
+    later = replace(busy, message="Held since 12:05.", remedy="Wait 5 minutes.")
+    assert workspace_object(busy)["digest"] == workspace_object(later)["digest"]
+    assert workspace_object(busy)["digest"] != workspace_object(replace(busy, code="lost"))["digest"]
+
+
+def test_unplanned_workspace_has_an_error_and_no_changes() -> None:
+    shown = a_document()["workspaces"][2]
+    assert shown["status"] == "credentials"
+    assert shown["error"]["remedy"] == "Renew the client secret of onelogin-apac."
+    assert (shown["changes"], shown["holds"], shown["notes"]) == ([], [], [])
+    assert "counts" not in shown
+
+
+def test_counts_have_every_key_even_when_nothing_is_there() -> None:
+    assert planned(a_plan())["counts"] == {key: 398 if key == "in-sync" else 0 for key in COUNTS}
+
+
+def test_counts_are_those_of_the_lists() -> None:
+    counts = planned(latam())["counts"]
+    names = len(samples.HOSTILE)
+    assert counts == {
+        "create": 1 + names,
+        "adopt": 1,
+        "update-name": 1,
+        "update-email": 1,
+        "reactivate": 1,
+        "deactivate": 1,
+        "hold": 29,
+        "note": 3,
+        "in-sync": 398,
+    }
+
+
+def test_before_and_after_hold_only_what_changes() -> None:
+    same_name = replace(
+        samples.a_marriage(), before=Fields("a@acme.com", "Ana", True), after=Fields("b@acme.com", "Ana", True)
+    )
+    shown = planned(a_plan(changes=(same_name,)))["changes"][0]
+    assert (shown["before"], shown["after"]) == ({"email": "a@acme.com"}, {"email": "b@acme.com"})
+
+
+def test_hold_shows_the_change_that_an_approval_would_release() -> None:
+    shown = planned(a_plan(holds=(samples.a_guarded_leaver(1),)))["holds"][0]
+    assert shown["before"] == {"active": True}
+    assert shown["after"] == {"active": False}
+    assert shown["change_code"] == "left-groups"
+    assert shown["groups"] == ["Pigment LatAm"]
+
+
+def test_hold_that_no_approval_releases_shows_no_change() -> None:
+    shown = planned(a_plan(holds=(samples.a_swap(),)))["holds"][0]
+    assert shown["wanted"] == "max@acme.com"
+    assert "after" not in shown
+
+
+def test_guard_names_the_first_ten_and_counts_all() -> None:
+    guard: Guard = a_guard(27)
+    shown = planned(a_plan(guards=(guard,)))["guards"][0]
+    assert (shown["affected"], shown["first"]) == (27, list(guard.affected[:10]))
+
+
+def test_lone_surrogates_are_spelled_out_and_told_apart() -> None:
+    plans = [planned(a_plan(changes=(a_leaver(name=f"half {half}"),))) for half in ("\ud83d", "\ud83e")]
+    assert plans[0]["changes"][0]["display_name"] == "half \\ud83d"
+    assert plans[0]["digest"] != plans[1]["digest"]
+    assert digest_of(plans[0]) == plans[0]["digest"]
+
+
+def test_written_json_cannot_reverse_a_terminal_and_means_the_same() -> None:
+    name = "\u202egnp\u0085\x7f\U000e0041\x1b[31m"
+    whole = document([workspace_object(a_plan(changes=(a_leaver(name=name),)))], MADE_AT)
+    raw = encode(whole)
+    assert not set("\u202e\u0085\x7f\U000e0041\x1b") & set(raw.decode())
+    assert parse(raw)["workspaces"][0]["changes"][0]["display_name"] == name
