@@ -1,4 +1,4 @@
-"""Compare email addresses and people's names the way the design's section 5 says. Pure; what is sent keeps its spelling."""
+"""Compare email addresses and names of people the way the design says. Pure; what is sent keeps its spelling."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Reads",
+    "Recent",
     "SourceCounts",
     "Toggles",
     "Unmanaged",
@@ -267,6 +268,15 @@ class MemberCounts:
     active: int
     linked: int
     guarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was applied within the last 60 minutes: counts by kind (email changes: by `Change.changes_email`)."""
+
+    deactivations: int = 0
+    creates: int = 0
+    email_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from agent.model import Change, Fields, Link, Listing, Member, Memory
+from agent.model import Change, Fields, Link, Listing, Member, Memory, Recent
 from connectors.base import PersonKey, Progress, silent
 
 __all__ = [
@@ -166,15 +166,6 @@ class ChangeRecord:
     sent_at: datetime
     answered_at: datetime | None
     scim_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """What was applied within the last 60 minutes: counts by kind (email changes: by `Change.changes_email`)."""
-
-    deactivations: int = 0
-    creates: int = 0
-    email_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

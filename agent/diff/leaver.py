@@ -1,0 +1,242 @@
+"""Rows 14 to 18 of the planning table, and the members that no link and nobody entitled stands for."""
+
+from __future__ import annotations
+
+from agent.diff import words
+from agent.diff.draft import Draft
+from agent.diff.roster import Assigned, Standing
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, Link, Member, Unmanaged
+from connectors.base import PersonKey
+
+__all__ = ["decide_leavers"]
+
+
+def decide_leavers(draft: Draft) -> None:
+    """Decide for links whose person is not entitled, for unlinked people who are not, and for unmanaged members."""
+    for link in draft.reads.memory.links:
+        assigned = draft.roster.by_key.get(link.person)
+        if link.person not in draft.moved and (assigned is None or assigned.standing is not Standing.ENTITLED):
+            _linked(draft, link, assigned)
+    for assigned in draft.roster.by_key.values():
+        if assigned.standing is not Standing.ENTITLED and assigned.key not in draft.link_of:
+            _unlinked(draft, assigned, draft.roster.others.get(assigned.email, []))
+    for member in draft.reads.listing.members:
+        if member.scim_id not in draft.owner_of and member.scim_id not in draft.matched:
+            _unmanaged(draft, member)
+
+
+def _linked(draft: Draft, link: Link, assigned: Assigned | None) -> None:
+    """Rows 14 and 15 for one link whose person is not entitled, then the others."""
+    member = draft.members.get(link.scim_id)
+    if assigned is None and link.person.connector in draft.connectors:
+        _count_missed_read(draft, link)
+    if member is None:
+        return
+    if member.active is False:
+        draft.in_sync += 1
+    elif draft.is_protected(member):
+        reason = f"{words.member_title(member)} is protected: the member stays active."
+        draft.note("protected", member.email, reason)
+    elif member.active is None:
+        who = words.member_title(member)
+        reason = f"The listing does not say in a readable way whether {who} is active: no change."
+        draft.note("unreadable-member", member.email, reason)
+    else:
+        _active(draft, link, assigned, member)
+
+
+def _active(draft: Draft, link: Link, assigned: Assigned | None, member: Member) -> None:
+    """Rows 16 to 18, unless the link belongs to a source that is none any more."""
+    if link.person.connector not in draft.connectors:
+        _hold_moved_source(draft, link, member)
+    elif assigned is not None and assigned.standing is not Standing.INACTIVE:
+        _unjudged(draft, assigned, member)
+    elif not _spared_by_other_source(draft, link, member):
+        _leave(draft, link, assigned, member)
+
+
+def _count_missed_read(draft: Draft, link: Link) -> None:
+    # It need not be counted further than it matters: the state is then not written at each run.
+    if link.missed_reads < draft.policy.grace_reads:
+        draft.seen.append(Link(link.person, link.scim_id, link.groups, link.missed_reads + 1))
+
+
+def _hold_moved_source(draft: Draft, link: Link, member: Member) -> None:
+    old = link.person.connector
+    new = next((source.connector for source in draft.policy.sources if source.connector != old), old)
+    reason = (
+        f"{words.member_title(member)} is linked to a person of {old}, which is no source of this workspace any more."
+    )
+    remedy = words.remedy_move(old, new, draft.policy.workspace)
+    draft.holds.append(
+        Hold(
+            Kind.DEACTIVATE,
+            "source-changed",
+            member.email,
+            reason,
+            remedy,
+            scim_id=member.scim_id,
+            person=link.person,
+        )
+    )
+
+
+def _unjudged(draft: Draft, assigned: Assigned, member: Member | None) -> None:
+    """Row 16, and those of whom a read does not say enough: noted, or held where a member would be deactivated."""
+    who, email = words.title(assigned), member.email if member else assigned.person.email
+    connector = assigned.key.connector
+    match assigned.standing:
+        case Standing.PENDING:
+            reason = f"{who} is in {words.groups(assigned.groups)}, and {connector} does not show the assignment yet."
+            draft.note("assignment-pending", email, reason)
+        case Standing.UNKNOWN:
+            word = assigned.person.source_status or "none"
+            draft.note(
+                "unknown-status", email, f"The status of {who} in {connector} can't be judged ({word}): no change."
+            )
+        case Standing.INDIVIDUAL if member is not None:
+            _hold_individual(draft, assigned, member)
+        case Standing.INDIVIDUAL:
+            reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
+            draft.note("individual-assignment", email, reason)
+        case _:
+            # Inactive, without a member that could be deactivated: nothing is left to do.
+            return
+
+
+def _hold_individual(draft: Draft, assigned: Assigned, member: Member) -> None:
+    who = words.title(assigned)
+    reason = f"{who} is not assigned through a group any more, and still individually in {assigned.key.connector}."
+    remedy = (
+        f"Take the individual assignment of {who} away, add {who} to an assigned group, or set "
+        f"workspaces.{draft.policy.workspace}.individual_assignments to include or ignore."
+    )
+    draft.holds.append(
+        Hold(
+            Kind.DEACTIVATE,
+            "individual-assignment",
+            member.email,
+            reason,
+            remedy,
+            scim_id=member.scim_id,
+            person=assigned.key,
+        )
+    )
+
+
+def _spared_by_other_source(draft: Draft, link: Link, member: Member) -> bool:
+    """Leave the member alone while another source shows the same human and does not say enough of them."""
+    for other in draft.roster.others.get(draft.folds[member.scim_id], ()):
+        if other.key.connector != link.person.connector and other.standing is not Standing.INACTIVE:
+            _unjudged(draft, other, member)
+            return True
+    return False
+
+
+def _leave(draft: Draft, link: Link, assigned: Assigned | None, member: Member) -> None:
+    """Rows 17 and 18."""
+    if assigned is not None:
+        stays = {group.id for group in assigned.groups}
+        left = tuple(group for group in link.groups if group.id not in stays)
+        _deactivate(draft, link.person, member, ("suspended", words.inactive_because(assigned)), left)
+        return
+    unseen = draft.roster.unseen.get(link.person.connector, frozenset())
+    if "" in unseen or draft.folds[member.scim_id] in unseen:
+        reason = (
+            f"{words.member_title(member)} is not among the assigned, and {link.person.connector} returned rows "
+            f"without an id, one of which may be theirs: no change."
+        )
+        draft.note("unidentified-row", member.email, reason)
+    elif link.missed_reads + 1 < draft.policy.grace_reads:
+        reason = (
+            f"{words.member_title(member)} is not assigned in {link.person.connector} any more: missing in "
+            f"{link.missed_reads + 1} of {draft.policy.grace_reads} reads before the deactivation."
+        )
+        draft.note("in-grace", member.email, reason)
+    else:
+        because = words.left_because(member, link, draft.reads.whereabouts.get(link.person))
+        _deactivate(draft, link.person, member, because, link.groups)
+
+
+def _deactivate(
+    draft: Draft, person: PersonKey | None, member: Member, because: tuple[str, str], left: tuple[GroupRef, ...]
+) -> None:
+    draft.changes.append(
+        Change(
+            Kind.DEACTIVATE,
+            member.email,
+            member.display_name,
+            member.scim_id,
+            person,
+            Fields(active=True),
+            Fields(active=False),
+            because[0],
+            because[1],
+            left,
+        )
+    )
+
+
+def _unlinked(draft: Draft, assigned: Assigned, people: list[Assigned]) -> None:
+    """Someone assigned without a link who is not entitled: their member is adopted only to be deactivated."""
+    members = draft.holders.get(assigned.email, ())
+    free = [member for member in members if member.scim_id not in draft.owner_of]
+    draft.matched.update(member.scim_id for member in free)
+    if assigned.standing is not Standing.INACTIVE:
+        _unjudged(draft, assigned, None)
+        return
+    # Somebody entitled, or not yet judged, has the same address: then the member is theirs.
+    if assigned.email in draft.roster.claims or any(each.standing is not Standing.INACTIVE for each in people):
+        return
+    active = [member for member in free if member.active and not draft.is_protected(member)]
+    if len(active) != 1:
+        _note_protected(draft, free)
+    elif any(each.key.connector == assigned.key.connector for each in people if each is not assigned):
+        draft.hold(Kind.DEACTIVATE, "contested-email", assigned, active[0], words.contested(people))
+    elif assigned is people[0]:
+        _adopt_and_deactivate(draft, assigned, active[0])
+
+
+def _note_protected(draft: Draft, members: list[Member]) -> None:
+    for member in members:
+        if member.active and draft.is_protected(member):
+            draft.note(
+                "protected", member.email, f"{words.member_title(member)} is protected: the member stays active."
+            )
+
+
+def _adopt_and_deactivate(draft: Draft, assigned: Assigned, member: Member) -> None:
+    because = words.inactive_because(assigned)
+    draft.changes.append(
+        Change(
+            Kind.ADOPT,
+            member.email,
+            member.display_name,
+            member.scim_id,
+            assigned.key,
+            NO_FIELDS,
+            NO_FIELDS,
+            "matched-by-email",
+            f"{because} The member with this email is linked to them, nothing is sent.",
+            assigned.groups,
+        )
+    )
+    _deactivate(draft, assigned.key, member, ("suspended", because), ())
+
+
+def _unmanaged(draft: Draft, member: Member) -> None:
+    """A member whom no link and no person stands for."""
+    email = draft.folds[member.scim_id]
+    if not member.active or email in draft.roster.claims:
+        return
+    who = words.member_title(member)
+    if draft.is_protected(member):
+        draft.note("protected", member.email, f"{who} is protected, and nobody assigned has this email.")
+    elif draft.policy.unmanaged is Unmanaged.REPORT:
+        draft.note("unmanaged", member.email, f"{who} is active, and nobody assigned has this email.")
+    elif any("" in emails or email in emails for emails in draft.roster.unseen.values()):
+        reason = f"{who} is active without an assignment, and a source returned rows without an id: no change."
+        draft.note("unidentified-row", member.email, reason)
+    else:
+        reason = f"{who} is active, and nobody assigned has this email; unmanaged members are deactivated here."
+        _deactivate(draft, None, member, ("unmanaged", reason), ())

@@ -1,0 +1,47 @@
+"""Keep of a plan what one person's sync needs (`--user EMAIL`): their own changes and those that these wait for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.address import folded
+from agent.model import Change, Hold, Plan
+from connectors.base import PersonKey
+
+__all__ = ["only"]
+
+
+def _addresses(entry: Change | Hold) -> set[str]:
+    """Return the present, wanted and former addresses of whoever an entry is about."""
+    if isinstance(entry, Hold):
+        return {folded(entry.email), folded(entry.wanted or "")}
+    return {folded(entry.email), folded(entry.before.email or "")}
+
+
+def only(plan: Plan, email: str) -> Plan:
+    """Return the plan of whoever has, wants or had *email*, with the moves that must come before theirs.
+
+    The counts of sources and members stay those of the whole workspace.
+    """
+    wanted = folded(email)
+    everything: list[Change | Hold] = [*plan.changes, *plan.holds]
+    entries = [entry for entry in everything if wanted in _addresses(entry)]
+    people: set[PersonKey] = {entry.person for entry in entries if entry.person is not None}
+    members = {entry.scim_id for entry in entries if entry.scim_id is not None}
+    kept = {change for change in plan.changes if change.person in people or change.scim_id in members}
+    movers = {change.scim_id: change for change in plan.changes if change.changes_email}
+    waiting = list(kept)
+    while waiting:
+        mover = movers.get(waiting.pop().waits_for)
+        if mover is not None and mover not in kept:
+            kept.add(mover)
+            waiting.append(mover)
+    # A member that is adopted only in this plan must be adopted before it can move away.
+    moved = {change.scim_id for change in kept}
+    kept.update(change for change in plan.changes if change.scim_id is not None and change.scim_id in moved)
+    holds = tuple(hold for hold in plan.holds if hold.person in people or hold.scim_id in members)
+    related: list[Change | Hold] = [*kept, *holds]
+    addresses = {wanted, *(address for entry in related for address in _addresses(entry))} - {""}
+    notes = tuple(note for note in plan.notes if folded(note.email) in addresses)
+    changes = tuple(change for change in plan.changes if change in kept)
+    return replace(plan, changes=changes, holds=holds, notes=notes)

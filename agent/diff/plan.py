@@ -1,0 +1,128 @@
+"""Compute the plan of one workspace: the table, row by row. Pure: the same inputs in any order give the same plan.
+
+A person who is **entitled** (assigned through a group, and active at the source):
+
+    linked  member with the person's email     name    result                                             row  module
+    ──────  ─────────────────────────────────  ──────  ─────────────────────────────────────────────────  ───  ────────
+    yes     is theirs, active                  same    in sync                                              1  entitled
+    yes     is theirs, active                  other   update-name                                          2
+    yes     is not theirs: email differs       any     update-email, one PUT                                3
+    yes     theirs is inactive                 any     reactivate, with the email if that differs too       4
+    yes     theirs is not listed               any     adopt `relinked` as rows 6-7, else hold              5
+    no      unlinked, active                   any     adopt, then rows 1-3                                 6
+    no      unlinked, inactive                 same    adopt and reactivate                                 7
+    no      unlinked, inactive                 other   hold `possible-recycled-address`                     7
+    no      of a person who moves away         any     create, after that move                              8
+    no      of a person of the same connector  any     hold `recycled-address`                              9
+    no      of a person of another connector   any     hold `source-changed` (gone there: `relinked`)      10
+    no      none, but an alias is a member's   any     adopt, then update-email                            11
+    no      none, the state knows no links     same    hold `possible-rename`                              12
+    no      none                               any     create                                              13
+
+Before an address is given to anybody, the first that applies (module moves):
+`invalid-email`, `missing-display-name`, `domain-not-allowed`, `contested-email`, `email-taken`, `email-swap`,
+`waits-for-held`.
+
+A **link whose person is not entitled** any more (module leaver):
+
+    member inactive                            in sync                              14
+    member's email is protected                note `protected`, here and above     15
+    still assigned individually, and active    hold, entitled or not assigned       16
+    vanished for fewer than `grace_reads`      note `in-grace`                      17
+    otherwise                                  deactivate                           18
+
+An active member whom no link and no person stands for is unmanaged: a note, or a deactivation where the policy says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from agent.address import folded
+from agent.diff.draft import Draft, draft
+from agent.diff.entitled import decide_entitled
+from agent.diff.leaver import decide_leavers
+from agent.diff.moves import settle
+from agent.diff.roster import Standing, roster
+from agent.model import Change, Hold, Kind, MemberCounts, Note, Plan, Policy, Reads, SourceCounts
+from connectors.base import PersonKey, Snapshot
+
+__all__ = ["compute_plan", "vanished"]
+
+PHASES = {
+    Kind.ADOPT: 0,
+    Kind.DEACTIVATE: 1,
+    Kind.UPDATE_EMAIL: 2,
+    Kind.REACTIVATE: 3,
+    Kind.UPDATE_NAME: 4,
+    Kind.CREATE: 5,
+}
+# At most so many leavers are looked up at their source: for the sentence, not for the decision (design, row 18).
+MAX_LOOKUPS = 25
+
+
+def compute_plan(reads: Reads, policy: Policy) -> Plan:
+    """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
+    people = roster(reads.snapshots, policy)
+    making = draft(reads, policy, people)
+    decide_entitled(making)
+    decide_leavers(making)
+    depths = settle(making)
+    notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
+    return Plan(
+        policy.workspace,
+        policy.mode,
+        _source_counts(reads.snapshots, making),
+        _member_counts(making),
+        making.in_sync,
+        tuple(sorted(making.changes, key=lambda change: _place(change, depths))),
+        tuple(sorted(making.holds, key=_hold_place)),
+        tuple(sorted({*notes, *making.notes}, key=lambda note: (note.code, folded(note.email), note.reason))),
+        seen=tuple(sorted(making.seen, key=lambda link: link.person)),
+        possible_renames=frozenset(making.renames),
+    )
+
+
+def _place(change: Change, depths: dict[str, int]) -> tuple[int, int, str, str]:
+    """Return where a change stands in the order of applying (design section 7)."""
+    phase = PHASES[Kind.UPDATE_EMAIL] if change.changes_email else PHASES[change.kind]
+    depth = depths.get(change.scim_id or "", 0) if change.changes_email else 0
+    return phase, depth, folded(change.email), change.scim_id or ""
+
+
+def _hold_place(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
+    return folded(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
+
+
+def _source_counts(snapshots: Sequence[Snapshot], making: Draft) -> tuple[SourceCounts, ...]:
+    by_source = {snapshot.source: snapshot for snapshot in snapshots}
+    counts = []
+    for source in making.policy.sources:
+        snapshot = by_source[source]
+        entitled = individual = 0
+        for person in snapshot.people:
+            assigned = making.roster.by_key.get(PersonKey(person.connector, person.id))
+            entitled += assigned is not None and assigned.standing is Standing.ENTITLED
+            individual += person.individual and not person.groups
+        groups = tuple(sorted((group.id, group.name, group.people) for group in snapshot.groups))
+        counts.append(SourceCounts(source.connector, source.app, len(snapshot.people), entitled, groups, individual))
+    return tuple(counts)
+
+
+def _member_counts(making: Draft) -> MemberCounts:
+    active = Counter(member.active is True for member in making.members.values())[True]
+    ours = {scim_id for scim_id in making.owner_of if scim_id in making.members}
+    adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
+    guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted)
+    return MemberCounts(len(making.members), active, len(ours), guarded)
+
+
+def vanished(plan: Plan) -> tuple[PersonKey, ...]:
+    """Return the leavers that no snapshot shows, at most 25: what became of them is worth asking their source."""
+    asked = [
+        change.person
+        for change in plan.changes
+        if change.kind is Kind.DEACTIVATE and change.code in {"left-groups", "no-longer-assigned"} and change.person
+    ]
+    return tuple(asked[:MAX_LOOKUPS])

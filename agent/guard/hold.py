@@ -1,0 +1,158 @@
+"""Turn what a guard holds from changes into holds, and back when that very plan was approved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agent.address import folded
+from agent.guard.limit import (
+    APPROVE,
+    FLOOR,
+    Baselines,
+    History,
+    Verdict,
+    is_deactivation,
+    percent_limit,
+    tripped,
+    verdicts,
+)
+from agent.model import Change, Hold, Kind, Plan, Policy
+from connectors.base import PersonKey
+
+__all__ = ["Fleet", "guarded", "guarded_fleet", "next_baselines", "released"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the fleet guard knows beside the plans of one command.
+
+    *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
+    the deactivations of all workspaces within the last 60 minutes. *percent* is the limit.
+    """
+
+    workspaces: int
+    others: int = 0
+    recent: int = 0
+    percent: float = 10
+
+
+def guarded(plan: Plan, policy: Policy, history: History) -> Plan:
+    """Return *plan* with everything that a guard of its workspace holds among its holds."""
+    return _held(plan, list(verdicts(plan, policy, history)))
+
+
+def guarded_fleet(plans: Sequence[Plan], fleet: Fleet) -> tuple[Plan, ...]:
+    """Return the plans of one command, their deactivations held where all workspaces together lose too many.
+
+    Deactivations that a guard of their own workspace holds count too: an approval would release them.
+    """
+    if fleet.workspaces < 2:
+        return tuple(plans)
+    counts = [_deactivations(plan) for plan in plans]
+    members = fleet.others + sum(plan.members.guarded for plan in plans)
+    planned = sum(counts)
+    if not planned or planned + fleet.recent <= percent_limit(fleet.percent, members):
+        return tuple(plans)
+    limit = f"{fleet.percent:g} % of {members} active linked members of all workspaces where that is over {FLOOR}"
+    recent = f", and {fleet.recent} were in the last 60 minutes" if fleet.recent else ""
+    message = (
+        f"{planned} members of {_many(sum(map(bool, counts)))} would be deactivated{recent}; the limit is {limit}."
+    )
+    cause = "All workspaces together would lose more members than the fleet limit allows."
+    held = []
+    for plan in plans:
+        guard = tripped("fleet", plan.changes, is_deactivation, fleet.recent, limit, message)
+        verdict = Verdict(guard, is_deactivation, cause, APPROVE)
+        held.append(_held(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
+    return tuple(held)
+
+
+def _many(workspaces: int) -> str:
+    return "1 workspace" if workspaces == 1 else f"{workspaces} workspaces"
+
+
+def _deactivations(plan: Plan) -> int:
+    releasable = (hold.change for hold in plan.holds if hold.change is not None)
+    return sum(map(is_deactivation, plan.changes)) + sum(map(is_deactivation, releasable))
+
+
+def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
+    if not tripping:
+        return plan
+    kept: list[Change] = []
+    holds = list(plan.holds)
+    movers: dict[str, bool] = {}
+    adopted: dict[str, bool] = {}
+    for change in plan.changes:
+        verdict = next((each for each in tripping if each.holds(change)), None)
+        scim_id = change.scim_id or ""
+        if verdict is not None:
+            is_final = verdict.is_final
+            holds.append(_hold(change, verdict.guard.code, verdict.cause, verdict.remedy, is_final=is_final))
+        elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
+            is_final = waited
+            cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
+            holds.append(_hold(change, "waits-for-held", cause, remedy, is_final=is_final))
+        else:
+            kept.append(change)
+            continue
+        if change.changes_email:
+            movers[scim_id] = is_final
+        if change.kind is Kind.ADOPT:
+            adopted[scim_id] = is_final
+    guards = (*plan.guards, *(verdict.guard for verdict in tripping))
+    return replace(plan, changes=tuple(kept), holds=tuple(sorted(holds, key=_place)), guards=guards)
+
+
+def _hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
+    former = change.before.email
+    return Hold(
+        change.kind,
+        code,
+        former or change.email,
+        f"{change.reason} {cause}",
+        remedy,
+        change.email if former else None,
+        change.scim_id,
+        change.person,
+        None if is_final else change,
+    )
+
+
+def _place(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
+    return folded(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
+
+
+def released(plan: Plan, unguarded: Plan) -> Plan:
+    """Return *plan* with the holds that its approval releases made changes again.
+
+    *unguarded* is the same plan before any guard, which gives the order of applying. Creates that row 12 held come
+    last, as creates do. Toggles and holds of the table stay.
+    """
+    freed = {hold.change for hold in plan.holds if hold.change is not None}
+    allowed = freed.union(plan.changes)
+    changes = [change for change in unguarded.changes if change in allowed]
+    changes.extend(sorted(freed.difference(changes), key=lambda change: folded(change.email)))
+    return replace(plan, changes=tuple(changes), holds=tuple(hold for hold in plan.holds if hold.change is None))
+
+
+def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:
+    """Return the baselines to store after an enforcing run over a whole workspace that may make the changes of *made*.
+
+    A group keeps its baseline while a leaver of it is held or still in grace: the guard would otherwise compare with
+    what it was to hold.
+    """
+    waiting = set(filter(is_deactivation, unguarded.changes)).difference(made.changes)
+    kept = {(each.person.connector, group.id) for each in waiting if each.person for group in each.group_refs}
+    for link in unguarded.seen:
+        if 0 < link.missed_reads < grace_reads:
+            kept.update((link.person.connector, group.id) for group in link.groups)
+    now = {
+        (source.connector, group_id): (name, people)
+        for source in unguarded.sources
+        for group_id, name, people in source.groups
+    }
+    gone = {key: (name, 0) for key, (name, size) in baselines.items() if key not in now and size}
+    moved = {key: value for key, value in {**gone, **now}.items() if key not in kept or key not in baselines}
+    return {key: value for key, value in moved.items() if baselines.get(key) != value}

@@ -1,0 +1,61 @@
+"""People, members and policies for tests, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from agent.model import GroupRef, Link, Listing, Member, Memory, Mode, Policy, Reads
+from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+
+OKTA = Source("okta-main", "0oapigment")
+ENTRA = Source("entra-eu", "sp-pigment")
+PLANNERS = ("planners",)
+
+
+def key(name: str, connector: str = OKTA.connector) -> PersonKey:
+    return PersonKey(connector, name)
+
+
+def person(name: str, email: str | None = "", **more: Any) -> Person:
+    """Return an active person of the planners in Okta, whose id is *name*: `person("ann")` is ann@acme.com."""
+    connector = more.pop("connector", OKTA.connector)
+    more.setdefault("groups", PLANNERS)
+    display_name = more.pop("display_name", name.title())
+    return Person(connector, name, f"{name}@acme.com" if email == "" else email, display_name, **more)
+
+
+def member(name: str, email: str = "", *, active: bool | None = True, display_name: str | None = None) -> Member:
+    """Return the member `m-ann` of ann@acme.com."""
+    return Member(
+        f"m-{name}", email or f"{name}@acme.com", name.title() if display_name is None else display_name, active
+    )
+
+
+def link(name: str, scim_id: str = "", connector: str = OKTA.connector, missed_reads: int = 0) -> Link:
+    return Link(key(name, connector), scim_id or f"m-{name}", (GroupRef("planners", "Planners"),), missed_reads)
+
+
+def snapshot(people: Iterable[Person] = (), source: Source = OKTA, unidentified: tuple[str, ...] = ()) -> Snapshot:
+    people = tuple(people)
+    ids = sorted({group for each in people for group in each.groups} | {"planners"})
+    groups = tuple(Group(each, each.title(), sum(each in who.groups for who in people)) for each in ids)
+    return Snapshot(source, "Pigment", groups, people, unidentified=unidentified)
+
+
+def a_policy(*sources: Source, **more: Any) -> Policy:
+    return Policy("latam", sources or (OKTA,), mode=more.pop("mode", Mode.ENFORCE), **more)
+
+
+def reads(
+    people: Iterable[Person] = (),
+    members: Sequence[Member] = (),
+    links: Sequence[Link] = (),
+    *others: Snapshot,
+    **more: Any,
+) -> Reads:
+    renames = more.pop("possible_renames", frozenset())
+    snapshots = (snapshot(people, unidentified=more.pop("unidentified", ())), *others)
+    whereabouts: dict[PersonKey, Status] = more.pop("whereabouts", {})
+    assert not more
+    return Reads(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)
