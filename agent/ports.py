@@ -25,16 +25,12 @@ __all__ = [
     "State",
     "Trigger",
     "Workspace",
+    "WorkspaceReader",
 ]
 
 
-class Workspace(Protocol):
-    """One Pigment workspace over SCIM.
-
-    Reads raise `connectors.base.ReadError`. Writes raise `agent.errors.WriteError`: `WorkspaceGone` when every token
-    was refused or the host is out of reach for good, any other of its kind for this one member only. A write returns
-    the member as the workspace shows it afterwards, which is the proof that it was made (design section 7).
-    """
+class WorkspaceReader(Protocol):
+    """All that a dry run may ask of a Pigment workspace. Raises `connectors.base.ReadError`."""
 
     @property
     def requests(self) -> int:
@@ -48,6 +44,15 @@ class Workspace(Protocol):
     async def find(self, email: str) -> tuple[Member, ...]:
         """Return the members whose `userName` is *email*, case ignored; empty when there is none."""
         ...
+
+
+class Workspace(WorkspaceReader, Protocol):
+    """One Pigment workspace over SCIM.
+
+    Writes raise `agent.errors.WriteError`: `WorkspaceGone` when every token was refused or the host is out of reach
+    for good, any other of its kind for this one member only. A write returns the member as the workspace shows it
+    afterwards, which is the proof that it was made (design section 7).
+    """
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
         """POST an active member. Never sent twice blindly: after a lost answer the email is looked up first."""
