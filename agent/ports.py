@@ -99,6 +99,8 @@ class RunStatus(StrEnum):
     INCOMPLETE = "incomplete"
     CREDENTIALS = "credentials"
     BUSY = "busy"
+    STALE = "stale"
+    """An approval was refused, and nothing was written."""
     INTERRUPTED = "interrupted"
     """The process died, or lost its lease."""
 
@@ -234,7 +236,10 @@ class State(Protocol):
         ...
 
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
-        """Journal the answer and write the link that it made, in one transaction."""
+        """Journal the answer and write the link that it made, in one transaction.
+
+        A change that was not tried has no intent before it: then this is its first and only entry.
+        """
         ...
 
     async def remember(
@@ -247,9 +252,15 @@ class State(Protocol):
         """Update groups and missed reads of existing links, and replace the rename memory and the given baselines."""
         ...
 
-    async def record_plan(self, lease: Lease, run_id: str, digest: str, document: bytes) -> None: ...
+    async def record_plan(
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+    ) -> None:
+        """Write the run's plan; *approved* is the digest that a human approved, of this plan or of its document."""
+        ...
 
-    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None: ...
+    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
+        """Close the run; what it had in flight, if it was stopped in the middle of a write, becomes `unknown`."""
+        ...
 
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
         """Write links by hand, as a finished run of the journal."""

@@ -1,0 +1,97 @@
+"""Send one change to the workspace and say what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.address import folded_name
+from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
+from agent.model import Change, Fields, Kind, Member
+from agent.ports import Outcome, Workspace
+from connectors.base import ReadError
+
+__all__ = ["Answered", "send"]
+
+CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a change. *member* is the workspace's proof where it was made; *detail* a sentence."""
+
+    outcome: Outcome
+    detail: str = ""
+    member: Member | None = None
+
+
+async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> Answered:
+    """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
+
+    Raises `WorkspaceGone` when the rest of the plan can't be made either; every other failure is this person's.
+    """
+    try:
+        return Answered(Outcome.DONE, member=await _write(workspace, change, member))
+    except WorkspaceGone:
+        raise
+    except NotPersisted as error:
+        return Answered(Outcome.NOT_PERSISTED, _sentence(error))
+    except WriteLost as error:
+        return Answered(Outcome.UNKNOWN, _sentence(error))
+    except WriteRefused as error:
+        if change.kind is Kind.CREATE and error.status == CONFLICT:
+            return await _met(workspace, change, taken, error)
+        return Answered(Outcome.FAILED, _sentence(error))
+    except WriteError as error:
+        return Answered(Outcome.FAILED, _sentence(error))
+
+
+def _sentence(error: WriteError | ReadError) -> str:
+    return f"{error.message} {error.hint}"
+
+
+async def _write(workspace: Workspace, change: Change, member: Member | None) -> Member:
+    if change.kind is Kind.CREATE:
+        return await workspace.create(change.email, change.display_name, change.given_name, change.family_name)
+    if member is None:
+        raise AssertionError("every change but a create is about a member of the listing")
+    match change.kind:
+        case Kind.UPDATE_EMAIL | Kind.REACTIVATE if change.changes_email:
+            return await workspace.replace(member, change.after)
+        case Kind.DEACTIVATE | Kind.REACTIVATE | Kind.UPDATE_NAME:
+            return await workspace.patch(member, change.after)
+        case Kind.UPDATE_EMAIL | Kind.ADOPT:
+            raise AssertionError(f"{change.kind} sends nothing of its own")
+        case _:
+            assert_never(change.kind)
+
+
+async def _met(workspace: Workspace, change: Change, taken: AbstractSet[str], conflict: WriteRefused) -> Answered:
+    """A create met a member that the listing did not show: adopt it by rows 6 and 7, or hold."""
+    try:
+        found = await workspace.find(change.email)
+    except ReadError as error:
+        return Answered(Outcome.FAILED, _sentence(error))
+    if not found:
+        return Answered(Outcome.FAILED, _sentence(conflict))
+    member = found[0]
+    if len(found) > 1 or member.scim_id in taken or member.active is None:
+        return Answered(Outcome.HELD, f"{change.email} belongs to a member that is somebody else's; see the next plan.")
+    if member.active:
+        return Answered(Outcome.DONE, "The member existed and is linked; nothing was changed.", member)
+    name = folded_name(change.display_name)
+    if not name or name != folded_name(member.display_name):
+        named = member.display_name or "nothing"
+        return Answered(Outcome.HELD, f"An inactive member named {named} has {change.email}; see the next plan.")
+    return await _reactivated(workspace, member)
+
+
+async def _reactivated(workspace: Workspace, member: Member) -> Answered:
+    try:
+        active = await workspace.patch(member, Fields(active=True))
+    except WorkspaceGone:
+        raise
+    except WriteError as error:
+        return Answered(Outcome.FAILED, _sentence(error))
+    return Answered(Outcome.DONE, "The member existed and was reactivated.", active)

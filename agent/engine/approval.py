@@ -1,0 +1,43 @@
+"""Compare the digests that a human approved with the plans that were just made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from agent.errors import StalePlan
+from agent.ports import State
+from agent.report.difference import difference
+from agent.report.document import document_digest
+from agent.report.saved import parse_workspace
+from agent.report.shape import WorkspaceObject
+
+__all__ = ["approved"]
+
+
+async def approved(fresh: Sequence[WorkspaceObject], digests: Collection[str], state: State) -> dict[str, str]:
+    """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
+
+    Raises `StalePlan` if one of *digests* is neither, naming what has changed where the journal knows that plan.
+    """
+    whole = document_digest(fresh)
+    known = {each["digest"] for each in fresh if each["status"] == "planned"}
+    is_complete = all(each["status"] == "planned" for each in fresh)
+    unknown = sorted(set(digests) - known - ({whole} if is_complete else set()))
+    if unknown:
+        raise StalePlan(
+            await _stale(unknown, fresh, state), "Read the new plan, and approve its digest if it is right."
+        )
+    named = {each["name"]: each["digest"] for each in fresh if each["digest"] in digests}
+    return {each["name"]: whole for each in fresh} | named if whole in digests else named
+
+
+async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], state: State) -> str:
+    lines = []
+    for digest in digests:
+        lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
+        run = await state.run_by_digest(digest)
+        same = [each for each in fresh if run is not None and each["name"] == run.workspace]
+        if run is not None and run.document is not None and same:
+            lines.append(f"What has changed in {run.workspace}:")
+            lines.extend(f"  {line}" for line in difference(parse_workspace(run.document), same[0]))
+    return "\n".join(lines)

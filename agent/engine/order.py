@@ -1,0 +1,85 @@
+"""What a command or a tick asks of the engine, and what each workspace answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.errors import Exit
+from agent.model import Kind, Member, Plan, Policy, Unplanned
+from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
+from agent.report.shape import WorkspaceObject
+
+__all__ = ["Decision", "FleetLimit", "Order", "Result", "is_waiting", "would_change"]
+
+TABLE_ONLY = frozenset({"toggle-off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who asked for a run, how and why. *approvals* are digests of workspaces or of a whole document.
+
+    *user* keeps only one person's changes. *wait_seconds* is how long to wait for another run's lease.
+    """
+
+    trigger: Trigger
+    by: str = ""
+    reason: str = ""
+    user: str = ""
+    approvals: frozenset[str] = frozenset()
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimit:
+    """All configured workspaces, and how many percent of their members one command may deactivate."""
+
+    workspaces: tuple[str, ...]
+    percent: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was read of one workspace and decided, before anything is written.
+
+    *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
+    the listing by SCIM id. *object* is the workspace's part of the plan document, whose digest an approval names.
+    """
+
+    policy: Policy
+    object: WorkspaceObject
+    plan: Plan | None = None
+    unguarded: Plan | None = None
+    unplanned: Unplanned | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
+
+    *error* is a failure that is not in *object*: the state or the lease was lost after planning.
+    """
+
+    workspace: str
+    run_id: str
+    status: RunStatus
+    exit: Exit
+    object: WorkspaceObject
+    records: tuple[ChangeRecord, ...] = ()
+    pause: Pause | None = None
+    requests: int = 0
+    error: str = ""
+
+
+def is_waiting(plan: Plan) -> bool:
+    """Tell whether a guard holds something that an approval would release (exit code 4)."""
+    guards = {guard.code for guard in plan.guards} - TABLE_ONLY
+    return any(hold.code in guards for hold in plan.holds)
+
+
+def would_change(plan: Plan) -> bool:
+    """Tell whether a sync would change something in Pigment (exit code 3): adopting alone does not."""
+    return any(change.kind is not Kind.ADOPT for change in plan.changes)

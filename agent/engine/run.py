@@ -1,0 +1,47 @@
+"""Runs as the journal has them: what is written when one begins and when a dry run ends."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from agent.engine.order import Decision, Order
+from agent.model import Mode, Policy
+from agent.ports import Run, RunStatus
+from agent.report.document import encode_workspace
+
+__all__ = ["begun", "finished", "new_run_id"]
+
+
+def new_run_id(now: datetime) -> str:
+    """Return an id that sorts by time and can be read aloud: `20260301-120000-3f9a1c`."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def begun(policy: Policy, order: Order, now: datetime) -> Run:
+    """Return a run under a lease that starts now; a workspace in dry-run mode makes a dry run of it."""
+    is_dry = policy.mode is Mode.DRY_RUN
+    return Run(
+        new_run_id(now), policy.workspace, order.trigger, is_dry, started_at=now, by=order.by, reason=order.reason
+    )
+
+
+def finished(decision: Decision, order: Order, now: datetime) -> Run:
+    """Return a dry run that has ended, with its plan or why there is none."""
+    unplanned, plan = decision.unplanned, decision.plan
+    return Run(
+        new_run_id(now),
+        decision.policy.workspace,
+        order.trigger,
+        dry_run=True,
+        started_at=now,
+        status=RunStatus(unplanned.status) if unplanned else RunStatus.PLANNED,
+        finished_at=now,
+        by=order.by,
+        reason=order.reason,
+        digest=decision.object["digest"],
+        document=encode_workspace(decision.object),
+        error=unplanned.message if unplanned else "",
+        guarded=plan.members.guarded if plan else None,
+        requests=decision.requests,
+    )

@@ -1,0 +1,150 @@
+"""Read every source and the workspace side by side, decide, and guard. Nothing here can write to a workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from agent.diff.only import only
+from agent.diff.plan import compute_plan, vanished
+from agent.engine.order import Decision, FleetLimit
+from agent.errors import UsageError
+from agent.guard.hold import Fleet, guarded, guarded_fleet
+from agent.guard.limit import History
+from agent.model import Plan, Policy, Reads, Unplanned
+from agent.ports import Clock, State, WorkspaceReader
+from agent.report.document import workspace_object
+from connectors.base import Connector, CredentialsRefused, PersonKey, Progress, ReadError, Status
+
+__all__ = ["WINDOW", "ReadSite", "Survey"]
+
+WINDOW = timedelta(minutes=60)
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSite:
+    """One workspace as a dry run knows it: what is wanted of it, and a way to read it."""
+
+    policy: Policy
+    workspace: WorkspaceReader
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Reads and decides for all workspaces of a command before the first is written to."""
+
+    connectors: Mapping[str, Connector]
+    state: State
+    clock: Clock
+    fleet: FleetLimit
+    progress: Progress
+
+    async def decide(self, sites: Sequence[ReadSite], user: str = "") -> list[Decision]:
+        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+        read = await asyncio.gather(*(self._read(site) for site in sites))
+        decisions = [await self._planned(site, outcome, user) for site, outcome in zip(sites, read, strict=True)]
+        return await self._guarded_fleet(decisions)
+
+    async def _read(self, site: ReadSite) -> Reads | Unplanned:
+        policy = site.policy
+        name = policy.workspace
+        listing = asyncio.ensure_future(site.workspace.listing(self.progress))
+        sources = [asyncio.ensure_future(self._connector(each.connector).read(each)) for each in policy.sources]
+        await asyncio.gather(listing, *sources, return_exceptions=True)
+        try:
+            snapshots = tuple(source.result() for source in sources)
+            members = listing.result()
+        except ReadError as error:
+            log.warning("read.failed", workspace=name, code=error.code)
+            return _unplanned(policy, error)
+        log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.pages)
+        for snapshot in snapshots:
+            log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
+        return Reads(snapshots, members, await self.state.memory(name))
+
+    def _connector(self, name: str) -> Connector:
+        return self.connectors[name]
+
+    async def _planned(self, site: ReadSite, outcome: Reads | Unplanned, user: str) -> Decision:
+        policy = site.policy
+        if isinstance(outcome, Unplanned):
+            return _failed(policy, outcome, site.workspace.requests)
+        try:
+            reads = await self._looked_up(outcome, policy)
+        except ReadError as error:
+            return _failed(policy, _unplanned(policy, error), site.workspace.requests)
+        unguarded = await asyncio.to_thread(compute_plan, reads, policy)
+        if user:
+            unguarded = only(unguarded, user)
+        plan = guarded(unguarded, policy, await self._history(policy.workspace))
+        return Decision(
+            policy,
+            workspace_object(plan),
+            plan,
+            unguarded,
+            members={member.scim_id: member for member in reads.listing.members},
+            taken=frozenset(link.scim_id for link in reads.memory.links),
+            requests=site.workspace.requests,
+        )
+
+    async def _looked_up(self, reads: Reads, policy: Policy) -> Reads:
+        """Ask the sources what became of the leavers that no snapshot shows: for the sentence, not the decision."""
+        first = await asyncio.to_thread(compute_plan, reads, policy)
+        keys = vanished(first)
+        if not keys:
+            return reads
+        found = await asyncio.gather(*(self._lookup(key) for key in keys))
+        return replace(reads, whereabouts=dict(zip(keys, found, strict=True)))
+
+    async def _lookup(self, key: PersonKey) -> Status:
+        return await self._connector(key.connector).lookup(key.id)
+
+    async def _history(self, workspace: str) -> History:
+        recent = await self.state.recent(workspace, self.clock.now() - WINDOW)
+        return History(recent, await self.state.baselines(workspace))
+
+    async def _guarded_fleet(self, decisions: list[Decision]) -> list[Decision]:
+        plans = [decision.plan for decision in decisions if decision.plan is not None]
+        if len(self.fleet.workspaces) < 2 or not plans:
+            return decisions
+        here = {plan.workspace for plan in plans}
+        since = self.clock.now() - WINDOW
+        recents = [await self.state.recent(name, since) for name in self.fleet.workspaces]
+        others = [await self.state.guarded(name) for name in self.fleet.workspaces if name not in here]
+        fleet = Fleet(
+            len(self.fleet.workspaces), sum(others), sum(each.deactivations for each in recents), self.fleet.percent
+        )
+        held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}
+        return [_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
+
+
+def _with_plan(decision: Decision, plan: Plan | None) -> Decision:
+    if plan is None or plan is decision.plan:
+        return decision
+    return replace(decision, plan=plan, object=workspace_object(plan))
+
+
+def _unplanned(policy: Policy, error: ReadError) -> Unplanned:
+    status = "credentials" if isinstance(error, CredentialsRefused) or error.code == "credentials" else "incomplete"
+    return Unplanned(policy.workspace, policy.mode, status, error.code, error.message, error.hint)
+
+
+def _failed(policy: Policy, unplanned: Unplanned, requests: int) -> Decision:
+    return Decision(policy, workspace_object(unplanned), unplanned=unplanned, requests=requests)
+
+
+def chosen(sites: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+    """Return the named workspaces in the order of the file, all when none is named."""
+    unknown = sorted(set(names) - set(sites))
+    if unknown:
+        raise UsageError(
+            f"There is no workspace {', '.join(unknown)}.", f"The config has: {', '.join(sites) or 'none at all'}."
+        )
+    return {name: site for name, site in sites.items() if not names or name in names}

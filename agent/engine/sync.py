@@ -1,0 +1,204 @@
+"""A run that writes: lease, survey, approval, apply, record; one workspace's failure never stops the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+
+from agent.apply.changes import Applied, Applier
+from agent.engine.approval import approved
+from agent.engine.lease import held
+from agent.engine.order import Decision, Order, Result, is_waiting
+from agent.engine.run import begun
+from agent.engine.survey import ReadSite, Survey, chosen
+from agent.errors import Busy, Exit, PigmentSyncError, StalePlan
+from agent.guard.hold import next_baselines, released
+from agent.model import Mode, Plan, Policy, Unplanned
+from agent.ports import Ending, Lease, Pause, Run, RunStatus, Workspace
+from agent.report.document import encode_workspace, workspace_object
+
+__all__ = ["Site", "Sync"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One workspace with everything that a run over it needs."""
+
+    policy: Policy
+    workspace: Workspace
+
+
+@dataclass(slots=True)
+class Started:
+    """A workspace whose lease is ours and whose run is in the journal."""
+
+    site: Site
+    lease: Lease
+    run: Run
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Runs over workspaces. *holder* names this process to others that want the lease; *is_stopping* ends runs early.
+
+    *at_once* bounds how many workspaces are applied to side by side.
+    """
+
+    survey: Survey
+    sites: Mapping[str, Site]
+    holder: str
+    sleep: Callable[[float], Awaitable[None]]
+    is_stopping: Callable[[], bool] = lambda: False
+    at_once: int = 8
+
+    async def run(self, names: Sequence[str], order: Order) -> list[Result]:
+        """Bring the named workspaces in step, all when none is named, and return one result for each.
+
+        Every workspace is planned before the first is written to. Raises `StalePlan`, with nothing written anywhere,
+        when one of the order's approvals is not the digest of a plan that was just made.
+        """
+        wanted = chosen(self.sites, names)
+        async with AsyncExitStack() as leases:
+            opened = [await self._open(site, order, leases) for site in wanted.values()]
+            started = [each for each in opened if isinstance(each, Started)]
+            results = {each.workspace: each for each in opened if isinstance(each, Result)}
+            try:
+                done = await self._over(started, order)
+            except BaseException as error:
+                await asyncio.shield(self._abandon(started, error))
+                raise
+            results.update((each.workspace, each) for each in done)
+        return [results[name] for name in wanted]
+
+    async def _over(self, started: Sequence[Started], order: Order) -> list[Result]:
+        sites = [ReadSite(each.site.policy, each.site.workspace) for each in started]
+        decisions = await self.survey.decide(sites, order.user)
+        for each, decision in zip(started, decisions, strict=True):
+            await self._record_plan(each, decision, None)
+        agreed = await approved([decision.object for decision in decisions], order.approvals, self.survey.state)
+        bounded = asyncio.Semaphore(self.at_once)
+
+        async def one(each: Started, decision: Decision) -> Result:
+            async with bounded:
+                return await self._finished(each, decision, order, agreed.get(decision.policy.workspace))
+
+        return list(await asyncio.gather(*map(one, started, decisions)))
+
+    async def _record_plan(self, each: Started, decision: Decision, approval: str | None) -> None:
+        raw = encode_workspace(decision.object)
+        await self.survey.state.record_plan(each.lease, each.run.id, decision.object["digest"], raw, approval)
+
+    async def _open(self, site: Site, order: Order, leases: AsyncExitStack) -> Started | Result:
+        state, clock, name = self.survey.state, self.survey.clock, site.policy.workspace
+        try:
+            lease = await leases.enter_async_context(
+                held(state, clock, self.sleep, name, self.holder, order.wait_seconds)
+            )
+        except Busy as error:
+            return _busy(site.policy, error)
+        run = begun(site.policy, order, clock.now())
+        for closed in await state.begin_run(run, lease):
+            log.warning("run.interrupted", workspace=name, interrupted=closed)
+        log.info("run.started", workspace=name, run_id=run.id, trigger=order.trigger)
+        return Started(site, lease, run)
+
+    async def _finished(self, each: Started, decision: Decision, order: Order, approval: str | None) -> Result:
+        """Finish one workspace's run; what ends it is its own, and the others go on."""
+        try:
+            return await self._finish(each, decision, order, approval)
+        except PigmentSyncError as error:
+            name = decision.policy.workspace
+            log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
+            await self._abandon([each], error)
+            failure = f"{error.message} {error.hint}"
+            return Result(name, each.run.id, RunStatus.INTERRUPTED, error.exit, decision.object, error=failure)
+
+    async def _finish(self, each: Started, decision: Decision, order: Order, approval: str | None) -> Result:
+        """Apply what may be applied, and close the run as what it was."""
+        state, policy = self.survey.state, decision.policy
+        pause = await state.paused(policy.workspace)
+        if decision.plan is None or decision.unguarded is None:
+            status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
+            return await self._close(each, decision, status, Exit.INCOMPLETE)
+        if policy.mode is Mode.DRY_RUN or pause is not None:
+            return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
+        plan = decision.plan
+        if approval is not None:
+            plan = released(plan, decision.unguarded)
+            await self._record_plan(each, decision, approval)
+        # Before anything is sent: once the first link is written, row 12 could not tell any more.
+        await state.remember(each.lease, plan.seen, plan.possible_renames, {})
+        applied = await self._apply(each, decision, plan)
+        status, code = _judged(plan, applied)
+        if code in {Exit.DONE, Exit.HELD} and not order.user:
+            baselines = await state.baselines(policy.workspace)
+            moved = next_baselines(decision.unguarded, plan, baselines, policy.grace_reads)
+            await state.remember(each.lease, (), plan.possible_renames, moved)
+        return await self._close(each, decision, status, code, applied=applied)
+
+    async def _apply(self, each: Started, decision: Decision, plan: Plan) -> Applied:
+        applier = Applier(
+            each.site.workspace,
+            self.survey.state,
+            self.survey.clock,
+            each.lease,
+            each.run.id,
+            self.survey.progress,
+            self.is_stopping,
+        )
+        return await applier.apply(plan.changes, decision.members, decision.taken)
+
+    async def _close(
+        self,
+        each: Started,
+        decision: Decision,
+        status: RunStatus,
+        code: Exit,
+        *,
+        applied: Applied | None = None,
+        pause: Pause | None = None,
+    ) -> Result:
+        name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
+        error = unplanned.message if unplanned else applied.gone.message if applied and applied.gone else ""
+        requests = each.site.workspace.requests
+        ending = Ending(status, error, plan.members.guarded if plan else None, requests)
+        await self.survey.state.end_run(each.lease, each.run.id, ending)
+        each.is_closed = True
+        log.info("run.finished", workspace=name, run_id=each.run.id, status=status)
+        records = applied.records if applied else ()
+        return Result(name, each.run.id, status, code, decision.object, records, pause, requests)
+
+    async def _abandon(self, started: Sequence[Started], error: BaseException) -> None:
+        """Close what can be closed of runs that end by an error or by being stopped."""
+        message = error.message if isinstance(error, PigmentSyncError) else "The run was stopped."
+        status = RunStatus.STALE if isinstance(error, StalePlan) else RunStatus.INTERRUPTED
+        for each in started:
+            if each.is_closed:
+                continue
+            each.is_closed = True
+            try:
+                await self.survey.state.end_run(each.lease, each.run.id, Ending(status, message))
+            except PigmentSyncError as failure:
+                log.warning("run.not_closed", workspace=each.site.policy.workspace, error=failure.message)
+
+
+def _judged(plan: Plan, applied: Applied) -> tuple[RunStatus, Exit]:
+    if applied.gone is not None and applied.gone.code == "credentials" and not applied.has_written:
+        return RunStatus.CREDENTIALS, Exit.INCOMPLETE
+    if applied.has_failures:
+        return RunStatus.FAILED, Exit.FAILED
+    if is_waiting(plan):
+        return RunStatus.HELD, Exit.HELD
+    return RunStatus.DONE, Exit.DONE
+
+
+def _busy(policy: Policy, error: Busy) -> Result:
+    unplanned = Unplanned(policy.workspace, policy.mode, "busy", error.code, error.message, error.hint)
+    return Result(policy.workspace, "", RunStatus.BUSY, Exit.BUSY, workspace_object(unplanned))
