@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from agent.engine.order import Decision, Order, Result, is_waiting, would_change
 from agent.engine.run import finished
-from agent.engine.survey import ReadSite, Survey, chosen
+from agent.engine.survey import Deciding, ReadSite, chosen
 from agent.errors import Exit
 
 __all__ = ["dry_run"]
 
 
 async def dry_run(
-    survey: Survey, sites: Mapping[str, ReadSite], names: Sequence[str], order: Order, *, exit_code: bool = False
+    survey: Deciding, sites: Mapping[str, ReadSite], names: Sequence[str], order: Order, *, exit_code: bool = False
 ) -> list[Result]:
     """Plan the named workspaces, all when none is named, and record each as a run. No lease is taken.
 

@@ -29,6 +29,16 @@ class Order:
     approvals: frozenset[str] = frozenset()
     wait_seconds: float = 0
 
+    @property
+    def is_undo(self) -> bool:
+        """An undo may write to a paused workspace: the pause is what keeps the schedule from redoing the mistake."""
+        return self.trigger is Trigger.UNDO
+
+    @property
+    def is_whole(self) -> bool:
+        """Only a run over everybody says what the groups' sizes are to be compared with next time."""
+        return not self.user and not self.is_undo
+
 
 @dataclass(frozen=True, slots=True)
 class FleetLimit:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,7 @@ from agent.ports import Clock, State, WorkspaceReader
 from agent.report.document import workspace_object
 from connectors.base import Connector, CredentialsRefused, PersonKey, Progress, ReadError, Status
 
-__all__ = ["WINDOW", "ReadSite", "Survey"]
+__all__ = ["WINDOW", "Deciding", "ReadSite", "Survey", "chosen", "failed_read"]
 
 WINDOW = timedelta(minutes=60)
 log = structlog.get_logger()
@@ -34,6 +34,23 @@ class ReadSite:
 
     policy: Policy
     workspace: WorkspaceReader
+
+
+class Deciding(Protocol):
+    """What reads and decides for the workspaces of one command, and can't write to them."""
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    async def decide(self, sites: Sequence[ReadSite], user: str = "") -> list[Decision]:
+        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class Survey:
         try:
             reads = await self._looked_up(outcome, policy)
         except ReadError as error:
-            return _failed(policy, _unplanned(policy, error), site.workspace.requests)
+            return failed_read(policy, error, site.workspace.requests)
         unguarded = await asyncio.to_thread(compute_plan, reads, policy)
         if user:
             unguarded = only(unguarded, user)
@@ -138,6 +155,11 @@ def _unplanned(policy: Policy, error: ReadError) -> Unplanned:
 
 def _failed(policy: Policy, unplanned: Unplanned, requests: int) -> Decision:
     return Decision(policy, workspace_object(unplanned), unplanned=unplanned, requests=requests)
+
+
+def failed_read(policy: Policy, error: ReadError, requests: int) -> Decision:
+    """Return the decision of a workspace whose read was not complete: nothing."""
+    return _failed(policy, _unplanned(policy, error), requests)
 
 
 def chosen(sites: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:

@@ -14,7 +14,7 @@ from agent.engine.approval import approved
 from agent.engine.lease import held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun
-from agent.engine.survey import ReadSite, Survey, chosen
+from agent.engine.survey import Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, PigmentSyncError, StalePlan
 from agent.guard.hold import next_baselines, released
 from agent.model import Mode, Plan, Policy, Unplanned
@@ -51,7 +51,7 @@ class Sync:
     *at_once* bounds how many workspaces are applied to side by side.
     """
 
-    survey: Survey
+    survey: Deciding
     sites: Mapping[str, Site]
     holder: str
     sleep: Callable[[float], Awaitable[None]]
@@ -127,7 +127,7 @@ class Sync:
         if decision.plan is None or decision.unguarded is None:
             status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
             return await self._close(each, decision, status, Exit.INCOMPLETE)
-        if policy.mode is Mode.DRY_RUN or pause is not None:
+        if policy.mode is Mode.DRY_RUN or (pause is not None and not order.is_undo):
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
         plan = decision.plan
         if approval is not None:
@@ -137,7 +137,7 @@ class Sync:
         await state.remember(each.lease, plan.seen, plan.possible_renames, {})
         applied = await self._apply(each, decision, plan)
         status, code = _judged(plan, applied)
-        if code in {Exit.DONE, Exit.HELD} and not order.user:
+        if code in {Exit.DONE, Exit.HELD} and order.is_whole:
             baselines = await state.baselines(policy.workspace)
             moved = next_baselines(decision.unguarded, plan, baselines, policy.grace_reads)
             await state.remember(each.lease, (), plan.possible_renames, moved)
