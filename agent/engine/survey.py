@@ -48,7 +48,7 @@ class Deciding(Protocol):
     @property
     def progress(self) -> Progress: ...
 
-    async def decide(self, sites: Sequence[ReadSite], user: str = "") -> list[Decision]:
+    async def decide(self, sites: Sequence[ReadSite], user: str = "", /) -> list[Decision]:
         """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
         ...
 
@@ -63,7 +63,7 @@ class Survey:
     fleet: FleetLimit
     progress: Progress
 
-    async def decide(self, sites: Sequence[ReadSite], user: str = "") -> list[Decision]:
+    async def decide(self, sites: Sequence[ReadSite], user: str = "", /) -> list[Decision]:
         """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
         read = await asyncio.gather(*(self._read(site) for site in sites))
         decisions = [await self._planned(site, outcome, user) for site, outcome in zip(sites, read, strict=True)]

@@ -26,8 +26,8 @@ class UndoSurvey:
     clock: Clock
     progress: Progress
 
-    async def decide(self, sites: Sequence[ReadSite], user: str = "") -> list[Decision]:
-        """Return the reversal for the one workspace of the run; *user* means nothing here."""
+    async def decide(self, sites: Sequence[ReadSite], _user: str = "", /) -> list[Decision]:
+        """Return the reversal for the one workspace of the run."""
         return [await self._decided(site) for site in sites]
 
     async def _decided(self, site: ReadSite) -> Decision:
