@@ -7,6 +7,8 @@ import re
 __all__ = ["escaped_json", "harmless", "unquotable"]
 
 LONGEST = 2_000
+SLACK = 50
+"""Leaves room for the remark on what was cut, so that showing a text twice is showing it once."""
 
 INVISIBLE = (
     "\u00ad\u061c\u180e\u200b\u200e\u200f"  # soft hyphen, marks of direction, zero width
@@ -25,7 +27,7 @@ def harmless(text: str) -> str:
 
     Joiners stay, because names and emoji need them. What is longer than anybody reads is cut, and says so.
     """
-    if len(text) > LONGEST:
+    if len(text) > LONGEST + SLACK:
         text = f"{text[:LONGEST]}… ({len(text):,} characters)"
     if text.isascii() and text.isprintable():
         return text

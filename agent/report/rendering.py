@@ -14,7 +14,10 @@ import orjson
 
 from agent.report.document import encode
 from agent.report.escape import escaped_json
+from agent.report.markdown import markdown
+from agent.report.page import page
 from agent.report.shape import Document, Outcomes
+from agent.report.sheet import sheet
 from agent.report.text import text
 
 __all__ = ["NO_OUTCOMES", "Format", "Look", "render"]
@@ -55,8 +58,12 @@ def render(document: Document, form: Format, look: Look = Look(), outcomes: Outc
             return text(document, outcomes, width=look.width, colour=look.colour, verbose=look.verbose)
         case Format.JSON:
             return _json(document, outcomes)
-        case Format.MARKDOWN | Format.HTML | Format.CSV:
-            return text(document, outcomes, width=100, colour=False, verbose=True)
+        case Format.MARKDOWN:
+            return markdown(document, outcomes, most=look.most)
+        case Format.HTML:
+            return page(document, outcomes)
+        case Format.CSV:
+            return sheet(document, outcomes, bom=look.bom)
 
 
 def _json(document: Document, outcomes: Outcomes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ from rich.style import Style
 from agent.report.escape import harmless
 from agent.report.layout import BAD, BOLD, DIM, PLAIN, TINTS, WARN, Row, Words, paragraph, rows_in_columns, wrapped
 from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
-from agent.report.view import DONE, WORDS, Line, View, approvable, approval, moves, views
+from agent.report.view import Line, View, approvable, approval, hold_groups, moves, views
+from agent.report.wording import DONE, WORDS
 
 __all__ = ["text"]
 
@@ -123,15 +124,12 @@ class _Page:
             return
         yield []
         yield [(f"  Held ({len(view.holds):,})", BOLD), ("  not made until the reason is cleared", DIM)]
-        by_code: dict[str, list[HoldObject]] = defaultdict(list)
-        for hold in view.holds:
-            by_code[hold["code"]].append(hold)
-        for code, holds in sorted(by_code.items(), key=lambda item: len(item[1])):
-            yield [("  ! ", WARN), (f"{harmless(code)} ({len(holds):,})", WARN)]
-            said_once = _common(holds)
+        for group in hold_groups(view.holds):
+            yield [("  ! ", WARN), (f"{group.code} ({len(group.holds):,})", WARN)]
+            said_once = [words for words in (group.reason, _to_do(group.remedy)) if words]
             for words in said_once:
                 yield from self.paragraph(words, PLAIN, 4)
-            yield from self.table([_hold_row(hold, said_once) for hold in holds])
+            yield from self.table([_hold_row(hold, said_once) for hold in group.holds])
 
     def guards(self, view: View) -> Iterator[Words]:
         workspace = view.workspace
@@ -221,16 +219,11 @@ def _hold_row(hold: HoldObject, said_once: Iterable[str]) -> Row:
 def _sayings(hold: HoldObject) -> list[str]:
     """Why it would be done, why it is not, and what clears it."""
     said = [harmless(hold["change_reason"])] if "change_reason" in hold else []
-    return [*said, harmless(hold["reason"]), f"→ {harmless(hold['remedy'])}"]
+    return [*said, harmless(hold["reason"]), _to_do(harmless(hold["remedy"]))]
 
 
-def _common(holds: Sequence[HoldObject]) -> list[str]:
-    """Return what is true of all holds of a code, so that it is said once."""
-    if len(holds) == 1:
-        return []
-    reasons = {harmless(hold["reason"]) for hold in holds}
-    remedies = {f"→ {harmless(hold['remedy'])}" for hold in holds}
-    return [words.pop() for words in (reasons, remedies) if len(words) == 1]
+def _to_do(remedy: str) -> str:
+    return f"→ {remedy}" if remedy else ""
 
 
 def _outcome(what: str, outcome: str, detail: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from agent.report.escape import harmless
@@ -16,61 +16,11 @@ from agent.report.shape import (
     HoldObject,
     OutcomeLine,
     Outcomes,
-    PlannedObject,
     WorkspaceObject,
 )
+from agent.report.wording import DONE, KINDS, executed_sentence, planned_sentence, unplanned_sentence
 
-__all__ = [
-    "DONE",
-    "KINDS",
-    "WORDS",
-    "Line",
-    "View",
-    "Words",
-    "approvable",
-    "approval",
-    "moves",
-    "tallied",
-    "view",
-    "views",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """How a kind of change is called: as a heading, as what has been done to somebody, as a sign, and in a sentence."""
-
-    title: str
-    done: str
-    sign: str
-    meaning: str
-
-
-WORDS: Mapping[str, Words] = {
-    "create": Words("Create", "created", "+", "people who get an account"),
-    "deactivate": Words(
-        "Deactivate", "deactivated", "-", "people who lose access; the account stays and can be reactivated"
-    ),
-    "reactivate": Words("Reactivate", "reactivated", "^", "people who get their old account back"),
-    "update-email": Words(
-        "Change email", "given a new email", "@", "people who keep their account under a new address"
-    ),
-    "update-name": Words("Rename", "renamed", "~", "people who are shown under a new name"),
-    "adopt": Words("Adopt", "adopted", "=", "accounts that are recognised as a person's; nothing is sent"),
-}
-"""The kinds in the order in which a reader meets them."""
-
-KINDS = tuple(WORDS)
-
-DONE = "done"
-_TALLY = {
-    "failed": "failed",
-    "not-persisted": "accepted but not made",
-    "held": "held by the workspace's answer",
-    "not-tried": "not tried",
-    "unknown": "without an answer",
-    "": "without a record",
-}
+__all__ = ["HoldGroup", "Line", "View", "approvable", "approval", "hold_groups", "moves", "view", "views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +46,8 @@ class View:
     """One workspace, ready to be written down.
 
     *lines* has the kinds that occur, in reading order. *holds* are those still held. *others* are outcomes of changes
-    that the plan did not have. *executed* tells a run that applied from a plan.
+    that the plan did not have. *executed* tells a run that applied from a plan; then *done* counts by kind what was
+    made and *undone* by outcome what was not (empty: the journal has none).
     """
 
     workspace: WorkspaceObject
@@ -105,10 +56,22 @@ class View:
     holds: tuple[HoldObject, ...]
     others: tuple[OutcomeLine, ...]
     headline: str
+    done: Mapping[str, int] = field(default_factory=dict)
+    undone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return harmless(self.workspace["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class HoldGroup:
+    """The holds of one code. *reason* and *remedy* are those that several share and are said once, else empty."""
+
+    code: str
+    holds: Sequence[HoldObject]
+    reason: str
+    remedy: str
 
 
 def views(document: Document, outcomes: Outcomes) -> list[View]:
@@ -118,7 +81,7 @@ def views(document: Document, outcomes: Outcomes) -> list[View]:
 def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> View:
     """Return what to show of *workspace*; *outcomes* None: it was planned only."""
     if workspace["status"] != "planned":
-        return View(workspace, False, {}, (), (), _unplanned_headline(workspace["status"]))
+        return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"]))
     waiting: dict[tuple[str, str], list[OutcomeLine]] = defaultdict(list)
     for outcome in outcomes or ():
         waiting[outcome.kind, outcome.email.casefold()].append(outcome)
@@ -133,9 +96,25 @@ def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> 
     others = tuple(sorted((one for left in waiting.values() for one in left), key=lambda one: one.seq))
     by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
     shown = {kind: some for kind, some in by_kind.items() if some}
-    executed = outcomes is not None
-    headline = _executed_headline(workspace, shown, others, len(holds)) if executed else _headline(workspace)
-    return View(workspace, executed, shown, tuple(holds), others, headline)
+    if outcomes is None:
+        return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace))
+    done, undone = _tallies(lines, others)
+    headline = executed_sentence(done, undone, len(holds), workspace["counts"]["in-sync"])
+    return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
+
+
+def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
+    """Return the holds by code, the fewest first: what needs a look of its own before what one decision clears."""
+    by_code: dict[str, list[HoldObject]] = defaultdict(list)
+    for hold in holds:
+        by_code[hold["code"]].append(hold)
+    groups = [
+        HoldGroup(
+            harmless(code), some, _common([hold["reason"] for hold in some]), _common([hold["remedy"] for hold in some])
+        )
+        for code, some in by_code.items()
+    ]
+    return sorted(groups, key=lambda group: len(group.holds))
 
 
 def moves(line: Line) -> list[tuple[str, str, str]]:
@@ -155,9 +134,16 @@ def approval(workspace: WorkspaceObject) -> str:
     return f"pigment-sync sync -w {shlex.quote(harmless(workspace['name']))} --approve {harmless(workspace['digest'])}"
 
 
-def tallied(lines: Sequence[Line]) -> Counter[str]:
-    """Count outcomes by their word, empty for a change of which the journal has none."""
-    return Counter(line.outcome.outcome if line.outcome else "" for line in lines)
+def _tallies(lines: Sequence[Line], others: Sequence[OutcomeLine]) -> tuple[Counter[str], Counter[str]]:
+    told = [(line.kind, harmless(line.outcome.outcome) if line.outcome else "") for line in lines]
+    told += [(one.kind, harmless(one.outcome)) for one in others]
+    done = Counter(kind for kind, outcome in told if outcome == DONE)
+    return done, Counter(outcome for _, outcome in told if outcome != DONE)
+
+
+def _common(sentences: Sequence[str]) -> str:
+    several = len(sentences) > 1 and len(set(sentences)) == 1
+    return harmless(sentences[0]) if several else ""
 
 
 def _said(value: object) -> str:
@@ -216,41 +202,3 @@ def _line_of_hold(hold: HoldObject, outcome: OutcomeLine) -> Line:
         outcome,
         released=True,
     )
-
-
-def _unplanned_headline(status: str) -> str:
-    return {
-        "busy": "another run is working on it; nothing was planned",
-        "credentials": "credentials were refused; nothing was planned and nothing was changed",
-    }.get(status, "could not be read completely; nothing was planned and nothing was changed")
-
-
-def _headline(workspace: PlannedObject) -> str:
-    counts = workspace["counts"]
-    verb = "will be" if workspace["mode"] == "enforce" else "would be"
-    parts = [f"{counts[kind]:,} {WORDS[kind].done}" for kind in KINDS if counts[kind]]
-    if parts:
-        number, _, word = parts[0].partition(" ")
-        parts[0] = f"{number} {verb} {word}"
-    return _sentence(", ".join(parts) or "nothing to change", counts["hold"], counts["in-sync"])
-
-
-def _executed_headline(
-    workspace: PlannedObject, lines: Mapping[str, Sequence[Line]], others: Sequence[OutcomeLine], held: int
-) -> str:
-    done = Counter(
-        line.kind for some in lines.values() for line in some if line.outcome and line.outcome.outcome == DONE
-    )
-    done.update(one.kind for one in others if one.outcome == DONE)
-    rest = Counter(one.outcome for one in others)
-    for some in lines.values():
-        rest.update(tallied(some))
-    parts = [f"{done[kind]:,} {WORDS[kind].done}" for kind in KINDS if done[kind]]
-    failed = [f"{rest[word]:,} {said}" for word, said in _TALLY.items() if rest[word]]
-    what = "; ".join(filter(None, [", ".join(parts), ", ".join(failed)])) or "nothing was changed"
-    return _sentence(what, held, workspace["counts"]["in-sync"])
-
-
-def _sentence(what: str, held: int, in_step: int) -> str:
-    needs = [f"{held:,} held and {'needs' if held == 1 else 'need'} you"] if held else []
-    return "; ".join([what, *needs, f"{in_step:,} in step"])

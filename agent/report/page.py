@@ -1,0 +1,134 @@
+"""The report as one HTML file that needs nothing else: no network, and no script to be read.
+
+Everything foreign passes `harmless` and is escaped by the template. A content security policy allows the one style and
+the one script of this file by their hashes and nothing else; the script only adds search and sorting.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from agent.report.chart import WIDTH, Bar, group_bars, segments, totals
+from agent.report.escape import harmless
+from agent.report.shape import Document, Outcomes, WorkspaceObject
+from agent.report.view import HoldGroup, Line, View, approvable, approval, hold_groups, moves, views
+from agent.report.wording import WORDS
+
+__all__ = ["page", "policy"]
+
+CHUNK = 100
+"""Rows to a table body. The browser lays out only the bodies that are on screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One workspace with what the template needs beside it."""
+
+    view: View
+    workspace: WorkspaceObject
+    anchor: str
+    lines: Sequence[Line]
+    holds: Sequence[HoldGroup]
+    bars: Sequence[Bar]
+    groups: Sequence[Bar]
+    more_groups: int
+    notes: str
+    approval: str
+
+
+def page(document: Document, outcomes: Outcomes) -> str:
+    """Return the page. It looks the same without scripts."""
+    shown = views(document, outcomes)
+    return _template().render(
+        document=document,
+        executed=any(view.executed for view in shown),
+        figures=totals(shown),
+        sections=[_section(number, view) for number, view in enumerate(shown, 1)],
+        approve_all=sum(approvable(view.workspace) for view in shown) > 1,
+        style=Markup(_source("page.css")),  # noqa: S704 - our own file
+        script=Markup(_source("page.js")),  # noqa: S704 - our own file
+        policy=policy(),
+        width=WIDTH,
+    )
+
+
+@cache
+def policy() -> str:
+    """Return the content security policy of every page, for a server that wants to send it as a header too."""
+    return (
+        f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _section(number: int, view: View) -> _Section:
+    workspace = view.workspace
+    bars, more = group_bars(workspace) if workspace["status"] == "planned" else ([], 0)
+    codes = Counter(note["code"] for note in workspace["notes"]).most_common()
+    return _Section(
+        view,
+        workspace,
+        f"workspace-{number}",
+        [line for lines in view.lines.values() for line in lines],
+        hold_groups(view.holds),
+        segments(view),
+        bars,
+        more,
+        ", ".join(f"{count:,} {harmless(code)}" for code, count in codes),
+        approval(workspace) if approvable(workspace) and not view.executed else "",
+    )
+
+
+@cache
+def _loader() -> PackageLoader:
+    return PackageLoader("agent.report", ".")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=_loader(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, chunks=_chunks)
+    environment.globals.update(words=WORDS, moves=moves)
+    return environment
+
+
+@cache
+def _template() -> Template:
+    return _environment().get_template("page.html")
+
+
+@cache
+def _source(name: str) -> str:
+    """Return a file of this package as it is."""
+    return _loader().get_source(_environment(), name)[0]
+
+
+def _hash(name: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(_source(name).encode()).digest()).decode()
+
+
+def _shown(value: object) -> object:
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _chunks(rows: Sequence[object]) -> Iterator[Sequence[object]]:
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))

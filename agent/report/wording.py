@@ -1,0 +1,79 @@
+"""The words of a report: how each kind of change is called, and the sentence that says it all to a non-engineer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.report.shape import PlannedObject
+
+__all__ = ["DONE", "KINDS", "UNDONE", "WORDS", "Words", "executed_sentence", "planned_sentence", "unplanned_sentence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a kind of change is called: as a heading, as what has been done to somebody, as a sign, and in a sentence."""
+
+    title: str
+    done: str
+    sign: str
+    meaning: str
+
+
+WORDS: Mapping[str, Words] = {
+    "create": Words("Create", "created", "+", "people who get an account"),
+    "deactivate": Words(
+        "Deactivate", "deactivated", "-", "people who lose access; the account stays and can be reactivated"
+    ),
+    "reactivate": Words("Reactivate", "reactivated", "^", "people who get their old account back"),
+    "update-email": Words(
+        "Change email", "given a new email", "@", "people who keep their account under a new address"
+    ),
+    "update-name": Words("Rename", "renamed", "~", "people who are shown under a new name"),
+    "adopt": Words("Adopt", "adopted", "=", "accounts that are recognised as a person's; nothing is sent"),
+}
+"""The kinds in the order in which a reader meets them."""
+
+KINDS = tuple(WORDS)
+
+DONE = "done"
+UNDONE = {
+    "failed": "failed",
+    "not-persisted": "accepted but not made",
+    "held": "held by the workspace's answer",
+    "not-tried": "not tried",
+    "unknown": "without an answer",
+    "": "without a record",
+}
+"""Outcomes that are no success, in the words of a sentence."""
+
+
+def unplanned_sentence(status: str) -> str:
+    return {
+        "busy": "another run is working on it; nothing was planned",
+        "credentials": "credentials were refused; nothing was planned and nothing was changed",
+    }.get(status, "could not be read completely; nothing was planned and nothing was changed")
+
+
+def planned_sentence(workspace: PlannedObject) -> str:
+    """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step"."""
+    counts = workspace["counts"]
+    verb = "will be" if workspace["mode"] == "enforce" else "would be"
+    parts = [f"{counts[kind]:,} {WORDS[kind].done}" for kind in KINDS if counts[kind]]
+    if parts:
+        number, _, word = parts[0].partition(" ")
+        parts[0] = f"{number} {verb} {word}"
+    return _sentence([", ".join(parts) or "nothing to change"], counts["hold"], counts["in-sync"])
+
+
+def executed_sentence(done: Mapping[str, int], undone: Mapping[str, int], held: int, in_step: int) -> str:
+    """Return "4 created, 1 renamed; 1 failed; 3 held and need you; 398 in step"; *undone* counts by outcome."""
+    parts = ", ".join(f"{done[kind]:,} {WORDS[kind].done}" for kind in KINDS if done.get(kind))
+    outcomes = [*UNDONE, *(word for word in undone if word not in UNDONE)]
+    rest = ", ".join(f"{undone[word]:,} {UNDONE.get(word, word)}" for word in outcomes if undone.get(word))
+    return _sentence([part for part in (parts, rest) if part] or ["nothing was changed"], held, in_step)
+
+
+def _sentence(what: list[str], held: int, in_step: int) -> str:
+    needs = [f"{held:,} held and {'needs' if held == 1 else 'need'} you"] if held else []
+    return "; ".join([*what, *needs, f"{in_step:,} in step"])
