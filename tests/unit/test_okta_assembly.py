@@ -1,0 +1,194 @@
+"""The table above `connectors.okta.assembly`, row by row, and what makes a read incomplete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connectors.base import IncompleteRead, Person, Snapshot, Source, Status
+from connectors.okta.assembly import AppRead, Members, app_people, members, snapshot
+from connectors.okta.portrait import Portrait
+from connectors.okta.row import AppGroup, AppUser, User
+
+SOURCE = Source("okta-main", "0oa1")
+PORTRAIT = Portrait("okta-main")
+EMPTY = Members({})
+SALES, STAFF, OTHER = AppGroup("00g1", "Sales"), AppGroup("00g2", "Staff"), "00g9"
+
+
+def user(name: str, status: str = "ACTIVE") -> User:
+    return User(f"00u-{name}", status, f"{name}@example.com", f"{name}@mail.example.com", "", name.title(), "Lima")
+
+
+def row(name: str, scope: str = "GROUP", link: str = "", status: str = "ACTIVE") -> AppUser:
+    return AppUser(user(name, status), scope, link)
+
+
+def inside(*users: User) -> Members:
+    return Members({each.id: each for each in users})
+
+
+def read_of(*rows: AppUser, sales: Members = EMPTY, staff: Members = EMPTY) -> AppRead:
+    return AppRead(
+        "Pigment",
+        {each.user.id: each for each in rows},
+        (),
+        frozenset({SALES.id, STAFF.id, OTHER}),
+        {STAFF: staff, SALES: sales},
+    )
+
+
+def taken(read: AppRead, portrait: Portrait = PORTRAIT) -> Snapshot:
+    return snapshot(read, SOURCE, portrait)
+
+
+def only_person(read: AppRead) -> Person:
+    (person,) = taken(read).people
+    return person
+
+
+def test_group_scoped_person_carries_every_counted_group_that_holds_them() -> None:
+    person = only_person(read_of(row("ana"), sales=inside(user("ana")), staff=inside(user("ana"))))
+    assert person.groups == ("00g1", "00g2")
+    assert not person.individual
+    assert not person.pending
+
+
+def test_directly_assigned_person_in_a_group_is_both() -> None:
+    person = only_person(read_of(row("ana", "USER"), sales=inside(user("ana"))))
+    assert person.groups == ("00g1",)
+    assert person.individual
+
+
+def test_directly_assigned_person_without_a_group_is_individual_only() -> None:
+    person = only_person(read_of(row("ana", "USER", link="00g1")))
+    assert person.groups == ()
+    assert person.individual
+    assert not person.pending
+
+
+def test_person_whom_the_link_puts_into_a_counted_group_is_kept_with_a_note() -> None:
+    shot = taken(read_of(row("ana", link="00g1")))
+    assert shot.people[0].groups == ("00g1",)
+    assert not shot.people[0].pending
+    assert [(note.code, note.email) for note in shot.notes] == [("assignment-moving", "ana@example.com")]
+    assert "Sales" in shot.notes[0].reason
+
+
+def test_person_whom_the_link_puts_into_a_group_not_counted_is_not_of_the_source() -> None:
+    assert taken(read_of(row("ana", link=OTHER))).people == ()
+
+
+@pytest.mark.parametrize("link", ["", "00g-stranger"])
+@pytest.mark.parametrize("scope", ["GROUP", "TEAM", ""])
+def test_person_whose_group_cannot_be_told_is_pending(scope: str, link: str) -> None:
+    shot = taken(read_of(row("ana", scope, link)))
+    assert shot.people[0].pending
+    assert shot.people[0].groups == ()
+    assert [note.code for note in shot.notes] == ["assignment-moving"]
+
+
+def test_unknown_scope_in_a_group_is_group_assigned() -> None:
+    person = only_person(read_of(row("ana", "TEAM"), sales=inside(user("ana"))))
+    assert (person.groups, person.individual, person.pending) == (("00g1",), False, False)
+
+
+def test_active_member_whom_the_application_does_not_show_is_pending() -> None:
+    shot = taken(read_of(sales=inside(user("ana"))))
+    assert (shot.people[0].groups, shot.people[0].pending) == (("00g1",), True)
+    assert shot.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "status"), [("SUSPENDED", Status.SUSPENDED), ("DEPROVISIONED", Status.SUSPENDED), ("NEW", Status.UNKNOWN)]
+)
+def test_inactive_member_whom_the_application_does_not_show_is_a_person_of_the_group(word: str, status: Status) -> None:
+    person = only_person(read_of(sales=inside(user("ana", word))))
+    assert (person.status, person.source_status, person.groups, person.pending) == (status, word, ("00g1",), False)
+
+
+def test_inactive_person_whose_group_cannot_be_told_is_not_pending() -> None:
+    person = only_person(read_of(row("ana", status="SUSPENDED")))
+    assert (person.status, person.pending) == (Status.SUSPENDED, False)
+
+
+def test_groups_count_everyone_in_them_and_stand_by_id() -> None:
+    shot = taken(read_of(staff=inside(user("ana"), user("eva", "DEPROVISIONED"))))
+    assert [(group.id, group.name, group.people) for group in shot.groups] == [
+        ("00g1", "Sales", 0),
+        ("00g2", "Staff", 2),
+    ]
+
+
+def test_person_whose_row_is_blank_is_taken_from_their_group() -> None:
+    blank = replace(row("ana"), user=User("00u-ana"))
+    person = only_person(read_of(blank, sales=inside(User("00u-ana")), staff=inside(user("ana", "SUSPENDED"))))
+    assert (person.email, person.status) == ("ana@example.com", Status.SUSPENDED)
+
+
+def test_person_whose_row_is_not_blank_is_taken_from_it() -> None:
+    person = only_person(read_of(row("ana"), sales=inside(user("ana", "SUSPENDED"))))
+    assert person.status is Status.ACTIVE
+
+
+def test_blank_person_among_good_ones_is_unknown() -> None:
+    blank = replace(row("ana"), user=User("00u-ana"))
+    person = only_person(read_of(blank, sales=inside(User("00u-ana"))))
+    assert (person.status, person.email, person.display_name) == (Status.UNKNOWN, None, "")
+
+
+def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
+    first = read_of(row("ana"), row("eva"), sales=inside(user("eva"), user("ana")), staff=inside(user("ana")))
+    second = AppRead(
+        first.app_name,
+        dict(reversed(list(first.people.items()))),
+        (),
+        first.assigned,
+        dict(reversed(list(first.counted.items()))),
+    )
+    assert taken(first) == taken(second)
+
+
+def test_rows_without_an_id_are_told_by_their_email_with_a_note() -> None:
+    nobody, somebody = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
+    read = replace(
+        read_of(row("ana"), sales=Members({"00u-ana": user("ana")}, (somebody,))), unidentified=(nobody, somebody)
+    )
+    shot = taken(read)
+    assert shot.unidentified == ("", "eva@example.com", "eva@example.com")
+    assert [(note.code, note.email) for note in shot.notes] == [
+        ("unidentified-row", ""),
+        ("unidentified-row", "eva@example.com"),
+    ]
+    assert taken(read, replace(PORTRAIT, email="mail")).unidentified[1] == "eva@mail.example.com"
+
+
+def test_of_several_rows_of_one_person_the_last_counts() -> None:
+    people, unidentified = app_people([row("ana"), row("ana", "USER")], "0oa1")
+    assert people == {"00u-ana": row("ana", "USER")}
+    assert unidentified == ()
+    assert members([user("ana"), user("ana", "SUSPENDED")], "00g1") == inside(user("ana", "SUSPENDED"))
+
+
+def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
+    nobody = replace(row("eva"), user=replace(user("eva"), id=""))
+    people, unidentified = app_people([row("ana"), nobody], "0oa1")
+    assert list(people) == ["00u-ana"]
+    assert unidentified == (nobody.user,)
+    assert members([user("ana"), nobody.user], "00g1") == Members({"00u-ana": user("ana")}, (nobody.user,))
+
+
+def test_empty_lists_are_complete() -> None:
+    assert app_people([], "0oa1") == ({}, ())
+    assert members([], "00g1") == Members({})
+
+
+@pytest.mark.parametrize("field", ["id", "status", "login"])
+def test_field_that_no_row_shows_is_a_missing_permission(field: str) -> None:
+    users = [replace(user("ana"), **{field: ""}), replace(user("eva"), **{field: ""})]
+    with pytest.raises(IncompleteRead, match=f"none of them shows: {field}") as raised:
+        members(users, "00g1")
+    assert "okta.users.read" in raised.value.hint
+    with pytest.raises(IncompleteRead, match=r"people of application 0oa1 \(2 rows\)"):
+        app_people([AppUser(each, "USER", "") for each in users], "0oa1")

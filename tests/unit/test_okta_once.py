@@ -1,0 +1,118 @@
+"""Readings that several sources share, and readings that run side by side."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from connectors.base import IncompleteRead
+from connectors.okta.once import Once, side_by_side
+
+
+class Source:
+    """Counts its readings, which end when they are let go, some of them badly."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.keys: list[str] = []
+        self.ended: list[str] = []
+        self.go_on = asyncio.Event()
+        self._faults = list(faults)
+
+    async def read(self, key: str) -> str:
+        self.keys.append(key)
+        try:
+            await self.go_on.wait()
+        finally:
+            self.ended.append(key)
+        if self._faults:
+            raise self._faults.pop(0)
+        return key.upper()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_once_reads_a_key_once_for_all_who_ask() -> None:
+    source = Source()
+    once = Once(source.read)
+    asked = [asyncio.create_task(once(key)) for key in ("a", "a", "b")]
+    await settle()
+    source.go_on.set()
+    assert await asyncio.gather(*asked, once("a")) == ["A", "A", "B", "A"]
+    assert await once("a") == "A"
+    assert source.keys == ["a", "b"]
+
+
+async def test_once_tells_a_failure_to_all_who_wait_and_forgets_it() -> None:
+    source = Source(IncompleteRead("cut off", "try again"))
+    once = Once(source.read)
+    asked = [asyncio.create_task(once("a")) for _ in range(2)]
+    await settle()
+    source.go_on.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [IncompleteRead, IncompleteRead]
+    assert await once("a") == "A"
+    assert source.keys == ["a", "a"]
+
+
+async def test_once_goes_on_for_the_others_when_one_gives_up() -> None:
+    source = Source()
+    once = Once(source.read)
+    first, second = asyncio.create_task(once("a")), asyncio.create_task(once("a"))
+    await settle()
+    first.cancel()
+    await settle()
+    assert source.ended == []
+    source.go_on.set()
+    assert await second == "A"
+    assert source.keys == ["a"]
+
+
+async def test_once_ends_a_reading_that_nobody_waits_for_and_reads_anew() -> None:
+    source = Source()
+    once = Once(source.read)
+    only = asyncio.create_task(once("a"))
+    await settle()
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    source.go_on.set()
+    assert await once("a") == "A"
+    assert source.keys == ["a", "a"]
+
+
+async def test_once_reads_anew_while_a_given_up_reading_is_still_ending() -> None:
+    source = Source()
+    once = Once(source.read)
+    only = asyncio.create_task(once("a"))
+    await settle()
+    only.cancel()
+    again = asyncio.create_task(once("a"))
+    await settle()
+    source.go_on.set()
+    assert await again == "A"
+
+
+async def test_side_by_side_ends_the_others_and_raises_the_failure_itself() -> None:
+    slow, bad = Source(), Source(IncompleteRead("cut off", "try again"))
+    bad.go_on.set()
+
+    async def both() -> None:
+        async with side_by_side() as tasks:
+            tasks.create_task(slow.read("slow"))
+            tasks.create_task(bad.read("bad"))
+
+    with pytest.raises(IncompleteRead, match="cut off"):
+        await both()
+    assert slow.ended == ["slow"]
+
+
+async def test_side_by_side_waits_for_all() -> None:
+    source = Source()
+    source.go_on.set()
+    async with side_by_side() as tasks:
+        results = [tasks.create_task(source.read(key)) for key in "ab"]
+    assert [task.result() for task in results] == ["A", "B"]

@@ -1,0 +1,136 @@
+"""Okta's rows, odd ones too, and how a user becomes a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.base import Status
+from connectors.okta.portrait import WORDS, Assignment, Portrait
+from connectors.okta.row import AppGroup, AppUser, User, app_group_from_json, app_user_from_json, user_from_json
+
+PORTRAIT = Portrait("okta-main")
+ANA: dict[str, object] = {
+    "id": "00uana",
+    "status": "ACTIVE",
+    "profile": {
+        "login": "ana@example.com",
+        "email": "ana.lima@example.com",
+        "firstName": "Ana",
+        "lastName": "Lima",
+        "displayName": None,
+        "secondEmail": "ana@home.example.com",
+    },
+}
+
+
+def test_user_is_read_from_a_whole_object() -> None:
+    assert user_from_json(ANA) == User(
+        "00uana", "ACTIVE", "ana@example.com", "ana.lima@example.com", "", "Ana", "Lima", "ana@home.example.com"
+    )
+
+
+@pytest.mark.parametrize("odd", [None, [], "row", 7, {}, {"id": 7, "status": None, "profile": "x"}, {"profile": []}])
+def test_odd_user_is_an_empty_one(odd: object) -> None:
+    assert user_from_json(odd) == User("")
+    assert app_user_from_json(odd) == AppUser(User(""), "", "")
+
+
+def test_hostile_status_is_cut_to_a_word() -> None:
+    assert len(user_from_json({"id": "00u1", "status": "A" * 5000}).status) == 100
+
+
+def test_app_user_takes_the_person_from_the_embedded_user_and_the_status_from_nowhere_else() -> None:
+    row = {"id": "00uana", "scope": "GROUP", "status": "SUSPENDED", "_embedded": {"user": ANA}}
+    assert app_user_from_json(row) == AppUser(user_from_json(ANA), "GROUP", "")
+
+
+def test_app_user_without_its_own_id_has_that_of_the_embedded_user() -> None:
+    assert app_user_from_json({"_embedded": {"user": ANA}}).user.id == "00uana"
+
+
+def test_app_user_without_an_embedded_user_is_blank() -> None:
+    row = app_user_from_json({"id": "00uana", "scope": "USER", "status": "ACTIVE", "_embedded": {"user": None}})
+    assert row == AppUser(User("00uana"), "USER", "")
+    assert row.user.is_blank
+
+
+@pytest.mark.parametrize(
+    ("link", "group"),
+    [
+        ({"href": "https://acme.okta.com/api/v1/groups/00g1", "name": "Sales"}, "00g1"),
+        ({"href": "https://acme.okta.com/api/v1/groups/00g1/"}, "00g1"),
+        ({"name": "00g1"}, "00g1"),
+        ({"href": None}, ""),
+        ("00g1", ""),
+    ],
+)
+def test_link_names_the_group_by_its_address_or_its_name(link: object, group: str) -> None:
+    assert app_user_from_json({"id": "00u1", "_links": {"group": link}}).link_group == group
+
+
+def test_app_group_takes_its_name_from_the_embedded_group_as_it_is_spelled() -> None:
+    row = {"id": "00g1", "profile": {"name": "role"}, "_embedded": {"group": {"profile": {"name": " Sales "}}}}
+    assert app_group_from_json(row) == AppGroup("00g1", " Sales ")
+    assert app_group_from_json({"id": "00g1", "profile": {"name": "role"}}) == AppGroup("00g1", "")
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("ACTIVE", Status.ACTIVE),
+        ("PASSWORD_EXPIRED", Status.ACTIVE),
+        ("LOCKED_OUT", Status.ACTIVE),
+        ("RECOVERY", Status.ACTIVE),
+        ("PROVISIONED", Status.ACTIVE),
+        ("ACTIVATING", Status.ACTIVE),
+        ("STAGED", Status.SUSPENDED),
+        ("SUSPENDED", Status.SUSPENDED),
+        ("DEPROVISIONED", Status.SUSPENDED),
+        ("active", Status.UNKNOWN),
+        ("FROZEN", Status.UNKNOWN),
+        ("", Status.UNKNOWN),
+    ],
+)
+def test_status_word_is_judged_as_documented(word: str, status: Status) -> None:
+    assert PORTRAIT.status(word) is status
+
+
+def test_entitled_statuses_decide_between_active_and_suspended_only() -> None:
+    portrait = Portrait("okta-main", entitled_statuses=frozenset({"ACTIVE", "STAGED"}))
+    assert {word for word in WORDS if portrait.status(word) is Status.ACTIVE} == {"ACTIVE", "STAGED"}
+    assert portrait.status("FROZEN") is Status.UNKNOWN
+
+
+def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
+    person = PORTRAIT.person(user_from_json(ANA), Assignment(("00g1",)))
+    assert (person.connector, person.id, person.email) == ("okta-main", "00uana", "ana@example.com")
+    assert (person.display_name, person.given_name, person.family_name) == ("Ana Lima", "Ana", "Lima")
+    assert (person.source_status, person.groups, person.aliases) == ("ACTIVE", ("00g1",), ())
+    by_mail = Portrait("okta-main", "mail").person(user_from_json(ANA), Assignment())
+    assert by_mail.email == "ana.lima@example.com"
+
+
+def test_display_name_of_the_user_goes_before_given_and_family_name() -> None:
+    assert PORTRAIT.person(User("00u1", "ACTIVE", display_name="Ana L."), Assignment()).display_name == "Ana L."
+    assert PORTRAIT.person(User("00u1", "ACTIVE", family_name="Lima"), Assignment()).display_name == "Lima"
+
+
+def test_person_without_the_wanted_address_has_none() -> None:
+    assert Portrait("okta-main", "mail").person(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).email is None
+
+
+def test_second_email_is_an_alias_only_where_the_settings_say_so() -> None:
+    portrait = Portrait("okta-main", second_email_is_alias=True)
+    assert portrait.person(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
+    same = User("00u1", "ACTIVE", "ana@example.com", second_email="ANA@example.com")
+    assert portrait.person(same, Assignment()).aliases == ()
+    assert portrait.person(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).aliases == ()
+
+
+def test_only_an_active_person_is_pending() -> None:
+    waiting = Assignment(("00g1",), pending=True)
+    assert [PORTRAIT.person(User("00u1", word), waiting).pending for word in ("ACTIVE", "SUSPENDED", "?")] == [
+        True,
+        False,
+        False,
+    ]
