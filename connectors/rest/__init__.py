@@ -1,0 +1,28 @@
+"""Reads JSON over HTTP for every connector and for Pigment: bounded, paced, retried, and on one origin only."""
+
+from connectors.rest.answer import Answer
+from connectors.rest.api import Api
+from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
+from connectors.rest.origin import is_loopback
+from connectors.rest.patience import retry_after_seconds
+from connectors.rest.quote import harmless_quote
+from connectors.rest.transfer import NoAnswer, NotSent
+from connectors.rest.walk import Walk
+
+__all__ = [
+    "DEFAULT_BOUNDS",
+    "NO_PACE",
+    "REAL_TIME",
+    "Answer",
+    "Api",
+    "Authorize",
+    "Bounds",
+    "NoAnswer",
+    "NotSent",
+    "Pace",
+    "Timer",
+    "Walk",
+    "harmless_quote",
+    "is_loopback",
+    "retry_after_seconds",
+]

@@ -1,0 +1,71 @@
+"""One answer of a server, whole and decoded as JSON on demand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import httpx
+import orjson
+
+from connectors.base import IncompleteRead
+
+__all__ = ["Answer"]
+
+ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)")
+"""Any escape in JSON text. *half* of a surrogate pair is what servers leave when they cut a name short."""
+
+LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
+RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]+))", re.IGNORECASE)
+NOT_JSON = "Check that the URL in the config is that of the API; if it is, ask its vendor or try again later."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """*url* is the one that answered; *who* the server's name in messages."""
+
+    status: int
+    headers: httpx.Headers
+    url: httpx.URL
+    body: bytes
+    who: str = "The server"
+
+    def json(self) -> object:
+        """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply.
+
+        Half of a surrogate pair becomes U+FFFD, so that one badly cut name does not cost the whole page.
+        """
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            if "surrogate" not in str(error):
+                raise self._unreadable(str(error)) from error
+        try:
+            return orjson.loads(ESCAPE.sub(_mended, self.body))
+        except orjson.JSONDecodeError as error:
+            raise self._unreadable(str(error)) from error
+
+    def rows(self, key: str | None) -> list[object]:
+        """Return the JSON array, or the array under *key* of the JSON object. Raises `IncompleteRead`."""
+        document = self.json()
+        rows = document.get(key) if key is not None and isinstance(document, dict) else document
+        if not isinstance(rows, list):
+            wanted = "a list" if key is None else f"a list under {key}"
+            raise IncompleteRead(f"{self.who} answered {self.url.path} with JSON that is not {wanted}.", NOT_JSON)
+        return rows
+
+    def link(self, rel: str) -> str | None:
+        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none."""
+        for value in self.headers.get_list("link"):
+            for target, parameters in LINK.findall(value):
+                relation = RELATION.search(parameters)
+                if relation and rel.lower() in (relation[1] or relation[2] or "").lower().split():
+                    return str(self.url.join(target))
+        return None
+
+    def _unreadable(self, why: str) -> IncompleteRead:
+        return IncompleteRead(f"{self.who} answered {self.url.path} with a body that is not JSON ({why}).", NOT_JSON)
+
+
+def _mended(match: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if match["half"] else match.group()

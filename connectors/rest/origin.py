@@ -1,0 +1,54 @@
+"""Keep requests, and the token they carry, on the scheme, host and port that the config names."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+import httpx
+
+__all__ = ["Origin", "is_loopback"]
+
+ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is this machine: `localhost` or a loopback address."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Origin:
+    """One base URL. Everything that is asked lies below it, or is a link on the same scheme, host and port."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base = base_url.rstrip("/")
+        url = httpx.URL(self.base)
+        if url.scheme not in {"https", "http"} or not url.host or url.userinfo or url.fragment:
+            raise ValueError("the base URL must be https://host/path, without a user or a fragment")
+        if url.scheme == "http" and not is_loopback(url.host):
+            raise ValueError("http:// is for loopback hosts only")
+        self._key = _key(url)
+
+    def resolve(self, url: str) -> httpx.URL | None:
+        """Return the URL to ask for, or None when it leads away from here.
+
+        *url* is a path below the base URL (with or without a leading slash), or an absolute URL.
+        """
+        try:
+            target = httpx.URL(url if ABSOLUTE.match(url) else f"{self.base}/{url.lstrip('/')}".rstrip("/"))
+        except httpx.InvalidURL:
+            return None
+        return target if self.holds(target) else None
+
+    def holds(self, url: httpx.URL) -> bool:
+        # User info in a link would replace our Authorization header.
+        return _key(url) == self._key and not url.userinfo
+
+
+def _key(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
