@@ -1,4 +1,4 @@
-"""Build the HTTP client that every connector and workspace is handed: TLS, time limits, and nothing followed blindly."""
+"""Build the HTTP client that connectors and workspaces are handed: TLS, time limits, and nothing followed blindly."""
 
 from __future__ import annotations
 
