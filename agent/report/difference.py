@@ -14,6 +14,7 @@ from agent.report.shape import PlannedObject, SourceObject, WorkspaceObject
 __all__ = ["difference"]
 
 MOST = 50
+FIELDS = {"display_name": "name", "active": "status"}
 
 _Entry = Mapping[str, object]
 
@@ -45,11 +46,10 @@ def _lines(approved: WorkspaceObject, fresh: WorkspaceObject) -> Iterator[str]:
 
 
 def _ended(approved: WorkspaceObject, fresh: WorkspaceObject) -> Iterator[str]:
-    """At least one of the two could not be planned: say why, once."""
-    if fresh["status"] != "planned":
-        yield f"could not be planned now: {harmless(fresh['error']['message'])}"
-    elif approved["status"] != "planned":
-        yield f"could not be planned then: {harmless(approved['error']['message'])}"
+    """At least one of the two could not be planned: say why."""
+    for when, one in (("now", fresh), ("then", approved)):
+        if one["status"] != "planned":
+            yield f"could not be planned {when}: {harmless(one['error']['message'])}"
 
 
 def _moved(what: str, was: object, now: object, key: str = "") -> Iterator[str]:
@@ -128,7 +128,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "active" if value else "inactive"
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_shown(one)}" for key, one in value.items())
+        return ", ".join(f"{FIELDS.get(key, key)} {_shown(one)}" for key, one in value.items())
     if isinstance(value, list):
         return ", ".join(_shown(one) for one in value)
     return harmless(str(value))

@@ -34,7 +34,16 @@ from agent.report.shape import (
 )
 from connectors.base import PersonKey
 
-__all__ = ["counts_of", "digest_of", "document", "document_digest", "encode", "encode_workspace", "workspace_object"]
+__all__ = [
+    "counts_of",
+    "digest_of",
+    "document",
+    "document_digest",
+    "encode",
+    "encode_workspace",
+    "workspace_object",
+    "written",
+]
 
 FIRST = 10
 """How many of those whom a guard affects are named."""
@@ -60,12 +69,12 @@ def document(objects: Sequence[WorkspaceObject], generated_at: str) -> Document:
 
 def encode(whole: Document) -> bytes:
     """Return the document as it is written: UTF-8, keys sorted, one newline at the end."""
-    return _written(whole)
+    return written(whole)
 
 
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
     """Return one workspace's object as the journal keeps it; `agent.report.saved.parse_workspace` reads it."""
-    return _written(workspace)
+    return written(workspace)
 
 
 def digest_of(workspace: WorkspaceObject) -> str:
@@ -90,9 +99,10 @@ def _sha256(value: object) -> str:
     return "sha256:" + hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _written(value: object) -> bytes:
+def written(value: object) -> bytes:
+    """Return *value*, made of what JSON has, as a file of JSON that is safe to show on a terminal."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    return escaped_json(orjson.dumps(value, option=options).decode()).encode()
+    return escaped_json(orjson.dumps(_encodable(value), option=options).decode()).encode()
 
 
 def _encodable(value: object) -> object:

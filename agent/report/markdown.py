@@ -81,7 +81,12 @@ def markdown(document: Document, outcomes: Outcomes, *, most: int) -> str:
 def escaped(text: str) -> str:
     """Return *text* so that Markdown shows it as it is: no markup, no link, nobody called."""
     shown = _special.sub(lambda match: _entities.get(match.group(), "\\" + match.group()), harmless(text))
-    return _link.sub(lambda match: f"&#{ord(match.group())};", _mention.sub("@&#8203;", shown))
+    return _called(shown)
+
+
+def _called(text: str) -> str:
+    """Take from *text* what would call somebody or make a link by itself."""
+    return _link.sub(lambda match: f"&#{ord(match.group())};", _mention.sub("@&#8203;", text))
 
 
 def _code(text: str) -> str:
@@ -216,7 +221,7 @@ def _tables(view: View, workspace: PlannedObject) -> list[_Table]:
     notes = workspace["notes"]
     if notes:
         codes = Counter(note["code"] for note in notes).most_common()
-        folded = ", ".join(f"{count:,} {escape(harmless(code))}" for code, count in codes)
+        folded = ", ".join(f"{count:,} {_called(escape(harmless(code)))}" for code, count in codes)
         tables.append(_Table(f"Notes ({len(notes):,}): {folded}", ("Email", "Note", "Why"), [*map(_note, notes)]))
     return tables
 

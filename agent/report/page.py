@@ -101,6 +101,7 @@ def _environment() -> Environment:
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters.update(number=_number, chunks=_chunks)
     environment.globals.update(words=WORDS, moves=moves)

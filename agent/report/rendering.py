@@ -5,15 +5,12 @@ All start from the document, never from a plan, so that a saved plan and a run o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import assert_never
 
-import orjson
-
-from agent.report.document import encode
-from agent.report.escape import escaped_json
+from agent.report.document import encode, written
 from agent.report.markdown import markdown
 from agent.report.page import page
 from agent.report.shape import Document, Outcomes
@@ -64,12 +61,13 @@ def render(document: Document, form: Format, look: Look = Look(), outcomes: Outc
             return page(document, outcomes)
         case Format.CSV:
             return sheet(document, outcomes, bom=look.bom)
+        case _:
+            assert_never(form)
 
 
 def _json(document: Document, outcomes: Outcomes) -> str:
     """Return the document; what became of its changes stands beside the workspaces, outside all digests."""
     if not outcomes:
         return encode(document).decode()
-    told: Mapping[str, object] = {**document, "outcomes": {name: list(lines) for name, lines in outcomes.items()}}
-    options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    return escaped_json(orjson.dumps(told, option=options).decode())
+    told = {name: [asdict(line) for line in lines] for name, lines in outcomes.items()}
+    return written({**document, "outcomes": told}).decode()

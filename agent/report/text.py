@@ -72,7 +72,7 @@ class _Page:
     def footer(self, document: Document, shown: Sequence[View]) -> Iterator[Words]:
         executed = any(view.executed for view in shown)
         ending = "" if executed else " Nothing was written."
-        yield [(f"Plan of {harmless(document['generated_at'])}.{ending}", DIM)]
+        yield from self.paragraph(f"Plan of {harmless(document['generated_at'])}.{ending}", DIM, 0)
         yield [(f"Digest {harmless(document['digest'])}", DIM)]
         if not executed and sum(approvable(view.workspace) for view in shown) > 1:
             yield [("Approve all of it as it stands:", PLAIN)]
@@ -94,13 +94,17 @@ class _Page:
             yield from self.section(WORDS[kind].title, len(lines), WORDS[kind].meaning, rows)
         yield from self.others(view)
         yield from self.holds(view)
-        yield from self.guards(view)
+        yield from self.guards(view, workspace)
         yield from self.notes(workspace)
 
     def section(self, title: str, count: int, meaning: str, rows: Sequence[Row]) -> Iterator[Words]:
         yield []
-        yield [(f"  {title} ({count:,})", BOLD), (f"  {meaning}" if meaning else "", DIM)]
+        yield self.heading(f"  {title} ({count:,})", meaning)
         yield from self.table(rows)
+
+    def heading(self, title: str, meaning: str) -> Words:
+        fits = cell_len(title) + 2 + cell_len(meaning) <= self.width
+        return [(title, BOLD), (f"  {meaning}" if fits else "", DIM)]
 
     def table(self, rows: Sequence[Row]) -> Iterator[Words]:
         shown = rows if self.rows is None else rows[: self.rows]
@@ -123,7 +127,7 @@ class _Page:
         if not view.holds:
             return
         yield []
-        yield [(f"  Held ({len(view.holds):,})", BOLD), ("  not made until the reason is cleared", DIM)]
+        yield self.heading(f"  Held ({len(view.holds):,})", "not made until the reason is cleared")
         for group in hold_groups(view.holds):
             yield [("  ! ", WARN), (f"{group.code} ({len(group.holds):,})", WARN)]
             said_once = [words for words in (group.reason, _to_do(group.remedy)) if words]
@@ -131,10 +135,7 @@ class _Page:
                 yield from self.paragraph(words, PLAIN, 4)
             yield from self.table([_hold_row(hold, said_once) for hold in group.holds])
 
-    def guards(self, view: View) -> Iterator[Words]:
-        workspace = view.workspace
-        if workspace["status"] != "planned":
-            return
+    def guards(self, view: View, workspace: PlannedObject) -> Iterator[Words]:
         if workspace["guards"]:
             yield []
             yield [(f"  Guards ({len(workspace['guards']):,})", BOLD)]
@@ -174,7 +175,7 @@ class _Page:
                 Row("·", DIM, harmless(note["email"]), [(f"{harmless(note['code'])}: {harmless(note['reason'])}", DIM)])
                 for note in notes
             ]
-            yield [(f"  Notes ({len(notes):,})", BOLD), (f"  {folded}", DIM)]
+            yield self.heading(f"  Notes ({len(notes):,})", folded)
             yield from self.table(rows)
         else:
             yield from self.paragraph(f"Notes ({len(notes):,}): {folded}", DIM, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.model import Mode, Note, Plan, Unplanned
+from agent.model import Fields, Mode, Note, Plan, Unplanned
 from agent.report.difference import difference
 from agent.report.document import workspace_object
 from tests.golden.samples import (
@@ -47,8 +47,18 @@ def test_change_of_the_same_person_is_told_field_by_field() -> None:
     moved = replace(a_marriage(), after=replace(a_marriage().after, email="m.lima@acme.com"), email="m.lima@acme.com")
     assert lines(a_plan(changes=(a_marriage(),)), a_plan(changes=(moved,))) == (
         "change differs: update-email m.lima@acme.com: email was maria.lima@acme.com, is m.lima@acme.com; "
-        "after was email maria.lima@acme.com, display name Maria Lima, "
-        "is email m.lima@acme.com, display name Maria Lima",
+        "after was email maria.lima@acme.com, name Maria Lima, "
+        "is email m.lima@acme.com, name Maria Lima",
+    )
+
+
+def test_change_that_differs_in_status_groups_or_ids_says_so_in_words() -> None:
+    leaver = a_leaver()
+    moved = replace(leaver, scim_id=None, before=Fields(active=False), after=Fields(active=True), group_refs=())
+    assert lines(a_plan(changes=(leaver,)), a_plan(changes=(moved,))) == (
+        "change differs: deactivate bob.roe@acme.com: scim id was scim-2, is nothing; "
+        "before was status active, is status inactive; after was status inactive, is status active; "
+        "groups was Pigment LatAm, is nothing",
     )
 
 

@@ -1,0 +1,228 @@
+"""Every number in every rendering is the document's: whatever the plan, nothing is counted twice or lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from agent.model import (
+    Change,
+    Fields,
+    GroupRef,
+    Guard,
+    Hold,
+    Kind,
+    MemberCounts,
+    Mode,
+    Note,
+    Plan,
+    SourceCounts,
+)
+from agent.report.document import document, encode, workspace_object
+from agent.report.rendering import Format, Look, render
+from agent.report.saved import parse
+from agent.report.shape import Document, PlannedObject
+from agent.report.wording import KINDS, WORDS
+from connectors.base import PersonKey
+from tests.golden.samples import MADE_AT
+
+words = st.text(max_size=30)
+codes = st.sampled_from(["max-deactivations", "domain-not-allowed", "email-swap", "unmanaged", "individual-assignment"])
+keys = st.builds(PersonKey, words, words)
+fields = st.builds(Fields, st.none() | words, st.none() | words, st.none() | st.booleans())
+numbers = st.integers(0, 100_000)
+changes = st.builds(
+    Change,
+    st.sampled_from(Kind),
+    words,
+    words,
+    st.none() | words,
+    st.none() | keys,
+    fields,
+    fields,
+    codes,
+    words,
+    st.lists(st.builds(GroupRef, words, words), max_size=2).map(tuple),
+    st.none() | words,
+    words,
+    words,
+)
+holds = st.builds(
+    Hold,
+    st.sampled_from(Kind),
+    codes,
+    words,
+    words,
+    words,
+    st.none() | words,
+    st.none() | words,
+    st.none() | keys,
+    st.none() | changes,
+)
+sources = st.builds(
+    SourceCounts,
+    words.map("okta-".__add__),
+    words,
+    numbers,
+    numbers,
+    st.lists(st.tuples(words, words, numbers), max_size=3).map(tuple),
+    numbers,
+)
+guards = st.builds(Guard, codes, numbers, numbers, words, words, st.lists(words, max_size=14).map(tuple))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    plans = [
+        Plan(
+            f"w{number}",
+            draw(st.sampled_from(Mode)),
+            tuple(draw(st.lists(sources, max_size=2))),
+            draw(st.builds(MemberCounts, numbers, numbers, numbers, numbers)),
+            draw(numbers),
+            tuple(draw(st.lists(changes, max_size=6))),
+            tuple(draw(st.lists(holds, max_size=4))),
+            tuple(draw(st.lists(st.builds(Note, codes, words, words), max_size=4))),
+            tuple(draw(st.lists(guards, max_size=2))),
+        )
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    return document([workspace_object(plan) for plan in plans], MADE_AT)
+
+
+def planned(whole: Document) -> list[PlannedObject]:
+    return [workspace for workspace in whole["workspaces"] if workspace["status"] == "planned"]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def said_in(sentence: str, verb: str) -> Counter[str]:
+    """Return the counts that a headline states, by their keys in the document."""
+    said = {kind: rf"([\d,]+) (?:{verb} )?{WORDS[kind].done}\b" for kind in KINDS}
+    said |= {"hold": r"([\d,]+) held and needs? you", "in-sync": r"([\d,]+) in step"}
+    found = {key: re.search(rf"(?:^|[ ;,]){pattern}", sentence) for key, pattern in said.items()}
+    return Counter({key: number(match[1]) for key, match in found.items() if match})
+
+
+def told(workspace: PlannedObject) -> Counter[str]:
+    """Return the counts that a headline must state: those above nought, and who is in step."""
+    counts = {key: count for key, count in workspace["counts"].items() if key != "note" and (count or key == "in-sync")}
+    return Counter(counts)
+
+
+a_few = settings(max_examples=30, deadline=None)
+
+
+class Page(HTMLParser):
+    """Collects, of each workspace's section, the numbers that are marked as counts, and the rows of its tables."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.numbers: dict[tuple[str, str], int] = {}
+        self.rows: Counter[tuple[str, str]] = Counter()
+        self._workspace = ""
+        self._table = ""
+        self._key = ""
+        self._body = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._workspace = given.get("data-workspace") or self._workspace
+        self._key = given.get("data-count") or given.get("data-total") or given.get("data-member") or self._key
+        if tag in ("thead", "tbody"):
+            self._body = tag == "tbody"
+        if tag == "table":
+            self._table = (given["class"] or "").split(maxsplit=1)[0]
+        if tag == "tr" and self._body:
+            self.rows[self._workspace, self._table] += 1
+
+    def handle_data(self, data: str) -> None:
+        if self._key and re.fullmatch(r"[\d,]+", data.strip()):
+            self.numbers[self._workspace, self._key] = number(data.strip())
+            self._key = ""
+
+
+@given(documents())
+@a_few
+def test_saved_document_has_the_numbers_of_its_lists(whole: Document) -> None:
+    for workspace in planned(parse(encode(whole))):
+        kinds = Counter[str](change["kind"] for change in workspace["changes"])
+        assert {kind: workspace["counts"][kind] for kind in KINDS} == {kind: kinds[kind] for kind in KINDS}
+        assert workspace["counts"]["hold"] == len(workspace["holds"])
+        assert workspace["counts"]["note"] == len(workspace["notes"])
+
+
+@given(documents())
+@a_few
+def test_numbers_of_the_text_are_those_of_the_document(whole: Document) -> None:
+    shown = render(whole, Format.TEXT, Look(width=10_000, verbose=True))
+    for workspace in planned(whole):
+        verb = "will be" if workspace["mode"] == "enforce" else "would be"
+        name = workspace["name"]
+        headline = next(line for line in shown.splitlines() if line.startswith(f"{name}: "))
+        assert said_in(headline.removeprefix(f"{name}: "), verb) == told(workspace)
+        section = re.split(r"^── (w\d) ─+$", shown, flags=re.MULTILINE)
+        body = section[section.index(name) + 1]
+        titles = {WORDS[kind].title: kind for kind in KINDS} | {"Held": "hold", "Notes": "note"}
+        headings = re.findall(r"^  ([A-Z][a-z ]+) \(([\d,]+)\)", body, flags=re.MULTILINE)
+        counted = {titles[title]: number(count) for title, count in headings if title in titles}
+        assert counted == {key: count for key, count in workspace["counts"].items() if count and key != "in-sync"}
+        for kind in KINDS:
+            rows = [line for line in body.splitlines() if line.startswith(f"  {WORDS[kind].sign} ")]
+            assert len(rows) == workspace["counts"][kind]
+
+
+@given(documents())
+@a_few
+def test_rows_of_the_sheet_are_those_of_the_document(whole: Document) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(whole, Format.CSV))))
+    assert len(rows) == sum(sum(one["counts"][key] for key in (*KINDS, "hold", "note")) for one in planned(whole))
+    counted = Counter((row["workspace"], row["kind"] if row["row"] == "change" else row["row"]) for row in rows)
+    for workspace in planned(whole):
+        for key in (*KINDS, "hold", "note"):
+            assert counted[workspace["name"], key] == workspace["counts"][key]
+
+
+@given(documents())
+@a_few
+def test_numbers_and_rows_of_the_markdown_are_those_of_the_document(whole: Document) -> None:
+    shown = render(whole, Format.MARKDOWN, Look(most=1_000_000))
+    headlines = re.findall(r"^## (w\d)\n\n\*\*(.*)\*\*$", shown, flags=re.MULTILINE)
+    sections = re.split(r"^## (?=w\d$)", shown, flags=re.MULTILINE)[1:]
+    for workspace, (name, headline), section in zip(planned(whole), headlines, sections, strict=True):
+        verb = "will be" if workspace["mode"] == "enforce" else "would be"
+        assert name == workspace["name"]
+        assert said_in(headline, verb) == told(workspace)
+        html = MarkdownIt("commonmark", {"html": True}).enable("table").render(section)
+        expected = sum(workspace["counts"][key] for key in (*KINDS, "hold", "note"))
+        assert html.count("<tr>") - html.count("<thead>") == expected
+        for kind in KINDS:
+            found = re.findall(rf"<summary><b>{WORDS[kind].title} \(([\d,]+)\)</b>", section)
+            assert [number(one) for one in found] == [workspace["counts"][kind]] * bool(workspace["counts"][kind])
+
+
+@given(documents())
+@a_few
+def test_numbers_and_rows_of_the_page_are_those_of_the_document(whole: Document) -> None:
+    page = Page(render(whole, Format.HTML))
+    for key in (*KINDS, "hold", "in-sync"):
+        assert page.numbers["", key] == sum(workspace["counts"][key] for workspace in planned(whole))
+    for workspace in planned(whole):
+        name, counts = workspace["name"], workspace["counts"]
+        for key in (*KINDS, "hold", "in-sync"):
+            assert page.numbers.get((name, key), 0) == counts[key]
+        for key, count in (("total", 0), ("active", 1), ("linked", 2)):
+            assert page.numbers[name, key] == list(workspace["members"].values())[count]
+        assert page.rows[name, "changes"] == len(workspace["changes"])
+        assert page.rows[name, "holds"] + page.rows[name, "held-alike"] == counts["hold"]
+        assert page.rows[name, "notes"] == counts["note"]

@@ -1,0 +1,65 @@
+"""Foreign text is shown harmlessly: whatever it holds, it stays one visible line that does nothing."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.report.escape import LONGEST, escaped_json, harmless, unquotable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Ana Souza", "Ana Souza"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("a\r\nb\tc\x7f\x9b", "a\\x0d\\x0ab\\x09c\\x7f\\x9b"),
+        ("\u202egnp.exe", "⟦U+202E⟧gnp.exe"),
+        ("\u2066a\u2069\u200f\u061c", "⟦U+2066⟧a⟦U+2069⟧⟦U+200F⟧⟦U+061C⟧"),
+        ("a\u200bb\u00adc\ufeff\u2028", "a⟦U+200B⟧b⟦U+00AD⟧c⟦U+FEFF⟧⟦U+2028⟧"),
+        ("\ud83d", "⟦U+D83D⟧"),
+        ("\U000e0041", "⟦U+E0041⟧"),
+    ],
+)
+def test_what_moves_the_cursor_or_hides_is_shown_by_name(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+
+
+@pytest.mark.parametrize("text", ["שרה כהן", "李伟", "Zoë O'Brien-Łukasz", "👩\u200d🚀", "می\u200cخواهم"])
+def test_names_of_people_are_left_alone(text: str) -> None:
+    assert harmless(text) == text
+
+
+@given(st.text())
+def test_shown_text_is_one_line_without_controls_or_overrides(text: str) -> None:
+    shown = harmless(text)
+    assert len(shown.splitlines()) <= 1
+    assert not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in shown)
+    assert not any(unicodedata.bidirectional(letter) in ("RLO", "LRO", "RLE", "LRE", "PDF") for letter in shown)
+
+
+@given(st.text(max_size=3 * LONGEST))
+def test_showing_twice_is_showing_once(text: str) -> None:
+    assert harmless(harmless(text)) == harmless(text)
+
+
+def test_text_longer_than_anybody_reads_is_cut_and_says_so() -> None:
+    assert harmless("x" * 5_000) == "x" * LONGEST + "… (5,000 characters)"
+
+
+@given(st.text())
+def test_escaped_json_means_the_same(text: str) -> None:
+    plain = unquotable(text)
+    raw = escaped_json(orjson.dumps(plain).decode())
+    assert json.loads(raw) == plain
+    assert harmless(raw[:LONGEST]) == raw[:LONGEST]
+
+
+def test_halves_of_pairs_are_spelled_out_so_that_utf8_can_hold_them() -> None:
+    assert unquotable("a\ud83db") == "a\\ud83db"
+    assert unquotable("🦊") == "🦊"

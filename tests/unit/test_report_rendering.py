@@ -1,0 +1,277 @@
+"""What each rendering promises beyond its golden file: caps, colours, marks, outcomes, and harmless names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from markdown_it import MarkdownIt
+
+from agent.model import Mode, Note, Unplanned
+from agent.report.document import document, workspace_object
+from agent.report.page import policy
+from agent.report.rendering import Format, Look, render
+from agent.report.saved import parse
+from agent.report.shape import Document, OutcomeLine
+from tests.golden import samples
+from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_guarded_leaver, a_leaver, a_plan, outcomes
+
+
+def of(*plans: object) -> Document:
+    return document([workspace_object(plan) for plan in plans], MADE_AT)  # type: ignore[arg-type]
+
+
+class Tags(HTMLParser):
+    """Collects the tags and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+HOSTILE_DOCUMENT = of(
+    a_plan(
+        changes=tuple(a_create(f"p{number}@acme.com", name, number) for number, name in enumerate(samples.HOSTILE)),
+        holds=tuple(replace(samples.a_swap(), email=name, wanted=name, remedy=name) for name in samples.HOSTILE),
+        notes=tuple(Note(name, name, name) for name in samples.HOSTILE),
+        guards=(replace(a_guard(2), affected=samples.HOSTILE, message=samples.HOSTILE[0], limit=samples.HOSTILE[3]),),
+    ),
+    *(a_plan(name) for name in samples.HOSTILE),
+    Unplanned("\x1b[2J<b>", Mode.ENFORCE, "incomplete", "<i>", "<script>x</script>\u202e", "=1+1"),
+)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_hostile_names_cannot_move_a_cursor_or_reverse_a_line(form: Format) -> None:
+    shown = render(HOSTILE_DOCUMENT, form, Look(verbose=True, most=500_000))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+
+
+def test_hostile_names_become_no_tag_of_a_page_and_no_template() -> None:
+    shown = render(HOSTILE_DOCUMENT, Format.HTML)
+    plain = Tags(render(of(a_plan(changes=(a_create(),))), Format.HTML))
+    tags = Tags(shown)
+    assert tags.tags.count("script") == plain.tags.count("script") == 1
+    assert not [name for name, _ in tags.attributes if name.startswith("on") or name == "style"]
+    assert {value for name, value in tags.attributes if name in ("href", "src")} <= {
+        "data:,",
+        *(f"#workspace-{number}" for number in range(1, 13)),
+    }
+    assert "{{ 7 * 7 }}" in shown
+
+
+def test_hostile_names_become_no_tag_link_or_mention_of_markdown() -> None:
+    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, Look(most=500_000))
+    page = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(shown))
+    assert not {"script", "a", "img", "i"} & set(page.tags)
+    prose = re.sub("`[^`\n]*`", "", shown)
+    assert not re.search(r"(?<![\w.+-])@\w", prose)
+    assert "http://" not in prose
+
+
+def test_markdown_tables_keep_their_columns_whatever_a_name_holds() -> None:
+    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, Look(most=500_000))
+    for row in (line for line in shown.splitlines() if line.startswith("| ")):
+        assert len(re.findall(r"(?<!\\)\|", row)) in (4, 5, 6, 10)
+
+
+def test_cells_of_a_sheet_never_start_like_a_formula() -> None:
+    rows = list(csv.reader(io.StringIO(render(HOSTILE_DOCUMENT, Format.CSV))))
+    cells = [cell for row in rows[1:] for cell in row]
+    assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))]
+    assert '\'=HYPERLINK("http://evil.example.com","click")' in cells
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\u00a0@", "＝"])
+def test_every_start_of_a_formula_is_disarmed(start: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(render(of(a_plan(notes=(Note("n", f"{start}1", "r"),))), Format.CSV)))
+    assert row["email"] == f"'{start}1"
+
+
+def test_sheet_starts_with_a_byte_order_mark_only_when_asked() -> None:
+    assert render(a_document(), Format.CSV, Look(bom=True)) == "\ufeff" + render(a_document(), Format.CSV)
+
+
+def test_sheet_has_a_row_for_a_workspace_that_could_not_be_planned() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(a_document(), Format.CSV))))
+    (row,) = [row for row in rows if row["workspace"] == "pigment-apac"]
+    assert (row["row"], row["code"], row["remedy"]) == (
+        "error",
+        "credentials",
+        "Renew the client secret of onelogin-apac.",
+    )
+
+
+def test_text_without_colour_has_no_escape_sequence_and_with_colour_the_same_words() -> None:
+    plain = render(a_document(), Format.TEXT)
+    coloured = render(a_document(), Format.TEXT, Look(colour=True))
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert coloured != plain
+
+
+def test_text_keeps_to_its_width_but_for_digests_and_commands() -> None:
+    for width in (40, 60, 80, 120):
+        lines = render(a_document(), Format.TEXT, Look(width=width)).splitlines()
+        assert [line for line in lines if len(line) > width and "sha256:" not in line] == []
+
+
+def test_text_shows_two_hundred_rows_of_a_kind_and_counts_the_rest() -> None:
+    plan = a_plan(changes=tuple(a_create(f"p{number}@acme.com", "P", number) for number in range(230)))
+    short = render(of(plan), Format.TEXT)
+    assert short.count("\n  + ") == 200
+    assert "… and 30 more; all are in --format csv, html and json" in short
+    assert render(of(plan), Format.TEXT, Look(verbose=True)).count("\n  + ") == 230
+
+
+def test_text_folds_notes_by_code_and_shows_them_all_when_asked() -> None:
+    assert "Notes (3): 2 unmanaged, 1 individual-assignment" in render(a_document(), Format.TEXT)
+    assert "robot@acme.com is a member" not in render(a_document(), Format.TEXT)
+    assert "robot@acme.com is a member" in render(a_document(), Format.TEXT, Look(verbose=True))
+
+
+def test_markdown_of_many_changes_keeps_to_its_cap_and_says_what_it_left_out() -> None:
+    changes = tuple(a_create(f"p{number}@acme.com", "P", number) for number in range(2_000))
+    shown = render(of(a_plan(changes=(*changes, a_leaver()))), Format.MARKDOWN)
+    assert 55_000 < len(shown) <= 60_000
+    assert "Bob Roe left the group" in shown
+    left_out = int(re.findall(r"_([\d,]+) of 2,000 left out here", shown)[0].replace(",", ""))
+    assert shown.count("| `p") == 2_000 - left_out
+
+
+def test_markdown_of_many_workspaces_keeps_to_its_cap_and_counts_those_left_out() -> None:
+    shown = render(of(*(a_plan(f"pigment-{number}") for number in range(300))), Format.MARKDOWN, Look(most=20_000))
+    assert len(shown) <= 20_000
+    missing = int(re.findall(r"_(\d+) workspaces are left out here", shown)[0])
+    assert shown.count("\n## ") == 300 - missing
+    in_table = int(re.findall(r"_(\d+) more workspaces\._", shown)[0])
+    assert shown.count("\n| `pigment-") == 300 - in_table
+
+
+def test_markdown_whose_names_alone_are_too_long_says_so() -> None:
+    guards = tuple(replace(a_guard(10), message="x" * 1_900) for _ in range(40))
+    shown = render(of(a_plan(guards=guards)), Format.MARKDOWN)
+    assert "The rest is too long for here" in shown
+    assert len(shown) <= 60_000
+
+
+def test_headline_says_will_only_where_something_can_be_written() -> None:
+    assert "1 will be created" in render(of(a_plan(changes=(a_create(),))), Format.TEXT)
+    assert "1 would be created" in render(of(a_plan(changes=(a_create(),), mode=Mode.DRY_RUN)), Format.TEXT)
+
+
+@pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
+def test_plan_with_something_to_approve_shows_the_command(form: Format) -> None:
+    whole = of(a_plan(holds=(a_guarded_leaver(1),)))
+    command = f"pigment-sync sync -w pigment-latam --approve {whole['workspaces'][0]['digest']}"
+    assert command in render(whole, form)
+    assert "--approve" not in render(of(a_plan(holds=(samples.a_swap(),))), form)
+
+
+@pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
+def test_command_quotes_a_workspace_name_for_the_shell(form: Format) -> None:
+    shown = render(of(a_plan("a; rm -rf ~", holds=(a_guarded_leaver(1),))), form)
+    assert re.search(r"-w ('|&#39;)a; rm -rf ~('|&#39;) --approve", shown)
+
+
+def test_document_with_several_plans_to_approve_shows_the_command_for_all() -> None:
+    plans = [a_plan(name, holds=(a_guarded_leaver(1),)) for name in ("one", "two")]
+    whole = of(*plans)
+    for form in (Format.TEXT, Format.HTML):
+        assert f"pigment-sync sync --approve {whole['digest']}" in render(whole, form)
+        assert f"pigment-sync sync --approve {of(plans[0])['digest']}" not in render(of(plans[0]), form)
+
+
+def test_run_tells_what_became_of_each_change_and_of_what_was_approved() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(a_document(), Format.CSV, outcomes=outcomes()))))
+    told = {(row["row"], row["email"]): (row["kind"], row["outcome"]) for row in rows}
+    assert told["change", "bob.roe@acme.com"] == ("deactivate", "done")
+    assert told["change", "joao@acme.com"] == ("update-name", "not-persisted")
+    assert told["change", "leaver3@acme.com"] == ("deactivate", "done")
+    assert ("hold", "leaver3@acme.com") not in told
+    assert told["hold", "leaver4@acme.com"] == ("deactivate", "")
+    assert told["also", "hostile1@acme.com"] == ("adopt", "done")
+
+
+def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
+    shown = render(a_document(), Format.TEXT, Look(width=400), outcomes())
+    assert shown.splitlines()[0] == (
+        "pigment-latam: 10 created, 2 deactivated, 1 reactivated, 1 given a new email, 2 adopted; "
+        "1 accepted but not made, 1 not tried; 28 held and need you; 398 in step"
+    )
+    assert "Nothing was written" not in shown
+    assert "--approve" not in shown
+
+
+def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
+    whole = of(a_plan(changes=(a_create(), a_leaver())))
+    some = {"pigment-latam": [OutcomeLine(0, "create", "ANA.SOUZA@acme.com", "odd\x1b")]}
+    assert render(whole, Format.TEXT, Look(width=400), some).startswith(
+        "pigment-latam: 1 without a record, 1 odd\\x1b; 398 in step\n"
+    )
+    assert "no record" in render(whole, Format.HTML, outcomes=some)
+    assert "no record" in render(whole, Format.MARKDOWN, outcomes=some)
+
+
+def test_run_that_applied_nothing_says_so() -> None:
+    shown = render(of(a_plan()), Format.TEXT, Look(width=400), {"pigment-latam": []})
+    assert shown.startswith("pigment-latam: nothing was changed; 398 in step\n")
+
+
+def test_json_of_a_run_has_its_outcomes_and_is_still_the_plan() -> None:
+    shown = render(a_document(), Format.JSON, outcomes=outcomes())
+    assert parse(shown.encode())["digest"] == a_document()["digest"]
+    assert json.loads(shown)["outcomes"]["pigment-latam"][0] == {
+        "seq": 0,
+        "kind": "adopt",
+        "email": "kim@acme.com",
+        "outcome": "done",
+        "detail": "",
+    }
+
+
+def test_json_of_a_run_survives_an_outcome_that_utf8_cannot_hold() -> None:
+    some = {"pigment-latam": [OutcomeLine(0, "create", "half\ud83d", "failed")]}
+    assert json.loads(render(a_document(), Format.JSON, outcomes=some))["outcomes"]["pigment-latam"]
+
+
+def test_page_allows_its_own_style_and_script_and_nothing_else() -> None:
+    shown = render(a_document(), Format.HTML)
+    assert policy().startswith("default-src 'none'; style-src 'sha256-")
+    assert f'content="{policy().replace(chr(39), "&#39;")}"' in shown
+    assert not re.search(r"(?:src|href)=.?(?:https?:)?//", shown)
+
+
+def test_page_shows_twelve_groups_and_counts_the_others() -> None:
+    groups = tuple((f"g{number}", f"Group {number}", number) for number in range(15))
+    plan = a_plan()
+    shown = render(of(replace(plan, sources=(replace(plan.sources[0], groups=groups),))), Format.HTML)
+    assert "and 3 smaller groups" in shown
+    assert "Group 3<" in shown
+    assert "Group 2<" not in shown
+
+
+@pytest.mark.parametrize("form", Format)
+def test_empty_document_renders(form: Format) -> None:
+    assert render(of(), form).endswith("\n")
+
+
+@pytest.mark.parametrize("form", Format)
+def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> None:
+    lost = Unplanned("w", Mode.ENFORCE, "incomplete", "incomplete", "Group G is gone.", "Unassign it.")
+    busy = Unplanned("v", Mode.ENFORCE, "busy", "busy", "Run 7 holds it.", "Wait for it.")
+    shown = render(of(lost, busy), form)
+    for words in ("Group G is gone.", "Unassign it.", "Run 7 holds it.", "Wait for it."):
+        assert words in shown
