@@ -4,13 +4,14 @@ from connectors.rest.answer import Answer
 from connectors.rest.api import Api
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
 from connectors.rest.origin import is_loopback
-from connectors.rest.patience import retry_after_seconds
+from connectors.rest.patience import HEALING, Patience, retry_after_seconds
 from connectors.rest.quote import harmless_quote
 from connectors.rest.transfer import NoAnswer, NotSent
 from connectors.rest.walk import Walk
 
 __all__ = [
     "DEFAULT_BOUNDS",
+    "HEALING",
     "NO_PACE",
     "REAL_TIME",
     "Answer",
@@ -20,6 +21,7 @@ __all__ = [
     "NoAnswer",
     "NotSent",
     "Pace",
+    "Patience",
     "Timer",
     "Walk",
     "harmless_quote",

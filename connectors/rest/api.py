@@ -30,6 +30,7 @@ IN_FLIGHT = 8
 
 MAX_REDIRECTS = 3
 KEEPING_METHOD = frozenset({307, 308})
+NO_STATUS = 0
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY = 401, 403, 404, 429
 
 
@@ -72,7 +73,7 @@ class Api:
         Raises `CredentialsRefused` for 401 (after one renewal) and 403, `IncompleteRead` for everything else.
         """
         target = self._target(url, params)
-        patience = Patience(self._bounds, self._timer, HEALING - frozenset(accept))
+        patience = self.patience(HEALING - frozenset(accept))
         try:
             answer = await patience.attempt(lambda: self._read(target, patience, UNAUTHORIZED not in accept))
         except NotSent as error:
@@ -86,8 +87,14 @@ class Api:
                 "Try again later; if it stays, look at that system's status page and at what stands between.",
             ) from error
         if answer.status not in accept:
-            raise self._refusal(answer)
+            raise self.refusal(answer)
         return answer
+
+    def patience(
+        self, healing: frozenset[int], transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
+    ) -> Patience:
+        """Return the attempts at one request, within the bounds of all."""
+        return Patience(self._bounds, self._timer, healing, transient)
 
     def walk(self, url: str, params: Mapping[str, str] | None = None) -> Walk:
         """Return the guard of a walk that starts at *url*."""
@@ -101,8 +108,9 @@ class Api:
         json: object = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
     ) -> Answer:
-        """Send a request once and return the answer, whatever its status.
+        """Send a request once and return the answer, whatever its status; *patience* is told what its pace cost.
 
         Raises `NotSent` when it never reached the server, `NoAnswer` when it may have.
         """
@@ -111,7 +119,7 @@ class Api:
         kind = {} if json is None else {"Content-Type": "application/json"}
         async with self._slots:
             all_headers = {**kind, **await self._authorize(False), **(headers or {})}
-            return await self._exchange(method, target, all_headers, content)
+            return await self._exchange(method, target, all_headers, content, patience)
 
     async def _read(self, target: httpx.URL, patience: Patience, may_renew: bool) -> Answer:
         async with self._slots:
@@ -146,7 +154,11 @@ class Api:
             request = self._client.build_request(method, target, headers=whole, content=content)
             self._sent = headers
             self.requests += 1
-            response, body = await transfer(self._client, request, self._bounds)
+            try:
+                response, body = await transfer(self._client, request, self._bounds)
+            except BaseException:
+                self._pace.learned(target, NO_STATUS, httpx.Headers())
+                raise
             self._pace.learned(target, response.status_code, response.headers)
             answer = Answer(response.status_code, response.headers, target, body, self.who)
             if answer.status not in KEEPING_METHOD:
@@ -171,9 +183,13 @@ class Api:
             query="&".join(f"{quote(name, '$')}={quote(params[name], '')}" for name in params).encode()
         )
 
-    def _refusal(self, answer: Answer) -> IncompleteRead | CredentialsRefused:
-        said = quoted(answer.body, self._sent)
-        message = f"{self.who} answered {answer.status} to GET {_path(answer.url)}{said}."
+    def said(self, answer: Answer) -> str:
+        """Return what *answer* says, as a short quote after a colon, or nothing."""
+        return quoted(answer.body, self._sent)
+
+    def refusal(self, answer: Answer) -> IncompleteRead | CredentialsRefused:
+        """Return the error that an answer to a GET amounts to."""
+        message = f"{self.who} answered {answer.status} to GET {_path(answer.url)}{self.said(answer)}."
         if answer.status == UNAUTHORIZED:
             return CredentialsRefused(
                 message, "Check that the credentials in the config are right and have not expired."

@@ -53,7 +53,9 @@ class Pace(Protocol):
         """Return when the request may be sent."""
         ...
 
-    def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None: ...
+    def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
+        """Take note of an answer; *status* 0 when none came. Called once for each request that was admitted."""
+        ...
 
 
 class _NoPace:

@@ -49,6 +49,7 @@ class Patience:
     bounds: Bounds
     timer: Timer
     healing: frozenset[int]
+    transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
     paced: float = 0.0
     _started: float = field(init=False)
     _server_errors: int = 0
@@ -65,7 +66,7 @@ class Patience:
         return await tenacity.AsyncRetrying(
             sleep=self.timer.sleep,
             retry=tenacity.retry_any(
-                tenacity.retry_if_result(self._may_heal), tenacity.retry_if_exception(_is_transient)
+                tenacity.retry_if_result(self._may_heal), tenacity.retry_if_exception(self._is_transient)
             ),
             wait=self._wait,
             stop=self._is_over,
@@ -78,6 +79,9 @@ class Patience:
             return SERVER_ERROR in self.healing and self._server_errors <= SERVER_ERROR_RETRIES
         return answer.status in self.healing
 
+    def _is_transient(self, error: BaseException) -> bool:
+        return isinstance(error, self.transient) and not isinstance(error, TooLarge)
+
     def _wait(self, state: tenacity.RetryCallState) -> float:
         asked = None
         if state.outcome is not None and not state.outcome.failed:
@@ -88,10 +92,6 @@ class Patience:
         spent = self.timer.now() - self._started - self.paced
         is_late = spent + state.upcoming_sleep > self.bounds.max_wait_seconds
         return is_late or state.attempt_number > self.bounds.retries
-
-
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, NotSent | NoAnswer) and not isinstance(error, TooLarge)
 
 
 def _outcome(state: tenacity.RetryCallState) -> Answer:
