@@ -1,0 +1,15 @@
+"""What all tests share: none of the machine's own TLS settings, and how long hypothesis looks."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# They reach httpx or requests behind our back, and the agent's `ca_bundle` is what is to be tested.
+for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    os.environ.pop(name, None)
+
+settings.register_profile("usual", max_examples=200, deadline=None)
+settings.register_profile("deep", max_examples=3_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))

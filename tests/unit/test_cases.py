@@ -1,0 +1,204 @@
+"""Golden plans: each file of tests/cases is one situation and the plan that must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agent.diff.only import only
+from agent.diff.plan import compute_plan
+from agent.guard.hold import Fleet, guarded, guarded_fleet, released
+from agent.guard.limit import History
+from agent.model import (
+    Change,
+    GroupRef,
+    Hold,
+    Individual,
+    Kind,
+    Limits,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Mode,
+    Note,
+    Plan,
+    Policy,
+    Reads,
+    Recent,
+    Toggles,
+    Unmanaged,
+)
+from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+
+CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
+
+
+def _many(entry: object, one: str) -> tuple[int, int] | None:
+    """Read `12 people from 1` as the numbers it stands for."""
+    if not isinstance(entry, str):
+        return None
+    count, what, _, first = entry.split()
+    assert what == one, entry
+    return int(first), int(first) + int(count)
+
+
+def _people(connector: str, entries: Mapping[str, Any]) -> Iterator[Person]:
+    for name, shown in entries.items():
+        span = _many(shown, "people")
+        if span:
+            for number in range(*span):
+                yield Person(connector, f"p{number}", f"p{number}@acme.com", f"P {number}", groups=("Planners",))
+            continue
+        more = dict(shown)
+        yield Person(
+            connector,
+            name,
+            more.pop("email", None),
+            more.pop("name", ""),
+            Status(more.pop("status", "active")),
+            groups=tuple(more.pop("groups", ())),
+            aliases=tuple(more.pop("aliases", ())),
+            **more,
+        )
+
+
+def _snapshot(source: Source, shown: Mapping[str, Any]) -> Snapshot:
+    people = tuple(_people(source.connector, shown.get("people", {})))
+    names = sorted({group for person in people for group in person.groups} | set(shown.get("groups", ())))
+    groups = tuple(Group(name, name, sum(name in person.groups for person in people)) for name in names)
+    return Snapshot(source, "Pigment", groups, people, unidentified=tuple(shown.get("unidentified", ())))
+
+
+def _members(entries: Mapping[str, Any]) -> Iterator[Member]:
+    for scim_id, shown in entries.items():
+        span = _many(shown, "members")
+        if span:
+            for number in range(*span):
+                yield Member(f"m{number}", f"p{number}@acme.com", f"P {number}", True)
+            continue
+        yield Member(scim_id, shown.get("email", ""), shown.get("name", ""), shown.get("active", True))
+
+
+def _key(text: str) -> PersonKey:
+    connector, _, name = text.partition(":")
+    return PersonKey(connector, name)
+
+
+def _links(entries: Mapping[str, Any]) -> Iterator[Link]:
+    planners = (GroupRef("Planners", "Planners"),)
+    for person, shown in entries.items():
+        span = _many(shown, "links") if " " in str(shown) and isinstance(shown, str) else None
+        if span:
+            for number in range(*span):
+                yield Link(PersonKey("okta-main", f"p{number}"), f"m{number}", planners)
+        elif isinstance(shown, str):
+            yield Link(_key(person), shown, planners)
+        else:
+            groups = tuple(GroupRef(name, name) for name in shown.get("groups", ("Planners",)))
+            yield Link(_key(person), shown["member"], groups, shown.get("missed_reads", 0))
+
+
+def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
+    more = dict(case.get("policy", {}))
+    wrapped: dict[str, Any] = {
+        "mode": Mode(more.pop("mode", "enforce")),
+        "unmanaged": Unmanaged(more.pop("unmanaged", "report")),
+        "individual_assignments": Individual(more.pop("individual_assignments", "hold")),
+        "limits": Limits(**more.pop("limits", {})),
+        "toggles": Toggles(**more.pop("toggles", {})),
+        "require_approval": frozenset(Kind(kind) for kind in more.pop("require_approval", ())),
+        "allowed_domains": frozenset(more.pop("allowed_domains", ())),
+        "protect": tuple(more.pop("protect", ())),
+        "grace_reads": more.pop("grace_reads", 1),
+    }
+    assert not more, f"unknown policy: {more}"
+    return Policy("latam", sources, **wrapped)
+
+
+def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
+    shown = case.get("sources", {"okta-main": case})
+    sources = tuple(Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}") for name in shown)
+    snapshots = tuple(_snapshot(source, each) for source, each in zip(sources, shown.values(), strict=True))
+    memory = Memory(
+        tuple(_links(case.get("links", {}))),
+        frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
+    )
+    whereabouts = {_key(person): Status(word) for person, word in case.get("whereabouts", {}).items()}
+    return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
+
+
+def _planned(case: Mapping[str, Any]) -> Plan:
+    reads, sources = _reads(case)
+    policy = _policy(case, sources)
+    unguarded = compute_plan(reads, policy)
+    if "user" in case:
+        unguarded = only(unguarded, case["user"])
+    baselines = {
+        (key.connector, key.id): (key.id, size)
+        for key, size in ((_key(k), v) for k, v in case.get("baselines", {}).items())
+    }
+    plan = guarded(unguarded, policy, History(Recent(**case.get("recent", {})), baselines))
+    if "fleet" in case:
+        (plan,) = guarded_fleet([plan], Fleet(**case["fleet"]))
+    return released(plan, unguarded) if case.get("approved") else plan
+
+
+def _change(change: Change) -> str:
+    steps = [
+        f"{getattr(change.before, field.name)} -> {getattr(change.after, field.name)}"
+        if change.kind is not Kind.CREATE
+        else f"{getattr(change.after, field.name)}"
+        for field in fields(change.after)
+        if field.name != "active" and getattr(change.after, field.name) is not None
+    ]
+    after = f" after {change.waits_for}" if change.waits_for else ""
+    return (
+        " ".join([change.kind, change.scim_id or "new", *([", ".join(steps)] if steps else []), f"({change.code})"])
+        + after
+    )
+
+
+def _hold(hold: Hold) -> str:
+    wanted = f" -> {hold.wanted}" if hold.wanted else ""
+    return f"{hold.kind} {hold.email}{wanted} ({hold.code})"
+
+
+@pytest.mark.parametrize("path", CASES, ids=[path.stem for path in CASES])
+def test_case_gives_the_expected_plan(path: Path) -> None:
+    case = yaml.safe_load(path.read_text("utf-8"))
+    plan = _planned(case)
+    expect = case["expect"]
+    assert case["about"]
+
+    assert [_change(change) for change in plan.changes] == expect.get("changes", [])
+    assert [_hold(hold) for hold in plan.holds] == expect.get("holds", [])
+    assert [f"{note.code} {note.email}".strip() for note in plan.notes] == expect.get("notes", [])
+    assert plan.in_sync == expect.get("in-sync", 0)
+    assert [guard.code for guard in plan.guards] == expect.get("guards", [])
+    entries: list[Change | Hold | Note] = [*plan.changes, *plan.holds, *plan.notes]
+    sentences = [entry.reason for entry in entries]
+    said = " ".join([*sentences, *(hold.remedy for hold in plan.holds), *(guard.message for guard in plan.guards)])
+    for words in expect.get("says", []):
+        assert words in said
+
+
+CODES = """
+    relinked linked-member-missing matched-by-email matched-by-alias possible-recycled-address recycled-address
+    source-changed possible-rename invalid-email missing-display-name domain-not-allowed contested-email email-taken
+    email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
+    unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
+    empty-source group-shrink fleet toggle-off approval-required suspended deleted left-groups no-longer-assigned
+    name-changed email-changed assigned-again
+"""
+
+
+def test_cases_cover_every_code_of_the_design() -> None:
+    """A row, hold or guard without a golden case is a promise that nobody checks."""
+    said = " ".join(path.read_text("utf-8") for path in CASES)
+    assert [code for code in CODES.split() if code not in said] == []

@@ -1,0 +1,289 @@
+"""What holds for every plan, whatever the people, members, links and policy are."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.address import folded
+from agent.diff.only import only
+from agent.diff.plan import compute_plan
+from agent.guard.hold import guarded, next_baselines, released
+from agent.guard.limit import History
+from agent.model import (
+    Change,
+    Individual,
+    Kind,
+    Limits,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Plan,
+    Policy,
+    Reads,
+    Recent,
+    Toggles,
+    Unmanaged,
+)
+from agent.report.document import encode_workspace, workspace_object
+from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+
+OKTA, OKTA_TOO, ENTRA = Source("okta", "a"), Source("okta", "b"), Source("entra", "c")
+T = TypeVar("T")
+EMAILS = [f"{letter}@{domain}" for letter in "abcde" for domain in ("acme.com", "other.example")]
+SPELLED = [*EMAILS, *(email.upper() for email in EMAILS), "Ä@bücher.example", "ä@bücher.example"]
+NAMES = ["Ann Lee", "ann  lee", "Bea Ray", ""]
+GROUPS = ("g1", "g2")
+
+emails = st.sampled_from(SPELLED)
+names = st.sampled_from(NAMES)
+
+
+@st.composite
+def people(draw: st.DrawFn, connector: str) -> tuple[Person, ...]:
+    found = []
+    for name in draw(st.lists(st.sampled_from("123456"), unique=True, max_size=6)):
+        groups = tuple(draw(st.lists(st.sampled_from(GROUPS), unique=True)))
+        status = draw(st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.ACTIVE, Status.SUSPENDED, Status.UNKNOWN]))
+        pending = bool(groups) and status is Status.ACTIVE and draw(st.integers(0, 9)) == 0
+        email = draw(st.one_of(emails, emails, emails, st.sampled_from([None, "nonsense"])))
+        aliases = tuple(draw(st.lists(emails, max_size=2)))
+        person = Person(connector, name, email, draw(names), status, "", groups, not groups, pending, aliases)
+        found.append(person)
+    return tuple(found)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, source: Source) -> Snapshot:
+    found = draw(people(source.connector))
+    groups = tuple(Group(each, each.upper(), sum(each in person.groups for person in found)) for each in GROUPS)
+    unidentified = tuple(draw(st.lists(st.sampled_from(["", *EMAILS]), max_size=1)))
+    return Snapshot(source, "Pigment", groups, found, unidentified=unidentified)
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> Listing:
+    taken = draw(st.lists(emails, unique_by=folded, max_size=7))
+    active = st.sampled_from([True, True, False, None])
+    return Listing(tuple(Member(f"m{at}", email, draw(names), draw(active)) for at, email in enumerate(taken)))
+
+
+@st.composite
+def memories(draw: st.DrawFn) -> Memory:
+    keys = [PersonKey(connector, name) for connector in ("okta", "entra", "onelogin") for name in "1234567"]
+    pairs = draw(st.lists(st.tuples(st.sampled_from(keys), st.integers(0, 8)), max_size=8))
+    links: dict[PersonKey, Link] = {}
+    for key, number in pairs:
+        if f"m{number}" not in {link.scim_id for link in links.values()}:
+            links.setdefault(key, Link(key, f"m{number}", (), draw(st.integers(0, 2))))
+    return Memory(tuple(links.values()))
+
+
+@st.composite
+def policies(draw: st.DrawFn, sources: tuple[Source, ...]) -> Policy:
+    return Policy(
+        "latam",
+        sources,
+        allowed_domains=draw(st.sampled_from([frozenset(), frozenset({"acme.com"})])),
+        protect=draw(st.sampled_from([(), ("a@*",), ("?@other.example",)])),
+        unmanaged=draw(st.sampled_from(Unmanaged)),
+        individual_assignments=draw(st.sampled_from(Individual)),
+        grace_reads=draw(st.integers(1, 3)),
+        limits=Limits(draw(st.integers(0, 4)), 100, draw(st.sampled_from([None, 0, 2])), draw(st.integers(0, 4))),
+        require_approval=draw(st.frozensets(st.sampled_from(Kind), max_size=2)),
+        toggles=Toggles(*draw(st.tuples(*[st.sampled_from([True, True, False])] * 3))),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Reads, Policy]:
+    sources = draw(st.sampled_from([(OKTA,), (OKTA, ENTRA), (ENTRA, OKTA, OKTA_TOO)]))
+    shown = tuple(draw(snapshots(source)) for source in sources)
+    return Reads(shown, draw(listings()), draw(memories())), draw(policies(sources))
+
+
+def shuffled(reads: Reads, seed: int) -> Reads:
+    chance = random.Random(seed)
+
+    def mixed(items: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(chance.sample(items, len(items)))
+
+    shown = []
+    for each in reads.snapshots:
+        found = mixed(tuple(replace(person, groups=mixed(person.groups)) for person in each.people))
+        shown.append(replace(each, people=found, groups=mixed(each.groups)))
+    memory = Memory(mixed(reads.memory.links), reads.memory.possible_renames)
+    return Reads(mixed(tuple(shown)), Listing(mixed(reads.listing.members)), memory)
+
+
+def after(reads: Reads, plan: Plan, changes: tuple[Change, ...]) -> Reads:
+    """Apply *changes* one by one to the listing and the links, as the workspace would let them be applied."""
+    members = {member.scim_id: member for member in reads.listing.members}
+    links = {link.person: link for link in reads.memory.links}
+    for change in changes:
+        scim_id = change.scim_id or f"new-{len(members)}"
+        member = members.get(scim_id) or Member(scim_id, change.email, change.display_name, True)
+        if change.after.email is not None:
+            others = {folded(other.email) for other in members.values() if other.scim_id != scim_id}
+            assert folded(change.after.email) not in others, "the address is not free yet"
+        members[scim_id] = replace(
+            member,
+            email=change.after.email or member.email,
+            display_name=member.display_name if change.after.display_name is None else change.after.display_name,
+            active=member.active if change.after.active is None else change.after.active,
+        )
+        if change.kind in {Kind.ADOPT, Kind.CREATE}:
+            assert change.person is not None
+            links = {key: link for key, link in links.items() if link.scim_id != scim_id}
+            links[change.person] = Link(change.person, scim_id, change.group_refs)
+    memory = Memory(tuple(links.values()), plan.possible_renames)
+    return Reads(reads.snapshots, Listing(tuple(members.values())), memory)
+
+
+@given(worlds(), st.integers())
+def test_order_of_inputs_changes_no_byte(world: tuple[Reads, Policy], seed: int) -> None:
+    reads, policy = world
+    one, other = compute_plan(reads, policy), compute_plan(shuffled(reads, seed), policy)
+
+    assert one == other
+    assert encode_workspace(workspace_object(one)) == encode_workspace(workspace_object(other))
+
+
+@given(worlds())
+def test_applied_plan_leaves_nothing_but_holds(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, policy)
+    again = compute_plan(after(reads, plan, plan.changes), policy)
+
+    assert again.changes == ()
+
+
+@given(worlds())
+def test_guarded_plan_can_be_applied_in_its_order(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    unguarded = compute_plan(reads, policy)
+    plan = guarded(unguarded, policy, History())
+
+    after(reads, plan, plan.changes)
+    after(reads, plan, released(plan, unguarded).changes)
+
+
+@given(worlds())
+def test_protected_members_get_no_change(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, replace(policy, protect=("a@*",)))
+    protected = {member.scim_id for member in reads.listing.members if folded(member.email).startswith("a@")}
+
+    assert not protected & {change.scim_id for change in plan.changes}
+
+
+@given(worlds())
+def test_unmanaged_members_get_no_change_unasked(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, replace(policy, unmanaged=Unmanaged.REPORT))
+    linked = {link.scim_id for link in reads.memory.links}
+    adopted = {change.scim_id for change in plan.changes if change.kind is Kind.ADOPT}
+    touched = {change.scim_id for change in plan.changes if change.scim_id is not None}
+
+    assert touched <= linked | adopted
+
+
+@given(worlds())
+def test_member_gets_one_change_beside_adopt(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, policy)
+    members = Counter(change.scim_id for change in plan.changes if change.kind is not Kind.ADOPT and change.scim_id)
+    people = Counter(change.person for change in plan.changes if change.kind is not Kind.ADOPT and change.person)
+
+    assert all(count == 1 for count in [*members.values(), *people.values()])
+
+
+@given(worlds())
+def test_person_never_gets_a_second_member(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, policy)
+    listed = {member.scim_id for member in reads.listing.members}
+    has_member = {link.person for link in reads.memory.links if link.scim_id in listed}
+    made = [change.person for change in plan.changes if change.kind is Kind.CREATE]
+
+    assert len(made) == len(set(made))
+    assert not has_member & set(made)
+
+
+@given(worlds(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_no_change_passes_a_guard(world: tuple[Reads, Policy], gone: int, made: int, moved: int) -> None:
+    reads, policy = world
+    plan = guarded(compute_plan(reads, policy), policy, History(Recent(gone, made, moved)))
+    kinds = Counter(change.kind for change in plan.changes)
+    limits, toggles = policy.limits, policy.toggles
+
+    assert not kinds[Kind.DEACTIVATE] or kinds[Kind.DEACTIVATE] + gone <= limits.max_deactivations
+    assert not kinds[Kind.CREATE] or limits.max_creates is None or kinds[Kind.CREATE] + made <= limits.max_creates
+    changes = sum(change.changes_email for change in plan.changes)
+    assert not changes or changes + moved <= limits.max_email_changes
+    assert not kinds[Kind.DEACTIVATE] or (toggles.deactivate and all(source.entitled for source in plan.sources))
+    assert toggles.create or not kinds[Kind.CREATE] + kinds[Kind.REACTIVATE]
+    assert toggles.update or not kinds[Kind.UPDATE_NAME] + changes
+    assert not set(kinds) & policy.require_approval
+
+
+@given(worlds())
+def test_guards_lose_nothing(world: tuple[Reads, Policy]) -> None:
+    """Every change is either still there or held, and an approval brings back all but what toggles hold."""
+    reads, policy = world
+    unguarded = compute_plan(reads, policy)
+    plan = guarded(unguarded, policy, History())
+    approved = released(plan, unguarded)
+
+    assert len(plan.changes) + len(plan.holds) == len(unguarded.changes) + len(unguarded.holds)
+    if policy.toggles == Toggles():
+        freed = {hold.change for hold in unguarded.holds if hold.change is not None}
+        assert set(approved.changes) == set(unguarded.changes) | freed
+
+
+@given(worlds())
+def test_nobody_is_deactivated_while_entitled(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, policy)
+    entitled = {
+        person.key
+        for snapshot in reads.snapshots
+        for person in snapshot.people
+        if person.groups and person.status is Status.ACTIVE
+    }
+
+    assert not entitled & {change.person for change in plan.changes if change.kind is Kind.DEACTIVATE}
+
+
+@given(worlds(), emails)
+def test_one_persons_plan_is_part_of_the_whole_and_can_be_applied(world: tuple[Reads, Policy], email: str) -> None:
+    reads, policy = world
+    whole = compute_plan(reads, policy)
+    part = only(whole, email)
+
+    assert set(part.changes) <= set(whole.changes)
+    assert set(part.holds) <= set(whole.holds)
+    after(reads, part, part.changes)
+
+
+@given(worlds())
+def test_baseline_stands_while_its_leavers_are_held(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    unguarded = compute_plan(reads, policy)
+    plan = guarded(unguarded, policy, History())
+    baselines = {("okta", group): (group, 50) for group in GROUPS}
+    moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
+    held = {
+        (change.person.connector, group.id)
+        for change in set(unguarded.changes) - set(plan.changes)
+        if change.kind is Kind.DEACTIVATE and change.person
+        for group in change.group_refs
+    }
+
+    assert not held & set(moved) & set(baselines)
