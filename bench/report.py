@@ -1,0 +1,109 @@
+"""Measure the time and the memory that each rendering of a big plan takes: `.venv/bin/python -m bench.report`.
+
+Each format is rendered by a process of its own, from the bytes of a saved plan, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, MemberCounts, Mode, Note, Plan, SourceCounts
+from agent.report.document import document, encode, workspace_object
+from agent.report.rendering import Format, Look, render
+from agent.report.saved import parse
+from connectors.base import PersonKey
+
+NAMES = ("Ana Souza", "João Pereira", "Zoë O'Brien", "李伟", "Łukasz Nowak", "Maria-José de la Cruz y Santos")
+GROUPS = tuple(GroupRef(f"00g{number}", f"Pigment {number}") for number in range(40))
+
+
+def a_change(number: int) -> Change:
+    """Return one of the kinds, in the proportions of a first sync with leavers."""
+    email, name = f"person.{number}@acme.com", f"{NAMES[number % len(NAMES)]} {number}"
+    group = GROUPS[number % len(GROUPS)]
+    person = PersonKey("okta-main", f"00u{number:017}")
+    told = f"{name} <{email}>"
+    if number % 10 == 0:
+        reason = f"{told} left the group {group.name} and has no other assignment."
+        status = Fields(active=True), Fields(active=False)
+        return Change(Kind.DEACTIVATE, email, name, f"scim-{number}", person, *status, "left-groups", reason, (group,))
+    if number % 10 == 1:
+        reason = f"The email of {told} at the source has changed."
+        moved = Fields(email=f"old.{number}@acme.com"), Fields(email=email)
+        return Change(
+            Kind.UPDATE_EMAIL, email, name, f"scim-{number}", person, *moved, "email-changed", reason, (group,)
+        )
+    reason = f"{told} is assigned through {group.name} and is no member of the workspace."
+    made = NO_FIELDS, Fields(email, name, True)
+    return Change(Kind.CREATE, email, name, None, person, *made, "not-in-workspace", reason, (group,))
+
+
+def a_hold(number: int) -> Hold:
+    change = a_change(number * 10)
+    return Hold(
+        change.kind,
+        "max-deactivations",
+        change.email,
+        f"{change.display_name} would be one of more deactivations than are allowed at once.",
+        "Look at who they are, then approve the plan.",
+        scim_id=change.scim_id,
+        person=change.person,
+        change=change,
+    )
+
+
+def a_plan(people: int) -> Plan:
+    """Return a plan with a row for each of *people*: nine in ten changes, the others holds and notes."""
+    held = people // 20
+    groups = tuple((group.id, group.name, people // 40) for group in GROUPS)
+    return Plan(
+        "pigment-latam",
+        Mode.ENFORCE,
+        (SourceCounts("okta-main", "0oa1b2c3d4", people, people, groups, 0),),
+        MemberCounts(people, people, people, people),
+        0,
+        tuple(map(a_change, range(people - 2 * held))),
+        tuple(map(a_hold, range(people, people + held))),
+        tuple(Note("unmanaged", f"u{number}@acme.com", f"Nobody knows u{number}@acme.com.") for number in range(held)),
+    )
+
+
+def measured(form: Format, raw: bytes) -> dict[str, float]:
+    """Return what reading and rendering *raw* cost this process: seconds, megabytes at the peak, size of the result."""
+    start = time.perf_counter()
+    shown = render(parse(raw), form, Look(verbose=True)).encode()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "megabytes": peak, "size": len(shown) / 1e6}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--people", type=int, default=20_000)
+    options.add_argument("--save", type=Path, help="keep the plan as plan.json and its renderings in this folder")
+    options.add_argument("--format", type=Format, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.format:
+        print(json.dumps(measured(given.format, sys.stdin.buffer.read())))
+        return
+    start = time.perf_counter()
+    raw = encode(document([workspace_object(a_plan(given.people))], "2026-03-01T12:00:00Z"))
+    print(f"a plan of {given.people:,} people: {len(raw) / 1e6:.1f} MB, made in {time.perf_counter() - start:.2f} s")
+    print(f"{'format':<10}{'seconds':>9}{'peak MB':>9}{'size MB':>9}")
+    for form in Format:
+        command = [sys.executable, "-m", "bench.report", "--format", form]
+        told = json.loads(subprocess.run(command, input=raw, stdout=subprocess.PIPE, check=True).stdout)
+        print(f"{form:<10}{told['seconds']:>9.2f}{told['megabytes']:>9.0f}{told['size']:>9.2f}")
+        if given.save:
+            given.save.mkdir(parents=True, exist_ok=True)
+            (given.save / f"plan.{form}").write_text(render(parse(raw), form, Look(verbose=True)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
