@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from agent.model import Mode, Note, Unplanned
+from agent.model import Mode, Note, Plan, Unplanned
 from agent.report.document import document, workspace_object
 from agent.report.page import policy
 from agent.report.rendering import Format, Look, render
@@ -22,8 +22,8 @@ from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_guarded_leaver, a_leaver, a_plan, outcomes
 
 
-def of(*plans: object) -> Document:
-    return document([workspace_object(plan) for plan in plans], MADE_AT)  # type: ignore[arg-type]
+def of(*plans: Plan | Unplanned) -> Document:
+    return document([workspace_object(plan) for plan in plans], MADE_AT)
 
 
 class Tags(HTMLParser):
