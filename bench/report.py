@@ -50,7 +50,7 @@ def a_hold(number: int) -> Hold:
         change.kind,
         "max-deactivations",
         change.email,
-        f"{change.display_name} would be one of more deactivations than are allowed at once.",
+        f"{change.reason} More would be deactivated than are allowed at once.",
         "Look at who they are, then approve the plan.",
         scim_id=change.scim_id,
         person=change.person,

@@ -13,7 +13,7 @@ from html import escape
 
 from agent.report.escape import harmless
 from agent.report.shape import Document, GuardObject, HoldObject, NoteObject, OutcomeLine, Outcomes, PlannedObject
-from agent.report.view import Line, View, approvable, approval, moves, views
+from agent.report.view import Line, View, approvable, approval, moves, reasons, views
 from agent.report.wording import KINDS, WORDS
 
 __all__ = ["markdown"]
@@ -244,7 +244,7 @@ def _other(one: OutcomeLine) -> str:
 
 def _hold(hold: HoldObject) -> str:
     wanted = f" → {_code(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
-    why = " ".join(filter(None, [hold.get("change_reason"), hold["reason"]]))
+    why = " ".join(filter(None, reasons(hold)))
     kind = WORDS[hold["kind"]].title + wanted
     return _row([_code(hold["email"]), kind, _code(hold["code"]), escaped(why), escaped(hold["remedy"])])
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from agent.report.chart import WIDTH, Bar, group_bars, segments, totals
 from agent.report.escape import harmless
 from agent.report.shape import Document, Outcomes, WorkspaceObject
-from agent.report.view import HoldGroup, Line, View, approvable, approval, hold_groups, moves, views
+from agent.report.view import HoldGroup, Line, View, approvable, approval, hold_groups, moves, reasons, views
 from agent.report.wording import WORDS
 
 __all__ = ["page", "policy"]
@@ -104,7 +104,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(number=_number, chunks=_chunks)
-    environment.globals.update(words=WORDS, moves=moves)
+    environment.globals.update(words=WORDS, moves=moves, reasons=reasons)
     return environment
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from agent.report.escape import harmless
 from agent.report.shape import Document, FieldsObject, HoldObject, NoteObject, Outcomes
-from agent.report.view import Line, View, views
+from agent.report.view import Line, View, reasons, views
 
 __all__ = ["COLUMNS", "sheet"]
 
@@ -113,7 +113,7 @@ def _hold(hold: HoldObject) -> _Row:
         "wanted": hold.get("wanted", ""),
         "scim_id": hold.get("scim_id", ""),
         "groups": "; ".join(hold.get("groups", ())),
-        "reason": " ".join(filter(None, [hold.get("change_reason"), hold["reason"]])),
+        "reason": " ".join(filter(None, reasons(hold))),
         "remedy": hold["remedy"],
         **_fields("before", hold.get("before", {})),
         **_fields("after", hold.get("after", {})),

@@ -15,7 +15,7 @@ from rich.style import Style
 from agent.report.escape import harmless
 from agent.report.layout import BAD, BOLD, DIM, PLAIN, TINTS, WARN, Row, Words, paragraph, rows_in_columns, wrapped
 from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
-from agent.report.view import Line, View, approvable, approval, hold_groups, moves, views
+from agent.report.view import Line, View, approvable, approval, hold_groups, moves, reasons, views
 from agent.report.wording import DONE, WORDS
 
 __all__ = ["text"]
@@ -219,8 +219,8 @@ def _hold_row(hold: HoldObject, said_once: Iterable[str]) -> Row:
 
 def _sayings(hold: HoldObject) -> list[str]:
     """Why it would be done, why it is not, and what clears it."""
-    said = [harmless(hold["change_reason"])] if "change_reason" in hold else []
-    return [*said, harmless(hold["reason"]), _to_do(harmless(hold["remedy"]))]
+    said = [harmless(words) for words in reasons(hold) if words]
+    return [*said, _to_do(harmless(hold["remedy"]))]
 
 
 def _to_do(remedy: str) -> str:

@@ -20,7 +20,7 @@ from agent.report.shape import (
 )
 from agent.report.wording import DONE, KINDS, executed_sentence, planned_sentence, unplanned_sentence
 
-__all__ = ["HoldGroup", "Line", "View", "approvable", "approval", "hold_groups", "moves", "view", "views"]
+__all__ = ["HoldGroup", "Line", "View", "approvable", "approval", "hold_groups", "moves", "reasons", "view", "views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,20 @@ def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
         by_code[hold["code"]].append(hold)
     groups = [
         HoldGroup(
-            harmless(code), some, _common([hold["reason"] for hold in some]), _common([hold["remedy"] for hold in some])
+            harmless(code),
+            some,
+            _common([reasons(hold)[1] for hold in some]),
+            _common([hold["remedy"] for hold in some]),
         )
         for code, some in by_code.items()
     ]
     return sorted(groups, key=lambda group: len(group.holds))
+
+
+def reasons(hold: HoldObject) -> tuple[str, str]:
+    """Return why the change would be made, empty where that is not known apart, and why it is not."""
+    why = hold.get("change_reason", "")
+    return why, hold["reason"].removeprefix(why).strip()
 
 
 def moves(line: Line) -> list[tuple[str, str, str]]:

@@ -138,7 +138,7 @@ def a_guarded_leaver(number: int) -> Hold:
         Kind.DEACTIVATE,
         "max-deactivations",
         change.email,
-        "More than 25 people would be deactivated.",
+        f"{change.reason} More than 25 people would be deactivated.",
         "Look at who they are, then approve the plan.",
         scim_id=change.scim_id,
         person=change.person,

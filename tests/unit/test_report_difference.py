@@ -68,7 +68,8 @@ def test_change_that_is_held_now_is_gone_and_a_new_hold() -> None:
     told = lines(a_plan(changes=(held.change,)), a_plan(holds=(held,)))
     assert told == (
         "change is gone: deactivate leaver1@acme.com",
-        "hold is new: deactivate max-deactivations leaver1@acme.com: More than 25 people would be deactivated.",
+        "hold is new: deactivate max-deactivations leaver1@acme.com: "
+        "Leaver 1 left the group Pigment LatAm and has no other assignment. More than 25 people would be deactivated.",
     )
 
 

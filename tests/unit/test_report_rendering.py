@@ -181,6 +181,18 @@ def test_plan_with_something_to_approve_shows_the_command(form: Format) -> None:
     assert "--approve" not in render(of(a_plan(holds=(samples.a_swap(),))), form)
 
 
+def test_reason_that_all_holds_of_a_code_share_is_said_once_and_no_reason_twice() -> None:
+    whole = of(a_plan(holds=tuple(a_guarded_leaver(number) for number in range(3))))
+    for form in (Format.TEXT, Format.HTML):
+        shown = render(whole, form, Look(width=400))
+        assert shown.count("More than 25 people would be deactivated.") == 1
+        assert shown.count("Leaver 2 left the group Pigment LatAm and has no other assignment.") == 1
+    alone = of(a_plan(holds=(replace(a_guarded_leaver(1), reason="Said in other words."),)))
+    shown = render(alone, Format.TEXT, Look(width=400))
+    assert "Said in other words." in shown
+    assert "Leaver 1 left the group" in shown
+
+
 @pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
 def test_command_quotes_a_workspace_name_for_the_shell(form: Format) -> None:
     shown = render(of(a_plan("a; rm -rf ~", holds=(a_guarded_leaver(1),))), form)
