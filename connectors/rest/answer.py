@@ -30,6 +30,10 @@ class Answer:
     body: bytes
     who: str = "The server"
 
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
     def json(self) -> object:
         """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply.
 

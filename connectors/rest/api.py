@@ -146,12 +146,12 @@ class Api:
         patience: Patience | None = None,
     ) -> Answer:
         for _ in range(1 + MAX_REDIRECTS):
+            whole = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
+            request = self._client.build_request(method, target, headers=whole, content=content)
             asked_at = self._timer.now()
             await self._pace.admit(method, target)
             if patience is not None:
                 patience.paced += self._timer.now() - asked_at
-            whole = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
-            request = self._client.build_request(method, target, headers=whole, content=content)
             self._sent = headers
             self.requests += 1
             try:

@@ -1,0 +1,65 @@
+"""Try one workspace without writing: its URL, each of its tokens, and a lookup that finds nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.scim.codec import page_from_json
+from agent.scim.endpoint import REFUSALS, Endpoint
+from agent.scim.find import Finder
+from connectors.base import CredentialsRefused, Finding, ReadError
+from connectors.rest import Answer
+
+__all__ = ["Checkup"]
+
+OK = 200
+FIRST = "Users?startIndex=1&count=1"
+
+
+class Checkup:
+    """The preflight of one workspace."""
+
+    def __init__(self, endpoint: Endpoint, finder: Finder) -> None:
+        self._endpoint = endpoint
+        self._finder = finder
+
+    async def findings(self, nobody: str) -> list[Finding]:
+        """Return a finding for each token, and for the lookup of *nobody* when a token works. Raises nothing."""
+        tokens = [await self._token(number) for number in range(len(self._endpoint.tokens))]
+        if not any(finding.level == "ok" for finding in tokens):
+            return [replace(finding, level="error") for finding in tokens]
+        self._endpoint.tokens.restart()
+        return [*tokens, await self._lookup(nobody)]
+
+    async def _token(self, number: int) -> Finding:
+        who = self._endpoint.who
+        subject = f"{who}, token {number + 1}"
+        try:
+            answer = await self._with_token(number)
+            if answer.status in REFUSALS:
+                raise self._endpoint.api.refusal(answer)
+            total = page_from_json(answer.json(), who).total
+        except CredentialsRefused as error:
+            # Where another one is accepted the workspace works, until that one expires too.
+            return Finding("warning", subject, error.message, error.hint)
+        except ReadError as error:
+            return Finding("error", subject, error.message, error.hint)
+        return Finding("ok", subject, f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members")
+
+    async def _with_token(self, number: int) -> Answer:
+        tokens = self._endpoint.tokens
+        tokens.current = number
+        tokens.headers(number)
+        return await self._endpoint.api.get(FIRST, accept=(OK, *REFUSALS))
+
+    async def _lookup(self, nobody: str) -> Finding:
+        subject = f"{self._endpoint.who}, lookup by userName"
+        try:
+            found = await self._finder.find(nobody)
+        except ReadError as error:
+            return Finding("error", subject, error.message, error.hint)
+        if found:
+            return Finding(
+                "error", subject, f"finds a member named {nobody}, whom nobody has", "Ask Pigment's support."
+            )
+        return Finding("ok", subject, "finds nobody where there is nobody")

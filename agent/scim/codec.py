@@ -1,0 +1,140 @@
+"""Read members and pages out of SCIM JSON, row by row, tolerant of what servers do to it. Pure.
+
+Tolerated (RFC 7643, section 2.1, and what servers were seen to do): attribute names in any case, `active` as a string
+or a number, `Resources` missing or null, ids that are numbers, null for anything. What can't be read is counted, not
+skipped: the listing decides what that means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from agent.model import Member
+from connectors.base import IncompleteRead
+
+__all__ = ["Page", "attribute", "member_from_json", "page_from_json", "scim_type", "spoken_name"]
+
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of a listing. *rows* counts all of its rows, *unreadable* those that are no member with an id.
+
+    *total* is `totalResults`, None where it is missing or no count; *cursor* is `nextCursor` (RFC 9865), if any.
+    """
+
+    members: tuple[Member, ...]
+    rows: int
+    unreadable: int
+    total: int | None
+    cursor: str | None
+
+
+def attribute(resource: Mapping[str, object], name: str) -> object:
+    """Return the value of an attribute, its name in any case (RFC 7643, section 2.1); None when it is not there."""
+    if name in resource:
+        return resource[name]
+    lower = name.lower()
+    return next((value for key, value in resource.items() if key.lower() == lower), None)
+
+
+def page_from_json(document: object, who: str) -> Page:
+    """Return what a ListResponse holds. Raises `IncompleteRead` when it is none."""
+    if not isinstance(document, dict):
+        raise _no_list(who)
+    rows = attribute(document, "Resources")
+    if rows is None:
+        rows = []
+    if not isinstance(rows, list):
+        raise _no_list(who)
+    read = [member_from_json(row) for row in rows]
+    members = tuple(member for member in read if member is not None)
+    cursor = attribute(document, "nextCursor")
+    return Page(
+        members,
+        len(rows),
+        len(rows) - len(members),
+        _count(attribute(document, "totalResults")),
+        cursor if isinstance(cursor, str) and cursor else None,
+    )
+
+
+def member_from_json(row: object) -> Member | None:
+    """Return the member that a User resource shows, None when it has no id or is not to be written down again."""
+    if not isinstance(row, dict):
+        return None
+    scim_id = _scalar(attribute(row, "id"))
+    if not scim_id:
+        return None
+    try:
+        resource = orjson.dumps(row)
+    except TypeError:  # nested deeper than a resource can be
+        return None
+    name = attribute(row, "name")
+    formatted = attribute(name, "formatted") if isinstance(name, dict) else None
+    meta = attribute(row, "meta")
+    etag = attribute(meta, "version") if isinstance(meta, dict) else None
+    return Member(
+        scim_id,
+        _text(attribute(row, "userName")),
+        _display_name(attribute(row, "displayName"), name),
+        _truth(attribute(row, "active")),
+        formatted if isinstance(formatted, str) else None,
+        resource,
+        _text(etag),
+    )
+
+
+def spoken_name(name: Mapping[str, object]) -> str:
+    """Return given and family name as one would say them; empty when there is neither."""
+    return " ".join(
+        part for part in (_text(attribute(name, "givenName")), _text(attribute(name, "familyName"))) if part
+    )
+
+
+def scim_type(document: object) -> str:
+    """Return the `scimType` of an error body (RFC 7644, section 3.12), empty when it has none."""
+    found = attribute(document, "scimType") if isinstance(document, dict) else None
+    return found if isinstance(found, str) and found.isascii() and found.isalnum() else ""
+
+
+def _display_name(display: object, name: object) -> str:
+    """Servers that don't show `displayName` still show a name, and it is that one that people see."""
+    if isinstance(display, str):
+        return display
+    if not isinstance(name, dict):
+        return ""
+    return _text(attribute(name, "formatted")) or spoken_name(name)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None or isinstance(value, list | dict) else orjson.dumps(value).decode()
+
+
+def _truth(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return TRUTHS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _no_list(who: str) -> IncompleteRead:
+    return IncompleteRead(
+        f"{who} answered with JSON that is not a SCIM list.",
+        "Check that `scim_url` is the URL that Pigment generated for this workspace.",
+    )

@@ -1,0 +1,206 @@
+"""List a workspace: every member once, or an error. A listing that may be short is never handed on.
+
+first page ──> nextCursor? ── yes ──> follow it to its end (RFC 9865)
+                  │ no
+                  └──> the rest side by side by startIndex, each stretch advancing by the items received
+complete: as many distinct ids as `totalResults`, which was the same on every page; else list again
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote
+
+from agent.model import Listing, Member
+from agent.scim.codec import Page, page_from_json
+from agent.scim.endpoint import Endpoint, error_type
+from connectors.base import IncompleteRead, Progress
+
+__all__ = ["Lister"]
+
+LISTINGS = 3
+SIDE_BY_SIDE = 8
+OK, BAD_REQUEST = 200, 400
+
+
+class _CursorExpired(Exception):
+    """The server forgot where we were (RFC 9865, section 3.1): the listing starts again."""
+
+
+@dataclass(slots=True)
+class _Roll:
+    """One listing while it is read. *totals* are all that its pages said; *total* is the first one."""
+
+    total: int | None = None
+    totals: set[int | None] = field(default_factory=set)
+    members: dict[str, Member] = field(default_factory=dict)
+    rows: int = 0
+    unreadable: int = 0
+
+    def take(self, page: Page) -> int:
+        """Enter a page and return how many new members it had."""
+        before = len(self.members)
+        for member in page.members:
+            self.members.setdefault(member.scim_id, member)
+        if not self.totals:
+            self.total = page.total
+        self.totals.add(page.total)
+        self.rows += page.rows
+        self.unreadable += page.unreadable
+        return len(self.members) - before
+
+    def is_complete(self) -> bool:
+        return self.totals == {len(self.members)} and not self.unreadable
+
+
+class Lister:
+    """Lists one workspace. *total_results* `ignore`: the total is known to be wrong, so two listings must agree."""
+
+    def __init__(
+        self, endpoint: Endpoint, page_size: int, max_pages: int, total_results: Literal["check", "ignore"]
+    ) -> None:
+        self._endpoint = endpoint
+        self._page_size = page_size
+        self._max_pages = max_pages
+        self._ignores_total = total_results == "ignore"
+
+    async def listing(self, progress: Progress) -> Listing:
+        """Return all members. Raises `ReadError` after at most three listings."""
+        pages = 0
+        former: _Roll | None = None
+        for _ in range(LISTINGS):
+            reading = _Reading(self._endpoint, self._page_size, self._max_pages, progress)
+            try:
+                roll = await reading.roll(to_the_end=self._ignores_total)
+            except _CursorExpired:
+                former = None
+                continue
+            finally:
+                pages += reading.pages
+            if self._is_complete(roll, former):
+                return Listing(tuple(roll.members.values()), pages)
+            former = roll
+        raise self._incomplete(former)
+
+    def _is_complete(self, roll: _Roll, former: _Roll | None) -> bool:
+        if roll.members and not any(member.email for member in roll.members.values()):
+            raise IncompleteRead(
+                f"{self._endpoint.who} shows no userName for any of its {len(roll.members):,} members.",
+                "The token may lack the right to see members: make a new one in Pigment.",
+            )
+        if roll.rows and roll.unreadable == roll.rows:
+            raise IncompleteRead(
+                f"{self._endpoint.who} lists {roll.rows:,} rows and none of them is a member with an id.",
+                "Check that `scim_url` is the URL that Pigment generated for this workspace.",
+            )
+        if not self._ignores_total:
+            return roll.is_complete()
+        return former is not None and former.members.keys() == roll.members.keys() and not roll.unreadable
+
+    def _incomplete(self, roll: _Roll | None) -> IncompleteRead:
+        who = self._endpoint.who
+        if roll is None:
+            return IncompleteRead(f"{who} let its cursor expire in each of {LISTINGS} listings.", "Try again later.")
+        if roll.unreadable:
+            return IncompleteRead(
+                f"{who} lists {roll.unreadable:,} of {roll.rows:,} rows without an id that can be read, "
+                "so that who they are can't be told.",
+                "Ask Pigment's support about the members that its SCIM listing shows without an id.",
+            )
+        if self._ignores_total:
+            return IncompleteRead(
+                f"{who} listed other members each time, in {LISTINGS} listings.",
+                "Members may be changing while they are listed: try again.",
+            )
+        said = " or ".join("?" if total is None else f"{total:,}" for total in sorted(roll.totals, key=str))
+        return IncompleteRead(
+            f"{who} says `totalResults` {said} and listed {len(roll.members):,} members, in {LISTINGS} listings.",
+            "Members may be changing while they are listed: try again. If the total is known to be wrong, "
+            "set `total_results: ignore` for this workspace.",
+        )
+
+
+class _Reading:
+    """The pages of one listing."""
+
+    def __init__(self, endpoint: Endpoint, page_size: int, max_pages: int, progress: Progress) -> None:
+        self.pages = 0
+        self._endpoint = endpoint
+        self._page_size = page_size
+        self._max_pages = max_pages
+        self._progress = progress
+        self._roll = _Roll()
+
+    async def roll(self, *, to_the_end: bool) -> _Roll:
+        """Read every page. *to_the_end*: believe no total, and go on up to a page with nothing new."""
+        first = await self._page(f"startIndex=1&count={self._page_size}")
+        if first.cursor is not None:
+            await self._follow(first.cursor)
+            return self._roll
+        total = first.total or 0
+        if to_the_end and first.rows:
+            await self._tail(first.rows + 1)
+        elif first.rows and total > first.rows:
+            await self._stretches(first.rows, total)
+        return self._roll
+
+    async def _follow(self, cursor: str | None) -> None:
+        walk = self._endpoint.api.walk("Users")
+        while cursor is not None:
+            page = await self._page(f"cursor={quote(walk.follow(cursor), safe='')}&count={self._page_size}")
+            cursor = page.cursor
+
+    async def _stretches(self, size: int, total: int) -> None:
+        if total > size * self._max_pages:
+            raise self._endless(f"{total:,} members in pages of {size:,}")
+        starts = iter(range(size + 1, total + 1, size))
+
+        async def some() -> None:
+            for start in starts:
+                await self._stretch(start, min(start + size, total + 1))
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(SIDE_BY_SIDE):
+                    tasks.create_task(some())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _stretch(self, start: int, end: int) -> None:
+        """Read the rows from *start* up to *end*, however many pages the server makes of them."""
+        while start < end:
+            page = await self._page(f"startIndex={start}&count={end - start}")
+            if not page.rows:
+                return
+            start += page.rows
+
+    async def _tail(self, start: int) -> None:
+        # The number of pages is bounded by `_page`.
+        while True:
+            known = len(self._roll.members)
+            page = await self._page(f"startIndex={start}&count={self._page_size}")
+            if len(self._roll.members) == known:
+                return
+            start += page.rows
+
+    async def _page(self, query: str) -> Page:
+        if self.pages >= self._max_pages:
+            raise self._endless(f"{self.pages:,} pages read")
+        self.pages += 1
+        answer = await self._endpoint.read(f"Users?{query}", (OK, BAD_REQUEST))
+        if answer.status == BAD_REQUEST:
+            if query.startswith("cursor=") and error_type(answer) == "expiredCursor":
+                raise _CursorExpired
+            raise self._endpoint.api.refusal(answer)
+        page = page_from_json(answer.json(), self._endpoint.who)
+        self._roll.take(page)
+        self._progress(f"{self._endpoint.who}: listing", len(self._roll.members), self._roll.total)
+        return page
+
+    def _endless(self, what: str) -> IncompleteRead:
+        return IncompleteRead(
+            f"{self._endpoint.who} lists more than can be read: {what}.",
+            "Check that `scim_url` is right; no workspace that this agent reads is that large.",
+        )
