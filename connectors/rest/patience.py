@@ -20,7 +20,7 @@ SERVER_ERROR_RETRIES = 2
 """A 500 is more often a bug that stays than a fault that heals."""
 
 HEALING = frozenset({429, SERVER_ERROR, 502, 503, 504})
-GROWING = tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=1)
+GROWING = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
 JITTER = tenacity.wait_random(0, 1)
 
 
