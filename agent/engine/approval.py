@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from agent.engine.order import Order
 from agent.errors import StalePlan
 from agent.ports import State
 from agent.report.difference import difference
@@ -14,30 +15,39 @@ from agent.report.shape import WorkspaceObject
 __all__ = ["approved"]
 
 
-async def approved(fresh: Sequence[WorkspaceObject], digests: Collection[str], state: State) -> dict[str, str]:
+async def approved(fresh: Sequence[WorkspaceObject], order: Order, state: State) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
-    Raises `StalePlan` if one of *digests* is neither, naming what has changed where the journal knows that plan.
+    Raises `StalePlan` if one of the order's approvals is neither, naming what has changed where that plan is known.
     """
+    digests = order.approvals
     whole = document_digest(fresh)
     known = {each["digest"] for each in fresh if each["status"] == "planned"}
     is_complete = all(each["status"] == "planned" for each in fresh)
     unknown = sorted(set(digests) - known - ({whole} if is_complete else set()))
     if unknown:
         raise StalePlan(
-            await _stale(unknown, fresh, state), "Read the new plan, and approve its digest if it is right."
+            await _stale(unknown, fresh, order, state), "Read the new plan, and approve its digest if it is right."
         )
     named = {each["name"]: each["digest"] for each in fresh if each["digest"] in digests}
     return {each["name"]: whole for each in fresh} | named if whole in digests else named
 
 
-async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], state: State) -> str:
+async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: Order, state: State) -> str:
     lines = []
     for digest in digests:
         lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
-        run = await state.run_by_digest(digest)
-        same = [each for each in fresh if run is not None and each["name"] == run.workspace]
-        if run is not None and run.document is not None and same:
-            lines.append(f"What has changed in {run.workspace}:")
-            lines.extend(f"  {line}" for line in difference(parse_workspace(run.document), same[0]))
+        former = await _reviewed(digest, order, state)
+        now = next((each for each in fresh if former is not None and each["name"] == former["name"]), None)
+        if former is not None and now is not None:
+            lines.append(f"What has changed in {former['name']}:")
+            lines.extend(f"  {line}" for line in difference(former, now))
     return "\n".join(lines)
+
+
+async def _reviewed(digest: str, order: Order, state: State) -> WorkspaceObject | None:
+    for each in order.reviewed:
+        if each["digest"] == digest:
+            return each
+    run = await state.run_by_digest(digest)
+    return parse_workspace(run.document) if run is not None and run.document is not None else None

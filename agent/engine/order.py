@@ -19,7 +19,8 @@ TABLE_ONLY = frozenset({"toggle-off"})
 class Order:
     """Who asked for a run, how and why. *approvals* are digests of workspaces or of a whole document.
 
-    *user* keeps only one person's changes. *wait_seconds* is how long to wait for another run's lease.
+    *reviewed* are the plans that a file holds, to show what has changed since. *user* keeps only one person's changes.
+    *wait_seconds* is how long to wait for another run's lease.
     """
 
     trigger: Trigger
@@ -28,6 +29,7 @@ class Order:
     user: str = ""
     approvals: frozenset[str] = frozenset()
     wait_seconds: float = 0
+    reviewed: tuple[WorkspaceObject, ...] = ()
 
     @property
     def is_undo(self) -> bool:

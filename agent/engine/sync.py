@@ -82,7 +82,7 @@ class Sync:
         decisions = await self.survey.decide(sites, order.user)
         for each, decision in zip(started, decisions, strict=True):
             await self._record_plan(each, decision, None)
-        agreed = await approved([decision.object for decision in decisions], order.approvals, self.survey.state)
+        agreed = await approved([decision.object for decision in decisions], order, self.survey.state)
         bounded = asyncio.Semaphore(self.at_once)
 
         async def one(each: Started, decision: Decision) -> Result:

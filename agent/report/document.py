@@ -57,14 +57,20 @@ def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
     return whole
 
 
-def document(objects: Sequence[WorkspaceObject], generated_at: str) -> Document:
-    """Return the document of *objects*, in the order of the file. *generated_at* is UTC: `2026-03-01T12:00:00Z`."""
-    return {
+def document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
+    """Return the document of *objects*, in the order of the file. *generated_at* is UTC: `2026-03-01T12:00:00Z`.
+
+    *user* is whose changes alone were kept (`--user`); `apply` plans for them again.
+    """
+    whole: Document = {
         "version": VERSION,
         "generated_at": generated_at,
         "digest": document_digest(objects),
         "workspaces": list(objects),
     }
+    if user:
+        whole["user"] = user
+    return whole
 
 
 def encode(whole: Document) -> bytes:

@@ -193,6 +193,7 @@ class Document(TypedDict):
     generated_at: str
     digest: str
     workspaces: list[WorkspaceObject]
+    user: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agent.report.escape import harmless
 from agent.report.shape import Document, FieldsObject, HoldObject, NoteObject, Outcomes
 from agent.report.view import Line, View, reasons, views
 
-__all__ = ["COLUMNS", "sheet"]
+__all__ = ["COLUMNS", "cell", "sheet"]
 
 COLUMNS = (
     "workspace",
@@ -53,7 +53,7 @@ def sheet(document: Document, outcomes: Outcomes, *, bom: bool) -> str:
     writer.writerow(COLUMNS)
     for view in views(document, outcomes):
         for row in _rows(view):
-            writer.writerow([_cell(row.get(column, "")) for column in COLUMNS])
+            writer.writerow([cell(row.get(column, "")) for column in COLUMNS])
     return out.getvalue()
 
 
@@ -133,6 +133,6 @@ def _fields(when: str, fields: FieldsObject) -> _Row:
     }
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     shown = harmless(text)
     return "'" + shown if shown.lstrip().startswith(FORMULA) else shown
