@@ -1,0 +1,52 @@
+"""What a workspace was asked to do, in the order in which it came."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+__all__ = ["Journal", "Write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write that reached the workspace. *applied*: a member was made or changed by it. *scim_id* is the member's,
+    None where there was none. *body* is the JSON as it came, None when there was none or it was not JSON."""
+
+    seq: int
+    at: datetime
+    method: str
+    path: str
+    body: object
+    status: int
+    applied: bool
+    scim_id: str | None
+
+
+class Journal:
+    """Every write in its order, and how many requests of each method there were."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.requests: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        self.writes.clear()
+        self.requests.clear()
+
+    def applied(self) -> list[Write]:
+        return [write for write in self.writes if write.applied]
+
+    def patched_paths(self) -> set[str]:
+        """Return the folded paths of all PATCH operations ever received, the keys of those without a path included."""
+        return {path for write in self.writes if write.method == "PATCH" for path in _paths(write.body)}
+
+
+def _paths(body: object) -> set[str]:
+    operations = body.get("Operations", []) if isinstance(body, dict) else []
+    found: set[str] = set()
+    for operation in operations if isinstance(operations, list) else []:
+        path, value = operation.get("path"), operation.get("value")
+        found |= {str(path)} if path else {str(key) for key in value} if isinstance(value, dict) else set()
+    return {path.casefold() for path in found}

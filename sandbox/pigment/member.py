@@ -1,0 +1,82 @@
+"""A member of a pretend workspace, and how it is shown in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import quote
+
+import orjson
+
+from sandbox.pigment.switch import Switches
+
+__all__ = ["Member"]
+
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+
+
+@dataclass(slots=True)
+class Member:
+    """An account in a workspace. Its email is its `userName`. *version* grows with each change."""
+
+    id: str
+    user_name: str
+    display_name: str
+    created: datetime
+    active: bool = True
+    given_name: str = ""
+    family_name: str = ""
+    modified: datetime | None = None
+    version: int = 1
+    _shown: tuple[str, Switches, bytes] | None = field(default=None, repr=False)
+
+    def changed(self, now: datetime) -> None:
+        """Tell that something was changed: the version, the time, and what was serialised before."""
+        self.version += 1
+        self.modified = now
+        self._shown = None
+
+    @property
+    def etag(self) -> str:
+        return f'W/"{self.version}"'
+
+    def location(self, base: str) -> str:
+        return f"{base}/Users/{quote(self.id, safe='')}"
+
+    def json(self, base: str, switches: Switches) -> bytes:
+        """Return the resource; *base* is the workspace's SCIM URL as the client wrote it. Remembered until a change."""
+        shown = self._shown
+        if shown is None or shown[0] != base or shown[1] != switches:
+            shown = (base, switches, orjson.dumps(self._resource(base, switches)))
+            self._shown = shown
+        return shown[2]
+
+    def _resource(self, base: str, switches: Switches) -> dict[str, object]:
+        meta = {
+            "resourceType": "User",
+            "created": self.created.isoformat(),
+            "lastModified": (self.modified or self.created).isoformat(),
+            "location": self.location(base),
+        }
+        if switches.etags:
+            meta["version"] = self.etag
+        resource: dict[str, object] = {
+            "schemas": [USER],
+            "id": self.id,
+            "userName": self.user_name,
+            "displayName": self.display_name,
+            "active": str(self.active) if switches.active_as == "text" else self.active,
+            "emails": [{"value": self.user_name, "type": "work", "primary": True}],
+            "meta": meta,
+        }
+        name = self._name(switches)
+        if name:
+            resource["name"] = name
+        return resource
+
+    def _name(self, switches: Switches) -> dict[str, str]:
+        name = {"formatted": self.display_name} if switches.shows_formatted else {}
+        if switches.keeps_name_parts:
+            parts = {"givenName": self.given_name, "familyName": self.family_name}
+            name |= {part: value for part, value in parts.items() if value}
+        return name

@@ -1,0 +1,63 @@
+"""The members of one workspace, in the order in which they came, found by id or by address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from sandbox.pigment.member import Member
+from sandbox.pigment.switch import Switches
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """Holds members; an address belongs to at most one of them, whatever its case, active or not."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+        self._members: dict[str, Member] = {}
+        self._by_address: dict[str, Member] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.all())
+
+    def newest(self) -> Member:
+        return next(reversed(self._members.values()))
+
+    def all(self) -> list[Member]:
+        return list(self._members.values())
+
+    def by_id(self, member_id: str) -> Member | None:
+        return self._members.get(member_id)
+
+    def by_address(self, address: str) -> Member | None:
+        return self._by_address.get(address.casefold())
+
+    def new_id(self, switches: Switches) -> str:
+        """Return an id that is the same in each sandbox that did the same things before."""
+        self._count += 1
+        if switches.ids == "awkward":
+            return f"é {self._count}/a+b%2Fc?d#e'"
+        return str(uuid5(NAMESPACE_URL, f"pigment/{self._name}/{self._count}"))
+
+    def add(self, member: Member) -> Member:
+        self._members[member.id] = member
+        self._by_address[member.user_name.casefold()] = member
+        return member
+
+    def move(self, member: Member, address: str, now: datetime) -> None:
+        """Give *member* another address, which nobody else has."""
+        del self._by_address[member.user_name.casefold()]
+        member.user_name = address
+        self._by_address[address.casefold()] = member
+        member.changed(now)
+
+    def remove(self, member: Member) -> None:
+        del self._members[member.id]
+        del self._by_address[member.user_name.casefold()]

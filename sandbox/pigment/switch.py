@@ -1,0 +1,73 @@
+"""What is published nowhere about Pigment's endpoint, as switches: each has the assumed behaviour as its default."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+__all__ = ["SwitchError", "Switches", "switched"]
+
+
+class SwitchError(ValueError):
+    """A switch that does not exist, or a value that it does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """How one workspace behaves where Pigment's documents are silent."""
+
+    scim_on: bool = True
+    """False: SCIM is switched off, every request is answered 403."""
+    page_size: int = 100
+    """The largest page, and the page when `count` is not given (1 to 1000)."""
+    short_pages: bool = False
+    """Pages hold now and then fewer members than they could."""
+    order_stable: bool = True
+    """False: each request sees the members in another order."""
+    next_cursor: bool = False
+    """Pages carry `nextCursor`, and `cursor` is understood (RFC 9865)."""
+    empty_resources: Literal["empty", "absent"] = "empty"
+    """What `Resources` is when nothing was found."""
+    filter_emails: bool = True
+    """`emails.value eq` and `emails[type eq "work"].value eq` are understood beside `userName eq`."""
+    patch_dropped: Literal["200", "204", "400"] = "200"
+    """The answer to a PATCH of which something was dropped; with 400 nothing of it is done."""
+    put_without_active: Literal["keeps", "activates"] = "keeps"
+    """What a PUT that does not say `active` does to it."""
+    email_checked: bool = False
+    """Email changes are held to the configured domains even while the domain restriction is off."""
+    shows_formatted: bool = True
+    """`name.formatted` is shown, the same as `displayName`."""
+    keeps_name_parts: bool = False
+    """`name.givenName` and `name.familyName` are stored when a member is created or replaced."""
+    etags: bool = False
+    """Members have an ETag, and `If-Match` is held to it (412)."""
+    active_as: Literal["boolean", "text"] = "boolean"
+    """Members show `active` as true, or as "True"."""
+    ids: Literal["uuid", "awkward"] = "uuid"
+    """Awkward: new members get ids with slashes, spaces, percent and plus signs in them."""
+    groups_status: int = 404
+    """The answer to anything below `/Groups`."""
+
+
+def switched(switches: Switches, changes: Mapping[str, object]) -> Switches:
+    """Return *switches* with *changes* made. Raise `SwitchError` naming the first one that can't be."""
+    hints = get_type_hints(Switches)
+    for name, value in changes.items():
+        if name not in hints:
+            raise SwitchError(f"There is no switch {name!r}; there are {', '.join(sorted(hints))}.")
+        _held_to(name, value, hints[name])
+    return dataclasses.replace(switches, **dict(changes))  # type: ignore[arg-type]  # held to their types just above
+
+
+def _held_to(name: str, value: object, hint: object) -> None:
+    choices = get_args(hint)
+    if choices:
+        if value not in choices:
+            raise SwitchError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}.")
+    elif type(value) is not hint:
+        raise SwitchError(f"{name} takes {'true or false' if hint is bool else 'a whole number'}, not {value!r}.")
+    elif name == "page_size" and not (isinstance(value, int) and 1 <= value <= 1000):
+        raise SwitchError(f"page_size is 1 to 1000, not {value!r}.")

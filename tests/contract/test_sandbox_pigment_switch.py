@@ -1,0 +1,30 @@
+"""Switches of a pretend workspace are changed by name, and mistakes are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.pigment.switch import SwitchError, Switches, switched
+
+
+def test_switches_change_by_name() -> None:
+    changed = switched(Switches(), {"page_size": 10, "patch_dropped": "204", "etags": True})
+    assert changed == Switches(page_size=10, patch_dropped="204", etags=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"pagesize": 10}, "no switch 'pagesize'"),
+        ({"page_size": 0}, "1 to 1000"),
+        ({"page_size": 1001}, "1 to 1000"),
+        ({"page_size": "10"}, "a whole number"),
+        ({"page_size": True}, "a whole number"),
+        ({"etags": 1}, "true or false"),
+        ({"patch_dropped": "500"}, "one of '200', '204', '400'"),
+        ({"patch_dropped": ["200"]}, "one of '200', '204', '400'"),
+    ],
+)
+def test_switches_name_what_can_not_be(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(SwitchError, match=told):
+        switched(Switches(), changes)
