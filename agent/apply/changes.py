@@ -100,7 +100,9 @@ class Applier:
             answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken)
         except WorkspaceGone as error:
             gone = error
-            answered = Answered(Outcome.FAILED, f"{error.message} {error.hint}")
+            # Refused credentials wrote nothing; a host that fell silent may have done what it did not answer.
+            outcome = Outcome.FAILED if error.code == "credentials" else Outcome.UNKNOWN
+            answered = Answered(outcome, f"{error.message} {error.hint}")
         scim_id = answered.member.scim_id if answered.member else change.scim_id
         now = self.clock.now()
         record = ChangeRecord(self.run_id, seq, change, answered.outcome, answered.detail, sent_at, now, scim_id)
