@@ -166,5 +166,6 @@ def _moving_notes(
 
 def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
     for email, count in Counter(emails).items():
-        whose = email or "people without an email"
-        yield ReadNote("unidentified-row", email, f"Okta returned {count} row(s) without an id, of {whose}: no change.")
+        whose = email or "without an email"
+        reason = f"Okta returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
+        yield ReadNote("unidentified-row", email, reason)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Once", "side_by_side"]
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -25,17 +26,17 @@ class _Reading(Generic[T]):
         return not self.task.cancelling()
 
 
-class Once(Generic[T]):
+class Once(Generic[K, T]):
     """One reading for each key, shared by all who ask for it while it runs and after it has succeeded.
 
     Whoever gives up leaves the reading to the others; when nobody waits any more it is cancelled.
     """
 
-    def __init__(self, read: Callable[[str], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, read: Callable[[K], Coroutine[Any, Any, T]]) -> None:
         self._read = read
-        self._readings: dict[str, _Reading[T]] = {}
+        self._readings: dict[K, _Reading[T]] = {}
 
-    async def __call__(self, key: str) -> T:
+    async def __call__(self, key: K) -> T:
         reading = self._readings.get(key)
         if reading is None:
             reading = self._readings[key] = _Reading(asyncio.create_task(self._read(key)))

@@ -1,0 +1,167 @@
+"""Prove to Okta who we are: with an API token, or with an access token that a service app's key is answered with.
+
+Okta grants its scopes to `private_key_jwt` only. An access token lives for an hour, is kept in memory alone, and is
+made anew shortly before it ends or when Okta refuses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+
+from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.okta.assertion import Assertion
+from connectors.rest import Answer, Bounds, NoAnswer, NotSent, Timer, harmless_quote
+from connectors.rest.patience import HEALING, Patience
+from connectors.rest.quote import quoted
+from connectors.rest.transfer import transfer
+from connectors.secret import Secret
+
+__all__ = ["SCOPES", "ApiToken", "ServiceApp", "Tokens"]
+
+SCOPES = "okta.apps.read okta.groups.read okta.users.read"
+TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105  (a path)
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_SECONDS = 300
+"""Okta takes up to an hour; a short life leaves little to steal, and room for clocks that differ."""
+
+EARLY_SECONDS = 120
+SHORTEST_SECONDS = 60
+
+DPOP_HINT = "Untick `Require Demonstrating Proof of Possession (DPoP)` in the service app's general settings in Okta."
+HINTS = {
+    "invalid_dpop_proof": DPOP_HINT,
+    "use_dpop_nonce": DPOP_HINT,
+    "invalid_scope": f"Grant the service app these scopes in Okta (Okta API Scopes): {SCOPES}.",
+    "invalid_client": "Check `client_id`, that the public half of `private_key` is among the service app's keys in "
+    "Okta (name it with `kid` if there are several), that the app is active, and that this machine's clock is right.",
+}
+REFUSED_HINT = "Check `client_id`, `private_key` and the service app in Okta."
+ELSEWHERE_HINT = "Check that `org_url` is the root of the Okta org; if it is, try again later."
+API_TOKEN_HINT = "Put the token alone into `api_token`, as Okta showed it: one line, without quotation marks or spaces."
+SENDABLE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
+
+REFUSING = frozenset({400, 401, 403})
+
+
+class ApiToken:
+    """Read at each use, so that a token which was replaced on disk is taken up."""
+
+    def __init__(self, token: Secret) -> None:
+        self._token = token
+
+    async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other one)
+        token = self._token.reveal()
+        if SENDABLE.fullmatch(token) is None:
+            raise CredentialsRefused("The API token for Okta holds what no token holds.", API_TOKEN_HINT)
+        return {"Authorization": f"SSWS {token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceApp:
+    """An OAuth 2.0 service app of one org."""
+
+    org_url: str
+    client_id: str
+    private_key: Secret
+    kid: str | None
+
+    @property
+    def token_url(self) -> str:
+        return self.org_url + TOKEN_PATH
+
+    def form(self, now: float) -> dict[str, str]:
+        """Return a token request, good once: Okta takes no assertion twice, not even one that it refused."""
+        issued = int(now)
+        assertion = Assertion(self.client_id, self.token_url, issued, issued + ASSERTION_SECONDS, uuid4().hex)
+        return {
+            "grant_type": "client_credentials",
+            "scope": SCOPES,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion.signed(self.private_key.reveal(), self.kid),
+        }
+
+
+class Tokens:
+    """The access tokens of *app*, one at a time. *wall* tells seconds since 1970."""
+
+    def __init__(
+        self,
+        who: str,
+        app: ServiceApp,
+        client: httpx.AsyncClient,
+        bounds: Bounds,
+        timer: Timer,
+        wall: Callable[[], float],
+    ) -> None:
+        self._who = who
+        self._app = app
+        self._client = client
+        self._bounds = bounds
+        self._timer = timer
+        self._wall = wall
+        self._asking = asyncio.Lock()
+        self._token = ""
+        self._good_until = 0.0
+
+    async def __call__(self, refused: bool) -> Mapping[str, str]:
+        async with self._asking:
+            if refused or not self._token or self._timer.now() >= self._good_until:
+                await self._renew()
+            return {"Authorization": f"Bearer {self._token}"}
+
+    async def _renew(self) -> None:
+        asked_at = self._timer.now()
+        answer = await self._answer()
+        token, lifetime_seconds = _token(answer)
+        self._token = token
+        self._good_until = asked_at + max(lifetime_seconds - EARLY_SECONDS, SHORTEST_SECONDS)
+
+    async def _answer(self) -> Answer:
+        try:
+            return await Patience(self._bounds, self._timer, HEALING).attempt(self._ask)
+        except (NotSent, NoAnswer) as error:
+            raise IncompleteRead(
+                f"{self._who} gave no token: no answer from {self._app.token_url} ({harmless_quote(str(error))}).",
+                "Check `org_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
+            ) from error
+
+    async def _ask(self) -> Answer:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        request = self._client.build_request(
+            "POST", self._app.token_url, data=self._app.form(self._wall()), headers=headers
+        )
+        response, body = await transfer(self._client, request, self._bounds)
+        return Answer(response.status_code, response.headers, request.url, body, self._who)
+
+
+def _token(answer: Answer) -> tuple[str, float]:
+    """Return the token and its life in seconds, or raise what the answer amounts to."""
+    if answer.status != httpx.codes.OK:
+        raise _refusal(answer)
+    document = answer.json()
+    fields = document if isinstance(document, dict) else {}
+    token, lifetime = fields.get("access_token"), fields.get("expires_in")
+    if str(fields.get("token_type")).lower() == "dpop":
+        raise CredentialsRefused(f"{answer.who} gave a token that asks for DPoP, which is not spoken here.", DPOP_HINT)
+    if not isinstance(token, str) or SENDABLE.fullmatch(token) is None:
+        raise IncompleteRead(f"{answer.who} answered the token request without a token.", ELSEWHERE_HINT)
+    return token, lifetime if isinstance(lifetime, int) else 0
+
+
+def _refusal(answer: Answer) -> CredentialsRefused | IncompleteRead:
+    message = f"{answer.who} gave no token: {answer.status}{quoted(answer.body, {})}."
+    if answer.status not in REFUSING:
+        return IncompleteRead(message, ELSEWHERE_HINT)
+    try:
+        document = answer.json()
+    except IncompleteRead:
+        document = None
+    word = document.get("error") if isinstance(document, dict) else None
+    return CredentialsRefused(message, HINTS.get(str(word), REFUSED_HINT))
