@@ -43,7 +43,7 @@ HINTS = {
 }
 REFUSED_HINT = "Check `client_id`, `private_key` and the service app in Okta."
 ELSEWHERE_HINT = "Check that `org_url` is the root of the Okta org; if it is, try again later."
-API_TOKEN_HINT = "Put the token alone into `api_token`, as Okta showed it: one line, without quotation marks or spaces."
+ONE_LINE_HINT = "Put the token alone into `api_token`, as Okta showed it: one line, without quotation marks or spaces."
 SENDABLE = re.compile(r"[!-~]+")
 """What an Authorization header can carry."""
 
@@ -59,7 +59,7 @@ class ApiToken:
     async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other one)
         token = self._token.reveal()
         if SENDABLE.fullmatch(token) is None:
-            raise CredentialsRefused("The API token for Okta holds what no token holds.", API_TOKEN_HINT)
+            raise CredentialsRefused("The API token for Okta holds what no token holds.", ONE_LINE_HINT)
         return {"Authorization": f"SSWS {token}"}
 
 
