@@ -1,0 +1,137 @@
+"""Who works for the company, office by office: the people who are something special, and the names of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["APAC", "EU", "LATAM", "Cast", "Extra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One special person. *groups* are places in `Cast.groups`; *status* in the provider's words, empty: active."""
+
+    given: str
+    family: str
+    email: str
+    groups: tuple[int, ...] = (0,)
+    status: str = ""
+    individual: bool = False
+    guest: bool = False
+    aliases: tuple[str, ...] = ()
+    display: str = ""
+    state: int = 1
+    has_mail: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """One office. *groups* are assigned to the application *app*, *elsewhere* are groups that are not."""
+
+    app: str
+    groups: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    people: tuple[Extra, ...]
+    given: tuple[str, ...]
+    family: tuple[str, ...]
+
+
+LATAM = Cast(
+    app="Pigment LatAm",
+    groups=("Pigment LatAm", "Pigment LatAm Finance", "Pigment LatAm Modelers"),
+    elsewhere=("Staff LatAm", "Sales Brasil", "Ventas México"),
+    people=(
+        Extra("Ana", "Lima", "ana.lima@acme.com"),
+        Extra("Beatriz", "Melo", "Beatriz.MELO@Acme.com"),
+        Extra("Caio", "Fonseca", "caio.fonseca+planning@acme.com", (1,)),
+        Extra("Davi", "Rocha", "davi.rocha@acme.com", status="SUSPENDED"),
+        Extra("Elisa", "Prado", "elisa.prado@acme.com", (0, 1), status="DEPROVISIONED"),
+        Extra("Felipe", "Neto", "felipe.neto@acme.com", (), individual=True),
+        Extra("Gabriela", "Reis", "gabriela.reis@acme.com", (1,), individual=True),
+        Extra("Heitor", "Álvares", "heitor.alvares@acme.com", (0, 1, 2)),
+        Extra("Iara", "Campos", "iara.campos@acme.com", (2,), aliases=("iara@acme.com",)),
+        Extra("João", "Novo", "joao.novo@acme.com", status="STAGED"),
+        Extra("Kátia", "Brandão", "katia.brandao@acme.com", status="LOCKED_OUT"),
+        Extra("Lázaro", "Ibáñez", "lazaro.ibanez@acme.com", status="PASSWORD_EXPIRED"),
+        Extra("Maitê", "Quispe", "maite.quispe@acme.com", status="PROVISIONED"),
+        Extra("Nélida", "Contreras", "nelida@example.com"),
+        Extra("Otávio", "D'Ávila", "otavio.d'avila@acme.com", display="Otávio “Tavinho” D'Ávila"),
+    ),
+    given=(
+        "Adriana", "Alejandra", "André", "Antônio", "Bruna", "Camila", "Cauã", "César", "Cláudia", "Débora", "Diego",
+        "Eduardo", "Emília", "Fátima", "Fernanda", "Flávio", "Germán", "Gonçalo", "Héctor", "Inês", "Itzel", "Joaquín",
+        "José", "Júlia", "Karina", "Leonor", "Letícia", "Lucía", "Luís", "Marcelo", "María José", "Martín", "Mônica",
+        "Natália", "Nicolás", "Pâmela", "Raúl", "Renée", "Rocío", "Rômulo", "Sofía", "Tomás", "Valéria", "Vinícius",
+        "Xóchitl", "Yago", "Zoé",
+    ),
+    family=(
+        "Araújo", "Assunção", "Barão", "Cárdenas", "Carvalho", "Conceição", "Corrêa", "da Silva", "de la Cruz", "Díaz",
+        "dos Santos", "Echeverría", "Falcão", "Fernández", "Gonçalves", "Guimarães", "Gutiérrez", "Hernández",
+        "Iñiguez", "Jiménez", "Leão", "López", "Magalhães", "Martínez", "Muñoz", "Nuñez", "Oliveira", "Ordóñez", "Peña",
+        "Pérez", "Ramírez", "Ribeiro", "Rodríguez", "Sánchez", "São João", "Souza", "Toledo", "Ureña", "Vásquez",
+        "Yáñez", "Zúñiga",
+    ),
+)  # fmt: skip
+
+EU = Cast(
+    app="Pigment EU",
+    groups=("Pigment EU Finance", "Pigment EU Sales", "Pigment EU People", "Pigment EU Board"),
+    elsewhere=("Staff EU", "Werk Köln", "Łódź"),
+    people=(
+        Extra("Åsa", "Lindström", "asa.lindstrom@acme.com"),
+        Extra("Björn", "Müller-Lüdenscheidt", "bjorn.muller-ludenscheidt@acme.com", (0, 1)),
+        Extra("Chloé", "O'Brien", "Chloe.OBrien@acme.com", (1,)),
+        Extra("Dimitra", "Παπαδοπούλου", "dimitra.papadopoulou@acme.com", (2,), display="Δήμητρα Παπαδοπούλου"),
+        Extra("Ewa", "Wiśniewska", "ewa.wisniewska@acme.com", (1,), status="disabled"),
+        Extra("François", "Lefèvre", "francois.lefevre@acme.com", (), individual=True),
+        Extra("Greta", "Sørensen", "greta.sorensen@acme.com", (0, 2, 3)),
+        Extra("Hanne", "Østergård", "hanne.ostergard@acme.com", (1,), aliases=("hanne.holm@acme.com",)),
+        Extra("Ines", "Kovačević", "ines.kovacevic+eu@acme.com", (2,)),
+        Extra("Jan", "Gast", "jan.gast@example.com", (1,), guest=True),
+        Extra("Conf Room", "", "room.koln@acme.com", (2,), display="Konferenzraum Köln", has_mail=False),
+        Extra("Kazimierz", "Żółć", "kazimierz.zolc@acme.com", (3,), status="unknown"),
+        Extra("Łucja", "Nowak", "lucja.nowak@acme.com", (0,), individual=True),
+    ),
+    given=(
+        "Agnieszka", "Aoife", "Aurélie", "Başak", "Birgül", "Céline", "Dóra", "Eimear", "Elżbieta", "Eñaut", "Frédéric",
+        "Gábor", "Gülşen", "Héloïse", "İlker", "Jürgen", "Jérôme", "Jiří", "Kateřina", "Käthe", "Liliána", "Loïc",
+        "Małgorzata", "Márton", "Niamh", "Noël", "Ógan", "Ondřej", "Pål", "Raphaël", "Rasmus", "Sébastien", "Síle",
+        "Şule", "Tõnu", "Tünde", "Urša", "Vítek", "Wiesława", "Yaël", "Zdeněk", "Zsófia", "Þóra",
+    ),
+    family=(
+        "Ågren", "Bäcker", "Çelik", "Dvořák", "Dürr", "Économou", "Fröhlich", "Gärtner", "Größe", "Hübner", "Jäger",
+        "Kłos", "Köhler", "Križan", "Lévy", "Löfgren", "Mäkinen", "Möller", "Nagy", "Ní Bhriain", "Novotný", "Öztürk",
+        "Pérez-Reverte", "Petrović", "Quéré", "Rønning", "Saß", "Schäfer", "Straße", "Šimek", "Tóth", "Urbański",
+        "Vögele", "Weiß", "Yıldız", "Zając", "Zöllner", "Þorsteinsson", "van 't Hof", "de Smet",
+    ),
+)  # fmt: skip
+
+APAC = Cast(
+    app="Pigment APAC",
+    groups=("Pigment APAC", "Pigment APAC Planners"),
+    elsewhere=("Staff APAC", "Tokyo"),
+    people=(
+        Extra("陽子", "田中", "yoko.tanaka@acme.com"),
+        Extra("Bảo", "Nguyễn Trần", "bao.nguyen@acme.com", (0, 1)),
+        Extra("Chén", "李", "Chen.Li@acme.com", (1,)),
+        Extra("Duy", "Đặng", "duy.dang@acme.com", status="2"),
+        Extra("Eun-ji", "김", "eunji.kim+apac@acme.com", (1,)),
+        Extra("Farrukh", "Siddiqui", "farrukh.siddiqui@acme.com", (), individual=True),
+        Extra("Gita", "नायर", "gita.nair@acme.com", (0, 1)),
+        Extra("Hiroshi", "山本", "hiroshi.yamamoto@acme.com", status="3"),
+        Extra("Indra", "Wijaya", "indra.wijaya@acme.com", (1,), status="0"),
+        Extra("Jun", "王", "jun.wang@acme.com", state=3),
+        Extra("Kiri", "Ngāta", "kiri.ngata@acme.com", (1,)),
+        Extra("ลลิตา", "ศรีสุข", "lalita.srisuk@acme.com", (1,)),
+    ),
+    given=(
+        "Aiko", "Akira", "Aroha", "Bích", "Chi", "Đức", "Emi", "Haruto", "Hương", "Jiāyí", "Ji-woo", "Kavya", "Kenji",
+        "Lakshmi", "Linh", "Māia", "Mei", "Minh", "Nadia", "Ngọc", "Ōta", "Phúc", "Priya", "Quỳnh", "Rāhul", "Ren",
+        "Rina", "Sakura", "Seo-yeon", "Siti", "Thảo", "Tuấn", "Uyên", "Wiremu", "Xiǎo", "Yūki", "Zhāng",
+    ),
+    family=(
+        "Abe", "Bùi", "Chàn", "Đỗ", "Fernando", "Gō", "Hoàng", "Itō", "Kāretu", "Kobayashi", "Lê", "Lý", "Matsumoto",
+        "Mōri", "Ng", "Ngô", "Ōno", "Park", "Phạm", "Rāo", "Saitō", "Satō", "Sharma", "Takahashi", "Tamihana", "Trịnh",
+        "Vũ", "Wāng", "Yáng", "Yoshida", "Zhào",
+    ),
+)  # fmt: skip

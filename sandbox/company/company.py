@@ -1,0 +1,294 @@
+"""What happens to people: they are hired, leave, marry, are suspended, move. The only place that changes them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from sandbox.company.directory import App, CompanyError, Directory, Group, Taken, Unknown, folded
+from sandbox.company.person import Person
+
+__all__ = ["Company"]
+
+DAY_ONE = datetime(2026, 11, 2, 9, tzinfo=UTC)
+SPELLED = str.maketrans(
+    {
+        "ß": "ss",
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "Đ": "D",
+        "æ": "ae",
+        "ð": "d",
+        "þ": "th",
+        "Þ": "Th",
+        "ı": "i",
+    }
+)
+
+
+class Company:
+    """The people of all directories. A person may be given as themselves, by id, or by sign-in address in any case.
+
+    Methods raise `CompanyError` (`Unknown`, `Taken`) and then have changed nothing. *version* grows with each change,
+    and the company's clock goes on by a second with it.
+    """
+
+    def __init__(self, seed: int, directories: Iterable[Directory]) -> None:
+        self.seed = seed
+        self.directories = {directory.name: directory for directory in directories}
+        self.version = 0
+
+    @property
+    def okta(self) -> Directory:
+        return self.directories["okta"]
+
+    @property
+    def entra(self) -> Directory:
+        return self.directories["entra"]
+
+    @property
+    def onelogin(self) -> Directory:
+        return self.directories["onelogin"]
+
+    @property
+    def now(self) -> datetime:
+        """The company's time: that of the last change."""
+        return DAY_ONE + timedelta(seconds=self.version)
+
+    def directory(self, name: str) -> Directory:
+        if name not in self.directories:
+            raise Unknown(f"There is no directory {name!r}; there are {', '.join(self.directories)}.")
+        return self.directories[name]
+
+    def everyone(self) -> list[Person]:
+        return [person for directory in self.directories.values() for person in list(directory.people.values())]
+
+    def person(self, key: str | Person) -> Person:
+        """Return the person with this id or sign-in address; raise `Unknown`."""
+        if isinstance(key, Person):
+            return key
+        found = next(filter(None, (directory.person(key) for directory in self.directories.values())), None)
+        if found is None:
+            raise Unknown(f"Nobody in the company has the id or the address {key!r}.")
+        return found
+
+    def groups_of(self, key: str | Person) -> list[Group]:
+        person = self.person(key)
+        return self.directories[person.directory].groups_of(person.id)
+
+    def hire(
+        self, directory: str, given: str, family: str, groups: Iterable[str] = (), email: str | None = None
+    ) -> Person:
+        """Add an active person; *groups* are ids or names. Without *email* the address is made from the name."""
+        home = self.directory(directory)
+        joined = [home.group(group) for group in groups]
+        address = email or free_address(home, given, family)
+        _must_be_free(home, address)
+        now = self._step()
+        person = Person(
+            home.name, home.new_id("person"), address, given, family, home.words.active, now, now, now, address
+        )
+        home.people[person.id] = person
+        home.by_address[folded(address)] = person.id
+        for group in joined:
+            group.people.append(person.id)
+        return person
+
+    def leave(self, key: str | Person) -> Person:
+        """Deactivate a person and take them off all groups and applications."""
+        person = self.person(key)
+        home = self.directories[person.directory]
+        person.left = [group.id for group in home.groups_of(person.id)] or person.left
+        self._take_off(home, person)
+        return self._become(person, home.words.left)
+
+    def deactivate(self, key: str | Person) -> Person:
+        """Deactivate a person who stays in their groups, as Okta does it."""
+        person = self.person(key)
+        return self._become(person, self.directories[person.directory].words.left)
+
+    def suspend(self, key: str | Person) -> Person:
+        person = self.person(key)
+        return self._become(person, self.directories[person.directory].words.suspended)
+
+    def reinstate(self, key: str | Person) -> Person:
+        person = self.person(key)
+        return self._become(person, self.directories[person.directory].words.active)
+
+    def rehire(self, key: str | Person, groups: Iterable[str] | None = None) -> Person:
+        """Bring a leaver back, into *groups* or, without any, those that they left."""
+        person = self.person(key)
+        home = self.directories[person.directory]
+        joined = [home.group(group) for group in (person.left if groups is None else groups)]
+        for group in joined:
+            if person.id not in group.people:
+                group.people.append(person.id)
+        person.left = []
+        return self._become(person, home.words.active)
+
+    def rename(
+        self, key: str | Person, given: str | None = None, family: str | None = None, email: str | None = None
+    ) -> Person:
+        """Change what is given: names, the address, or both. In Entra the old address stays as an alias."""
+        person = self.person(key)
+        home = self.directories[person.directory]
+        if email is not None and folded(email) != folded(person.email):
+            _must_be_free(home, email)
+        person.changed = self._step()
+        person.given, person.family = given or person.given, family or person.family
+        if given or family:
+            person.display = ""
+        if email is not None:
+            _readdress(home, person, email)
+        return person
+
+    def marry(self, key: str | Person, new_family: str) -> Person:
+        """Change the family name, and the address with it."""
+        person = self.person(key)
+        home = self.directories[person.directory]
+        address = free_address(home, person.given, new_family, person.email.rpartition("@")[2])
+        return self.rename(person, family=new_family, email=address)
+
+    def swap_emails(self, one: str | Person, other: str | Person) -> None:
+        """Let two people of one directory take each other's address, in one step."""
+        first, second = self.person(one), self.person(other)
+        if first.directory != second.directory:
+            raise CompanyError("Only people of one directory can swap their addresses.")
+        home = self.directories[first.directory]
+        first.changed = second.changed = self._step()
+        mine, theirs = first.email, second.email
+        for person, address in ((first, theirs), (second, mine)):
+            person.email = person.mail = address
+            home.by_address[folded(address)] = person.id
+
+    def delete(self, key: str | Person) -> Person:
+        """Delete a person; `Directory.deleted` remembers them, and their address is free."""
+        person = self.person(key)
+        home = self.directories[person.directory]
+        self._take_off(home, person)
+        person.changed = self._step()
+        del home.people[person.id]
+        home.by_address.pop(folded(person.email), None)
+        home.deleted[person.id] = person
+        return person
+
+    def move(self, key: str | Person, from_group: str, to_group: str) -> Person:
+        person = self.person(key)
+        home = self.directories[person.directory]
+        old, new = home.group(from_group), home.group(to_group)
+        if person.id not in old.people:
+            raise CompanyError(f"{person.email} is not in {old.name}.")
+        self._step()
+        old.people.remove(person.id)
+        if person.id not in new.people:
+            new.people.append(person.id)
+        return person
+
+    def join(self, key: str | Person, group: str) -> Person:
+        person = self.person(key)
+        joined = self.directories[person.directory].group(group)
+        self._step()
+        if person.id not in joined.people:
+            joined.people.append(person.id)
+        return person
+
+    def quit(self, key: str | Person, group: str) -> Person:
+        """Take a person off one group; nothing else about them changes."""
+        person = self.person(key)
+        left = self.directories[person.directory].group(group)
+        if person.id not in left.people:
+            raise CompanyError(f"{person.email} is not in {left.name}.")
+        self._step()
+        left.people.remove(person.id)
+        return person
+
+    def assign_group(self, app: App, group: str) -> None:
+        assigned = self._home_of(app).group(group)
+        self._step()
+        if assigned.id not in app.groups:
+            app.groups.append(assigned.id)
+
+    def unassign_group(self, app: App, group: str) -> None:
+        """Take a group off an application; the group and its people stay."""
+        unassigned = self._home_of(app).group(group)
+        if unassigned.id not in app.groups:
+            raise CompanyError(f"{unassigned.name} is not assigned to {app.name}.")
+        self._step()
+        app.groups.remove(unassigned.id)
+
+    def delete_group(self, directory: str, group: str) -> Group:
+        """Delete a group; in Entra its assignments linger, as they do in truth."""
+        home = self.directory(directory)
+        gone = home.group(group)
+        self._step()
+        del home.groups[gone.id]
+        if home.name != "entra":
+            for app in home.apps.values():
+                app.groups = [each for each in app.groups if each != gone.id]
+        return gone
+
+    def assign_individually(self, key: str | Person, app: App | None = None) -> Person:
+        """Assign a person to *app* (without one: Pigment) directly, beside whatever their groups give them."""
+        person = self.person(key)
+        assigned = app or self.directories[person.directory].pigment
+        self._step()
+        if person.id not in assigned.individuals:
+            assigned.individuals.append(person.id)
+        return person
+
+    def unassign_individually(self, key: str | Person, app: App | None = None) -> Person:
+        person = self.person(key)
+        assigned = app or self.directories[person.directory].pigment
+        if person.id not in assigned.individuals:
+            raise CompanyError(f"{person.email} is not assigned to {assigned.name} individually.")
+        self._step()
+        assigned.individuals.remove(person.id)
+        return person
+
+    def _home_of(self, app: App) -> Directory:
+        return next(home for home in self.directories.values() if home.apps.get(app.id) is app)
+
+    def _take_off(self, home: Directory, person: Person) -> None:
+        for group in home.groups_of(person.id):
+            group.people.remove(person.id)
+        for app in home.apps.values():
+            app.individuals = [each for each in app.individuals if each != person.id]
+
+    def _become(self, person: Person, status: str) -> Person:
+        person.status = status
+        person.changed = person.status_changed = self._step()
+        return person
+
+    def _step(self) -> datetime:
+        self.version += 1
+        return self.now
+
+
+def free_address(home: Directory, given: str, family: str, domain: str = "acme.com") -> str:
+    """Return `given.family@domain` in plain letters, with a number behind it when somebody has that."""
+    local = ".".join(filter(None, (_plain(given), _plain(family)))) or "person"
+    tries = (f"{local}{number or ''}@{domain}" for number in range(len(home.people) + 2))
+    return next(address for address in tries if folded(address) not in home.by_address)
+
+
+def _plain(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name.translate(SPELLED)).casefold()
+    return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())
+
+
+def _must_be_free(home: Directory, address: str) -> None:
+    if folded(address) in home.by_address:
+        raise Taken(f"Somebody in {home.name} already signs in as {address}.")
+
+
+def _readdress(home: Directory, person: Person, address: str) -> None:
+    home.by_address.pop(folded(person.email), None)
+    home.by_address[folded(address)] = person.id
+    if home.name == "entra" and folded(person.email) != folded(address):
+        person.aliases.append(person.email)
+    person.mail = address if person.mail == person.email else person.mail
+    person.email = address
