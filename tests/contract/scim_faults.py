@@ -1,0 +1,186 @@
+"""The pretend Pigment behind a transport on which single requests go wrong, and a time that passes only by sleeping."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from agent.scim.client import ScimClient
+from connectors.rest import Timer
+from sandbox.pigment.app import Pigment, pigment_app
+from sandbox.pigment.pace import Limit, Limiter
+from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.switch import Switches
+from sandbox.pigment.token import Token
+
+URL = "https://pigment.example/latam/scim/v2"
+TOKENS = ("first-token", "second-token")
+
+Answering = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Fault = Callable[[httpx.Request, Answering], Awaitable[httpx.Response]]
+"""Gets the request and the real server; answers whatever it likes."""
+
+ALWAYS = range(1, 1_000_000)
+
+
+class FakeTime:
+    """Seconds that pass only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.naps: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += max(0.0, seconds)
+
+    def timer(self) -> Timer:
+        return Timer(lambda: self.now, self.sleep, lambda: self.now)
+
+
+@dataclass(slots=True)
+class Wire(httpx.AsyncBaseTransport):
+    """A transport to *server* that keeps every request, and lets the k-th one of a method go wrong."""
+
+    server: httpx.AsyncBaseTransport
+    sent: list[httpx.Request] = field(default_factory=list)
+    faults: list[tuple[str, Iterable[int], Fault]] = field(default_factory=list)
+
+    def fault(self, method: str, which: Iterable[int] | int, fault: Fault) -> None:
+        """Let the requests number *which* (from 1) of *method*, the beginning of a `kind`, meet *fault*."""
+        self.faults.append((method, (which,) if isinstance(which, int) else which, fault))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        for method, which, fault in self.faults:
+            if kind(request).startswith(method) and len(self.kinds(method)) in which:
+                return await fault(request, self.server.handle_async_request)
+        return await self.server.handle_async_request(request)
+
+    def kinds(self, prefix: str = "") -> list[str]:
+        return [kind(request) for request in self.sent if kind(request).startswith(prefix)]
+
+    def bodies(self, method: str) -> list[Any]:
+        return [json.loads(request.content) for request in self.sent if request.method == method]
+
+
+def kind(request: httpx.Request) -> str:
+    """Return the method and what it is asked of: `GET list`, `GET find`, `GET one`, `POST`, `PUT`, `PATCH`."""
+    if request.method != "GET":
+        return request.method
+    if "filter" in request.url.params:
+        return "GET find"
+    return "GET list" if request.url.path.endswith("/Users") else "GET one"
+
+
+@dataclass(slots=True)
+class Scene:
+    """One workspace with its wire, its time and what it warned of."""
+
+    space: PigmentSpace
+    wire: Wire
+    time: FakeTime = field(default_factory=FakeTime)
+    warnings: list[dict[str, object]] = field(default_factory=list)
+
+    def warn(self, event: str, **fields: object) -> None:
+        self.warnings.append({"event": event, **fields})
+
+    @asynccontextmanager
+    async def client(self, *tokens: str, **more: Any) -> AsyncIterator[ScimClient]:
+        reveal = [lambda token=token: token for token in tokens or TOKENS[:1]]
+        async with httpx.AsyncClient(transport=self.wire) as http:
+            more.setdefault("timer", self.time.timer())
+            yield ScimClient("latam", URL, reveal, http, warn=self.warn, **more)
+
+
+def a_scene(members: int = 0, **switches: Any) -> Scene:
+    """Return a workspace with that many members: p1@acme.com and so on."""
+    space = PigmentSpace("latam", [Token(token) for token in TOKENS], Switches(**switches))
+    for number in range(1, members + 1):
+        space.by_hand_create(f"p{number}@acme.com", f"Person {number}")
+    app = pigment_app(Pigment([space], Limiter(Limit(None))))
+    return Scene(space, Wire(httpx.ASGITransport(app)))
+
+
+def answer(status: int, content: str | bytes = b"", **headers: str) -> Fault:
+    """Answer that, and do nothing."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
+        return httpx.Response(status, content=content, headers=named)
+
+    return fault
+
+
+def scim_error(status: int, scim_type: str = "", detail: str = "no") -> Fault:
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": str(status), "detail": detail}
+    return answer(status, json.dumps(body | ({"scimType": scim_type} if scim_type else {})))
+
+
+def unreachable(request: httpx.Request, real: Answering) -> Awaitable[httpx.Response]:
+    raise httpx.ConnectError("connection refused", request=request)
+
+
+def silent(request: httpx.Request, real: Answering) -> Awaitable[httpx.Response]:
+    """Take the request, do nothing, and say nothing."""
+    raise httpx.ReadTimeout("", request=request)
+
+
+async def reset_after(request: httpx.Request, real: Answering) -> httpx.Response:
+    """Do what is asked, and break off before the answer."""
+    await real(request)
+    raise httpx.ReadError("connection reset", request=request)
+
+
+async def broken_off(request: httpx.Request, real: Answering) -> httpx.Response:
+    """Break off in the middle of the answer."""
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"totalResults": 3, "Resou'
+        raise httpx.RemoteProtocolError("peer closed connection", request=request)
+
+    return httpx.Response(200, content=half())
+
+
+def done_but(status: int, content: bytes = b"") -> Fault:
+    """Do what is asked, and answer something else."""
+
+    async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
+        await real(request)
+        return httpx.Response(status, content=content)
+
+    return fault
+
+
+def edited(edit: Callable[[dict[str, Any]], object]) -> Fault:
+    """Answer what the server answers, after *edit* had its way with the JSON."""
+
+    async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
+        response = await real(request)
+        document = json.loads(await response.aread())
+        edit(document)
+        return httpx.Response(response.status_code, json=document)
+
+    return fault
+
+
+def streamed(parts: Iterable[bytes], headers: Mapping[str, str] | None = None) -> Fault:
+    async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
+        async def body() -> AsyncIterator[bytes]:
+            for part in parts:
+                yield part
+
+        return httpx.Response(200, content=body(), headers=headers)
+
+    return fault
+
+
+def bomb(size: int) -> Fault:
+    """Answer a small gzip body that becomes *size* bytes."""
+    return streamed([gzip.compress(b" " * size)], {"content-encoding": "gzip"})
