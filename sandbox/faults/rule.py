@@ -1,0 +1,49 @@
+"""A rule: which requests go wrong, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from sandbox.faults.action import Action, System
+
+__all__ = ["FaultError", "Rule"]
+
+
+class FaultError(ValueError):
+    """A rule that can't be: which one, and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Do *action* to requests of *system* (None: any) with *method* (empty: any) whose path matches the glob *path*
+    and whose query, decoded, matches the glob *query*. A star in a glob stands for slashes too.
+
+    Of those that match, counted from 1: only the *at*-th, only every *every*-th, only from the *start*-th on; 0 means
+    all. At most *times* of them, 0 means no limit.
+    """
+
+    name: str
+    action: Action
+    system: System | None = None
+    method: str = ""
+    path: str = "*"
+    query: str = "*"
+    at: int = 0
+    every: int = 0
+    start: int = 0
+    times: int = 0
+
+    def covers(self, system: System, method: str, path: str, query: str = "") -> bool:
+        """Say whether a request is one of those that are counted."""
+        if system not in self.action.systems or self.system not in (None, system):
+            return False
+        return self.method in ("", method) and fnmatchcase(path, self.path) and fnmatchcase(query, self.query)
+
+    def hits(self, count: int) -> bool:
+        """Say whether the *count*-th of the counted requests goes wrong."""
+        if self.at:
+            return count == self.at
+        if self.every:
+            return count % self.every == 0
+        return count >= self.start
