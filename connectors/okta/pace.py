@@ -60,7 +60,7 @@ class _Window:
 
     def renew(self, now: float) -> None:
         """Start the next window, of which nothing is known to be used; its first answer will tell its end."""
-        self.remaining, self.unanswered, self.resets_at = self.limit, 0, now + WINDOW_SECONDS
+        self.remaining, self.resets_at = self.limit, now + WINDOW_SECONDS
 
     def tell(self, limit: int, remaining: int, reset_epoch: int, resets_at: float) -> None:
         """Take in what an answer said, unless it came late and speaks of a window that is over."""

@@ -53,6 +53,13 @@ async def test_check_of_an_org_out_of_reach_finds_that_alone(fault: Fault, why: 
     assert finding.remedy
 
 
+async def test_check_looks_once_at_a_group_that_is_named_twice() -> None:
+    org = company()
+    _, finding = await found(org, replace(SOURCE, groups=("Sales", SALES)))
+    assert finding.message.endswith(": Sales.")
+    assert len(org.asked(f"/api/v1/groups/{SALES}/users")) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

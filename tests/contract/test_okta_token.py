@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -47,6 +48,7 @@ class TokenOrg:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/oauth2/v1/token":
             self.asked.append(request)
+            await asyncio.sleep(0)
             return self.faults.pop(0)(request) if self.faults else self.token(request)
         said = request.headers["authorization"]
         if said != f"Bearer token-{len(self.claims)}" or said in self.revoked:
@@ -128,6 +130,14 @@ async def test_token_is_used_until_shortly_before_it_ends() -> None:
     await connector.read(SOURCE)
     assert len(org.asked) == 2
     assert len({str(claims["jti"]) for claims in org.claims}) == 2
+
+
+async def test_requests_that_start_together_share_one_token() -> None:
+    org = TokenOrg(company())
+    connector = org.org.connector(transport=org, api_token=None, client_id="0oaservice", private_key=pem(RSA))
+    first, second = await asyncio.gather(connector.read(SOURCE), connector.read(SOURCE))
+    assert first == second
+    assert len(org.asked) == 1
 
 
 @pytest.mark.parametrize("lifetime_seconds", [30, None, "soon"])

@@ -139,11 +139,13 @@ def test_blank_person_among_good_ones_is_unknown() -> None:
 
 
 def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
+    nobody, somebody = User(""), User("", "ACTIVE", "eva@example.com")
     first = read_of(row("ana"), row("eva"), sales=inside(user("eva"), user("ana")), staff=inside(user("ana")))
+    first = replace(first, unidentified=(somebody, nobody))
     second = AppRead(
         first.app_name,
         dict(reversed(list(first.people.items()))),
-        (),
+        (nobody, somebody),
         first.assigned,
         dict(reversed(list(first.counted.items()))),
     )

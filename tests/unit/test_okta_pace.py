@@ -112,6 +112,19 @@ async def test_request_without_an_answer_counts_no_longer() -> None:
     assert time.naps == []
 
 
+async def test_unanswered_requests_of_one_window_count_in_the_next() -> None:
+    time, pace = paced(max_wait_seconds=50)
+    pace.learned(PEOPLE, 200, Server(time, pace, 10).headers(10, 10, 30))
+    for _ in range(5):
+        await pace.admit("GET", PEOPLE)
+    time.now += 31
+    pace.learned(PEOPLE, 0, httpx.Headers())
+    await pace.admit("GET", PEOPLE)
+    assert time.naps == []
+    with pytest.raises(IncompleteRead):
+        await pace.admit("GET", PEOPLE)
+
+
 async def test_many_waiters_go_on_within_the_next_windows_share() -> None:
     time, pace = paced()
     server = Server(time, pace, limit=8)
