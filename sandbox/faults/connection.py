@@ -20,7 +20,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 class Abortable(H11Protocol):
     """uvicorn's protocol (`uvicorn.Config(http=Abortable)`), with which an application can abort its connection."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         inner = cast(ASGIApp, self.app)
 
@@ -34,7 +34,7 @@ class Abortable(H11Protocol):
             scope[ABORT] = abort
             await inner(scope, receive, send)
 
-        self.app = with_abort  # type: ignore[assignment]  # uvicorn and starlette name the same types differently
+        self.app = with_abort
 
 
 async def lose(scope: Scope, receive: Receive, error: Callable[[str], Exception], *, reset: bool) -> None:
