@@ -1,0 +1,95 @@
+"""The commands as one group, and the translation of every error into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from agent.cli import looking, mending, planning, trying
+from agent.errors import Exit, PigmentSyncError
+from agent.report.escape import harmless
+from connectors.base import ReadError
+
+__all__ = ["app", "run"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The configuration; else $PIGMENT_SYNC_CONFIG, ./config.yaml, /etc/pigment-sync/config.yaml.",
+)
+@click.version_option(version("pigment-sync"), prog_name="pigment-sync")
+@click.pass_context
+def app(context: click.Context, config: Path | None) -> None:
+    """Keep the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin.
+
+    Results go to stdout, everything else to stderr. Start with `pigment-sync demo`, then `check` and `plan`.
+
+    \b
+    Exit codes: 0 done · 1 unexpected error · 2 usage · 3 a sync would change something (plan --exit-code) ·
+    4 held by a guard · 5 some changes failed · 6 a read was not complete or credentials were refused ·
+    7 busy · 8 the configuration is invalid · 9 the approval is stale
+    """
+    context.obj = config
+
+
+for command in (
+    planning.plan,
+    planning.sync,
+    planning.apply,
+    looking.check,
+    looking.members,
+    looking.history,
+    looking.report,
+    mending.links,
+    mending.undo,
+    mending.pause,
+    mending.resume,
+    trying.demo,
+    trying.sandbox,
+):
+    app.add_command(command)
+
+
+def _say(message: str, hint: str = "") -> None:
+    for number, line in enumerate([*message.splitlines(), *(f"  {line}" for line in hint.splitlines())]):
+        click.echo(("" if number else "pigment-sync: ") + harmless(line), err=True)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; no error of any kind gets past here."""
+    try:
+        result = app.main(list(arguments), prog_name="pigment-sync", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return Exit.USAGE
+    except PigmentSyncError as error:
+        _say(error.message, error.hint)
+        return error.exit
+    except ReadError as error:
+        _say(error.message, error.hint)
+        return Exit.INCOMPLETE
+    except (KeyboardInterrupt, click.Abort):
+        _say("stopped.")
+        return Exit.UNEXPECTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.UNEXPECTED
+    except Exception as error:  # noqa: BLE001  (the outermost place: a bug ends here, as a sentence)
+        _say(
+            f"unexpected error: {type(error).__name__}: {error}",
+            "This is a bug; set PIGMENT_SYNC_TRACEBACK=1 to see where.",
+        )
+        if os.environ.get("PIGMENT_SYNC_TRACEBACK"):
+            traceback.print_exc()
+        return Exit.UNEXPECTED
+    return int(result or 0)

@@ -1,0 +1,192 @@
+"""`check`, `members`, `history` and `report`: look, and change nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+
+from agent.cli.output import look, print_text
+from agent.cli.running import run_within, workspace_option
+from agent.engine.survey import chosen
+from agent.errors import Exit, UsageError
+from agent.model import Member
+from agent.ports import Run
+from agent.report.document import document
+from agent.report.escape import harmless
+from agent.report.rendering import Format, render
+from agent.report.saved import parse, parse_workspace
+from agent.report.shape import Document, OutcomeLine
+from agent.report.sheet import cell
+from agent.wiring import Parts
+from connectors.base import Finding, ReadError
+
+__all__ = ["check", "history", "members", "report"]
+
+MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+
+
+@click.command()
+@workspace_option
+@click.pass_context
+def check(context: click.Context, names: Sequence[str]) -> int:
+    """Try everything that a run needs: config, reachability, credentials, permissions, applications, groups.
+
+    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the config is invalid.
+    """
+
+    async def body(parts: Parts) -> list[Finding]:
+        return await parts.check(list(chosen(parts.sites, names)))
+
+    findings = run_within(context, body)
+    lines = [Finding("ok", "config", "the configuration is valid"), *findings]
+    for finding in lines:
+        print_text(f"{MARKS[finding.level]}  {harmless(finding.subject)}: {harmless(finding.message)}\n")
+        if finding.remedy and finding.level != "ok":
+            print_text(f"         {harmless(finding.remedy)}\n")
+    return Exit.INCOMPLETE if any(finding.level == "error" for finding in lines) else Exit.DONE
+
+
+def _rows(found: Sequence[tuple[str, Member]]) -> list[dict[str, object]]:
+    return [
+        {
+            "workspace": name,
+            "email": member.email,
+            "display_name": member.display_name,
+            "active": member.active,
+            "scim_id": member.scim_id,
+        }
+        for name, member in found
+    ]
+
+
+@click.command()
+@workspace_option
+@click.option("--email", metavar="E", help="Only the member with this email: one request for each workspace.")
+@click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True)
+@click.pass_context
+def members(context: click.Context, names: Sequence[str], email: str | None, form: str) -> int:
+    """List the members of workspaces, inactive ones too."""
+    found, failures = run_within(context, lambda parts: _found(parts, names, email))
+    rows = _rows(found)
+    if form == "json":
+        print_text(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif form == "csv":
+        print_text(_csv(rows))
+    else:
+        print_text("".join(_line(name, member) for name, member in found))
+    for failure in failures:
+        click.echo(f"pigment-sync: {harmless(failure)}", err=True)
+    return Exit.INCOMPLETE if failures else Exit.DONE
+
+
+async def _found(parts: Parts, names: Sequence[str], email: str | None) -> tuple[list[tuple[str, Member]], list[str]]:
+    """Return the members, and a sentence for each workspace that could not be read."""
+    found: list[tuple[str, Member]] = []
+    failures = []
+    for name, site in chosen(parts.read_sites, names).items():
+        try:
+            if email is not None:
+                listed = await site.workspace.find(email)
+            else:
+                listed = (await site.workspace.listing(parts.survey.progress)).members
+        except ReadError as error:
+            failures.append(f"{name}: {error.message} {error.hint}")
+            continue
+        found.extend((name, member) for member in listed)
+    return found, failures
+
+
+STATES = {True: "active", False: "inactive", None: "unreadable"}
+
+
+def _line(workspace: str, member: Member) -> str:
+    cells = (workspace, member.email, member.display_name, STATES[member.active], member.scim_id)
+    return "\t".join(map(harmless, cells)) + "\n"
+
+
+def _csv(rows: Sequence[dict[str, object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["workspace", "email", "display_name", "active", "scim_id"])
+    for row in rows:
+        writer.writerow([cell(str(value)) for value in row.values()])
+    return out.getvalue()
+
+
+@click.command()
+@workspace_option
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Only runs from this time on (UTC)."
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def history(context: click.Context, names: Sequence[str], since: datetime | None, limit: int, form: str) -> int:
+    """List past runs, newest first."""
+
+    async def body(parts: Parts) -> list[Run]:
+        chosen(parts.sites, names)
+        return await parts.state.runs(names, since.replace(tzinfo=UTC) if since else None, limit)
+
+    runs = run_within(context, body)
+    if form == "json":
+        print_text(orjson.dumps([_run(run) for run in runs], option=orjson.OPT_INDENT_2).decode() + "\n")
+        return Exit.DONE
+    for run in runs:
+        what = "dry run" if run.dry_run else run.trigger
+        why = harmless(f"{run.by} {run.reason}".strip())
+        print_text(f"{run.id}  {run.workspace}  {what}  {run.status}  {why}".rstrip() + "\n")
+    return Exit.DONE
+
+
+def _run(run: Run) -> dict[str, object]:
+    shown = ("id", "workspace", "trigger", "dry_run", "status", "started_at", "finished_at", "by", "reason", "approved")
+    return {name: getattr(run, name) for name in (*shown, "digest", "error", "requests")}
+
+
+@click.command()
+@click.argument("source", metavar="RUN|PLAN.json")
+@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every note instead of counts.")
+@click.pass_context
+def report(context: click.Context, source: str, form: Format, bom: bool, verbose: bool) -> int:
+    """Show a past run, or a plan that was saved, in any format."""
+    outcomes: dict[str, list[OutcomeLine]] = {}
+    path = Path(source)
+    if path.suffix == ".json" or path.exists():
+        whole = _saved(path)
+    else:
+        whole, outcomes = run_within(context, lambda parts: _past(parts, source))
+    print_text(render(whole, form, look(verbose=verbose, bom=bom), outcomes))
+    return Exit.DONE
+
+
+def _saved(path: Path) -> Document:
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be read ({error.strerror}).",
+            "Name a run of `pigment-sync history`, or a file of `plan --out`.",
+        ) from error
+
+
+async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[OutcomeLine]]]:
+    run = await parts.state.run(run_id)
+    if run is None:
+        raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
+    if run.document is None:
+        raise UsageError(
+            f"The run {run_id} ended before it had a plan: {run.error or run.status}.", "See: pigment-sync history"
+        )
+    records = await parts.state.changes(run_id)
+    when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = [OutcomeLine(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
+    return document([parse_workspace(run.document)], when), {run.workspace: lines} if lines else {}

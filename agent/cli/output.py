@@ -1,0 +1,72 @@
+"""Write results: to stdout as they are, to files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.engine.order import Result
+from agent.errors import UsageError
+from agent.report.document import document
+from agent.report.rendering import Format, Look, render
+from agent.report.shape import Document, OutcomeLine
+
+__all__ = ["document_of", "look", "outcomes_of", "print_text", "show", "write_file"]
+
+
+def document_of(results: Sequence[Result], user: str = "") -> Document:
+    """Return the plan document of one command's results."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return document([result.object for result in results], now, user)
+
+
+def outcomes_of(results: Sequence[Result]) -> Mapping[str, Sequence[OutcomeLine]]:
+    """Return what became of the changes of the runs that were not dry."""
+    return {
+        result.workspace: [
+            OutcomeLine(record.seq, record.change.kind, record.change.email, record.outcome, record.detail)
+            for record in result.records
+        ]
+        for result in results
+        if result.records
+    }
+
+
+def look(*, verbose: bool = False, bom: bool = False) -> Look:
+    """Return how text looks on this stdout: colours only on a terminal that wants them (NO_COLOR)."""
+    is_terminal = sys.stdout.isatty()
+    width = os.get_terminal_size().columns if is_terminal else 100
+    return Look(max(60, min(width, 160)), is_terminal and "NO_COLOR" not in os.environ, verbose, bom)
+
+
+def print_text(text: str) -> None:
+    """Write to stdout as UTF-8 whatever the locale says; what the encoding lacks can't end a report half-way."""
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.flush()
+
+
+def show(
+    whole: Document, form: Format, outcomes: Mapping[str, Sequence[OutcomeLine]], *, verbose: bool = False
+) -> None:
+    print_text(render(whole, form, look(verbose=verbose), outcomes))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write beside *path*, then rename: nobody ever sees half a file. Raises `UsageError` where that can't be done."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UsageError(
+            f"{path} can't be written ({error.strerror}).", "Name a file in a folder that you may write to."
+        ) from error

@@ -1,0 +1,167 @@
+"""`plan`, `sync` and `apply`: what would be done, doing it, and doing exactly what was reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from agent.cli.output import document_of, outcomes_of, show, write_file
+from agent.cli.running import by_option, reason_option, run_within, workspace_option
+from agent.engine.dryrun import dry_run
+from agent.engine.order import Order, Result
+from agent.errors import Exit, UsageError, worst
+from agent.ports import Trigger
+from agent.report.document import encode
+from agent.report.rendering import Format
+from agent.report.saved import parse
+from agent.wiring import Parts
+
+__all__ = ["apply", "plan", "sync"]
+
+user_option = click.option(
+    "--user", default="", metavar="EMAIL", help="Only this person (present, wanted or former address)."
+)
+wait_option = click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another run."
+)
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every note instead of counts.")
+
+
+@click.command()
+@workspace_option
+@user_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
+)
+@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
+)
+@verbose_option
+@click.pass_context
+def plan(  # noqa: PLR0913  (click hands each option by name)
+    context: click.Context,
+    names: Sequence[str],
+    user: str,
+    out: Path | None,
+    form: Format,
+    exit_code: bool,
+    verbose: bool,
+) -> int:
+    """Show what a sync would do, and why: the dry run. Nothing is ever written to a workspace.
+
+    \b
+    pigment-sync plan
+    pigment-sync plan -w pigment-latam --format html > plan.html
+    pigment-sync plan --out plan.json && pigment-sync apply plan.json
+    """
+
+    async def body(parts: Parts) -> list[Result]:
+        order = Order(Trigger.PLAN, user=user)
+        return await dry_run(parts.survey, parts.read_sites, names, order, exit_code=exit_code)
+
+    results = run_within(context, body)
+    whole = document_of(results, user)
+    if out is not None:
+        write_file(out, encode(whole))
+    show(whole, form, {}, verbose=verbose)
+    return worst(result.exit for result in results)
+
+
+def _synced(context: click.Context, names: Sequence[str], order: Order, form: Format, verbose: bool) -> int:
+    async def body(parts: Parts) -> list[Result]:
+        return await parts.sync.run(names, order)
+
+    results = run_within(context, body)
+    show(document_of(results, order.user), form, outcomes_of(results), verbose=verbose)
+    for result in results:
+        _explain(result)
+    return worst(result.exit for result in results)
+
+
+def _explain(result: Result) -> None:
+    """Say on stderr why nothing, or not everything, was written."""
+    name = result.workspace
+    if result.error:
+        click.echo(f"{name}: {result.error}", err=True)
+    elif result.pause is not None:
+        since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
+        why = f": {result.pause.reason}" if result.pause.reason else ""
+        click.echo(f"{name}: paused by {result.pause.by} since {since}{why}. Nothing was written.", err=True)
+        click.echo(f"  To go on: pigment-sync resume {name}", err=True)
+    elif result.object["status"] == "planned" and result.object["mode"] == "dry-run":
+        click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
+        click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
+    elif result.exit is Exit.HELD:
+        click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)
+        click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)
+
+
+@click.command()
+@workspace_option
+@user_option
+@click.option(
+    "--approve", "digests", multiple=True, metavar="DIGEST", help="Release what guards hold in this very plan."
+)
+@by_option
+@reason_option
+@wait_option
+@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@verbose_option
+@click.pass_context
+def sync(  # noqa: PLR0913  (click hands each option by name)
+    context: click.Context,
+    names: Sequence[str],
+    user: str,
+    digests: Sequence[str],
+    by: str,
+    reason: str,
+    wait_seconds: float,
+    form: Format,
+    verbose: bool,
+) -> int:
+    """Bring the workspaces in step, with the same guards as the schedule.
+
+    \b
+    pigment-sync sync
+    pigment-sync sync --user ana.souza@acme.com --reason "called the help desk"
+    pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
+    """
+    order = Order(Trigger.SYNC, by, reason, user, frozenset(digests), wait_seconds)
+    return _synced(context, names, order, form, verbose)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="PLAN.json")
+@by_option
+@reason_option
+@wait_option
+@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@verbose_option
+@click.pass_context
+def apply(  # noqa: PLR0913  (click hands each option by name)
+    context: click.Context, file: Path, by: str, reason: str, wait_seconds: float, form: Format, verbose: bool
+) -> int:
+    """Apply exactly the plan that `plan --out` wrote, holds by guards included, if it is still the plan.
+
+    If the world has moved, nothing at all is written, and the difference is shown (exit code 9).
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        hint = "Name a file that `pigment-sync plan --out FILE` wrote."
+        raise UsageError(f"{file} can't be read ({error.strerror}).", hint) from error
+    saved = parse(raw, str(file))
+    names = [workspace["name"] for workspace in saved["workspaces"]]
+    unplanned = [each["name"] for each in saved["workspaces"] if each["status"] != "planned"]
+    if unplanned or not names:
+        raise UsageError(
+            f"{file} has no plan for {', '.join(unplanned) or 'any workspace'}: their reads were not complete.",
+            "Make a new plan once they can be read, or plan only the others with --workspace.",
+        )
+    digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
+    reviewed = tuple(saved["workspaces"])
+    order = Order(Trigger.APPLY, by, reason, saved.get("user", ""), digests, wait_seconds, reviewed)
+    return _synced(context, names, order, form, verbose)

@@ -1,0 +1,79 @@
+"""Run a command's body with everything it needs, and stop it gently when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from agent import logs
+from agent.cli.progress import shown
+from agent.settings.load import load
+from agent.settings.root import Settings
+from agent.wiring import Parts, opened
+
+__all__ = ["by_option", "loaded", "reason_option", "run_within", "workspace_option"]
+
+T = TypeVar("T")
+Body = Callable[[Parts], Awaitable[T]]
+
+
+def os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        return f"uid {os.getuid()}"
+
+
+workspace_option = click.option(
+    "-w", "--workspace", "names", multiple=True, metavar="NAME", help="Only this workspace; may be repeated."
+)
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the journal.")
+by_option = click.option(
+    "--by", default=os_user, show_default="the OS user", metavar="WHO", help="Who asks; kept in the journal."
+)
+
+
+def loaded(context: click.Context) -> Settings:
+    """Load the configuration and set up logging as it says."""
+    path = context.find_root().obj
+    settings = load(path if isinstance(path, Path) else None, os.environ)
+    logs.configure(settings.log.level, settings.log.format, settings.log.emails, sys.stderr)
+    return settings
+
+
+def run_within(context: click.Context, body: Body[T]) -> T:
+    """Run *body* with the parts that the configuration describes.
+
+    The first SIGINT or SIGTERM lets the change in flight finish and leaves the rest; the second ends at once.
+    """
+    settings = loaded(context)
+
+    async def within() -> T:
+        stopping = asyncio.Event()
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if stopping.is_set() and task is not None:
+                task.cancel()
+            stopping.set()
+
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop)
+        with shown() as progress:
+            async with opened(settings, progress, stopping.is_set) as parts:
+                return await body(parts)
+
+    try:
+        return asyncio.run(within())
+    except asyncio.CancelledError as error:
+        raise KeyboardInterrupt from error

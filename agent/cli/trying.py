@@ -1,0 +1,56 @@
+"""`sandbox` and `demo`: try the agent on this machine, against pretend systems that speak real HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.cli.story import tell
+from agent.errors import Exit, UsageError
+
+__all__ = ["demo", "sandbox"]
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65_000), default=8700, show_default=True, help="The first of five ports.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
+@click.option("--faults", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Go wrong as FILE says.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sandbox-out"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the ready configuration and its key are written.",
+)
+def sandbox(port: int, seed: int, faults: Path | None, out: Path) -> int:
+    """Serve a pretend Okta, Entra, OneLogin and Pigment on this machine until stopped.
+
+    \b
+    pigment-sync sandbox &
+    pigment-sync --config sandbox-out/config.yaml plan
+    """
+    # The pretend systems are not needed by any other command.
+    from sandbox.server import SandboxError, serve
+
+    try:
+        serve(port, seed, faults, out)
+    except SandboxError as error:
+        raise UsageError(str(error), "See docs/sandbox.md and docs/faults.md.") from error
+    return Exit.DONE
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-out"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the report, the state and the configuration are left.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
+def demo(out: Path, seed: int) -> int:
+    """Show the whole product on this machine: three identity providers, three workspaces, nothing else needed."""
+    return tell(out, seed)

@@ -1,0 +1,159 @@
+"""The composition root: builds every part from the settings, and hands each what it needs. Everybody else is handed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import assert_never
+
+import httpx
+import structlog
+from connectors.entra import EntraConnector, EntraSettings
+from connectors.onelogin import OneLoginConnector, OneLoginSettings
+
+from agent import http
+from agent.engine.links import Links
+from agent.engine.order import FleetLimit
+from agent.engine.survey import ReadSite, Survey
+from agent.engine.sync import Site, Sync
+from agent.engine.undo import UndoSurvey
+from agent.ports import Clock, State
+from agent.scim.client import ScimClient
+from agent.scim.pace import Paces
+from agent.settings.root import ConnectorSettings, Settings
+from agent.settings.workspace import WorkspaceSettings
+from agent.store.state import SqlState
+from connectors.base import Connector, Finding, Progress, Source
+from connectors.okta.connector import OktaConnector
+from connectors.okta.settings import OktaSettings
+from connectors.rest import Bounds
+
+__all__ = ["Parts", "opened"]
+
+log = structlog.get_logger()
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a command works with. *read_sites* are all that a dry run is given."""
+
+    settings: Settings
+    state: State
+    clock: Clock
+    survey: Survey
+    sites: Mapping[str, Site]
+    sync: Sync
+    clients: Mapping[str, ScimClient]
+
+    @property
+    def read_sites(self) -> dict[str, ReadSite]:
+        return {name: ReadSite(site.policy, site.workspace) for name, site in self.sites.items()}
+
+    def links(self, name: str) -> Links:
+        return Links(self.survey, self.read_sites[name], self.sync.holder, self.sync.sleep)
+
+    def undoing(self, run_id: str) -> UndoSurvey:
+        return UndoSurvey(run_id, self.state, self.clock, self.survey.progress)
+
+    def undoing_sync(self, run_id: str) -> Sync:
+        return replace(self.sync, survey=self.undoing(run_id))
+
+    async def check(self, names: Sequence[str]) -> list[Finding]:
+        """Try the named workspaces, and every connector that one of them needs. Raises nothing for what it finds."""
+        sources: dict[str, list[Source]] = {}
+        for name in names:
+            for source in self.sites[name].policy.sources:
+                sources.setdefault(source.connector, []).append(source)
+        checks = [self.survey.connectors[name].check(each) for name, each in sources.items()]
+        found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names))
+        return [finding for findings in found for finding in findings]
+
+
+@asynccontextmanager
+async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+    """Build the parts for one command or one tick, and close what they hold at the end.
+
+    Raises `ConfigError` and `StateError`. Connectors remember what they read, so parts are not for long.
+    """
+    clock = SystemClock()
+    async with http.client(settings.ca_bundle, settings.http.timeout_seconds) as client:
+        state = await SqlState.open(settings.state.url, clock.now)
+        try:
+            yield _parts(settings, progress, is_stopping, client, state, clock)
+        finally:
+            await state.close()
+
+
+def _parts(
+    settings: Settings,
+    progress: Progress,
+    is_stopping: Callable[[], bool],
+    client: httpx.AsyncClient,
+    state: State,
+    clock: Clock,
+) -> Parts:
+    bounds = Bounds(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
+    connectors = {
+        name: _connector(name, each, settings, client, bounds, progress) for name, each in settings.connectors.items()
+    }
+    paces = Paces(settings.pigment.requests_per_window, settings.pigment.window_seconds)
+    clients = {name: _workspace(name, each, client, bounds, paces) for name, each in settings.workspaces.items()}
+    sites = {name: Site(each.policy(name), clients[name]) for name, each in settings.workspaces.items()}
+    fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
+    survey = Survey(connectors, state, clock, fleet, progress)
+    sync = Sync(survey, sites, _holder(), asyncio.sleep, is_stopping)
+    return Parts(settings, state, clock, survey, sites, sync, clients)
+
+
+def _connector(
+    name: str,
+    settings: ConnectorSettings,
+    whole: Settings,
+    client: httpx.AsyncClient,
+    bounds: Bounds,
+    progress: Progress,
+) -> Connector:
+    match settings:
+        case OktaSettings():
+            return OktaConnector(name, settings, client, bounds=bounds, progress=progress)
+        case EntraSettings():
+            return EntraConnector(name, settings, client, ca_bundle=whole.ca_bundle, bounds=bounds, progress=progress)
+        case OneLoginSettings():
+            return OneLoginConnector(name, settings, client, bounds=bounds, progress=progress)
+        case _:
+            assert_never(settings)
+
+
+def _workspace(
+    name: str, settings: WorkspaceSettings, client: httpx.AsyncClient, bounds: Bounds, paces: Paces
+) -> ScimClient:
+    return ScimClient(
+        name,
+        settings.scim_url,
+        [token.reveal for token in settings.tokens],
+        client,
+        bounds=bounds,
+        pace=paces.of(settings.scim_url),
+        total_results=settings.total_results,
+        warn=log.warning,
+    )
+
+
+def _holder() -> str:
+    """Name this process to another that wants its lease."""
+    command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:2]])  # noqa: PTH119
+    return f"{socket.gethostname()}, process {os.getpid()}, {command}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
