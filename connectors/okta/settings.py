@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from connectors.okta.portrait import ENTITLED
+from connectors.rest import is_loopback
 from connectors.secret import Secret
 
 __all__ = ["OktaSettings"]
@@ -29,38 +29,34 @@ def _org_url(text: str) -> str:
         raise ValueError(f"is the admin console; write https://{console['org']}.{console['rest']}")
     if url.scheme not in {"https", "http"} or not url.host:
         raise ValueError("must start with https:// and name the org, as https://acme.okta.com")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the org's root alone, as https://acme.okta.com")
-    return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return f"{url.scheme}://{url.netloc.decode()}"
 
 
 class OktaSettings(BaseModel):
-    """One Okta org, and how to prove who we are: an OAuth 2.0 service app's key, or an API token.
-
-    *rate_limit_share* is the part of each rate limit that is left to other clients. *entitled_statuses* are the words
-    of Okta for people who may have access; *aliases* the profile fields whose addresses may be adopted by.
-    """
+    """One Okta org, and how to prove who we are: an OAuth 2.0 service app's key, or an API token."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    type: Literal["okta"]
-    org_url: Annotated[str, AfterValidator(_org_url)]
-    client_id: str | None = Field(default=None, min_length=1)
-    private_key: Secret | None = None
-    kid: str | None = Field(default=None, min_length=1)
-    api_token: Secret | None = None
-    rate_limit_share: float = Field(default=0.5, ge=0, le=0.95)
-    entitled_statuses: frozenset[EntitledStatus] = Field(default=ENTITLED, validate_default=True)
-    aliases: frozenset[Literal["secondEmail"]] = frozenset()
+    type: Literal["okta"] = Field(description="Okta.")
+    org_url: Annotated[str, AfterValidator(_org_url)] = Field(description="The org's root, as https://acme.okta.com.")
+    client_id: str | None = Field(default=None, min_length=1, description="OAuth 2.0 service app (private_key_jwt).")
+    private_key: Secret | None = Field(default=None, description="The service app's key, RSA or EC, as PEM.")
+    kid: str | None = Field(default=None, min_length=1, description="The key's id in Okta, if the app has several.")
+    api_token: Secret | None = Field(default=None, description="Instead of client_id and private_key.")
+    rate_limit_share: float = Field(
+        default=0.5, ge=0, le=0.95, description="The part of each rate limit that is left to other clients."
+    )
+    entitled_statuses: frozenset[EntitledStatus] = Field(
+        default=ENTITLED, validate_default=True, description="Okta's statuses of people who may have access."
+    )
+    aliases: frozenset[Literal["secondEmail"]] = Field(
+        default=frozenset(),
+        description="Profile fields whose address may match a member. People can type secondEmail in themselves.",
+    )
 
     @model_validator(mode="after")
     def _one_credential(self) -> OktaSettings:

@@ -45,6 +45,7 @@ def test_settings_have_the_documented_defaults() -> None:
         ("https://corp-admin-tools.example.com", "https://corp-admin-tools.example.com"),
         ("https://login-admin.example.com", "https://login-admin.example.com"),
         ("https://login.example.com:8443", "https://login.example.com:8443"),
+        (" https://ACME.okta.com/? ", "https://acme.okta.com"),
         ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
         ("http://localhost:8081/", "http://localhost:8081"),
     ],
