@@ -16,7 +16,7 @@ ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-
 """Any escape in JSON text. *half* of a surrogate pair is what servers leave when they cut a name short."""
 
 LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
-RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]+))", re.IGNORECASE)
+PARAMETER = re.compile(r";\s*([^\s=;,\"]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
 NOT_JSON = "Check that the URL in the config is that of the API; if it is, ask its vendor or try again later."
 
 
@@ -52,7 +52,7 @@ class Answer:
     def rows(self, key: str | None) -> list[object]:
         """Return the JSON array, or the array under *key* of the JSON object. Raises `IncompleteRead`."""
         document = self.json()
-        rows = document.get(key) if key is not None and isinstance(document, dict) else document
+        rows = document if key is None else document.get(key) if isinstance(document, dict) else None
         if not isinstance(rows, list):
             wanted = "a list" if key is None else f"a list under {key}"
             raise IncompleteRead(f"{self.who} answered {self.url.path} with JSON that is not {wanted}.", NOT_JSON)
@@ -62,13 +62,18 @@ class Answer:
         """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none."""
         for value in self.headers.get_list("link"):
             for target, parameters in LINK.findall(value):
-                relation = RELATION.search(parameters)
-                if relation and rel.lower() in (relation[1] or relation[2] or "").lower().split():
+                if rel.lower() in _relations(parameters):
                     return str(self.url.join(target))
         return None
 
     def _unreadable(self, why: str) -> IncompleteRead:
         return IncompleteRead(f"{self.who} answered {self.url.path} with a body that is not JSON ({why}).", NOT_JSON)
+
+
+def _relations(parameters: str) -> list[str]:
+    """Return the relation types that the parameters of a link name; a quoted title may look like one and is none."""
+    named = (quoted or plain for name, quoted, plain in PARAMETER.findall(parameters) if name.lower() == "rel")
+    return next(named, "").lower().split()
 
 
 def _mended(match: re.Match[bytes]) -> bytes:

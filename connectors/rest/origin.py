@@ -9,6 +9,7 @@ import httpx
 
 __all__ = ["Origin", "is_loopback"]
 
+DEFAULT_PORTS = {"https": 443, "http": 80}
 ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -51,4 +52,5 @@ class Origin:
 
 
 def _key(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+    scheme = url.scheme.lower()
+    return scheme, url.host.lower(), url.port or DEFAULT_PORTS.get(scheme)

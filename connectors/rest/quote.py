@@ -14,7 +14,8 @@ READ = 2048
 """Bytes of a body that are looked at: an error says what it has to say at its start."""
 
 SECRETS = re.compile(
-    r"(?i)\b(?:bearer|ssws|basic|token|secret|password|assertion)\b[\"'\s:=]+[^\s\"',;<>]+"
+    r"(?i)\b(?:bearer|ssws|basic)\s+(?!token\b|auth)[^\s\"',;<>]+"
+    r"|(?:token|secret|password|assertion|api.?key)[\"']?\s*[:=]\s*[\"']?[^\s\"',;<>]+"
     r"|\beyJ[\w-]+(?:\.[\w-]*)*"  # a JWT
     r"|[A-Za-z0-9_~+/=-]{32,}"  # anything long enough to be a key
 )

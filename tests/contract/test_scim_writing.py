@@ -1,0 +1,659 @@
+"""Every write is proved or failed, whatever becomes of its answer: one test a cell of docs/reads-and-writes.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import httpx
+import pytest
+
+from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
+from agent.model import Fields, Member
+from agent.ports import Workspace
+from agent.scim.client import ScimClient
+from connectors.rest import Bounds
+from tests.contract.scim_faults import (
+    ALWAYS,
+    TOKENS,
+    URL,
+    Answering,
+    Fault,
+    Scene,
+    a_scene,
+    answer,
+    broken_off,
+    done_but,
+    edited,
+    reset_after,
+    scim_error,
+    silent,
+    unreachable,
+)
+
+ONCE = (1,)
+
+
+async def create(workspace: Workspace) -> Member:
+    return await workspace.create("Ana@acme.com", "Ana Lima", "Ana", "Lima")
+
+
+async def first(workspace: Workspace) -> Member:
+    return (await workspace.listing()).members[0]
+
+
+def active(scene: Scene) -> list[tuple[str, bool]]:
+    return [(member.user_name, member.active) for member in scene.space.members]
+
+
+# Creating: never twice, whatever becomes of the answer.
+
+
+async def test_create_has_the_shape_of_the_template_without_an_id() -> None:
+    scene = a_scene()
+
+    async with scene.client() as workspace:
+        await create(workspace)
+
+    assert scene.wire.bodies("POST") == [
+        {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": "Ana@acme.com",
+            "displayName": "Ana Lima",
+            "name": {"givenName": "Ana", "familyName": "Lima"},
+            "emails": [{"value": "Ana@acme.com", "primary": True, "type": "work"}],
+            "active": True,
+        }
+    ]
+    assert scene.wire.sent[0].headers["content-type"] == "application/scim+json"
+
+
+async def test_create_of_somebody_with_one_name_only_sends_that() -> None:
+    scene = a_scene()
+
+    async with scene.client() as workspace:
+        await workspace.create("cher@acme.com", "Cher", "", "")
+
+    assert scene.wire.bodies("POST")[0]["name"] == {"formatted": "Cher"}
+
+
+LOST_AFTER: dict[str, Fault] = {
+    "reset": reset_after,
+    "500": done_but(500),
+    "502-html": done_but(502, b"<html>Bad gateway</html>"),
+    "503": done_but(503),
+}
+LOST_BEFORE: dict[str, Fault] = {
+    "timeout": silent,
+    "broken-off": broken_off,
+    "500": answer(500),
+    "502": answer(502),
+    "503": answer(503),
+    "504": answer(504),
+}
+
+
+@pytest.mark.parametrize("fault", LOST_AFTER.values(), ids=LOST_AFTER)
+async def test_lost_answer_to_a_create_that_was_made_is_found_and_not_sent_again(fault: Fault) -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, fault)
+
+    async with scene.client() as workspace:
+        member = await create(workspace)
+
+    assert member.email == "Ana@acme.com"
+    assert scene.wire.kinds() == ["POST", "GET find"]
+    assert active(scene) == [("Ana@acme.com", True)]
+
+
+@pytest.mark.parametrize("fault", LOST_BEFORE.values(), ids=LOST_BEFORE)
+async def test_lost_create_that_was_not_made_is_sent_once_more_after_looking(fault: Fault) -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ONCE, fault)
+
+    async with scene.client() as workspace:
+        await create(workspace)
+
+    assert scene.wire.kinds() == ["POST", "GET find", "POST"]
+    assert active(scene) == [("Ana@acme.com", True)]
+
+
+@pytest.mark.parametrize("fault", LOST_BEFORE.values(), ids=LOST_BEFORE)
+async def test_create_that_is_lost_twice_is_lost(fault: Fault) -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, fault)
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteLost, match=r"Ana@acme\.com"):
+            await create(workspace)
+
+    assert scene.wire.kinds() == ["POST", "GET find"] * 2
+
+
+async def test_lost_create_that_can_not_be_looked_up_is_lost_and_not_sent_again() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, reset_after)
+    scene.wire.fault("GET find", ALWAYS, answer(502))
+
+    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+        with pytest.raises(WriteLost):
+            await create(workspace)
+
+    assert scene.wire.kinds("POST") == ["POST"]
+
+
+async def test_lost_create_that_arrives_late_is_found_when_the_second_meets_it() -> None:
+    scene = a_scene()
+
+    async def late(request: httpx.Request, real: Answering) -> httpx.Response:
+        await real(request)
+        return await real(request)
+
+    scene.wire.fault("POST", 1, silent)
+    scene.wire.fault("POST", 2, late)
+
+    async with scene.client() as workspace:
+        member = await create(workspace)
+
+    assert (member.email, len(scene.space.members)) == ("Ana@acme.com", 1)
+    assert scene.wire.kinds() == ["POST", "GET find", "POST", "GET find"]
+
+
+@pytest.mark.parametrize(("name", "is_active"), [("Somebody Else", True), ("Ana Lima", False)])
+async def test_lost_create_never_takes_a_member_that_is_not_what_was_sent(name: str, is_active: bool) -> None:
+    scene = a_scene()
+    scene.space.by_hand_create("ana@acme.com", name, active=is_active)
+    scene.wire.fault("POST", ONCE, silent)
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteRefused) as refused:
+            await create(workspace)
+
+    assert refused.value.status == 409
+    assert scene.wire.kinds("POST") == ["POST"]
+
+
+async def test_taken_email_is_refused_with_409_and_not_looked_into() -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteRefused) as refused:
+            await workspace.create("P1@acme.com", "Person 1", "", "")
+
+    assert (refused.value.status, refused.value.scim_type) == (409, "uniqueness")
+    assert scene.wire.kinds() == ["POST"]
+
+
+async def test_taken_email_told_as_a_bad_request_is_a_409_too() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, scim_error(400, "uniqueness"))
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteRefused) as refused:
+            await create(workspace)
+
+    assert refused.value.status == 409
+
+
+async def test_refused_create_says_who_and_why_and_what_to_do() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, scim_error(400, "invalidValue", "Domain acme.com is not configured"))
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteRefused) as refused:
+            await create(workspace)
+
+    assert refused.value.message == (
+        "Pigment workspace latam answered 400 invalidValue to the creation of Ana@acme.com: "
+        '"Domain acme.com is not configured".'
+    )
+    assert "domain restriction" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "fault", [answer(429), answer(429, retry_after="9"), unreachable], ids=["429", "after", "down"]
+)
+async def test_create_that_surely_was_not_made_is_retried_without_looking(fault: Fault) -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", [1, 2], fault)
+
+    async with scene.client() as workspace:
+        await create(workspace)
+
+    assert scene.wire.kinds() == ["POST"] * 3
+    assert len(scene.time.naps) == 2
+
+
+@pytest.mark.parametrize("fault", [done_but(201), done_but(204), done_but(201, b"<html>")], ids=["201", "204", "html"])
+async def test_create_answered_without_the_member_is_proved_by_looking(fault: Fault) -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, fault)
+
+    async with scene.client() as workspace:
+        assert (await create(workspace)).email == "Ana@acme.com"
+
+    assert scene.wire.kinds() == ["POST", "GET find"]
+
+
+async def test_create_that_was_accepted_and_is_not_there_is_not_persisted() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, answer(201))
+
+    async with scene.client() as workspace:
+        with pytest.raises(NotPersisted, match="does not show it at all"):
+            await create(workspace)
+
+
+async def test_created_member_that_is_not_active_is_not_persisted() -> None:
+    scene = a_scene()
+
+    async def inactive(request: httpx.Request, real: Answering) -> httpx.Response:
+        return await real(httpx.Request("POST", request.url, headers=request.headers, json=_inactive(request)))
+
+    scene.wire.fault("POST", ALWAYS, inactive)
+
+    async with scene.client() as workspace:
+        with pytest.raises(NotPersisted, match="active"):
+            await create(workspace)
+
+    assert scene.wire.kinds() == ["POST", "GET one"]
+
+
+def _inactive(request: httpx.Request) -> dict[str, object]:
+    body: dict[str, object] = json.loads(request.content)
+    return body | {"active": False}
+
+
+# Changing: proved by what the workspace shows.
+
+
+async def test_patch_names_its_paths_and_says_replace_in_lower_case() -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client() as workspace:
+        await workspace.patch(await first(workspace), Fields(display_name="Ana", active=False))
+
+    (body,) = scene.wire.bodies("PATCH")
+    assert body["Operations"] == [
+        {"op": "replace", "path": "active", "value": False},
+        {"op": "replace", "path": "displayName", "value": "Ana"},
+        {"op": "replace", "path": "name.formatted", "value": "Ana"},
+    ]
+
+
+async def test_patch_leaves_formatted_alone_where_it_is_not_shown() -> None:
+    scene = a_scene(members=1, shows_formatted=False)
+
+    async with scene.client() as workspace:
+        await workspace.patch(await first(workspace), Fields(display_name="Ana"))
+
+    assert [operation["path"] for operation in scene.wire.bodies("PATCH")[0]["Operations"]] == ["displayName"]
+
+
+async def test_email_goes_by_put_even_when_a_patch_is_asked_for() -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client() as workspace:
+        moved = await workspace.patch(await first(workspace), Fields(email="new@acme.com"))
+
+    assert moved.email == "new@acme.com"
+    assert scene.wire.kinds() == ["GET list", "PUT"]
+
+
+async def test_put_keeps_what_it_does_not_change_and_always_says_active() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("GET list", ALWAYS, edited(lambda page: page["Resources"][0].update(TITLE="Dr", active=False)))
+
+    async with scene.client() as workspace:
+        await workspace.replace(await first(workspace), Fields(email="new@acme.com"))
+
+    (body,) = scene.wire.bodies("PUT")
+    assert body["userName"] == "new@acme.com"
+    assert [email["value"] for email in body["emails"]] == ["new@acme.com"]
+    assert (body["TITLE"], body["active"], body["displayName"]) == ("Dr", False, "Person 1")
+    assert "meta" not in body
+
+
+@pytest.mark.parametrize("status", [405, 501])
+async def test_workspace_without_patch_gets_a_put_and_is_not_asked_again(status: int) -> None:
+    scene = a_scene(members=2)
+    scene.wire.fault("PATCH", ALWAYS, answer(status))
+
+    async with scene.client() as workspace:
+        for member in (await workspace.listing()).members:
+            assert (await workspace.patch(member, Fields(active=False))).active is False
+
+    assert scene.wire.kinds() == ["GET list", "PATCH", "PUT", "PUT"]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_change_that_is_silently_dropped_is_not_persisted(method: str) -> None:
+    scene = a_scene(members=1)
+
+    async def dropped(request: httpx.Request, real: Answering) -> httpx.Response:
+        return await real(
+            httpx.Request("GET", request.url, headers={"authorization": request.headers["authorization"]})
+        )
+
+    scene.wire.fault(method, ALWAYS, dropped)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        with pytest.raises(NotPersisted, match=r"p1@acme\.com and does not show its new displayName"):
+            await change(member, Fields(display_name="Ana"))
+
+    assert scene.wire.kinds()[1:] == [method, "GET one"]
+
+
+@pytest.mark.parametrize("fault", [done_but(204), done_but(200), done_but(200, b"<html>")], ids=["204", "200", "html"])
+async def test_change_answered_without_the_member_is_proved_by_reading_it(fault: Fault) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("P", ALWAYS, fault)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        assert (await workspace.patch(member, Fields(active=False))).active is False
+        assert (await workspace.replace(member, Fields(email="new@acme.com", active=True))).email == "new@acme.com"
+
+    assert scene.wire.kinds() == ["GET list", "PATCH", "GET one", "PUT", "GET one"]
+
+
+async def test_change_answered_with_the_member_as_it_was_is_proved_by_reading_it() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, edited(lambda member: member.update(active=True)))
+
+    async with scene.client() as workspace:
+        assert (await workspace.patch(await first(workspace), Fields(active=False))).active is False
+
+
+async def test_change_answered_with_another_member_is_proved_by_reading_the_right_one() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, edited(lambda member: member.update(id="other")))
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        assert (await workspace.patch(member, Fields(active=False))).scim_id == member.scim_id
+
+
+@pytest.mark.parametrize("proof", [answer(502), answer(200, "<html>"), answer(401)], ids=["502", "html", "401"])
+async def test_change_whose_proof_can_not_be_read_is_lost(proof: Fault) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, done_but(204))
+    scene.wire.fault("GET one", ALWAYS, proof)
+
+    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteLost):
+            await workspace.patch(member, Fields(active=False))
+
+
+async def test_member_that_vanished_under_its_change_is_not_persisted() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, done_but(204))
+    scene.wire.fault("GET one", ALWAYS, scim_error(404))
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        with pytest.raises(NotPersisted):
+            await workspace.patch(member, Fields(active=False))
+
+
+REPEATED: dict[str, Fault] = {
+    "reset-after": reset_after,
+    "timeout": silent,
+    "broken-off": broken_off,
+    "unreachable": unreachable,
+    "429": answer(429, retry_after="3"),
+    "500": answer(500),
+    "502": answer(502),
+    "503": done_but(503),
+    "504": answer(504),
+}
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("fault", REPEATED.values(), ids=REPEATED)
+async def test_change_is_sent_again_when_its_answer_is_lost(method: str, fault: Fault) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, [1, 2], fault)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        assert (await change(member, Fields(active=False))).active is False
+
+    assert scene.wire.kinds(method) == [method] * 3
+    assert active(scene) == [("p1@acme.com", False)]
+
+
+async def test_change_without_any_answer_is_lost_after_bounded_attempts() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, silent)
+
+    async with scene.client(bounds=Bounds(retries=2)) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteLost, match="no answer in time"):
+            await workspace.patch(member, Fields(active=False))
+
+    assert len(scene.wire.kinds("PATCH")) == 3
+
+
+@pytest.mark.parametrize(("status", "word"), [(404, "removed"), (400, "domain"), (500, "later"), (409, "address")])
+async def test_refused_change_is_this_members_alone(status: int, word: str) -> None:
+    scene = a_scene(members=5)
+    scene.wire.fault("PATCH", range(1, 100), scim_error(status, detail="no"))
+
+    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+        for member in (await workspace.listing()).members:
+            with pytest.raises(WriteRefused) as refused:
+                await workspace.patch(member, Fields(active=False))
+            assert refused.value.status == status
+            assert word in refused.value.hint
+
+
+async def test_media_type_is_made_plain_once_for_a_server_that_wants_it() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ONCE, answer(415))
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        await workspace.patch(member, Fields(active=False))
+        await workspace.patch(member, Fields(active=True))
+
+    kinds = [request.headers.get("content-type") for request in scene.wire.sent if request.method == "PATCH"]
+    assert kinds == ["application/scim+json", "application/json", "application/json"]
+
+
+# A member that changed since it was read.
+
+
+async def test_etag_is_sent_where_there_is_one() -> None:
+    scene = a_scene(members=1, etags=True)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        await workspace.patch(member, Fields(active=False))
+
+    assert scene.wire.sent[-1].headers["if-match"] == member.etag != ""
+
+
+async def test_outdated_member_that_still_is_what_was_read_is_changed() -> None:
+    scene = a_scene(members=1, etags=True)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        scene.space.by_hand_rename("p1@acme.com", "Other")
+        scene.space.by_hand_rename("p1@acme.com", "Person 1")
+        assert (await workspace.replace(member, Fields(email="new@acme.com"))).email == "new@acme.com"
+
+    assert scene.wire.kinds() == ["GET list", "PUT", "GET one", "PUT"]
+
+
+async def test_member_that_somebody_changed_meanwhile_is_left_to_the_next_run() -> None:
+    scene = a_scene(members=1, etags=True)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        scene.space.by_hand_rename("p1@acme.com", "Somebody Else")
+        with pytest.raises(WriteRefused, match="otherwise than when it was listed") as refused:
+            await workspace.replace(member, Fields(email="new@acme.com"))
+
+    assert refused.value.status == 412
+    assert active(scene) == [("p1@acme.com", True)]
+
+
+async def test_change_that_was_made_before_its_answer_was_lost_is_recognised_by_its_version() -> None:
+    scene = a_scene(members=1, etags=True)
+    scene.wire.fault("PATCH", ONCE, reset_after)
+
+    async with scene.client() as workspace:
+        assert (await workspace.patch(await first(workspace), Fields(active=False))).active is False
+
+    assert scene.wire.kinds() == ["GET list", "PATCH", "PATCH", "GET one"]
+
+
+async def test_version_conflict_told_as_409_is_read_again() -> None:
+    scene = a_scene(members=1, etags=True)
+    scene.wire.fault("PUT", ONCE, scim_error(409))
+
+    async with scene.client() as workspace:
+        await workspace.replace(await first(workspace), Fields(email="new@acme.com"))
+
+    assert scene.wire.kinds() == ["GET list", "PUT", "GET one", "PUT"]
+
+
+async def test_version_that_never_fits_is_refused_and_not_tried_for_ever() -> None:
+    scene = a_scene(members=1, etags=True)
+    scene.wire.fault("PUT", ALWAYS, answer(412))
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteRefused) as refused:
+            await workspace.replace(member, Fields(email="new@acme.com"))
+
+    assert (refused.value.status, len(scene.wire.kinds("PUT"))) == (412, 2)
+
+
+# The whole workspace.
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_token_refused_for_a_write_gives_way_to_the_next(method: str, status: int) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ONCE, answer(status))
+
+    async with scene.client(*TOKENS) as workspace:
+        member = await first(workspace)
+        await write(workspace, method, member)
+
+    assert scene.wire.sent[-1].headers["authorization"] == "Bearer second-token"
+    assert [warning["event"] for warning in scene.warnings] == ["token.refused"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_write_without_an_accepted_token_stops_the_workspace(method: str) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ALWAYS, answer(401, "Bearer second-token is not known"))
+
+    async with scene.client(*TOKENS) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WorkspaceGone) as gone:
+            await write(workspace, method, member)
+
+    assert gone.value.code == "credentials"
+    assert "second-token" not in gone.value.message
+    assert len(scene.wire.kinds(method)) == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_workspace_that_can_not_be_reached_is_gone(method: str) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ALWAYS, unreachable)
+
+    async with scene.client(bounds=Bounds(retries=2)) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WorkspaceGone) as gone:
+            await write(workspace, method, member)
+
+    assert gone.value.code == "unreachable"
+    assert len(scene.wire.kinds(method)) == 3
+
+
+@pytest.mark.parametrize("fault", [silent, answer(503), answer(429)], ids=["silent", "503", "429"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_three_changes_in_a_row_without_an_answer_end_the_attempts(method: str, fault: Fault) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ALWAYS, fault)
+
+    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+        member = await first(workspace)
+        outcomes = [await outcome(workspace, method, member) for _ in range(3)]
+
+    assert WorkspaceGone not in outcomes[:2]
+    assert outcomes[2] is WorkspaceGone
+
+
+async def test_answer_in_between_shows_that_the_workspace_is_there() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", [1, 2, 4, 5], silent)
+
+    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+        member = await first(workspace)
+        outcomes = [await outcome(workspace, "PATCH", member) for _ in range(6)]
+
+    assert outcomes == [WriteLost, WriteLost, None, WriteLost, WriteLost, None]
+
+
+async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> None:
+    scene = a_scene(members=1)
+    tokens: Iterable[str] = iter([TOKENS[0], ""])
+    async with httpx.AsyncClient(transport=scene.wire) as http:
+        workspace = ScimClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
+        member = await first(workspace)
+        with pytest.raises(WorkspaceGone) as gone:
+            await workspace.patch(member, Fields(active=False))
+
+    assert gone.value.code == "credentials"
+
+
+# What can't be sent.
+
+
+@pytest.mark.parametrize("scim_id", [".", ".."])
+async def test_id_that_no_url_can_hold_is_not_sent(scim_id: str) -> None:
+    scene = a_scene()
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteError, match="can't stand in a URL"):
+            await workspace.patch(Member(scim_id, "a@acme.com", "A", True), Fields(active=False))
+
+    assert scene.wire.sent == []
+
+
+async def test_put_never_guesses_whether_a_member_is_active() -> None:
+    scene = a_scene()
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteError, match="active"):
+            await workspace.replace(Member("1", "a@acme.com", "A", None), Fields(email="b@acme.com"))
+
+    assert scene.wire.sent == []
+
+
+async def write(workspace: Workspace, method: str, member: Member) -> None:
+    if method == "POST":
+        await create(workspace)
+    elif method == "PATCH":
+        await workspace.patch(member, Fields(active=False))
+    else:
+        await workspace.replace(member, Fields(email="new@acme.com"))
+
+
+async def outcome(workspace: Workspace, method: str, member: Member) -> type[WriteError] | None:
+    try:
+        await write(workspace, method, member)
+    except WriteError as error:
+        return type(error)
+    return None

@@ -1,0 +1,299 @@
+"""The one way out, against transports in memory: what it sends, repeats, refuses and counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.rest import Api, Bounds, NoAnswer, NotSent, Timer
+
+
+class Office:
+    """An API on a transport in memory; *answers* are given in turn, the last one for ever."""
+
+    def __init__(
+        self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response], **more: Any
+    ) -> None:
+        self.requests: list[httpx.Request] = []
+        self.renewals = 0
+        self.naps: list[float] = []
+        self.now = 0.0
+        self._answers = list(answers)
+        self.api = Api(
+            "Acme (main)",
+            "https://acme.example/api",
+            httpx.AsyncClient(transport=httpx.MockTransport(self._answer)),
+            self._authorize,
+            timer=Timer(lambda: self.now, self._sleep, lambda: self.now),
+            **more,
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+    async def _authorize(self, refused: bool) -> Mapping[str, str]:
+        self.renewals += refused
+        return {"Authorization": f"Bearer token-{self.renewals}", "X-More": "1"}
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+
+def ok(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=[])
+
+
+async def test_get_sends_our_headers_and_encodes_parameters_whole() -> None:
+    office = Office(ok)
+
+    answer = await office.api.get("/users", {"$filter": "a eq 'b+c'", "q": "é&"})
+
+    (request,) = office.requests
+    assert request.url.raw_path == b"/api/users?$filter=a%20eq%20%27b%2Bc%27&q=%C3%A9%26"
+    assert (request.headers["authorization"], request.headers["x-more"]) == ("Bearer token-0", "1")
+    assert request.headers["accept-encoding"] == "gzip"
+    assert (answer.status, answer.rows(None), office.api.requests) == (200, [], 1)
+
+
+async def test_next_link_is_asked_for_as_it_is() -> None:
+    office = Office(ok)
+
+    await office.api.get("https://acme.example/other?after=a%2Bb&x=$y")
+
+    assert office.requests[0].url.raw_path == b"/other?after=a%2Bb&x=$y"
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/next", "http://acme.example/api/next"])
+async def test_link_to_another_origin_is_not_asked(url: str) -> None:
+    office = Office(ok)
+
+    with pytest.raises(IncompleteRead, match="another server"):
+        await office.api.get(url)
+
+    assert (office.requests, office.api.requests) == ([], 0)
+
+
+async def test_refused_credentials_are_made_fresh_once() -> None:
+    office = Office(httpx.Response(401), ok)
+
+    await office.api.get("users")
+
+    assert [request.headers["authorization"] for request in office.requests] == ["Bearer token-0", "Bearer token-1"]
+    assert office.naps == []
+
+
+async def test_credentials_that_stay_refused_are_an_error() -> None:
+    office = Office(httpx.Response(401, json={"detail": "token-1 is unknown"}))
+
+    with pytest.raises(CredentialsRefused, match="Acme \\(main\\) answered 401 to GET /api/users") as refused:
+        await office.api.get("users")
+
+    assert len(office.requests) == 2
+    assert "token-1" not in refused.value.message
+
+
+async def test_requests_refused_together_make_fresh_credentials_once() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401 if request.headers["authorization"] == "Bearer token-0" else 200, json=[])
+
+    office = Office(answer)
+
+    await asyncio.gather(*(office.api.get(f"users/{number}") for number in range(8)))
+
+    assert office.renewals == 1
+
+
+async def test_missing_permission_is_a_matter_of_credentials() -> None:
+    office = Office(httpx.Response(403, json={"error": {"message": "Insufficient privileges"}}))
+
+    with pytest.raises(CredentialsRefused, match="Insufficient privileges") as refused:
+        await office.api.get("users")
+
+    assert "permissions" in refused.value.hint
+    assert len(office.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+async def test_status_that_is_accepted_is_returned_at_once(status: int) -> None:
+    office = Office(httpx.Response(status))
+
+    answer = await office.api.get("users", accept=(200, status))
+
+    assert (answer.status, len(office.requests), office.renewals) == (status, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(404, "not there"), (400, "URL and the ids"), (302, "elsewhere"), (501, "later"), (201, "URL")]
+)
+async def test_other_status_is_an_error_with_a_way_out(status: int, hint: str) -> None:
+    office = Office(httpx.Response(status, headers={"location": "https://acme.example/api/x"}))
+
+    with pytest.raises(IncompleteRead, match=f"answered {status} to GET /api/users") as failed:
+        await office.api.get("users")
+
+    assert hint in failed.value.hint
+    assert len(office.requests) == 1
+
+
+async def test_attempts_are_bounded_in_number() -> None:
+    office = Office(httpx.Response(503), bounds=Bounds(retries=4))
+
+    with pytest.raises(IncompleteRead, match="503"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 5
+    assert all(low <= nap <= low + 1 for low, nap in zip([0.5, 1, 2, 4], office.naps, strict=True))
+
+
+async def test_attempts_are_bounded_in_time() -> None:
+    office = Office(httpx.Response(503, headers={"retry-after": "20"}), bounds=Bounds(retries=100, max_wait_seconds=70))
+
+    with pytest.raises(IncompleteRead, match="503"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 4
+
+
+async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
+    class Slow:
+        async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
+            patient.now += 1_000
+
+        def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
+            """Learn nothing."""
+
+    patient = Office(httpx.Response(503), ok, pace=Slow(), bounds=Bounds(max_wait_seconds=10))
+
+    assert (await patient.api.get("users")).status == 200
+
+
+async def test_pace_is_asked_before_each_request_and_told_of_each_answer() -> None:
+    told: list[tuple[str, int]] = []
+
+    class Told:
+        async def admit(self, method: str, url: httpx.URL) -> None:
+            told.append((f"{method} {url.path}", -1))
+
+        def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
+            told.append((url.path, status))
+
+    office = Office(
+        httpx.Response(307, headers={"location": "/moved"}), httpx.ReadError("x"), httpx.Response(503), ok, pace=Told()
+    )
+    await office.api.get("users")
+
+    assert told == [
+        ("GET /api/users", -1), ("/api/users", 307), ("GET /moved", -1), ("/moved", 0),
+        ("GET /api/users", -1), ("/api/users", 503), ("GET /api/users", -1), ("/api/users", 200),
+    ]  # fmt: skip
+    assert office.api.requests == 4
+
+
+async def test_no_more_than_eight_requests_are_in_flight() -> None:
+    flying = most = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        await asyncio.sleep(0.001)
+        flying -= 1
+        return httpx.Response(200, json=[])
+
+    async def authorize(refused: bool) -> Mapping[str, str]:
+        return {}
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        api = Api("Acme", "https://acme.example", http, authorize)
+        await asyncio.gather(*(api.get(f"users/{number}") for number in range(50)))
+
+    assert most == 8
+
+
+@pytest.mark.parametrize(
+    "location", ["https://evil.example/users", "http://acme.example/users", "https://acme.example:1/"]
+)
+async def test_redirect_to_another_origin_is_not_followed(location: str) -> None:
+    office = Office(httpx.Response(307, headers={"location": location}))
+
+    with pytest.raises(IncompleteRead, match="307"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 1
+
+
+async def test_redirects_end() -> None:
+    office = Office(httpx.Response(308, headers={"location": "/round"}))
+
+    with pytest.raises(IncompleteRead, match="308"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 4
+
+
+async def test_redirect_keeps_method_and_body_of_a_write() -> None:
+    office = Office(httpx.Response(307, headers={"location": "/moved"}), httpx.Response(201))
+
+    answer = await office.api.send("POST", "users", json={"a": 1})
+
+    assert [(request.method, request.content) for request in office.requests] == [("POST", b'{"a":1}')] * 2
+    assert (answer.status, answer.url.path) == (201, "/moved")
+
+
+async def test_send_makes_one_attempt_and_judges_no_status() -> None:
+    office = Office(httpx.Response(503))
+
+    answer = await office.api.send("PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"})
+
+    (request,) = office.requests
+    assert (answer.status, request.method, request.url.query) == (503, "PUT", b"a=b")
+    assert (request.headers["if-match"], request.headers["content-type"]) == ("x", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx.ConnectError("refused"), NotSent),
+        (httpx.ConnectTimeout(""), NotSent),
+        (httpx.PoolTimeout(""), NotSent),
+        (httpx.ProxyError("no"), NotSent),
+        (httpx.ReadTimeout(""), NoAnswer),
+        (httpx.WriteError("x"), NoAnswer),
+        (httpx.ReadError("x"), NoAnswer),
+        (httpx.RemoteProtocolError("x"), NoAnswer),
+    ],
+)
+async def test_send_tells_whether_the_server_may_have_got_it(error: Exception, kind: type[Exception]) -> None:
+    office = Office(error)
+
+    with pytest.raises(kind) as failed:
+        await office.api.send("POST", "users", json={})
+
+    assert str(failed.value)
+    assert len(office.requests) == 1
+
+
+async def test_unreachable_server_is_named_with_what_to_look_at() -> None:
+    office = Office(httpx.ConnectError("[Errno -2] Name or service not known"))
+
+    with pytest.raises(IncompleteRead, match=r"Acme \(main\) can't be reached at acme\.example") as failed:
+        await office.api.get("users")
+
+    assert "proxy" in failed.value.hint
+
+
+async def test_walk_of_an_api_knows_its_first_page() -> None:
+    walk = Office(ok).api.walk("users", {"limit": "2"})
+
+    with pytest.raises(IncompleteRead):
+        walk.follow("https://acme.example/api/users?limit=2")

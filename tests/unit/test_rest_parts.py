@@ -1,0 +1,247 @@
+"""The parts of the way out: origins, quotes, answers, `Retry-After`, walks, and the client itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import ConfigError
+from agent.http import client
+from connectors.base import IncompleteRead
+from connectors.rest import Answer, Walk, harmless_quote, is_loopback, retry_after_seconds
+from connectors.rest.origin import Origin
+from connectors.rest.quote import quoted
+
+BASE = Origin("https://acme.example/api/")
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("users", "https://acme.example/api/users"),
+        ("/users?x=1", "https://acme.example/api/users?x=1"),
+        ("", "https://acme.example/api"),
+        ("Users/a%2Fb%2B", "https://acme.example/api/Users/a%2Fb%2B"),
+        ("//evil.example/x", "https://acme.example/api/evil.example/x"),
+        ("https://acme.example/elsewhere?after=a%2Bb", "https://acme.example/elsewhere?after=a%2Bb"),
+        ("https://ACME.example:443/x", "https://acme.example/x"),
+        ("https:/evil.example", "https://acme.example/api/https:/evil.example"),
+    ],
+)
+def test_origin_resolves_what_lies_on_it(url: str, target: str) -> None:
+    assert str(BASE.resolve(url)) == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/api", "http://acme.example/api", "https://acme.example:8443/api", "https://acme.example.evil/",
+        "https://acme.example@evil.example/", "https://user:pass@acme.example/", "ftp://acme.example/", "https://",
+        "https://acme.example\x00/", "https://[::1/", "gopher://acme.example",
+    ],
+)  # fmt: skip
+def test_origin_refuses_what_leads_away(url: str) -> None:
+    assert BASE.resolve(url) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.8.8", "::1", "[::1]"])
+def test_loopback_is_this_machine(host: str) -> None:
+    assert is_loopback(host)
+    assert Origin(f"http://{'[::1]' if ':' in host else host}:8080/scim").base
+
+
+@pytest.mark.parametrize("host", ["acme.example", "10.0.0.1", "0.0.0.0", "localhost.evil.example", "", "1270.0.1"])  # noqa: S104
+def test_everything_else_is_not(host: str) -> None:
+    assert not is_loopback(host)
+    with pytest.raises(ValueError, match="http"):
+        Origin(f"http://{host}/scim")
+
+
+# Quotes.
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Bearer abc.def-123", "SSWS 00abc_def", "eyJhbGciOi.eyJzdWIi.c2ln", '"token": "s3cret-word"',
+        "password=hunter2",
+        "client_secret: hunter2", "AKIA" + "Z" * 40,
+    ],
+)  # fmt: skip
+def test_quote_cuts_out_what_looks_like_a_secret(secret: str) -> None:
+    shown = harmless_quote(f"before {secret} after")
+
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+    for word in ("abc", "eyJ", "s3cret", "hunter2", "ZZZ"):
+        assert word not in shown
+
+
+@given(st.text())
+def test_quote_is_short_and_on_one_line(text: str) -> None:
+    shown = harmless_quote(text)
+
+    assert len(shown) <= 200
+    assert shown.isprintable() or not any(ord(letter) < 32 or 0x7F <= ord(letter) < 0xA0 for letter in shown)
+
+
+def test_quote_shows_controls_and_reversals_as_text() -> None:
+    assert harmless_quote("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"detail": "No such user"}', ': "No such user"'),
+        (b'{"errorCode": "E0000011", "errorSummary": "Invalid token provided"}', ': "Invalid token provided"'),
+        (b'{"error": {"code": "x", "message": "Insufficient privileges"}}', ': "Insufficient privileges"'),
+        (b'{"error": "invalid_client", "error_description": "AADSTS7000215"}', ': "AADSTS7000215"'),
+        (b'{"other": 1}', ': "{"other": 1}"'),
+        (b"<html><style>x{}</style><h1>Bad  gateway</h1></html>", ': "Bad gateway"'),
+        (b"", ""),
+        (b"\xff\xfe", ': "\ufffd\ufffd"'),
+        (b'{"detail": "sent my-own-token"}', ': "sent …"'),
+    ],
+)
+def test_answer_is_quoted_by_what_it_says(body: bytes, shown: str) -> None:
+    assert quoted(body, {"Authorization": "Bearer my-own-token"}) == shown
+
+
+# Answers.
+
+
+def an_answer(body: bytes = b"", headers: list[tuple[str, str]] | None = None) -> Answer:
+    return Answer(200, httpx.Headers(headers or []), httpx.URL("https://acme.example/api/users?x=1"), body, "Acme")
+
+
+@pytest.mark.parametrize(
+    ("headers", "target"),
+    [
+        ([("link", '<https://a.example/1>; rel="self"'), ("link", '<https://a.example/2>; rel="next"')], "https://a.example/2"),
+        ([("Link", '<https://a.example/1>; rel="self", <https://a.example/2,3>; title="x, y"; REL=next')], "https://a.example/2,3"),
+        ([("link", "</u?after=1,2>; title=\"a, b; rel=prev\"; rel=next")], "https://acme.example/u?after=1,2"),
+        ([("link", '<?after=2>; rel="last next"')], "https://acme.example/api/users?after=2"),
+        ([("link", '<https://a.example/1>; rel="prev"')], None),
+        ([("link", "nonsense")], None),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_link_is_found_by_its_relation(headers: list[tuple[str, str]], target: str | None) -> None:
+    assert an_answer(headers=headers).link("next") == target
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (rb'"a\ud83db"', "a\ufffdb"), (rb'"\udc00\ud800"', "\ufffd\ufffd"), (rb'"\ud83d\ude00\ud83d"', "😀\ufffd"),
+        (rb'"\\ud83d\ud83d"', "\\ud83d\ufffd"), (rb'"plain \n"', "plain \n"),
+    ],
+)  # fmt: skip
+def test_json_mends_half_letters(body: bytes, text: str) -> None:
+    assert an_answer(body).json() == text
+
+
+@given(st.text(alphabet=st.characters(), max_size=20))
+def test_json_with_half_letters_is_what_it_was_with_each_half_replaced(text: str) -> None:
+    whole = json.loads(json.dumps(text))  # joins halves that met
+
+    assert an_answer(json.dumps(text).encode()).json() == "".join(
+        "\ufffd" if 0xD800 <= ord(letter) < 0xE000 else letter for letter in whole
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"<html>", b"[" * 5_000 + b"]" * 5_000, b'"\xff"', b"NaN", b'"\\ud83d', b"1 2"]
+)
+def test_what_is_no_json_is_an_error_that_names_who_and_where(body: bytes) -> None:
+    with pytest.raises(IncompleteRead, match="Acme answered /api/users with a body that is not JSON"):
+        an_answer(body).json()
+
+
+def test_rows_are_a_list_or_an_error() -> None:
+    assert an_answer(b"[1]").rows(None) == [1]
+    assert an_answer(b'{"value": [1]}').rows("value") == [1]
+    for body, key in ((b"{}", None), (b"{}", "value"), (b'{"value": {}}', "value"), (b'[{"value": []}]', "value")):
+        with pytest.raises(IncompleteRead, match="not a list"):
+            an_answer(body).rows(key)
+
+
+# Retry-After (RFC 9110, section 10.2.3).
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "120"}, 120),
+        ({"Retry-After": " 1.5 "}, 1.5),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "١"}, None),
+        ({"Retry-After": "9" * 400}, float("inf")),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, 0),
+        ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT", "Date": "Fri, 31 Dec 1999 23:59:00 GMT"}, 59),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT", "Date": "yesterday"}, 20),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
+    sent = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+
+    assert retry_after_seconds(sent, lambda: 100) == seconds
+
+
+# Walks.
+
+
+def test_walk_refuses_a_page_that_it_has_seen() -> None:
+    walk = Walk("Acme", "one", 10)
+
+    assert [walk.follow("two"), walk.follow("three")] == ["two", "three"]
+    for cursor in ("one", "two", "three"):
+        with pytest.raises(IncompleteRead, match=r"Acme .* never ends"):
+            walk.follow(cursor)
+
+
+def test_walk_ends_after_its_pages() -> None:
+    walk = Walk("Acme", "0", 3)
+
+    walk.follow("1")
+    walk.follow("2")
+    with pytest.raises(IncompleteRead, match="after 3 pages"):
+        walk.follow("3")
+    assert walk.pages == 3
+
+
+# The client that the wiring hands to everybody.
+
+
+async def test_client_follows_nothing_by_itself() -> None:
+    async with client(None, 12) as http:
+        assert http.follow_redirects is False
+        assert http.timeout == httpx.Timeout(12)
+
+
+async def test_client_trusts_the_bundle_it_is_given(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(bundle)
+
+    async with client(bundle, 12) as http:
+        assert isinstance(http, httpx.AsyncClient)
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_bundle_that_can_not_be_used_is_an_error_with_its_path(tmp_path: Path, content: str | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+
+    with pytest.raises(ConfigError, match=r"ca_bundle: .*ca\.pem"):
+        client(bundle, 12)

@@ -1,0 +1,225 @@
+"""Members out of JSON, bodies out of members, and whether one shows what was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.model import Fields, Member
+from agent.scim.body import creation, modification, replacement, shows_display_name
+from agent.scim.codec import member_from_json, page_from_json, scim_type
+from agent.scim.proof import lacking, shows
+from connectors.base import IncompleteRead
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+attributes = st.sampled_from(
+    ["id", "ID", "userName", "username", "displayName", "name", "emails", "active", "Active", "meta", "groups", "x"]
+)
+rows = st.dictionaries(attributes, json_values, max_size=8)
+
+
+def a_member(**resource: Any) -> Member:
+    member = member_from_json(
+        {"id": "1", "userName": "ana@acme.com", "displayName": "Ana Lima", "active": True} | resource
+    )
+    assert member is not None
+    return member
+
+
+@pytest.mark.parametrize(
+    ("shown", "active"),
+    [
+        (True, True), (False, False), ("True", True), ("true", True), ("FALSE", False), (" false ", False),
+        (1, True), (0, False), ("1", True), ("0", False), (None, None), ("yes", None), (2, None), ([], None),
+        (1.0, None),
+    ],
+)  # fmt: skip
+def test_active_is_read_in_every_way_that_servers_write_it(shown: object, active: bool | None) -> None:
+    assert a_member(active=shown).active is active
+
+
+@pytest.mark.parametrize(
+    ("shown", "scim_id"), [("a/b", "a/b"), (7, "7"), (1.5, "1.5"), (True, "true"), (" ", " "), ("\x00", "\x00")]
+)
+def test_id_is_any_scalar(shown: object, scim_id: str) -> None:
+    assert a_member(id=shown).scim_id == scim_id
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        ({"displayName": "Ana"}, "Ana"),
+        ({"displayName": "", "name": {"formatted": "A"}}, ""),
+        ({"displayName": None, "name": {"formatted": "Ana L", "givenName": "A", "familyName": "L"}}, "Ana L"),
+        ({"displayName": None, "name": {"givenName": "Ana", "familyName": "Lima"}}, "Ana Lima"),
+        ({"displayName": None, "name": {"GIVENNAME": "Ana", "familyName": ""}}, "Ana"),
+        ({"displayName": None, "name": "Ana"}, ""),
+        ({"displayName": None}, ""),
+    ],
+)
+def test_display_name_is_what_the_workspace_shows_people(resource: dict[str, object], name: str) -> None:
+    assert a_member(**resource).display_name == name
+
+
+@given(json_values | rows)
+def test_any_row_is_a_member_or_none(row: object) -> None:
+    member = member_from_json(row)
+
+    assert member is None or (member.scim_id and orjson.loads(member.resource) == row)
+
+
+@given(json_values | st.dictionaries(st.sampled_from(["Resources", "totalResults", "nextCursor"]), json_values))
+def test_any_page_is_read_or_refused(document: object) -> None:
+    try:
+        page = page_from_json(document, "Pigment")
+    except IncompleteRead:
+        return
+    assert page.rows == len(page.members) + page.unreadable
+    assert page.total is None or page.total >= 0
+
+
+@given(rows, st.booleans(), st.none() | st.emails(), st.none() | st.text())
+def test_put_says_who_and_whether_active_for_any_resource(
+    row: dict[str, Any], active: bool, email: str | None, display_name: str | None
+) -> None:
+    member = member_from_json({"id": "1"} | row)
+    if member is None:
+        return
+
+    body = replacement(member, Fields(email, display_name), active)
+    again = member_from_json(body)
+
+    assert again is not None
+    assert shows(again, Fields(email, display_name, active))
+    assert {key.lower() for key in body}.isdisjoint({"meta", "groups"})
+    names = [key.lower() for key in body if key.lower() != "id"]
+    assert len(set(names)) == len(names)
+    for name in ("userName", "displayName", "name", "emails", "active", "schemas"):
+        assert name in body
+
+
+@given(st.none() | st.text(), st.none() | st.booleans(), st.none() | st.text())
+def test_patch_never_names_an_email(display_name: str | None, active: bool | None, formatted: str | None) -> None:
+    member = Member("1", "ana@acme.com", "Ana", True, formatted)
+
+    body: Any = modification(member, display_name=display_name, active=active)
+
+    assert {operation["path"] for operation in body["Operations"]} <= {"active", "displayName", "name.formatted"}
+    assert {operation["op"] for operation in body["Operations"]} <= {"replace"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "written"),
+    [
+        (None, [{"value": "new@acme.com", "primary": True, "type": "work"}]),
+        ([], [{"value": "new@acme.com", "primary": True, "type": "work"}]),
+        ([{"value": "ana@acme.com", "type": "work"}], [{"value": "new@acme.com", "type": "work"}]),
+        ([{"value": "ANA@acme.com", "primary": True}], [{"value": "new@acme.com", "primary": True}]),
+        (
+            [{"value": "old@acme.com", "type": "Work"}, {"value": "ana@home.example", "type": "home"}],
+            [{"value": "new@acme.com", "type": "Work"}, {"value": "ana@home.example", "type": "home"}],
+        ),
+        (
+            [{"value": "x@acme.com", "type": "work"}, {"value": "ana@acme.com", "type": "work"}],
+            [{"value": "x@acme.com", "type": "work"}, {"value": "new@acme.com", "type": "work"}],
+        ),
+        (
+            [{"value": "ana@home.example", "type": "home", "primary": True}],
+            [
+                {"value": "ana@home.example", "type": "home", "primary": True},
+                {"value": "new@acme.com", "primary": False, "type": "work"},
+            ],
+        ),
+    ],
+)
+def test_put_has_the_new_email_as_the_one_for_work(shown: object, written: object) -> None:
+    assert replacement(a_member(emails=shown), Fields("new@acme.com"), True)["emails"] == written
+
+
+@pytest.mark.parametrize(
+    ("shown", "written"),
+    [
+        (None, {"formatted": "Ana Maria Souza"}),
+        ({"formatted": "Ana Lima"}, {"formatted": "Ana Maria Souza"}),
+        ({"givenName": "Ana", "familyName": "Lima"}, {"givenName": "Ana Maria", "familyName": "Souza"}),
+        ({"givenName": "A.", "familyName": "L."}, {"givenName": "A.", "familyName": "L."}),
+        (
+            {"givenName": "Ana", "familyName": "Lima", "formatted": "Ana Lima", "middleName": "M"},
+            {"givenName": "Ana Maria", "familyName": "Souza", "formatted": "Ana Maria Souza", "middleName": "M"},
+        ),
+    ],
+)
+def test_put_has_the_new_name_wherever_the_old_one_was_shown(shown: object, written: object) -> None:
+    body = replacement(a_member(name=shown), Fields(display_name="Ana Maria Souza"), True)
+
+    assert (body["displayName"], body["name"]) == ("Ana Maria Souza", written)
+
+
+def test_put_without_a_new_name_leaves_the_name_alone() -> None:
+    name = {"givenName": "Ana", "familyName": "Lima"}
+
+    assert replacement(a_member(name=name), Fields("new@acme.com"), True)["name"] == name
+
+
+def test_put_writes_attributes_once_in_whatever_case_they_came() -> None:
+    member = member_from_json({"id": "1", "USERNAME": "ana@acme.com", "ACTIVE": True, "x": 1})
+    assert member is not None
+
+    body = replacement(member, Fields("new@acme.com"), False)
+
+    assert (body["userName"], body["active"], body["x"]) == ("new@acme.com", False, 1)
+    assert not {"USERNAME", "ACTIVE"} & body.keys()
+
+
+def test_create_is_proved_by_its_own_body() -> None:
+    member = member_from_json(creation("Ana@acme.com", "Ana", "", "") | {"id": "1"})
+
+    assert member is not None
+    assert shows(member, Fields("ana@ACME.com", "Ana", True))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lacks"),
+    [
+        (Fields(), []),
+        (Fields("ANA@ACME.COM", " Ana  Lima", True), []),
+        (Fields("bea@acme.com", "Bea", False), ["userName", "displayName", "active"]),
+        (Fields(display_name="ana lima"), ["displayName"]),
+    ],
+)
+def test_proof_compares_emails_folded_and_names_as_written(wanted: Fields, lacks: list[str]) -> None:
+    assert lacking(a_member(), wanted) == lacks
+
+
+def test_member_that_does_not_say_whether_it_is_active_proves_neither() -> None:
+    member = a_member(active=None)
+
+    assert not shows(member, Fields(active=True))
+    assert not shows(member, Fields(active=False))
+
+
+def test_display_name_is_shown_or_made_up() -> None:
+    assert shows_display_name(a_member())
+    assert not shows_display_name(a_member(displayName=None))
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"scimType": "uniqueness"}, "uniqueness"),
+        ({"SCIMTYPE": "x"}, "x"),
+        ({"scimType": "a b"}, ""),
+        ({}, ""),
+        ([], ""),
+    ],
+)
+def test_scim_type_is_a_plain_word_or_nothing(body: object, word: str) -> None:
+    assert scim_type(body) == word

@@ -1,0 +1,226 @@
+"""One budget for each host: never more than its requests in any window, wherever the window begins."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.scim.pace import Paces, SlidingWindow
+from connectors.rest import Timer
+
+URL = httpx.URL("https://pigment.example/scim")
+
+
+@dataclass(order=True, slots=True)
+class _Nap:
+    until: float
+    order: int
+    over: asyncio.Event = field(compare=False)
+
+
+class Hours:
+    """Time for many who sleep side by side: when all of them sleep, it goes on to the first one's waking."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._naps: list[_Nap] = []
+        self._order = 0
+
+    def timer(self) -> Timer:
+        return Timer(lambda: self.now, self.sleep, lambda: self.now)
+
+    async def sleep(self, seconds: float) -> None:
+        self._order += 1
+        nap = _Nap(self.now + seconds, self._order, asyncio.Event())
+        heapq.heappush(self._naps, nap)
+        await nap.over.wait()
+
+    async def run(self, *people: asyncio.Task[None]) -> None:
+        while not all(person.done() for person in people):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            if self._naps:
+                nap = heapq.heappop(self._naps)
+                self.now = max(self.now, nap.until)
+                nap.over.set()
+        for person in people:
+            person.result()
+
+
+@given(
+    requests=st.integers(1, 6),
+    window=st.sampled_from([1.0, 10.0, 300.0]),
+    journeys=st.lists(
+        st.tuples(st.floats(0, 400), st.floats(0, 50), st.floats(0, 1), st.sampled_from([0, 200, 200, 200, 429, 503])),
+        max_size=25,
+    ),
+)
+def test_no_window_ever_holds_more_than_the_budget(
+    requests: int, window: float, journeys: list[tuple[float, float, float, int]]
+) -> None:
+    arrivals: list[float] = []
+
+    async def all_of_them() -> None:
+        hours = Hours()
+        pace = SlidingWindow(requests, window, hours.timer())
+
+        async def one(wait: float, takes: float, arrives: float, status: int) -> None:
+            await hours.sleep(wait)
+            await pace.admit("GET", URL)
+            # The request reaches the host at some moment between its departure and its answer.
+            arrivals.append(hours.now + takes * arrives)
+            await hours.sleep(takes)
+            pace.learned(URL, status, httpx.Headers())
+
+        await hours.run(*(asyncio.create_task(one(*journey)) for journey in journeys))
+
+    asyncio.run(all_of_them())
+
+    assert len(arrivals) == len(journeys)
+    for begin in arrivals:
+        assert sum(begin <= arrival < begin + window for arrival in arrivals) <= requests
+
+
+async def paced(pace: SlidingWindow, status: int = 200, **headers: str) -> None:
+    await pace.admit("GET", URL)
+    pace.learned(URL, status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}))
+
+
+class Clock:
+    """One who sleeps alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+    def timer(self) -> Timer:
+        return Timer(lambda: self.now, self.sleep, lambda: 1_000.0)
+
+
+async def test_budget_goes_out_in_one_burst_and_then_waits_for_the_window() -> None:
+    clock = Clock()
+    pace = SlidingWindow(480, 300, clock.timer())
+
+    for _ in range(480):
+        await paced(pace)
+    assert (clock.now, pace.budget_left()) == (0, 0)
+    await paced(pace)
+
+    assert (clock.now, pace.budget_left()) == (300, 479)
+
+
+async def test_first_come_is_first_served() -> None:
+    hours = Hours()
+    pace = SlidingWindow(1, 10, hours.timer())
+    served: list[int] = []
+
+    async def one(number: int) -> None:
+        await paced(pace)
+        served.append(number)
+
+    await hours.run(*(asyncio.create_task(one(number)) for number in range(8)))
+
+    assert served == list(range(8))
+    assert hours.now == 70
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"retry_after": "30"}, 30),
+        (503, {"retry_after": "30"}, 30),
+        (429, {"retry_after": "Thu, 01 Jan 1970 00:17:00 GMT"}, 20),
+        (429, {"retry_after": "Tue, 01 Jan 2030 00:00:30 GMT", "date": "Tue, 01 Jan 2030 00:00:10 GMT"}, 20),
+        (429, {"retry_after": "86400"}, 300),
+        (429, {"retry_after": "soon"}, 1),
+        (429, {}, 1),
+        (503, {}, 0),
+        (200, {"retry_after": "30"}, 0),
+        (0, {}, 0),
+    ],
+)
+async def test_refusal_pauses_the_whole_host(status: int, headers: dict[str, str], seconds: float) -> None:
+    clock = Clock()
+    pace = SlidingWindow(480, 300, clock.timer())
+
+    await paced(pace, status, **headers)
+    await paced(pace)
+
+    assert clock.now == seconds
+
+
+async def test_refusals_without_a_time_are_waited_out_longer_and_longer() -> None:
+    clock = Clock()
+    pace = SlidingWindow(480, 300, clock.timer())
+    waits: list[float] = []
+
+    for status in (429, 429, 429, 429, 429, 429, 200, 429, 200):
+        before = clock.now
+        await paced(pace, status)
+        waits.append(clock.now - before)
+
+    assert waits == [0, 1, 4, 16, 64, 256, 300, 0, 1]
+
+
+async def test_requests_refused_together_are_one_refusal() -> None:
+    clock = Clock()
+    pace = SlidingWindow(480, 300, clock.timer())
+
+    for _ in range(8):
+        await pace.admit("GET", URL)
+    for _ in range(8):
+        pace.learned(URL, 429, httpx.Headers())
+    await paced(pace)
+
+    assert clock.now == 1
+
+
+async def test_request_under_way_takes_its_place() -> None:
+    hours = Hours()
+    pace = SlidingWindow(2, 10, hours.timer())
+    await pace.admit("GET", URL)
+    await pace.admit("GET", URL)
+    assert pace.budget_left() == 0
+
+    third = asyncio.create_task(pace.admit("GET", URL))
+    await asyncio.sleep(0.01)
+    assert not third.done()
+    pace.learned(URL, 0, httpx.Headers())  # even without an answer it may have been counted there
+    await hours.run(third)
+
+    assert hours.now == 10
+
+
+def test_workspaces_on_one_host_share_its_budget() -> None:
+    paces = Paces(5, 300)
+    one, same, other = (
+        paces.of(url) for url in ("https://pigment.example/a", "https://PIGMENT.example/b", "https://other.example/a")
+    )
+
+    assert one is same
+    assert one is not other
+    assert other.budget_left() == 5
+
+
+async def test_cancelled_waiter_leaves_the_budget_as_it_was() -> None:
+    hours = Hours()
+    pace = SlidingWindow(1, 10, hours.timer())
+    await paced(pace)
+
+    waiting = asyncio.create_task(pace.admit("GET", URL))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    next_one = asyncio.create_task(paced(pace))
+    await hours.run(next_one)
+
+    assert pace.budget_left() == 0
