@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -140,7 +140,7 @@ class Faults:
         return visit
 
     def _covering(self, visit: Visit) -> list[Armed]:
-        query = unquote(visit.place.query)
+        query = unquote_plus(visit.place.query)
         return [armed for armed in self.book.armed if armed.rule.covers(self.system, visit.method, visit.path, query)]
 
     def _drift(self, visit: Visit, armed: Armed, *, met: bool) -> None:

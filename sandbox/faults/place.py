@@ -84,7 +84,7 @@ def _unwrapped(cursor: str | None, sent: str) -> tuple[str, int]:
     text = cursor.removeprefix(OURS)
     try:
         query, turn = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError:
+    except (ValueError, TypeError):  # it only looks like one of ours
         return sent, 0
     return str(query), int(turn)
 

@@ -95,7 +95,7 @@ def _match(where: str, row: Mapping[str, object]) -> dict[str, object]:
     if "method" in typed:
         typed["method"] = str(typed["method"]).upper()
     if "system" in given:
-        if given["system"] not in set(System):
+        if given["system"] not in list(System):
             raise FaultError(f"{where}: system is one of {', '.join(System)}, not {given['system']!r}.")
         typed["system"] = System(str(given["system"]))
     return typed
