@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from agent.scim.codec import page_from_json
 from agent.scim.endpoint import REFUSALS, Endpoint
@@ -39,11 +40,10 @@ class Checkup:
             if answer.status in REFUSALS:
                 raise self._endpoint.api.refusal(answer)
             total = page_from_json(answer.json(), who).total
-        except CredentialsRefused as error:
-            # Where another one is accepted the workspace works, until that one expires too.
-            return Finding("warning", subject, error.message, error.hint)
         except ReadError as error:
-            return Finding("error", subject, error.message, error.hint)
+            # Where another token is accepted the workspace works, until that one expires too.
+            level: Literal["warning", "error"] = "warning" if error.code == CredentialsRefused.code else "error"
+            return Finding(level, subject, error.message, error.hint)
         return Finding("ok", subject, f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members")
 
     async def _with_token(self, number: int) -> Answer:

