@@ -1,0 +1,128 @@
+"""One pretend Okta org: the directory it shows, who may ask, its limits and switches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+
+from sandbox.company import App, Directory, Group, Person
+from sandbox.okta.refusal import not_found
+from sandbox.okta.token import Client, Grants
+from sandbox.quota import Quota, Reading
+
+__all__ = ["FREE", "GENEROUS", "WORKFORCE", "Assigned", "Limits", "OktaOrg", "OktaSwitches"]
+
+LEFT = "DEPROVISIONED"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Requests a minute for one token, by bucket (okta.com, Rate limits): half of what the org has."""
+
+    apps: int = 5000
+    """`/api/v1/apps` and everything under `/api/v1/apps/{id}/`."""
+    app: int = 5000
+    """`/api/v1/apps/{id}`."""
+    groups: int = 5000
+    """`/api/v1/groups`."""
+    group: int = 5000
+    """`/api/v1/groups/{id}`."""
+    users: int = 5000
+    """`/api/v1/users`."""
+    token: int = 5000
+    """`/oauth2/v1/token`."""
+    other: int = 5000
+    """The rest of `/api/v1`, so also `/api/v1/groups/{id}/users`."""
+
+
+GENEROUS = Limits()
+WORKFORCE = Limits(apps=50, app=250, groups=250, group=500, users=300, token=150, other=600)
+FREE = Limits(apps=10, app=50, groups=50, group=50, users=50, token=150, other=50)
+
+
+@dataclass(frozen=True, slots=True)
+class OktaSwitches:
+    """What a real org may do one way or the other."""
+
+    lists_deprovisioned: bool = False
+    """Deactivated people stay in the application's list of people."""
+    takes_tight_ssws: bool = False
+    """`SSWSabc` is taken for `SSWS abc`, as Okta does and as the okta SDK since 3.0 sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A person who is assigned to an application: *group* is the id of the one that Okta names, None when direct."""
+
+    person: Person
+    group: str | None
+
+
+class OktaOrg:
+    """An org. *now* tells seconds since 1970; tokens, rate limits and cursors live by it."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        clients: Iterable[Client] = (),
+        api_tokens: Iterable[str] = (),
+        limits: Limits = GENEROUS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.directory = directory
+        self.now = now
+        self.grants = Grants(now)
+        for client in clients:
+            self.grants.add(client)
+        self.api_tokens = set(api_tokens)
+        self.switches = OktaSwitches()
+        self.cursor_age = 0
+        self._quotas: dict[str, Quota] = {}
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Set how many requests a minute there may be."""
+        self._quotas = {bucket.name: Quota(getattr(limits, bucket.name), 60, self.now) for bucket in fields(limits)}
+
+    def take(self, bucket: str) -> Reading:
+        return self._quotas[bucket].take()
+
+    def expire_cursors(self) -> None:
+        """Let every `next` link that was given so far lead to `E0000029`."""
+        self.cursor_age += 1
+
+    def allows(self, authorization: str, scope: str) -> bool | None:
+        """Return whether this `Authorization` header grants *scope*; None when it is not a credential of this org."""
+        kind, _, secret = authorization.partition(" ")
+        if kind == "SSWS" and secret in self.api_tokens:
+            return True
+        if self.switches.takes_tight_ssws and authorization.removeprefix("SSWS") in self.api_tokens:
+            return True
+        scopes = self.grants.scopes(secret) if kind == "Bearer" else None
+        return None if scopes is None else scope in scopes
+
+    def app(self, key: str) -> App:
+        if key not in self.directory.apps:
+            raise not_found("AppInstance", key)
+        return self.directory.apps[key]
+
+    def group(self, key: str) -> Group:
+        if key not in self.directory.groups:
+            raise not_found("UserGroup", key)
+        return self.directory.groups[key]
+
+    def person(self, key: str) -> Person:
+        """Return the person with this id or login."""
+        person = self.directory.person(key)
+        if person is None:
+            raise not_found("User", key)
+        return person
+
+    def assigned(self, app: App) -> Iterator[Assigned]:
+        """Yield who is assigned to *app*. A direct assignment wins over those through groups."""
+        for key, groups in self.directory.assigned(app).items():
+            person = self.directory.people[key]
+            if person.status != LEFT or self.switches.lists_deprovisioned:
+                yield Assigned(person, None if key in app.individuals else groups[0])

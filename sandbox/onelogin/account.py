@@ -1,0 +1,118 @@
+"""One pretend OneLogin account: the directory it shows, who may ask, its limit and switches."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sandbox.company import App, Directory, Group, Person
+from sandbox.onelogin.refusal import Refusal, not_found, token_refusal
+from sandbox.quota import Quota
+
+__all__ = ["Credential", "OneLoginAccount", "OneLoginSwitches"]
+
+LIFETIME_SECONDS = 36_000
+APP_SCOPES = frozenset({"Read All", "Manage All"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An API credential. Applications need the scope `Read All` or `Manage All`."""
+
+    client_id: str
+    secret: str
+    scope: str = "Read All"
+
+
+@dataclass(frozen=True, slots=True)
+class OneLoginSwitches:
+    """What is documented in two ways, or happens to some."""
+
+    end_cursor: str = "absent"
+    """The last page has no `After-Cursor`; any other word: it is there and empty."""
+    owner_deleted: bool = False
+    """The administrator who made the credential was deleted: every call fails with 500."""
+    wraps_token: bool = False
+    """The token comes in the older `{"status": …, "data": […]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+    created: float
+    scope: str
+
+
+class OneLoginAccount:
+    """An account. *now* tells seconds since 1970. *limit* is how many requests an hour there may be."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        credentials: Iterable[Credential] = (),
+        *,
+        limit: int = 100_000,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.directory = directory
+        self.now = now
+        self.credentials = {credential.client_id: credential for credential in credentials}
+        self.switches = OneLoginSwitches()
+        self.quota = Quota(limit, 3600, now)
+        self._tokens: dict[str, Token] = {}
+
+    def token(self, client_id: str, secret: str) -> dict[str, object]:
+        """Return the token response: the same token until it expires or is revoked."""
+        if self.switches.owner_deleted:
+            raise Refusal(500, "Internal server error")
+        known = self.credentials.get(client_id)
+        if known is None or not secrets.compare_digest(known.secret.encode(), secret.encode()):
+            raise token_refusal(401, "Unauthorized", "Unauthorized Error")
+        token = self._tokens.get(client_id)
+        if token is None or self._is_over(token):
+            token = Token(secrets.token_hex(32), self.now(), known.scope)
+            self._tokens[client_id] = token
+        return {
+            "access_token": token.text,
+            "refresh_token": "deprecated",
+            "account_id": 555555,
+            "created_at": f"{datetime.fromtimestamp(token.created, UTC):%Y-%m-%dT%H:%M:%S}.000Z",
+            "token_type": "bearer",
+            "expires_in": int(token.created + LIFETIME_SECONDS - self.now()),
+        }
+
+    def revoke_all(self) -> None:
+        """Let every token be refused from now on; new ones can be had."""
+        self._tokens.clear()
+
+    def authorise(self, authorization: str, *, apps: bool) -> None:
+        """Raise `Refusal` when this `Authorization` header may not read; *apps*: something about applications."""
+        if self.switches.owner_deleted:
+            raise Refusal(500, "Internal server error")
+        kind, _, text = authorization.partition(" ")
+        token = next((each for each in self._tokens.values() if each.text == text), None)
+        if kind.casefold() != "bearer" or token is None or self._is_over(token):
+            raise Refusal(401, "Unauthorized")
+        if apps and token.scope not in APP_SCOPES:
+            raise Refusal(403, "Insufficient Permissions")
+
+    def app(self, key: str) -> App:
+        if key not in self.directory.apps:
+            raise not_found()
+        return self.directory.apps[key]
+
+    def role(self, key: str) -> Group:
+        if key not in self.directory.groups:
+            raise not_found()
+        return self.directory.groups[key]
+
+    def person(self, key: str) -> Person:
+        if key not in self.directory.people:
+            raise not_found()
+        return self.directory.people[key]
+
+    def _is_over(self, token: Token) -> bool:
+        return token.created + LIFETIME_SECONDS <= self.now()
