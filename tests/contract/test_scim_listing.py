@@ -239,6 +239,17 @@ async def test_token_that_no_header_can_hold_is_named_and_not_shown(token: str) 
     assert scene.wire.sent == []
 
 
+async def test_token_that_can_not_be_revealed_gives_way_to_the_next() -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client("", TOKENS[1]) as workspace:
+        assert len((await workspace.listing()).members) == 1
+
+    assert scene.warnings == [
+        {"event": "token.refused", "workspace": "latam", "token": 1, "of": 2, "why": "credentials"}
+    ]
+
+
 # Pages.
 
 
@@ -447,6 +458,17 @@ async def test_endless_pages_are_bounded() -> None:
         assert workspace.requests <= 50
 
 
+async def test_endless_pages_are_bounded_where_no_total_is_believed() -> None:
+    async with serving(
+        lambda request: {"Resources": [{"id": request.url.params["startIndex"], "userName": "x"}]},
+        bounds=Bounds(max_pages=50),
+        total_results="ignore",
+    ) as workspace:
+        with pytest.raises(IncompleteRead, match="more than can be read"):
+            await workspace.listing()
+        assert workspace.requests == 50
+
+
 async def test_total_beyond_all_bounds_is_refused_before_it_is_walked() -> None:
     async with serving(lambda _: {"totalResults": 10**12, "Resources": [{"id": "1", "userName": "a"}]}) as workspace:
         with pytest.raises(IncompleteRead, match="more than can be read"):
@@ -582,6 +604,17 @@ async def test_check_asks_for_somebody_that_nobody_is_and_writes_nothing() -> No
     assert "2 members" in findings[0].message
     assert scene.wire.kinds() == ["GET list", "GET find"]
     assert b"no-such-guid" in scene.wire.sent[1].url.query
+
+
+async def test_check_tells_of_a_lookup_that_fails() -> None:
+    scene = a_scene()
+    scene.wire.fault("GET find", ALWAYS, scim_error(400, "invalidFilter"))
+
+    async with scene.client() as workspace:
+        findings = await workspace.check()
+
+    assert [finding.level for finding in findings] == ["ok", "error"]
+    assert "400" in findings[1].message
 
 
 async def test_check_tells_of_a_server_that_finds_everybody() -> None:
