@@ -86,6 +86,8 @@ class Trigger(StrEnum):
     PAGE = "page"
     UNDO = "undo"
     LINKS = "links"
+    PAUSE = "pause"
+    RESUME = "resume"
 
 
 class RunStatus(StrEnum):
@@ -223,8 +225,8 @@ class State(Protocol):
         """Write the run as running; close runs of dead processes as interrupted and return their ids."""
         ...
 
-    async def record_dry_run(self, run: Run) -> None:
-        """Write a finished run that needed no lease."""
+    async def record_run(self, run: Run) -> None:
+        """Write a finished run that needed no lease: a dry run, a pause."""
         ...
 
     async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:

@@ -87,7 +87,8 @@ def _unjudged(draft: Draft, assigned: Assigned, member: Member | None) -> None:
     connector = assigned.key.connector
     match assigned.standing:
         case Standing.PENDING:
-            reason = f"{who} is in {words.groups(assigned.groups)}, and {connector} does not show the assignment yet."
+            where = words.groups(assigned.groups) if assigned.groups else "a group that can't be told"
+            reason = f"{who} is in {where}, and {connector} does not show the assignment yet."
             draft.note("assignment-pending", email, reason)
         case Standing.UNKNOWN:
             word = assigned.person.source_status or "none"

@@ -62,7 +62,8 @@ class Roster:
 
 def _standing(person: Person, policy: Policy) -> Standing | None:
     """Return None for somebody who is to be taken for not assigned."""
-    if not person.groups and policy.individual_assignments is Individual.IGNORE:
+    # Without a group and not individual: pending, or of an unknown kind, of which nothing may be concluded.
+    if person.individual and not person.groups and policy.individual_assignments is Individual.IGNORE:
         return None
     if person.status is not Status.ACTIVE:
         return Standing.UNKNOWN if person.status is Status.UNKNOWN else Standing.INACTIVE

@@ -23,7 +23,7 @@ async def dry_run(
     results = []
     for decision in decisions:
         run = finished(decision, order, survey.clock.now())
-        await survey.state.record_dry_run(run)
+        await survey.state.record_run(run)
         paused = await survey.state.paused(decision.policy.workspace)
         code = _exit(decision, exit_code=exit_code)
         results.append(

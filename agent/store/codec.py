@@ -1,0 +1,87 @@
+"""Spell values of the agent as what columns hold, and back."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from agent.model import Change, Fields, GroupRef, Kind
+from connectors.base import PersonKey
+
+__all__ = [
+    "change_from_json",
+    "change_to_json",
+    "groups_from_json",
+    "groups_to_json",
+    "packed",
+    "ticks",
+    "time",
+    "unpacked",
+]
+
+PLAIN = (
+    "kind",
+    "email",
+    "display_name",
+    "scim_id",
+    "code",
+    "reason",
+    "waits_for",
+    "given_name",
+    "family_name",
+)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def ticks(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def time(value: int) -> datetime:
+    return EPOCH + value * MICROSECOND
+
+
+def groups_to_json(groups: tuple[GroupRef, ...]) -> str:
+    return orjson.dumps([[group.id, group.name] for group in groups]).decode()
+
+
+def groups_from_json(text: str) -> tuple[GroupRef, ...]:
+    return tuple(GroupRef(*pair) for pair in orjson.loads(text))
+
+
+def change_to_json(change: Change) -> str:
+    stored = {
+        **{name: getattr(change, name) for name in PLAIN},
+        "person": list(change.person) if change.person else None,
+        "before": asdict(change.before),
+        "after": asdict(change.after),
+        "group_refs": [list(group) for group in change.group_refs],
+    }
+    return orjson.dumps(stored, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def change_from_json(text: str) -> Change:
+    stored: dict[str, Any] = orjson.loads(text)
+    return Change(
+        **{
+            **stored,
+            "kind": Kind(stored["kind"]),
+            "person": PersonKey(*stored["person"]) if stored["person"] else None,
+            "before": Fields(**stored["before"]),
+            "after": Fields(**stored["after"]),
+            "group_refs": tuple(GroupRef(*pair) for pair in stored["group_refs"]),
+        }
+    )
+
+
+def packed(document: bytes | None) -> bytes | None:
+    return None if document is None else zlib.compress(document)
+
+
+def unpacked(stored: bytes | None) -> bytes | None:
+    return None if stored is None else zlib.decompress(stored)

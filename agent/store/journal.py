@@ -1,0 +1,215 @@
+"""Runs, and each change with its outcome: written before it is sent and after it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+
+from agent.address import folded
+from agent.model import Kind, Recent
+from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Trigger
+from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
+from agent.store.tables import changes, runs
+
+__all__ = [
+    "actions",
+    "answer",
+    "begin",
+    "end",
+    "guarded",
+    "intend",
+    "read_changes",
+    "read_run",
+    "read_runs",
+    "recent",
+    "record",
+    "set_plan",
+]
+
+# What may have taken effect counts against the limits of the last 60 minutes.
+COUNTED = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
+IN_FLIGHT = Outcome.UNKNOWN
+
+
+def begin(connection: Connection, run: Run) -> tuple[str, ...]:
+    """Write *run*, and close those of its workspace that a dead process left running."""
+    is_left = and_(runs.c.workspace == run.workspace, runs.c.status == RunStatus.RUNNING)
+    left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
+    if left:
+        closing = {"status": RunStatus.INTERRUPTED, "finished_at": ticks(run.started_at)}
+        error = "The process died; what it had in flight is settled by the next plan."
+        connection.execute(update(runs).where(is_left).values(error=error, **closing))
+    record(connection, run)
+    return left
+
+
+def record(connection: Connection, run: Run) -> None:
+    connection.execute(
+        insert(runs).values(
+            id=run.id,
+            workspace=run.workspace,
+            trigger=run.trigger,
+            dry_run=run.dry_run,
+            status=run.status,
+            started_at=ticks(run.started_at),
+            finished_at=ticks(run.finished_at) if run.finished_at else None,
+            by=run.by,
+            reason=run.reason,
+            approved=run.approved,
+            digest=run.digest,
+            document=packed(run.document),
+            error=run.error,
+            guarded=run.guarded,
+            requests=run.requests,
+        )
+    )
+
+
+def set_plan(connection: Connection, run_id: str, digest: str, document: bytes, approved: str | None) -> None:
+    values = {"digest": digest, "document": packed(document), "approved": approved}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def end(connection: Connection, run_id: str, ending: Ending, now: datetime) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            status=ending.status,
+            error=ending.error,
+            guarded=ending.guarded,
+            requests=ending.requests,
+            finished_at=ticks(now),
+        )
+    )
+
+
+def intend(connection: Connection, workspace: str, record: ChangeRecord) -> None:
+    """Write a change as in flight: should nothing follow, nobody knows whether it was made."""
+    connection.execute(insert(changes).values(**_row(workspace, record)))
+
+
+def answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
+    row = _row(workspace, record)
+    is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
+    if connection.execute(update(changes).where(is_it).values(**row)).rowcount == 0:
+        connection.execute(insert(changes).values(**row))
+
+
+def _row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
+    change = record.change
+    return {
+        "run_id": record.run_id,
+        "seq": record.seq,
+        "workspace": workspace,
+        "kind": change.kind,
+        "changes_email": change.changes_email,
+        "change": change_to_json(change),
+        "email": _text(folded(change.email)),
+        "former_email": _text(folded(change.before.email or "")),
+        "scim_id": record.scim_id,
+        "outcome": record.outcome,
+        "detail": _text(record.detail),
+        "sent_at": ticks(record.sent_at),
+        "answered_at": ticks(record.answered_at) if record.answered_at else None,
+    }
+
+
+def _text(text: str) -> str:
+    """Return what PostgreSQL can hold too: a NUL in a hostile name must not end a run."""
+    return text.replace("\0", "\ufffd")
+
+
+def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
+    """Count what was, or may have been, applied since *since*."""
+    counted = and_(changes.c.workspace == workspace, changes.c.sent_at >= ticks(since), changes.c.outcome.in_(COUNTED))
+    rows = connection.execute(
+        select(changes.c.kind, changes.c.changes_email, func.count())
+        .where(counted)
+        .group_by(changes.c.kind, changes.c.changes_email)
+    )
+    deactivations = creates = emails = 0
+    for kind, changes_email, count in rows:
+        deactivations += count if kind == Kind.DEACTIVATE else 0
+        creates += count if kind == Kind.CREATE else 0
+        emails += count if changes_email else 0
+    return Recent(deactivations, creates, emails)
+
+
+def guarded(connection: Connection, workspace: str) -> int:
+    """Return how many members the last complete run of the workspace guarded, 0 when there was none."""
+    known = select(runs.c.guarded).where(and_(runs.c.workspace == workspace, runs.c.guarded.is_not(None)))
+    return connection.execute(known.order_by(runs.c.started_at.desc()).limit(1)).scalar() or 0
+
+
+def read_runs(connection: Connection, workspaces: Sequence[str], since: datetime | None, limit: int) -> list[Run]:
+    query = select(*(column for column in runs.c if column.name != "document"))
+    if workspaces:
+        query = query.where(runs.c.workspace.in_(workspaces))
+    if since is not None:
+        query = query.where(runs.c.started_at >= ticks(since))
+    newest = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run(row, None) for row in connection.execute(newest)]
+
+
+def read_run(connection: Connection, *, run_id: str = "", digest: str = "") -> Run | None:
+    """Return the run with this id, or the newest one whose plan had this digest."""
+    is_it = runs.c.digest == digest if digest else runs.c.id == run_id
+    row = connection.execute(select(runs).where(is_it).order_by(runs.c.started_at.desc()).limit(1)).first()
+    return None if row is None else _run(row, unpacked(row.document))
+
+
+def _run(row: Row[Any], document: bytes | None) -> Run:
+    return Run(
+        row.id,
+        row.workspace,
+        Trigger(row.trigger),
+        row.dry_run,
+        time(row.started_at),
+        RunStatus(row.status),
+        None if row.finished_at is None else time(row.finished_at),
+        row.by,
+        row.reason,
+        row.approved,
+        row.digest,
+        document,
+        row.error,
+        row.guarded,
+        row.requests,
+    )
+
+
+def read_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
+    return _records(connection, select(changes).where(changes.c.run_id == run_id).order_by(changes.c.seq))
+
+
+def actions(connection: Connection, workspace: str, limit: int, email: str, scim_id: str) -> list[ChangeRecord]:
+    """Return the changes of a member or of an address that somebody has or had, newest first."""
+    about = []
+    if email:
+        about += [changes.c.email == folded(email), changes.c.former_email == folded(email)]
+    if scim_id:
+        about.append(changes.c.scim_id == scim_id)
+    query = select(changes).where(changes.c.workspace == workspace)
+    if about:
+        query = query.where(or_(*about))
+    return _records(connection, query.order_by(changes.c.sent_at.desc(), changes.c.seq.desc()).limit(limit))
+
+
+def _records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
+    return [
+        ChangeRecord(
+            row.run_id,
+            row.seq,
+            change_from_json(row.change),
+            Outcome(row.outcome),
+            row.detail,
+            time(row.sent_at),
+            None if row.answered_at is None else time(row.answered_at),
+            row.scim_id,
+        )
+        for row in connection.execute(query)
+    ]

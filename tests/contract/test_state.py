@@ -1,0 +1,378 @@
+"""The same promises for every state: the one in memory, SQLite, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+
+from agent.errors import Busy, LeaseLost, StateError
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind, Link, Memory, Recent
+from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, State, Trigger
+from agent.store.codec import change_from_json, change_to_json
+from agent.store.state import SqlState
+from connectors.base import PersonKey
+from tests import postgres
+from tests.memory_state import MemoryState
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANN, BEA = PersonKey("okta-main", "ann"), PersonKey("okta-main", "bea")
+PLANNERS = (GroupRef("g1", "Planners"),)
+
+
+class Clock:
+    """A clock that a test moves. PostgreSQL judges leases by its own, which no test can move."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with postgres.running() as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def state(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> AsyncIterator[State]:
+    if request.param == "memory":
+        yield MemoryState(clock.now)
+        return
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    if request.param == "postgresql":
+        url = new_database(request.getfixturevalue("server"))
+    opened = await SqlState.open(url, clock.now)
+    yield opened
+    await opened.close()
+
+
+def new_database(server: str) -> str:
+    name = f"state_{uuid4().hex}"
+    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+def a_run(name: str = "r1", workspace: str = "latam", at: datetime = NOW, *, dry: bool = False) -> Run:
+    return Run(name, workspace, Trigger.SYNC, dry, at, by="ops", reason="why")
+
+
+def a_change(kind: Kind = Kind.DEACTIVATE, email: str = "ann@acme.com", scim_id: str | None = "m1") -> Change:
+    before, after = Fields(active=True), Fields(active=False)
+    if kind is Kind.UPDATE_EMAIL:
+        before, after = Fields("Former@acme.com"), Fields(email)
+    if kind is Kind.ADOPT:
+        before = after = NO_FIELDS
+    return Change(kind, email, "Ann Lee", scim_id, ANN, before, after, "left-groups", "She left.", PLANNERS)
+
+
+def done(
+    change: Change, seq: int = 0, outcome: Outcome = Outcome.DONE, at: datetime = NOW, run: str = "r1"
+) -> ChangeRecord:
+    return ChangeRecord(run, seq, change, outcome, "", at, at, change.scim_id)
+
+
+async def begun(state: State, run: Run | None = None) -> Lease:
+    lease = await state.take_lease("latam", "one")
+    await state.begin_run(run or a_run(), lease)
+    return lease
+
+
+async def test_lease_is_held_by_one_and_names_its_holder(state: State) -> None:
+    lease = await state.take_lease("latam", "host, process 1")
+    with pytest.raises(Busy, match="host, process 1"):
+        await state.take_lease("latam", "another")
+    other = await state.take_lease("emea", "another")
+
+    assert (lease.fence, other.fence) == (1, 1)
+
+
+async def test_released_lease_can_be_taken_with_a_higher_fence(state: State) -> None:
+    first = await state.take_lease("latam", "one")
+    await state.release_lease(first)
+    second = await state.take_lease("latam", "two")
+
+    assert second.fence == first.fence + 1
+
+
+async def test_superseded_lease_can_write_nothing(state: State) -> None:
+    old = await begun(state)
+    await state.release_lease(old)
+    new = await state.take_lease("latam", "two")
+    change = a_change()
+    writes = [
+        lambda: state.renew_lease(old),
+        lambda: state.begin_run(a_run("r2"), old),
+        lambda: state.intend(old, "r1", 0, change),
+        lambda: state.answered(old, done(change), Link(ANN, "m1")),
+        lambda: state.adopted(old, "r1", [(0, change, Link(ANN, "m1"))]),
+        lambda: state.remember(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
+        lambda: state.record_plan(old, "r1", "sha256:x", b"{}"),
+        lambda: state.end_run(old, "r1", Ending(RunStatus.DONE)),
+        lambda: state.mend(old, a_run("r3"), [Mend(Link(ANN, "m1"), None)]),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            await write()
+    await state.release_lease(old)
+    await state.renew_lease(new)
+
+    assert await state.memory("latam") == Memory()
+    assert await state.changes("r1") == []
+    assert [run.id for run in await state.runs()] == ["r1"]
+
+
+@pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
+async def test_lease_is_void_15_seconds_after_its_last_renewal(state: State, clock: Clock) -> None:
+    lease = await state.take_lease("latam", "one")
+    clock.pass_seconds(10)
+    await state.renew_lease(lease)
+    clock.pass_seconds(14.9)
+    with pytest.raises(Busy):
+        await state.take_lease("latam", "two")
+    clock.pass_seconds(0.1)
+    with pytest.raises(LeaseLost):
+        await state.renew_lease(lease)
+    taken = await state.take_lease("latam", "two")
+
+    assert taken.fence == 2
+
+
+async def test_run_of_a_dead_process_is_closed_as_interrupted(state: State) -> None:
+    lease = await begun(state)
+    await state.intend(lease, "r1", 0, a_change())
+    await state.release_lease(lease)
+    again = await state.take_lease("latam", "two")
+    closed = await state.begin_run(a_run("r2", at=NOW + timedelta(minutes=1)), again)
+    first = await state.run("r1")
+    (record,) = await state.changes("r1")
+
+    assert closed == ("r1",)
+    assert first is not None
+    assert first.status is RunStatus.INTERRUPTED
+    assert (record.outcome, record.answered_at) == (Outcome.UNKNOWN, None)
+
+
+async def test_adoptions_write_links_and_a_relinked_member_changes_its_person(state: State) -> None:
+    lease = await begun(state)
+    adopt = a_change(Kind.ADOPT)
+    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
+    await state.adopted(lease, "r1", [(2, adopt, Link(BEA, "m1"))])
+
+    assert (await state.memory("latam")).links == (Link(BEA, "m1"),)
+    assert [record.outcome for record in await state.changes("r1")] == [Outcome.DONE] * 3
+
+
+async def test_answer_writes_outcome_and_link_together(state: State) -> None:
+    lease = await begun(state)
+    change = a_change(Kind.CREATE, scim_id=None)
+    await state.intend(lease, "r1", 0, change)
+    answered = replace(done(change), scim_id="m9", detail="made")
+    await state.answered(lease, answered, Link(ANN, "m9", PLANNERS))
+
+    assert await state.changes("r1") == [answered]
+    assert (await state.memory("latam")).links == (Link(ANN, "m9", PLANNERS),)
+
+
+async def test_change_that_was_not_tried_is_journalled_without_an_intent(state: State) -> None:
+    lease = await begun(state)
+    record = done(a_change(), outcome=Outcome.NOT_TRIED)
+    await state.answered(lease, record)
+
+    assert await state.changes("r1") == [record]
+
+
+async def test_recent_counts_what_may_have_taken_effect_within_the_window(state: State) -> None:
+    lease = await begun(state)
+    old, edge = NOW - timedelta(minutes=61), NOW - timedelta(minutes=60)
+    records = [
+        done(a_change(), 0, at=old),
+        done(a_change(), 1, at=edge),
+        done(a_change(), 2, Outcome.UNKNOWN),
+        done(a_change(), 3, Outcome.NOT_PERSISTED),
+        done(a_change(), 4, Outcome.FAILED),
+        done(a_change(), 5, Outcome.NOT_TRIED),
+        done(a_change(Kind.CREATE), 6),
+        done(a_change(Kind.UPDATE_EMAIL), 7),
+        done(a_change(Kind.ADOPT), 8),
+    ]
+    for record in records:
+        await state.answered(lease, record)
+    await state.intend(lease, "r1", 9, a_change())
+
+    assert await state.recent("latam", edge) == Recent(4, 1, 1)
+    assert await state.recent("emea", edge) == Recent()
+
+
+async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
+    lease = await begun(state)
+    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1"))])
+    seen = [Link(ANN, "m1", PLANNERS, 2), Link(BEA, "m2", PLANNERS, 1)]
+    await state.remember(lease, seen, frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
+    await state.remember(lease, [Link(ANN, "m8", (), 9)], frozenset({(BEA, "m8")}), {("okta-main", "g2"): ("X", 1)})
+
+    assert await state.memory("latam") == Memory((Link(ANN, "m1", PLANNERS, 2),), frozenset({(BEA, "m8")}))
+    assert await state.baselines("latam") == {("okta-main", "g1"): ("Planners", 12), ("okta-main", "g2"): ("X", 1)}
+    assert await state.memory("emea") == Memory()
+
+
+async def test_mends_replace_and_forget_links(state: State) -> None:
+    lease = await begun(state)
+    await state.adopted(
+        lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1")), (1, a_change(Kind.ADOPT), Link(BEA, "m2"))]
+    )
+    run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
+    await state.mend(lease, run, [Mend(None, Link(BEA, "m2")), Mend(Link(BEA, "m1"), Link(ANN, "m1"))])
+
+    assert (await state.memory("latam")).links == (Link(BEA, "m1"),)
+    assert await state.run("r2") == run
+
+
+async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
+    lease = await begun(state)
+    await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")
+    await state.end_run(lease, "r1", Ending(RunStatus.HELD, "held", 12, 7))
+    later = replace(a_run("r2", at=NOW + timedelta(hours=1), dry=True), digest="sha256:a", status=RunStatus.PLANNED)
+    await state.record_run(later)
+    first, newest = await state.run("r1"), await state.run_by_digest("sha256:a")
+
+    assert first is not None
+    assert (first.document, first.approved, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
+    assert (first.status, first.error, first.finished_at) == (RunStatus.HELD, "held", NOW)
+    assert newest == later
+    assert [run.id for run in await state.runs()] == ["r2", "r1"]
+    assert [run.id for run in await state.runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
+    assert [run.id for run in await state.runs(limit=1)] == ["r2"]
+    assert await state.runs(["emea"]) == []
+    assert await state.guarded("latam") == 12
+    assert await state.guarded("emea") == 0
+    assert await state.run("r9") is None
+    assert await state.run_by_digest("sha256:z") is None
+
+
+async def test_actions_are_found_by_either_address_and_by_member(state: State) -> None:
+    lease = await begun(state)
+    moved = done(a_change(Kind.UPDATE_EMAIL), 0)
+    gone = done(a_change(email="bea@acme.com", scim_id="m2"), 1, at=NOW + timedelta(seconds=1))
+    await state.answered(lease, moved)
+    await state.answered(lease, gone)
+
+    assert await state.actions("latam", email="ANN@acme.com") == [moved]
+    assert await state.actions("latam", email="former@ACME.com") == [moved]
+    assert await state.actions("latam", scim_id="m2") == [gone]
+    assert await state.actions("latam", limit=1) == [gone]
+    assert await state.actions("emea") == []
+
+
+async def test_pause_is_kept_until_it_is_lifted(state: State) -> None:
+    pause = Pause(NOW, "ops", "a mistake")
+    await state.pause("latam", pause)
+    await state.pause("latam", pause)
+
+    assert await state.paused("latam") == pause
+    assert await state.paused("emea") is None
+    await state.pause("latam", None)
+    assert await state.paused("latam") is None
+
+
+async def test_newer_schema_is_refused(clock: Clock, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    await (await SqlState.open(url, clock.now)).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StateError, match="newer pigment-sync"):
+        await SqlState.open(url, clock.now)
+
+
+async def test_broken_file_says_what_to_do(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"this is no database, and long enough to be looked at" * 50)
+    with pytest.raises(StateError) as caught:
+        await SqlState.open(f"sqlite:///{path}", clock.now)
+
+    assert "Restore a backup" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://root@localhost/x", "sqlite:////proc/nowhere/state.db"])
+async def test_impossible_url_says_what_to_do(url: str, clock: Clock) -> None:
+    with pytest.raises(StateError) as caught:
+        await SqlState.open(url, clock.now)
+
+    assert caught.value.hint
+
+
+async def test_unreachable_server_shows_no_password(clock: Clock) -> None:
+    with pytest.raises(StateError) as caught:
+        await SqlState.open("postgresql+psycopg://agent:hunter2@127.0.0.1:1/state", clock.now)
+
+    assert "hunter2" not in caught.value.message
+
+
+async def test_sqlite_file_is_its_owners_alone(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "below" / "state.db"
+    await (await SqlState.open(f"sqlite:///{path}", clock.now)).close()
+
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_two_may_open_an_empty_database_at_once(
+    kind: str, request: pytest.FixtureRequest, clock: Clock, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}" if kind == "sqlite" else new_database(request.getfixturevalue("server"))
+    opened = await asyncio.gather(*(SqlState.open(url, clock.now) for _ in range(4)))
+    leases = await asyncio.gather(*(state.take_lease("latam", "x") for state in opened), return_exceptions=True)
+    for state in opened:
+        await state.close()
+
+    assert sorted(type(lease).__name__ for lease in leases) == ["Busy", "Busy", "Busy", "Lease"]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+fields = st.builds(Fields, st.none() | texts, st.none() | texts, st.none() | st.booleans())
+keys = st.builds(PersonKey, texts, texts)
+
+
+@given(
+    st.builds(
+        Change,
+        st.sampled_from(Kind),
+        texts,
+        texts,
+        st.none() | texts,
+        st.none() | keys,
+        fields,
+        fields,
+        texts,
+        texts,
+        st.lists(st.builds(GroupRef, texts, texts)).map(tuple),
+        st.none() | texts,
+        texts,
+        texts,
+    )
+)
+def test_change_survives_the_journal(change: Change) -> None:
+    assert change_from_json(change_to_json(change)) == change

@@ -1,0 +1,208 @@
+"""A state in plain Python for the engine's tests and the simulation. It passes the contract that the databases pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from agent.address import folded
+from agent.errors import Busy, LeaseLost
+from agent.model import Change, Kind, Link, Memory, Recent
+from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus
+from connectors.base import PersonKey
+
+COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
+VOID_AFTER = timedelta(seconds=15)
+
+
+@dataclass(slots=True)
+class Held:
+    lease: Lease
+    renewed_at: datetime | None
+
+
+@dataclass
+class MemoryState:
+    """Implements `agent.ports.State`; *now* is the only clock."""
+
+    now: Callable[[], datetime]
+    held: dict[str, Held] = field(default_factory=dict)
+    links: dict[str, dict[PersonKey, Link]] = field(default_factory=dict)
+    renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
+    sizes: dict[str, dict[tuple[str, str], tuple[str, int]]] = field(default_factory=dict)
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    journal: dict[str, Run] = field(default_factory=dict)
+    records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
+
+    async def take_lease(self, workspace: str, holder: str) -> Lease:
+        held = self.held.get(workspace)
+        now = self.now()
+        if held is not None and held.renewed_at is not None and held.renewed_at + VOID_AFTER > now:
+            raise Busy(f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait.")
+        lease = Lease(workspace, holder, now, held.lease.fence + 1 if held else 1)
+        self.held[workspace] = Held(lease, now)
+        return lease
+
+    def _check(self, lease: Lease) -> Held:
+        held = self.held.get(lease.workspace)
+        is_ours = held is not None and held.lease.fence == lease.fence and held.renewed_at is not None
+        if held is None or not is_ours or held.renewed_at is None or held.renewed_at + VOID_AFTER <= self.now():
+            raise LeaseLost(f"This run lost its lease of {lease.workspace}.", "The next run settles it.")
+        return held
+
+    async def renew_lease(self, lease: Lease) -> None:
+        self._check(lease).renewed_at = self.now()
+
+    async def release_lease(self, lease: Lease) -> None:
+        held = self.held.get(lease.workspace)
+        if held is not None and held.lease.fence == lease.fence:
+            held.renewed_at = None
+
+    async def memory(self, workspace: str) -> Memory:
+        return Memory(tuple(self.links.get(workspace, {}).values()), self.renames.get(workspace, frozenset()))
+
+    async def recent(self, workspace: str, since: datetime) -> Recent:
+        counted = [
+            record.change
+            for run in self.journal.values()
+            if run.workspace == workspace
+            for record in self.records.get(run.id, {}).values()
+            if record.sent_at >= since and record.outcome in COUNTED
+        ]
+        return Recent(
+            sum(change.kind is Kind.DEACTIVATE for change in counted),
+            sum(change.kind is Kind.CREATE for change in counted),
+            sum(change.changes_email for change in counted),
+        )
+
+    async def baselines(self, workspace: str) -> Mapping[tuple[str, str], tuple[str, int]]:
+        return dict(self.sizes.get(workspace, {}))
+
+    async def guarded(self, workspace: str) -> int:
+        known = [run for run in self.journal.values() if run.workspace == workspace and run.guarded is not None]
+        return max(known, key=lambda run: run.started_at).guarded or 0 if known else 0
+
+    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+        self._check(lease)
+        left = [
+            each
+            for each in self.journal.values()
+            if each.workspace == run.workspace and each.status is RunStatus.RUNNING
+        ]
+        for each in left:
+            self.journal[each.id] = replace(each, status=RunStatus.INTERRUPTED, finished_at=run.started_at)
+        self.journal[run.id] = run
+        return tuple(each.id for each in left)
+
+    async def record_run(self, run: Run) -> None:
+        self.journal[run.id] = run
+
+    def _write(self, workspace: str, link: Link) -> None:
+        kept = {key: each for key, each in self.links.get(workspace, {}).items() if each.scim_id != link.scim_id}
+        self.links[workspace] = {**kept, link.person: link}
+
+    async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+        self._check(lease)
+        now = self.now()
+        for seq, change, link in adoptions:
+            record = ChangeRecord(run_id, seq, change, Outcome.DONE, "", now, now, change.scim_id)
+            self.records.setdefault(run_id, {})[seq] = record
+            self._write(lease.workspace, link)
+
+    async def intend(self, lease: Lease, run_id: str, seq: int, change: Change) -> None:
+        self._check(lease)
+        record = ChangeRecord(run_id, seq, change, Outcome.UNKNOWN, "", self.now(), None, change.scim_id)
+        self.records.setdefault(run_id, {})[seq] = record
+
+    async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+        self._check(lease)
+        self.records.setdefault(record.run_id, {})[record.seq] = record
+        if link is not None:
+            self._write(lease.workspace, link)
+
+    async def remember(
+        self,
+        lease: Lease,
+        seen: Sequence[Link],
+        possible_renames: frozenset[tuple[PersonKey, str]],
+        baselines: Mapping[tuple[str, str], tuple[str, int]],
+    ) -> None:
+        self._check(lease)
+        links = self.links.setdefault(lease.workspace, {})
+        for link in seen:
+            if link.person in links and links[link.person].scim_id == link.scim_id:
+                links[link.person] = link
+        self.renames[lease.workspace] = possible_renames
+        self.sizes.setdefault(lease.workspace, {}).update(baselines)
+
+    async def record_plan(
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+    ) -> None:
+        self._check(lease)
+        self.journal[run_id] = replace(self.journal[run_id], digest=digest, document=document, approved=approved)
+
+    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
+        self._check(lease)
+        self.journal[run_id] = replace(
+            self.journal[run_id],
+            status=ending.status,
+            error=ending.error,
+            guarded=ending.guarded,
+            requests=ending.requests,
+            finished_at=self.now(),
+        )
+
+    async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
+        self._check(lease)
+        self.journal[run.id] = run
+        links = self.links.setdefault(lease.workspace, {})
+        for mend in mends:
+            if mend.was is not None:
+                links.pop(mend.was.person, None)
+        for mend in mends:
+            if mend.link is not None:
+                self._write(lease.workspace, mend.link)
+
+    async def pause(self, workspace: str, pause: Pause | None) -> None:
+        self.pauses.pop(workspace, None)
+        if pause is not None:
+            self.pauses[workspace] = pause
+
+    async def paused(self, workspace: str) -> Pause | None:
+        return self.pauses.get(workspace)
+
+    async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
+        found = [
+            replace(run, document=None)
+            for run in self.journal.values()
+            if (not workspaces or run.workspace in workspaces) and (since is None or run.started_at >= since)
+        ]
+        return sorted(found, key=lambda run: (run.started_at, run.id), reverse=True)[:limit]
+
+    async def run(self, run_id: str) -> Run | None:
+        return self.journal.get(run_id)
+
+    async def run_by_digest(self, digest: str) -> Run | None:
+        found = [run for run in self.journal.values() if run.digest == digest]
+        return max(found, key=lambda run: run.started_at) if found else None
+
+    async def changes(self, run_id: str) -> list[ChangeRecord]:
+        return [record for _, record in sorted(self.records.get(run_id, {}).items())]
+
+    async def actions(
+        self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
+    ) -> list[ChangeRecord]:
+        def is_about(record: ChangeRecord) -> bool:
+            addresses = {folded(record.change.email), folded(record.change.before.email or "")}
+            by_email = bool(email) and folded(email) in addresses
+            return by_email or (bool(scim_id) and record.scim_id == scim_id) or not (email or scim_id)
+
+        found = [
+            record
+            for run in self.journal.values()
+            if run.workspace == workspace
+            for record in self.records.get(run.id, {}).values()
+            if is_about(record)
+        ]
+        return sorted(found, key=lambda record: (record.sent_at, record.seq), reverse=True)[:limit]
