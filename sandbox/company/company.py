@@ -94,7 +94,8 @@ class Company:
         )
         home.people[person.id] = person
         home.by_address[folded(address)] = person.id
-        for group in joined:
+        everybody = [group for group in home.groups.values() if group.is_built_in]
+        for group in (*joined, *everybody):
             group.people.append(person.id)
         return person
 
@@ -102,7 +103,7 @@ class Company:
         """Deactivate a person and take them off all groups and applications."""
         person = self.person(key)
         home = self.directories[person.directory]
-        person.left = [group.id for group in home.groups_of(person.id)] or person.left
+        person.left = [group.id for group in home.groups_of(person.id) if not group.is_built_in] or person.left
         self._take_off(home, person)
         return self._become(person, home.words.left)
 
@@ -170,6 +171,8 @@ class Company:
         person = self.person(key)
         home = self.directories[person.directory]
         self._take_off(home, person)
+        for group in home.groups_of(person.id):
+            group.people.remove(person.id)
         person.changed = self._step()
         del home.people[person.id]
         home.by_address.pop(folded(person.email), None)
@@ -254,7 +257,8 @@ class Company:
 
     def _take_off(self, home: Directory, person: Person) -> None:
         for group in home.groups_of(person.id):
-            group.people.remove(person.id)
+            if not group.is_built_in:
+                group.people.remove(person.id)
         for app in home.apps.values():
             app.individuals = [each for each in app.individuals if each != person.id]
 

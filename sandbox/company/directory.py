@@ -51,6 +51,11 @@ class Group:
     devices: list[str] = field(default_factory=list)
     kind: str = "OKTA_GROUP"
 
+    @property
+    def is_built_in(self) -> bool:
+        """Everyone is in it, always."""
+        return self.kind == "BUILT_IN"
+
 
 @dataclass(slots=True)
 class App:

@@ -46,8 +46,6 @@ def _open_office(company: Company, home: Directory, cast: Cast, size: int) -> No
         _hire_extra(company, home, cast, extra)
     while len(home.people) < size:
         _hire_somebody(company, home, cast)
-    if home.name == "okta":
-        home.group("Everyone").people = list(home.people)
     if home.name == "entra":
         _nest(company, home, cast)
 
