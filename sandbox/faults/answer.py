@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Answer:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         for piece in self._pieces():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # lets the server see that a client has gone
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _pieces(self) -> Iterator[bytes]:
