@@ -11,6 +11,8 @@ __all__ = ["Rows"]
 
 Row = dict[str, object]
 
+LOGO = {"name": "medium", "href": "https://static.example.com/okta-medium.png", "type": "image/png"}
+
 
 class Rows:
     """Writes rows whose links begin with *base*, the org's URL as the client wrote it."""
@@ -76,7 +78,7 @@ class Rows:
             "lastUpdated": "2025-03-19T09:20:48.000Z",
             "features": [],
             "signOnMode": "SAML_2_0",
-            "accessibility": {"selfService": False, "errorRedirectUrl": None, "loginRedirectUrl": None},
+            "accessibility": {"selfService": False},
             "visibility": {"autoSubmitToolbar": False, "hide": {"iOS": False, "web": False}, "appLinks": {}},
             "settings": {"app": {}, "signOn": {"ssoAcsUrl": "https://pigment.example.com/saml/acs"}},
             "_links": {
@@ -111,8 +113,8 @@ class Rows:
             "lastMembershipUpdated": _time(max(changes)) if changes else "2020-05-13T13:29:23.000Z",
             "objectClass": ["okta:user_group"],
             "type": group.kind,
-            "profile": {"name": group.name, "description": None},
-            "_links": {"users": {"href": f"{here}/users"}, "apps": {"href": f"{here}/apps"}},
+            "profile": {"name": group.name, "description": ""},
+            "_links": {"logo": [LOGO], "users": {"href": f"{here}/users"}, "apps": {"href": f"{here}/apps"}},
         }
         stats = {"usersCount": len(group.people), "appsCount": 1, "groupPushMappingsCount": 0}
         return row | {"_embedded": {"stats": stats}} if with_stats else row

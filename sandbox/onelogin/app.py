@@ -82,7 +82,8 @@ def _endpoint(account: OneLoginAccount, apps: bool, act: Act) -> Callable[[Reque
             _admit(account, request, reading, apps=apps)
             answer = act(Call(account, request))
         except Refusal as refusal:
-            answer = _json(refusal.body, refusal.status)
+            worded = refusal.older() if act in (_users, _user) else refusal
+            answer = _json(worded.body, refusal.status)
         answer.headers["X-RateLimit-Limit"] = str(reading.limit)
         answer.headers["X-RateLimit-Remaining"] = str(reading.remaining)
         answer.headers["X-RateLimit-Reset"] = str(reading.seconds_left(account.now()))

@@ -141,7 +141,15 @@ async def test_unknown_id_is_not_found(onelogin: PretendOneLogin, path: str) -> 
     answer = await onelogin.get(path)
 
     assert answer.status_code == 404
-    assert answer.json()["name"] == "NotFoundError"
+    assert "could not be found" in answer.json()["message"]
+
+
+async def test_error_of_the_users_list_has_the_older_shape(onelogin: PretendOneLogin) -> None:
+    told = (await onelogin.get("/users/1")).json()
+    other = (await onelogin.get("/roles/1")).json()
+
+    assert set(told) == {"error", "code", "type", "message"}
+    assert set(other) == {"message", "statusCode", "name"}
 
 
 async def test_token_is_given_for_each_of_the_three_forms(onelogin: PretendOneLogin) -> None:
