@@ -5,11 +5,11 @@ from __future__ import annotations
 from connectors.base import IncompleteRead, Source
 from connectors.okta import endpoint
 from connectors.okta.assembly import AppRead, Members, app_people, members
-from connectors.okta.once import Once, side_by_side
 from connectors.okta.org import Org
 from connectors.okta.row import AppGroup, app_group_from_json, app_user_from_json, group_name, user_from_json
 from connectors.okta.selection import counted_groups
 from connectors.rest import harmless_quote
+from connectors.rest.once import Once, side_by_side
 
 __all__ = ["Directory"]
 

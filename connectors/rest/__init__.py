@@ -3,6 +3,7 @@
 from connectors.rest.answer import Answer
 from connectors.rest.api import Api
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
+from connectors.rest.once import Once, side_by_side
 from connectors.rest.origin import is_loopback
 from connectors.rest.patience import HEALING, Patience, retry_after_seconds
 from connectors.rest.quote import harmless_quote
@@ -20,6 +21,7 @@ __all__ = [
     "Bounds",
     "NoAnswer",
     "NotSent",
+    "Once",
     "Pace",
     "Patience",
     "Timer",
@@ -27,4 +29,5 @@ __all__ = [
     "harmless_quote",
     "is_loopback",
     "retry_after_seconds",
+    "side_by_side",
 ]

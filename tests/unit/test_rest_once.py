@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from connectors.base import IncompleteRead
-from connectors.okta.once import Once, side_by_side
+from connectors.rest.once import Once, side_by_side
 
 
 class Source:

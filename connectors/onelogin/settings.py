@@ -1,0 +1,62 @@
+"""What the configuration says of a OneLogin connector."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from connectors.rest import is_loopback
+from connectors.secret import Secret
+
+__all__ = ["OneLoginSettings"]
+
+SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
+
+
+def _subdomain(text: str) -> str:
+    if not SUBDOMAIN.fullmatch(text):
+        raise ValueError("must be the first part of the account's address alone, as acme for https://acme.onelogin.com")
+    return text.lower()
+
+
+def _api_url(text: str) -> str:
+    try:
+        url = httpx.URL(text.strip())
+    except httpx.InvalidURL:
+        raise ValueError("is not a URL; write it as https://acme.onelogin.com") from None
+    if url.scheme not in {"https", "http"} or not url.host:
+        raise ValueError("must start with https:// and name the account, as https://acme.onelogin.com")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    if url.userinfo or url.query or url.fragment or url.path != "/":
+        raise ValueError("must be the account's root alone, as https://acme.onelogin.com")
+    return str(url).rstrip("/")
+
+
+class OneLoginSettings(BaseModel):
+    """One OneLogin account and an API credential of it with the scope Read All."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    type: Literal["onelogin"]
+    subdomain: Annotated[str, AfterValidator(_subdomain)] | None = Field(
+        default=None, description="`acme` for https://acme.onelogin.com."
+    )
+    api_url: Annotated[str, AfterValidator(_api_url)] | None = Field(
+        default=None, description="The account's root, in place of `subdomain`."
+    )
+    client_id: str = Field(min_length=1, description="Of an API credential with the scope Read All.")
+    client_secret: Secret = Field(description="Of the same credential.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> OneLoginSettings:
+        if (self.subdomain is None) == (self.api_url is None):
+            raise ValueError("set exactly one of subdomain and api_url")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        return self.api_url or f"https://{self.subdomain}.onelogin.com"
