@@ -38,11 +38,13 @@ class Abortable(H11Protocol):
 
 
 async def lose(scope: Scope, receive: Receive, error: Callable[[str], Exception], *, reset: bool) -> None:
-    """Abort the connection, with *reset* so that the client's socket sees a reset. Where there is no socket, raise
-    *error*."""
+    """Abort the connection of a request, with *reset* (its body was read then) so that the client's socket sees a
+    reset. Where there is no socket, raise *error*."""
     abort = scope.get(ABORT)
     if abort is None:
         raise error("The connection was lost.")
+    while not reset and (await receive()).get("more_body"):  # closing with data unread would be a reset
+        pass
     abort(reset=reset)
     while (await receive())["type"] != "http.disconnect":  # until the server has seen it too, it would answer 500
         pass
