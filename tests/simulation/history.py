@@ -1,0 +1,231 @@
+"""One random history: the world goes on, runs come and go or die, and after each step the invariants hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from datetime import timedelta
+
+import httpx
+
+from agent.diff.plan import compute_plan
+from agent.engine.dryrun import dry_run
+from agent.engine.order import FleetLimit, Order, Result
+from agent.engine.survey import ReadSite, Survey
+from agent.engine.sync import Site, Sync
+from agent.errors import StalePlan
+from agent.model import Individual, Kind, Limits, Listing, Mode, Plan, Policy, Reads, Unmanaged
+from agent.ports import ChangeRecord, Outcome, Trigger
+from agent.scim.client import ScimClient
+from connectors.base import PersonKey, Status, silent
+from connectors.rest import Bounds, Timer
+from tests.simulation.transport import BASE, SimulatedPigment
+from tests.simulation.world import SOURCES, Died, MortalState, SimulatedConnector, World
+
+__all__ = ["Broken", "live_through"]
+
+STEPS = 14
+LIMIT = 3
+COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
+HOUR = timedelta(minutes=60)
+BOUNDS = Bounds(retries=2, max_wait_seconds=60)
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class History:
+    """The state, the policy and the invariants of one history."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.world = World(self.chance)
+        self.state = MortalState(self.world.now, world=self.world)
+        self.policy = Policy(
+            "latam",
+            SOURCES,
+            mode=Mode.ENFORCE,
+            protect=("hal@acme.com",),
+            unmanaged=self.chance.choice([Unmanaged.REPORT, Unmanaged.REPORT, Unmanaged.DEACTIVATE]),
+            individual_assignments=self.chance.choice(list(Individual)),
+            grace_reads=self.chance.choice([1, 1, 2]),
+            limits=Limits(LIMIT, 100, None, 25),
+        )
+        self.approved_runs: set[str] = set()
+        self.linked_ever: set[str] = set()
+
+    def parts(self) -> tuple[Survey, Sync, dict[str, ReadSite]]:
+        """Build what a new process would build."""
+        elapsed = [0.0]
+
+        async def sleep(seconds: float) -> None:
+            elapsed[0] += seconds
+            await asyncio.sleep(0)
+
+        async def for_ever(_seconds: float) -> None:
+            await asyncio.Event().wait()
+
+        timer = Timer(lambda: elapsed[0], sleep, self.world.moment.timestamp)
+        client = httpx.AsyncClient(transport=SimulatedPigment(self.world))
+        workspace = ScimClient("latam", BASE, [lambda: self.world.token], client, bounds=BOUNDS, timer=timer)
+        connectors = {each.connector: SimulatedConnector(self.world, each.connector) for each in SOURCES}
+        survey = Survey(connectors, self.state, self.world, FleetLimit(("latam",)), silent)
+        sync = Sync(survey, {"latam": Site(self.policy, workspace)}, "process", for_ever)
+        return survey, sync, {"latam": ReadSite(self.policy, workspace)}
+
+    async def run(self, *, approve: bool = False) -> Result | None:
+        """Run once; None when the process died. *approve* first reads the plan and then approves its digest."""
+        self.world.is_dead = False
+        survey, sync, sites = self.parts()
+        before = len(self.world.space.journal.writes)
+        failing = set(self.world.failing)
+        try:
+            digests: frozenset[str] = frozenset()
+            if approve:
+                (planned,) = await dry_run(survey, sites, [], Order(Trigger.PLAN))
+                self.expect(len(self.world.space.journal.writes) == before, "a dry run wrote")
+                digests = frozenset({planned.object["digest"]} if planned.object["status"] == "planned" else ())
+            (result,) = await sync.run([], Order(Trigger.SYNC, approvals=digests))
+        except StalePlan:
+            # The world moved between reading and approving: then nothing may have been written.
+            self.expect(len(self.world.space.journal.writes) == before, "a stale approval wrote")
+            return None
+        except Died:
+            self.world.is_dead, self.world.dies_in = False, None
+            self.world.pass_minutes(1)
+            return None
+        finally:
+            self.world.dies_in = None
+        if digests:
+            self.approved_runs.add(result.run_id)
+        if failing:
+            self.expect(len(self.world.space.journal.writes) == before, "an incomplete read led to a write")
+        return result
+
+    def expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise Broken(what)
+
+    def records(self) -> list[ChangeRecord]:
+        return [record for records in self.state.records.values() for record in records.values()]
+
+    def check(self) -> None:
+        """Check what must hold at any time, the middle of a dead process's run included."""
+        space, records = self.world.space, self.records()
+        patched = space.journal.patched_paths()
+        self.expect(patched <= {"active", "displayname", "name.formatted"}, f"PATCHed {patched}")
+        links = self.state.links.get("latam", {}).values()
+        self.linked_ever.update(link.scim_id for link in links)
+        self.linked_ever.update(record.scim_id for record in records if record.scim_id)
+        self.expect(len({link.scim_id for link in links}) == len(links), "one member has two people")
+        made: Counter[str] = Counter()
+        intended = {(record.change.scim_id, record.change.kind) for record in records}
+        wanted = {record.change.email for record in records if record.change.kind is Kind.CREATE}
+        touched = {scim_id for scim_id, _ in intended}
+        for write in space.journal.writes:
+            body = write.body if isinstance(write.body, dict) else {}
+            if write.method == "POST":
+                made[str(body["displayName"]).split()[1]] += 1
+                self.expect(body["userName"] in wanted, "a create is not in the journal")
+            else:
+                asked = self.policy.unmanaged is Unmanaged.DEACTIVATE or write.scim_id in self.linked_ever
+                adopted_by_conflict = body.get("userName") in wanted or self._is_from_conflict(write.scim_id)
+                self.expect(asked or adopted_by_conflict, "somebody unlinked was touched unasked")
+                self.expect(write.scim_id in touched or adopted_by_conflict, "a write is not in the journal")
+        for person, count in made.items():
+            self.expect(count == 1, f"{person} got {count} members")
+        self.check_limits(records)
+
+    def _is_from_conflict(self, scim_id: str | None) -> bool:
+        """A create that met an inactive member of the same name reactivates it: the record names it afterwards."""
+        return any(record.scim_id == scim_id and record.change.kind is Kind.CREATE for record in self.records())
+
+    def check_limits(self, records: list[ChangeRecord]) -> None:
+        gone = [each for each in records if each.change.kind is Kind.DEACTIVATE and each.outcome in COUNTED]
+        for run_id in {record.run_id for record in gone} - self.approved_runs:
+            run = self.state.journal[run_id]
+            if run.approved:
+                continue
+            here = [record for record in gone if record.run_id == run_id]
+            recent = [
+                record
+                for record in gone
+                if self.state.journal[record.run_id].started_at < run.started_at
+                and record.sent_at >= run.started_at - HOUR
+            ]
+            self.expect(len(here) + len(recent) <= LIMIT, "more deactivations than the guard allows")
+
+    async def step(self) -> None:
+        world, chance = self.world, self.chance
+        match chance.choices(["hire", "change", "swap", "hand", "time", "fail", "run"], [3, 4, 1, 2, 1, 1, 6])[0]:
+            case "hire":
+                world.hire()
+            case "change":
+                world.change_somebody()
+            case "swap":
+                world.swap_emails()
+            case "hand":
+                world.edit_by_hand()
+            case "time":
+                world.pass_minutes(chance.choice([5, 30, 61]))
+            case "fail":
+                world.failing = {chance.choice(SOURCES).connector}
+            case _:
+                world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
+                world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
+                await self.run(approve=chance.random() < 0.2)
+                world.failing = set()
+                world.pass_minutes(1)
+
+    async def converge(self) -> None:
+        """Once nothing goes wrong any more and every plan is approved, everybody is in step or held by the table."""
+        self.world.fault_rate, self.world.failing = 0, set()
+        for _ in range(8):
+            self.world.pass_minutes(61)
+            self.expect(await self.run(approve=True) is not None, "a run died or was stale by itself")
+            self.check()
+        self.world.pass_minutes(61)
+        plan = await self.plan()
+        changes = [change for change in plan.changes if change.kind is not Kind.ADOPT]
+        self.expect(not changes, f"after eight runs there is still to do: {changes}")
+        await self.check_everybody(plan)
+
+    async def plan(self) -> Plan:
+        connectors = [SimulatedConnector(self.world, each.connector) for each in SOURCES]
+        snapshots = [await each.read(source) for each, source in zip(connectors, SOURCES, strict=True)]
+        _, sync, _ = self.parts()
+        listing: Listing = await sync.sites["latam"].workspace.listing()
+        return compute_plan(Reads(tuple(snapshots), listing, await self.state.memory("latam")), self.policy)
+
+    async def check_everybody(self, plan: Plan) -> None:
+        links = self.state.links.get("latam", {})
+        members = {member.id: member for member in self.world.space.members}
+        held = {hold.person for hold in plan.holds}
+        noted = {note.email.lower() for note in plan.notes}
+        counts_alone = self.policy.individual_assignments is Individual.INCLUDE
+        for person in self.world.people.values():
+            key = PersonKey(person.connector, person.id)
+            is_entitled = person.status is Status.ACTIVE and bool(person.groups or (person.individual and counts_alone))
+            if key in held or (person.email or "").lower() in noted:
+                continue
+            member = members.get(links[key].scim_id) if key in links else None
+            if member is not None and member.user_name.lower() in noted:
+                continue
+            if is_entitled:
+                self.expect(member is not None and member.active, f"{key} has no active member")
+                is_same = member is not None and member.user_name.lower() == (person.email or "").lower()
+                self.expect(is_same, f"{key} has another email")
+            elif member is not None:
+                self.expect(not member.active, f"{key} is not entitled and active")
+
+
+async def live_through(seed: int) -> int:
+    """Live through the history of *seed*; raises `Broken` with what does not hold. Returns how many writes it had."""
+    history = History(seed)
+    for _ in range(STEPS):
+        await history.step()
+        history.check()
+    await history.converge()
+    return len(history.world.space.journal.writes)
