@@ -1,0 +1,108 @@
+"""The token endpoint, the documents that msal asks for before it, and the endpoints of a managed identity."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.entra.refusal import TokenRefusal
+from sandbox.entra.tenant import EntraTenant
+from sandbox.entra.token import LIFETIME
+
+__all__ = ["login_routes"]
+
+Form = Mapping[str, str]
+Act = Callable[[EntraTenant, Request, Form], Response]
+
+IDENTITY_HEADER = "sandbox-identity"
+"""What App Service would put into the variable of that name."""
+
+
+def login_routes(tenant: EntraTenant) -> list[Route]:
+    """Return the routes below the authority: `/{tenant}/…`, and those of the managed identity."""
+    routes: list[tuple[str, str, Act]] = [
+        ("GET", "/metadata/identity/oauth2/token", _imds),
+        ("GET", "/msi/token", _app_service),
+        ("GET", "/common/discovery/instance", _instance),
+        ("POST", "/{tenant}/oauth2/v2.0/token", _token),
+        ("GET", "/{tenant}/v2.0/.well-known/openid-configuration", _configuration),
+    ]
+    return [Route(path, _endpoint(tenant, act), methods=[method]) for method, path, act in routes]
+
+
+def _endpoint(tenant: EntraTenant, act: Act) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+        try:
+            return act(tenant, request, form)
+        except TokenRefusal as refusal:
+            return _json(refusal.body(), refusal.status)
+
+    return endpoint
+
+
+def _token(tenant: EntraTenant, request: Request, form: Form) -> Response:
+    _known(tenant, request)
+    return _json(tenant.grants.answer(form, request.url.path))
+
+
+def _instance(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+    authority = f"https://{request.url.netloc}/{tenant.tenant_id}/v2.0/.well-known/openid-configuration"
+    return _json({"tenant_discovery_endpoint": authority, "api-version": "1.1", "metadata": []})
+
+
+def _imds(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+    if request.headers.get("metadata") != "true":
+        return _json({"error": "bad_request_102", "error_description": "Required metadata header not specified"}, 400)
+    return _managed(tenant, request, expires_in=True)
+
+
+def _app_service(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+    if request.headers.get("x-identity-header") != IDENTITY_HEADER:
+        return _json({"statusCode": 401, "message": "The X-IDENTITY-HEADER is missing or wrong."}, 401)
+    return _managed(tenant, request, expires_in=False)
+
+
+def _known(tenant: EntraTenant, request: Request) -> None:
+    asked = request.path_params["tenant"]
+    if asked.casefold() != tenant.tenant_id.casefold():
+        raise TokenRefusal(400, "invalid_tenant", 90002, f"Tenant '{asked}' not found.")
+
+
+def _configuration(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+    """The addresses are https even where the sandbox speaks http: msal takes no others."""
+    _known(tenant, request)
+    root = f"https://{request.url.netloc}/{request.path_params['tenant']}"
+    document = {
+        "token_endpoint": f"{root}/oauth2/v2.0/token",
+        "authorization_endpoint": f"{root}/oauth2/v2.0/authorize",
+        "device_authorization_endpoint": f"{root}/oauth2/v2.0/devicecode",
+        "jwks_uri": f"{root}/discovery/v2.0/keys",
+        "issuer": f"{root}/v2.0",
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+        "response_types_supported": ["code", "id_token", "token"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    }
+    return _json(document)
+
+
+def _managed(tenant: EntraTenant, request: Request, *, expires_in: bool) -> Response:
+    """Give the machine's own identity a token. Numbers are texts here, unlike those of the token endpoint."""
+    resource = request.query_params.get("resource", "")
+    if not resource or "api-version" not in request.query_params:
+        return _json({"error": "invalid_request", "error_description": "resource and api-version are required"}, 400)
+    client_id = request.query_params.get("client_id", "system")
+    granted = tenant.grants.granted(client_id, resource)
+    until = str(int(tenant.now()) + LIFETIME)
+    body = {"access_token": granted["access_token"], "expires_on": until, "resource": resource, "token_type": "Bearer"}
+    return _json(body | {"client_id": client_id} | ({"expires_in": str(LIFETIME)} if expires_in else {}))
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, media_type="application/json")

@@ -1,0 +1,54 @@
+"""What Graph and the token endpoint refuse, each in its own words."""
+
+from __future__ import annotations
+
+__all__ = ["GraphRefusal", "TokenRefusal", "bad_request", "not_found"]
+
+DATE = "2026-11-23T08:00:00"
+
+
+class GraphRefusal(Exception):
+    """Graph answers with an error; *code* is Graph's word."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+    def body(self, request_id: str) -> dict[str, object]:
+        inner = {"date": DATE, "request-id": request_id, "client-request-id": request_id}
+        return {"error": {"code": self.code, "message": self.message, "innerError": inner}}
+
+
+class TokenRefusal(Exception):
+    """No token is given; *number* is the AADSTS code."""
+
+    def __init__(self, status: int, error: str, number: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.number = number
+        self.message = message
+
+    def body(self) -> dict[str, object]:
+        told = f"AADSTS{self.number}: {self.message} Trace ID: t Correlation ID: c Timestamp: 2026-11-23 08:00:00Z"
+        return {
+            "error": self.error,
+            "error_description": told,
+            "error_codes": [self.number],
+            "timestamp": "2026-11-23 08:00:00Z",
+            "trace_id": "t",
+            "correlation_id": "c",
+            "error_uri": f"https://login.microsoftonline.com/error?code={self.number}",
+        }
+
+
+def not_found(key: str) -> GraphRefusal:
+    message = f"Resource '{key}' does not exist or one of its queried reference-property objects are not present."
+    return GraphRefusal(404, "Request_ResourceNotFound", message)
+
+
+def bad_request(message: str, code: str = "Request_BadRequest") -> GraphRefusal:
+    return GraphRefusal(400, code, message)
