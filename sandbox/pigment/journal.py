@@ -44,9 +44,15 @@ class Journal:
 
 
 def _paths(body: object) -> set[str]:
-    operations = body.get("Operations", []) if isinstance(body, dict) else []
+    """Return what a PATCH names, whatever the case; what is no PATCH names nothing."""
+    folded = {str(key).casefold(): value for key, value in body.items()} if isinstance(body, dict) else {}
+    operations = folded.get("operations")
     found: set[str] = set()
     for operation in operations if isinstance(operations, list) else []:
-        path, value = operation.get("path"), operation.get("value")
-        found |= {str(path)} if path else {str(key) for key in value} if isinstance(value, dict) else set()
-    return {path.casefold() for path in found}
+        given = {str(key).casefold(): value for key, value in operation.items()} if isinstance(operation, dict) else {}
+        value = given.get("value")
+        if given.get("path"):
+            found.add(str(given["path"]).casefold())
+        elif isinstance(value, dict):
+            found |= {str(key).casefold() for key in value}
+    return found

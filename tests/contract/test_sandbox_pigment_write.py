@@ -241,3 +241,22 @@ async def test_pigment_etags_are_held_to() -> None:
         assert (changed.status_code, stale.status_code) == (200, 412)
         assert changed.headers["etag"] != etag
         assert (await client.delete(where, headers={"If-Match": "*"})).status_code == 204
+
+
+async def test_pigment_journal_names_what_was_patched_in_any_dialect() -> None:
+    space = a_space(members=1)
+    where = path(space.members[0].id)
+    bodies: list[object] = [
+        {"operations": [{"OP": "Replace", "Path": "UserName", "Value": "x@acme.com"}]},
+        {"Operations": [{"op": "replace", "value": {"active": False, "emails": []}}]},
+        {"Operations": ["x"]},
+        [],
+    ]
+    async with a_client(space) as client:
+        for body in bodies:
+            await client.patch(where, json=body)
+        await client.patch(where, content=b"{")
+    assert space.journal.patched_paths() == {"username", "active", "emails"}
+    assert [write.status for write in space.journal.writes] == [200, 200, 400, 400, 400]
+    space.journal.clear()
+    assert (space.journal.writes, space.journal.requests.total()) == ([], 0)
