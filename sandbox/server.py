@@ -1,0 +1,129 @@
+"""Run the whole sandbox on this machine: for tests and the demo as a context, for people until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandbox.admin import admin_app
+from sandbox.company import Company
+from sandbox.entra import EntraTenant
+from sandbox.faults.book import FaultBook
+from sandbox.faults.reading import load_rules
+from sandbox.faults.rule import FaultError
+from sandbox.guide import guide
+from sandbox.host import SandboxError, hosted
+from sandbox.okta import OktaOrg
+from sandbox.onelogin import OneLoginAccount
+from sandbox.pigment.app import Pigment
+from sandbox.pigment.pace import Limit
+from sandbox.pigment.space import PigmentSpace
+from sandbox.setup import STATE, Mode, Setup
+from sandbox.traffic import Seen, Traffic
+from sandbox.week import week
+from sandbox.world import World
+
+__all__ = ["Sandbox", "SandboxError", "running", "serve"]
+
+
+class Sandbox:
+    """A running sandbox: where its systems listen, and all that they know."""
+
+    def __init__(self, world: World, urls: dict[str, str]) -> None:
+        self.world = world
+        self.urls = urls
+        self.okta_url = urls["okta"]
+        self.entra_url = urls["entra"]
+        self.onelogin_url = urls["onelogin"]
+        self.pigment_url = urls["pigment"]
+        self.admin_url = urls["admin"]
+        self._setup = Setup(world, urls)
+
+    @property
+    def company(self) -> Company:
+        return self.world.company
+
+    @property
+    def okta(self) -> OktaOrg:
+        return self.world.okta
+
+    @property
+    def entra(self) -> EntraTenant:
+        return self.world.entra
+
+    @property
+    def onelogin(self) -> OneLoginAccount:
+        return self.world.onelogin
+
+    @property
+    def pigment(self) -> Pigment:
+        return self.world.pigment
+
+    @property
+    def faults(self) -> FaultBook:
+        return self.world.faults
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.world.traffic
+
+    def space(self, workspace: str) -> PigmentSpace:
+        """Return the workspace of this name: `pigment-latam`, `pigment-eu`, `pigment-apac`."""
+        return self.world.pigment.spaces[workspace]
+
+    def requests(self, system: str = "", method: str = "") -> list[Seen]:
+        """Return the requests to a system (`okta`, `entra`, `onelogin`, `pigment`) so far, oldest first."""
+        return self.world.traffic.of(system, method)
+
+    def config_yaml(self, state_url: str = STATE, mode: Mode = "enforce") -> str:
+        """Return a complete configuration of the agent, with all secrets in it."""
+        return self._setup.yaml(state_url, mode)
+
+    def write_config(self, folder: Path, state_url: str = STATE, mode: Mode = "enforce") -> Path:
+        """Write a complete configuration and the Okta key into *folder*; return the configuration's path."""
+        return self._setup.write(folder, state_url, mode)
+
+    def week(self) -> list[str]:
+        """Let a week pass in the company, and tell what happened."""
+        return list(week(self.company))
+
+
+@contextlib.contextmanager
+def running(seed: int = 1, port: int = 0, *, size: int = 120, limit: Limit | None = None) -> Iterator[Sandbox]:
+    """Serve a sandbox until the end of the block: at *port* and the four after it, or at free ones.
+
+    *size* is how many people each directory has, about; *limit* Pigment's rate limit (the real one if not said).
+    Raise `SandboxError` when a port is taken.
+    """
+    world = World(seed, size, limit)
+    with hosted({**world.apps(), "admin": admin_app(world)}, port) as urls:
+        yield Sandbox(world, urls)
+
+
+def serve(port: int, seed: int, faults: Path | None, out: Path) -> None:
+    """Serve a sandbox until SIGINT or SIGTERM, and write a configuration that fits it into the folder *out*.
+
+    What a person needs to know goes to stdout. Raise `SandboxError` for ports that are taken, a folder that can't be
+    written, or a file of faults that can't be read.
+    """
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with running(seed, port) as sandbox:
+            if faults is not None:
+                sandbox.faults.put(load_rules(faults))
+            sys.stdout.write(guide(sandbox.world, sandbox.urls, sandbox.write_config(out)))
+            sys.stdout.flush()
+            stopped.wait()
+    except FaultError as error:
+        raise SandboxError(str(error)) from error
+    except OSError as error:
+        raise SandboxError(f"The configuration can't be written to {out} ({error.strerror}).") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    sys.stdout.write("The sandbox has stopped.\n")

@@ -1,0 +1,80 @@
+"""Remember every request to the pretend systems, so that tests can count and people can look."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["ByPort", "Seen", "Traffic", "Watched"]
+
+LONGEST = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request. *status* is 0 where the connection was lost before an answer; *at* is in seconds since 1970."""
+
+    system: str
+    method: str
+    path: str
+    query: str
+    status: int
+    at: float
+
+
+class Traffic:
+    """The newest requests, oldest first."""
+
+    def __init__(self) -> None:
+        self._seen: deque[Seen] = deque(maxlen=LONGEST)
+
+    def add(self, seen: Seen) -> None:
+        self._seen.append(seen)
+
+    def clear(self) -> None:
+        self._seen.clear()
+
+    def of(self, system: str = "", method: str = "") -> list[Seen]:
+        """Return the requests to *system* with *method*; empty: to any, with any."""
+        return [each for each in tuple(self._seen) if system in ("", each.system) and method in ("", each.method)]
+
+
+class Watched:
+    """ASGI middleware that tells *traffic* of each request to *system*."""
+
+    def __init__(self, app: ASGIApp, system: str, traffic: Traffic) -> None:
+        self.app = app
+        self.system = system
+        self.traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        at, status = time.time(), 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            query = scope["query_string"].decode("latin-1")
+            self.traffic.add(Seen(self.system, scope["method"], scope["path"], query, status, at))
+
+
+class ByPort:
+    """One ASGI application out of many: the port that was asked decides."""
+
+    def __init__(self, apps: Mapping[int, ASGIApp]) -> None:
+        self.apps = dict(apps)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.apps[scope["server"][1]](scope, receive, send)
