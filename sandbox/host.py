@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import uvicorn
 from starlette.types import ASGIApp
 
+from sandbox.faults.connection import Abortable
 from sandbox.traffic import ByPort
 
 __all__ = ["SandboxError", "hosted"]
@@ -34,8 +35,11 @@ def hosted(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
         ports = {name: each.getsockname()[1] for name, each in sockets.items()}
         config = uvicorn.Config(
             ByPort({ports[name]: app for name, app in apps.items()}),
+            http=Abortable,
+            ws="none",
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,

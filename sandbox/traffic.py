@@ -55,19 +55,25 @@ class Watched:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        at, status = time.time(), 0
+        at, answered = time.time(), False
+
+        def note(status: int) -> None:
+            query = scope["query_string"].decode("latin-1")
+            self.traffic.add(Seen(self.system, scope["method"], scope["path"], query, status, at))
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # Before it is sent: whoever has the answer finds it remembered.
+                answered = True
+                note(message["status"])
             await send(message)
 
         try:
             await self.app(scope, receive, noted)
         finally:
-            query = scope["query_string"].decode("latin-1")
-            self.traffic.add(Seen(self.system, scope["method"], scope["path"], query, status, at))
+            if not answered:
+                note(0)
 
 
 class ByPort:
