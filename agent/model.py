@@ -37,6 +37,7 @@ __all__ = [
     "Toggles",
     "Unmanaged",
     "Unplanned",
+    "Unsettled",
 ]
 
 
@@ -115,14 +116,25 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A create that was sent for a person who has no link, and that nobody knows whether it was made."""
+
+    person: PersonKey
+    email: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the state remembers of one workspace when a plan is made.
 
-    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared.
+    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
+    are creates in flight when a process died, or whose answer was lost: their members may be there without a link.
     """
 
     links: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+    unsettled: tuple[Unsettled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

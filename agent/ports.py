@@ -207,7 +207,9 @@ class State(Protocol):
 
     async def release_lease(self, lease: Lease) -> None: ...
 
-    async def memory(self, workspace: str) -> Memory: ...
+    async def memory(self, workspace: str) -> Memory:
+        """Return links, possible renames, and the creates of the last seven days that may have been made unseen."""
+        ...
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         """Count what was applied since *since*, changes whose answer is unknown included."""

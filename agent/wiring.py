@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from typing import assert_never
 import httpx
 import structlog
 from connectors.entra import EntraConnector, EntraSettings
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
 
 from agent import http
 from agent.engine.links import Links
@@ -33,6 +31,7 @@ from agent.store.state import SqlState
 from connectors.base import Connector, Finding, Progress, Source
 from connectors.okta.connector import OktaConnector
 from connectors.okta.settings import OktaSettings
+from connectors.onelogin import OneLoginConnector, OneLoginSettings
 from connectors.rest import Bounds
 
 __all__ = ["Parts", "opened"]
@@ -156,4 +155,4 @@ def _workspace(
 def _holder() -> str:
     """Name this process to another that wants its lease."""
     command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:2]])  # noqa: PTH119
-    return f"{socket.gethostname()}, process {os.getpid()}, {command}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
+    return f"{socket.gethostname()}, process {os.getpid()}, {command}"

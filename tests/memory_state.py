@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
-from agent.model import Change, Kind, Link, Memory, Recent
+from agent.model import Change, Kind, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus
 from connectors.base import PersonKey
 
@@ -60,7 +60,22 @@ class MemoryState:
             held.renewed_at = None
 
     async def memory(self, workspace: str) -> Memory:
-        return Memory(tuple(self.links.get(workspace, {}).values()), self.renames.get(workspace, frozenset()))
+        links = self.links.get(workspace, {})
+        since = self.now() - timedelta(days=7)
+        lost = [
+            record
+            for run in self.journal.values()
+            if run.workspace == workspace
+            for record in self.records.get(run.id, {}).values()
+            if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= since
+        ]
+        lost.sort(key=lambda record: (record.sent_at, record.seq))
+        unsettled = [
+            Unsettled(each.change.person, each.change.email, each.change.display_name)
+            for each in lost
+            if each.change.person is not None and each.change.person not in links
+        ]
+        return Memory(tuple(links.values()), self.renames.get(workspace, frozenset()), tuple(unsettled))
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [

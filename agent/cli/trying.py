@@ -13,9 +13,9 @@ __all__ = ["demo", "sandbox"]
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65_000), default=8700, show_default=True, help="The first of five ports.")
+@click.option("--port", type=click.IntRange(1, 65_000), default=8700, show_default=True, help="First of five ports.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
-@click.option("--faults", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Go wrong as FILE says.")
+@click.option("--faults", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="What goes wrong.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

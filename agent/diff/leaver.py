@@ -13,7 +13,7 @@ __all__ = ["decide_leavers"]
 
 def decide_leavers(draft: Draft) -> None:
     """Decide for links whose person is not entitled, for unlinked people who are not, and for unmanaged members."""
-    for link in draft.reads.memory.links:
+    for link in (*draft.reads.memory.links, *draft.settled):
         assigned = draft.roster.by_key.get(link.person)
         if link.person not in draft.moved and (assigned is None or assigned.standing is not Standing.ENTITLED):
             _linked(draft, link, assigned)

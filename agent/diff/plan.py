@@ -112,7 +112,7 @@ def _source_counts(snapshots: Sequence[Snapshot], making: Draft) -> tuple[Source
 
 def _member_counts(making: Draft) -> MemberCounts:
     active = Counter(member.active is True for member in making.members.values())[True]
-    ours = {scim_id for scim_id in making.owner_of if scim_id in making.members}
+    ours = {link.scim_id for link in making.reads.memory.links if link.scim_id in making.members}
     adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
     guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted)
     return MemberCounts(len(making.members), active, len(ours), guarded)

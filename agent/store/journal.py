@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from agent.address import folded
-from agent.model import Kind, Recent
+from agent.model import Kind, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Trigger
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
 from agent.store.tables import changes, runs
@@ -27,6 +27,7 @@ __all__ = [
     "recent",
     "record",
     "set_plan",
+    "unsettled",
 ]
 
 # What may have taken effect counts against the limits of the last 60 minutes.
@@ -116,6 +117,19 @@ def _row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
         "sent_at": ticks(record.sent_at),
         "answered_at": ticks(record.answered_at) if record.answered_at else None,
     }
+
+
+def unsettled(connection: Connection, workspace: str, since: datetime) -> list[Unsettled]:
+    """Return the creates since *since* that nobody knows the end of, in the order in which they were sent."""
+    is_lost = and_(
+        changes.c.workspace == workspace,
+        changes.c.sent_at >= ticks(since),
+        changes.c.kind == Kind.CREATE,
+        changes.c.outcome == Outcome.UNKNOWN,
+    )
+    rows = connection.execute(select(changes.c.change).where(is_lost).order_by(changes.c.sent_at, changes.c.seq))
+    lost = [change_from_json(text) for text in rows.scalars()]
+    return [Unsettled(each.person, each.email, each.display_name) for each in lost if each.person is not None]
 
 
 def _text(text: str) -> str:

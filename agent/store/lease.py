@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import Busy, LeaseLost
 from agent.ports import Lease
@@ -19,27 +20,28 @@ VOID_AFTER = VOID_AFTER_SECONDS * 1_000_000
 
 def take(database: Database, connection: Connection, workspace: str, holder: str) -> Lease:
     """Return the lease; raise `Busy` while somebody else's is neither released nor void."""
+    # Two that come first at once must meet in one row, so that one of them waits for the other's transaction.
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    first = insert(leases).values(workspace=workspace, holder="", since=0, renewed_at=0, fence=0)
+    connection.execute(first.on_conflict_do_nothing())
+    row = connection.execute(select(leases).where(leases.c.workspace == workspace).with_for_update()).one()
     now = database.now(connection)
-    row = connection.execute(select(leases).where(leases.c.workspace == workspace).with_for_update()).first()
-    if row is not None and row.renewed_at + VOID_AFTER > now:
+    if row.renewed_at + VOID_AFTER > now:
         since = time(row.since).strftime("%Y-%m-%d %H:%M:%S UTC")
         raise Busy(
             f"Another run holds {workspace}: {row.holder}, since {since}.",
             "Wait for it with --wait SECONDS; if its process died, the lease is void 15 s after its last sign of life.",
         )
-    fence: int = row.fence + 1 if row is not None else 1
+    fence: int = row.fence + 1
     values = {"holder": holder, "since": now, "renewed_at": now, "fence": fence}
-    if row is None:
-        connection.execute(leases.insert().values(workspace=workspace, **values))
-    else:
-        connection.execute(update(leases).where(leases.c.workspace == workspace).values(**values))
+    connection.execute(update(leases).where(leases.c.workspace == workspace).values(**values))
     return Lease(workspace, holder, time(now), fence)
 
 
 def check(database: Database, connection: Connection, lease: Lease) -> int:
     """Return the present time; raise `LeaseLost` unless the lease is the newest, and not void."""
-    now = database.now(connection)
     row = connection.execute(select(leases).where(leases.c.workspace == lease.workspace).with_for_update()).first()
+    now = database.now(connection)
     if row is None or row.fence != lease.fence or row.renewed_at + VOID_AFTER <= now:
         raise LeaseLost(
             f"This run lost its lease of {lease.workspace}: it was not renewed in time, or another run took it.",

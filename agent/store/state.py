@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -20,6 +21,8 @@ from connectors.base import PersonKey
 __all__ = ["SqlState"]
 
 T = TypeVar("T")
+# A create without an answer may have been made; after a week without a trace of it, nothing is taken for its member.
+SETTLED_WITHIN = timedelta(days=7)
 
 
 class SqlState:
@@ -67,7 +70,13 @@ class SqlState:
         await self._within(lambda connection: leases.release(connection, lease))
 
     async def memory(self, workspace: str) -> Memory:
-        return await self._within(lambda connection: memory.read(connection, workspace))
+        def body(connection: Connection) -> Memory:
+            known = memory.read(connection, workspace)
+            linked = {link.person for link in known.links}
+            lost = journal.unsettled(connection, workspace, self._now() - SETTLED_WITHIN)
+            return replace(known, unsettled=tuple(each for each in lost if each.person not in linked))
+
+        return await self._within(body)
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         return await self._within(lambda connection: journal.recent(connection, workspace, since))

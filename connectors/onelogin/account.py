@@ -53,7 +53,8 @@ class Account:
 
     async def rows(self, path: str, what: str, params: Mapping[str, str] | None = None) -> list[object]:
         """Return a whole list, each row with an id once, and those without as they come."""
-        total, rows = None, []
+        total: int | None = None
+        rows: list[object] = []
         for _ in range(WALKS):
             total, rows = await self._walked(path, what, params or {})
             if total is None or len(rows) >= total:

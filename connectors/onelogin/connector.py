@@ -34,6 +34,7 @@ from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Once, Timer,
 __all__ = ["OneLoginConnector"]
 
 USERS_PER_PAGE = 50
+ROLE_HINT = f"Take the role off the application in OneLogin, or mend what hides it. {SCOPE_HINT}"
 APP_HINT = "Write the id of the application as OneLogin's address bar shows it (apps/ID/edit) into `app`."
 
 
@@ -99,10 +100,8 @@ class OneLoginConnector:
             await self._account.total("/api/2/users")
         except ReadError as error:
             return [Finding("error", subject, error.message, error.hint)]
-        found = [Finding("ok", subject, "OneLogin is within reach and takes the credentials.")]
-        for source in sources:
-            found.append(await self._finding(f"{subject}, app {source.app}", source))
-        return found
+        reached = Finding("ok", subject, "OneLogin is within reach and takes the credentials.")
+        return [reached, *[await self._finding(f"{subject}, app {source.app}", source) for source in sources]]
 
     async def _finding(self, subject: str, source: Source) -> Finding:
         try:
@@ -218,7 +217,7 @@ def _counted(roles: Mapping[str, str], wanted: Sequence[str], app: str) -> tuple
             problem = f"has no role {each!r}" if not found else f"has {len(found)} roles named {each!r}"
             raise IncompleteRead(
                 f"The application {harmless_quote(app)} in OneLogin {problem}; its roles are: {names}.",
-                "Give the application to that role in OneLogin, or correct `groups` of this source (ids, or names as spelled).",
+                "Give the application to that role in OneLogin, or correct `groups` of this source (ids or names).",
             )
         counted[found[0]] = None
     return tuple(counted)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from agent.errors import Busy, LeaseLost, StateError
-from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind, Link, Memory, Recent
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, State, Trigger
 from agent.store.codec import change_from_json, change_to_json
 from agent.store.state import SqlState
@@ -283,6 +283,22 @@ async def test_actions_are_found_by_either_address_and_by_member(state: State) -
     assert await state.actions("latam", scim_id="m2") == [gone]
     assert await state.actions("latam", limit=1) == [gone]
     assert await state.actions("emea") == []
+
+
+async def test_creates_without_an_end_are_remembered_until_their_person_is_linked(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    lost, flying = a_change(Kind.CREATE, scim_id=None), a_change(Kind.CREATE, "bea@acme.com", scim_id=None)
+    await state.answered(lease, done(lost, 0, Outcome.UNKNOWN))
+    await state.intend(lease, "r1", 1, replace(flying, person=BEA))
+    await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
+    await state.answered(lease, done(a_change(), 3, Outcome.UNKNOWN))
+    ann, bea = Unsettled(ANN, "ann@acme.com", "Ann Lee"), Unsettled(BEA, "bea@acme.com", "Ann Lee")
+
+    assert (await state.memory("latam")).unsettled == (ann, bea)
+    await state.adopted(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])
+    assert (await state.memory("latam")).unsettled == (bea,)
+    clock.pass_seconds(7 * 86_400 + 1)
+    assert (await state.memory("latam")).unsettled == ()
 
 
 async def test_pause_is_kept_until_it_is_lifted(state: State) -> None:

@@ -102,9 +102,7 @@ class World:
         try:
             match self.chance.choice(["create", "rename", "deactivate", "reactivate", "move"]):
                 case "create":
-                    self.space.by_hand_create(
-                        email, f"Hand {self.chance.randrange(100)}", active=self.chance.random() < 0.7
-                    )
+                    self.space.by_hand_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
                 case "rename":
                     self.space.by_hand_rename(email, f"Hand {self.chance.randrange(100)}")
                 case "deactivate":

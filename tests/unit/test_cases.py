@@ -33,6 +33,7 @@ from agent.model import (
     Recent,
     Toggles,
     Unmanaged,
+    Unsettled,
 )
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
 
@@ -128,6 +129,7 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
     memory = Memory(
         tuple(_links(case.get("links", {}))),
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
+        tuple(Unsettled(_key(key), sent["email"], sent["name"]) for key, sent in case.get("unsettled", {}).items()),
     )
     whereabouts = {_key(person): Status(word) for person, word in case.get("whereabouts", {}).items()}
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
