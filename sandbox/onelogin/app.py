@@ -189,15 +189,19 @@ def _role_apps(call: Call) -> Response:
 
 def _users(call: Call) -> Response:
     people = sorted(call.account.directory.people.values(), key=lambda person: int(person.id))
-    found = [person for person in people if _is_wanted(person, call)]
-    return _listed(call, found, 50, 100, lambda each: _projected(call, row.user(each)))
+    filters = [name for name in ("email", "username", "status", "user_ids", "updated_since") if call.query(name)]
+    if filters:
+        people = [each for each in people if all(_is_wanted(each, name, call.query(name)) for name in filters)]
+    return _listed(call, people, 50, 100, lambda each: _projected(call, row.user(each)))
 
 
-def _is_wanted(person: Person, call: Call) -> bool:
+def _is_wanted(person: Person, name: str, value: str) -> bool:
     shown = row.user(person)
-    equal = all(str(shown[name]) == call.query(name) for name in ("email", "username", "status") if call.query(name))
-    ids, since = call.query("user_ids"), call.query("updated_since")
-    return equal and (not ids or person.id in ids.split(",")) and (not since or str(shown["updated_at"]) >= since)
+    if name == "user_ids":
+        return person.id in value.split(",")
+    if name == "updated_since":
+        return str(shown["updated_at"]) >= value
+    return str(shown[name]) == value
 
 
 def _user(call: Call) -> Response:
