@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from connectors.base import CredentialsRefused
 
-__all__ = ["Secret", "SecretError"]
+__all__ = ["Secret", "SecretError", "revealed"]
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LARGEST = 2**20
+"""Bytes of a secret file that are read: a larger one (or `/dev/zero`) is a mistake."""
+
+_revealed: set[str] = set()
+
+
+def revealed() -> frozenset[str]:
+    """Return every value that was revealed in this process, so that the log can keep them out of what it writes."""
+    return frozenset(_revealed)
 
 
 class SecretError(CredentialsRefused):
@@ -34,32 +46,40 @@ class Secret:
         """Return the value, without a trailing newline. Raises `SecretError` where there is none."""
         match self._kind:
             case "env":
-                return self._from_environment()
+                value = self._from_environment()
             case "file":
-                return self._from_file()
+                value = self._from_file()
             case _:
-                return self._place
+                value = self._place
+        _revealed.add(value)
+        return value
 
     def _from_environment(self) -> str:
-        value = os.environ.get(self._place, "")
-        if not value:
+        value = os.environ.get(self._place, "").rstrip("\r\n")
+        if not value.strip():
             raise SecretError(
                 f"The environment variable {self._place} is not set or empty.",
                 f"Set {self._place} where pigment-sync runs, or name another place for the secret in the config.",
             )
-        return value.rstrip("\r\n")
+        return value
 
     def _from_file(self) -> str:
         try:
-            value = Path(self._place).read_text("utf-8").rstrip("\r\n")
+            with Path(self._place).open("rb") as file:
+                # Windows editors open a UTF-8 file with a mark that is no part of the secret.
+                value = file.read(LARGEST + 1).decode("utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise SecretError(
                 f"The secret file {self._place} can't be read ({why}).",
                 "Mount the file, and let the user that pigment-sync runs as read it.",
-            ) from error
-        if not value:
+            ) from None
+        if not value.strip():
             raise SecretError(f"The secret file {self._place} is empty.", "Write the secret into it.")
+        if len(value) > LARGEST:
+            raise SecretError(
+                f"The secret file {self._place} is larger than a secret can be.", "Name the file that holds the secret."
+            )
         return value
 
     def __eq__(self, other: object) -> bool:
@@ -83,10 +103,35 @@ class Secret:
 def _secret_from(value: object) -> Secret:
     if isinstance(value, Secret):
         return value
-    if isinstance(value, str) and value:
-        return Secret("value", value.rstrip("\r\n"))
+    if isinstance(value, str):
+        return _written(value)
     if isinstance(value, dict) and len(value) == 1:
-        ((kind, place),) = value.items()
-        if kind in {"env", "file"} and isinstance(place, str | Path) and str(place):
-            return Secret(kind, str(place))
-    raise ValueError("must be {env: NAME} or {file: PATH}, or the secret itself as text")
+        match next(iter(value.items())):
+            case ("env", str(name)):
+                return _in_environment(name)
+            case ("file", str(path)):
+                return _in_file(path)
+    raise ValueError(
+        "must be text: put it in quotes"
+        if isinstance(value, int | float)
+        else "must be {env: NAME} or {file: PATH} (mind the space after the colon), or the secret itself"
+    )
+
+
+def _written(text: str) -> Secret:
+    if not text.strip():
+        raise ValueError("must not be empty; write {env: NAME} or {file: PATH}")
+    return Secret("value", text.rstrip("\r\n"))
+
+
+def _in_environment(name: str) -> Secret:
+    # What is no name may be the secret itself, so it is not repeated.
+    if not VARIABLE.fullmatch(name):
+        raise ValueError("env must be the name of an environment variable: letters, digits and _, no digit first")
+    return Secret("env", name)
+
+
+def _in_file(path: str) -> Secret:
+    if not path.strip() or "\0" in path or "\n" in path:
+        raise ValueError("file must be the path of the file that holds the secret")
+    return Secret("file", path)
