@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 
 from sandbox.admin import admin_app
 from sandbox.admin.people import ACTIONS
+from sandbox.admin.system import DIRECTORY_ACTIONS, WORKSPACE_ACTIONS
 from sandbox.world import World
 
 
@@ -233,3 +237,21 @@ async def test_faults_are_set_here_too(world: World, admin: httpx.AsyncClient) -
 
     assert len(world.faults.rules) == 1
     assert (await admin.delete("/faults")).json()["faults"] == []
+
+
+def test_each_action_is_in_the_guide() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+
+    assert [word for word in (*ACTIONS, *DIRECTORY_ACTIONS, *WORKSPACE_ACTIONS) if f"/{word}`" not in text] == []
+
+
+def test_each_special_person_of_the_guide_is_in_the_company_or_a_workspace(world: World) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+    table = text.partition("## Who is special")[2].partition("##")[0]
+    there = {person.email for person in world.company.everyone()}
+    there |= {member.user_name for space in world.pigment.spaces.values() for member in space.members}
+
+    named = set(re.findall(r"[\w.+']+@[\w.]+", table))
+
+    assert named
+    assert named - there == set()
