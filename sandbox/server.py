@@ -114,16 +114,22 @@ def serve(port: int, seed: int, faults: Path | None, out: Path) -> None:
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with running(seed, port) as sandbox:
-            if faults is not None:
-                sandbox.faults.put(load_rules(faults))
-            sys.stdout.write(guide(sandbox.world, sandbox.urls, sandbox.write_config(out)))
+            config = _prepared(sandbox, faults, out)
+            sys.stdout.write(guide(sandbox.world, sandbox.urls, config))
             sys.stdout.flush()
             stopped.wait()
-    except FaultError as error:
-        raise SandboxError(str(error)) from error
-    except OSError as error:
-        raise SandboxError(f"The configuration can't be written to {out} ({error.strerror}).") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     sys.stdout.write("The sandbox has stopped.\n")
+
+
+def _prepared(sandbox: Sandbox, faults: Path | None, out: Path) -> Path:
+    try:
+        if faults is not None:
+            sandbox.faults.put(load_rules(faults))
+        return sandbox.write_config(out)
+    except FaultError as error:
+        raise SandboxError(str(error)) from error
+    except OSError as error:
+        raise SandboxError(f"The configuration can't be written to {out} ({error.strerror}).") from error

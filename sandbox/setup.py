@@ -45,6 +45,7 @@ class Setup:
         world = self.world
         return f"""\
 # A configuration for the sandbox of seed {world.seed}. Everything in it is pretend, the secrets too.
+log: {{level: warning, format: console}}
 state:
   url: {json.dumps(state_url)}
 connectors:

@@ -271,6 +271,16 @@ def test_file_of_faults_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "faults.yaml" in done.stderr.splitlines()[-1]
 
 
+def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file", "utf-8")
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("faults: []", "utf-8")
+
+    done = subprocess.run(command(tmp_path, faults), check=False, capture_output=True, text=True, timeout=10)
+
+    assert "SandboxError: The configuration can't be written" in done.stderr
+
+
 def command(folder: Path, faults: Path) -> list[str]:
     program = (
         "from pathlib import Path; from sandbox.server import serve; "

@@ -1,0 +1,63 @@
+"""The first dry run against a fresh sandbox shows something of each kind: what `sandbox/seeding.py` promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+import yaml
+
+from agent.diff.plan import compute_plan
+from agent.http import client
+from agent.model import Kind, Plan, Policy, Reads
+from agent.scim.client import ScimClient
+from connectors.base import Connector, Source
+from connectors.okta import OktaConnector, OktaSettings
+from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from sandbox.server import Sandbox, running
+
+
+async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
+    config = yaml.safe_load(sandbox.config_yaml())
+    settings = config["workspaces"][workspace]
+    name = settings["sources"][0]["connector"]
+    source = Source(name, settings["sources"][0]["app"])
+    async with client(None, 10) as http:
+        connector: Connector
+        if name == "okta-main":
+            connector = OktaConnector(name, OktaSettings.model_validate(config["connectors"][name]), http)
+        else:
+            connector = OneLoginConnector(name, OneLoginSettings.model_validate(config["connectors"][name]), http)
+        scim = ScimClient(workspace, settings["scim_url"], [lambda: str(settings["tokens"][0])], http)
+        snapshot, listing = await asyncio.gather(connector.read(source), scim.listing())
+    return compute_plan(
+        Reads((snapshot,), listing), Policy(workspace, (source,), frozenset(settings["allowed_domains"]))
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_first_dry_run_of_latam_shows_something_of_each_kind(seed: int) -> None:
+    with running(seed) as sandbox:
+        plan = await first_plan(sandbox, "pigment-latam")
+
+    kinds = Counter(change.kind for change in plan.changes)
+    adopted = kinds.pop(Kind.ADOPT)
+    assert adopted > 50
+    assert kinds == {Kind.CREATE: 2, Kind.UPDATE_NAME: 1, Kind.REACTIVATE: 1, Kind.DEACTIVATE: 1}
+    assert {(hold.code, hold.email) for hold in plan.holds} == {
+        ("possible-rename", "iara.campos@acme.com"),
+        ("possible-recycled-address", "maite.quispe@acme.com"),
+        ("domain-not-allowed", "nelida@example.com"),
+    }
+    assert {note.code for note in plan.notes} == {"individual-assignment", "protected", "unmanaged"}
+
+
+async def test_first_dry_run_of_apac_shows_what_drifted() -> None:
+    with running() as sandbox:
+        plan = await first_plan(sandbox, "pigment-apac")
+
+    kinds = Counter(change.kind for change in plan.changes)
+    assert kinds.pop(Kind.ADOPT) > 50
+    assert kinds == {Kind.CREATE: 2, Kind.UPDATE_NAME: 1, Kind.DEACTIVATE: 2}
+    assert plan.holds == ()
