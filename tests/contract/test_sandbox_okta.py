@@ -225,3 +225,17 @@ async def test_nothing_can_be_written(okta: PretendOkta) -> None:
     answer = await okta.http.post(f"/api/v1/apps/{okta.app.id}/users", json={})
 
     assert (answer.status_code, answer.json()["errorCode"]) == (405, "E0000022")
+
+
+async def test_one_app_user_can_be_asked_for(okta: PretendOkta) -> None:
+    ana, elisa = okta.company.person("ana.lima@acme.com"), okta.company.person("elisa.prado@acme.com")
+
+    found = await okta.get(f"/apps/{okta.app.id}/users/{ana.id}", expand="user")
+    gone = await okta.get(f"/apps/{okta.app.id}/users/{elisa.id}")
+
+    assert embedded(found.json())["id"] == ana.id
+    assert gone.status_code == 404
+
+
+async def test_path_that_leads_nowhere_is_not_found(okta: PretendOkta) -> None:
+    assert (await okta.get("/nothing/here")).json()["errorCode"] == "E0000007"

@@ -6,8 +6,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sandbox.okta import OktaSwitches
-from tests.contract.pretend_directories import EC_KEY, RSA_KEY, PretendOkta
+from sandbox.okta import Limits, OktaSwitches
+from tests.contract.pretend_directories import ASSERTION_TYPE, EC_KEY, RSA_KEY, PretendOkta
 
 
 @pytest.fixture
@@ -137,3 +137,29 @@ async def test_api_token_without_a_space_is_taken_where_the_switch_says_so(okta:
     answer = await okta.http.get("/api/v1/apps", headers={"Authorization": "SSWSapi-token"})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"client_assertion_type": "secret"}, "invalid_client"),
+        ({"scope": ""}, "invalid_scope"),
+    ],
+)
+async def test_token_request_of_another_kind_is_refused(okta: PretendOkta, change: dict[str, str], error: str) -> None:
+    plain = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "scope": "okta.apps.read"}
+
+    answer = await okta.http.post("/oauth2/v1/token", data=plain | {"client_assertion": signed(okta)} | change)
+
+    assert answer.json()["error"] == error
+
+
+async def test_token_endpoint_has_a_limit_of_its_own(okta: PretendOkta) -> None:
+    okta.org.limit(Limits(token=0))
+
+    answer = await okta.token(signed(okta))
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (429, "E0000047")
+    assert answer.headers["x-rate-limit-limit"] == "0"
+    assert (await okta.get("/apps")).status_code == 200

@@ -245,3 +245,33 @@ async def test_nothing_can_be_written(onelogin: PretendOneLogin) -> None:
     await onelogin.sign_in()
 
     assert (await onelogin.http.delete("/api/2/users/1")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Authorization": "Basic ***"}, '{"grant_type": "client_credentials"}'),
+        ({}, '{"grant_type": "password"}'),
+        ({}, "[]"),
+        ({}, "rubbish"),
+    ],
+)
+async def test_token_request_that_cannot_be_read_is_refused(
+    onelogin: PretendOneLogin, headers: dict[str, str], body: str
+) -> None:
+    answer = await onelogin.http.post("/auth/oauth2/v2/token", content=body, headers=headers)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "bad request")
+
+
+async def test_apps_are_listed_without_their_roles(onelogin: PretendOneLogin) -> None:
+    rows = await onelogin.rows("/apps")
+
+    assert [row["name"] for row in rows] == ["Pigment APAC", "Travel"]
+    assert all("role_ids" not in row for row in rows)
+
+
+async def test_one_role_can_be_asked_for(onelogin: PretendOneLogin) -> None:
+    role = (await onelogin.get(f"/roles/{onelogin.app.groups[0]}")).json()
+
+    assert (role["name"], role["apps"]) == ("Pigment APAC", [int(onelogin.app.id)])
