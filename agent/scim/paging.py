@@ -75,7 +75,6 @@ class Lister:
             try:
                 roll = await reading.roll(to_the_end=self._ignores_total)
             except _CursorExpired:
-                former = None
                 continue
             finally:
                 pages += reading.pages

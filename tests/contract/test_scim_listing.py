@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,20 @@ async def test_fault_on_a_later_page_ends_the_listing_too(fault: Fault, said: st
             await workspace.listing()
 
 
+async def test_gzip_bomb_is_never_unpacked_beyond_the_bound() -> None:
+    scene = a_scene()
+    scene.wire.fault("GET list", ALWAYS, bomb(64 * 2**20))
+
+    async with scene.client(bounds=Bounds(max_bytes=2**20)) as workspace:
+        tracemalloc.start()
+        with pytest.raises(IncompleteRead):
+            await workspace.listing()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+    assert peak < 8 * 2**20
+
+
 async def test_redirect_on_the_same_origin_is_followed() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("GET list", 1, answer(308, location="/latam/scim/v2/Users?startIndex=1&count=100"))
@@ -190,6 +205,7 @@ async def test_token_revoked_in_the_middle_is_replaced_for_all_pages_under_way()
     scene = a_scene(members=40)
 
     async def revoked(request: httpx.Request, real: Answering) -> httpx.Response:
+        await asyncio.sleep(0)  # so that others are under way with the same token
         if request.headers["authorization"] == "Bearer first-token":
             return httpx.Response(401)
         return await real(request)
@@ -218,13 +234,16 @@ async def test_listing_without_an_accepted_token_is_a_matter_of_credentials(stat
 
 async def test_next_listing_begins_with_the_first_token_again() -> None:
     scene = a_scene(members=1)
-    scene.wire.fault("GET list", 1, answer(401))
+    scene.wire.fault("GET list", [1, 3], answer(401))
 
     async with scene.client(*TOKENS) as workspace:
         await workspace.listing()
         await workspace.listing()
+        await workspace.listing()
 
-    assert scene.wire.sent[-1].headers["authorization"] == "Bearer first-token"
+    used = [request.headers["authorization"].split()[1] for request in scene.wire.sent]
+    assert used == ["first-token", "second-token"] * 2 + ["first-token"]
+    assert len(scene.warnings) == 2
 
 
 @pytest.mark.parametrize("token", ["", "two words", "línea", "line\nbreak"])
@@ -488,6 +507,22 @@ async def test_row_without_an_id_ends_the_listing_and_says_so() -> None:
             await workspace.listing()
 
 
+@pytest.mark.parametrize("total_results", ["check", "ignore"])
+async def test_row_without_an_id_is_never_counted_out(total_results: str) -> None:
+    scene = a_scene(members=6)
+
+    def hide_one(page: dict[str, Any]) -> None:
+        page["totalResults"] = 5
+        if len(page["Resources"]) > 2:
+            page["Resources"][2].pop("id")
+
+    scene.wire.fault("GET list", ALWAYS, edited(hide_one))
+
+    async with scene.client(total_results=total_results) as workspace:
+        with pytest.raises(IncompleteRead, match="1 of 6 rows without an id"):
+            await workspace.listing()
+
+
 @pytest.mark.parametrize("rows", [[{}, {"id": None}], [None, "x"], [{"id": ""}, {"id": []}]])
 async def test_rows_of_which_none_has_an_id_are_an_error_at_once(rows: list[object]) -> None:
     async with serving(lambda _: {"totalResults": 2, "Resources": rows}) as workspace:
@@ -559,6 +594,12 @@ async def test_lookup_does_not_believe_a_server_that_ignores_the_filter() -> Non
         assert [member.scim_id for member in await workspace.find("P3@ACME.com")] == ["3"]
         with pytest.raises(IncompleteRead, match="does not filter"):
             await workspace.find("nobody@acme.com")
+
+
+async def test_lookup_does_not_take_a_row_without_an_id_for_nobody() -> None:
+    async with serving(lambda _: {"totalResults": 1, "Resources": [{"userName": "p1@acme.com"}]}) as workspace:
+        with pytest.raises(IncompleteRead):
+            await workspace.find("p1@acme.com")
 
 
 async def test_lookup_is_encoded_whole() -> None:

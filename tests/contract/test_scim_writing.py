@@ -28,6 +28,7 @@ from tests.contract.scim_faults import (
     reset_after,
     scim_error,
     silent,
+    streamed,
     unreachable,
 )
 
@@ -116,6 +117,7 @@ async def test_lost_create_that_was_not_made_is_sent_once_more_after_looking(fau
 
     assert scene.wire.kinds() == ["POST", "GET find", "POST"]
     assert active(scene) == [("Ana@acme.com", True)]
+    assert scene.time.naps == [1]
 
 
 @pytest.mark.parametrize("fault", LOST_BEFORE.values(), ids=LOST_BEFORE)
@@ -604,6 +606,33 @@ async def test_answer_in_between_shows_that_the_workspace_is_there() -> None:
         outcomes = [await outcome(workspace, "PATCH", member) for _ in range(6)]
 
     assert outcomes == [WriteLost, WriteLost, None, WriteLost, WriteLost, None]
+
+
+async def test_lost_create_that_is_found_shows_that_the_workspace_is_there() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ALWAYS, silent)
+    scene.wire.fault("POST", ALWAYS, reset_after)
+
+    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+        member = await first(workspace)
+        outcomes = [await outcome(workspace, method, member) for method in ("PATCH", "PATCH", "POST", "PATCH", "PATCH")]
+
+    assert outcomes == [WriteLost, WriteLost, None, WriteLost, WriteLost]
+
+
+async def test_packed_answer_without_a_body_is_an_answer() -> None:
+    scene = a_scene(members=1)
+
+    async def emptied(request: httpx.Request, real: Answering) -> httpx.Response:
+        await real(request)
+        return await streamed([], {"content-encoding": "gzip"})(request, real)
+
+    scene.wire.fault("PATCH", ALWAYS, emptied)
+
+    async with scene.client() as workspace:
+        assert (await workspace.patch(await first(workspace), Fields(active=False))).active is False
+
+    assert scene.wire.kinds() == ["GET list", "PATCH", "GET one"]
 
 
 async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> None:

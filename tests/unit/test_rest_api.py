@@ -103,14 +103,23 @@ async def test_credentials_that_stay_refused_are_an_error() -> None:
 
 
 async def test_requests_refused_together_make_fresh_credentials_once() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+    renewals = 0
+
+    async def authorize(refused: bool) -> Mapping[str, str]:
+        nonlocal renewals
+        renewals += refused
+        return {"Authorization": f"Bearer token-{renewals}"}
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)  # so that all are under way with the same token
         return httpx.Response(401 if request.headers["authorization"] == "Bearer token-0" else 200, json=[])
 
-    office = Office(answer)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        api = Api("Acme", "https://acme.example", http, authorize)
+        await asyncio.gather(*(api.get(f"users/{number}") for number in range(8)))
 
-    await asyncio.gather(*(office.api.get(f"users/{number}") for number in range(8)))
-
-    assert office.renewals == 1
+    assert renewals == 1
+    assert api.requests == 16
 
 
 async def test_missing_permission_is_a_matter_of_credentials() -> None:

@@ -16,7 +16,11 @@ from agent.scim.proof import lacking, shows
 from connectors.base import IncompleteRead
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -209,6 +213,13 @@ def test_member_that_does_not_say_whether_it_is_active_proves_neither() -> None:
 def test_display_name_is_shown_or_made_up() -> None:
     assert shows_display_name(a_member())
     assert not shows_display_name(a_member(displayName=None))
+
+
+@pytest.mark.parametrize(
+    ("shown", "total"), [(0, 0), (7, 7), ("7", 7), (-1, None), ("-1", None), ("7.0", None), (7.0, None), (True, None)]
+)
+def test_total_is_a_count_or_unknown(shown: object, total: int | None) -> None:
+    assert page_from_json({"totalResults": shown}, "Pigment").total == total
 
 
 @pytest.mark.parametrize(

@@ -54,16 +54,21 @@ class Hours:
 
 
 @given(
-    requests=st.integers(1, 6),
-    window=st.sampled_from([1.0, 10.0, 300.0]),
+    requests=st.integers(1, 3),
     journeys=st.lists(
-        st.tuples(st.floats(0, 400), st.floats(0, 50), st.floats(0, 1), st.sampled_from([0, 200, 200, 200, 429, 503])),
-        max_size=25,
+        st.tuples(
+            st.integers(0, 40),
+            st.integers(0, 12),
+            st.sampled_from([0, 0.5, 1]),
+            st.sampled_from([0, 200, 200, 429, 503]),
+        ),
+        max_size=20,
     ),
 )
 def test_no_window_ever_holds_more_than_the_budget(
-    requests: int, window: float, journeys: list[tuple[float, float, float, int]]
+    requests: int, journeys: list[tuple[float, float, float, int]]
 ) -> None:
+    window = 10.0
     arrivals: list[float] = []
 
     async def all_of_them() -> None:
@@ -113,6 +118,8 @@ async def test_budget_goes_out_in_one_burst_and_then_waits_for_the_window() -> N
     for _ in range(480):
         await paced(pace)
     assert (clock.now, pace.budget_left()) == (0, 0)
+    clock.now = 299.5
+    assert pace.budget_left() == 0
     await paced(pace)
 
     assert (clock.now, pace.budget_left()) == (300, 479)
