@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import heapq
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -42,6 +44,42 @@ class FakeTime:
 
     def timer(self) -> Timer:
         return Timer(lambda: self.now, self.sleep, lambda: self.now)
+
+
+@dataclass(order=True, slots=True)
+class _Nap:
+    until: float
+    order: int
+    over: asyncio.Event = field(compare=False)
+
+
+class Hours:
+    """Time for many who sleep side by side: when all of them sleep, it goes on to the first one's waking."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._naps: list[_Nap] = []
+        self._order = 0
+
+    def timer(self) -> Timer:
+        return Timer(lambda: self.now, self.sleep, lambda: self.now)
+
+    async def sleep(self, seconds: float) -> None:
+        self._order += 1
+        nap = _Nap(self.now + seconds, self._order, asyncio.Event())
+        heapq.heappush(self._naps, nap)
+        await nap.over.wait()
+
+    async def run(self, *people: asyncio.Task[Any]) -> None:
+        while not all(person.done() for person in people):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            if self._naps:
+                nap = heapq.heappop(self._naps)
+                self.now = max(self.now, nap.until)
+                nap.over.set()
+        for person in people:
+            person.result()
 
 
 @dataclass(slots=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -13,44 +11,9 @@ from hypothesis import strategies as st
 
 from agent.scim.pace import Paces, SlidingWindow
 from connectors.rest import Timer
+from tests.contract.scim_faults import Hours
 
 URL = httpx.URL("https://pigment.example/scim")
-
-
-@dataclass(order=True, slots=True)
-class _Nap:
-    until: float
-    order: int
-    over: asyncio.Event = field(compare=False)
-
-
-class Hours:
-    """Time for many who sleep side by side: when all of them sleep, it goes on to the first one's waking."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._naps: list[_Nap] = []
-        self._order = 0
-
-    def timer(self) -> Timer:
-        return Timer(lambda: self.now, self.sleep, lambda: self.now)
-
-    async def sleep(self, seconds: float) -> None:
-        self._order += 1
-        nap = _Nap(self.now + seconds, self._order, asyncio.Event())
-        heapq.heappush(self._naps, nap)
-        await nap.over.wait()
-
-    async def run(self, *people: asyncio.Task[None]) -> None:
-        while not all(person.done() for person in people):
-            for _ in range(10):
-                await asyncio.sleep(0)
-            if self._naps:
-                nap = heapq.heappop(self._naps)
-                self.now = max(self.now, nap.until)
-                nap.over.set()
-        for person in people:
-            person.result()
 
 
 @given(

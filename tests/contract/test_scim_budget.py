@@ -1,0 +1,52 @@
+"""Five workspaces on one host, all at once, never meet its limit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import httpx
+import pytest
+
+from agent.model import Fields
+from agent.scim.client import ScimClient
+from agent.scim.pace import Paces
+from sandbox.pigment.app import Pigment, pigment_app
+from sandbox.pigment.pace import Limit, Limiter
+from sandbox.pigment.space import PigmentSpace
+from tests.contract.scim_faults import Hours, Wire
+
+NAMES = ("latam", "emea", "apac", "anz", "na")
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
+async def test_workspaces_side_by_side_never_meet_the_limit_of_their_host(window: Literal["fixed", "sliding"]) -> None:
+    hours = Hours()
+    spaces = [PigmentSpace(name, [f"token-{name}"]) for name in NAMES]
+    for space in spaces:
+        for number in range(120):
+            space.by_hand_create(f"p{number}@acme.com", f"Person {number}")
+    app = pigment_app(Pigment(spaces, Limiter(Limit(500, 300, window), now=lambda: hours.now)))
+    wire = Wire(httpx.ASGITransport(app))
+    paces = Paces(480, 300, hours.timer())
+    statuses: set[int] = set()
+
+    async def note(response: httpx.Response) -> None:
+        statuses.add(response.status_code)
+
+    async with httpx.AsyncClient(transport=wire, event_hooks={"response": [note]}) as http:
+
+        async def synced(name: str) -> None:
+            url = f"https://pigment.example/{name}/scim/v2"
+            client = ScimClient(
+                name, url, [lambda: f"token-{name}"], http, pace=paces.of(url), timer=hours.timer(), page_size=2
+            )
+            for member in (await client.listing()).members:
+                await client.patch(member, Fields(active=False))
+
+        await hours.run(*(asyncio.create_task(synced(name)) for name in NAMES))
+
+    assert statuses == {200}
+    assert len(wire.sent) == 5 * (60 + 120)
+    assert hours.now >= 300
+    assert not any(member.active for space in spaces for member in space.members)
