@@ -21,6 +21,7 @@ from agent.report.wording import DONE, WORDS
 __all__ = ["text"]
 
 ROWS = 200
+FEW = 3
 """How many rows of a section are shown unless all are asked for."""
 
 
@@ -90,8 +91,12 @@ class _Page:
             yield from self.paragraph(fact, DIM, 2)
         yield [(f"  digest {harmless(workspace['digest'])}", DIM)]
         for kind, lines in view.lines.items():
-            rows = [_change_row(line) for line in lines]
+            # A first run adopts everybody: what it sends should not have to be looked for among them.
+            is_folded = kind == "adopt" and self.rows is not None and len(lines) > FEW
+            rows = [_change_row(line) for line in (lines[:FEW] if is_folded else lines)]
             yield from self.section(WORDS[kind].title, len(lines), WORDS[kind].meaning, rows)
+            if is_folded:
+                yield [(f"    … and {len(lines) - FEW:,} more; --verbose shows them", DIM)]
         yield from self.others(view)
         yield from self.holds(view)
         yield from self.guards(view, workspace)

@@ -1,0 +1,59 @@
+"""Run the real command as a real process against a sandbox, as an operator would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Agent", "Ran"]
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit code, what it said where."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A configuration, and commands with it."""
+
+    config: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "agent", "--config", str(self.config), *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing of the machine's TLS settings or terminal reaches the agent."""
+        dropped = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NO_COLOR"}
+        return {name: value for name, value in os.environ.items() if name not in dropped} | {"NO_PROXY": "127.0.0.1"}
+
+    def run(self, *arguments: str, timeout: float = 60, **more: str) -> Ran:
+        ran = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            timeout=timeout,
+            cwd=REPOSITORY,
+            env=self.environment | more,
+            check=False,
+        )
+        return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command and return at once."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=REPOSITORY,
+            env=self.environment,
+        )

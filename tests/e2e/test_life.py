@@ -1,0 +1,151 @@
+"""A company lives on, and its workspaces follow: real processes against the sandbox's real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+WORKSPACES = ("pigment-latam", "pigment-eu", "pigment-apac")
+DIRECTORIES = {"okta": "pigment-latam", "entra": "pigment-eu", "onelogin": "pigment-apac"}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=3, size=40) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    return Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+
+
+@pytest.fixture(scope="module")
+def in_step(sandbox: Sandbox, agent: Agent) -> Agent:
+    """The agent after its first sync."""
+    ran = agent.run("sync", "--by", "test", "--reason", "the first sync")
+    assert ran.code == 0, ran.err
+    return agent
+
+
+def writes(sandbox: Sandbox) -> list[tuple[str, str]]:
+    return [(each.system, each.method) for each in sandbox.requests() if each.method != "GET"]
+
+
+def test_dry_run_sends_nothing_but_reads(sandbox: Sandbox, agent: Agent) -> None:
+    sandbox.traffic.clear()
+    ran = agent.run("plan", "--format", "json")
+    sent = set(writes(sandbox))
+
+    assert ran.code == 0, ran.err
+    assert sent <= {("okta", "POST"), ("entra", "POST"), ("onelogin", "POST")}, "only token requests are POSTs"
+    assert {each.path for each in sandbox.requests("okta", "POST")} <= {"/oauth2/v1/token"}
+    assert [each["status"] for each in json.loads(ran.out)["workspaces"]] == ["planned"] * 3
+
+
+def test_check_finds_everything_well(agent: Agent) -> None:
+    ran = agent.run("check")
+
+    assert ran.code == 0, ran.out + ran.err
+    assert "ERROR" not in ran.out
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_everything_that_happens_to_people_arrives(directory: str, sandbox: Sandbox, in_step: Agent) -> None:
+    """Joiner, rename, marriage, suspension, leaver and rehire, each in its workspace; an email change keeps the id."""
+    space, company = sandbox.space(DIRECTORIES[directory]), sandbox.company
+    groups = [group.name for group in sandbox.company.directory(directory).groups.values() if "Pigment" in group.name]
+    people = [company.hire(directory, f"{word}", f"Tester{directory.title()}", groups[:1]) for word in PEOPLE]
+    assert in_step.run("sync").code == 0
+    made = {person.id: space.member(person.email) for person in people}
+    assert all(member is not None and member.active for member in made.values())
+    ids = {key: member.id for key, member in made.items() if member is not None}
+    joiner, renamed, married, suspended, leaver, rehired = people
+    company.rename(renamed, given="Newly")
+    company.marry(married, "Wedded")
+    company.suspend(suspended)
+    company.leave(leaver)
+    company.leave(rehired)
+    space.journal.clear()
+    ran = in_step.run("sync", "--reason", "a week later")
+    assert ran.code == 0, ran.out + ran.err
+    methods = Counter(write.method for write in space.journal.applied())
+    now = {member.id: member for member in space.members}
+
+    assert methods == {"PATCH": 4, "PUT": 1}
+    assert now[ids[joiner.id]].active
+    assert now[ids[renamed.id]].display_name.startswith("Newly")
+    assert now[ids[married.id]].user_name == company.person(married.id).email
+    assert "wedded" in now[ids[married.id]].user_name.lower()
+    assert not any(now[ids[person.id]].active for person in (suspended, leaver, rehired))
+    company.reinstate(suspended)
+    company.rehire(rehired, groups[:1])
+    assert in_step.run("sync").code == 0
+    assert now[ids[suspended.id]].active
+    assert now[ids[rehired.id]].active
+    assert not now[ids[leaver.id]].active
+    assert "username" not in space.journal.patched_paths()
+
+
+PEOPLE = ("Joiner", "Renamed", "Married", "Suspended", "Leaver", "Rehired")
+
+
+def test_unchanged_workspaces_cost_their_listing_and_no_write(sandbox: Sandbox, in_step: Agent) -> None:
+    assert in_step.run("sync").code == 0
+    sandbox.traffic.clear()
+    ran = in_step.run("sync", "--format", "json")
+    listed = Counter(each.path.split("/")[1] for each in sandbox.requests("pigment"))
+    pages = {name: -(-len(sandbox.space(name).members) // 100) for name in WORKSPACES}
+
+    assert ran.code == 0, ran.err
+    assert {method for system, method in writes(sandbox) if system == "pigment"} == set()
+    assert listed == pages
+
+
+def test_plan_exit_code_tells_whether_a_sync_would_change_something(sandbox: Sandbox, in_step: Agent) -> None:
+    assert in_step.run("sync").code == 0
+    assert in_step.run("plan", "--exit-code").code == 0
+    group = next(name for name in (g.name for g in sandbox.company.okta.groups.values()) if "Pigment" in name)
+    sandbox.company.hire("okta", "Exit", "Code", [group])
+    assert in_step.run("plan").code == 0
+    assert in_step.run("plan", "--exit-code").code == 3
+    assert in_step.run("sync").code == 0
+    assert in_step.run("plan", "--exit-code").code == 0
+
+
+def test_every_run_is_in_the_history_with_who_and_why(in_step: Agent) -> None:
+    ran = in_step.run("history", "--format", "json", "--limit", "1000")
+    runs = json.loads(ran.out)
+    first = [run for run in runs if run["reason"] == "the first sync"]
+
+    assert {run["workspace"] for run in first} == set(WORKSPACES)
+    assert {(run["by"], run["status"]) for run in first} == {("test", "done")}
+    shown = in_step.run("report", first[0]["id"])
+    assert shown.code == 0, shown.err
+    assert first[0]["workspace"] in shown.out
+
+
+def test_members_and_links_list_what_is_there(sandbox: Sandbox, in_step: Agent) -> None:
+    members = json.loads(in_step.run("members", "-w", "pigment-eu", "--format", "json").out)
+    one = json.loads(in_step.run("members", "-w", "pigment-eu", "--format", "json", "--email", members[0]["email"]).out)
+    links = in_step.run("links", "list", "-w", "pigment-eu").out.splitlines()
+
+    assert {member["scim_id"] for member in members} == {member.id for member in sandbox.space("pigment-eu").members}
+    assert one == members[:1]
+    assert all("entra-eu:" in line for line in links)
+    assert links
+
+
+def test_report_of_a_run_that_is_none_is_a_usage_error(in_step: Agent, tmp_path: Path) -> None:
+    ran = in_step.run("report", "20260101-000000-abcdef")
+
+    assert ran.code == 2
+    assert "pigment-sync history" in ran.err
+    assert in_step.run("report", str(tmp_path / "none.json")).code == 2
