@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,7 +121,7 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
     await state.release_lease(old)
     new = await state.take_lease("latam", "two")
     change = a_change()
-    writes = [
+    writes: list[Callable[[], Awaitable[object]]] = [
         lambda: state.renew_lease(old),
         lambda: state.begin_run(a_run("r2"), old),
         lambda: state.intend(old, "r1", 0, change),
