@@ -1,53 +1,72 @@
-"""The whole configuration, and what its parts must agree on."""
+"""The whole configuration, as one frozen tree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import httpx
-from connectors.entra import EntraSettings
-from connectors.onelogin import OneLoginSettings
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.settings.value import Strict
+from agent.settings.value import Amount, Count, Name, Percent, Strict, Text
 from agent.settings.workspace import WorkspaceSettings
+from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
+from connectors.onelogin import OneLoginSettings
+from connectors.rest import is_loopback
+from connectors.secret import Secret
 
-__all__ = ["ConnectorSettings", "Settings"]
+__all__ = ["STATE_URL", "ConnectorSettings", "Settings"]
+
+STATE_URL = "sqlite:///state.db"
+DATABASE = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
 
 ConnectorSettings = Annotated[OktaSettings | EntraSettings | OneLoginSettings, Field(discriminator="type")]
 
 
-class StateSettings(Strict):
-    """Where links and the journal are kept."""
+def _state_url(value: object) -> object:
+    if isinstance(value, str) and not DATABASE.fullmatch(value):
+        raise ValueError("must be sqlite:///state.db (a file), or postgresql+psycopg://user@host/db")
+    return value
 
-    url: str = Field(
-        default="sqlite:///state.db", description="sqlite:///state.db, or postgresql+psycopg://user@host/db."
+
+class StateSettings(Strict):
+    """Where links, leases and the journal are kept."""
+
+    place: Annotated[Secret, BeforeValidator(_state_url)] = Field(
+        default=Secret("value", STATE_URL),
+        alias="url",
+        description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`.",
     )
+
+    @property
+    def url(self) -> str:
+        """Return the URL with all that is in it, which may be a password. Raises `SecretError`."""
+        return self.place.reveal()
 
 
 class FleetSettings(Strict):
-    """Limits over all workspaces together."""
+    """Guards over all workspaces together."""
 
-    fleet_deactivations_percent: Annotated[float, Field(ge=0, le=100)] = Field(
-        default=10, description="More of all workspaces' active linked members are held, where that is over 3."
+    fleet_deactivations_percent: Percent = Field(
+        default=10,
+        description="Deactivations in 60 minutes, as a percentage of all workspaces' active linked members. "
+        "Up to 3 pass in any case; beyond, all of the command or tick are held.",
     )
 
 
 class PigmentSettings(Strict):
     """The request budget of each Pigment host, shared by all its workspaces."""
 
-    requests_per_window: Annotated[int, Field(ge=1)] = Field(default=480, description="Requests in one window.")
-    window_seconds: Annotated[float, Field(gt=0)] = Field(default=300, description="How long the window is.")
+    requests_per_window: Annotated[Count, Field(ge=1)] = Field(default=480, description="Requests in one window.")
+    window_seconds: Amount = Field(default=300, description="How long the window is, in seconds.")
 
 
 class NotifySettings(Strict):
-    """Who is told, through Apprise URLs."""
+    """Who is told."""
 
-    urls: tuple[str, ...] = Field(default=(), description="Apprise URLs.")
+    urls: tuple[Secret, ...] = Field(default=(), description="Apprise URLs: mail, chat, webhooks.")
     on: tuple[Literal["failure", "held", "credentials"], ...] = Field(
         default=("failure", "held", "credentials"), description="What is told."
     )
@@ -56,18 +75,30 @@ class NotifySettings(Strict):
 class ServerSettings(Strict):
     """Where `serve` listens."""
 
-    host: str = Field(default="127.0.0.1", description="The address to listen on.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="The port to listen on.")
-    tokens: tuple[str, ...] = Field(default=(), description="Hashed tokens of those who may use the page and the API.")
+    host: Text = Field(default="127.0.0.1", description="The address to listen on.")
+    port: Annotated[Count, Field(le=65535)] = Field(default=8080, description="The port to listen on; 0: a free one.")
+    tokens: tuple[Secret, ...] = Field(
+        default=(), description="Hashed tokens of those who may use the page and the API."
+    )
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ServerSettings:
+        if not is_loopback(self.host) and not self.tokens:
+            raise ValueError("host is reachable from other machines: set tokens too, or listen on 127.0.0.1")
+        return self
 
 
 class HttpSettings(Strict):
     """Bounds of every request to an identity provider or to Pigment."""
 
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(default=30, description="For one answer.")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(default=4, description="Of what may heal by itself.")
-    max_wait_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        default=300, description="For one request with all its retries."
+    timeout_seconds: Annotated[Amount, Field(le=600)] = Field(
+        default=30, description="How long connecting, and each silence of the server, may last."
+    )
+    retries: Annotated[Count, Field(le=20)] = Field(
+        default=4, description="How often a request that failed for a passing reason is sent again."
+    )
+    max_wait_seconds: Annotated[Amount, Field(le=3600)] = Field(
+        default=300, description="How long one request may take with all its retries."
     )
 
 
@@ -75,8 +106,12 @@ class LogSettings(Strict):
     """The log on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is shown.")
-    format: Literal["json", "console"] = Field(default="json", description="`json`, or `console` for people.")
-    emails: bool = Field(default=False, description="Whether emails are shown.")
+    format: Literal["json", "console"] = Field(
+        default="json", description="`json` is for machines, `console` for people."
+    )
+    emails: bool = Field(
+        default=False, description="Show emails in full, where they are `a***@acme.com` otherwise (but for `debug`)."
+    )
 
 
 class Settings(BaseSettings):
@@ -88,21 +123,31 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         env_prefix="PIGMENT_SYNC__",
         env_nested_delimiter="__",
-        # Environment variables of the agent that are no settings ($PIGMENT_SYNC_CONFIG) are left alone.
         env_ignore_empty=True,
+        env_parse_none_str="null",
     )
 
-    state: StateSettings = StateSettings()
-    connectors: dict[str, ConnectorSettings] = Field(min_length=1)
-    workspaces: dict[str, WorkspaceSettings] = Field(min_length=1)
-    defaults: dict[str, Any] = Field(default_factory=dict, description="Any workspace key, for all workspaces.")
-    limits: FleetSettings = FleetSettings()
-    pigment: PigmentSettings = PigmentSettings()
-    notify: NotifySettings = NotifySettings()
-    server: ServerSettings = ServerSettings()
-    ca_bundle: Path | None = Field(default=None, description="PEM file for a private CA; handed to every client.")
-    http: HttpSettings = HttpSettings()
-    log: LogSettings = LogSettings()
+    state: StateSettings = Field(
+        default_factory=StateSettings, description="Where links, leases and the journal are kept."
+    )
+    connectors: dict[Name, ConnectorSettings] = Field(
+        min_length=1, description="The identity providers, each under a name of your choice."
+    )
+    workspaces: dict[Name, WorkspaceSettings] = Field(
+        min_length=1, description="The Pigment workspaces, each under a name of your choice."
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="Any key of a workspace, for all workspaces that don't set it."
+    )
+    limits: FleetSettings = Field(default=FleetSettings(), description="Guards over all workspaces together.")
+    pigment: PigmentSettings = Field(default=PigmentSettings(), description="The request budget of a Pigment host.")
+    notify: NotifySettings = Field(default=NotifySettings(), description="Who is told.")
+    server: ServerSettings = Field(default=ServerSettings(), description="Where `serve` listens.")
+    ca_bundle: Path | None = Field(
+        default=None, description="A PEM file with the authorities to trust in place of the system's."
+    )
+    http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
+    log: LogSettings = Field(default=LogSettings(), description="The log on stderr.")
 
     @classmethod
     def settings_customise_sources(
@@ -115,37 +160,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what `load` hands over alone: it has merged the file, the environment and `defaults` already."""
         return (init_settings,)
-
-    @model_validator(mode="after")
-    def _agree(self) -> Settings:
-        problems = [*self._unknown_connectors(), *self._shared()]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _unknown_connectors(self) -> Iterator[str]:
-        for name, workspace in self.workspaces.items():
-            for place, source in enumerate(workspace.sources):
-                if source.connector not in self.connectors:
-                    known = ", ".join(self.connectors)
-                    yield (
-                        f"workspaces.{name}.sources.{place}.connector: there is no connector {source.connector}; "
-                        f"the file has: {known}"
-                    )
-
-    def _shared(self) -> Iterator[str]:
-        """Yield what two workspaces must not have in common: each would undo what the other did."""
-        owners: dict[tuple[str, object], str] = {}
-        for name, workspace in self.workspaces.items():
-            claims: list[tuple[str, str, object]] = [("scim_url", "URL", _plain(workspace.scim_url))]
-            claims += [("tokens", "token", token) for token in set(workspace.tokens)]
-            claims += [("sources", "application", (each.connector, each.app)) for each in workspace.sources]
-            for key, what, value in claims:
-                other = owners.setdefault((what, value), name)
-                if other != name:
-                    yield f"workspaces.{name}.{key}: the same {what} as workspaces.{other}; give each its own"
-
-
-def _plain(url: str) -> str:
-    """Return what two spellings of one URL have in common."""
-    return str(httpx.URL(url)).rstrip("/").lower()

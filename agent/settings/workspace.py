@@ -2,152 +2,167 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import Annotated, Literal
 
-from apscheduler.triggers.cron import CronTrigger
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent import model
 from agent.model import Kind
-from agent.settings.value import Domain, Duration, Glob, Strict, TimeZone, Url
+from agent.settings.crontab import spelled
+from agent.settings.value import (
+    App,
+    Count,
+    Day,
+    Domain,
+    Duration,
+    Glob,
+    GuardCount,
+    GuardPercent,
+    Strict,
+    Text,
+    TimeZone,
+    Url,
+)
 from connectors.base import Source
 from connectors.secret import Secret
 
-__all__ = ["WorkspaceSettings"]
+__all__ = ["LimitSettings", "ScheduleSettings", "SourceSettings", "ToggleSettings", "WorkspaceSettings"]
 
-SHORTEST = timedelta(seconds=10)
-Percent = Annotated[float, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=0)]
 ReleasedKind = Literal["adopt", "create", "update-name", "update-email", "reactivate", "deactivate"]
 
 
 class SourceSettings(Strict):
     """An application in one identity provider, and which of its assignments count."""
 
-    connector: str = Field(description="A name of `connectors`.")
-    app: str = Field(
-        min_length=1, description="Okta app id, object id of the Entra service principal, or OneLogin app id."
+    connector: Text = Field(description="The name of one of the `connectors`.")
+    app: App = Field(
+        description="The application's id: Okta app id, object id of the Entra service principal, OneLogin app id."
     )
-    groups: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        default=(), description="Only these of the application's groups or roles (ids or exact names); empty: all."
+    groups: tuple[Text, ...] = Field(
+        default=(), description="Only these of the application's groups or roles, by id or exact name. Empty: all."
     )
-    nested: bool = Field(default=False, description="Entra only: count transitive members of the groups.")
+    nested: bool = Field(default=False, description="Entra only: count the members of groups within the groups.")
     guests: bool = Field(default=False, description="Entra only: count guests.")
     email: Literal["login", "mail"] = Field(
-        default="login", description="`login` (Okta login, Entra UPN, OneLogin email) or `mail`."
+        default="login",
+        description="Which address is a person's email: `login` (Okta login, Entra UPN, OneLogin email) or `mail`.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell_app(cls, value: object) -> object:
-        # OneLogin's app ids are numbers, which YAML reads as such.
-        if isinstance(value, dict) and isinstance(value.get("app"), int) and not isinstance(value.get("app"), bool):
-            return {**value, "app": str(value["app"])}
-        return value
 
 
 class ScheduleSettings(Strict):
-    """When the daemon runs the workspace: exactly one of *every* and *cron*."""
+    """When `serve` runs the workspace: exactly one of `every` and `cron`."""
 
-    every: Duration | None = Field(default=None, description="A duration: 90s, 15m, 1h.")
-    cron: str | None = Field(default=None, description="Five fields: minute, hour, day, month, weekday.")
-    timezone: TimeZone | None = Field(default=None, description="The time zone of `cron`; UTC when absent.")
+    every: Duration | None = Field(default=None, description="A duration from 10s to 31d: `90s`, `15m`, `1h`.")
+    cron: str | None = Field(
+        default=None,
+        description="Five fields: minute, hour, day, month, weekday (0 and 7 are Sunday, names are clearer).",
+    )
+    timezone: TimeZone | None = Field(
+        default=None, description="The time zone of `cron`, as `Europe/Berlin`; UTC when absent."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _spelled(cls, value: str | None) -> str | None:
+        return value if value is None else spelled(value)
 
     @model_validator(mode="after")
     def _one(self) -> ScheduleSettings:
         if (self.every is None) == (self.cron is None):
-            raise ValueError("needs exactly one of every and cron")
-        if self.every is not None and self.every < SHORTEST:
-            raise ValueError("every must be at least 10s")
-        if self.cron is not None:
-            try:
-                CronTrigger.from_crontab(self.cron, self.timezone or "UTC")
-            except ValueError as error:
-                raise ValueError(f"cron is not a crontab of five fields ({error})") from None
-        elif self.timezone is not None:
-            raise ValueError("timezone goes with cron only")
+            raise ValueError('needs exactly one of every and cron, as {every: 15m} or {cron: "0 6 * * mon-fri"}')
+        if self.cron is None and self.timezone is not None:
+            raise ValueError("has a timezone, which goes with cron only; take it out")
         return self
 
 
 class LimitSettings(Strict):
-    """Guards that count (see the guards in docs/planning.md)."""
+    """The guards that count, over 60 minutes. What exceeds one is held until somebody approves the plan."""
 
-    max_deactivations: Count = Field(default=25, description="More in 60 minutes are held.")
-    max_deactivations_percent: Percent = Field(
-        default=10, description="More of the active linked members in 60 minutes are held, where that is over 3."
+    max_deactivations: GuardCount = Field(default=25, description="So many deactivations; more, and all are held.")
+    max_deactivations_percent: GuardPercent = Field(
+        default=10,
+        description="The same as a percentage of the workspace's active linked members. Up to 3 pass in any case.",
     )
-    max_creates: Count | None = Field(default=None, description="More in 60 minutes are held; null: no limit.")
-    max_email_changes: Count = Field(default=25, description="More in 60 minutes are held.")
+    max_creates: Count | None = Field(default=None, description="So many creates; more, and all are held.")
+    max_email_changes: GuardCount = Field(default=25, description="So many email changes; more, and all are held.")
 
 
 class ToggleSettings(Strict):
-    """Kinds of changes that may be made at all."""
+    """Which kinds of changes may be made at all; the others are held until the toggle is back on."""
 
     create: bool = Field(default=True, description="Creates and reactivations.")
-    update: bool = Field(default=True, description="Names and emails.")
+    update: bool = Field(default=True, description="Changes of names and emails.")
     deactivate: bool = Field(default=True, description="Deactivations.")
 
 
 class WorkspaceSettings(Strict):
     """One Pigment workspace."""
 
-    scim_url: Url = Field(description="Verbatim as Pigment generated it.")
-    tokens: tuple[Secret, ...] = Field(min_length=1, description="The API token, and the next one while rotating.")
-    token_expires: date | None = Field(
+    scim_url: Url = Field(description="The SCIM URL, exactly as Pigment generated it for this workspace.")
+    tokens: tuple[Secret, ...] = Field(
+        min_length=1, description="Its API token, and while rotating also the next one: they are tried in this order."
+    )
+    token_expires: Day | None = Field(
         default=None,
-        description="Of the first token; the first day without it. Warned of 30, 7 and 1 days ahead.",
+        description="The day from which the first token is void. You are warned 30, 7 and 1 days ahead.",
     )
     sources: tuple[SourceSettings, ...] = Field(
-        min_length=1, description="Where people are assigned; the first decides."
+        min_length=1, description="Where people are assigned. Where two sources disagree, the first decides."
     )
     allowed_domains: frozenset[Domain] = Field(
-        default=frozenset(), description="Bare domains that members may have; absent or empty allows all."
+        default=frozenset(),
+        description="The domains that a member's email may have; subdomains are not implied. Empty: all.",
     )
-    mode: Literal["dry-run", "enforce"] = Field(default="dry-run", description="`dry-run` writes nothing to Pigment.")
-    schedule: ScheduleSettings | None = Field(default=None, description="When `serve` runs it.")
-    protect: tuple[Glob, ...] = Field(default=(), description="Addresses or patterns that never get a change.")
+    mode: Literal["dry-run", "enforce"] = Field(
+        default="dry-run", description="`dry-run` plans and reports, and writes nothing to Pigment."
+    )
+    schedule: ScheduleSettings | None = Field(
+        default=None, description="When `serve` runs the workspace. Without it, only `sync` and `apply` do."
+    )
+    protect: tuple[Glob, ...] = Field(
+        default=(), description="Addresses, or patterns of addresses, of members that never get a change."
+    )
     unmanaged: Literal["report", "deactivate"] = Field(
         default="report", description="What becomes of active members that nobody is assigned for."
     )
     individual_assignments: Literal["hold", "include", "ignore"] = Field(
-        default="hold", description="What an assignment without a group counts for."
+        default="hold",
+        description="What an assignment without a group counts for: nothing is decided, as much as a group, nothing.",
     )
-    grace_reads: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1, description="How many complete reads somebody must be missing before the deactivation."
+    grace_reads: Annotated[Count, Field(ge=1, le=1000)] = Field(
+        default=1, description="How many complete reads in a row somebody must be missing from to be deactivated."
     )
-    limits: LimitSettings = LimitSettings()
+    limits: LimitSettings = Field(default=LimitSettings(), description="The guards that count.")
     require_approval: frozenset[ReleasedKind] = Field(
-        default=frozenset(), description="Kinds that wait for an approval."
+        default=frozenset(), description="Kinds of changes that always wait for an approval."
     )
-    toggles: ToggleSettings = ToggleSettings()
+    toggles: ToggleSettings = Field(default=ToggleSettings(), description="Which kinds of changes may be made at all.")
     total_results: Literal["check", "ignore"] = Field(
-        default="check", description="`ignore` where the server's total is known to be wrong: two listings must agree."
+        default="check",
+        description="`ignore` where the server's `totalResults` is known to be wrong: then two listings must agree.",
     )
-
-    @model_validator(mode="after")
-    def _no_application_twice(self) -> WorkspaceSettings:
-        applications = [(source.connector, source.app) for source in self.sources]
-        for connector, app in applications:
-            if applications.count((connector, app)) > 1:
-                raise ValueError(f"sources name the application {app} of {connector} twice; keep one of them")
-        return self
 
     def policy(self, name: str) -> model.Policy:
         """Return what the planner and the guards need to know of the workspace *name*."""
+        limits, toggles = self.limits, self.toggles
         return model.Policy(
-            name,
-            tuple(
+            workspace=name,
+            sources=tuple(
                 Source(each.connector, each.app, each.groups, each.nested, each.guests, each.email)
                 for each in self.sources
             ),
-            self.allowed_domains,
-            model.Mode(self.mode),
-            self.protect,
-            model.Unmanaged(self.unmanaged),
-            model.Individual(self.individual_assignments),
-            self.grace_reads,
-            model.Limits(**self.limits.model_dump()),
-            frozenset(Kind(kind) for kind in self.require_approval),
-            model.Toggles(**self.toggles.model_dump()),
+            allowed_domains=self.allowed_domains,
+            mode=model.Mode(self.mode),
+            protect=self.protect,
+            unmanaged=model.Unmanaged(self.unmanaged),
+            individual_assignments=model.Individual(self.individual_assignments),
+            grace_reads=self.grace_reads,
+            limits=model.Limits(
+                limits.max_deactivations,
+                limits.max_deactivations_percent,
+                limits.max_creates,
+                limits.max_email_changes,
+            ),
+            require_approval=frozenset(Kind(kind) for kind in self.require_approval),
+            toggles=model.Toggles(toggles.create, toggles.update, toggles.deactivate),
         )

@@ -1,0 +1,127 @@
+"""Lay environment variables over the configuration, so that every value can be set without touching the file.
+
+`PIGMENT_SYNC__WORKSPACES__PIGMENT_LATAM__LIMITS__MAX_CREATES=10` sets `workspaces.pigment-latam.limits.max_creates`.
+Case does not matter and `_` stands for a dash or a dot too, which shells do not allow in names: the file decides how a
+key is spelled. Lists and mappings are written as JSON, `null` is nothing, and an empty variable is none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings.sources.utils import parse_env_vars
+
+from agent.errors import ConfigError
+from agent.settings.root import Settings
+from agent.settings.tree import Path, Tree, merged
+
+__all__ = ["overlaid"]
+
+PREFIX = "PIGMENT_SYNC__"
+
+
+class _One(EnvSettingsSource):
+    """What a single variable sets: handed in, not looked up, so that whatever is wrong has a name."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._given = {name: value}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return parse_env_vars(self._given, False, True, self.env_parse_none_str)
+
+
+def overlaid(tree: Tree, environ: Mapping[str, str]) -> tuple[Tree, dict[Path, str]]:
+    """Return *tree* with what *environ* sets, and the variable that set each path. Raises `ConfigError`."""
+    origins: dict[Path, str] = {}
+    for name in sorted(name for name in environ if name.upper().startswith(PREFIX) and environ[name]):
+        for path, value in _spelled(_set_by(name, environ[name]), tree, name):
+            origins[path] = name
+            tree = merged(tree, _at(path, value))
+    return tree, origins
+
+
+def _set_by(name: str, value: str) -> Tree:
+    try:
+        found = _One(name, value)()
+    except ValueError:
+        raise ConfigError(
+            f"The environment variable {name} can't be read.",
+            'Lists and mappings are written as JSON there: ["acme.com", "acme.com.br"].',
+        ) from None
+    if not found:
+        known = ", ".join(field.upper() for field in Settings.model_fields)
+        raise ConfigError(
+            f"The environment variable {name} sets no known key.", f"After {PREFIX} comes one of {known}."
+        )
+    return _decoded_defaults(found)
+
+
+def _decoded_defaults(tree: Tree) -> Tree:
+    """Read JSON below `defaults`, of whose keys the library knows no type."""
+    return {**tree, "defaults": _decoded(tree["defaults"])} if "defaults" in tree else tree
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _decoded(each) for key, each in value.items()}
+    if isinstance(value, str) and value.startswith(("[", "{")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _spelled(found: Tree, tree: object, variable: str) -> list[tuple[Path, Any]]:
+    """Return each path that *found* sets, spelled as *tree* spells it, and the value there."""
+    result: list[tuple[Path, Any]] = []
+    for name, value in found.items():
+        key = _key(name, tree, variable)
+        if not isinstance(value, dict) or not value:
+            result.append(((key,), value))
+            continue
+        result += [((key, *path), each) for path, each in _spelled(value, _below(tree, key), variable)]
+    return result
+
+
+def _key(name: str, tree: object, variable: str) -> str | int:
+    """Match `pigment_latam` with the file's `pigment-latam`, and `0` with the first entry of a list."""
+    if isinstance(tree, list):
+        return _entry(name, len(tree), variable)
+    keys = [key for key in tree if _folded(key) == _folded(name)] if isinstance(tree, dict) else []
+    if len(keys) > 1:
+        raise ConfigError(
+            f"The environment variable {variable} could mean any of {', '.join(keys)}.",
+            "Name them so that they differ in more than case, dashes, dots and underscores.",
+        )
+    return keys[0] if keys else name
+
+
+def _entry(name: str, length: int, variable: str) -> int:
+    if not name.isdecimal() or int(name) >= length:
+        raise ConfigError(
+            f"The environment variable {variable} names an entry that a list of {length} does not have.",
+            "Entries are counted from 0. To replace the whole list, leave the number out and write JSON.",
+        )
+    return int(name)
+
+
+def _folded(key: str) -> str:
+    return key.lower().replace("-", "_").replace(".", "_")
+
+
+def _below(tree: object, key: str | int) -> object:
+    if isinstance(tree, list):
+        return tree[key] if isinstance(key, int) and key < len(tree) else None
+    return tree.get(key) if isinstance(tree, dict) else None
+
+
+def _at(path: Path, value: Any) -> Any:
+    """Return *value* at the end of nested mappings (an entry of a list: under its number)."""
+    for step in reversed(path):
+        value = {step: value}
+    return value

@@ -1,0 +1,74 @@
+"""A crontab means what cron means by it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from apscheduler.triggers.cron import CronTrigger
+
+from agent.settings.crontab import spelled
+
+SUNDAY = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def days(crontab: str) -> str:
+    """Return the weekdays of the first week on which the spelled *crontab* fires at midnight."""
+    trigger, now, fired = CronTrigger.from_crontab(spelled(crontab), UTC), SUNDAY, []
+    while (at := trigger.get_next_fire_time(None, now)).day < 29 and at.month == 11:
+        fired.append(at.strftime("%a"))
+        now = at.replace(minute=1)
+    return " ".join(fired)
+
+
+@pytest.mark.parametrize(
+    ("weekday", "fires"),
+    [
+        ("*", "Sun Mon Tue Wed Thu Fri Sat"),
+        ("0", "Sun"),
+        ("7", "Sun"),
+        ("1", "Mon"),
+        ("6", "Sat"),
+        ("1-5", "Mon Tue Wed Thu Fri"),
+        ("MON-Fri", "Mon Tue Wed Thu Fri"),
+        ("0-7", "Sun Mon Tue Wed Thu Fri Sat"),
+        ("5-7", "Sun Fri Sat"),
+        ("fri-sun", "Sun Fri Sat"),
+        ("sun-mon", "Sun Mon"),
+        ("mon,3,sat", "Mon Wed Sat"),
+        ("*/2", "Sun Tue Thu Sat"),
+        ("1/2", "Mon Wed Fri"),
+        ("1-4/3", "Mon Thu"),
+    ],
+)
+def test_weekday_is_that_of_cron_not_of_the_library(weekday: str, fires: str) -> None:
+    assert days(f"0 0 * * {weekday}") == fires
+
+
+@pytest.mark.parametrize("crontab", ["*/15 * * * *", "0 6 1,15 * *", "30 22 * jan-jun *", "0 0 29 2 *"])
+def test_other_fields_stay_as_they_are(crontab: str) -> None:
+    assert spelled(f" {crontab} ") == crontab
+
+
+@pytest.mark.parametrize(
+    ("crontab", "why"),
+    [
+        ("", "five fields"),
+        ("* * * *", "five fields"),
+        ("0 * * * * *", "five fields"),
+        ("@daily", "five fields"),
+        ("61 * * * *", "higher than the maximum"),
+        ("a * * * *", "Unrecognized"),
+        ("0 0 * * 8", "weekday that is none"),
+        ("0 0 * * moon", "weekday that is none"),
+        ("0 0 * * xyz", "weekday that is none"),
+        ("0 0 * * 1-", "weekday that is none"),
+        ("0 0 * * 5-1", "runs backwards"),
+        ("0 0 * * sat-mon", "runs backwards"),
+        ("0 0 1 * 1", "day of the month and a weekday"),
+        ("0 0 31 2 *", "never comes"),
+    ],
+)
+def test_what_is_no_crontab_is_refused_with_the_reason(crontab: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        spelled(crontab)
