@@ -1,23 +1,78 @@
 """Read one OneLogin account: single objects, and lists to their end, counted.
 
-Its cursors are offsets in disguise: whoever is added or removed during a walk shifts the others, so that one may be
-skipped. A list that is shorter than its `Total-Count` is therefore walked again.
+Its cursors are offsets in disguise: who comes or goes during a walk shifts all the others, so that one may be skipped.
+A list is therefore believed only when it holds as many as its `Total-Count` said at first and that number never went
+down on the way; where there is no such number, when two walks found the same ids. Else it is walked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from connectors.base import IncompleteRead, Progress
+from connectors.base import CredentialsRefused, IncompleteRead, Progress
 from connectors.onelogin.row import id_of
 from connectors.rest import Answer, Api
+from connectors.rest.quote import quoted
 
-__all__ = ["Account"]
+__all__ = ["Account", "Ask"]
 
-OK, NOT_FOUND = 200, 404
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+JUDGED_HERE = frozenset({OK, FORBIDDEN, NOT_FOUND})
 WALKS = 3
-PAGE_SIZE = "1000"
-SCOPE_HINT = "Give the API credential the scope Read All, and check the ids in the config."
+PAGE_SIZE = 1000
+LOOK = 50
+"""Rows looked at by `check`: enough to tell a missing permission from one odd row."""
+
+LONGEST_NUMBER = 15
+MOVING_HINT = "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support."
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing to read. *what* names it in messages, *hint* says what to do when it is refused or not there."""
+
+    path: str
+    what: str
+    hint: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Walked:
+    """What one walk over a list found. *total* is what the list said at first, None when it never said anything."""
+
+    pages: int = 0
+    total: int | None = None
+    has_shrunk: bool = False
+    by_id: dict[str, object] = field(default_factory=dict)
+    others: list[object] = field(default_factory=list)
+    _latest: int | None = None
+
+    def take(self, answer: Answer) -> None:
+        """Add one page: each row with an id once, as the last page shows it, and those without as they come."""
+        self.pages += 1
+        for row in answer.rows(None):
+            key = id_of(row)
+            if key is None:
+                self.others.append(row)
+            else:
+                self.by_id[key] = row
+        said = _total(answer)
+        if said is None:
+            return
+        self.has_shrunk = self.has_shrunk or (self._latest is not None and said < self._latest)
+        self.total = said if self.total is None else self.total
+        self._latest = said
+
+    @property
+    def rows(self) -> list[object]:
+        return [*self.by_id.values(), *self.others]
+
+    def is_whole(self, earlier: Walked | None) -> bool:
+        if self.total is None:
+            return earlier is not None and earlier.by_id.keys() == self.by_id.keys()
+        return not self.has_shrunk and len(self.by_id) + len(self.others) >= self.total
 
 
 class Account:
@@ -27,70 +82,103 @@ class Account:
         self._api = api
         self._progress = progress
 
-    @property
-    def who(self) -> str:
-        return self._api.who
+    async def find(self, ask: Ask) -> Mapping[str, object] | None:
+        """Return one JSON object, None when OneLogin itself says that it has no such thing."""
+        answer = await self._api.get(ask.path, accept=JUDGED_HERE)
+        if answer.status == NOT_FOUND and _is_onelogins_own(answer):
+            return None
+        return _object(_granted(answer, ask), ask)
 
-    async def find(self, path: str) -> Mapping[str, object] | None:
-        """Return one JSON object, None when there is none."""
-        answer = await self._api.get(path, accept={OK, NOT_FOUND})
-        return None if answer.status == NOT_FOUND else self._object(answer)
+    async def one(self, ask: Ask) -> Mapping[str, object]:
+        """Return one JSON object."""
+        return _object(_granted(await self._api.get(ask.path, accept=JUDGED_HERE), ask), ask)
 
-    async def one(self, path: str, what: str, hint: str) -> Mapping[str, object]:
-        """Return one JSON object; *what* names it and *hint* says what to do when it is not there."""
-        found = await self.find(path)
-        if found is None:
-            raise IncompleteRead(f"{self.who} has no {what}.", hint)
-        return found
-
-    async def total(self, path: str) -> int | None:
+    async def total(self, ask: Ask) -> int | None:
         """Return how many rows a list says it has, None when it does not say."""
-        return _total(await self._api.get(path, {"limit": "1"}))
+        return _total(await self._page(ask, {"limit": "1"}))
 
-    async def first_rows(self, path: str) -> list[object]:
+    async def first_rows(self, ask: Ask) -> list[object]:
         """Return the first page of a list, for a look at it."""
-        return (await self._api.get(path, {"limit": "50"})).rows(None)
+        return (await self._page(ask, {"limit": str(LOOK)})).rows(None)
 
-    async def rows(self, path: str, what: str, params: Mapping[str, str] | None = None) -> list[object]:
+    async def rows(self, ask: Ask) -> list[object]:
         """Return a whole list, each row with an id once, and those without as they come."""
-        total: int | None = None
-        rows: list[object] = []
+        walked: Walked | None = None
         for _ in range(WALKS):
-            total, rows = await self._walked(path, what, params or {})
-            if total is None or len(rows) >= total:
-                return rows
-        raise IncompleteRead(
-            f"{self.who} says that there are {total:,} {what} and listed {len(rows):,}, {WALKS} times over.",
-            "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support.",
-        )
+            earlier, walked = walked, await self._walked(ask)
+            if walked.is_whole(earlier):
+                return walked.rows
+        raise self._moving(ask, walked)
 
-    async def _walked(self, path: str, what: str, params: Mapping[str, str]) -> tuple[int | None, list[object]]:
-        answer = await self._api.get(path, {**params, "limit": PAGE_SIZE})
-        total = _total(answer)
-        walk = self._api.walk(path)
-        by_id: dict[str, object] = {}
-        others: list[object] = []
+    async def _walked(self, ask: Ask) -> Walked:
+        answer = await self._page(ask, {"limit": str(PAGE_SIZE)})
+        walk = self._api.walk(ask.path)
+        walked = Walked()
         while True:
-            for row in answer.rows(None):
-                key = id_of(row)
-                if key is None:
-                    others.append(row)
-                else:
-                    by_id[key] = row
-            self._progress(f"{self.who}: {what}", len(by_id), total)
+            walked.take(answer)
+            self._progress(f"{self._api.who}: {ask.what}", len(walked.by_id), walked.total)
             cursor = answer.headers.get("After-Cursor", "").strip()
             if not cursor:
-                return total, [*by_id.values(), *others]
+                break
             # OneLogin refuses a cursor beside `limit` or `page`: it holds both.
-            answer = await self._api.get(path, {**params, "cursor": walk.follow(cursor)})
+            answer = await self._page(ask, {"cursor": walk.follow(cursor)})
+        if walked.pages == 1 and walked.total is None:
+            await self._require_end(ask, walked)
+        return walked
 
-    def _object(self, answer: Answer) -> Mapping[str, object]:
-        document = answer.json()
-        if not isinstance(document, dict):
-            raise IncompleteRead(f"{self.who} answered with something that is no object.", SCOPE_HINT)
-        return document
+    async def _require_end(self, ask: Ask, walked: Walked) -> None:
+        """Raise when a list that seems to have one page has another: something on the way took its headers."""
+        beyond = await self._page(ask, {"limit": str(PAGE_SIZE), "page": "2"})
+        if any(id_of(row) not in walked.by_id for row in beyond.rows(None)):
+            raise IncompleteRead(
+                f"{self._api.who} goes on with the {ask.what} and does not say where: no After-Cursor, no Total-Count.",
+                "Look at what stands between here and OneLogin: a proxy that drops headers makes lists end early.",
+            )
+
+    async def _page(self, ask: Ask, place: Mapping[str, str]) -> Answer:
+        return _granted(await self._api.get(ask.path, {**ask.params, **place}, accept=JUDGED_HERE), ask)
+
+    def _moving(self, ask: Ask, walked: Walked | None) -> IncompleteRead:
+        listed = 0 if walked is None else len(walked.rows)
+        if walked is None or walked.total is None:
+            told = f"listed {listed:,} {ask.what}, others each time"
+        elif walked.has_shrunk:
+            told = f"lost some of the {walked.total:,} {ask.what} while it listed them"
+        else:
+            told = f"says that there are {walked.total:,} {ask.what} and listed {listed:,}"
+        return IncompleteRead(f"{self._api.who} {told}, {WALKS} times over.", MOVING_HINT)
 
 
 def _total(answer: Answer) -> int | None:
     text = answer.headers.get("Total-Count", "").strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+
+
+def _granted(answer: Answer, ask: Ask) -> Answer:
+    """Return an answer that says what was asked for, else raise."""
+    if answer.status == OK:
+        return answer
+    message = f"{answer.who} answered {answer.status} for the {ask.what}{quoted(answer.body, {})}."
+    if answer.status == FORBIDDEN:
+        raise CredentialsRefused(message, ask.hint)
+    raise IncompleteRead(message, ask.hint)
+
+
+def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
+    document = answer.json()
+    if not isinstance(document, dict):
+        raise IncompleteRead(f"{answer.who} answered with something that is not the {ask.what}.", ask.hint)
+    return document
+
+
+def _is_onelogins_own(answer: Answer) -> bool:
+    """Tell a 404 of the API, in any of its three shapes, from one of whatever stands in front of it."""
+    try:
+        document = answer.json()
+    except IncompleteRead:
+        return False
+    if not isinstance(document, dict):
+        return False
+    inner = document.get("status")
+    shapes = [document, inner] if isinstance(inner, dict) else [document]
+    return any(NOT_FOUND in (each.get("statusCode"), each.get("code")) for each in shapes)

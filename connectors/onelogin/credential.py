@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping
 
 import httpx
@@ -23,6 +24,9 @@ TOKEN_PATH = "/auth/oauth2/v2/token"  # noqa: S105  (a path)
 EARLY_SECONDS = 120
 SHORTEST_SECONDS = 60
 REFUSING = frozenset({400, 401, 403})
+SENDABLE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
+
 SERVER_ERROR = 500
 CREDENTIAL_HINT = "Check `client_id` and `client_secret` of an API credential with the scope Read All in OneLogin."
 OWNER_HINT = (
@@ -54,34 +58,31 @@ class Tokens:
 
     async def _renew(self) -> None:
         asked_at = self._timer.now()
-        answer = await self._answer()
+        secret = self._settings.client_secret.reveal()
+        # HTTP Basic, the one form that OneLogin's own specification has.
+        basic = base64.b64encode(f"{self._settings.client_id}:{secret}".encode()).decode()
+        answer = await self._answer(basic)
         if answer.status != httpx.codes.OK:
-            raise _refusal(answer)
+            raise _refusal(answer, {"Authorization": f"{basic} {secret}"})
         fields = _fields(answer.json())
         token, lifetime = fields.get("access_token"), fields.get("expires_in")
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+        if not isinstance(token, str) or SENDABLE.fullmatch(token) is None:
             raise IncompleteRead(f"{self._who} answered the token request without a token.", LATER_HINT)
         seconds = lifetime if isinstance(lifetime, int) else 0
         self._token = token
         self._good_until = asked_at + max(seconds - EARLY_SECONDS, SHORTEST_SECONDS)
 
-    async def _answer(self) -> Answer:
+    async def _answer(self, basic: str) -> Answer:
         try:
-            return await Patience(self._bounds, self._timer, HEALING).attempt(self._ask)
+            return await Patience(self._bounds, self._timer, HEALING).attempt(lambda: self._ask(basic))
         except (NotSent, NoAnswer) as error:
             raise IncompleteRead(
                 f"{self._who} gave no token: no answer from {self._settings.base_url} ({harmless_quote(str(error))}).",
                 "Check the connector's address, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
             ) from error
 
-    async def _ask(self) -> Answer:
-        # HTTP Basic, the one form that OneLogin's own specification has.
-        pair = f"{self._settings.client_id}:{self._settings.client_secret.reveal()}"
-        headers = {
-            "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        }
+    async def _ask(self, basic: str) -> Answer:
+        headers = {"Authorization": f"Basic {basic}", "Accept": "application/json", "Accept-Encoding": "gzip"}
         url = f"{self._settings.base_url}{TOKEN_PATH}"
         body = {"grant_type": "client_credentials"}
         request = self._client.build_request("POST", url, json=body, headers=headers)
@@ -96,8 +97,9 @@ def _fields(document: object) -> Mapping[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _refusal(answer: Answer) -> CredentialsRefused | IncompleteRead:
-    message = f"{answer.who} answered {answer.status} to the token request{quoted(answer.body, {})}."
+def _refusal(answer: Answer, sent: Mapping[str, str]) -> CredentialsRefused | IncompleteRead:
+    """Return the error that a refusal amounts to, without what was *sent* in it."""
+    message = f"{answer.who} answered {answer.status} to the token request{quoted(answer.body, sent)}."
     if answer.status in REFUSING:
         return CredentialsRefused(message, CREDENTIAL_HINT)
     return IncompleteRead(message, OWNER_HINT if answer.status == SERVER_ERROR else LATER_HINT)

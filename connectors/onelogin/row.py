@@ -1,41 +1,90 @@
-"""Read OneLogin's rows, tolerant of odd ones: what a row does not say is None, and nothing is made up."""
+"""Read OneLogin's rows, tolerant of odd ones: what a row does not say is None or empty, and nothing is made up."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connectors.base import Status
+__all__ = ["Membership", "User", "id_of", "is_id", "membership_from_json", "name_of", "role_ids", "user_from_json"]
 
-__all__ = ["User", "id_of", "name_of", "status_of", "user_from_json"]
-
-# Trouble with signing in is not an end of the assignment (docs/faults-onelogin.md): locked, password expired, awaiting
-# a reset, security questions required.
-ACTIVE = frozenset({1, 3, 4, 5, 8})
-UNFINISHED = frozenset({0, 7})
-SUSPENDED = 2
-APPROVED = 1
-NOT_APPROVED = frozenset({0, 2, 3})
+ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+LONGEST_NUMBER = 15
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A row of `/api/2/users`. *id* is None where the row has none, *status* and *state* where they are null."""
+    """A row of `/api/2/users` or of an application's users, which shows neither *status* nor *state*.
+
+    *id* is None where the row has none that could be asked for, *status* and *state* where they are no numbers.
+    """
 
     id: str | None
     email: str | None
     given_name: str
     family_name: str
-    username: str
-    status: int | None
-    state: int | None
+    status: int | None = None
+    state: int | None = None
 
     @property
     def display_name(self) -> str:
         return f"{self.given_name} {self.family_name}".strip()
 
 
-def _mapping(row: object) -> Mapping[str, object]:
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A row of a role's users. *is_assigned* is False for those whom some lists hold beside the role's own people."""
+
+    id: str | None
+    is_assigned: bool
+
+
+def is_id(text: str) -> bool:
+    """Tell whether *text* can stand in a path: ids of OneLogin are numbers, and nothing else may lead elsewhere."""
+    return ID.fullmatch(text) is not None
+
+
+def id_of(row: object) -> str | None:
+    """Return the id as text: types differ between lists, the id does not."""
+    return _id(_object(row).get("id"))
+
+
+def name_of(row: object) -> str:
+    """Return the name, empty where there is none. Spaces around it are part of it."""
+    name = _object(row).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def role_ids(app: Mapping[str, object]) -> list[str] | None:
+    """Return the ids of the roles that grant an application, None where it does not show them all."""
+    listed = app.get("role_ids")
+    ids = [_id(each) for each in listed] if isinstance(listed, list) else [None]
+    known = {each for each in ids if each is not None}
+    return None if None in ids else sorted(known)
+
+
+def membership_from_json(row: object) -> Membership:
+    return Membership(id_of(row), _object(row).get("assigned") is not False)
+
+
+def user_from_json(row: object) -> User:
+    fields = _object(row)
+    return User(
+        id_of(row),
+        _text(fields.get("email")) or None,
+        _text(fields.get("firstname")),
+        _text(fields.get("lastname")),
+        _whole(fields.get("status")),
+        _whole(fields.get("state")),
+    )
+
+
+def _id(value: object) -> str | None:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+    return text if is_id(text) else None
+
+
+def _object(row: object) -> Mapping[str, object]:
     return row if isinstance(row, dict) else {}
 
 
@@ -44,49 +93,6 @@ def _text(value: object) -> str:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_NUMBER:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def id_of(row: object) -> str | None:
-    """Return the id as text: types differ between lists, the id does not."""
-    value = _mapping(row).get("id")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text(value) or None
-
-
-def name_of(row: object) -> str:
-    return _text(_mapping(row).get("name"))
-
-
-def is_assigned(row: object) -> bool:
-    """Tell whether a role's row is of somebody who has the role: some lists hold the others too."""
-    return _mapping(row).get("assigned") is not False
-
-
-def user_from_json(row: object) -> User:
-    fields = _mapping(row)
-    return User(
-        id_of(row),
-        _text(fields.get("email")) or None,
-        _text(fields.get("firstname")),
-        _text(fields.get("lastname")),
-        _text(fields.get("username")),
-        _whole(fields.get("status")),
-        _whole(fields.get("state")),
-    )
-
-
-def status_of(user: User) -> Status:
-    """Return what OneLogin's status and state come to."""
-    if user.status is None:
-        return Status.UNKNOWN
-    if user.status == SUSPENDED or user.state in NOT_APPROVED:
-        return Status.SUSPENDED
-    if user.status in ACTIVE:
-        return Status.ACTIVE
-    if user.status in UNFINISHED:
-        return Status.ACTIVE if user.state == APPROVED else Status.UNKNOWN
-    return Status.UNKNOWN

@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from connectors.onelogin.portrait import ENTITLED
 from connectors.rest import is_loopback
 from connectors.secret import Secret
 
 __all__ = ["OneLoginSettings"]
 
+EntitledStatus = Literal[0, 1, 3, 4, 5, 7, 8]
+ACTIVE = 1
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
 
@@ -48,13 +51,24 @@ class OneLoginSettings(BaseModel):
     api_url: Annotated[str, AfterValidator(_api_url)] | None = Field(
         default=None, description="The account's root, in place of `subdomain`."
     )
-    client_id: str = Field(min_length=1, description="Of an API credential with the scope Read All.")
+    client_id: str = Field(
+        min_length=1, pattern=r"^[!-9;-~]+$", description="Of an API credential with the scope Read All."
+    )
     client_secret: Secret = Field(description="Of the same credential.")
+    entitled_statuses: frozenset[EntitledStatus] = Field(
+        default=ENTITLED, validate_default=True, description="OneLogin's statuses of people who may have access."
+    )
 
     @model_validator(mode="after")
     def _one_address(self) -> OneLoginSettings:
         if (self.subdomain is None) == (self.api_url is None):
             raise ValueError("set exactly one of subdomain and api_url")
+        return self
+
+    @model_validator(mode="after")
+    def _active_is_entitled(self) -> OneLoginSettings:
+        if ACTIVE not in self.entitled_statuses:
+            raise ValueError("entitled_statuses must hold 1 (active): without it nobody would be entitled")
         return self
 
     @property

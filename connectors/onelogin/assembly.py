@@ -1,0 +1,138 @@
+"""Put an application's users, its roles and their people together into one snapshot. Pure: nothing is read here.
+
+OneLogin has no flag for an individual assignment: it is an application's user whom none of its roles holds, those
+roles too that this source does not count. It is known only because every one of them was read to its end.
+
+    in the application's users   in a counted role   in another role of it   the person is
+    either                       yes                 either                  assigned through those roles
+    yes                          no                  no                      assigned individually only
+    either                       no                  yes                     not of this source
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from connectors.base import Group, IncompleteRead, Person, ReadNote, Snapshot, Source
+from connectors.onelogin.endpoint import SCOPE_HINT
+from connectors.onelogin.portrait import Assignment, Portrait
+from connectors.onelogin.row import Membership, User
+from connectors.onelogin.selection import Role
+
+__all__ = ["AppRead", "Members", "app_people", "assignments", "members", "require_sight", "snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Everyone who has one role. *unidentified* counts the rows without an id."""
+
+    people: frozenset[str]
+    unidentified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppRead:
+    """Everything that was read of one application, each list to its end.
+
+    *members* has all its roles by id, *counted* are those that this source counts.
+    """
+
+    app_name: str
+    people: Mapping[str, User]
+    unidentified: tuple[User, ...]
+    members: Mapping[str, Members]
+    counted: tuple[Role, ...]
+
+
+def app_people(users: Iterable[User], app: str) -> tuple[dict[str, User], tuple[User, ...]]:
+    """Return the application's users by id, and the rows that have no id."""
+    rows = list(users)
+    found = {user.id: user for user in rows if user.id is not None}
+    if rows and not found:
+        raise _hidden(f"the users of application {app}", len(rows), "id")
+    return found, tuple(user for user in rows if user.id is None)
+
+
+def members(rows: Iterable[Membership], role: str) -> Members:
+    assigned = [row for row in rows if row.is_assigned]
+    people = frozenset(row.id for row in assigned if row.id is not None)
+    if assigned and not people:
+        raise _hidden(f"the people of role {role}", len(assigned), "id")
+    return Members(people, sum(row.id is None for row in assigned))
+
+
+def assignments(read: AppRead) -> dict[str, Assignment]:
+    """Return everybody of the source, by the table above."""
+    is_sure = not any(each.unidentified for each in read.members.values())
+    held = frozenset[str]().union(*(each.people for each in read.members.values()))
+    individual = {key: Assignment((), True, is_sure) for key in read.people if key not in held}
+    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for role in read.counted:
+        for key in read.members[role.id].people:
+            via[key] += (role.id,)
+    return individual | {key: Assignment(groups, False) for key, groups in via.items()}
+
+
+def snapshot(read: AppRead, users: Mapping[str, User], source: Source, portrait: Portrait) -> Snapshot:
+    """Return the snapshot of *source*. *users* are the account's own rows of those who are assigned, by id.
+
+    The result does not depend on the order in which anything was read.
+    """
+    assigned = sorted(assignments(read).items())
+    people = tuple(portrait.person(key, users.get(key), read.people.get(key), each) for key, each in assigned)
+    _require_people(people, users)
+    unidentified = sorted(_unidentified(read))
+    return Snapshot(
+        source,
+        read.app_name,
+        tuple(Group(role.id, role.name, len(read.members[role.id].people)) for role in read.counted),
+        people,
+        tuple(_notes(unidentified)),
+        tuple(unidentified),
+    )
+
+
+def require_sight(users: Iterable[User], what: str) -> None:
+    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded."""
+    rows = list(users)
+    shown = {
+        "id": any(user.id is not None for user in rows),
+        "status": any(user.status is not None for user in rows),
+        "state": any(user.state is not None for user in rows),
+        "email": any(user.email is not None for user in rows),
+    }
+    if rows and not all(shown.values()):
+        raise _hidden(what, len(rows), ", ".join(field for field, is_shown in shown.items() if not is_shown))
+
+
+def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> None:
+    if people and not any(person.id in users for person in people):
+        raise IncompleteRead(
+            f"OneLogin shows none of the {len(people):,} people of the application among the account's users.",
+            f"{SCOPE_HINT} If it has it, run again.",
+        )
+    if people and not any(person.email for person in people):
+        raise _hidden("the people of the application", len(people), "email")
+
+
+def _hidden(what: str, count: int, fields: str) -> IncompleteRead:
+    return IncompleteRead(f"OneLogin returned {what} ({count:,} rows), and none of them shows: {fields}.", SCOPE_HINT)
+
+
+def _unidentified(read: AppRead) -> Iterator[str]:
+    """Name whom rows without an id show: their email, or nothing where a role's row, which has none, is theirs."""
+    for user in read.unidentified:
+        yield user.email or ""
+    for each in read.members.values():
+        yield from [""] * each.unidentified
+
+
+def _notes(emails: list[str]) -> Iterator[ReadNote]:
+    for email, count in Counter(emails).items():
+        whose = email or "without an email"
+        told = (
+            f"OneLogin returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
+        )
+        yield ReadNote("unidentified-row", email, told)

@@ -1,0 +1,106 @@
+"""The lists of one OneLogin account that snapshots are made of, each whole; what several sources share is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from connectors.base import IncompleteRead, Source
+from connectors.onelogin import endpoint
+from connectors.onelogin.account import Account
+from connectors.onelogin.assembly import AppRead, Members, app_people, members, require_sight
+from connectors.onelogin.row import User, id_of, membership_from_json, name_of, role_ids, user_from_json
+from connectors.onelogin.selection import Role, counted_roles
+from connectors.rest import Once, side_by_side
+
+__all__ = ["Directory"]
+
+USERS_PER_PAGE = 50
+"""What a page of all users holds at worst: OneLogin's documents tell several numbers."""
+
+
+class Directory:
+    """What one connector reads of its account. Every method raises `ReadError` for a list that is not whole."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._members = Once(self._read_members)
+        self._users = Once(self._read_users)
+        self._user = Once(self._read_user)
+        self._count = Once(self._read_count)
+
+    async def read(self, source: Source) -> AppRead:
+        """Return everything of the source's application that its snapshot needs, its people's own rows aside."""
+        app_name, granting = await self.app(source.app)
+        counted = counted_roles(granting, source.groups, app_name)
+        async with side_by_side() as tasks:
+            listing = tasks.create_task(self._account.rows(endpoint.app_users(source.app)))
+            walks = {role.id: tasks.create_task(self._members(role.id)) for role in granting}
+        people, unidentified = app_people(map(user_from_json, listing.result()), source.app)
+        return AppRead(app_name, people, unidentified, {key: walk.result() for key, walk in walks.items()}, counted)
+
+    async def app(self, app_id: str) -> tuple[str, list[Role]]:
+        """Return the name of an application and the roles that grant it.
+
+        Its own `role_ids` say which they are: a server that does not know the filter would list all roles there are.
+        """
+        app = await self._account.one(endpoint.app(app_id))
+        granting = role_ids(app)
+        if granting is None:
+            raise IncompleteRead(
+                f"OneLogin does not show which roles grant application {app_id}: its role_ids are no list of ids.",
+                f"{endpoint.SCOPE_HINT} If it has it, report this to OneLogin's support.",
+            )
+        return name_of(app).strip() or app_id, await self._named(app_id, granting)
+
+    async def users(self, wanted: Collection[str]) -> dict[str, User]:
+        """Return the account's own rows of *wanted*, by id: one by one where that takes fewer requests than all pages.
+
+        Whoever is missing among all users is asked for alone. Those whom OneLogin does not know are left out.
+        """
+        found: dict[str, User] = {}
+        if wanted and await self._is_large_part(wanted):
+            everybody = await self._users("")
+            found = {key: everybody[key] for key in wanted if key in everybody}
+        missing = [key for key in wanted if key not in found]
+        async with side_by_side() as tasks:
+            alone = [tasks.create_task(self._user(key)) for key in missing]
+        seen = _by_id(user for task in alone if (user := task.result()) is not None)
+        if not found:
+            require_sight(seen.values(), "the application's people one by one")
+        return found | seen
+
+    async def _is_large_part(self, wanted: Collection[str]) -> bool:
+        count = await self._count("")
+        return count is None or len(wanted) * USERS_PER_PAGE >= count
+
+    async def _named(self, app_id: str, granting: list[str]) -> list[Role]:
+        """Return the roles with their names, those that the list does not show asked for alone."""
+        listed = await self._account.rows(endpoint.roles(app_id)) if granting else []
+        names = {id_of(row): name_of(row) for row in listed}
+        async with side_by_side() as tasks:
+            alone = {
+                key: tasks.create_task(self._account.one(endpoint.role(key))) for key in granting if not names.get(key)
+            }
+        names |= {key: name_of(task.result()) for key, task in alone.items()}
+        return [Role(key, names[key] or key) for key in granting]
+
+    async def _read_members(self, role: str) -> Members:
+        return members(map(membership_from_json, await self._account.rows(endpoint.role_users(role))), role)
+
+    async def _read_users(self, _key: str) -> Mapping[str, User]:
+        rows = [user_from_json(row) for row in await self._account.rows(endpoint.users())]
+        require_sight(rows, "the account's users")
+        return _by_id(rows)
+
+    async def _read_user(self, key: str) -> User | None:
+        found = await self._account.find(endpoint.user(key))
+        user = None if found is None else user_from_json(found)
+        # Of somebody else, or of nobody: it says nothing of the one who was asked for.
+        return user if user is None or user.id == key else None
+
+    async def _read_count(self, _key: str) -> int | None:
+        return await self._account.total(endpoint.users())
+
+
+def _by_id(users: Iterable[User]) -> dict[str, User]:
+    return {user.id: user for user in users if user.id is not None}
