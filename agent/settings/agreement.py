@@ -24,8 +24,10 @@ class Problem(NamedTuple):
 
 def disagreements(kinds: Mapping[str, str], workspaces: Mapping[str, WorkspaceSettings]) -> Iterator[Problem]:
     """Yield what does not fit together. *kinds* are the types of the connectors by name."""
-    for name, workspace in workspaces.items():
-        yield from _sources(name, workspace, kinds)
+    if kinds:
+        # Without a single connector, that is what is wrong.
+        for name, workspace in workspaces.items():
+            yield from _sources(name, workspace, kinds)
     yield from _shared(workspaces)
 
 
@@ -34,8 +36,8 @@ def _sources(name: str, workspace: WorkspaceSettings, kinds: Mapping[str, str]) 
     for place, source in enumerate(workspace.sources):
         path: Path = ("workspaces", name, "sources", place)
         if source.connector not in kinds:
-            known = ", ".join(kinds) or "none"
-            yield Problem((*path, "connector"), f"there is no connector {source.connector}; the file has {known}")
+            words = f"there is no connector {source.connector}; the file has {', '.join(kinds)}"
+            yield Problem((*path, "connector"), words)
         elif kinds[source.connector] != "entra":
             for key in ("nested", "guests"):
                 if getattr(source, key):

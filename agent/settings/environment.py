@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.sources.utils import parse_env_vars
 
@@ -32,6 +33,12 @@ class _One(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return parse_env_vars(self._given, False, True, self.env_parse_none_str)
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        # A token of digits alone is JSON too, and yet no number.
+        if not str(value).lstrip().startswith(("[", "{")):
+            raise ValueError("neither a list nor a mapping")
+        return super().decode_complex_value(field_name, field, value)
 
 
 def overlaid(tree: Tree, environ: Mapping[str, str]) -> tuple[Tree, dict[Path, str]]:

@@ -44,11 +44,13 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
 
 def _checked(tree: Tree) -> tuple[Settings | None, list[Problem]]:
     """Return the settings, or all that is wrong: what does not fit together is told beside what is wrong in itself."""
+    # pydantic-settings would take keys such as _env_file for arguments of its own.
+    wrong = [Problem((key,), "is not a known key") for key in tree if key.startswith("_")]
     try:
-        settings = Settings.model_validate(tree)
+        settings = Settings.model_validate({key: value for key, value in tree.items() if not key.startswith("_")})
     except ValidationError as error:
-        return None, [*problems(error), *disagreements(_kinds(tree), dict(_valid(tree)))]
-    return settings, list(disagreements(_kinds(tree), settings.workspaces))
+        return None, [*wrong, *problems(error), *disagreements(_kinds(tree), dict(_valid(tree)))]
+    return settings, [*wrong, *disagreements(_kinds(tree), settings.workspaces)]
 
 
 def _kinds(tree: Tree) -> dict[str, str]:

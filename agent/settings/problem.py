@@ -51,10 +51,18 @@ BOUNDS = {
 def problems(error: ValidationError) -> Iterator[Problem]:
     """Yield everything that *error* found, each with its path as the file has it."""
     # The input is asked for to tell null from other values, and goes no further.
-    for detail in error.errors(include_url=False, include_input=True):
+    details = error.errors(include_url=False, include_input=True)
+    for detail in details:
+        if detail["type"] == "too_short" and any(_is_below(other, detail) for other in details):
+            # A list whose entries are all wrong is not empty.
+            continue
         steps = tuple(step for step in detail["loc"] if step != "[key]")
         place = place_at(steps[:-1] if detail["type"] in {"extra_forbidden", "missing"} else steps)
         yield Problem(_shown(place, steps), _words(detail, place))
+
+
+def _is_below(detail: ErrorDetails, above: ErrorDetails) -> bool:
+    return detail["loc"] != above["loc"] and detail["loc"][: len(above["loc"])] == above["loc"]
 
 
 def _shown(place: Place, steps: Path) -> Path:
