@@ -21,6 +21,7 @@ __all__ = [
     "Hold",
     "Individual",
     "Kind",
+    "Left",
     "Limits",
     "Link",
     "Listing",
@@ -125,16 +126,33 @@ class Unsettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A member as our last run left it, with whom it was linked to and through which groups.
+
+    *active* is None where the run could not tell, or does not know what became of its own change.
+    """
+
+    scim_id: str
+    email: str
+    display_name: str
+    active: bool | None
+    person: PersonKey | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the state remembers of one workspace when a plan is made.
 
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
     are creates in flight when a process died, or whose answer was lost: their members may be there without a link.
+    *left* are the members as the last run left them, None when there was none.
     """
 
     links: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     unsettled: tuple[Unsettled, ...] = ()
+    left: tuple[Left, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from agent.model import Change, Fields, Link, Listing, Member, Memory, Recent
+from agent.model import Change, Fields, Kind, Left, Link, Listing, Member, Memory, Recent
 from connectors.base import PersonKey, Progress, silent
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Clock",
     "Ending",
     "Lease",
+    "MemberHistory",
     "Mend",
     "Outcome",
     "Pause",
@@ -178,6 +179,16 @@ class ChangeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberHistory:
+    """What the journal knows of a member: *since* when it has access by us (created, adopted or reactivated last),
+    None if never, and its last change."""
+
+    since: datetime | None
+    last_at: datetime
+    last_kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     since: datetime
     by: str
@@ -260,6 +271,18 @@ class State(Protocol):
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
     ) -> None:
         """Write the run's plan; *approved* is the digest that a human approved, of this plan or of its document."""
+        ...
+
+    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+        """Remember the members as this run leaves them; nothing is written where the last run left the same."""
+        ...
+
+    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+        """Return the members as the last run until *when* left them, and when that was; None: there was none."""
+        ...
+
+    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+        """Map a SCIM id to what the journal knows of that member."""
         ...
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:

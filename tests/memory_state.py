@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
-from agent.model import Change, Kind, Link, Memory, Recent, Unsettled
-from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus
+from agent.model import Change, Kind, Left, Link, Memory, Recent, Unsettled
+from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus
 from connectors.base import PersonKey
 
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
@@ -34,6 +34,7 @@ class MemoryState:
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
+    past: dict[str, list[tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str) -> Lease:
         held = self.held.get(workspace)
@@ -75,7 +76,9 @@ class MemoryState:
             for each in lost
             if each.change.person is not None and each.change.person not in links
         ]
-        return Memory(tuple(links.values()), self.renames.get(workspace, frozenset()), tuple(unsettled))
+        left = self.past.get(workspace)
+        renames = self.renames.get(workspace, frozenset())
+        return Memory(tuple(links.values()), renames, tuple(unsettled), left[-1][1] if left else None)
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [
@@ -156,6 +159,32 @@ class MemoryState:
     ) -> None:
         self._check(lease)
         self.journal[run_id] = replace(self.journal[run_id], digest=digest, document=document, approved=approved)
+
+    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+        self._check(lease)
+        assert run_id in self.journal
+        taken = self.past.setdefault(lease.workspace, [])
+        if not taken or taken[-1][1] != tuple(members):
+            taken.append((self.now(), tuple(members)))
+
+    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+        return next((each for each in reversed(self.past.get(workspace, [])) if each[0] <= when), None)
+
+    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+        found: dict[str, MemberHistory] = {}
+        done = [
+            record
+            for run in self.journal.values()
+            if run.workspace == workspace
+            for record in self.records.get(run.id, {}).values()
+            if record.outcome is Outcome.DONE and record.scim_id is not None
+        ]
+        for record in sorted(done, key=lambda each: (each.sent_at, each.seq)):
+            former = found.get(record.scim_id or "")
+            is_giving = record.change.kind in {Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE}
+            since = record.sent_at if is_giving else former.since if former else None
+            found[record.scim_id or ""] = MemberHistory(since, record.sent_at, record.change.kind)
+        return found
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
         self._check(lease)

@@ -41,6 +41,7 @@ from collections.abc import Sequence
 
 from agent.address import folded
 from agent.diff.draft import Draft, draft
+from agent.diff.drift import drift
 from agent.diff.entitled import decide_entitled
 from agent.diff.leaver import decide_leavers
 from agent.diff.moves import settle
@@ -70,6 +71,7 @@ def compute_plan(reads: Reads, policy: Policy) -> Plan:
     decide_leavers(making)
     depths = settle(making)
     notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
+    notes.update(drift(reads.memory.left, making.members, frozenset(link.scim_id for link in making.settled)))
     return Plan(
         policy.workspace,
         policy.mode,

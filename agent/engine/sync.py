@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from agent.apply.changes import Applied, Applier
+from agent.diff.drift import members_left
 from agent.engine.approval import approved
 from agent.engine.lease import held
 from agent.engine.order import Decision, Order, Result, is_waiting
@@ -166,6 +167,11 @@ class Sync:
         pause: Pause | None = None,
     ) -> Result:
         name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
+        if decision.plan is not None:
+            # Also a run that wrote nothing saw the members: what differs next time is drift.
+            links = (await self.survey.state.memory(name)).links
+            left = members_left(decision.members, applied.records if applied else (), links)
+            await self.survey.state.leave(each.lease, each.run.id, left)
         error = unplanned.message if unplanned else applied.gone.message if applied and applied.gone else ""
         requests = each.site.workspace.requests
         ending = Ending(status, error, plan.members.guarded if plan else None, requests)

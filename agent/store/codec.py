@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from agent.model import Change, Fields, GroupRef, Kind
+from agent.model import Change, Fields, GroupRef, Kind, Left
 from connectors.base import PersonKey
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "change_to_json",
     "groups_from_json",
     "groups_to_json",
+    "left_from_bytes",
+    "left_to_bytes",
     "packed",
     "ticks",
     "time",
@@ -76,6 +79,21 @@ def change_from_json(text: str) -> Change:
             "after": Fields(**stored["after"]),
             "group_refs": tuple(GroupRef(*pair) for pair in stored["group_refs"]),
         }
+    )
+
+
+def left_to_bytes(members: Iterable[Left]) -> bytes:
+    rows = [
+        [each.scim_id, each.email, each.display_name, each.active, each.person and list(each.person), list(each.groups)]
+        for each in members
+    ]
+    return zlib.compress(orjson.dumps(rows))
+
+
+def left_from_bytes(stored: bytes) -> tuple[Left, ...]:
+    return tuple(
+        Left(scim_id, email, name, active, PersonKey(*person) if person else None, tuple(groups))
+        for scim_id, email, name, active, person, groups in orjson.loads(zlib.decompress(stored))
     )
 
 

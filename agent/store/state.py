@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from agent.model import Change, Link, Memory, Recent
-from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run
-from agent.store import journal, memory
+from agent.model import Change, Left, Link, Memory, Recent
+from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
+from agent.store import journal, memory, past
 from agent.store import lease as leases
 from agent.store.database import Database
 from connectors.base import PersonKey
@@ -74,7 +74,8 @@ class SqlState:
             known = memory.read(connection, workspace)
             linked = {link.person for link in known.links}
             lost = journal.unsettled(connection, workspace, self._now() - SETTLED_WITHIN)
-            return replace(known, unsettled=tuple(each for each in lost if each.person not in linked))
+            unsettled = tuple(each for each in lost if each.person not in linked)
+            return replace(known, unsettled=unsettled, left=past.last(connection, workspace))
 
         return await self._within(body)
 
@@ -134,6 +135,16 @@ class SqlState:
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
     ) -> None:
         await self._under(lease, lambda connection: journal.set_plan(connection, run_id, digest, document, approved))
+
+    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+        now = self._now()
+        await self._under(lease, lambda connection: past.leave(connection, lease.workspace, run_id, members, now))
+
+    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+        return await self._within(lambda connection: past.left_at(connection, workspace, when))
+
+    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+        return await self._within(lambda connection: past.history(connection, workspace))
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
         await self._under(lease, lambda connection: journal.end(connection, run_id, ending, self._now()))

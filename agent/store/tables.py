@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["baselines", "changes", "leases", "links", "metadata", "pauses", "possible_renames", "runs"]
+__all__ = ["baselines", "changes", "leases", "left", "links", "metadata", "pauses", "possible_renames", "runs"]
 
 metadata = MetaData(
     naming_convention={
@@ -100,6 +100,17 @@ runs = Table(
     Column("requests", Integer, nullable=False),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
+)
+
+left = Table(
+    "left_members",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    # JSON, compressed with zlib: [[scim id, email, display name, active, [connector, person] or null, [group, …]], …].
+    Column("members", LargeBinary, nullable=False),
+    Index(None, "workspace", "taken_at"),
 )
 
 changes = Table(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from agent.errors import Busy, LeaseLost, StateError
-from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind, Link, Memory, Recent, Unsettled
-from agent.ports import ChangeRecord, Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, State, Trigger
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind, Left, Link, Memory, Recent, Unsettled
+from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Trigger
 from agent.store.codec import change_from_json, change_to_json
 from agent.store.state import SqlState
 from connectors.base import PersonKey
@@ -129,6 +129,7 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
         lambda: state.adopted(old, "r1", [(0, change, Link(ANN, "m1"))]),
         lambda: state.remember(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
         lambda: state.record_plan(old, "r1", "sha256:x", b"{}"),
+        lambda: state.leave(old, "r1", ()),
         lambda: state.end_run(old, "r1", Ending(RunStatus.DONE)),
         lambda: state.mend(old, a_run("r3"), [Mend(Link(ANN, "m1"), None)]),
     ]
@@ -299,6 +300,41 @@ async def test_creates_without_an_end_are_remembered_until_their_person_is_linke
     assert (await state.memory("latam")).unsettled == (bea,)
     clock.pass_seconds(7 * 86_400 + 1)
     assert (await state.memory("latam")).unsettled == ()
+
+
+async def test_members_are_remembered_as_each_run_left_them(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    one = (Left("m1", "ann@acme.com", "Ann Lee", True, ANN, ("Planners",)), Left("m2", "x@acme.com", "", None))
+    two = (replace(one[0], active=False),)
+    assert (await state.memory("latam")).left is None
+    await state.leave(lease, "r1", one)
+    clock.pass_seconds(1)
+    await state.begin_run(a_run("r2"), lease)
+    await state.leave(lease, "r2", one)
+    clock.pass_seconds(1)
+    await state.begin_run(a_run("r3"), lease)
+    await state.leave(lease, "r3", two)
+
+    assert (await state.memory("latam")).left == two
+    assert await state.left_at("latam", NOW + timedelta(seconds=1)) == (NOW, one)
+    assert await state.left_at("latam", NOW + timedelta(seconds=2)) == (NOW + timedelta(seconds=2), two)
+    assert await state.left_at("latam", NOW - timedelta(seconds=1)) is None
+    assert (await state.memory("emea")).left is None
+
+
+async def test_members_have_a_history(state: State) -> None:
+    lease = await begun(state)
+    later = NOW + timedelta(minutes=1)
+    await state.answered(lease, done(a_change(Kind.REACTIVATE), 0))
+    await state.answered(lease, done(a_change(Kind.UPDATE_EMAIL), 1, at=later))
+    await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED, at=later))
+    await state.answered(lease, done(a_change(Kind.UPDATE_NAME, scim_id="m2"), 3))
+
+    assert await state.member_history("latam") == {
+        "m1": MemberHistory(NOW, later, Kind.UPDATE_EMAIL),
+        "m2": MemberHistory(None, NOW, Kind.UPDATE_NAME),
+    }
+    assert await state.member_history("emea") == {}
 
 
 async def test_pause_is_kept_until_it_is_lifted(state: State) -> None:

@@ -98,3 +98,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_changes_workspace_former_email"), "changes", ["workspace", "former_email"], unique=False)
     op.create_index(op.f("ix_changes_workspace_scim_id"), "changes", ["workspace", "scim_id"], unique=False)
     op.create_index(op.f("ix_changes_workspace_sent_at"), "changes", ["workspace", "sent_at"], unique=False)
+    op.create_table(
+        "left_members",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.Column("members", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_left_members_run_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_left_members")),
+    )
+    op.create_index(op.f("ix_left_members_workspace_taken_at"), "left_members", ["workspace", "taken_at"], unique=False)

@@ -1,0 +1,51 @@
+"""The members as runs left them: what drift is told by, and who had access at a past day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, insert, select
+
+from agent.model import Kind, Left
+from agent.ports import MemberHistory, Outcome
+from agent.store.codec import left_from_bytes, left_to_bytes, ticks, time
+from agent.store.tables import changes, left
+
+__all__ = ["history", "last", "leave", "left_at"]
+
+GIVING = (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)
+
+
+def leave(connection: Connection, workspace: str, run_id: str, members: Sequence[Left], now: datetime) -> None:
+    """Write the members, unless the last run left the very same."""
+    stored = left_to_bytes(members)
+    newest = select(left.c.members).where(left.c.workspace == workspace).order_by(left.c.taken_at.desc()).limit(1)
+    if connection.execute(newest).scalar() != stored:
+        values = {"run_id": run_id, "workspace": workspace, "taken_at": ticks(now), "members": stored}
+        connection.execute(insert(left).values(**values))
+
+
+def last(connection: Connection, workspace: str) -> tuple[Left, ...] | None:
+    newest = select(left.c.members).where(left.c.workspace == workspace).order_by(left.c.taken_at.desc()).limit(1)
+    stored = connection.execute(newest).scalar()
+    return None if stored is None else left_from_bytes(stored)
+
+
+def left_at(connection: Connection, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+    until = and_(left.c.workspace == workspace, left.c.taken_at <= ticks(when))
+    row = connection.execute(select(left).where(until).order_by(left.c.taken_at.desc()).limit(1)).first()
+    return None if row is None else (time(row.taken_at), left_from_bytes(row.members))
+
+
+def history(connection: Connection, workspace: str) -> dict[str, MemberHistory]:
+    """Return, by SCIM id, since when and by what the members have their access."""
+    done = and_(changes.c.workspace == workspace, changes.c.outcome == Outcome.DONE, changes.c.scim_id.is_not(None))
+    given = select(changes.c.scim_id, func.max(changes.c.sent_at)).where(and_(done, changes.c.kind.in_(GIVING)))
+    since = {scim_id: time(at) for scim_id, at in connection.execute(given.group_by(changes.c.scim_id))}
+    rows = connection.execute(
+        select(changes.c.scim_id, changes.c.sent_at, changes.c.kind)
+        .where(done)
+        .order_by(changes.c.sent_at, changes.c.seq)
+    )
+    return {scim_id: MemberHistory(since.get(scim_id), time(at), Kind(kind)) for scim_id, at, kind in rows}
