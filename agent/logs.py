@@ -4,54 +4,104 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
 
+from connectors.secret import revealed
+
 __all__ = ["configure", "redacted"]
 
 HIDDEN = "[hidden]"
-SECRET_KEYS = re.compile(r"token|secret|password|authorization|private_key|api_key|cookie|assertion", re.IGNORECASE)
-SECRET_VALUES = re.compile(
-    r"(?P<scheme>\b(?:Bearer|SSWS|Basic)\s+)[^\s,;\"']+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?P<key>\b(?:client_secret|client_assertion|access_token|refresh_token|api_token|password)\b[\"']?\s*[=:]\s*[\"']?)"
-    r"[^\s,;&\"']+",
+SECRET_KEY = re.compile(
+    r"(?:token|secret|password|passphrase|assertion|authorization|cookie|credential|(?:api|private)[_-]?key)s?\Z",
+    re.IGNORECASE,
+)
+"""The ends of names whose value is a secret: `next_token`, `accessToken`, `Proxy-Authorization`."""
+SECRET_VALUE = re.compile(
+    r"(?P<scheme>\b(?:Bearer|SSWS|Basic)\s+)[^\s,;\"'<>]+"
+    r"|\beyJ[\w-]{8,}(?:\.[\w-]*)+"  # a JWT
+    r"|-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----|\Z)"
+    r"|(?P<name>(?:token|secret|password|passphrase|assertion|api[_-]?key)[\"']?\s*[:=]\s*[\"']?)[^\s,;&\"'<>]+"
+    r"|(?P<user>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)[^\s/@]+(?=@)",
     re.IGNORECASE | re.DOTALL,
 )
-EMAIL = re.compile(r"(?<![^\s<\"'(=:,;])([^\s@<\"'(=:,;])[^\s@<\"'(=:,;]*@([^\s@>\"'),;]+)")
-# Libraries that log each request, headers and all, below this level.
-NOISY = ("httpx", "httpcore", "msal", "urllib3", "alembic", "apscheduler", "asyncio")
+# A local part starts where something else has ended, so that a long text is looked through only once.
+EMAIL = re.compile(
+    r"""(?:(?<![^\s<>"'()\[\]{}=:,;/?&|])|(?<=%[0-9A-F]{2}))"""
+    r"""([^\s<>"'()\[\]{}=:,;/?&|%@])[^\s<>"'()\[\]{}=:,;/?&|%@]*(@|%40)(?=\w)""",
+    re.IGNORECASE,
+)
+SHORTEST = 8
+"""Letters of a revealed secret that is looked for: a shorter one would blot out words."""
+QUIET = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "msal", "urllib3", "uvicorn.access")
+"""Libraries that tell of each request or step below this level."""
+DEEPEST = 6
 Event = MutableMapping[str, Any]
 
 
 def redacted(text: str) -> str:
-    """Return *text* without what looks like a token, a key or a credential."""
-    return SECRET_VALUES.sub(lambda found: f"{found['scheme'] or found['key'] or ''}{HIDDEN}", text)
+    """Return *text* without what looks like a token, a key or a password, and without any secret revealed so far."""
+    for secret in revealed():
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, HIDDEN)
+    return SECRET_VALUE.sub(lambda found: f"{found['scheme'] or found['name'] or found['user'] or ''}{HIDDEN}", text)
 
 
 def _masked(text: str) -> str:
     """Return *text* with emails as `a***@acme.com`: enough to find somebody by, too little for a list of people."""
-    return EMAIL.sub(r"\1***@\2", text)
+    return EMAIL.sub(r"\1***\2", text)
 
 
-def _hide_secrets(_logger: object, _method: str, event: Event) -> Event:
-    for key, value in event.items():
-        if SECRET_KEYS.search(key) and not isinstance(value, int | float | bool | None):
-            event[key] = HIDDEN
-        elif isinstance(value, str):
-            event[key] = redacted(value)
-    return event
+def _clean(value: object, masks_emails: bool, depth: int = 0) -> object:
+    """Return *value* as plain data without secrets, at any depth."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth < DEEPEST and isinstance(value, Mapping):
+        return {_text(key, masks_emails): _entry(str(key), each, masks_emails, depth) for key, each in value.items()}
+    if depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [_clean(each, masks_emails, depth + 1) for each in value]
+    return _text(value, masks_emails)
 
 
-def _hide_emails(_logger: object, method: str, event: Event) -> Event:
-    if method != "debug":
-        for key, value in event.items():
-            if isinstance(value, str):
-                event[key] = _masked(value)
-    return event
+def _entry(key: str, value: object, masks_emails: bool, depth: int) -> object:
+    if SECRET_KEY.search(key) and not isinstance(value, bool | int | float | None):
+        return HIDDEN
+    return _clean(value, masks_emails, depth + 1)
+
+
+def _text(value: object, masks_emails: bool) -> str:
+    text = redacted(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return _masked(text) if masks_emails else text
+
+
+class _Redaction:
+    """Cleans each event just before it is written, whoever logged it; emails too, unless *emails* or at debug."""
+
+    def __init__(self, emails: bool) -> None:
+        self._emails = emails
+
+    def __call__(self, _logger: object, method: str, event: Event) -> Event:
+        masks_emails = not self._emails and event.get("level", method) != "debug"
+        return {key: _entry(key, value, masks_emails, 0) for key, value in event.items()}
+
+
+def _printable(_logger: object, _method: str, event: Event) -> Event:
+    """Escape what would move a terminal's cursor or change its colours."""
+    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
+
+
+def _rendering(form: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
+    if form == "json":
+        return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+    # A plain traceback, because a pretty one shows local variables, and those hold secrets.
+    plain = structlog.dev.plain_traceback
+    return [_printable, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
 
 
 def configure(level: str, form: Literal["json", "console"], emails: bool, stream: TextIO) -> None:
@@ -60,17 +110,9 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        structlog.processors.UnicodeDecoder(),
-        _hide_secrets,
     ]
-    if not emails:
-        shared.append(_hide_emails)
-    last: structlog.types.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -78,13 +120,21 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _Redaction(emails),
+                *_rendering(form, stream),
+            ],
+        )
     )
-    handler.setFormatter(formatter)
+    # A library's logger with a level of its own does not ask the root's.
+    handler.setLevel(level.upper())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in NOISY:
+    logging.captureWarnings(True)
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
