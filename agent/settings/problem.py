@@ -84,7 +84,7 @@ def _words(detail: ErrorDetails, place: Place) -> str:
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]
         return f"must be {words} {more[bound]:g}"
-    words = PLAIN.get(kind, "is not what belongs here; see docs/configuration.md")
+    words = PLAIN.get(kind) or f"is not what belongs here. {place_at(place.steps[:-1]).description(key)}".rstrip()
     return f"{words} (null is not; for the default, leave the key out)" if detail["input"] is None else words
 
 

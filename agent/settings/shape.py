@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from agent.settings.root import Settings
 from agent.settings.tree import Path
 
-__all__ = ["Place", "fields_of", "members", "place_at"]
+__all__ = ["Place", "fields_of", "members", "place_at", "tag_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def place_at(steps: Path) -> Place:
 
 
 def _below(place: Place, step: int | str) -> Place:
-    variant = tuple(each for each in place.types if len(place.types) > 1 and _is_model(each) and _tag(each) == step)
+    variant = tuple(each for each in place.types if len(place.types) > 1 and _is_model(each) and tag_of(each) == step)
     if variant:
         # The tag of a union stands in pydantic's words, and nowhere in the file.
         return Place((*place.steps, step), place.path, variant)
@@ -83,7 +83,8 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _tag(model: type[BaseModel]) -> str:
+def tag_of(model: type[BaseModel]) -> str:
+    """Return the `type` that tells *model* from others; empty where it has none."""
     field = model.model_fields.get("type")
     arguments = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
     return str(arguments[0]) if arguments else ""

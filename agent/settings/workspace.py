@@ -83,7 +83,9 @@ class LimitSettings(Strict):
         default=10,
         description="The same as a percentage of the workspace's active linked members. Up to 3 pass in any case.",
     )
-    max_creates: Count | None = Field(default=None, description="So many creates; more, and all are held.")
+    max_creates: Count | None = Field(
+        default=None, description="So many creates; more, and all are held. `null`: no limit."
+    )
     max_email_changes: GuardCount = Field(default=25, description="So many email changes; more, and all are held.")
 
 

@@ -216,6 +216,7 @@ def test_bad_value_of_another_section_is_told(
         ({"type": "okta", "org_url": "https://acme.okta.com"}, "", "set client_id and private_key"),
         ({"type": "okta", "org_url": "https://acme.okta.com", "api_tokn": SECRET}, ".api_tokn", "mean api_token?"),
         ({"type": "okta", "org_url": "https://acme.okta.com", f"api_token:{SECRET}": None}, ".api_token", "a space"),
+        ({"type": "entra", "tenant_id": "a b", "client_id": "x", "client_secret": "x"}, ".tenant_id", "tenant"),
         ({"type": "onelogin", "client_id": "a", "client_secret": SECRET}, "", "exactly one of subdomain and api_url"),
         ({"type": "onelogin", "subdomain": 5, "client_id": "a", "client_secret": "x"}, ".subdomain", "in quotes"),
         ({"type": "onelogin", "subdomain": "a", "client_id": "a", "secret": SECRET}, ".secret", "mean client_secret?"),

@@ -1,0 +1,135 @@
+"""Write the part of docs/configuration.md that lists every key, from what the settings say of themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from agent.settings.root import Settings
+from agent.settings.shape import fields_of, members, tag_of
+from connectors.secret import Secret
+
+__all__ = ["keys", "refreshed"]
+
+BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
+WORDS = {
+    bool: "`true` or `false`",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    date: "date",
+    timedelta: "duration",
+    Secret: "secret",
+    Path: "path",
+}
+HEAD = "| key | value | default | what it is |\n|---|---|---|---|"
+
+
+def refreshed(document: str) -> str:
+    """Return *document* with what stands between its two marks written anew."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{keys()}\n{END}{after}"
+
+
+def keys() -> str:
+    """Return every key as Markdown: one table for each mapping of the configuration."""
+    return "\n".join(_section("The whole file", Settings, "")) + "\n" + "\n".join(_below("", Settings))
+
+
+def _section(title: str, model: type[BaseModel], path: str) -> Iterator[str]:
+    yield f"### {title}\n"
+    # The docstring of the root is for who reads the code.
+    if path and model.__doc__:
+        yield f"{model.__doc__.splitlines()[0]}\n"
+    yield HEAD
+    for key, field in fields_of(model).items():
+        yield f"| `{key}` | {_value(field)} | {_default(field)} | {field.description or ''} |"
+    yield ""
+
+
+def _below(path: str, model: type[BaseModel]) -> Iterator[str]:
+    """Yield the sections of the mappings within *model*, each after the one that it is in."""
+    for key, field in fields_of(model).items():
+        for place, inner in _models(f"{path}{key}", field.annotation):
+            yield from _section(f"`{place}`", inner, place)
+            yield from _below(f"{place}.", inner)
+
+
+def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    found = [each for each in members(annotation) if each is not NoneType]
+    for each in found:
+        origin, arguments = get_origin(each), get_args(each)
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            yield (f"{path} (type: {tag_of(each)})" if len(found) > 1 else path), each
+        elif origin is dict:
+            yield from _models(f"{path}.NAME", arguments[1])
+        elif origin is tuple:
+            yield from _models(f"{path}[]", arguments[0])
+
+
+def _value(field: FieldInfo) -> str:
+    kinds = [each for each in members(field.annotation) if each is not NoneType]
+    words = _kind(kinds[0])
+    return f"{words}{_bounds(field)}"
+
+
+def _kind(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{each}`" for each in arguments)
+    if origin in {tuple, frozenset}:
+        inner = members(arguments[0])[0]
+        return "list of mappings" if _is_model(inner) else f"list of {_plural(_kind(inner))}"
+    if origin is dict or _is_model(annotation):
+        return "mapping"
+    return WORDS[annotation]
+
+
+def _plural(word: str) -> str:
+    return {"text": "texts", "secret": "secrets"}.get(word, word)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _bounds(field: FieldInfo) -> str:
+    words = {}
+    for each in field.metadata:
+        # Of two bounds of a kind, the narrower stands last.
+        match each:
+            case Ge(ge=least):
+                words["least"] = f"at least {least}"
+            case Gt(gt=least):
+                words["least"] = f"more than {least}"
+            case Le(le=most):
+                words["most"] = f"at most {most}"
+    return "".join(f", {each}" for each in words.values())
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, Secret):
+        return f"`{default.reveal()}`"
+    if default is None or default is PydanticUndefined or isinstance(default, BaseModel | dict):
+        return ""
+    if isinstance(default, tuple | frozenset):
+        return f"`[{', '.join(sorted(map(str, default)))}]`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(refreshed(file.read_text("utf-8")), "utf-8")

@@ -1,0 +1,83 @@
+"""What people read of the configuration is what the agent reads: the example file and the page of all keys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agent.settings.load import load
+from agent.settings.reference import keys, refreshed
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config.example.yaml"
+PAGE = ROOT / "docs" / "configuration.md"
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return the last word of each section's title, and each key that stands in it."""
+    found, section = [], ""
+    for line in keys().splitlines():
+        if line.startswith("### "):
+            section = line
+        elif match := re.match(r"\| `(\w+)` \|", line):
+            found.append((section, match[1]))
+    return found
+
+
+def test_example_is_a_valid_configuration() -> None:
+    settings = load(EXAMPLE, {})
+    assert list(settings.connectors) == ["okta-main", "entra-eu", "onelogin-apac"]
+    assert {workspace.mode for workspace in settings.workspaces.values()} == {"dry-run"}
+
+
+def test_example_has_every_key() -> None:
+    text = EXAMPLE.read_text("utf-8")
+    missing = [key for key in documented() if not re.search(rf"(?:^|[\s{{]){key[1]}:", text)]
+    assert len(documented()) > 60
+    assert missing == []
+
+
+def test_example_shows_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "connectors: {o: {type: okta, org_url: 'https://acme.okta.com', api_token: x}}\n"
+        "workspaces: {w: {scim_url: 'https://x.example.com', tokens: [x], sources: [{connector: o, app: x}]}}\n",
+        "utf-8",
+    )
+    example, least = load(EXAMPLE, {}), load(path, {})
+    for section in ("limits", "pigment", "notify", "server", "ca_bundle", "http", "log"):
+        assert getattr(example, section) == getattr(least, section)
+    shown, default = example.workspaces["pigment-latam"], least.workspaces["w"]
+    for key in ("mode", "unmanaged", "individual_assignments", "grace_reads", "limits", "toggles", "total_results"):
+        assert getattr(shown, key) == getattr(default, key)
+    okta, plain = example.connectors["okta-main"].model_dump(), least.connectors["o"].model_dump()
+    for key in ("rate_limit_share", "entitled_statuses", "aliases"):
+        assert okta[key] == plain[key]
+
+
+def test_example_names_nobody_real() -> None:
+    hosts = re.findall(r"(?:https://|@)([\w.-]*\w)", EXAMPLE.read_text("utf-8"))
+    assert hosts
+    allowed = re.compile(r"(?:[\w-]+\.)*(?:example|acme)\.com(?:\.br)?|acme\.(?:okta|onelogin)\.com|db")
+    assert [host for host in hosts if not allowed.fullmatch(host)] == []
+
+
+def test_page_lists_every_key_as_the_settings_have_it() -> None:
+    text = PAGE.read_text("utf-8")
+    assert refreshed(text) == text, "run scripts/config-docs"
+
+
+def test_every_key_says_what_it_is() -> None:
+    silent = [line for line in keys().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert [line for line in silent if not line.startswith("| `type`")] == []
+
+
+def test_page_is_written_anew_between_its_marks_only() -> None:
+    old = "before <!-- keys: begin -->stale<!-- keys: end --> after"
+    new = refreshed(old)
+    assert new.startswith("before <!-- keys: begin -->\n\n### The whole file")
+    assert new.endswith("<!-- keys: end --> after")
+    assert "stale" not in new
+    assert "| `grace_reads` | whole number, at least 1, at most 1000 | `1` |" in new
+    assert "### `connectors.NAME (type: entra)`" in new
+    assert "### `workspaces.NAME.sources[]`" in new
