@@ -1,4 +1,4 @@
-"""Reads who is assigned in Microsoft Entra ID, through groups."""
+"""Reads Microsoft Entra ID: who is assigned to an enterprise application, and through which of its groups."""
 
 from connectors.entra.connector import EntraConnector
 from connectors.entra.settings import EntraSettings

@@ -1,146 +1,154 @@
-"""Get access tokens for Graph through msal, which is synchronous: one at a time, in a thread."""
+"""Prove to Graph who we are, with access tokens that msal asks Entra for.
+
+msal is synchronous: it works in a thread, one request at a time. It is made anew for each request, because its memory
+would give a refused token, or a refusal, once more; the token in use is kept here, and in memory alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
 
 import httpx
 
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError
+from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.entra.proof import Proof, proof
+from connectors.entra.refusal import refusal
 from connectors.entra.settings import EntraSettings
 from connectors.entra.wire import Wire
-from connectors.rest import Bounds, Timer, harmless_quote
+from connectors.rest import HEALING, Answer, Bounds, NoAnswer, NotSent, Patience, Timer, harmless_quote
 
 __all__ = ["Tokens"]
 
-# msal answers from memory for so long after a 429 or 5xx: asking sooner reaches nobody.
-PAUSE_SECONDS = 6.0
-TRANSIENT = frozenset({"temporarily_unavailable", "server_error", "service_unavailable"})
-KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
-CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-CODE = re.compile(r"AADSTS\d+")
-SYSTEM = "system"
-HINTS = {
-    "AADSTS7000215": "Write the secret's value, not its id, into `client_secret`.",
-    "AADSTS7000222": "The client secret has expired: make a new one and put it into `client_secret`.",
-    "AADSTS700016": "Check `client_id` and `tenant_id`: the app registration is not in that tenant.",
-    "AADSTS90002": "Check `tenant_id`: there is no such tenant in this cloud.",
-    "AADSTS700027": "Upload the certificate to the app registration, or use the one that is there.",
-}
-REFUSED_HINT = "Check `tenant_id`, `client_id`, the secret or certificate, and `cloud`, and the app registration."
+EARLY_SECONDS = 300
+SHORTEST_SECONDS = 60
+MACHINE_SECONDS = 5.0
+"""The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
 
-
-class TokenSource(Protocol):
-    """What msal's two kinds of clients come to here."""
-
-    def token(self) -> Mapping[str, Any]: ...
+SENDABLE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
 
 
 class Tokens:
-    """The access tokens of one app registration or managed identity."""
+    """The access tokens of one app registration or managed identity. *wall* tells seconds since 1970."""
 
-    def __init__(self, who: str, settings: EntraSettings, ca_bundle: Path | None, bounds: Bounds, timer: Timer) -> None:
+    def __init__(
+        self,
+        who: str,
+        settings: EntraSettings,
+        ca_bundle: Path | None,
+        bounds: Bounds,
+        timer: Timer,
+        wall: Callable[[], float],
+    ) -> None:
         self._who = who
         self._settings = settings
         self._ca_bundle = ca_bundle
         self._bounds = bounds
         self._timer = timer
+        self._wall = wall
         self._asking = asyncio.Lock()
+        self._said: Mapping[str, object] = {}
         self._token = ""
         self._good_until = 0.0
 
     async def __call__(self, refused: bool) -> Mapping[str, str]:
         async with self._asking:
-            if refused or not self._token or self._timer.now() >= self._good_until:
+            if refused or not self._token or self._wall() >= self._good_until:
                 await self._renew()
             return {"Authorization": f"Bearer {self._token}"}
 
     async def _renew(self) -> None:
-        for attempt in range(self._bounds.retries + 1):
-            asked_at = self._timer.now()
-            try:
-                answer = await asyncio.to_thread(self._ask)
-            except httpx.HTTPError as error:
-                failure: ReadError = self._unreachable(error)
-            else:
-                if "access_token" in answer:
-                    self._token = str(answer["access_token"])
-                    lifetime = int(answer.get("expires_in", 0))
-                    self._good_until = asked_at + max(lifetime - 300, 60)
-                    return
-                failure = self._refusal(answer)
-                if isinstance(failure, CredentialsRefused):
-                    raise failure
-            if attempt < self._bounds.retries:
-                await self._timer.sleep(PAUSE_SECONDS)
-        raise failure
+        asked_at = self._wall()
+        shown = Proof("") if self._settings.managed_identity else proof(self._settings)
+        answer = await self._answer(shown)
+        token = self._said.get("access_token")
+        if not isinstance(token, str) or SENDABLE.fullmatch(token) is None:
+            raise refusal(answer, self._settings, shown.secret)
+        self._token = token
+        self._good_until = asked_at + max(_seconds(self._said.get("expires_in")) - EARLY_SECONDS, SHORTEST_SECONDS)
 
-    def _ask(self) -> Mapping[str, Any]:
-        """Ask msal, anew each time: its memory would give the refused token again. Raises `httpx.HTTPError`."""
-        # It is heavy to import, and only companies on Entra need it.
-        import msal
-
-        settings = self._settings
-        is_plain = settings.authority.startswith("http://")
-        wire = Wire(self._ca_bundle, self._bounds.timeout_seconds, settings.authority if is_plain else "")
+    async def _answer(self, shown: Proof) -> Answer:
         try:
-            if settings.managed_identity:
-                is_system = settings.client_id == SYSTEM
-                identity = (
-                    msal.SystemAssignedManagedIdentity()
-                    if is_system
-                    else msal.UserAssignedManagedIdentity(client_id=settings.client_id)
-                )
-                client = msal.ManagedIdentityClient(identity, http_client=wire)
-                return cast("Mapping[str, Any]", client.acquire_token_for_client(resource=settings.resource))
-            app = msal.ConfidentialClientApplication(
-                settings.client_id,
-                client_credential=self._credential(),
-                authority=f"{settings.authority.replace('http://', 'https://', 1)}/{settings.tenant_id}",
-                http_client=wire,
-                instance_discovery=False,
+            return await Patience(self._bounds, self._timer, HEALING).attempt(lambda: self._ask(shown))
+        except (NotSent, NoAnswer) as error:
+            is_ours = self._settings.managed_identity
+            where = "the managed identity of this machine" if is_ours else self._settings.authority
+            hint = (
+                "Check `cloud`, `authority_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it."
             )
-            return cast("Mapping[str, Any]", app.acquire_token_for_client(scopes=[f"{settings.resource}/.default"]))
-        except (ValueError, RuntimeError) as error:
-            # msal raises these for an authority that does not answer as one (it may answer 5xx, or HTML).
-            return {"error": "server_error", "error_description": str(error)}
-        except msal.MsalServiceError as error:
-            return {"error": "server_error", "error_description": str(error)}
+            if is_ours:
+                hint = "Run it on an Azure machine with a managed identity, or set client_secret or certificate."
+            raise IncompleteRead(
+                f"{self._who} got no token: no answer from {where} ({harmless_quote(str(error))}).", hint
+            ) from error
+
+    async def _ask(self, shown: Proof) -> Answer:
+        self._said, answer = await asyncio.to_thread(self._asked, shown)
+        return answer
+
+    def _asked(self, shown: Proof) -> tuple[Mapping[str, object], Answer]:
+        """Return what msal made of the answers, and the last of them."""
+        wire = self._wire()
+        try:
+            said = _said(self._settings, shown, wire)
+        except ValueError as error:
+            if wire.last is None:
+                raise CredentialsRefused(
+                    f"{self._who} can't be asked for a token ({harmless_quote(str(error))}).",
+                    "Check `tenant_id`, `client_id` and the kind of credential in the config.",
+                ) from None
+            said = {}
         finally:
             wire.close()
+        if wire.last is None:
+            raise NoAnswer("nothing was asked")
+        reply = wire.last
+        headers = httpx.Headers(reply.headers)
+        return said, Answer(reply.status_code, headers, reply.url, reply.text.encode(), self._who)
 
-    def _credential(self) -> str | dict[str, str]:
-        if self._settings.client_secret is not None:
-            return self._settings.client_secret.reveal()
-        pem = self._settings.certificate.reveal() if self._settings.certificate else ""
-        key, certificate = KEY.search(pem), CERTIFICATE.search(pem)
-        if key is None or certificate is None:
-            raise CredentialsRefused(
-                f"{self._who}: `certificate` holds no PEM private key and certificate.",
-                "Write both into the one file that `certificate` names, the key first.",
+    def _wire(self) -> Wire:
+        now, authority = self._timer.now, self._settings.authority
+        if self._settings.managed_identity:
+            short = replace(self._bounds, timeout_seconds=min(self._bounds.timeout_seconds, MACHINE_SECONDS))
+            # A proxy can't reach this machine's own address.
+            return Wire(self._ca_bundle, short, now, trusts_environment=False)
+        return Wire(self._ca_bundle, self._bounds, now, plain=authority if authority.startswith("http:") else "")
+
+
+def _said(settings: EntraSettings, shown: Proof, wire: Wire) -> Mapping[str, object]:
+    """Let msal ask. Raises `NoAnswer`, or `ValueError` for what it could make nothing of."""
+    # It takes 90 ms and 30 MiB, and only companies on Entra need it.
+    import msal
+
+    try:
+        if settings.managed_identity:
+            identity = (
+                msal.UserAssignedManagedIdentity(client_id=settings.client_id)
+                if settings.client_id
+                else msal.SystemAssignedManagedIdentity()
             )
-        return {"private_key": key[0], "public_certificate": certificate[0]}
-
-    def _refusal(self, answer: Mapping[str, Any]) -> ReadError:
-        error, description = str(answer.get("error", "")), str(answer.get("error_description", ""))
-        code = CODE.search(description)
-        why = harmless_quote(code[0] if code else description) or error
-        if error in TRANSIENT:
-            return IncompleteRead(
-                f"{self._who} gave no token: {self._settings.authority} answered {harmless_quote(error)} ({why}).",
-                "Try again later; if it stays, check `tenant_id`, `authority_url` and Microsoft's status page.",
+            machine = msal.ManagedIdentityClient(identity, http_client=wire)
+            found = machine.acquire_token_for_client(resource=settings.resource)
+        else:
+            app = msal.ConfidentialClientApplication(
+                settings.client_id,
+                client_credential=shown.credential,
+                authority=f"{settings.authority.replace('http://', 'https://', 1)}/{settings.tenant_id}",
+                http_client=wire,
+                # Else a host that Microsoft does not know, or a refusal, would be told to login.microsoftonline.com.
+                instance_discovery=False,
             )
-        hint = HINTS.get(code[0], REFUSED_HINT) if code else REFUSED_HINT
-        return CredentialsRefused(f"{self._who} refused the credentials: {harmless_quote(error)} ({why}).", hint)
+            found = app.acquire_token_for_client(scopes=[f"{settings.resource}/.default"])
+    except (msal.exceptions.MsalError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return found if isinstance(found, dict) else {}
 
-    def _unreachable(self, error: httpx.HTTPError) -> IncompleteRead:
-        where = "the managed identity endpoint" if self._settings.managed_identity else self._settings.authority
-        why = harmless_quote(str(error) or type(error).__name__)
-        return IncompleteRead(
-            f"{self._who} gave no token: no answer from {where} ({why}).",
-            "Check DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
-        )
+
+def _seconds(value: object) -> int:
+    """Return a lifetime; managed identities tell it as text."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,22 +1,42 @@
-"""Read Microsoft Graph: single objects, and lists to their end."""
+"""Ask Microsoft Graph: single objects, and lists to their end, each refusal with the way out that fits it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import quote
 
 from connectors.base import CredentialsRefused, IncompleteRead, Progress
 from connectors.rest import Answer, Api
 from connectors.rest.quote import quoted
 
-__all__ = ["Graph"]
+__all__ = ["Ask", "Graph"]
 
-OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND = 200, 400, 403, 404
 JUDGED_HERE = frozenset({OK, FORBIDDEN, NOT_FOUND})
-PAGE_SIZE = "999"
+KNOWN_HERE = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})
 UNKNOWN_ID = "Request_ResourceNotFound"
+LATER_HINT = "Try again later; if it stays, report it to Microsoft's support with this message."
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing to read. *what* names it in messages, *hint* says what to do when it is refused or not there.
+
+    *select* names the fields, all when it is empty; lists have a *top* of rows to a page.
+    """
+
+    path: str
+    what: str
+    hint: str
+    select: str = ""
+    top: int = 0
+
+    @property
+    def params(self) -> dict[str, str]:
+        return ({"$select": self.select} if self.select else {}) | ({"$top": str(self.top)} if self.top else {})
 
 
 class Graph:
@@ -26,57 +46,43 @@ class Graph:
         self._api = api
         self._progress = progress
 
-    @property
-    def who(self) -> str:
-        return self._api.who
+    async def reach(self, ask: Ask) -> None:
+        """Return when Graph knows who asks, whether or not it grants or has this."""
+        await self._api.get(ask.path, ask.params, accept=KNOWN_HERE)
 
-    async def find(self, path: str, select: str, what: str, hint: str) -> Mapping[str, object] | None:
-        """Return one object, None when Graph itself says that it has none. *hint* says what a refusal asks for."""
-        answer = await self._api.get(path, {"$select": select}, accept=JUDGED_HERE)
+    async def find(self, ask: Ask) -> Mapping[str, object] | None:
+        """Return one object, None when Graph itself says that it has no such thing."""
+        answer = await self._asked(ask)
         if answer.status == NOT_FOUND and error_code(answer) == UNKNOWN_ID:
             return None
-        document = self._granted(answer, what, hint).json()
-        if not isinstance(document, dict):
-            raise IncompleteRead(f"{self.who} answered with something that is not {what}.", hint)
-        return document
+        return _object(_granted(answer, ask), ask)
 
-    async def first_rows(self, path: str, params: Mapping[str, str], what: str, hint: str) -> list[object]:
-        """Return the first page of a list, for a look at it."""
-        answer = await self._api.get(path, {**params, "$top": "50"}, accept=JUDGED_HERE)
-        return self._granted(answer, what, hint).rows("value")
+    async def one(self, ask: Ask) -> Mapping[str, object]:
+        """Return one object."""
+        return _object(_granted(await self._asked(ask), ask), ask)
 
-    async def rows(self, path: str, params: Mapping[str, str], what: str, hint: str) -> list[object]:
-        """Return a whole list. Rows without `$top` were once left out, so it is always sent."""
-        answer = await self._api.get(path, {**params, "$top": PAGE_SIZE}, accept=JUDGED_HERE)
+    async def first_rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
+        """Return the first page of a list, for a look at it, each row as *row* reads it."""
+        return [row(each) for each in _granted(await self._asked(ask), ask).rows("value")]
+
+    async def rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
+        """Return a whole list. An empty page that names a next one is not its end."""
+        answer = _granted(await self._asked(ask), ask)
         walk = self._api.walk(str(answer.url))
-        rows: list[object] = []
-        while True:
-            rows += self._granted(answer, what, hint).rows("value")
-            onwards = _next(answer, self.who)
-            self._progress(f"{self.who}: {what}", len(rows), None if onwards else len(rows))
-            if onwards is None:
-                return rows
-            answer = await self._api.get(walk.follow(onwards), accept=JUDGED_HERE)
+        rows = [row(each) for each in answer.rows("value")]
+        while (onwards := _next_link(answer, ask)) is not None:
+            self._progress(f"{self._api.who}: {ask.what}", len(rows), None)
+            answer = _granted(await self._api.get(walk.follow(onwards), accept=JUDGED_HERE), ask)
+            rows += map(row, answer.rows("value"))
+        self._progress(f"{self._api.who}: {ask.what}", len(rows), len(rows))
+        return rows
 
-    def _granted(self, answer: Answer, what: str, hint: str) -> Answer:
-        if answer.status == OK:
-            return answer
-        message = f"{self.who} answered {answer.status} for {what}{quoted(answer.body, {})}."
-        raise CredentialsRefused(message, hint) if answer.status == FORBIDDEN else IncompleteRead(message, hint)
-
-
-def _next(answer: Answer, who: str) -> str | None:
-    document = answer.json()
-    link = document.get("@odata.nextLink") if isinstance(document, dict) else None
-    if link is None:
-        return None
-    if not isinstance(link, str) or not link:
-        raise IncompleteRead(f"{who} names something that is no link as the next page.", "Try again later.")
-    return link
+    async def _asked(self, ask: Ask) -> Answer:
+        return await self._api.get(ask.path, ask.params, accept=JUDGED_HERE)
 
 
 def error_code(answer: Answer) -> str:
-    """Return Graph's error code, empty when the answer is not one of Graph's."""
+    """Return Graph's `error.code`, empty when the answer is not one of Graph's."""
     try:
         document = answer.json()
     except IncompleteRead:
@@ -85,5 +91,24 @@ def error_code(answer: Answer) -> str:
     return str(error.get("code", "")) if isinstance(error, dict) else ""
 
 
-def path_of(*parts: str) -> str:
-    return "/v1.0/" + "/".join(quote(part, safe="") for part in parts)
+def _granted(answer: Answer, ask: Ask) -> Answer:
+    """Return an answer that says what was asked for, else raise."""
+    if answer.status == OK:
+        return answer
+    message = f"{answer.who} answered {answer.status} for {ask.what}{quoted(answer.body, {})}."
+    raise CredentialsRefused(message, ask.hint) if answer.status == FORBIDDEN else IncompleteRead(message, ask.hint)
+
+
+def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
+    document = answer.json()
+    if not isinstance(document, dict):
+        raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}.", ask.hint)
+    return document
+
+
+def _next_link(answer: Answer, ask: Ask) -> str | None:
+    document = answer.json()
+    link = document.get("@odata.nextLink") if isinstance(document, dict) else None
+    if link is None or (isinstance(link, str) and link):
+        return link
+    raise IncompleteRead(f"{answer.who} names as the next page of {ask.what} what is no link.", LATER_HINT)

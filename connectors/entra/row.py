@@ -1,49 +1,138 @@
-"""Read Graph's rows, tolerant of odd ones: what a row does not say is None, and nothing is made up."""
+"""What Graph's rows say, read tolerantly: an odd field is an absent field, and nothing is made up.
+
+What may be concluded from an absent field is decided elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-from urllib.parse import unquote
 
-from connectors.base import Status
+__all__ = [
+    "USER_FIELDS",
+    "App",
+    "Assignment",
+    "Member",
+    "User",
+    "app_from_json",
+    "assignment_from_json",
+    "member_from_json",
+    "user_from_json",
+]
 
-__all__ = ["SELECT", "Assignment", "User", "assignment_from_json", "email_of", "kind_of", "status_of", "user_from_json"]
+USER_FIELDS = (
+    "id,userPrincipalName,mail,displayName,givenName,surname,accountEnabled,userType,otherMails,proxyAddresses"
+)
+"""Graph leaves `accountEnabled`, `userType` and `proxyAddresses` out unless they are asked for."""
 
-# Graph leaves out accountEnabled, userType and proxyAddresses unless they are asked for.
-SELECT = "id,userPrincipalName,mail,displayName,givenName,surname,accountEnabled,userType,otherMails,proxyAddresses"
 EXTERNAL = "#ext#"
+"""Stands in the login of whoever comes from another directory."""
+
 SMTP = "smtp:"
-Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A human as Entra shows them. Empty fields were absent, null or not text; *is_enabled* is None for the like."""
+
+    id: str
+    login: str = ""
+    mail: str = ""
+    display_name: str = ""
+    given_name: str = ""
+    family_name: str = ""
+    is_enabled: bool | None = None
+    kind: str = ""
+    other_mails: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+
+    @property
+    def is_blank(self) -> bool:
+        """Tell whether nothing but the id is known, as where the token may not see people."""
+        return not self.login and self.is_enabled is None
+
+    @property
+    def is_external(self) -> bool:
+        """Tell whether the login is no address, but encodes one of another directory."""
+        return EXTERNAL in self.login.lower()
+
+    @property
+    def is_guest(self) -> bool:
+        """Old guests have no `userType`; a `Member` may come from another directory."""
+        return self.kind.lower() == "guest" or (not self.kind and self.is_external)
+
+    @property
+    def home_address(self) -> str:
+        """Return the address that an external login encodes: `ann_acme.com#EXT#@…` is ann@acme.com."""
+        name, mark, domain = self.login[: self.login.lower().find(EXTERNAL)].rpartition("_")
+        return f"{name}@{domain}" if self.is_external and mark and name and domain else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row does not say."""
+
+    kind: str
+    user: User
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A row of `appRoleAssignedTo`. *id* is the principal's, None where the row has none."""
+    """A row of `appRoleAssignedTo`: the principal's id, its kind (`user`, `group`, `serviceprincipal`) and its name."""
 
-    id: str | None
+    id: str
     kind: str
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """A user row; texts are empty where null. *is_enabled* is None where Graph does not say it."""
+class App:
+    """A service principal. *is_open* says that people may sign in to it without being assigned."""
 
-    id: str | None
-    login: str
-    mail: str
-    display_name: str
-    given_name: str
-    family_name: str
-    is_enabled: bool | None
-    is_guest: bool
-    other_mails: tuple[str, ...]
-    aliases: tuple[str, ...]
+    name: str
+    is_enabled: bool
+    is_open: bool
 
 
-def _row(value: object) -> Row:
+def user_from_json(row: object) -> User:
+    """Return the human of a user object; the id is empty where the row has none."""
+    fields = _object(row)
+    enabled = fields.get("accountEnabled")
+    return User(
+        _text(fields.get("id")),
+        _text(fields.get("userPrincipalName")),
+        _text(fields.get("mail")),
+        _text(fields.get("displayName")),
+        _text(fields.get("givenName")),
+        _text(fields.get("surname")),
+        enabled if isinstance(enabled, bool) else None,
+        _text(fields.get("userType")),
+        _texts(fields.get("otherMails")),
+        tuple(each[len(SMTP) :].strip() for each in _texts(fields.get("proxyAddresses")) if each.lower()[:5] == SMTP),
+    )
+
+
+def member_from_json(row: object) -> Member:
+    """Return a row of a group's members; what stands beside people has but an id and a name."""
+    return Member(_text(_object(row).get("@odata.type")).rpartition(".")[2].lower(), user_from_json(row))
+
+
+def assignment_from_json(row: object) -> Assignment:
+    fields = _object(row)
+    name = fields.get("principalDisplayName")
+    # Spaces around a group's name are part of it.
+    named = name if isinstance(name, str) else ""
+    return Assignment(_text(fields.get("principalId")), _text(fields.get("principalType")).lower(), named)
+
+
+def app_from_json(row: object) -> App:
+    """Return the application. Only an outright `false` disables or opens it: Graph's schema lets both be null."""
+    fields = _object(row)
+    is_enabled, is_open = (fields.get(name) is not False for name in ("accountEnabled", "appRoleAssignmentRequired"))
+    return App(_text(fields.get("displayName")), is_enabled, not is_open)
+
+
+def _object(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
@@ -53,65 +142,3 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(filter(None, map(_text, value))) if isinstance(value, list) else ()
-
-
-def assignment_from_json(value: object) -> Assignment:
-    row = _row(value)
-    return Assignment(
-        _text(row.get("principalId")) or None, _text(row.get("principalType")), _text(row.get("principalDisplayName"))
-    )
-
-
-def kind_of(value: object) -> str:
-    """Return `user`, `group`, `device` … of a member row, empty when it does not say."""
-    return _text(_row(value).get("@odata.type")).rpartition(".")[2].lower()
-
-
-def id_of(value: object) -> str | None:
-    return _text(_row(value).get("id")) or None
-
-
-def name_of(value: object) -> str:
-    return _text(_row(value).get("displayName"))
-
-
-def user_from_json(value: object) -> User:
-    row = _row(value)
-    enabled = row.get("accountEnabled")
-    login = _text(row.get("userPrincipalName"))
-    kind = _text(row.get("userType")).lower()
-    return User(
-        id_of(value),
-        login,
-        _text(row.get("mail")),
-        _text(row.get("displayName")),
-        _text(row.get("givenName")),
-        _text(row.get("surname")),
-        enabled if isinstance(enabled, bool) else None,
-        # Old guests have no userType; a member may come from outside and keep the marked login.
-        kind == "guest" or (not kind and EXTERNAL in login.lower()),
-        _texts(row.get("otherMails")),
-        tuple(
-            address[len(SMTP) :]
-            for address in _texts(row.get("proxyAddresses"))
-            if address.lower().startswith(SMTP) and len(address) > len(SMTP)
-        ),
-    )
-
-
-def status_of(user: User) -> Status:
-    if user.is_enabled is None:
-        return Status.UNKNOWN
-    return Status.ACTIVE if user.is_enabled else Status.SUSPENDED
-
-
-def email_of(user: User, which: Literal["login", "mail"]) -> str | None:
-    """Return the address that counts. A guest's login is no address: theirs is `mail`, else what the login encodes."""
-    if which == "mail":
-        return user.mail or None
-    if EXTERNAL not in user.login.lower():
-        return user.login or None
-    if user.mail or user.other_mails:
-        return user.mail or user.other_mails[0]
-    local, mark, domain = unquote(user.login[: user.login.lower().index(EXTERNAL)]).rpartition("_")
-    return f"{local}@{domain}" if mark and local and domain else None

@@ -12,61 +12,82 @@ from connectors.secret import Secret
 
 __all__ = ["EntraSettings"]
 
-AUTHORITIES = {
+Cloud = Literal["global", "usgov", "usgov-dod", "china"]
+
+AUTHORITIES: dict[Cloud, str] = {
     "global": "https://login.microsoftonline.com",
     "usgov": "https://login.microsoftonline.us",
     "usgov-dod": "https://login.microsoftonline.us",
     "china": "https://login.chinacloudapi.cn",
 }
-GRAPHS = {
+GRAPHS: dict[Cloud, str] = {
     "global": "https://graph.microsoft.com",
     "usgov": "https://graph.microsoft.us",
     "usgov-dod": "https://dod-graph.microsoft.us",
     "china": "https://microsoftgraph.chinacloudapi.cn",
 }
+SHARED = frozenset({"common", "organizations", "consumers"})
 
 
 def _root(text: str) -> str:
+    """Return a root without a trailing slash."""
     try:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL:
-        raise ValueError("is not a URL; write it as https://graph.microsoft.com") from None
+        raise ValueError("is not a URL; write it as https://graph.example.com") from None
     if url.scheme not in {"https", "http"} or not url.host:
-        raise ValueError("must start with https://")
+        raise ValueError("must start with https:// and name a host, as https://graph.example.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the root alone, without /v1.0 and without the tenant")
-    return str(url).rstrip("/")
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _tenant(text: str) -> str:
+    if text.lower() in SHARED:
+        raise ValueError("must be your own tenant: its id, or a domain of it as acme.onmicrosoft.com")
+    return text
 
 
 Root = Annotated[str, AfterValidator(_root)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 class EntraSettings(BaseModel):
-    """One tenant, and how to prove who we are: a secret, a certificate, or the managed identity of this machine."""
+    """One Entra tenant, and how to prove who we are: a secret, a certificate, or the identity of the Azure machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    type: Literal["entra"]
-    tenant_id: str = Field(min_length=1, pattern=r"^[A-Za-z0-9.-]+$", description="The tenant's id, or a domain of it.")
-    client_id: str = Field(
-        min_length=1, description="The app registration; with `managed_identity` the identity's client id, or `system`."
+    type: Literal["entra"] = Field(description="Microsoft Entra ID.")
+    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$"), AfterValidator(_tenant)] = Field(
+        description="The tenant's id, or a domain of it."
+    )
+    client_id: Id | None = Field(
+        default=None,
+        description="The app registration's application id. With managed_identity: the client id of a user-assigned "
+        "identity; left out, the identity is the machine's own.",
     )
     client_secret: Secret | None = Field(default=None, description="A client secret of the app registration.")
     certificate: Secret | None = Field(
-        default=None, description="PEM with the private key and the certificate of the app registration."
+        default=None, description="Instead of client_secret: PEM with an RSA key and its certificate."
     )
-    managed_identity: bool = Field(default=False, description="Use the managed identity of the Azure machine.")
-    cloud: Literal["global", "usgov", "usgov-dod", "china"] = Field(default="global", description="Microsoft's cloud.")
-    graph_url: Root | None = Field(default=None, description="In place of the cloud's Graph root, without /v1.0.")
-    authority_url: Root | None = Field(default=None, description="In place of the cloud's login root, without tenant.")
+    managed_identity: bool = Field(
+        default=False, description="Instead of client_secret: the managed identity of the Azure machine."
+    )
+    cloud: Cloud = Field(default="global", description="Which of Microsoft's clouds the tenant is in.")
+    graph_url: Root | None = Field(default=None, description="In place of the cloud's Graph: its root, without /v1.0.")
+    authority_url: Root | None = Field(
+        default=None, description="In place of the cloud's sign-in: its root, without the tenant."
+    )
 
     @model_validator(mode="after")
     def _one_credential(self) -> EntraSettings:
         given = [self.client_secret is not None, self.certificate is not None, self.managed_identity]
         if sum(given) != 1:
             raise ValueError("set exactly one of client_secret, certificate and managed_identity: true")
+        if self.client_id is None and not self.managed_identity:
+            raise ValueError("set client_id, the application id of the app registration")
         return self
 
     @property
@@ -79,5 +100,5 @@ class EntraSettings(BaseModel):
 
     @property
     def resource(self) -> str:
-        """What a token is asked for: the cloud's own Graph, wherever it is reached."""
+        """What tokens are asked for: the cloud's own Graph, wherever it is reached."""
         return GRAPHS[self.cloud]

@@ -1,61 +1,105 @@
-"""The HTTP that msal is handed: ours, so that private authorities, proxies and time limits are the same everywhere."""
+"""The HTTP that msal is handed, so that a private CA, time limits and bounds are the same as everywhere."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 
-__all__ = ["Wire"]
+from connectors.rest import Bounds, NoAnswer
+
+__all__ = ["Reply", "Wire"]
+
+MOST_BYTES = 2**20
+"""Of an answer: a token has a few thousand."""
+
+Texts = Mapping[str, str]
 
 
-class Answer:
-    """What msal reads of an answer: `status_code`, `text`, `headers`, `raise_for_status`."""
+class Reply:
+    """What msal reads of an answer."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, text: str) -> None:
         self.status_code = response.status_code
-        self.text = response.text
+        self.text = text
         self.headers = dict(response.headers)
-        self._response = response
+        self.url = response.request.url
 
     def raise_for_status(self) -> None:
-        self._response.raise_for_status()
+        if self.status_code >= httpx.codes.BAD_REQUEST:
+            raise RuntimeError(f"HTTP status {self.status_code}")
 
 
 class Wire:
-    """Sends msal's requests. *plain* is an origin that is really http: msal itself takes https authorities only."""
+    """Sends msal's requests, and keeps the last answer: msal tells less of it than an error has to say.
 
-    def __init__(self, ca_bundle: Path | None, timeout_seconds: float, plain: str = "") -> None:
+    *plain* is an origin that is http in truth: msal itself takes https authorities only. *trusts_environment* says
+    whether proxies of the environment are used. Raises `NoAnswer` where there is none.
+    """
+
+    def __init__(
+        self,
+        ca_bundle: Path | None,
+        bounds: Bounds,
+        now: Callable[[], float],
+        *,
+        plain: str = "",
+        trusts_environment: bool = True,
+    ) -> None:
         verify = ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True
-        self._client = httpx.Client(verify=verify, timeout=timeout_seconds, follow_redirects=False)
+        self._client = httpx.Client(
+            verify=verify, timeout=bounds.timeout_seconds, follow_redirects=False, trust_env=trusts_environment
+        )
+        self._until = now() + bounds.max_wait_seconds
+        self._now = now
         self._plain = plain
+        self._stated = plain.replace("http://", "https://", 1)
+        self.last: Reply | None = None
+
+    def get(self, url: str, params: Texts | None = None, headers: Texts | None = None, **_: object) -> Reply:
+        return self._exchange(self._client.build_request("GET", self._real(url), params=params, headers=headers))
 
     def post(
         self,
         url: str,
-        params: Mapping[str, str] | None = None,
-        data: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
+        params: Texts | None = None,
+        data: Mapping[str, str | bytes] | None = None,
+        headers: Texts | None = None,
         **_: object,
-    ) -> Answer:
-        # msal puts an assertion into the form as bytes, which httpx would spell as Python does.
+    ) -> Reply:
+        # msal puts an assertion into the form as bytes, which httpx would spell as Python does: b'eyJ…'.
         fields = {key: value.decode() if isinstance(value, bytes) else value for key, value in (data or {}).items()}
-        form = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
-        return Answer(self._client.post(self._real(url), params=params, content=urlencode(fields), headers=form))
-
-    def get(
-        self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, **_: object
-    ) -> Answer:
-        return Answer(self._client.get(self._real(url), params=params, headers=headers))
+        form = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
+        content = urlencode(fields).encode()
+        request = self._client.build_request("POST", self._real(url), params=params, content=content, headers=form)
+        return self._exchange(request)
 
     def close(self) -> None:
         self._client.close()
 
+    def _exchange(self, request: httpx.Request) -> Reply:
+        self.last = None
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                self.last = Reply(response, self._body(response))
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise NoAnswer(str(error) or type(error).__name__) from error
+        return self.last
+
+    def _body(self, response: httpx.Response) -> str:
+        body = b""
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > MOST_BYTES or self._now() > self._until:
+                raise NoAnswer("an answer that does not end")
+        return body.decode("utf-8", "replace")
+
     def _real(self, url: str) -> str:
-        stated = self._plain.replace("http://", "https://", 1)
-        is_plain = bool(self._plain) and (url == stated or url.startswith(f"{stated}/"))
-        return self._plain + url.removeprefix(stated) if is_plain else url
+        is_plain = bool(self._plain) and (url == self._stated or url.startswith(f"{self._stated}/"))
+        return self._plain + url.removeprefix(self._stated) if is_plain else url

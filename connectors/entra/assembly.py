@@ -1,0 +1,153 @@
+"""Put an application's groups, their members and its individuals together into one snapshot. Pure: it reads nothing.
+
+How a row of a group's members is taken:
+
+    kind             shows an id   is
+    user             yes           a person of the group
+    user             no            unidentified
+    none             yes           a person whose status is unknown: it may be somebody, and nothing is concluded
+    none             no            unidentified
+    group                          told of: Entra lets nobody sign in through it (unless the source counts nested ones)
+    any other                      nobody: a device, a contact, an application
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from connectors.base import Group, IncompleteRead, ReadNote, Snapshot, Source
+from connectors.entra.portrait import Portrait
+from connectors.entra.row import Member, User
+from connectors.entra.selection import AppGroup
+from connectors.rest import harmless_quote
+
+__all__ = ["AppRead", "Members", "members", "snapshot"]
+
+SIGHT_HINT = (
+    "Grant the app registration the application permission User.Read.All, with admin consent: without it Graph shows "
+    "people as nulls."
+)
+PERSON, NESTED, UNTOLD = "user", "group", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Everyone in one group, by id. *unidentified* are the rows without one, *nested* the names of groups in it."""
+
+    people: Mapping[str, User]
+    unidentified: tuple[User, ...] = ()
+    nested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppRead:
+    """Everything that was read of one application, each list to its end.
+
+    *individuals* are those assigned directly, by id: None for somebody whom Entra does not know any more. *names* are
+    theirs in the assignments; *others* are the names of what is assigned and is neither a person nor a group.
+    """
+
+    app_name: str
+    counted: Mapping[AppGroup, Members]
+    individuals: Mapping[str, User | None]
+    names: Mapping[str, str]
+    others: tuple[str, ...] = ()
+
+
+def members(rows: Iterable[Member], group: str) -> Members:
+    """Sort the rows of *group* out by the table above."""
+    listed = list(rows)
+    users = [_seen(row) for row in listed if row.kind in {PERSON, UNTOLD}]
+    _require_sight(users, f"the members of group {harmless_quote(group)}")
+    nested = {row.user.display_name or row.user.id for row in listed if row.kind == NESTED}
+    return Members(
+        {user.id: user for user in users if user.id},
+        tuple(user for user in users if not user.id),
+        tuple(sorted(nested)),
+    )
+
+
+def _seen(row: Member) -> User:
+    return row.user if row.kind == PERSON else replace(row.user, is_enabled=None)
+
+
+def _require_sight(users: list[User], what: str) -> None:
+    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded."""
+    shown = {
+        "id": any(user.id for user in users),
+        "userPrincipalName": any(user.login for user in users),
+        "accountEnabled": any(user.is_enabled is not None for user in users),
+    }
+    if users and not all(shown.values()):
+        absent = ", ".join(field for field, is_shown in shown.items() if not is_shown)
+        raise IncompleteRead(
+            f"Entra returned {what} ({len(users)} rows), and none of them shows: {absent}.", SIGHT_HINT
+        )
+
+
+def snapshot(read: AppRead, source: Source, portrait: Portrait) -> Snapshot:
+    """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
+    via = _groups_by_person(read.counted)
+    everyone = _everyone(read)
+    entitled = [key for key in sorted(everyone) if source.guests or not everyone[key].is_guest]
+    people = tuple(
+        portrait.person(everyone[key], via.get(key, ()), individual=key in read.individuals) for key in entitled
+    )
+    unseen = sorted(portrait.address(user) for each in read.counted.values() for user in each.unidentified)
+    notes = (
+        *_guest_notes(everyone, frozenset(entitled), portrait),
+        *(() if source.nested else _nested_notes(read.counted)),
+        *_assignment_notes(read),
+        *_unidentified_notes(unseen),
+    )
+    groups = tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted))
+    return Snapshot(source, read.app_name, groups, people, notes, tuple(unseen))
+
+
+def _groups_by_person(counted: Mapping[AppGroup, Members]) -> dict[str, tuple[str, ...]]:
+    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for group in sorted(counted):
+        for person in counted[group].people:
+            via[person] += (group.id,)
+    return dict(via)
+
+
+def _everyone(read: AppRead) -> dict[str, User]:
+    """Return everybody by id, as the group shows them that says most."""
+    found = {key: user for key, user in read.individuals.items() if user is not None}
+    for group in sorted(read.counted):
+        for key, user in read.counted[group].people.items():
+            if key not in found or found[key].is_blank:
+                found[key] = user
+    return found
+
+
+def _guest_notes(everyone: Mapping[str, User], entitled: frozenset[str], portrait: Portrait) -> Iterator[ReadNote]:
+    for key in sorted(everyone.keys() - entitled):
+        who = portrait.address(everyone[key])
+        yield ReadNote("guest", who, f"{who or key} is a guest, and this source does not count guests (`guests`).")
+
+
+def _nested_notes(counted: Mapping[AppGroup, Members]) -> Iterator[ReadNote]:
+    for group in sorted(counted):
+        for inner in counted[group].nested:
+            reason = f"{inner} is a group in {group.name}: Entra gives no access to those who are in {inner} alone."
+            yield ReadNote("nested-group", "", reason)
+
+
+def _assignment_notes(read: AppRead) -> Iterator[ReadNote]:
+    for key in sorted(read.individuals):
+        if read.individuals[key] is None:
+            reason = f"{read.names[key]} is assigned individually, and Entra does not know them any more."
+            yield ReadNote("assignment-left-over", "", reason)
+    for name in read.others:
+        yield ReadNote("not-a-person", "", f"{name} is assigned, and is neither a person nor a group.")
+
+
+def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
+    for email, count in Counter(emails).items():
+        whose = email or "without an email"
+        reason = f"Entra returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
+        yield ReadNote("unidentified-row", email, reason)

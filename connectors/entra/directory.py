@@ -1,0 +1,66 @@
+"""The lists of one tenant that snapshots are made of, each whole; a group that several sources share is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from connectors.base import IncompleteRead, Source
+from connectors.entra import endpoint
+from connectors.entra.assembly import AppRead, Members, members
+from connectors.entra.graph import Graph
+from connectors.entra.row import App, User, app_from_json, assignment_from_json, member_from_json, user_from_json
+from connectors.entra.selection import AppGroup, Assigned, assigned, counted_groups
+from connectors.rest import Once, harmless_quote, side_by_side
+
+__all__ = ["Directory"]
+
+
+class Directory:
+    """What one connector reads of its tenant. Every method raises `ReadError` for a list that is not whole."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._members = Once(self._read_members)
+        self._users = Once(self.user)
+
+    async def read(self, source: Source) -> AppRead:
+        """Return everything of the source's application that its snapshot needs."""
+        app = await self.app(source.app)
+        everything = await self.assigned(source.app)
+        counted = counted_groups(everything.groups, source.groups, app.name)
+        async with side_by_side() as tasks:
+            inside = [tasks.create_task(self._members((group, source.nested))) for group in counted]
+        found = {group: task.result() for group, task in zip(counted, inside, strict=True)}
+        individuals = await self._individuals(everything, found)
+        return AppRead(app.name, found, individuals, everything.individuals, everything.others)
+
+    async def app(self, app_id: str) -> App:
+        """Return the application, by its id where it has no name. A disabled one has nobody to tell of: an error."""
+        app = app_from_json(await self._graph.one(endpoint.app(app_id)))
+        if not app.is_enabled:
+            raise IncompleteRead(
+                f"The enterprise application {harmless_quote(app.name)} ({app_id}) in Entra is disabled.",
+                "Enable it (Properties > Enabled for users to sign-in), or take it out of `sources`.",
+            )
+        return app if app.name else replace(app, name=app_id)
+
+    async def assigned(self, app_id: str) -> Assigned:
+        return assigned(await self._graph.rows(endpoint.assigned(app_id), assignment_from_json), app_id)
+
+    async def user(self, user_id: str) -> User | None:
+        """Return one person, None when Graph does not know them (any more)."""
+        found = await self._graph.find(endpoint.user(user_id))
+        # Who was asked for is who it is.
+        return None if found is None else replace(user_from_json(found), id=user_id)
+
+    async def _individuals(self, everything: Assigned, found: Mapping[AppGroup, Members]) -> dict[str, User | None]:
+        """Return the individually assigned; only those whom no group shows are asked for one by one."""
+        seen = {key: user for each in found.values() for key, user in each.people.items() if not user.is_blank}
+        async with side_by_side() as tasks:
+            asked = {key: tasks.create_task(self._users(key)) for key in everything.individuals if key not in seen}
+        return {key: asked[key].result() if key in asked else seen[key] for key in everything.individuals}
+
+    async def _read_members(self, key: tuple[AppGroup, bool]) -> Members:
+        group, nested = key
+        return members(await self._graph.rows(endpoint.members(group, nested=nested), member_from_json), group.name)

@@ -1,0 +1,77 @@
+"""What the connector asks Graph for: paths, fields, page sizes, and what to do when Graph refuses.
+
+Source: Microsoft Graph v1.0, `servicePrincipal`, `appRoleAssignedTo`, `group: list members`, `user: get`,
+`directory: deletedItems`. The longest page is asked for everywhere: without `$top`, rows of `appRoleAssignedTo` have
+been left out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from connectors.base import IncompleteRead
+from connectors.entra.graph import Ask
+from connectors.entra.row import USER_FIELDS
+from connectors.entra.selection import AppGroup
+from connectors.rest import harmless_quote
+
+__all__ = ["app", "assigned", "deleted", "members", "ourselves", "user"]
+
+ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""What may stand in a path: object ids are GUIDs, and nothing else may lead elsewhere. No login: it may hold `#`."""
+
+LONGEST_PAGE = 999
+CONSENT = "with admin consent, to the app registration (Entra admin center > App registrations > API permissions)"
+APP_HINT = (
+    "Write the object id of the enterprise application into `app` (Entra admin center > Enterprise applications > "
+    "Properties; not the application id, nor the object id of the app registration), and grant the application "
+    f"permission Application.Read.All, {CONSENT}."
+)
+GROUP_HINT = (
+    "If the group was deleted or is of no use any more, remove it from the enterprise application's users and groups; "
+    f"else grant the application permission GroupMember.Read.All (Member.Read.Hidden for hidden members), {CONSENT}."
+)
+USER_HINT = f"Grant the application permission User.Read.All, {CONSENT}."
+
+
+def ourselves(client_id: str) -> Ask:
+    """Ask for our own service principal: a look at whether Graph is there and knows us."""
+    return Ask(f"/servicePrincipals(appId='{_id(client_id)}')", "our own application", APP_HINT, "id")
+
+
+def app(app_id: str) -> Ask:
+    fields = "id,displayName,accountEnabled,appRoleAssignmentRequired"
+    return Ask(f"/servicePrincipals/{_id(app_id)}", f"application {app_id}", APP_HINT, fields)
+
+
+def assigned(app_id: str) -> Ask:
+    what = f"the users and groups of application {app_id}"
+    return Ask(f"/servicePrincipals/{_id(app_id)}/appRoleAssignedTo", what, APP_HINT, top=LONGEST_PAGE)
+
+
+def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
+    """Ask for the direct members, or with *nested* for those of groups in the group too.
+
+    The fields are users' ones, without a cast to users: a cast is served from an index that lags behind.
+    """
+    what = f"the members of group {harmless_quote(of.name)} ({of.id})"
+    relation = "transitiveMembers" if nested else "members"
+    return Ask(f"/groups/{_id(of.id)}/{relation}", what, GROUP_HINT, USER_FIELDS, top)
+
+
+def user(user_id: str) -> Ask:
+    return Ask(f"/users/{_id(user_id)}", f"person {user_id}", USER_HINT, USER_FIELDS)
+
+
+def deleted(user_id: str) -> Ask:
+    """Ask for a deleted person: Entra keeps them for 30 days."""
+    return Ask(f"/directory/deletedItems/{_id(user_id)}", f"deleted person {user_id}", USER_HINT)
+
+
+def _id(value: str) -> str:
+    if ID.fullmatch(value) is None:
+        raise IncompleteRead(
+            f"{value[:100]!r} can't be an id in Entra.",
+            "Check the ids in the config: object ids, as in 00000000-0000-0000-0000-000000000000.",
+        )
+    return value
