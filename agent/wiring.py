@@ -14,7 +14,6 @@ from typing import assert_never
 
 import httpx
 import structlog
-from connectors.entra import EntraConnector, EntraSettings
 
 from agent import http
 from agent.engine.links import Links
@@ -25,10 +24,12 @@ from agent.engine.undo import UndoSurvey
 from agent.ports import Clock, State
 from agent.scim.client import ScimClient
 from agent.scim.pace import Paces
+from agent.settings.agreement import refuse_shared_tokens
 from agent.settings.root import ConnectorSettings, Settings
 from agent.settings.workspace import WorkspaceSettings
 from agent.store.state import SqlState
 from connectors.base import Connector, Finding, Progress, Source
+from connectors.entra import EntraConnector, EntraSettings
 from connectors.okta.connector import OktaConnector
 from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
@@ -88,6 +89,7 @@ async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[
 
     Raises `ConfigError` and `StateError`. Connectors remember what they read, so parts are not for long.
     """
+    refuse_shared_tokens(settings.workspaces)
     clock = SystemClock()
     async with http.client(settings.ca_bundle, settings.http.timeout_seconds) as client:
         state = await SqlState.open(settings.state.url, clock.now)
