@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import looking, mending, planning, trying
+from agent.cli import asking, looking, mending, planning, trying
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
 from connectors.base import ReadError
@@ -46,6 +46,8 @@ for command in (
     planning.sync,
     planning.apply,
     looking.check,
+    asking.explain,
+    asking.access,
     looking.members,
     looking.history,
     looking.report,

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import orjson
 
-from agent.cli.output import look, print_text
+from agent.cli.output import Form, look, print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.survey import chosen
 from agent.errors import Exit, UsageError
@@ -152,7 +152,7 @@ def _run(run: Run) -> dict[str, object]:
 
 @click.command()
 @click.argument("source", metavar="RUN|PLAN.json")
-@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True)
 @click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every note instead of counts.")
 @click.pass_context

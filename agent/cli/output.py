@@ -9,13 +9,25 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
 from agent.engine.order import Result
 from agent.errors import UsageError
 from agent.report.document import document
 from agent.report.rendering import Format, Look, render
 from agent.report.shape import Document, OutcomeLine
 
-__all__ = ["document_of", "look", "outcomes_of", "print_text", "show", "write_file"]
+__all__ = ["Form", "document_of", "look", "outcomes_of", "print_text", "show", "write_file"]
+
+
+class Form(click.Choice[str]):
+    """The formats of a report, by the words of `--format`."""
+
+    def __init__(self) -> None:
+        super().__init__([form.value for form in Format])
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Format:
+        return Format(super().convert(value, param, ctx))
 
 
 def document_of(results: Sequence[Result], user: str = "") -> Document:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.output import document_of, outcomes_of, show, write_file
+from agent.cli.output import Form, document_of, outcomes_of, show, write_file
 from agent.cli.running import by_option, reason_option, run_within, workspace_option
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
@@ -35,7 +35,7 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every 
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
 )
-@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True)
 @click.option(
     "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
 )
@@ -108,7 +108,7 @@ def _explain(result: Result) -> None:
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True)
 @verbose_option
 @click.pass_context
 def sync(  # noqa: PLR0913  (click hands each option by name)
@@ -138,7 +138,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.TEXT, show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True)
 @verbose_option
 @click.pass_context
 def apply(  # noqa: PLR0913  (click hands each option by name)

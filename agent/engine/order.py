@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.errors import Exit
-from agent.model import Kind, Member, Plan, Policy, Unplanned
+from agent.model import Kind, Member, Plan, Policy, Reads, Unplanned
 from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
 from agent.report.shape import WorkspaceObject
 
@@ -66,6 +66,7 @@ class Decision:
     members: Mapping[str, Member] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     requests: int = 0
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True, slots=True)

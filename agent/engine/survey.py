@@ -109,6 +109,7 @@ class Survey:
             members={member.scim_id: member for member in reads.listing.members},
             taken=frozenset(link.scim_id for link in reads.memory.links),
             requests=site.workspace.requests,
+            reads=reads,
         )
 
     async def _looked_up(self, reads: Reads, policy: Policy) -> Reads:

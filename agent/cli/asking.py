@@ -1,0 +1,111 @@
+"""`explain` and `access`: why one person is in or out, and who has access to what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import click
+import orjson
+
+from agent.cli.output import print_text
+from agent.cli.running import run_within, workspace_option
+from agent.engine.inquiry import accesses, explanations, past_accesses
+from agent.errors import Exit
+from agent.model import Access, Explanation, Unplanned
+from agent.report.access import access_page, access_sheet, access_text
+from agent.report.escape import harmless
+from agent.wiring import Parts
+
+__all__ = ["access", "explain"]
+
+STEPS = ("source", "scope", "match", "decision", "actions")
+
+
+@click.command()
+@click.argument("email")
+@workspace_option
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def explain(context: click.Context, email: str, names: Sequence[str], form: str) -> int:
+    """Say why this person is in or out of each workspace: source, scope, match, decision, last actions.
+
+    \b
+    pigment-sync explain ana.souza@acme.com
+    """
+
+    async def body(parts: Parts) -> list[Explanation | Unplanned]:
+        return await explanations(parts.survey, parts.read_sites, names, email)
+
+    explained = run_within(context, body)
+    if form == "json":
+        print_text(orjson.dumps([asdict(each) for each in explained], option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        print_text("".join(map(_told, explained)))
+    return Exit.INCOMPLETE if any(isinstance(each, Unplanned) for each in explained) else Exit.DONE
+
+
+def _told(each: Explanation | Unplanned) -> str:
+    lines = [f"── {each.workspace}"]
+    if isinstance(each, Unplanned):
+        return "\n".join([*lines, f"  {harmless(each.message)}", f"  → {harmless(each.remedy)}", "", ""])
+    for number, step in enumerate(STEPS, start=1):
+        first, *rest = getattr(each, step)
+        lines.append(f"  {number} {step:<9} {harmless(first)}")
+        lines += [f"              {harmless(sentence)}" for sentence in rest]
+    if each.near:
+        lines.append("    resembling:")
+        lines += [f"              {harmless(sentence)}" for sentence in each.near]
+    return "\n".join([*lines, "", ""])
+
+
+@click.command()
+@workspace_option
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The end of that day (UTC), from the journal.")
+@click.option("--format", "form", type=click.Choice(["text", "csv", "html"]), default="text", show_default=True)
+@click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
+@click.pass_context
+def access(context: click.Context, names: Sequence[str], as_of: datetime | None, form: str, bom: bool) -> int:
+    """List every active member: through which group, since when, last change, and what is out of order.
+
+    \b
+    pigment-sync access --format csv > access.csv
+    pigment-sync access -w pigment-latam --as-of 2026-06-30
+    """
+    failures: list[str] = []
+
+    async def body(parts: Parts) -> tuple[list[Access], str]:
+        if as_of is None:
+            rows: list[Access] = []
+            for each in await accesses(parts.survey, parts.read_sites, names):
+                if isinstance(each, Unplanned):
+                    failures.append(f"{each.workspace}: {each.message} {each.remedy}")
+                else:
+                    rows.extend(each)
+            return rows, parts.clock.now().strftime("%Y-%m-%d %H:%M UTC")
+        return await _past(parts, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
+
+    rows, when = run_within(context, body)
+    match form:
+        case "csv":
+            print_text(access_sheet(rows, bom=bom))
+        case "html":
+            print_text(access_page(rows, when))
+        case _:
+            print_text(access_text(rows))
+    for failure in failures:
+        click.echo(f"pigment-sync: {harmless(failure)}", err=True)
+    return Exit.INCOMPLETE if failures else Exit.DONE
+
+
+async def _past(parts: Parts, names: Sequence[str], until: datetime, failures: list[str]) -> tuple[list[Access], str]:
+    rows: list[Access] = []
+    times = []
+    for name, taken, found in await past_accesses(parts.survey, parts.read_sites, names, until):
+        if taken is None:
+            failures.append(f"{name}: the journal has no run until then. See: pigment-sync history --workspace {name}")
+        else:
+            rows.extend(found)
+            times.append(f"{name} {taken:%Y-%m-%d %H:%M} UTC")
+    return rows, ", ".join(times)

@@ -1,0 +1,109 @@
+"""The access list as text, CSV and one HTML file: who has access to what, through which group, and the exceptions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+
+from jinja2 import Environment
+
+from agent.model import Access
+from agent.report.escape import harmless
+from agent.report.sheet import cell
+
+__all__ = ["COLUMNS", "access_page", "access_sheet", "access_text"]
+
+COLUMNS = (
+    "workspace",
+    "email",
+    "display_name",
+    "groups",
+    "since",
+    "last_change",
+    "exceptions",
+    "connector",
+    "person",
+    "scim_id",
+)
+
+
+def _when(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d") if moment else ""
+
+
+def _values(row: Access) -> tuple[str, ...]:
+    last = f"{_when(row.last_at)} {row.last_kind}" if row.last_at else ""
+    return tuple(
+        map(
+            harmless,
+            (
+                row.workspace,
+                row.email,
+                row.display_name,
+                ", ".join(row.groups),
+                _when(row.since),
+                last,
+                ", ".join(row.exceptions),
+                row.person.connector if row.person else "",
+                row.person.id if row.person else "",
+                row.scim_id,
+            ),
+        )
+    )
+
+
+def headline(name: str, rows: Sequence[Access]) -> str:
+    """Return one sentence: how many have access, and what stands out."""
+    odd = Counter(word for row in rows for word in row.exceptions)
+    told = ", ".join(f"{count} {word}" for word, count in sorted(odd.items())) or "no exceptions"
+    return f"{harmless(name)}: {len(rows):,} have access; {told}"
+
+
+def access_text(rows: Sequence[Access]) -> str:
+    """Return lines of cells between tabs, each workspace under its headline."""
+    lines = []
+    for name in dict.fromkeys(row.workspace for row in rows):
+        mine = [row for row in rows if row.workspace == name]
+        lines += [headline(name, mine), *("\t".join(_values(row)[1:7]).rstrip() for row in mine), ""]
+    return "\n".join(lines)
+
+
+def access_sheet(rows: Sequence[Access], *, bom: bool = False) -> str:
+    """Return CSV; a cell never starts like a formula. *bom* puts a byte order mark in front."""
+    out = io.StringIO()
+    out.write("\ufeff" if bom else "")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([cell(value) for value in _values(row)] for row in rows)
+    return out.getvalue()
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Access, {{ when }}</title><style>{{ style }}</style></head><body><main>
+<h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
+{% for name, mine in workspaces %}<section><h2>{{ name }}</h2><p>{{ mine.headline }}</p>
+<div class="scroll"><table><thead><tr>
+{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in mine.rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div></section>{% endfor %}
+</main></body></html>
+"""
+
+
+def access_page(rows: Sequence[Access], when: str) -> str:
+    """Return one self-contained HTML file without scripts; *when* is said at its head."""
+    style = files("agent.report").joinpath("page.css").read_text("utf-8")
+    names = dict.fromkeys(row.workspace for row in rows)
+    grouped = {name: [row for row in rows if row.workspace == name] for name in names}
+    shown = [
+        (harmless(name), {"headline": headline(name, mine), "rows": [_values(row)[1:7] for row in mine]})
+        for name, mine in grouped.items()
+    ]
+    page = Environment(autoescape=True).from_string(PAGE)
+    columns = [column.replace("_", " ") for column in COLUMNS[1:7]]
+    return page.render(when=when, style=style, count=f"{len(rows):,}", workspaces=shown, columns=columns)

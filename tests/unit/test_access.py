@@ -1,0 +1,106 @@
+"""The access list: every active member, through which group, and what is out of order."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+
+from agent.diff.access import access_now, access_then
+from agent.model import Access, Kind, Left, Link
+from agent.ports import MemberHistory
+from agent.report.access import access_page, access_sheet, access_text
+from connectors.base import Person, PersonKey, Status
+from tests.factories import a_policy, key, link, member, person, reads
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def one(of: Person | None, *links: Link, protect: tuple[str, ...] = ()) -> Access:
+    given = reads([of] if of else [], [member("ann")], links)
+    (row,) = access_now(given, a_policy(protect=protect), {})
+    return row
+
+
+def test_entitled_member_has_groups_and_no_exception() -> None:
+    row = one(person("ann", groups=("planners", "readers")), link("ann"))
+
+    assert (row.groups, row.exceptions, row.person) == (("Planners", "Readers"), (), key("ann"))
+
+
+@pytest.mark.parametrize(
+    ("exception", "of", "links"),
+    [
+        ("unmanaged", None, ()),
+        ("not-assigned", None, (link("ann"),)),
+        ("not-linked", person("ann"), ()),
+        ("inactive", person("ann", status=Status.SUSPENDED), (link("ann"),)),
+        ("unknown-status", person("ann", status=Status.UNKNOWN), (link("ann"),)),
+        ("assignment-pending", person("ann", pending=True), (link("ann"),)),
+        ("individual-assignment", person("ann", groups=(), individual=True), (link("ann"),)),
+        ("source-changed", None, (link("ann", connector="former"),)),
+    ],
+)
+def test_exception_is_named(exception: str, of: Person | None, links: tuple[Link, ...]) -> None:
+    assert one(of, *links).exceptions == (exception,)
+
+
+def test_protected_member_is_marked_beside_what_else_it_is() -> None:
+    assert one(None, protect=("ann@*",)).exceptions == ("protected", "unmanaged")
+
+
+def test_inactive_members_have_no_access_and_unreadable_ones_may_have() -> None:
+    given = reads([], [member("ann", active=False), member("bea", active=None)])
+
+    assert [row.email for row in access_now(given, a_policy(), {})] == ["bea@acme.com"]
+
+
+def test_since_and_last_change_come_from_the_journal() -> None:
+    given = reads([person("ann")], [member("ann")], [link("ann")])
+    (row,) = access_now(given, a_policy(), {"m-ann": MemberHistory(NOW, NOW, Kind.UPDATE_NAME)})
+
+    assert (row.since, row.last_at, row.last_kind) == (NOW, NOW, Kind.UPDATE_NAME)
+
+
+def test_past_access_is_what_a_run_left() -> None:
+    left = (
+        Left("m2", "bea@acme.com", "Bea", True),
+        Left("m1", "ann@acme.com", "Ann", True, PersonKey("okta-main", "ann"), ("Planners",)),
+        Left("m3", "cat@acme.com", "Cat", False),
+    )
+    rows = access_then("latam", left)
+
+    assert [(row.email, row.groups, row.exceptions) for row in rows] == [
+        ("ann@acme.com", ("Planners",), ()),
+        ("bea@acme.com", (), ("unmanaged",)),
+    ]
+
+
+HOSTILE = Access(
+    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, Kind.CREATE
+)
+    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, Kind.CREATE
+)
+
+
+def test_renderings_show_hostile_names_harmlessly() -> None:
+    text, sheet, page = access_text([HOSTILE]), access_sheet([HOSTILE], bom=True), access_page([HOSTILE], "now")
+    (_, row) = csv.reader(io.StringIO(sheet.removeprefix("\ufeff")))
+
+    assert text.startswith("latam: 1 have access; 1 unmanaged\n")
+    assert sheet.startswith("\ufeffworkspace,email")
+    assert "<script>" not in page
+    assert not any(letter in text + sheet + page for letter in "\x1b\u202e")
+    assert row[1][0] != "="
+    assert row[3][0] != "+"
+    assert "2026-03-01 create" in text
+
+
+def test_page_is_one_file_that_needs_nothing() -> None:
+    page = access_page([HOSTILE], "2026-03-01")
+
+    assert "As of 2026-03-01. 1 active members." in page
+    assert "<link" not in page
+    assert "<script" not in page

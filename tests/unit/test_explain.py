@@ -1,0 +1,99 @@
+"""Explaining one address: why this person is in or out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agent.diff.explain import explain
+from agent.diff.plan import compute_plan
+from agent.model import Change, Explanation, Fields, Kind, Reads
+from agent.ports import ChangeRecord, Outcome
+from connectors.base import Status
+from tests.factories import a_policy, key, link, member, person, reads
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def explained(email: str, given: Reads, *actions: ChangeRecord) -> Explanation:
+    policy = a_policy()
+    return explain(email, given, policy, compute_plan(given, policy), actions)
+
+
+def test_linked_person_is_in_step() -> None:
+    told = explained("ANN@acme.com", reads([person("ann")], [member("ann")], [link("ann")]))
+
+    assert "okta-main:ann" in told.source[0]
+    assert "through Planners" in told.source[0]
+    assert told.scope == ("Ann: In scope: assigned through a group, and active.",)
+    assert "matched by link to okta-main:ann" in told.match[0]
+    assert told.decision == ("Nothing would happen: in step.",)
+    assert told.actions == ("Nothing was done yet.",)
+
+
+def test_suspended_person_would_be_deactivated_with_the_reason() -> None:
+    given = reads(
+        [person("ann", status=Status.SUSPENDED, source_status="SUSPENDED"), person("bea")],
+        [member("ann"), member("bea")],
+        [link("ann"), link("bea")],
+    )
+    told = explained("ann@acme.com", given)
+
+    assert told.scope == ("Ann: Not in scope: not active at the source.",)
+    assert told.decision[0].startswith("A sync would deactivate (suspended)")
+
+
+def test_person_is_found_by_the_address_that_their_member_still_has() -> None:
+    told = explained("old@acme.com", reads([person("ann")], [member("ann", "old@acme.com")], [link("ann")]))
+
+    assert "okta-main:ann" in told.source[0]
+    assert told.decision[0].startswith("A sync would update-email")
+
+
+def test_hold_is_told_with_its_remedy() -> None:
+    told = explained("ann@acme.com", reads([person("ann", display_name="")], []))
+
+    assert "missing-display-name" in told.decision[0]
+    assert "Give" in told.decision[0]
+
+
+def test_person_is_found_by_what_was_done_to_them() -> None:
+    change = Change(
+        Kind.UPDATE_EMAIL,
+        "ann@acme.com",
+        "Ann",
+        "m-ann",
+        key("ann"),
+        Fields("former@acme.com"),
+        Fields("ann@acme.com"),
+        "email-changed",
+        "She married.",
+    )
+    record = ChangeRecord("r1", 0, change, Outcome.DONE, "", NOW, NOW, "m-ann")
+    told = explained("former@acme.com", reads([person("ann")], [member("ann")], [link("ann")]), record)
+
+    assert "okta-main:ann" in told.source[0]
+    assert told.actions == ("2026-03-01 12:00 UTC update-email done (run r1) She married.",)
+
+
+def test_stranger_gets_near_misses_by_address_and_by_name() -> None:
+    given = reads([person("ann", "ann.souza@acme.com", display_name="Ann Souza")], [member("eve")])
+
+    assert explained("an.souza@acme.com", given).near == ("Ann Souza <ann.souza@acme.com> in okta-main",)
+    assert explained("ann.souza@other.example", given).near == ("Ann Souza <ann.souza@acme.com> in okta-main",)
+    nobody = explained("nobody@elsewhere.example", given)
+    assert nobody.near == ()
+    assert nobody.decision == ("Nothing would happen.",)
+
+
+def test_unmanaged_member_is_matched_by_nobody() -> None:
+    told = explained("eve@acme.com", reads([person("ann")], [member("eve")]))
+
+    assert "matched by nobody" in told.match[0]
+    assert told.decision[0].startswith("Note unmanaged")
+
+
+def test_individual_assignment_is_told() -> None:
+    told = explained("ann@acme.com", reads([person("ann", groups=(), individual=True)], []))
+
+    assert "assigned individually" in told.source[0]
+    assert told.scope == ("Ann: Not in scope: assigned individually, not through a group.",)
