@@ -81,8 +81,6 @@ def test_past_access_is_what_a_run_left() -> None:
 HOSTILE = Access(
     "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, Kind.CREATE
 )
-    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, Kind.CREATE
-)
 
 
 def test_renderings_show_hostile_names_harmlessly() -> None:
