@@ -1,0 +1,224 @@
+"""The OneLogin connector against the pretend OneLogin: the company as it is, and with every fault at every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from connectors.base import CredentialsRefused, IncompleteRead, Person, ReadError, Snapshot, Source, Status
+from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.rest import Bounds
+from sandbox import company
+from sandbox.faults.action import System
+from sandbox.faults.book import FaultBook
+from sandbox.faults.middleware import Faults, Surroundings
+from sandbox.faults.reading import rules_from
+from sandbox.onelogin import OneLoginSwitches, onelogin_app
+from tests.contract.okta_org import FakeTime
+from tests.contract.pretend_directories import ACCOUNT, PretendOneLogin
+
+Fault = dict[str, object]
+
+
+@dataclass
+class Office:
+    """A pretend account behind faults, and a connector that reads it."""
+
+    pretend: PretendOneLogin = field(default_factory=PretendOneLogin)
+    book: FaultBook = field(default_factory=FaultBook)
+    time: FakeTime = field(default_factory=FakeTime)
+
+    @property
+    def source(self) -> Source:
+        return Source("onelogin-apac", self.pretend.app.id)
+
+    def connector(self, client_id: str = "id") -> OneLoginConnector:
+        around = Surroundings(lambda: self.time.now, self.time.sleep, httpx.ReadError)
+        app = Faults(onelogin_app(self.pretend.account), self.book, System.ONELOGIN, around)
+        said = {"type": "onelogin", "api_url": ACCOUNT, "client_id": client_id, "client_secret": "secret"}
+        return OneLoginConnector(
+            "onelogin-apac",
+            OneLoginSettings.model_validate(said),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app)),
+            bounds=Bounds(max_bytes=2**20, max_pages=30),
+            timer=self.time.timer,
+        )
+
+    async def read(self, *faults: Fault) -> Snapshot:
+        self.book.put(rules_from({"faults": list(faults)}))
+        return await self.connector().read(self.source)
+
+    def everybody(self) -> dict[str, company.Person]:
+        directory = self.pretend.company.onelogin
+        return {key: directory.people[key] for key in directory.assigned(self.pretend.app)}
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+async def test_snapshot_is_the_company(office: Office) -> None:
+    shot = await office.read()
+    everybody, roles = office.everybody(), office.pretend.company.onelogin.groups
+    assert shot.app_name == office.pretend.app.name
+    assert {(group.id, group.name) for group in shot.groups} == {
+        (key, roles[key].name) for key in office.pretend.app.groups
+    }
+    assert {person.id: person.email for person in shot.people} == {key: each.email for key, each in everybody.items()}
+    for person in shot.people:
+        assert set(person.groups) == {key for key in office.pretend.app.groups if person.id in roles[key].people}
+        assert person.individual is (not person.groups)
+        assert person.display_name == everybody[person.id].display_name
+    assert {person.email for person in shot.people if person.status is not Status.ACTIVE} == {
+        "duy.dang@acme.com",
+        "jun.wang@acme.com",
+    }
+    assert sum(person.individual for person in shot.people) == 1
+
+
+async def test_check_finds_nothing_to_mend(office: Office) -> None:
+    findings = await office.connector().check([office.source])
+    assert [finding.level for finding in findings] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("switches", [OneLoginSwitches(end_cursor="empty"), OneLoginSwitches(wraps_token=True)])
+async def test_what_is_documented_in_two_ways_is_read_alike(office: Office, switches: OneLoginSwitches) -> None:
+    expected = await office.read()
+    office.pretend.account.switches = switches
+    assert await office.read() == expected
+
+
+async def test_token_that_was_revoked_between_two_reads_is_had_anew(office: Office) -> None:
+    connector = office.connector()
+    expected = await connector.read(office.source)
+    office.pretend.account.revoke_all()
+    assert await connector.lookup(expected.people[0].id) is Status.ACTIVE
+
+
+async def test_scope_that_is_too_small_is_a_matter_of_credentials(office: Office) -> None:
+    with pytest.raises(CredentialsRefused, match="Insufficient Permissions") as raised:
+        await office.connector("people").read(office.source)
+    assert "Read All" in raised.value.hint
+
+
+async def test_credential_whose_owner_was_deleted_says_so(office: Office) -> None:
+    office.pretend.account.switches = OneLoginSwitches(owner_deleted=True)
+    with pytest.raises(IncompleteRead, match="answered 500 to the token request") as raised:
+        await office.read()
+    assert "administrator" in raised.value.hint
+
+
+async def test_leaver_is_suspended_deleted_or_elsewhere(office: Office) -> None:
+    first, second, *_ = (await office.read()).people
+    office.pretend.company.suspend(str(first.email))
+    office.pretend.company.delete(second.id)
+    connector = office.connector()
+    assert await connector.lookup(first.id) is Status.SUSPENDED
+    assert await connector.lookup(second.id) is Status.DELETED
+    shot = await connector.read(office.source)
+    assert {person.id: person.status for person in shot.people}[first.id] is Status.SUSPENDED
+    assert second.id not in {person.id for person in shot.people}
+
+
+EVERY_FAULT: tuple[Fault, ...] = (
+    {"do": "status", "status": 400},
+    {"do": "status", "status": 403},
+    {"do": "status", "status": 404},
+    {"do": "status", "status": 429},
+    {"do": "status", "status": 500},
+    {"do": "status", "status": 503},
+    {"do": "html"},
+    {"do": "html", "status": 404},
+    {"do": "disconnect"},
+    {"do": "reset"},
+    {"do": "revoke-token"},
+    {"do": "early-retry"},
+    {"do": "expired-cursor"},
+    {"do": "truncated"},
+    {"do": "truncated", "keep": 0},
+    {"do": "invalid-json"},
+    {"do": "no-body"},
+    {"do": "no-body", "status": 200},
+    {"do": "huge-body", "size": 2**21},
+    {"do": "deep-json"},
+    {"do": "empty-page"},
+    {"do": "repeated-cursor"},
+    {"do": "foreign-link"},
+    {"do": "endless-pages"},
+    {"do": "first-page-again"},
+    {"do": "wrong-total", "by": 1},
+    {"do": "wrong-total", "by": -1},
+    {"do": "duplicate-rows"},
+    {"do": "nulls"},
+    {"do": "nulls", "ids": True},
+    {"do": "nulls", "rows": "first"},
+    {"do": "nulls", "rows": "first", "ids": True},
+    {"do": "headers", "headers": {"After-Cursor": ""}},
+    {"do": "headers", "headers": {"Total-Count": ""}},
+    {"do": "headers", "headers": {"After-Cursor": "", "Total-Count": ""}},
+    {"do": "headers", "headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3600"}},
+    # On a first page drift is somebody who came or left before, which no reader can tell from the truth.
+    {"do": "drift", "kind": "removed", "query": "*cursor=*"},
+    {"do": "drift", "kind": "added", "query": "*cursor=*"},
+)
+
+
+@pytest.mark.parametrize("fault", EVERY_FAULT, ids=str)
+@pytest.mark.parametrize("when", ["at", "start"])
+async def test_injected_fault_at_any_one_request_never_gives_a_shorter_snapshot(when: str, fault: Fault) -> None:
+    office = Office()
+    expected = await office.read()
+    number, has_fired = 0, True
+    while has_fired:
+        number += 1
+        office.time.now += 7200
+        shot = await read_or_none(office, fault | {when: number})
+        assert shot is None or is_harmless(shot, expected)
+        has_fired = bool(office.book.fired)
+    assert number > 1
+
+
+async def read_or_none(office: Office, fault: Fault) -> Snapshot | None:
+    try:
+        return await office.read(fault)
+    except ReadError:
+        return None
+
+
+def is_harmless(shot: Snapshot, expected: Snapshot) -> bool:
+    """Tell whether *shot* is whole, or lets nothing be concluded of those whom it shows otherwise."""
+    shown = {person.id: person for person in shot.people}
+    others = [person for person in expected.people if shown.get(person.id) != person]
+    is_of_them = shown.keys() <= {person.id for person in expected.people}
+    return shot == expected or (is_of_them and all(is_unjudged(shown.get(person.id), shot) for person in others))
+
+
+def is_unjudged(person: Person | None, shot: Snapshot) -> bool:
+    return "" in shot.unidentified if person is None else person.status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "status", "status": 503, "times": 3},
+        {"do": "html", "times": 3},
+        {"do": "disconnect", "times": 3},
+        {"do": "reset", "times": 3},
+        {"do": "early-retry", "at": 3},
+        {"do": "empty-page", "every": 2},
+        {"do": "duplicate-rows"},
+        {"do": "wrong-total", "by": 1, "times": 2},
+        # The count of all users, their first page, and now the second.
+        {"do": "drift", "path": "/api/2/users", "at": 3},
+        {"do": "foreign-link"},
+    ],
+    ids=str,
+)
+async def test_injected_fault_that_heals_changes_nothing(fault: Fault) -> None:
+    office = Office()
+    expected = await office.read()
+    assert await office.read(fault) == expected
+    assert office.book.fired
