@@ -58,6 +58,13 @@ class Parts:
     sites: Mapping[str, Site]
     sync: Sync
     clients: Mapping[str, ScimClient]
+    paces: Paces
+
+    def budget_left(self) -> int | None:
+        """Return how many requests the busiest Pigment host would take now."""
+        return min(
+            (self.paces.of(each.scim_url).budget_left() for each in self.settings.workspaces.values()), default=None
+        )
 
     @property
     def read_sites(self) -> dict[str, ReadSite]:
@@ -117,7 +124,7 @@ def _parts(
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Survey(connectors, state, clock, fleet, progress)
     sync = Sync(survey, sites, _holder(), asyncio.sleep, is_stopping)
-    return Parts(settings, state, clock, survey, sites, sync, clients)
+    return Parts(settings, state, clock, survey, sites, sync, clients, paces)
 
 
 def _connector(

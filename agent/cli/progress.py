@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import structlog
 from rich.console import Console
@@ -13,58 +14,88 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from connectors.base import Progress as Told
 
-__all__ = ["shown"]
+__all__ = ["Bars", "Lines", "Shown", "shown"]
 
 log = structlog.get_logger()
 LOG_EVERY_SECONDS = 60.0
 
 
+def _no_budget() -> int | None:
+    return None
+
+
+class Shown(Told, Protocol):
+    """What is told of progress. *budget* says how many requests Pigment's hosts would take now, None: not known."""
+
+    budget: Callable[[], int | None]
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
 class Bars:
     """One bar for each kind of work, made when it is first told of."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, console: Console) -> None:
+        self.budget: Callable[[], int | None] = _no_budget
         self._tasks: dict[str, TaskID] = {}
+        self.display = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[budget]}"),
+            console=console,
+            transient=True,
+        )
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
+        left = self.budget()
+        budget = "" if left is None else f"{left} requests left"
         if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self.display.add_task(what, total=total, budget=budget)
+        self.display.update(self._tasks[what], completed=done, total=total, budget=budget)
 
 
 class Lines:
-    """At most one log line a minute for each kind of work."""
+    """At most one log line a minute for each kind of work. *now* tells monotonic seconds."""
 
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.budget: Callable[[], int | None] = _no_budget
+        self._now = now
+        self._last: dict[str, tuple[float, int]] = {}
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now - self._last.setdefault(what, now) >= LOG_EVERY_SECONDS:
-            self._last[what] = now
-            log.info("work.progressed", what=what, done=done, total=total)
+        now = self._now()
+        at, former = self._last.setdefault(what, (now, done))
+        if now - at < LOG_EVERY_SECONDS:
+            return
+        self._last[what] = (now, done)
+        rate = round((done - former) / (now - at), 1)
+        log.info("work.progressed", what=what, done=done, total=total, per_second=rate, budget=self.budget())
 
 
 @contextmanager
-def shown() -> Iterator[Told]:
+def shown() -> Iterator[Shown]:
     """Yield what is to be told of progress, for as long as the work lasts."""
     if not sys.stderr.isatty():
         yield Lines()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bars(progress)
+    bars = Bars(Console(stderr=True))
+    with bars.display:
+        yield bars

@@ -71,6 +71,7 @@ def run_within(context: click.Context, body: Body[T]) -> T:
             loop.add_signal_handler(name, stop)
         with shown() as progress:
             async with opened(settings, progress, stopping.is_set) as parts:
+                progress.budget = parts.budget_left
                 return await body(parts)
 
     try:

@@ -1,0 +1,43 @@
+"""Long work shows progress: bars on a terminal, a line a minute in a log."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from structlog.testing import capture_logs
+
+from agent.cli.progress import Bars, Lines
+
+
+def test_bars_show_counts_and_the_budget_that_is_left() -> None:
+    out = io.StringIO()
+    bars = Bars(Console(file=out, force_terminal=True, width=160))
+    bars.budget = lambda: 412
+    with bars.display:
+        bars("pigment-latam: listing", 100, None)
+        bars("pigment-latam: listing", 200, 400)
+        bars.display.refresh()
+    said = out.getvalue()
+
+    assert "pigment-latam: listing" in said
+    assert "200/400" in said
+    assert "412 requests left" in said
+
+
+def test_log_has_one_line_a_minute_for_each_kind_of_work() -> None:
+    now = [0.0]
+    lines = Lines(lambda: now[0])
+    with capture_logs() as said:
+        for second in range(0, 181, 10):
+            now[0] = float(second)
+            lines("reading", second, 1000)
+            lines("applying", 1, None)
+
+    assert [(line["what"], line["done"]) for line in said if line["what"] == "reading"] == [
+        ("reading", 60),
+        ("reading", 120),
+        ("reading", 180),
+    ]
+    assert said[0]["per_second"] == 1.0
+    assert said[0]["budget"] is None
