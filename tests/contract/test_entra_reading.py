@@ -1,0 +1,298 @@
+"""What the Entra connector reads of a tenant that is well, and the odd rows that it takes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from connectors.base import Group, IncompleteRead, Person, ReadNote, Source, Status
+from connectors.rest import Bounds
+from tests.contract.entra_tenant import (
+    APP,
+    ASSIGNED,
+    INNER,
+    MEMBERS,
+    PERSON,
+    SALES,
+    SOURCE,
+    STAFF,
+    THE_APP,
+    Tenant,
+    company,
+    error,
+    ids,
+    page,
+    sign_in,
+    user,
+)
+
+FIELDS = "id,userPrincipalName,mail,displayName,givenName,surname,accountEnabled,userType,otherMails,proxyAddresses"
+
+
+@pytest.fixture(autouse=True)
+def _signing_in() -> Iterator[None]:
+    with sign_in():
+        yield
+
+
+def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
+    return {person.id: person for person in people}
+
+
+async def test_snapshot_holds_everybody_with_their_groups_and_status() -> None:
+    shot = await company().connector().read(SOURCE)
+    assert shot.source == SOURCE
+    assert shot.app_name == "Pigment"
+    assert shot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 3))
+    assert [(each.id, each.groups, each.individual, each.pending, each.status) for each in shot.people] == [
+        ("u-ana", (SALES, STAFF), False, False, Status.ACTIVE),
+        ("u-eva", (SALES,), True, False, Status.ACTIVE),
+        ("u-ivo", (STAFF,), False, False, Status.SUSPENDED),
+        ("u-udo", (), True, False, Status.ACTIVE),
+    ]
+    assert [each.source_status for each in shot.people][1:3] == ["accountEnabled=true", "accountEnabled=false"]
+    assert [note.code for note in shot.notes] == ["guest", "nested-group", "not-a-person"]
+    assert shot.unidentified == ()
+
+
+async def test_read_asks_in_the_longest_pages_for_the_fields_it_needs_and_writes_nothing() -> None:
+    tenant = company()
+    await tenant.connector().read(SOURCE)
+    assert {request.method for request in tenant.requests} == {"GET"}
+    assert dict(tenant.asked(THE_APP)[0].url.params) == {
+        "$select": "id,displayName,accountEnabled,appRoleAssignmentRequired"
+    }
+    assert dict(tenant.asked(ASSIGNED)[0].url.params) == {"$top": "999"}
+    assert dict(tenant.asked(MEMBERS)[0].url.params) == {"$select": FIELDS, "$top": "999"}
+    assert dict(tenant.asked(PERSON)[0].url.params) == {"$select": FIELDS}
+
+
+async def test_every_page_of_every_list_is_read() -> None:
+    tenant = Tenant(page=1)
+    for name in ("ana", "eva", "ivo", "udo", "zoe"):
+        tenant.hire(name, SALES, individual=True)
+    shot = await tenant.connector().read(SOURCE)
+    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo", "u-zoe"]
+    assert shot.groups[0].people == 5
+    assert (len(tenant.asked(ASSIGNED)), len(tenant.asked(MEMBERS))) == (7, 5)
+
+
+async def test_individuals_whom_a_group_shows_are_not_asked_for_again() -> None:
+    tenant = company()
+    await tenant.connector().read(SOURCE)
+    assert [request.url.path for request in tenant.requests if "/users/" in request.url.path] == [PERSON]
+
+
+async def test_individual_whom_entra_does_not_know_any_more_is_told_of_and_nobody() -> None:
+    tenant = company()
+    tenant.assign("u-gone", "User", "Gone Person")
+    shot = await tenant.connector().read(SOURCE)
+    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo"]
+    (note,) = (note for note in shot.notes if note.code == "assignment-left-over")
+    assert "Gone Person" in note.reason
+
+
+async def test_only_direct_members_count_and_a_nested_group_is_told_of() -> None:
+    tenant = company()
+    shot = await tenant.connector().read(SOURCE)
+    assert "u-zoe" not in ids(shot.people)
+    assert tenant.asked(f"/v1.0/groups/{INNER}/members") == []
+    (note,) = (note for note in shot.notes if note.code == "nested-group")
+    assert note.reason == "Inner is a group in Staff: Entra gives no access to those who are in Inner alone."
+
+
+async def test_source_can_count_nested_members_and_is_told_of_no_nested_group_then() -> None:
+    tenant = company()
+    shot = await tenant.connector().read(replace(SOURCE, nested=True))
+    assert by_id(shot.people)["u-zoe"].groups == (STAFF,)
+    assert shot.groups[1] == Group(STAFF, "Staff", 4)
+    assert "nested-group" not in [note.code for note in shot.notes]
+    assert tenant.asked(MEMBERS) == []
+
+
+async def test_direct_and_nested_members_of_one_group_are_two_reads() -> None:
+    connector = company().connector()
+    direct, nested = await connector.read(SOURCE), await connector.read(replace(SOURCE, nested=True))
+    assert len(nested.people) == len(direct.people) + 1
+
+
+async def test_guests_are_left_out_with_a_note_unless_the_source_counts_them() -> None:
+    connector = company().connector()
+    without = await connector.read(SOURCE)
+    assert without.notes[0] == ReadNote(
+        "guest",
+        "gus@mail.example.com",
+        "gus@mail.example.com is a guest, and this source does not count guests (`guests`).",
+    )
+    with_guests = await connector.read(replace(SOURCE, guests=True))
+    gus = by_id(with_guests.people)["u-gus"]
+    assert (gus.email, gus.groups, gus.status) == ("gus@mail.example.com", (STAFF,), Status.ACTIVE)
+    assert "guest" not in [note.code for note in with_guests.notes]
+
+
+async def test_email_is_the_login_or_the_mail_as_the_source_says() -> None:
+    connector = company().connector()
+    assert (await connector.read(SOURCE)).people[0].email == "ana@example.com"
+    assert (await connector.read(replace(SOURCE, email="mail"))).people[0].email == "ana@mail.example.com"
+
+
+async def test_aliases_are_the_other_smtp_addresses_of_the_mailbox() -> None:
+    tenant = company()
+    tenant.users["u-ana"]["proxyAddresses"] = [
+        "SMTP:ana@example.com",
+        "smtp:ana.lima@example.com",
+        "Smtp:ANA.LIMA@example.com",
+        "sip:ana@voice.example.com",
+        "x500:/o=Acme/cn=ana",
+        "smtp:",
+        None,
+    ]
+    ana = (await tenant.connector().read(SOURCE)).people[0]
+    assert ana.aliases == ("ana.lima@example.com",)
+
+
+@pytest.mark.parametrize("wanted", ["Sales", SALES, SALES.upper()])
+async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
+    tenant = company()
+    shot = await tenant.connector().read(replace(SOURCE, groups=(wanted,)))
+    assert ids(shot.groups) == [SALES]
+    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+        ("u-ana", (SALES,), False),
+        ("u-eva", (SALES,), True),
+        ("u-udo", (), True),
+    ]
+    assert tenant.asked(f"/v1.0/groups/{STAFF}/members") == []
+
+
+async def test_group_named_twice_or_assigned_in_two_roles_counts_once() -> None:
+    tenant = company()
+    shot = await tenant.connector().read(replace(SOURCE, groups=("Sales", SALES)))
+    assert shot.groups == (Group(SALES, "Sales", 2),)
+    assert len(tenant.asked(MEMBERS)) == 2
+
+
+async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
+    shot = await Tenant(names={}, members={}).connector().read(SOURCE)
+    assert (shot.groups, shot.people, shot.notes) == ((), (), ())
+
+
+async def test_group_that_holds_nobody_is_complete_and_empty() -> None:
+    shot = await Tenant().connector().read(SOURCE)
+    assert [group.people for group in shot.groups] == [0, 0]
+
+
+async def test_application_and_group_without_a_name_are_shown_by_their_ids() -> None:
+    tenant = company()
+    tenant.app["displayName"] = tenant.assigned[0]["principalDisplayName"] = None
+    tenant.assigned = tenant.assigned[:1]
+    shot = await tenant.connector().read(SOURCE)
+    assert (shot.app_name, shot.groups[0].name) == (APP, SALES)
+
+
+async def test_two_sources_share_one_read_of_a_group_and_of_a_person() -> None:
+    tenant = company()
+    connector = tenant.connector()
+    first, second = await asyncio.gather(connector.read(SOURCE), connector.read(replace(SOURCE, groups=("Sales",))))
+    assert first.groups[0] == second.groups[0]
+    await connector.read(SOURCE)
+    assert len(tenant.asked(MEMBERS)) == 2
+    assert len(tenant.asked(PERSON)) == 1
+
+
+async def test_group_that_failed_is_read_again_for_the_next_source() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [error(404)]
+    connector = tenant.connector()
+    with pytest.raises(IncompleteRead):
+        await connector.read(SOURCE)
+    assert len((await connector.read(SOURCE)).people) == 4
+
+
+async def test_at_most_eight_requests_are_in_flight() -> None:
+    tenant = Tenant(page=99, names={}, members={})
+    for number in range(30):
+        tenant.members[f"g-{number}"] = []
+        tenant.assign(f"g-{number}", "Group", f"Group {number}")
+    in_flight, most = 0, 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        in_flight -= 1
+        return tenant(request)
+
+    connector = tenant.connector(transport=answer)
+    assert len((await connector.read(SOURCE)).groups) == 30
+    assert most == 8
+
+
+@pytest.mark.parametrize(
+    ("person", "status"),
+    [
+        ("u-ana", Status.ACTIVE),
+        ("u-ivo", Status.SUSPENDED),
+        ("u-blank", Status.UNKNOWN),
+        ("u-old", Status.DELETED),
+        ("u-never", Status.DELETED),
+    ],
+)
+async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
+    tenant = company()
+    tenant.users["u-blank"] = {"id": "u-blank", "accountEnabled": None}
+    assert await tenant.connector().lookup(person) is status
+    in_bin = tenant.asked(f"/v1.0/directory/deletedItems/{person}")
+    assert len(in_bin) == (1 if status is Status.DELETED else 0)
+
+
+@pytest.mark.parametrize("person", ["u/../../groups", "..", "", "u?x=1", "0" * 101, "ana#EXT#@example.com"])
+async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> None:
+    tenant = company()
+    with pytest.raises(IncompleteRead, match="can't be an id"):
+        await tenant.connector().lookup(person)
+    with pytest.raises(IncompleteRead, match="can't be an id"):
+        await tenant.connector().read(Source("entra-eu", person))
+    tenant.assign("../x", "Group", "Odd")
+    with pytest.raises(IncompleteRead, match="can't be an id"):
+        await tenant.connector().read(SOURCE)
+    assert {request.url.path for request in tenant.requests} <= {
+        THE_APP,
+        ASSIGNED,
+        MEMBERS,
+        MEMBERS.replace("sales", "staff"),
+    }
+
+
+async def test_progress_tells_the_rows_of_each_list() -> None:
+    tenant = company()
+    told: list[tuple[str, int, int | None]] = []
+    connector = tenant.connector(progress=lambda *said: told.append(said))
+    await connector.read(SOURCE)
+    assert (f"Entra (entra-eu): the users and groups of application {APP}", 2, None) in told
+    assert (f"Entra (entra-eu): the users and groups of application {APP}", 6, 6) in told
+    assert connector.requests == len(tenant.requests)
+    assert connector.name == "entra-eu"
+
+
+async def test_next_link_is_followed_as_it_is_written() -> None:
+    tenant = company()
+    onwards = f"https://graph.microsoft.com{MEMBERS}?$select=id, mail&$top=999&$skiptoken=2%2B/"
+    tenant.at[MEMBERS] = [page([user("ana")], onwards), page([user("eva")])]
+    shot = await tenant.connector().read(replace(SOURCE, groups=("Sales",)))
+    assert shot.groups[0].people == 2
+    assert tenant.asked(MEMBERS)[1].url.params["$skiptoken"] == "2+/"
+    assert tenant.asked(MEMBERS)[1].url.params["$select"] == "id, mail"
+
+
+async def test_other_cloud_is_asked_on_its_own_hosts() -> None:
+    tenant = company()
+    tenant.at[THE_APP] = [error(404)]
+    with pytest.raises(IncompleteRead):
+        await tenant.connector(Bounds(), graph_url="https://graph.microsoft.us").read(SOURCE)
+    assert {request.url.host for request in tenant.requests} == {"graph.microsoft.us"}
