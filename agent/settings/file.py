@@ -87,7 +87,7 @@ def _is_there(path: Path) -> bool:
 def read(file: Path) -> Tree:
     """Return what stands in *file*. Raises `ConfigError` with line and column."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = file.read_bytes().decode()
     except OSError as error:
         raise ConfigError(
             f"{file} can't be read ({error.strerror}).",

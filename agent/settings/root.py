@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         min_length=1, description="The Pigment workspaces, each under a name of your choice."
     )
     defaults: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="Any key of a workspace, for all workspaces that don't set it."
+        default_factory=dict, description="Any key of a workspace, for all workspaces that don't set it."
     )
     limits: FleetSettings = Field(default=FleetSettings(), description="Guards over all workspaces together.")
     pigment: PigmentSettings = Field(default=PigmentSettings(), description="The request budget of a Pigment host.")

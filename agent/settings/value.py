@@ -104,7 +104,7 @@ def same_url(url: str) -> str:
 
 def _domain(value: str) -> str:
     domain = folded_domain(value.strip().removesuffix("."))
-    if not is_valid(f"a@{domain}") or domain.startswith("["):
+    if not is_valid(f"a@{domain}"):
         raise ValueError("must be a bare domain, as acme.com (subdomains are not implied, wildcards not known)")
     return domain
 

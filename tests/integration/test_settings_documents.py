@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from agent.settings.load import load
@@ -70,6 +72,13 @@ def test_page_lists_every_key_as_the_settings_have_it() -> None:
 def test_every_key_says_what_it_is() -> None:
     silent = [line for line in keys().splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert [line for line in silent if not line.startswith("| `type`")] == []
+
+
+def test_script_writes_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- keys: begin -->stale<!-- keys: end -->\n", "utf-8")
+    subprocess.run([sys.executable, "-m", "agent.settings.reference", str(page)], cwd=ROOT, check=True)
+    assert page.read_text("utf-8") == refreshed("<!-- keys: begin --><!-- keys: end -->\n")
 
 
 def test_page_is_written_anew_between_its_marks_only() -> None:

@@ -45,7 +45,7 @@ workspaces:
       - {connector: okta-main, app: 0oa1b2c3d4, groups: [Pigment LatAm, 00g1]}
       - {connector: entra-eu, app: 99999999-8888-7777-6666-555555555555, nested: true, guests: true, email: mail}
       - {connector: onelogin-apac, app: 1234567}
-    allowed_domains: [ACME.com, bücher.example.com]
+    allowed_domains: [ACME.com., bücher.example.com]
     mode: enforce
     schedule: {cron: "0 6 * * 1-5", timezone: America/Sao_Paulo}
     protect: [Owner@ACME.com, "svc-*@*.bücher.example.com"]
@@ -243,6 +243,12 @@ def test_named_file_that_is_missing_tells_who_named_it(tmp_path: Path, by_variab
 def test_file_that_is_a_folder_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read") as raised:
         load(tmp_path, {})
+    assert raised.value.hint
+
+
+def test_path_that_cannot_be_one_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ConfigError, match="can't be read") as raised:
+        load(Path("x" * 300), {})
     assert raised.value.hint
 
 

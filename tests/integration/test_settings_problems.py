@@ -145,6 +145,7 @@ def lines(error: ConfigError) -> list[str]:
         ("toggles", {"creates": True}, "toggles.creates", "did you mean create?"),
         ("total_results", "skip", "total_results", "must be 'check' or 'ignore'"),
         ("quux", 1, "quux", "is not a known key; known here: allowed_domains, grace_reads"),
+        ("x" * 200, 1, "x" * 80 + "…", "is not a known key"),
         (f"token:{SECRET}", None, "token", "needs a space after its colon"),
     ],
 )  # fmt: skip
@@ -237,7 +238,7 @@ def _mapping(value: object) -> Tree:
 @pytest.mark.parametrize(
     ("key", "first", "second", "path", "what"),
     [
-        ("scim_url", "https://a.example.com/scim", "https://A.example.com:443/scim/", "scim_url", "URL"),
+        ("scim_url", "https://a.example.com/scim", "https://A.example.com:443/scim//", "scim_url", "URL"),
         ("tokens", [{"env": "A"}], [{"env": "B"}, {"env": "A"}], "tokens.1", "token"),
         ("tokens", [SECRET], [SECRET], "tokens.0", "token"),
         ("sources", [{"connector": "okta-main", "app": "1"}], [{"connector": "okta-main", "app": 1}], "sources.0.app",
@@ -290,16 +291,14 @@ def test_problem_of_the_defaults_is_told_once(problem: Problem) -> None:
 
 def test_token_that_is_kept_in_two_places_is_refused_at_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text(f"{SECRET}\n", "utf-8")
-    one, two, three = workspace("one"), workspace("two"), workspace("three")
-    one["tokens"], two["tokens"], three["tokens"] = (
-        [{"file": "token"}],
-        ["x", {"env": "ACME_TWO"}],
-        [{"env": "ACME_NO"}],
-    )
+    one, two = workspace("one"), workspace("two")
+    one["tokens"] = [{"file": "token"}, {"env": "ACME_NO"}]
+    two["tokens"] = ["x", {"env": "ACME_TWO"}, {"env": "ACME_NEITHER"}]
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(tree(one=one, two=two, three=three), sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump(tree(one=one, two=two), sort_keys=False), "utf-8")
     workspaces = load(path, {}).workspaces
-    monkeypatch.delenv("ACME_NO", raising=False)
+    for name in ("ACME_NO", "ACME_NEITHER"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ACME_TWO", "another")
     refuse_shared_tokens(workspaces)
     monkeypatch.setenv("ACME_TWO", SECRET)

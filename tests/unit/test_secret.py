@@ -142,6 +142,11 @@ def test_value_that_is_no_secret_is_refused_without_repeating_it(value: object, 
     assert VALUE not in str(raised.value)
 
 
+def test_secret_that_is_one_already_stays_as_it_is() -> None:
+    token = Secret("env", "ACME_TOKEN")
+    assert secret(token) is token
+
+
 def test_revealed_values_are_known_for_redaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_TOKEN", "a-value-that-no-other-test-has")
     token = secret({"env": "ACME_TOKEN"})
