@@ -9,7 +9,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -31,6 +30,7 @@ WORDS = {
     Secret: "secret",
     Path: "path",
 }
+BOUNDS = {"ge": ("least", "at least"), "gt": ("least", "more than"), "le": ("most", "at most")}
 HEAD = "| key | value | default | what it is |\n|---|---|---|---|"
 
 
@@ -107,14 +107,10 @@ def _bounds(field: FieldInfo) -> str:
     words = {}
     for each in field.metadata:
         # Of two bounds of a kind, the narrower stands last.
-        match each:
-            case Ge(ge=least):
-                words["least"] = f"at least {least}"
-            case Gt(gt=least):
-                words["least"] = f"more than {least}"
-            case Le(le=most):
-                words["most"] = f"at most {most}"
-    return "".join(f", {each}" for each in words.values())
+        for name, (kind, phrase) in BOUNDS.items():
+            if hasattr(each, name):
+                words[kind] = f", {phrase} {getattr(each, name)}"
+    return "".join(words.values())
 
 
 def _default(field: FieldInfo) -> str:
