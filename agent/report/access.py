@@ -87,10 +87,11 @@ PAGE = """<!doctype html>
 <title>Access, {{ when }}</title><style>{{ style }}</style></head><body><main>
 <h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
 {% for name, mine in workspaces %}<section><h2>{{ name }}</h2><p>{{ mine.headline }}</p>
-<div class="scroll"><table><thead><tr>
-{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in mine.rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div></section>{% endfor %}
+<table role="table" class="access" aria-label="Access to {{ name }}"><thead role="rowgroup"><tr role="row">
+{% for column in columns %}<th role="columnheader" scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<tbody role="rowgroup">{% for row in mine.rows %}<tr role="row">
+{% for value in row %}<td role="cell"><bdi>{{ value }}</bdi></td>{% endfor %}</tr>
+{% endfor %}</tbody></table></section>{% endfor %}
 </main></body></html>
 """
 
