@@ -1,0 +1,149 @@
+"""An application's users, its roles and their people, put together."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.base import Group, IncompleteRead, Source, Status
+from connectors.onelogin.assembly import AppRead, Members, app_people, assignments, members, require_sight, snapshot
+from connectors.onelogin.portrait import Assignment, Portrait
+from connectors.onelogin.row import Membership, User
+from connectors.onelogin.selection import Role, counted_roles
+
+SOURCE = Source("onelogin-apac", "2000001")
+PORTRAIT = Portrait("onelogin-apac")
+SALES, STAFF = Role("501", "Sales"), Role("502", "Staff")
+
+
+def user(key: str | None, email: str | None = "ana@example.com", status: int | None = 1, state: int | None = 1) -> User:
+    return User(key, email, "Ana", "Lima", status, state)
+
+
+def read(
+    people: tuple[str, ...],
+    sales: tuple[str, ...] = (),
+    staff: tuple[str, ...] = (),
+    counted: tuple[Role, ...] = (SALES, STAFF),
+    unidentified: tuple[int, int] = (0, 0),
+) -> AppRead:
+    inside = {
+        "501": Members(frozenset(sales), unidentified[0]),
+        "502": Members(frozenset(staff), unidentified[1]),
+    }
+    return AppRead("Pigment", {key: user(key) for key in people}, (), inside, counted)
+
+
+@pytest.mark.parametrize(
+    ("shown", "assignment"),
+    [
+        (read(("1",), ("1",)), Assignment(("501",), individual=False)),
+        (read(("1",), ("1",), ("1",)), Assignment(("501", "502"), individual=False)),
+        (read((), ("1",)), Assignment(("501",), individual=False)),
+        (read(("1",)), Assignment((), individual=True)),
+        (read(("1",), (), ("1",), (SALES,)), None),
+        (read((), (), ("1",), (SALES,)), None),
+        (read(("1",), ("1",), ("1",), (SALES,)), Assignment(("501",), individual=False)),
+        (read(("1",), (), (), (SALES, STAFF), (0, 1)), Assignment((), individual=True, is_sure=False)),
+        (read(("1",), (), (), (SALES,), (0, 1)), Assignment((), individual=True, is_sure=False)),
+        (read(("1",), ("1",), (), (SALES,), (0, 1)), Assignment(("501",), individual=False)),
+    ],
+)
+def test_assignment_is_decided_by_the_table(shown: AppRead, assignment: Assignment | None) -> None:
+    assert assignments(shown).get("1") == assignment
+
+
+def test_snapshot_has_everybody_once_and_in_order() -> None:
+    shown = read(("3", "1", "2"), ("2", "1"), ("2",))
+    shot = snapshot(shown, {key: user(key) for key in "321"}, SOURCE, PORTRAIT)
+    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+        ("1", ("501",), False),
+        ("2", ("501", "502"), False),
+        ("3", (), True),
+    ]
+    assert shot.groups == (Group("501", "Sales", 2), Group("502", "Staff", 1))
+    assert (shot.source, shot.app_name, shot.notes, shot.unidentified) == (SOURCE, "Pigment", (), ())
+
+
+def test_person_whom_the_account_does_not_know_is_unknown_among_others() -> None:
+    shot = snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, PORTRAIT)
+    assert [each.status for each in shot.people] == [Status.UNKNOWN, Status.ACTIVE]
+
+
+def test_account_that_knows_nobody_of_the_application_is_an_error() -> None:
+    with pytest.raises(IncompleteRead, match="none of the 2 people"):
+        snapshot(read(("1", "2"), ("1", "2")), {}, SOURCE, PORTRAIT)
+
+
+def test_people_without_any_email_are_a_missing_permission() -> None:
+    shown = AppRead("Pigment", {}, (), {"501": Members(frozenset("12"))}, (SALES,))
+    one = {"1": user("1"), "2": user("2", None)}
+    assert len(snapshot(shown, one, SOURCE, PORTRAIT).people) == 2
+    with pytest.raises(IncompleteRead, match="none of them shows: email"):
+        snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, PORTRAIT)
+
+
+def test_rows_without_an_id_are_told_by_their_email_or_by_nothing() -> None:
+    nobody = (user(None, "b@example.com"), user(None, None), user(None, "b@example.com"))
+    shown = AppRead("Pigment", {"1": user("1")}, nobody, {"501": Members(frozenset("1"), 1)}, (SALES,))
+    shot = snapshot(shown, {"1": user("1")}, SOURCE, PORTRAIT)
+    assert shot.unidentified == ("", "", "b@example.com", "b@example.com")
+    assert [(note.code, note.email) for note in shot.notes] == [
+        ("unidentified-row", ""),
+        ("unidentified-row", "b@example.com"),
+    ]
+    assert "2 row(s)" in shot.notes[0].reason
+
+
+def test_application_shows_its_people_by_id_and_the_others_apart() -> None:
+    assert app_people([user("1"), user(None)], "2000001") == ({"1": user("1")}, (user(None),))
+    assert app_people([], "2000001") == ({}, ())
+    with pytest.raises(IncompleteRead, match=r"users of application 2000001 \(2 rows\), and none of them shows: id"):
+        app_people([user(None), user(None)], "2000001")
+
+
+def test_role_has_those_who_are_assigned() -> None:
+    rows = [Membership("1", True), Membership("2", False), Membership(None, True), Membership(None, False)]
+    assert members(rows, "501") == Members(frozenset("1"), 1)
+    assert members([], "501") == members([Membership("2", False)], "501") == Members(frozenset())
+    with pytest.raises(IncompleteRead, match="people of role 501"):
+        members([Membership(None, True)], "501")
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden"),
+    [
+        ([user(None), user(None)], "id"),
+        ([user("1", status=None)], "status"),
+        ([user("1", state=None)], "state"),
+        ([user("1", None), user("2", None)], "email"),
+        ([User("1", None, "Ana", "Lima")], "status, state, email"),
+    ],
+)
+def test_field_that_nobody_shows_is_a_missing_permission(rows: list[User], hidden: str) -> None:
+    with pytest.raises(IncompleteRead, match=f"none of them shows: {hidden}") as raised:
+        require_sight(rows, "the users")
+    assert "Read All" in raised.value.hint
+
+
+def test_field_that_one_row_shows_is_not_hidden() -> None:
+    require_sight([], "the users")
+    require_sight([User("1", None, "", ""), user("2")], "the users")
+
+
+def test_roles_are_counted_by_id_or_exact_name() -> None:
+    granting = [SALES, STAFF, Role("503", "501")]
+    assert counted_roles(granting, (), "Pigment") == tuple(granting)
+    assert counted_roles(granting, ("Staff", "501", "502"), "Pigment") == (SALES, STAFF)
+
+
+@pytest.mark.parametrize("wanted", ["sales", "Sales ", "50", ""])
+def test_role_that_the_application_does_not_have_is_an_error(wanted: str) -> None:
+    with pytest.raises(IncompleteRead, match="its roles are: Sales, Staff"):
+        counted_roles([SALES, STAFF], (wanted,), "Pigment")
+    with pytest.raises(IncompleteRead, match="its roles are: none"):
+        counted_roles([], (wanted,), "Pigment")
+
+
+def test_name_that_two_roles_have_is_an_error_that_lists_them() -> None:
+    with pytest.raises(IncompleteRead, match=r"2 roles .* named 'Sales': 501, 502"):
+        counted_roles([SALES, Role("502", "Sales")], ("Sales",), "Pigment")
