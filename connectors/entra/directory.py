@@ -51,8 +51,7 @@ class Directory:
     async def user(self, user_id: str) -> User | None:
         """Return one person, None when Graph does not know them (any more)."""
         found = await self._graph.find(endpoint.user(user_id))
-        # Who was asked for is who it is.
-        return None if found is None else replace(user_from_json(found), id=user_id)
+        return None if found is None else user_from_json(found)
 
     async def _individuals(self, everything: Assigned, found: Mapping[AppGroup, Members]) -> dict[str, User | None]:
         """Return the individually assigned; only those whom no group shows are asked for one by one."""

@@ -41,7 +41,7 @@ def ourselves(client_id: str) -> Ask:
 
 def app(app_id: str) -> Ask:
     fields = "id,displayName,accountEnabled,appRoleAssignmentRequired"
-    return Ask(f"/servicePrincipals/{_id(app_id)}", f"application {app_id}", APP_HINT, fields)
+    return Ask(f"/servicePrincipals/{_id(app_id)}", f"application {app_id}", APP_HINT, fields, id=app_id)
 
 
 def assigned(app_id: str) -> Ask:
@@ -60,12 +60,12 @@ def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
 
 
 def user(user_id: str) -> Ask:
-    return Ask(f"/users/{_id(user_id)}", f"person {user_id}", USER_HINT, USER_FIELDS)
+    return Ask(f"/users/{_id(user_id)}", f"person {user_id}", USER_HINT, USER_FIELDS, id=user_id)
 
 
 def deleted(user_id: str) -> Ask:
     """Ask for a deleted person: Entra keeps them for 30 days."""
-    return Ask(f"/directory/deletedItems/{_id(user_id)}", f"deleted person {user_id}", USER_HINT)
+    return Ask(f"/directory/deletedItems/{_id(user_id)}", f"deleted person {user_id}", USER_HINT, id=user_id)
 
 
 def _id(value: str) -> str:

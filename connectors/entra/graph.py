@@ -25,7 +25,8 @@ T = TypeVar("T")
 class Ask:
     """One thing to read. *what* names it in messages, *hint* says what to do when it is refused or not there.
 
-    *select* names the fields, all when it is empty; lists have a *top* of rows to a page.
+    *select* names the fields, all when it is empty; lists have a *top* of rows to a page, objects the *id* that they
+    must show.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Ask:
     hint: str
     select: str = ""
     top: int = 0
+    id: str = ""
 
     @property
     def params(self) -> dict[str, str]:
@@ -101,9 +103,9 @@ def _granted(answer: Answer, ask: Ask) -> Answer:
 
 def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
     document = answer.json()
-    if not isinstance(document, dict):
-        raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}.", ask.hint)
-    return document
+    if isinstance(document, dict) and str(document.get("id")).lower() == ask.id.lower():
+        return document
+    raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}.", ask.hint)
 
 
 def _next_link(answer: Answer, ask: Ask) -> str | None:

@@ -205,7 +205,8 @@ def discovery(root: str = AUTHORITY) -> dict[str, object]:
 def sign_in() -> Iterator[respx.MockRouter]:
     """Answer at Microsoft's sign-in host, and at no other, with the documents and the tokens that msal asks for."""
     with respx.mock(assert_all_called=False) as router:
-        router.get(f"{AUTHORITY}/v2.0/.well-known/openid-configuration").respond(json=discovery())
+        url = f"{AUTHORITY}/v2.0/.well-known/openid-configuration"
+        router.get(url, name="discovery").respond(json=discovery())
         router.post(f"{AUTHORITY}/oauth2/v2.0/token", name="token").mock(
             side_effect=lambda _: granted(router["token"].call_count + 1)
         )

@@ -1,0 +1,445 @@
+"""Every cell of docs/faults-entra.md: what heals is read whole, and everything else is an error with a way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent.errors import Exit
+from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Status
+from connectors.rest import Bounds
+from tests.contract.entra_tenant import (
+    APP,
+    ASSIGNED,
+    GRAPH,
+    MEMBERS,
+    PERSON,
+    SALES,
+    SOURCE,
+    STAFF,
+    THE_APP,
+    Tenant,
+    company,
+    error,
+    ids,
+    page,
+    sign_in,
+    user,
+)
+from tests.contract.okta_org import Fault, Row, body, broken_off, cut_off, unreachable
+
+EVERYWHERE = [THE_APP, ASSIGNED, MEMBERS, PERSON]
+LISTS = [ASSIGNED, MEMBERS]
+WHAT_STAYS = 99
+"""More often than any retry."""
+
+FAULTS_DOCUMENT = Path(__file__).parents[2] / "docs" / "faults-entra.md"
+
+
+@pytest.fixture(autouse=True)
+def _signing_in() -> Iterator[None]:
+    with sign_in():
+        yield
+
+
+async def whole() -> Snapshot:
+    return await company().connector().read(SOURCE)
+
+
+async def failure(tenant: Tenant) -> ReadError:
+    with pytest.raises(ReadError) as raised:
+        await tenant.connector().read(SOURCE)
+    assert raised.value.hint
+    assert "token-" not in raised.value.message + raised.value.hint
+    return raised.value
+
+
+def html(status: int) -> Fault:
+    return body("<html><script>x()</script><h1>Bad gateway</h1></html>", status, {"content-type": "text/html"})
+
+
+# What heals.
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_passing_fault_is_retried(path: str, status: int) -> None:
+    tenant = company()
+    tenant.at[path] = [html(status), html(status)]
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
+@pytest.mark.parametrize("fault", [broken_off, unreachable, cut_off])
+async def test_lost_connection_is_retried(fault: Fault) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [fault]
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
+async def test_refusal_for_too_many_requests_waits_as_long_as_it_says() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
+    assert await tenant.connector().read(SOURCE) == await whole()
+    assert 40 <= sum(tenant.time.naps) < 42
+
+
+async def test_server_error_is_retried_twice() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [tenant.answer, error(500), error(500)]
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
+async def test_refused_token_is_tried_once_more() -> None:
+    tenant = company()
+    tenant.nth[3] = error(401)
+    assert await tenant.connector().read(SOURCE) == await whole()
+    said = [request.headers["authorization"] for request in tenant.requests]
+    assert said[2] == "Bearer token-1"
+    assert said[3] == "Bearer token-2"
+
+
+async def test_empty_page_with_a_next_link_is_not_the_end() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([], f"{GRAPH}{MEMBERS}?$top=999&$skiptoken=0")]
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
+async def test_person_shown_on_two_pages_is_one_person() -> None:
+    tenant = company()
+    tenant.members[SALES].append("u-ana")
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        user("odd", accountEnabled=None),
+        user("odd", accountEnabled="true"),
+        {"@odata.type": "#microsoft.graph.user", "id": "u-odd"},
+        {"@odata.type": "#microsoft.graph.user", "id": "u-odd", "userPrincipalName": None, "accountEnabled": None},
+        user("odd") | {"@odata.type": None},
+        {"id": "u-odd"},
+    ],
+)
+async def test_odd_person_among_good_ones_is_unknown(odd: Row) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([*tenant.inside(SALES), odd])]
+    shot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+    assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
+
+
+async def test_individual_whom_graph_shows_as_nulls_is_unknown() -> None:
+    tenant = company()
+    tenant.at[PERSON] = [lambda _: httpx.Response(200, json={"id": "u-udo", "accountEnabled": None})]
+    shot = await tenant.connector().read(SOURCE)
+    assert [(each.status, each.individual) for each in shot.people if each.id == "u-udo"] == [(Status.UNKNOWN, True)]
+
+
+@pytest.mark.parametrize("row", [None, 7, "row", [], {}, user("x", id=None), user("x", id=""), user("x", id=7)])
+async def test_row_without_an_id_among_good_ones_is_counted_as_unidentified(row: object) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([*tenant.inside(SALES), row])]
+    shot = await tenant.connector().read(SOURCE)
+    assert shot.unidentified == (("x@example.com",) if isinstance(row, dict) and row else ("",))
+    assert shot.notes[-1].code == "unidentified-row"
+    assert shot.people == (await whole()).people
+
+
+async def test_individual_that_entra_has_forgotten_is_nobody() -> None:
+    tenant = company()
+    tenant.at[PERSON] = [error(404)]
+    shot = await tenant.connector().read(SOURCE)
+    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo"]
+    assert "assignment-left-over" in [note.code for note in shot.notes]
+
+
+# What does not heal: incomplete (exit 6).
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_fault_that_stays_ends_the_read(path: str, status: int) -> None:
+    tenant = company()
+    tenant.at[path] = [html(status)] * WHAT_STAYS
+    ended = await failure(tenant)
+    assert isinstance(ended, IncompleteRead)
+    assert f"answered {status}" in ended.message
+    assert "<" not in ended.message
+    assert "x()" not in ended.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"), [(broken_off, "broke off"), (cut_off, "broke off"), (unreachable, "can't be reached")]
+)
+async def test_connection_that_stays_lost_ends_the_read(fault: Fault, why: str) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [fault] * WHAT_STAYS
+    assert why in (await failure(tenant)).message
+
+
+async def test_list_cut_off_midway_ends_the_read() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [tenant.answer, *[broken_off] * WHAT_STAYS]
+    assert isinstance(await failure(tenant), IncompleteRead)
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "remedy"),
+    [
+        (THE_APP, f"application {APP}", "object id of the enterprise application"),
+        (ASSIGNED, f"users and groups of application {APP}", "object id of the enterprise application"),
+        (MEMBERS, r"members of group Sales \(g-sales\)", "remove it from the enterprise application"),
+    ],
+)
+async def test_what_is_not_found_is_an_error_and_not_empty(path: str, what: str, remedy: str) -> None:
+    tenant = company()
+    tenant.at[path] = [error(404, message="Resource does not exist")]
+    ended = await failure(tenant)
+    assert isinstance(ended, IncompleteRead)
+    assert re.search(f'answered 404 for .*{what}: "Resource does not exist"', ended.message)
+    assert remedy in ended.hint
+
+
+@pytest.mark.parametrize("fault", [html(404), error(404, "Gone")])
+async def test_individual_not_found_by_anybody_but_graph_is_an_error(fault: Fault) -> None:
+    tenant = company()
+    tenant.at[PERSON] = [fault]
+    assert "answered 404 for person u-udo" in (await failure(tenant)).message
+
+
+async def test_application_that_is_disabled_is_an_error() -> None:
+    tenant = company()
+    tenant.app["accountEnabled"] = False
+    ended = await failure(tenant)
+    assert f"Pigment ({APP}) in Entra is disabled" in ended.message
+    assert "Enable" in ended.hint
+
+
+async def test_configured_group_that_the_application_does_not_have_is_an_error() -> None:
+    tenant = company()
+    with pytest.raises(IncompleteRead, match=r"no group 'sales'; its groups are: Sales, Staff") as raised:
+        await tenant.connector().read(replace(SOURCE, groups=("sales",)))
+    assert "Assign that group" in raised.value.hint
+
+
+async def test_configured_group_that_two_groups_are_named_is_an_error() -> None:
+    tenant = company()
+    tenant.assigned[1]["principalDisplayName"] = "Sales"
+    with pytest.raises(IncompleteRead, match=f"2 groups .* named 'Sales': {SALES}, {STAFF}") as raised:
+        await tenant.connector().read(replace(SOURCE, groups=("Sales",)))
+    assert "object id" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        {},
+        {"principalId": None, "principalType": "Group"},
+        {"principalId": "g-1", "principalType": None},
+        {"principalId": 7, "principalType": "User"},
+    ],
+)
+async def test_assignment_that_does_not_say_whom_it_assigns_is_an_error(row: object) -> None:
+    tenant = company()
+    tenant.at[ASSIGNED] = [page([*tenant.assigned, row])]
+    assert "without whom it assigns" in (await failure(tenant)).message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"value": [{',
+        b"[]",
+        b'{"value": {}}',
+        b'{"value": null}',
+        b"7",
+        b"<html>",
+        b'{"value": ' + b"[" * 100_000,
+        b'{"error": {"code": "x"}}',
+    ],
+)
+@pytest.mark.parametrize("path", LISTS)
+async def test_page_that_is_not_a_list_is_an_error(path: str, content: bytes) -> None:
+    tenant = company()
+    tenant.at[path] = [body(content)]
+    assert isinstance(await failure(tenant), IncompleteRead)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"7", b"<html>", b"{}", b'{"id": null}', b'{"id": "somebody-else"}'])
+@pytest.mark.parametrize("path", [THE_APP, PERSON])
+async def test_application_or_person_that_is_not_an_object_is_an_error(path: str, content: bytes) -> None:
+    tenant = company()
+    tenant.at[path] = [body(content)]
+    assert isinstance(await failure(tenant), IncompleteRead)
+
+
+@pytest.mark.parametrize("token", ["2", None])
+async def test_page_that_comes_again_is_an_error(token: str | None) -> None:
+    tenant = company()
+    start = f"{GRAPH}{ASSIGNED}?$top=999"
+    tenant.at[ASSIGNED] = [page([], f"{start}&$skiptoken={token}" if token else start)] * WHAT_STAYS
+    assert "the list never ends" in (await failure(tenant)).message
+    assert len(tenant.asked(ASSIGNED)) == (2 if token else 1)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example.com",
+        "http://graph.microsoft.com",
+        "https://graph.microsoft.com:8443",
+        "https://graph.microsoft.com.example.com",
+        "https://u:p@graph.microsoft.com",
+    ],
+)
+@pytest.mark.parametrize("path", LISTS)
+async def test_next_link_to_another_origin_is_refused_and_never_asked(path: str, elsewhere: str) -> None:
+    tenant = company()
+    tenant.at[path] = [page([], f"{elsewhere}{path}?$skiptoken=2")]
+    assert "another server" in (await failure(tenant)).message
+    assert {(request.url.scheme, request.url.host, request.url.port) for request in tenant.requests} == {
+        ("https", "graph.microsoft.com", None)
+    }
+
+
+@pytest.mark.parametrize("link", [7, "", [], {}, True])
+async def test_next_link_that_is_no_link_is_an_error(link: object) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([user("ana")], link)]
+    assert "what is no link" in (await failure(tenant)).message
+
+
+async def test_redirect_to_another_origin_is_refused_and_never_asked() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [body(b"", 302, {"location": "https://evil.example.com/"})]
+    assert "answered 302" in (await failure(tenant)).message
+    assert {request.url.host for request in tenant.requests} == {"graph.microsoft.com"}
+
+
+async def test_answer_over_the_size_bound_is_an_error() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [body(b'{"value": [' + b" " * 5000 + b"]}")]
+    with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
+        await tenant.connector(Bounds(max_bytes=4000)).read(SOURCE)
+
+
+async def test_list_over_the_page_bound_is_an_error() -> None:
+    tenant = Tenant(page=1)
+    for name in ("ana", "eva", "ivo", "udo"):
+        tenant.hire(name, SALES)
+    with pytest.raises(IncompleteRead, match="goes on after 3 pages"):
+        await tenant.connector(Bounds(max_pages=3)).read(SOURCE)
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_any_other_refusal_ends_the_read(path: str) -> None:
+    tenant = company()
+    tenant.at[path] = [error(400, "Request_UnsupportedQuery", "Unsupported query.")]
+    ended = await failure(tenant)
+    assert isinstance(ended, IncompleteRead)
+    assert "Unsupported query." in ended.message
+
+
+@pytest.mark.parametrize("missing", ["id", "userPrincipalName", "accountEnabled", "@odata.type", "everything"])
+async def test_field_that_is_null_in_all_rows_is_a_missing_permission(missing: str) -> None:
+    tenant = company()
+    rows = [dict(row) for row in tenant.inside(SALES)[:2]]
+    for row in rows:
+        for name in row.keys() - {"@odata.type", "id"} if missing == "everything" else {missing}:
+            row[name] = None
+    tenant.at[MEMBERS] = [page(rows[:1], f"{GRAPH}{MEMBERS}?$skiptoken=1"), page(rows[1:])]
+    ended = await failure(tenant)
+    assert isinstance(ended, IncompleteRead)
+    assert "members of group Sales (2 rows), and none of them shows" in ended.message
+    assert "User.Read.All" in ended.hint
+
+
+# What does not heal: credentials (exit 6).
+
+
+async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:
+    tenant = company()
+    tenant.is_token = lambda _: False
+    ended = await failure(tenant)
+    assert isinstance(ended, CredentialsRefused)
+    assert "answered 401" in ended.message
+    assert len(tenant.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "permission"),
+    [
+        (THE_APP, "Application.Read.All"),
+        (ASSIGNED, "Application.Read.All"),
+        (MEMBERS, "GroupMember.Read.All"),
+        (PERSON, "User.Read.All"),
+    ],
+)
+async def test_missing_permission_is_a_matter_of_credentials(path: str, permission: str) -> None:
+    tenant = company()
+    tenant.at[path] = [error(403, message="Insufficient privileges to complete the operation.")]
+    ended = await failure(tenant)
+    assert isinstance(ended, CredentialsRefused)
+    assert "Insufficient privileges" in ended.message
+    assert permission in ended.hint
+
+
+@pytest.mark.parametrize("path", ["/v1.0/users/u-old", "/v1.0/directory/deletedItems/u-old"])
+@pytest.mark.parametrize("fault", [html(404), error(404, "Gone"), error(403), html(200), error(500), error(400)])
+async def test_lookup_never_makes_an_answer_up(path: str, fault: Fault) -> None:
+    tenant = company()
+    tenant.at[path] = [fault] * WHAT_STAYS
+    with pytest.raises(ReadError):
+        await tenant.connector().lookup("u-old")
+
+
+# Everything at once.
+
+EVERY_FAULT: tuple[Fault, ...] = (
+    *(error(status) for status in (400, 401, 403, 404, 410, 429, 500, 503)),
+    html(200),
+    broken_off,
+    cut_off,
+    page([], "https://evil.example.com/"),
+    page([None]),
+)
+
+
+@pytest.mark.parametrize("fault", EVERY_FAULT)
+@pytest.mark.parametrize("stays", [False, True])
+async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fault, stays: bool) -> None:
+    expected = await whole()
+    count = company()
+    await count.connector().read(SOURCE)
+    for number in range(1, len(count.requests) + 1):
+        tenant = company()
+        tenant.nth = dict.fromkeys(range(number, WHAT_STAYS if stays else number + 1), fault)
+        try:
+            shot = await tenant.connector().read(SOURCE)
+        except ReadError:
+            continue
+        # A "not found" for the one person who is asked for alone is an answer.
+        gone = {each.id for each in expected.people} - {each.id for each in shot.people}
+        assert shot == expected or "" in shot.unidentified or gone == {"u-udo"}
+
+
+# The document.
+
+
+def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> None:
+    lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
+    named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
+    here = {name for name in globals() if name.startswith("test_") and "document" not in name}
+    token_tests = (FAULTS_DOCUMENT.parents[1] / "tests/contract/test_entra_token.py").read_text(encoding="utf-8")
+    elsewhere = set(re.findall(r"def (test_\w+)", token_tests))
+    assert here <= named <= here | elsewhere
+    codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
+    assert codes == {Exit.DONE, Exit.INCOMPLETE}
