@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -35,6 +37,7 @@ from agent.model import (
     Unmanaged,
     Unsettled,
 )
+from agent.report.document import workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
 
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
@@ -188,6 +191,19 @@ def test_case_gives_the_expected_plan(path: Path) -> None:
     said = " ".join([*sentences, *(hold.remedy for hold in plan.holds), *(guard.message for guard in plan.guards)])
     for words in expect.get("says", []):
         assert words in said
+
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "cases.json"
+
+
+def test_cases_say_exactly_what_they_said() -> None:
+    """Every sentence of every case, word for word: PIGMENT_SYNC_GOLDEN=write writes the file anew, to be read."""
+    said = {path.stem: workspace_object(_planned(yaml.safe_load(path.read_text("utf-8")))) for path in CASES}
+    written = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    if os.environ.get("PIGMENT_SYNC_GOLDEN") == "write":
+        GOLDEN.write_text(written, "utf-8")
+
+    assert json.loads(written) == json.loads(GOLDEN.read_text("utf-8"))
 
 
 CODES = """
