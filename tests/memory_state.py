@@ -34,7 +34,8 @@ class MemoryState:
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
-    past: dict[str, list[tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
+    past: dict[str, dict[str, tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
+    mended: dict[str, list[Mend]] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str) -> Lease:
         held = self.held.get(workspace)
@@ -76,9 +77,14 @@ class MemoryState:
             for each in lost
             if each.change.person is not None and each.change.person not in links
         ]
-        left = self.past.get(workspace)
+        left = list(self.past.get(workspace, {}).values())
         renames = self.renames.get(workspace, frozenset())
-        return Memory(tuple(links.values()), renames, tuple(unsettled), left[-1][1] if left else None)
+        return Memory(
+            tuple(sorted(links.values(), key=lambda link: link.person)),
+            renames,
+            tuple(unsettled),
+            left[-1][1] if left else None,
+        )
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [
@@ -163,12 +169,12 @@ class MemoryState:
     async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
         self._check(lease)
         assert run_id in self.journal
-        taken = self.past.setdefault(lease.workspace, [])
-        if not taken or taken[-1][1] != tuple(members):
-            taken.append((self.now(), tuple(members)))
+        taken = self.past.setdefault(lease.workspace, {})
+        if not taken or list(taken.values())[-1][1] != tuple(members):
+            taken[run_id] = (self.now(), tuple(members))
 
     async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
-        return next((each for each in reversed(self.past.get(workspace, [])) if each[0] <= when), None)
+        return next((each for each in reversed(self.past.get(workspace, {}).values()) if each[0] <= when), None)
 
     async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
         found: dict[str, MemberHistory] = {}
@@ -200,6 +206,7 @@ class MemoryState:
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
         self._check(lease)
         self.journal[run.id] = run
+        self.mended[run.id] = list(mends)
         links = self.links.setdefault(lease.workspace, {})
         for mend in mends:
             if mend.was is not None:
@@ -207,6 +214,9 @@ class MemoryState:
         for mend in mends:
             if mend.link is not None:
                 self._write(lease.workspace, mend.link)
+
+    async def mends(self, run_id: str) -> list[Mend]:
+        return self.mended.get(run_id, [])
 
     async def pause(self, workspace: str, pause: Pause | None) -> None:
         self.pauses.pop(workspace, None)
@@ -250,3 +260,39 @@ class MemoryState:
             if is_about(record)
         ]
         return sorted(found, key=lambda record: (record.sent_at, record.seq), reverse=True)[:limit]
+
+    async def prune(self, before: datetime) -> int:
+        limit = min(before, self.now() - timedelta(hours=24))
+        needed = self._needed(limit)
+        old = [
+            run.id
+            for run in self.journal.values()
+            if run.started_at < limit and run.status is not RunStatus.RUNNING and run.id not in needed
+        ]
+        for run_id in old:
+            self.past.get(self.journal.pop(run_id).workspace, {}).pop(run_id, None)
+            self.records.pop(run_id, None)
+            self.mended.pop(run_id, None)
+        return len(old)
+
+    def _needed(self, limit: datetime) -> set[str]:
+        """Return the runs that a later run needs, however old they are."""
+        newest = {
+            run.workspace: run.id
+            for run in sorted(self.journal.values(), key=lambda run: run.started_at)
+            if run.guarded is not None
+        }
+        told_by = {
+            workspace: run_id
+            for workspace, past in self.past.items()
+            for run_id, (taken_at, _) in past.items()
+            if taken_at <= limit
+        }
+        week = self.now() - timedelta(days=7)
+        may_be_made = {
+            record.run_id
+            for records in self.records.values()
+            for record in records.values()
+            if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= week
+        }
+        return {*newest.values(), *told_by.values(), *may_be_made}

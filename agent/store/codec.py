@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from agent.model import Change, Fields, GroupRef, Kind, Left
+from agent.model import Change, Fields, GroupRef, Kind, Left, Link
 from connectors.base import PersonKey
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "groups_to_json",
     "left_from_bytes",
     "left_to_bytes",
+    "link_from_json",
+    "link_to_json",
     "packed",
     "ticks",
     "time",
@@ -80,6 +82,20 @@ def change_from_json(text: str) -> Change:
             "group_refs": tuple(GroupRef(*pair) for pair in stored["group_refs"]),
         }
     )
+
+
+def link_to_json(link: Link | None) -> str | None:
+    if link is None:
+        return None
+    groups = [list(group) for group in link.groups]
+    return orjson.dumps([list(link.person), link.scim_id, groups, link.missed_reads]).decode()
+
+
+def link_from_json(text: str | None) -> Link | None:
+    if text is None:
+        return None
+    person, scim_id, groups, missed_reads = orjson.loads(text)
+    return Link(PersonKey(*person), scim_id, tuple(GroupRef(*pair) for pair in groups), missed_reads)
 
 
 def left_to_bytes(members: Iterable[Left]) -> bytes:

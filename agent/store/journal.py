@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
-from agent.address import folded
 from agent.model import Kind, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Trigger
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
 from agent.store.tables import changes, runs
+from agent.store.text import address_key
 
 __all__ = [
     "actions",
@@ -88,16 +88,17 @@ def end(connection: Connection, run_id: str, ending: Ending, now: datetime) -> N
     )
 
 
-def intend(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Write a change as in flight: should nothing follow, nobody knows whether it was made."""
-    connection.execute(insert(changes).values(**_row(workspace, record)))
+def intend(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
+    """Write changes, in flight or done: should nothing follow of one in flight, nobody knows whether it was made."""
+    if records:
+        connection.execute(insert(changes), [_row(workspace, record) for record in records])
 
 
 def answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    row = _row(workspace, record)
+    """Write what became of a change, over its intent where there is one."""
     is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
-    if connection.execute(update(changes).where(is_it).values(**row)).rowcount == 0:
-        connection.execute(insert(changes).values(**row))
+    if connection.execute(update(changes).where(is_it).values(**_ended(record))).rowcount == 0:
+        connection.execute(insert(changes).values(**_row(workspace, record)))
 
 
 def _row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
@@ -109,11 +110,17 @@ def _row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
         "kind": change.kind,
         "changes_email": change.changes_email,
         "change": change_to_json(change),
-        "email": _text(folded(change.email)),
-        "former_email": _text(folded(change.before.email or "")),
+        "email": address_key(change.email),
+        "former_email": address_key(change.before.email or ""),
+        **_ended(record),
+    }
+
+
+def _ended(record: ChangeRecord) -> dict[str, Any]:
+    return {
         "scim_id": record.scim_id,
         "outcome": record.outcome,
-        "detail": _text(record.detail),
+        "detail": record.detail,
         "sent_at": ticks(record.sent_at),
         "answered_at": ticks(record.answered_at) if record.answered_at else None,
     }
@@ -130,11 +137,6 @@ def unsettled(connection: Connection, workspace: str, since: datetime) -> list[U
     rows = connection.execute(select(changes.c.change).where(is_lost).order_by(changes.c.sent_at, changes.c.seq))
     lost = [change_from_json(text) for text in rows.scalars()]
     return [Unsettled(each.person, each.email, each.display_name) for each in lost if each.person is not None]
-
-
-def _text(text: str) -> str:
-    """Return what PostgreSQL can hold too: a NUL in a hostile name must not end a run."""
-    return text.replace("\0", "\ufffd")
 
 
 def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
@@ -204,7 +206,7 @@ def actions(connection: Connection, workspace: str, limit: int, email: str, scim
     """Return the changes of a member or of an address that somebody has or had, newest first."""
     about = []
     if email:
-        about += [changes.c.email == folded(email), changes.c.former_email == folded(email)]
+        about += [changes.c.email == address_key(email), changes.c.former_email == address_key(email)]
     if scim_id:
         about.append(changes.c.scim_id == scim_id)
     query = select(changes).where(changes.c.workspace == workspace)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import Busy, LeaseLost
@@ -24,9 +26,13 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
     first = insert(leases).values(workspace=workspace, holder="", since=0, renewed_at=0, fence=0)
     connection.execute(first.on_conflict_do_nothing())
-    row = connection.execute(select(leases).where(leases.c.workspace == workspace).with_for_update()).one()
-    now = database.now(connection)
-    if row.renewed_at + VOID_AFTER > now:
+    row = _locked(database, connection, workspace)
+    if row is None:
+        raise AssertionError("the row was written a line above, in this transaction")
+    now: int = row.now
+    # A renewal far in the future was made before the clock was set back: nobody has shown a sign of life since. Should
+    # its holder live after all, the higher number keeps it from writing.
+    if abs(now - row.renewed_at) < VOID_AFTER:
         since = time(row.since).strftime("%Y-%m-%d %H:%M:%S UTC")
         raise Busy(
             f"Another run holds {workspace}: {row.holder}, since {since}.",
@@ -38,23 +44,28 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     return Lease(workspace, holder, time(now), fence)
 
 
-def check(database: Database, connection: Connection, lease: Lease) -> int:
-    """Return the present time; raise `LeaseLost` unless the lease is the newest, and not void."""
-    row = connection.execute(select(leases).where(leases.c.workspace == lease.workspace).with_for_update()).first()
-    now = database.now(connection)
-    if row is None or row.fence != lease.fence or row.renewed_at + VOID_AFTER <= now:
+def check(database: Database, connection: Connection, lease: Lease) -> None:
+    """Raise `LeaseLost` unless the lease is the newest, and not void. It can't be taken before the transaction ends."""
+    row = _locked(database, connection, lease.workspace)
+    if row is None or row.fence != lease.fence or row.renewed_at + VOID_AFTER <= row.now:
         raise LeaseLost(
             f"This run lost its lease of {lease.workspace}: it was not renewed in time, or another run took it.",
             "Nothing more was written. The next run settles what was in flight.",
         )
-    return now
 
 
 def renew(database: Database, connection: Connection, lease: Lease) -> None:
-    now = check(database, connection, lease)
-    connection.execute(update(leases).where(leases.c.workspace == lease.workspace).values(renewed_at=now))
+    """Show a sign of life. To be called in a transaction with the `check` of the lease."""
+    renewing = update(leases).where(leases.c.workspace == lease.workspace)
+    connection.execute(renewing.values(renewed_at=database.clock()))
 
 
 def release(connection: Connection, lease: Lease) -> None:
     ours = (leases.c.workspace == lease.workspace) & (leases.c.fence == lease.fence)
     connection.execute(update(leases).where(ours).values(renewed_at=0))
+
+
+def _locked(database: Database, connection: Connection, workspace: str) -> Row[Any] | None:
+    """Return the lease's row with the time at which it was locked: outside the subquery, so after any wait for it."""
+    row = select(leases).where(leases.c.workspace == workspace).with_for_update().subquery()
+    return connection.execute(select(row, database.clock().label("now"))).first()

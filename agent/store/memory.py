@@ -2,75 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from agent.model import Link, Memory
 from agent.ports import Mend, Pause
-from agent.store.codec import groups_from_json, groups_to_json, ticks, time
-from agent.store.tables import baselines, links, pauses, possible_renames
+from agent.store.codec import groups_from_json, groups_to_json, link_from_json, link_to_json, ticks, time
+from agent.store.tables import baselines, links, mends, pauses, possible_renames
 from connectors.base import PersonKey
 
 __all__ = [
-    "forget",
     "mended",
     "pause",
     "paused",
     "read",
     "read_baselines",
+    "read_mends",
     "replace_renames",
     "see",
     "set_baselines",
     "write",
 ]
 
+# Parameters that stand for a row's key may not have the names of columns that the same statement sets.
+OF_WORKSPACE = links.c.workspace == bindparam("of_workspace")
+OF_PERSON = and_(
+    OF_WORKSPACE,
+    links.c.connector == bindparam("of_connector"),
+    links.c.person == bindparam("of_person"),
+)
+OF_MEMBER = and_(OF_WORKSPACE, links.c.scim_id == bindparam("of_scim_id"))
+
 
 def read(connection: Connection, workspace: str) -> Memory:
     rows = connection.execute(select(links).where(links.c.workspace == workspace))
-    found = tuple(
+    found = [
         Link(PersonKey(row.connector, row.person), row.scim_id, groups_from_json(row.groups), row.missed_reads)
         for row in rows
-    )
+    ]
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
-    return Memory(found, frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames))
+    return Memory(
+        tuple(sorted(found, key=lambda link: link.person)),
+        frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
+    )
 
 
-def write(connection: Connection, workspace: str, made: Iterable[Link]) -> None:
-    """Write links. A member belongs to one person and a person to one member: what says otherwise goes."""
-    for link in made:
-        forget(connection, workspace, link)
-        connection.execute(
-            insert(links).values(
-                workspace=workspace,
-                connector=link.person.connector,
-                person=link.person.id,
-                scim_id=link.scim_id,
-                groups=groups_to_json(link.groups),
-                missed_reads=link.missed_reads,
-            )
-        )
+def write(connection: Connection, workspace: str, made: Sequence[Link]) -> None:
+    """Write links. A member belongs to one person and a person to one member: what said otherwise before goes."""
+    of_person = {link.person: link for link in made}
+    of_member = {link.scim_id: link for link in made if of_person[link.person] is link}
+    _forget(connection, workspace, made)
+    rows = [{"workspace": workspace, **_key(link), **_told(link)} for link in of_member.values()]
+    if rows:
+        connection.execute(insert(links), rows)
 
 
-def forget(connection: Connection, workspace: str, link: Link) -> None:
-    is_person = (links.c.connector == link.person.connector) & (links.c.person == link.person.id)
-    is_theirs = is_person | (links.c.scim_id == link.scim_id)
-    connection.execute(delete(links).where((links.c.workspace == workspace) & is_theirs))
+def _key(link: Link) -> dict[str, str]:
+    return {"connector": link.person.connector, "person": link.person.id, "scim_id": link.scim_id}
+
+
+def _told(link: Link) -> dict[str, Any]:
+    return {"groups": groups_to_json(link.groups), "missed_reads": link.missed_reads}
+
+
+def _found(workspace: str, link: Link) -> dict[str, str]:
+    return {"of_workspace": workspace, **{f"of_{name}": value for name, value in _key(link).items()}}
+
+
+def _forget(connection: Connection, workspace: str, former: Collection[Link]) -> None:
+    """Remove every link of the same people, and every link to the same members."""
+    keys = [_found(workspace, link) for link in former]
+    if keys:
+        connection.execute(delete(links).where(OF_PERSON), keys)
+        connection.execute(delete(links).where(OF_MEMBER), keys)
 
 
 def see(connection: Connection, workspace: str, seen: Iterable[Link]) -> None:
     """Update groups and missed reads of links that are there."""
-    for link in seen:
-        connection.execute(
-            update(links)
-            .where(
-                (links.c.workspace == workspace)
-                & (links.c.connector == link.person.connector)
-                & (links.c.person == link.person.id)
-                & (links.c.scim_id == link.scim_id)
-            )
-            .values(groups=groups_to_json(link.groups), missed_reads=link.missed_reads)
-        )
+    rows = [{**_found(workspace, link), **_told(link)} for link in seen]
+    if rows:
+        told: dict[str, Any] = {name: bindparam(name) for name in ("groups", "missed_reads")}
+        connection.execute(update(links).where(and_(OF_PERSON, OF_MEMBER)).values(told), rows)
 
 
 def replace_renames(connection: Connection, workspace: str, pairs: Iterable[tuple[PersonKey, str]]) -> None:
@@ -96,11 +110,21 @@ def set_baselines(connection: Connection, workspace: str, sizes: Mapping[tuple[s
         connection.execute(insert(baselines).values(**key, name=name, people=people))
 
 
-def mended(connection: Connection, workspace: str, mends: Sequence[Mend]) -> None:
-    for mend in mends:
-        if mend.was is not None:
-            forget(connection, workspace, mend.was)
-    write(connection, workspace, [mend.link for mend in mends if mend.link is not None])
+def mended(connection: Connection, workspace: str, run_id: str, made: Sequence[Mend]) -> None:
+    """Write links as a human wants them, and keep what each was before."""
+    _forget(connection, workspace, [mend.was for mend in made if mend.was is not None])
+    write(connection, workspace, [mend.link for mend in made if mend.link is not None])
+    rows = [
+        {"run_id": run_id, "seq": seq, "was": link_to_json(mend.was), "link": link_to_json(mend.link)}
+        for seq, mend in enumerate(made)
+    ]
+    if rows:
+        connection.execute(insert(mends), rows)
+
+
+def read_mends(connection: Connection, run_id: str) -> list[Mend]:
+    rows = connection.execute(select(mends).where(mends.c.run_id == run_id).order_by(mends.c.seq))
+    return [Mend(link_from_json(row.link), link_from_json(row.was)) for row in rows]
 
 
 def pause(connection: Connection, workspace: str, pausing: Pause | None) -> None:

@@ -16,7 +16,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["baselines", "changes", "leases", "left", "links", "metadata", "pauses", "possible_renames", "runs"]
+from agent.store.text import Words
+
+__all__ = ["baselines", "changes", "leases", "left", "links", "mends", "metadata", "pauses", "possible_renames", "runs"]
 
 metadata = MetaData(
     naming_convention={
@@ -30,8 +32,8 @@ metadata = MetaData(
 leases = Table(
     "leases",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("holder", Text, nullable=False),
+    Column("workspace", Words, primary_key=True),
+    Column("holder", Words, nullable=False),
     Column("since", BigInteger, nullable=False),
     # Renewed last; 0 once it was released.
     Column("renewed_at", BigInteger, nullable=False),
@@ -41,10 +43,10 @@ leases = Table(
 links = Table(
     "links",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("connector", Text, primary_key=True),
-    Column("person", Text, primary_key=True),
-    Column("scim_id", Text, nullable=False),
+    Column("workspace", Words, primary_key=True),
+    Column("connector", Words, primary_key=True),
+    Column("person", Words, primary_key=True),
+    Column("scim_id", Words, nullable=False),
     # JSON: [[id, name], …], those that gave the assignment when the person was last seen entitled.
     Column("groups", Text, nullable=False),
     Column("missed_reads", Integer, nullable=False),
@@ -54,48 +56,48 @@ links = Table(
 possible_renames = Table(
     "possible_renames",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("connector", Text, primary_key=True),
-    Column("person", Text, primary_key=True),
-    Column("scim_id", Text, primary_key=True),
+    Column("workspace", Words, primary_key=True),
+    Column("connector", Words, primary_key=True),
+    Column("person", Words, primary_key=True),
+    Column("scim_id", Words, primary_key=True),
 )
 
 baselines = Table(
     "baselines",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("connector", Text, primary_key=True),
-    Column("group_id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("workspace", Words, primary_key=True),
+    Column("connector", Words, primary_key=True),
+    Column("group_id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
     Column("people", Integer, nullable=False),
 )
 
 pauses = Table(
     "pauses",
     metadata,
-    Column("workspace", Text, primary_key=True),
+    Column("workspace", Words, primary_key=True),
     Column("since", BigInteger, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("reason", Words, nullable=False),
 )
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("workspace", Text, nullable=False),
+    Column("id", Words, primary_key=True),
+    Column("workspace", Words, nullable=False),
     Column("trigger", Text, nullable=False),
     Column("dry_run", Boolean, nullable=False),
     Column("status", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("approved", Text),
     Column("digest", Text),
     # The workspace's object of the plan document, as JSON, compressed with zlib.
     Column("document", LargeBinary),
-    Column("error", Text, nullable=False),
+    Column("error", Words, nullable=False),
     Column("guarded", Integer),
     Column("requests", Integer, nullable=False),
     Index(None, "workspace", "started_at"),
@@ -105,8 +107,8 @@ runs = Table(
 left = Table(
     "left_members",
     metadata,
-    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("workspace", Text, nullable=False),
+    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("workspace", Words, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
     # JSON, compressed with zlib: [[scim id, email, display name, active, [connector, person] or null, [group, …]], …].
     Column("members", LargeBinary, nullable=False),
@@ -116,18 +118,18 @@ left = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("workspace", Text, nullable=False),
+    Column("workspace", Words, nullable=False),
     Column("kind", Text, nullable=False),
     Column("changes_email", Boolean, nullable=False),
-    # The whole change as JSON; what follows is of it, folded, to find it by.
+    # The whole change as JSON; the two below are its addresses as `address_key` spells them, to find it by.
     Column("change", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("former_email", Text, nullable=False),
-    Column("scim_id", Text),
+    Column("email", Words, nullable=False),
+    Column("former_email", Words, nullable=False),
+    Column("scim_id", Words),
     Column("outcome", Text, nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("detail", Words, nullable=False),
     Column("sent_at", BigInteger, nullable=False),
     # Null while it is in flight, and for ever if the process died before the answer.
     Column("answered_at", BigInteger),
@@ -135,4 +137,14 @@ changes = Table(
     Index(None, "workspace", "email"),
     Index(None, "workspace", "former_email"),
     Index(None, "workspace", "scim_id"),
+)
+
+mends = Table(
+    "mends",
+    metadata,
+    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    # Links as JSON: what a human replaced, and what holds from then on.
+    Column("was", Text),
+    Column("link", Text),
 )

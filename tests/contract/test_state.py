@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -20,8 +19,8 @@ from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcom
 from agent.store.codec import change_from_json, change_to_json
 from agent.store.state import SqlState
 from connectors.base import PersonKey
-from tests import postgres
 from tests.memory_state import MemoryState
+from tests.postgres import new_database
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN, BEA = PersonKey("okta-main", "ann"), PersonKey("okta-main", "bea")
@@ -41,12 +40,6 @@ class Clock:
         self.moment += timedelta(seconds=seconds)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    with postgres.running() as url:
-        yield url
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -59,19 +52,10 @@ async def state(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) ->
         return
     url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgresql":
-        url = new_database(request.getfixturevalue("server"))
+        url = new_database(request.getfixturevalue("postgres_server"))
     opened = await SqlState.open(url, clock.now)
     yield opened
     await opened.close()
-
-
-def new_database(server: str) -> str:
-    name = f"state_{uuid4().hex}"
-    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return f"{server}/{name}"
 
 
 def a_run(name: str = "r1", workspace: str = "latam", at: datetime = NOW, *, dry: bool = False) -> Run:
@@ -394,7 +378,11 @@ async def test_sqlite_file_is_its_owners_alone(clock: Clock, tmp_path: Path) -> 
 async def test_two_may_open_an_empty_database_at_once(
     kind: str, request: pytest.FixtureRequest, clock: Clock, tmp_path: Path
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'state.db'}" if kind == "sqlite" else new_database(request.getfixturevalue("server"))
+    url = (
+        f"sqlite:///{tmp_path / 'state.db'}"
+        if kind == "sqlite"
+        else new_database(request.getfixturevalue("postgres_server"))
+    )
     opened = await asyncio.gather(*(SqlState.open(url, clock.now) for _ in range(4)))
     leases = await asyncio.gather(*(state.take_lease("latam", "x") for state in opened), return_exceptions=True)
     for state in opened:

@@ -1,0 +1,56 @@
+"""Bring a database's tables up to date with Alembic, once, whoever else starts at the same moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from agent.errors import StateError
+
+__all__ = ["HEAD", "migrate"]
+
+HEAD = "0002"
+KNOWN = frozenset({"0001", HEAD})
+# Any number that nobody else locks by: two processes that start on an empty database must not both make its tables.
+MIGRATION_LOCK = 7_164_490_117
+# Alembic keeps the migration that is going on in module globals: one at a time within a process.
+ONE_AT_A_TIME = Lock()
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to `HEAD`, all or nothing. Raises `StateError` when they are of a version that is not known."""
+    with engine.connect() as connection:
+        found = _revision(connection)
+    if found == HEAD:
+        return
+    if found is not None and found not in KNOWN:
+        raise StateError(
+            f"The state was written by a newer pigment-sync (schema {found}, this one knows {HEAD}).",
+            "Run that version, or restore a backup from before the upgrade.",
+        )
+    with ONE_AT_A_TIME, engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK})
+        _upgrade(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def _upgrade(connection: Connection) -> None:
+    """Do what is still to do: nothing when another process did it while this one waited for the lock."""
+    # Only a new or an old database needs it, and it is slow to import.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    # The file's own syntax expands percent signs, and a folder's name may hold one.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
