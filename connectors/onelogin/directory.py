@@ -64,6 +64,7 @@ class Directory:
         missing = [key for key in wanted if key not in found]
         async with side_by_side() as tasks:
             alone = [tasks.create_task(self._user(key)) for key in missing]
+        # By the id that the row shows: one of somebody else says nothing of whom was asked for.
         seen = _by_id(user for task in alone if (user := task.result()) is not None)
         if not found:
             require_sight(seen.values(), "the application's people one by one")
@@ -94,9 +95,7 @@ class Directory:
 
     async def _read_user(self, key: str) -> User | None:
         found = await self._account.find(endpoint.user(key))
-        user = None if found is None else user_from_json(found)
-        # Of somebody else, or of nobody: it says nothing of the one who was asked for.
-        return user if user is None or user.id == key else None
+        return None if found is None else user_from_json(found)
 
     async def _read_count(self, _key: str) -> int | None:
         return await self._account.total(endpoint.users())

@@ -114,3 +114,12 @@ async def test_check_warns_of_an_application_without_roles_or_people() -> None:
         assert finding.level == "warning"
         assert words in finding.message
         assert finding.remedy
+
+
+async def test_check_warns_of_a_counted_role_that_nobody_has_beside_others() -> None:
+    account = company()
+    account.roles[SALES] = []
+    _, finding, other = await found(account, replace(SOURCE, groups=("Sales",)), SOURCE)
+    assert (finding.level, other.level) == ("warning", "ok")
+    assert "Sales" in finding.message
+    assert "Staff" not in finding.message

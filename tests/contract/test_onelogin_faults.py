@@ -172,11 +172,15 @@ async def test_total_that_goes_down_on_the_way_means_another_walk() -> None:
 
 
 async def test_person_who_comes_during_a_walk_does_not_disturb_it() -> None:
-    account = company()
-    account.at[MEMBERS] = [account.with_headers(After_Cursor=cursor(2, 2)), listed([account.member(UDO)], 3)]
+    account = Account(page=1)
+    for name in ("ana", "eva", "ivo", "udo"):
+        account.hire(name)
+    account.direct += [EVA, "103", UDO]
+    # Ana comes and everybody moves down by one: Eva is on two pages, Ana on none, and she came after the read began.
+    account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.append(ANA))]
     shot = await account.connector().read(SOURCE)
-    assert shot.groups[0].people == 3
-    assert len(account.asked(MEMBERS)) == 2
+    assert [person.id for person in shot.people] == [EVA, "103", UDO]
+    assert len(account.asked(PEOPLE)) == 4
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
 
 from connectors.base import IncompleteRead
 from connectors.onelogin.pace import OneLoginPace
+from connectors.rest import Timer
 from tests.contract.okta_org import FakeTime
 
 URL = httpx.URL("https://acme.onelogin.com/api/2/users")
@@ -82,12 +81,17 @@ async def test_earlier_reset_does_not_shorten_a_wait() -> None:
 
 
 async def test_reset_that_is_told_during_a_wait_is_waited_for_too() -> None:
-    time, pace = paced()
+    time = FakeTime()
+
+    async def sleep(seconds: float) -> None:
+        if not time.naps:
+            pace.learned(URL, 429, said(0, 150))
+        await time.sleep(seconds)
+
+    pace = OneLoginPace("OneLogin (onelogin-apac)", 4000, Timer(lambda: time.now, sleep, time.wall))
     pace.learned(URL, 200, said(0, 100))
-    waiting = asyncio.create_task(pace.admit("GET", URL))
-    pace.learned(URL, 429, said(0, 150))
-    await waiting
-    assert time.now == 1150
+    await pace.admit("GET", URL)
+    assert time.naps == [100, 50]
 
 
 async def test_wait_beyond_the_bound_is_an_error_with_the_ways_out() -> None:
