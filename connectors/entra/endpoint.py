@@ -54,7 +54,9 @@ def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
 
     The fields are users' ones, without a cast to users: a cast is served from an index that lags behind.
     """
-    what = f"the members of group {harmless_quote(of.name)} ({of.id})"
+    # A GUID for a name would be cut out of a quote, as whatever is as long as a key.
+    named = of.id if of.name == of.id else f"{harmless_quote(of.name)} ({of.id})"
+    what = f"the members of group {named}"
     relation = "transitiveMembers" if nested else "members"
     return Ask(f"/groups/{_id(of.id)}/{relation}", what, GROUP_HINT, USER_FIELDS, top)
 

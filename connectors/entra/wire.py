@@ -60,7 +60,7 @@ class Wire:
         self.last: Reply | None = None
 
     def get(self, url: str, params: Texts | None = None, headers: Texts | None = None, **_: object) -> Reply:
-        return self._exchange(self._client.build_request("GET", self._real(url), params=params, headers=headers))
+        return self._exchange("GET", url, params, headers or {})
 
     def post(
         self,
@@ -73,22 +73,25 @@ class Wire:
         # msal puts an assertion into the form as bytes, which httpx would spell as Python does: b'eyJ…'.
         fields = {key: value.decode() if isinstance(value, bytes) else value for key, value in (data or {}).items()}
         form = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
-        content = urlencode(fields).encode()
-        request = self._client.build_request("POST", self._real(url), params=params, content=content, headers=form)
-        return self._exchange(request)
+        return self._exchange("POST", url, params, form, urlencode(fields).encode())
 
     def close(self) -> None:
         self._client.close()
 
-    def _exchange(self, request: httpx.Request) -> Reply:
+    def _exchange(
+        self, method: str, url: str, params: Texts | None, headers: Texts, content: bytes | None = None
+    ) -> Reply:
         self.last = None
         try:
+            request = self._client.build_request(
+                method, self._real(url), params=params, headers=headers, content=content
+            )
             response = self._client.send(request, stream=True)
             try:
                 self.last = Reply(response, self._body(response))
             finally:
                 response.close()
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
         return self.last
 

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import NameOID
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError
-from connectors.rest import Bounds
 from tests.contract.entra_tenant import AUTHORITY, CLIENT_ID, SOURCE, TENANT_ID, company, discovery, granted, sign_in
 
 DISCOVERY, TOKEN = f"{AUTHORITY}/v2.0/.well-known/openid-configuration", f"{AUTHORITY}/oauth2/v2.0/token"
@@ -179,18 +178,6 @@ async def test_other_authority_is_asked_as_it_is_written_and_no_one_else(router:
     assert {f"{call.request.url.scheme}://{call.request.url.netloc.decode()}" for call in router.calls} == {root}
 
 
-async def test_private_authority_is_trusted_through_the_bundle(tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("no certificate at all")
-    tenant = company()
-    from connectors.entra.wire import Wire
-
-    with pytest.raises(OSError, match=r"(?i)no certificate|PEM|NO_CERTIFICATE"):
-        Wire(bundle, Bounds(), tenant.time.timer.now)
-    bundle.write_text(certificate(KEY))
-    Wire(bundle, Bounds(), tenant.time.timer.now).close()
-
-
 # Managed identities.
 
 
@@ -335,7 +322,17 @@ async def test_token_answer_that_holds_no_token_ends_the_read(router: respx.Mock
     assert {call.request.url.host for call in router.calls} == {"login.microsoftonline.com"}
 
 
-@pytest.mark.parametrize("text", ["<html>", "[]", "{}", '{"token_endpoint": "http://evil.example.com/token"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>",
+        "[]",
+        "{}",
+        '{"token_endpoint": "http://evil.example.com/token", "authorization_endpoint": "https://x/"}',
+        '{"token_endpoint": "https://login:x/token", "authorization_endpoint": "https://x/", "issuer": "https://x/"}',
+        '{"token_endpoint": 7, "authorization_endpoint": "https://x/"}',
+    ],
+)
 async def test_authority_that_is_none_ends_the_read(router: respx.MockRouter, text: str) -> None:
     router["discovery"].respond(200, text=text)
     assert isinstance(await refusal(), IncompleteRead)

@@ -1,0 +1,142 @@
+"""The Entra connector against the pretend tenant: Graph over ASGI, and all of it with msal over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Source, Status
+from connectors.entra import EntraConnector, EntraSettings
+from connectors.rest import Bounds
+from sandbox.entra import EntraSwitches, entra_app
+from sandbox.host import hosted
+from tests.contract.entra_tenant import CLIENT_ID, TENANT_ID, sign_in
+from tests.contract.pretend_entra import SECRET, Office
+from tests.contract.test_entra_token import KEY, certificate, pem
+
+ROOT = "http://127.0.0.1:8080"
+USUAL: dict[str, object] = {"type": "entra", "tenant_id": TENANT_ID, "client_id": CLIENT_ID, "client_secret": SECRET}
+
+
+@contextmanager
+def connected(office: Office) -> Iterator[EntraConnector]:
+    """Give a connector that asks the office without sockets, with the office's own tokens."""
+    settings = EntraSettings.model_validate(USUAL | {"graph_url": ROOT})
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(entra_app(office.tenant)))
+    with sign_in() as router:
+        router["token"].mock(
+            side_effect=lambda _: httpx.Response(200, json=office.tenant.grants.granted(CLIENT_ID, "graph"))
+        )
+        yield EntraConnector("entra-eu", settings, client)
+
+
+def source(office: Office) -> Source:
+    return Source("entra-eu", office.app.id)
+
+
+async def seen(office: Office, **changes: object) -> Snapshot:
+    with connected(office) as connector:
+        return await connector.read(replace(source(office), **changes))  # type: ignore[arg-type]
+
+
+async def test_whole_company_is_read_over_many_small_pages() -> None:
+    office = Office(people=25, switches=EntraSwitches(units=None, largest_page=4))
+    shot = await seen(office)
+    assert {person.id for person in shot.people} == {person.id for person in office.staff}
+    assert {person.email for person in shot.people} == {person.email for person in office.staff}
+    assert shot.app_name == "Pigment EU"
+    assert {group.name: group.people for group in shot.groups} == {"Sales": 25, "Board": 0}
+    assert {note.code for note in shot.notes} == {"nested-group", "not-a-person"}
+
+
+async def test_nested_people_are_read_where_the_source_asks_for_them() -> None:
+    office = Office()
+    shot = await seen(office, nested=True)
+    assert office.nested.id in {person.id for person in shot.people}
+
+
+@pytest.mark.parametrize("role", ["Application.Read.All", "GroupMember.Read.All", "User.Read.All"])
+async def test_missing_permission_ends_the_read_and_is_named(role: str) -> None:
+    office = Office()
+    office.tenant.roles = office.tenant.roles - {role}
+    with pytest.raises(ReadError) as raised:
+        await seen(office)
+    assert role in raised.value.hint
+
+
+async def test_deleted_group_that_is_still_assigned_ends_the_read() -> None:
+    office = Office()
+    del office.directory.groups[office.board.id]
+    with pytest.raises(IncompleteRead, match=f"answered 404 for the members of group {office.board.id}"):
+        await seen(office)
+
+
+async def test_revoked_token_is_made_anew_between_two_reads() -> None:
+    office = Office()
+    with connected(office) as connector:
+        first = await connector.read(source(office))
+        office.tenant.grants.revoke()
+        again = await connector.read(replace(source(office), nested=True))
+        assert set(first.people) < set(again.people)
+
+
+async def test_leaver_is_looked_up_in_the_deleted_items() -> None:
+    office = Office()
+    ann = office.staff[0]
+    with connected(office) as connector:
+        assert await connector.lookup(ann.id) is Status.ACTIVE
+        office.directory.deleted[ann.id] = office.directory.people.pop(ann.id)
+        assert await connector.lookup(ann.id) is Status.DELETED
+
+
+async def test_check_of_the_pretend_tenant_is_well() -> None:
+    office = Office()
+    with connected(office) as connector:
+        assert [finding.level for finding in await connector.check([source(office)])] == ["ok", "ok"]
+
+
+# Over sockets: msal's own requests, an authority that is http in truth.
+
+
+async def read_over_sockets(office: Office, say: Callable[[str], dict[str, object]]) -> Snapshot:
+    with hosted({"entra": entra_app(office.tenant)}, 0) as urls:
+        roots: dict[str, object] = {"graph_url": urls["entra"], "authority_url": urls["entra"]}
+        settings = EntraSettings.model_validate(USUAL | roots | say(urls["entra"]))
+        async with httpx.AsyncClient() as client:
+            return await EntraConnector("entra-eu", settings, client, bounds=Bounds(retries=0)).read(source(office))
+
+
+async def test_secret_gives_a_token_over_sockets() -> None:
+    assert len((await read_over_sockets(Office(), lambda _: {})).people) == 3
+
+
+async def test_certificate_gives_a_token_over_sockets() -> None:
+    office = Office(clock=[0.0], certificate=certificate(KEY))
+    said: dict[str, object] = {"client_secret": None, "certificate": pem(KEY) + certificate(KEY)}
+    assert len((await read_over_sockets(office, lambda _: said)).people) == 3
+
+
+async def test_machines_own_identity_gives_a_token_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_azure(url: str) -> dict[str, object]:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", url)
+        return {"client_id": None, "client_secret": None, "managed_identity": True}
+
+    assert len((await read_over_sockets(Office(), on_azure)).people) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"client_secret": "wrong-word"}, "AADSTS7000215"),
+        ({"client_id": "nobody"}, "AADSTS700016"),
+        ({"tenant_id": "other.example.com"}, "AADSTS90002"),
+    ],
+)
+async def test_refusal_over_sockets_names_entras_number(said: dict[str, object], code: str) -> None:
+    with pytest.raises(CredentialsRefused, match=code) as raised:
+        await read_over_sockets(Office(), lambda _: said)
+    assert "wrong-word" not in raised.value.message
