@@ -1,0 +1,100 @@
+"""Addresses and names compare as the design says, and only what could get mail is valid."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.address import domain_of, folded, folded_domain, folded_name, is_allowed, is_valid, same_name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ana.Souza@ACME.com", "ana.souza@acme.com"),
+        ("Ä@bücher.example", "ä@xn--bcher-kva.example"),
+        ("e\u0301va@acme.com", "\u00c9VA@acme.com"),
+        ("straße@acme.com", "STRASSE@acme.com"),
+        ("ann@BÜCHER.example", "ann@bu\u0308cher.example"),
+        ("noat", "NOAT"),
+        ("é", "É"),
+    ],
+)
+def test_two_spellings_of_one_address_fold_alike(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.b@acme.com", "ab@acme.com"), ("a+x@acme.com", "a@acme.com")])
+def test_different_addresses_stay_different(one: str, other: str) -> None:
+    assert folded(one) != folded(other)
+
+
+def test_domain_that_idna_does_not_know_is_only_casefolded() -> None:
+    assert folded_domain("Ä☃.example") == "ä☃.example"
+    assert folded("x@Ä☃.example") == "x@ä☃.example"
+
+
+def test_domain_is_what_follows_the_last_at() -> None:
+    assert domain_of("a@b@ACME.com") == "acme.com"
+    assert domain_of("nothing") == ""
+
+
+def test_allowed_domains_imply_no_subdomains() -> None:
+    assert is_allowed("a@ACME.com", frozenset({"acme.com"}))
+    assert not is_allowed("a@mail.acme.com", frozenset({"acme.com"}))
+    assert not is_allowed("acme.com", frozenset({"acme.com"}))
+    assert is_allowed("anything", frozenset())
+
+
+VALID = [
+    "a@acme.com",
+    "o'neil+x@acme.com",
+    "josé.müller@bücher.example",
+    "名前@例え.jp",
+    f"{'a' * 64}@acme.com",
+    "a.b.c!#$%&*/=?^_`{|}~-@sub.acme.com",
+]
+INVALID = [
+    "",
+    "ann",
+    "@acme.com",
+    "ann@",
+    "ann@localhost",
+    "a b@acme.com",
+    "a..b@acme.com",
+    ".a@acme.com",
+    "a.@acme.com",
+    "a@b@acme.com",
+    "a@acme..com",
+    "a@-acme.com",
+    "a@ac me.com",
+    '"a b"@acme.com',
+    "a@[127.0.0.1]",
+    "a\x1b[0m@acme.com",
+    "a\u200b@acme.com",
+    "a\u00a0b@acme.com",
+    "a\u202eb@acme.com",
+    "a\u2028b@acme.com",
+    "a\ud800@acme.com",
+    "a@acme.com\n",
+    f"{'a' * 65}@acme.com",
+    f"{'é' * 33}@acme.com",
+    f"{'a' * 60}@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 20}.com",
+    "a@ü☃.example",
+]
+
+
+@pytest.mark.parametrize("email", VALID)
+def test_address_that_could_get_mail_is_valid(email: str) -> None:
+    assert is_valid(email)
+
+
+@pytest.mark.parametrize("email", INVALID)
+def test_address_that_could_get_none_is_not(email: str) -> None:
+    assert not is_valid(email)
+
+
+def test_names_compare_by_composition_and_white_space_and_case_counts() -> None:
+    assert same_name("Zoe\u0308  Ann ", "Zoë Ann")
+    assert not same_name("Ann", "ann")
+    assert folded_name(" ANN \t Straße") == folded_name("ann strasse")
+    assert folded_name("É") == folded_name("e\u0301")

@@ -1,0 +1,165 @@
+"""The guards beyond one workspace and one plan: fleets, baselines, floors, and what an approval releases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent.diff.plan import compute_plan, vanished
+from agent.guard.hold import Fleet, guarded, guarded_fleet, next_baselines, released
+from agent.guard.limit import History, percent_limit
+from agent.model import GroupRef, Kind, Limits, Link, Plan, Recent
+from connectors.base import PersonKey, Status
+from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
+
+
+def leavers(count: int, of: int, workspace: str = "latam") -> Plan:
+    """Return the plan of a workspace in which *count* of its *of* members leave."""
+    names = [f"p{number}" for number in range(of)]
+    given = reads(
+        [person(name) for name in names[count:]], [member(name) for name in names], [link(name) for name in names]
+    )
+    return compute_plan(given, replace(a_policy(), workspace=workspace))
+
+
+def test_percentage_never_goes_below_the_floor_nor_above_itself() -> None:
+    assert percent_limit(10, 10) == 3
+    assert percent_limit(10, 30) == 3
+    assert percent_limit(10, 40) == 4
+    assert percent_limit(0, 1000) == 3
+    assert percent_limit(12.5, 100) == 12.5
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "is_held"), [(3, 5, False), (4, 40, False), (5, 40, True), (25, 250, False), (26, 500, True)]
+)
+def test_deactivations_are_held_over_count_or_percentage(count: int, of: int, is_held: bool) -> None:
+    plan = guarded(leavers(count, of), a_policy(), History())
+
+    assert [guard.code for guard in plan.guards] == (["max-deactivations"] if is_held else [])
+    assert len(plan.changes) == (0 if is_held else count)
+    assert len(plan.holds) == (count if is_held else 0)
+
+
+def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
+    (guard,) = guarded(leavers(5, 40), a_policy(), History(Recent(deactivations=2))).guards
+
+    assert (guard.count, guard.recent) == (5, 2)
+    assert guard.affected == tuple(f"p{number}@acme.com" for number in range(5))
+    assert guard.message == (
+        "5 members (7 with the 2 of the last 60 minutes) would be deactivated; the limit is 25, or 10 % of 40 where "
+        "that is over 3."
+    )
+
+
+def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hold() -> None:
+    full = History(Recent(100, 100, 100))
+
+    assert guarded(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
+
+
+def test_fleet_of_one_workspace_has_no_guard_of_its_own() -> None:
+    plan = leavers(3, 5)
+
+    assert guarded_fleet([plan], Fleet(1, percent=0)) == (plan,)
+
+
+def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
+    plans = [leavers(3, 30, "one"), leavers(3, 30, "two"), leavers(0, 20, "three")]
+    held = guarded_fleet(plans, Fleet(3, others=0, recent=3, percent=10))
+
+    assert [len(plan.changes) for plan in held] == [0, 0, 0]
+    assert [[guard.code for guard in plan.guards] for plan in held] == [["fleet"], ["fleet"], []]
+    assert held[0].guards[0].message == (
+        "6 members of 2 workspaces would be deactivated, and 3 were in the last 60 minutes; the limit is 10 % of 80 "
+        "active linked members of all workspaces where that is over 3."
+    )
+    assert {hold.code for plan in held for hold in plan.holds} == {"fleet"}
+    assert held[2] is plans[2]
+
+
+@pytest.mark.parametrize(("others", "recent", "is_held"), [(0, 0, False), (0, 1, True), (10, 1, False), (10, 2, True)])
+def test_fleet_counts_the_other_workspaces_and_the_last_hour(others: int, recent: int, is_held: bool) -> None:
+    plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
+    held = guarded_fleet(plans, Fleet(3, others, recent, percent=10))
+
+    assert bool(held[0].guards) is is_held
+
+
+def test_fleet_counts_deactivations_that_an_own_guard_holds() -> None:
+    own = guarded(leavers(5, 40, "one"), replace(a_policy(), workspace="one"), History())
+    held = guarded_fleet([own, leavers(3, 30, "two")], Fleet(2, percent=10))
+
+    assert [hold.code for hold in held[1].holds] == ["fleet"] * 3
+    assert {hold.code for hold in held[0].holds} == {"max-deactivations"}
+
+
+def test_approval_releases_in_the_order_of_applying() -> None:
+    unguarded = leavers(5, 40)
+    plan = guarded(unguarded, a_policy(), History())
+
+    assert released(plan, unguarded).changes == unguarded.changes
+    assert released(plan, unguarded).holds == ()
+
+
+def baselines(
+    plan: Plan, made: Plan | None = None, before: dict[str, int] | None = None, grace: int = 1
+) -> dict[str, int]:
+    known = {("okta-main", group): (group.title(), size) for group, size in (before or {}).items()}
+    return {group: size for (_, group), (_, size) in next_baselines(plan, made or plan, known, grace).items()}
+
+
+def test_first_run_sets_the_baseline_and_an_unchanged_group_is_not_written_again() -> None:
+    assert baselines(leavers(0, 5)) == {"planners": 5}
+    assert baselines(leavers(0, 5), before={"planners": 5}) == {}
+    assert baselines(leavers(0, 5), before={"planners": 9}) == {"planners": 5}
+
+
+def test_group_that_is_not_assigned_any_more_has_nobody() -> None:
+    assert baselines(leavers(0, 5), before={"former": 12, "long-gone": 0, "planners": 5}) == {"former": 0}
+
+
+def test_group_keeps_its_baseline_while_a_leaver_of_it_is_held() -> None:
+    unguarded = leavers(5, 40)
+    plan = guarded(unguarded, a_policy(), History())
+
+    assert baselines(unguarded, plan, {"planners": 40}) == {}
+    assert baselines(unguarded, released(plan, unguarded), {"planners": 40}) == {"planners": 35}
+    assert baselines(unguarded, plan) == {"planners": 35}, "a group without a baseline gets its first"
+
+
+def test_group_keeps_its_baseline_while_a_leaver_of_it_is_in_grace() -> None:
+    given = reads([person("bea")], [member("ann"), member("bea")], [link("ann"), link("bea")])
+    plan = compute_plan(given, a_policy(grace_reads=3))
+
+    assert baselines(plan, before={"planners": 9}, grace=3) == {}
+    assert baselines(plan, before={"planners": 9}, grace=1) == {"planners": 1}
+
+
+def test_leavers_are_looked_up_at_most_25_and_only_those_nobody_shows() -> None:
+    suspended = person("sue", status=Status.SUSPENDED)
+    names = [f"p{number:02}" for number in range(30)]
+    given = reads([suspended], [member(name) for name in [*names, "sue"]], [link(name) for name in [*names, "sue"]])
+    asked = vanished(compute_plan(given, a_policy()))
+
+    assert asked == tuple(key(name) for name in names[:25])
+    assert vanished(compute_plan(reads([], [member("eve")]), a_policy())) == ()
+
+
+def test_shrunken_group_of_a_former_connector_holds_nobody() -> None:
+    history = History(baselines={("former", "planners"): ("Planners", 50)})
+
+    assert guarded(leavers(3, 30), a_policy(), history).guards == ()
+
+
+def test_group_of_one_connector_says_nothing_of_its_namesake_in_another() -> None:
+    gone = Link(PersonKey("entra-eu", "eve"), "m-eve", (GroupRef("planners", "Planners"),))
+    shown = snapshot([person("sue", connector="entra-eu", groups=("planners",))], ENTRA)
+    given = reads([person("ann")], [member("ann"), member("eve"), member("sue")], [link("ann"), gone], shown)
+    policy = a_policy(OKTA, ENTRA)
+    plan = guarded(
+        compute_plan(given, policy), policy, History(baselines={("okta-main", "planners"): ("Planners", 40)})
+    )
+
+    assert [change.scim_id for change in plan.changes if change.kind is Kind.DEACTIVATE] == ["m-eve"]

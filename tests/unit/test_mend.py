@@ -1,0 +1,71 @@
+"""Mending links by hand: whole connectors by email, one member by name."""
+
+from __future__ import annotations
+
+from agent.diff.mend import Moves, assignment, moves
+from agent.model import GroupRef, Link, Listing, Memory
+from agent.ports import Mend
+from connectors.base import PersonKey
+from tests.factories import ENTRA, key, link, member, person, snapshot
+
+FINANCE = (GroupRef("finance", "Finance"),)
+
+
+def moved(*people: tuple[str, str], links: tuple[Link, ...], members: tuple[str, ...] = ("ann", "bea")) -> Moves:
+    shown = [person(name, email, connector=ENTRA.connector, groups=("finance",)) for name, email in people]
+    listing = Listing(tuple(member(name) for name in members))
+    return moves(
+        Memory(links),
+        listing,
+        [snapshot(shown, ENTRA), snapshot([person("x", "bea@acme.com")])],
+        "okta-main",
+        "entra-eu",
+    )
+
+
+def test_links_move_by_the_members_email() -> None:
+    was = link("ann")
+    found = moved(("a1", "Ann@ACME.com"), links=(was,))
+
+    assert found == Moves((("ann@acme.com", Mend(Link(PersonKey("entra-eu", "a1"), "m-ann", FINANCE), was)),), ())
+
+
+def test_link_stays_where_nobody_or_not_one_unlinked_person_has_the_email() -> None:
+    assert moved(links=(link("ann"),)).unmatched == ("ann@acme.com",)
+    assert moved(("a1", "ann@acme.com"), ("a2", "ANN@acme.com"), links=(link("ann"),)).unmatched == ("ann@acme.com",)
+    taken = Link(PersonKey("entra-eu", "a1"), "m-bea")
+    assert moved(("a1", "ann@acme.com"), links=(link("ann"), taken)).unmatched == ("ann@acme.com",)
+    assert moved(("a1", "ann@acme.com"), links=(link("ann"),), members=()).unmatched == ("m-ann",)
+
+
+def test_links_of_other_connectors_are_left_alone() -> None:
+    assert moved(("a1", "ann@acme.com"), links=(link("ann", connector="onelogin"),)) == Moves((), ())
+
+
+def test_moves_stand_in_the_order_of_their_people() -> None:
+    found = moved(("b1", "bea@acme.com"), ("a1", "ann@acme.com"), links=(link("bea"), link("ann")))
+
+    assert [email for email, _ in found.mends] == ["ann@acme.com", "bea@acme.com"]
+
+
+def test_person_in_two_snapshots_of_the_connector_is_one() -> None:
+    shown = [person("a1", "ann@acme.com", connector=ENTRA.connector)]
+    found = moves(
+        Memory((link("ann"),)),
+        Listing((member("ann"),)),
+        [snapshot(shown, ENTRA), snapshot(shown, ENTRA)],
+        "okta-main",
+        "entra-eu",
+    )
+
+    assert len(found.mends) == 1
+
+
+def test_assignment_releases_what_stood_in_its_way() -> None:
+    ann, bea = link("ann"), link("bea")
+    memory = Memory((ann, bea))
+
+    assert assignment(memory, member("bea"), key("ann")) == (Mend(None, ann), Mend(Link(key("ann"), "m-bea"), bea))
+    assert assignment(memory, member("ann"), key("ann")) == ()
+    assert assignment(Memory(), member("ann"), key("ann")) == (Mend(Link(key("ann"), "m-ann"), None),)
+    assert assignment(memory, member("cat"), key("cat")) == (Mend(Link(key("cat"), "m-cat"), None),)

@@ -1,0 +1,191 @@
+"""Undo: what a run did is put back, and what somebody has changed since is left alone and named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+
+from agent.diff.plan import compute_plan
+from agent.diff.undo import compute_undo
+from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads
+from agent.ports import ChangeRecord, Outcome
+from tests.factories import a_policy, key, link, member
+from tests.unit.test_plan_laws import after, worlds
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def change(kind: Kind, before: Fields, now: Fields, name: str = "ann") -> Change:
+    email = now.email or f"{name}@acme.com"
+    return Change(kind, email, now.display_name or "Ann", f"m-{name}", key(name), before, now, "code", "The reason.")
+
+
+def undone(
+    *records: Change, members: list[Member], protect: tuple[str, ...] = (), outcome: Outcome = Outcome.DONE
+) -> Plan:
+    journal = [ChangeRecord("r1", seq, each, outcome, "", NOW, NOW, each.scim_id) for seq, each in enumerate(records)]
+    memory = Memory(tuple(link(each.scim_id.removeprefix("m-")) for each in members), frozenset({(key("x"), "m9")}))
+    return compute_undo(journal, Listing(tuple(members)), memory, a_policy(protect=protect))
+
+
+def shown(plan: Plan) -> list[tuple[str, str | None, Fields, Fields]]:
+    return [(each.kind, each.scim_id, each.before, each.after) for each in plan.changes]
+
+
+def test_deactivation_is_undone_by_a_reactivation() -> None:
+    plan = undone(
+        change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False)), members=[member("ann", active=False)]
+    )
+
+    assert shown(plan) == [("reactivate", "m-ann", Fields(active=False), Fields(active=True))]
+    (only,) = plan.changes
+    assert (only.code, only.reason) == ("undo-deactivate", "Puts back what the run did: The reason.")
+    assert (only.email, only.display_name, only.person) == ("ann@acme.com", "Ann", key("ann"))
+    assert plan.possible_renames == frozenset({(key("x"), "m9")})
+    assert (plan.workspace, plan.mode, plan.sources, plan.in_sync) == ("latam", Mode.ENFORCE, (), 0)
+
+
+def test_rename_and_email_are_put_back() -> None:
+    moved = change(Kind.UPDATE_EMAIL, Fields("old@acme.com", "Old"), Fields("ann@acme.com", "Ann"))
+    plan = undone(moved, members=[member("ann")])
+
+    assert shown(plan) == [("update-email", "m-ann", Fields("ann@acme.com", "Ann"), Fields("old@acme.com", "Old"))]
+    assert (plan.changes[0].email, plan.changes[0].display_name) == ("old@acme.com", "Old")
+    named = undone(change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Ann")), members=[member("ann")])
+    assert shown(named) == [("update-name", "m-ann", Fields(None, "Ann"), Fields(None, "Old"))]
+
+
+def test_created_member_and_reactivated_one_are_deactivated() -> None:
+    made = change(Kind.CREATE, Fields(), Fields("ann@acme.com", "Ann", True))
+    back = change(Kind.REACTIVATE, Fields("was@acme.com", None, False), Fields("bea@acme.com", None, True), "bea")
+    plan = undone(made, back, members=[member("ann"), member("bea")])
+
+    assert shown(plan) == [
+        ("deactivate", "m-ann", Fields(active=True), Fields(active=False)),
+        ("deactivate", "m-bea", Fields("bea@acme.com", None, True), Fields("was@acme.com", None, False)),
+    ]
+    assert plan.members.guarded == 2
+
+
+def test_leavers_come_first_then_emails_then_the_rest() -> None:
+    named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Ann"))
+    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False), "bea")
+    made = change(Kind.CREATE, Fields(), Fields("cat@acme.com", "Ann", True), "cat")
+    moved = change(Kind.UPDATE_EMAIL, Fields("was@acme.com"), Fields("dan@acme.com"), "dan")
+    members = [member("ann"), member("bea", active=False), member("cat", display_name="Ann"), member("dan")]
+    plan = undone(named, gone, made, moved, members=members)
+
+    assert [each.kind for each in plan.changes] == ["deactivate", "update-email", "reactivate", "update-name"]
+
+
+def test_chain_of_moves_is_undone_from_its_other_end() -> None:
+    first = change(Kind.UPDATE_EMAIL, Fields("b@acme.com"), Fields("c@acme.com"), "bea")
+    second = change(Kind.UPDATE_EMAIL, Fields("a@acme.com"), Fields("b@acme.com"), "ann")
+    plan = undone(first, second, members=[member("bea", "c@acme.com"), member("ann", "b@acme.com")])
+
+    assert [(each.scim_id, each.after.email, each.waits_for) for each in plan.changes] == [
+        ("m-ann", "a@acme.com", None),
+        ("m-bea", "b@acme.com", "m-ann"),
+    ]
+
+
+def test_address_that_somebody_else_has_now_is_held() -> None:
+    moved = change(Kind.UPDATE_EMAIL, Fields("old@acme.com"), Fields("ann@acme.com"))
+    plan = undone(moved, members=[member("ann"), member("eve", "OLD@acme.com")])
+
+    assert plan.changes == ()
+    (hold,) = plan.holds
+    assert (hold.kind, hold.code, hold.email, hold.wanted) == (
+        "update-email",
+        "email-taken",
+        "ann@acme.com",
+        "old@acme.com",
+    )
+    assert (hold.scim_id, hold.person, hold.change) == ("m-ann", key("ann"), None)
+    assert hold.reason == "old@acme.com now belongs to Eve."
+    assert hold.remedy == "Give that member another email first, or leave this one as it is."
+
+
+def test_spelling_alone_can_be_put_back() -> None:
+    moved = change(Kind.UPDATE_EMAIL, Fields("Ann@acme.com"), Fields("ann@acme.com"))
+
+    assert [each.after.email for each in undone(moved, members=[member("ann")]).changes] == ["Ann@acme.com"]
+
+
+def test_member_that_somebody_has_changed_since_is_left_and_named() -> None:
+    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Other"), "bea")
+    moved = change(Kind.UPDATE_EMAIL, Fields("was@acme.com"), Fields("new@acme.com"), "cat")
+    lost = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Dan"), "dan")
+    plan = undone(gone, named, moved, lost, members=[member("ann"), member("bea"), member("cat", display_name="")])
+
+    assert plan.changes == ()
+    assert [(note.code, note.email, note.reason) for note in plan.notes] == [
+        ("changed-since", "ann@acme.com", "Ann is not as the run left them: somebody has changed them since."),
+        ("changed-since", "bea@acme.com", "Bea is not as the run left them: somebody has changed them since."),
+        ("changed-since", "cat@acme.com", "cat@acme.com is not as the run left them: somebody has changed them since."),
+        ("changed-since", "dan@acme.com", "The member is not in the listing any more."),
+    ]
+
+
+def test_protected_members_stay_as_they_are() -> None:
+    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    plan = undone(gone, members=[member("ann", active=False)], protect=("ann@*",))
+
+    assert plan.changes == ()
+    assert [(note.code, note.email, note.reason) for note in plan.notes] == [
+        ("protected", "ann@acme.com", "The member is protected: nothing is changed.")
+    ]
+
+
+def test_only_what_was_or_may_have_been_made_is_undone() -> None:
+    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    members = [member("ann", active=False)]
+    for outcome, count in [
+        (Outcome.DONE, 1),
+        (Outcome.UNKNOWN, 1),
+        (Outcome.NOT_PERSISTED, 1),
+        (Outcome.FAILED, 0),
+        (Outcome.NOT_TRIED, 0),
+        (Outcome.HELD, 0),
+    ]:
+        assert len(undone(gone, members=members, outcome=outcome).changes) == count
+    assert undone(replace(gone, kind=Kind.ADOPT, before=Fields(), after=Fields()), members=members).changes == ()
+
+
+@given(worlds())
+def test_applied_and_undone_every_member_is_as_before(world: tuple[Reads, Policy]) -> None:
+    """Emails, names and states of all that were there; what was made meanwhile is inactive."""
+    reads, policy = world
+    policy = replace(policy, protect=())
+    plan = compute_plan(reads, policy)
+    changed = after(reads, plan, plan.changes)
+    ids = {
+        change.person: found.scim_id
+        for change in plan.changes
+        if change.kind is Kind.CREATE
+        for found in changed.memory.links
+        if found.person == change.person
+    }
+    journal = [
+        ChangeRecord("r", seq, each, Outcome.DONE, "", NOW, NOW, each.scim_id or ids.get(each.person))
+        for seq, each in enumerate(plan.changes)
+    ]
+    undo = compute_undo(journal, changed.listing, changed.memory, policy)
+    back = {each.scim_id: each for each in after(changed, undo, undo.changes).listing.members}
+
+    assert undo.holds == ()
+    for former in reads.listing.members:
+        assert (back[former.scim_id].email, back[former.scim_id].active) == (former.email, former.active)
+        assert back[former.scim_id].display_name == former.display_name
+    assert not any(back[scim_id].active for scim_id in ids.values())
+
+
+def test_counts_are_of_the_listing_and_the_links() -> None:
+    members = (member("ann"), member("bea", active=False), member("cat"), member("dan", active=None))
+    links = (link("ann"), link("bea"), Link(key("gone"), "m-gone"))
+    plan = compute_undo([], Listing(members), Memory(links), a_policy())
+
+    assert (plan.members.total, plan.members.active, plan.members.linked, plan.members.guarded) == (4, 2, 2, 1)
