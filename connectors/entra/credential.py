@@ -92,20 +92,18 @@ class Tokens:
 
     def _asked(self, shown: Proof) -> tuple[Mapping[str, object], Answer]:
         """Return what msal made of the answers, and the last of them."""
-        wire = self._wire()
+        wire, why = self._wire(), ""
         try:
             said = _said(self._settings, shown, wire)
         except ValueError as error:
-            if wire.last is None:
-                raise CredentialsRefused(
-                    f"{self._who} can't be asked for a token ({harmless_quote(str(error))}).",
-                    "Check `tenant_id`, `client_id` and the kind of credential in the config.",
-                ) from None
-            said = {}
+            said, why = {}, harmless_quote(str(error))
         finally:
             wire.close()
         if wire.last is None:
-            raise NoAnswer("nothing was asked")
+            raise CredentialsRefused(
+                f"{self._who} can't be asked for a token ({why}).",
+                "Check `tenant_id`, `client_id` and the kind of credential in the config.",
+            )
         reply = wire.last
         headers = httpx.Headers(reply.headers)
         return said, Answer(reply.status_code, headers, reply.url, reply.text.encode(), self._who)

@@ -298,6 +298,17 @@ async def test_machine_that_lacks_the_identity_is_a_matter_of_credentials(router
     assert "managed identity" in ended.hint
 
 
+async def test_identity_that_msal_cannot_ask_for_is_a_matter_of_credentials(
+    router: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"):
+        monkeypatch.setenv(name, "https://127.0.0.1/")
+    ended = await refusal(**MACHINE)
+    assert isinstance(ended, CredentialsRefused)
+    assert "can't be asked for a token (Service Fabric" in ended.message
+    assert router.calls.call_count == 0
+
+
 @pytest.mark.parametrize(
     "answer",
     [
