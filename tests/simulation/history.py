@@ -14,12 +14,13 @@ from agent.engine.dryrun import dry_run
 from agent.engine.order import FleetLimit, Order, Result
 from agent.engine.survey import ReadSite, Survey
 from agent.engine.sync import Site, Sync
-from agent.errors import StalePlan
+from agent.errors import LeaseLost, StalePlan
 from agent.model import Individual, Kind, Limits, Listing, Mode, Plan, Policy, Reads, Unmanaged
-from agent.ports import ChangeRecord, Outcome, Trigger
+from agent.ports import ChangeRecord, Outcome, RunStatus, Trigger
 from agent.scim.client import ScimClient
-from connectors.base import PersonKey, Status, silent
+from connectors.base import PersonKey, silent
 from connectors.rest import Bounds, Timer
+from tests.simulation.invariants import Broken, Watch, check_run, is_entitled
 from tests.simulation.transport import BASE, SimulatedPigment
 from tests.simulation.world import SOURCES, Died, MortalState, SimulatedConnector, World
 
@@ -30,10 +31,6 @@ LIMIT = 3
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
 HOUR = timedelta(minutes=60)
 BOUNDS = Bounds(retries=2, max_wait_seconds=60)
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
 
 
 class History:
@@ -55,6 +52,8 @@ class History:
         )
         self.approved_runs: set[str] = set()
         self.linked_ever: set[str] = set()
+        self.outlived: set[str] = set()
+        self.watch = Watch(self.world, self.policy, self.state)
 
     def parts(self) -> tuple[Survey, Sync, dict[str, ReadSite]]:
         """Build what a new process would build."""
@@ -68,15 +67,18 @@ class History:
             await asyncio.Event().wait()
 
         timer = Timer(lambda: elapsed[0], sleep, self.world.moment.timestamp)
-        client = httpx.AsyncClient(transport=SimulatedPigment(self.world))
+        client = httpx.AsyncClient(transport=SimulatedPigment(self.world, self.watch.write, self.meanwhile))
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], client, bounds=BOUNDS, timer=timer)
         connectors = {each.connector: SimulatedConnector(self.world, each.connector) for each in SOURCES}
         survey = Survey(connectors, self.state, self.world, FleetLimit(("latam",)), silent)
         sync = Sync(survey, {"latam": Site(self.policy, workspace)}, "process", for_ever)
         return survey, sync, {"latam": ReadSite(self.policy, workspace)}
 
-    async def run(self, *, approve: bool = False) -> Result | None:
-        """Run once; None when the process died. *approve* first reads the plan and then approves its digest."""
+    async def run(self, *, approve: bool = False, is_calm: bool = False) -> Result | None:
+        """Run once; None when the process died. *approve* first reads the plan and then approves its digest.
+
+        Unless it is calm the world may move between the two.
+        """
         self.world.is_dead = False
         survey, sync, sites = self.parts()
         before = len(self.world.space.journal.writes)
@@ -87,10 +89,15 @@ class History:
                 (planned,) = await dry_run(survey, sites, [], Order(Trigger.PLAN))
                 self.expect(len(self.world.space.journal.writes) == before, "a dry run wrote")
                 digests = frozenset({planned.object["digest"]} if planned.object["status"] == "planned" else ())
+                if not is_calm and self.chance.random() < 0.3:
+                    self.world.change_somebody()
             (result,) = await sync.run([], Order(Trigger.SYNC, approvals=digests))
         except StalePlan:
             # The world moved between reading and approving: then nothing may have been written.
             self.expect(len(self.world.space.journal.writes) == before, "a stale approval wrote")
+            return None
+        except LeaseLost:
+            # It hung while it read, and another run went by.
             return None
         except Died:
             self.world.is_dead, self.world.dies_in = False, None
@@ -98,11 +105,24 @@ class History:
             return None
         finally:
             self.world.dies_in = None
+        self.judge(result, digests, wrote=len(self.world.space.journal.writes) > before, failing=failing)
+        return result
+
+    def judge(self, result: Result, digests: frozenset[str], *, wrote: bool, failing: set[str]) -> None:
+        """Check a run that neither died nor was refused."""
+        self.expect(not (failing and wrote), "an incomplete read led to a write")
         if digests:
             self.approved_runs.add(result.run_id)
-        if failing:
-            self.expect(len(self.world.space.journal.writes) == before, "an incomplete read led to a write")
-        return result
+            is_approved = result.object["digest"] in digests
+            self.expect(is_approved or not wrote, "another plan than the approved one was applied")
+        if result.run_id and result.run_id not in self.outlived:
+            check_run(result.run_id, result.records, self.state, self.world)
+
+    async def meanwhile(self) -> None:
+        """A process hangs for a minute, longer than its lease lasts, and another runs; then it goes on."""
+        self.world.pass_minutes(1)
+        self.outlived.update(run.id for run in self.state.journal.values() if run.status is RunStatus.RUNNING)
+        await self.run()
 
     def expect(self, holds: bool, what: str) -> None:
         if not holds:
@@ -117,6 +137,7 @@ class History:
         patched = space.journal.patched_paths()
         self.expect(patched <= {"active", "displayname", "name.formatted"}, f"PATCHed {patched}")
         links = self.state.links.get("latam", {}).values()
+        self.watch.links()
         self.linked_ever.update(link.scim_id for link in links)
         self.linked_ever.update(record.scim_id for record in records if record.scim_id)
         self.expect(len({link.scim_id for link in links}) == len(links), "one member has two people")
@@ -174,9 +195,11 @@ class History:
                 world.failing = {chance.choice(SOURCES).connector}
             case _:
                 world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
+                approves = chance.random() < 0.2
                 world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
-                await self.run(approve=chance.random() < 0.2)
-                world.failing = set()
+                world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
+                await self.run(approve=approves)
+                world.failing, world.hangs_in = set(), None
                 world.pass_minutes(1)
 
     async def converge(self) -> None:
@@ -184,13 +207,16 @@ class History:
         self.world.fault_rate, self.world.failing = 0, set()
         for _ in range(8):
             self.world.pass_minutes(61)
-            self.expect(await self.run(approve=True) is not None, "a run died or was stale by itself")
+            self.expect(await self.run(approve=True, is_calm=True) is not None, "a run died or was stale by itself")
             self.check()
         self.world.pass_minutes(61)
         plan = await self.plan()
         changes = [change for change in plan.changes if change.kind is not Kind.ADOPT]
         self.expect(not changes, f"after eight runs there is still to do: {changes}")
         await self.check_everybody(plan)
+        written = len(self.world.space.journal.writes)
+        await self.run()
+        self.expect(len(self.world.space.journal.writes) == written, "a workspace in step was written to")
 
     async def plan(self) -> Plan:
         connectors = [SimulatedConnector(self.world, each.connector) for each in SOURCES]
@@ -204,16 +230,14 @@ class History:
         members = {member.id: member for member in self.world.space.members}
         held = {hold.person for hold in plan.holds}
         noted = {note.email.lower() for note in plan.notes}
-        counts_alone = self.policy.individual_assignments is Individual.INCLUDE
         for person in self.world.people.values():
             key = PersonKey(person.connector, person.id)
-            is_entitled = person.status is Status.ACTIVE and bool(person.groups or (person.individual and counts_alone))
             if key in held or (person.email or "").lower() in noted:
                 continue
             member = members.get(links[key].scim_id) if key in links else None
             if member is not None and member.user_name.lower() in noted:
                 continue
-            if is_entitled:
+            if is_entitled(person, self.policy):
                 self.expect(member is not None and member.active, f"{key} has no active member")
                 is_same = member is not None and member.user_name.lower() == (person.email or "").lower()
                 self.expect(is_same, f"{key} has another email")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
 import httpx
@@ -16,18 +17,23 @@ from tests.simulation.world import World
 __all__ = ["BASE", "SimulatedPigment"]
 
 BASE = "https://pigment.example.com/scim/v2"
+Watching = Callable[[str, Member | None, Mapping[str, object]], None]
 FAULTS = ("lost", "refused", "broken", "dropped", "token", "unsent")
 
 
 class SimulatedPigment(httpx.AsyncBaseTransport):
-    """Answers SCIM from the world's space. Between any two steps the process may die."""
+    """Answers SCIM from the world's space. Between any two steps the process may die or hang."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, watch: Watching, meanwhile: Callable[[], Awaitable[None]]) -> None:
         self._world = world
+        self._watch = watch
+        self._meanwhile = meanwhile
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, space = self._world, self._world.space
         world.live()
+        if world.hangs():
+            await self._meanwhile()
         space.journal.requests[request.method] += 1
         fault = world.chance.choice(FAULTS) if world.chance.random() < world.fault_rate else ""
         if fault == "unsent":
@@ -58,10 +64,12 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
             return self._shown(space.known(member_id), 200, request)
         body = orjson.loads(request.content)
         if request.method == "POST":
+            self._watch("POST", None, body)
             member = space.create(body)
             self._journal(request, body, 201, member)
             return self._shown(member, 201, request)
         member = space.known(member_id)
+        self._watch(request.method, member, body)
         if not is_dropped:
             if request.method == "PUT":
                 space.replace(member, body)

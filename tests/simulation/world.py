@@ -28,7 +28,9 @@ class Died(BaseException):
 
 @dataclass
 class World:
-    """The truth that everybody else only reads. *dies_in* counts down to the process's death, None: it lives."""
+    """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
+    before which it hangs; None: it lives, it does not hang.
+    """
 
     chance: random.Random
     moment: datetime = START
@@ -36,6 +38,7 @@ class World:
     failing: set[str] = field(default_factory=set)
     token: str = "token-0"
     dies_in: int | None = None
+    hangs_in: int | None = None
     is_dead: bool = False
     fault_rate: float = 0.0
     hired: int = 0
@@ -54,6 +57,16 @@ class World:
             self.is_dead = self.is_dead or self.dies_in < 0
         if self.is_dead:
             raise Died
+
+    def hangs(self) -> bool:
+        """Tell whether the process hangs here; it does so once."""
+        if self.hangs_in is None:
+            return False
+        self.hangs_in -= 1
+        if self.hangs_in >= 0:
+            return False
+        self.hangs_in = None
+        return True
 
     def pass_minutes(self, minutes: float) -> None:
         self.moment += timedelta(minutes=minutes)
