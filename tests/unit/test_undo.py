@@ -11,6 +11,7 @@ from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
 from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads
 from agent.ports import ChangeRecord, Outcome
+from connectors.base import PersonKey
 from tests.factories import a_policy, key, link, member
 from tests.unit.test_plan_laws import after, worlds
 
@@ -162,7 +163,7 @@ def test_applied_and_undone_every_member_is_as_before(world: tuple[Reads, Policy
     policy = replace(policy, protect=())
     plan = compute_plan(reads, policy)
     changed = after(reads, plan, plan.changes)
-    ids = {
+    ids: dict[PersonKey | None, str] = {
         change.person: found.scim_id
         for change in plan.changes
         if change.kind is Kind.CREATE
