@@ -301,8 +301,10 @@ async def test_machine_that_lacks_the_identity_is_a_matter_of_credentials(router
 async def test_identity_that_msal_cannot_ask_for_is_a_matter_of_credentials(
     router: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"):
-        monkeypatch.setenv(name, "https://127.0.0.1/")
+    # Service Fabric: msal wants a requests.Session there.
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "https://127.0.0.1/")
+    monkeypatch.setenv("IDENTITY_HEADER", "header")
+    monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", "A" * 40)
     ended = await refusal(**MACHINE)
     assert isinstance(ended, CredentialsRefused)
     assert "can't be asked for a token (Service Fabric" in ended.message
