@@ -40,7 +40,7 @@ class MemoryState:
     async def take_lease(self, workspace: str, holder: str) -> Lease:
         held = self.held.get(workspace)
         now = self.now()
-        if held is not None and held.renewed_at is not None and held.renewed_at + VOID_AFTER > now:
+        if held is not None and held.renewed_at is not None and abs(now - held.renewed_at) < VOID_AFTER:
             raise Busy(f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait.")
         lease = Lease(workspace, holder, now, held.lease.fence + 1 if held else 1)
         self.held[workspace] = Held(lease, now)

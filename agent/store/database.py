@@ -103,7 +103,8 @@ def _engine(location: Location) -> Engine:
         engine = create_engine(location.url, pool_pre_ping=True, pool_size=2, connect_args=PATIENCE)
         event.listen(engine, "connect", _bound)
         return engine
-    engine = create_engine(location.url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    patience = {} if "timeout" in location.url.query else {"timeout": BUSY_SECONDS}
+    engine = create_engine(location.url, connect_args={**patience, "check_same_thread": False})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine

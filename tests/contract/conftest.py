@@ -1,0 +1,31 @@
+"""Every state there is, for the promises that all of them keep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.store.state import SqlState
+from tests.memory_state import MemoryState
+from tests.postgres import new_database
+from tests.state_samples import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def state(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> AsyncIterator[MemoryState | SqlState]:
+    if request.param == "memory":
+        yield MemoryState(clock.now)
+        return
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    if request.param == "postgresql":
+        url = new_database(request.getfixturevalue("postgres_server"))
+    opened = await SqlState.open(url, clock.now)
+    yield opened
+    await opened.close()

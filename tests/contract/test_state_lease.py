@@ -1,0 +1,105 @@
+"""A lease is held by one, and nobody writes without it: for every state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from agent.errors import Busy, LeaseLost
+from agent.model import Link, Memory
+from agent.ports import Ending, Mend, RunStatus, State
+from tests.state_samples import ANN, Clock, a_change, a_run, begun, done
+
+
+async def test_lease_is_held_by_one_and_names_its_holder(state: State) -> None:
+    lease = await state.take_lease("latam", "host, process 1")
+    with pytest.raises(Busy, match="host, process 1"):
+        await state.take_lease("latam", "another")
+    other = await state.take_lease("emea", "another")
+
+    assert (lease.fence, other.fence) == (1, 1)
+
+
+async def test_released_lease_can_be_taken_with_a_higher_fence(state: State) -> None:
+    first = await state.take_lease("latam", "one")
+    await state.release_lease(first)
+    second = await state.take_lease("latam", "two")
+
+    assert second.fence == first.fence + 1
+
+
+async def test_superseded_lease_can_write_nothing(state: State) -> None:
+    old = await begun(state)
+    await state.release_lease(old)
+    new = await state.take_lease("latam", "two")
+    change = a_change()
+    writes: list[Callable[[], Awaitable[object]]] = [
+        lambda: state.renew_lease(old),
+        lambda: state.begin_run(a_run("r2"), old),
+        lambda: state.intend(old, "r1", 0, change),
+        lambda: state.answered(old, done(change), Link(ANN, "m1")),
+        lambda: state.adopted(old, "r1", [(0, change, Link(ANN, "m1"))]),
+        lambda: state.remember(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
+        lambda: state.record_plan(old, "r1", "sha256:x", b"{}"),
+        lambda: state.leave(old, "r1", ()),
+        lambda: state.end_run(old, "r1", Ending(RunStatus.DONE)),
+        lambda: state.mend(old, a_run("r3"), [Mend(Link(ANN, "m1"), None)]),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            await write()
+    await state.release_lease(old)
+    await state.renew_lease(new)
+
+    assert await state.memory("latam") == Memory()
+    assert await state.changes("r1") == []
+    assert [run.id for run in await state.runs()] == ["r1"]
+
+
+@pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
+async def test_lease_is_void_15_seconds_after_its_last_renewal(state: State, clock: Clock) -> None:
+    lease = await state.take_lease("latam", "one")
+    clock.pass_seconds(10)
+    await state.renew_lease(lease)
+    clock.pass_seconds(14.9)
+    with pytest.raises(Busy):
+        await state.take_lease("latam", "two")
+    clock.pass_seconds(0.1)
+    with pytest.raises(LeaseLost):
+        await state.renew_lease(lease)
+    taken = await state.take_lease("latam", "two")
+
+    assert taken.fence == 2
+
+
+@pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
+async def test_lease_from_before_the_clock_was_set_back_can_be_taken(state: State, clock: Clock) -> None:
+    old = await state.take_lease("latam", "one")
+    clock.pass_seconds(-3600)
+    new = await state.take_lease("latam", "two")
+    with pytest.raises(LeaseLost):
+        await state.renew_lease(old)
+
+    assert new.fence == old.fence + 1
+
+
+@pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
+async def test_lease_that_ran_out_can_write_nothing_even_if_nobody_took_it(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    clock.pass_seconds(15)
+    with pytest.raises(LeaseLost):
+        await state.intend(lease, "r1", 0, a_change())
+
+    assert await state.changes("r1") == []
+
+
+async def test_runs_of_other_workspaces_are_not_closed(state: State) -> None:
+    await begun(state)
+    other = await state.take_lease("emea", "one")
+    closed = await state.begin_run(a_run("r2", "emea"), other)
+    first = await state.run("r1")
+
+    assert closed == ()
+    assert first is not None
+    assert first.status is RunStatus.RUNNING

@@ -1,0 +1,127 @@
+"""Old runs can be forgotten, and nothing that a later run needs goes with them: for every state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from agent.model import Kind, Left, Link
+from agent.ports import Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, Trigger
+from agent.store.state import SqlState
+from tests.memory_state import MemoryState
+from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
+
+AnyState = MemoryState | SqlState
+DAY = timedelta(days=1)
+
+
+def a_dry_run(name: str, at: datetime) -> Run:
+    return replace(a_run(name, at=at, dry=True), status=RunStatus.PLANNED, finished_at=at)
+
+
+async def kept(state: AnyState) -> set[str]:
+    return {run.id for run in await state.runs()}
+
+
+async def ended(state: AnyState, lease: Lease, run_id: str) -> None:
+    await state.end_run(lease, run_id, Ending(RunStatus.DONE))
+
+
+async def test_old_runs_go_with_their_changes_and_mends(state: AnyState) -> None:
+    lease = await begun(state, a_run(at=NOW - 40 * DAY))
+    await state.answered(lease, done(a_change(), at=NOW - 40 * DAY))
+    await ended(state, lease, "r1")
+    mending = replace(a_run("r2", at=NOW - 40 * DAY), status=RunStatus.DONE, trigger=Trigger.LINKS)
+    await state.mend(lease, mending, [Mend(Link(ANN, "m1", PLANNERS), None)])
+    await state.record_run(a_dry_run("r3", NOW - 30 * DAY))
+
+    assert await state.prune(NOW - 30 * DAY) == 2
+    assert await kept(state) == {"r3"}
+    assert await state.changes("r1") == []
+    assert await state.mends("r2") == []
+    assert await state.actions("latam", scim_id="m1") == []
+
+
+async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyState) -> None:
+    lease = await begun(state, a_run(at=NOW - 400 * DAY))
+    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
+    await state.remember(lease, (), frozenset({(BEA, "m2")}), {("okta-main", "g1"): ("Planners", 12)})
+    pause = Pause(NOW, "ops", "a mistake")
+    await state.pause("latam", pause)
+    await ended(state, lease, "r1")
+    before = await state.memory("latam")
+    await state.prune(NOW + DAY)
+
+    assert await kept(state) == set()
+    assert await state.memory("latam") == before
+    assert before.links == (Link(ANN, "m1", PLANNERS),)
+    assert await state.baselines("latam") == {("okta-main", "g1"): ("Planners", 12)}
+    assert await state.paused("latam") == pause
+    await state.renew_lease(lease)
+
+
+async def test_runs_of_the_last_day_and_running_ones_stay_whatever_is_asked(state: AnyState) -> None:
+    await begun(state, a_run(at=NOW - 9 * DAY))
+    for hours in (23, 24, 25):
+        await state.record_run(a_dry_run(f"h{hours}", NOW - timedelta(hours=hours)))
+
+    assert await state.prune(NOW + 9 * DAY) == 1
+    assert await kept(state) == {"r1", "h23", "h24"}
+
+
+async def test_newest_complete_run_of_each_workspace_stays(state: AnyState) -> None:
+    for name, workspace, days in (("a", "latam", 60), ("b", "latam", 50), ("c", "emea", 70)):
+        run = a_dry_run(name, NOW - days * DAY)
+        await state.record_run(replace(run, workspace=workspace, guarded=days))
+
+    assert await state.prune(NOW) == 1
+    assert await kept(state) == {"b", "c"}
+    assert (await state.guarded("latam"), await state.guarded("emea")) == (50, 70)
+
+
+async def test_members_of_past_days_that_are_not_forgotten_can_still_be_told(state: AnyState, clock: Clock) -> None:
+    lefts = {}
+    for days in (50, 40, 20):
+        clock.moment = NOW - days * DAY
+        lease = await begun(state, a_run(f"d{days}", at=clock.moment))
+        lefts[days] = (Left(f"m{days}", "ann@acme.com", "Ann Lee", True),)
+        await state.leave(lease, f"d{days}", lefts[days])
+        await ended(state, lease, f"d{days}")
+        await state.release_lease(lease)
+    clock.moment = NOW
+
+    assert await state.prune(NOW - 30 * DAY) == 1
+    assert await state.left_at("latam", NOW - 30 * DAY) == (NOW - 40 * DAY, lefts[40])
+    assert (await state.memory("latam")).left == lefts[20]
+    assert await state.left_at("latam", NOW - 45 * DAY) is None
+
+
+async def test_creates_that_may_have_been_made_unseen_stay_for_a_week(state: AnyState) -> None:
+    for days in (6, 8):
+        lease = await begun(state, a_run(f"d{days}", at=NOW - days * DAY))
+        unknown = done(a_change(Kind.CREATE, scim_id=None), 0, Outcome.UNKNOWN, NOW - days * DAY, f"d{days}")
+        await state.answered(lease, unknown)
+        await ended(state, lease, f"d{days}")
+        await state.release_lease(lease)
+
+    assert await state.prune(NOW) == 1
+    assert await kept(state) == {"d6"}
+    assert [each.person for each in (await state.memory("latam")).unsettled] == [ANN]
+
+
+async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyState) -> None:
+    for number in range(101):
+        await state.record_run(a_dry_run(f"r{number}", NOW - 40 * DAY))
+
+    assert await state.prune(NOW) == 101
+    assert await kept(state) == set()
+
+
+async def test_mends_keep_what_each_link_was_before(state: AnyState) -> None:
+    lease = await begun(state)
+    run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
+    mends = [Mend(None, Link(BEA, "m2")), Mend(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]
+    await state.mend(lease, run, mends)
+
+    assert await state.mends("r2") == mends
+    assert await state.mends("r1") == []

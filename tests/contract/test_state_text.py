@@ -1,0 +1,120 @@
+"""Whatever text there is comes back from every state as it went in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.address import folded
+from agent.model import Change, Fields, GroupRef, Kind, Left, Link
+from agent.ports import Pause, State
+from agent.store.codec import change_from_json, change_to_json, link_from_json, link_to_json
+from agent.store.text import address_key, escaped, unescaped
+from connectors.base import PersonKey
+from tests.state_samples import NOW, a_change, a_run, begun, done
+
+HOSTILE = [
+    "nul \0 inside",
+    "back\\slash \\u0000",
+    "\u202eright to left",
+    "\x1b[31mred",
+    "'; DROP TABLE links; --",
+    "💣 %s",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> None:
+    person = PersonKey(text, f"{text} id")
+    link = Link(person, f"{text} member", (GroupRef(text, text),))
+    lease = await state.take_lease(text, text)
+    await state.begin_run(replace(a_run("r1", text), by=text, reason=text), lease)
+    change = replace(a_change(email=f"{text}@acme.com", scim_id=link.scim_id), person=person, display_name=text)
+    record = replace(done(change), detail=text)
+    await state.intend(lease, "r1", 0, change)
+    await state.answered(lease, record, link)
+    await state.remember(lease, (), frozenset({(person, text)}), {(text, text): (text, 3)})
+    left = (Left(text, text, text, True, person, (text,)),)
+    await state.leave(lease, "r1", left)
+    await state.pause(text, Pause(NOW, text, text))
+    run, memory = await state.run("r1"), await state.memory(text)
+
+    assert run is not None
+    assert (run.workspace, run.by, run.reason) == (text, text, text)
+    assert (memory.links, memory.possible_renames, memory.left) == ((link,), frozenset({(person, text)}), left)
+    assert await state.changes("r1") == [record]
+    assert await state.actions(text, email=f"{text}@acme.com") == [record]
+    assert await state.actions(text, scim_id=link.scim_id) == [record]
+    assert await state.baselines(text) == {(text, text): (text, 3)}
+    assert await state.paused(text) == Pause(NOW, text, text)
+
+
+async def test_half_a_pair_of_utf16_in_a_reason_is_kept(state: State) -> None:
+    """What stands on a command line in another encoding than the terminal's reaches us so."""
+    await begun(state, replace(a_run(), reason="caf\udce9"))
+    run = await state.run("r1")
+
+    assert run is not None
+    assert run.reason == "caf\udce9"
+
+
+async def test_endless_address_is_found_again(state: State) -> None:
+    lease = await begun(state)
+    email = "\u00e4" * 20_000 + "@acme.com"
+    record = done(a_change(email=email))
+    await state.answered(lease, record)
+
+    assert await state.actions("latam", email=email.upper()) == [record]
+    assert await state.actions("latam", email=f"x{email}") == []
+
+
+@given(st.text(st.characters()))
+def test_escaping_is_undone(text: str) -> None:
+    there = escaped(text)
+
+    assert unescaped(there) == text
+    assert "\0" not in there
+    there.encode()
+
+
+@given(st.emails())
+def test_ordinary_address_is_its_own_key(email: str) -> None:
+    assert address_key(email) == folded(email)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+fields = st.builds(Fields, st.none() | texts, st.none() | texts, st.none() | st.booleans())
+keys = st.builds(PersonKey, texts, texts)
+
+
+@given(
+    st.builds(
+        Change,
+        st.sampled_from(Kind),
+        texts,
+        texts,
+        st.none() | texts,
+        st.none() | keys,
+        fields,
+        fields,
+        texts,
+        texts,
+        st.lists(st.builds(GroupRef, texts, texts)).map(tuple),
+        st.none() | texts,
+        texts,
+        texts,
+    )
+)
+def test_change_survives_the_journal(change: Change) -> None:
+    assert change_from_json(change_to_json(change)) == change
+
+
+groups = st.lists(st.builds(GroupRef, texts, texts)).map(tuple)
+
+
+@given(st.none() | st.builds(Link, keys, texts, groups, st.integers(0, 9)))
+def test_link_survives_the_journal(link: Link | None) -> None:
+    assert link_from_json(link_to_json(link)) == link

@@ -1,0 +1,88 @@
+"""Whatever the store acknowledged before a SIGKILL is there after it, and nothing is there by half."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from agent.ports import Outcome, RunStatus
+from agent.store.state import SqlState
+from connectors.base import PersonKey
+from tests.postgres import new_database
+from tests.state_samples import a_run
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ROUNDS = 6
+
+
+def acknowledged(url: str, run_id: str, lines: int) -> list[list[str]]:
+    """Let a process write, kill it once it has said so many *lines*, and return all that it said."""
+    command = [sys.executable, str(Path(__file__).parent / "store_writer.py"), url, run_id]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as writer:
+        assert writer.stdout is not None
+        for line in writer.stdout:
+            said.append(line.split())
+            if len(said) == lines:
+                writer.kill()
+    # The last line may have been cut off with its process.
+    return [words for words in said if words[0] == "begun" or len(words) == 3]
+
+
+def pass_fifteen_seconds(url: str) -> None:
+    """Make the dead process's lease void, as waiting would."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE leases SET renewed_at = renewed_at - 15000000"))
+    engine.dispose()
+
+
+async def check(state: SqlState, run_id: str, said: Sequence[Sequence[str]]) -> None:
+    records = {record.seq: record for record in await state.changes(run_id)}
+    links = {link.person: link.scim_id for link in (await state.memory("latam")).links}
+    intended = {int(words[2]) for words in said if words[0] == "intended"}
+    answered = {int(words[2]) for words in said if words[0] == "answered"}
+    done = {seq for seq, record in records.items() if record.outcome is Outcome.DONE}
+
+    assert intended <= set(records)
+    assert answered <= done
+    assert {record.outcome for record in records.values()} <= {Outcome.DONE, Outcome.UNKNOWN}
+    for seq in records:
+        scim_id = links.get(PersonKey("okta-main", f"{run_id}-p{seq}"))
+        assert scim_id == (f"{run_id}-m{seq}" if seq in done else None)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_killed_writer_loses_nothing_that_was_acknowledged(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    if kind == "postgresql":
+        url = new_database(request.getfixturevalue("postgres_server"))
+    chance = random.Random(kind)
+    told = {}
+    for number in range(ROUNDS):
+        run_id = f"r{number}"
+        told[run_id] = acknowledged(url, run_id, chance.randint(1, 60))
+        pass_fifteen_seconds(url)
+    state = await SqlState.open(url, lambda: datetime.now(UTC))
+    for run_id, said in told.items():
+        assert said[0] == ["begun", run_id]
+        await check(state, run_id, said)
+    lease = await state.take_lease("latam", "the next")
+    closed = await state.begin_run(a_run("next", at=datetime.now(UTC)), lease)
+    statuses = {run.id: run.status for run in await state.runs()}
+    await state.close()
+
+    assert closed == (f"r{ROUNDS - 1}",)
+    assert lease.fence == ROUNDS + 1
+    assert all(statuses[run_id] is RunStatus.INTERRUPTED for run_id in told)

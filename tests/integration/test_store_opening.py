@@ -1,0 +1,193 @@
+"""Opening the store: what is made, what is brought up to date, and what is said when it can't be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+import agent.store.schema
+from agent.errors import StateError
+from agent.model import Link
+from agent.store.schema import HEAD, KNOWN
+from agent.store.state import SqlState
+from agent.store.tables import metadata
+from tests.postgres import new_database
+from tests.state_samples import ANN, PLANNERS, Clock
+
+REPOSITORY = Path(__file__).parent.parent.parent
+MIGRATIONS = Path(agent.store.schema.__file__).parent / "migrations"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    return new_database(request.getfixturevalue("postgres_server"))
+
+
+async def opened(url: str) -> SqlState:
+    return await SqlState.open(url, Clock().now)
+
+
+async def refused(url: str) -> StateError:
+    with pytest.raises(StateError) as caught:
+        await opened(url)
+    return caught.value
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+async def test_migrated_tables_are_those_that_the_code_works_with(url: str) -> None:
+    await (await opened(url)).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_every_migration_is_known() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+
+    assert scripts.get_heads() == [HEAD]
+    assert {script.revision for script in scripts.walk_revisions()} == KNOWN
+
+
+async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    execute(
+        url,
+        "INSERT INTO links (workspace, connector, person, scim_id, groups, missed_reads)"
+        """ VALUES ('latam', 'okta-main', 'ann', 'm1', '[["g1", "Planners"]]', 0)""",
+    )
+    state = await opened(url)
+    memory = await state.memory("latam")
+    mends = await state.mends("r1")
+    await state.close()
+
+    assert memory.links == (Link(ANN, "m1", PLANNERS),)
+    assert mends == []
+
+
+async def test_newer_schema_is_refused(url: str) -> None:
+    await (await opened(url)).close()
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+
+    assert "newer pigment-sync" in (await refused(url)).message
+
+
+async def test_tables_of_something_else_are_left_alone(url: str) -> None:
+    execute(url, "CREATE TABLE runs (colour TEXT)", "INSERT INTO runs VALUES ('red')")
+    error = await refused(url)
+    execute(url, "INSERT INTO runs (colour) VALUES ('blue')")
+
+    assert "of its own" in error.hint
+
+
+OPEN = """
+import asyncio, sys
+from datetime import UTC, datetime
+from agent.store.state import SqlState
+async def main():
+    print("ready", flush=True)
+    sys.stdin.readline()
+    await (await SqlState.open(sys.argv[1], lambda: datetime.now(UTC))).close()
+asyncio.run(main())
+"""
+
+
+def test_processes_that_start_at_once_on_an_empty_database_all_open_it(url: str) -> None:
+    command = [sys.executable, "-c", OPEN, url]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    pipe = subprocess.PIPE
+    starting = [
+        subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(4)
+    ]
+    for process in starting:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in starting:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[1] for process in starting]
+
+    assert said == [""] * 4
+    assert [process.returncode for process in starting] == [0] * 4
+
+
+async def test_tasks_that_open_an_empty_database_at_once_share_it(url: str) -> None:
+    states = await asyncio.gather(*(opened(url) for _ in range(4)))
+    leases = await asyncio.gather(*(state.take_lease("latam", "x") for state in states), return_exceptions=True)
+    for state in states:
+        await state.close()
+
+    assert sorted(type(lease).__name__ for lease in leases) == ["Busy", "Busy", "Busy", "Lease"]
+
+
+async def test_folder_with_a_percent_sign_is_no_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "100%(here)s" / "state.db"
+    await (await opened(f"sqlite:///{path}")).close()
+
+    assert path.exists()
+
+
+async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "state.db"
+    state = await opened(f"sqlite:///{path}")
+    await state.pause("latam", None)
+    modes = [each.stat().st_mode & 0o077 for each in (path.parent, *path.parent.iterdir())]
+    await state.close()
+
+    assert len(modes) == 4
+    assert set(modes) == {0}
+
+
+async def test_sqlite_commits_survive_a_power_cut_and_readers_do_not_wait(tmp_path: Path) -> None:
+    state = await opened(f"sqlite:///{tmp_path / 'state.db'}")
+    with state._database.writing() as connection:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        values = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+    await state.close()
+
+    # 2 is FULL: the log reaches the disk with each commit.
+    assert values == ["wal", 2, 1]
+
+
+def test_migrations_are_in_the_wheel(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"agent/store/migrations/versions/{path.name}" for path in (MIGRATIONS / "versions").glob("*.py")}
+
+    assert len(wanted) == len(KNOWN)
+    assert {"agent/store/migrations/env.py", *wanted} <= names

@@ -1,0 +1,258 @@
+"""What a person is told when the database is in trouble, and that the store goes on when the trouble is over."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from agent.errors import Busy, LeaseLost, StateError
+from agent.model import Kind, Link, Memory
+from agent.store.location import located
+from agent.store.state import SqlState
+from agent.store.trouble import translated
+from connectors.base import PersonKey
+from tests.postgres import new_database
+from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+async def refused(url: str) -> StateError:
+    with pytest.raises(StateError) as caught:
+        await SqlState.open(url, Clock().now)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "no database URL"),
+        ("", "no database URL"),
+        ("mysql://root@localhost/x", "'mysql', which is not supported"),
+        ("postgresql+asyncpg://h/db", "'postgresql+asyncpg', which is not supported"),
+        ("sqlite+aiosqlite:///state.db", "'sqlite+aiosqlite', which is not supported"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("postgresql://agent:hunter2@h:port/db", "no database URL"),
+        ("sqlite:////proc/nowhere/state.db", "/proc/nowhere/state.db can't be written"),
+        ("sqlite:////dev/null/state.db", "/dev/null/state.db can't be written"),
+        ("sqlite:////tmp", "/tmp can't be written"),
+        ("sqlite:///nul\0.db", "can't be written"),
+    ],
+)
+async def test_impossible_url_says_what_to_do(url: str, words: str) -> None:
+    error = await refused(url)
+
+    assert words in error.message
+    assert "hunter2" not in f"{error.message}{error.hint}"
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://agent:hunter2@127.0.0.1:1/state",
+        "postgres://agent:hunter2@127.0.0.1:1/state",
+        "postgresql://agent@127.0.0.1:1/state?password=hunter2",
+    ],
+)
+async def test_unreachable_server_is_named_without_its_password(url: str) -> None:
+    error = await refused(url)
+
+    assert "postgresql://agent@127.0.0.1:1/state" in error.message
+    assert "hunter2" not in f"{error.message}{error.hint}"
+    assert "reachable" in error.hint
+
+
+async def test_missing_database_is_named(postgres_server: str) -> None:
+    error = await refused(f"{postgres_server}/nowhere")
+
+    assert '"nowhere" does not exist' in error.message
+    assert "Create the database" in error.hint
+
+
+async def test_user_who_may_not_make_tables_is_told_what_to_grant(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS visitor"))
+        connection.execute(text("CREATE ROLE visitor LOGIN"))
+        connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
+    engine.dispose()
+
+    assert "GRANT CREATE" in (await refused(url.replace("agent@", "visitor@"))).hint
+
+
+def test_missing_driver_says_what_to_install() -> None:
+    script = """
+import asyncio, sys
+from datetime import UTC, datetime
+sys.modules["psycopg"] = None
+from agent.errors import StateError
+from agent.store.state import SqlState
+try:
+    asyncio.run(SqlState.open("postgresql+psycopg://agent@127.0.0.1:1/state", lambda: datetime.now(UTC)))
+except StateError as error:
+    print(error.hint)
+"""
+    told = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert told.stdout == "Install it with: pip install 'pigment-sync[postgres]'\n"
+
+
+def no_database(_whole: bytes) -> bytes:
+    return b"this is no database, and long enough to be looked at" * 500
+
+
+def overwritten(whole: bytes) -> bytes:
+    return whole[:100] + b"\xff" * (len(whole) - 100)
+
+
+def cut_off(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+async def read_all(url: str) -> None:
+    state = await SqlState.open(url, Clock().now)
+    try:
+        await state.memory("latam")
+        await state.runs()
+    finally:
+        await state.close()
+
+
+@pytest.mark.parametrize("spoil", [no_database, overwritten, cut_off])
+async def test_broken_file_says_how_to_go_on(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    state = await SqlState.open(f"sqlite:///{path}", Clock().now)
+    await begun(state)
+    await state.close()
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(StateError) as caught:
+        await read_all(f"sqlite:///{path}")
+
+    assert "Restore a backup" in caught.value.hint
+    assert "-wal" in caught.value.hint
+
+
+async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    state = await SqlState.open(f"sqlite:///{path}?timeout=0.05", Clock().now)
+    lease = await begun(state)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="locked") as caught:
+            await state.intend(lease, "r1", 0, a_change())
+        # Whoever only reads is not kept waiting by whoever writes.
+        assert await state.memory("latam") == Memory()
+        other.execute("ROLLBACK")
+    await state.intend(lease, "r1", 0, a_change())
+    await state.close()
+
+    assert "network file system" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("database or disk is full", "Make room"),
+        ("could not extend file: No space left on device", "Make room"),
+        ("attempt to write a readonly database", "writable folder"),
+        ("disk I/O error", "network file system"),
+        ('FATAL:  password authentication failed for user "agent"', "Mend the user or the password"),
+        ("fe_sendauth: no password supplied", "environment variable"),
+        ("cannot execute INSERT in a read-only transaction", "standby"),
+        ("canceling statement due to lock timeout", "pg_stat_activity"),
+        ("something new", "state.url"),
+    ],
+)
+def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
+    with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+        raise OperationalError("SELECT 'a person'", None, RuntimeError(f"{said}\nDETAIL: a person"))
+
+    assert caught.value.message == f"The state state.db can't be used ({said})."
+    assert told in caught.value.hint
+
+
+def test_control_characters_in_what_the_server_says_are_not_passed_on() -> None:
+    with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+        raise OperationalError("", None, RuntimeError("\x1b[31m" + "x" * 1000))
+
+    assert "\x1b" not in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+async def test_store_goes_on_after_its_connections_were_cut(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    state = await SqlState.open(url, Clock().now)
+    lease = await begun(state)
+    await state.runs()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pigment-sync'"
+        connection.execute(text(f"{cut} AND datname = current_database()"))
+    engine.dispose()
+    await state.intend(lease, "r1", 0, a_change())
+
+    assert len(await state.changes("r1")) == 1
+    await state.close()
+
+
+async def test_lease_on_a_server_is_judged_by_the_servers_clock(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    clock = Clock()
+    state = await SqlState.open(url, clock.now)
+    lease = await begun(state)
+    clock.pass_seconds(3600)
+    await state.renew_lease(lease)
+    with pytest.raises(Busy, match="one, since"):
+        await state.take_lease("latam", "two")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE leases SET renewed_at = renewed_at - 15000000"))
+    engine.dispose()
+    taken = await state.take_lease("latam", "two")
+    with pytest.raises(LeaseLost):
+        await state.intend(lease, "r1", 0, a_change())
+    await state.close()
+
+    assert taken.fence == lease.fence + 1
+    assert taken.since - NOW > timedelta(days=1)
+
+
+async def test_long_write_is_a_sign_of_life(tmp_path: Path) -> None:
+    clock = Clock()
+    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", clock.now)
+    lease = await begun(state)
+    clock.pass_seconds(14)
+    await state.remember(lease, (), frozenset(), {})
+    clock.pass_seconds(14)
+    await state.renew_lease(lease)
+    await state.close()
+
+
+async def test_ten_thousand_adoptions_are_one_transaction(tmp_path: Path) -> None:
+    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
+    lease = await begun(state)
+    adopt = a_change(Kind.ADOPT)
+    people = [PersonKey("okta-main", f"p{number}") for number in range(10_000)]
+    taken = [(seq, adopt, Link(person, f"m{seq}")) for seq, person in enumerate(people)]
+    await state.adopted(lease, "r1", taken)
+    await state.begin_run(a_run("r2"), lease)
+    swapped = [(0, adopt, Link(people[0], "m1")), (1, adopt, Link(people[1], "m0")), (2, adopt, Link(ANN, "m2"))]
+    await state.adopted(lease, "r2", swapped)
+    links = {link.person: link.scim_id for link in (await state.memory("latam")).links}
+    await state.close()
+
+    assert (links[people[0]], links[people[1]], links[ANN]) == ("m1", "m0", "m2")
+    assert people[2] not in links
+    assert len(links) == 10_000
