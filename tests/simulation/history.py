@@ -26,7 +26,8 @@ from tests.simulation.world import SOURCES, Died, MortalState, SimulatedConnecto
 
 __all__ = ["Broken", "live_through"]
 
-STEPS = 14
+STEPS = {"hire": 3, "change": 4, "swap": 1, "exodus": 1, "hand": 2, "time": 1, "fail": 1, "run": 7}
+LENGTH = 14
 LIMIT = 3
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
 HOUR = timedelta(minutes=60)
@@ -116,7 +117,7 @@ class History:
             is_approved = result.object["digest"] in digests
             self.expect(is_approved or not wrote, "another plan than the approved one was applied")
         if result.run_id and result.run_id not in self.outlived:
-            check_run(result.run_id, result.records, self.state, self.world)
+            check_run(result, self.state, self.world)
 
     async def meanwhile(self) -> None:
         """A process hangs for a minute, longer than its lease lasts, and another runs; then it goes on."""
@@ -139,7 +140,8 @@ class History:
         links = self.state.links.get("latam", {}).values()
         self.watch.links()
         self.linked_ever.update(link.scim_id for link in links)
-        self.linked_ever.update(record.scim_id for record in records if record.scim_id)
+        given = {Kind.ADOPT, Kind.CREATE}
+        self.linked_ever.update(each.scim_id for each in records if each.scim_id and each.change.kind in given)
         self.expect(len({link.scim_id for link in links}) == len(links), "one member has two people")
         made: Counter[str] = Counter()
         intended = {(record.change.scim_id, record.change.kind) for record in records}
@@ -178,13 +180,23 @@ class History:
             ]
             self.expect(len(here) + len(recent) <= LIMIT, "more deactivations than the guard allows")
 
+    async def found(self) -> None:
+        """Begin with a company of some size, half of the time in step."""
+        for _ in range(self.chance.randrange(10)):
+            self.world.hire()
+        if self.chance.random() < 0.5:
+            await self.run()
+            self.world.pass_minutes(1)
+
     async def step(self) -> None:
         world, chance = self.world, self.chance
-        match chance.choices(["hire", "change", "swap", "hand", "time", "fail", "run"], [3, 4, 1, 2, 1, 1, 6])[0]:
+        match chance.choices(list(STEPS), list(STEPS.values()))[0]:
             case "hire":
                 world.hire()
             case "change":
                 world.change_somebody()
+            case "exodus":
+                world.lose_many()
             case "swap":
                 world.swap_emails()
             case "hand":
@@ -198,8 +210,10 @@ class History:
                 approves = chance.random() < 0.2
                 world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
                 world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
+                is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
+                world.unrest = 0.3 if is_well and chance.random() < 0.3 else 0
                 await self.run(approve=approves)
-                world.failing, world.hangs_in = set(), None
+                world.failing, world.hangs_in, world.unrest = set(), None, 0
                 world.pass_minutes(1)
 
     async def converge(self) -> None:
@@ -229,13 +243,14 @@ class History:
         links = self.state.links.get("latam", {})
         members = {member.id: member for member in self.world.space.members}
         held = {hold.person for hold in plan.holds}
+        waiting = {hold.scim_id for hold in plan.holds}
         noted = {note.email.lower() for note in plan.notes}
         for person in self.world.people.values():
             key = PersonKey(person.connector, person.id)
             if key in held or (person.email or "").lower() in noted:
                 continue
             member = members.get(links[key].scim_id) if key in links else None
-            if member is not None and member.user_name.lower() in noted:
+            if member is not None and (member.id in waiting or member.user_name.lower() in noted):
                 continue
             if is_entitled(person, self.policy):
                 self.expect(member is not None and member.active, f"{key} has no active member")
@@ -248,7 +263,8 @@ class History:
 async def live_through(seed: int) -> int:
     """Live through the history of *seed*; raises `Broken` with what does not hold. Returns how many writes it had."""
     history = History(seed)
-    for _ in range(STEPS):
+    await history.found()
+    for _ in range(LENGTH):
         await history.step()
         history.check()
     await history.converge()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.address import folded
+from agent.engine.order import Result
 from agent.model import Individual, Kind, Policy
 from agent.ports import ChangeRecord, Outcome, RunStatus
 from connectors.base import Person, PersonKey, Status
@@ -34,6 +35,11 @@ def _may_not_lose(person: Person, policy: Policy) -> bool:
     return is_entitled(person, policy) or (person.status is Status.ACTIVE and waits)
 
 
+def _is_shown(person: Person, policy: Policy) -> bool:
+    """Tell whether the source shows somebody as assigned, active or not."""
+    return bool(person.groups or (person.individual and policy.individual_assignments is not Individual.IGNORE))
+
+
 @dataclass
 class Watch:
     """Looks at each write before the workspace makes it."""
@@ -43,19 +49,26 @@ class Watch:
     state: MemoryState
     owners: dict[str, PersonKey] = field(default_factory=dict)
 
-    def write(self, method: str, member: Member | None, body: Mapping[str, object]) -> None:
-        """Raise `Broken` for a write that must never be made. *member* is as it was before it, None for a create."""
-        if member is None:
-            return
-        links = {link.scim_id: link.person for link in self.state.links.get("latam", {}).values()}
+    def write(self, method: str, member: Member, body: Mapping[str, object]) -> None:
+        """Raise `Broken` for a write that must never be made. *member* is as it was before it."""
+        links = {link.scim_id: link for link in self.state.links.get("latam", {}).values()}
         address = folded(member.user_name)
-        if address in self.policy.protect and folded(str(body.get("userName", ""))) != address:
+        # Nobody can know of an address that a member got since it was listed.
+        if (
+            not self.world.unrest
+            and address in self.policy.protect
+            and folded(str(body.get("userName", ""))) != address
+        ):
             raise Broken(f"{method} to the protected {address}")
         if member.id not in links or not _deactivates(method, body):
             return
-        person = self.world.people.get((links[member.id].connector, links[member.id].id))
+        link = links[member.id]
+        person = self.world.people.get((link.person.connector, link.person.id))
         if person is not None and _may_not_lose(person, self.policy):
-            raise Broken(f"{links[member.id]} is deactivated and should not be")
+            raise Broken(f"{link.person} is deactivated and should not be")
+        is_missed = person is None or not _is_shown(person, self.policy)
+        if is_missed and link.missed_reads < self.policy.grace_reads != 1:
+            raise Broken(f"{link.person} is deactivated within the grace")
 
     def links(self) -> None:
         """A member never goes from one person to another of the same connector."""
@@ -74,26 +87,30 @@ def _deactivates(method: str, body: Mapping[str, object]) -> bool:
     return any(str(each.get("path", "")).lower() == "active" and each.get("value") is False for each in asked)
 
 
-def check_run(run_id: str, told: tuple[ChangeRecord, ...], state: MemoryState, world: World) -> None:
+def check_run(result: Result, state: MemoryState, world: World) -> None:
     """Check a run that ended by itself: its journal, its order, and that what it calls done is done."""
-    if state.journal[run_id].status is RunStatus.RUNNING:
+    told = result.records
+    if state.journal[result.run_id].status is RunStatus.RUNNING:
         raise Broken("a run that ended is not closed")
-    if tuple(record for _, record in sorted(state.records.get(run_id, {}).items())) != told:
+    if tuple(record for _, record in sorted(state.records.get(result.run_id, {}).items())) != told:
         raise Broken("the journal says something else than the run")
-    phases = [EMAIL_PHASE if each.change.changes_email else PHASES.get(each.change.kind, 0) for each in told]
-    sent = [phase for phase, each in zip(phases, told, strict=True) if each.change.kind is not Kind.ADOPT]
-    # A create made room for comes after the move that makes it, so creates are last in any case.
-    if sent != sorted(sent):
-        raise Broken(f"the changes were made in the order {sent}")
+    sent = [each for each in told if each.change.kind is not Kind.ADOPT]
+    phases = [EMAIL_PHASE if each.change.changes_email else PHASES[each.change.kind] for each in sent]
+    if phases != sorted(phases):
+        raise Broken(f"the changes were made in the order {phases}")
     members = {member.id: member for member in world.space.members}
-    links = state.links.get("latam", {})
-    for each in told:
-        if each.outcome is Outcome.DONE and each.change.kind is not Kind.ADOPT:
-            _check_done(each, members.get(each.scim_id or ""))
-            if each.change.kind is Kind.CREATE and (
-                each.change.person not in links or links[each.change.person].scim_id != each.scim_id
-            ):
-                raise Broken(f"{each.change.person} was created and is not linked")
+    for each in sent:
+        if each.outcome is Outcome.DONE:
+            if not world.unrest:
+                _check_done(each, members.get(each.scim_id or ""))
+            _check_linked(each, state)
+
+
+def _check_linked(record: ChangeRecord, state: MemoryState) -> None:
+    links = {link.person: link.scim_id for link in state.links.get("latam", {}).values()}
+    person = record.change.person
+    if record.change.kind is Kind.CREATE and person and links.get(person) != record.scim_id:
+        raise Broken(f"{person} was created and is not linked")
 
 
 def _check_done(record: ChangeRecord, member: Member | None) -> None:

@@ -12,12 +12,13 @@ from sandbox.pigment.journal import Write
 from sandbox.pigment.listing import listing
 from sandbox.pigment.member import Member
 from sandbox.pigment.refusal import Refusal
+from tests.simulation.invariants import Broken
 from tests.simulation.world import World
 
 __all__ = ["BASE", "SimulatedPigment"]
 
 BASE = "https://pigment.example.com/scim/v2"
-Watching = Callable[[str, Member | None, Mapping[str, object]], None]
+Watching = Callable[[str, Member, Mapping[str, object]], None]
 FAULTS = ("lost", "refused", "broken", "dropped", "token", "unsent")
 
 
@@ -28,12 +29,11 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
         self._world = world
         self._watch = watch
         self._meanwhile = meanwhile
+        self._posted = ""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, space = self._world, self._world.space
-        world.live()
-        if world.hangs():
-            await self._meanwhile()
+        await self._arrives()
         space.journal.requests[request.method] += 1
         fault = world.chance.choice(FAULTS) if world.chance.random() < world.fault_rate else ""
         if fault == "unsent":
@@ -54,17 +54,27 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
             raise httpx.ReadError("reset", request=request)
         return httpx.Response(500, request=request) if fault == "broken" else response
 
+    async def _arrives(self) -> None:
+        self._world.live()
+        if self._world.hangs():
+            await self._meanwhile()
+        if self._world.chance.random() < self._world.unrest:
+            self._world.edit_by_hand()
+
     def _answer(self, request: httpx.Request, *, is_dropped: bool) -> httpx.Response:
         space = self._world.space
         member_id = unquote(request.url.raw_path.decode().partition("?")[0].partition("/Users")[2].lstrip("/"))
         if request.method == "GET":
+            self._posted = ""
             if not member_id:
                 body = listing(space, dict(request.url.params), BASE)
                 return httpx.Response(200, content=body, request=request)
             return self._shown(space.known(member_id), 200, request)
         body = orjson.loads(request.content)
         if request.method == "POST":
-            self._watch("POST", None, body)
+            if self._posted == body["userName"]:
+                raise Broken("a create was sent twice without a look")
+            self._posted = body["userName"]
             member = space.create(body)
             self._journal(request, body, 201, member)
             return self._shown(member, 201, request)

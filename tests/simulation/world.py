@@ -18,7 +18,7 @@ __all__ = ["Died", "MortalState", "SimulatedConnector", "World"]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("planners", "readers")
-ADDRESSES = [f"{name}@acme.com" for name in "ann bea cat dan eve fay gus hal".split()]  # noqa: SIM905
+ADDRESSES = [f"{name}@acme.com" for name in "ann bea cat dan eve fay gus hal ida jon kim lou".split()]  # noqa: SIM905
 SOURCES = (Source("okta", "app-okta"), Source("entra", "app-entra"))
 
 
@@ -29,7 +29,8 @@ class Died(BaseException):
 @dataclass
 class World:
     """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
-    before which it hangs; None: it lives, it does not hang.
+    before which it hangs; None: it lives, it does not hang. *unrest* is how
+    often an administrator edits a member between two of its requests.
     """
 
     chance: random.Random
@@ -41,6 +42,7 @@ class World:
     hangs_in: int | None = None
     is_dead: bool = False
     fault_rate: float = 0.0
+    unrest: float = 0.0
     hired: int = 0
 
     def __post_init__(self) -> None:
@@ -100,6 +102,11 @@ class World:
             del self.people[key]
         else:
             self.people[key] = replace(self.people[key], **self.chance.choice(changes))
+
+    def lose_many(self) -> None:
+        """A department goes."""
+        for key in self.chance.sample(sorted(self.people), len(self.people) // 2):
+            self.people[key] = replace(self.people[key], groups=(), individual=False)
 
     def swap_emails(self) -> None:
         if len(self.people) > 1:

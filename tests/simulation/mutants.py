@@ -1,0 +1,262 @@
+"""Break the agent by hand, one promise at a time: the simulation must notice (`python -m tests.simulation.mutants`)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTANTS", "Mutant", "findings"]
+
+REPOSITORY = Path(__file__).parent.parent.parent
+PARTS = ("agent", "connectors", "sandbox", "tests")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A broken agent. *edits* are (file, text, text in its place); *caught* is what the simulation says of it."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    caught: str
+
+
+CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/survey.py", "agent/scim/write.py"
+MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leaver.py"
+MUTANTS = (
+    Mutant(
+        "writes without an intent",
+        ((CHANGES, "await self.state.intend(self.lease, self.run_id, seq, change)", "pass"),),
+        "is not in the journal",
+    ),
+    Mutant(
+        "forgets to write the outcome",
+        (
+            (
+                CHANGES,
+                "await self.state.answered(self.lease, record, _link(change",
+                "(lambda link: None)(_link(change",
+            ),
+        ),
+        "the journal says something else than the run",
+    ),
+    Mutant(
+        "forgets the link of a new member",
+        ((CHANGES, "_link(change, scim_id) if created and scim_id else None", "None"),),
+        "is not linked",
+    ),
+    Mutant(
+        "PATCHes the email",
+        (
+            ("agent/apply/write.py", "if change.changes_email:", "if False:"),
+            (WRITE, "wanted.email is not None or has_unseen_name", "has_unseen_name"),
+            (
+                WRITE,
+                "return modification(member, display_name=wanted.display_name, active=wanted.active)",
+                "body = modification(member, display_name=wanted.display_name, active=wanted.active)\n"
+                "        email = {'op': 'replace', 'path': 'userName', 'value': wanted.email}\n"
+                "        body['Operations'] += [email] if wanted.email else []\n"
+                "        return body",
+            ),
+        ),
+        "PATCHed",
+    ),
+    Mutant(
+        "ignores the guards",
+        ((SURVEY, "plan = guarded(unguarded, policy, await self._history(policy.workspace))", "plan = unguarded"),),
+        "more deactivations than the guard allows",
+    ),
+    Mutant(
+        "guards each run by itself, not an hour",
+        ((SURVEY, "return History(recent, ", "return History(type(recent)(), "),),
+        "more deactivations than the guard allows",
+    ),
+    Mutant(
+        "takes a failed read for an empty one",
+        (
+            (
+                SURVEY,
+                "snapshots = tuple(source.result() for source in sources)",
+                "from connectors.base import Snapshot\n"
+                "            snapshots = tuple(Snapshot(where, 'x', (), ()) if source.exception() else source.result() "
+                "for where, source in zip(policy.sources, sources))",
+            ),
+        ),
+        "an incomplete read led to a write",
+    ),
+    Mutant(
+        "forgets creates without an answer",
+        (("agent/diff/draft.py", "    _settle_creates(making)\n", ""),),
+        "got 2 members",
+    ),
+    Mutant(
+        "POSTs again without looking",
+        ((WRITE, "if member := await self._looked_up(wanted, lost):", "if False:"),),
+        "",
+    ),
+    Mutant(
+        "believes an answer of 200",
+        (
+            (
+                WRITE,
+                "        if member is None or not shows(member, wanted):\n            lacks",
+                "        if member is None:\n            lacks",
+            ),
+        ),
+        "is called done and is not",
+    ),
+    Mutant(
+        "deactivates members of nobody",
+        ((LEAVER, "draft.policy.unmanaged is Unmanaged.REPORT", "False"),),
+        "somebody unlinked was touched unasked",
+    ),
+    Mutant(
+        "gives a leaver's account to the next with the address",
+        (
+            (ENTITLED, "elif key.connector == assigned.key.connector:", "elif False:"),
+            (ENTITLED, "elif key.connector in draft.connectors and _is_gone(draft, key, other):", "elif True:"),
+        ),
+        "was given to",
+    ),
+    Mutant(
+        "gives the account to whoever a create met",
+        (("agent/apply/write.py", "or member.scim_id in taken", ""),),
+        "",
+    ),
+    Mutant(
+        "changes protected members",
+        (
+            (
+                "agent/diff/draft.py",
+                "return self.protected.match(self.folds[member.scim_id]) is not None",
+                "return False",
+            ),
+        ),
+        "to the protected",
+    ),
+    Mutant(
+        "deactivates who is assigned individually",
+        (
+            (
+                LEAVER,
+                "            _hold_individual(draft, assigned, member)",
+                "            _deactivate(draft, assigned.key, member, ('suspended', ''), ())",
+            ),
+        ),
+        "is deactivated and should not be",
+    ),
+    Mutant(
+        "makes room too late",
+        (("agent/diff/plan.py", "Kind.CREATE: 5", "Kind.CREATE: 0"),),
+        "the changes were made in the order",
+    ),
+    Mutant(
+        "applies another plan than the approved one",
+        (
+            ("agent/engine/approval.py", "    if unknown:\n", "    if False:\n"),
+            (
+                "agent/engine/approval.py",
+                '    return {each["name"]: whole for each in fresh} | named if whole in digests else named',
+                '    return {each["name"]: whole for each in fresh} if digests else {}',
+            ),
+        ),
+        "another plan than the approved one was applied",
+    ),
+    Mutant(
+        "writes in a dry run",
+        (
+            (
+                "agent/engine/dryrun.py",
+                "    results = []\n",
+                "    results = []\n    from agent.apply.write import send\n"
+                "    for each, site in zip(decisions, sites.values()):\n"
+                "        for change in (each.plan.changes if each.plan else ()):\n"
+                "            if change.kind == 'create': await send(site.workspace, change, None, set())\n",
+            ),
+        ),
+        "a dry run wrote",
+    ),
+    Mutant(
+        "goes on without its lease",
+        (
+            (
+                CHANGES,
+                "        await self.state.answered(self.lease, record, _link(",
+                "        from contextlib import suppress\n"
+                "        from agent.errors import LeaseLost\n"
+                "        with suppress(LeaseLost): await self.state.answered(self.lease, record, _link(",
+            ),
+            (
+                CHANGES,
+                "await self.state.intend(self.lease, self.run_id, seq, change)",
+                "from contextlib import suppress\n"
+                "        from agent.errors import LeaseLost\n"
+                "        with suppress(LeaseLost): await self.state.intend(self.lease, self.run_id, seq, change)",
+            ),
+        ),
+        "",
+    ),
+    Mutant(
+        "deactivates those it can't find any more at once, however long the grace",
+        ((LEAVER, "elif link.missed_reads + 1 < draft.policy.grace_reads:", "elif False:"),),
+        "",
+    ),
+    Mutant(
+        "changes somebody in step again",
+        (
+            (
+                MATCH,
+                "if same_email and named_alike and member.active:",
+                "if same_email and named_alike and member.active and draft.is_protected(member):",
+            ),
+        ),
+        "",
+    ),
+)
+
+
+def _broken(mutant: Mutant, folder: Path) -> None:
+    for part in PARTS:
+        shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, old, new in mutant.edits:
+        path = folder / file
+        text = path.read_text("utf-8")
+        assert text.count(old) == 1, f"{mutant.name}: {file} does not hold once: {old}"
+        path.write_text(text.replace(old, new), "utf-8")
+
+
+def findings(mutant: Mutant, runs: int) -> Counter[str]:
+    """Run the simulation on *mutant*; return what it found, without names and numbers, and how often."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _broken(mutant, folder)
+        command = [sys.executable, "-m", "tests.simulation.run", "--runs", str(runs), "--processes", "1"]
+        environment = os.environ | {"PYTHONPATH": name}
+        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert "histories from seed" in ran.stdout, ran.stderr[-2000:]
+    return Counter(_finding(line) for line in ran.stdout.splitlines() if line.startswith("seed "))
+
+
+def _finding(line: str) -> str:
+    told = line.partition(": ")[2].removeprefix("Broken: ")
+    return re.sub(r"PersonKey\(.*?\)", "somebody", re.sub(r"Change\(.*\)", "a change", told))
+
+
+def main(asked: list[str]) -> Iterator[str]:
+    for mutant in MUTANTS:
+        if not asked or any(word in mutant.name for word in asked):
+            found = findings(mutant, 400)
+            yield f"{mutant.name}: {sum(found.values())} of 400; {found.most_common(4)}"
+
+
+if __name__ == "__main__":
+    for line in main(sys.argv[1:]):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
