@@ -106,7 +106,7 @@ async def read_over_sockets(office: Office, say: Callable[[str], dict[str, objec
     with hosted({"entra": entra_app(office.tenant)}, 0) as urls:
         roots: dict[str, object] = {"graph_url": urls["entra"], "authority_url": urls["entra"]}
         settings = EntraSettings.model_validate(USUAL | roots | say(urls["entra"]))
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(trust_env=False) as client:
             return await EntraConnector("entra-eu", settings, client, bounds=Bounds(retries=0)).read(source(office))
 
 
@@ -120,7 +120,11 @@ async def test_certificate_gives_a_token_over_sockets() -> None:
     assert len((await read_over_sockets(office, lambda _: said)).people) == 3
 
 
-async def test_machines_own_identity_gives_a_token_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
     def on_azure(url: str) -> dict[str, object]:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", url)
         return {"client_id": None, "client_secret": None, "managed_identity": True}
