@@ -211,7 +211,7 @@ class History:
                 world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
                 world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
                 is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
-                world.unrest = 0.3 if is_well and chance.random() < 0.3 else 0
+                world.unrest = 0.5 if is_well and chance.random() < 0.5 else 0
                 await self.run(approve=approves)
                 world.failing, world.hangs_in, world.unrest = set(), None, 0
                 world.pass_minutes(1)

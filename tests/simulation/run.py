@@ -42,14 +42,22 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--first", action="store_true", help="end with the first that is broken")
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     started = time.monotonic()
     writes, failures = 0, []
     with ProcessPoolExecutor(asked.processes) as pool:
-        for some, broken in pool.map(survive, batches(asked.seed, asked.runs)):
+        todo = [pool.submit(survive, seeds) for seeds in batches(asked.seed, asked.runs)]
+        for number, done in enumerate(todo, 1):
+            some, broken = done.result()
             writes += some
             failures += broken
+            if sys.stderr.isatty() or number % 100 == 0:
+                sys.stderr.write(f"{number} of {len(todo)} batches, {len(failures)} broken\n")
+            if failures and asked.first:
+                pool.shutdown(cancel_futures=True)
+                break
     for line in failures[:50]:
         sys.stdout.write(f"{line}\n")
     seconds = time.monotonic() - started

@@ -33,7 +33,7 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, space = self._world, self._world.space
-        await self._arrives()
+        await self._arrives(request)
         space.journal.requests[request.method] += 1
         fault = world.chance.choice(FAULTS) if world.chance.random() < world.fault_rate else ""
         if fault == "unsent":
@@ -54,12 +54,17 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
             raise httpx.ReadError("reset", request=request)
         return httpx.Response(500, request=request) if fault == "broken" else response
 
-    async def _arrives(self) -> None:
-        self._world.live()
-        if self._world.hangs():
+    async def _arrives(self, request: httpx.Request) -> None:
+        world = self._world
+        world.live()
+        if world.hangs():
             await self._meanwhile()
-        if self._world.chance.random() < self._world.unrest:
-            self._world.edit_by_hand()
+        if world.chance.random() >= world.unrest:
+            return
+        if request.method == "POST":
+            world.take_address(orjson.loads(request.content)["userName"])
+        else:
+            world.edit_by_hand()
 
     def _answer(self, request: httpx.Request, *, is_dropped: bool) -> httpx.Response:
         space = self._world.space

@@ -135,6 +135,12 @@ class World:
             # Nobody has that address, or somebody has the other: then nothing was done by hand.
             return
 
+    def take_address(self, address: str) -> None:
+        """Give somebody's member, by hand, the address that another is about to get."""
+        members = [member for member in self.space.members if member.user_name != address]
+        if members and self.space.member(address) is None:
+            self.space.by_hand_move(self.chance.choice(members).user_name, address)
+
     def rotate_token(self) -> None:
         former, self.token = self.token, f"token-{self.chance.randrange(10**6)}"
         self.space.tokens.add(self.token)

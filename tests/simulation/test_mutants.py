@@ -1,0 +1,19 @@
+"""The simulation bites: an agent that breaks a promise is found out, and by the invariant that is meant to.
+
+`docs/simulation.md` lists them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, Mutant, findings
+
+RUNS = 1500
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_broken_agent_is_found_out(mutant: Mutant) -> None:
+    found = findings(mutant, RUNS, "--first")
+
+    assert any(mutant.caught in each for each in found), found
