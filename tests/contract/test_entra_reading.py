@@ -87,6 +87,13 @@ async def test_individuals_whom_a_group_shows_are_not_asked_for_again() -> None:
     assert [request.url.path for request in tenant.requests if "/users/" in request.url.path] == [PERSON]
 
 
+async def test_individual_whom_a_group_shows_as_nulls_is_asked_for() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([user("ana"), user("eva", userPrincipalName=None, accountEnabled=None)])]
+    eva = by_id((await tenant.connector().read(SOURCE)).people)["u-eva"]
+    assert (eva.status, eva.email, eva.groups) == (Status.ACTIVE, "eva@example.com", (SALES,))
+
+
 async def test_individual_whom_entra_does_not_know_any_more_is_told_of_and_nobody() -> None:
     tenant = company()
     tenant.assign("u-gone", "User", "Gone Person")
