@@ -1,0 +1,74 @@
+"""Time and memory of planning: `.venv/bin/python -m bench.planner [--sizes 1000 10000 100000 1000000]`.
+
+For each size: everybody in step, everybody new, everybody adopted. CPU seconds, because a plan is one thread and the
+machine may have other work; peak memory is of the process, with the people and the members in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from agent.diff.plan import compute_plan
+from agent.guard.hold import guarded
+from agent.guard.limit import History
+from agent.model import Limits, Link, Listing, Member, Memory, Mode, Policy, Reads
+from connectors.base import Group, Person, PersonKey, Snapshot, Source
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+KINDS = ("in-step", "all-new", "adopted")
+SOURCE = Source("okta-main", "0oapigment")
+
+
+def reads(kind: str, size: int) -> Reads:
+    """Return *size* people, and as many members where the kind has some."""
+    people = tuple(
+        Person(SOURCE.connector, f"00u{number}", f"person{number}@acme.com", f"Person {number}", groups=("g1",))
+        for number in range(size)
+    )
+    members = tuple(
+        Member(f"m{number}", f"person{number}@acme.com", f"Person {number}", True) for number in range(size)
+    )
+    links = tuple(Link(PersonKey(SOURCE.connector, f"00u{number}"), f"m{number}") for number in range(size))
+    snapshot = Snapshot(SOURCE, "Pigment", (Group("g1", "Planners", size),), people)
+    listing = Listing(() if kind == "all-new" else members)
+    return Reads((snapshot,), listing, Memory(links if kind == "in-step" else ()))
+
+
+def measure(kind: str, size: int) -> str:
+    given = reads(kind, size)
+    policy = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits())
+    gc.collect()
+    gc.freeze()
+    started = time.process_time()
+    plan = guarded(compute_plan(given, policy), policy, History())
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    rate = seconds / size * 1_000_000
+    return (
+        f"{kind:>8}  {size:>9,}  {seconds:7.2f} s  {rate:5.1f} µs each  {peak:>5} MiB  {len(plan.changes):>9,} changes"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--one", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.one:
+        print(measure(asked.one[0], int(asked.one[1])))
+        return 0
+    for kind in KINDS:
+        for size in asked.sizes:
+            # Each in a process of its own: memory that one gave back would hide what the next one takes.
+            subprocess.run([sys.executable, "-m", "bench.planner", "--one", kind, str(size)], check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
