@@ -163,3 +163,84 @@ def test_group_of_one_connector_says_nothing_of_its_namesake_in_another() -> Non
     )
 
     assert [change.scim_id for change in plan.changes if change.kind is Kind.DEACTIVATE] == ["m-eve"]
+
+
+def joiners(count: int) -> Plan:
+    return compute_plan(reads([person(f"p{number}") for number in range(count)]), a_policy())
+
+
+def movers(count: int) -> Plan:
+    names = [f"p{number}" for number in range(count)]
+    people = [person(name, f"new-{name}@acme.com") for name in names]
+    return compute_plan(reads(people, [member(name) for name in names], [link(name) for name in names]), a_policy())
+
+
+@pytest.mark.parametrize(("count", "recent", "is_held"), [(2, 0, False), (3, 0, True), (2, 1, True), (0, 9, False)])
+def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
+    count: int, recent: int, is_held: bool
+) -> None:
+    policy = a_policy(limits=Limits(max_creates=2, max_email_changes=2))
+    made = guarded(joiners(count), policy, History(Recent(creates=recent)))
+    moved = guarded(movers(count), policy, History(Recent(email_changes=recent)))
+
+    assert [guard.code for guard in made.guards] == (["max-creates"] if is_held else [])
+    assert [guard.code for guard in moved.guards] == (["max-email-changes"] if is_held else [])
+
+
+def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
+    policy = a_policy(limits=Limits(max_creates=0, max_email_changes=0))
+    (made,) = guarded(joiners(1), policy, History(Recent(creates=3))).guards
+    (moved,) = guarded(movers(2), policy, History(Recent(email_changes=3))).guards
+    (fleet,) = guarded_fleet([leavers(4, 10, "one"), leavers(0, 1, "two")], Fleet(2, percent=10))[0].guards
+
+    assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."
+    assert moved.message == ("2 members (5 with the 3 of the last 60 minutes) would get another email; the limit is 0.")
+    assert fleet.message.startswith("4 members of 1 workspace would be deactivated; the limit is 10 % of 11 active")
+
+
+def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
+    given = reads([], [member("ann")], [link("ann")], snapshot((), ENTRA))
+    policy = a_policy(OKTA, ENTRA)
+    plan = compute_plan(given, policy)
+    (empty, shrunk) = guarded(
+        plan,
+        policy,
+        History(baselines={("okta-main", "planners"): ("Planners", 12), ("entra-eu", "planners"): ("Finance", 10)}),
+    ).guards
+
+    assert empty.message == (
+        "Nobody is entitled in okta-main 0oapigment, entra-eu sp-pigment, so all deactivations are held."
+    )
+    assert shrunk.message == (
+        "Finance has 0 people and had 10; Planners has 0 people and had 12: its leavers are held."
+    )
+
+
+def test_groups_are_compared_by_id_and_not_by_name() -> None:
+    history = History(baselines={("okta-main", "planners"): ("Former name", 10)})
+
+    assert guarded(leavers(3, 12), a_policy(), history).guards == ()
+
+
+def test_baseline_moves_though_a_create_is_held_or_a_link_changed_its_groups() -> None:
+    unguarded = joiners(1)
+    plan = guarded(unguarded, a_policy(limits=Limits(max_creates=0)), History())
+    regrouped = compute_plan(reads([person("ann", groups=("readers",))], [member("ann")], [link("ann")]), a_policy())
+
+    assert baselines(unguarded, plan, {"planners": 9}) == {"planners": 1}
+    assert [each.missed_reads for each in regrouped.seen] == [0]
+    assert baselines(regrouped, before={"planners": 9, "readers": 9}) == {"planners": 0, "readers": 1}
+
+
+def test_released_creates_of_the_table_come_last_by_address() -> None:
+    people = [person("zed", display_name="Zed"), person("ann", display_name="Ann"), person("bob", display_name="Bob")]
+    listed = [member("x", display_name="zed"), member("y", display_name="ann"), member("bob")]
+    unguarded = compute_plan(reads(people, listed), a_policy())
+    plan = guarded(unguarded, a_policy(), History())
+
+    assert [hold.code for hold in plan.holds] == ["possible-rename", "possible-rename"]
+    assert [(change.kind, change.email) for change in released(plan, unguarded).changes] == [
+        ("adopt", "bob@acme.com"),
+        ("create", "ann@acme.com"),
+        ("create", "zed@acme.com"),
+    ]
