@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from agent.diff.plan import compute_plan
+from agent.engine.planning import planned
 from agent.guard.hold import guarded
 from agent.guard.limit import History
 from agent.model import Limits, Link, Listing, Member, Memory, Mode, Policy, Reads
@@ -44,9 +44,8 @@ def measure(kind: str, size: int) -> str:
     given = reads(kind, size)
     policy = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits())
     gc.collect()
-    gc.freeze()
     started = time.process_time()
-    plan = guarded(compute_plan(given, policy), policy, History())
+    plan = guarded(planned(given, policy), policy, History())
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     rate = seconds / size * 1_000_000

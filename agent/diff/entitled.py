@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agent.address import folded, folded_name, is_allowed
 from agent.diff import words
@@ -56,7 +56,7 @@ def _linked_member_missing(draft: Draft, assigned: Assigned) -> None:
     draft.hold(Kind.CREATE, "linked-member-missing", assigned, None, (reason, remedy))
 
 
-def _owner(draft: Draft, claims: list[Assigned]) -> Assigned:
+def _owner(draft: Draft, claims: Sequence[Assigned]) -> Assigned:
     """Return who of several sources' people with one email has the member: the linked one, else the first listed."""
     linked = [claim for claim in claims if claim.key in draft.link_of]
     return min(linked or claims, key=lambda claim: (claim.rank, claim.key))
@@ -64,7 +64,7 @@ def _owner(draft: Draft, claims: list[Assigned]) -> Assigned:
 
 def _matched_by_email(draft: Draft, assigned: Assigned) -> bool:
     """Rows 6 to 10. Return whether the address has settled what becomes of the person."""
-    claims = draft.roster.claims.get(assigned.email, [assigned])
+    claims = draft.roster.claims.get(assigned.email, (assigned,))
     contested = draft.roster.is_contested(assigned.email)
     if len(claims) > 1 and not contested:
         owner = _owner(draft, claims)
@@ -169,7 +169,7 @@ def _unmatched_by_alias(draft: Draft, people: Iterable[Assigned]) -> list[Assign
     return left
 
 
-def _renamed_or_new(draft: Draft, people: list[Assigned]) -> None:
+def _renamed_or_new(draft: Draft, people: Sequence[Assigned]) -> None:
     """Rows 12 and 13: nothing matches but perhaps a name, which counts only while nothing else could have told."""
     remembered: dict[PersonKey, list[str]] = {}
     for key, scim_id in draft.reads.memory.possible_renames:

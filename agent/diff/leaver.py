@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agent.diff import words
 from agent.diff.draft import Draft
 from agent.diff.roster import Assigned, Standing
@@ -19,7 +21,7 @@ def decide_leavers(draft: Draft) -> None:
             _linked(draft, link, assigned)
     for assigned in draft.roster.by_key.values():
         if assigned.standing is not Standing.ENTITLED and assigned.key not in draft.link_of:
-            _unlinked(draft, assigned, draft.roster.others.get(assigned.email, []))
+            _unlinked(draft, assigned, draft.roster.others.get(assigned.email, ()))
     for member in draft.reads.listing.members:
         if member.scim_id not in draft.owner_of and member.scim_id not in draft.matched:
             _unmanaged(draft, member)
@@ -178,7 +180,7 @@ def _deactivate(
     )
 
 
-def _unlinked(draft: Draft, assigned: Assigned, people: list[Assigned]) -> None:
+def _unlinked(draft: Draft, assigned: Assigned, people: Sequence[Assigned]) -> None:
     """Someone assigned without a link who is not entitled: their member is adopted only to be deactivated."""
     members = draft.holders.get(assigned.email, ())
     free = [member for member in members if member.scim_id not in draft.owner_of]

@@ -50,8 +50,8 @@ class Roster:
     """
 
     by_key: dict[PersonKey, Assigned]
-    claims: dict[str, list[Assigned]]
-    others: dict[str, list[Assigned]]
+    claims: dict[str, tuple[Assigned, ...]]
+    others: dict[str, tuple[Assigned, ...]]
     unseen: dict[str, frozenset[str]]
 
     def is_contested(self, email: str) -> bool:
@@ -108,15 +108,16 @@ def _people(snapshots: Sequence[Snapshot], policy: Policy) -> dict[PersonKey, As
     return found
 
 
-def _by_email(people: Iterable[Assigned]) -> dict[str, list[Assigned]]:
+def _by_email(people: Iterable[Assigned]) -> dict[str, tuple[Assigned, ...]]:
     """Group people by folded email, the first listed source first; people without an email stand nowhere."""
-    claims: dict[str, list[Assigned]] = {}
+    claims: dict[str, tuple[Assigned, ...]] = {}
+    rivals: dict[str, list[Assigned]] = {}
     for assigned in people:
-        if assigned.email:
-            claims.setdefault(assigned.email, []).append(assigned)
-    for several in claims.values():
-        if len(several) > 1:
-            several.sort(key=lambda each: (each.rank, each.key))
+        # Nearly everybody has an address of their own: only those who do not cost a list.
+        if assigned.email and claims.setdefault(assigned.email, one := (assigned,)) is not one:
+            rivals.setdefault(assigned.email, list(claims[assigned.email])).append(assigned)
+    for email, several in rivals.items():
+        claims[email] = tuple(sorted(several, key=lambda each: (each.rank, each.key)))
     return claims
 
 

@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from agent.diff.only import only
-from agent.diff.plan import compute_plan, vanished
+from agent.diff.plan import vanished
 from agent.engine.order import Decision, FleetLimit
+from agent.engine.planning import planned
 from agent.errors import UsageError
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
@@ -97,7 +98,7 @@ class Survey:
             reads = await self._looked_up(outcome, policy)
         except ReadError as error:
             return failed_read(policy, error, site.workspace.requests)
-        unguarded = await asyncio.to_thread(compute_plan, reads, policy)
+        unguarded = await asyncio.to_thread(planned, reads, policy)
         if user:
             unguarded = only(unguarded, user)
         plan = guarded(unguarded, policy, await self._history(policy.workspace))
@@ -114,7 +115,7 @@ class Survey:
 
     async def _looked_up(self, reads: Reads, policy: Policy) -> Reads:
         """Ask the sources what became of the leavers that no snapshot shows: for the sentence, not the decision."""
-        first = await asyncio.to_thread(compute_plan, reads, policy)
+        first = await asyncio.to_thread(planned, reads, policy)
         keys = vanished(first)
         if not keys:
             return reads
