@@ -1,0 +1,169 @@
+"""End the agent at its k-th write, and look at what it left in the workspace and in its state."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+from sqlalchemy import Engine, create_engine, select
+
+from agent.store.tables import changes, leases, links, runs
+from sandbox.pigment.journal import Write
+from sandbox.server import Sandbox
+from tests.e2e.agent_process import Agent
+
+__all__ = ["WORKSPACE", "Ended", "Office", "State", "Unheard", "environment_points", "unlimited"]
+
+WORKSPACE = "pigment-latam"
+GROUP = "Pigment LatAm"
+HOUR = 3600 * 1_000_000
+WRITES = frozenset({"POST", "PUT", "PATCH"})
+
+
+def unlimited(config: Path, **more: object) -> Agent:
+    """Raise every limit of the configuration, so that 200 changes at once are nothing unusual."""
+    document = yaml.safe_load(config.read_text("utf-8"))
+    limits = {"max_deactivations": 100_000, "max_deactivations_percent": 100, "max_email_changes": 100_000}
+    document["defaults"] = {"limits": limits}
+    document["limits"] = {"fleet_deactivations_percent": 100}
+    config.write_text(yaml.safe_dump(document | more), "utf-8")
+    return Agent(config)
+
+
+class Ended(list[Write]):
+    """The workspace's journal, which sends *process* a signal as its k-th write is made and not yet answered."""
+
+    def __init__(self, process: subprocess.Popen[bytes], at: int, number: int) -> None:
+        super().__init__()
+        self.process = process
+        self.at = at
+        self.number = number
+
+    def append(self, write: Write) -> None:
+        super().append(write)
+        if len(self) == self.at:
+            self.process.send_signal(self.number)
+
+
+class Unheard(Counter[str]):
+    """The workspace's count of requests, which kills *process* as its k-th write arrives; that one is never made."""
+
+    def __init__(self, process: subprocess.Popen[bytes], at: int) -> None:
+        super().__init__()
+        self.process = process
+        self.at = at
+
+    def __setitem__(self, method: str, count: int) -> None:
+        super().__setitem__(method, count)
+        if method in WRITES and sum(self[each] for each in WRITES) == self.at:
+            self.process.kill()
+            self.process.wait()
+            raise ConnectionResetError("nobody is there any more")
+
+
+@dataclass
+class Office:
+    """The people of one office, of whom so many come, go and change in each round that a sync has 200 changes."""
+
+    sandbox: Sandbox
+    rounds: int = 0
+    waiting: list[str] = field(default_factory=list)
+
+    def hire(self, count: int) -> list[str]:
+        """Hire people whose names nobody else has, and return their ids."""
+        self.rounds += 1
+        names = (f"Hire{self.rounds}x{number}" for number in range(count))
+        return [self.sandbox.company.hire("okta", name, "Tester", [GROUP]).id for name in names]
+
+    def change(self, here: list[str]) -> tuple[int, list[str]]:
+        """Let 30 of *here* go, 30 marry, 30 be renamed and 30 be suspended; those of the last round come back, and 80
+        others come. Return how many changes that makes, and who may change in the next round."""
+        company = self.sandbox.company
+        gone, married, renamed, suspended = (here[start : start + 30] for start in (0, 30, 60, 90))
+        for person in gone:
+            company.leave(person)
+        for person in married:
+            company.marry(person, f"Wedded{self.rounds}{company.person(person).given}")
+        for person in renamed:
+            company.rename(person, given=f"{company.person(person).given}b")
+        for person in suspended:
+            company.suspend(person)
+        back, self.waiting = self.waiting, suspended
+        for person in back:
+            company.reinstate(person)
+        hired = self.hire(80)
+        count = len(gone) + len(married) + len(renamed) + len(suspended) + len(back) + len(hired)
+        return count, [*hired, *renamed, *married, *back]
+
+    def wrong(self) -> list[str]:
+        """Return a line for everybody of ours whose member is not as the company says."""
+        space, told = self.sandbox.space(WORKSPACE), []
+        for person in self.sandbox.company.okta.people.values():
+            if not person.given.startswith("Hire"):
+                continue
+            is_active = person.status == self.sandbox.company.okta.words.active
+            is_in = any(group.name == GROUP for group in self.sandbox.company.groups_of(person))
+            member = space.member(person.email)
+            shown = (member.active, member.display_name) if member else None
+            wanted = (is_active and is_in, f"{person.given} {person.family}")
+            if shown != wanted:
+                told.append(f"{person.email}: {shown} and not {wanted}")
+        return told
+
+
+@dataclass(frozen=True)
+class State:
+    """What the agent wrote down, read behind its back."""
+
+    engine: Engine
+
+    @classmethod
+    @contextmanager
+    def at(cls, url: str) -> Iterator[State]:
+        engine = create_engine(url)
+        try:
+            yield cls(engine)
+        finally:
+            engine.dispose()
+
+    def let_lease_go_void(self) -> None:
+        """As if 15 s had passed."""
+        with self.engine.begin() as connection:
+            connection.execute(leases.update().values(renewed_at=0))
+
+    def let_an_hour_pass(self) -> None:
+        """As if all changes so far were an hour old, and counted against no limit any more."""
+        with self.engine.begin() as connection:
+            connection.execute(changes.update().values(sent_at=changes.c.sent_at - HOUR))
+
+    def links(self) -> dict[str, str]:
+        """Return the SCIM id of each person."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(links.c.person, links.c.scim_id).where(links.c.workspace == WORKSPACE))
+            return {row.person: row.scim_id for row in rows}
+
+    def newest_runs(self) -> list[tuple[str, str]]:
+        """Return id and status of each run, newest first."""
+        with self.engine.connect() as connection:
+            newest = select(runs.c.id, runs.c.status).order_by(runs.c.started_at.desc())
+            return [(row.id, row.status) for row in connection.execute(newest)]
+
+    def changes(self, *run_ids: str) -> list[dict[str, Any]]:
+        """Return what the journal has of these runs, in the order in which it was sent."""
+        with self.engine.connect() as connection:
+            theirs = select(changes).where(changes.c.run_id.in_(run_ids)).order_by(changes.c.sent_at, changes.c.seq)
+            rows = connection.execute(theirs).mappings()
+            return [{**row, "change": orjson.loads(row["change"])} for row in rows]
+
+
+def environment_points(name: str, usual: list[int], last: int) -> list[int]:
+    """Return at which writes to end the agent: *usual*, or all of them where the environment asks for `all`."""
+    return list(range(1, last + 1)) if os.environ.get(name) == "all" else usual

@@ -1,0 +1,160 @@
+"""Kill the agent at any write of a sync, run it again, and nothing is lost, doubled or unrecorded.
+
+`PIGMENT_SYNC_KILL=all` kills it at each of the 200 writes, and takes half an hour.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sandbox.pigment.journal import Journal
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests import postgres
+from tests.e2e.agent_process import Agent
+from tests.e2e.ended_process import WORKSPACE, Ended, Office, State, Unheard, environment_points, unlimited
+
+CHANGES = 230
+POINTS = environment_points("PIGMENT_SYNC_KILL", [1, 30, 61, 90, 119, 151, 200, 230], CHANGES)
+FEWER = environment_points("PIGMENT_SYNC_KILL", [2, 75, 140, 229], CHANGES)
+SYNC = ("sync", "-w", WORKSPACE)
+
+
+@dataclass
+class Place:
+    """A sandbox, the agent with its state, and the people of whom some change before each kill."""
+
+    sandbox: Sandbox
+    agent: Agent
+    state: State
+    office: Office
+    here: list[str] = field(default_factory=list)
+
+    def change(self) -> int:
+        """Let 230 things happen, and forget what the workspace was asked before."""
+        self.state.let_an_hour_pass()
+        count, self.here = self.office.change(self.here)
+        self.journal.writes = []
+        self.journal.requests = Counter()
+        return count
+
+    @property
+    def journal(self) -> Journal:
+        return self.sandbox.space(WORKSPACE).journal
+
+
+def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Place]:
+    agent = unlimited(sandbox.write_config(folder, url))
+    with State.at(url) as state:
+        place = Place(sandbox, agent, state, Office(sandbox))
+        place.here = place.office.hire(120)
+        place.office.waiting = []
+        assert agent.run(*SYNC).code == 0
+        # The first round has nobody to bring back, so it is not one that is killed.
+        place.change()
+        assert agent.run(*SYNC).code == 0
+        yield place
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("sqlite")
+    with running(seed=5, size=30, limit=Limit(None)) as sandbox:
+        yield from _place(sandbox, folder, f"sqlite:///{folder}/state.db")
+
+
+@pytest.fixture(scope="module")
+def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with running(seed=6, size=30, limit=Limit(None)) as sandbox:
+        yield from _place(sandbox, tmp_path_factory.mktemp("postgres"), postgres.new_database(postgres_server))
+
+
+def _check_after(place: Place, linked: dict[str, str]) -> None:
+    """Nothing is lost, doubled or unrecorded after a run that died and one that did not."""
+    (_, last), (died, status) = place.state.newest_runs()[:2]
+    recorded = place.state.changes(*(run for run, _ in place.state.newest_runs()[:2]))
+    applied = place.sandbox.space(WORKSPACE).journal.applied()
+    made = Counter(write.scim_id for write in applied)
+
+    assert (last, status) == ("done", "interrupted"), died
+    assert place.office.wrong() == []
+    # Every write is in the journal, and none was made twice: not even once by each of the two runs.
+    assert set(made) <= {each["scim_id"] for each in recorded}
+    assert set(made.values()) == {1}
+    assert len(applied) == CHANGES
+    assert "username" not in place.journal.patched_paths()
+    now = place.state.links()
+    assert linked.items() <= now.items(), "a link was lost"
+    assert len(set(now.values())) == len(now)
+    names = Counter(member.display_name for member in place.sandbox.space(WORKSPACE).members)
+    assert [name for name, count in names.items() if count > 1 and name.startswith("Hire")] == []
+
+
+def _killed_and_run_again(place: Place, at: int, *, before: bool) -> None:
+    assert place.change() == CHANGES
+    linked = place.state.links()
+    process = place.agent.start(*SYNC)
+    if before:
+        place.journal.requests = Unheard(process, at)
+    else:
+        place.journal.writes = Ended(process, at, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert len(place.journal.applied()) == at - before
+    place.state.let_lease_go_void()
+    ran = place.agent.run(*SYNC)
+    assert ran.code == 0, ran.out + ran.err
+    _check_after(place, linked)
+
+
+@pytest.mark.parametrize("at", POINTS)
+def test_killed_sync_is_taken_up_where_it_ended(at: int, on_sqlite: Place) -> None:
+    """Every other time the write on which it is killed was made, and else not."""
+    _killed_and_run_again(on_sqlite, at, before=at % 2 == 0)
+
+
+@pytest.mark.parametrize("at", FEWER)
+def test_killed_sync_is_taken_up_where_it_ended_on_postgres(at: int, on_postgres: Place) -> None:
+    _killed_and_run_again(on_postgres, at, before=at % 2 == 0)
+
+
+def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqlite: Place) -> None:
+    place = on_sqlite
+    place.change()
+    linked = place.state.links()
+    process = place.agent.start(*SYNC)
+    place.journal.writes = Ended(process, 5, signal.SIGKILL)
+    process.communicate(timeout=60)
+    at_once = place.agent.run(*SYNC)
+    later = place.agent.run(*SYNC, "--wait", "30")
+
+    assert at_once.code == 7
+    assert f"process {process.pid}" in at_once.out + at_once.err
+    assert later.code == 0, later.err
+    _check_after(place, linked)
+
+
+@pytest.mark.parametrize("at", [1, 150])
+def test_sync_that_is_asked_to_stop_finishes_its_change_and_closes_its_run(at: int, on_sqlite: Place) -> None:
+    place = on_sqlite
+    place.change()
+    process = place.agent.start(*SYNC)
+    place.journal.writes = Ended(process, at, signal.SIGTERM)
+    process.communicate(timeout=60)
+    (stopped, status), *_ = place.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in place.state.changes(stopped))
+
+    assert process.returncode == 5
+    assert status == "failed"
+    assert outcomes == {"done": at, "not-tried": CHANGES - at}
+    assert len(place.journal.applied()) == at
+    # The lease is free at once, and the next run does the rest.
+    assert place.agent.run(*SYNC).code == 0
+    assert place.office.wrong() == []
+    assert len(place.journal.applied()) == CHANGES
