@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -15,9 +14,7 @@ from connectors.base import PersonKey, Snapshot, Source, Status
 
 __all__ = [
     "NO_FIELDS",
-    "Access",
     "Change",
-    "Explanation",
     "Fields",
     "GroupRef",
     "Guard",
@@ -362,36 +359,3 @@ class Unplanned:
     code: str
     message: str
     remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One active member. *groups* give the access; *since* is when our runs gave it, None: before them, or by hand.
-
-    *exceptions* are words of the planning table: `unmanaged`, `individual-assignment`, `protected`, `inactive`,
-    `not-assigned`, `not-linked`, `unknown-status`, `assignment-pending`, `source-changed`.
-    """
-
-    workspace: str
-    email: str
-    display_name: str
-    scim_id: str
-    person: PersonKey | None
-    groups: tuple[str, ...]
-    exceptions: tuple[str, ...]
-    since: datetime | None = None
-    last_at: datetime | None = None
-    last_kind: Kind | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The five steps of one workspace; each holds one sentence or more. *near* are people and members that resemble."""
-
-    workspace: str
-    source: tuple[str, ...]
-    scope: tuple[str, ...]
-    match: tuple[str, ...]
-    decision: tuple[str, ...]
-    actions: tuple[str, ...]
-    near: tuple[str, ...] = ()

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 import click
 import orjson
 
+from agent.answer import Access, Explanation
 from agent.cli.output import print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.inquiry import accesses, explanations, past_accesses
 from agent.errors import Exit
-from agent.model import Access, Explanation, Unplanned
+from agent.model import Unplanned
 from agent.report.access import access_page, access_sheet, access_text
 from agent.report.escape import harmless
 from agent.wiring import Parts

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.answer import Access
 from agent.diff.draft import Draft, draft
 from agent.diff.roster import Assigned, Standing, roster
-from agent.model import Access, Left, Member, Policy, Reads
+from agent.model import Left, Member, Policy, Reads
 from agent.ports import MemberHistory
 from connectors.base import PersonKey
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from agent.address import folded, folded_name
+from agent.answer import Explanation
 from agent.diff import words
 from agent.diff.roster import Assigned, Standing, roster
-from agent.model import Change, Explanation, Hold, Member, Plan, Policy, Reads
+from agent.model import Change, Hold, Member, Plan, Policy, Reads
 from agent.ports import ChangeRecord
 from connectors.base import Person, PersonKey
 

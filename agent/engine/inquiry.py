@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from agent.answer import Access, Explanation
 from agent.diff.access import access_now, access_then
 from agent.diff.explain import explain, subject
 from agent.engine.survey import ReadSite, Survey, chosen
-from agent.model import Access, Explanation, Unplanned
+from agent.model import Unplanned
 from agent.ports import ChangeRecord
 
 __all__ = ["accesses", "explanations", "past_accesses"]

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from jinja2 import Environment
 
-from agent.model import Access
+from agent.answer import Access
 from agent.report.escape import harmless
 from agent.report.sheet import cell
 

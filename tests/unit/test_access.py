@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agent.answer import Access
 from agent.diff.access import access_now, access_then
-from agent.model import Access, Kind, Left, Link
+from agent.model import Kind, Left, Link
 from agent.ports import MemberHistory
 from agent.report.access import access_page, access_sheet, access_text
 from connectors.base import Person, PersonKey, Status

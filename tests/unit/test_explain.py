@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from agent.answer import Explanation
 from agent.diff.explain import explain
 from agent.diff.plan import compute_plan
-from agent.model import Change, Explanation, Fields, Kind, Reads
+from agent.model import Change, Fields, Kind, Reads
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import Status
 from tests.factories import a_policy, key, link, member, person, reads

@@ -14,8 +14,8 @@ URL = httpx.URL("https://acme.onelogin.com/api/2/users")
 
 
 def paced(max_wait_seconds: float = 4000) -> tuple[FakeTime, OneLoginPace]:
-    time = FakeTime()
-    return time, OneLoginPace("OneLogin (onelogin-apac)", max_wait_seconds, time.timer)
+    clock = FakeTime()
+    return time, OneLoginPace("OneLogin (onelogin-apac)", max_wait_seconds, clock.timer)
 
 
 def said(remaining: object, reset: object) -> httpx.Headers:
@@ -28,17 +28,17 @@ async def test_limit_is_waited_for_once_eight_requests_would_use_it_up(remaining
     time, pace = paced()
     pace.learned(URL, 200, said(remaining, 832))
     await pace.admit("GET", URL)
-    assert time.naps == naps
+    assert clock.naps == naps
 
 
 async def test_reset_is_seconds_from_the_answer() -> None:
     time, pace = paced()
     pace.learned(URL, 200, said(0, 100))
-    time.now += 60
+    clock.now += 60
     await pace.admit("GET", URL)
-    assert time.naps == [40]
+    assert clock.naps == [40]
     await pace.admit("GET", URL)
-    assert time.naps == [40]
+    assert clock.naps == [40]
 
 
 @pytest.mark.parametrize("remaining", [4000, None])
@@ -46,7 +46,7 @@ async def test_refusal_is_never_retried_before_the_reset(remaining: int | None) 
     time, pace = paced()
     pace.learned(URL, 429, said(remaining, 40))
     await pace.admit("GET", URL)
-    assert time.naps == [40]
+    assert clock.naps == [40]
 
 
 @pytest.mark.parametrize("reset", [None, "", "0", "-5", "3601", "1800000000", "soon", "4.5", "9" * 400])
@@ -54,7 +54,7 @@ async def test_reset_that_cannot_be_is_ignored(reset: str | None) -> None:
     time, pace = paced()
     pace.learned(URL, 429, said(0, reset))
     await pace.admit("GET", URL)
-    assert time.naps == []
+    assert clock.naps == []
 
 
 @pytest.mark.parametrize("remaining", [None, "", "-1", "few", "9" * 400])
@@ -62,14 +62,14 @@ async def test_remainder_that_is_no_number_is_ignored(remaining: str | None) -> 
     time, pace = paced()
     pace.learned(URL, 200, said(remaining, 100))
     await pace.admit("GET", URL)
-    assert time.naps == []
+    assert clock.naps == []
 
 
 async def test_request_without_an_answer_tells_nothing() -> None:
     time, pace = paced()
     pace.learned(URL, 0, httpx.Headers())
     await pace.admit("GET", URL)
-    assert time.naps == []
+    assert clock.naps == []
 
 
 async def test_earlier_reset_does_not_shorten_a_wait() -> None:
@@ -77,21 +77,21 @@ async def test_earlier_reset_does_not_shorten_a_wait() -> None:
     pace.learned(URL, 200, said(0, 100))
     pace.learned(URL, 200, said(7, 10))
     await pace.admit("GET", URL)
-    assert time.naps == [100]
+    assert clock.naps == [100]
 
 
 async def test_reset_that_is_told_during_a_wait_is_waited_for_too() -> None:
-    time = FakeTime()
+    clock = FakeTime()
 
     async def sleep(seconds: float) -> None:
-        if not time.naps:
+        if not clock.naps:
             pace.learned(URL, 429, said(0, 150))
-        await time.sleep(seconds)
+        await clock.sleep(seconds)
 
-    pace = OneLoginPace("OneLogin (onelogin-apac)", 4000, Timer(lambda: time.now, sleep, time.wall))
+    pace = OneLoginPace("OneLogin (onelogin-apac)", 4000, Timer(lambda: clock.now, sleep, clock.wall))
     pace.learned(URL, 200, said(0, 100))
     await pace.admit("GET", URL)
-    assert time.naps == [100, 50]
+    assert clock.naps == [100, 50]
 
 
 async def test_wait_beyond_the_bound_is_an_error_with_the_ways_out() -> None:
@@ -100,7 +100,7 @@ async def test_wait_beyond_the_bound_is_an_error_with_the_ways_out() -> None:
     with pytest.raises(IncompleteRead, match="another 832 seconds") as raised:
         await pace.admit("GET", URL)
     assert "http.max_wait_seconds" in raised.value.hint
-    assert time.naps == []
-    time.now += 532
+    assert clock.naps == []
+    clock.now += 532
     await pace.admit("GET", URL)
-    assert time.naps == [300]
+    assert clock.naps == [300]

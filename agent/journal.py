@@ -1,0 +1,149 @@
+"""The words of the journal: run, change with its outcome, lease, pause, mend. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from agent.model import Change, Kind, Link
+
+__all__ = [
+    "ChangeRecord",
+    "Ending",
+    "Lease",
+    "MemberHistory",
+    "Mend",
+    "Outcome",
+    "Pause",
+    "Run",
+    "RunStatus",
+    "Trigger",
+]
+
+
+class Trigger(StrEnum):
+    """What started a run."""
+
+    PLAN = "plan"
+    SYNC = "sync"
+    APPLY = "apply"
+    SCHEDULE = "schedule"
+    API = "api"
+    PAGE = "page"
+    UNDO = "undo"
+    LINKS = "links"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+class RunStatus(StrEnum):
+    RUNNING = "running"
+    PLANNED = "planned"
+    """A dry run that was complete."""
+    DONE = "done"
+    HELD = "held"
+    FAILED = "failed"
+    """Some changes failed or were not tried."""
+    INCOMPLETE = "incomplete"
+    CREDENTIALS = "credentials"
+    BUSY = "busy"
+    STALE = "stale"
+    """An approval was refused, and nothing was written."""
+    INTERRUPTED = "interrupted"
+    """The process died, or lost its lease."""
+
+
+class Outcome(StrEnum):
+    """What became of one change."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NOT_PERSISTED = "not-persisted"
+    HELD = "held"
+    """The workspace's answer made a hold of it (a create that met a member we must not take)."""
+    NOT_TRIED = "not-tried"
+    UNKNOWN = "unknown"
+    """Sent, and the process died before the answer; the next plan settles it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state."""
+
+    workspace: str
+    holder: str
+    since: datetime
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
+    (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
+    digest that was approved."""
+
+    id: str
+    workspace: str
+    trigger: Trigger
+    dry_run: bool
+    started_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+    finished_at: datetime | None = None
+    by: str = ""
+    reason: str = ""
+    approved: str | None = None
+    digest: str | None = None
+    document: bytes | None = None
+    error: str = ""
+    guarded: int | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. *guarded* is `MemberCounts.guarded` of its plan, which the fleet guard of others needs."""
+
+    status: RunStatus
+    error: str = ""
+    guarded: int | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died."""
+
+    run_id: str
+    seq: int
+    change: Change
+    outcome: Outcome
+    detail: str
+    sent_at: datetime
+    answered_at: datetime | None
+    scim_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberHistory:
+    """What the journal knows of a member: *since* when it has access by us (created, adopted or reactivated last),
+    None if never, and its last change."""
+
+    since: datetime | None
+    last_at: datetime
+    last_kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    since: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A link written by a human: *link* is what holds from now on, *was* the link it replaces (None: none)."""
+
+    link: Link | None
+    was: Link | None
