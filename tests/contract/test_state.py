@@ -35,6 +35,14 @@ async def test_adoptions_write_links_and_a_relinked_member_changes_its_person(st
     assert [record.outcome for record in await state.changes("r1")] == [Outcome.DONE] * 3
 
 
+async def test_person_who_is_adopted_twice_at_once_has_the_last_member(state: State) -> None:
+    lease = await begun(state)
+    adopt = a_change(Kind.ADOPT)
+    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(ANN, "m2"))])
+
+    assert (await state.memory("latam")).links == (Link(ANN, "m2"),)
+
+
 async def test_answer_writes_outcome_and_link_together(state: State) -> None:
     lease = await begun(state)
     change = a_change(Kind.CREATE, scim_id=None)

@@ -1,17 +1,23 @@
-"""Write intents and answers until killed, and say so after each that was acknowledged: `store_writer.py URL RUN`."""
+"""Write 10,000 intents and answers, and say so after each that was acknowledged, until killed or done.
+
+`PYTHONPATH=. .venv/bin/python tests/integration/store_writer.py URL RUN | tail -1` measures what a change costs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.model import Kind, Link
-from agent.ports import ChangeRecord, Outcome
+from agent.ports import ChangeRecord, Lease, Outcome
 from agent.store.state import SqlState
 from connectors.base import PersonKey
 from tests.state_samples import a_change, a_run
+
+CHANGES = 10_000
 
 
 def say(what: str, *words: object) -> None:
@@ -22,12 +28,19 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+async def renewed(state: SqlState, lease: Lease) -> None:
+    while True:
+        await asyncio.sleep(5)
+        await state.renew_lease(lease)
+
+
 async def write(url: str, run_id: str) -> None:
     state = await SqlState.open(url, now)
     lease = await state.take_lease("latam", run_id)
     await state.begin_run(a_run(run_id, at=now()), lease)
     say("begun", run_id)
-    for seq in range(10_000):
+    renewal, start = asyncio.create_task(renewed(state, lease)), time.perf_counter()
+    for seq in range(CHANGES):
         scim_id, sent_at = f"{run_id}-m{seq}", now()
         person = PersonKey("okta-main", f"{run_id}-p{seq}")
         change = replace(a_change(Kind.CREATE, f"{person.id}@acme.com", None), person=person)
@@ -36,6 +49,11 @@ async def write(url: str, run_id: str) -> None:
         record = ChangeRecord(run_id, seq, change, Outcome.DONE, "", sent_at, now(), scim_id)
         await state.answered(lease, record, Link(person, scim_id))
         say("answered", run_id, seq)
+    seconds, used = time.perf_counter() - start, time.process_time()
+    renewal.cancel()
+    await state.close()
+    each, ours = 1000 * seconds / CHANGES, 1000 * used / CHANGES
+    say(f"{CHANGES} changes: {each:.2f} ms each, {ours:.2f} ms of the processor")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -153,11 +154,17 @@ async def test_tasks_that_open_an_empty_database_at_once_share_it(url: str) -> N
     assert sorted(type(lease).__name__ for lease in leases) == ["Busy", "Busy", "Busy", "Lease"]
 
 
-async def test_folder_with_a_percent_sign_is_no_trouble(tmp_path: Path) -> None:
-    path = tmp_path / "100%(here)s" / "state.db"
-    await (await opened(f"sqlite:///{path}")).close()
+def test_package_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None:
+    installed = tmp_path / "100%(here)s"
+    for package in ("agent", "connectors"):
+        shutil.copytree(REPOSITORY / package, installed / package, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", OPEN, f"sqlite:///{tmp_path / 'state.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    told = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, input="\n", capture_output=True, text=True
+    )
 
-    assert path.exists()
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
