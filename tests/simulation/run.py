@@ -53,6 +53,7 @@ def main() -> int:
             some, broken = done.result()
             writes += some
             failures += broken
+            sys.stderr.write("".join(f"{line}\n" for line in broken))
             if sys.stderr.isatty() or number % 100 == 0:
                 sys.stderr.write(f"{number} of {len(todo)} batches, {len(failures)} broken\n")
             if failures and asked.first:
