@@ -1,0 +1,93 @@
+"""Questions about people: `explain`, `access` and drift, with the real command against the sandbox."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+LATAM = ("-w", "pigment-latam")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=1, size=30) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+    assert agent.run("sync").code == 0
+    return agent
+
+
+def test_explain_tells_the_five_steps_of_somebody_who_is_in(agent: Agent) -> None:
+    ran = agent.run("explain", "Ana.Lima@acme.com", *LATAM)
+
+    assert ran.code == 0, ran.err
+    for step in ("1 source", "2 scope", "3 match", "4 decision", "5 actions"):
+        assert step in ran.out
+    assert "matched by link to okta-main:" in ran.out
+    assert "adopt done" in ran.out
+
+
+def test_explain_works_for_somebody_who_is_nowhere_and_names_near_misses(agent: Agent) -> None:
+    ran = agent.run("explain", "ana.limaa@acme.com", *LATAM)
+
+    assert ran.code == 0, ran.err
+    assert "No source of pigment-latam shows anybody assigned" in ran.out
+    assert "Ana Lima <ana.lima@acme.com>" in ran.out
+    assert json.loads(agent.run("explain", "x@y.example", *LATAM, "--format", "json").out)[0]["near"] == []
+
+
+def test_what_somebody_else_changed_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
+    sandbox.space("pigment-latam").by_hand_rename("ana.lima@acme.com", "Ana By Hand")
+    ran = agent.run("plan", *LATAM, "-v")
+
+    assert "Ana By Hand was renamed from Ana Lima since our last run, and not by us." in " ".join(ran.out.split())
+    assert agent.run("sync", *LATAM).code == 0
+    assert "drift" not in agent.run("plan", *LATAM, "-v").out
+
+
+def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sandbox, agent: Agent) -> None:
+    ran = agent.run("access", *LATAM, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    active = {member.user_name for member in sandbox.space("pigment-latam").members if member.active}
+
+    assert ran.code == 0, ran.err
+    assert {row["email"] for row in rows} == active
+    ana = next(row for row in rows if row["email"] == "ana.lima@acme.com")
+    assert "Pigment LatAm" in ana["groups"]
+    assert ana["since"] == datetime.now(UTC).strftime("%Y-%m-%d")
+    assert any(row["exceptions"] == "unmanaged" for row in rows)
+    page = agent.run("access", *LATAM, "--format", "html").out
+    assert page.startswith("<!doctype html>")
+    assert "ana.lima@acme.com" in page
+
+
+def test_access_of_a_past_day_comes_from_the_journal(agent: Agent) -> None:
+    today = datetime.now(UTC)
+    now = agent.run("access", *LATAM, "--as-of", today.strftime("%Y-%m-%d"))
+    before = agent.run("access", *LATAM, "--as-of", (today - timedelta(days=2)).strftime("%Y-%m-%d"))
+
+    assert now.code == 0, now.err
+    assert "ana.lima@acme.com" in now.out
+    assert before.code == 6
+    assert "the journal has no run until then" in before.err
+
+
+def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: Agent, tmp_path: Path) -> None:
+    ran = agent.run("plan", *LATAM, "--out", str(tmp_path / "nowhere" / "plan.json"))
+
+    assert ran.code == 2
+    assert "can't be written" in ran.err
+    assert list(tmp_path.iterdir()) == []

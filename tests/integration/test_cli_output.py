@@ -1,0 +1,29 @@
+"""Results are written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.cli.output import write_file
+from agent.errors import UsageError
+
+
+def test_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("former")
+    write_file(path, b"now")
+
+    assert path.read_bytes() == b"now"
+    assert [each.name for each in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_path_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "nowhere" / "plan.json", tmp_path / "folder"):
+        with pytest.raises(UsageError, match="can't be written") as caught:
+            write_file(path, b"now")
+        assert caught.value.hint
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+    assert list((tmp_path / "folder").iterdir()) == []
