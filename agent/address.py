@@ -68,10 +68,7 @@ def is_valid(email: str) -> bool:
         return False
     if any(unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"} for letter in local):
         return False
-    try:
-        return len(local.encode()) <= MAX_LOCAL and len(email.encode()) <= MAX_ADDRESS
-    except UnicodeEncodeError:
-        return False
+    return len(local.encode()) <= MAX_LOCAL and len(email.encode()) <= MAX_ADDRESS
 
 
 def _spaced(name: str) -> str:

@@ -102,9 +102,6 @@ def _unjudged(draft: Draft, assigned: Assigned, member: Member | None) -> None:
         case Standing.INDIVIDUAL:
             reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
             draft.note("individual-assignment", email, reason)
-        case _:
-            # Inactive, without a member that could be deactivated: nothing is left to do.
-            return
 
 
 def _hold_individual(draft: Draft, assigned: Assigned, member: Member) -> None:

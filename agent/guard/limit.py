@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from agent.model import Change, Guard, Kind, Plan, Policy, Recent
 
@@ -96,6 +97,8 @@ def is_toggled_off(change: Change, policy: Policy) -> bool:
             return not toggles.deactivate
         case Kind.ADOPT:
             return False
+        case _:
+            assert_never(change.kind)
 
 
 def _toggles(plan: Plan, policy: Policy) -> Iterator[Verdict]:

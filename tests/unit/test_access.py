@@ -10,7 +10,7 @@ import pytest
 
 from agent.answer import Access
 from agent.diff.access import access_now, access_then
-from agent.model import Kind, Left, Link
+from agent.model import Individual, Kind, Left, Link
 from agent.ports import MemberHistory
 from agent.report.access import access_page, access_sheet, access_text
 from connectors.base import Person, PersonKey, Status
@@ -46,6 +46,13 @@ def test_entitled_member_has_groups_and_no_exception() -> None:
 )
 def test_exception_is_named(exception: str, of: Person | None, links: tuple[Link, ...]) -> None:
     assert one(of, *links).exceptions == (exception,)
+
+
+def test_included_individual_assignment_is_still_named() -> None:
+    given = reads([person("ann", groups=(), individual=True)], [member("ann")], [link("ann")])
+    (row,) = access_now(given, a_policy(individual_assignments=Individual.INCLUDE), {})
+
+    assert row.exceptions == ("individual-assignment",)
 
 
 def test_protected_member_is_marked_beside_what_else_it_is() -> None:
