@@ -11,6 +11,7 @@ from agent.cli.running import by_option, reason_option, run_within, workspace_op
 from agent.engine.dryrun import dry_run
 from agent.engine.links import Links
 from agent.engine.order import Order, Result
+from agent.engine.run import noted
 from agent.engine.survey import chosen
 from agent.errors import Exit, UsageError, worst
 from agent.ports import Mend, Pause, Trigger
@@ -199,7 +200,9 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
 
     async def body(parts: Parts) -> None:
         chosen(parts.sites, [name])
-        await parts.state.pause(name, Pause(parts.clock.now(), by, reason))
+        now = parts.clock.now()
+        await parts.state.pause(name, Pause(now, by, reason))
+        await parts.state.record_run(noted(name, Order(Trigger.PAUSE, by, reason), now))
 
     run_within(context, body)
     click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
@@ -211,14 +214,16 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
 @by_option
 @reason_option
 @click.pass_context
-def resume(context: click.Context, name: str, by: str, reason: str) -> int:  # noqa: ARG001  (kept for the journal's sake)
+def resume(context: click.Context, name: str, by: str, reason: str) -> int:
     """Let a paused workspace be written to again."""
 
     async def body(parts: Parts) -> bool:
         chosen(parts.sites, [name])
-        was_paused = await parts.state.paused(name) is not None
+        if await parts.state.paused(name) is None:
+            return False
         await parts.state.pause(name, None)
-        return was_paused
+        await parts.state.record_run(noted(name, Order(Trigger.RESUME, by, reason), parts.clock.now()))
+        return True
 
     was_paused = run_within(context, body)
     click.echo(f"{name} is written to again." if was_paused else f"{name} was not paused.")

@@ -10,7 +10,7 @@ from agent.model import Mode, Policy
 from agent.ports import Run, RunStatus
 from agent.report.document import encode_workspace
 
-__all__ = ["begun", "finished", "new_run_id"]
+__all__ = ["begun", "finished", "new_run_id", "noted"]
 
 
 def new_run_id(now: datetime) -> str:
@@ -23,6 +23,21 @@ def begun(policy: Policy, order: Order, now: datetime) -> Run:
     is_dry = policy.mode is Mode.DRY_RUN
     return Run(
         new_run_id(now), policy.workspace, order.trigger, is_dry, started_at=now, by=order.by, reason=order.reason
+    )
+
+
+def noted(workspace: str, order: Order, now: datetime) -> Run:
+    """Return a run that only says who did something and why: a pause, a resume."""
+    return Run(
+        new_run_id(now),
+        workspace,
+        order.trigger,
+        dry_run=False,
+        started_at=now,
+        status=RunStatus.DONE,
+        finished_at=now,
+        by=order.by,
+        reason=order.reason,
     )
 
 

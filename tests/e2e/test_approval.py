@@ -1,0 +1,154 @@
+"""Holds, approvals, undo and pauses with the real command: what was reviewed is what is done, and can be undone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.company import Person
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent, Ran
+
+LATAM = ("-w", "pigment-latam")
+GROUP = "Pigment LatAm"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=5, size=40) as served:
+        yield served
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
+    """An agent whose first sync was made, and whose limits the last hour does not use up."""
+    agent = Agent(sandbox.write_config(tmp_path))
+    assert agent.run("sync", *LATAM).code == 0
+    return agent
+
+
+def leavers(sandbox: Sandbox, count: int) -> list[Person]:
+    """Let *count* people who have an active member leave the company."""
+    company = sandbox.company
+    members = {member.user_name.lower() for member in sandbox.space("pigment-latam").members if member.active}
+    active = [
+        person
+        for person in company.okta.people.values()
+        if person.status == "ACTIVE"
+        and person.email.lower() in members
+        and GROUP in [group.name for group in company.groups_of(person)]
+    ]
+    return [company.leave(person) for person in active[:count]]
+
+
+def digest(ran: Ran) -> str:
+    (workspace,) = json.loads(ran.out)["workspaces"]
+    return str(workspace["digest"])
+
+
+def is_active(sandbox: Sandbox, person: Person) -> bool:
+    member = sandbox.space("pigment-latam").member(person.email)
+    assert member is not None
+    return member.active
+
+
+def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent: Agent) -> None:
+    gone = leavers(sandbox, 5)
+    held = agent.run("sync", *LATAM, "--format", "json")
+    assert held.code == 4, held.err
+    assert all(is_active(sandbox, person) for person in gone)
+    assert agent.run("plan", *LATAM).code == 0
+    assert agent.run("plan", *LATAM, "--exit-code").code == 4
+    shown = agent.run("plan", *LATAM).out
+    assert f"pigment-sync sync -w pigment-latam --approve {digest(held)}" in shown
+    assert "max-deactivations" in shown
+    done = agent.run("sync", *LATAM, "--approve", digest(held), "--by", "ops", "--reason", "the reorganisation")
+    assert done.code == 0, done.out + done.err
+    assert not any(is_active(sandbox, person) for person in gone)
+    run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
+    assert (run["by"], run["reason"], run["approved"]) == ("ops", "the reorganisation", digest(held))
+    asked = agent.run("undo", run["id"])
+    assert asked.code == 4, asked.err
+    assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
+    (approval,) = re.findall(r"--approve (sha256:\w+)", asked.err)
+    undone = agent.run("undo", run["id"], "--approve", approval, "--reason", "a mistake")
+    assert undone.code == 0, undone.err
+    assert all(is_active(sandbox, person) for person in gone)
+    paused = agent.run("sync", *LATAM)
+    assert paused.code == 0
+    assert "paused by" in paused.err
+    assert "a mistake" in paused.err
+    assert agent.run("resume", "pigment-latam", "--by", "ops", "--reason", "sorted out").code == 0
+    last = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
+    assert (last["trigger"], last["by"], last["reason"]) == ("resume", "ops", "sorted out")
+
+
+def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+    gone = leavers(sandbox, 5)
+    plan = tmp_path / "plan.json"
+    assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
+    joiner = sandbox.company.hire("okta", "Late", "Joiner", [GROUP])
+    stale = agent.run("apply", str(plan))
+
+    assert stale.code == 9
+    assert joiner.email in stale.err
+    assert all(is_active(sandbox, person) for person in gone)
+    assert sandbox.space("pigment-latam").member(joiner.email) is None
+    assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
+    assert agent.run("apply", str(plan)).code == 0
+    assert not any(is_active(sandbox, person) for person in gone)
+
+
+def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent: Agent, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
+    good = plan.read_text("utf-8")
+    another = good.replace("pigment-latam", "pigment-elsewhere")
+    newer = re.sub(r'"version":\s*1', '"version": 2', good)
+    for bad in (good[: len(good) // 2], another, newer, "{}"):
+        assert bad != good
+        plan.write_text(bad, "utf-8")
+        ran = agent.run("apply", str(plan))
+        assert ran.code == 2, ran.err
+        assert str(plan) in ran.err or "pigment-elsewhere" in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> None:
+    gone = leavers(sandbox, 5)
+    codes = [agent.run("sync", *LATAM, "--user", person.email).code for person in gone]
+
+    assert set(codes) == {0, 4}
+    assert any(is_active(sandbox, person) for person in gone)
+
+
+def test_unknown_workspace_and_unreachable_systems_say_what_to_do(agent: Agent, tmp_path: Path) -> None:
+    unknown = agent.run("plan", "-w", "nowhere")
+    assert (unknown.code, "pigment-latam, pigment-eu, pigment-apac" in unknown.err) == (2, True)
+    text = agent.config.read_text("utf-8")
+    broken = Agent(tmp_path / "broken.yaml")
+    broken.config.write_text(re.sub(r"(org_url: )\S+", r"\1http://127.0.0.1:1", text), "utf-8")
+    failed = broken.run("sync", "--format", "json")
+    statuses = {each["name"]: each["status"] for each in json.loads(failed.out)["workspaces"]}
+    assert failed.code == 6
+    assert statuses == {"pigment-latam": "incomplete", "pigment-eu": "planned", "pigment-apac": "planned"}
+    broken.config.write_text(text.replace("mode: enforce", "mode: enforced"), "utf-8")
+    invalid = broken.run("plan")
+    assert invalid.code == 8
+    assert ".mode" in invalid.err
+    assert "Traceback" not in failed.err + invalid.err
+
+
+def test_no_secret_is_ever_said(sandbox: Sandbox, agent: Agent) -> None:
+    said = ""
+    for command in (("check",), ("plan", "--format", "json"), ("sync",), ("history",), ("members",), ("links", "list")):
+        ran = agent.run(*command)
+        said += ran.out + ran.err
+    secrets = [*sandbox.world.tokens("pigment-latam"), sandbox.world.secret("entra"), sandbox.world.secret("onelogin")]
+
+    assert not [secret for secret in secrets if secret in said]
+    assert "PRIVATE KEY" not in said
