@@ -179,3 +179,8 @@ def test_written_json_cannot_reverse_a_terminal_and_means_the_same() -> None:
     raw = encode(whole)
     assert not set("\u202e\u0085\x7f\U000e0041\x1b") & set(raw.decode())
     assert parse(raw)["workspaces"][0]["changes"][0]["display_name"] == name
+
+
+def test_document_says_whose_changes_alone_were_kept() -> None:
+    assert document([], "2026-03-01T12:00:00Z", "ann@acme.com").get("user") == "ann@acme.com"
+    assert "user" not in document([], "2026-03-01T12:00:00Z")
