@@ -92,11 +92,6 @@ MUTANTS = (
         "an incomplete read led to a write",
     ),
     Mutant(
-        "forgets creates without an answer",
-        (("agent/diff/draft.py", "    _settle_creates(making)\n", ""),),
-        "got 2 members",
-    ),
-    Mutant(
         "POSTs again without looking",
         ((WRITE, "if member := await self._looked_up(wanted, lost):", "if False:"),),
         "a create was sent twice without a look",
