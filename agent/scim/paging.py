@@ -158,7 +158,7 @@ class _Reading:
 
         async def some() -> None:
             for start in starts:
-                await self._stretch(start, min(start + size, total + 1))
+                await self._stretch(start, min(start + size, total + 1), is_last=start + size > total)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -167,10 +167,12 @@ class _Reading:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _stretch(self, start: int, end: int) -> None:
+    async def _stretch(self, start: int, end: int, *, is_last: bool) -> None:
         """Read the rows from *start* up to *end*, however many pages the server makes of them."""
         while start < end:
-            page = await self._page(f"startIndex={start}&count={end - start}")
+            # Where the total ends more is asked for: a server that has more rows than it says shows them.
+            count = self._page_size if is_last else end - start
+            page = await self._page(f"startIndex={start}&count={count}")
             if not page.rows:
                 return
             start += page.rows
