@@ -30,7 +30,8 @@ class Died(BaseException):
 class World:
     """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
     before which it hangs; None: it lives, it does not hang. *unrest* is how
-    often an administrator edits a member between two of its requests.
+    often an administrator edits a member between two of its requests; *moved* are
+    the members whose address was changed so.
     """
 
     chance: random.Random
@@ -44,6 +45,7 @@ class World:
     fault_rate: float = 0.0
     unrest: float = 0.0
     hired: int = 0
+    moved: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.space = PigmentSpace("latam", [self.token], now=lambda: self.moment)
@@ -130,7 +132,7 @@ class World:
                 case "reactivate":
                     self.space.by_hand_reactivate(email)
                 case _:
-                    self.space.by_hand_move(email, self.chance.choice(ADDRESSES))
+                    self._move_by_hand(email, self.chance.choice(ADDRESSES))
         except Refusal:
             # Nobody has that address, or somebody has the other: then nothing was done by hand.
             return
@@ -139,7 +141,11 @@ class World:
         """Give somebody's member, by hand, the address that another is about to get."""
         members = [member for member in self.space.members if member.user_name != address]
         if members and self.space.member(address) is None:
-            self.space.by_hand_move(self.chance.choice(members).user_name, address)
+            self._move_by_hand(self.chance.choice(members).user_name, address)
+
+    def _move_by_hand(self, email: str, to: str) -> None:
+        self.space.by_hand_move(email, to)
+        self.moved.update(member.id for member in self.space.members if member.user_name == to)
 
     def rotate_token(self) -> None:
         former, self.token = self.token, f"token-{self.chance.randrange(10**6)}"
