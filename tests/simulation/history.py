@@ -223,8 +223,17 @@ class History:
                 is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
                 world.unrest = 0.5 if is_well and chance.random() < 0.5 else 0
                 await self.run(approve=approves)
+                if chance.random() < 0.5:
+                    self.readdress_unanswered()
                 world.failing, world.hangs_in, world.unrest = set(), None, 0
                 world.pass_minutes(1)
+
+    def readdress_unanswered(self) -> None:
+        """Those whose creation nobody saw the answer to get another address, by which they can't be found."""
+        for record in self.records():
+            change = record.change
+            if record.outcome is Outcome.UNKNOWN and change.kind is Kind.CREATE and change.person in self.world.people:
+                self.world.readdress(change.person)
 
     async def converge(self) -> None:
         """Once nothing goes wrong any more and every plan is approved, everybody is in step or held by the table."""

@@ -126,6 +126,11 @@ MUTANTS = (
         "is not linked",
     ),
     Mutant(
+        "forgets creates without an answer",
+        (("agent/diff/draft.py", "_settle_creates(making)", "pass"),),
+        "got 2 members",
+    ),
+    Mutant(
         "changes protected members",
         (
             (

@@ -105,6 +105,9 @@ class World:
         else:
             self.people[key] = replace(self.people[key], **self.chance.choice(changes))
 
+    def readdress(self, key: tuple[str, str]) -> None:
+        self.people[key] = replace(self.people[key], email=self.chance.choice(ADDRESSES))
+
     def lose_many(self) -> None:
         """A department goes."""
         for key in self.chance.sample(sorted(self.people), len(self.people) // 2):
