@@ -216,17 +216,22 @@ class History:
             case "fail":
                 world.failing = {chance.choice(SOURCES).connector}
             case _:
-                world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
-                approves = chance.random() < 0.2
-                world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
-                world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
-                is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
-                world.unrest = 0.5 if is_well and chance.random() < 0.5 else 0
-                await self.run(approve=approves)
-                if chance.random() < 0.5:
-                    self.readdress_unanswered()
-                world.failing, world.hangs_in, world.unrest = set(), None, 0
-                world.pass_minutes(1)
+                await self.run_in_trouble()
+
+    async def run_in_trouble(self) -> None:
+        """Run while answers are lost, the process dies or hangs, or an administrator edits; or nothing of that."""
+        world, chance = self.world, self.chance
+        world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
+        approves = chance.random() < 0.2
+        world.dies_in = chance.randrange(60) if chance.random() < 0.4 else None
+        world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
+        is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
+        world.unrest = 0.5 if is_well and chance.random() < 0.5 else 0
+        await self.run(approve=approves)
+        if chance.random() < 0.5:
+            self.readdress_unanswered()
+        world.failing, world.hangs_in, world.unrest = set(), None, 0
+        world.pass_minutes(1)
 
     def readdress_unanswered(self) -> None:
         """Those whose creation nobody saw the answer to get another address, by which they can't be found."""
