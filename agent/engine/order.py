@@ -20,7 +20,8 @@ class Order:
     """Who asked for a run, how and why. *approvals* are digests of workspaces or of a whole document.
 
     *reviewed* are the plans that a file holds, to show what has changed since. *user* keeps only one person's changes.
-    *wait_seconds* is how long to wait for another run's lease.
+    *wait_seconds* is how long to wait for another run's lease. *run_id* is the id of a run that was promised to
+    somebody before it began; such an order is for one workspace.
     """
 
     trigger: Trigger
@@ -30,6 +31,7 @@ class Order:
     approvals: frozenset[str] = frozenset()
     wait_seconds: float = 0
     reviewed: tuple[WorkspaceObject, ...] = ()
+    run_id: str = ""
 
     @property
     def is_undo(self) -> bool:

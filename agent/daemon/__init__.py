@@ -1,0 +1,1 @@
+"""The daemon: schedules, one-off requests, reload and a gentle end."""

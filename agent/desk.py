@@ -1,0 +1,128 @@
+"""What the page and the API may ask of the running daemon: the seam between `agent.web` and `agent.daemon`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from agent.answer import Explanation
+from agent.errors import PigmentSyncError
+from agent.model import Mode, Unplanned
+from agent.ports import Pause, Run, State, Trigger
+
+__all__ = ["Desk", "Health", "Ongoing", "Request", "Standing", "TooMuch", "UnknownName"]
+
+
+class UnknownName(PigmentSyncError):
+    """A workspace or a run that is not known; the hint names those that are."""
+
+    code = "not-found"
+
+
+class TooMuch(PigmentSyncError):
+    """More was asked for than the daemon takes at once: the message says what is waiting already."""
+
+    code = "too-much"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A one-off run that somebody asks for. *approval* is the digest of the plan that they have seen and release.
+
+    *trigger* is `api` or `page`; *by* names the visitor, for the journal.
+    """
+
+    workspace: str
+    is_dry_run: bool
+    trigger: Trigger
+    by: str
+    reason: str = ""
+    user: str = ""
+    approval: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ongoing:
+    """A run that waits or is under way. *run_id* becomes its id in the journal; *since* is when it was asked for.
+
+    *step* says what is being done, *done* of *total* (None: not known yet); an empty *step*: it has not begun.
+    """
+
+    run_id: str
+    workspace: str
+    trigger: Trigger
+    is_dry_run: bool
+    by: str
+    since: datetime
+    step: str = ""
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
+
+    *last* is the newest run that planned or failed to, *applied* the newest that was no dry run and ended well,
+    *read* the newest whose reads were complete; None: there is none in the journal.
+    """
+
+    name: str
+    mode: Mode
+    schedule: str
+    next_run: datetime | None
+    token_expires: date | None
+    pause: Pause | None
+    last: Run | None
+    read: Run | None
+    applied: Run | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the daemon can do its work. *troubles* say what is wrong and what to do; empty: it is ready."""
+
+    troubles: tuple[str, ...]
+    started_at: datetime
+    config_loaded_at: datetime
+
+
+class Desk(Protocol):
+    """The running daemon, as those see it who ask something of it. Raises `PigmentSyncError`."""
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The workspaces, in the file's order."""
+        ...
+
+    @property
+    def ongoing(self) -> tuple[Ongoing, ...]: ...
+
+    async def standing(self, name: str) -> Standing:
+        """Raises `UnknownName`."""
+        ...
+
+    async def ask(self, request: Request) -> str:
+        """Take on a run and return its id, before it has begun. Raises `UnknownName`, `TooMuch`."""
+        ...
+
+    async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
+        """Explain one person in each workspace, from fresh reads (seconds)."""
+        ...
+
+    async def pause(self, name: str, by: str, reason: str) -> None:
+        """Stop writing to a workspace; planning goes on."""
+        ...
+
+    async def resume(self, name: str, by: str, reason: str) -> None: ...
+
+    async def health(self) -> Health: ...
+
+    def budget_left(self) -> int | None:
+        """Return how many requests the busiest Pigment host would take now."""
+        ...

@@ -1,0 +1,1 @@
+"""What Prometheus reads: counters that the daemon moves, and gauges of how things stand."""
