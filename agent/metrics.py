@@ -1,1 +1,114 @@
-"""What Prometheus reads: counters that the daemon moves, and gauges of how things stand."""
+"""What Prometheus is told: counted as runs end and answers come, and set anew at each scrape.
+
+Labels hold names of the configuration and words of ours only, so that there are never many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from agent.engine.order import Result
+from agent.journal import Trigger
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["CONTENT_TYPE", "Metrics", "Sample"]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+MOST_HOSTS = 50
+"""A tenant has a handful; beyond, a host is counted as `other`."""
+Sample = tuple[tuple[str, ...], float]
+
+SCRAPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "pigment_sync_config_loaded_timestamp_seconds": ("When the configuration in use was loaded.", ()),
+    "pigment_sync_started_timestamp_seconds": ("When the daemon started.", ()),
+    "pigment_sync_ready": ("1 when /readyz says yes.", ()),
+    "pigment_sync_state_up": ("1 when the state could be read at this scrape.", ()),
+    "pigment_sync_budget_left": ("Requests that the busiest Pigment host would take now.", ()),
+    "pigment_sync_ongoing_runs": ("Runs that wait or are under way.", ("workspace",)),
+    "pigment_sync_paused": ("1 when writing is paused.", ("workspace",)),
+    "pigment_sync_enforcing": ("1 in mode enforce, 0 in mode dry-run.", ("workspace",)),
+    "pigment_sync_schedule_interval_seconds": ("The longest time between two scheduled runs.", ("workspace",)),
+    "pigment_sync_next_run_timestamp_seconds": ("When the schedule runs it next.", ("workspace",)),
+    "pigment_sync_last_read_timestamp_seconds": ("When all reads were complete last.", ("workspace",)),
+    "pigment_sync_last_apply_timestamp_seconds": ("When it was brought in step last.", ("workspace",)),
+    "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
+    "pigment_sync_token_days_left": ("Days until the first token expires; negative: it has.", ("workspace",)),
+    "pigment_sync_lease_holder_info": ("Who writes to it at present.", ("workspace", "holder")),
+    "pigment_sync_build_info": ("The versions that run.", ("version", "python")),
+}
+"""What `/metrics` sets at each scrape: the meaning and the labels of each gauge."""
+
+
+class Metrics:
+    """All metrics, in *registry*."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._runs = Counter(
+            "pigment_sync_runs_total", "Runs that ended.", ("workspace", "status", "trigger"), registry=registry
+        )
+        self._duration = Histogram(
+            "pigment_sync_run_duration_seconds",
+            "How long runs took.",
+            ("workspace",),
+            registry=registry,
+            buckets=BUCKETS,
+        )
+        self._changes = Counter(
+            "pigment_sync_changes_total", "Changes by outcome.", ("workspace", "kind", "outcome"), registry=registry
+        )
+        self._holds = Gauge("pigment_sync_holds", "Holds of the newest plan.", ("workspace", "code"), registry=registry)
+        self._requests = Counter(
+            "pigment_sync_requests_total", "Answers of other systems.", ("host", "status"), registry=registry
+        )
+        self._scraped = {
+            name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPED.items()
+        }
+        self._codes: dict[str, set[str]] = {}
+        self._hosts: set[str] = set()
+
+    def finished(self, result: Result, trigger: Trigger, seconds: float) -> None:
+        """Count a run that has ended after *seconds*."""
+        self._runs.labels(result.workspace, result.status, trigger).inc()
+        self._duration.labels(result.workspace).observe(seconds)
+        for record in result.records:
+            self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
+        if result.object["status"] == "planned":
+            self._hold(result.workspace, Tally(hold["code"] for hold in result.object["holds"]))
+
+    def _hold(self, workspace: str, found: Mapping[str, int]) -> None:
+        """Show *found*, and zero for what was held before: an absent series would look like one that is lost."""
+        codes = self._codes.setdefault(workspace, set())
+        codes.update(found)
+        for code in codes:
+            self._holds.labels(workspace, code).set(found.get(code, 0))
+
+    async def answered(self, response: httpx.Response) -> None:
+        """Count an answer: an event hook of `httpx.AsyncClient`."""
+        host = response.request.url.host
+        if host in self._hosts or len(self._hosts) < MOST_HOSTS:
+            self._hosts.add(host)
+        else:
+            host = "other"
+        self._requests.labels(host, response.status_code).inc()
+
+    def replace(self, samples: Mapping[str, Iterable[Sample]]) -> None:
+        """Set the gauges of a scrape; what is not in *samples* any more is gone, or NaN where there are no labels."""
+        for name, gauge in self._scraped.items():
+            gauge.clear()
+            if not SCRAPED[name][1]:
+                gauge.set(math.nan)
+            for labels, value in samples.get(name, ()):
+                (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,88 @@
+"""What is counted of runs and of answers, and that no label can take any number of values."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from agent.engine.order import Result
+from agent.errors import Exit
+from agent.metrics import MOST_HOSTS, Metrics
+from agent.model import Kind
+from agent.ports import Outcome, RunStatus, Trigger
+from agent.report.shape import HoldObject, PlannedObject
+from tests.state_samples import a_change, done
+
+
+def a_result(*codes: str) -> Result:
+    """Return a held run with a done creation and two failed deactivations."""
+    holds: list[HoldObject] = [
+        {"kind": "create", "code": code, "email": "ann@acme.com", "reason": "", "remedy": ""} for code in codes
+    ]
+    planned: PlannedObject = {
+        "name": "latam",
+        "mode": "enforce",
+        "status": "planned",
+        "digest": "sha256:a",
+        "sources": [],
+        "members": {"total": 0, "active": 0, "linked": 0},
+        "counts": {},
+        "changes": [],
+        "holds": holds,
+        "notes": [],
+        "guards": [],
+    }
+    failed = [done(a_change(), seq, Outcome.FAILED) for seq in (1, 2)]
+    records = (done(a_change(Kind.CREATE)), *failed)
+    return Result("latam", "r1", RunStatus.HELD, Exit.HELD, planned, records)
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(name, labels)
+
+
+def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.finished(a_result("address-taken", "address-taken", "unknown-status"), Trigger.SCHEDULE, 12)
+
+    assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="schedule") == 1
+    assert value(registry, "pigment_sync_run_duration_seconds_sum", workspace="latam") == 12
+    assert value(registry, "pigment_sync_changes_total", workspace="latam", kind="create", outcome="done") == 1
+    assert value(registry, "pigment_sync_changes_total", workspace="latam", kind="deactivate", outcome="failed") == 2
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 2
+
+
+def test_hold_that_is_no_more_is_shown_as_zero() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.finished(a_result("address-taken"), Trigger.SCHEDULE, 1)
+    metrics.finished(a_result("unknown-status"), Trigger.SCHEDULE, 1)
+
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 0
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="unknown-status") == 1
+
+
+async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    transport = httpx.MockTransport(lambda request: httpx.Response(429))
+    async with httpx.AsyncClient(transport=transport, event_hooks={"response": [metrics.answered]}) as client:
+        for number in range(MOST_HOSTS + 2):
+            await client.get(f"https://host{number}.example.com/secret?token=x")
+
+    assert value(registry, "pigment_sync_requests_total", host="host0.example.com", status="429") == 1
+    assert value(registry, "pigment_sync_requests_total", host="other", status="429") == 2
+    assert b"secret" not in metrics.text()
+
+
+def test_scrape_forgets_what_it_is_not_told_again() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.replace({"pigment_sync_paused": [(("latam",), 1)], "pigment_sync_budget_left": [((), 7)]})
+    assert value(registry, "pigment_sync_budget_left") == 7
+    metrics.replace({"pigment_sync_paused": [(("emea",), 0)]})
+
+    assert value(registry, "pigment_sync_paused", workspace="latam") is None
+    assert value(registry, "pigment_sync_paused", workspace="emea") == 0
+    assert b"pigment_sync_budget_left NaN" in metrics.text()
