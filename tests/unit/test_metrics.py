@@ -66,7 +66,7 @@ def test_hold_that_is_no_more_is_shown_as_zero() -> None:
 async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    transport = httpx.MockTransport(lambda request: httpx.Response(429))
+    transport = httpx.MockTransport(lambda _: httpx.Response(429))
     async with httpx.AsyncClient(transport=transport, event_hooks={"response": [metrics.answered]}) as client:
         for number in range(MOST_HOSTS + 2):
             await client.get(f"https://host{number}.example.com/secret?token=x")
