@@ -171,6 +171,16 @@ class State(Protocol):
 
     async def paused(self, workspace: str) -> Pause | None: ...
 
+    async def notice(self, subject: str) -> str | None:
+        """Return what people were told last of *subject*, None when they were told nothing yet."""
+        ...
+
+    async def set_notice(self, subject: str, condition: str) -> None: ...
+
+    async def lease(self, workspace: str) -> Lease | None:
+        """Return the lease that somebody holds at this moment. It gives no right to anything."""
+        ...
+
     async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
         """Return runs, newest first, without their documents; all workspaces when none is named."""
         ...
@@ -187,4 +197,8 @@ class State(Protocol):
         self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
     ) -> list[ChangeRecord]:
         """Return changes of one member or address (before or after, folded), newest first."""
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Forget runs that began before *before*, but what a later run needs, and return how many are gone."""
         ...

@@ -20,8 +20,8 @@ class Order:
     """Who asked for a run, how and why. *approvals* are digests of workspaces or of a whole document.
 
     *reviewed* are the plans that a file holds, to show what has changed since. *user* keeps only one person's changes.
-    *wait_seconds* is how long to wait for another run's lease. *run_id* is the id of a run that was promised to
-    somebody before it began; such an order is for one workspace.
+    *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were promised to
+    somebody before the runs began, by workspace.
     """
 
     trigger: Trigger
@@ -31,7 +31,7 @@ class Order:
     approvals: frozenset[str] = frozenset()
     wait_seconds: float = 0
     reviewed: tuple[WorkspaceObject, ...] = ()
-    run_id: str = ""
+    run_ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_undo(self) -> bool:

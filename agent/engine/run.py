@@ -21,7 +21,7 @@ def new_run_id(now: datetime) -> str:
 def begun(policy: Policy, order: Order, now: datetime) -> Run:
     """Return a run under a lease that starts now; a workspace in dry-run mode makes a dry run of it."""
     is_dry = policy.mode is Mode.DRY_RUN
-    run_id = order.run_id or new_run_id(now)
+    run_id = order.run_ids.get(policy.workspace) or new_run_id(now)
     return Run(run_id, policy.workspace, order.trigger, is_dry, started_at=now, by=order.by, reason=order.reason)
 
 
@@ -44,7 +44,7 @@ def finished(decision: Decision, order: Order, now: datetime) -> Run:
     """Return a dry run that has ended, with its plan or why there is none."""
     unplanned, plan = decision.unplanned, decision.plan
     return Run(
-        order.run_id or new_run_id(now),
+        order.run_ids.get(decision.policy.workspace) or new_run_id(now),
         decision.policy.workspace,
         order.trigger,
         dry_run=True,

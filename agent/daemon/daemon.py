@@ -1,0 +1,186 @@
+"""The daemon: runs each workspace when it is due and when somebody asks, and answers how things stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from agent.answer import Explanation
+from agent.daemon.runner import InForce, Opening, Runner, Told
+from agent.daemon.schedule import Tick, spelled, ticks
+from agent.daemon.timetable import Timetable
+from agent.desk import Health, Ongoing, Request, Standing, UnknownName
+from agent.engine.inquiry import explanations
+from agent.engine.order import Order
+from agent.engine.run import noted
+from agent.errors import PigmentSyncError
+from agent.model import Mode, Unplanned
+from agent.ports import Clock, Pause, Run, RunStatus, State, Trigger
+from agent.settings.root import Settings
+from agent.settings.workspace import WorkspaceSettings
+from connectors.base import silent
+
+__all__ = ["Daemon"]
+
+log = structlog.get_logger()
+WAIT_FOR_LEASE_SECONDS = 300.0
+"""How long a run that somebody asked for waits for the one that holds its workspace."""
+KEPT = timedelta(days=400)
+"""How long runs stay in the journal: more than a year, so that an audit still finds the same month of last year."""
+PATIENCE_SECONDS = 20.0
+"""How long a stop waits for writes in flight; whoever stops a container kills it after 30 s."""
+LOOKED_AT = 200
+"""Runs of the journal that are looked through for how a workspace stands."""
+READ = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
+APPLIED = {RunStatus.DONE, RunStatus.HELD}
+NO_PLAN = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME}
+
+
+class Daemon:
+    """Implements `agent.desk.Desk`. Start it within a running event loop, and stop it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        clock: Clock,
+        opening: Opening,
+        told: Told,
+        budget_left: Callable[[], int | None],
+    ) -> None:
+        self.state = state
+        self._clock = clock
+        self._opening = opening
+        self._budget_left = budget_left
+        self._started_at = clock.now()
+        self._config = InForce(settings, self._started_at)
+        self._runner = Runner(self._config, state, clock, opening, told)
+        self._timetable = Timetable(clock, self._due, self._last_run)
+
+    async def start(self) -> None:
+        """Plan the schedules and begin; what was missed while nothing ran is made up once. Raises `StateError`."""
+        await self._plan()
+        self._timetable.daily("prune", self._prune)
+        self._timetable.start()
+
+    async def stop(self) -> bool:
+        """Let the writes in flight end, close the runs, and return whether nothing had to be broken off."""
+        self._timetable.halt()
+        was_gentle = await self._runner.work.end(PATIENCE_SECONDS)
+        self._timetable.close()
+        log.info("daemon.stopped", was_gentle=was_gentle)
+        return was_gentle
+
+    async def reload(self, settings: Settings) -> None:
+        """Take *settings* from the next run on; what is under way ends with what it began with."""
+        self._config.replace(settings, self._clock.now())
+        await self._plan()
+        log.info("config.reloaded", workspaces=list(self.names))
+
+    def refuse(self, trouble: str) -> None:
+        """Keep the configuration in force, and say why a newer one was not taken."""
+        self._config.trouble = trouble
+
+    async def _plan(self) -> None:
+        await self._timetable.plan(ticks({name: each.schedule for name, each in self._workspaces.items()}))
+
+    def _due(self, tick: Tick) -> asyncio.Task[None] | None:
+        names = [name for name in tick.workspaces if name in self.names]
+        if not names or self._runner.work.stopping.is_set():
+            return None
+        _, task = self._runner.start(names, Order(Trigger.SCHEDULE), is_dry_run=False)
+        return task
+
+    async def _last_run(self, tick: Tick) -> datetime | None:
+        """Return when the tick ran last; None when one of its workspaces never ran on schedule."""
+        times = []
+        for name in tick.workspaces:
+            runs = await self.state.runs([name], limit=LOOKED_AT)
+            times.append(next((run.started_at for run in runs if run.trigger is Trigger.SCHEDULE), None))
+        known = [time for time in times if time is not None]
+        return min(known) if len(known) == len(times) else None
+
+    async def _prune(self) -> None:
+        try:
+            log.info("journal.pruned", runs=await self.state.prune(self._clock.now() - KEPT))
+        except PigmentSyncError as failure:
+            log.warning("journal.not_pruned", error=failure.message)
+
+    # The desk
+
+    @property
+    def _workspaces(self) -> dict[str, WorkspaceSettings]:
+        return self._config.settings.workspaces
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._workspaces)
+
+    @property
+    def ongoing(self) -> tuple[Ongoing, ...]:
+        return self._runner.work.ongoing
+
+    async def ask(self, request: Request) -> str:
+        self._expect(request.workspace)
+        self._runner.work.refuse_too_much()
+        approvals = frozenset({request.approval} if request.approval else ())
+        order = Order(
+            request.trigger, request.by, request.reason, request.user, approvals, wait_seconds=WAIT_FOR_LEASE_SECONDS
+        )
+        run_ids, _ = self._runner.start([request.workspace], order, is_dry_run=request.is_dry_run)
+        return run_ids[request.workspace]
+
+    async def standing(self, name: str) -> Standing:
+        self._expect(name)
+        workspace = self._workspaces[name]
+        runs = [run for run in await self.state.runs([name], limit=LOOKED_AT) if run.trigger not in NO_PLAN]
+        return Standing(
+            name,
+            Mode(workspace.mode),
+            spelled(workspace.schedule),
+            self._timetable.next_run(name),
+            workspace.token_expires,
+            await self.state.paused(name),
+            last=next((run for run in runs if run.status is not RunStatus.RUNNING), None),
+            read=_newest(runs, READ),
+            applied=_newest([run for run in runs if not run.dry_run], APPLIED),
+        )
+
+    async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
+        async with self._opening(self._config.settings, silent, self._runner.work.stopping.is_set) as tools:
+            return await explanations(tools.survey, tools.read_sites, [], email)
+
+    async def pause(self, name: str, by: str, reason: str) -> None:
+        self._expect(name)
+        now = self._clock.now()
+        await self.state.pause(name, Pause(now, by, reason))
+        await self.state.record_run(noted(name, Order(Trigger.PAUSE, by, reason), now))
+
+    async def resume(self, name: str, by: str, reason: str) -> None:
+        self._expect(name)
+        if await self.state.paused(name) is not None:
+            await self.state.pause(name, None)
+            await self.state.record_run(noted(name, Order(Trigger.RESUME, by, reason), self._clock.now()))
+
+    async def health(self) -> Health:
+        troubles = [self._config.trouble] if self._config.trouble else []
+        try:
+            await self.state.paused(self.names[0])
+        except PigmentSyncError as error:
+            troubles.append(f"{error.message} {error.hint}")
+        troubles += self._timetable.troubles()
+        return Health(tuple(troubles), self._started_at, self._config.at)
+
+    def budget_left(self) -> int | None:
+        return self._budget_left()
+
+    def _expect(self, name: str) -> None:
+        if name not in self.names:
+            raise UnknownName(f"There is no workspace {name}.", f"The workspaces are: {', '.join(self.names)}.")
+
+
+def _newest(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:
+    return next((run for run in runs if run.status in statuses), None)

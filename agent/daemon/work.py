@@ -1,0 +1,68 @@
+"""What the daemon has under way: runs that were promised or have begun, how far they are, and their gentle end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
+
+from agent.desk import Ongoing, TooMuch
+
+__all__ = ["MOST_WAITING", "Work"]
+
+MOST_WAITING = 50
+"""Runs that are promised at once; a client in a loop is told to wait."""
+
+
+class Work:
+    """The daemon's tasks. APScheduler's own shutdown would cancel them in the middle of a write; this lets them end."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self._ongoing: dict[str, Ongoing] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def ongoing(self) -> tuple[Ongoing, ...]:
+        return tuple(self._ongoing.values())
+
+    def start(self, runs: Iterable[Ongoing], body: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Begin *body*, which is the work on *runs*; they are ongoing until it ends."""
+        mine = tuple(runs)
+        self._ongoing.update((run.run_id, run) for run in mine)
+        task = asyncio.create_task(body)
+        self._tasks.add(task)
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            for run in mine:
+                self._ongoing.pop(run.run_id, None)
+
+        task.add_done_callback(ended)
+        return task
+
+    def refuse_too_much(self) -> None:
+        """Raise `TooMuch` when no more runs may be promised."""
+        if len(self._ongoing) >= MOST_WAITING:
+            raise TooMuch(
+                f"{len(self._ongoing)} runs wait or are under way.", "Ask again when some of them have ended."
+            )
+
+    def progressed(self, run_ids: Iterable[str], what: str, done: int, total: int | None) -> None:
+        for run_id in run_ids:
+            if (run := self._ongoing.get(run_id)) is not None:
+                self._ongoing[run_id] = replace(run, step=what, done=done, total=total)
+
+    async def end(self, patience_seconds: float) -> bool:
+        """Let the writes in flight be answered and the runs be closed; cancel what has not ended by then.
+
+        Returns whether all ended by themselves.
+        """
+        self.stopping.set()
+        if not self._tasks:
+            return True
+        _, late = await asyncio.wait(self._tasks, timeout=patience_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return not late
