@@ -36,6 +36,7 @@ class MemoryState:
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
     past: dict[str, dict[str, tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
     mended: dict[str, list[Mend]] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str) -> Lease:
         held = self.held.get(workspace)
@@ -61,14 +62,16 @@ class MemoryState:
         if held is not None and held.lease.fence == lease.fence:
             held.renewed_at = None
 
+    def _records(self, workspace: str) -> list[ChangeRecord]:
+        runs = [self.records.get(run.id, {}) for run in self.journal.values() if run.workspace == workspace]
+        return [record for records in runs for record in records.values()]
+
     async def memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
         since = self.now() - timedelta(days=7)
         lost = [
             record
-            for run in self.journal.values()
-            if run.workspace == workspace
-            for record in self.records.get(run.id, {}).values()
+            for record in self._records(workspace)
             if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= since
         ]
         lost.sort(key=lambda record: (record.sent_at, record.seq))
@@ -89,9 +92,7 @@ class MemoryState:
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [
             record.change
-            for run in self.journal.values()
-            if run.workspace == workspace
-            for record in self.records.get(run.id, {}).values()
+            for record in self._records(workspace)
             if record.sent_at >= since and record.outcome in COUNTED
         ]
         return Recent(
@@ -178,13 +179,7 @@ class MemoryState:
 
     async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
         found: dict[str, MemberHistory] = {}
-        done = [
-            record
-            for run in self.journal.values()
-            if run.workspace == workspace
-            for record in self.records.get(run.id, {}).values()
-            if record.outcome is Outcome.DONE and record.scim_id is not None
-        ]
+        done = [each for each in self._records(workspace) if each.outcome is Outcome.DONE and each.scim_id is not None]
         for record in sorted(done, key=lambda each: (each.sent_at, each.seq)):
             former = found.get(record.scim_id or "")
             is_giving = record.change.kind in {Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE}
@@ -226,6 +221,16 @@ class MemoryState:
     async def paused(self, workspace: str) -> Pause | None:
         return self.pauses.get(workspace)
 
+    async def notice(self, subject: str) -> str | None:
+        return self.told.get(subject)
+
+    async def set_notice(self, subject: str, condition: str) -> None:
+        self.told[subject] = condition
+
+    async def lease(self, workspace: str) -> Lease | None:
+        held = self.held.get(workspace)
+        return held.lease if held and held.renewed_at and self.now() - held.renewed_at < VOID_AFTER else None
+
     async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
         found = [
             replace(run, document=None)
@@ -252,13 +257,7 @@ class MemoryState:
             by_email = bool(email) and folded(email) in addresses
             return by_email or (bool(scim_id) and record.scim_id == scim_id) or not (email or scim_id)
 
-        found = [
-            record
-            for run in self.journal.values()
-            if run.workspace == workspace
-            for record in self.records.get(run.id, {}).values()
-            if is_about(record)
-        ]
+        found = [record for record in self._records(workspace) if is_about(record)]
         return sorted(found, key=lambda record: (record.sent_at, record.seq), reverse=True)[:limit]
 
     async def prune(self, before: datetime) -> int:

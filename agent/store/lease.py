@@ -13,7 +13,7 @@ from agent.store.codec import time
 from agent.store.database import Database
 from agent.store.tables import leases
 
-__all__ = ["VOID_AFTER_SECONDS", "check", "release", "renew", "take"]
+__all__ = ["VOID_AFTER_SECONDS", "check", "current", "release", "renew", "take"]
 
 # Design, section 3: a lease is void 15 s after its last renewal.
 VOID_AFTER_SECONDS = 15
@@ -42,6 +42,16 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     values = {"holder": holder, "since": now, "renewed_at": now, "fence": fence}
     connection.execute(update(leases).where(leases.c.workspace == workspace).values(**values))
     return Lease(workspace, holder, time(now), fence)
+
+
+def current(database: Database, connection: Connection, workspace: str) -> Lease | None:
+    """Return the lease that somebody holds now, to be looked at only."""
+    row = connection.execute(
+        select(leases, database.clock().label("now")).where(leases.c.workspace == workspace)
+    ).first()
+    if row is None or abs(row.now - row.renewed_at) >= VOID_AFTER:
+        return None
+    return Lease(workspace, row.holder, time(row.since), row.fence)
 
 
 def check(database: Database, connection: Connection, lease: Lease) -> None:

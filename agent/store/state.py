@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from agent.model import Change, Left, Link, Memory, Recent
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
-from agent.store import journal, memory, past
+from agent.store import journal, memory, notices, past
 from agent.store import lease as leases
 from agent.store.database import Database
 from agent.store.retention import AT_ONCE, SETTLED_WITHIN, doomed, forget
@@ -198,6 +198,15 @@ class SqlState:
 
     async def paused(self, workspace: str) -> Pause | None:
         return await self._read(lambda connection: memory.paused(connection, workspace))
+
+    async def notice(self, subject: str) -> str | None:
+        return await self._read(lambda connection: notices.read(connection, subject))
+
+    async def set_notice(self, subject: str, condition: str) -> None:
+        await self._write(lambda connection: notices.write(self._database, connection, subject, condition))
+
+    async def lease(self, workspace: str) -> Lease | None:
+        return await self._read(lambda connection: leases.current(self._database, connection, workspace))
 
     async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
         return await self._read(lambda connection: journal.read_runs(connection, workspaces, since, limit))

@@ -18,7 +18,19 @@ from sqlalchemy import (
 
 from agent.store.text import Words
 
-__all__ = ["baselines", "changes", "leases", "left", "links", "mends", "metadata", "pauses", "possible_renames", "runs"]
+__all__ = [
+    "baselines",
+    "changes",
+    "leases",
+    "left",
+    "links",
+    "mends",
+    "metadata",
+    "notices",
+    "pauses",
+    "possible_renames",
+    "runs",
+]
 
 metadata = MetaData(
     naming_convention={
@@ -147,4 +159,12 @@ mends = Table(
     # Links as JSON: what a human replaced, and what holds from then on.
     Column("was", Text),
     Column("link", Text),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    # `run:pigment-latam`, `token:pigment-latam`.
+    Column("subject", Words, primary_key=True),
+    Column("condition", Words, nullable=False),
 )

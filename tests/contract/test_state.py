@@ -204,3 +204,13 @@ async def test_pause_is_kept_until_it_is_lifted(state: State) -> None:
     assert await state.paused("emea") is None
     await state.pause("latam", None)
     assert await state.paused("latam") is None
+
+
+async def test_notice_is_remembered_until_the_next(state: State) -> None:
+    assert await state.notice("run:latam") is None
+    await state.set_notice("run:latam", "held")
+    await state.set_notice("run:emea", "failure")
+    await state.set_notice("run:latam", "fine")
+
+    assert await state.notice("run:latam") == "fine"
+    assert await state.notice("run:emea") == "failure"

@@ -21,6 +21,16 @@ async def test_lease_is_held_by_one_and_names_its_holder(state: State) -> None:
     assert (lease.fence, other.fence) == (1, 1)
 
 
+async def test_lease_is_seen_while_it_is_held(state: State) -> None:
+    assert await state.lease("latam") is None
+    held = await state.take_lease("latam", "host, process 1")
+    seen = await state.lease("latam")
+    await state.release_lease(held)
+
+    assert seen == held
+    assert await state.lease("latam") is None
+
+
 async def test_released_lease_can_be_taken_with_a_higher_fence(state: State) -> None:
     first = await state.take_lease("latam", "one")
     await state.release_lease(first)

@@ -1,0 +1,23 @@
+"""What people were told last, so that a restart does not tell them again."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agent.store.database import Database
+from agent.store.tables import notices
+
+__all__ = ["read", "write"]
+
+
+def read(connection: Connection, subject: str) -> str | None:
+    row = connection.execute(select(notices.c.condition).where(notices.c.subject == subject)).first()
+    return None if row is None else str(row.condition)
+
+
+def write(database: Database, connection: Connection, subject: str, condition: str) -> None:
+    # Two processes may tell of one workspace at once: the later word stands.
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    row = insert(notices).values(subject=subject, condition=condition)
+    connection.execute(row.on_conflict_do_update(index_elements=["subject"], set_={"condition": condition}))
