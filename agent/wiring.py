@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
 from connectors.rest import Bounds
 
-__all__ = ["Parts", "opened"]
+__all__ = ["Lasting", "Parts", "SystemClock", "lasting", "opened", "parts"]
 
 log = structlog.get_logger()
 
@@ -90,20 +90,47 @@ class Parts:
         return [finding for findings in found for finding in findings]
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives one run in a daemon: the state, and how much of each host's budget is spent."""
+
+    state: State
+    paces: Paces
+
+
+@asynccontextmanager
+async def lasting(settings: Settings) -> AsyncIterator[Lasting]:
+    """Open the state, and close it at the end. Raises `StateError`."""
+    state = await SqlState.open(settings.state.url, SystemClock().now)
+    try:
+        yield Lasting(state, Paces(settings.pigment.requests_per_window, settings.pigment.window_seconds))
+    finally:
+        await state.close()
+
+
 @asynccontextmanager
 async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
-    """Build the parts for one command or one tick, and close what they hold at the end.
-
-    Raises `ConfigError` and `StateError`. Connectors remember what they read, so parts are not for long.
-    """
+    """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
     refuse_shared_tokens(settings.workspaces)
-    clock = SystemClock()
+    async with lasting(settings) as kept, parts(settings, progress, is_stopping, kept) as made:
+        yield made
+
+
+@asynccontextmanager
+async def parts(
+    settings: Settings,
+    progress: Progress,
+    is_stopping: Callable[[], bool],
+    kept: Lasting,
+    answered: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
+) -> AsyncIterator[Parts]:
+    """Build the parts for one run upon what is *kept*; *answered* is told of each answer of another system.
+
+    Connectors remember what they read, so parts are not for long. Raises `ConfigError`.
+    """
     async with http.client(settings.ca_bundle, settings.http.timeout_seconds) as client:
-        state = await SqlState.open(settings.state.url, clock.now)
-        try:
-            yield _parts(settings, progress, is_stopping, client, state, clock)
-        finally:
-            await state.close()
+        client.event_hooks = {"response": list(answered)}
+        yield _parts(settings, progress, is_stopping, client, kept)
 
 
 def _parts(
@@ -111,14 +138,13 @@ def _parts(
     progress: Progress,
     is_stopping: Callable[[], bool],
     client: httpx.AsyncClient,
-    state: State,
-    clock: Clock,
+    kept: Lasting,
 ) -> Parts:
+    clock, state, paces = SystemClock(), kept.state, kept.paces
     bounds = Bounds(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
     connectors = {
         name: _connector(name, each, settings, client, bounds, progress) for name, each in settings.connectors.items()
     }
-    paces = Paces(settings.pigment.requests_per_window, settings.pigment.window_seconds)
     clients = {name: _workspace(name, each, client, bounds, paces) for name, each in settings.workspaces.items()}
     sites = {name: Site(each.policy(name), clients[name]) for name, each in settings.workspaces.items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
