@@ -36,7 +36,10 @@ SCRAPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_ongoing_runs": ("Runs that wait or are under way.", ("workspace",)),
     "pigment_sync_paused": ("1 when writing is paused.", ("workspace",)),
     "pigment_sync_enforcing": ("1 in mode enforce, 0 in mode dry-run.", ("workspace",)),
-    "pigment_sync_schedule_interval_seconds": ("The longest time between two scheduled runs.", ("workspace",)),
+    "pigment_sync_stale_after_timestamp_seconds": (
+        "The second scheduled time after the last complete read, or after the start.",
+        ("workspace",),
+    ),
     "pigment_sync_next_run_timestamp_seconds": ("When the schedule runs it next.", ("workspace",)),
     "pigment_sync_last_read_timestamp_seconds": ("When all reads were complete last.", ("workspace",)),
     "pigment_sync_last_apply_timestamp_seconds": ("When it was brought in step last.", ("workspace",)),

@@ -1,0 +1,35 @@
+"""When a workspace is read too seldom, measured by its own schedule."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from apscheduler.triggers.cron import CronTrigger
+
+__all__ = ["stale_after"]
+
+EVERY = re.compile(r"every (\d+)([smhd])")
+CRON = re.compile(r"cron (.+) \((.+)\)")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def stale_after(schedule: str, since: datetime) -> datetime | None:
+    """Return the second time after *since* that *schedule* is due, None without a schedule.
+
+    One complete read may be missed; when the next one is missed too, nobody has looked for too long. A schedule of
+    working days is not late at the weekend.
+    """
+    every = EVERY.fullmatch(schedule)
+    if every:
+        return since + 2 * timedelta(seconds=int(every[1]) * SECONDS[every[2]])
+    cron = CRON.fullmatch(schedule)
+    if not cron:
+        return None
+    trigger = CronTrigger.from_crontab(cron[1], timezone=ZoneInfo(cron[2]))
+    first: datetime | None = trigger.get_next_fire_time(None, since)
+    if first is None:
+        return None
+    second: datetime | None = trigger.get_next_fire_time(first, first)
+    return second.astimezone(UTC) if second else None

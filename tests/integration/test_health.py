@@ -1,0 +1,161 @@
+"""What the probes and Prometheus are answered, also when the state is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+
+from agent.answer import Explanation
+from agent.desk import Health, Ongoing, Request, Standing
+from agent.errors import StateError
+from agent.metrics import Metrics
+from agent.model import Mode, Unplanned
+from agent.ports import Pause, Run, RunStatus, State, Trigger
+from agent.web.health import routes
+from agent.web.overdue import stale_after
+from tests.memory_state import MemoryState
+from tests.state_samples import NOW, Clock
+
+RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.HELD, NOW + timedelta(minutes=1))
+
+
+@dataclass
+class SmallDesk:
+    """A desk with one workspace. *delay* is how long its state takes; *is_gone*: it can't be reached."""
+
+    state: State = field(default_factory=lambda: MemoryState(Clock().now))
+    names: tuple[str, ...] = ("latam",)
+    ongoing: tuple[Ongoing, ...] = ()
+    troubles: tuple[str, ...] = ()
+    is_gone: bool = False
+    delay: float = 0
+    expires: date | None = None
+    last: Run | None = RUN
+
+    async def standing(self, name: str) -> Standing:
+        await asyncio.sleep(self.delay)
+        if self.is_gone:
+            raise StateError("The state can't be reached.", "Start the database.")
+        pause = Pause(NOW, "ops", "")
+        return Standing(name, Mode.ENFORCE, "every 15m", NOW, self.expires, pause, self.last, self.last, self.last)
+
+    async def health(self) -> Health:
+        await asyncio.sleep(self.delay)
+        return Health(self.troubles, NOW, NOW)
+
+    def budget_left(self) -> int | None:
+        return 470
+
+    async def ask(self, request: Request) -> str:
+        return request.workspace
+
+    async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
+        assert email
+        return []
+
+    async def pause(self, name: str, by: str, reason: str) -> None:
+        """Do nothing."""
+
+    async def resume(self, name: str, by: str, reason: str) -> None:
+        """Do nothing."""
+
+
+async def ask(desk: SmallDesk, path: str, patience_seconds: float = 5) -> httpx.Response:
+    app = Starlette(routes=routes(desk, Metrics(CollectorRegistry()), patience_seconds))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+        return await client.get(path)
+
+
+async def test_process_is_alive_whatever_its_state_does() -> None:
+    assert (await ask(SmallDesk(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
+
+
+async def test_daemon_is_ready_or_says_what_is_wrong() -> None:
+    ready = await ask(SmallDesk(), "/readyz")
+    troubled = await ask(SmallDesk(troubles=("The state is gone. Start it.",)), "/readyz")
+    slow = await ask(SmallDesk(delay=5), "/readyz", 0.05)
+
+    assert (ready.status_code, ready.text) == (200, "ready\n")
+    assert (troubled.status_code, troubled.text) == (503, "The state is gone. Start it.\n")
+    assert slow.status_code == 503
+
+
+async def test_scrape_shows_how_a_workspace_stands() -> None:
+    tomorrow = datetime.now(UTC).date() + timedelta(days=7)
+    desk = SmallDesk(expires=tomorrow)
+    await desk.state.take_lease("latam", "host, process 7")
+    answer = await ask(desk, "/metrics")
+    finished = (NOW + timedelta(minutes=1)).timestamp()
+    lines = answer.text.splitlines()
+
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    for line in (
+        'pigment_sync_paused{workspace="latam"} 1.0',
+        'pigment_sync_enforcing{workspace="latam"} 1.0',
+        'pigment_sync_last_run{status="held",workspace="latam"} 1.0',
+        'pigment_sync_token_days_left{workspace="latam"} 7.0',
+        'pigment_sync_lease_holder_info{holder="host, process 7",workspace="latam"} 1.0',
+        "pigment_sync_budget_left 470.0",
+        "pigment_sync_state_up 1.0",
+        "pigment_sync_ready 1.0",
+    ):
+        assert line in lines
+    values = {line.split(" ")[0]: line.split(" ")[1] for line in lines if not line.startswith("#")}
+    stale = 'pigment_sync_stale_after_timestamp_seconds{workspace="latam"}'
+    assert float(values['pigment_sync_last_apply_timestamp_seconds{workspace="latam"}']) == finished
+    assert float(values['pigment_sync_last_read_timestamp_seconds{workspace="latam"}']) == finished
+    assert float(values[stale]) == finished + 2 * 15 * 60
+
+
+@pytest.mark.parametrize("desk", [SmallDesk(is_gone=True), SmallDesk(delay=5)], ids=["gone", "hanging"])
+async def test_scrape_without_a_state_says_so_and_still_answers(desk: SmallDesk) -> None:
+    answer = await ask(desk, "/metrics", 0.1)
+
+    assert answer.status_code == 200
+    assert "pigment_sync_state_up 0.0" in answer.text.splitlines()
+    assert "pigment_sync_paused{" not in answer.text
+
+
+async def test_workspace_that_was_never_read_is_stale_by_the_start() -> None:
+    answer = await ask(SmallDesk(last=None), "/metrics")
+
+    assert "pigment_sync_last_read_timestamp_seconds{" not in answer.text
+    assert "pigment_sync_last_run{" not in answer.text
+    assert 'pigment_sync_stale_after_timestamp_seconds{workspace="latam"}' in answer.text
+
+
+async def test_status_of_the_last_run_replaces_the_one_before() -> None:
+    desk = SmallDesk()
+    app = Starlette(routes=routes(desk, Metrics(CollectorRegistry())))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+        await client.get("/metrics")
+        desk.last = replace(RUN, status=RunStatus.DONE)
+        again = await client.get("/metrics")
+
+    assert 'pigment_sync_last_run{status="done",workspace="latam"} 1.0' in again.text
+    assert 'status="held"' not in again.text
+
+
+@pytest.mark.parametrize(
+    ("schedule", "since", "stale"),
+    [
+        ("every 15m", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 30, tzinfo=UTC)),
+        ("every 90s", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 3, tzinfo=UTC)),
+        (
+            "cron 0 6 * * mon,tue,wed,thu,fri (Europe/Berlin)",
+            datetime(2026, 3, 6, 5, 1, tzinfo=UTC),
+            datetime(2026, 3, 10, 5, tzinfo=UTC),
+        ),
+        ("", datetime(2026, 3, 1, tzinfo=UTC), None),
+    ],
+    ids=["every", "seconds", "weekend", "none"],
+)
+def test_schedule_says_when_a_read_is_overdue(schedule: str, since: datetime, stale: datetime | None) -> None:
+    assert stale_after(schedule, since) == stale
