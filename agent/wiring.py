@@ -111,7 +111,6 @@ async def lasting(settings: Settings) -> AsyncIterator[Lasting]:
 @asynccontextmanager
 async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
     """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
-    refuse_shared_tokens(settings.workspaces)
     async with lasting(settings) as kept, parts(settings, progress, is_stopping, kept) as made:
         yield made
 
@@ -128,6 +127,7 @@ async def parts(
 
     Connectors remember what they read, so parts are not for long. Raises `ConfigError`.
     """
+    refuse_shared_tokens(settings.workspaces)
     async with http.client(settings.ca_bundle, settings.http.timeout_seconds) as client:
         client.event_hooks = {"response": list(answered)}
         yield _parts(settings, progress, is_stopping, client, kept)
