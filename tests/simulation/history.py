@@ -166,10 +166,11 @@ class History:
         """Tell whether a member that was made for somebody is still to be known as theirs.
 
         A human of two sources may leave their account to whom they are in the other. And nobody can tell whose it is
-        if an administrator moves it before a run that lost the answer to its creation is followed by another.
+        if an administrator renames it, or gives it another address, before a run that lost the answer to its creation
+        is followed by another.
         """
         owner = self.watch.owners.get(scim_id)
-        return owner.id == name if owner else scim_id not in self.world.moved
+        return owner.id == name if owner else scim_id not in self.world.edited
 
     def _is_from_conflict(self, scim_id: str | None) -> bool:
         """A create that met an inactive member of the same name reactivates it: the record names it afterwards."""

@@ -29,9 +29,8 @@ class Died(BaseException):
 @dataclass
 class World:
     """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
-    before which it hangs; None: it lives, it does not hang. *unrest* is how
-    often an administrator edits a member between two of its requests; *moved* are
-    the members whose address was changed so.
+    before which it hangs; None: it lives, it does not hang. *unrest* is how often an administrator edits a member
+    between two of its requests; *edited* are the members whose address or name was changed by hand.
     """
 
     chance: random.Random
@@ -45,7 +44,7 @@ class World:
     fault_rate: float = 0.0
     unrest: float = 0.0
     hired: int = 0
-    moved: set[str] = field(default_factory=set)
+    edited: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.space = PigmentSpace("latam", [self.token], now=lambda: self.moment)
@@ -130,6 +129,7 @@ class World:
                     self.space.by_hand_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
                 case "rename":
                     self.space.by_hand_rename(email, f"Hand {self.chance.randrange(100)}")
+                    self._edited(email)
                 case "deactivate":
                     self.space.by_hand_deactivate(email)
                 case "reactivate":
@@ -148,7 +148,10 @@ class World:
 
     def _move_by_hand(self, email: str, to: str) -> None:
         self.space.by_hand_move(email, to)
-        self.moved.update(member.id for member in self.space.members if member.user_name == to)
+        self._edited(to)
+
+    def _edited(self, email: str) -> None:
+        self.edited.update(member.id for member in self.space.members if member.user_name == email)
 
     def rotate_token(self) -> None:
         former, self.token = self.token, f"token-{self.chance.randrange(10**6)}"
