@@ -19,7 +19,7 @@ from agent.journal import Trigger
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["CONTENT_TYPE", "Metrics", "Sample"]
+__all__ = ["CONTENT_TYPE", "SCRAPED", "Metrics", "Sample"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)

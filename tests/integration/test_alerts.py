@@ -1,0 +1,65 @@
+"""The alerting rules: Prometheus' own tool reads and tries them, and what they ask for is what we expose."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.metrics import SCRAPED, Metrics
+from agent.ports import RunStatus
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NAME = re.compile(r"\bpigment_sync_\w+")
+STATUS = re.compile(r'status=~?"([^"]+)"')
+
+
+def rules() -> list[dict[str, object]]:
+    document = yaml.safe_load((DEPLOY / "alerts.yaml").read_text("utf-8"))
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+def promtool(*arguments: str) -> None:
+    environment = {"PATH": os.environ["PATH"]}
+    ended = subprocess.run(
+        ["promtool", *arguments], cwd=DEPLOY, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_rules_are_valid() -> None:
+    promtool("check", "rules", "alerts.yaml")
+
+
+def test_rules_tell_what_they_should_and_nothing_else() -> None:
+    promtool("test", "rules", "alerts_test.yaml")
+
+
+def test_every_metric_of_an_alert_is_exposed() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.replace({name: [(labels, 1)] for name, (_, labels) in SCRAPED.items()})
+    exposed = {family.name for family in text_string_to_metric_families(metrics.text().decode())}
+    asked = {name for rule in rules() for name in NAME.findall(str(rule["expr"]))}
+
+    assert asked
+    assert asked <= exposed
+
+
+def test_every_status_of_an_alert_is_one_that_a_run_has() -> None:
+    asked = {each for rule in rules() for found in STATUS.findall(str(rule["expr"])) for each in found.split("|")}
+
+    assert asked == {"held", "failed", "incomplete", "interrupted", "credentials"}
+    assert asked <= set(RunStatus)
+
+
+def test_every_alert_says_what_is_wrong_and_where_help_is() -> None:
+    for rule in yaml.safe_load((DEPLOY / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]:
+        notes = rule["annotations"]
+        assert notes["summary"]
+        assert notes["description"]
+        assert notes["runbook"] == f"docs/guides/runbook.md#{rule['alert'].lower()}"
