@@ -97,3 +97,7 @@ class Paces:
         if host not in self._by_host:
             self._by_host[host] = SlidingWindow(self._requests, self._window_seconds, self._timer)
         return self._by_host[host]
+
+    def budget_left(self) -> int | None:
+        """Return how many requests the busiest host would take now; None: no host is known yet."""
+        return min((window.budget_left() for window in self._by_host.values()), default=None)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.daemon.schedule import first_due, spelled, ticks, trigger
+from agent.settings.workspace import ScheduleSettings
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def every(text: str) -> ScheduleSettings:
+    return ScheduleSettings.model_validate({"every": text})
+
+
+def cron(text: str, timezone: str | None = None) -> ScheduleSettings:
+    return ScheduleSettings.model_validate({"cron": text, "timezone": timezone})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (every("90s"), "every 90s"),
+        (every("15m"), "every 15m"),
+        (every("120m"), "every 2h"),
+        (every("1d"), "every 1d"),
+        (cron("0 6 * * mon-fri", "Europe/Berlin"), "cron 0 6 * * mon,tue,wed,thu,fri (Europe/Berlin)"),
+        (cron("*/5 * * * *"), "cron */5 * * * * (UTC)"),
+        (None, ""),
+    ],
+)
+def test_schedule_is_told_as_the_configuration_says_it(schedule: ScheduleSettings | None, words: str) -> None:
+    assert spelled(schedule) == words
+
+
+def test_workspaces_of_one_schedule_are_one_tick() -> None:
+    found = ticks({"latam": every("15m"), "emea": cron("0 6 * * *"), "apac": every("900s"), "lab": None})
+
+    assert [tick.workspaces for tick in found] == [("latam", "apac"), ("emea",)]
+
+
+def test_interval_goes_on_where_it_was_before_a_restart() -> None:
+    assert first_due(every("15m"), NOON - timedelta(minutes=5), NOON) == NOON + timedelta(minutes=10)
+
+
+def test_what_was_missed_is_made_up_at_once() -> None:
+    assert first_due(every("15m"), NOON - timedelta(days=3), NOON) == NOON
+    assert first_due(cron("0 6 * * *"), NOON - timedelta(days=3), NOON) == NOON
+
+
+def test_workspace_that_never_ran_is_due_at_once_by_interval_and_next_time_by_cron() -> None:
+    assert first_due(every("15m"), None, NOON) == NOON
+    assert first_due(cron("0 6 * * *"), None, NOON) == NOON + timedelta(hours=18)
+
+
+def test_cron_that_ran_on_time_waits_for_its_next_time() -> None:
+    # The run of 6:00 began within the jitter.
+    assert first_due(cron("0 6 * * *"), NOON - timedelta(hours=6) + timedelta(seconds=20), NOON) == NOON + timedelta(
+        hours=18
+    )
+
+
+def test_cron_keeps_to_its_time_zone_through_summer_time() -> None:
+    before = datetime(2026, 3, 28, 12, tzinfo=UTC)
+
+    due = first_due(cron("0 6 * * *", "Europe/Berlin"), before, before)
+
+    assert due.astimezone(UTC) == datetime(2026, 3, 29, 4, tzinfo=UTC)
+
+
+def test_trigger_spreads_by_a_tenth_and_by_half_a_minute_at_most() -> None:
+    assert trigger(every("10s")).jitter == 1
+    assert trigger(every("1h")).jitter == 30
+    assert trigger(cron("0 6 * * *")).jitter == 30
+
+
+def test_trigger_follows_the_interval() -> None:
+    due = trigger(every("10m")).get_next_fire_time(NOON, NOON)
+
+    assert timedelta(minutes=10) <= due - NOON <= timedelta(minutes=10, seconds=30)
