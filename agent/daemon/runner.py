@@ -43,6 +43,10 @@ class Tools(Protocol):
     @property
     def read_sites(self) -> Mapping[str, ReadSite]: ...
 
+    async def tell(self, results: Sequence[Result]) -> None:
+        """Tell those whom `notify` names. Raises nothing."""
+        ...
+
 
 class Opening(Protocol):
     """Makes the tools of one run, and closes them."""
@@ -53,7 +57,7 @@ class Opening(Protocol):
 
 
 class Told(Protocol):
-    """Is told how a tick or a request ended: metrics and notices."""
+    """Counts how a tick or a request ended."""
 
     async def __call__(self, results: Sequence[Result], trigger: Trigger, seconds: float, /) -> None: ...
 
@@ -132,6 +136,7 @@ class Runner:
                 results = await dry_run(tools.survey, tools.read_sites, names, order)
             else:
                 results = await tools.sync.run(names, order)
+                await tools.tell(results)
         await self.told(results, order.trigger, (self.clock.now() - began).total_seconds())
 
     async def _account(self, policies: Sequence[Policy], order: Order, error: str, *, is_dry_run: bool) -> None:

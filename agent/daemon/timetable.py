@@ -73,10 +73,12 @@ class Timetable:
 
     def halt(self) -> None:
         """Begin nothing any more."""
-        self.scheduler.pause()
+        if self.scheduler.running:
+            self.scheduler.pause()
 
     def close(self) -> None:
-        self.scheduler.shutdown(wait=False)
+        if self.scheduler.running:
+            self.scheduler.shutdown(wait=False)
 
     def next_run(self, workspace: str) -> datetime | None:
         for job in self._jobs():

@@ -1,0 +1,305 @@
+"""The daemon over the real wiring and the sandbox's real HTTP: due, asked for, stopped, and told of a new file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from structlog.testing import capture_logs
+
+from agent.daemon.daemon import Daemon
+from agent.daemon.reload import Reloading
+from agent.daemon.work import MOST_WAITING
+from agent.desk import Request, TooMuch, UnknownName
+from agent.engine.order import Order, Result
+from agent.engine.run import begun
+from agent.errors import StateError
+from agent.ports import Pause, Run, RunStatus, Trigger
+from agent.settings.load import load
+from agent.settings.root import Settings
+from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
+from connectors.base import Progress
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+
+LATAM, WITHIN_SECONDS = "pigment-latam", 30
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=21, size=30, limit=Limit(None)) as served:
+        yield served
+
+
+@dataclass
+class House:
+    """A daemon with what it stands on. *ended* are the results it told of, *blocks* keeps runs from beginning."""
+
+    daemon: Daemon
+    kept: Lasting
+    config: Path
+    ended: list[tuple[Trigger, Result]] = field(default_factory=list)
+    blocks: asyncio.Event | None = None
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        for _ in range(WITHIN_SECONDS * 50):
+            if holds():
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError(f"not within {WITHIN_SECONDS} s")
+
+    async def idle(self) -> None:
+        await self.until(lambda: not self.daemon.ongoing)
+
+    async def run(self, run_id: str) -> Run:
+        found = await self.kept.state.run(run_id)
+        assert found is not None
+        return found
+
+
+def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
+    """Write a configuration of one workspace without a schedule, or with what *latam* says of it."""
+    config = sandbox.write_config(folder)
+    document = yaml.safe_load(config.read_text("utf-8"))
+    document["workspaces"] = {LATAM: {**document["workspaces"][LATAM], "schedule": None, **latam}}
+    config.write_text(yaml.safe_dump(document), "utf-8")
+    return config
+
+
+@asynccontextmanager
+async def at_home(config: Path) -> AsyncIterator[House]:
+    settings = load(config, {})
+    async with lasting(settings) as kept:
+        houses: list[House] = []
+
+        async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:
+            assert seconds >= 0
+            houses[0].ended += [(trigger, result) for result in results]
+
+        @asynccontextmanager
+        async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+            if houses[0].blocks is not None:
+                await houses[0].blocks.wait()
+            async with parts(now, progress, is_stopping, kept) as made:
+                yield made
+
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+        houses.append(House(daemon, kept, config))
+        await daemon.start()
+        try:
+            yield houses[0]
+        finally:
+            if houses[0].blocks is not None:
+                houses[0].blocks.set()
+            await daemon.stop()
+
+
+@pytest.fixture
+def home(sandbox: Sandbox, tmp_path: Path) -> AbstractAsyncContextManager[House]:
+    return at_home(written(sandbox, tmp_path))
+
+
+def asked(*, is_dry_run: bool = False, approval: str | None = None, workspace: str = LATAM) -> Request:
+    return Request(workspace, is_dry_run, Trigger.API, "ana", "to see", approval=approval)
+
+
+async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        run_id = await house.daemon.ask(asked(is_dry_run=True))
+        (ongoing,) = house.daemon.ongoing
+        await house.idle()
+
+        assert (ongoing.run_id, ongoing.workspace, ongoing.is_dry_run, ongoing.by) == (run_id, LATAM, True, "ana")
+        run = await house.run(run_id)
+        assert (run.status, run.dry_run, run.trigger, run.by) == (RunStatus.PLANNED, True, Trigger.API, "ana")
+        assert run.reason == "to see"
+
+
+async def test_sync_that_was_asked_for_is_told_of_and_stands_in_the_journal(
+    home: AbstractAsyncContextManager[House],
+) -> None:
+    async with home as house:
+        run_id = await house.daemon.ask(asked())
+        await house.idle()
+        standing = await house.daemon.standing(LATAM)
+
+        assert [(trigger, result.run_id) for trigger, result in house.ended] == [(Trigger.API, run_id)]
+        assert standing.last is not None
+        assert standing.last.id == run_id
+        assert standing.read == standing.applied == standing.last
+        assert (standing.schedule, standing.next_run) == ("", None)
+
+
+async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        await house.daemon.ask(asked(is_dry_run=True))
+        await house.until(lambda: any(run.step for run in house.daemon.ongoing) or not house.daemon.ongoing)
+
+        assert house.daemon.ongoing, "it ended without a word of progress"
+
+
+async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        run_id = await house.daemon.ask(asked(approval="sha256:" + "0" * 64))
+        await house.idle()
+
+        run = await house.run(run_id)
+        assert run.status is RunStatus.STALE
+        assert not house.ended
+
+
+async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        with pytest.raises(UnknownName) as refused:
+            await house.daemon.ask(asked(workspace="nowhere"))
+        with pytest.raises(UnknownName):
+            await house.daemon.standing("nowhere")
+
+        assert LATAM in refused.value.hint
+
+
+async def test_client_in_a_loop_is_told_to_wait(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        house.blocks = asyncio.Event()
+        for _ in range(MOST_WAITING):
+            await house.daemon.ask(asked(is_dry_run=True))
+
+        with pytest.raises(TooMuch, match=str(MOST_WAITING)):
+            await house.daemon.ask(asked())
+
+
+async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        house.blocks = asyncio.Event()
+        ids = [await house.daemon.ask(asked(is_dry_run=True)) for _ in range(6)]
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(house.daemon.stop())
+        await asyncio.sleep(0)
+        house.blocks.set()
+        assert await stopping
+
+        runs = [await house.run(run_id) for run_id in ids]
+        assert {run.status for run in runs} <= {RunStatus.PLANNED, RunStatus.INTERRUPTED}
+        assert all(run.error for run in runs if run.status is RunStatus.INTERRUPTED)
+        assert RunStatus.INTERRUPTED in {run.status for run in runs}
+
+
+async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        await house.daemon.pause(LATAM, "ana", "an audit")
+        paused = await house.daemon.standing(LATAM)
+        await house.daemon.resume(LATAM, "bea", "it is over")
+        resumed = await house.daemon.standing(LATAM)
+
+        assert isinstance(paused.pause, Pause)
+        assert (paused.pause.by, paused.pause.reason) == ("ana", "an audit")
+        assert resumed.pause is None
+        runs = await house.kept.state.runs([LATAM])
+        assert {(run.trigger, run.by) for run in runs} >= {(Trigger.PAUSE, "ana"), (Trigger.RESUME, "bea")}
+
+
+async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = written(sandbox, tmp_path, schedule={"every": "1h"})
+    settings = load(config, {})
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    async with lasting(settings) as kept:
+        run = begun(settings.workspaces[LATAM].policy(LATAM), Order(Trigger.SCHEDULE), long_ago)
+        await kept.state.record_run(run)
+
+    async with at_home(config) as house:
+        await house.until(lambda: house.ended)
+        await house.idle()
+        standing = await house.daemon.standing(LATAM)
+
+        assert [trigger for trigger, _ in house.ended] == [Trigger.SCHEDULE]
+        assert standing.schedule == "every 1h"
+        assert standing.next_run is not None
+        assert timedelta(minutes=59) < standing.next_run - datetime.now(UTC) < timedelta(minutes=61)
+
+    async with at_home(config) as again:
+        due = (await again.daemon.standing(LATAM)).next_run
+        assert due is not None
+        assert timedelta(minutes=58) < due - datetime.now(UTC) <= timedelta(hours=1)
+        assert not again.ended
+
+
+async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = written(sandbox, tmp_path)
+    async with at_home(config) as house:
+        taken: list[Settings] = []
+        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
+        await reloading.look()
+        assert not taken
+
+        written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"}, mode="dry-run")
+        await reloading.look()
+        standing = await house.daemon.standing(LATAM)
+        assert standing.schedule == "cron 0 6 * * * (UTC)"
+        assert standing.next_run is not None
+        assert len(taken) == 1
+
+        config.write_text("workspaces: {", "utf-8")
+        with capture_logs() as lines:
+            await reloading.look()
+        health = await house.daemon.health()
+        assert (await house.daemon.standing(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == ["config.refused"]
+        assert any("was refused" in trouble for trouble in health.troubles)
+
+        written(sandbox, tmp_path)
+        reloading.ask()
+        await reloading.look()
+        assert (await house.daemon.health()).troubles == ()
+        assert (await house.daemon.standing(LATAM)).next_run is None
+
+
+async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = written(sandbox, tmp_path)
+    settings = load(config, {})
+    async with lasting(settings) as kept:
+
+        @asynccontextmanager
+        async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+            if len(await kept.state.runs([LATAM])) == 0:
+                raise ZeroDivisionError("a bug")
+            async with parts(now, progress, is_stopping, kept) as made:
+                yield made
+
+        async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:
+            assert results
+
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+        house = House(daemon, kept, config)
+        await daemon.start()
+        with capture_logs() as lines:
+            first = await daemon.ask(asked())
+            await house.idle()
+        second = await daemon.ask(asked(is_dry_run=True))
+        await house.idle()
+        await daemon.stop()
+
+        assert (await house.run(first)).status is RunStatus.INTERRUPTED
+        assert "ZeroDivisionError" in (await house.run(first)).error
+        assert "run.crashed" in [line["event"] for line in lines]
+        assert (await house.run(second)).status is RunStatus.PLANNED
+
+
+async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        assert (await house.daemon.health()).troubles == ()
+
+        class Gone:
+            def __getattr__(self, name: str) -> object:
+                raise StateError("The state is gone.", "Bring it back.")
+
+        house.daemon.state = Gone()  # type: ignore[assignment]
+        try:
+            assert any("The state is gone." in trouble for trouble in (await house.daemon.health()).troubles)
+        finally:
+            house.daemon.state = house.kept.state
