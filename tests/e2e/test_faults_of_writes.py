@@ -1,0 +1,90 @@
+"""Whatever goes wrong with a write, the run says so, the next one makes it good, and nobody gets a second member."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.cli.group import run
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import REPOSITORY
+from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
+from tests.e2e.write_cells import WRITES, WriteCell
+
+CHANGES = 5
+
+
+@dataclass
+class Desk:
+    """One office in step, the agent's configuration and its state."""
+
+    sandbox: Sandbox
+    config: Path
+    state: State
+    office: Office
+
+    def sync(self) -> int:
+        return run(["--config", str(self.config), "sync", "-w", WORKSPACE])
+
+    def change(self) -> None:
+        """Somebody leaves, somebody marries, somebody is renamed, and two come."""
+        company = self.sandbox.company
+        leaver, married, renamed = [company.hire("okta", f"Hire{self.office.rounds}{n}", "Old", [GROUP]) for n in "abc"]
+        assert self.sync() == 0
+        company.leave(leaver)
+        company.marry(married, f"Wed{self.office.rounds}")
+        company.rename(renamed, family="New")
+        self.office.hire(2)
+        self.sandbox.space(WORKSPACE).journal.clear()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    url = f"sqlite:///{folder}/state.db"
+    with running(seed=12, size=12, limit=Limit(None)) as sandbox:
+        bounds = {"timeout_seconds": 0.5, "max_wait_seconds": 4.0, "retries": 1}
+        agent = unlimited(sandbox.write_config(folder, url), http=bounds)
+        with State.at(url) as state:
+            yield Desk(sandbox, agent.config, state, Office(sandbox))
+
+
+@pytest.mark.parametrize("cell", WRITES, ids=lambda cell: cell.name)
+def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, desk: Desk) -> None:
+    desk.change()
+    # Reads go well: this is about what is written.
+    rules = [
+        {"name": method, "system": "pigment", "path": "/pigment-latam/*", "method": method, **cell.fault}
+        for method in ([cell.fault["method"]] if "method" in cell.fault else ["POST", "PUT", "PATCH"])
+    ]
+    if "method" not in cell.fault and ("start" in cell.fault or "times" in cell.fault):
+        rules = [{**rules[0], "method": "PATCH"}]
+    desk.sandbox.faults.put(rules_from({"faults": rules}))
+    try:
+        code = desk.sync()
+        assert desk.sandbox.faults.fired
+    finally:
+        desk.sandbox.faults.clear()
+    (run_id, _), *_ = desk.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in desk.state.changes(run_id))
+    assert desk.sync() == 0
+    assert desk.office.wrong() == []
+    journal = desk.sandbox.space(WORKSPACE).journal
+    made = Counter(write.scim_id for write in journal.applied() if write.method == "POST")
+    assert len(made) == 2
+    assert "username" not in journal.patched_paths()
+    assert (code, outcomes["done"]) == (cell.exit, CHANGES - cell.failed), outcomes
+
+
+def test_page_of_faults_says_what_becomes_of_writes() -> None:
+    text = (REPOSITORY / "docs" / "faults-and-answers.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    told = {row[0]: row[2] for row in rows if len(row) == 3}
+
+    assert {cell.name: str(cell.exit) for cell in WRITES}.items() <= told.items()
