@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["ByPort", "Seen", "Traffic", "Watched"]
@@ -71,6 +72,9 @@ class Watched:
 
         try:
             await self.app(scope, receive, noted)
+        except ClientDisconnect:
+            # Whoever asked did not wait for the answer: there is nobody to tell, and nothing has gone wrong here.
+            return
         finally:
             if not answered:
                 note(0)
