@@ -136,7 +136,9 @@ class Runner:
                 results = await dry_run(tools.survey, tools.read_sites, names, order)
             else:
                 results = await tools.sync.run(names, order)
-                await tools.tell(results)
+                # Of a run for one person nobody can say that the workspace is fine again.
+                if order.is_whole:
+                    await tools.tell(results)
         await self.told(results, order.trigger, (self.clock.now() - began).total_seconds())
 
     async def _account(self, policies: Sequence[Policy], order: Order, error: str, *, is_dry_run: bool) -> None:
