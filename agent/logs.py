@@ -11,7 +11,7 @@ import structlog
 
 from connectors.secret import revealed
 
-__all__ = ["configure", "redacted"]
+__all__ = ["cleaned", "configure", "redacted"]
 
 HIDDEN = "[hidden]"
 SECRET_KEY = re.compile(
@@ -52,6 +52,11 @@ def redacted(text: str) -> str:
 def _masked(text: str) -> str:
     """Return *text* with emails as `a***@acme.com`: enough to find somebody by, too little for a list of people."""
     return EMAIL.sub(r"\1***\2", text)
+
+
+def cleaned(text: str, emails: bool) -> str:
+    """Return *text* as people outside the log may read it: no secret, and emails only if *emails* says so."""
+    return redacted(text) if emails else _masked(redacted(text))
 
 
 def _clean(value: object, masks_emails: bool, depth: int = 0) -> object:

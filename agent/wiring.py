@@ -10,17 +10,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import assert_never
 
 import httpx
 import structlog
 
-from agent import http
+from agent import http, logs
 from agent.engine.links import Links
-from agent.engine.order import FleetLimit
+from agent.engine.order import FleetLimit, Result
 from agent.engine.survey import ReadSite, Survey
 from agent.engine.sync import Site, Sync
 from agent.engine.undo import UndoSurvey
+from agent.notices.tell import Notices
 from agent.ports import Clock, State
 from agent.scim.client import ScimClient
 from agent.scim.pace import Paces
@@ -59,12 +61,11 @@ class Parts:
     sync: Sync
     clients: Mapping[str, ScimClient]
     paces: Paces
+    notices: Notices
 
     def budget_left(self) -> int | None:
         """Return how many requests the busiest Pigment host would take now."""
-        return min(
-            (self.paces.of(each.scim_url).budget_left() for each in self.settings.workspaces.values()), default=None
-        )
+        return self.paces.budget_left()
 
     @property
     def read_sites(self) -> dict[str, ReadSite]:
@@ -78,6 +79,13 @@ class Parts:
 
     def undoing_sync(self, run_id: str) -> Sync:
         return replace(self.sync, survey=self.undoing(run_id))
+
+    async def tell(self, results: Sequence[Result]) -> None:
+        """Tell those whom `notify` names of runs that have ended, and of tokens that soon will. Raises nothing."""
+        await self.notices.tell(results)
+        today = self.clock.now().date()
+        for name in {result.workspace: None for result in results}:
+            await self.notices.token_expiry(name, self.settings.workspaces[name].token_expires, today)
 
     async def check(self, names: Sequence[str]) -> list[Finding]:
         """Try the named workspaces, and every connector that one of them needs. Raises nothing for what it finds."""
@@ -150,7 +158,9 @@ def _parts(
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Survey(connectors, state, clock, fleet, progress)
     sync = Sync(survey, sites, _holder(), asyncio.sleep, is_stopping)
-    return Parts(settings, state, clock, survey, sites, sync, clients, paces)
+    clean = partial(logs.cleaned, emails=settings.log.emails)
+    notices = Notices(settings.notify.urls, settings.notify.on, state, clean)
+    return Parts(settings, state, clock, survey, sites, sync, clients, paces, notices)
 
 
 def _connector(

@@ -72,7 +72,11 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
 
 def _synced(context: click.Context, names: Sequence[str], order: Order, form: Format, verbose: bool) -> int:
     async def body(parts: Parts) -> list[Result]:
-        return await parts.sync.run(names, order)
+        results = await parts.sync.run(names, order)
+        # Of a run for one person nobody can say that the workspace is fine again.
+        if order.is_whole:
+            await parts.tell(results)
+        return results
 
     results = run_within(context, body)
     show(document_of(results, order.user), form, outcomes_of(results), verbose=verbose)

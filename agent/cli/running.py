@@ -19,7 +19,7 @@ from agent.settings.load import load
 from agent.settings.root import Settings
 from agent.wiring import Parts, opened
 
-__all__ = ["by_option", "loaded", "reason_option", "run_within", "workspace_option"]
+__all__ = ["by_option", "config_path", "configure_logs", "loaded", "reason_option", "run_within", "workspace_option"]
 
 T = TypeVar("T")
 Body = Callable[[Parts], Awaitable[T]]
@@ -44,10 +44,19 @@ by_option = click.option(
 
 def loaded(context: click.Context) -> Settings:
     """Load the configuration and set up logging as it says."""
-    path = context.find_root().obj
-    settings = load(path if isinstance(path, Path) else None, os.environ)
-    logs.configure(settings.log.level, settings.log.format, settings.log.emails, sys.stderr)
+    settings = load(config_path(context), os.environ)
+    configure_logs(settings)
     return settings
+
+
+def config_path(context: click.Context) -> Path | None:
+    """Return the path that --config named."""
+    path = context.find_root().obj
+    return path if isinstance(path, Path) else None
+
+
+def configure_logs(settings: Settings) -> None:
+    logs.configure(settings.log.level, settings.log.format, settings.log.emails, sys.stderr)
 
 
 def run_within(context: click.Context, body: Body[T]) -> T:

@@ -1,0 +1,49 @@
+"""Send one notice to one Apprise URL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from agent.notices.notice import Notice
+
+__all__ = ["NotSent", "deliver"]
+
+PATIENCE_SECONDS = 60.0
+
+
+class NotSent(Exception):
+    """A notice did not get through. The message says why, without the URL: it may hold a password."""
+
+
+async def deliver(url: str, notice: Notice) -> None:
+    """Raise `NotSent` unless the other side has taken the notice."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            is_sent = await asyncio.to_thread(_send, url, notice)
+    except TimeoutError:
+        raise NotSent(f"No answer within {PATIENCE_SECONDS:g} s.") from None
+    if not is_sent:
+        raise NotSent("The other side can't be reached, or did not take it.")
+
+
+def _send(url: str, notice: Notice) -> bool:
+    # It knows more than a hundred services, and most commands never tell anybody anything.
+    import apprise
+
+    # Its log quotes addresses and answers of services that we know nothing of.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    # In this thread, and without a memory on disk.
+    asset = apprise.AppriseAsset(
+        async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY, app_id="pigment-sync"
+    )
+    target = apprise.Apprise(asset=asset)
+    if not target.add(url):
+        raise NotSent("It is not a URL that Apprise knows: see https://github.com/caronc/apprise/wiki.")
+    kind = apprise.NotifyType(notice.severity.value)
+    text = apprise.NotifyFormat.TEXT
+    try:
+        return bool(target.notify(body=notice.body, title=notice.title, notify_type=kind, body_format=text))
+    except Exception as error:  # noqa: BLE001  (a hundred plugins, each with libraries and errors of its own)
+        # Whatever a service's plugin trips over, the run that is told of has ended well or badly by itself.
+        raise NotSent(f"Apprise failed ({type(error).__name__}).") from None

@@ -1,0 +1,131 @@
+"""What a notice says: who, what, why, and what to do. Words only; nothing is sent here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from agent.engine.order import Result
+from agent.ports import Outcome, RunStatus
+from agent.report.shape import WorkspaceObject
+
+__all__ = ["STAGES", "Condition", "Notice", "Severity", "condition", "expiring", "notice", "stage"]
+
+STAGES = (1, 7, 30)
+"""Days ahead at which a token's end is told."""
+BAD_OUTCOMES = frozenset({Outcome.FAILED, Outcome.NOT_PERSISTED, Outcome.NOT_TRIED, Outcome.UNKNOWN})
+
+
+class Condition(StrEnum):
+    """How a workspace is, as far as people are told."""
+
+    FINE = "fine"
+    FAILURE = "failure"
+    HELD = "held"
+    CREDENTIALS = "credentials"
+
+
+class Severity(StrEnum):
+    """The words of Apprise."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+CONDITIONS = {
+    RunStatus.DONE: Condition.FINE,
+    RunStatus.HELD: Condition.HELD,
+    RunStatus.FAILED: Condition.FAILURE,
+    RunStatus.INCOMPLETE: Condition.FAILURE,
+    RunStatus.INTERRUPTED: Condition.FAILURE,
+    RunStatus.CREDENTIALS: Condition.CREDENTIALS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    title: str
+    body: str
+    severity: Severity
+
+
+def condition(result: Result) -> Condition | None:
+    """Return how the run leaves its workspace; None: it says nothing of it.
+
+    A busy workspace is another run's to tell of. A plan of one that is written to proves only that it can be read, but
+    it is all there is in mode dry-run.
+    """
+    if result.status is RunStatus.PLANNED:
+        return Condition.FINE if result.object["mode"] == "dry-run" else None
+    return CONDITIONS.get(result.status)
+
+
+def notice(result: Result, now: Condition, before: Condition) -> Notice:
+    """Return what to say of a workspace that was *before* and is *now*."""
+    name = result.workspace
+    run = f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"It ended as {result.status}."
+    match now:
+        case Condition.FINE:
+            was = {Condition.HELD: "held", Condition.CREDENTIALS: "without credentials"}.get(before, "failing")
+            title, why, todo = f"{name} is fine again", f"It was {was}.", "Nothing needs to be done."
+            severity = Severity.SUCCESS
+        case Condition.HELD:
+            title, why, severity = f"changes of {name} are held", _held(result.object), Severity.WARNING
+            todo = _approving(name, result.object)
+        case Condition.CREDENTIALS:
+            title, why, severity = f"credentials for {name} are refused", _failed(result), Severity.FAILURE
+            todo = f"Find out which:\n  pigment-sync check -w {name}"
+        case _:
+            title, why, severity = f"a run of {name} failed", _failed(result), Severity.FAILURE
+            todo = f"See what happened, and try what it needs:\n  {_looking(result)}\n  pigment-sync check -w {name}"
+    return Notice(f"pigment-sync: {title}", f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}", severity)
+
+
+def _held(planned: WorkspaceObject) -> str:
+    if planned["status"] != "planned":
+        return ""
+    guards = [f"- {guard['message']} ({', '.join(guard['first'])})" for guard in planned["guards"]]
+    count = len(planned["holds"])
+    return "\n".join([f"{count} {'change waits' if count == 1 else 'changes wait'} for an approval or a fix.", *guards])
+
+
+def _approving(name: str, planned: WorkspaceObject) -> str:
+    return (
+        f"Look at the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
+        f'  pigment-sync sync -w {name} --approve {planned["digest"]} --reason "…"'
+    )
+
+
+def _looking(result: Result) -> str:
+    return f"pigment-sync report {result.run_id}" if result.run_id else f"pigment-sync history -w {result.workspace}"
+
+
+def _failed(result: Result) -> str:
+    if result.error:
+        return result.error
+    if result.object["status"] != "planned":
+        error = result.object["error"]
+        return f"{error['message']} {error['remedy']}"
+    bad = [record for record in result.records if record.outcome in BAD_OUTCOMES]
+    told = next((record.detail for record in bad if record.detail), "")
+    return f"{len(bad)} of {len(result.records)} changes were not made. {told}".strip()
+
+
+def stage(expires: date, today: date) -> int | None:
+    """Return how many days ahead the token's end is to be told by now: 30, 7 or 1; None: not yet."""
+    left = (expires - today).days
+    return next((each for each in STAGES if left <= each), None)
+
+
+def expiring(workspace: str, expires: date, today: date) -> Notice:
+    left = (expires - today).days
+    when = "has expired" if left <= 0 else "expires tomorrow" if left == 1 else f"expires in {left} days"
+    body = (
+        f"Workspace: {workspace}\n\nThe first of its Pigment tokens is void from {expires.isoformat()} on. "
+        "Without a valid one nobody is added or deactivated.\n\nMake a new token in Pigment, put it first in "
+        f"workspaces.{workspace}.tokens, set token_expires, and try it:\n  pigment-sync check -w {workspace}"
+    )
+    severity = Severity.FAILURE if left <= 1 else Severity.WARNING
+    return Notice(f"pigment-sync: the Pigment token of {workspace} {when}", body, severity)

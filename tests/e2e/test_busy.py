@@ -1,0 +1,80 @@
+"""Two real processes want one workspace: one has it, the other is told who, or waits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+LATAM = ("-w", "pigment-latam")
+SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=31, size=30, limit=Limit(None)) as served:
+        for number in range(25):
+            served.company.hire("okta", f"Late{number}", "Comer", ["Pigment LatAm"])
+        yield served
+
+
+@contextmanager
+def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
+    """A sync that has begun to write and has seconds of work before it."""
+    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    process = agent.start("sync", *LATAM)
+    try:
+        for _ in range(600):
+            if sandbox.requests("pigment", "POST") or process.poll() is not None:
+                break
+            try:
+                process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.poll() is None, "it ended before it wrote"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path))
+    with at_work(agent, sandbox) as first:
+        busy = agent.run("sync", *LATAM)
+        others = agent.run("sync", "-w", "pigment-eu")
+        planned = agent.run("plan", *LATAM)
+
+        assert busy.code == 7
+        assert f"process {first.pid}" in busy.out + busy.err
+        assert "since" in busy.out + busy.err
+        assert others.code == 0, "another workspace is nobody's business"
+        assert planned.code == 0, "a plan takes no lease"
+
+
+def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path))
+    with at_work(agent, sandbox) as first:
+        waited = agent.run("sync", *LATAM, "--wait", "60", "--format", "json")
+
+        assert waited.code == 0, waited.err
+        assert first.wait(30) == 0
+    (workspace,) = json.loads(waited.out)["workspaces"]
+    assert workspace["counts"]["create"] == 0, "the first had made them all"
+    members = [member.user_name.lower() for member in sandbox.space("pigment-latam").members]
+    assert len(members) == len(set(members))
+
+
+def test_run_that_waits_in_vain_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path))
+    with at_work(agent, sandbox):
+        assert agent.run("sync", *LATAM, "--wait", "0.5").code == 7

@@ -1,0 +1,248 @@
+"""Notices, over a real mail server and a real webhook: each change told once, and no run harmed by a lost one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from email import message_from_bytes
+from email.policy import default
+from functools import partial
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.engine.order import Result
+from agent.errors import Exit
+from agent.logs import cleaned
+from agent.notices.tell import Notices
+from agent.ports import ChangeRecord, Outcome, RunStatus, State
+from agent.report.shape import PlannedObject, UnplannedObject, WorkspaceObject
+from agent.store.state import SqlState
+from connectors.secret import Secret
+from tests.memory_state import MemoryState
+from tests.notice_receivers import Mailbox, Webhook, mail_server, webhook
+from tests.state_samples import Clock, a_change, done
+
+ALL = ("failure", "held", "credentials")
+PLANNED: PlannedObject = {
+    "name": "latam",
+    "mode": "enforce",
+    "status": "planned",
+    "digest": "sha256:abc",
+    "sources": [],
+    "members": {"total": 0, "active": 0, "linked": 0},
+    "counts": {},
+    "changes": [],
+    "holds": [],
+    "notes": [],
+    "guards": [
+        {
+            "code": "max-deactivations",
+            "count": 30,
+            "recent": 0,
+            "limit": "25",
+            "message": "30 deactivations are more than 25.",
+            "affected": 30,
+            "first": ["ann.lee@acme.com"],
+        }
+    ],
+}
+REFUSED: UnplannedObject = {
+    "name": "latam",
+    "mode": "enforce",
+    "status": "credentials",
+    "digest": "sha256:abc",
+    "error": {
+        "code": "credentials",
+        "message": "Okta refused the token. Authorization: Bearer 00abcdefSECRET",
+        "remedy": "Make a new one.",
+    },
+    "changes": [],
+    "holds": [],
+    "notes": [],
+}
+
+
+def ended(status: RunStatus, found: WorkspaceObject = PLANNED, *records: ChangeRecord, error: str = "") -> Result:
+    return Result("latam", "20260301-120000-3f9a1c", status, Exit.DONE, found, records, error=error)
+
+
+DONE, HELD, FAILED = ended(RunStatus.DONE), ended(RunStatus.HELD), ended(RunStatus.FAILED)
+
+
+@pytest.fixture(name="webhook")
+def _webhook() -> Iterator[Webhook]:
+    with webhook() as receiver:
+        yield receiver
+
+
+@pytest.fixture(name="mailbox")
+def _mailbox() -> Iterator[Mailbox]:
+    with mail_server() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def state() -> MemoryState:
+    return MemoryState(Clock().now)
+
+
+def notices(state: State, *urls: Secret, on: tuple[str, ...] = ALL, emails: bool = False) -> Notices:
+    return Notices(urls, on, state, partial(cleaned, emails=emails))
+
+
+async def test_mail_says_who_what_why_and_what_to_do(state: MemoryState, mailbox: Mailbox) -> None:
+    await notices(state, mailbox.url).tell([HELD])
+    (mail,) = mailbox.mails
+    assert isinstance(mail.content, bytes)
+    message = message_from_bytes(mail.content, policy=default)
+    part = message.get_body(("plain",))
+    assert part is not None
+    text = part.get_content()
+
+    assert mail.rcpt_tos == ["ops@acme.com"]
+    assert message["Subject"] == "pigment-sync: changes of latam are held"
+    assert "Workspace: latam" in text
+    assert "20260301-120000-3f9a1c" in text
+    assert "30 deactivations are more than 25." in text
+    assert "pigment-sync sync -w latam --approve sha256:abc" in text
+
+
+async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, webhook: Webhook) -> None:
+    told = notices(state, webhook.url)
+    for result in (DONE, HELD, HELD, FAILED, FAILED, ended(RunStatus.INCOMPLETE), DONE, DONE, HELD):
+        await told.tell([result])
+
+    assert webhook.titles == [
+        "changes of latam are held",
+        "a run of latam failed",
+        "latam is fine again",
+        "changes of latam are held",
+    ]
+    assert [each["type"] for each in webhook.received] == ["warning", "failure", "success", "warning"]
+
+
+async def test_restart_tells_nobody_again(webhook: Webhook, tmp_path: Path) -> None:
+    for _ in range(2):
+        state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
+        told = notices(state, webhook.url)
+        await told.tell([HELD])
+        await told.token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
+        await state.close()
+
+    assert webhook.titles == ["changes of latam are held", "the Pigment token of latam expires in 30 days"]
+
+
+async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
+    state: MemoryState, webhook: Webhook, mailbox: Mailbox
+) -> None:
+    told = notices(state, webhook.url, mailbox.url)
+    webhook.status = 500
+    with capture_logs() as lines:
+        await told.tell([FAILED])
+    missed = list(webhook.received)
+    webhook.status = 200
+    await told.tell([FAILED])
+
+    assert missed == []
+    assert webhook.titles == ["a run of latam failed"]
+    assert len(mailbox.mails) == 1
+    (warning,) = [line for line in lines if line["log_level"] == "warning"]
+    assert (warning["event"], warning["workspace"], warning["url"]) == ("notice.not_sent", "latam", 1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        Secret("value", "json://127.0.0.1:1/token-of-the-hook"),
+        Secret("value", "nothing://that.apprise.knows/token-of-the-hook"),
+        Secret("env", "NOTIFY_URL_THAT_IS_NOT_SET"),
+        Secret("value", ""),
+    ],
+    ids=["nobody-listens", "unknown-scheme", "missing-secret", "empty"],
+)
+async def test_notice_that_cannot_be_sent_breaks_nothing(state: MemoryState, webhook: Webhook, url: Secret) -> None:
+    with capture_logs() as lines:
+        await notices(state, url, webhook.url).tell([FAILED])
+
+    assert webhook.titles == ["a run of latam failed"]
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["notice.not_sent"]
+    assert "token-of-the-hook" not in str(lines)
+
+
+async def test_notice_holds_no_secret_and_emails_only_if_asked_for(state: MemoryState, webhook: Webhook) -> None:
+    await notices(state, webhook.url).tell([ended(RunStatus.CREDENTIALS, REFUSED)])
+    await notices(state, webhook.url).tell([HELD])
+    await notices(MemoryState(Clock().now), webhook.url, emails=True).tell([HELD])
+    refused, hidden, shown = (each["message"] for each in webhook.received)
+
+    assert "Okta refused the token." in refused
+    assert "pigment-sync check -w latam" in refused
+    assert "00abcdefSECRET" not in refused
+    assert "a***@acme.com" in hidden
+    assert "ann.lee" not in hidden
+    assert "ann.lee@acme.com" in shown
+
+
+async def test_failure_says_how_many_changes_were_not_made_and_why(state: MemoryState, webhook: Webhook) -> None:
+    failed = replace(done(a_change(), 1, Outcome.FAILED), detail="Pigment answered 400.")
+    await notices(state, webhook.url).tell([ended(RunStatus.FAILED, PLANNED, done(a_change()), failed)])
+
+    assert "1 of 2 changes were not made. Pigment answered 400." in webhook.received[0]["message"]
+    assert "pigment-sync report 20260301-120000-3f9a1c" in webhook.received[0]["message"]
+
+
+async def test_failure_after_planning_says_why(state: MemoryState, webhook: Webhook) -> None:
+    await notices(state, webhook.url).tell([ended(RunStatus.INTERRUPTED, error="This run lost its lease. Run again.")])
+
+    assert "This run lost its lease. Run again." in webhook.received[0]["message"]
+
+
+async def test_only_what_is_asked_for_is_told(state: MemoryState, webhook: Webhook) -> None:
+    told = notices(state, webhook.url, on=("failure",))
+    for result in (HELD, ended(RunStatus.CREDENTIALS, REFUSED), FAILED, HELD):
+        await told.tell([result])
+    await told.token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
+
+    assert webhook.titles == ["a run of latam failed", "latam is fine again"]
+
+
+@pytest.mark.parametrize("status", [RunStatus.BUSY, RunStatus.PLANNED, RunStatus.STALE])
+async def test_run_that_proves_nothing_changes_nothing(state: MemoryState, webhook: Webhook, status: RunStatus) -> None:
+    told = notices(state, webhook.url)
+    for result in (HELD, ended(status), HELD):
+        await told.tell([result])
+
+    assert webhook.titles == ["changes of latam are held"]
+
+
+async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook: Webhook) -> None:
+    told = notices(state, webhook.url)
+    await told.tell([ended(RunStatus.INCOMPLETE)])
+    await told.tell([ended(RunStatus.PLANNED, {**PLANNED, "mode": "dry-run"})])
+
+    assert webhook.titles == ["a run of latam failed", "latam is fine again"]
+
+
+async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, webhook: Webhook) -> None:
+    told = notices(state, webhook.url)
+    expires = date(2026, 5, 31)
+    for ordinal in range(expires.toordinal() - 40, expires.toordinal() + 3):
+        await told.token_expiry("latam", expires, date.fromordinal(ordinal))
+    await told.token_expiry("latam", date(2027, 5, 31), expires)
+    await told.token_expiry("latam", None, expires)
+
+    assert webhook.titles == [
+        "the Pigment token of latam expires in 30 days",
+        "the Pigment token of latam expires in 7 days",
+        "the Pigment token of latam expires tomorrow",
+    ]
+    assert "pigment-sync check -w latam" in webhook.received[0]["message"]
+
+
+async def test_token_that_has_expired_unseen_is_told(state: MemoryState, webhook: Webhook) -> None:
+    await notices(state, webhook.url).token_expiry("latam", date(2026, 3, 1), date(2026, 3, 2))
+
+    assert webhook.titles == ["the Pigment token of latam has expired"]
