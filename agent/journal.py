@@ -18,6 +18,7 @@ __all__ = [
     "Pause",
     "Run",
     "RunStatus",
+    "Tally",
     "Trigger",
 ]
 
@@ -78,6 +79,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """A run in four numbers: *active* members when it read them, *changes* beside adoptions that it made (a dry run:
+    would make), *held* ones, and *failed* ones, which were tried in vain or not tried."""
+
+    active: int
+    changes: int
+    held: int
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
@@ -98,6 +110,7 @@ class Run:
     error: str = ""
     guarded: int | None = None
     requests: int = 0
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,7 @@ class Ending:
     error: str = ""
     guarded: int | None = None
     requests: int = 0
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from agent.journal import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, Trigger
+from agent.journal import (
+    ChangeRecord,
+    Ending,
+    Lease,
+    MemberHistory,
+    Mend,
+    Outcome,
+    Pause,
+    Run,
+    RunStatus,
+    Tally,
+    Trigger,
+)
 from agent.model import Change, Fields, Left, Link, Listing, Member, Memory, Recent
 from connectors.base import PersonKey, Progress, silent
 
@@ -23,6 +35,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "State",
+    "Tally",
     "Trigger",
     "Workspace",
     "WorkspaceReader",

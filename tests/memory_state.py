@@ -195,6 +195,7 @@ class MemoryState:
             error=ending.error,
             guarded=ending.guarded,
             requests=ending.requests,
+            tally=ending.tally,
             finished_at=self.now(),
         )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from agent.engine.order import Decision, Order
-from agent.model import Mode, Policy
-from agent.ports import Run, RunStatus
+from agent.model import Kind, Mode, Plan, Policy
+from agent.ports import ChangeRecord, Outcome, Run, RunStatus, Tally
 from agent.report.document import encode_workspace
 
-__all__ = ["begun", "finished", "new_run_id", "noted"]
+__all__ = ["begun", "finished", "new_run_id", "noted", "tally"]
 
 
 def new_run_id(now: datetime) -> str:
@@ -58,4 +60,15 @@ def finished(decision: Decision, order: Order, now: datetime) -> Run:
         error=unplanned.message if unplanned else "",
         guarded=plan.members.guarded if plan else None,
         requests=decision.requests,
+        tally=tally(plan) if plan else None,
     )
+
+
+def tally(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> Tally:
+    """Count *plan*, or with *records* what has become of it."""
+    if records is None:
+        planned = sum(change.kind is not Kind.ADOPT for change in plan.changes)
+        return Tally(plan.members.active, planned, len(plan.holds))
+    outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
+    made, held = outcomes.pop(Outcome.DONE, 0), outcomes.pop(Outcome.HELD, 0)
+    return Tally(plan.members.active, made, len(plan.holds) + held, outcomes.total())

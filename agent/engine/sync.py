@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,7 +14,7 @@ from agent.diff.drift import members_left
 from agent.engine.approval import approved
 from agent.engine.lease import held
 from agent.engine.order import Decision, Order, Result, is_waiting
-from agent.engine.run import begun
+from agent.engine.run import begun, tally
 from agent.engine.survey import Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, PigmentSyncError, StalePlan
 from agent.guard.hold import next_baselines, released
@@ -130,9 +130,10 @@ class Sync:
             return await self._close(each, decision, status, Exit.INCOMPLETE)
         if policy.mode is Mode.DRY_RUN or (pause is not None and not order.is_undo):
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
-        plan = decision.plan
+        plan, unguarded = decision.plan, decision.unguarded
         if approval is not None:
-            plan = released(plan, decision.unguarded)
+            plan = released(plan, unguarded)
+            decision = replace(decision, plan=plan)
             await self._record_plan(each, decision, approval)
         # Before anything is sent: once the first link is written, row 12 could not tell any more.
         await state.remember(each.lease, plan.seen, plan.possible_renames, {})
@@ -140,7 +141,7 @@ class Sync:
         status, code = _judged(plan, applied)
         if code in {Exit.DONE, Exit.HELD} and order.is_whole:
             baselines = await state.baselines(policy.workspace)
-            moved = next_baselines(decision.unguarded, plan, baselines, policy.grace_reads)
+            moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
             await state.remember(each.lease, (), plan.possible_renames, moved)
         return await self._close(each, decision, status, code, applied=applied)
 
@@ -174,7 +175,8 @@ class Sync:
             await self.survey.state.leave(each.lease, each.run.id, left)
         error = unplanned.message if unplanned else applied.gone.message if applied and applied.gone else ""
         requests = each.site.workspace.requests
-        ending = Ending(status, error, plan.members.guarded if plan else None, requests)
+        counted = tally(plan, applied.records if applied else None) if plan else None
+        ending = Ending(status, error, plan.members.guarded if plan else None, requests, counted)
         await self.survey.state.end_run(each.lease, each.run.id, ending)
         each.is_closed = True
         log.info("run.finished", workspace=name, run_id=each.run.id, status=status)

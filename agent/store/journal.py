@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from agent.model import Kind, Recent, Unsettled
-from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Trigger
+from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Tally, Trigger
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
 from agent.store.tables import changes, runs
 from agent.store.text import address_key
@@ -65,6 +65,7 @@ def record(connection: Connection, run: Run) -> None:
             error=run.error,
             guarded=run.guarded,
             requests=run.requests,
+            **_tally(run.tally),
         )
     )
 
@@ -84,8 +85,15 @@ def end(connection: Connection, run_id: str, ending: Ending, now: datetime) -> N
             guarded=ending.guarded,
             requests=ending.requests,
             finished_at=ticks(now),
+            **_tally(ending.tally),
         )
     )
+
+
+def _tally(tally: Tally | None) -> dict[str, int]:
+    if tally is None:
+        return {}
+    return {"active": tally.active, "changed": tally.changes, "held": tally.held, "failed": tally.failed}
 
 
 def intend(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
@@ -195,6 +203,7 @@ def _run(row: Row[Any], document: bytes | None) -> Run:
         row.error,
         row.guarded,
         row.requests,
+        None if row.active is None else Tally(row.active, row.changed, row.held, row.failed),
     )
 
 

@@ -112,6 +112,11 @@ runs = Table(
     Column("error", Words, nullable=False),
     Column("guarded", Integer),
     Column("requests", Integer, nullable=False),
+    # The tally, for lists and charts; null where there was no plan.
+    Column("active", Integer),
+    Column("changed", Integer),
+    Column("held", Integer),
+    Column("failed", Integer),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from agent.model import Kind, Left, Link, Memory, Recent, Unsettled
-from agent.ports import Ending, MemberHistory, Mend, Outcome, Pause, RunStatus, State, Trigger
+from agent.ports import Ending, MemberHistory, Mend, Outcome, Pause, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
 
@@ -111,14 +111,20 @@ async def test_mends_replace_and_forget_links(state: State) -> None:
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
     await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")
-    await state.end_run(lease, "r1", Ending(RunStatus.HELD, "held", 12, 7))
-    later = replace(a_run("r2", at=NOW + timedelta(hours=1), dry=True), digest="sha256:a", status=RunStatus.PLANNED)
+    await state.end_run(lease, "r1", Ending(RunStatus.HELD, "held", 12, 7, Tally(14, 3, 2, 1)))
+    later = replace(
+        a_run("r2", at=NOW + timedelta(hours=1), dry=True),
+        digest="sha256:a",
+        status=RunStatus.PLANNED,
+        tally=Tally(15, 0, 4),
+    )
     await state.record_run(later)
     first, newest = await state.run("r1"), await state.run_by_digest("sha256:a")
 
     assert first is not None
     assert (first.document, first.approved, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
     assert (first.status, first.error, first.finished_at) == (RunStatus.HELD, "held", NOW)
+    assert [run.tally for run in await state.runs()] == [Tally(15, 0, 4), Tally(14, 3, 2, 1)]
     assert newest == later
     assert [run.id for run in await state.runs()] == ["r2", "r1"]
     assert [run.id for run in await state.runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
