@@ -65,8 +65,8 @@ class Ongoing:
 class Standing:
     """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
 
-    *last* is the newest run that planned or failed to, *applied* the newest that was no dry run and ended well,
-    *read* the newest whose reads were complete; None: there is none in the journal.
+    *last* is the newest run over everybody that planned or failed to, *applied* the newest that was no dry run and
+    ended well, *read* the newest whose reads were complete; None: there is none in the journal.
     """
 
     name: str

@@ -93,7 +93,7 @@ class Tally:
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
-    digest that was approved."""
+    digest that was approved; *user* is the one person that the run was for, empty: everybody."""
 
     id: str
     workspace: str
@@ -111,6 +111,7 @@ class Run:
     guarded: int | None = None
     requests: int = 0
     tally: Tally | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)

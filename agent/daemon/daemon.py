@@ -136,7 +136,9 @@ class Daemon:
     async def standing(self, name: str) -> Standing:
         self._expect(name)
         workspace = self._workspaces[name]
-        runs = [run for run in await self.state.runs([name], limit=LOOKED_AT) if run.trigger not in NO_PLAN]
+        runs = [
+            run for run in await self.state.runs([name], limit=LOOKED_AT) if run.trigger not in NO_PLAN and not run.user
+        ]
         return Standing(
             name,
             Mode(workspace.mode),

@@ -24,7 +24,16 @@ def begun(policy: Policy, order: Order, now: datetime) -> Run:
     """Return a run under a lease that starts now; a workspace in dry-run mode makes a dry run of it."""
     is_dry = policy.mode is Mode.DRY_RUN
     run_id = order.run_ids.get(policy.workspace) or new_run_id(now)
-    return Run(run_id, policy.workspace, order.trigger, is_dry, started_at=now, by=order.by, reason=order.reason)
+    return Run(
+        run_id,
+        policy.workspace,
+        order.trigger,
+        is_dry,
+        started_at=now,
+        by=order.by,
+        reason=order.reason,
+        user=order.user,
+    )
 
 
 def noted(workspace: str, order: Order, now: datetime) -> Run:
@@ -61,6 +70,7 @@ def finished(decision: Decision, order: Order, now: datetime) -> Run:
         guarded=plan.members.guarded if plan else None,
         requests=decision.requests,
         tally=tally(plan) if plan else None,
+        user=order.user,
     )
 
 

@@ -65,6 +65,7 @@ def record(connection: Connection, run: Run) -> None:
             error=run.error,
             guarded=run.guarded,
             requests=run.requests,
+            for_user=run.user,
             **_tally(run.tally),
         )
     )
@@ -204,6 +205,7 @@ def _run(row: Row[Any], document: bytes | None) -> Run:
         row.guarded,
         row.requests,
         None if row.active is None else Tally(row.active, row.changed, row.held, row.failed),
+        row.for_user,
     )
 
 

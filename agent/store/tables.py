@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from agent.store.text import Words
@@ -112,6 +113,8 @@ runs = Table(
     Column("error", Words, nullable=False),
     Column("guarded", Integer),
     Column("requests", Integer, nullable=False),
+    # The one person that the run was for.
+    Column("for_user", Words, nullable=False, server_default=text("''")),
     # The tally, for lists and charts; null where there was no plan.
     Column("active", Integer),
     Column("changed", Integer),

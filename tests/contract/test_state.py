@@ -117,6 +117,7 @@ async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) ->
         digest="sha256:a",
         status=RunStatus.PLANNED,
         tally=Tally(15, 0, 4),
+        user="ann@acme.com",
     )
     await state.record_run(later)
     first, newest = await state.run("r1"), await state.run_by_digest("sha256:a")
