@@ -42,6 +42,11 @@ class Secret:
         self._kind = kind
         self._place = place
 
+    @property
+    def written(self) -> str | None:
+        """Return what is written into the configuration itself; None for a secret that is kept elsewhere."""
+        return None if self._kind in {"env", "file"} else self._place
+
     def reveal(self) -> str:
         """Return the value, without a trailing newline. Raises `SecretError` where there is none."""
         match self._kind:

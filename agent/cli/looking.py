@@ -139,15 +139,15 @@ def history(context: click.Context, names: Sequence[str], since: datetime | None
         print_text(orjson.dumps([_run(run) for run in runs], option=orjson.OPT_INDENT_2).decode() + "\n")
         return Exit.DONE
     for run in runs:
-        what = "dry run" if run.dry_run else run.trigger
+        what = ("dry run" if run.dry_run else run.trigger) + (f" of {harmless(run.user)}" if run.user else "")
         why = harmless(f"{run.by} {run.reason}".strip())
         print_text(f"{run.id}  {run.workspace}  {what}  {run.status}  {why}".rstrip() + "\n")
     return Exit.DONE
 
 
 def _run(run: Run) -> dict[str, object]:
-    shown = ("id", "workspace", "trigger", "dry_run", "status", "started_at", "finished_at", "by", "reason", "approved")
-    return {name: getattr(run, name) for name in (*shown, "digest", "error", "requests")}
+    shown = ("id", "workspace", "trigger", "dry_run", "user", "status", "started_at", "finished_at", "by", "reason")
+    return {name: getattr(run, name) for name in (*shown, "approved", "digest", "error", "requests")}
 
 
 @click.command()

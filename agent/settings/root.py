@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.settings.value import Amount, Count, Name, Percent, Strict, Text
+from agent.settings.server import ServerSettings
+from agent.settings.value import Amount, Count, Name, Percent, Strict
 from agent.settings.workspace import WorkspaceSettings
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginSettings
-from connectors.rest import is_loopback
 from connectors.secret import Secret
 
 __all__ = ["STATE_URL", "ConnectorSettings", "Settings"]
@@ -70,22 +70,6 @@ class NotifySettings(Strict):
     on: tuple[Literal["failure", "held", "credentials"], ...] = Field(
         default=("failure", "held", "credentials"), description="What is told."
     )
-
-
-class ServerSettings(Strict):
-    """Where `serve` listens."""
-
-    host: Text = Field(default="127.0.0.1", description="The address to listen on.")
-    port: Annotated[Count, Field(le=65535)] = Field(default=8080, description="The port to listen on; 0: a free one.")
-    tokens: tuple[Secret, ...] = Field(
-        default=(), description="Hashed tokens of those who may use the page and the API."
-    )
-
-    @model_validator(mode="after")
-    def _guarded(self) -> ServerSettings:
-        if not is_loopback(self.host) and not self.tokens:
-            raise ValueError("host is reachable from other machines: set tokens too, or listen on 127.0.0.1")
-        return self
 
 
 class HttpSettings(Strict):

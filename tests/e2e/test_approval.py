@@ -121,8 +121,10 @@ def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent:
 def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> None:
     gone = leavers(sandbox, 5)
     codes = [agent.run("sync", *LATAM, "--user", person.email).code for person in gone]
+    listed = agent.run("history", "--limit", "1").out
 
     assert set(codes) == {0, 4}
+    assert f"sync of {gone[-1].email}" in listed
     assert any(is_active(sandbox, person) for person in gone)
 
 

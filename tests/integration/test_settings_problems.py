@@ -13,6 +13,12 @@ from agent.settings.agreement import refuse_shared_tokens
 from agent.settings.load import load
 
 SECRET = "s3cretS3CRETs3cret"
+OIDC = {
+    "issuer": "https://login.acme.com",
+    "client_id": "pigment-sync",
+    "client_secret": SECRET,
+    "roles": {"Team": "read"},
+}
 Tree = dict[str, object]
 Problem = Callable[[str], ConfigError]
 
@@ -186,6 +192,11 @@ def test_bad_value_of_a_workspace_is_told(problem: Problem, key: str, value: obj
         ("server", {"port": 65536}, "server.port", "at most 65535"),
         ("server", {"port": True}, "server.port", "not true or false"),
         ("server", {"host": ""}, "server.host", "must not be empty"),
+        ("server", {"tokens": [SECRET]}, "server.tokens.0", "hash-token"),
+        ("server", {"public_url": "https://acme.com/sync"}, "server", "must have no path"),
+        ("server", {"oidc": {**OIDC, "roles": {"Team": "admin"}}}, "server.oidc.roles.Team", "'read' or 'operate'"),
+        ("server", {"oidc": {**OIDC, "roles": {}}}, "server.oidc.roles", "must not be empty"),
+        ("server", {"host": "0.0.0.0", "oidc": OIDC}, "server", "needs public_url"),  # noqa: S104  (what is refused)
         ("server", {"host": "0.0.0.0"}, "server", "set tokens too"),  # noqa: S104  (what is refused)
         ("ca_bundle", 5, "ca_bundle", "must be text"),
         ("http", {"timeout_seconds": 0}, "http.timeout_seconds", "more than 0"),
