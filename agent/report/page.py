@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from agent.report.chart import WIDTH, Bar, group_bars, segments, totals
@@ -22,14 +22,14 @@ from agent.report.shape import Document, Outcomes, WorkspaceObject
 from agent.report.view import HoldGroup, Line, View, approvable, approval, hold_groups, moves, reasons, views
 from agent.report.wording import WORDS
 
-__all__ = ["page", "policy"]
+__all__ = ["Section", "environment", "page", "policy", "sections", "source"]
 
 CHUNK = 100
 """Rows to a table body. The browser lays out only the bodies that are on screen."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class Section:
     """One workspace with what the template needs beside it."""
 
     view: View
@@ -51,13 +51,17 @@ def page(document: Document, outcomes: Outcomes) -> str:
         document=document,
         executed=any(view.executed for view in shown),
         figures=totals(shown),
-        sections=[_section(number, view) for number, view in enumerate(shown, 1)],
+        sections=sections(shown),
         approve_all=sum(approvable(view.workspace) for view in shown) > 1,
-        style=Markup(_source("page.css")),  # noqa: S704 - our own file
-        script=Markup(_source("page.js")),  # noqa: S704 - our own file
+        style=Markup(source("page.css")),  # noqa: S704 - our own file
+        script=Markup(source("page.js")),  # noqa: S704 - our own file
         policy=policy(),
-        width=WIDTH,
     )
+
+
+def sections(shown: Sequence[View]) -> list[Section]:
+    """Return what `section.html` shows of each workspace."""
+    return [_section(number, view) for number, view in enumerate(shown, 1)]
 
 
 @cache
@@ -69,11 +73,11 @@ def policy() -> str:
     )
 
 
-def _section(number: int, view: View) -> _Section:
+def _section(number: int, view: View) -> Section:
     workspace = view.workspace
     bars, more = group_bars(workspace) if workspace["status"] == "planned" else ([], 0)
     codes = Counter(note["code"] for note in workspace["notes"]).most_common()
-    return _Section(
+    return Section(
         view,
         workspace,
         f"workspace-{number}",
@@ -92,10 +96,10 @@ def _loader() -> PackageLoader:
     return PackageLoader("agent.report", ".")
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=_loader(),
+def environment(*loaders: BaseLoader) -> Environment:
+    """Return what renders the templates here and those of *loaders*: all that is foreign is harmless in them."""
+    made = Environment(
+        loader=ChoiceLoader([_loader(), *loaders]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -103,24 +107,24 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=_number, chunks=_chunks)
-    environment.globals.update(words=WORDS, moves=moves, reasons=reasons)
-    return environment
+    made.filters.update(number=_number, chunks=_chunks)
+    made.globals.update(words=WORDS, moves=moves, reasons=reasons, width=WIDTH)
+    return made
 
 
 @cache
 def _template() -> Template:
-    return _environment().get_template("page.html")
+    return environment().get_template("page.html")
 
 
 @cache
-def _source(name: str) -> str:
-    """Return a file of this package as it is."""
-    return _loader().get_source(_environment(), name)[0]
+def source(name: str) -> str:
+    """Return a file of this package as it is: `page.css` or `page.js`."""
+    return _loader().get_source(environment(), name)[0]
 
 
 def _hash(name: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(_source(name).encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(hashlib.sha256(source(name).encode()).digest()).decode()
 
 
 def _shown(value: object) -> object:
