@@ -56,6 +56,8 @@ class Ongoing:
     is_dry_run: bool
     by: str
     since: datetime
+    reason: str = ""
+    user: str = ""
     step: str = ""
     done: int = 0
     total: int | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, looking, mending, planning, trying
+from agent.cli import asking, looking, mending, planning, serving, trying
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
 from connectors.base import ReadError
@@ -55,6 +55,8 @@ for command in (
     mending.undo,
     mending.pause,
     mending.resume,
+    serving.serve,
+    serving.hash_token,
     trying.demo,
     trying.sandbox,
 ):

@@ -112,6 +112,11 @@ class Daemon:
     # The desk
 
     @property
+    def settings(self) -> Settings:
+        """The configuration in force."""
+        return self._config.settings
+
+    @property
     def _workspaces(self) -> dict[str, WorkspaceSettings]:
         return self._config.settings.workspaces
 

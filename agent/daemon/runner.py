@@ -98,7 +98,9 @@ class Runner:
         now = self.clock.now()
         promised = replace(order, run_ids={name: new_run_id(now) for name in names})
         runs = [
-            Ongoing(run_id, name, order.trigger, is_dry_run or self._is_dry(name), order.by, now)
+            Ongoing(
+                run_id, name, order.trigger, is_dry_run or self._is_dry(name), order.by, now, order.reason, order.user
+            )
             for name, run_id in promised.run_ids.items()
         ]
         task = self.work.start(runs, self._run(names, promised, is_dry_run=is_dry_run))

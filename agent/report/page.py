@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
@@ -59,9 +59,10 @@ def page(document: Document, outcomes: Outcomes) -> str:
     )
 
 
-def sections(shown: Sequence[View]) -> list[Section]:
-    """Return what `section.html` shows of each workspace."""
-    return [_section(number, view) for number, view in enumerate(shown, 1)]
+def sections(shown: Sequence[View], *, with_commands: bool = True) -> list[Section]:
+    """Return what `section.html` shows of each workspace; *with_commands*: also the command that approves."""
+    made = [_section(number, view) for number, view in enumerate(shown, 1)]
+    return made if with_commands else [replace(section, approval="") for section in made]
 
 
 @cache

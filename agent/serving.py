@@ -1,0 +1,113 @@
+"""`serve`: puts the daemon, its page and its watches together, and ends them gently when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from agent.daemon.daemon import Daemon
+from agent.daemon.reload import Reloading
+from agent.engine.order import Result
+from agent.errors import ConfigError
+from agent.metrics import Metrics
+from agent.ports import Trigger
+from agent.settings.root import Settings
+from agent.web.app import application
+from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
+from connectors.base import Progress
+
+__all__ = ["serve"]
+
+log = structlog.get_logger()
+ANSWER_WITHIN_SECONDS = 5
+"""How long a stop waits for the last answers to browsers."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: the daemon has to end its work before the page goes away."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    path: Path | None, environ: Mapping[str, str], settings: Settings, configure: Callable[[Settings], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT. *configure* sets up logging, at each new configuration too.
+
+    Raises `ConfigError`, `StateError`, and `ConfigError` too when the port can't be had.
+    """
+    metrics = Metrics(CollectorRegistry())
+    async with lasting(settings) as kept:
+        daemon = _daemon(settings, kept, metrics)
+        reloading = Reloading(path, environ, settings, daemon, configure)
+        with _socket(settings) as listening:
+            await _serving(
+                daemon, reloading, _server(application(daemon, metrics, lambda: daemon.settings.server)), listening
+            )
+
+
+async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listening: socket.socket) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, reloading.ask)
+    await daemon.start()
+    answering = asyncio.create_task(server.serve(sockets=[listening]))
+    watching = asyncio.create_task(reloading.watch())
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait({answering, watching, asked}, return_when=asyncio.FIRST_COMPLETED)
+    # Whichever ended, the others must: probes are answered until the last write is.
+    await daemon.stop()
+    server.should_exit = True
+    await answering
+    for task in (watching, asked):
+        task.cancel()
+    if watching.done() and not watching.cancelled():
+        watching.result()
+
+
+def _daemon(settings: Settings, kept: Lasting, metrics: Metrics) -> Daemon:
+    async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:
+        for result in results:
+            metrics.finished(result, trigger, seconds)
+
+    @asynccontextmanager
+    async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+        async with parts(now, progress, is_stopping, kept, [metrics.answered]) as made:
+            yield made
+
+    return Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+
+
+def _socket(settings: Settings) -> socket.socket:
+    """Listen as the configuration says. Raises `ConfigError`."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"server: {host}:{port} can't be listened on ({error.strerror}).",
+            "Set server.host to an address of this machine, and server.port to a port that nobody else uses.",
+        ) from error
+    log.info("server.listening", host=host, port=listening.getsockname()[1])
+    return listening
+
+
+def _server(app: ASGIApp) -> _Server:
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=ANSWER_WITHIN_SECONDS
+    )
+    return _Server(config)

@@ -1,0 +1,69 @@
+"""The small chart of a workspace's runs: active members, changes and holds over time, as an SVG file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pygal
+from pygal.style import Style
+
+from agent.ports import Run
+
+__all__ = ["POLICY", "chart"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""The file styles itself and can do nothing else, also when it is opened by itself."""
+FONT = "system-ui, sans-serif"
+COLOURS = {
+    "light": ("#fff", "#1d1f24", "#5a5f6b", ("#4338ca", "#15803d", "#b45309")),
+    "dark": ("#1c1f25", "#e8e9ec", "#a3a8b4", ("#a5b0ff", "#4ade80", "#fbbf24")),
+}
+
+
+def chart(runs: Sequence[Run], theme: str) -> bytes:
+    """Draw *runs*, given newest first; *theme* is `light` or `dark`."""
+    shown = [(run, run.tally) for run in reversed(runs) if run.tally is not None]
+    tallies = [tally for _, tally in shown]
+    ground, ink, soft, colours = COLOURS[theme]
+    style = Style(
+        background=ground,
+        plot_background=ground,
+        foreground=soft,
+        foreground_strong=ink,
+        foreground_subtle=soft,
+        colors=colours,
+        font_family=FONT,
+        label_font_size=13,
+        major_label_font_size=13,
+        legend_font_size=14,
+        tooltip_font_size=12,
+        no_data_font_size=18,
+    )
+    drawing = pygal.Line(
+        style=style,
+        js=(),
+        width=900,
+        height=260,
+        margin=8,
+        legend_at_bottom=True,
+        legend_at_bottom_columns=3,
+        show_minor_x_labels=False,
+        x_labels_major_count=5,
+        dots_size=2.5,
+        stroke_style={"width": 2},
+        no_data_text="No run with a plan yet",
+        value_formatter=lambda number: f"{number:,.0f}",
+        range=_range([tally.active for tally in tallies]),
+        secondary_range=_range([max(tally.changes, tally.held) for tally in tallies]),
+    )
+    drawing.x_labels = [f"{run.started_at:%m-%d %H:%M}" for run, _ in shown]
+    drawing.add("Active members", [tally.active for tally in tallies])
+    drawing.add("Changes (right)", [tally.changes for tally in tallies], secondary=True)
+    drawing.add("Held (right)", [tally.held for tally in tallies], secondary=True)
+    svg: bytes = drawing.render()
+    return svg
+
+
+def _range(numbers: Sequence[int]) -> tuple[int, int]:
+    """Return an axis from zero, so that a step of one among thousands does not look like a fall."""
+    return 0, max([*numbers, 1])

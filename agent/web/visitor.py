@@ -1,0 +1,141 @@
+"""Who is asking: tokens, the sessions of browsers, and a limit on guesses."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from agent.errors import ConfigError
+from agent.settings.token import HashedToken, Role
+from connectors.secret import Secret, SecretError
+
+__all__ = ["GUESSES", "LONGEST_SECONDS", "LoginLimit", "Session", "Sessions", "Visitor", "entries", "is_same", "known"]
+
+log = structlog.get_logger()
+IDLE_SECONDS, LONGEST_SECONDS = 2 * 3600, 12 * 3600
+MOST_SESSIONS, MOST_ADDRESSES = 1000, 10_000
+GUESSES, GUESSES_SECONDS = 10, 300
+Now = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who may use the page or the API. *token* is the entry that let them in, None after a login by OIDC."""
+
+    name: str
+    role: Role
+    token: HashedToken | None = None
+
+
+def entries(tokens: Sequence[Secret]) -> list[HashedToken]:
+    """Return the entries of `server.tokens`. Raises `ConfigError` and `SecretError`."""
+    return [HashedToken.parse(each.reveal()) for each in tokens]
+
+
+def known(tokens: Sequence[Secret], token: str) -> Visitor | None:
+    """Return whose *token* it is. The entries are read anew, so that one can be revoked without a restart."""
+    found = None
+    for each in _readable(tokens):
+        # All are compared: how long it takes must not tell which one it was.
+        if each.matches(token):
+            found = Visitor(each.name, each.role, each)
+    return found
+
+
+def _readable(tokens: Sequence[Secret]) -> list[HashedToken]:
+    """Return the entries that can be read; one that can't lets nobody in."""
+    found = []
+    for place, each in enumerate(tokens, 1):
+        try:
+            found.append(HashedToken.parse(each.reveal()))
+        except (ConfigError, SecretError) as error:
+            log.warning("token.unreadable", entry=place, error=f"{error.message} {error.hint}")
+    return found
+
+
+@dataclass(slots=True)
+class Session:
+    """A browser that logged in. *csrf* goes into each of its forms."""
+
+    visitor: Visitor
+    csrf: str
+    made_at: float
+    used_at: float
+
+
+class Sessions:
+    """The sessions of this process; a restart ends them all."""
+
+    def __init__(self, now: Now) -> None:
+        self._now = now
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def open(self, visitor: Visitor) -> str:
+        """Begin a session and return the value of its cookie."""
+        while len(self._sessions) >= MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        cookie = secrets.token_urlsafe(32)
+        now = self._now()
+        self._sessions[_key(cookie)] = Session(visitor, secrets.token_urlsafe(32), now, now)
+        return cookie
+
+    def of(self, cookie: str, tokens: Sequence[Secret]) -> Session | None:
+        """Return the session of *cookie*, None when it has ended or its token was revoked."""
+        key = _key(cookie)
+        session = self._sessions.get(key)
+        if session is None:
+            return None
+        now = self._now()
+        is_over = now - session.used_at > IDLE_SECONDS or now - session.made_at > LONGEST_SECONDS
+        token = session.visitor.token
+        if is_over or (token is not None and token not in _readable(tokens)):
+            del self._sessions[key]
+            return None
+        session.used_at = now
+        return session
+
+    def close(self, cookie: str) -> None:
+        self._sessions.pop(_key(cookie), None)
+
+
+def _key(cookie: str) -> str:
+    # A lookup by what was sent would tell by its time how much of a cookie is right.
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+class LoginLimit:
+    """Ten wrong tokens in five minutes from one address, then none is tried for a while."""
+
+    def __init__(self, now: Now) -> None:
+        self._now = now
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_seconds(self, address: str) -> int:
+        """Return how long *address* has to wait before the next try, 0: not at all."""
+        failures = self._recent(address)
+        return int(failures[0] + GUESSES_SECONDS - self._now()) + 1 if len(failures) >= GUESSES else 0
+
+    def failed(self, address: str) -> None:
+        failures = self._recent(address)
+        failures.append(self._now())
+        self._failures[address] = failures
+        self._failures.move_to_end(address)
+        while len(self._failures) > MOST_ADDRESSES:
+            self._failures.popitem(last=False)
+
+    def _recent(self, address: str) -> deque[float]:
+        failures = self._failures.get(address, deque(maxlen=GUESSES))
+        while failures and failures[0] <= self._now() - GUESSES_SECONDS:
+            failures.popleft()
+        return failures
+
+
+def is_same(one: str, other: str) -> bool:
+    """Compare two secrets in a time that tells nothing of them."""
+    return hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,196 @@
+"""`serve` as a real process: it keeps its schedule, answers probes, takes a new file, and ends gently."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+WITHIN_SECONDS = 30.0
+LATAM = "pigment-latam"
+SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}
+Line = dict[str, Any]
+
+
+@dataclass
+class Serving:
+    """A daemon process and the lines of its log."""
+
+    process: subprocess.Popen[bytes]
+    lines: SimpleQueue[Line] = field(default_factory=SimpleQueue)
+    seen: list[Line] = field(default_factory=list)
+    port: int = 0
+
+    def until(self, event: str, holds: Callable[[Line], bool] = lambda _line: True) -> Line:
+        """Return the next line about *event*."""
+        while True:
+            try:
+                line = self.lines.get(timeout=WITHIN_SECONDS)
+            except Empty:
+                raise TimeoutError(f"no {event}; seen: {[each.get('event') for each in self.seen]}") from None
+            self.seen.append(line)
+            if line.get("event") == event and holds(line):
+                return line
+
+    def answer(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(WITHIN_SECONDS)
+
+
+@contextmanager
+def serving(agent: Agent) -> Iterator[Serving]:
+    process = agent.start("serve")
+    assert process.stderr is not None
+    found = Serving(process)
+    log = process.stderr
+
+    def read() -> None:
+        for raw in log:
+            found.lines.put(json.loads(raw) if raw.startswith(b"{") else {"event": "text", "text": raw.decode()})
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        found.port = int(found.until("server.listening")["port"])
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(WITHIN_SECONDS)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=9, size=30, limit=Limit(None)) as served:
+        yield served
+
+
+def configured(sandbox: Sandbox, folder: Path, schedule: object, **more: object) -> Agent:
+    config = sandbox.write_config(folder)
+    document = yaml.safe_load(config.read_text("utf-8"))
+    for workspace in document["workspaces"].values():
+        workspace["schedule"] = schedule
+    config.write_text(yaml.safe_dump(document | {"server": {"port": 0}, "log": {"level": "info"}} | more), "utf-8")
+    return Agent(config)
+
+
+def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "10s"})
+    with serving(agent) as daemon:
+        done = [daemon.until("run.finished") for _ in range(3)]
+        assert {line["status"] for line in done} == {"done"}
+        assert {line["workspace"] for line in done} == {"pigment-latam", "pigment-eu", "pigment-apac"}
+        assert daemon.answer("/healthz").status_code == 200
+        assert daemon.answer("/readyz").status_code == 200
+        metrics = daemon.answer("/metrics").text
+        assert re.search(r'pigment_sync_runs_total\{[^}]*workspace="pigment-latam"[^}]*\} 1\.0', metrics)
+        gone = sandbox.company.leave(next(iter(active(sandbox))))
+        daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
+        member = sandbox.space(LATAM).member(gone.email)
+        assert member is not None
+        assert not member.active
+        assert daemon.stop() == 0
+    assert agent.run("plan", "--exit-code").code == 0
+    runs = json.loads(agent.run("history", "--format", "json").out)
+    assert {run["status"] for run in runs} <= {"done", "planned"}
+    assert "schedule" in {run["trigger"] for run in runs}
+
+
+def active(sandbox: Sandbox) -> list[str]:
+    members = {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active}
+    return [
+        person.id
+        for person in sandbox.company.okta.people.values()
+        if person.status == "ACTIVE" and person.email.lower() in members
+    ]
+
+
+def test_stop_in_the_middle_of_a_sync_leaves_nothing_open(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "1h"})
+    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    with serving(agent) as daemon:
+        daemon.until("change.applied")
+        assert daemon.stop() == 0
+    sandbox.faults.clear()
+    runs = json.loads(agent.run("history", "--format", "json").out)
+    assert runs
+    assert not {run["status"] for run in runs} & {"running"}
+    assert agent.run("sync").code == 0
+    members = [member.user_name.lower() for member in sandbox.space(LATAM).members]
+    assert len(members) == len(set(members))
+
+
+def slow_writes() -> Any:
+    from sandbox.faults.reading import rules_from
+
+    return rules_from(
+        {"faults": [{"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}]}
+    )
+
+
+def test_changed_file_is_taken_and_a_broken_one_is_refused_loudly(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, None)
+    good = agent.config.read_text("utf-8")
+    with serving(agent) as daemon:
+        agent.config.write_text(good.replace("scim_url", "scim_uri"), "utf-8")
+        assert daemon.until("config.refused")["level"] == "error"
+        ready = daemon.answer("/readyz")
+        assert ready.status_code == 503
+        assert "scim_uri" in ready.text
+        configured(sandbox, tmp_path, {"every": "1h"})
+        daemon.until("config.reloaded")
+        daemon.until("run.finished")
+        assert daemon.answer("/readyz").status_code == 200
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.until("config.reloaded")
+        assert daemon.stop(signal.SIGINT) == 0
+
+
+def test_port_that_somebody_else_has_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
+    with serving(configured(sandbox, tmp_path / "one", None)) as first:
+        other = configured(sandbox, tmp_path / "two", None, server={"port": first.port})
+        ran = other.run("serve")
+
+        assert ran.code == 8
+        assert f"127.0.0.1:{first.port} can't be listened on" in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_rotated_token_needs_no_restart(sandbox: Sandbox, tmp_path: Path) -> None:
+    secret = tmp_path / "latam-token"
+    agent = configured(sandbox, tmp_path, {"every": "10s"})
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    tokens = sandbox.space(LATAM).tokens
+    tokens.add("first-token-of-latam")
+    secret.write_text("first-token-of-latam\n", "utf-8")
+    document["workspaces"] = {LATAM: document["workspaces"][LATAM] | {"tokens": [{"file": str(secret)}]}}
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    with serving(agent) as daemon:
+        assert daemon.until("run.finished")["status"] == "done"
+        tokens.add("second-token-of-latam")
+        secret.write_text("second-token-of-latam\n", "utf-8")
+        tokens.revoke("first-token-of-latam")
+        assert daemon.until("run.finished")["status"] == "done"
