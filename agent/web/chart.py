@@ -15,8 +15,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """The file styles itself and can do nothing else, also when it is opened by itself."""
 FONT = "system-ui, sans-serif"
 COLOURS = {
-    "light": ("#fff", "#1d1f24", "#5a5f6b", ("#4338ca", "#15803d", "#b45309")),
-    "dark": ("#1c1f25", "#e8e9ec", "#a3a8b4", ("#a5b0ff", "#4ade80", "#fbbf24")),
+    "light": ("#fff", "#1d1f24", "#5a5f6b", "#e2e2dc", ("#4338ca", "#15803d", "#b45309")),
+    "dark": ("#1c1f25", "#e8e9ec", "#a3a8b4", "#30343d", ("#a5b0ff", "#4ade80", "#fbbf24")),
 }
 
 
@@ -24,13 +24,17 @@ def chart(runs: Sequence[Run], theme: str) -> bytes:
     """Draw *runs*, given newest first; *theme* is `light` or `dark`."""
     shown = [(run, run.tally) for run in reversed(runs) if run.tally is not None]
     tallies = [tally for _, tally in shown]
-    ground, ink, soft, colours = COLOURS[theme]
+    ground, ink, soft, line, colours = COLOURS[theme]
     style = Style(
         background=ground,
         plot_background=ground,
         foreground=soft,
         foreground_strong=ink,
         foreground_subtle=soft,
+        guide_stroke_color=line,
+        major_guide_stroke_color=line,
+        guide_stroke_dasharray="1",
+        major_guide_stroke_dasharray="1",
         colors=colours,
         font_family=FONT,
         label_font_size=13,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.desk import Ongoing, Standing
-from agent.ports import Run, RunStatus
+from agent.ports import Run, RunStatus, Trigger
 from agent.web.overdue import stale_after
 
 __all__ = ["Card", "ago", "card", "ran", "until"]
@@ -19,6 +19,7 @@ TOLD = {
     RunStatus.STALE: "approval was stale",
     RunStatus.INTERRUPTED: "interrupted",
 }
+OTHERS = {Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME}
 SOON_DAYS = 30
 
 
@@ -64,7 +65,7 @@ def _word(last: Run | None) -> tuple[str, str]:
 
 def ran(run: Run) -> str:
     """Return what kind of run it was, in a word or two."""
-    return "dry run" if run.dry_run else str(run.trigger)
+    return "dry run" if run.dry_run else str(run.trigger) if run.trigger in OTHERS else "sync"
 
 
 def ago(when: datetime, now: datetime) -> str:

@@ -5,96 +5,25 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from sandbox.faults.reading import rules_from
 from sandbox.pigment.pace import Limit
 from sandbox.server import Sandbox, running
-from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import configured, serving
 
-WITHIN_SECONDS = 30.0
 LATAM = "pigment-latam"
 SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}
-Line = dict[str, Any]
-
-
-@dataclass
-class Serving:
-    """A daemon process and the lines of its log."""
-
-    process: subprocess.Popen[bytes]
-    lines: SimpleQueue[Line] = field(default_factory=SimpleQueue)
-    seen: list[Line] = field(default_factory=list)
-    port: int = 0
-
-    def until(self, event: str, holds: Callable[[Line], bool] = lambda _line: True) -> Line:
-        """Return the next line about *event*."""
-        while True:
-            try:
-                line = self.lines.get(timeout=WITHIN_SECONDS)
-            except Empty:
-                raise TimeoutError(f"no {event}; seen: {[each.get('event') for each in self.seen]}") from None
-            self.seen.append(line)
-            if line.get("event") == event and holds(line):
-                return line
-
-    def answer(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(WITHIN_SECONDS)
-
-
-@contextmanager
-def serving(agent: Agent) -> Iterator[Serving]:
-    process = agent.start("serve")
-    assert process.stderr is not None
-    found = Serving(process)
-    log = process.stderr
-
-    def read() -> None:
-        for raw in log:
-            found.lines.put(json.loads(raw) if raw.startswith(b"{") else {"event": "text", "text": raw.decode()})
-
-    reader = Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        found.port = int(found.until("server.listening")["port"])
-        yield found
-    finally:
-        process.kill()
-        process.wait()
-        reader.join(WITHIN_SECONDS)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with running(seed=9, size=30, limit=Limit(None)) as served:
         yield served
-
-
-def configured(sandbox: Sandbox, folder: Path, schedule: object, **more: object) -> Agent:
-    config = sandbox.write_config(folder)
-    document = yaml.safe_load(config.read_text("utf-8"))
-    for workspace in document["workspaces"].values():
-        workspace["schedule"] = schedule
-    config.write_text(yaml.safe_dump(document | {"server": {"port": 0}, "log": {"level": "info"}} | more), "utf-8")
-    return Agent(config)
 
 
 def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -141,14 +70,6 @@ def test_stop_in_the_middle_of_a_sync_leaves_nothing_open(sandbox: Sandbox, tmp_
     assert agent.run("sync").code == 0
     members = [member.user_name.lower() for member in sandbox.space(LATAM).members]
     assert len(members) == len(set(members))
-
-
-def slow_writes() -> Any:
-    from sandbox.faults.reading import rules_from
-
-    return rules_from(
-        {"faults": [{"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}]}
-    )
 
 
 def test_changed_file_is_taken_and_a_broken_one_is_refused_loudly(sandbox: Sandbox, tmp_path: Path) -> None:

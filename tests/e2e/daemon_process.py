@@ -1,0 +1,95 @@
+"""Run `serve` as a real process, and read its log as it comes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import httpx
+import yaml
+
+from agent.settings.token import Role, hashed
+from sandbox.server import Sandbox
+from tests.e2e.agent_process import Agent
+
+__all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
+
+WITHIN_SECONDS = 30.0
+OPERATOR, READER = "pgs_" + "o" * 43, "pgs_" + "r" * 43
+Line = dict[str, Any]
+
+
+@dataclass
+class Serving:
+    """A daemon process and the lines of its log."""
+
+    process: subprocess.Popen[bytes]
+    lines: SimpleQueue[Line] = field(default_factory=SimpleQueue)
+    seen: list[Line] = field(default_factory=list)
+    port: int = 0
+
+    def until(self, event: str, holds: Callable[[Line], bool] = lambda _line: True) -> Line:
+        """Return the next line about *event*."""
+        while True:
+            try:
+                line = self.lines.get(timeout=WITHIN_SECONDS)
+            except Empty:
+                raise TimeoutError(f"no {event}; seen: {[each.get('event') for each in self.seen]}") from None
+            self.seen.append(line)
+            if line.get("event") == event and holds(line):
+                return line
+
+    def answer(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(WITHIN_SECONDS)
+
+
+@contextmanager
+def serving(agent: Agent) -> Iterator[Serving]:
+    process = agent.start("serve")
+    assert process.stderr is not None
+    found = Serving(process)
+    log = process.stderr
+
+    def read() -> None:
+        for raw in log:
+            found.lines.put(json.loads(raw) if raw.startswith(b"{") else {"event": "text", "text": raw.decode()})
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        found.port = int(found.until("server.listening")["port"])
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(WITHIN_SECONDS)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def access() -> dict[str, object]:
+    """Return `server:` with two tokens: ana@acme.com may operate, audit may read."""
+    entries = [hashed(OPERATOR, Role.OPERATE, "ana@acme.com"), hashed(READER, Role.READ, "audit")]
+    return {"port": 0, "tokens": [str(entry) for entry in entries]}
+
+
+def configured(sandbox: Sandbox, folder: Path, schedule: object, **more: object) -> Agent:
+    config = sandbox.write_config(folder)
+    document = yaml.safe_load(config.read_text("utf-8"))
+    for workspace in document["workspaces"].values():
+        workspace["schedule"] = schedule
+    config.write_text(yaml.safe_dump(document | {"server": {"port": 0}, "log": {"level": "info"}} | more), "utf-8")
+    return Agent(config)

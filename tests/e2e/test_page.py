@@ -1,0 +1,185 @@
+"""The page in a real browser: an operator's morning, on a desk and on a phone, by day and by night."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e import browser
+from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
+
+LATAM, GROUP, GONE = "pigment-latam", "Pigment LatAm", 5
+PATIENCE_MS = 20_000
+
+
+@dataclass
+class House:
+    """A daemon without schedules over a sandbox whose workspaces are in step."""
+
+    sandbox: Sandbox
+    agent: Agent
+    daemon: Serving
+    browser: Browser
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.daemon.port}"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running(seed=5, size=40, limit=Limit(None)) as sandbox, browser.opened() as chromium:
+        agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access())
+        assert agent.run("sync").code in {0, 4}
+        with serving(agent) as daemon:
+            yield House(sandbox, agent, daemon, chromium)
+
+
+def log_in(page: Page, token: str = OPERATOR) -> None:
+    page.goto("/")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Workspaces")).to_be_visible()
+
+
+def leave(sandbox: Sandbox, count: int) -> set[str]:
+    """Let *count* people with an active member leave; a guard holds more than three."""
+    company = sandbox.company
+    members = {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active}
+    found = [
+        person
+        for person in company.okta.people.values()
+        if person.status == "ACTIVE"
+        and person.email.lower() in members
+        and GROUP in [group.name for group in company.groups_of(person)]
+    ]
+    return {company.leave(person).email for person in found[:count]}
+
+
+def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
+    return {member.user_name for member in sandbox.space(LATAM).members if member.active} & emails
+
+
+def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
+    gone = leave(house.sandbox, GONE)
+    with browser.tab(house.browser, house.url) as page:
+        page.set_default_timeout(PATIENCE_MS)
+        log_in(page)
+        assert page.locator("[data-workspace]").count() == 3
+        page.get_by_role("button", name=f"Dry run of {LATAM}").click()
+        expect(page.get_by_role("heading", name="A guard holds this plan")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name=f"Dry run of {LATAM}")).to_be_visible()
+        shown = page.locator("main").inner_text()
+        assert {email for email in gone if email not in shown} == set()
+        assert "max-deactivations" in shown
+        assert active(house.sandbox, gone) == gone
+
+        page.get_by_label("Reason (for the journal)").fill("the Lima office closed")
+        page.get_by_role("button", name="Approve this plan").click()
+        expect(page.get_by_role("heading", name=f"Sync of {LATAM}")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator(".about")).to_contain_text("the Lima office closed", timeout=PATIENCE_MS)
+        assert page.locator(".outcome.good").count() >= GONE
+        assert active(house.sandbox, gone) == set()
+
+        page.goto(f"/workspaces/{LATAM}")
+        assert page.locator(".chart").evaluate("image => image.naturalWidth") > 0
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+        page.goto(f"/workspaces/{LATAM}")
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    (run, *_) = json.loads(house.agent.run("history", "--format", "json").out)
+    assert (run["trigger"], run["by"], run["reason"]) == ("page", "ana@acme.com", "the Lima office closed")
+    assert run["approved"] == run["digest"]
+
+
+def test_running_sync_shows_how_far_it_is_and_then_its_result(house: House) -> None:
+    company = house.sandbox.company
+    here = {member.user_name.lower() for member in house.sandbox.space(LATAM).members if member.active}
+    staying = [each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in here]
+    for person in staying[:4]:
+        company.rename(person, family="Nova")
+    slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "PATCH", "seconds": 1.5}
+    house.sandbox.faults.put(rules_from({"faults": [slow]}))
+    with browser.tab(house.browser, house.url) as page:
+        log_in(page)
+        page.get_by_role("button", name=f"Sync now {LATAM}").click()
+        expect(page.locator("#progress")).to_contain_text(re.compile(r"\d of \d"), timeout=PATIENCE_MS)
+        expect(page.locator(".about")).to_contain_text("done", timeout=PATIENCE_MS)
+        assert page.locator(".outcome.good").count() >= 3
+    house.sandbox.faults.clear()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+def test_every_page_is_accessible_and_fits_the_screen(house: House, scheme: str, width: int) -> None:
+    assert scheme in {"light", "dark"}
+    with browser.tab(house.browser, house.url, scheme="dark" if scheme == "dark" else "light", width=width) as page:
+        page.goto("/")
+        found = {"login": browser.violations(page)}
+        log_in(page)
+        run = json.loads(house.agent.run("history", "-w", LATAM, "--limit", "1", "--format", "json").out)[0]["id"]
+        for path in ("/", f"/workspaces/{LATAM}", f"/runs/{run}", "/people", "/people?email=nobody@acme.com"):
+            page.goto(path)
+            found[path] = browser.violations(page)
+            overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overhang <= 0, path
+
+    assert {path: some for path, some in found.items() if some} == {}
+
+
+def test_page_is_used_by_keyboard_alone(house: House) -> None:
+    with browser.tab(house.browser, house.url) as page:
+        page.goto("/")
+        page.get_by_label("Token").focus()
+        page.keyboard.type(OPERATOR)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Workspaces")).to_be_visible()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if "Dry run" in page.evaluate("document.activeElement.textContent"):
+                break
+        page.keyboard.press("Enter")
+        expect(page.locator(".about")).to_contain_text("planned", timeout=PATIENCE_MS)
+
+
+def test_reader_sees_plans_and_no_buttons(house: House) -> None:
+    with browser.tab(house.browser, house.url) as page:
+        log_in(page, READER)
+        names = [button.inner_text() for button in page.get_by_role("button").all()]
+        page.goto(f"/workspaces/{LATAM}")
+        names += [button.inner_text() for button in page.get_by_role("button").all()]
+
+    assert set(names) == {"Log out"} | {name for name in names if re.search("↕|↑|↓", name) or name in HEADS}
+
+
+HEADS = {"Started", "Run", "Status", "Numbers", "Trigger, by and why"}
+
+
+def test_person_is_explained_in_each_workspace(house: House) -> None:
+    someone = next(member.user_name for member in house.sandbox.space(LATAM).members if member.active)
+    with browser.tab(house.browser, house.url) as page:
+        log_in(page)
+        page.get_by_role("link", name="Explain a person").click()
+        page.get_by_label("Email address").fill(someone)
+        page.get_by_role("button", name="Explain").click()
+        expect(page.locator(f"[data-workspace={LATAM}]")).to_contain_text("Decision", timeout=PATIENCE_MS)
+        assert someone in page.locator(f"[data-workspace={LATAM}]").inner_text()
+
+
+def test_page_works_without_scripts(house: House) -> None:
+    context = house.browser.new_context(base_url=house.url, java_script_enabled=False)
+    page = context.new_page()
+    log_in(page)
+    page.get_by_role("button", name="Dry run of pigment-eu").click()
+    expect(page.locator(".about")).to_contain_text("planned", timeout=PATIENCE_MS)
+    context.close()
