@@ -62,11 +62,11 @@ def leave(sandbox: Sandbox, count: int) -> set[str]:
         and person.email.lower() in members
         and GROUP in [group.name for group in company.groups_of(person)]
     ]
-    return {company.leave(person).email for person in found[:count]}
+    return {company.leave(person).email.lower() for person in found[:count]}
 
 
 def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
-    return {member.user_name for member in sandbox.space(LATAM).members if member.active} & emails
+    return {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active} & emails
 
 
 def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
@@ -79,7 +79,7 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
         expect(page.get_by_role("heading", name="A guard holds this plan")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("heading", name=f"Dry run of {LATAM}")).to_be_visible()
         shown = page.locator("main").inner_text()
-        assert {email for email in gone if email not in shown} == set()
+        assert {email for email in gone if email not in shown.lower()} == set()
         assert "max-deactivations" in shown
         assert active(house.sandbox, gone) == gone
 
@@ -113,7 +113,7 @@ def test_running_sync_shows_how_far_it_is_and_then_its_result(house: House) -> N
         log_in(page)
         page.get_by_role("button", name=f"Sync now {LATAM}").click()
         expect(page.locator("#progress")).to_contain_text(re.compile(r"\d of \d"), timeout=PATIENCE_MS)
-        expect(page.locator(".about")).to_contain_text("done", timeout=PATIENCE_MS)
+        expect(page.locator(".about")).to_contain_text(re.compile("Status(done|held)"), timeout=PATIENCE_MS)
         assert page.locator(".outcome.good").count() >= 3
     house.sandbox.faults.clear()
 
