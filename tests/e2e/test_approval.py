@@ -12,6 +12,7 @@ import pytest
 from sandbox.company import Person
 from sandbox.server import Sandbox, running
 from tests.e2e.agent_process import Agent, Ran
+from tests.e2e.company import leavers
 
 LATAM = ("-w", "pigment-latam")
 GROUP = "Pigment LatAm"
@@ -29,20 +30,6 @@ def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
     agent = Agent(sandbox.write_config(tmp_path))
     assert agent.run("sync", *LATAM).code == 0
     return agent
-
-
-def leavers(sandbox: Sandbox, count: int) -> list[Person]:
-    """Let *count* people who have an active member leave the company."""
-    company = sandbox.company
-    members = {member.user_name.lower() for member in sandbox.space("pigment-latam").members if member.active}
-    active = [
-        person
-        for person in company.okta.people.values()
-        if person.status == "ACTIVE"
-        and person.email.lower() in members
-        and GROUP in [group.name for group in company.groups_of(person)]
-    ]
-    return [company.leave(person) for person in active[:count]]
 
 
 def digest(ran: Ran) -> str:

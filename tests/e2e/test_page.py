@@ -15,9 +15,10 @@ from sandbox.pigment.pace import Limit
 from sandbox.server import Sandbox, running
 from tests.e2e import browser
 from tests.e2e.agent_process import Agent
+from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
 
-LATAM, GROUP, GONE = "pigment-latam", "Pigment LatAm", 5
+LATAM, GONE = "pigment-latam", 5
 PATIENCE_MS = 20_000
 
 
@@ -51,26 +52,12 @@ def log_in(page: Page, token: str = OPERATOR) -> None:
     expect(page.get_by_role("heading", name="Workspaces")).to_be_visible()
 
 
-def leave(sandbox: Sandbox, count: int) -> set[str]:
-    """Let *count* people with an active member leave; a guard holds more than three."""
-    company = sandbox.company
-    members = {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active}
-    found = [
-        person
-        for person in company.okta.people.values()
-        if person.status == "ACTIVE"
-        and person.email.lower() in members
-        and GROUP in [group.name for group in company.groups_of(person)]
-    ]
-    return {company.leave(person).email.lower() for person in found[:count]}
-
-
 def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
     return {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active} & emails
 
 
 def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
-    gone = leave(house.sandbox, GONE)
+    gone = {person.email.lower() for person in leavers(house.sandbox, GONE)}
     with browser.tab(house.browser, house.url) as page:
         page.set_default_timeout(PATIENCE_MS)
         log_in(page)

@@ -1,0 +1,293 @@
+"""The API and the page's doors over real HTTP: who gets in, what is done for them, and what bad input changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+from tests.e2e.company import leavers
+from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
+
+LATAM = "pigment-latam"
+RUNS = f"/api/v1/workspaces/{LATAM}/runs"
+WITHIN_SECONDS = 30
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=5, size=40, limit=Limit(None)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    agent = configured(sandbox, tmp_path_factory.mktemp("api"), None, server=access())
+    assert agent.run("sync").code in {0, 4}
+    return agent
+
+
+@pytest.fixture(scope="module")
+def daemon(agent: Agent) -> Iterator[Serving]:
+    with serving(agent) as found:
+        yield found
+
+
+@pytest.fixture
+def visitor(daemon: Serving) -> Iterator[httpx.Client]:
+    """A client that nobody knows."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{daemon.port}", trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def operator(visitor: httpx.Client) -> httpx.Client:
+    visitor.headers["Authorization"] = f"Bearer {OPERATOR}"
+    return visitor
+
+
+def journal(agent: Agent) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(agent.run("history", "--format", "json", "--limit", "1000").out)
+    return found
+
+
+def ended(client: httpx.Client, url: str) -> dict[str, Any]:
+    for _ in range(WITHIN_SECONDS * 10):
+        run: dict[str, Any] = client.get(url).raise_for_status().json()
+        if run["finished_at"]:
+            return run
+        time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def test_run_that_is_asked_for_answers_at_once_and_names_its_user_in_the_journal(
+    operator: httpx.Client, agent: Agent
+) -> None:
+    asked = operator.post(RUNS, json={"mode": "plan", "reason": "a look"})
+    assert asked.status_code == 202
+    assert asked.headers["location"] == asked.json()["url"]
+    run = ended(operator, asked.json()["url"])
+
+    assert (run["status"], run["dry_run"], run["by"], run["reason"]) == ("planned", True, "ana@acme.com", "a look")
+    assert run["plan"]["name"] == LATAM
+    assert next(each for each in journal(agent) if each["id"] == run["id"])["by"] == "ana@acme.com"
+
+
+def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sandbox) -> None:
+    gone = [person.email for person in leavers(sandbox, 6)]
+    held = ended(operator, operator.post(RUNS, json={"mode": "sync"}).json()["url"])
+    assert (held["status"], held["tally"]["held"] >= 6) == ("held", True)
+    approval = f"/api/v1/runs/{held['id']}/approval"
+
+    wrong = operator.post(approval, json={"digest": "sha256:" + "0" * 64})
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "digest")
+    assert any(member.active for email in gone if (member := sandbox.space(LATAM).member(email)))
+
+    done = ended(operator, operator.post(approval, json={"digest": held["digest"], "reason": "moved"}).json()["url"])
+    assert (done["approved"], done["by"], done["trigger"]) == (held["digest"], "ana@acme.com", "api")
+    assert {change["outcome"] for change in done["changes"]} == {"done"}
+    assert not any(member.active for email in gone if (member := sandbox.space(LATAM).member(email)))
+
+
+def test_workspaces_runs_and_people_can_be_read(visitor: httpx.Client) -> None:
+    visitor.headers["Authorization"] = f"Bearer {READER}"
+    workspaces = visitor.get("/api/v1/workspaces").json()["workspaces"]
+    assert {each["name"] for each in workspaces} == {LATAM, "pigment-eu", "pigment-apac"}
+    assert visitor.get(f"/api/v1/workspaces/{LATAM}").json()["name"] == LATAM
+    runs = visitor.get("/api/v1/runs", params={"workspace": LATAM, "limit": 2}).json()["runs"]
+    assert {run["workspace"] for run in runs} == {LATAM}
+    assert visitor.get("/api/v1/runs", params={"since": "2999-01-01"}).json() == {"runs": []}
+    person = visitor.get("/api/v1/people", params={"email": "nobody@acme.com"}).json()
+    assert len(person["workspaces"]) == 3
+    assert all(each["decision"] for each in person["workspaces"])
+
+
+def test_pause_keeps_a_sync_from_writing_until_it_is_resumed(operator: httpx.Client, agent: Agent) -> None:
+    eu = "/api/v1/workspaces/pigment-eu"
+    assert operator.post(f"{eu}/pause", json={"reason": "audit"}).json()["pause"]["by"] == "ana@acme.com"
+    run = ended(operator, operator.post(f"{eu}/runs", json={"mode": "sync"}).json()["url"])
+    assert run["status"] == "planned"
+    assert operator.post(f"{eu}/resume", json={}).json()["pause"] is None
+    assert {"pause", "resume"} <= {each["trigger"] for each in journal(agent)}
+
+
+BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
+    ("POST", RUNS, {"content": b"{"}, 400, "body"),
+    ("POST", RUNS, {"content": b"\xff"}, 400, "body"),
+    ("POST", RUNS, {"json": {"mode": "force"}}, 422, "body"),
+    ("POST", RUNS, {"json": {"mode": "sync", "approve": "all"}}, 422, "body"),
+    ("POST", RUNS, {"json": {"mode": "plan", "user": "nobody"}}, 422, "body"),
+    ("POST", RUNS, {"json": {"mode": "plan", "reason": "x" * 501}}, 422, "body"),
+    ("POST", RUNS, {"json": ["plan"]}, 422, "body"),
+    ("POST", RUNS, {"data": {"mode": "sync"}}, 415, "content-type"),
+    ("POST", RUNS, {"content": b" " * 70_000}, 413, "too-large"),
+    ("POST", RUNS + "?force=1", {"json": {"mode": "sync"}}, 400, "query"),
+    ("POST", "/api/v1/workspaces/nowhere/runs", {"json": {"mode": "sync"}}, 404, "not-found"),
+    ("GET", "/api/v1/workspaces/%2e%2e%2f%2e%2e%2fetc", {}, 404, "http"),
+    ("GET", "/api/v1/runs/%00", {}, 404, "not-found"),
+    ("GET", "/api/v1/runs/nothing", {}, 404, "not-found"),
+    ("GET", "/api/v1/runs?limit=0", {}, 400, "query"),
+    ("GET", "/api/v1/runs?limit=1&limit=2", {}, 400, "query"),
+    ("GET", "/api/v1/runs?since=yesterday", {}, 400, "query"),
+    ("GET", "/api/v1/people?email=x", {}, 400, "query"),
+    ("GET", RUNS, {}, 405, "http"),
+    ("DELETE", "/api/v1/workspaces", {}, 405, "http"),
+    ("GET", "/api/v2", {}, 404, "http"),
+]
+
+
+def test_bad_request_is_a_problem_with_a_remedy_and_changes_nothing(operator: httpx.Client, agent: Agent) -> None:
+    before = journal(agent)
+    for method, path, more, status, code in BAD:
+        headers = {"content-type": "application/json"} if "content" in more else {}
+        answer = operator.request(method, path, headers=headers, **more)
+        assert (path, answer.status_code) == (path, status)
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert (told["code"], told["status"], bool(told["remedy"])) == (code, status, True)
+
+    assert journal(agent) == before
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {OPERATOR}", OPERATOR])
+def test_nobody_gets_in_without_a_token(visitor: httpx.Client, header: str) -> None:
+    answer = visitor.post(RUNS, json={"mode": "sync"}, headers={"Authorization": header} if header else {})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_reader_may_not_operate(visitor: httpx.Client, agent: Agent) -> None:
+    before = journal(agent)
+    visitor.headers["Authorization"] = f"Bearer {READER}"
+    for path in (RUNS, f"/api/v1/workspaces/{LATAM}/pause", "/api/v1/runs/x/approval"):
+        assert visitor.post(path, json={"mode": "sync"}).status_code == 403
+
+    assert journal(agent) == before
+
+
+def logged_in(visitor: httpx.Client, token: str = OPERATOR) -> str:
+    """Log in as a browser does, and return the token of its forms."""
+    answer = visitor.post("/login", data={"token": token, "next": "/"})
+    assert answer.status_code == 303
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    page = visitor.get("/").text
+    return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+def test_forms_of_others_do_nothing(visitor: httpx.Client, agent: Agent) -> None:
+    csrf = logged_in(visitor)
+    before = journal(agent)
+    path, fields = f"/workspaces/{LATAM}/runs", {"mode": "sync"}
+    refused = [
+        visitor.post(path, data=fields),
+        visitor.post(path, data=fields | {"csrf": "forged"}),
+        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "https://evil.example.com"}),
+        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Sec-Fetch-Site": "cross-site"}),
+        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "null"}),
+    ]
+
+    assert {answer.status_code for answer in refused} == {403}
+    assert visitor.post(path, json=fields | {"csrf": csrf}).status_code == 415
+    assert visitor.post(path, content="%", headers=FORM).status_code in {400, 403}
+    assert visitor.post(path, data={"mode": "force", "csrf": csrf}).status_code == 422
+    assert visitor.post("/workspaces/nowhere/runs", data=fields | {"csrf": csrf}).status_code == 404
+    assert journal(agent) == before
+
+
+def test_cookie_opens_the_page_and_never_the_api(visitor: httpx.Client) -> None:
+    logged_in(visitor)
+    assert visitor.get("/").status_code == 200
+    assert visitor.get("/api/v1/workspaces").status_code == 401
+    visitor.cookies.clear()
+    visitor.cookies.set("pigment-sync", "forged")
+    assert visitor.get("/").headers["location"] == "/login"
+
+
+def test_reader_may_not_send_a_form(visitor: httpx.Client) -> None:
+    csrf = logged_in(visitor, READER)
+    assert visitor.post(f"/workspaces/{LATAM}/runs", data={"mode": "plan", "csrf": csrf}).status_code == 403
+
+
+def test_session_that_was_left_opens_nothing(visitor: httpx.Client) -> None:
+    csrf = logged_in(visitor)
+    cookie = visitor.cookies["pigment-sync"]
+    assert visitor.post("/logout", data={"csrf": csrf}).status_code == 303
+    visitor.cookies.set("pigment-sync", cookie)
+    assert visitor.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("wanted", ["https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "x"])
+def test_login_leads_nowhere_else(visitor: httpx.Client, wanted: str) -> None:
+    answer = visitor.post("/login", data={"token": OPERATOR, "next": wanted})
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "path", ["/assets/..%2fapp.py", "/assets/../app.py", "/assets/none", "/workspaces/%2e%2e", "/runs/..%2f..%2fx"]
+)
+def test_path_tricks_find_nothing(visitor: httpx.Client, path: str) -> None:
+    logged_in(visitor)
+    answer = visitor.get(path)
+    assert answer.status_code == 404
+    assert "import" not in answer.text
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(visitor: httpx.Client) -> None:
+    for path in ("/login", "/api/v1/workspaces", "/healthz", "/nothing", "/assets/page.css"):
+        headers = visitor.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+def test_host_that_is_not_ours_gets_no_answer_but_probes_do(visitor: httpx.Client) -> None:
+    foreign = {"Host": "evil.example.com"}
+    assert visitor.get("/login", headers=foreign).status_code == 421
+    assert visitor.get("/healthz", headers=foreign).status_code == 200
+
+
+def test_guesses_are_limited_and_told_when_to_try_again(agent: Agent, sandbox: Sandbox, tmp_path: Path) -> None:
+    fresh = configured(sandbox, tmp_path, None, server=access())
+    with serving(fresh) as daemon:
+        url = f"http://127.0.0.1:{daemon.port}"
+        codes = [
+            httpx.post(f"{url}/login", data={"token": f"guess{n}"}, trust_env=False).status_code for n in range(10)
+        ]
+        late = httpx.post(f"{url}/login", data={"token": OPERATOR}, trust_env=False)
+        told = daemon.until("login.refused")
+
+    assert codes == [401] * 10
+    assert (late.status_code, int(late.headers["retry-after"]) > 0) == (429, True)
+    assert "guess" not in json.dumps(told)
+
+
+def test_token_that_is_taken_out_of_the_file_opens_nothing_any_more(sandbox: Sandbox, tmp_path: Path) -> None:
+    fresh = configured(sandbox, tmp_path, None, server=access())
+    with serving(fresh) as daemon:
+        url = f"http://127.0.0.1:{daemon.port}"
+        with httpx.Client(base_url=url, trust_env=False) as browser:
+            logged_in(browser)
+            configured(sandbox, tmp_path, None, server={"port": 0})
+            daemon.until("config.reloaded")
+            assert browser.get("/").status_code == 303
+            assert browser.get("/api/v1/runs", headers={"Authorization": f"Bearer {OPERATOR}"}).status_code == 401
+
+
+def test_entry_that_is_no_hash_is_told_at_the_start(sandbox: Sandbox, tmp_path: Path) -> None:
+    secret = tmp_path / "entry"
+    secret.write_text("pgs_a-token-by-mistake", "utf-8")
+    ran = configured(sandbox, tmp_path, None, server={"port": 0, "tokens": [{"file": str(secret)}]}).run("serve")
+
+    assert (ran.code, "hash-token" in ran.err) == (8, True)
+    assert "by-mistake" not in ran.err
