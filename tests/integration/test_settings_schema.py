@@ -1,0 +1,175 @@
+"""The JSON Schema for editors: current, true to what `load` takes, and quick to name a slip."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from agent.settings.load import load
+from agent.settings.schema import schema, written
+from sandbox.server import running
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config.example.yaml"
+FILE = ROOT / "docs" / "config.schema.json"
+LEAST: dict[str, Any] = {
+    "connectors": {"o": {"type": "okta", "org_url": "https://acme.okta.com", "api_token": {"env": "OKTA"}}},
+    "workspaces": {
+        "w": {"scim_url": "https://x.example.com", "tokens": ["x"], "sources": [{"connector": "o", "app": 12}]}
+    },
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as editors read it: 1.2, to which a date is text and `on` is a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":bool"))]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+
+
+def tree(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+
+
+def wrong(document: object) -> list[ValidationError]:
+    return list(Draft202012Validator(schema()).iter_errors(document))
+
+
+def with_value(path: tuple[str | int, ...], value: object) -> Any:
+    """Return the least configuration with *value* at *path*."""
+    document: Any = deepcopy(LEAST)
+    inside = document
+    for step in path[:-1]:
+        inside = inside.setdefault(step, {}) if isinstance(inside, dict) else inside[step]
+    inside[path[-1]] = value
+    return document
+
+
+def test_published_schema_is_what_the_settings_say() -> None:
+    assert FILE.read_text("utf-8") == written(), "run scripts/config-docs"
+
+
+def test_schema_is_one() -> None:
+    Draft202012Validator.check_schema(schema())
+    assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_script_writes_the_schema(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    subprocess.run([sys.executable, "-m", "agent.settings.schema", str(file)], cwd=ROOT, check=True)
+    assert json.loads(file.read_bytes()) == schema()
+    assert "agent.settings.schema docs/config.schema.json" in (ROOT / "scripts" / "config-docs").read_text("utf-8")
+
+
+def test_example_is_valid_and_leads_editors_to_the_schema() -> None:
+    text = EXAMPLE.read_text("utf-8")
+    key, path = text.partition("\n")[0].removeprefix("# yaml-language-server: ").split("=")
+    assert key == "$schema"
+    assert EXAMPLE.parent / path == FILE
+    assert wrong(tree(text)) == []
+    assert load(EXAMPLE, {}).workspaces
+
+
+def test_configuration_of_the_sandbox_is_valid() -> None:
+    with running(size=10) as sandbox:
+        assert wrong(tree(sandbox.config_yaml())) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (
+            ("defaults",),
+            {"allowed_domains": ["acme.com"], "limits": {"max_creates": None}, "schedule": {"every": "5m"}},
+        ),
+        (("workspaces", "w", "token_expires"), "2027-03-31"),
+        (("workspaces", "w", "schedule"), {"cron": "0 6 * * mon-fri", "timezone": "UTC"}),
+        (("workspaces", "w", "limits"), {"max_deactivations_percent": 12.5}),
+        (("connectors", "l"), {"type": "onelogin", "subdomain": "a", "client_id": "c", "client_secret": {"file": "s"}}),
+        (("connectors", "e"), {"type": "entra", "tenant_id": "acme.com", "managed_identity": True}),
+        (("server",), {"oidc": None, "public_url": None, "tokens": [{"env": "TOKEN"}]}),
+        (("state",), {"url": {"file": "/run/secrets/state"}}),
+    ],
+)
+def test_what_loads_is_valid(path: tuple[str, ...], value: object, tmp_path: Path) -> None:
+    document = with_value(path, value)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(document), "utf-8")
+    assert load(file, {}).workspaces
+    assert wrong(document) == []
+
+
+def test_what_a_workspace_needs_may_stand_in_defaults() -> None:
+    document: Any = deepcopy(LEAST)
+    document["defaults"] = {"sources": document["workspaces"]["w"].pop("sources")}
+    assert wrong(document) == []
+    del document["defaults"]
+    assert [each.message for each in wrong(document)] == ["'sources' is a required property"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("workspaces", "w", "mod"), "enforce", "'mod' was unexpected"),
+        (("workspaces", "w", "sources", 0, "group"), [], "'group' was unexpected"),
+        (("workspaces", "w", "limits"), {"max_deactivation": 1}, "'max_deactivation' was unexpected"),
+        (("workspaces", "w", "mode"), "enforced", "'enforced' is not one of ['dry-run', 'enforce']"),
+        (("workspaces", "w", "grace_reads"), 0, "0 is less than the minimum of 1"),
+        (("workspaces", "w", "schedule"), {"every": "15 minutes"}, "does not match"),
+        (("workspaces", "w", "tokens"), [], "[] should be non-empty"),
+        (("workspaces", "w", "tokens"), [{"evn": "X"}], "is not valid under any of the given schemas"),
+        (("workspaces", "w w"), LEAST["workspaces"]["w"], "does not match"),
+        (("connectors", "o", "org"), "acme", "'org' was unexpected"),
+        (("connectors", "o", "tenant_id"), "acme", "'tenant_id' was unexpected"),
+        (("connectors", "o", "type"), "google", "'google' is not one of ['okta', 'entra', 'onelogin']"),
+        (("connectors", "o", "client_id"), "", "'' should be non-empty"),
+        (("defaults", "alowed_domains"), [], "'alowed_domains' was unexpected"),
+        (("serve",), {}, "'serve' was unexpected"),
+        (("server",), {"port": 70000}, "70000 is greater than the maximum of 65535"),
+        (("server",), {"oidc": {"isuer": "https://a.example.com"}}, "'isuer' was unexpected"),
+    ],
+)
+def test_slip_is_named(path: tuple[str | int, ...], value: object, words: str) -> None:
+    assert wrong(LEAST) == []
+    found = wrong(with_value(path, value))
+    assert words in "\n".join(each.message for each in found)
+
+
+def test_every_key_of_the_settings_is_described() -> None:
+    silent = [
+        key
+        for mapping in mappings(schema())
+        for key, value in mapping["properties"].items()
+        if "description" not in value and key != "type"
+    ]
+    assert silent == []
+
+
+def mappings(part: object) -> list[dict[str, Any]]:
+    if isinstance(part, list):
+        return [each for inner in part for each in mappings(inner)]
+    if not isinstance(part, dict):
+        return []
+    below = [each for inner in part.values() for each in mappings(inner)]
+    return [part, *below] if "additionalProperties" in part and "properties" in part else below
+
+
+def test_dates_are_text_to_editors() -> None:
+    assert not isinstance(
+        tree(EXAMPLE.read_text("utf-8"))["workspaces"]["pigment-latam"]["token_expires"], datetime.date
+    )
