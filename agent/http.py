@@ -9,7 +9,7 @@ import httpx
 
 from agent.errors import ConfigError
 
-__all__ = ["client"]
+__all__ = ["client", "trust"]
 
 CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
 
@@ -20,7 +20,7 @@ def client(ca_bundle: Path | None, timeout_seconds: float) -> httpx.AsyncClient:
     Raises `ConfigError` when the file can't be used.
     """
     return httpx.AsyncClient(
-        verify=_trust(ca_bundle),
+        verify=trust(ca_bundle),
         timeout=httpx.Timeout(timeout_seconds),
         follow_redirects=False,
         limits=CONNECTIONS,
@@ -28,7 +28,8 @@ def client(ca_bundle: Path | None, timeout_seconds: float) -> httpx.AsyncClient:
     )
 
 
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext | bool:
+def trust(ca_bundle: Path | None) -> ssl.SSLContext | bool:
+    """Return what httpx takes as `verify`. Raises `ConfigError`."""
     if ca_bundle is None:
         return True
     try:

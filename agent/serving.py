@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from agent import http
 from agent.daemon.daemon import Daemon
 from agent.daemon.reload import Reloading
 from agent.engine.order import Result
@@ -52,9 +53,7 @@ async def serve(
         daemon = _daemon(settings, kept, metrics)
         reloading = Reloading(path, environ, settings, daemon, configure)
         with _socket(settings) as listening:
-            await _serving(
-                daemon, reloading, _server(application(daemon, metrics, lambda: daemon.settings.server)), listening
-            )
+            await _serving(daemon, reloading, _server(_application(daemon, metrics)), listening)
 
 
 async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listening: socket.socket) -> None:
@@ -89,6 +88,11 @@ def _daemon(settings: Settings, kept: Lasting, metrics: Metrics) -> Daemon:
             yield made
 
     return Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+
+
+def _application(daemon: Daemon, metrics: Metrics) -> ASGIApp:
+    """Return the page and the API, by the configuration that is in force at each request."""
+    return application(daemon, metrics, lambda: daemon.settings.server, lambda: http.trust(daemon.settings.ca_bundle))
 
 
 def _socket(settings: Settings) -> socket.socket:

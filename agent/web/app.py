@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from agent.settings.server import ServerSettings
 from agent.web import api, health, pages
 from agent.web.front import Front
 from agent.web.login import NotIn
+from agent.web.oidc import Oidc
 from agent.web.problem import Refusal, problem, refusal_of
 from agent.web.shield import Shield
 from agent.web.visitor import LoginLimit, Sessions, entries
@@ -33,16 +35,22 @@ REMEDIES = {404: "Look at / for what there is.", 405: "Use another method."}
 
 
 def application(
-    desk: Desk, metrics: Metrics, server: Callable[[], ServerSettings], now: Callable[[], float] = time.monotonic
+    desk: Desk,
+    metrics: Metrics,
+    server: Callable[[], ServerSettings],
+    trust: Callable[[], ssl.SSLContext | bool],
+    now: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """Return the application. *server* gives the settings in force, *now* seconds for sessions and limits.
+    """Return the application. *server* gives the settings in force, *trust* whom to trust over TLS.
+
+    *now* gives seconds for sessions and limits.
 
     Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: who starts the daemon is to
     hear of it, not who tries to log in.
     """
     entries(server().tokens)
     front = Front(desk, server, Sessions(now), LoginLimit(now))
-    shown = pages.Pages(front)
+    shown = pages.Pages(front, Oidc(server, now, trust))
     routes: Sequence[BaseRoute] = [
         *health.routes(desk, metrics),
         *api.routes(front),

@@ -31,7 +31,7 @@ class NotIn(Exception):
 def session_of(front: Front, request: HttpRequest, role: Role = Role.READ) -> Session:
     """Return the browser's session. Raises `NotIn`, and `Refusal` (403) for a role that it has not."""
     cookie = request.cookies.get(_cookie(front.server()), "")
-    session = front.sessions.of(cookie, front.server().tokens) if cookie else None
+    session = front.sessions.of(cookie, front.server()) if cookie else None
     if session is None:
         raise NotIn(request.url.path if request.method == "GET" else "/")
     front.may(session.visitor, role)

@@ -22,6 +22,7 @@ from agent.report.view import view
 from agent.settings.token import Role
 from agent.web import chart, login
 from agent.web.front import Front
+from agent.web.oidc import CALLBACK, Oidc
 from agent.web.problem import Refusal
 from agent.web.standing import ago, card, ran, until
 from agent.web.visitor import Session
@@ -39,6 +40,8 @@ def routes(pages: Pages) -> list[Route]:
     """Return the routes of the page. Refusals and `login.NotIn` are raised, for the application to answer."""
     return [
         Route("/login", pages.login, methods=["GET", "POST"]),
+        Route("/login/oidc", pages.oidc_begin, methods=["GET"]),
+        Route(CALLBACK, pages.oidc_finish, methods=["GET"]),
         Route("/logout", pages.logout, methods=["POST"]),
         pages.reading("/", pages.overview),
         pages.reading("/workspaces/{name}", pages.workspace),
@@ -57,8 +60,9 @@ def routes(pages: Pages) -> list[Route]:
 class Pages:
     """One method to a page."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, oidc: Oidc) -> None:
         self._front = front
+        self._oidc = oidc
         self._environment = environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(ago=ago, until=until, ran=ran, version=version("pigment-sync"))
         files = PackageLoader("agent.web", "assets")
@@ -112,6 +116,15 @@ class Pages:
             response = self.shown("login.html", None, refusal.status, wanted=wanted, refusal=refusal, **has_login)
             response.headers.update({name: value for name, value in refusal.headers.items() if name == "Retry-After"})
             return response
+
+    async def oidc_begin(self, request: HttpRequest) -> Response:
+        return await self._oidc.begin(request)
+
+    async def oidc_finish(self, request: HttpRequest) -> Response:
+        """Let in who comes back. A redirect would not do: the browser comes from another site, and Strict cookies
+        are sent with nothing that another site began. The page goes on by itself."""
+        visitor = await self._oidc.finish(request)
+        return login.welcome(self._front, visitor, self.shown("welcome.html", None))
 
     async def logout(self, request: HttpRequest) -> Response:
         return await login.leave(self._front, request)

@@ -12,10 +12,22 @@ from dataclasses import dataclass
 import structlog
 
 from agent.errors import ConfigError
+from agent.settings.server import ServerSettings
 from agent.settings.token import HashedToken, Role
 from connectors.secret import Secret, SecretError
 
-__all__ = ["GUESSES", "LONGEST_SECONDS", "LoginLimit", "Session", "Sessions", "Visitor", "entries", "is_same", "known"]
+__all__ = [
+    "GUESSES",
+    "LONGEST_SECONDS",
+    "LoginLimit",
+    "Now",
+    "Session",
+    "Sessions",
+    "Visitor",
+    "entries",
+    "is_same",
+    "known",
+]
 
 log = structlog.get_logger()
 IDLE_SECONDS, LONGEST_SECONDS = 2 * 3600, 12 * 3600
@@ -85,16 +97,15 @@ class Sessions:
         self._sessions[_key(cookie)] = Session(visitor, secrets.token_urlsafe(32), now, now)
         return cookie
 
-    def of(self, cookie: str, tokens: Sequence[Secret]) -> Session | None:
-        """Return the session of *cookie*, None when it has ended or its token was revoked."""
+    def of(self, cookie: str, server: ServerSettings) -> Session | None:
+        """Return the session of *cookie*, None when it has ended or what let it in is not configured any more."""
         key = _key(cookie)
         session = self._sessions.get(key)
         if session is None:
             return None
         now = self._now()
         is_over = now - session.used_at > IDLE_SECONDS or now - session.made_at > LONGEST_SECONDS
-        token = session.visitor.token
-        if is_over or (token is not None and token not in _readable(tokens)):
+        if is_over or not _may_still(session.visitor, server):
             del self._sessions[key]
             return None
         session.used_at = now
@@ -102,6 +113,10 @@ class Sessions:
 
     def close(self, cookie: str) -> None:
         self._sessions.pop(_key(cookie), None)
+
+
+def _may_still(visitor: Visitor, server: ServerSettings) -> bool:
+    return server.oidc is not None if visitor.token is None else visitor.token in _readable(server.tokens)
 
 
 def _key(cookie: str) -> str:

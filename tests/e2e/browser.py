@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 __all__ = ["opened", "tab", "violations"]
 
@@ -45,7 +45,12 @@ def tab(
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error" and message.location["url"].startswith(base_url):
+            wrong.append(message.text)
+
+    page.on("console", heard)
     try:
         yield page
     finally:

@@ -1,0 +1,159 @@
+"""Log in by the company's own identity provider: OpenID Connect's authorization code flow, with PKCE and nonce.
+
+Authlib (extra `oidc`) does the protocol and checks the ID token: OpenID Connect Core 1.0, 3.1.2 and 3.1.3.7.
+"""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from agent.errors import ConfigError
+from agent.settings.server import OidcSettings, ServerSettings
+from agent.settings.token import Role
+from agent.web.problem import Refusal
+from agent.web.visitor import Now, Visitor
+
+__all__ = ["CALLBACK", "Oidc"]
+
+log = structlog.get_logger()
+CALLBACK = "/login/oidc/callback"
+COOKIE = "pigment-sync-login"
+PENDING_SECONDS, MOST_PENDING = 600, 1000
+TIMEOUT_SECONDS = 15
+LONGEST_NAME = 200
+Verify = Callable[[], Any]
+
+
+class Oidc:
+    """Sends visitors to the identity provider and takes them back.
+
+    What was sent with them (state, nonce, PKCE verifier) is kept here, under a cookie that Lax lets return with them.
+    """
+
+    def __init__(self, server: Callable[[], ServerSettings], now: Now, verify: Verify) -> None:
+        self._server = server
+        self._now = now
+        self._verify = verify
+        self._pending: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+
+    async def begin(self, request: HttpRequest) -> Response:
+        """Send the visitor to the identity provider. Raises `Refusal`."""
+        client = self._client(self._settings())
+        kept: dict[str, Any] = {}
+        request.scope["session"] = kept
+        response: Response = await self._answered(client.authorize_redirect(request, self._callback(request)))
+        cookie = secrets.token_urlsafe(32)
+        while len(self._pending) >= MOST_PENDING:
+            self._pending.popitem(last=False)
+        self._pending[cookie] = (self._now(), kept)
+        is_secure = self._callback(request).startswith("https:")
+        response.set_cookie(
+            COOKIE, cookie, max_age=PENDING_SECONDS, path="/login", secure=is_secure, httponly=True, samesite="lax"
+        )
+        return response
+
+    async def finish(self, request: HttpRequest) -> Visitor:
+        """Return who the identity provider says came back. Raises `Refusal`."""
+        settings = self._settings()
+        since, kept = self._pending.pop(request.cookies.get(COOKIE, ""), (0.0, {}))
+        if not kept or self._now() - since > PENDING_SECONDS:
+            raise Refusal(403, "login", "This login was not begun in this browser, or too long ago.", "Log in again.")
+        request.scope["session"] = kept
+        client = self._client(settings)
+        await self._agree_on_issuer(client, settings)
+        token = await self._answered(client.authorize_access_token(request))
+        claims = token.get("userinfo")
+        if not isinstance(claims, Mapping):
+            raise Refusal(403, "login", "The identity provider sent no ID token.", "Let `scopes` have openid.")
+        return _visitor(claims, settings)
+
+    def _settings(self) -> OidcSettings:
+        settings = self._server().oidc
+        if settings is None:
+            raise Refusal(404, "not-found", "Login by an identity provider is not set up.", "Set server.oidc.")
+        return settings
+
+    def _callback(self, request: HttpRequest) -> str:
+        public = self._server().public_url
+        return (public or str(request.base_url).removesuffix("/")) + CALLBACK
+
+    def _client(self, settings: OidcSettings) -> Any:
+        """Return a client made anew: the secret may have been rotated."""
+        oauth = _library()
+        registry = oauth.OAuth()
+        return registry.register(
+            "provider",
+            client_id=settings.client_id,
+            client_secret=settings.client_secret.reveal(),
+            server_metadata_url=f"{settings.issuer}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": " ".join(settings.scopes),
+                "code_challenge_method": "S256",
+                "timeout": TIMEOUT_SECONDS,
+                "verify": self._verify(),
+            },
+        )
+
+    async def _agree_on_issuer(self, client: Any, settings: OidcSettings) -> None:
+        """Authlib compares the ID token with the issuer that the metadata names; it must be the configured one."""
+        metadata = await self._answered(client.load_server_metadata())
+        if str(metadata.get("issuer", "")).rstrip("/") != settings.issuer.rstrip("/"):
+            raise Refusal(
+                502, "login", "The identity provider's metadata names another issuer.", "Correct server.oidc.issuer."
+            )
+
+    async def _answered(self, asking: Any) -> Any:
+        """Await a step of the protocol. Raises `Refusal` for what goes wrong outside."""
+        import httpx
+        from joserfc.errors import JoseError
+
+        try:
+            return await asking
+        except _library().OAuthError as error:
+            log.warning("login.refused", error=error.error)
+            raise Refusal(403, "login", "The identity provider refused the login.", "Log in again.") from error
+        except JoseError as error:
+            log.warning("login.refused", error=type(error).__name__)
+            raise Refusal(403, "login", "The ID token is not valid.", "Log in again.") from error
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            log.warning("login.unanswered", error=f"{type(error).__name__}: {error}")
+            raise Refusal(
+                502, "login", "The identity provider can't be understood or reached.", "See server.oidc.issuer."
+            ) from error
+
+
+def _visitor(claims: Mapping[str, Any], settings: OidcSettings) -> Visitor:
+    groups = claims.get(settings.groups_claim, [])
+    named = {groups} if isinstance(groups, str) else {each for each in groups if isinstance(each, str)}
+    roles = {role for group, role in settings.roles.items() if group in named}
+    name = next((claims[key] for key in ("email", "preferred_username", "sub") if claims.get(key)), "")
+    if not roles or not isinstance(name, str) or not name:
+        log.warning("login.refused", error="no role")
+        raise Refusal(
+            403,
+            "role",
+            "None of your groups may use pigment-sync.",
+            f"Let server.oidc.roles name one of them, and the claim {settings.groups_claim} list them.",
+        )
+    return Visitor(name[:LONGEST_NAME], Role.OPERATE if Role.OPERATE in roles else Role.READ)
+
+
+def _library() -> Any:
+    """Return Authlib. Raises `ConfigError` where the extra is not installed."""
+    try:
+        with warnings.catch_warnings(record=True):
+            # Authlib's advice on HTTP libraries is for its programmers, and has no place in an operator's log.
+            from authlib.integrations import starlette_client
+    except ImportError as error:
+        raise ConfigError(
+            "server.oidc needs the extra oidc, which is not installed.", "Run: pip install 'pigment-sync[oidc]'"
+        ) from error
+    return starlette_client

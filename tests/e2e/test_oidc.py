@@ -1,0 +1,123 @@
+"""Login by a real OpenID Connect provider, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e import browser
+from tests.e2e.daemon_process import Serving, configured, serving
+
+GROUPS = {"ana": ["Identity team", "Everybody"], "leo": ["Auditors"], "eve": ["Everybody"]}
+PROVIDER = """
+import json, sys, threading
+from oidc_provider_mock import User, run_server_in_thread
+groups = json.loads(sys.argv[1])
+users = [User(sub=sub, claims={"email": f"{sub}@acme.com", "groups": groups[sub]}) for sub in groups]
+with run_server_in_thread(user_claims=users, require_nonce=True) as server:
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+"""
+ROLES = {"Identity team": "operate", "Auditors": "read"}
+LOGIN = "Log in with your company's account"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=5, size=20, limit=Limit(None)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """A provider as a process of its own, until its input ends."""
+    command = [sys.executable, "-W", "ignore", "-c", PROVIDER, json.dumps(GROUPS)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://localhost:{process.stdout.readline().strip()}"
+        process.communicate("")
+
+
+@pytest.fixture(scope="module")
+def daemon(sandbox: Sandbox, issuer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    oidc = {"issuer": issuer, "client_id": "pigment-sync", "client_secret": "a-secret-of-the-client", "roles": ROLES}
+    agent = configured(sandbox, tmp_path_factory.mktemp("oidc"), None, server={"port": 0, "oidc": oidc})
+    with serving(agent) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser.opened() as found:
+        yield found
+
+
+def url(daemon: Serving) -> str:
+    return f"http://127.0.0.1:{daemon.port}"
+
+
+@pytest.mark.parametrize(("sub", "name", "role"), [("ana", "ana@acme.com", "operate"), ("leo", "leo@acme.com", "read")])
+def test_user_of_a_group_is_let_in_with_its_role(
+    daemon: Serving, chromium: Browser, sub: str, name: str, role: str
+) -> None:
+    with browser.tab(chromium, url(daemon)) as page:
+        page.goto("/")
+        page.get_by_role("link", name=LOGIN).click()
+        page.locator("input[name=sub]").first.fill(sub)
+        page.get_by_role("button", name="Authorize").click()
+        expect(page.get_by_role("heading", name="Workspaces")).to_be_visible()
+        assert f"{name} · {role}" in page.locator(".who").inner_text()
+        assert (page.get_by_role("button", name="Sync now").count() > 0) is (role == "operate")
+
+
+def test_user_of_no_group_is_told_so(daemon: Serving, issuer: str) -> None:
+    with httpx.Client(trust_env=False) as client:
+        answer = came_back(client, daemon, "eve")
+        assert (answer.status_code, "None of your groups" in answer.text) == (403, True)
+        assert client.get(f"{url(daemon)}/").status_code == 303
+
+
+def came_back(client: httpx.Client, daemon: Serving, sub: str) -> httpx.Response:
+    """Begin a login, say yes at the provider, and come back."""
+    begun = client.get(f"{url(daemon)}/login/oidc")
+    assert begun.status_code == 302
+    agreed = client.post(begun.headers["location"], data={"sub": sub})
+    return client.get(agreed.headers["location"])
+
+
+def test_login_that_was_not_begun_here_is_refused(daemon: Serving, issuer: str) -> None:
+    with httpx.Client(trust_env=False) as thief, httpx.Client(trust_env=False) as victim:
+        begun = thief.get(f"{url(daemon)}/login/oidc")
+        agreed = thief.post(begun.headers["location"], data={"sub": "ana"})
+        lured = victim.get(agreed.headers["location"])
+        assert lured.status_code == 403
+        own = victim.get(f"{url(daemon)}/login/oidc")
+        assert own.status_code == 302
+        lured = victim.get(agreed.headers["location"])
+        assert lured.status_code in {403, 502}
+        assert "pigment-sync=" not in lured.headers.get("set-cookie", "")
+
+
+def test_answer_can_be_used_once(daemon: Serving) -> None:
+    with httpx.Client(trust_env=False) as client:
+        answer = came_back(client, daemon, "leo")
+        assert answer.status_code == 200
+        assert client.get(str(answer.url)).status_code == 403
+
+
+def test_provider_that_is_out_of_reach_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    oidc = {"issuer": "http://127.0.0.1:9", "client_id": "x", "client_secret": "y", "roles": ROLES}
+    with serving(configured(sandbox, tmp_path, None, server={"port": 0, "oidc": oidc})) as daemon:
+        answer = httpx.get(f"{url(daemon)}/login/oidc", trust_env=False)
+
+    assert (answer.status_code, "server.oidc.issuer" in answer.text) == (502, True)
