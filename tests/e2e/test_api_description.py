@@ -1,0 +1,68 @@
+"""The API answers as its OpenAPI document says, whatever is thrown at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.core.result import Ok
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance, unsupported_method
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import running
+from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
+
+LATAM = "pigment-latam"
+# What an email address is, no schema can say; the others send requests of their own, without our token.
+EXCLUDED = [positive_data_acceptance, ignored_auth, unsupported_method]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with running(seed=5, size=10, limit=Limit(None)) as sandbox:
+        agent = configured(sandbox, tmp_path_factory.mktemp("described"), None, server=access())
+        with serving(agent) as found:
+            yield found
+
+
+def described(daemon: Serving) -> BaseSchema:
+    """Return the served document, with the names of real workspaces, so that more than 404 is met."""
+    url = f"http://127.0.0.1:{daemon.port}"
+    document = httpx.get(f"{url}/api/v1/openapi.json", trust_env=False).raise_for_status().json()
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "name":
+                    parameter["schema"] = {"type": "string", "enum": [LATAM, "nowhere"]}
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=url)
+    return schema
+
+
+def test_api_keeps_its_description_whatever_is_sent(daemon: Serving) -> None:
+    tried = set()
+    for found in described(daemon).get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+            def keeps(case: Any) -> None:
+                case.call_and_validate(headers={"Authorization": f"Bearer {OPERATOR}"}, excluded_checks=EXCLUDED)
+
+            # What takes nothing can be sent nothing wrong.
+            with suppress(Unsatisfiable):
+                keeps()
+        tried.add(operation.label)
+
+    assert len(tried) == 10
