@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from agent.daemon.work import Work
 from agent.desk import Ongoing
@@ -116,7 +117,8 @@ class Runner:
             async with self.at_once:
                 if not self.work.stopping.is_set():
                     error = ALWAYS_BUSY
-                    await self._run_now(names, order, is_dry_run=is_dry_run)
+                    with bound_contextvars(run_id=" ".join(order.run_ids.values())):
+                        await self._run_now(names, order, is_dry_run=is_dry_run)
         except (PigmentSyncError, ReadError) as failure:
             error = f"{failure.message} {failure.hint}"
             log.warning("run.failed", workspaces=list(names), code=failure.code, error=failure.message)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from structlog.contextvars import bound_contextvars
 
 from agent.engine.order import Decision, Order, Result, is_waiting, would_change
-from agent.engine.run import finished
+from agent.engine.run import finished, new_run_id
 from agent.engine.survey import Deciding, ReadSite, chosen
 from agent.errors import Exit
 
@@ -19,7 +22,11 @@ async def dry_run(
 
     With *exit_code* the results say whether a sync would change something, or a guard would hold something.
     """
-    decisions = await survey.decide(list(chosen(sites, names).values()), order.user)
+    wanted, now = chosen(sites, names), survey.clock.now()
+    run_ids = {name: order.run_ids.get(name) or new_run_id(now) for name in wanted}
+    order = replace(order, run_ids=run_ids)
+    with bound_contextvars(run_id=" ".join(run_ids.values())):
+        decisions = await survey.decide(list(wanted.values()), order.user)
     results = []
     for decision in decisions:
         run = finished(decision, order, survey.clock.now())

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from agent.apply.changes import Applied, Applier
 from agent.diff.drift import members_left
@@ -71,7 +72,8 @@ class Sync:
             started = [each for each in opened if isinstance(each, Started)]
             results = {each.workspace: each for each in opened if isinstance(each, Result)}
             try:
-                done = await self._over(started, order)
+                with bound_contextvars(run_id=" ".join(each.run.id for each in started)):
+                    done = await self._over(started, order)
             except BaseException as error:
                 await asyncio.shield(self._abandon(started, error))
                 raise
@@ -87,8 +89,9 @@ class Sync:
         bounded = asyncio.Semaphore(self.at_once)
 
         async def one(each: Started, decision: Decision) -> Result:
-            async with bounded:
-                return await self._finished(each, decision, order, agreed.get(decision.policy.workspace))
+            with bound_contextvars(run_id=each.run.id):
+                async with bounded:
+                    return await self._finished(each, decision, order, agreed.get(decision.policy.workspace))
 
         return list(await asyncio.gather(*map(one, started, decisions)))
 

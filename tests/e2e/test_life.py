@@ -54,6 +54,18 @@ def test_dry_run_sends_nothing_but_reads(sandbox: Sandbox, agent: Agent) -> None
     assert [each["status"] for each in json.loads(ran.out)["workspaces"]] == ["planned"] * 3
 
 
+def test_every_line_of_the_log_names_its_run(in_step: Agent) -> None:
+    for command in ("plan", "sync"):
+        ran = in_step.run(command, PIGMENT_SYNC__LOG__LEVEL="debug", PIGMENT_SYNC__LOG__FORMAT="json")
+        lines = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+        ids = {run["id"] for run in json.loads(in_step.run("history", "--format", "json").out)}
+        named = [line for line in lines if set(str(line.get("run_id", "")).split()) & ids]
+        before = [line["event"] for line in lines if line not in named]
+
+        assert len(named) >= 3
+        assert set(before) <= {"Using selector: EpollSelector"}
+
+
 def test_check_finds_everything_well(agent: Agent) -> None:
     ran = agent.run("check")
 
