@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
-from agent.cli.output import document_of, outcomes_of, print_text, show
+from agent.cli.output import document_of, look, outcomes_of, print_text
 from agent.cli.running import by_option, reason_option, run_within, workspace_option
 from agent.engine.dryrun import dry_run
 from agent.engine.links import Links
@@ -16,7 +17,8 @@ from agent.engine.survey import chosen
 from agent.errors import Exit, UsageError, worst
 from agent.ports import Mend, Pause, Trigger
 from agent.report.escape import harmless
-from agent.report.rendering import Format
+from agent.report.rendering import Format, render
+from agent.report.view import approvable
 from agent.wiring import Parts
 from connectors.base import PersonKey
 
@@ -178,9 +180,10 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
         return results
 
     results = run_within(context, body)
-    show(document_of(results), Format.TEXT, outcomes_of(results), verbose=True)
+    shown = replace(look(verbose=True), approves=False)
+    print_text(render(document_of(results), Format.TEXT, shown, outcomes_of(results)))
     for result in results:
-        waits = bool(result.object["status"] == "planned" and result.object["changes"])
+        waits = bool(result.object["changes"]) or approvable(result.object)
         if digest is None and waits:
             again = f"pigment-sync undo {run_id} --approve {result.object['digest']}"
             click.echo(f"Nothing was written. To do it: {again}", err=True)

@@ -32,7 +32,8 @@ class Format(StrEnum):
 class Look:
     """How a rendering may look.
 
-    *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *most* (characters) of Markdown.
+    *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *most* (characters) of Markdown. *approves*:
+    text shows how `sync` approves what is held, which an undo is not to be approved by.
     """
 
     width: int = 100
@@ -40,6 +41,7 @@ class Look:
     verbose: bool = False
     bom: bool = False
     most: int = 60_000
+    approves: bool = True
 
 
 NO_OUTCOMES: Outcomes = MappingProxyType({})
@@ -52,7 +54,9 @@ def render(document: Document, form: Format, look: Look = Look(), outcomes: Outc
     """
     match form:
         case Format.TEXT:
-            return text(document, outcomes, width=look.width, colour=look.colour, verbose=look.verbose)
+            return text(
+                document, outcomes, width=look.width, colour=look.colour, verbose=look.verbose, approves=look.approves
+            )
         case Format.JSON:
             return _json(document, outcomes)
         case Format.MARKDOWN:

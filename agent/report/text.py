@@ -25,12 +25,15 @@ FEW = 3
 """How many rows of a section are shown unless all are asked for."""
 
 
-def text(document: Document, outcomes: Outcomes, *, width: int, colour: bool, verbose: bool) -> str:
+def text(
+    document: Document, outcomes: Outcomes, *, width: int, colour: bool, verbose: bool, approves: bool = True
+) -> str:
     """Return the report in lines of at most *width* cells (commands and digests are not broken).
 
-    Without *colour* there is no escape sequence in it. *verbose* shows all rows of everything.
+    Without *colour* there is no escape sequence in it. *verbose* shows all rows of everything, *approves* the command
+    that approves a held plan.
     """
-    page = _Page(max(width, 40), None if verbose else ROWS)
+    page = _Page(max(width, 40), None if verbose else ROWS, approves)
     console = Console(
         file=io.StringIO(),
         width=page.width,
@@ -53,6 +56,7 @@ def text(document: Document, outcomes: Outcomes, *, width: int, colour: bool, ve
 class _Page:
     width: int
     rows: int | None
+    approves: bool
 
     def document(self, document: Document, shown: Sequence[View]) -> Iterator[Words]:
         for view in shown:
@@ -75,7 +79,7 @@ class _Page:
         ending = "" if executed else " Nothing was written."
         yield from self.paragraph(f"Plan of {harmless(document['generated_at'])}.{ending}", DIM, 0)
         yield [(f"Digest {harmless(document['digest'])}", DIM)]
-        if not executed and sum(approvable(view.workspace) for view in shown) > 1:
+        if self.approves and not executed and sum(approvable(view.workspace) for view in shown) > 1:
             yield [("Approve all of it as it stands:", PLAIN)]
             yield [(f"    pigment-sync sync --approve {harmless(document['digest'])}", BOLD)]
 
@@ -146,7 +150,7 @@ class _Page:
             yield [(f"  Guards ({len(workspace['guards']):,})", BOLD)]
             for guard in workspace["guards"]:
                 yield from self.guard(guard)
-        if approvable(workspace) and not view.executed:
+        if self.approves and approvable(workspace) and not view.executed:
             yield []
             yield from self.approval(workspace)
 

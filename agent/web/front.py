@@ -83,6 +83,8 @@ class Front:
             return f"The workspace {run.workspace} is not in the configuration any more."
         if run.document is None or run.digest is None:
             return "The run ended before it had a plan."
+        if run.trigger is Trigger.UNDO:
+            return "An undo is approved with `pigment-sync undo`, which pauses the workspace too."
         if not approvable(parse_workspace(run.document)):
             return "Nothing of this plan is held by a guard."
         standing = await self.desk.standing(run.workspace)

@@ -61,10 +61,17 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     asked = agent.run("undo", run["id"])
     assert asked.code == 4, asked.err
     assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
-    (approval,) = re.findall(r"--approve (sha256:\w+)", asked.err)
+    (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", asked.err)
+    assert "pigment-sync sync" not in asked.out
     undone = agent.run("undo", run["id"], "--approve", approval, "--reason", "a mistake")
     assert undone.code == 0, undone.err
     assert all(is_active(sandbox, person) for person in gone)
+    put_back = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
+    again = agent.run("undo", put_back)
+    assert again.code == 4
+    assert "max-deactivations" in again.out, "an undo has the same guards"
+    assert "pigment-sync sync" not in again.out
+    assert f"pigment-sync undo {put_back} --approve sha256:" in again.err
     paused = agent.run("sync", *LATAM)
     assert paused.code == 0
     assert "paused by" in paused.err
