@@ -75,11 +75,12 @@ class Soak:
                 return
 
     def watch(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        """Change something every few seconds, and the troubles every 20, the last quarter of a minute being calm."""
+        """Change something every few seconds, and the troubles every 20; in the last minute nothing goes wrong, and in
+        its second half nobody comes or goes, so that two ticks can bring everybody in step."""
         ends = time.monotonic() + seconds
         for step in _seconds(process, ends):
             self.memory.append(_resident(process.pid))
-            if step % 5 == 0:
+            if step % 5 == 0 and ends - time.monotonic() > 30:
                 self.change()
             if step % 20 == 0:
                 is_calm = ends - time.monotonic() < 60

@@ -1,0 +1,80 @@
+"""How the page says that a workspace stands, and what its chart draws."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from agent.desk import Ongoing, Standing
+from agent.model import Mode
+from agent.ports import Run, RunStatus, Tally, Trigger
+from agent.web.chart import chart
+from agent.web.standing import ago, card, until
+from tests.state_samples import NOW
+
+RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.DONE, NOW, tally=Tally(40, 2, 0))
+STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RUN, RUN)
+
+
+@pytest.mark.parametrize(
+    ("run", "word", "tone"),
+    [
+        (None, "never run", "none"),
+        (RUN, "in step", "good"),
+        (replace(RUN, status=RunStatus.HELD, tally=Tally(40, 2, 1200)), "1,200 held", "warn"),
+        (replace(RUN, status=RunStatus.FAILED, tally=Tally(40, 2, 1, 3)), "3 failed", "bad"),
+        (replace(RUN, status=RunStatus.PLANNED, dry_run=True), "2 to change", "warn"),
+        (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=Tally(40, 0, 0)), "in step", "good"),
+        (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),
+        (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "credentials refused", "bad"),
+        (replace(RUN, status=RunStatus.INTERRUPTED), "interrupted", "bad"),
+        (replace(RUN, status=RunStatus.DONE, tally=None), "done", "warn"),
+    ],
+)
+def test_workspace_stands_as_its_last_run_left_it(run: Run | None, word: str, tone: str) -> None:
+    shown = card(replace(STANDING, last=run), (), NOW, NOW)
+    assert (shown.word, shown.tone) == (word, tone)
+
+
+def test_workspace_that_nobody_read_in_time_is_overdue() -> None:
+    early, late = NOW + timedelta(minutes=29), NOW + timedelta(minutes=31)
+    assert [card(STANDING, (), when, NOW).overdue for when in (early, late)] == [False, True]
+    assert not card(replace(STANDING, schedule=""), (), late, NOW).overdue
+
+
+def test_token_is_told_when_it_ends_soon() -> None:
+    days = [
+        card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW, NOW)
+        for each in (31, 30, -1)
+    ]
+    assert [(each.expires_in, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
+
+
+def test_card_shows_its_own_runs() -> None:
+    runs = [Ongoing(name, name, Trigger.PAGE, True, "ana", NOW) for name in ("latam", "eu")]
+    assert [each.run_id for each in card(STANDING, runs, NOW, NOW).ongoing] == ["latam"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "119 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == f"{told} ago"
+    assert until(NOW + timedelta(seconds=seconds), NOW) == f"in {told}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> None:
+    runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(count)]
+    drawn = chart([*runs, replace(RUN, tally=None)], theme)
+    root = ET.fromstring(drawn)  # noqa: S314 - our own
+
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert not [each for each in root.iter() if each.tag.endswith("script")]
+    assert b"http" not in drawn.replace(b"http://www.w3.org", b"").replace(b"http://pygal.org", b"")
+    assert (b"Active members" in drawn) is (count > 0)
