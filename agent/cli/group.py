@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, looking, mending, planning, serving, trying
+from agent.cli import asking, looking, mending, planning, serving, starting, trying
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
 from connectors.base import ReadError
@@ -45,6 +45,7 @@ for command in (
     planning.plan,
     planning.sync,
     planning.apply,
+    starting.init,
     looking.check,
     asking.explain,
     asking.access,

@@ -63,7 +63,8 @@ def found(path: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError(
         f"There is no configuration: neither --config nor ${VARIABLE} is set, "
         f"and neither {LOCAL.absolute()} nor {SYSTEM} exists.",
-        f"Copy config.example.yaml to {LOCAL}, mount one at {SYSTEM}, or try `pigment-sync demo`, which needs none.",
+        f"Write {LOCAL} with `pigment-sync init` or after config.example.yaml, mount one at {SYSTEM}, "
+        "or try `pigment-sync demo`, which needs none.",
     )
 
 

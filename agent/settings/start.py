@@ -1,0 +1,172 @@
+"""What a first configuration needs to know, and its text: a connector, a workspace, nothing that has a default."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+import yaml
+from pydantic import ValidationError
+
+from agent.address import folded_domain
+from agent.settings.problem import problems
+from agent.settings.root import Settings
+from agent.settings.tree import Tree
+
+__all__ = ["PROVIDERS", "Question", "checked", "questions", "reference", "text"]
+
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One value of the file. *key* names it, *words* ask for it; *sample* stands for it while others are checked."""
+
+    key: str
+    words: str
+    sample: str
+    default: str = ""
+    is_secret: bool = False
+
+
+OKTA = (
+    Question("org_url", "URL of the Okta org, as https://acme.okta.com", "https://acme.okta.com"),
+    Question("client_id", "Client id of the OAuth 2.0 service app (API Services)", "0oa1"),
+    Question(
+        "secret",
+        "Where its private key (PEM) is kept: file:PATH or env:NAME",
+        "env:X",
+        "file:/run/secrets/okta.pem",
+        True,
+    ),
+    Question("app", "Id of Pigment's application in Okta, as 0oa1b2c3d4", "0oa1"),
+)
+ENTRA = (
+    Question("tenant_id", "Id of the Entra tenant, or a domain of it", "acme.com"),
+    Question("client_id", "Application id of the app registration", "1-2"),
+    Question("secret", "Where its client secret is kept: env:NAME or file:PATH", "env:X", "env:ENTRA_SECRET", True),
+    Question("app", "Object id of Pigment's service principal (Enterprise applications, not App registrations)", "1-2"),
+)
+ONELOGIN = (
+    Question("subdomain", "Subdomain of the OneLogin account: acme for https://acme.onelogin.com", "acme"),
+    Question("client_id", "Client id of the API credential (scope Read All)", "1"),
+    Question("secret", "Where its client secret is kept: env:NAME or file:PATH", "env:X", "env:ONELOGIN_SECRET", True),
+    Question("app", "Id of Pigment's application in OneLogin, a number", "1"),
+)
+PIGMENT = (
+    Question("workspace", "A name for the Pigment workspace", "pigment", "pigment"),
+    Question("scim_url", "SCIM URL of the workspace, exactly as Pigment generated it", "https://example.com/scim"),
+    Question("token", "Where its API token is kept: env:NAME or file:PATH", "env:Y", "env:PIGMENT_TOKEN", True),
+)
+PROVIDERS: Mapping[str, tuple[Question, ...]] = {"okta": OKTA, "entra": ENTRA, "onelogin": ONELOGIN}
+CONNECTORS = {
+    "okta": """\
+    org_url: {org_url}
+    # An OAuth 2.0 service app with the scopes okta.apps.read, okta.groups.read and okta.users.read.
+    client_id: {client_id}
+    private_key: {secret}
+""",
+    "entra": """\
+    tenant_id: {tenant_id}
+    # An app registration with the application permissions Application.Read.All, GroupMember.Read.All and User.Read.All,
+    # and admin consent.
+    client_id: {client_id}
+    client_secret: {secret}
+""",
+    "onelogin": """\
+    subdomain: {subdomain}
+    # An API credential with the scope Read All.
+    client_id: {client_id}
+    client_secret: {secret}
+""",
+}
+WHOLE = """\
+# The configuration of pigment-sync, begun by `pigment-sync init`. What is not here has its default:
+# docs/configuration.md lists every key, config.example.yaml shows each in its place.
+# A secret is {{env: NAME}} or {{file: PATH}}; relative paths are relative to this file.
+
+connectors:
+  {provider}:
+    type: {provider}
+{connector}
+workspaces:
+  {workspace}:
+    scim_url: {scim_url}
+    tokens: [{token}]
+    sources:
+      - connector: {provider}
+        app: {app}
+    # allowed_domains: [acme.com]    # emails of other domains are then held
+    # protect: [owner@acme.com]      # members that are never changed
+    # schedule: {{every: 15m}}         # for `pigment-sync serve`
+
+    # Nothing is written to Pigment in dry-run. Read a few plans, then change it to enforce.
+    mode: dry-run
+"""
+
+
+def questions(provider: str) -> tuple[Question, ...]:
+    """Return what there is to know for *provider*, in the order of asking."""
+    return (*PROVIDERS[provider], *PIGMENT)
+
+
+def checked(provider: str, question: Question, answer: str) -> str:
+    """Return *answer* as the file has it. Raises `ValueError` with a sentence that does not repeat it."""
+    answers = {each.key: each.sample for each in questions(provider)} | {question.key: answer}
+    if question.is_secret:
+        reference(answer)
+    try:
+        Settings.model_validate(_tree(provider, answers))
+    except ValidationError as error:
+        # The samples are right, so whatever is wrong is the answer.
+        raise ValueError(next(problems(error)).words) from None
+    if question.key.endswith("_url"):
+        _refuse_no_host(answer.strip())
+    return answer.strip()
+
+
+def _refuse_no_host(url: str) -> None:
+    """Raise `ValueError` for what no name server could know: placeholders that were not filled in, slips of the pen."""
+    parts = httpx.URL(url)
+    if (parts.port or 0) > LAST_PORT:
+        raise ValueError("has a port that is none")
+    try:
+        ipaddress.ip_address(parts.host)
+    except ValueError:
+        if not all(map(LABEL.fullmatch, folded_domain(parts.host).split("."))):
+            raise ValueError("has a host name that is none") from None
+
+
+def reference(answer: str) -> dict[str, str]:
+    """Return where a secret is kept, of `env:NAME` or `file:PATH`. Raises `ValueError`."""
+    kind, colon, place = answer.strip().partition(":")
+    if kind not in {"env", "file"} or not colon:
+        raise ValueError("must be env:NAME or file:PATH; the secret itself has no place in the file")
+    return {kind: place.strip()}
+
+
+def text(provider: str, answers: Mapping[str, str]) -> str:
+    """Return the file. *answers* are checked, one for each of the questions."""
+    written = {
+        each.key: _secret(answers[each.key]) if each.is_secret else _quoted(answers[each.key])
+        for each in questions(provider)
+    }
+    connector = CONNECTORS[provider].format(**written)
+    return WHOLE.format(provider=provider, connector=connector, **written)
+
+
+def _tree(provider: str, answers: Mapping[str, str]) -> Tree:
+    found: Tree = yaml.safe_load(text(provider, answers))
+    return found
+
+
+def _secret(answer: str) -> str:
+    return ", ".join(f"{{{kind}: {_quoted(place)}}}" for kind, place in reference(answer).items())
+
+
+def _quoted(value: str) -> str:
+    return yaml.safe_dump(value.strip(), default_style='"', allow_unicode=True, width=10_000).strip()

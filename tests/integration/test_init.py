@@ -1,0 +1,277 @@
+"""`init`: a first configuration that loads, whoever answers and however; nothing is overwritten, no secret is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.cli.group import run
+from agent.settings.load import load
+from agent.settings.start import PIGMENT, PROVIDERS, checked, questions, text
+from connectors.secret import Secret
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {
+    "okta": ["--org-url", "https://acme.okta.com", "--client-id", "0oa1", "--app", "0oa2"],
+    "entra": ["--tenant-id", "acme.onmicrosoft.com", "--client-id", "66-77", "--app", "99-88"],
+    "onelogin": ["--subdomain", "acme", "--client-id", "0123456789", "--app", "1234567"],
+}
+SCIM = ["--scim-url", "https://eu.example.com/scim/v2"]
+TYPED = {
+    "okta": ["https://acme.okta.com", "0oa1", "", "0oa2", "", "https://eu.example.com/scim/v2", ""],
+    "entra": ["acme.onmicrosoft.com", "66-77", "file:entra", "99-88", "eu", "https://eu.example.com/scim/v2", "env:T"],
+    "onelogin": ["acme", "0123456789", "", "1234567", "apac", "http://127.0.0.1:9/scim", "file:/run/secrets/token"],
+}
+
+
+@dataclass
+class Terminal:
+    """A person at a terminal: *said* is all that they saw."""
+
+    process: subprocess.Popen[bytes]
+    side: int
+    said: str = ""
+    asked: int = 0
+
+    def read(self) -> bool:
+        """Read what is there, or tell that there is no more to come."""
+        ready, _, _ = select.select([self.side], [], [], 20)
+        assert ready, f"it says nothing more after {self.said}"
+        try:
+            piece = os.read(self.side, 4096).decode()
+        except OSError:
+            # What Linux makes of a terminal that nobody holds any more.
+            return False
+        self.said += piece
+        return bool(piece)
+
+    def type(self, keys: str) -> None:
+        """Type once the cursor waits behind a question."""
+        while not self.said[self.asked :].endswith(": "):
+            assert self.read(), self.said
+        self.asked = len(self.said)
+        os.write(self.side, keys.encode())
+
+    def give_up(self, key: str) -> None:
+        """Press *key* until it is over: Python overlooks a Ctrl-C between showing a question and reading the answer."""
+        while self.process.poll() is None:
+            os.write(self.side, key.encode())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+
+    def ended(self) -> int:
+        """Return the exit code; what is said at the end is in *said*."""
+        while self.read():
+            pass
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """`pigment-sync init` in an empty folder, started on a terminal."""
+    side, other = pty.openpty()
+    process = subprocess.Popen(
+        # So that Ctrl-C means something there.
+        ["setsid", "--ctty", sys.executable, "-m", "agent", "init"],
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "TERM": "dumb"},
+    )
+    os.close(other)
+    yield Terminal(process, side)
+    process.kill()
+    process.wait()
+    os.close(side)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_file_loads_for_each_provider_without_a_question(
+    provider: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "config.yaml"
+    code = run(["init", "--provider", provider, "--out", str(out), *OPTIONS[provider], *SCIM])
+    said = capfd.readouterr()
+    assert (code, said.err) == (0, "")
+    settings = load(out, {})
+    (workspace,) = settings.workspaces.values()
+    assert [each.type for each in settings.connectors.values()] == [provider]
+    assert workspace.mode == "dry-run"
+    assert workspace.tokens == (Secret("env", "PIGMENT_TOKEN"),)
+    assert workspace.sources[0].app == OPTIONS[provider][-1]
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert f"pigment-sync --config {out} check" in said.out
+    assert f"pigment-sync --config {out} plan" in said.out
+    assert "export PIGMENT_TOKEN=…" in said.out
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Terminal, tmp_path: Path) -> None:
+    for line in [provider, *TYPED[provider]]:
+        terminal.type(f"{line}\n")
+    assert terminal.ended() == 0, terminal.said
+    settings = load(tmp_path / "config.yaml", {})
+    assert list(settings.connectors) == [provider]
+    assert list(settings.workspaces) == [TYPED[provider][4] or "pigment"]
+    assert "pigment-sync check" in terminal.said
+    assert (tmp_path / "config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_wrong_answer_is_explained_and_asked_again(terminal: Terminal, tmp_path: Path) -> None:
+    for line in ("google", "okta", "https://acme-admin.okta.com", "acme", "https://acme.okta.com", "0oa1"):
+        terminal.type(f"{line}\n")
+    for line in ("00TheSecretItself", "env:NO NAME", "file:okta.pem", "Pigment EU!", *TYPED["okta"][3:]):
+        terminal.type(f"{line}\n")
+    assert terminal.ended() == 0, terminal.said
+    for words in (
+        "is the admin console; write https://acme.okta.com",
+        "must start with https://",
+        "must be env:NAME or file:PATH; the secret itself has no place in the file",
+        "env must be the name of an environment variable",
+        "must be the application's id",
+    ):
+        assert words in " ".join(terminal.said.split())
+    assert "TheSecretItself" not in (tmp_path / "config.yaml").read_text("utf-8")
+    assert load(tmp_path / "config.yaml", {}).connectors
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_giving_up_leaves_no_file(key: str, terminal: Terminal, tmp_path: Path) -> None:
+    terminal.type("entra\n")
+    terminal.type("")
+    terminal.give_up(key)
+    assert terminal.ended() == 1
+    assert "Nothing was written." in terminal.said
+    assert "stopped" in terminal.said
+    assert "Traceback" not in terminal.said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_missing_values_are_named_by_their_options(tmp_path: Path) -> None:
+    def init(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "agent", "init", *arguments]
+        environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+        ran = subprocess.run(
+            command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False
+        )
+        return ran.returncode, ran.stderr.decode()
+
+    code, err = init()
+    assert code == 2
+    assert "--provider is missing" in err
+    code, err = init("--provider", "onelogin", "--app", "1")
+    assert code == 2
+    assert "--subdomain, --client-id, --scim-url are missing, and nobody can be asked: stdin is no terminal." in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+def test_existing_file_is_left_as_it_is(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "config.yaml"
+    match kind:
+        case "file":
+            out.write_text("mine", "utf-8")
+        case "folder":
+            out.mkdir()
+        case _:
+            out.symlink_to(tmp_path / "elsewhere")
+    named = ["init", "--out", str(out)] if kind == "folder" else ["--config", str(out), "init"]
+    assert run([*named, "--provider", "okta"]) == 8
+    err = capfd.readouterr().err
+    assert f"{out} exists already, and is left as it is." in err
+    assert "--out" in err
+    assert not (tmp_path / "elsewhere").exists()
+    assert kind != "file" or out.read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["--org-url", "acme.okta.com"], "--org-url: must start with https://"),
+        (["--org-url", "http://acme.okta.com"], "--org-url: must start with https:// (http:// is for loopback hosts"),
+        (["--org-url", "https://acme.okta.com/app/1"], "--org-url: must be the org's root alone"),
+        (["--org-url", "https://"], "--org-url: must start with https:// and name the org"),
+        (["--org-url", "https://[acme"], "--org-url: has a host name that is none"),
+        (["--org-url", "https://ac me.okta.com"], "--org-url: has a host name that is none"),
+        (["--org-url", "https://{org}.okta.com"], "--org-url: has a host name that is none"),
+        (["--org-url", "https://acme..okta.com"], "--org-url: has a host name that is none"),
+        (["--org-url", "https://acme,okta.com"], "--org-url: has a host name that is none"),
+        (["--scim-url", "https://<workspace>.example.com/scim"], "--scim-url: has a host name that is none"),
+        (["--scim-url", "https://-eu.example.com/scim"], "--scim-url: has a host name that is none"),
+        (["--scim-url", "https://eu.example.com:99999/scim"], "--scim-url: has a port that is none"),
+        (["--scim-url", "https://…/scim"], "--scim-url: is not a URL"),
+        (["--scim-url", "https://u:pa55word@eu.example.com/scim"], "--scim-url: must not hold a user or a password"),
+        (["--app", "Pigment EU"], "--app: must be the application's id"),
+        (["--client-id", ""], "--client-id: must not be empty"),
+        (["--workspace", "Pigment EU"], "--workspace: is no name"),
+        (["--token", "pa55word"], "--token: must be env:NAME or file:PATH; the secret itself has no place in the file"),
+        (["--token", "env:pa55word!"], "--token: env must be the name of an environment variable"),
+        (["--secret", "file:"], "--secret: file must be the path of the file"),
+        (["--tenant-id", "acme.com"], "--tenant-id: not for Okta"),
+        (["--out", "/nowhere/config.yaml"], "/nowhere/config.yaml can't be written (No such file or directory)"),
+    ],
+)
+def test_wrong_option_is_a_usage_error_with_its_name(
+    changed: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "config.yaml"
+    code = run(["init", "--provider", "okta", "--out", str(out), *OPTIONS["okta"], *SCIM, *changed])
+    err = capfd.readouterr().err
+    assert code == 2
+    assert words in err
+    assert "pa55word" not in err
+    assert "Traceback" not in err
+    assert not out.exists()
+
+
+@given(st.data())
+def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> None:
+    provider = data.draw(st.sampled_from(list(PROVIDERS)))
+    answers = {}
+    for question in questions(provider):
+        wild = data.draw(st.text().map(lambda words: f"file:{words}")) if question.is_secret else data.draw(st.text())
+        try:
+            answers[question.key] = checked(provider, question, wild)
+        except ValueError:
+            answers[question.key] = question.sample
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_bytes(text(provider, answers).encode())
+        (workspace,) = load(file, {}).workspaces.values()
+        assert workspace.scim_url == answers["scim_url"].removesuffix("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://eu.example.com:8443/scim/v2",
+        "https://münchen.example.com/scim",
+        "https://10.0.0.1/x",
+        "http://[::1]:9/x",
+    ],
+)
+def test_host_may_be_any_that_there_is(url: str) -> None:
+    assert checked("okta", PIGMENT[1], f" {url} ") == url
+
+
+def test_file_says_nothing_of_what_has_a_default() -> None:
+    answers = {question.key: question.sample for question in questions("okta")}
+    keys = [
+        line.strip().split(":")[0] for line in text("okta", answers).splitlines() if ":" in line and "#" not in line
+    ]
+    assert "mode" in keys
+    assert set(keys).isdisjoint({"state", "server", "log", "limits", "toggles", "defaults"})
+    assert [question.key for question in PIGMENT] == ["workspace", "scim_url", "token"]
