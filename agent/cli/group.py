@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, looking, mending, planning, serving, starting, trying
+from agent.cli import asking, completing, looking, mending, planning, serving, starting, trying
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
 from connectors.base import ReadError
@@ -58,6 +58,7 @@ for command in (
     mending.resume,
     serving.serve,
     serving.hash_token,
+    completing.completion,
     trying.demo,
     trying.sandbox,
 ):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import click
 
+from agent.cli.completing import connector_names, workspace_names
 from agent.cli.output import document_of, look, outcomes_of, print_text
 from agent.cli.running import by_option, reason_option, run_within, workspace_option
 from agent.engine.dryrun import dry_run
@@ -24,7 +26,10 @@ from connectors.base import PersonKey
 
 __all__ = ["links", "pause", "resume", "undo"]
 
-one_workspace = click.option("-w", "--workspace", "name", required=True, metavar="NAME")
+one_workspace = click.option(
+    "-w", "--workspace", "name", required=True, metavar="NAME", help="Whose link.", shell_complete=workspace_names
+)
+connector = partial(click.option, metavar="CONNECTOR", required=True, shell_complete=connector_names)
 
 
 @click.group()
@@ -82,8 +87,8 @@ async def _written(mending: Links, mends: Sequence[Mend], by: str, reason: str) 
 
 
 @links.command()
-@click.option("--from", "old", required=True, metavar="CONNECTOR", help="Whose links are to move.")
-@click.option("--to", "new", required=True, metavar="CONNECTOR", help="Whose people they are to belong to, by email.")
+@connector("--from", "old", help="Whose links are to move.")
+@connector("--to", "new", help="Whose people they are to belong to, by email.")
 @workspace_option
 @click.option("--yes", is_flag=True, help="Do it; without, only show it.")
 @by_option
@@ -194,7 +199,7 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
 
 
 @click.command()
-@click.argument("name", metavar="WORKSPACE")
+@click.argument("name", metavar="WORKSPACE", shell_complete=workspace_names)
 @by_option
 @reason_option
 @click.pass_context
@@ -213,7 +218,7 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
 
 
 @click.command()
-@click.argument("name", metavar="WORKSPACE")
+@click.argument("name", metavar="WORKSPACE", shell_complete=workspace_names)
 @by_option
 @reason_option
 @click.pass_context

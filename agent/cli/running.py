@@ -14,6 +14,7 @@ from typing import TypeVar
 import click
 
 from agent import logs
+from agent.cli.completing import workspace_names
 from agent.cli.progress import shown
 from agent.settings.load import load
 from agent.settings.root import Settings
@@ -34,7 +35,13 @@ def os_user() -> str:
 
 
 workspace_option = click.option(
-    "-w", "--workspace", "names", multiple=True, metavar="NAME", help="Only this workspace; may be repeated."
+    "-w",
+    "--workspace",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this workspace; may be repeated.",
+    shell_complete=workspace_names,
 )
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the journal.")
 by_option = click.option(
