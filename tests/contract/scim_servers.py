@@ -37,6 +37,7 @@ class InThread(httpx.AsyncBaseTransport):
     """A WSGI application behind an asynchronous client; one thread serves it, as its database wants."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self.app = app
         self._wsgi = httpx.WSGITransport(app=app)
         self.thread = ThreadPoolExecutor(1)
 
