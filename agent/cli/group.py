@@ -6,12 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from agent.cli import asking, completing, looking, mending, planning, serving, starting, trying
+from agent.cli.version import version_option
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
 from connectors.base import ReadError
@@ -26,7 +26,7 @@ __all__ = ["app", "run"]
     metavar="FILE",
     help="The configuration; else $PIGMENT_SYNC_CONFIG, ./config.yaml, /etc/pigment-sync/config.yaml.",
 )
-@click.version_option(version("pigment-sync"), prog_name="pigment-sync")
+@version_option
 @click.pass_context
 def app(context: click.Context, config: Path | None) -> None:
     """Keep the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin.

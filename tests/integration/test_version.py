@@ -1,0 +1,97 @@
+"""`--version` names the release, its commit where anybody knows it, and the Python."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PathDistribution, distribution
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agent.cli.group import app
+from agent.cli.version import version_line
+
+PYTHON = f"Python {platform.python_version()}"
+IMAGE, PIP, CHECKOUT = "1" * 40, "2" * 40, "3" * 40
+
+
+def installed(folder: Path, origin: object = None) -> PathDistribution:
+    """Return a distribution as pip leaves it, with where it is from."""
+    info = folder / "pigment_sync-1.2.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: pigment-sync\nVersion: 1.2.3\n", "utf-8")
+    if origin is not None:
+        text = origin if isinstance(origin, str) else json.dumps(origin)
+        (info / "direct_url.json").write_text(text, "utf-8")
+    return PathDistribution(info)
+
+
+def checkout(folder: Path, *, packed: bool = False) -> Path:
+    git = folder / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n", "utf-8")
+    if packed:
+        (git / "packed-refs").write_text(f"# pack-refs\n{'4' * 40} refs/heads/not/main\n{CHECKOUT} refs/heads/main\n")
+    else:
+        (git / "refs" / "heads" / "main").write_text(f"{CHECKOUT}\n", "utf-8")
+    return folder
+
+
+def test_image_names_its_commit_before_anything_else(tmp_path: Path) -> None:
+    pip = installed(tmp_path, {"vcs_info": {"vcs": "git", "commit_id": PIP}})
+    environ = {"PIGMENT_SYNC_REVISION": f"{IMAGE}\n"}
+    assert version_line(environ, pip, checkout(tmp_path)) == f"pigment-sync 1.2.3 (commit 1111111, {PYTHON})"
+
+
+def test_what_pip_installed_from_git_names_its_commit(tmp_path: Path) -> None:
+    pip = installed(tmp_path, {"vcs_info": {"vcs": "git", "commit_id": PIP}})
+    assert version_line({}, pip, checkout(tmp_path)) == f"pigment-sync 1.2.3 (commit 2222222, {PYTHON})"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_checkout_names_its_commit(packed: bool, tmp_path: Path) -> None:
+    pip = installed(tmp_path, {"dir_info": {"editable": True}})
+    line = version_line({}, pip, checkout(tmp_path, packed=packed))
+    assert line == f"pigment-sync 1.2.3 (commit 3333333, {PYTHON})"
+
+
+def test_detached_checkout_names_its_commit(tmp_path: Path) -> None:
+    checkout(tmp_path)
+    (tmp_path / ".git" / "HEAD").write_text(f"{PIP}\n", "utf-8")
+    assert version_line({}, installed(tmp_path), tmp_path) == f"pigment-sync 1.2.3 (commit 2222222, {PYTHON})"
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "", "{", "[]", {"vcs_info": {}}, {"vcs_info": "x"}, {"vcs_info": {"commit_id": 7}}]
+)
+@pytest.mark.parametrize("revision", ["", "unknown", "\x1b[31m", "abc"])
+def test_without_a_commit_there_is_none(origin: object, revision: str, tmp_path: Path) -> None:
+    line = version_line({"PIGMENT_SYNC_REVISION": revision}, installed(tmp_path, origin), tmp_path)
+    assert line == f"pigment-sync 1.2.3 ({PYTHON})"
+
+
+def test_folder_that_only_looks_like_a_checkout_names_none(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: elsewhere\n", "utf-8")
+    assert version_line({}, installed(tmp_path), tmp_path) == f"pigment-sync 1.2.3 ({PYTHON})"
+    (tmp_path / ".git").unlink()
+    checkout(tmp_path)
+    (tmp_path / ".git" / "refs" / "heads" / "main").unlink()
+    assert version_line({}, PathDistribution(tmp_path / "pigment_sync-1.2.3.dist-info"), tmp_path).count("commit") == 0
+
+
+def test_option_shows_it_and_nothing_else() -> None:
+    release = distribution("pigment-sync").version
+    ran = CliRunner().invoke(app, ["--version"], env={"PIGMENT_SYNC_REVISION": IMAGE})
+    assert (ran.exit_code, ran.stdout) == (0, f"pigment-sync {release} (commit 1111111, {PYTHON})\n")
+
+
+def test_checkout_is_read_as_git_reads_it() -> None:
+    root = Path(__file__).parents[2]
+    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, check=False)
+    shown = CliRunner().invoke(app, ["--version"], env={"PIGMENT_SYNC_REVISION": None}).stdout
+    # Of a copy without its history nobody knows the commit; a worktree keeps its HEAD elsewhere.
+    if git.returncode == 0 and (root / ".git").is_dir():
+        assert f"(commit {git.stdout.decode()[:7]}, " in shown
