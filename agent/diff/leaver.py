@@ -99,7 +99,8 @@ def _unjudged(draft: Draft, assigned: Assigned, member: Member | None) -> None:
             )
         case Standing.INDIVIDUAL if member is not None:
             _hold_individual(draft, assigned, member)
-        case Standing.INDIVIDUAL:
+        case _:
+            # Individual, and without a member: whoever is entitled or inactive has been judged before.
             reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
             draft.note("individual-assignment", email, reason)
 
