@@ -27,13 +27,19 @@ STEPS = ("source", "scope", "match", "decision", "actions")
 @click.command()
 @click.argument("email")
 @workspace_option
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is shown."
+)
 @click.pass_context
 def explain(context: click.Context, email: str, names: Sequence[str], form: str) -> int:
-    """Say why this person is in or out of each workspace: source, scope, match, decision, last actions.
+    """Say why one person is in or out of each workspace.
+
+    Tells five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
+    journal; writes nothing. Exits 6 when a workspace could not be planned; the others are told.
 
     \b
     pigment-sync explain ana.souza@acme.com
+    pigment-sync explain ana.souza@acme.com -w pigment-latam --format json
     """
 
     async def body(parts: Parts) -> list[Explanation | Unplanned]:
@@ -63,14 +69,31 @@ def _told(each: Explanation | Unplanned) -> str:
 
 @click.command()
 @workspace_option
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The end of that day (UTC), from the journal.")
-@click.option("--format", "form", type=click.Choice(["text", "csv", "html"]), default="text", show_default=True)
+@click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The end of that day (UTC), from the journal.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "html"]),
+    default="text",
+    show_default=True,
+    help="How it is shown.",
+)
 @click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
 @click.pass_context
 def access(context: click.Context, names: Sequence[str], as_of: datetime | None, form: str, bom: bool) -> int:
-    """List every active member: through which group, since when, last change, and what is out of order.
+    """List who has access: through which group, and since when.
+
+    Every active member of each workspace, with the last change and what is out of order. Reads the identity providers,
+    the workspaces and the journal, or with --as-of the journal alone; writes nothing. Exits 6 when a workspace is
+    missing.
 
     \b
+    pigment-sync access
     pigment-sync access --format csv > access.csv
     pigment-sync access -w pigment-latam --as-of 2026-06-30
     """

@@ -19,9 +19,10 @@ __all__ = ["completion", "connector_names", "workspace_names"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print what makes a shell complete commands, options and names of workspaces.
+    """Print what makes a shell complete commands at the TAB key.
 
-    Those come from the configuration that the command itself would read. Reads and writes nothing else.
+    Options and the names of workspaces and connectors too: those come from the configuration that the command itself
+    would read. Writes nothing.
 
     \b
     eval "$(pigment-sync completion bash)"    # in ~/.bashrc; bash 4.4 or newer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, completing, looking, mending, planning, serving, starting, trying
+from agent.cli import asking, completing, linking, looking, mending, planning, serving, starting, trying
 from agent.cli.version import version_option
 from agent.errors import Exit, PigmentSyncError
 from agent.report.escape import harmless
@@ -31,7 +31,14 @@ __all__ = ["app", "run"]
 def app(context: click.Context, config: Path | None) -> None:
     """Keep the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin.
 
-    Results go to stdout, everything else to stderr. Start with `pigment-sync demo`, then `check` and `plan`.
+    Results go to stdout, everything else to stderr. `pigment-sync COMMAND --help` tells what each command
+    reads and writes, with examples.
+
+    \b
+    pigment-sync demo                    # see it work, with nothing set up
+    pigment-sync init                    # write a first configuration
+    pigment-sync check                   # try all that it names
+    pigment-sync plan                    # what a sync would do, and why
 
     \b
     Exit codes: 0 done · 1 unexpected error · 2 usage · 3 a sync would change something (plan --exit-code) ·
@@ -52,7 +59,7 @@ for command in (
     looking.members,
     looking.history,
     looking.report,
-    mending.links,
+    linking.links,
     mending.undo,
     mending.pause,
     mending.resume,

@@ -35,9 +35,16 @@ MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 @workspace_option
 @click.pass_context
 def check(context: click.Context, names: Sequence[str]) -> int:
-    """Try everything that a run needs: config, reachability, credentials, permissions, applications, groups.
+    """Try everything that a run needs, and say what to mend.
 
-    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the config is invalid.
+    Reads a little of everything: the configuration, and for each connector and workspace whether it can be reached, its
+    credentials, its permissions, its application and groups. Writes nothing.
+
+    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the configuration is invalid.
+
+    \b
+    pigment-sync check
+    pigment-sync --config /etc/pigment-sync/config.yaml check -w pigment-latam
     """
 
     async def body(parts: Parts) -> list[Finding]:
@@ -68,10 +75,26 @@ def _rows(found: Sequence[tuple[str, Member]]) -> list[dict[str, object]]:
 @click.command()
 @workspace_option
 @click.option("--email", metavar="E", help="Only the member with this email: one request for each workspace.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv"]),
+    default="text",
+    show_default=True,
+    help="How it is shown.",
+)
 @click.pass_context
 def members(context: click.Context, names: Sequence[str], email: str | None, form: str) -> int:
-    """List the members of workspaces, inactive ones too."""
+    """List the members of workspaces, inactive ones too.
+
+    Reads the workspaces and nothing else; writes nothing. Exits 6 when one of them could not be read; the others are
+    shown.
+
+    \b
+    pigment-sync members
+    pigment-sync members --email ana.souza@acme.com
+    pigment-sync members -w pigment-latam --format csv > members.csv
+    """
     found, failures = run_within(context, lambda parts: _found(parts, names, email))
     rows = _rows(found)
     if form == "json":
@@ -122,13 +145,26 @@ def _csv(rows: Sequence[dict[str, object]]) -> str:
 @click.command()
 @workspace_option
 @click.option(
-    "--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Only runs from this time on (UTC)."
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    metavar="YYYY-MM-DD[Thh:mm:ss]",
+    help="Only runs from this time on (UTC).",
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is shown."
+)
 @click.pass_context
 def history(context: click.Context, names: Sequence[str], since: datetime | None, limit: int, form: str) -> int:
-    """List past runs, newest first."""
+    """List past runs, newest first.
+
+    Reads the journal; writes nothing. Each line has the id that `report` and `undo` take.
+
+    \b
+    pigment-sync history
+    pigment-sync history -w pigment-latam --since 2026-06-01 --limit 100
+    pigment-sync history --format json
+    """
 
     async def body(parts: Parts) -> list[Run]:
         chosen(parts.sites, names)
@@ -152,12 +188,20 @@ def _run(run: Run) -> dict[str, object]:
 
 @click.command()
 @click.argument("source", metavar="RUN|PLAN.json")
-@click.option("--format", "form", type=Form(), default="text", show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
 @click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every note instead of counts.")
 @click.pass_context
 def report(context: click.Context, source: str, form: Format, bom: bool, verbose: bool) -> int:
-    """Show a past run, or a plan that was saved, in any format."""
+    """Show a past run, or a plan that was saved, in any format.
+
+    RUN is an id of `history` and read from the journal; PLAN.json is what `plan --out` wrote. Writes nothing.
+
+    \b
+    pigment-sync report 20260301-120000-3f9a1c
+    pigment-sync report 20260301-120000-3f9a1c --format html > run.html
+    pigment-sync report plan.json --format csv --bom > plan.csv
+    """
     outcomes: dict[str, list[OutcomeLine]] = {}
     path = Path(source)
     if path.suffix == ".json" or path.exists():

@@ -35,7 +35,7 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every 
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
 )
-@click.option("--format", "form", type=Form(), default="text", show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
 @click.option(
     "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
 )
@@ -50,11 +50,15 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     exit_code: bool,
     verbose: bool,
 ) -> int:
-    """Show what a sync would do, and why: the dry run. Nothing is ever written to a workspace.
+    """Show what a sync would do, and why: the dry run.
+
+    Reads the identity providers, the workspaces and the state. Nothing can be written to a workspace; the run is kept
+    in the journal. Exits 6 when a read was not complete; with --exit-code also 3 and 4.
 
     \b
     pigment-sync plan
     pigment-sync plan -w pigment-latam --format html > plan.html
+    pigment-sync plan --user ana.souza@acme.com -v
     pigment-sync plan --out plan.json && pigment-sync apply plan.json
     """
 
@@ -112,7 +116,7 @@ def _explain(result: Result) -> None:
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=Form(), default="text", show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
 @verbose_option
 @click.pass_context
 def sync(  # noqa: PLR0913  (click hands each option by name)
@@ -126,12 +130,19 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     form: Format,
     verbose: bool,
 ) -> int:
-    """Bring the workspaces in step, with the same guards as the schedule.
+    """Bring workspaces in step, under the guards of the schedule.
+
+    Reads as `plan` does, then writes what differs to each workspace in mode enforce, deactivations first; links and the
+    journal are written with each change. What a guard holds waits for --approve with the digest that `plan` shows.
+
+    Exits 4 when something is held, 5 when a change failed, 6 when a read was not complete (nothing was written then), 7
+    when another run holds the workspace, 9 when the approved plan is not the plan any more.
 
     \b
     pigment-sync sync
     pigment-sync sync --user ana.souza@acme.com --reason "called the help desk"
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
+    pigment-sync sync --wait 300
     """
     order = Order(Trigger.SYNC, by, reason, user, frozenset(digests), wait_seconds)
     return _synced(context, names, order, form, verbose)
@@ -142,15 +153,21 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=Form(), default="text", show_default=True)
+@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
 @verbose_option
 @click.pass_context
 def apply(  # noqa: PLR0913  (click hands each option by name)
     context: click.Context, file: Path, by: str, reason: str, wait_seconds: float, form: Format, verbose: bool
 ) -> int:
-    """Apply exactly the plan that `plan --out` wrote, holds by guards included, if it is still the plan.
+    """Apply exactly the plan that was saved, if it still holds.
 
-    If the world has moved, nothing at all is written, and the difference is shown (exit code 9).
+    PLAN.json is what `plan --out` wrote. Reads everything again and writes what the plan says, changes that guards hold
+    included: to apply is to approve. If the world has moved, nothing at all is written, and the difference is shown
+    (exit code 9). The other exit codes are those of `sync`.
+
+    \b
+    pigment-sync plan --out plan.json
+    pigment-sync apply plan.json --by ana@acme.com --reason "reviewed in change 4711"
     """
     try:
         raw = file.read_bytes()

@@ -19,10 +19,11 @@ __all__ = ["hash_token", "serve"]
 @click.command()
 @click.pass_context
 def serve(context: click.Context) -> int:
-    """Run the daemon: schedules, page, API and metrics, until SIGTERM.
+    """Run the daemon: schedules, page, API and metrics.
 
-    SIGTERM and SIGINT let the change in flight be answered, close the runs and end within 30 seconds. A changed
-    configuration file, or SIGHUP, is taken at once if it is valid; else the former stays in force.
+    Runs in the foreground. SIGTERM and SIGINT let the change in flight be answered, close the runs and end within 30
+    seconds. A changed configuration file, or SIGHUP, is taken at once if it is valid; else the former stays in force.
+    Reads and writes as `sync` does, at the times that each workspace's schedule says.
 
     \b
     pigment-sync serve
@@ -46,10 +47,11 @@ def serve(context: click.Context) -> int:
     help="What it allows.",
 )
 def hash_token(name: str, role: str) -> int:
-    """Make a token for the page and the API of `serve`, and its entry for `server.tokens`.
+    """Make a token for the page and the API of the daemon.
 
-    NAME says whose it is; the journal names it as whoever triggered or approved a run. The token is shown once and kept
-    nowhere: the entry goes into the configuration, the token to its owner.
+    Prints its entry for `server.tokens`; reads and writes nothing. NAME says whose it is; the journal names it as
+    whoever triggered or approved a run. The token is shown once and kept nowhere: the entry goes into the
+    configuration, the token to its owner.
 
     \b
     pigment-sync hash-token ana@acme.com --role operate

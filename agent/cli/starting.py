@@ -42,10 +42,11 @@ NAMES = {"okta": "Okta", "entra": "Microsoft Entra ID", "onelogin": "OneLogin"}
 )
 @click.pass_context
 def init(context: click.Context, /, provider: str | None, out: Path | None, **given: str | None) -> int:
-    """Write a first configuration: one identity provider, one Pigment workspace, in dry-run mode.
+    """Write a first configuration, in dry-run mode.
 
-    Asks for what the options do not say. Secrets are not asked for, only where they are kept. The file is for its owner
-    alone (mode 0600); one that exists is left as it is (exit code 8).
+    One identity provider, one Pigment workspace. Asks for what the options do not say, if there is a terminal. Secrets
+    are not asked for, only where they are kept. Reads nothing, and writes one file, for its owner alone (mode 0600);
+    one that exists is left as it is (exit code 8).
 
     \b
     pigment-sync init

@@ -25,11 +25,15 @@ __all__ = ["demo", "sandbox"]
     help="Where the ready configuration and its key are written.",
 )
 def sandbox(port: int, seed: int, faults: Path | None, out: Path) -> int:
-    """Serve a pretend Okta, Entra, OneLogin and Pigment on this machine until stopped.
+    """Serve a pretend Okta, Entra, OneLogin and Pigment here.
+
+    On loopback, on five ports in a row, until Ctrl-C. Writes a ready configuration and a key into the folder;
+    docs/sandbox.md tells what to do with it. Exits 2 when a port is taken or the faults can't be read.
 
     \b
     pigment-sync sandbox &
     pigment-sync --config sandbox-out/config.yaml plan
+    pigment-sync sandbox --port 9000 --seed 7 --faults docs/faults.example.yaml
     """
     # The pretend systems are not needed by any other command.
     from sandbox.server import SandboxError, serve
@@ -52,5 +56,14 @@ def sandbox(port: int, seed: int, faults: Path | None, out: Path) -> int:
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
 def demo(out: Path, seed: int) -> int:
-    """Show the whole product on this machine: three identity providers, three workspaces, nothing else needed."""
+    """Show the whole product on this machine, in seconds.
+
+    Three pretend identity providers, three workspaces, nothing else needed: a first sync, a week in the life of the
+    company, a second sync. Writes the report, the plans and the state into the folder. Exits with the worst code of its
+    commands, which is 0.
+
+    \b
+    pigment-sync demo
+    pigment-sync demo --seed 7 --out /tmp/demo
+    """
     return tell(out, seed)

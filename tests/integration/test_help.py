@@ -1,0 +1,110 @@
+"""What `--help` says of each command: a summary that fits, examples that parse, every option explained."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from agent.cli.group import app
+
+Path = tuple[str, ...]
+SHELL = {"&&", "&", "|", ">", ">>", "<"}
+NARROW = 80
+
+
+def walked(command: click.Command, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from walked(each, (*path, name))
+
+
+COMMANDS = dict(walked(app))
+
+
+def named(path: Path) -> str:
+    return " ".join(path) or "pigment-sync"
+
+
+def examples(command: click.Command) -> list[list[str]]:
+    """Return the arguments of each `pigment-sync` in the examples, as a shell would hand them over."""
+    text = re.sub(r"\\\n\s*", " ", inspect.cleandoc(command.help or ""))
+    blocks = [block for block in text.split("\n\n") if block.startswith("\b")]
+    lines = [line.strip() for block in blocks for line in block.splitlines()[1:]]
+    return [arguments for line in lines for arguments in calls(line)]
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
+    words = shlex.split(inner[1] if inner else line, comments=True)
+    starts = [place for place, word in enumerate(words) if word == "pigment-sync"]
+    for start in starts:
+        stop = next((place for place, word in enumerate(words) if place > start and word in SHELL), len(words))
+        yield words[start + 1 : stop]
+
+
+def parsed(arguments: list[str]) -> Path:
+    """Return the command that *arguments* lead to, all of them parsed as it does, and nothing run."""
+    command: click.Command = app
+    context = app.make_context("pigment-sync", list(arguments))
+    path: Path = ()
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert name is not None
+        assert found is not None
+        path = (*path, name)
+        context = found.make_context(name, rest, parent=context)
+        command = found
+    return path
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=named)
+def test_examples_are_commands_that_exist_with_options_that_exist(path: Path) -> None:
+    found = [parsed(arguments) for arguments in examples(COMMANDS[path])]
+    assert [each for each in found if each[: len(path)] == path], "no example of the command itself"
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=named)
+def test_summary_is_one_line_that_fits(path: Path) -> None:
+    summary = (COMMANDS[path].help or "").partition("\n\n")[0]
+    assert "\n" not in summary or not path
+    assert summary.endswith(".")
+    group = COMMANDS[path[:-1]]
+    listed = CliRunner().invoke(group, ["--help"], terminal_width=NARROW).output
+    assert "..." not in listed.partition("Commands:")[2]
+    assert not path or summary in listed
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=named)
+def test_every_option_is_explained(path: Path) -> None:
+    options = [each for each in COMMANDS[path].params if isinstance(each, click.Option)]
+    assert [each.name for each in options if not each.help] == []
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=named)
+def test_help_says_what_is_read_or_written(path: Path) -> None:
+    assert re.search(r"\b(reads?|writes?|written|sent)\b", COMMANDS[path].help or "", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=named)
+def test_help_needs_no_configuration(path: Path) -> None:
+    ran = CliRunner().invoke(app, [*path, "--help"], env={"PIGMENT_SYNC_CONFIG": "/nowhere"})
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.output.startswith("Usage: ")
+
+
+def test_wrong_example_would_be_seen() -> None:
+    for line in ("pigment-sync plan --fromat json", "pigment-sync plam", "pigment-sync links move --from a"):
+        with pytest.raises(click.UsageError):
+            parsed(next(calls(line)))
+    assert list(calls("pigment-sync plan --out p && pigment-sync apply p > x &")) == [
+        ["plan", "--out", "p"],
+        ["apply", "p"],
+    ]
+    assert list(calls('eval "$(pigment-sync completion zsh)"  # here')) == [["completion", "zsh"]]
