@@ -9,6 +9,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from agent.report.escape import escaped_json
 from connectors.secret import revealed
 
 __all__ = ["cleaned", "configure", "redacted"]
@@ -39,6 +40,8 @@ QUIET = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "msal", "urll
 """Libraries that tell of each request or step below this level."""
 DEEPEST = 6
 Event = MutableMapping[str, Any]
+
+_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
 def redacted(text: str) -> str:
@@ -101,9 +104,14 @@ def _escaped(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
 
 
+def _json_line(logger: object, method: str, event: Event) -> str:
+    """Return *event* as a line of JSON with all of that escaped: JSON itself leaves the controls of eight bits."""
+    return escaped_json(str(_json(logger, method, event)))
+
+
 def _rendering(form: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
     if form == "json":
-        return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+        return [_json_line]
     # A plain traceback, because a pretty one shows local variables, and those hold secrets.
     plain = structlog.dev.plain_traceback
     return [_printable, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import click
-import orjson
 
 from agent.answer import Access, Explanation
-from agent.cli.output import print_text
+from agent.cli.output import print_json, print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.inquiry import accesses, explanations, past_accesses
 from agent.errors import Exit
@@ -47,7 +46,7 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
 
     explained = run_within(context, body)
     if form == "json":
-        print_text(orjson.dumps([asdict(each) for each in explained], option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json([asdict(each) for each in explained])
     else:
         print_text("".join(map(_told, explained)))
     return Exit.INCOMPLETE if any(isinstance(each, Unplanned) for each in explained) else Exit.DONE

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import orjson
 
-from agent.cli.output import Form, look, print_text
+from agent.cli.output import Form, look, print_json, print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.survey import chosen
 from agent.errors import Exit, UsageError
@@ -98,7 +97,7 @@ def members(context: click.Context, names: Sequence[str], email: str | None, for
     found, failures = run_within(context, lambda parts: _found(parts, names, email))
     rows = _rows(found)
     if form == "json":
-        print_text(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(rows)
     elif form == "csv":
         print_text(_csv(rows))
     else:
@@ -135,7 +134,7 @@ def _line(workspace: str, member: Member) -> str:
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out)
+    writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["workspace", "email", "display_name", "active", "scim_id"])
     for row in rows:
         writer.writerow([cell(str(value)) for value in row.values()])
@@ -172,7 +171,7 @@ def history(context: click.Context, names: Sequence[str], since: datetime | None
 
     runs = run_within(context, body)
     if form == "json":
-        print_text(orjson.dumps([_run(run) for run in runs], option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json([_run(run) for run in runs])
         return Exit.DONE
     for run in runs:
         what = ("dry run" if run.dry_run else run.trigger) + (f" of {harmless(run.user)}" if run.user else "")

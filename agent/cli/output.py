@@ -13,11 +13,11 @@ import click
 
 from agent.engine.order import Result
 from agent.errors import UsageError
-from agent.report.document import document
+from agent.report.document import document, written
 from agent.report.rendering import Format, Look, render
 from agent.report.shape import Document, OutcomeLine
 
-__all__ = ["Form", "document_of", "look", "outcomes_of", "print_text", "show", "write_file"]
+__all__ = ["Form", "document_of", "look", "outcomes_of", "print_json", "print_text", "show", "write_file"]
 
 
 class Form(click.Choice[str]):
@@ -59,6 +59,11 @@ def print_text(text: str) -> None:
     """Write to stdout as UTF-8 whatever the locale says; what the encoding lacks can't end a report half-way."""
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """Write *value* to stdout as JSON whose names can't move the cursor of a terminal that shows it."""
+    print_text(written(value, sorts_keys=False).decode())
 
 
 def show(

@@ -14,6 +14,7 @@ from agent.engine.order import Order, Result
 from agent.errors import Exit, UsageError, worst
 from agent.ports import Trigger
 from agent.report.document import encode
+from agent.report.escape import harmless
 from agent.report.rendering import Format
 from agent.report.saved import parse
 from agent.wiring import Parts
@@ -93,11 +94,11 @@ def _explain(result: Result) -> None:
     """Say on stderr why nothing, or not everything, was written."""
     name = result.workspace
     if result.error:
-        click.echo(f"{name}: {result.error}", err=True)
+        click.echo(harmless(f"{name}: {result.error}"), err=True)
     elif result.pause is not None:
         since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
         why = f": {result.pause.reason}" if result.pause.reason else ""
-        click.echo(f"{name}: paused by {result.pause.by} since {since}{why}. Nothing was written.", err=True)
+        click.echo(harmless(f"{name}: paused by {result.pause.by} since {since}{why}. Nothing was written."), err=True)
         click.echo(f"  To go on: pigment-sync resume {name}", err=True)
     elif result.object["status"] == "planned" and result.object["mode"] == "dry-run":
         click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)

@@ -105,9 +105,9 @@ def _sha256(value: object) -> str:
     return "sha256:" + hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def written(value: object) -> bytes:
+def written(value: object, *, sorts_keys: bool = True) -> bytes:
     """Return *value*, made of what JSON has, as a file of JSON that is safe to show on a terminal."""
-    options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | (orjson.OPT_SORT_KEYS if sorts_keys else 0)
     return escaped_json(orjson.dumps(_encodable(value), option=options).decode()).encode()
 
 
@@ -123,7 +123,7 @@ def _encodable(value: object) -> object:
 def _spelled(value: object) -> object:
     if isinstance(value, str):
         return unquotable(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_spelled(item) for item in value]
     if isinstance(value, dict):
         return {key: _spelled(item) for key, item in value.items()}

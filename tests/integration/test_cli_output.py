@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from agent.cli.output import write_file
+from agent.cli.output import print_json, write_file
 from agent.errors import UsageError
 
 
@@ -27,3 +28,13 @@ def test_path_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(tmp_pat
         assert caught.value.hint
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_json_holds_any_name_and_is_harmless_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[31mb\x9b2J\u202ec\x00\x7f"
+    print_json([{"z": (name, "half \ud83d"), "a": name}])
+    text = capfd.readouterr().out
+
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text) == [{"z": [name, "half \\ud83d"], "a": name}]
+    assert text.index('"z"') < text.index('"a"'), "in their order"

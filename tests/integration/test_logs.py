@@ -229,6 +229,15 @@ def test_console_is_one_plain_line_without_colours_or_control_characters(stream:
     assert text.count("\n") == 1
 
 
+def test_json_is_one_line_without_control_characters_and_means_the_same(stream: io.StringIO) -> None:
+    logs.configure("info", "json", False, stream)
+    name = "a\x1b[31mb\x9b2J\u202ec\n\x7f"
+    structlog.get_logger().info("plan.computed", name=name, more=[name])
+    text = stream.getvalue()
+    assert text.removesuffix("\n").isprintable()
+    assert (lines(stream)[0]["name"], lines(stream)[0]["more"]) == (name, [name])
+
+
 def test_console_shows_a_plain_traceback(stream: io.StringIO) -> None:
     logs.configure("info", "console", False, stream)
     try:
