@@ -15,8 +15,8 @@ from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
 from agent.model import Change, Fields, GroupRef, Kind, Left, Link, Listing, Member, Memory, Note, Plan
 from agent.ports import ChangeRecord, Outcome
-from connectors.base import PersonKey, ReadNote
-from tests.factories import ENTRA, a_policy, key, link, member, person, reads, snapshot
+from connectors.base import PersonKey, ReadNote, Status
+from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -153,3 +153,17 @@ def test_address_is_one_within_its_limits(email: str, is_one: bool) -> None:
 
 def test_domain_is_what_stands_behind_the_last_at() -> None:
     assert folded("Odd@Name@BÜCHER.example.com") == "odd@name@xn--bcher-kva.example.com"
+
+
+def test_leaver_of_two_sources_without_a_link_is_deactivated_once() -> None:
+    gone = person("ann", status=Status.SUSPENDED)
+    also = person("a1", "ann@acme.com", connector=ENTRA.connector, status=Status.SUSPENDED)
+    plan = compute_plan(reads([gone], [member("ann")], (), snapshot([also], ENTRA)), a_policy(OKTA, ENTRA))
+
+    assert [change.kind for change in plan.changes] == [Kind.ADOPT, Kind.DEACTIVATE]
+
+
+def test_person_assigned_individually_without_a_member_is_noted() -> None:
+    plan = compute_plan(reads([person("ann", groups=())]), a_policy())
+    assert [note.code for note in plan.notes] == ["individual-assignment"]
+    assert plan.changes == ()
