@@ -178,6 +178,10 @@ class State(Protocol):
         """Write links by hand, as a finished run of the journal."""
         ...
 
+    async def mends(self, run_id: str) -> list[Mend]:
+        """Return the links that a run of `mend` wrote, with what each was before."""
+        ...
+
     async def pause(self, workspace: str, pause: Pause | None) -> None:
         """Pause the workspace, or with None resume it."""
         ...

@@ -19,7 +19,7 @@ from agent.report.escape import harmless
 from agent.wiring import Parts
 from connectors.base import PersonKey
 
-__all__ = ["links"]
+__all__ = ["links", "mended_lines"]
 
 one_workspace = click.option(
     "-w", "--workspace", "name", required=True, metavar="NAME", help="Whose link.", shell_complete=workspace_names
@@ -75,7 +75,9 @@ def _person(text: str) -> PersonKey:
     return PersonKey(connector, name)
 
 
-def _told(mends: Sequence[Mend]) -> str:
+def mended_lines(mends: Sequence[Mend]) -> str:
+    """Return a line for each of *mends*: the member, whose it was, whose it is."""
+
     def side(mend: Mend, *, former: bool) -> str:
         link = mend.was if former else mend.link
         return f"{link.person.connector}:{link.person.id}" if link else "nobody"
@@ -94,7 +96,7 @@ async def _written(mending: Links, mends: Sequence[Mend], by: str, reason: str) 
     if not mends:
         return "Nothing to mend: it is so already.\n"
     await mending.write(mends, Order(Trigger.LINKS, by, reason))
-    return f"{len(mends)} links mended:\n{_told(mends)}"
+    return f"{len(mends)} links mended:\n{mended_lines(mends)}"
 
 
 @links.command()
@@ -131,7 +133,7 @@ def move(  # noqa: PLR0913  (click hands each option by name)
                 for email in found.unmatched
             )
             mends = [mend for _, mend in found.mends]
-            told.append(await _written(mending, mends, by, reason) if yes else _told(mends))
+            told.append(await _written(mending, mends, by, reason) if yes else mended_lines(mends))
         if not yes:
             told.append("Nothing was written. To do it, add --yes\n")
         return "".join(told)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
+from agent.cli.linking import mended_lines
 from agent.cli.output import Form, look, print_json, print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.survey import chosen
 from agent.errors import Exit, UsageError
 from agent.model import Member
-from agent.ports import Run
+from agent.ports import Mend, Run, Trigger
 from agent.report.document import document
 from agent.report.escape import harmless
 from agent.report.rendering import Format, render
@@ -27,6 +28,7 @@ from connectors.base import Finding, ReadError
 
 __all__ = ["check", "history", "members", "report"]
 
+PLANLESS = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME})
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
 
@@ -194,7 +196,8 @@ def _run(run: Run) -> dict[str, object]:
 def report(context: click.Context, source: str, form: Format, bom: bool, verbose: bool) -> int:
     """Show a past run, or a plan that was saved, in any format.
 
-    RUN is an id of `history` and read from the journal; PLAN.json is what `plan --out` wrote. Writes nothing.
+    RUN is an id of `history` and read from the journal; PLAN.json is what `plan --out` wrote. A run that mended links,
+    paused or resumed has no plan: of it, who and why, and each link are told as text. Writes nothing.
 
     \b
     pigment-sync report 20260301-120000-3f9a1c
@@ -206,9 +209,22 @@ def report(context: click.Context, source: str, form: Format, bom: bool, verbose
     if path.suffix == ".json" or path.exists():
         whole = _saved(path)
     else:
-        whole, outcomes = run_within(context, lambda parts: _past(parts, source))
+        told = run_within(context, lambda parts: _past(parts, source))
+        if isinstance(told, str):
+            if form is not Format.TEXT:
+                raise UsageError(f"The run {source} has no plan, so it is shown as text only.", "Leave --format out.")
+            print_text(told)
+            return Exit.DONE
+        whole, outcomes = told
     print_text(render(whole, form, look(verbose=verbose, bom=bom), outcomes))
     return Exit.DONE
+
+
+def _by_hand(run: Run, mends: Sequence[Mend]) -> str:
+    why = f": {run.reason}" if run.reason else ", without a reason"
+    first = f"{run.id}  {run.workspace}  {run.trigger} by {run.by} at {run.started_at:%Y-%m-%d %H:%M} UTC{why}"
+    counted = f"{len(mends)} links mended:\n{mended_lines(mends)}" if mends else ""
+    return f"{harmless(first)}\n{counted}"
 
 
 def _saved(path: Path) -> Document:
@@ -221,10 +237,13 @@ def _saved(path: Path) -> Document:
         ) from error
 
 
-async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[OutcomeLine]]]:
+async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[OutcomeLine]]] | str:
+    """Return the plan of a run and what became of it, or what there is to say of one that needs no plan."""
     run = await parts.state.run(run_id)
     if run is None:
         raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
+    if run.trigger in PLANLESS:
+        return _by_hand(run, await parts.state.mends(run_id))
     if run.document is None:
         raise UsageError(
             f"The run {run_id} ended before it had a plan: {run.error or run.status}.", "See: pigment-sync history"

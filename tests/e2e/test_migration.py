@@ -1,0 +1,173 @@
+"""A company moves from Okta to Entra: nobody is locked out or doubled on the way, and the links move when told to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+LATAM, GROUP = "pigment-latam", "Pigment LatAm"
+MOVE = ("links", "move", "--from", "okta-main", "--to", "entra-eu")
+WHY = ("--by", "ana@acme.com", "--reason", "we moved to Entra")
+WRITING = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=11, size=40) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    """An agent that has brought pigment-latam in step with Okta."""
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+    # Entra's application would otherwise belong to two workspaces.
+    tree = configured(agent)
+    write(agent, {**tree, "workspaces": {LATAM: tree["workspaces"][LATAM]}})
+    ran = agent.run("sync")
+    assert ran.code == 0, ran.out + ran.err
+    assert planned(agent)["changes"] == []
+    return agent
+
+
+def configured(agent: Agent) -> Any:
+    return yaml.safe_load(agent.config.read_text("utf-8"))
+
+
+def write(agent: Agent, tree: object) -> None:
+    agent.config.write_text(yaml.safe_dump(tree), "utf-8")
+
+
+def planned(agent: Agent) -> Any:
+    """Return the one workspace of a dry run."""
+    ran = agent.run("plan", "--format", "json")
+    assert ran.code == 0, ran.err
+    (workspace,) = json.loads(ran.out)["workspaces"]
+    return workspace
+
+
+def links(agent: Agent) -> dict[str, str]:
+    """Map the email of each linked member to the person that it belongs to."""
+    rows = [line.split("\t") for line in agent.run("links", "list").out.splitlines()]
+    return {email: person for _, email, person, *_ in rows}
+
+
+def held(workspace: Any) -> Counter[tuple[str, str]]:
+    return Counter((each["kind"], each["code"]) for each in workspace["holds"])
+
+
+def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
+    """Let everyone who has an active member be in Entra too, but for *staying*, and name Entra in the configuration."""
+    company = sandbox.company
+    company.entra.add_group(GROUP)
+    company.assign_group(company.entra.pigment, GROUP)
+    emails = []
+    for email, person in links(agent).items():
+        member = sandbox.space(LATAM).member(email)
+        if member is not None and member.active and email != staying:
+            okta = company.person(person.partition(":")[2])
+            company.hire("entra", okta.given, okta.family, [GROUP], okta.email).display = okta.display
+            emails.append(email)
+    tree = configured(agent)
+    source = {"connector": "entra-eu", "app": company.entra.pigment.id, "groups": [GROUP]}
+    tree["workspaces"][LATAM]["sources"] = [source]
+    write(agent, tree)
+    return emails
+
+
+def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> None:
+    staying = "ana.lima@acme.com"
+    emails = moved_to_entra(sandbox, agent, staying)
+    newcomer = sandbox.company.hire("entra", "Nova", "Chegada", [GROUP])
+    before = links(agent)
+    sandbox.traffic.clear()
+    assert len(emails) > 20
+
+    # Nothing is decided for those who were linked: neither locked out, nor made a second time.
+    workspace = planned(agent)
+    assert [(each["kind"], each["email"]) for each in workspace["changes"]] == [("create", newcomer.email)]
+    assert held(workspace) == {
+        ("deactivate", "source-changed"): len(emails) + 1,
+        ("adopt", "source-changed"): len(emails),
+    }
+    remedies = {each["remedy"] for each in workspace["holds"] if each["email"] in emails}
+    assert remedies == {
+        f"If entra-eu has taken the place of okta-main: pigment-sync {' '.join(MOVE)} --workspace {LATAM}"
+    }
+
+    # It shows first, and changes nothing.
+    shown = agent.run(*MOVE)
+    assert shown.code == 0, shown.err
+    assert f"{LATAM}: {len(emails)} links move from okta-main to entra-eu, 2 stay" in shown.out
+    assert f"{staying} stays: nobody, or not one unlinked person, of entra-eu has it" in shown.out
+    assert "Nothing was written. To do it, add --yes" in shown.out
+    assert links(agent) == before
+
+    # Told to, it moves them: to the people with the members' emails.
+    done = agent.run(*MOVE, "--yes", *WHY)
+    assert done.code == 0, done.err
+    assert f"{len(emails)} links mended" in done.out
+    after = links(agent)
+    assert after.keys() == before.keys()
+    for email in emails:
+        person = sandbox.company.entra.person(email)
+        assert person is not None
+        assert after[email] == f"entra-eu:{person.id}"
+    assert {email for email, person in after.items() if person.startswith("okta-main:")} == before.keys() - set(emails)
+
+    # What is left is explained: the newcomer, and who is not in Entra.
+    workspace = planned(agent)
+    assert [(each["kind"], each["email"]) for each in workspace["changes"]] == [("create", newcomer.email)]
+    assert [(each["kind"], each["code"], each["email"]) for each in workspace["holds"]] == [
+        ("deactivate", "source-changed", staying)
+    ]
+    assert not [each for each in sandbox.requests("pigment") if each.method in WRITING]
+
+    # From here on, life goes on in Entra.
+    sandbox.company.leave(sandbox.company.entra.people[after[emails[0]].partition(":")[2]])
+    ran = agent.run("sync", "--by", "test")
+    assert ran.code == 0, ran.out + ran.err
+    active = {member.user_name.lower(): member.active for member in sandbox.space(LATAM).members}
+    assert active[emails[0]] is False
+    assert active[staying] is True
+    assert active[newcomer.email.lower()] is True
+    workspace = planned(agent)
+    assert (workspace["changes"], held(workspace)) == ([], {("deactivate", "source-changed"): 1})
+
+
+def test_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
+    runs = json.loads(agent.run("history", "--format", "json").out)
+    (run,) = [run for run in runs if run["trigger"] == "links"]
+    assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
+    told = agent.run("report", run["id"])
+    assert told.code == 0, told.err
+    first, counted, *mended = told.out.splitlines()
+    assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
+    assert first.endswith(" UTC: we moved to Entra")
+    assert counted == f"{len(mended)} links mended:"
+    assert all("okta-main:" in line.partition(" -> ")[0] and " -> entra-eu:" in line for line in mended)
+    refused = agent.run("report", run["id"], "--format", "html")
+    assert refused.code == 2
+    assert "has no plan, so it is shown as text only" in refused.err
+
+
+def test_pause_is_told_with_its_reason(agent: Agent) -> None:
+    assert agent.run("pause", LATAM, *WHY).code == 0
+    (run,) = json.loads(agent.run("history", "--limit", "1", "--format", "json").out)
+    told = agent.run("report", run["id"])
+    assert told.out.endswith(" UTC: we moved to Entra\n"), told.err
+    assert f"{LATAM}  pause by ana@acme.com at " in told.out
+
+
+def test_move_to_what_is_no_source_is_refused(agent: Agent) -> None:
+    ran = agent.run("links", "move", "--from", "entra-eu", "--to", "okta-main", "-w", LATAM, "--yes")
+    assert ran.code == 2
+    assert f"okta-main is no source of {LATAM}." in ran.err
