@@ -1,0 +1,28 @@
+"""Run the whole command line in this process, and keep what it says."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from agent.cli.group import run
+from tests.e2e.agent_process import Ran
+
+__all__ = ["said"]
+
+
+def said(config: Path, *arguments: str) -> Ran:
+    """Return what a command answers, byte for byte as a pipe would get it."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(["--config", str(config), *arguments])
+    return Ran(code, _text(out), _text(err))
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    if not isinstance(buffer, io.BytesIO):
+        raise TypeError("not a stream of ours")
+    return buffer.getvalue().decode()
