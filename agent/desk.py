@@ -67,8 +67,8 @@ class Ongoing:
 class Standing:
     """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
 
-    *last* is the newest run over everybody that planned or failed to, *applied* the newest that was no dry run and
-    ended well, *read* the newest whose reads were complete; None: there is none in the journal.
+    *last* is the newest run over everybody, in mode enforce a dry run only if there is no other; *applied* the newest
+    that was no dry run and ended well, *read* the newest whose reads were complete; None: there is none.
     """
 
     name: str

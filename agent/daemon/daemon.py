@@ -151,7 +151,7 @@ class Daemon:
             self._timetable.next_run(name),
             workspace.token_expires,
             await self.state.paused(name),
-            last=next((run for run in runs if run.status is not RunStatus.RUNNING), None),
+            last=_last(runs, Mode(workspace.mode)),
             read=_newest(runs, READ),
             applied=_newest([run for run in runs if not run.dry_run], APPLIED),
         )
@@ -187,6 +187,13 @@ class Daemon:
     def _expect(self, name: str) -> None:
         if name not in self.names:
             raise UnknownName(f"There is no workspace {name}.", f"The workspaces are: {', '.join(self.names)}.")
+
+
+def _last(runs: Sequence[Run], mode: Mode) -> Run | None:
+    """Return the newest run that has ended. A look by hand does not clear what the last sync held or failed to do."""
+    ended = [run for run in runs if run.status is not RunStatus.RUNNING]
+    telling = ended if mode is Mode.DRY_RUN else [run for run in ended if not run.dry_run] or ended
+    return next(iter(telling), None)
 
 
 def _newest(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:

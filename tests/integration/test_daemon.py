@@ -133,6 +133,11 @@ async def test_sync_that_was_asked_for_is_told_of_and_stands_in_the_journal(
         assert standing.last is not None
         assert standing.last.id == run_id
         assert standing.read == standing.applied == standing.last
+        await house.daemon.ask(asked(is_dry_run=True))
+        await house.idle()
+        after = await house.daemon.standing(LATAM)
+        assert after.last == standing.last, "a look by hand does not clear what a sync held"
+        assert after.read != standing.read
         assert (standing.schedule, standing.next_run) == ("", None)
 
 
