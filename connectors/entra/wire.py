@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -15,6 +19,8 @@ __all__ = ["Reply", "Wire"]
 
 MOST_BYTES = 2**20
 """Of an answer: a token has a few thousand."""
+
+ENDLESS = "an answer that does not end"
 
 Texts = Mapping[str, str]
 
@@ -58,6 +64,13 @@ class Wire:
         self._plain = plain
         self._stated = plain.replace("http://", "https://", 1)
         self.last: Reply | None = None
+        self._sockets: list[socket.socket] = []
+        self._is_over = threading.Event()
+        # Time limits of a synchronous client are for each silence: against a server that is never silent, and never
+        # says anything, there is only the end of its connections.
+        self._end = threading.Timer(bounds.max_wait_seconds, self._break_off)
+        self._end.daemon = True
+        self._end.start()
 
     def get(self, url: str, params: Texts | None = None, headers: Texts | None = None, **_: object) -> Reply:
         return self._exchange("GET", url, params, headers or {})
@@ -76,6 +89,7 @@ class Wire:
         return self._exchange("POST", url, params, form, urlencode(fields).encode())
 
     def close(self) -> None:
+        self._end.cancel()
         self._client.close()
 
     def _exchange(
@@ -84,7 +98,12 @@ class Wire:
         self.last = None
         try:
             request = self._client.build_request(
-                method, self._real(url), params=params, headers=headers, content=content
+                method,
+                self._real(url),
+                params=params,
+                headers=headers,
+                content=content,
+                extensions={"trace": self._connected},
             )
             response = self._client.send(request, stream=True)
             try:
@@ -92,7 +111,8 @@ class Wire:
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise NoAnswer(str(error) or type(error).__name__) from error
+            why = ENDLESS if self._is_over.is_set() else str(error) or type(error).__name__
+            raise NoAnswer(why) from error
         return self.last
 
     def _body(self, response: httpx.Response) -> str:
@@ -100,8 +120,22 @@ class Wire:
         for part in response.iter_bytes():
             body += part
             if len(body) > MOST_BYTES or self._now() > self._until:
-                raise NoAnswer("an answer that does not end")
+                raise NoAnswer(ENDLESS)
         return body.decode("utf-8", "replace")
+
+    def _connected(self, event: str, about: Mapping[str, Any]) -> None:
+        """Take note of each connection that is made for a request (httpx: the extension `trace`)."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._sockets.append(about["return_value"].get_extra_info("socket"))
+            if self._is_over.is_set():
+                self._break_off()
+
+    def _break_off(self) -> None:
+        self._is_over.set()
+        for each in tuple(self._sockets):
+            with contextlib.suppress(OSError):
+                # The plain one, because that of TLS is not for two threads. Whoever reads there reads the end.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def _real(self, url: str) -> str:
         is_plain = bool(self._plain) and (url == self._stated or url.startswith(f"{self._stated}/"))

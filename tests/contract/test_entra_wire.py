@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -44,6 +47,29 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def never_silent(*pieces: bytes) -> Iterator[int]:
+    """Answer one connection with *pieces*, the last of them again and again, until the other side hangs up."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for piece in itertools.chain(pieces, itertools.repeat(pieces[-1])):
+                try:
+                    connection.sendall(piece)
+                except OSError:
+                    return
+                pause.wait(0.01)
+
+    pause = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+        assert not thread.is_alive(), "it was still listened to"
 
 
 @contextmanager
@@ -163,3 +189,14 @@ def test_answer_that_drips_is_not_waited_for_longer_than_a_request_may_take() ->
         asking.get(URL)
     asking.close()
     assert time.now - began <= 330
+
+
+@pytest.mark.parametrize("pieces", [(b"HTTP/1.1 100 Continue\r\n\r\n",), (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")])
+def test_answer_that_never_begins_is_not_waited_for_longer_either(pieces: tuple[bytes, ...]) -> None:
+    began = time.monotonic()
+    with never_silent(*pieces) as port:
+        asking = Wire(None, Bounds(timeout_seconds=5, max_wait_seconds=0.3), time.monotonic, trusts_environment=False)
+        with pytest.raises(NoAnswer, match="does not end"):
+            asking.get(f"http://127.0.0.1:{port}/")
+        asking.close()
+    assert time.monotonic() - began < 3
