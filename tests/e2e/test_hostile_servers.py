@@ -1,0 +1,191 @@
+"""Servers that mean no good end in a clear error, soon and in bounded memory, and nothing is written for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent, Ran
+from tests.e2e.ended_process import unlimited
+from tests.e2e.hostile_names import raw
+from tests.e2e.hostile_server import GIGABYTE, Hostile, hostile
+
+CONNECTORS = {
+    "okta": ("okta-main", ("org_url",), "0oa1b2c3d4"),
+    "entra": ("entra-eu", ("graph_url", "authority_url"), "66666666-7777-8888-9999-000000000000"),
+    "onelogin": ("onelogin-apac", ("api_url",), "123456"),
+}
+MEAN = ("deep", "drip", "headers", "interim", "circle", "silent", "garbage")
+LARGE = ("gigabyte", "bomb")
+ONLY_LISTS = ("milliard", "endless")
+SYSTEMS = ("pigment", *CONNECTORS)
+MAX_WAIT_SECONDS = 1.5
+MOST_BYTES = 64 * 2**20
+SAID = {
+    "deep": "not JSON|got no token",
+    "drip": "no whole answer within 1.5 s|an answer that does not end",
+    "headers": "broke off|too long",
+    "interim": "no whole answer within 1.5 s|an answer that does not end",
+    "circle": "307",
+    "silent": "no answer in time|timed out",
+    "garbage": "broke off|illegal status line",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    sandbox: Sandbox
+    servers: Hostile
+    agent: Agent
+
+
+@dataclass(frozen=True)
+class Met:
+    """One sync of every workspace that somebody means no good to, and of one to which nobody does."""
+
+    ran: Ran
+    seconds: float
+    workspaces: dict[str, dict[str, Any]]
+    asked: dict[str, set[str]]
+
+
+def _configured(sandbox: Sandbox, servers: Hostile, folder: Path) -> Agent:
+    """Write a configuration with a workspace for each system and each of its enemies; it is named for both."""
+    bounds = {"timeout_seconds": 0.5, "max_wait_seconds": MAX_WAIT_SECONDS, "retries": 1}
+    agent = unlimited(sandbox.write_config(folder), http=bounds, log={"level": "debug", "format": "json"})
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    workspaces = document["workspaces"]
+    usual = workspaces["pigment-latam"]
+    okta = sandbox.company.okta
+    group = okta.groups[okta.pigment.groups[0]]
+    for kind in (*MEAN, *LARGE, *ONLY_LISTS):
+        app = okta.add_app(f"Extra {kind}", (group,))
+        source = {"connector": "okta-main", "app": app.id}
+        workspaces[f"pigment-{kind}"] = {**usual, **_target(servers, kind, f"pigment-{kind}"), "sources": [source]}
+    for system, (connector, urls, app_id) in CONNECTORS.items():
+        for kind in MEAN:
+            name = f"{system}-{kind}"
+            mean = dict.fromkeys(urls, servers.urls[kind])
+            document["connectors"][name] = {**document["connectors"][connector], **mean}
+            source = {"connector": name, "app": app_id}
+            workspaces[name] = {**usual, **_target(servers, "empty", name), "sources": [source]}
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    return agent
+
+
+def _target(servers: Hostile, kind: str, name: str) -> dict[str, object]:
+    return {"scim_url": f"{servers.urls[kind]}/{name}/scim/v2", "tokens": [f"token-{name}"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with running(seed=43, size=12, limit=Limit(None)) as sandbox, hostile() as servers:
+        yield Place(sandbox, servers, _configured(sandbox, servers, tmp_path_factory.mktemp("hostile")))
+
+
+@contextmanager
+def _started(agent: Agent, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = agent.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def endless(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """A plan that has begun to list a workspace without end: 20,000 pages take their time."""
+    with _started(place.agent, "plan", "-w", "pigment-endless", "--format", "json") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def met(place: Place, endless: subprocess.Popen[bytes]) -> Met:
+    assert endless.poll() is None
+    names = [f"{system}-{kind}" for system in SYSTEMS for kind in MEAN] + ["pigment-milliard", "pigment-eu"]
+    place.servers.asked.clear()
+    began = time.monotonic()
+    ran = place.agent.run("sync", "--format", "json", *(word for name in names for word in ("-w", name)))
+    seconds = time.monotonic() - began
+    workspaces = {each["name"]: each for each in json.loads(ran.out)["workspaces"]}
+    return Met(ran, seconds, workspaces, {kind: set(methods) for kind, methods in place.servers.asked.items()})
+
+
+@pytest.mark.parametrize("kind", MEAN)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: str, met: Met) -> None:
+    workspace = met.workspaces[f"{system}-{kind}"]
+
+    assert workspace["status"] == "incomplete"
+    assert any(words in workspace["error"]["message"] for words in SAID[kind].split("|")), workspace["error"]
+    assert workspace["error"]["remedy"]
+    assert len(workspace["error"]["message"]) < 500
+    assert workspace["changes"] == []
+
+
+def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(met: Met, place: Place) -> None:
+    assert met.ran.code == 6
+    assert met.seconds < 20
+    assert met.workspaces["pigment-eu"]["status"] == "planned"
+    assert met.workspaces["pigment-eu"]["counts"]["create"]
+    assert [write for write in place.sandbox.space("pigment-eu").journal.applied() if write.method == "POST"]
+
+
+def test_nothing_is_written_and_nothing_said_that_harms(met: Met) -> None:
+    assert met.asked["empty"] == {"GET"}
+    # A token is asked for with POST; the workspaces are asked at the same addresses.
+    assert set().union(*met.asked.values()) == {"GET", "POST"}
+    assert met.asked["milliard"] == {"GET"}
+    assert "Traceback" not in met.ran.err
+    assert raw(met.ran.out + met.ran.err) == []
+    assert all(json.loads(line)["level"] != "error" for line in met.ran.err.splitlines() if line.startswith("{"))
+
+
+def test_milliard_of_members_is_refused_before_it_is_read(met: Met, place: Place) -> None:
+    assert "lists more than can be read: 1,000,000,000" in met.workspaces["pigment-milliard"]["error"]["message"]
+    assert place.servers.asked["milliard"] == ["GET"]
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Place) -> None:
+    place.servers.sent.clear()
+    out = place.agent.config.parent / f"{kind}.json"
+    began = time.monotonic()
+    process = place.agent.start("plan", "-w", f"pigment-{kind}", "--out", str(out))
+    # Not `wait`: this one tells what the process took.
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    error = process.communicate()[1].decode()
+    (workspace,) = json.loads(out.read_bytes())["workspaces"]
+
+    assert process.returncode == 6, error
+    assert f"more than {MOST_BYTES:,} bytes" in workspace["error"]["message"]
+    assert "Traceback" not in error
+    assert time.monotonic() - began < 15
+    # Beside the body once there is what any run takes, about 110 MiB, and what sockets hold.
+    assert usage.ru_maxrss * 1024 < MOST_BYTES + 200 * 2**20
+    assert place.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE
+    assert place.servers.asked[kind] == ["GET"], "asking again would not help"
+
+
+def test_listing_without_end_is_given_up(endless: subprocess.Popen[bytes], place: Place) -> None:
+    out, error = endless.communicate(timeout=60)
+    (workspace,) = json.loads(out)["workspaces"]
+
+    assert endless.returncode == 6
+    assert "goes on after 20,000 pages" in workspace["error"]["message"]
+    assert workspace["error"]["remedy"]
+    assert b"Traceback" not in error
