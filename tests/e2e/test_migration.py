@@ -83,6 +83,28 @@ def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
     return emails
 
 
+def the_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
+    runs = json.loads(agent.run("history", "--format", "json").out)
+    (run,) = [run for run in runs if run["trigger"] == "links"]
+    assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
+    told = agent.run("report", run["id"])
+    assert told.code == 0, told.err
+    first, counted, *mended = told.out.splitlines()
+    assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
+    assert first.endswith(" UTC: we moved to Entra")
+    assert counted == f"{len(mended)} links mended:"
+    assert all("okta-main:" in line.partition(" -> ")[0] and " -> entra-eu:" in line for line in mended)
+    refused = agent.run("report", run["id"], "--format", "html")
+    assert refused.code == 2
+    assert "has no plan, so it is shown as text only" in refused.err
+
+
+def a_move_to_what_is_no_source_is_refused(agent: Agent) -> None:
+    ran = agent.run("links", "move", "--from", "entra-eu", "--to", "okta-main", "-w", LATAM, "--yes")
+    assert ran.code == 2
+    assert f"okta-main is no source of {LATAM}." in ran.err
+
+
 def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> None:
     staying = "ana.lima@acme.com"
     emails = moved_to_entra(sandbox, agent, staying)
@@ -141,22 +163,8 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     assert active[newcomer.email.lower()] is True
     workspace = planned(agent)
     assert (workspace["changes"], held(workspace)) == ([], {("deactivate", "source-changed"): 1})
-
-
-def test_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
-    runs = json.loads(agent.run("history", "--format", "json").out)
-    (run,) = [run for run in runs if run["trigger"] == "links"]
-    assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
-    told = agent.run("report", run["id"])
-    assert told.code == 0, told.err
-    first, counted, *mended = told.out.splitlines()
-    assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
-    assert first.endswith(" UTC: we moved to Entra")
-    assert counted == f"{len(mended)} links mended:"
-    assert all("okta-main:" in line.partition(" -> ")[0] and " -> entra-eu:" in line for line in mended)
-    refused = agent.run("report", run["id"], "--format", "html")
-    assert refused.code == 2
-    assert "has no plan, so it is shown as text only" in refused.err
+    the_journal_tells_who_moved_the_links_and_why(agent)
+    a_move_to_what_is_no_source_is_refused(agent)
 
 
 def test_pause_is_told_with_its_reason(agent: Agent) -> None:
@@ -165,9 +173,3 @@ def test_pause_is_told_with_its_reason(agent: Agent) -> None:
     told = agent.run("report", run["id"])
     assert told.out.endswith(" UTC: we moved to Entra\n"), told.err
     assert f"{LATAM}  pause by ana@acme.com at " in told.out
-
-
-def test_move_to_what_is_no_source_is_refused(agent: Agent) -> None:
-    ran = agent.run("links", "move", "--from", "entra-eu", "--to", "okta-main", "-w", LATAM, "--yes")
-    assert ran.code == 2
-    assert f"okta-main is no source of {LATAM}." in ran.err
