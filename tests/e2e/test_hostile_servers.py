@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -175,8 +176,10 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     assert f"more than {MOST_BYTES:,} bytes" in workspace["error"]["message"]
     assert "Traceback" not in error
     assert time.monotonic() - began < 15
-    # Beside the body once there is what any run takes, about 110 MiB, and what sockets hold.
-    assert usage.ru_maxrss * 1024 < MOST_BYTES + 200 * 2**20
+    # Beside the body once there is what any run takes, about 110 MiB, and what sockets hold. Linux counts what the
+    # process that started it had, too, which may be more.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert usage.ru_maxrss * 1024 < max(MOST_BYTES + 200 * 2**20, own + 2**20) < GIGABYTE
     assert place.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE
     assert place.servers.asked[kind] == ["GET"], "asking again would not help"
 
