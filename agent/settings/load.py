@@ -13,7 +13,7 @@ from agent.settings.agreement import Problem, disagreements
 from agent.settings.environment import overlaid
 from agent.settings.file import found, read
 from agent.settings.problem import problems
-from agent.settings.root import STATE_URL, Settings
+from agent.settings.root import STATE_FILE, STATE_URL, Settings
 from agent.settings.tree import Path, Tree, absolute, holds, with_defaults
 from agent.settings.workspace import WorkspaceSettings
 
@@ -30,7 +30,8 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     file = found(path, environ)
     try:
         written, origins = overlaid(read(file), environ)
-        settings, wrong = _checked(absolute(with_defaults(written), file.absolute().parent, STATE_URL))
+        tree = absolute(with_defaults(written), file.absolute().parent, _state_url(environ))
+        settings, wrong = _checked(tree)
     except RecursionError:
         raise ConfigError(f"{file} is nested without end.", "Take out the alias (*) that refers to itself.") from None
     if settings is None or wrong:
@@ -40,6 +41,16 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
             f"Mend {file}; docs/configuration.md describes every key.",
         )
     return settings
+
+
+def _state_url(environ: Mapping[str, str]) -> str:
+    """Return where the state is when the configuration does not say.
+
+    A service manager that keeps a folder for us names it in $STATE_DIRECTORY (systemd.exec(5)); so does our image. It
+    ranks below the file, so that nobody's `state.url` is overruled by what runs the agent.
+    """
+    folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return f"sqlite:///{folder}/{STATE_FILE}" if folder else STATE_URL
 
 
 def _checked(tree: Tree) -> tuple[Settings | None, list[Problem]]:

@@ -17,9 +17,10 @@ from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginSettings
 from connectors.secret import Secret
 
-__all__ = ["STATE_URL", "ConnectorSettings", "Settings"]
+__all__ = ["STATE_FILE", "STATE_URL", "ConnectorSettings", "Settings"]
 
-STATE_URL = "sqlite:///state.db"
+STATE_FILE = "state.db"
+STATE_URL = f"sqlite:///{STATE_FILE}"
 DATABASE = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
 
 ConnectorSettings = Annotated[OktaSettings | EntraSettings | OneLoginSettings, Field(discriminator="type")]
@@ -37,7 +38,8 @@ class StateSettings(Strict):
     place: Annotated[Secret, BeforeValidator(_state_url)] = Field(
         default=Secret("value", STATE_URL),
         alias="url",
-        description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`.",
+        description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`. Without it, where "
+        "`$STATE_DIRECTORY` is set, as systemd and the image do: `state.db` in that folder.",
     )
 
     @property

@@ -220,6 +220,25 @@ def test_file_is_the_argument_else_the_variable_else_the_folders(
     assert settings.state.url == f"sqlite:///{tmp_path}/state.db"
 
 
+@pytest.mark.parametrize(
+    ("written", "environ", "expected"),
+    [
+        ("", {"STATE_DIRECTORY": "/var/lib/pigment-sync"}, "sqlite:////var/lib/pigment-sync/state.db"),
+        ("", {"STATE_DIRECTORY": "/var/lib/first:/var/lib/second"}, "sqlite:////var/lib/first/state.db"),
+        ("", {"STATE_DIRECTORY": ""}, "sqlite:///{folder}/state.db"),
+        ("state: {url: sqlite:///mine.db}", {"STATE_DIRECTORY": "/var/lib/x"}, "sqlite:///{folder}/mine.db"),
+        ("state: {url: postgresql+psycopg://u@h/db}", {"STATE_DIRECTORY": "/var/lib/x"}, "postgresql+psycopg://u@h/db"),
+        ("", {"STATE_DIRECTORY": "/x", "PIGMENT_SYNC__STATE__URL": "sqlite:////y.db"}, "sqlite:////y.db"),
+    ],
+)
+def test_state_lies_in_the_service_managers_folder_unless_the_configuration_says_where(
+    written: str, environ: Mapping[str, str], expected: str, write: Write, tmp_path: Path
+) -> None:
+    settings = load(write(f"{BASE}{written}\n"), environ)
+
+    assert settings.state.url == expected.format(folder=tmp_path)
+
+
 def test_no_file_at_all_tells_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as raised:
