@@ -1,32 +1,54 @@
-# The agent as a container: what runs it needs, pinned with hashes, and nothing that built it.
+# The agent as a container: what runs it needs, pinned with hashes, and nothing that built it. docs/image.md tells more.
 ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1
 WORKDIR /src
-COPY requirements.lock build.lock ./
-RUN python3 -m venv /opt/pigment-sync \
- && /opt/pigment-sync/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes \
-      -r requirements.lock -r build.lock
+# What builds lives in /build; what runs, in /opt/pigment-sync, never has a pip of its own.
+COPY build.lock requirements.lock ./
+RUN python3 -m venv /build \
+ && /build/bin/python -m pip install --require-hashes -r build.lock \
+ && python3 -m venv --without-pip /opt/pigment-sync \
+ && /build/bin/python -m pip --python /opt/pigment-sync/bin/python install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY agent agent
 COPY connectors connectors
 COPY sandbox sandbox
-RUN /opt/pigment-sync/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
- && /opt/pigment-sync/bin/python -m pip uninstall --yes --disable-pip-version-check hatchling editables pluggy \
-      trove-classifiers pathspec pip
+# Compiled here, for nothing can be written later; by hash, because times differ from build to build.
+RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+ && /build/bin/python -m pip --python /opt/pigment-sync/bin/python install --no-deps --no-index /wheel/*.whl \
+ && find /opt/pigment-sync/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
+ && /opt/pigment-sync/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/pigment-sync/lib
 
 FROM ${BASE}
+ARG VERSION=
+ARG REVISION=
 LABEL org.opencontainers.image.title="pigment-sync" \
-      org.opencontainers.image.description="Keeps the members of Pigment workspaces in step with Okta, Entra ID or OneLogin" \
-      org.opencontainers.image.licenses="Apache-2.0"
-RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/pigment-sync
+      org.opencontainers.image.description="Keeps the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The base's own pip goes too. The folder of the state belongs to our user, and to group 0, in which a platform that
+# chooses another user runs it.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/lib/python3*/ensurepip /usr/share/python-wheels \
+      /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/site-packages/setuptools* \
+ && install -d -o 10001 -g 0 -m 0770 /var/lib/pigment-sync
 COPY --from=build /opt/pigment-sync /opt/pigment-sync
 ENV PATH=/opt/pigment-sync/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    STATE_DIRECTORY=/var/lib/pigment-sync \
     PIGMENT_SYNC_CONFIG=/etc/pigment-sync/config.yaml \
-    PIGMENT_SYNC__STATE__URL=sqlite:////var/lib/pigment-sync/state.db
+    PIGMENT_SYNC_REVISION=${REVISION}
 USER 10001:10001
+WORKDIR /tmp
 VOLUME /var/lib/pigment-sync
+EXPOSE 8080
+# Asked directly, whatever proxy the environment names.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-IS", "-c", "\
+import http.client, os; \
+server = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PIGMENT_SYNC__SERVER__PORT') or 8080), timeout=4); \
+server.request('GET', '/healthz'); \
+raise SystemExit(server.getresponse().status != 200)"]
 ENTRYPOINT ["pigment-sync"]
-CMD ["--help"]
+CMD ["serve"]
