@@ -1,0 +1,69 @@
+"""The page of all commands is what the command line says of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from agent.cli.reference import page, root, walked
+from agent.errors import Exit
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "commands.md"
+CONTEXTS = {context.command_path: context for context in walked(root())}
+
+
+def section(path: str) -> str:
+    """Return what the page says of one command, the commands below it not included."""
+    name = path.removeprefix("pigment-sync ")
+    [found] = re.findall(rf"^#+ `{re.escape(name)}`\n(.*?)(?=^#)", page(), re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_page_is_current() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run scripts/command-docs"
+
+
+def test_script_writes_the_page(tmp_path: Path) -> None:
+    written = tmp_path / "page.md"
+    subprocess.run([sys.executable, "-m", "agent.cli.reference", str(written)], cwd=ROOT, check=True)
+    assert written.read_text("utf-8") == page()
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_every_option_stands_in_the_section_of_its_command(path: str) -> None:
+    options = [each for each in CONTEXTS[path].command.params if isinstance(each, click.Option)]
+    rows = [line for line in section(path).splitlines() if line.startswith("| `-")]
+    assert len(rows) == len(options) + (path == "pigment-sync")
+    for option, row in zip(options, rows, strict=False):
+        assert row.startswith("| " + ", ".join(f"`{name}`" for name in option.opts))
+        assert row.count("|") == 5
+        assert ("**required**" in row) == option.required
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_section_has_usage_and_examples(path: str) -> None:
+    text = section(path)
+    assert f"```text\n{path} [OPTIONS]" in text
+    assert "pigment-sync" in text.partition("Examples:\n\n```text\n")[2]
+    assert "\b" not in text
+
+
+def test_values_and_defaults_are_told_in_words() -> None:
+    assert "| `--limit` | whole number, 1 to 10000 | `20` |" in section("pigment-sync history")
+    assert "| `--format` | `text`, `csv`, `html` | `text` |" in section("pigment-sync access")
+    assert "| `--by` | `WHO` | the OS user |" in section("pigment-sync undo")
+    row = "| `--token` | `env:NAME` or `file:PATH` | `env:PIGMENT_TOKEN` | Where its API token is kept. |"
+    assert row in section("pigment-sync init")
+    assert "| `-h`, `--help` |  |  |" in section("pigment-sync")
+
+
+def test_every_exit_code_is_told_once() -> None:
+    codes = re.findall(r"^\| (\d) \| .", page(), re.MULTILINE)
+    assert [int(code) for code in codes] == sorted(Exit)
+    assert "in the order 1, 8, 6, 5, 9, 7, 4, 3." in page()
