@@ -1,0 +1,38 @@
+"""What the checks of the image share. Nothing here needs an engine before a check runs: `scripts/image-test` has one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.image.setting import Setting, prepared
+from tests.image.size import megabytes
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=5, size=30, limit=Limit(None)) as served:
+        yield served
+
+
+@pytest.fixture
+def setting(sandbox: Sandbox) -> Iterator[Setting]:
+    """Yield a configuration to mount. Not below pytest's own folder, which only its owner may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="image-check-"))
+    yield prepared(sandbox, folder)
+    shutil.rmtree(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if seconds := os.environ.get("IMAGE_BUILD_SECONDS"):
+        image, base = megabytes()
+        terminalreporter.write_line(
+            f"image: built in {seconds} s; {image:.0f} MB, of which {image - base:.0f} MB are over its base"
+        )

@@ -1,0 +1,112 @@
+"""An image that was started wrongly says in one line what to mount or mend, and ends with the promised code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.image.engine import Mount, Ran, ran
+from tests.image.setting import CONFIG, STATE, Setting
+
+COMMANDS = [("serve",), ("plan",), ("check",)]
+
+
+def refusal(told: Ran) -> str:
+    """Return the line that says what is wrong, with the hint that may follow it, after a look at their form."""
+    lines = told.err.splitlines()
+    assert 1 <= len(lines) <= 2, told
+    assert lines[0].startswith("pigment-sync: "), told
+    assert all(line.startswith("  ") for line in lines[1:]), told
+    assert "Traceback" not in told.err
+    return " ".join(lines)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def check_no_configuration(command: tuple[str, ...]) -> None:
+    told = ran(*command)
+    assert told.code == 8
+    assert re.search(rf"There is no configuration {CONFIG}.*mount it there", refusal(told))
+
+
+def check_configuration_that_is_a_folder(setting: Setting) -> None:
+    # What Docker makes where the file to mount is not there.
+    told = ran("serve", mounts=[Mount(setting.secrets, CONFIG)])
+    assert told.code == 8
+    assert re.search(rf"{CONFIG} .*folder", refusal(told))
+
+
+def check_configuration_that_our_user_may_not_read(setting: Setting) -> None:
+    setting.config.chmod(0o600)
+    told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert told.code == 8
+    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(told))
+
+
+def check_folder_of_the_configuration_that_our_user_may_not_enter(setting: Setting) -> None:
+    folder = setting.folder / "closed"
+    folder.mkdir(mode=0o700)
+    setting.config.rename(folder / "config.yaml")
+    told = ran("serve", mounts=[Mount(folder, "/etc/pigment-sync")])
+    assert told.code == 8
+    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(told))
+
+
+def missing(setting: Setting) -> None:
+    (setting.secrets / "entra").unlink()
+
+
+def unreadable(setting: Setting) -> None:
+    (setting.secrets / "entra").chmod(0o600)
+
+
+@pytest.mark.parametrize("spoiled", [missing, unreadable])
+def check_secret_that_is_not_there(spoiled: Callable[[Setting], None], setting: Setting) -> None:
+    spoiled(setting)
+    told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert told.code == 8
+    assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", refusal(told))
+
+
+def check_state_volume_that_is_read_only(setting: Setting) -> None:
+    for command in COMMANDS:
+        told = ran(*command, mounts=[*setting.mounts, setting.state(10001, 0, how="ro")])
+        assert told.code == 1
+        assert re.search(rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told))
+
+
+def check_no_state_volume_in_a_read_only_container(setting: Setting) -> None:
+    told = ran("serve", mounts=setting.mounts, more=["--image-volume=ignore"])
+    assert told.code == 1
+    assert re.search(rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told))
+
+
+def check_state_volume_of_another_user(setting: Setting) -> None:
+    told = ran("serve", mounts=[*setting.mounts, setting.state(0, 0, 0o700)])
+    assert told.code == 1
+    assert re.search(rf"{STATE}/state.db can't be written \(Permission denied\).*Mount a writable .* owned by", refusal(told))
+
+
+def check_state_file_of_another_user(setting: Setting) -> None:
+    volume = setting.state(10001, 0, 0o777)
+    file = setting.folder / "state" / "state.db"
+    file.touch(mode=0o600)
+    told = ran("serve", mounts=[*setting.mounts, volume])
+    assert told.code == 1
+    assert re.search(rf"{STATE}/state.db can't be written \(Permission denied\).*owned by", refusal(told))
+
+
+def check_port_that_is_taken(setting: Setting) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", setting.port)):
+        told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert told.code == 8
+    assert re.search(rf"127.0.0.1:{setting.port} can't be listened on", refusal(told))
+
+
+def check_command_that_does_not_exist() -> None:
+    told = ran("run")
+    assert told.code == 2
+    assert "No such command 'run'" in told.err
