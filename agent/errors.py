@@ -4,6 +4,7 @@
     ├── connectors.base.ReadError        a read was not complete                6
     │   ├── IncompleteRead                                                      6
     │   └── CredentialsRefused           401, 403, a refused token              6
+    │       └── connectors.secret.SecretError   a secret is not where it should be  8
     └── PigmentSyncError
         ├── UsageError                   a name or an argument that is not known 2
         ├── ConfigError                  the configuration is invalid           8
@@ -57,6 +58,11 @@ def worst(codes: Iterable[Exit]) -> Exit:
     """Return the exit code that wins when several workspaces ended differently."""
     seen = set(codes)
     return next((code for code in WORST_FIRST if code in seen), Exit.DONE)
+
+
+def unread(code: str) -> Exit:
+    """Return the exit code of a read that ended with *code*: a secret that is missing is the configuration's fault."""
+    return Exit.CONFIG if code == "secret" else Exit.INCOMPLETE
 
 
 class PigmentSyncError(Exception):

@@ -21,6 +21,7 @@ from agent.engine.order import Result
 from agent.errors import ConfigError
 from agent.metrics import Metrics
 from agent.ports import Trigger
+from agent.settings.missing import refuse_missing_secrets
 from agent.settings.root import Settings
 from agent.web.app import application
 from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
@@ -46,8 +47,9 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. *configure* sets up logging, at each new configuration too.
 
-    Raises `ConfigError`, `StateError`, and `ConfigError` too when the port can't be had.
+    Raises `ConfigError` when a secret is not there or the port can't be had, and `StateError`.
     """
+    refuse_missing_secrets(settings)
     metrics = Metrics(CollectorRegistry())
     async with lasting(settings) as kept:
         daemon = _daemon(settings, kept, metrics)

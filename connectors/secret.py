@@ -29,6 +29,8 @@ def revealed() -> frozenset[str]:
 class SecretError(CredentialsRefused):
     """A secret is not where the config says it is."""
 
+    code = "secret"
+
 
 class Secret:
     """A secret in an environment variable (`{env: NAME}`), a file (`{file: PATH}`) or, at worst, the config itself.

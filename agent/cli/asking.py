@@ -12,7 +12,7 @@ from agent.answer import Access, Explanation
 from agent.cli.output import print_json, print_text
 from agent.cli.running import run_within, workspace_option
 from agent.engine.inquiry import accesses, explanations, past_accesses
-from agent.errors import Exit
+from agent.errors import Exit, unread, worst
 from agent.model import Unplanned
 from agent.report.access import access_page, access_sheet, access_text
 from agent.report.escape import harmless
@@ -49,7 +49,7 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
         print_json([asdict(each) for each in explained])
     else:
         print_text("".join(map(_told, explained)))
-    return Exit.INCOMPLETE if any(isinstance(each, Unplanned) for each in explained) else Exit.DONE
+    return worst(unread(each.code) for each in explained if isinstance(each, Unplanned))
 
 
 def _told(each: Explanation | Unplanned) -> str:
@@ -96,14 +96,14 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
     pigment-sync access --format csv > access.csv
     pigment-sync access -w pigment-latam --as-of 2026-06-30
     """
-    failures: list[str] = []
+    failures: dict[str, Exit] = {}
 
     async def body(parts: Parts) -> tuple[list[Access], str]:
         if as_of is None:
             rows: list[Access] = []
             for each in await accesses(parts.survey, parts.read_sites, names):
                 if isinstance(each, Unplanned):
-                    failures.append(f"{each.workspace}: {each.message} {each.remedy}")
+                    failures[f"{each.workspace}: {each.message} {each.remedy}"] = unread(each.code)
                 else:
                     rows.extend(each)
             return rows, parts.clock.now().strftime("%Y-%m-%d %H:%M UTC")
@@ -119,15 +119,18 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
             print_text(access_text(rows))
     for failure in failures:
         click.echo(f"pigment-sync: {harmless(failure)}", err=True)
-    return Exit.INCOMPLETE if failures else Exit.DONE
+    return worst(failures.values())
 
 
-async def _past(parts: Parts, names: Sequence[str], until: datetime, failures: list[str]) -> tuple[list[Access], str]:
+async def _past(
+    parts: Parts, names: Sequence[str], until: datetime, failures: dict[str, Exit]
+) -> tuple[list[Access], str]:
     rows: list[Access] = []
     times = []
     for name, taken, found in await past_accesses(parts.survey, parts.read_sites, names, until):
         if taken is None:
-            failures.append(f"{name}: the journal has no run until then. See: pigment-sync history --workspace {name}")
+            sentence = f"{name}: the journal has no run until then. See: pigment-sync history --workspace {name}"
+            failures[sentence] = Exit.INCOMPLETE
         else:
             rows.extend(found)
             times.append(f"{name} {taken:%Y-%m-%d %H:%M} UTC")

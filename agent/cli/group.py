@@ -12,7 +12,7 @@ import click
 
 from agent.cli import asking, completing, linking, looking, mending, planning, serving, starting, trying
 from agent.cli.version import version_option
-from agent.errors import Exit, PigmentSyncError
+from agent.errors import Exit, PigmentSyncError, unread
 from agent.report.escape import harmless
 from connectors.base import ReadError
 
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit
     except ReadError as error:
         _say(error.message, error.hint)
-        return Exit.INCOMPLETE
+        return unread(error.code)
     except (KeyboardInterrupt, click.Abort):
         _say("stopped.")
         return Exit.UNEXPECTED

@@ -12,9 +12,9 @@ import click
 
 from agent.cli.linking import mended_lines
 from agent.cli.output import Form, look, print_json, print_text
-from agent.cli.running import run_within, workspace_option
+from agent.cli.running import loaded, run_within, workspace_option
 from agent.engine.survey import chosen
-from agent.errors import Exit, UsageError
+from agent.errors import Exit, UsageError, unread, worst
 from agent.model import Member
 from agent.ports import Mend, Run, Trigger
 from agent.report.document import document
@@ -23,6 +23,7 @@ from agent.report.rendering import Format, render
 from agent.report.saved import parse, parse_workspace
 from agent.report.shape import Document, OutcomeLine
 from agent.report.sheet import cell
+from agent.settings.missing import missing_secrets
 from agent.wiring import Parts
 from connectors.base import Finding, ReadError
 
@@ -41,7 +42,8 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     Reads a little of everything: the configuration, and for each connector and workspace whether it can be reached, its
     credentials, its permissions, its application and groups. Writes nothing.
 
-    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the configuration is invalid.
+    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the configuration is invalid
+    or names a secret that is not there.
 
     \b
     pigment-sync check
@@ -52,12 +54,18 @@ def check(context: click.Context, names: Sequence[str]) -> int:
         return await parts.check(list(chosen(parts.sites, names)))
 
     findings = run_within(context, body)
-    lines = [Finding("ok", "config", "the configuration is valid"), *findings]
+    missing = list(missing_secrets(loaded(context)))
+    unseen = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
+    lines = [Finding("ok", "config", "the configuration is valid"), *unseen, *findings]
     for finding in lines:
         print_text(f"{MARKS[finding.level]}  {harmless(finding.subject)}: {harmless(finding.message)}\n")
         if finding.remedy and finding.level != "ok":
             print_text(f"         {harmless(finding.remedy)}\n")
-    return Exit.INCOMPLETE if any(finding.level == "error" for finding in lines) else Exit.DONE
+    wrong = [finding for finding in lines if finding.level == "error"]
+    secrets = [message for _, message, _ in missing]
+    return worst(
+        Exit.CONFIG if any(message in finding.message for message in secrets) else Exit.INCOMPLETE for finding in wrong
+    )
 
 
 def _rows(found: Sequence[tuple[str, Member]]) -> list[dict[str, object]]:
@@ -106,13 +114,15 @@ def members(context: click.Context, names: Sequence[str], email: str | None, for
         print_text("".join(_line(name, member) for name, member in found))
     for failure in failures:
         click.echo(f"pigment-sync: {harmless(failure)}", err=True)
-    return Exit.INCOMPLETE if failures else Exit.DONE
+    return worst(failures.values())
 
 
-async def _found(parts: Parts, names: Sequence[str], email: str | None) -> tuple[list[tuple[str, Member]], list[str]]:
-    """Return the members, and a sentence for each workspace that could not be read."""
+async def _found(
+    parts: Parts, names: Sequence[str], email: str | None
+) -> tuple[list[tuple[str, Member]], dict[str, Exit]]:
+    """Return the members, and a sentence with its exit code for each workspace that could not be read."""
     found: list[tuple[str, Member]] = []
-    failures = []
+    failures = {}
     for name, site in chosen(parts.read_sites, names).items():
         try:
             if email is not None:
@@ -120,7 +130,7 @@ async def _found(parts: Parts, names: Sequence[str], email: str | None) -> tuple
             else:
                 listed = (await site.workspace.listing(parts.survey.progress)).members
         except ReadError as error:
-            failures.append(f"{name}: {error.message} {error.hint}")
+            failures[f"{name}: {error.message} {error.hint}"] = unread(error.code)
             continue
         found.extend((name, member) for member in listed)
     return found, failures

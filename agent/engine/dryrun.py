@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 from agent.engine.order import Decision, Order, Result, is_waiting, would_change
 from agent.engine.run import finished, new_run_id
 from agent.engine.survey import Deciding, ReadSite, chosen
-from agent.errors import Exit
+from agent.errors import Exit, unread
 
 __all__ = ["dry_run"]
 
@@ -41,7 +41,7 @@ async def dry_run(
 
 def _exit(decision: Decision, *, exit_code: bool) -> Exit:
     if decision.plan is None:
-        return Exit.INCOMPLETE
+        return unread(decision.unplanned.code if decision.unplanned else "")
     if exit_code and is_waiting(decision.plan):
         return Exit.HELD
     if exit_code and would_change(decision.plan):

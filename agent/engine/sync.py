@@ -17,7 +17,7 @@ from agent.engine.lease import held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun, tally
 from agent.engine.survey import Deciding, ReadSite, chosen
-from agent.errors import Busy, Exit, PigmentSyncError, StalePlan
+from agent.errors import Busy, Exit, PigmentSyncError, StalePlan, unread
 from agent.guard.hold import next_baselines, released
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.ports import Ending, Lease, Pause, Run, RunStatus, Workspace
@@ -130,7 +130,8 @@ class Sync:
         pause = await state.paused(policy.workspace)
         if decision.plan is None or decision.unguarded is None:
             status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
-            return await self._close(each, decision, status, Exit.INCOMPLETE)
+            code = unread(decision.unplanned.code if decision.unplanned else "")
+            return await self._close(each, decision, status, code)
         if policy.mode is Mode.DRY_RUN or (pause is not None and not order.is_undo):
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded

@@ -42,7 +42,7 @@ class Checkup:
             total = page_from_json(answer.json(), who).total
         except ReadError as error:
             # Where another token is accepted the workspace works, until that one expires too.
-            level: Literal["warning", "error"] = "warning" if error.code == CredentialsRefused.code else "error"
+            level: Literal["warning", "error"] = "warning" if isinstance(error, CredentialsRefused) else "error"
             return Finding(level, subject, error.message, error.hint)
         return Finding("ok", subject, f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members")
 

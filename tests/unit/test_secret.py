@@ -61,7 +61,7 @@ def test_variable_that_is_not_set_names_itself_and_the_remedy(
         secret({"env": "ACME_TOKEN"}).reveal()
     assert "ACME_TOKEN is not set" in raised.value.message
     assert raised.value.hint.startswith("Set ACME_TOKEN")
-    assert raised.value.code == "credentials"
+    assert raised.value.code == "secret"
     assert isinstance(raised.value, CredentialsRefused)
 
 

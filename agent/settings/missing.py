@@ -1,0 +1,70 @@
+"""Find the secrets that a configuration names and that are not there, all of them, before a daemon starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from agent.errors import ConfigError
+from agent.settings.root import Settings
+from connectors.secret import Secret, SecretError
+
+__all__ = ["missing_secrets", "refuse_missing_secrets"]
+
+
+def refuse_missing_secrets(settings: Settings) -> None:
+    """Raise `ConfigError`, naming every secret that can't be read, with what to do about each.
+
+    For a start only. One that is lost later is said by the run that needs it, and the other workspaces go on.
+    """
+    missing = list(missing_secrets(settings))
+    if missing:
+        first, *others = missing
+        raise ConfigError(
+            _line(first), "\n".join([*map(_line, others), *dict.fromkeys(hint for _, _, hint in missing)])
+        )
+
+
+def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the path in the file, what is wrong and what to do, for each secret that something needs.
+
+    A connector that no workspace reads is not asked for its secrets, nor a workspace for all of its tokens: one that
+    can be read is enough, for the next one may not be there yet.
+    """
+    used = {source.connector for each in settings.workspaces.values() for source in each.sources}
+    for name, connector in settings.connectors.items():
+        if name in used:
+            yield from _within(connector, f"connectors.{name}")
+    for name, workspace in settings.workspaces.items():
+        unread = list(_each(workspace.tokens, f"workspaces.{name}.tokens"))
+        if len(unread) == len(workspace.tokens):
+            yield from unread
+    yield from _within(settings.notify, "notify")
+    yield from _within(settings.server, "server")
+
+
+def _within(model: BaseModel, path: str) -> Iterator[tuple[str, str, str]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _within(value, f"{path}.{name}")
+        elif isinstance(value, Secret):
+            yield from _each((value,), f"{path}.{name}", numbered=False)
+        elif isinstance(value, tuple):
+            yield from _each(value, f"{path}.{name}")
+
+
+def _each(values: tuple[object, ...], path: str, *, numbered: bool = True) -> Iterator[tuple[str, str, str]]:
+    for place, value in enumerate(values):
+        if not isinstance(value, Secret):
+            continue
+        try:
+            value.reveal()
+        except SecretError as error:
+            yield f"{path}.{place}" if numbered else path, error.message, error.hint
+
+
+def _line(missing: tuple[str, str, str]) -> str:
+    path, message, _ = missing
+    return f"{path}: {message}"

@@ -1,0 +1,57 @@
+"""A secret that is not where the configuration says stops what needs it, says so, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+
+GONE = "gone.token"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=8, size=12) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("missing")))
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["workspaces"]["pigment-eu"]["tokens"] = [{"file": GONE}]
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    return agent
+
+
+def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbox: Sandbox) -> None:
+    planned = agent.run("plan", "--format", "json")
+    synced = agent.run("sync", "--format", "json")
+    checked = agent.run("check")
+
+    statuses = {each["name"]: each["status"] for each in json.loads(planned.out)["workspaces"]}
+    assert statuses == {"pigment-latam": "planned", "pigment-eu": "credentials", "pigment-apac": "planned"}
+    assert (planned.code, synced.code, checked.code) == (8, 8, 8)
+    assert f"{GONE} can't be read (No such file or directory)" in planned.out
+    assert {seen.path.split("/")[1] for seen in sandbox.requests("pigment", "POST")} == {
+        "pigment-latam",
+        "pigment-apac",
+    }
+    assert agent.run("members", "-w", "pigment-eu").code == 8
+    assert agent.run("check", "-w", "pigment-latam").code == 0
+
+
+def test_daemon_does_not_start_and_says_what_to_mount(agent: Agent) -> None:
+    served = agent.run("serve", timeout=20)
+
+    assert served.code == 8
+    assert served.err.splitlines() == [
+        f"pigment-sync: workspaces.pigment-eu.tokens.0: The secret file {agent.config.parent / GONE} "
+        "can't be read (No such file or directory).",
+        "  Mount the file, and let the user that pigment-sync runs as read it.",
+    ]
