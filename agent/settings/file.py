@@ -89,6 +89,11 @@ def read(file: Path) -> Tree:
     """Return what stands in *file*. Raises `ConfigError` with line and column."""
     try:
         text = file.read_bytes().decode()
+    except IsADirectoryError:
+        # What a container engine makes where the file that it was told to mount does not exist.
+        raise ConfigError(
+            f"{file} is a folder, not a file.", "Name or mount the file itself; look for it on the host first."
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"{file} can't be read ({error.strerror}).",

@@ -1,4 +1,4 @@
-"""What the checks of the image share. Nothing here needs an engine before a check runs: `scripts/image-test` has one."""
+"""What the checks of the image share. `scripts/image-test` has the engine that they need."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from tests.image.engine import inspected, podman, ran, IMAGE
+from tests.image.engine import IMAGE, inspected, podman, ran
 from tests.image.size import megabytes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,6 +72,10 @@ def check_nothing_that_builds_is_left() -> None:
         *(
             "/",
             "-xdev",
+            "!",
+            "-type",
+            "d",
+            "(",
             "-name",
             "pip-*.whl",
             "-o",
@@ -86,6 +90,7 @@ def check_nothing_that_builds_is_left() -> None:
             "-o",
             "-name",
             "hatch*",
+            ")",
         ),
         more=("--entrypoint=find",),
         user="0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -34,7 +35,7 @@ def check_configuration_that_is_a_folder(setting: Setting) -> None:
     # What Docker makes where the file to mount is not there.
     told = ran("serve", mounts=[Mount(setting.secrets, CONFIG)])
     assert told.code == 8
-    assert re.search(rf"{CONFIG} .*folder", refusal(told))
+    assert re.search(rf"{CONFIG} is a folder, not a file.*[Mm]ount the file", refusal(told))
 
 
 def check_configuration_that_our_user_may_not_read(setting: Setting) -> None:
@@ -64,6 +65,10 @@ def unreadable(setting: Setting) -> None:
 @pytest.mark.parametrize("spoiled", [missing, unreadable])
 def check_secret_that_is_not_there(spoiled: Callable[[Setting], None], setting: Setting) -> None:
     spoiled(setting)
+    for command in ("check", "plan"):
+        told = ran(command, mounts=[*setting.mounts, setting.state(10001, 0)])
+        assert told.code == 8
+        assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", f"{told.out} {told.err}", re.DOTALL)
     told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
     assert told.code == 8
     assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", refusal(told))
@@ -73,7 +78,9 @@ def check_state_volume_that_is_read_only(setting: Setting) -> None:
     for command in COMMANDS:
         told = ran(*command, mounts=[*setting.mounts, setting.state(10001, 0, how="ro")])
         assert told.code == 1
-        assert re.search(rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told))
+        assert re.search(
+            rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told)
+        )
 
 
 def check_no_state_volume_in_a_read_only_container(setting: Setting) -> None:
@@ -85,7 +92,9 @@ def check_no_state_volume_in_a_read_only_container(setting: Setting) -> None:
 def check_state_volume_of_another_user(setting: Setting) -> None:
     told = ran("serve", mounts=[*setting.mounts, setting.state(0, 0, 0o700)])
     assert told.code == 1
-    assert re.search(rf"{STATE}/state.db can't be written \(Permission denied\).*Mount a writable .* owned by", refusal(told))
+    assert re.search(
+        rf"{STATE}/state.db can't be written \(Permission denied\).*Mount a writable .* owned by", refusal(told)
+    )
 
 
 def check_state_file_of_another_user(setting: Setting) -> None:
@@ -98,8 +107,6 @@ def check_state_file_of_another_user(setting: Setting) -> None:
 
 
 def check_port_that_is_taken(setting: Setting) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", setting.port)):
         told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
     assert told.code == 8

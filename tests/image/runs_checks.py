@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sandbox.faults.reading import rules_from
 from sandbox.server import Sandbox
 from tests.image.engine import Mount, podman, ran, started
 from tests.image.setting import Setting
@@ -71,14 +72,11 @@ def check_demo_needs_nothing_at_all() -> None:
     assert (told.code, told.err.count("Traceback")) == (0, 0), told.err
 
 
-def check_plan_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:
+def check_sync_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:
     """A command is process 1 of its container, where a signal that nobody waits for is lost."""
-    from sandbox.faults.reading import rules_from
-
-    sandbox.faults.put(rules_from({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 5}]}))
+    sandbox.faults.put(rules_from({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 1}]}))
     try:
         with started("sync", mounts=[*setting.mounts, setting.state(10001, 0)]) as container:
-            assert container.is_running()
             while not sandbox.requests("pigment"):
                 assert container.is_running()
             code, seconds = container.terminated()

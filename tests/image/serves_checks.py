@@ -43,7 +43,7 @@ def check_daemon_answers_syncs_ends_gently_and_goes_on(user: str, uid: int, sett
 
 
 def runs(setting: Setting, user: str) -> list[str]:
-    volume = setting.state(int(user.split(":")[0]), 0)
+    volume = setting.state(int(user.partition(":")[0]), 0)
     told = ran("history", "--format", "json", mounts=[*setting.mounts, volume], user=user)
     assert told.code == 0, told.err
     return sorted(run["id"] for run in json.loads(told.out))
@@ -58,7 +58,11 @@ def check_health_check_fails_where_nobody_listens(setting: Setting) -> None:
 
 def check_health_check_asks_past_a_proxy(setting: Setting) -> None:
     mounts = [*setting.mounts, setting.state(10001, 0)]
-    more = [f"--env=PIGMENT_SYNC__SERVER__PORT={setting.port}", "--env=http_proxy=http://127.0.0.1:9", "--env=NO_PROXY="]
+    more = [
+        f"--env=PIGMENT_SYNC__SERVER__PORT={setting.port}",
+        "--env=http_proxy=http://127.0.0.1:9",
+        "--env=NO_PROXY=",
+    ]
     with started(mounts=mounts, more=more) as daemon:
         daemon.until("server.listening")
         assert health_check(daemon) == 0

@@ -1,8 +1,9 @@
-"""A configuration as it is mounted into the container: secrets in files of their own, the state where the image puts it."""
+"""A configuration as it is mounted into the container: secrets as files, the state where the image puts it."""
 
 from __future__ import annotations
 
 import copy
+import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +42,6 @@ class Setting:
 
     def state(self, uid: int, gid: int, mode: int = 0o700, how: str = "rw") -> Mount:
         """Return a volume for the state that belongs to *uid* and *gid*."""
-        import os
-
         volume = self.folder / "state"
         volume.mkdir(exist_ok=True)
         os.chown(volume, uid, gid)

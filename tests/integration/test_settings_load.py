@@ -260,7 +260,7 @@ def test_named_file_that_is_missing_tells_who_named_it(tmp_path: Path, by_variab
 
 
 def test_file_that_is_a_folder_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="can't be read") as raised:
+    with pytest.raises(ConfigError, match="is a folder, not a file") as raised:
         load(tmp_path, {})
     assert raised.value.hint
 
