@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 from collections.abc import Iterator
 
 import click
@@ -12,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from agent.cli.group import app
+from tests.command_words import calls, parsed
 
 Path = tuple[str, ...]
-SHELL = {"&&", "&", "|", ">", ">>", "<"}
 NARROW = 80
 
 
@@ -38,30 +37,6 @@ def examples(command: click.Command) -> list[list[str]]:
     blocks = [block for block in text.split("\n\n") if block.startswith("\b")]
     lines = [line.strip() for block in blocks for line in block.splitlines()[1:]]
     return [arguments for line in lines for arguments in calls(line)]
-
-
-def calls(line: str) -> Iterator[list[str]]:
-    inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
-    words = shlex.split(inner[1] if inner else line, comments=True)
-    starts = [place for place, word in enumerate(words) if word == "pigment-sync"]
-    for start in starts:
-        stop = next((place for place, word in enumerate(words) if place > start and word in SHELL), len(words))
-        yield words[start + 1 : stop]
-
-
-def parsed(arguments: list[str]) -> Path:
-    """Return the command that *arguments* lead to, all of them parsed as it does, and nothing run."""
-    command: click.Command = app
-    context = app.make_context("pigment-sync", list(arguments))
-    path: Path = ()
-    while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert name is not None
-        assert found is not None
-        path = (*path, name)
-        context = found.make_context(name, rest, parent=context)
-        command = found
-    return path
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=named)

@@ -1,0 +1,43 @@
+"""Read command lines as they are written for people, and parse them as the real command does, running nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+
+from agent.cli.group import app
+
+__all__ = ["calls", "parsed"]
+
+SHELL = {"&&", "||", "&", "|", ">", ">>", "<", ";", "2>"}
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """Yield the arguments of each `pigment-sync` in *line*, as a shell would hand them over."""
+    inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
+    words = shlex.split(inner[1] if inner else line, comments=True)
+    starts = [place for place, word in enumerate(words) if word.rpartition("/")[2] == "pigment-sync"]
+    for start in starts:
+        stop = next((place for place, word in enumerate(words) if place > start and word in SHELL), len(words))
+        yield words[start + 1 : stop]
+
+
+def parsed(arguments: list[str]) -> tuple[str, ...]:
+    """Return the command that *arguments* lead to, all of them parsed as it does, and nothing run.
+
+    Raises `click.UsageError` for a command or an option that does not exist.
+    """
+    command: click.Command = app
+    context = app.make_context("pigment-sync", list(arguments))
+    path: tuple[str, ...] = ()
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert name is not None
+        assert found is not None
+        path = (*path, name)
+        context = found.make_context(name, rest, parent=context)
+        command = found
+    return path

@@ -1,0 +1,69 @@
+"""The commands of the guides, run as they stand there, page after page, against a sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import running
+from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.guide_page import Page, pages
+
+# What a page may call besides ours; a machine without one of them leaves out the pages that do.
+TOOLS = ("curl", "sqlite3", "openssl", "jq")
+
+
+def _can_run(page: Page) -> bool:
+    text = "\n".join(block.text for block in page.blocks if block.mark.startswith("runs: "))
+    return bool(text) and all(shutil.which(tool) for tool in TOOLS if re.search(rf"\b{tool}\b", text))
+
+
+PAGES = [page for page in pages() if _can_run(page)]
+# Where `pigment-sync sandbox` listens if nothing else is asked for; a test takes the ports that are free.
+DOCUMENTED = {"okta": 8700, "entra": 8701, "onelogin": 8702, "pigment": 8703, "admin": 8704}
+
+
+def _expected(mark: str) -> int:
+    return int(mark.partition("exit ")[2] or 0)
+
+
+@pytest.mark.parametrize("guide", PAGES, ids=lambda guide: guide.name)
+def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: Path) -> None:
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    command = binaries / "pigment-sync"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agent "$@"\n', "utf-8")
+    command.chmod(0o755)
+    folder = tmp_path / "folder"
+    with running(seed=1) as sandbox:
+        agent = Agent(sandbox.write_config(folder))
+        (folder / "sandbox-out").symlink_to(".")
+        environment = agent.environment | {
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "COLUMNS": "120",
+        }
+        for block in guide.blocks:
+            if not block.mark.startswith("runs: "):
+                continue
+            text = block.text
+            for name, port in DOCUMENTED.items():
+                text = text.replace(f"http://127.0.0.1:{port}", sandbox.urls[name])
+            ran = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", text],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert ran.returncode == _expected(block.mark), (
+                f"{block.place}\n{text}\n{ran.stdout.decode()[-3000:]}\n{ran.stderr.decode()[-3000:]}"
+            )
+            assert b"Traceback" not in ran.stderr, block.place
