@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,6 +216,7 @@ def report(context: click.Context, source: str, form: Format, bom: bool, verbose
     pigment-sync report plan.json --format csv --bom > plan.csv
     """
     outcomes: dict[str, list[OutcomeLine]] = {}
+    approves = True
     path = Path(source)
     if path.suffix == ".json" or path.exists():
         whole = _saved(path)
@@ -225,8 +227,9 @@ def report(context: click.Context, source: str, form: Format, bom: bool, verbose
                 raise UsageError(f"The run {source} has no plan, so it is shown as text only.", "Leave --format out.")
             print_text(told)
             return Exit.DONE
-        whole, outcomes = told
-    print_text(render(whole, form, look(verbose=verbose, bom=bom), outcomes))
+        whole, outcomes, approves = told
+    shown = replace(look(verbose=verbose, bom=bom), approves=approves)
+    print_text(render(whole, form, shown, outcomes))
     return Exit.DONE
 
 
@@ -247,8 +250,8 @@ def _saved(path: Path) -> Document:
         ) from error
 
 
-async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[OutcomeLine]]] | str:
-    """Return the plan of a run and what became of it, or what there is to say of one that needs no plan."""
+async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[OutcomeLine]], bool] | str:
+    """Return the plan of a run, what became of it and whether `sync` approves it; or a text for one without a plan."""
     run = await parts.state.run(run_id)
     if run is None:
         raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
@@ -261,4 +264,5 @@ async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[Out
     records = await parts.state.changes(run_id)
     when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [OutcomeLine(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
-    return document([parse_workspace(run.document)], when), {run.workspace: lines} if lines else {}
+    whole = document([parse_workspace(run.document)], when)
+    return whole, {run.workspace: lines} if lines else {}, run.trigger is not Trigger.UNDO

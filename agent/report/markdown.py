@@ -59,12 +59,15 @@ class _Part:
     tables: Sequence[_Table]
 
 
-def markdown(document: Document, outcomes: Outcomes, *, most: int) -> str:
-    """Return the report in at most *most* characters (not less than 4,000), and say what was left out."""
+def markdown(document: Document, outcomes: Outcomes, *, most: int, approves: bool = True) -> str:
+    """Return the report in at most *most* characters (not less than 4,000), and say what was left out.
+
+    *approves*: with the commands that approve what is held.
+    """
     most = max(most, 4_000)
     shown = views(document, outcomes)
     top = _top(document, shown, most // 4)
-    parts, missing = _fitting([_part(view) for view in shown], most // 2 - _size(top))
+    parts, missing = _fitting([_part(view, approves=approves) for view in shown], most // 2 - _size(top))
     remark = [f"_{missing:,} workspaces are left out here: the JSON, CSV and HTML have all._", ""] if missing else []
     fixed = _size(top) + _size(remark) + sum(map(_least, parts))
     if fixed > most:
@@ -160,14 +163,14 @@ def _overview(view: View) -> str:
     return _row([_code(workspace["name"]), *(f"{workspace['counts'][key]:,}" for key in COUNTED)])
 
 
-def _part(view: View) -> _Part:
+def _part(view: View, *, approves: bool) -> _Part:
     workspace = view.workspace
     head = [f"## {escaped(workspace['name'])}", "", f"**{escaped(view.headline)}**", ""]
     if workspace["status"] != "planned":
         error = workspace["error"]
         said = f"{_code(error['code'])}: {escaped(error['message'])} {escaped(error['remedy'])}"
         return _Part([*head, said, ""], ())
-    head += [*_facts(workspace), *_guards(view, workspace)]
+    head += [*_facts(workspace), *_guards(workspace, approves=approves and not view.executed)]
     return _Part(head, _tables(view, workspace))
 
 
@@ -187,11 +190,11 @@ def _facts(workspace: PlannedObject) -> list[str]:
     return [*lines, f"- digest `{harmless(workspace['digest'])}`", ""]
 
 
-def _guards(view: View, workspace: PlannedObject) -> list[str]:
+def _guards(workspace: PlannedObject, *, approves: bool) -> list[str]:
     lines = [_guard(guard) for guard in workspace["guards"]]
     if lines:
         lines = ["**Guards**", "", *lines, ""]
-    if approvable(workspace) and not view.executed:
+    if approves and approvable(workspace):
         lines += ["To approve this plan as it stands:", "", "```sh", approval(workspace), "```", ""]
     return lines
 

@@ -44,15 +44,15 @@ class Section:
     approval: str
 
 
-def page(document: Document, outcomes: Outcomes) -> str:
-    """Return the page. It looks the same without scripts."""
+def page(document: Document, outcomes: Outcomes, *, approves: bool = True) -> str:
+    """Return the page, which looks the same without scripts; *approves*: with the commands that approve."""
     shown = views(document, outcomes)
     return _template().render(
         document=document,
         executed=any(view.executed for view in shown),
         figures=totals(shown),
-        sections=sections(shown),
-        approve_all=sum(approvable(view.workspace) for view in shown) > 1,
+        sections=sections(shown, with_commands=approves),
+        approve_all=approves and sum(approvable(view.workspace) for view in shown) > 1,
         style=Markup(source("page.css")),  # noqa: S704 - our own file
         script=Markup(source("page.js")),  # noqa: S704 - our own file
         policy=policy(),

@@ -33,7 +33,7 @@ class Look:
     """How a rendering may look.
 
     *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *most* (characters) of Markdown. *approves*:
-    text shows how `sync` approves what is held, which an undo is not to be approved by.
+    the command is shown by which `sync` approves what is held; an undo is not approved by that.
     """
 
     width: int = 100
@@ -60,9 +60,9 @@ def render(document: Document, form: Format, look: Look = Look(), outcomes: Outc
         case Format.JSON:
             return _json(document, outcomes)
         case Format.MARKDOWN:
-            return markdown(document, outcomes, most=look.most)
+            return markdown(document, outcomes, most=look.most, approves=look.approves)
         case Format.HTML:
-            return page(document, outcomes)
+            return page(document, outcomes, approves=look.approves)
         case Format.CSV:
             return sheet(document, outcomes, bom=look.bom)
         case _:

@@ -72,6 +72,11 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert "max-deactivations" in again.out, "an undo has the same guards"
     assert "pigment-sync sync" not in again.out
     assert f"pigment-sync undo {put_back} --approve sha256:" in again.err
+    shown_undo = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
+    for form in ("text", "markdown", "html"):
+        report = agent.run("report", shown_undo, "--format", form).out
+        assert "max-deactivations" in report
+        assert "--approve" not in report, "an undo is approved by `undo`"
     paused = agent.run("sync", *LATAM)
     assert paused.code == 0
     assert "paused by" in paused.err
