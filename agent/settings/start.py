@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import httpx
 import yaml
 from pydantic import ValidationError
 
-from agent.address import folded_domain
 from agent.settings.problem import problems
 from agent.settings.root import Settings
 from agent.settings.tree import Tree
 
 __all__ = ["PROVIDERS", "Question", "checked", "questions", "reference", "text"]
-
-LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +117,7 @@ def checked(provider: str, question: Question, answer: str) -> str:
     except ValidationError as error:
         # The samples are right, so whatever is wrong is the answer.
         raise ValueError(next(problems(error)).words) from None
-    if question.key.endswith("_url"):
-        _refuse_no_host(answer.strip())
     return answer.strip()
-
-
-def _refuse_no_host(url: str) -> None:
-    """Raise `ValueError` for what no name server could know: placeholders that were not filled in, slips of the pen."""
-    parts = httpx.URL(url)
-    if (parts.port or 0) > LAST_PORT:
-        raise ValueError("has a port that is none")
-    try:
-        ipaddress.ip_address(parts.host)
-    except ValueError:
-        if not all(map(LABEL.fullmatch, folded_domain(parts.host).split("."))):
-            raise ValueError("has a host name that is none") from None
 
 
 def reference(answer: str) -> dict[str, str]:

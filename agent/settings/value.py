@@ -11,7 +11,7 @@ import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from agent.address import folded, folded_domain, is_valid
-from connectors.rest import is_loopback
+from connectors.rest import is_loopback, refuse_no_host
 
 __all__ = [
     "Amount",
@@ -90,6 +90,7 @@ def _url(value: str) -> str:
         raise ValueError("must start with https://")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    refuse_no_host(url)
     if url.userinfo:
         raise ValueError("must not hold a user or a password; the API token belongs in tokens")
     if url.query or url.fragment or re.search(r"\s", text):

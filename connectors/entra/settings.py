@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.rest import is_loopback
+from connectors.rest import is_loopback, refuse_no_host
 from connectors.secret import Secret
 
 __all__ = ["EntraSettings"]
@@ -39,6 +39,7 @@ def _root(text: str) -> str:
         raise ValueError("must start with https:// and name a host, as https://graph.example.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    refuse_no_host(url)
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the root alone, without /v1.0 and without the tenant")
     return f"{url.scheme}://{url.netloc.decode()}"

@@ -9,7 +9,7 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from connectors.okta.portrait import ENTITLED
-from connectors.rest import is_loopback
+from connectors.rest import is_loopback, refuse_no_host
 from connectors.secret import Secret
 
 __all__ = ["OktaSettings"]
@@ -31,6 +31,7 @@ def _org_url(text: str) -> str:
         raise ValueError("must start with https:// and name the org, as https://acme.okta.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    refuse_no_host(url)
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the org's root alone, as https://acme.okta.com")
     return f"{url.scheme}://{url.netloc.decode()}"

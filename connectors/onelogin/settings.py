@@ -9,7 +9,7 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from connectors.onelogin.portrait import ENTITLED
-from connectors.rest import is_loopback
+from connectors.rest import is_loopback, refuse_no_host
 from connectors.secret import Secret
 
 __all__ = ["OneLoginSettings"]
@@ -34,6 +34,7 @@ def _api_url(text: str) -> str:
         raise ValueError("must start with https:// and name the account, as https://acme.onelogin.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    refuse_no_host(url)
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the account's root alone, as https://acme.onelogin.com")
     return str(url).rstrip("/")

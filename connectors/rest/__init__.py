@@ -4,7 +4,7 @@ from connectors.rest.answer import Answer
 from connectors.rest.api import Api
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
 from connectors.rest.once import Once, side_by_side
-from connectors.rest.origin import is_loopback
+from connectors.rest.origin import is_loopback, refuse_no_host
 from connectors.rest.patience import HEALING, Patience, retry_after_seconds
 from connectors.rest.quote import harmless_quote
 from connectors.rest.transfer import NoAnswer, NotSent
@@ -28,6 +28,7 @@ __all__ = [
     "Walk",
     "harmless_quote",
     "is_loopback",
+    "refuse_no_host",
     "retry_after_seconds",
     "side_by_side",
 ]

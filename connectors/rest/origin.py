@@ -7,9 +7,11 @@ from ipaddress import ip_address
 
 import httpx
 
-__all__ = ["Origin", "is_loopback"]
+__all__ = ["Origin", "is_loopback", "refuse_no_host"]
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+LAST_PORT = 65_535
 ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -21,6 +23,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def refuse_no_host(url: httpx.URL) -> None:
+    """Raise `ValueError` for what no name server could know: placeholders that were not filled in, slips of the pen."""
+    if (url.port or 0) > LAST_PORT:
+        raise ValueError("has a port that is none")
+    host = url.raw_host.decode("ascii").lower()
+    try:
+        ip_address(host)
+    except ValueError:
+        if not all(map(LABEL.fullmatch, host.removesuffix(".").split("."))):
+            raise ValueError("has a host name that is none") from None
 
 
 class Origin:

@@ -78,6 +78,8 @@ def lines(error: ConfigError) -> list[str]:
         ("scim_url", f"https://me:{SECRET}@latam.example.com", "scim_url", "must not hold a user or a password"),
         ("scim_url", f"https://latam.example.com?token={SECRET}", "scim_url", "must end with its path"),
         ("scim_url", "https://latam.example.com:port", "scim_url", "is not a URL"),
+        ("scim_url", "https://latam.example.com:99999/scim", "scim_url", "has a port that is none"),
+        ("scim_url", "https://<workspace>.example.com/scim", "scim_url", "has a host name that is none"),
         ("scim_url", "https://latam.example.com/a b", "scim_url", "must end with its path"),
         ("tokens", SECRET, "tokens", "must be a list, as [first, second]"),
         ("tokens", [], "tokens", "must not be empty"),
@@ -221,6 +223,9 @@ def test_bad_value_of_another_section_is_told(
     [
         (None, "", "must hold keys with values"),
         ({"org_url": "https://acme.okta.com"}, "", "write type: okta, entra or onelogin"),
+        ({"type": "okta", "org_url": "https://{org}.okta.com"}, ".org_url", "has a host name that is none"),
+        ({"type": "onelogin", "api_url": "https://acme..example.com"}, ".api_url", "has a host name that is none"),
+        ({"type": "entra", "graph_url": "https://-graph.example.com"}, ".graph_url", "has a host name that is none"),
         ({"type": SECRET}, "", "write type: okta, entra or onelogin"),
         ({"type": "okta", "api_token": SECRET}, ".org_url", "is missing. The org's root"),
         ({"type": "okta", "org_url": "https://acme.okta.com", "api_token": {SECRET: 1}}, ".api_token", "{env: NAME}"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.errors import ConfigError
 from agent.http import client
 from connectors.base import IncompleteRead
-from connectors.rest import Answer, Walk, harmless_quote, is_loopback, retry_after_seconds
+from connectors.rest import Answer, Walk, harmless_quote, is_loopback, refuse_no_host, retry_after_seconds
 from connectors.rest.origin import Origin
 from connectors.rest.quote import quoted
 
@@ -245,3 +245,23 @@ def test_bundle_that_can_not_be_used_is_an_error_with_its_path(tmp_path: Path, c
 
     with pytest.raises(ConfigError, match=r"ca_bundle: .*ca\.pem"):
         client(bundle, 12)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.okta.com",
+        "https://a.example.com.",
+        "https://10.0.0.1:8443",
+        "https://[::1]",
+        "https://bücher.example",
+    ],
+)
+def test_host_that_a_name_server_could_know_passes(url: str) -> None:
+    refuse_no_host(httpx.URL(url))
+
+
+@pytest.mark.parametrize("url", ["https://a..b", "https://[acme", "https://acme-.com", "https://{org}.okta.com"])
+def test_host_that_no_name_server_could_know_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="host name that is none"):
+        refuse_no_host(httpx.URL(url))
