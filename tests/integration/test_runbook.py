@@ -1,0 +1,146 @@
+"""The runbook answers everything that an operator can meet; what the product can say is read from its code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agent.errors import Exit
+from agent.ports import Outcome, RunStatus
+
+REPOSITORY = Path(__file__).parents[2]
+RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text("utf-8")
+ALERTS = [
+    rule
+    for group in yaml.safe_load((REPOSITORY / "deploy" / "alerts.yaml").read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+]
+CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+# How the planner says "held, for this reason": the code is the second argument.
+HOLDING = {"Hold", "hold", "_hold"}
+
+
+def section(title: str, text: str = RUNBOOK) -> str:
+    """Return what stands under a heading, up to the next one of its level or a higher one."""
+    headings = list(HEADING.finditer(text))
+    start = next(each for each in headings if each[2] == title)
+    ends = (each.start() for each in headings if each.start() > start.start() and len(each[1]) <= len(start[1]))
+    return text[start.end() : next(ends, len(text))]
+
+
+def rows(title: str, text: str = RUNBOOK) -> dict[str, list[str]]:
+    """Return the rows of the tables of a section by what stands in their first cell, without backticks."""
+    found = {}
+    for line in section(title, text).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("|") and not line.startswith("|---"):
+            found[cells[0].strip("` |")] = cells[1:]
+    return found
+
+
+def trees(package: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((REPOSITORY / "agent" / package).glob("*.py")):
+        yield path.name, ast.parse(path.read_text("utf-8"))
+
+
+def text_of(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def called(tree: ast.AST) -> Iterator[tuple[str, list[ast.expr]]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield node.func.id if isinstance(node.func, ast.Name) else node.func.attr, node.args
+
+
+def hold_codes() -> set[str]:
+    """Return the codes of the table's holds, as the planner and the undo write them."""
+    found = set()
+    for name, tree in trees("diff"):
+        found |= {text_of(given[1]) for call, given in called(tree) if call in HOLDING and len(given) > 1}
+        if name == "moves.py":  # which does nothing but hold what can't move
+            found |= {text_of(node) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {code for code in found if CODE.fullmatch(code)}
+
+
+def guard_codes() -> set[str]:
+    found = set()
+    for _, tree in trees("guard"):
+        found |= {text_of(given[0]) for call, given in called(tree) if call == "tripped" and given}
+    return {code for code in found if code}
+
+
+def held_in_cases() -> set[str]:
+    """Return the codes of all holds that the golden plans have."""
+    found = set()
+    for path in (REPOSITORY / "tests" / "cases").glob("*.yaml"):
+        expected = yaml.safe_load(path.read_text("utf-8")).get("expect", {})
+        found |= {code for hold in expected.get("holds", []) for code in re.findall(r"\(([a-z-]+)\)", str(hold))}
+    return found
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_each_alert_has_a_section_with_all_that_an_operator_asks(rule: dict[str, dict[str, str]]) -> None:
+    told = section(str(rule["alert"]))
+
+    asked = ("Means", "Danger", "First", "Causes", "Remedy", "Over when")
+    assert [each for each in asked if f"- **{each}" not in told] == []
+    assert "pigment-sync" in told
+    assert rule["annotations"]["runbook"].endswith(f"runbook.md#{str(rule['alert']).lower()}")
+
+
+def test_every_section_of_an_alert_is_of_an_alert_that_exists() -> None:
+    named = re.findall(r"^### (.+)$", section("Alerts"), re.MULTILINE)
+
+    assert named == [rule["alert"] for rule in ALERTS]
+
+
+def test_each_exit_code_has_its_row_and_no_other_has() -> None:
+    assert {key for key in rows("Exit codes") if key.isdecimal()} == {str(code.value) for code in Exit}
+
+
+def test_each_way_a_run_can_end_has_its_row_and_no_other_has() -> None:
+    assert set(rows("How a run ended")) - {"status"} == {status.value for status in RunStatus}
+
+
+def test_each_outcome_has_its_row_and_no_other_has() -> None:
+    assert set(rows("What became of a change")) - {"outcome"} == {outcome.value for outcome in Outcome}
+
+
+def test_each_hold_has_its_row_and_no_other_has() -> None:
+    assert set(rows("Holds")) - {"code"} == hold_codes()
+
+
+def test_each_guard_has_its_row_and_no_other_has() -> None:
+    assert set(rows("Guards")) - {"code"} == guard_codes()
+
+
+def test_no_hold_of_a_golden_plan_has_escaped_the_search() -> None:
+    assert held_in_cases() <= hold_codes() | guard_codes()
+    assert len(held_in_cases()) > 15
+
+
+def test_every_row_says_what_to_do() -> None:
+    tables = ("Exit codes", "How a run ended", "What became of a change", "Holds", "Guards")
+    short = [
+        (title, key)
+        for title in tables
+        for key, cells in rows(title).items()
+        if not all(cells) or not cells[-1].strip(" |")
+    ]
+
+    assert short == []
+
+
+def test_holds_and_guards_are_those_of_the_planning_page() -> None:
+    planning = (REPOSITORY / "docs" / "planning.md").read_text("utf-8")
+    guards = {code for key in rows("Guards", planning) for code in CODE.findall(key)}
+
+    assert set(rows("Holds of the table", planning)) - {"code"} == set(rows("Holds")) - {"code"}
+    assert guards | {"fleet"} == set(rows("Guards")) - {"code"}
