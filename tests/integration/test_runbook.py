@@ -20,6 +20,7 @@ ALERTS = [
     for group in yaml.safe_load((REPOSITORY / "deploy" / "alerts.yaml").read_text("utf-8"))["groups"]
     for rule in group["rules"]
 ]
+ADRS = sorted((REPOSITORY / "docs" / "adr").glob("*.md"))
 CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 # How the planner says "held, for this reason": the code is the second argument.
@@ -144,3 +145,14 @@ def test_holds_and_guards_are_those_of_the_planning_page() -> None:
 
     assert set(rows("Holds of the table", planning)) - {"code"} == set(rows("Holds")) - {"code"}
     assert guards | {"fleet"} == set(rows("Guards")) - {"code"}
+
+
+NAMED = re.compile(r"`((?:agent|bench|connectors|deploy|docs|sandbox|scripts|tests)/[\w./*-]+)`")
+WITNESSES = ["security.md", "compatibility.md", "architecture.md", *(f"adr/{path.name}" for path in ADRS)]
+
+
+@pytest.mark.parametrize("name", WITNESSES)
+def test_files_that_a_page_calls_as_witnesses_exist(name: str) -> None:
+    named = NAMED.findall((REPOSITORY / "docs" / name).read_text("utf-8"))
+
+    assert [path for path in named if not any(REPOSITORY.glob(path.rstrip("/")))] == []
