@@ -33,6 +33,8 @@ PATIENCE = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "application_name": "pigment-sync",
+    # A database that was made in SQL_ASCII would give bytes where we wrote text.
+    "client_encoding": "utf8",
 }
 SESSION = f"SET lock_timeout = '{BUSY_SECONDS}s'; SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'"
 # Not now(), which is when the transaction began: it may have waited since for another to end.
