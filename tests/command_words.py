@@ -17,6 +17,9 @@ SHELL = {"&&", "||", "&", "|", ">", ">>", "<", ";", "2>"}
 
 def calls(line: str) -> Iterator[list[str]]:
     """Yield the arguments of each `pigment-sync` in *line*, as a shell would hand them over."""
+    if line.lstrip().startswith(("kubectl ", "helm ")):
+        # There the name is also that of a release, a namespace and a chart.
+        line = line.partition(" -- ")[2]
     inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
     words = shlex.split(inner[1] if inner else line, comments=True)
     starts = [place for place, word in enumerate(words) if word.rpartition("/")[2] == "pigment-sync"]

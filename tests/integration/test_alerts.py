@@ -62,4 +62,4 @@ def test_every_alert_says_what_is_wrong_and_where_help_is() -> None:
         notes = rule["annotations"]
         assert notes["summary"]
         assert notes["description"]
-        assert notes["runbook"] == f"docs/guides/runbook.md#{rule['alert'].lower()}"
+        assert notes["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"

@@ -93,7 +93,7 @@ def test_each_alert_has_a_section_with_all_that_an_operator_asks(rule: dict[str,
     asked = ("Means", "Danger", "First", "Causes", "Remedy", "Over when")
     assert [each for each in asked if f"- **{each}" not in told] == []
     assert "pigment-sync" in told
-    assert rule["annotations"]["runbook"].endswith(f"runbook.md#{str(rule['alert']).lower()}")
+    assert rule["annotations"]["runbook_url"].endswith(f"runbook.md#{str(rule['alert']).lower()}")
 
 
 def test_every_section_of_an_alert_is_of_an_alert_that_exists() -> None:

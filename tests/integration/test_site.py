@@ -1,4 +1,4 @@
-"""The site of docs/ builds strictly, holds every page, has no link that leads nowhere, and loads nothing from outside."""
+"""The site of docs/ builds strictly, holds every page, loads nothing from elsewhere, and no link leads nowhere."""
 
 from __future__ import annotations
 

@@ -1,0 +1,171 @@
+{{- define "pigment-sync.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* A CronJob's Pods add to the name: it must stay below 52 characters. */}}
+{{- define "pigment-sync.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "pigment-sync.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "pigment-sync.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pigment-sync.selector" -}}
+app.kubernetes.io/name: {{ include "pigment-sync.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "pigment-sync.labels" -}}
+{{ include "pigment-sync.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "pigment-sync.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "pigment-sync.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pigment-sync.claim" -}}
+{{- default (include "pigment-sync.fullname" .) .Values.state.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* What the agent would refuse at its start is refused here, before anything is replaced by it. */}}
+{{- define "pigment-sync.checked" -}}
+{{- $config := .Values.config -}}
+{{- $server := default dict $config.server -}}
+{{- $state := default dict $config.state -}}
+{{- if not $config.connectors -}}
+{{- fail "config.connectors: name at least one identity provider, as config.example.yaml does" -}}
+{{- end -}}
+{{- if not $config.workspaces -}}
+{{- fail "config.workspaces: name at least one Pigment workspace, as config.example.yaml does" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "daemon") (not $server.tokens) (not $server.oidc) -}}
+{{- fail "config.server: set tokens or oidc, for the page is reachable in the cluster; `pigment-sync hash-token` makes one" -}}
+{{- end -}}
+{{- if and (not .Values.state.persistence.enabled) (not $state.url) -}}
+{{- fail "config.state.url: without state.persistence the state must be in PostgreSQL; else links and journal are lost with the Pod" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "daemon") (gt (int .Values.replicas) 1) .Values.state.persistence.enabled -}}
+{{- fail "replicas: more than one daemon needs PostgreSQL in config.state.url, and state.persistence.enabled: false" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration, with the address that probes and Services reach. */}}
+{{- define "pigment-sync.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if eq .Values.mode "daemon" -}}
+{{- $_ := set $config "server" (mergeOverwrite (dict "host" "0.0.0.0") (default dict $config.server)) -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- define "pigment-sync.port" -}}
+{{- $server := default dict .Values.config.server -}}
+{{- default 8080 $server.port | int -}}
+{{- end -}}
+
+{{- define "pigment-sync.image" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s:%s@%s" .Values.image.repository $tag .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository $tag -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the Pods of both modes have in common. */}}
+{{- define "pigment-sync.pod" -}}
+serviceAccountName: {{ include "pigment-sync.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+# A stop takes up to 30 seconds: the changes that are on their way are answered first.
+terminationGracePeriodSeconds: 40
+securityContext:
+  runAsNonRoot: true
+  {{- with .Values.runAsUser }}
+  runAsUser: {{ int64 . }}
+  {{- end }}
+  {{- with .Values.runAsGroup }}
+  runAsGroup: {{ int64 . }}
+  {{- end }}
+  {{- with .Values.fsGroup }}
+  fsGroup: {{ int64 . }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.topologySpreadConstraints }}
+topologySpreadConstraints: {{- toYaml . | nindent 2 }}
+{{- end }}
+volumes:
+  # Folders, not files: what changes is seen without a restart.
+  - name: config
+    configMap: {name: {{ include "pigment-sync.fullname" . }}}
+  - name: tmp
+    emptyDir: {}
+  {{- if .Values.state.persistence.enabled }}
+  - name: state
+    persistentVolumeClaim: {claimName: {{ include "pigment-sync.claim" . }}}
+  {{- end }}
+  {{- with .Values.secrets.existingSecret }}
+  - name: secrets
+    secret: {secretName: {{ . }}, defaultMode: 288}
+  {{- end }}
+  {{- with .Values.volumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "pigment-sync.container" -}}
+name: pigment-sync
+image: {{ include "pigment-sync.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- with .Values.env }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.resources }}
+resources: {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - {name: config, mountPath: /etc/pigment-sync, readOnly: true}
+  - {name: tmp, mountPath: /tmp}
+  {{- if .Values.state.persistence.enabled }}
+  - {name: state, mountPath: /var/lib/pigment-sync}
+  {{- end }}
+  {{- if .Values.secrets.existingSecret }}
+  - {name: secrets, mountPath: {{ .Values.secrets.mountPath }}, readOnly: true}
+  {{- end }}
+  {{- with .Values.volumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,25 @@
+"""Write the schema of the configuration into the chart's values.schema.json, so that Helm refuses what we would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+VALUES = REPOSITORY / "deploy" / "helm" / "pigment-sync" / "values.schema.json"
+CONFIG = REPOSITORY / "docs" / "config.schema.json"
+
+
+def embedded() -> str:
+    """Return the file as it should be; references of the configuration's schema lead to the root of the whole."""
+    values: dict[str, Any] = json.loads(VALUES.read_text("utf-8"))
+    config: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))
+    definitions = config.pop("$defs")
+    config.pop("$schema")
+    values["$defs"] = {"config": config, **definitions}
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    VALUES.write_text(embedded(), "utf-8")
