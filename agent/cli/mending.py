@@ -13,8 +13,8 @@ from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
 from agent.engine.run import noted
 from agent.engine.survey import chosen
-from agent.errors import Exit, UsageError, worst
-from agent.ports import Pause, Trigger
+from agent.errors import Exit, PigmentSyncError, UsageError, worst
+from agent.ports import Pause, Run, RunStatus, Trigger
 from agent.report.rendering import Format, render
 from agent.report.view import approvable
 from agent.wiring import Parts
@@ -50,10 +50,7 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
         order = Order(Trigger.UNDO, by, reason or f"undo of {run_id}", approvals=frozenset({digest} if digest else ()))
         if digest is None:
             return await dry_run(parts.undoing(run_id), parts.read_sites, [run.workspace], order)
-        results = await parts.undoing_sync(run_id).run([run.workspace], order)
-        pausing = Pause(parts.clock.now(), by, order.reason)
-        await parts.state.pause(run.workspace, pausing)
-        return results
+        return await _undone(parts, run, order)
 
     results = run_within(context, body)
     shown = replace(look(verbose=True), approves=False)
@@ -64,9 +61,25 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
             again = f"pigment-sync undo {run_id} --approve {result.object['digest']}"
             click.echo(f"Nothing was written. To do it: {again}", err=True)
             return Exit.HELD
-        if digest is not None:
+        if digest is not None and result.status is not RunStatus.BUSY:
             click.echo(f"{result.workspace} is paused. To go on: pigment-sync resume {result.workspace}", err=True)
     return worst(result.exit for result in results)
+
+
+async def _undone(parts: Parts, run: Run, order: Order) -> list[Result]:
+    """Pause the workspace of *run* and put back what it did; what was never begun leaves no pause behind."""
+    state, name = parts.state, run.workspace
+    was_paused = await state.paused(name)
+    # Before anything is written: a schedule that waits for the lease would redo the mistake at once.
+    await state.pause(name, Pause(parts.clock.now(), order.by, order.reason))
+    try:
+        results = await parts.undoing_sync(run.id).run([name], order)
+    except PigmentSyncError:
+        await state.pause(name, was_paused)
+        raise
+    if any(result.status is RunStatus.BUSY for result in results):
+        await state.pause(name, was_paused)
+    return results
 
 
 @click.command()

@@ -11,6 +11,7 @@ from agent.cli.output import Form, document_of, outcomes_of, show, write_file
 from agent.cli.running import by_option, reason_option, run_within, workspace_option
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
+from agent.engine.retention import forget_old_runs
 from agent.errors import Exit, UsageError, worst
 from agent.ports import Trigger
 from agent.report.document import encode
@@ -81,6 +82,7 @@ def _synced(context: click.Context, names: Sequence[str], order: Order, form: Fo
         # Of a run for one person nobody can say that the workspace is fine again.
         if order.is_whole:
             await parts.tell(results)
+            await forget_old_runs(parts.state, parts.clock)
         return results
 
     results = run_within(context, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -15,6 +15,7 @@ from agent.daemon.timetable import Timetable
 from agent.desk import Health, Ongoing, Request, Standing, UnknownName
 from agent.engine.inquiry import explanations
 from agent.engine.order import Order
+from agent.engine.retention import forget_old_runs
 from agent.engine.run import noted
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
@@ -28,8 +29,6 @@ __all__ = ["Daemon"]
 log = structlog.get_logger()
 WAIT_FOR_LEASE_SECONDS = 300.0
 """How long a run that somebody asked for waits for the one that holds its workspace."""
-KEPT = timedelta(days=400)
-"""How long runs stay in the journal: more than a year, so that an audit still finds the same month of last year."""
 PATIENCE_SECONDS = 20.0
 """How long a stop waits for writes in flight; whoever stops a container kills it after 30 s."""
 LOOKED_AT = 200
@@ -104,10 +103,7 @@ class Daemon:
         return min(known) if len(known) == len(times) else None
 
     async def _prune(self) -> None:
-        try:
-            log.info("journal.pruned", runs=await self.state.prune(self._clock.now() - KEPT))
-        except PigmentSyncError as failure:
-            log.warning("journal.not_pruned", error=failure.message)
+        await forget_old_runs(self.state, self._clock)
 
     # The desk
 

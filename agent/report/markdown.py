@@ -13,8 +13,8 @@ from html import escape
 
 from agent.report.escape import harmless
 from agent.report.shape import Document, GuardObject, HoldObject, NoteObject, OutcomeLine, Outcomes, PlannedObject
-from agent.report.view import Line, View, approvable, approval, moves, reasons, views
-from agent.report.wording import KINDS, WORDS
+from agent.report.view import Line, View, approvable, approval, moves, reasons, releases, views
+from agent.report.wording import APPROVE, KINDS, WORDS
 
 __all__ = ["markdown"]
 
@@ -170,7 +170,7 @@ def _part(view: View, *, approves: bool) -> _Part:
         error = workspace["error"]
         said = f"{_code(error['code'])}: {escaped(error['message'])} {escaped(error['remedy'])}"
         return _Part([*head, said, ""], ())
-    head += [*_facts(workspace), *_guards(workspace, approves=approves and not view.executed)]
+    head += [*_facts(workspace), *_guards(view, workspace, approves=approves)]
     return _Part(head, _tables(view, workspace))
 
 
@@ -190,12 +190,12 @@ def _facts(workspace: PlannedObject) -> list[str]:
     return [*lines, f"- digest `{harmless(workspace['digest'])}`", ""]
 
 
-def _guards(workspace: PlannedObject, *, approves: bool) -> list[str]:
+def _guards(view: View, workspace: PlannedObject, *, approves: bool) -> list[str]:
     lines = [_guard(guard) for guard in workspace["guards"]]
     if lines:
         lines = ["**Guards**", "", *lines, ""]
-    if approves and approvable(workspace):
-        lines += ["To approve this plan as it stands:", "", "```sh", approval(workspace), "```", ""]
+    if approves and approvable(workspace) and not view.executed:
+        lines += [f"{APPROVE} {releases(workspace)}.", "", "```sh", approval(view), "```", ""]
     return lines
 
 

@@ -19,8 +19,20 @@ from markupsafe import Markup
 from agent.report.chart import WIDTH, Bar, group_bars, segments, totals
 from agent.report.escape import harmless
 from agent.report.shape import Document, Outcomes, WorkspaceObject
-from agent.report.view import HoldGroup, Line, View, approvable, approval, hold_groups, moves, reasons, views
-from agent.report.wording import WORDS
+from agent.report.view import (
+    HoldGroup,
+    Line,
+    View,
+    approvable,
+    approval,
+    approval_of_all,
+    hold_groups,
+    moves,
+    reasons,
+    releases,
+    views,
+)
+from agent.report.wording import APPROVE, WORDS
 
 __all__ = ["Section", "environment", "page", "policy", "sections", "source"]
 
@@ -41,6 +53,7 @@ class Section:
     groups: Sequence[Bar]
     more_groups: int
     notes: str
+    approving: str
     approval: str
 
 
@@ -52,7 +65,7 @@ def page(document: Document, outcomes: Outcomes, *, approves: bool = True) -> st
         executed=any(view.executed for view in shown),
         figures=totals(shown),
         sections=sections(shown, with_commands=approves),
-        approve_all=approves and sum(approvable(view.workspace) for view in shown) > 1,
+        approve_all=approval_of_all(document) if approves and _several_wait(shown) else "",
         style=Markup(source("page.css")),  # noqa: S704 - our own file
         script=Markup(source("page.js")),  # noqa: S704 - our own file
         policy=policy(),
@@ -63,6 +76,10 @@ def sections(shown: Sequence[View], *, with_commands: bool = True) -> list[Secti
     """Return what `section.html` shows of each workspace; *with_commands*: also the command that approves."""
     made = [_section(number, view) for number, view in enumerate(shown, 1)]
     return made if with_commands else [replace(section, approval="") for section in made]
+
+
+def _several_wait(shown: Sequence[View]) -> bool:
+    return sum(approvable(view.workspace) for view in shown) > 1 and not any(view.executed for view in shown)
 
 
 @cache
@@ -88,7 +105,8 @@ def _section(number: int, view: View) -> Section:
         bars,
         more,
         ", ".join(f"{count:,} {harmless(code)}" for code, count in codes),
-        approval(workspace) if approvable(workspace) and not view.executed else "",
+        f"{APPROVE} {releases(workspace)}.",
+        approval(view) if approvable(workspace) and not view.executed else "",
     )
 
 

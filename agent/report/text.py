@@ -14,9 +14,20 @@ from rich.style import Style
 
 from agent.report.escape import harmless
 from agent.report.layout import BAD, BOLD, DIM, PLAIN, TINTS, WARN, Row, Words, paragraph, rows_in_columns, wrapped
-from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
-from agent.report.view import Line, View, approvable, approval, hold_groups, moves, reasons, views
-from agent.report.wording import DONE, WORDS
+from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject
+from agent.report.view import (
+    Line,
+    View,
+    approvable,
+    approval,
+    approval_of_all,
+    hold_groups,
+    moves,
+    reasons,
+    releases,
+    views,
+)
+from agent.report.wording import APPROVE, DONE, WORDS
 
 __all__ = ["text"]
 
@@ -81,7 +92,7 @@ class _Page:
         yield [(f"Digest {harmless(document['digest'])}", DIM)]
         if self.approves and not executed and sum(approvable(view.workspace) for view in shown) > 1:
             yield [("Approve all of it as it stands:", PLAIN)]
-            yield [(f"    pigment-sync sync --approve {harmless(document['digest'])}", BOLD)]
+            yield [("    " + approval_of_all(document), BOLD)]
 
     def workspace(self, view: View) -> Iterator[Words]:
         workspace = view.workspace
@@ -152,7 +163,7 @@ class _Page:
                 yield from self.guard(guard)
         if self.approves and approvable(workspace) and not view.executed:
             yield []
-            yield from self.approval(workspace)
+            yield from self.approval(view)
 
     def guard(self, guard: GuardObject) -> Iterator[Words]:
         numbers = (
@@ -166,11 +177,11 @@ class _Page:
         names = ", ".join(map(harmless, guard["first"]))
         yield from self.paragraph(f"Affects {guard['affected']:,}: {names}{more}", PLAIN, 4)
 
-    def approval(self, workspace: WorkspaceObject) -> Iterator[Words]:
-        if workspace["mode"] == "dry-run":
+    def approval(self, view: View) -> Iterator[Words]:
+        if view.workspace["mode"] == "dry-run":
             yield from self.paragraph("This workspace is in dry-run mode: an approval writes nothing.", DIM, 2)
-        yield [("  Approve this plan as it stands:", PLAIN)]
-        yield [("    " + approval(workspace), BOLD)]
+        yield from self.paragraph(f"{APPROVE} {releases(view.workspace)}.", PLAIN, 2)
+        yield [("    " + approval(view), BOLD)]
 
     def notes(self, workspace: PlannedObject) -> Iterator[Words]:
         notes = workspace["notes"]

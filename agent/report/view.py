@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from agent.report.escape import harmless
@@ -18,9 +18,22 @@ from agent.report.shape import (
     Outcomes,
     WorkspaceObject,
 )
-from agent.report.wording import DONE, KINDS, executed_sentence, planned_sentence, unplanned_sentence
+from agent.report.wording import DONE, KINDS, WORDS, executed_sentence, planned_sentence, unplanned_sentence
 
-__all__ = ["HoldGroup", "Line", "View", "approvable", "approval", "hold_groups", "moves", "reasons", "view", "views"]
+__all__ = [
+    "HoldGroup",
+    "Line",
+    "View",
+    "approvable",
+    "approval",
+    "approval_of_all",
+    "hold_groups",
+    "moves",
+    "reasons",
+    "releases",
+    "view",
+    "views",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ class View:
 
     *lines* has the kinds that occur, in reading order. *holds* are those still held. *others* are outcomes of changes
     that the plan did not have. *executed* tells a run that applied from a plan; then *done* counts by kind what was
-    made and *undone* by outcome what was not (empty: the journal has none).
+    made and *undone* by outcome what was not (empty: the journal has none). *user* is whom alone the plan is for.
     """
 
     workspace: WorkspaceObject
@@ -58,6 +71,7 @@ class View:
     headline: str
     done: Mapping[str, int] = field(default_factory=dict)
     undone: Mapping[str, int] = field(default_factory=dict)
+    user: str = ""
 
     @property
     def name(self) -> str:
@@ -75,7 +89,9 @@ class HoldGroup:
 
 
 def views(document: Document, outcomes: Outcomes) -> list[View]:
-    return [view(workspace, outcomes.get(workspace["name"])) for workspace in document["workspaces"]]
+    user = document.get("user", "")
+    shown = [view(workspace, outcomes.get(workspace["name"])) for workspace in document["workspaces"]]
+    return [replace(each, user=user) for each in shown] if user else shown
 
 
 def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> View:
@@ -138,9 +154,29 @@ def approvable(workspace: WorkspaceObject) -> bool:
     return any("after" in hold for hold in workspace["holds"])
 
 
-def approval(workspace: WorkspaceObject) -> str:
+def releases(workspace: WorkspaceObject) -> str:
+    """Return what an approval would let through of what is held, as "30 deactivated, 1 created"."""
+    kinds: Counter[str] = Counter(hold["kind"] for hold in workspace["holds"] if "after" in hold)
+    return ", ".join(f"{kinds[kind]:,} {WORDS[kind].done}" for kind in KINDS if kinds[kind])
+
+
+def approval(view: View) -> str:
     """Return the command that approves the workspace's plan."""
-    return f"pigment-sync sync -w {shlex.quote(harmless(workspace['name']))} --approve {harmless(workspace['digest'])}"
+    return f"pigment-sync sync -w {shlex.quote(view.name)}{_only(view.user)} --approve {_digest(view.workspace)}"
+
+
+def approval_of_all(document: Document) -> str:
+    """Return the command that approves the plans of all workspaces of *document*."""
+    return f"pigment-sync sync{_only(document.get('user', ''))} --approve {harmless(document['digest'])}"
+
+
+def _digest(workspace: WorkspaceObject) -> str:
+    return harmless(workspace["digest"])
+
+
+def _only(user: str) -> str:
+    # A plan for one person is another plan than that for everybody, with a digest of its own.
+    return f" --user {shlex.quote(harmless(user))}" if user else ""
 
 
 def _tallies(lines: Sequence[Line], others: Sequence[OutcomeLine]) -> tuple[Counter[str], Counter[str]]:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from agent.report.shape import PlannedObject
 
-__all__ = ["DONE", "KINDS", "UNDONE", "WORDS", "Words", "executed_sentence", "planned_sentence", "unplanned_sentence"]
+__all__ = [
+    "APPROVE",
+    "DONE",
+    "KINDS",
+    "UNDONE",
+    "WORDS",
+    "Words",
+    "executed_sentence",
+    "planned_sentence",
+    "unplanned_sentence",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ WORDS: Mapping[str, Words] = {
 
 KINDS = tuple(WORDS)
 
+APPROVE = "Approve this plan as it stands, which releases of what is held:"
 DONE = "done"
 UNDONE = {
     "failed": "failed",

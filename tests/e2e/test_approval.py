@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sandbox.company import Person
 from sandbox.server import Sandbox, running
@@ -63,6 +65,9 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
     (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", asked.err)
     assert "pigment-sync sync" not in asked.out
+    other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}")
+    assert other.code == 9
+    assert "paused" not in agent.run("sync", *LATAM, "--wait", "5").err, "what was never begun leaves no pause behind"
     undone = agent.run("undo", run["id"], "--approve", approval, "--reason", "a mistake")
     assert undone.code == 0, undone.err
     assert all(is_active(sandbox, person) for person in gone)
@@ -153,3 +158,19 @@ def test_no_secret_is_ever_said(sandbox: Sandbox, agent: Agent) -> None:
 
     assert not [secret for secret in secrets if secret in said]
     assert "PRIVATE KEY" not in said
+
+
+def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandbox, agent: Agent) -> None:
+    gone = leavers(sandbox, 4)
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["workspaces"]["pigment-latam"]["require_approval"] = ["deactivate"]
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    email = gone[0].email
+
+    shown = agent.run("plan", *LATAM, "--user", email)
+    (command,) = re.findall(r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+)", shown.out)
+    assert "releases of what is held: 1 deactivated" in shown.out
+    done = agent.run(*shlex.split(command))
+
+    assert done.code == 0, done.out + done.err
+    assert [is_active(sandbox, person) for person in gone] == [False, True, True, True]

@@ -1,0 +1,31 @@
+"""An installation without a daemon keeps no personal data for ever: a sync forgets what is too old."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from sandbox.server import running
+from tests.e2e.agent_process import Agent
+
+DAY_MICROSECONDS = 24 * 3600 * 1_000_000
+
+
+def test_sync_forgets_runs_of_more_than_400_days(tmp_path: Path) -> None:
+    with running(seed=6, size=12) as sandbox:
+        agent = Agent(sandbox.write_config(tmp_path))
+        told = []
+        for _ in range(3):
+            assert agent.run("sync", "-w", "pigment-latam").code == 0
+            told.append(json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"])
+        with sqlite3.connect(tmp_path / "state.db") as database:
+            for run_id, days in ((told[0], 401), (told[1], 399)):
+                database.execute(
+                    "UPDATE runs SET started_at = started_at - ? WHERE id = ?", (days * DAY_MICROSECONDS, run_id)
+                )
+        assert agent.run("sync", "-w", "pigment-latam").code == 0
+        left = [run["id"] for run in json.loads(agent.run("history", "--format", "json").out)]
+
+    assert told[0] not in left
+    assert {told[1], told[2]} <= set(left)
