@@ -102,6 +102,9 @@ def test_configuration_in_guides_is_valid(block: Block, tmp_path: Path) -> None:
     shown, example = read(file), read(REPOSITORY / "config.example.yaml")
     document = merged(example, {key: value for key, value in shown.items() if key != "workspaces"})
     workspaces = shown.get("workspaces") or {"pigment": {}}
+    document["connectors"].update(
+        {name: each for name, each in (shown.get("connectors") or {}).items() if "type" in each}
+    )
     document["workspaces"] = {
         name: merged({**LEAST, "scim_url": f"https://{number}.example.com/scim/v2", "tokens": [f"t{number}"]}, each)
         for number, (name, each) in enumerate(workspaces.items())
