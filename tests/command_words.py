@@ -12,20 +12,25 @@ from agent.cli.group import app
 
 __all__ = ["calls", "parsed"]
 
+BEFORE = {"--", "agent", "do", "exec", "then", "!"}
 SHELL = {"&&", "||", "&", "|", ">", ">>", "<", ";", "2>"}
 
 
 def calls(line: str) -> Iterator[list[str]]:
     """Yield the arguments of each `pigment-sync` in *line*, as a shell would hand them over."""
-    if line.lstrip().startswith(("kubectl ", "helm ")):
-        # There the name is also that of a release, a namespace and a chart.
-        line = line.partition(" -- ")[2]
     inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
     words = shlex.split(inner[1] if inner else line, comments=True)
-    starts = [place for place, word in enumerate(words) if word.rpartition("/")[2] == "pigment-sync"]
+    starts = [place for place, word in enumerate(words) if _is_called(word, words[place - 1] if place else "")]
     for start in starts:
         stop = next((place for place, word in enumerate(words) if place > start and word in SHELL), len(words))
         yield words[start + 1 : stop]
+
+
+def _is_called(word: str, before: str) -> bool:
+    """Tell our command from a release, a unit, a namespace or an image of the same name."""
+    if word != "pigment-sync":
+        return word.endswith("/bin/pigment-sync")
+    return not before or before in SHELL | BEFORE or before.partition("=")[0].isupper()
 
 
 def parsed(arguments: list[str]) -> tuple[str, ...]:
