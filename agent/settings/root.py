@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     notify: NotifySettings = Field(default=NotifySettings(), description="Who is told.")
     server: ServerSettings = Field(default=ServerSettings(), description="Where `serve` listens.")
     ca_bundle: Path | None = Field(
-        default=None, description="A PEM file with the authorities to trust, in place of those that come with the agent."
+        default=None,
+        description="A PEM file with the authorities to trust, in place of those that come with the agent.",
     )
     http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
     log: LogSettings = Field(default=LogSettings(), description="The log on stderr.")
