@@ -24,9 +24,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class Agent:
-    """A configuration, and commands with it."""
+    """A configuration, and commands with it. Not *traced*: twice as fast, and counts for no coverage."""
 
     config: Path
+    traced: bool = True
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "agent", "--config", str(self.config), *arguments]
@@ -35,6 +36,8 @@ class Agent:
     def environment(self) -> dict[str, str]:
         """Nothing of the machine's TLS settings or terminal reaches the agent."""
         dropped = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NO_COLOR"}
+        if not self.traced:
+            dropped.add("COVERAGE_PROCESS_CONFIG")
         return {name: value for name, value in os.environ.items() if name not in dropped} | {"NO_PROXY": "127.0.0.1"}
 
     def run(self, *arguments: str, timeout: float = 60, **more: str) -> Ran:

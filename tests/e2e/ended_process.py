@@ -35,7 +35,7 @@ def unlimited(config: Path, **more: object) -> Agent:
     document["defaults"] = {"limits": limits}
     document["limits"] = {"fleet_deactivations_percent": 100}
     config.write_text(yaml.safe_dump(document | more), "utf-8")
-    return Agent(config)
+    return Agent(config, traced=False)
 
 
 class Ended(list[Write]):

@@ -42,7 +42,7 @@ def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: P
     command.chmod(0o755)
     folder = tmp_path / "folder"
     with running(seed=1) as sandbox:
-        agent = Agent(sandbox.write_config(folder))
+        agent = Agent(sandbox.write_config(folder), traced=False)
         (folder / "sandbox-out").symlink_to(".")
         environment = agent.environment | {
             "PATH": f"{binaries}:{os.environ['PATH']}",
