@@ -66,10 +66,12 @@ class Terminal:
 
     def give_up(self, key: str) -> None:
         """Press *key* until it is over: Python overlooks a Ctrl-C between showing a question and reading the answer."""
-        while self.process.poll() is None:
+        for _ in range(20):
             os.write(self.side, key.encode())
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
+                return
+        pytest.fail(f"it goes on after {key!r}: {self.said}")
 
     def ended(self) -> int:
         """Return the exit code; what is said at the end is in *said*."""
