@@ -1,0 +1,40 @@
+"""The words of the agent: member, listing, link, policy, change, hold, note, plan. Values only, no I/O.
+
+Words about people at the source (person, group, snapshot) are in `connectors.base`.
+"""
+
+from __future__ import annotations
+
+from agent.model.change import NO_FIELDS, Change, Fields, Hold, Kind, Note
+from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
+from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
+from agent.model.read import GroupRef, Left, Link, Listing, Member, Memory, Reads, Unsettled
+
+__all__ = [
+    "NO_FIELDS",
+    "Change",
+    "Fields",
+    "GroupRef",
+    "Guard",
+    "Hold",
+    "Individual",
+    "Kind",
+    "Left",
+    "Limits",
+    "Link",
+    "Listing",
+    "Member",
+    "MemberCounts",
+    "Memory",
+    "Mode",
+    "Note",
+    "Plan",
+    "Policy",
+    "Reads",
+    "Recent",
+    "SourceCounts",
+    "Toggles",
+    "Unmanaged",
+    "Unplanned",
+    "Unsettled",
+]

@@ -1,0 +1,100 @@
+"""What would be done to one member, or is held, or is worth saying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.model.read import GroupRef
+from connectors.base import PersonKey
+
+__all__ = [
+    "NO_FIELDS",
+    "Change",
+    "Fields",
+    "Hold",
+    "Kind",
+    "Note",
+]
+
+
+class Kind(StrEnum):
+    """What a change does, in the order in which changes are applied (design section 7)."""
+
+    ADOPT = "adopt"
+    DEACTIVATE = "deactivate"
+    UPDATE_EMAIL = "update-email"
+    REACTIVATE = "reactivate"
+    UPDATE_NAME = "update-name"
+    CREATE = "create"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of a member that a change touches; None: not touched."""
+
+    email: str | None = None
+    display_name: str | None = None
+    active: bool | None = None
+
+
+NO_FIELDS = Fields()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that would be done to one member, with its reason.
+
+    *email* and *display_name* are those the member has afterwards. *person* is None only for the deactivation of an
+    unmanaged member. *groups* are names and *group_refs* the same with ids: those that give the assignment, or for a
+    deactivation those that were left. *waits_for* is the SCIM id of the member that must move away first.
+    *given_name* and *family_name* are sent with a create, and are empty otherwise.
+    """
+
+    kind: Kind
+    email: str
+    display_name: str
+    scim_id: str | None
+    person: PersonKey | None
+    before: Fields
+    after: Fields
+    code: str
+    reason: str
+    group_refs: tuple[GroupRef, ...] = ()
+    waits_for: str | None = None
+    given_name: str = ""
+    family_name: str = ""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(sorted({group.name for group in self.group_refs}))
+
+    @property
+    def changes_email(self) -> bool:
+        return self.before.email is not None and self.after.email is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A change that is not made until a human or a later run clears the reason.
+
+    *email* is the member's present one, or the wanted one where there is no member; *wanted* the new one, if any.
+    *change* is what an approval would release; None: an approval does not release this hold.
+    """
+
+    kind: Kind
+    code: str
+    email: str
+    reason: str
+    remedy: str
+    wanted: str | None = None
+    scim_id: str | None = None
+    person: PersonKey | None = None
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    code: str
+    email: str
+    reason: str

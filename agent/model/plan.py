@@ -1,0 +1,102 @@
+"""What would be done to one workspace, with what it was computed from in numbers, and the guards that tripped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.model.change import Change, Hold, Note
+from agent.model.policy import Mode
+from agent.model.read import Link
+from connectors.base import PersonKey
+
+__all__ = [
+    "Guard",
+    "MemberCounts",
+    "Plan",
+    "Recent",
+    "SourceCounts",
+    "Unplanned",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """A source as the plan document shows it; *groups* are (id, name, people)."""
+
+    connector: str
+    app: str
+    people: int
+    entitled: int
+    groups: tuple[tuple[str, str, int], ...]
+    individual: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberCounts:
+    """*linked* is before the plan; *guarded* counts active members linked or adopted here, what percentages are of."""
+
+    total: int
+    active: int
+    linked: int
+    guarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was applied within the last 60 minutes: counts by kind (email changes: by `Change.changes_email`)."""
+
+    deactivations: int = 0
+    creates: int = 0
+    email_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A guard that tripped, with its live numbers. It stands outside the digest: the numbers move with the clock.
+
+    *count* is of this plan and *recent* of the last 60 minutes; *limit* says in words what they exceed. *affected* are
+    the emails of all whom it holds.
+    """
+
+    code: str
+    count: int
+    recent: int
+    limit: str
+    message: str
+    affected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done to one workspace, and what is held: a value that nothing alters.
+
+    Changes stand in the order of applying. *seen* are links whose groups or missed reads are to be remembered,
+    *possible_renames* the pairs to remember, both by an enforcing run only and outside the digest.
+    """
+
+    workspace: str
+    mode: Mode
+    sources: tuple[SourceCounts, ...]
+    members: MemberCounts
+    in_sync: int
+    changes: tuple[Change, ...]
+    holds: tuple[Hold, ...]
+    notes: tuple[Note, ...]
+    guards: tuple[Guard, ...] = ()
+    seen: tuple[Link, ...] = ()
+    possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """A workspace that could not be planned, with the error as the plan document shows it.
+
+    *status*: `incomplete`, `credentials` or `busy`.
+    """
+
+    workspace: str
+    mode: Mode
+    status: str
+    code: str
+    message: str
+    remedy: str

@@ -1,0 +1,75 @@
+"""How a workspace is to be planned, as the configuration says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.model.change import Kind
+from connectors.base import Source
+
+__all__ = [
+    "Individual",
+    "Limits",
+    "Mode",
+    "Policy",
+    "Toggles",
+    "Unmanaged",
+]
+
+
+class Mode(StrEnum):
+    DRY_RUN = "dry-run"
+    ENFORCE = "enforce"
+
+
+class Unmanaged(StrEnum):
+    REPORT = "report"
+    DEACTIVATE = "deactivate"
+
+
+class Individual(StrEnum):
+    """What an individual assignment is taken for (design, row 16)."""
+
+    HOLD = "hold"
+    INCLUDE = "include"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Guards that count (design section 6). Percentages are of active members that are linked or adopted."""
+
+    max_deactivations: int = 25
+    max_deactivations_percent: float = 10
+    max_creates: int | None = None
+    max_email_changes: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Toggles:
+    """Which kinds may be applied at all: *create* rules create and reactivate, *update* names and emails."""
+
+    create: bool = True
+    update: bool = True
+    deactivate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one workspace is to be planned. *sources* stand in the order of the file, which decides between them.
+
+    *allowed_domains* are folded; empty allows all. *protect* are globs over whole addresses.
+    """
+
+    workspace: str
+    sources: tuple[Source, ...]
+    allowed_domains: frozenset[str] = frozenset()
+    mode: Mode = Mode.DRY_RUN
+    protect: tuple[str, ...] = ()
+    unmanaged: Unmanaged = Unmanaged.REPORT
+    individual_assignments: Individual = Individual.HOLD
+    grace_reads: int = 1
+    limits: Limits = Limits()
+    require_approval: frozenset[Kind] = frozenset()
+    toggles: Toggles = Toggles()

@@ -1,0 +1,117 @@
+"""What a plan is computed from: the listing, what the state remembers, and the snapshots of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connectors.base import PersonKey, Snapshot, Status
+
+__all__ = [
+    "GroupRef",
+    "Left",
+    "Link",
+    "Listing",
+    "Member",
+    "Memory",
+    "Reads",
+    "Unsettled",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An account in a workspace's listing.
+
+    *email* is its `userName`, empty when the row has none. *active* is None when the row does not say it in a way that
+    can be read: then nothing is concluded. *formatted* is `name.formatted`, None where the listing does not show it.
+    *resource* is the JSON object as it was read, which a full PUT is built on; *etag* is `meta.version` or empty.
+    """
+
+    scim_id: str
+    email: str
+    display_name: str
+    active: bool | None
+    formatted: str | None = None
+    resource: bytes = field(default=b"{}", compare=False, repr=False)
+    etag: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All members of a workspace, inactive ones too: complete, each SCIM id once. *pages* is what it cost."""
+
+    members: tuple[Member, ...]
+    pages: int = 0
+
+
+class GroupRef(NamedTuple):
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Our memory that a member belongs to a person.
+
+    *groups* are those that gave the assignment when the person was last seen entitled, so that a later absence has a
+    reason. *missed_reads* counts the complete reads of enforcing runs in a row in which the person was not assigned.
+    """
+
+    person: PersonKey
+    scim_id: str
+    groups: tuple[GroupRef, ...] = ()
+    missed_reads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A create that was sent for a person who has no link, and that nobody knows whether it was made."""
+
+    person: PersonKey
+    email: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A member as our last run left it, with whom it was linked to and through which groups.
+
+    *active* is None where the run could not tell, or does not know what became of its own change.
+    """
+
+    scim_id: str
+    email: str
+    display_name: str
+    active: bool | None
+    person: PersonKey | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the state remembers of one workspace when a plan is made.
+
+    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
+    are creates in flight when a process died, or whose answer was lost: their members may be there without a link.
+    *left* are the members as the last run left them, None when there was none.
+    """
+
+    links: tuple[Link, ...] = ()
+    possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+    unsettled: tuple[Unsettled, ...] = ()
+    left: tuple[Left, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Everything a plan is computed from. A `Reads` exists only when every read in it was complete.
+
+    *whereabouts* is what `Connector.lookup` said of leavers; it gives reasons and decides nothing.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    listing: Listing
+    memory: Memory = Memory()
+    whereabouts: Mapping[PersonKey, Status] = field(default_factory=dict)
