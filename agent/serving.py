@@ -18,6 +18,7 @@ from agent import http
 from agent.daemon.daemon import Daemon
 from agent.daemon.reload import Reloading
 from agent.engine.order import Result
+from agent.engine.stopping import Stopping
 from agent.errors import ConfigError
 from agent.metrics import Metrics
 from agent.ports import Trigger
@@ -85,8 +86,8 @@ def _daemon(settings: Settings, kept: Lasting, metrics: Metrics) -> Daemon:
             metrics.finished(result, trigger, seconds)
 
     @asynccontextmanager
-    async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
-        async with parts(now, progress, is_stopping, kept, [metrics.answered]) as made:
+    async def opening(now: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
+        async with parts(now, progress, stopping, kept, [metrics.answered]) as made:
             yield made
 
     return Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)

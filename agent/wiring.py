@@ -19,6 +19,7 @@ import structlog
 from agent import http, logs
 from agent.engine.links import Links
 from agent.engine.order import FleetLimit, Result
+from agent.engine.stopping import Stopping
 from agent.engine.survey import ReadSite, Survey
 from agent.engine.sync import Site, Sync
 from agent.engine.undo import UndoSurvey
@@ -117,9 +118,9 @@ async def lasting(settings: Settings) -> AsyncIterator[Lasting]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
     """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
-    async with lasting(settings) as kept, parts(settings, progress, is_stopping, kept) as made:
+    async with lasting(settings) as kept, parts(settings, progress, stopping, kept) as made:
         yield made
 
 
@@ -127,7 +128,7 @@ async def opened(settings: Settings, progress: Progress, is_stopping: Callable[[
 async def parts(
     settings: Settings,
     progress: Progress,
-    is_stopping: Callable[[], bool],
+    stopping: Stopping,
     kept: Lasting,
     answered: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
 ) -> AsyncIterator[Parts]:
@@ -138,13 +139,13 @@ async def parts(
     refuse_shared_tokens(settings.workspaces)
     async with http.client(settings.ca_bundle, settings.http.timeout_seconds) as client:
         client.event_hooks = {"response": list(answered)}
-        yield _parts(settings, progress, is_stopping, client, kept)
+        yield _parts(settings, progress, stopping, client, kept)
 
 
 def _parts(
     settings: Settings,
     progress: Progress,
-    is_stopping: Callable[[], bool],
+    stopping: Stopping,
     client: httpx.AsyncClient,
     kept: Lasting,
 ) -> Parts:
@@ -157,7 +158,7 @@ def _parts(
     sites = {name: Site(each.policy(name), clients[name]) for name, each in settings.workspaces.items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Survey(connectors, state, clock, fleet, progress)
-    sync = Sync(survey, sites, _holder(), asyncio.sleep, is_stopping)
+    sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping)
     clean = partial(logs.cleaned, emails=settings.log.emails)
     notices = Notices(settings.notify.urls, settings.notify.on, state, clean)
     return Parts(settings, state, clock, survey, sites, sync, clients, paces, notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import click
@@ -76,6 +77,10 @@ async def _undone(parts: Parts, run: Run, order: Order) -> list[Result]:
         results = await parts.undoing_sync(run.id).run([name], order)
     except PigmentSyncError:
         await state.pause(name, was_paused)
+        raise
+    except asyncio.CancelledError:
+        if not parts.sync.stopping.has_begun:
+            await asyncio.shield(state.pause(name, was_paused))
         raise
     if any(result.status is RunStatus.BUSY for result in results):
         await state.pause(name, was_paused)

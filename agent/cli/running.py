@@ -16,6 +16,7 @@ import click
 from agent import logs
 from agent.cli.completing import workspace_names
 from agent.cli.progress import shown
+from agent.engine.stopping import Stopping
 from agent.settings.load import load
 from agent.settings.root import Settings
 from agent.wiring import Parts, opened
@@ -69,26 +70,23 @@ def configure_logs(settings: Settings) -> None:
 def run_within(context: click.Context, body: Body[T]) -> T:
     """Run *body* with the parts that the configuration describes.
 
-    The first SIGINT or SIGTERM lets the change in flight finish and leaves the rest; the second ends at once.
+    The first SIGINT or SIGTERM breaks off what only reads; once something may have been written it lets the change in
+    flight finish and leaves the rest. The second ends at once.
     """
     settings = loaded(context)
+    stopping = Stopping()
 
-    async def within() -> T:
-        stopping = asyncio.Event()
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            if stopping.is_set() and task is not None:
-                task.cancel()
-            stopping.set()
-
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, stop)
+    async def work() -> T:
         with shown() as progress:
-            async with opened(settings, progress, stopping.is_set) as parts:
+            async with opened(settings, progress, stopping) as parts:
                 progress.budget = parts.budget_left
                 return await body(parts)
+
+    async def within() -> T:
+        task = asyncio.create_task(work())
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stopping.ask, task)
+        return await task
 
     try:
         return asyncio.run(within())

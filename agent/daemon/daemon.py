@@ -17,6 +17,7 @@ from agent.engine.inquiry import explanations
 from agent.engine.order import Order
 from agent.engine.retention import forget_old_runs
 from agent.engine.run import noted
+from agent.engine.stopping import Stopping
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.ports import Clock, Pause, Run, RunStatus, State, Trigger
@@ -88,7 +89,7 @@ class Daemon:
 
     def _due(self, tick: Tick) -> asyncio.Task[None] | None:
         names = [name for name in tick.workspaces if name in self.names]
-        if not names or self._runner.work.stopping.is_set():
+        if not names or self._runner.work.is_stopping:
             return None
         _, task = self._runner.start(names, Order(Trigger.SCHEDULE), is_dry_run=False)
         return task
@@ -153,7 +154,7 @@ class Daemon:
         )
 
     async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
-        async with self._opening(self._config.settings, silent, self._runner.work.stopping.is_set) as tools:
+        async with self._opening(self._config.settings, silent, Stopping()) as tools:
             return await explanations(tools.survey, tools.read_sites, [], email)
 
     async def pause(self, name: str, by: str, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from agent.desk import Ongoing
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
 from agent.engine.run import begun, new_run_id
+from agent.engine.stopping import Stopping
 from agent.engine.survey import ReadSite, Survey
 from agent.engine.sync import Sync
 from agent.errors import PigmentSyncError
@@ -25,12 +26,13 @@ from agent.ports import Clock, RunStatus, State, Trigger
 from agent.settings.root import Settings
 from connectors.base import Progress, ReadError
 
-__all__ = ["InForce", "Opening", "Runner", "Told", "Tools"]
+__all__ = ["NEVER_BEGAN", "STOPPED", "InForce", "Opening", "Runner", "Told", "Tools"]
 
 log = structlog.get_logger()
 AT_ONCE = 4
 """Ticks and requests that are worked on at once; each bounds its own workspaces."""
 NEVER_BEGAN = "The daemon was stopped before the run began."
+STOPPED = "The run was stopped."
 ALWAYS_BUSY = "Another run held the workspace all the time that this one waited."
 
 
@@ -53,7 +55,7 @@ class Opening(Protocol):
     """Makes the tools of one run, and closes them."""
 
     def __call__(
-        self, settings: Settings, progress: Progress, is_stopping: Callable[[], bool], /
+        self, settings: Settings, progress: Progress, stopping: Stopping, /
     ) -> AbstractAsyncContextManager[Tools]: ...
 
 
@@ -104,21 +106,26 @@ class Runner:
             )
             for name, run_id in promised.run_ids.items()
         ]
-        task = self.work.start(runs, self._run(names, promised, is_dry_run=is_dry_run))
+        stopping = Stopping()
+        body = self._run(names, promised, stopping, is_dry_run=is_dry_run)
+        task = self.work.start(runs, body, stopping)
         return dict(promised.run_ids), task
 
     def _is_dry(self, name: str) -> bool:
         return self.config.policies[name].mode is Mode.DRY_RUN
 
-    async def _run(self, names: Sequence[str], order: Order, *, is_dry_run: bool) -> None:
+    async def _run(self, names: Sequence[str], order: Order, stopping: Stopping, *, is_dry_run: bool) -> None:
         policies = [self.config.policies[name] for name in names]
         error = NEVER_BEGAN
         try:
             async with self.at_once:
-                if not self.work.stopping.is_set():
+                if not self.work.is_stopping:
                     error = ALWAYS_BUSY
                     with bound_contextvars(run_id=" ".join(order.run_ids.values())):
-                        await self._run_now(names, order, is_dry_run=is_dry_run)
+                        await self._run_now(names, order, stopping, is_dry_run=is_dry_run)
+        except asyncio.CancelledError:
+            error = NEVER_BEGAN if error is NEVER_BEGAN else STOPPED
+            raise
         except (PigmentSyncError, ReadError) as failure:
             error = f"{failure.message} {failure.hint}"
             log.warning("run.failed", workspaces=list(names), code=failure.code, error=failure.message)
@@ -129,13 +136,13 @@ class Runner:
         finally:
             await asyncio.shield(self._account(policies, order, error, is_dry_run=is_dry_run))
 
-    async def _run_now(self, names: Sequence[str], order: Order, *, is_dry_run: bool) -> None:
+    async def _run_now(self, names: Sequence[str], order: Order, stopping: Stopping, *, is_dry_run: bool) -> None:
         began = self.clock.now()
 
         def progress(what: str, done: int, total: int | None) -> None:
             self.work.progressed(order.run_ids.values(), what, done, total)
 
-        async with self.opening(self.config.settings, progress, self.work.stopping.is_set) as tools:
+        async with self.opening(self.config.settings, progress, stopping) as tools:
             if is_dry_run:
                 results = await dry_run(tools.survey, tools.read_sites, names, order)
             else:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 
 from agent.desk import Ongoing, TooMuch
+from agent.engine.stopping import Stopping
 
 __all__ = ["MOST_WAITING", "Work"]
 
@@ -18,23 +19,25 @@ class Work:
     """The daemon's tasks. APScheduler's own shutdown would cancel them in the middle of a write; this lets them end."""
 
     def __init__(self) -> None:
-        self.stopping = asyncio.Event()
+        self.is_stopping = False
         self._ongoing: dict[str, Ongoing] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Stopping] = {}
 
     @property
     def ongoing(self) -> tuple[Ongoing, ...]:
         return tuple(self._ongoing.values())
 
-    def start(self, runs: Iterable[Ongoing], body: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Begin *body*, which is the work on *runs*; they are ongoing until it ends."""
+    def start(
+        self, runs: Iterable[Ongoing], body: Coroutine[object, object, None], stopping: Stopping
+    ) -> asyncio.Task[None]:
+        """Begin *body*, which is the work on *runs*; they are ongoing until it ends. *stopping* is its gentle end."""
         mine = tuple(runs)
         self._ongoing.update((run.run_id, run) for run in mine)
         task = asyncio.create_task(body)
-        self._tasks.add(task)
+        self._tasks[task] = stopping
 
         def ended(_task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            del self._tasks[task]
             for run in mine:
                 self._ongoing.pop(run.run_id, None)
 
@@ -54,11 +57,15 @@ class Work:
                 self._ongoing[run_id] = replace(run, step=what, done=done, total=total)
 
     async def end(self, patience_seconds: float) -> bool:
-        """Let the writes in flight be answered and the runs be closed; cancel what has not ended by then.
+        """Break off what only reads, let writes in flight be answered and the runs be closed, and cancel what is late.
 
         Returns whether all ended by themselves.
         """
-        self.stopping.set()
+        self.is_stopping = True
+        # A task that is cancelled before its first step never gets to account for its run.
+        await asyncio.sleep(0)
+        for task, stopping in self._tasks.items():
+            stopping.ask(task)
         if not self._tasks:
             return True
         _, late = await asyncio.wait(self._tasks, timeout=patience_seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -16,6 +16,7 @@ from agent.engine.approval import approved
 from agent.engine.lease import held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun, tally
+from agent.engine.stopping import Stopping
 from agent.engine.survey import Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, PigmentSyncError, StalePlan, unread
 from agent.guard.hold import next_baselines, released
@@ -48,7 +49,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Runs over workspaces. *holder* names this process to others that want the lease; *is_stopping* ends runs early.
+    """Runs over workspaces. *holder* names this process to others that want the lease; *stopping* ends runs early.
 
     *at_once* bounds how many workspaces are applied to side by side.
     """
@@ -57,7 +58,7 @@ class Sync:
     sites: Mapping[str, Site]
     holder: str
     sleep: Callable[[float], Awaitable[None]]
-    is_stopping: Callable[[], bool] = lambda: False
+    stopping: Stopping = field(default_factory=Stopping)
     at_once: int = 8
 
     async def run(self, names: Sequence[str], order: Order) -> list[Result]:
@@ -87,6 +88,7 @@ class Sync:
             await self._record_plan(each, decision, None)
         agreed = await approved([decision.object for decision in decisions], order, self.survey.state)
         bounded = asyncio.Semaphore(self.at_once)
+        self.stopping.begin()
 
         async def one(each: Started, decision: Decision) -> Result:
             with bound_contextvars(run_id=each.run.id):
@@ -157,7 +159,7 @@ class Sync:
             each.lease,
             each.run.id,
             self.survey.progress,
-            self.is_stopping,
+            lambda: self.stopping.is_asked,
         )
         return await applier.apply(plan.changes, decision.members, decision.taken)
 

@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 
 from agent.daemon.daemon import Daemon
 from agent.daemon.reload import Reloading
+from agent.daemon.runner import NEVER_BEGAN, STOPPED
 from agent.daemon.work import MOST_WAITING
 from agent.desk import Request, TooMuch, UnknownName
 from agent.engine.order import Order, Result
 from agent.engine.run import begun
+from agent.engine.stopping import Stopping
 from agent.errors import StateError
 from agent.ports import Pause, Run, RunStatus, Trigger
 from agent.settings.load import load
@@ -83,10 +85,10 @@ async def at_home(config: Path) -> AsyncIterator[House]:
             houses[0].ended += [(trigger, result) for result in results]
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+        async def opening(now: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
             if houses[0].blocks is not None:
                 await houses[0].blocks.wait()
-            async with parts(now, progress, is_stopping, kept) as made:
+            async with parts(now, progress, stopping, kept) as made:
                 yield made
 
         daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
@@ -190,9 +192,8 @@ async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextM
         assert await stopping
 
         runs = [await house.run(run_id) for run_id in ids]
-        assert {run.status for run in runs} <= {RunStatus.PLANNED, RunStatus.INTERRUPTED}
-        assert all(run.error for run in runs if run.status is RunStatus.INTERRUPTED)
-        assert RunStatus.INTERRUPTED in {run.status for run in runs}
+        assert {run.status for run in runs} == {RunStatus.INTERRUPTED}
+        assert {run.error for run in runs} == {NEVER_BEGAN, STOPPED}
 
 
 async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: AbstractAsyncContextManager[House]) -> None:
@@ -270,10 +271,10 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
     async with lasting(settings) as kept:
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, is_stopping: Callable[[], bool]) -> AsyncIterator[Parts]:
+        async def opening(now: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
             if len(await kept.state.runs([LATAM])) == 0:
                 raise ZeroDivisionError("a bug")
-            async with parts(now, progress, is_stopping, kept) as made:
+            async with parts(now, progress, stopping, kept) as made:
                 yield made
 
         async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:

@@ -1,0 +1,121 @@
+"""Asked to stop while it only reads, the agent breaks off at once; while it writes, `test_kill.py` has what happens."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select
+
+from agent.store.tables import pauses
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import configured, serving
+
+LATAM = "pigment-latam"
+# Longer than any test here waits: what ends in time did not wait for the answer.
+SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 120}
+WITHIN_SECONDS = 20
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=11, size=30, limit=Limit(None)) as served:
+        yield served
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
+    return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def asked(sandbox: Sandbox) -> Callable[[], bool]:
+    """Return what tells that the workspace was listed once more, while Okta has not answered yet."""
+    before = sandbox.space(LATAM).journal.requests["GET"]
+    return lambda: sandbox.space(LATAM).journal.requests["GET"] > before
+
+
+def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
+    process.send_signal(number)
+    _, err = process.communicate(timeout=WITHIN_SECONDS)
+    return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: Sandbox, agent: Agent) -> None:
+    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    is_asked = asked(sandbox)
+    process = agent.start("sync", "-w", LATAM)
+    until(is_asked)
+    code, err = ended(process, number)
+    sandbox.faults.clear()
+
+    assert code == 1
+    assert err.splitlines()[-1] == "pigment-sync: stopped."
+    (run,) = json.loads(agent.run("history", "--format", "json").out)
+    assert (run["status"], run["error"]) == ("interrupted", "The run was stopped.")
+    assert sandbox.space(LATAM).journal.writes == []
+    # The lease is free at once.
+    assert agent.run("sync", "-w", LATAM).code == 0
+
+
+def test_plan_is_broken_off(sandbox: Sandbox, agent: Agent) -> None:
+    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    is_asked = asked(sandbox)
+    process = agent.start("plan", "-w", LATAM)
+    until(is_asked)
+    code, err = ended(process, signal.SIGINT)
+
+    assert (code, err.splitlines()[-1]) == (1, "pigment-sync: stopped.")
+
+
+def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+    assert agent.run("sync", "-w", LATAM).code == 0
+    (run,) = json.loads(agent.run("history", "--format", "json").out)
+    digest = agent.run("undo", run["id"]).err.split()[-1]
+    written = len(sandbox.space(LATAM).journal.writes)
+    sandbox.faults.put(rules_from({"faults": [SLOW | {"system": "pigment"}]}))
+    engine = create_engine(f"sqlite:///{tmp_path}/state.db")
+
+    def is_paused() -> bool:
+        with engine.connect() as connection:
+            return connection.execute(select(pauses)).first() is not None
+
+    process = agent.start("undo", run["id"], "--approve", digest)
+    until(is_paused)
+    code, _ = ended(process, signal.SIGTERM)
+    sandbox.faults.clear()
+
+    assert code == 1
+    assert len(sandbox.space(LATAM).journal.writes) == written
+    assert not is_paused()
+    engine.dispose()
+
+
+def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "1h"})
+    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    is_asked = asked(sandbox)
+    with serving(agent) as daemon:
+        until(is_asked)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.until("daemon.stopped")["was_gentle"]
+        assert daemon.process.wait(WITHIN_SECONDS) == 0
+    runs = json.loads(agent.run("history", "--format", "json").out)
+    assert {run["status"] for run in runs} == {"interrupted"}
+    assert sandbox.space(LATAM).journal.writes == []
