@@ -10,10 +10,10 @@ WORKDIR /src
 # What builds lives in /build; what runs, in /opt/pigment-sync, never has a pip of its own.
 COPY build.lock requirements.lock ./
 RUN python3 -m venv /build \
- && /build/bin/python -m pip install --require-hashes -r build.lock \
+ && /build/bin/python -m pip install --no-deps --require-hashes -r build.lock \
  && python3 -m venv --without-pip /opt/pigment-sync \
  && /build/bin/python -m pip --python /opt/pigment-sync/bin/python install --no-compile \
-      --require-hashes -r requirements.lock
+      --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY agent agent
 COPY connectors connectors
@@ -21,6 +21,7 @@ COPY sandbox sandbox
 # Compiled here, for nothing can be written later; by hash, because times differ from build to build.
 RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /build/bin/python -m pip --python /opt/pigment-sync/bin/python install --no-compile --no-deps --no-index /wheel/*.whl \
+ && /build/bin/python -m pip --python /opt/pigment-sync/bin/python check \
  && find /opt/pigment-sync/bin -type f ! -name pigment-sync -delete \
  && find /opt/pigment-sync/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
  && /opt/pigment-sync/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/pigment-sync/lib

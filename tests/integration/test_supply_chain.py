@@ -44,6 +44,15 @@ def version(entry: str) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize("file", ["scripts/setup", "Dockerfile", "docs/systemd.md", "docs/releasing.md"])
+def test_what_installs_a_lock_resolves_nothing(file: str) -> None:
+    """An old pip refuses a pinned `x` that somebody wants as `x[extra]` as soon as there is a newer `x`."""
+    commands = (ROOT / file).read_text("utf-8").replace("\\\n", " ").splitlines()
+    installs = [line for line in commands if "--require-hashes" in line]
+    assert installs
+    assert [line for line in installs if "--no-deps" not in line] == []
+
+
 @pytest.mark.parametrize("lock", ASKED)
 def test_lock_has_what_the_project_asks_for_in_a_version_that_fits(lock: str) -> None:
     have = entries(lock)
