@@ -59,12 +59,23 @@ class Answer:
         return rows
 
     def link(self, rel: str) -> str | None:
-        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none."""
+        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none.
+
+        Raises `IncompleteRead` for a target that is no URL: there is more, and nobody can ask for it.
+        """
         for value in self.headers.get_list("link"):
             for target, parameters in LINK.findall(value):
                 if rel.lower() in _relations(parameters):
-                    return str(self.url.join(target))
+                    return str(self._joined(target))
         return None
+
+    def _joined(self, target: str) -> httpx.URL:
+        try:
+            return self.url.join(target)
+        except httpx.InvalidURL as error:
+            raise IncompleteRead(
+                f"{self.who} answered {self.url.path} with a link that is none.", "Try again later, or ask its vendor."
+            ) from error
 
     def _unreadable(self, why: str) -> IncompleteRead:
         return IncompleteRead(f"{self.who} answered {self.url.path} with a body that is not JSON ({why}).", NOT_JSON)

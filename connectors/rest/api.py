@@ -163,8 +163,8 @@ class Api:
             answer = Answer(response.status_code, response.headers, target, body, self.who)
             if answer.status not in KEEPING_METHOD:
                 return answer
-            onwards = target.join(answer.headers.get("location", ""))
-            if not self._origin.holds(onwards):
+            onwards = self._origin.joined(target, answer.headers.get("location", ""))
+            if onwards is None:
                 return answer
             target = onwards
         return answer

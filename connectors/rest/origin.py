@@ -60,11 +60,20 @@ class Origin:
             return None
         return target if self.holds(target) else None
 
+    def joined(self, url: httpx.URL, reference: str) -> httpx.URL | None:
+        """Return where *reference* leads from *url* (RFC 3986, 5.2), or None when that is away from here."""
+        try:
+            target = url.join(reference)
+        except httpx.InvalidURL:
+            return None
+        return target if self.holds(target) else None
+
     def holds(self, url: httpx.URL) -> bool:
         # User info in a link would replace our Authorization header.
         return _key(url) == self._key and not url.userinfo
 
 
-def _key(url: httpx.URL) -> tuple[str, str, int | None]:
+def _key(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    # `host` decodes an international name, and trips over one that is none (`xn--a`): whoever answers us may send that.
     scheme = url.scheme.lower()
-    return scheme, url.host.lower(), url.port or DEFAULT_PORTS.get(scheme)
+    return scheme, url.raw_host.lower(), url.port or DEFAULT_PORTS.get(scheme)

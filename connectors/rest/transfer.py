@@ -43,6 +43,9 @@ async def transfer(client: httpx.AsyncClient, request: httpx.Request, bounds: Bo
         raise NotSent(_cause(error)) from error
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
         raise NoAnswer(_cause(error)) from error
+    except (httpx.InvalidURL, UnicodeError) as error:
+        # httpx reads where a redirect leads though it is not to follow it, and trips over a host like `xn--a`.
+        raise NoAnswer("it redirects to where nothing can be") from error
     except TimeoutError as error:
         raise NoAnswer(f"no whole answer within {bounds.max_wait_seconds:g} s") from error
 

@@ -73,7 +73,7 @@ async def test_next_link_is_asked_for_as_it_is() -> None:
     assert office.requests[0].url.raw_path == b"/other?after=a%2Bb&x=$y"
 
 
-@pytest.mark.parametrize("url", ["https://evil.example/next", "http://acme.example/api/next"])
+@pytest.mark.parametrize("url", ["https://evil.example/next", "http://acme.example/api/next", "https://xn--a/"])
 async def test_link_to_another_origin_is_not_asked(url: str) -> None:
     office = Office(ok)
 
@@ -239,6 +239,14 @@ async def test_redirect_to_another_origin_is_not_followed(location: str) -> None
         await office.api.get("users")
 
     assert len(office.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["https://xn--a/", "https://[::1/", "https://acme.example:999999/"])
+async def test_redirect_to_nowhere_is_an_incomplete_read(location: str) -> None:
+    office = Office(httpx.Response(307, headers={"location": location}))
+
+    with pytest.raises(IncompleteRead):
+        await office.api.get("users")
 
 
 async def test_redirects_end() -> None:

@@ -43,7 +43,7 @@ def test_origin_resolves_what_lies_on_it(url: str, target: str) -> None:
     [
         "https://evil.example/api", "http://acme.example/api", "https://acme.example:8443/api", "https://acme.example.evil/",
         "https://acme.example@evil.example/", "https://user:pass@acme.example/", "ftp://acme.example/", "https://",
-        "https://acme.example\x00/", "https://[::1/", "gopher://acme.example",
+        "https://acme.example\x00/", "https://[::1/", "gopher://acme.example", "https://xn--a/", "https://xn--a.acme.example/",
     ],
 )  # fmt: skip
 def test_origin_refuses_what_leads_away(url: str) -> None:
@@ -134,6 +134,12 @@ def an_answer(body: bytes = b"", headers: list[tuple[str, str]] | None = None) -
 )  # fmt: skip
 def test_link_is_found_by_its_relation(headers: list[tuple[str, str]], target: str | None) -> None:
     assert an_answer(headers=headers).link("next") == target
+
+
+@pytest.mark.parametrize("target", ["https://[::1/", "/users\x01?after=2"])
+def test_link_that_is_none_is_not_taken_for_the_last_page(target: str) -> None:
+    with pytest.raises(IncompleteRead, match="a link that is none"):
+        an_answer(headers=[("link", f"<{target}>; rel=next")]).link("next")
 
 
 @pytest.mark.parametrize(
