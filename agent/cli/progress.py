@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from agent.report.escape import harmless
 from connectors.base import Progress as Told
 
 __all__ = ["Bars", "Lines", "Shown", "shown"]
@@ -54,12 +55,13 @@ class Bars:
         self.budget: Callable[[], int | None] = _no_budget
         self._tasks: dict[str, TaskID] = {}
         self.display = Progress(
-            TextColumn("{task.description}"),
+            # What is read has the name of a group in it, and Rich would take "[/x]" for its own.
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[budget]}"),
+            TextColumn("{task.fields[budget]}", markup=False),
             console=console,
             transient=True,
         )
@@ -68,7 +70,7 @@ class Bars:
         left = self.budget()
         budget = "" if left is None else f"{left} requests left"
         if what not in self._tasks:
-            self._tasks[what] = self.display.add_task(what, total=total, budget=budget)
+            self._tasks[what] = self.display.add_task(harmless(what), total=total, budget=budget)
         self.display.update(self._tasks[what], completed=done, total=total, budget=budget)
 
 

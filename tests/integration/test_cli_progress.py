@@ -25,6 +25,21 @@ def test_bars_show_counts_and_the_budget_that_is_left() -> None:
     assert "412 requests left" in said
 
 
+def test_name_of_a_group_is_neither_markup_nor_a_sequence() -> None:
+    out = io.StringIO()
+    bars = Bars(Console(file=out, force_terminal=True, width=160))
+    with bars.display:
+        bars("okta: [/PROD] Pigment", 1, None)
+        bars("okta: [link=http://evil.example]click[/link]", 1, None)
+        bars("okta: \x1b]0;title\x07", 1, None)
+        bars.display.refresh()
+    said = out.getvalue()
+
+    assert "[/PROD] Pigment" in said
+    assert "[link=http://evil.example]click[/link]" in said
+    assert "\x1b]" not in said
+
+
 def test_log_has_one_line_a_minute_for_each_kind_of_work() -> None:
     now = [0.0]
     lines = Lines(lambda: now[0])
