@@ -11,9 +11,11 @@ SLACK = 50
 """Leaves room for the remark on what was cut, so that showing a text twice is showing it once."""
 
 INVISIBLE = (
-    "\u00ad\u061c\u180e\u200b\u200e\u200f"  # soft hyphen, marks of direction, zero width
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb"  # line ends, overrides and isolates, fillers, annotations
-    "\ud800-\udfff\U000e0000-\U000e007f"  # halves of pairs, tags
+    "\u00ad\u034f\u061c\u180e\u200b\u200e\u200f"  # soft hyphen, grapheme joiner, marks of direction, zero width
+    "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and a braille cell that are blank
+    "\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # line ends, overrides and isolates, annotations
+    "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # halves of pairs, shorthand, beams of music
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # tags
 )
 CONTROL = "\x00-\x1f\x7f-\x9f"
 
@@ -25,7 +27,8 @@ _half = re.compile("[\ud800-\udfff]")
 def harmless(text: str) -> str:
     r"""Return *text* with controls as `\x1b` and characters that hide or reverse as `⟦U+202E⟧`, on one line.
 
-    Joiners stay, because names and emoji need them. What is longer than anybody reads is cut, and says so.
+    Joiners and variation selectors stay, because names and emoji need them. What is longer than anybody reads is cut,
+    and says so.
     """
     if len(text) > LONGEST + SLACK:
         text = f"{text[:LONGEST]}… ({len(text):,} characters)"

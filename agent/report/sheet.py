@@ -1,12 +1,14 @@
 """The report as CSV: one row for each change, hold and note, and for each workspace that could not be planned.
 
-A cell never starts like a formula, because spreadsheets run what is in a name (OWASP, "CSV injection").
+A cell never starts like a formula, because spreadsheets run what is in a name (OWASP, "CSV injection"). Nor does what
+follows a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from agent.report.escape import harmless
@@ -40,7 +42,7 @@ COLUMNS = (
 )
 """*row* is `change`, `hold`, `note`, `error` (could not be planned) or `also` (done, though not in the plan)."""
 
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+STARTS = re.compile(r"(?:^|[;|])(?=\s*[=+\-@＝＋－＠])")
 
 _Row = dict[str, str]
 
@@ -135,4 +137,4 @@ def _fields(when: str, fields: FieldsObject) -> _Row:
 
 def cell(text: str) -> str:
     shown = harmless(text)
-    return "'" + shown if shown.lstrip().startswith(FORMULA) else shown
+    return STARTS.sub(r"\g<0>'", shown)

@@ -31,6 +31,8 @@ NAMES = (
     "-2+3",
     "@SUM(1+1)*cmd",
     "\t=1+1",
+    "Ana;=1+1",
+    "Ana | =1+1",
     "＝1＋1",
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -130,11 +132,14 @@ def raw(text: str) -> list[str]:
 
 
 def cells(text: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV table, each as wide as its heading; none of its cells may start as a formula does."""
+    """Return the rows of a CSV table, each as wide as its heading; none of its cells may start as a formula does.
+
+    Nor may any part of one: some spreadsheets split at semicolons.
+    """
     rows = list(csv.reader(io.StringIO(text.removeprefix(BOM), newline=""), strict=True))
     heading, *body = rows
     assert {len(row) for row in body} <= {len(heading)}
-    formulas = [cell for row in rows for cell in row if cell.lstrip()[:1] in set("=+-@＝＋－＠") and cell.strip()]
+    formulas = [cell for row in rows for cell in row if re.search(r"(^|[;|])\s*[=+\-@＝＋－＠]", cell)]
     assert formulas == []
     return [dict(zip(heading, row, strict=True)) for row in body]
 

@@ -24,13 +24,16 @@ from agent.report.escape import LONGEST, escaped_json, harmless, unquotable
         ("a\u200bb\u00adc\ufeff\u2028", "a⟦U+200B⟧b⟦U+00AD⟧c⟦U+FEFF⟧⟦U+2028⟧"),
         ("\ud83d", "⟦U+D83D⟧"),
         ("\U000e0041", "⟦U+E0041⟧"),
+        ("adm\u115fi\u034fn\u2800", "adm⟦U+115F⟧i⟦U+034F⟧n⟦U+2800⟧"),
     ],
 )
 def test_what_moves_the_cursor_or_hides_is_shown_by_name(text: str, shown: str) -> None:
     assert harmless(text) == shown
 
 
-@pytest.mark.parametrize("text", ["שרה כהן", "李伟", "Zoë O'Brien-Łukasz", "👩\u200d🚀", "می\u200cخواهم"])
+@pytest.mark.parametrize(
+    "text", ["שרה כהן", "李伟", "Zoë O'Brien-Łukasz", "👩\u200d🚀", "می\u200cخواهم", "葛\U000e0100城", "❤\ufe0f"]
+)
 def test_names_of_people_are_left_alone(text: str) -> None:
     assert harmless(text) == text
 
