@@ -28,7 +28,8 @@ CALLBACK = "/login/oidc/callback"
 COOKIE = "pigment-sync-login"
 PENDING_SECONDS, MOST_PENDING = 600, 1000
 TIMEOUT_SECONDS = 15
-LONGEST_NAME = 200
+LONGEST_NAME = 100
+"""Of what a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
 Verify = Callable[[], Any]
 
 
@@ -123,7 +124,8 @@ class Oidc:
         except JoseError as error:
             log.warning("login.refused", error=type(error).__name__)
             raise Refusal(403, "login", "The ID token is not valid.", "Log in again.") from error
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            # Authlib trips in many ways over metadata that lack something.
             log.warning("login.unanswered", error=f"{type(error).__name__}: {error}")
             raise Refusal(
                 502, "login", "The identity provider can't be understood or reached.", "See server.oidc.issuer."
@@ -131,11 +133,11 @@ class Oidc:
 
 
 def _visitor(claims: Mapping[str, Any], settings: OidcSettings) -> Visitor:
-    groups = claims.get(settings.groups_claim, [])
-    named = {groups} if isinstance(groups, str) else {each for each in groups if isinstance(each, str)}
-    roles = {role for group, role in settings.roles.items() if group in named}
-    name = next((claims[key] for key in ("email", "preferred_username", "sub") if claims.get(key)), "")
-    if not roles or not isinstance(name, str) or not name:
+    groups = claims.get(settings.groups_claim)
+    listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
+    roles = {role for group, role in settings.roles.items() if group in listed}
+    name = _name(claims)
+    if not roles or not name:
         log.warning("login.refused", error="no role")
         raise Refusal(
             403,
@@ -143,7 +145,20 @@ def _visitor(claims: Mapping[str, Any], settings: OidcSettings) -> Visitor:
             "None of your groups may use pigment-sync.",
             f"Let server.oidc.roles name one of them, and the claim {settings.groups_claim} list them.",
         )
-    return Visitor(name[:LONGEST_NAME], Role.OPERATE if Role.OPERATE in roles else Role.READ)
+    return Visitor(name, Role.OPERATE if Role.OPERATE in roles else Role.READ)
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    """Return what the journal will call the visitor; empty when the claims have nothing.
+
+    An email that somebody may type in for themselves is a claim and no proof: only a verified one stands alone, and
+    `sub`, which nobody can choose, stands beside any other name.
+    """
+    told = {key: value for key in ("email", "preferred_username", "sub") if isinstance(value := claims.get(key), str)}
+    if told.get("email") and claims.get("email_verified") is True:
+        return told["email"][:LONGEST_NAME]
+    name, subject = told.get("preferred_username") or told.get("email") or "", told.get("sub", "")[:255]
+    return f"{name[:LONGEST_NAME]} ({subject})" if name and subject else subject
 
 
 def _library() -> Any:

@@ -72,13 +72,14 @@ class Shield:
 def is_ours(host: str, server: ServerSettings) -> bool:
     """Tell whether a request for *host* is for us. A name that somebody made point at us must not get an answer."""
     try:
-        name = httpx.URL(f"http://{host}").host
+        # `raw_host`: `host` would decode an international name, and trip over what is none.
+        name = httpx.URL(f"http://{host}").raw_host.decode("ascii").lower()
     except httpx.InvalidURL:
         return False
     if is_loopback(name):
         return True
     if server.public_url is not None:
-        return name == httpx.URL(server.public_url).host
+        return name == httpx.URL(server.public_url).raw_host.decode("ascii").lower()
     return not is_loopback(server.host)
 
 

@@ -18,12 +18,15 @@ from sandbox.server import Sandbox, running
 from tests.e2e import browser
 from tests.e2e.daemon_process import Serving, configured, serving
 
-GROUPS = {"ana": ["Identity team", "Everybody"], "leo": ["Auditors"], "eve": ["Everybody"]}
+GROUPS = {"ana": ["Identity team", "Everybody"], "leo": ["Auditors"], "eve": ["Everybody"], "odd": None}
 PROVIDER = """
 import json, sys, threading
 from oidc_provider_mock import User, run_server_in_thread
 groups = json.loads(sys.argv[1])
-users = [User(sub=sub, claims={"email": f"{sub}@acme.com", "groups": groups[sub]}) for sub in groups]
+users = [
+    User(sub=sub, claims={"email": f"{sub}@acme.com", "email_verified": sub == "ana", "groups": groups[sub]})
+    for sub in groups
+]
 with run_server_in_thread(user_claims=users, require_nonce=True) as server:
     print(server.server_port, flush=True)
     sys.stdin.read()
@@ -66,7 +69,9 @@ def url(daemon: Serving) -> str:
     return f"http://127.0.0.1:{daemon.port}"
 
 
-@pytest.mark.parametrize(("sub", "name", "role"), [("ana", "ana@acme.com", "operate"), ("leo", "leo@acme.com", "read")])
+@pytest.mark.parametrize(
+    ("sub", "name", "role"), [("ana", "ana@acme.com", "operate"), ("leo", "leo@acme.com (leo)", "read")]
+)
 def test_user_of_a_group_is_let_in_with_its_role(
     daemon: Serving, chromium: Browser, sub: str, name: str, role: str
 ) -> None:
@@ -80,9 +85,10 @@ def test_user_of_a_group_is_let_in_with_its_role(
         assert (page.get_by_role("button", name="Sync now").count() > 0) is (role == "operate")
 
 
-def test_user_of_no_group_is_told_so(daemon: Serving, issuer: str) -> None:
+@pytest.mark.parametrize("sub", ["eve", "odd"])
+def test_user_of_no_group_is_told_so(daemon: Serving, issuer: str, sub: str) -> None:
     with httpx.Client(trust_env=False) as client:
-        answer = came_back(client, daemon, "eve")
+        answer = came_back(client, daemon, sub)
         assert (answer.status_code, "None of your groups" in answer.text) == (403, True)
         assert client.get(f"{url(daemon)}/").status_code == 303
 
