@@ -114,7 +114,7 @@ class Desk(Protocol):
         ...
 
     async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
-        """Explain one person in each workspace, from fresh reads (seconds)."""
+        """Explain one person in each workspace, from fresh reads (seconds). Raises `TooMuch`."""
         ...
 
     async def pause(self, name: str, by: str, reason: str) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from agent.answer import Explanation
+from agent.daemon.questions import Questions
 from agent.daemon.runner import InForce, Opening, Runner, Told
 from agent.daemon.schedule import Tick, spelled, ticks
 from agent.daemon.timetable import Timetable
@@ -55,6 +56,7 @@ class Daemon:
         self._clock = clock
         self._opening = opening
         self._budget_left = budget_left
+        self._questions = Questions(budget_left)
         self._started_at = clock.now()
         self._config = InForce(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, opening, told)
@@ -154,7 +156,11 @@ class Daemon:
         )
 
     async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
-        async with self._opening(self._config.settings, silent, Stopping()) as tools:
+        settings = self._config.settings
+        async with (
+            self._questions.turn(settings.pigment.requests_per_window),
+            self._opening(settings, silent, Stopping()) as tools,
+        ):
             return await explanations(tools.survey, tools.read_sites, [], email)
 
     async def pause(self, name: str, by: str, reason: str) -> None:

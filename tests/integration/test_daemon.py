@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from structlog.testing import capture_logs
 
 from agent.daemon.daemon import Daemon
+from agent.daemon.questions import MOST_QUESTIONS
 from agent.daemon.reload import Reloading
 from agent.daemon.runner import NEVER_BEGAN, STOPPED
 from agent.daemon.work import MOST_WAITING
@@ -179,6 +181,32 @@ async def test_client_in_a_loop_is_told_to_wait(home: AbstractAsyncContextManage
 
         with pytest.raises(TooMuch, match=str(MOST_WAITING)):
             await house.daemon.ask(asked())
+
+
+async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextManager[House]) -> None:
+    async with home as house:
+        house.blocks = asyncio.Event()
+        asking = [asyncio.create_task(house.daemon.explain("ana@acme.com")) for _ in range(MOST_QUESTIONS + 1)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooMuch, match="5 questions"):
+            await asking.pop()
+        house.blocks.set()
+        assert len(await asyncio.gather(*asking)) == MOST_QUESTIONS
+
+        window = house.kept.paces.of(str(house.daemon.settings.workspaces[LATAM].scim_url))
+        before = house.daemon.budget_left()
+        assert before is not None
+        # As if a run, or another daemon's questions, had used more than half of the window.
+        asked_for = httpx.URL(house.daemon.settings.workspaces[LATAM].scim_url)
+        for _ in range(before - house.daemon.settings.pigment.requests_per_window // 2 + 1):
+            await window.admit("GET", asked_for)
+            window.learned(asked_for, 200, httpx.Headers())
+        with pytest.raises(TooMuch, match="kept for runs"):
+            await house.daemon.explain("ana@acme.com")
+        # A run goes on with what was kept.
+        run_id = await house.daemon.ask(asked(is_dry_run=True))
+        await house.idle()
+        assert (await house.run(run_id)).status is RunStatus.PLANNED
 
 
 async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[House]) -> None:
