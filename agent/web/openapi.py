@@ -46,7 +46,7 @@ PROBLEMS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "422": "The body says something that is not understood.",
-    "429": "Too many wrong tokens, or too many runs that wait.",
+    "429": "Too many wrong tokens, or too many runs or questions that wait, or too few requests left for a question.",
     "502": "An identity provider or a workspace could not be read.",
     "503": "The state can't be reached.",
 }

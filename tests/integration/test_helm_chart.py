@@ -240,11 +240,41 @@ def test_versions_are_those_of_the_project() -> None:
         ({"config": {"server": {"tokens": []}}}, "config.server: set tokens or oidc"),
         ({"replicas": 2}, "replicas: more than one daemon needs PostgreSQL"),
         ({"state": {"persistence": {"enabled": False}}}, "config.state.url: without state.persistence"),
+        (
+            {"state": {"persistence": {"enabled": False}}, "config": {"state": {"url": "sqlite:////tmp/state.db"}}},
+            "config.state.url: without state.persistence",
+        ),
+        ({"config": {"workspaces": {"pigment-latam": {"tokens": ["a-real-token"]}}}}, "tokens"),
+        ({"config": {"connectors": {"okta-main": {"private_key": "-----BEGIN PRIVATE KEY-----"}}}}, "private_key"),
+        ({"config": {"state": {"url": "postgresql+psycopg://sync:hunter2@db/sync"}}}, "url"),
+        ({"config": {"state": {"url": "postgresql+psycopg://db/sync?password=hunter2"}}}, "url"),
+        ({"config": {"server": {"tokens": ["pgs_a-real-token"]}}}, "tokens"),
+        ({"config": {"notify": {"urls": ["json://bot:hunter2@acme.com/hook"]}}}, "urls"),
+        ({"env": [{"name": "PIGMENT_SYNC__SERVER__PORT", "value": "9090"}]}, "set it in config instead"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "propertyName"),
     ],
 )
 def test_values_that_would_not_run_are_refused_by_name(change: Values, said: str) -> None:
     with pytest.raises(helm.HelmError, match=said):
         rendered(merged(LEAST, change))
+
+
+def test_names_of_digits_stay_names() -> None:
+    odd = merged(
+        LEAST, {"secrets": {"existingSecret": "123"}, "imagePullSecrets": ["0123"], "fullnameOverride": "2024"}
+    )
+    documents = rendered(odd)
+    names = [volume["secret"]["secretName"] for volume in pod(documents)["volumes"] if "secret" in volume]
+    assert names == ["123"]
+    assert pod(documents)["imagePullSecrets"] == [{"name": "0123"}]
+    assert {document["metadata"]["name"] for document in documents.values()} == {"2024"}
+    for document in documents.values():
+        kubernetes_validate.validate(document, KUBERNETES[-1], strict=True)
+
+
+def test_database_without_a_password_may_stand_in_the_open() -> None:
+    url = "postgresql+psycopg://sync@db.acme.com/sync"
+    assert rendered(merged(LEAST, {**POSTGRES, "config": {"state": {"url": url}}}))
 
 
 def test_chart_without_a_configuration_is_refused() -> None:

@@ -14,8 +14,8 @@
 {{- end -}}
 
 {{- define "pigment-sync.selector" -}}
-app.kubernetes.io/name: {{ include "pigment-sync.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "pigment-sync.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "pigment-sync.labels" -}}
@@ -54,6 +54,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (not .Values.state.persistence.enabled) (not $state.url) -}}
 {{- fail "config.state.url: without state.persistence the state must be in PostgreSQL; else links and journal are lost with the Pod" -}}
 {{- end -}}
+{{- if and (not .Values.state.persistence.enabled) (kindIs "string" $state.url) (hasPrefix "sqlite" (toString $state.url)) -}}
+{{- fail "config.state.url: without state.persistence the state must be in PostgreSQL; a file would be lost with its Pod, and each Pod would have its own" -}}
+{{- end -}}
+{{- range .Values.env -}}
+{{- if has (upper .name) (list "PIGMENT_SYNC__SERVER__PORT" "PIGMENT_SYNC__SERVER__HOST") -}}
+{{- fail (printf "env: %s is set where the chart can't see it; set it in config instead" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq .Values.mode "daemon") (gt (int .Values.replicas) 1) .Values.state.persistence.enabled -}}
 {{- fail "replicas: more than one daemon needs PostgreSQL in config.state.url, and state.persistence.enabled: false" -}}
 {{- end -}}
@@ -84,17 +92,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the Pods of both modes have in common. */}}
 {{- define "pigment-sync.pod" -}}
-serviceAccountName: {{ include "pigment-sync.serviceAccount" . }}
+serviceAccountName: {{ include "pigment-sync.serviceAccount" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 # A stop takes up to 30 seconds: the changes that are on their way are answered first.
 terminationGracePeriodSeconds: 40
@@ -126,16 +134,16 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 volumes:
   # Folders, not files: what changes is seen without a restart.
   - name: config
-    configMap: {name: {{ include "pigment-sync.fullname" . }}}
+    configMap: {name: {{ include "pigment-sync.fullname" . | quote }}}
   - name: tmp
     emptyDir: {}
   {{- if .Values.state.persistence.enabled }}
   - name: state
-    persistentVolumeClaim: {claimName: {{ include "pigment-sync.claim" . }}}
+    persistentVolumeClaim: {claimName: {{ include "pigment-sync.claim" . | quote }}}
   {{- end }}
   {{- with .Values.secrets.existingSecret }}
   - name: secrets
-    secret: {secretName: {{ . }}, defaultMode: 288}
+    secret: {secretName: {{ . | quote }}, defaultMode: 288}
   {{- end }}
   {{- with .Values.volumes }}
   {{- toYaml . | nindent 2 }}
@@ -163,7 +171,7 @@ volumeMounts:
   - {name: state, mountPath: /var/lib/pigment-sync}
   {{- end }}
   {{- if .Values.secrets.existingSecret }}
-  - {name: secrets, mountPath: {{ .Values.secrets.mountPath }}, readOnly: true}
+  - {name: secrets, mountPath: {{ .Values.secrets.mountPath | quote }}, readOnly: true}
   {{- end }}
   {{- with .Values.volumeMounts }}
   {{- toYaml . | nindent 2 }}
