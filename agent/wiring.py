@@ -160,7 +160,7 @@ def _parts(
     survey = Survey(connectors, state, clock, fleet, progress)
     sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping)
     clean = partial(logs.cleaned, emails=settings.log.emails)
-    notices = Notices(settings.notify.urls, settings.notify.on, state, clean)
+    notices = Notices(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
     return Parts(settings, state, clock, survey, sites, sync, clients, paces, notices)
 
 

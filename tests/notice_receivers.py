@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ class Webhook:
 
     port: int = 0
     status: int = 200
+    scheme: str = "json"
     received: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def url(self) -> Secret:
-        return Secret("value", f"json://127.0.0.1:{self.port}/hook")
+        return Secret("value", f"{self.scheme}://127.0.0.1:{self.port}/hook")
 
     @property
     def titles(self) -> list[str]:
@@ -36,8 +38,9 @@ class Webhook:
 
 
 @contextmanager
-def webhook() -> Iterator[Webhook]:
-    kept = Webhook()
+def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
+    """Yield a receiver, behind TLS if there is a context for it."""
+    kept = Webhook(scheme="jsons" if tls else "json")
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -52,6 +55,8 @@ def webhook() -> Iterator[Webhook]:
             """Keep still."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         kept.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 from agent.notices.notice import Notice
 
@@ -16,18 +17,18 @@ class NotSent(Exception):
     """A notice did not get through. The message says why, without the URL: it may hold a password."""
 
 
-async def deliver(url: str, notice: Notice) -> None:
-    """Raise `NotSent` unless the other side has taken the notice."""
+async def deliver(url: str, notice: Notice, ca_bundle: Path | None) -> None:
+    """Raise `NotSent` unless the other side has taken the notice. HTTPS trusts *ca_bundle*; mail does not know it."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            is_sent = await asyncio.to_thread(_send, url, notice)
+            is_sent = await asyncio.to_thread(_send, url, notice, ca_bundle)
     except TimeoutError:
         raise NotSent(f"No answer within {PATIENCE_SECONDS:g} s.") from None
     if not is_sent:
         raise NotSent("The other side can't be reached, or did not take it.")
 
 
-def _send(url: str, notice: Notice) -> bool:
+def _send(url: str, notice: Notice, ca_bundle: Path | None) -> bool:
     # It knows more than a hundred services, and most commands never tell anybody anything.
     import apprise
 
@@ -40,6 +41,10 @@ def _send(url: str, notice: Notice) -> bool:
     target = apprise.Apprise(asset=asset)
     if not target.add(url):
         raise NotSent("It is not a URL that Apprise knows: see https://github.com/caronc/apprise/wiki.")
+    for service in target:
+        if ca_bundle is not None and service.verify_certificate is True:
+            # Handed on to requests as it is, which takes a path as well.
+            service.verify_certificate = str(ca_bundle)  # type: ignore[assignment]
     kind = apprise.NotifyType(notice.severity.value)
     text = apprise.NotifyFormat.TEXT
     try:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -29,11 +30,19 @@ class Notices:
     the next run. The URLs are told apart by their place in the list.
     """
 
-    def __init__(self, urls: Sequence[Secret], on: Collection[str], state: State, clean: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        urls: Sequence[Secret],
+        on: Collection[str],
+        state: State,
+        clean: Callable[[str], str],
+        ca_bundle: Path | None = None,
+    ) -> None:
         self._urls = tuple(urls)
         self._on = frozenset(on)
         self._state = state
         self._clean = clean
+        self._ca_bundle = ca_bundle
 
     async def tell(self, results: Sequence[Result]) -> None:
         """Tell of workspaces that are not as they were; raises nothing."""
@@ -75,6 +84,6 @@ class Notices:
 
     async def _send(self, place: int, subject: str, now: str, told: Notice) -> None:
         clean = replace(told, title=self._clean(told.title), body=self._clean(told.body))
-        await deliver(self._urls[place].reveal(), clean)
+        await deliver(self._urls[place].reveal(), clean, self._ca_bundle)
         await self._state.set_notice(subject, now)
         log.info("notice.sent", subject=subject, condition=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trustme
 from structlog.testing import capture_logs
 
 from agent.engine.order import Result
@@ -108,6 +110,20 @@ async def test_mail_says_who_what_why_and_what_to_do(state: MemoryState, mailbox
     assert "20260301-120000-3f9a1c" in text
     assert "30 deactivations are more than 25." in text
     assert "pigment-sync sync -w latam --approve sha256:abc" in text
+
+
+async def test_private_authority_is_trusted_where_the_configuration_names_it(
+    state: MemoryState, tmp_path: Path
+) -> None:
+    authority, bundle = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with webhook(tls) as receiver:
+        await notices(state, receiver.url).tell([FAILED])
+        assert receiver.received == []
+        await Notices([receiver.url], ALL, state, str, bundle).tell([FAILED])
+        assert len(receiver.received) == 1
 
 
 async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, webhook: Webhook) -> None:

@@ -18,7 +18,7 @@ WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 PINNED = re.compile(r"uses: ([\w-]+/[\w.-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)$")
 # Each right to write, where it is needed, and nowhere else.
 WRITES = {
-    ("release", "build"): {"id-token", "attestations"},
+    ("release", "attest"): {"id-token", "attestations"},
     ("release", "image"): {"packages", "id-token", "attestations"},
     ("release", "release"): {"contents"},
     ("release", "index"): {"id-token"},
@@ -129,11 +129,19 @@ def test_release_needs_a_version_tag_and_publishes_what_was_built_and_attested()
         "scripts/wheel dist",
         "scripts/sbom dist/",
         "SHA256SUMS",
-        "attest-build-provenance@",
         "upload-artifact@",
     ):
         assert part in built
-    assert "build" in release["jobs"]["release"]["needs"]
+    # Who may sign runs nothing that the build brought along.
+    assert release["jobs"]["build"]["permissions"] == {"contents": "read"}
+    attest = release["jobs"]["attest"]
+    assert [step["uses"].partition("@")[0] for step in attest["steps"]] == [
+        "actions/download-artifact",
+        "actions/attest-build-provenance",
+    ]
+    assert attest["needs"] == "build"
+    assert "attest" in release["jobs"]["release"]["needs"]
+    assert release["jobs"]["index"]["needs"] == "attest"
     for name in ("image", "index"):
         assert release["jobs"][name]["if"].startswith("vars.")
 
