@@ -46,7 +46,8 @@ _json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 def redacted(text: str) -> str:
     """Return *text* without what looks like a token, a key or a password, and without any secret revealed so far."""
-    for secret in revealed():
+    # The longest first: one may be a part of another.
+    for secret in sorted(revealed(), key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, HIDDEN)
     return SECRET_VALUE.sub(lambda found: f"{found['scheme'] or found['name'] or found['user'] or ''}{HIDDEN}", text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -22,7 +24,10 @@ _revealed: set[str] = set()
 
 
 def revealed() -> frozenset[str]:
-    """Return every value that was revealed in this process, so that the log can keep them out of what it writes."""
+    """Return every value that was revealed in this process, so that the log can keep them out of what it writes.
+
+    Each also as JSON, Python and a URL spell it, where that is another text.
+    """
     return frozenset(_revealed)
 
 
@@ -58,7 +63,7 @@ class Secret:
                 value = self._from_file()
             case _:
                 value = self._place
-        _revealed.add(value)
+        _revealed.update((value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, "", errors="replace")))
         return value
 
     def _from_environment(self) -> str:

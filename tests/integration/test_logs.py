@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -162,6 +163,20 @@ def test_text_that_looks_like_a_secret_is_hidden(stream: io.StringIO, text: str,
     assert first["detail"] == first["error"] == first["raw"] == second["event"] == rest
     assert first["parts"] == [rest]
     assert secret not in stream.getvalue()
+
+
+def test_secret_is_hidden_however_it_is_spelled(stream: io.StringIO) -> None:
+    logs.configure("info", "json", False, stream)
+    value = 'Tr0ub"4\\dor &3é'
+    Secret("value", value).reveal()
+    Secret("value", f"{value}-and-more").reveal()
+    spelled = [value, repr({"token": value}), json.dumps([value]), quote(value, ""), f"{value}-and-more"]
+    for each in spelled:
+        structlog.get_logger().info("said", what=f"it was {each}")
+
+    assert len(lines(stream)) == len(spelled)
+    assert "ub" not in stream.getvalue()
+    assert "more" not in stream.getvalue()
 
 
 def test_secret_that_was_revealed_is_hidden_whatever_it_looks_like(stream: io.StringIO) -> None:
