@@ -61,8 +61,11 @@ def worst(codes: Iterable[Exit]) -> Exit:
 
 
 def unread(code: str) -> Exit:
-    """Return the exit code of a read that ended with *code*: a secret that is missing is the configuration's fault."""
-    return Exit.CONFIG if code == "secret" else Exit.INCOMPLETE
+    """Return the exit code of a read that ended with *code*.
+
+    A secret that is missing is the configuration's fault, and what nobody expected is ours.
+    """
+    return {"secret": Exit.CONFIG, "unexpected": Exit.UNEXPECTED}.get(code, Exit.INCOMPLETE)
 
 
 class PigmentSyncError(Exception):

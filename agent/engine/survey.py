@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import structlog
@@ -14,13 +16,13 @@ from agent.diff.only import only
 from agent.diff.plan import vanished
 from agent.engine.order import Decision, FleetLimit
 from agent.engine.planning import planned
-from agent.errors import UsageError
+from agent.errors import PigmentSyncError, UsageError
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
 from agent.model import Plan, Policy, Reads, Unplanned
 from agent.ports import Clock, State, WorkspaceReader
 from agent.report.document import workspace_object
-from connectors.base import Connector, CredentialsRefused, PersonKey, Progress, ReadError, Status
+from connectors.base import Connector, CredentialsRefused, IncompleteRead, PersonKey, Progress, ReadError, Status
 
 __all__ = ["WINDOW", "Deciding", "ReadSite", "Survey", "chosen", "failed_read"]
 
@@ -82,6 +84,10 @@ class Survey:
         except ReadError as error:
             log.warning("read.failed", workspace=name, code=error.code)
             return _unplanned(policy, error)
+        except PigmentSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a bug that one system's answer met ends what was read of it)
+            return _unplanned(policy, _unexpected(name, error))
         log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.pages)
         for snapshot in snapshots:
             log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
@@ -96,9 +102,11 @@ class Survey:
             return _failed(policy, outcome, site.workspace.requests)
         try:
             reads = await self._looked_up(outcome, policy)
+            unguarded = await asyncio.to_thread(planned, reads, policy)
         except ReadError as error:
             return failed_read(policy, error, site.workspace.requests)
-        unguarded = await asyncio.to_thread(planned, reads, policy)
+        except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
+            return failed_read(policy, _unexpected(policy.workspace, error), site.workspace.requests)
         if user:
             unguarded = only(unguarded, user)
         plan = guarded(unguarded, policy, await self._history(policy.workspace))
@@ -142,6 +150,26 @@ class Survey:
         )
         held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}
         return [_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
+
+
+class UnexpectedRead(IncompleteRead):
+    """A bug of ours, met by what one system answered."""
+
+    code = "unexpected"
+
+
+def _unexpected(workspace: str, error: Exception) -> UnexpectedRead:
+    """Return the error of a workspace whose data met a bug: nothing is concluded of it, and the others go on.
+
+    Else whoever runs one server, or names one person, could keep the leavers of all workspaces in.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
+    log.error("read.crashed", workspace=workspace, error=f"{type(error).__name__}: {error}", where=where)
+    return UnexpectedRead(
+        f"unexpected error: {type(error).__name__} at {where}.",
+        "This is a bug: report it with the line read.crashed of the log. Nothing is written to this workspace.",
+    )
 
 
 def _with_plan(decision: Decision, plan: Plan | None) -> Decision:
