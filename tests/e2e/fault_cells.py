@@ -74,7 +74,7 @@ CELLS = (
     _stays("a revoked token", do="revoke-token"),
     _stays("no connection that comes back", do="disconnect"),
     _stays("resets that stay", do="reset"),
-    _stays("slower than the timeout", do="slow", seconds=2.0),
+    _stays("slower than the timeout", do="slow", seconds=4.0),
     _stays("half of the body", do="truncated"),
     _stays("most of the body", do="truncated", keep=0.97),
     _stays("no JSON", do="invalid-json"),

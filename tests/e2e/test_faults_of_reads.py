@@ -57,7 +57,7 @@ def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     patient, strict = tmp_path_factory.mktemp("patient"), tmp_path_factory.mktemp("strict")
     url = f"sqlite:///{patient}/state.db"
     with running(seed=11, size=130, limit=Limit(None)) as sandbox:
-        bounds = {"timeout_seconds": 1.0, "max_wait_seconds": 4.0}
+        bounds = {"timeout_seconds": 2.0, "max_wait_seconds": 8.0}
         agents = [
             unlimited(sandbox.write_config(folder, url), http={**bounds, "retries": retries})
             for folder, retries in ((patient, 1), (strict, 0))

@@ -49,7 +49,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     url = f"sqlite:///{folder}/state.db"
     with running(seed=12, size=12, limit=Limit(None)) as sandbox:
-        bounds = {"timeout_seconds": 0.5, "max_wait_seconds": 4.0, "retries": 1}
+        bounds = {"timeout_seconds": 1.5, "max_wait_seconds": 6.0, "retries": 1}
         agent = unlimited(sandbox.write_config(folder, url), http=bounds)
         with State.at(url) as state:
             yield Desk(sandbox, agent.config, state, Office(sandbox))

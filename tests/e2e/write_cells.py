@@ -37,7 +37,7 @@ WRITES = (
     _once("no connection", do="disconnect", method="POST"),
     _once("a create whose answer is lost", do="reset", method="POST"),
     _once("a change whose answer is lost", do="reset", method="PUT"),
-    _once("slower than the timeout", do="slow", seconds=2.0, method="PATCH"),
+    _once("slower than the timeout", do="slow", seconds=3.0, method="PATCH"),
     _once("412", do="status", status=412, method="PATCH"),
     _once("a revoked token, with another", do="revoke-token"),
     _stays("405 to a PATCH", 0, do="status", status=405, method="PATCH"),
