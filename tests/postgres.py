@@ -20,19 +20,12 @@ from uuid import uuid4
 
 from sqlalchemy import create_engine, text
 
+from tests.programs import require
+
 __all__ = ["new_database", "running"]
 
 READY = b"database system is ready to accept connections"
 ATTEMPTS = 3
-
-
-def _binary(name: str) -> str:
-    found = shutil.which(name)
-    if found:
-        return found
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    assert installed, f"{name} is needed: apt-get install postgresql"
-    return str(installed[-1])
 
 
 def _free_port() -> int:
@@ -55,13 +48,14 @@ def _unprivileged(folder: Path) -> list[str]:
 @contextmanager
 def running() -> Iterator[str]:
     """Yield the URL of a server, without a database at its end: add `/postgres`, or see `new_database`."""
+    initdb = Path(require("initdb"))
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
         prefix = _unprivileged(folder)
         make = "-U agent -A trust --no-sync -E UTF8 --locale=C.UTF-8"
-        command = [*prefix, _binary("initdb"), "-D", str(folder / "data"), *make.split()]
+        command = [*prefix, str(initdb), "-D", str(folder / "data"), *make.split()]
         subprocess.run(command, env=_environment(folder), check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        server, port = _started(prefix, folder)
+        server, port = _started(prefix, initdb.with_name("postgres"), folder)
         try:
             yield f"postgresql+psycopg://agent@127.0.0.1:{port}"
         finally:
@@ -74,13 +68,13 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
-def _started(prefix: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _started(prefix: list[str], program: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start the server. Another process may take the port between our look and its start: then try another."""
     said = b""
     for _ in range(ATTEMPTS):
         port = _free_port()
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        command = [*prefix, _binary("postgres"), "-D", str(folder / "data"), *options.split()]
+        command = [*prefix, str(program), "-D", str(folder / "data"), *options.split()]
         server = subprocess.Popen(
             command, env=_environment(folder), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )

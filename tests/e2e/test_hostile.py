@@ -62,11 +62,13 @@ def _workspace(ran: Ran) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def story(
-    request: pytest.FixtureRequest, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Story]:
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("hostile")
-    url = "sqlite:///state.db" if request.param == "sqlite" else postgres.new_database(postgres_server)
+    url = (
+        "sqlite:///state.db"
+        if request.param == "sqlite"
+        else postgres.new_database(request.getfixturevalue("postgres_server"))
+    )
     with running(seed=41, size=12, limit=Limit(None)) as sandbox:
         people = filled(sandbox, sandbox.space(WORKSPACE))
         agent = unlimited(sandbox.write_config(folder, url), log={"level": "debug", "format": "json", "emails": True})

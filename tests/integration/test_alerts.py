@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.metrics import SCRAPED, Metrics
 from agent.ports import RunStatus
+from tests.programs import require
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = re.compile(r"\bpigment_sync_\w+")
@@ -27,7 +28,13 @@ def rules() -> list[dict[str, object]]:
 def promtool(*arguments: str) -> None:
     environment = {"PATH": os.environ["PATH"]}
     ended = subprocess.run(
-        ["promtool", *arguments], cwd=DEPLOY, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [require("promtool"), *arguments],
+        cwd=DEPLOY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 

@@ -18,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.programs import require
+
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -246,9 +248,7 @@ def test_build_outside_a_repository_asks_for_its_time(tmp_path: Path) -> None:
 
 
 def test_what_is_not_committed_is_not_in_the_wheel(tmp_path: Path) -> None:
-    git = shutil.which("git")
-    if git is None:
-        return
+    git = require("git")
     tree = copied(tmp_path / "source", 0o644, 1_600_000_000)
     words = ("-c", "user.name=Ana", "-c", "user.email=ana@example.com")
     for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "All")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from agent.daemon.daemon import PATIENCE_SECONDS
 from agent.errors import Exit
 from tests.command_words import calls, parsed
 from tests.guide_page import REPOSITORY
+from tests.programs import require
 
 UNITS = REPOSITORY / "deploy" / "systemd"
 DAEMON, ONCE, TIMER = "pigment-sync.service", "pigment-sync-once.service", "pigment-sync-once.timer"
@@ -88,9 +88,7 @@ def test_timer_makes_up_for_what_was_missed() -> None:
 
 
 def test_systemd_knows_every_word(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        return
+    analyze = require("systemd-analyze")
     for name in (DAEMON, ONCE, TIMER):
         # The path of the command is the installation's.
         text = (UNITS / name).read_text("utf-8").replace("/opt/pigment-sync/bin/pigment-sync", "/bin/true")

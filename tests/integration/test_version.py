@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import subprocess
 from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 
 from agent.cli.group import app
 from agent.cli.version import version_line
+from tests.programs import require
 
 PYTHON = f"Python {platform.python_version()}"
 IMAGE, PIP, CHECKOUT = "1" * 40, "2" * 40, "3" * 40
@@ -90,9 +90,7 @@ def test_option_shows_it_and_nothing_else() -> None:
 
 
 def test_checkout_is_read_as_git_reads_it(tmp_path: Path) -> None:
-    git = shutil.which("git")
-    if git is None:
-        return
+    git = require("git")
     author = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
     for words in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "First"], ["pack-refs", "--all"]):
         subprocess.run([git, "-C", str(tmp_path), *words], check=True)

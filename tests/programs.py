@@ -1,0 +1,38 @@
+"""Find the programs beside Python that some tests call; a test whose program is missing is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+__all__ = ["find", "require"]
+
+LIST = Path(__file__).parents[1] / "scripts" / "packages.txt"
+
+
+@cache
+def _packages() -> dict[str, str]:
+    rows = (line.split() for line in LIST.read_text("utf-8").splitlines() if not line.startswith("#"))
+    return {program: package for _, program, package in rows}
+
+
+def find(program: str) -> str | None:
+    """Return the path of *program*, or None. Raises `KeyError` unless `scripts/packages.txt` lists it."""
+    package = _packages()[program]
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}")) if package == "postgresql" else []
+    return shutil.which(program) or (str(installed[-1]) if installed else None)
+
+
+def require(program: str) -> str:
+    """Return the path of *program*. Where it is missing, the calling test is skipped, and with `CI=true` it fails."""
+    found = find(program)
+    if found is not None:
+        return found
+    reason = f"needs {program}; as root: apt-get install {_packages()[program]}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
