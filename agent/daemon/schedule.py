@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from agent.settings.crontab import next_time
 from agent.settings.workspace import ScheduleSettings
 
 __all__ = ["Tick", "first_due", "spelled", "ticks", "trigger"]
@@ -53,29 +54,56 @@ def ticks(schedules: Mapping[str, ScheduleSettings | None]) -> tuple[Tick, ...]:
     return tuple(Tick(name, known[name], tuple(workspaces)) for name, workspaces in groups.items())
 
 
+class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
+    """The times of a crontab, all in UTC, each later by the same part of *jitter*.
+
+    So no two are closer than in the crontab, and the one after a time with jitter is never the same time again.
+    """
+
+    def __init__(self, crontab: str, timezone: str, jitter: float) -> None:
+        self.jitter = jitter
+        self._crontab = crontab
+        self._timezone = timezone
+        self._late = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load and guards nothing
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """Return the first time after both; several that were missed are not returned one by one."""
+        after = now.astimezone(UTC) - self._late
+        if previous_fire_time is not None:
+            after = max(after, previous_fire_time.astimezone(UTC))
+        due = next_time(self._crontab, self._timezone, after)
+        return None if due is None else due + self._late
+
+
 def trigger(schedule: ScheduleSettings) -> BaseTrigger:
-    """Return what tells APScheduler when the schedule is due, a little spread."""
-    if schedule.every is not None:
-        seconds = schedule.every.total_seconds()
-        jitter = min(LONGEST_JITTER_SECONDS, seconds * JITTER_SHARE)
-        return IntervalTrigger(seconds=int(seconds), timezone=UTC, jitter=jitter)
-    cron = CronTrigger.from_crontab(schedule.cron, timezone=schedule.timezone or UTC)
-    cron.jitter = LONGEST_JITTER_SECONDS
-    return cron
+    """Return what tells APScheduler when the schedule is due, in UTC, a little spread."""
+    if schedule.cron is not None:
+        return _Cron(schedule.cron, schedule.timezone or "UTC", LONGEST_JITTER_SECONDS)
+    seconds = _interval(schedule).total_seconds()
+    jitter = min(LONGEST_JITTER_SECONDS, seconds * JITTER_SHARE)
+    return IntervalTrigger(seconds=int(seconds), timezone=UTC, jitter=jitter)
 
 
 def first_due(schedule: ScheduleSettings, last: datetime | None, now: datetime) -> datetime:
-    """Return when the first run is due after a start at *now*, the last having begun at *last*.
+    """Return when the first run is due after a start at *now*, in UTC, the last having begun at *last*.
 
     What was missed while nothing ran is made up at once and once, however often it was due. A workspace that never
     ran is due at once by `every`, and at its next time by `cron`.
     """
-    if schedule.every is not None:
-        return now if last is None else max(now, last + schedule.every)
-    cron = CronTrigger.from_crontab(schedule.cron, timezone=schedule.timezone or UTC)
-    due: datetime | None = cron.get_next_fire_time(
-        None, now if last is None else last + timedelta(seconds=LONGEST_JITTER_SECONDS + 1)
-    )
+    now = now.astimezone(UTC)
+    # A run in the future was recorded while the clock was wrong: it must not put the next one off until then.
+    last = None if last is None else min(now, last.astimezone(UTC))
+    if schedule.cron is None:
+        return now if last is None else max(now, last + _interval(schedule))
+    # A run that began within the jitter of its time is the run of that time. One that is due at this moment is due.
+    after = now - timedelta(microseconds=1) if last is None else last + timedelta(seconds=LONGEST_JITTER_SECONDS + 1)
+    due = next_time(schedule.cron, schedule.timezone or "UTC", after)
     if due is None:
         raise ValueError(f"{spelled(schedule)} is never due")
     return max(now, due)
+
+
+def _interval(schedule: ScheduleSettings) -> timedelta:
+    if schedule.every is None:
+        raise ValueError("a schedule has every or cron")
+    return schedule.every

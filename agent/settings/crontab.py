@@ -1,22 +1,29 @@
-"""Read the five fields of a crontab as cron does, and spell them as APScheduler 3 understands them.
+"""Read the five fields of a crontab as cron does, spell them as APScheduler 3 understands them, and give their times.
 
 To cron, weekday 0 and 7 are Sunday; to APScheduler, 0 is Monday (its issue 286). Weekdays are therefore spelled by
 name, or `0 6 * * 1-5` would run from Tuesday to Saturday.
+
+APScheduler matches the fields in UTC only, as if that were the wall clock; from there to moments it is our own way. Its
+arithmetic in time zones goes back by an hour when it adds to a time of a repeated hour.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
-__all__ = ["spelled"]
+__all__ = ["next_time", "spelled"]
 
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 WEEKDAYS = re.compile(r"(?:\*|(?P<first>[0-7]|[a-z]{3})(?:-(?P<last>[0-7]|[a-z]{3}))?)(?:/(?P<step>[1-7]))?")
 FIELDS = 5
 SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+# A zone that changed its day skipped 24 hours (Apia, 2011): no change reaches further than that.
+NEIGHBOURHOOD = timedelta(hours=26)
 
 
 def spelled(text: str) -> str:
@@ -34,6 +41,55 @@ def spelled(text: str) -> str:
     if trigger.get_next_fire_time(None, SOME_DAY) is None:
         raise ValueError("names a day that never comes")
     return crontab
+
+
+def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
+    """Return the first moment after *after*, in UTC, at which *crontab* is due by the wall clock of *timezone*.
+
+    - A time that the clock skips is due as long after the skip as it is behind its begin: 02:30 at 03:30.
+    - A time that the clock shows twice is due the first time only, unless the hour field begins with `*`: what runs
+      through all hours runs through both.
+
+    Each moment is later than *after*, whatever the zone does. None: never again. Needs *crontab* as `spelled` gives it.
+    """
+    zone = ZoneInfo(timezone)
+    is_hourly = crontab.split()[1].startswith("*")
+    reach = _reach(zone, after)
+    wall = after.astimezone(zone).replace(tzinfo=None) - reach
+    best: datetime | None = None
+    limit: datetime | None = None
+    while (found := _next_wall(crontab, wall)) is not None and (limit is None or found <= limit):
+        for moment in _moments(found, zone, is_hourly=is_hourly):
+            if moment > after and (best is None or moment < best):
+                best = moment
+                # Near a change a later time of the wall clock may be an earlier moment.
+                limit = found + reach
+        wall = found + timedelta(microseconds=1)
+    return best
+
+
+def _reach(zone: ZoneInfo, at: datetime) -> timedelta:
+    """Return by how much the clocks of *zone* change about *at*; zero on nearly all days."""
+    here = at.astimezone(zone).utcoffset() or timedelta()
+    offsets = [(at + side).astimezone(zone).utcoffset() or timedelta() for side in (-NEIGHBOURHOOD, NEIGHBOURHOOD)]
+    return max(abs(offset - here) for offset in offsets)
+
+
+def _moments(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetime]:
+    """Return when *wall* is due; PEP 495 has what `fold` means for times that are skipped or repeated."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return [first, second] if second > first and is_hourly else [first]
+
+
+def _next_wall(crontab: str, wall: datetime) -> datetime | None:
+    """Return the first time of a wall clock, not before *wall*, that matches; None: there is none."""
+    found: datetime | None = _trigger(crontab).get_next_fire_time(None, wall.replace(tzinfo=UTC))
+    return None if found is None else found.replace(tzinfo=None)
+
+
+@lru_cache(maxsize=100)
+def _trigger(crontab: str) -> CronTrigger:
+    return CronTrigger.from_crontab(crontab, UTC)
 
 
 def _weekdays(field: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
-from apscheduler.triggers.cron import CronTrigger
+from agent.settings.crontab import next_time
 
 __all__ = ["stale_after"]
 
@@ -27,9 +26,5 @@ def stale_after(schedule: str, since: datetime) -> datetime | None:
     cron = CRON.fullmatch(schedule)
     if not cron:
         return None
-    trigger = CronTrigger.from_crontab(cron[1], timezone=ZoneInfo(cron[2]))
-    first: datetime | None = trigger.get_next_fire_time(None, since)
-    if first is None:
-        return None
-    second: datetime | None = trigger.get_next_fire_time(first, first)
-    return second.astimezone(UTC) if second else None
+    first = next_time(cron[1], cron[2], since)
+    return None if first is None else next_time(cron[1], cron[2], first)

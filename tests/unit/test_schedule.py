@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -79,3 +80,48 @@ def test_trigger_follows_the_interval() -> None:
     due = trigger(every("10m")).get_next_fire_time(NOON, NOON)
 
     assert timedelta(minutes=10) <= due - NOON <= timedelta(minutes=10, seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin"),
+    [
+        ("Europe/Berlin", datetime(2026, 10, 25, 0, 59, 30, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 3, 29, 0, 59, 30, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, 5, 59, 30, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 14, 29, 30, tzinfo=UTC)),
+        ("Africa/Cairo", datetime(2026, 10, 29, 19, 59, 30, tzinfo=UTC)),
+    ],
+)
+def test_scheduler_is_never_sent_back_through_a_repeated_hour(zone: str, begin: datetime) -> None:
+    schedule = cron("*/15 * * * *", zone)
+    when = trigger(schedule)
+    due = [first_due(schedule, None, begin)]
+    for _ in range(16):
+        # As APScheduler asks: for the next at the last, a little after it was due.
+        due.append(when.get_next_fire_time(due[-1], due[-1] + timedelta(milliseconds=3)))
+
+    apart = [later - one for one, later in pairwise(due)]
+    assert all(timedelta(minutes=15) <= each < timedelta(minutes=16) for each in apart)
+    assert {each.tzinfo for each in due} == {UTC}
+
+
+def test_many_missed_times_are_passed_in_one_step() -> None:
+    when = trigger(cron("* * * * *", "Europe/Berlin"))
+    woken = NOON + timedelta(days=30)
+
+    assert woken < when.get_next_fire_time(NOON, woken) <= woken + timedelta(seconds=91)
+
+
+def test_spread_time_that_is_still_to_come_is_not_left_out() -> None:
+    when = trigger(cron("*/15 * * * *"))
+    spread = when.get_next_fire_time(NOON, NOON)
+
+    # As after a loop that was blocked until a moment before the spread time.
+    assert when.get_next_fire_time(NOON, spread - timedelta(microseconds=1)) == spread
+
+
+def test_run_that_was_recorded_in_the_future_puts_nothing_off() -> None:
+    future = NOON + timedelta(days=365)
+
+    assert first_due(every("15m"), future, NOON) == NOON + timedelta(minutes=15)
+    assert first_due(cron("0 * * * *"), future, NOON) == NOON + timedelta(hours=1)
