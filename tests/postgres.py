@@ -100,7 +100,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     # Its fast shutdown: it does not wait for clients to leave.
     server.send_signal(signal.SIGINT)
     try:
-        server.wait(timeout=30)
+        server.wait(timeout=120)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()

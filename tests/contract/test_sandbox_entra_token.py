@@ -29,7 +29,7 @@ class Plain:
     """What msal needs of an HTTP client; https becomes http, for the sandbox has no certificate."""
 
     def __init__(self) -> None:
-        self._client = httpx.Client(timeout=10)
+        self._client = httpx.Client(timeout=120)
 
     def get(self, url: str, headers: dict[str, str] | None = None, **_more: object) -> httpx.Response:
         return self._client.get(_http(url), headers=headers)

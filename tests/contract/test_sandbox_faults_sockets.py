@@ -32,7 +32,7 @@ def served(space: PigmentSpace, book: FaultBook) -> Iterator[httpx.Client]:
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/latam/scim/v2"
     try:
-        with httpx.Client(base_url=url, headers={"Authorization": "Bearer good"}, timeout=10) as client:
+        with httpx.Client(base_url=url, headers={"Authorization": "Bearer good"}, timeout=120) as client:
             yield client
     finally:
         server.should_exit = True

@@ -8,9 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Agent", "Ran"]
+__all__ = ["LONGEST_SECONDS", "Agent", "Ran"]
 
 REPOSITORY = Path(__file__).parent.parent.parent
+# Longer than any command takes on a busy machine: it only keeps a hung command from hanging the suite.
+LONGEST_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Agent:
             dropped.add("COVERAGE_PROCESS_CONFIG")
         return {name: value for name, value in os.environ.items() if name not in dropped} | {"NO_PROXY": "127.0.0.1"}
 
-    def run(self, *arguments: str, timeout: float = 60, **more: str) -> Ran:
+    def run(self, *arguments: str, timeout: float = LONGEST_SECONDS, **more: str) -> Ran:
         ran = subprocess.run(
             self.command(*arguments),
             capture_output=True,

@@ -18,11 +18,10 @@ import yaml
 
 from agent.settings.token import Role, hashed
 from sandbox.server import Sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 
 __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
-WITHIN_SECONDS = 30.0
 OPERATOR, READER = "pgs_" + "o" * 43, "pgs_" + "r" * 43
 Line = dict[str, Any]
 
@@ -40,7 +39,7 @@ class Serving:
         """Return the next line about *event*."""
         while True:
             try:
-                line = self.lines.get(timeout=WITHIN_SECONDS)
+                line = self.lines.get(timeout=LONGEST_SECONDS)
             except Empty:
                 raise TimeoutError(f"no {event}; seen: {[each.get('event') for each in self.seen]}") from None
             self.seen.append(line)
@@ -48,11 +47,11 @@ class Serving:
                 return line
 
     def answer(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=LONGEST_SECONDS, trust_env=False)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(WITHIN_SECONDS)
+        return self.process.wait(LONGEST_SECONDS)
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def serving(agent: Agent) -> Iterator[Serving]:
     finally:
         process.kill()
         process.wait()
-        reader.join(WITHIN_SECONDS)
+        reader.join(LONGEST_SECONDS)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -19,7 +19,7 @@ from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configur
 
 LATAM = "pigment-latam"
 RUNS = f"/api/v1/workspaces/{LATAM}/runs"
-WITHIN_SECONDS = 30
+WITHIN_SECONDS = 300
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -45,7 +45,7 @@ def daemon(agent: Agent) -> Iterator[Serving]:
 @pytest.fixture
 def visitor(daemon: Serving) -> Iterator[httpx.Client]:
     """A client that nobody knows."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{daemon.port}", trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{daemon.port}", trust_env=False, timeout=300) as client:
         yield client
 
 

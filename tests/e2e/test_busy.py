@@ -33,7 +33,7 @@ def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]
     sandbox.faults.put(rules_from({"faults": [SLOW]}))
     process = agent.start("sync", *LATAM)
     try:
-        for _ in range(600):
+        for _ in range(6_000):
             if sandbox.requests("pigment", "POST") or process.poll() is not None:
                 break
             try:
@@ -64,10 +64,10 @@ def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sand
 def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = Agent(sandbox.write_config(tmp_path))
     with at_work(agent, sandbox) as first:
-        waited = agent.run("sync", *LATAM, "--wait", "60", "--format", "json")
+        waited = agent.run("sync", *LATAM, "--wait", "300", "--format", "json")
 
         assert waited.code == 0, waited.err
-        assert first.wait(30) == 0
+        assert first.wait(300) == 0
     (workspace,) = json.loads(waited.out)["workspaces"]
     assert workspace["counts"]["create"] == 0, "the first had made them all"
     members = [member.user_name.lower() for member in sandbox.space("pigment-latam").members]

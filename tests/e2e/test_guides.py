@@ -57,7 +57,7 @@ def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: P
                 cwd=folder,
                 env=environment,
                 capture_output=True,
-                timeout=60,
+                timeout=300,
                 check=False,
             )
             assert ran.returncode == _expected(block.mark), (

@@ -47,7 +47,7 @@ def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbo
 
 
 def test_daemon_does_not_start_and_says_what_to_mount(agent: Agent) -> None:
-    served = agent.run("serve", timeout=20)
+    served = agent.run("serve")
 
     assert served.code == 8
     assert served.err.splitlines() == [

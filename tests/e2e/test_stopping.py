@@ -16,13 +16,12 @@ from agent.store.tables import pauses
 from sandbox.faults.reading import rules_from
 from sandbox.pigment.pace import Limit
 from sandbox.server import Sandbox, running
-from tests.e2e.agent_process import Agent
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import configured, serving
 
 LATAM = "pigment-latam"
-# Longer than any test here waits: what ends in time did not wait for the answer.
-SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 120}
-WITHIN_SECONDS = 20
+# Longer than any test here waits: what ends did not wait for the answer.
+SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 2 * LONGEST_SECONDS}
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(6_000):
         if holds():
             return
         time.sleep(0.05)
@@ -52,7 +51,7 @@ def asked(sandbox: Sandbox) -> Callable[[], bool]:
 
 def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
     process.send_signal(number)
-    _, err = process.communicate(timeout=WITHIN_SECONDS)
+    _, err = process.communicate(timeout=LONGEST_SECONDS)
     return process.returncode, err.decode()
 
 
@@ -115,7 +114,7 @@ def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path
         until(is_asked)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.until("daemon.stopped")["was_gentle"]
-        assert daemon.process.wait(WITHIN_SECONDS) == 0
+        assert daemon.process.wait(LONGEST_SECONDS) == 0
     runs = json.loads(agent.run("history", "--format", "json").out)
     assert {run["status"] for run in runs} == {"interrupted"}
     assert sandbox.space(LATAM).journal.writes == []

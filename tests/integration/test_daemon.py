@@ -32,7 +32,7 @@ from connectors.base import Progress
 from sandbox.pigment.pace import Limit
 from sandbox.server import Sandbox, running
 
-LATAM, WITHIN_SECONDS = "pigment-latam", 30
+LATAM, WITHIN_SECONDS = "pigment-latam", 300
 
 
 @pytest.fixture(scope="module")

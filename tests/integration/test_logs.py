@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -270,9 +269,8 @@ def test_configuring_again_replaces_what_was(stream: io.StringIO) -> None:
     assert len(lines(stream)) == 1
 
 
-def test_long_text_is_looked_through_in_no_time() -> None:
-    started = time.perf_counter()
+def test_long_text_is_redacted_without_backtracking() -> None:
+    # A pattern that backtracks would not end here.
     for text in ("a" * 200_000, "a-" * 100_000, "a." * 100_000 + "@", "eyJ" * 60_000, "%40" * 60_000, "@a" * 100_000):
         assert logs.redacted(text)
         assert logs._masked(text)
-    assert time.perf_counter() - started < 5
