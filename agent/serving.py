@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from agent import http
 from agent.daemon.daemon import Daemon
 from agent.daemon.reload import Reloading
+from agent.daemon.watchdog import Watchdog, end_within
 from agent.engine.order import Result
 from agent.engine.stopping import Stopping
 from agent.errors import ConfigError
@@ -33,6 +34,8 @@ __all__ = ["serve"]
 log = structlog.get_logger()
 ANSWER_WITHIN_SECONDS = 5
 """How long a stop waits for the last answers to browsers."""
+END_WITHIN_SECONDS = 28.0
+"""A container is killed 30 s after it was asked to stop: the log should have the reason first."""
 
 
 class _Server(uvicorn.Server):
@@ -52,6 +55,8 @@ async def serve(
     """
     refuse_missing_secrets(settings)
     metrics = Metrics(CollectorRegistry())
+    watchdog = Watchdog()
+    watchdog.start()
     async with lasting(settings) as kept:
         daemon = _daemon(settings, kept, metrics)
         reloading = Reloading(path, environ, settings, daemon, configure)
@@ -70,6 +75,7 @@ async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listen
     watching = asyncio.create_task(reloading.watch())
     asked = asyncio.create_task(stopping.wait())
     await asyncio.wait({answering, watching, asked}, return_when=asyncio.FIRST_COMPLETED)
+    end_within(END_WITHIN_SECONDS)
     # Whichever ended, the others must: probes are answered until the last write is.
     await daemon.stop()
     server.should_exit = True
