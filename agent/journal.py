@@ -70,12 +70,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state."""
+    """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state.
+
+    *target* is the fingerprint of the workspace: whoever holds it under another key of a file holds this lease too.
+    """
 
     workspace: str
     holder: str
     since: datetime
     fence: int
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,11 @@ class State(Protocol):
     and raises `LeaseLost` otherwise.
     """
 
-    async def take_lease(self, workspace: str, holder: str) -> Lease:
-        """Return the lease, or raise `Busy` with the holder and since when. A void lease is taken over."""
+    async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
+        """Return the lease, or raise `Busy` with the holder and since when. A void lease is taken over.
+
+        It is one lease for the key *workspace* and the fingerprint *target*: whoever holds either holds both off.
+        """
         ...
 
     async def renew_lease(self, lease: Lease) -> None: ...

@@ -29,6 +29,7 @@ from agent.scim.client import ScimClient
 from agent.scim.pace import Paces
 from agent.settings.agreement import refuse_shared_tokens
 from agent.settings.root import ConnectorSettings, Settings
+from agent.settings.target import policies
 from agent.settings.workspace import WorkspaceSettings
 from agent.store.state import SqlState
 from connectors.base import Connector, Finding, Progress, Source
@@ -155,7 +156,7 @@ def _parts(
         name: _connector(name, each, settings, client, bounds, progress) for name, each in settings.connectors.items()
     }
     clients = {name: _workspace(name, each, client, bounds, paces) for name, each in settings.workspaces.items()}
-    sites = {name: Site(each.policy(name), clients[name]) for name, each in settings.workspaces.items()}
+    sites = {name: Site(policy, clients[name]) for name, policy in policies(settings).items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Survey(connectors, state, clock, fleet, progress)
     sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping)

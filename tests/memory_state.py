@@ -38,29 +38,33 @@ class MemoryState:
     mended: dict[str, list[Mend]] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
 
-    async def take_lease(self, workspace: str, holder: str) -> Lease:
-        held = self.held.get(workspace)
+    async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
-        if held is not None and held.renewed_at is not None and abs(now - held.renewed_at) < VOID_AFTER:
-            raise Busy(f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait.")
-        lease = Lease(workspace, holder, now, held.lease.fence + 1 if held else 1)
-        self.held[workspace] = Held(lease, now)
+        names = {workspace, target} - {""}
+        known = [self.held[name] for name in sorted(names) if name in self.held]
+        for held in known:
+            if held.renewed_at is not None and abs(now - held.renewed_at) < VOID_AFTER:
+                raise Busy(f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait.")
+        lease = Lease(workspace, holder, now, max((held.lease.fence for held in known), default=0) + 1, target)
+        self.held.update(dict.fromkeys(names, Held(lease, now)))
         return lease
 
     def _check(self, lease: Lease) -> Held:
-        held = self.held.get(lease.workspace)
-        is_ours = held is not None and held.lease.fence == lease.fence and held.renewed_at is not None
-        if held is None or not is_ours or held.renewed_at is None or held.renewed_at + VOID_AFTER <= self.now():
-            raise LeaseLost(f"This run lost its lease of {lease.workspace}.", "The next run settles it.")
-        return held
+        rows = [self.held.get(name) for name in {lease.workspace, lease.target} - {""}]
+        for held in rows:
+            is_ours = held is not None and held.lease.fence == lease.fence and held.renewed_at is not None
+            if held is None or not is_ours or held.renewed_at is None or held.renewed_at + VOID_AFTER <= self.now():
+                raise LeaseLost(f"This run lost its lease of {lease.workspace}.", "The next run settles it.")
+        return self.held[lease.workspace]
 
     async def renew_lease(self, lease: Lease) -> None:
         self._check(lease).renewed_at = self.now()
 
     async def release_lease(self, lease: Lease) -> None:
-        held = self.held.get(lease.workspace)
-        if held is not None and held.lease.fence == lease.fence:
-            held.renewed_at = None
+        for name in {lease.workspace, lease.target}:
+            held = self.held.get(name)
+            if held is not None and held.lease.fence == lease.fence:
+                held.renewed_at = None
 
     def _records(self, workspace: str) -> list[ChangeRecord]:
         runs = [self.records.get(run.id, {}) for run in self.journal.values() if run.workspace == workspace]

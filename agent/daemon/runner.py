@@ -24,6 +24,7 @@ from agent.errors import PigmentSyncError
 from agent.model import Mode, Policy
 from agent.ports import Clock, RunStatus, State, Trigger
 from agent.settings.root import Settings
+from agent.settings.target import policies
 from connectors.base import Progress, ReadError
 
 __all__ = ["NEVER_BEGAN", "STOPPED", "InForce", "Opening", "Runner", "Told", "Tools"]
@@ -75,7 +76,7 @@ class InForce:
     policies: dict[str, Policy] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policies = {name: each.policy(name) for name, each in self.settings.workspaces.items()}
+        self.policies = policies(self.settings)
 
     def replace(self, settings: Settings, at: datetime) -> None:
         self.settings, self.at, self.trouble = settings, at, ""

@@ -17,11 +17,14 @@ POLL_SECONDS = 0.5
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def _taken(state: State, clock: Clock, sleep: Sleep, workspace: str, holder: str, wait_seconds: float) -> Lease:
+async def _taken(
+    state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float
+) -> Lease:
+    name, target = workspace
     until = clock.now().timestamp() + wait_seconds
     while True:
         try:
-            return await state.take_lease(workspace, holder)
+            return await state.take_lease(name, holder, target)
         except Busy:
             if clock.now().timestamp() >= until:
                 raise
@@ -30,9 +33,11 @@ async def _taken(state: State, clock: Clock, sleep: Sleep, workspace: str, holde
 
 @asynccontextmanager
 async def held(
-    state: State, clock: Clock, sleep: Sleep, workspace: str, holder: str, wait_seconds: float = 0
+    state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float = 0
 ) -> AsyncIterator[Lease]:
-    """Take the lease, waiting up to *wait_seconds* for another run's, renew it, and release it at the end.
+    """Take the lease of *workspace* (its key and its fingerprint), renew it, and release it at the end.
+
+    Another run's is waited for up to *wait_seconds*.
 
     Raises `Busy` when it can't be had. When it is lost, the state refuses whatever is written under it.
     """

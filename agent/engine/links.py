@@ -82,8 +82,8 @@ class Links:
     async def write(self, mends: Sequence[Mend], order: Order) -> None:
         """Write *mends* as one run of the journal. Raises `Busy` while another run holds the workspace."""
         state, clock = self.survey.state, self.survey.clock
-        name = self.site.policy.workspace
-        async with held(state, clock, self.sleep, name, self.holder, order.wait_seconds) as lease:
+        workspace = self.site.policy.workspace, self.site.policy.target
+        async with held(state, clock, self.sleep, workspace, self.holder, order.wait_seconds) as lease:
             now = clock.now()
             run = replace(begun(self.site.policy, order, now), dry_run=False, status=RunStatus.DONE, finished_at=now)
             await state.mend(lease, run, mends)

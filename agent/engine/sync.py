@@ -105,7 +105,7 @@ class Sync:
         state, clock, name = self.survey.state, self.survey.clock, site.policy.workspace
         try:
             lease = await leases.enter_async_context(
-                held(state, clock, self.sleep, name, self.holder, order.wait_seconds)
+                held(state, clock, self.sleep, (name, site.policy.target), self.holder, order.wait_seconds)
             )
         except Busy as error:
             return _busy(site.policy, error)

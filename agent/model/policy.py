@@ -59,7 +59,8 @@ class Toggles:
 class Policy:
     """How one workspace is to be planned. *sources* stand in the order of the file, which decides between them.
 
-    *allowed_domains* are folded; empty allows all. *protect* are globs over whole addresses.
+    *allowed_domains* are folded; empty allows all. *protect* are globs over whole addresses. *target* is the
+    fingerprint of the workspace, *tenants* are those of its connectors by name; empty: not known, and not compared.
     """
 
     workspace: str
@@ -73,3 +74,5 @@ class Policy:
     limits: Limits = Limits()
     require_approval: frozenset[Kind] = frozenset()
     toggles: Toggles = Toggles()
+    target: str = ""
+    tenants: tuple[tuple[str, str], ...] = ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import Busy, LeaseLost
@@ -20,28 +21,47 @@ VOID_AFTER_SECONDS = 15
 VOID_AFTER = VOID_AFTER_SECONDS * 1_000_000
 
 
-def take(database: Database, connection: Connection, workspace: str, holder: str) -> Lease:
-    """Return the lease; raise `Busy` while somebody else's is neither released nor void."""
+def take(database: Database, connection: Connection, workspace: str, holder: str, target: str = "") -> Lease:
+    """Return the lease; raise `Busy` while somebody else's is neither released nor void.
+
+    It is one row for the key and one for the fingerprint: the releases that knew keys only are held off by the first.
+    """
     # Two that come first at once must meet in one row, so that one of them waits for the other's transaction.
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
-    first = insert(leases).values(workspace=workspace, holder="", since=0, renewed_at=0, fence=0)
-    connection.execute(first.on_conflict_do_nothing())
-    row = _locked(database, connection, workspace)
-    if row is None:
-        raise AssertionError("the row was written a line above, in this transaction")
-    now: int = row.now
+    for name in _names(workspace, target):
+        first = insert(leases).values(workspace=name, holder="", since=0, renewed_at=0, fence=0)
+        connection.execute(first.on_conflict_do_nothing())
+    rows = _locked(database, connection, workspace, target)
+    if not rows:
+        raise AssertionError("the rows were written a line above, in this transaction")
+    now: int = max(row.now for row in rows)
     # A renewal far in the future was made before the clock was set back: nobody has shown a sign of life since. Should
     # its holder live after all, the higher number keeps it from writing.
-    if abs(now - row.renewed_at) < VOID_AFTER:
-        since = time(row.since).strftime("%Y-%m-%d %H:%M:%S UTC")
-        raise Busy(
-            f"Another run holds {workspace}: {row.holder}, since {since}.",
-            "Wait for it with --wait SECONDS; if its process died, the lease is void 15 s after its last sign of life.",
-        )
-    fence: int = row.fence + 1
+    for row in rows:
+        if abs(now - row.renewed_at) < VOID_AFTER:
+            raise _busy(workspace, target, row)
+    fence: int = max(row.fence for row in rows) + 1
     values = {"holder": holder, "since": now, "renewed_at": now, "fence": fence}
-    connection.execute(update(leases).where(leases.c.workspace == workspace).values(**values))
-    return Lease(workspace, holder, time(now), fence)
+    connection.execute(update(leases).where(_is_any_of(workspace, target)).values(**values))
+    return Lease(workspace, holder, time(now), fence, target)
+
+
+def _busy(workspace: str, target: str, row: Row[Any]) -> Busy:
+    since = time(row.since).strftime("%Y-%m-%d %H:%M:%S UTC")
+    what = f"{workspace} ({target})" if row.workspace == target else workspace
+    return Busy(
+        f"Another run holds {what}: {row.holder}, since {since}.",
+        "Wait for it with --wait SECONDS; if its process died, the lease is void 15 s after its last sign of life.",
+    )
+
+
+def _names(workspace: str, target: str) -> list[str]:
+    """Return what the rows of a lease are found by, always in one order: two that lock both can't wait in a circle."""
+    return sorted({workspace, target} - {""})
+
+
+def _is_any_of(workspace: str, target: str) -> ColumnElement[bool]:
+    return leases.c.workspace.in_(_names(workspace, target))
 
 
 def current(database: Database, connection: Connection, workspace: str) -> Lease | None:
@@ -56,8 +76,9 @@ def current(database: Database, connection: Connection, workspace: str) -> Lease
 
 def check(database: Database, connection: Connection, lease: Lease) -> None:
     """Raise `LeaseLost` unless the lease is the newest, and not void. It can't be taken before the transaction ends."""
-    row = _locked(database, connection, lease.workspace)
-    if row is None or row.fence != lease.fence or row.renewed_at + VOID_AFTER <= row.now:
+    rows = _locked(database, connection, lease.workspace, lease.target)
+    is_ours = len(rows) == len(_names(lease.workspace, lease.target))
+    if not is_ours or any(row.fence != lease.fence or row.renewed_at + VOID_AFTER <= row.now for row in rows):
         raise LeaseLost(
             f"This run lost its lease of {lease.workspace}: it was not renewed in time, or another run took it.",
             "Nothing more was written. The next run settles what was in flight.",
@@ -66,16 +87,18 @@ def check(database: Database, connection: Connection, lease: Lease) -> None:
 
 def renew(database: Database, connection: Connection, lease: Lease) -> None:
     """Show a sign of life. To be called in a transaction with the `check` of the lease."""
-    renewing = update(leases).where(leases.c.workspace == lease.workspace)
+    renewing = update(leases).where(_is_any_of(lease.workspace, lease.target))
     connection.execute(renewing.values(renewed_at=database.clock()))
 
 
-def release(connection: Connection, lease: Lease) -> None:
-    ours = (leases.c.workspace == lease.workspace) & (leases.c.fence == lease.fence)
+def release(database: Database, connection: Connection, lease: Lease) -> None:
+    _locked(database, connection, lease.workspace, lease.target)
+    ours = _is_any_of(lease.workspace, lease.target) & (leases.c.fence == lease.fence)
     connection.execute(update(leases).where(ours).values(renewed_at=0))
 
 
-def _locked(database: Database, connection: Connection, workspace: str) -> Row[Any] | None:
-    """Return the lease's row with the time at which it was locked: outside the subquery, so after any wait for it."""
-    row = select(leases).where(leases.c.workspace == workspace).with_for_update().subquery()
-    return connection.execute(select(row, database.clock().label("now"))).first()
+def _locked(database: Database, connection: Connection, workspace: str, target: str) -> Sequence[Row[Any]]:
+    """Return the lease's rows with the time at which each was locked: outside the subquery, so after any wait."""
+    found = select(leases).where(_is_any_of(workspace, target)).order_by(leases.c.workspace)
+    rows = found.with_for_update().subquery()
+    return connection.execute(select(rows, database.clock().label("now"))).all()

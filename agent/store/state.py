@@ -84,14 +84,14 @@ class SqlState:
 
         return await self._write(proved)
 
-    async def take_lease(self, workspace: str, holder: str) -> Lease:
-        return await self._write(lambda connection: leases.take(self._database, connection, workspace, holder))
+    async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
+        return await self._write(lambda connection: leases.take(self._database, connection, workspace, holder, target))
 
     async def renew_lease(self, lease: Lease) -> None:
         await self._under(lease, lambda connection: leases.renew(self._database, connection, lease))
 
     async def release_lease(self, lease: Lease) -> None:
-        await self._write(lambda connection: leases.release(connection, lease))
+        await self._write(lambda connection: leases.release(self._database, connection, lease))
 
     async def memory(self, workspace: str) -> Memory:
         def body(connection: Connection) -> Memory:

@@ -104,6 +104,44 @@ async def test_lease_that_ran_out_can_write_nothing_even_if_nobody_took_it(state
     assert await state.changes("r1") == []
 
 
+TARGET = "https://pigment.example.com/scim/v2"
+
+
+async def test_one_target_has_one_lease_whatever_key_it_is_held_under(state: State) -> None:
+    lease = await state.take_lease("latam", "host, process 1", TARGET)
+    with pytest.raises(Busy, match="host, process 1"):
+        await state.take_lease("latam-again", "another", TARGET)
+    await state.renew_lease(lease)
+    await state.release_lease(lease)
+    other = await state.take_lease("latam-again", "another", TARGET)
+    with pytest.raises(LeaseLost):
+        await state.renew_lease(lease)
+
+    assert other.fence > lease.fence
+
+
+async def test_one_key_has_one_lease_whatever_target_it_is_held_for(state: State) -> None:
+    """A release that knew nothing of targets takes the key alone: neither may run beside the other."""
+    old = await state.take_lease("latam", "the release before")
+    with pytest.raises(Busy, match="the release before"):
+        await state.take_lease("latam", "this one", TARGET)
+    await state.release_lease(old)
+    new = await state.take_lease("latam", "this one", TARGET)
+    with pytest.raises(Busy, match="this one"):
+        await state.take_lease("latam", "the release before")
+
+    assert new.fence > old.fence
+
+
+async def test_key_whose_target_changed_is_held_off_by_runs_of_both(state: State) -> None:
+    await state.take_lease("emea", "one", TARGET)
+    with pytest.raises(Busy, match="one"):
+        await state.take_lease("latam", "two", TARGET)
+    free = await state.take_lease("latam", "two", "https://pigment.example.com/scim/v3")
+
+    assert free.fence == 1
+
+
 async def test_runs_of_other_workspaces_are_not_closed(state: State) -> None:
     await begun(state)
     other = await state.take_lease("emea", "one")

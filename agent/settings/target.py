@@ -1,0 +1,57 @@
+"""Fingerprints: what a workspace and a connector are known by in the state, whatever a file calls them.
+
+They are made of addresses only, never of a credential: a new token or key is no new target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import assert_never
+
+import httpx
+
+from agent.model import Policy
+from agent.settings.root import ConnectorSettings, Settings
+from agent.settings.value import same_url
+from agent.settings.workspace import WorkspaceSettings
+from connectors.entra import EntraSettings
+from connectors.okta.settings import OktaSettings
+from connectors.onelogin import OneLoginSettings
+
+__all__ = ["policies", "tenant_of", "workspace_target"]
+
+
+def workspace_target(scim_url: str) -> str:
+    """Return the fingerprint of a workspace: its `scim_url`, without what two spellings of one URL differ in."""
+    url = httpx.URL(same_url(scim_url))
+    host = url.raw_host.decode("ascii")
+    return same_url(str(url.copy_with(host=host.removesuffix(".")))) if host.endswith(".") else same_url(str(url))
+
+
+def tenant_of(settings: ConnectorSettings) -> str:
+    """Return the fingerprint of a connector: its type, and the tenant or base URL that it reads."""
+    match settings:
+        case OktaSettings():
+            return f"okta {workspace_target(settings.org_url)}"
+        case EntraSettings():
+            return f"entra {settings.tenant_id.lower()} {workspace_target(settings.graph)}"
+        case OneLoginSettings():
+            return f"onelogin {workspace_target(settings.base_url)}"
+        case _:
+            assert_never(settings)
+
+
+def policies(settings: Settings) -> dict[str, Policy]:
+    """Return the policy of each workspace, with its fingerprint and those of the connectors that it uses."""
+    tenants = {name: tenant_of(each) for name, each in settings.connectors.items()}
+    return {name: _policy(name, each, tenants) for name, each in settings.workspaces.items()}
+
+
+def _policy(name: str, workspace: WorkspaceSettings, tenants: Mapping[str, str]) -> Policy:
+    used = sorted({source.connector for source in workspace.sources})
+    return replace(
+        workspace.policy(name),
+        target=workspace_target(workspace.scim_url),
+        tenants=tuple((connector, tenants[connector]) for connector in used),
+    )
