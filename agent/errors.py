@@ -3,8 +3,9 @@
     Exception
     ├── connectors.base.ReadError        a read was not complete                6
     │   ├── IncompleteRead                                                      6
-    │   └── CredentialsRefused           401, 403, a refused token              6
-    │       └── connectors.secret.SecretError   a secret is not where it should be  8
+    │   └── CredentialsRefused           401, a refused token                   6
+    │       ├── PermissionMissing        403                                    6
+    │       └── connectors.secret.SecretError   a secret can't be had, or can't be one  8
     └── PigmentSyncError
         ├── UsageError                   a name or an argument that is not known 2
         ├── ConfigError                  the configuration is invalid           8
@@ -60,12 +61,18 @@ def worst(codes: Iterable[Exit]) -> Exit:
     return next((code for code in WORST_FIRST if code in seen), Exit.DONE)
 
 
+SECRET_CODES = frozenset({"secret-not-set", "secret-unreadable", "secret-invalid"})
+"""The codes of `connectors.secret.SecretError`."""
+
+
 def unread(code: str) -> Exit:
     """Return the exit code of a read that ended with *code*.
 
     A secret that is missing is the configuration's fault, and what nobody expected is ours.
     """
-    return {"secret": Exit.CONFIG, "unexpected": Exit.UNEXPECTED}.get(code, Exit.INCOMPLETE)
+    if code in SECRET_CODES:
+        return Exit.CONFIG
+    return Exit.UNEXPECTED if code == "unexpected" else Exit.INCOMPLETE
 
 
 class PigmentSyncError(Exception):

@@ -190,7 +190,7 @@ def _workspace(
     return ScimClient(
         name,
         settings.scim_url,
-        [token.reveal for token in settings.tokens],
+        [token.reveal_token for token in settings.tokens],
         client,
         bounds=bounds,
         pace=paces.of(settings.scim_url),

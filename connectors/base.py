@@ -16,6 +16,7 @@ __all__ = [
     "Finding",
     "Group",
     "IncompleteRead",
+    "PermissionMissing",
     "Person",
     "PersonKey",
     "Progress",
@@ -144,9 +145,15 @@ class IncompleteRead(ReadError):
 
 
 class CredentialsRefused(ReadError):
-    """The other side said who we are is unknown, or not allowed to read this (401, 403, a failed token request)."""
+    """The other side did not take the credentials (401, a refused token request)."""
 
     code = "credentials"
+
+
+class PermissionMissing(CredentialsRefused):
+    """The credentials are good, and may not read this (403)."""
+
+    code = "permission-missing"
 
 
 @dataclass(frozen=True, slots=True)

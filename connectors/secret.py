@@ -14,11 +14,36 @@ from pydantic_core import CoreSchema, core_schema
 
 from connectors.base import CredentialsRefused
 
-__all__ = ["Secret", "SecretError", "revealed"]
+__all__ = ["Secret", "SecretError", "SecretInvalid", "SecretNotSet", "SecretUnreadable", "reference_in", "revealed"]
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LARGEST = 2**20
 """Bytes of a secret file that are read: a larger one (or `/dev/zero`) is a mistake."""
+
+REFERENCE = re.compile(
+    r"""\{\s*(["']?)(?P<kind>env|file)\1\s*:\s*"""
+    r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>[^\s"'{}][^"'{}\n]*?))\s*\}"""
+)
+"""`{"env": "NAME"}` as JSON, and `{env: NAME}` as YAML: what a template or a variable hands on as one text."""
+
+BROKEN_REFERENCE = re.compile(r"""\{\s*["']?(env|file)["']?\s*:.*""", re.DOTALL)
+SHORT_REFERENCE = re.compile(r"(env|file):\S+")
+TEMPLATE = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\{\{.*\}\}|<[^<>]*>|\.{3}|…")
+STAND_INS = frozenset(
+    "null none nil undefined todo changeme change-me change_me replaceme replace-me replace_me".split()  # noqa: SIM905
+)
+QUOTES = frozenset({'""', "''", "``", "“”", "‘’"})
+PEM = "-----BEGIN "
+BINARY = b"\x30"
+"""How DER begins, in which keys, certificates and PKCS#12 files are written that are not PEM."""
+
+PEM_HINT = "Turn it into PEM: `openssl pkcs12 -in FILE -nodes -out key.pem`, or `openssl pkey -inform DER -in FILE`."
+SENDABLE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
+
+SCHEME = re.compile(r"(?i)(bearer|ssws|basic|authorization:)\s")
+ONE_LINE_HINT = "Put the token alone there, as it was shown: one line, without quotation marks or spaces."
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 _revealed: set[str] = set()
 
@@ -32,9 +57,25 @@ def revealed() -> frozenset[str]:
 
 
 class SecretError(CredentialsRefused):
-    """A secret is not where the config says it is."""
+    """A secret can't be had from where the config says it is: the configuration's fault, and no server's."""
 
-    code = "secret"
+
+class SecretNotSet(SecretError):
+    """The environment variable is not there, or it is empty."""
+
+    code = "secret-not-set"
+
+
+class SecretUnreadable(SecretError):
+    """The file is not there, can't be read, is empty, or is no text."""
+
+    code = "secret-unreadable"
+
+
+class SecretInvalid(SecretError):
+    """Something is there that can't be this secret: a placeholder, a reference, a public key."""
+
+    code = "secret-invalid"
 
 
 class Secret:
@@ -54,45 +95,89 @@ class Secret:
         """Return what is written into the configuration itself; None for a secret that is kept elsewhere."""
         return None if self._kind in {"env", "file"} else self._place
 
+    @property
+    def where(self) -> str:
+        """Return where it is kept, in words that may stand in any message."""
+        words = {"env": f"the environment variable {self._place}", "file": f"the file {self._place}"}
+        return words.get(self._kind, "the configuration")
+
     def reveal(self) -> str:
-        """Return the value, without a trailing newline. Raises `SecretError` where there is none."""
+        """Return the value without white space around it. Raises `SecretError` where there is no usable one."""
         match self._kind:
             case "env":
-                value = self._from_environment()
+                raw = self._from_environment()
             case "file":
-                value = self._from_file()
+                raw = self._from_file()
             case _:
-                value = self._place
-        _revealed.update((value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, "", errors="replace")))
+                raw = self._place
+        value = _bare(raw)
+        if wrong := _misfit(value):
+            raise SecretInvalid(
+                f"{self.where[0].upper()}{self.where[1:]} does not hold a secret: it {wrong}.",
+                "Put the secret there as the provider showed it, alone, without quotation marks.",
+            )
+        for each in {raw.rstrip("\r\n"), value}:
+            _revealed.update((each, json.dumps(each)[1:-1], repr(each)[1:-1], quote(each, "", errors="replace")))
+        return value
+
+    def reveal_token(self) -> str:
+        """Return a value that is to stand in an HTTP header. Raises `SecretError` for one that can't."""
+        value = self.reveal()
+        if SENDABLE.fullmatch(value) is None:
+            why = "blanks, line breaks or letters that no token has"
+            if SCHEME.match(value):
+                why = "the word of an Authorization header before the token"
+            raise SecretInvalid(f"{self.where[0].upper()}{self.where[1:]} holds {why}.", ONE_LINE_HINT)
         return value
 
     def _from_environment(self) -> str:
-        value = os.environ.get(self._place, "").rstrip("\r\n")
+        value = os.environ.get(self._place, "")
         if not value.strip():
-            raise SecretError(
+            raise SecretNotSet(
                 f"The environment variable {self._place} is not set or empty.",
                 f"Set {self._place} where pigment-sync runs, or name another place for the secret in the config.",
             )
         return value
 
     def _from_file(self) -> str:
+        content = self._content()
         try:
-            with Path(self._place).open("rb") as file:
-                # Windows editors open a UTF-8 file with a mark that is no part of the secret.
-                value = file.read(LARGEST + 1).decode("utf-8-sig").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise SecretError(
-                f"The secret file {self._place} can't be read ({why}).",
-                "Mount the file, and let the user that pigment-sync runs as read it.",
-            ) from None
+            # Windows editors open a UTF-8 file with a mark that is no part of the secret.
+            value = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise self._not_text(content) from None
         if not value.strip():
-            raise SecretError(f"The secret file {self._place} is empty.", "Write the secret into it.")
+            raise SecretUnreadable(f"The secret file {self._place} is empty.", "Write the secret into it.")
         if len(value) > LARGEST:
-            raise SecretError(
+            raise SecretUnreadable(
                 f"The secret file {self._place} is larger than a secret can be.", "Name the file that holds the secret."
             )
         return value
+
+    def _content(self) -> bytes:
+        try:
+            with Path(self._place).open("rb") as file:
+                return file.read(LARGEST + 1)
+        except IsADirectoryError as error:
+            # What a container engine makes where the file that it was to mount does not exist.
+            raise SecretUnreadable(
+                f"The secret file {self._place} can't be read ({error.strerror}).",
+                "Name the file in that folder; if the folder should be the file, look for the file on the host first.",
+            ) from None
+        except OSError as error:
+            raise SecretUnreadable(
+                f"The secret file {self._place} can't be read ({error.strerror}).",
+                "Mount the file, and let the user that pigment-sync runs as read it.",
+            ) from None
+
+    def _not_text(self, content: bytes) -> SecretUnreadable:
+        why, hint = "it is not UTF-8", "Save it as UTF-8 text."
+        if content.startswith(UTF16):
+            why = "it is UTF-16, not UTF-8"
+            hint = "Save it as UTF-8; in Windows PowerShell: Set-Content -Encoding ascii."
+        elif content.startswith(BINARY):
+            why, hint = "it is binary, DER or PKCS#12, not UTF-8 text", PEM_HINT
+        return SecretUnreadable(f"The secret file {self._place} can't be read ({why}).", hint)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -133,7 +218,42 @@ def _secret_from(value: object) -> Secret:
 def _written(text: str) -> Secret:
     if not text.strip():
         raise ValueError("must not be empty; write {env: NAME} or {file: PATH}")
-    return Secret("value", text.rstrip("\r\n"))
+    if (reference := reference_in(text)) is not None:
+        return _secret_from(reference)
+    value = _bare(text)
+    is_short = SHORT_REFERENCE.fullmatch(value) is not None and not value.startswith("file://")
+    if is_short or BROKEN_REFERENCE.fullmatch(value):
+        raise ValueError("must be {env: NAME} or {file: PATH}, with braces and a space after the colon")
+    if wrong := _misfit(value):
+        raise ValueError(f"{wrong}; write the secret itself, {{env: NAME}} or {{file: PATH}}")
+    return Secret("value", value)
+
+
+def reference_in(text: str) -> dict[str, str] | None:
+    """Return the reference that *text* spells out as JSON or YAML; None when it is no reference."""
+    match = REFERENCE.fullmatch(text.strip())
+    if match is None:
+        return None
+    place = next(each for each in match.group("double", "single", "plain") if each is not None)
+    return {match["kind"]: place}
+
+
+def _bare(text: str) -> str:
+    """Return *text* without what a file, a shell or an editor puts around it."""
+    bare = text.replace("\r\n", "\n").strip().strip("\ufeff").strip()
+    # Of a key in PEM the quotation marks of an .env file are surely no part.
+    return bare[1:-1].strip() if bare[1:].startswith(PEM) and bare[:1] + bare[-1:] in QUOTES else bare
+
+
+def _misfit(value: str) -> str:
+    """Return why *value* is surely not a secret, without repeating it; empty when it may be one."""
+    if BROKEN_REFERENCE.fullmatch(value):
+        return "is a reference to a secret, not the secret"
+    if value[:1] + value[-1:] in QUOTES and len(value) > 1:
+        return "is in quotation marks, which would be sent as a part of it"
+    if value.lower() in STAND_INS or TEMPLATE.fullmatch(value):
+        return "is a placeholder that was not filled in"
+    return ""
 
 
 def _in_environment(name: str) -> Secret:

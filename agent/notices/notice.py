@@ -75,12 +75,23 @@ def notice(result: Result, now: Condition, before: Condition) -> Notice:
             title, why, severity = f"changes of {name} are held", _held(result.object), Severity.WARNING
             todo = _approving(name, result.object)
         case Condition.CREDENTIALS:
-            title, why, severity = f"credentials for {name} are refused", _failed(result), Severity.FAILURE
+            title, why, severity = _credentials(name, result.object), _failed(result), Severity.FAILURE
             todo = f"Find out which:\n  pigment-sync check -w {name}"
         case _:
             title, why, severity = f"a run of {name} failed", _failed(result), Severity.FAILURE
             todo = f"See what happened, and try what it needs:\n  {_looking(result)}\n  pigment-sync check -w {name}"
     return Notice(f"pigment-sync: {title}", f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}", severity)
+
+
+def _credentials(name: str, planned: WorkspaceObject) -> str:
+    code = planned["error"]["code"] if planned["status"] != "planned" else ""
+    titles = {
+        "permission-missing": f"a permission for {name} is missing",
+        "secret-not-set": f"a secret for {name} is not set",
+        "secret-unreadable": f"a secret for {name} can't be read",
+        "secret-invalid": f"a secret for {name} is not usable",
+    }
+    return titles.get(code, f"credentials for {name} are refused")
 
 
 def _held(planned: WorkspaceObject) -> str:

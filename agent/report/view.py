@@ -97,7 +97,7 @@ def views(document: Document, outcomes: Outcomes) -> list[View]:
 def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> View:
     """Return what to show of *workspace*; *outcomes* None: it was planned only."""
     if workspace["status"] != "planned":
-        return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"]))
+        return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
     waiting: dict[tuple[str, str], list[OutcomeLine]] = defaultdict(list)
     for outcome in outcomes or ():
         waiting[outcome.kind, outcome.email.casefold()].append(outcome)

@@ -58,12 +58,23 @@ UNDONE = {
 }
 """Outcomes that are no success, in the words of a sentence."""
 
+UNREAD: Mapping[str, str] = {
+    "credentials": "credentials were refused",
+    "permission-missing": "a permission is missing",
+    "secret-not-set": "a secret is not set",
+    "secret-unreadable": "a secret could not be read",
+    "secret-invalid": "a secret is not usable",
+    "unexpected": "an unexpected error ended the read",
+}
+"""Why a workspace could not be planned, by the code of its error."""
 
-def unplanned_sentence(status: str) -> str:
-    return {
-        "busy": "another run is working on it; nothing was planned",
-        "credentials": "credentials were refused; nothing was planned and nothing was changed",
-    }.get(status, "could not be read completely; nothing was planned and nothing was changed")
+
+def unplanned_sentence(status: str, code: str) -> str:
+    """Return why there is no plan: by the error's *code*, else by the workspace's *status*."""
+    if status == "busy":
+        return "another run is working on it; nothing was planned"
+    why = UNREAD.get(code) or UNREAD.get(status) or "could not be read completely"
+    return f"{why}; nothing was planned and nothing was changed"
 
 
 def planned_sentence(workspace: PlannedObject) -> str:

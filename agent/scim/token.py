@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from connectors.base import CredentialsRefused, ReadError
+from connectors.base import ReadError
+from connectors.secret import SecretInvalid
 
 __all__ = ["Tokens", "Warn"]
 
@@ -40,10 +41,10 @@ class Tokens:
         self._refused.clear()
 
     def headers(self, number: int) -> Mapping[str, str]:
-        """Return the headers with token *number*. Raises `CredentialsRefused` when it can't be one."""
+        """Return the headers with token *number*. Raises `SecretError` when it can't be one."""
         token = self._reveal[number]()
         if not token or any(ord(letter) not in PRINTABLE for letter in token):
-            raise CredentialsRefused(
+            raise SecretInvalid(
                 f"Token {number + 1} of workspace {self._workspace} is empty or holds characters that no token has.",
                 "Put the token as Pigment showed it, alone, into the variable or file that `tokens` names.",
             )

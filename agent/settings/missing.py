@@ -1,13 +1,18 @@
-"""Find the secrets that a configuration names and that are not there, all of them, before a daemon starts."""
+"""Find the secrets that a configuration names and that are not there or not usable, before a daemon starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from pydantic import BaseModel
 
 from agent.errors import ConfigError
-from agent.settings.root import Settings
+from agent.settings.root import ConnectorSettings, Settings
+from connectors.entra import EntraSettings
+from connectors.entra.proof import proof
+from connectors.okta.assertion import signing_key
+from connectors.okta.settings import OktaSettings
 from connectors.secret import Secret, SecretError
 
 __all__ = ["missing_secrets", "refuse_missing_secrets"]
@@ -33,15 +38,41 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
     can be read is enough, for the next one may not be there yet.
     """
     used = {source.connector for each in settings.workspaces.values() for source in each.sources}
+    yield from _tried(lambda: settings.state.url, "state.url")
     for name, connector in settings.connectors.items():
         if name in used:
-            yield from _within(connector, f"connectors.{name}")
+            yield from _credentials(connector, f"connectors.{name}")
     for name, workspace in settings.workspaces.items():
-        unread = list(_each(workspace.tokens, f"workspaces.{name}.tokens"))
+        path = f"workspaces.{name}.tokens"
+        unread = [
+            trouble
+            for place, token in enumerate(workspace.tokens)
+            for trouble in _tried(token.reveal_token, f"{path}.{place}")
+        ]
         if len(unread) == len(workspace.tokens):
             yield from unread
     yield from _within(settings.notify, "notify")
     yield from _within(settings.server, "server")
+
+
+def _credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what keeps *connector* from showing who we are, as it would be met by the first request."""
+    match connector:
+        case OktaSettings(private_key=Secret() as key):
+            yield from _tried(partial(signing_key, key), f"{path}.private_key")
+        case OktaSettings(api_token=Secret() as token):
+            yield from _tried(token.reveal_token, f"{path}.api_token")
+        case EntraSettings(certificate=Secret()):
+            yield from _tried(partial(proof, connector), f"{path}.certificate")
+        case _:
+            yield from _within(connector, path)
+
+
+def _tried(reveal: Callable[[], object], path: str) -> Iterator[tuple[str, str, str]]:
+    try:
+        reveal()
+    except SecretError as error:
+        yield path, error.message, error.hint
 
 
 def _within(model: BaseModel, path: str) -> Iterator[tuple[str, str, str]]:
@@ -59,10 +90,7 @@ def _each(values: tuple[object, ...], path: str, *, numbered: bool = True) -> It
     for place, value in enumerate(values):
         if not isinstance(value, Secret):
             continue
-        try:
-            value.reveal()
-        except SecretError as error:
-            yield f"{path}.{place}" if numbered else path, error.message, error.hint
+        yield from _tried(value.reveal, f"{path}.{place}" if numbered else path)
 
 
 def _line(missing: tuple[str, str, str]) -> str:

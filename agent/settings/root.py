@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.settings.server import ServerSettings
@@ -15,27 +15,38 @@ from agent.settings.workspace import WorkspaceSettings
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginSettings
-from connectors.secret import Secret
+from connectors.secret import Secret, SecretInvalid
 
 __all__ = ["STATE_FILE", "STATE_URL", "ConnectorSettings", "Settings"]
 
 STATE_FILE = "state.db"
 STATE_URL = f"sqlite:///{STATE_FILE}"
+OTHER_POSTGRESQL = re.compile(r"(?:postgres|postgresql)(?:\+[a-z0-9]+)?://")
 DATABASE = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
 
 ConnectorSettings = Annotated[OktaSettings | EntraSettings | OneLoginSettings, Field(discriminator="type")]
 
 
-def _state_url(value: object) -> object:
-    if isinstance(value, str) and not DATABASE.fullmatch(value):
-        raise ValueError("must be sqlite:///state.db (a file), or postgresql+psycopg://user@host/db")
-    return value
+def _state_url(place: Secret) -> Secret:
+    """Refuse at once what is written into the file; what is kept elsewhere is seen when it is revealed."""
+    if place.written is not None and (wrong := _wrong_url(place.written)):
+        raise ValueError(wrong)
+    return place
+
+
+def _wrong_url(url: str) -> str:
+    if DATABASE.fullmatch(url):
+        return ""
+    other = OTHER_POSTGRESQL.match(url)
+    if other is not None:
+        return f"must start with postgresql+psycopg://, not {other[0]}"
+    return "must be sqlite:///state.db (a file), or postgresql+psycopg://user@host/db"
 
 
 class StateSettings(Strict):
     """Where links, leases and the journal are kept."""
 
-    place: Annotated[Secret, BeforeValidator(_state_url)] = Field(
+    place: Annotated[Secret, AfterValidator(_state_url)] = Field(
         default=Secret("value", STATE_URL),
         alias="url",
         description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`. Without it, where "
@@ -45,7 +56,10 @@ class StateSettings(Strict):
     @property
     def url(self) -> str:
         """Return the URL with all that is in it, which may be a password. Raises `SecretError`."""
-        return self.place.reveal()
+        url = self.place.reveal()
+        if wrong := _wrong_url(url):
+            raise SecretInvalid(f"state.url, in {self.place.where}, {wrong}.", "Write the URL there in that form.")
+        return url
 
 
 class FleetSettings(Strict):

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
+from connectors.secret import reference_in
+
 __all__ = ["Path", "Tree", "absolute", "holds", "merged", "with_defaults"]
 
 Tree = dict[str, Any]
@@ -68,7 +70,10 @@ def absolute(tree: Tree, folder: FilePath, state_url: str) -> Tree:
 
 
 def _secrets(tree: Any, folder: FilePath) -> Any:
-    """Resolve each `{file: PATH}`, at any depth."""
+    """Resolve each `{file: PATH}`, at any depth, also one that a variable or a template spelled as text."""
+    if isinstance(tree, str):
+        reference = reference_in(tree)
+        return tree if reference is None else _secrets(reference, folder)
     if isinstance(tree, list):
         return [_secrets(each, folder) for each in tree]
     if not isinstance(tree, dict):

@@ -14,7 +14,7 @@ __all__ = ["Card", "ago", "card", "ran", "until"]
 
 TOLD = {
     RunStatus.INCOMPLETE: "not read",
-    RunStatus.CREDENTIALS: "credentials refused",
+    RunStatus.CREDENTIALS: "check credentials",
     RunStatus.BUSY: "busy",
     RunStatus.STALE: "approval was stale",
     RunStatus.INTERRUPTED: "interrupted",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from connectors.base import CredentialsRefused, IncompleteRead, Progress
+from connectors.base import IncompleteRead, PermissionMissing, Progress
 from connectors.rest import Answer, Api
 from connectors.rest.quote import quoted
 
@@ -98,7 +98,7 @@ def _granted(answer: Answer, ask: Ask) -> Answer:
     if answer.status == OK:
         return answer
     message = f"{answer.who} answered {answer.status} for {ask.what}{quoted(answer.body, {})}."
-    raise CredentialsRefused(message, ask.hint) if answer.status == FORBIDDEN else IncompleteRead(message, ask.hint)
+    raise PermissionMissing(message, ask.hint) if answer.status == FORBIDDEN else IncompleteRead(message, ask.hint)
 
 
 def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:

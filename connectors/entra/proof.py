@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from connectors.base import CredentialsRefused
 from connectors.entra.settings import EntraSettings
+from connectors.pem import instead_of_key, pem_text
+from connectors.secret import Secret, SecretInvalid
 
 __all__ = ["Proof", "proof"]
 
@@ -27,36 +28,40 @@ class Proof:
 
 
 def proof(settings: EntraSettings) -> Proof:
-    """Return what the settings hold; it is read anew at each call. Raises `CredentialsRefused`, quoting nothing."""
+    """Return what the settings hold; it is read anew at each call. Raises `SecretError`, quoting nothing."""
     if settings.client_secret is not None:
         secret = settings.client_secret.reveal()
         return Proof(secret, secret)
     if settings.certificate is None:
         raise AssertionError("EntraSettings holds a secret, a certificate, or a managed identity that needs neither")
-    return Proof(_pair(settings.certificate.reveal()))
+    return Proof(_pair(settings.certificate))
 
 
-def _pair(pem: str) -> dict[str, str]:
-    """Return the key, and of all certificates in *pem* the one that is the key's."""
+def _pair(certificate: Secret) -> dict[str, str]:
+    """Return the key, and of all certificates beside it the one that is the key's."""
     # Imported here, because cryptography takes time and memory that a client secret does not need.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from cryptography.x509 import load_pem_x509_certificate
 
+    pem = pem_text(certificate.reveal())
+    what = f"The certificate for Entra, in {certificate.where},"
     key = KEY.search(pem)
     certificates = CERTIFICATE.findall(pem)
+    if instead := instead_of_key(pem):
+        raise SecretInvalid(f"{what} is not a PEM private key with a certificate: it is {instead}.", HINT)
     if key is None or not certificates:
-        raise CredentialsRefused("The certificate for Entra is not a PEM private key with a certificate.", HINT)
+        raise SecretInvalid(f"{what} is not a PEM private key with a certificate: the certificate is missing.", HINT)
     try:
         private = load_pem_private_key(key[0].encode(), password=None)
         keys = {each: load_pem_x509_certificate(each.encode()).public_key() for each in certificates}
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # From None: what the library says may quote the key.
-        raise CredentialsRefused("The private key or the certificate for Entra can't be read.", HINT) from None
+        # From None: what the library reports may quote the key.
+        raise SecretInvalid(f"{what} can't be read: the key or a certificate is damaged.", HINT) from None
     if not isinstance(private, RSAPrivateKey):
-        raise CredentialsRefused("The private key for Entra is not an RSA key, and Entra takes no other.", HINT)
+        raise SecretInvalid(f"{what} is not an RSA key, and Entra takes no other.", HINT)
     ours = next((each for each, public in keys.items() if public == private.public_key()), None)
     if ours is None:
-        raise CredentialsRefused("The private key for Entra is not that of the certificate beside it.", HINT)
+        raise SecretInvalid(f"{what} holds a private key that is not that of the certificate beside it.", HINT)
     return {"private_key": key[0], "public_certificate": ours}

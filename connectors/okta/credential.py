@@ -43,7 +43,6 @@ HINTS = {
 }
 REFUSED_HINT = "Check `client_id`, `private_key` and the service app in Okta."
 ELSEWHERE_HINT = "Check that `org_url` is the root of the Okta org; if it is, try again later."
-ONE_LINE_HINT = "Put the token alone into `api_token`, as Okta showed it: one line, without quotation marks or spaces."
 SENDABLE = re.compile(r"[!-~]+")
 """What an Authorization header can carry."""
 
@@ -57,9 +56,7 @@ class ApiToken:
         self._token = token
 
     async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other one)
-        token = self._token.reveal()
-        if SENDABLE.fullmatch(token) is None:
-            raise CredentialsRefused("The API token for Okta holds what no token holds.", ONE_LINE_HINT)
+        token = self._token.reveal_token()
         return {"Authorization": f"SSWS {token}"}
 
 
@@ -84,7 +81,7 @@ class ServiceApp:
             "grant_type": "client_credentials",
             "scope": SCOPES,
             "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": assertion.signed(self.private_key.reveal(), self.kid),
+            "client_assertion": assertion.signed(self.private_key, self.kid),
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from connectors.base import CredentialsRefused, IncompleteRead, Progress
+from connectors.base import IncompleteRead, PermissionMissing, Progress
 from connectors.rest import Answer, Api, Timer
 from connectors.rest.quote import quoted
 
@@ -122,7 +122,7 @@ def _granted(answer: Answer, ask: Ask) -> Answer:
         return answer
     message = f"{answer.who} answered {answer.status} for {ask.what}{quoted(answer.body, {})}."
     if answer.status == FORBIDDEN:
-        raise CredentialsRefused(message, ask.hint)
+        raise PermissionMissing(message, ask.hint)
     if answer.status == NOT_FOUND:
         raise IncompleteRead(message, ask.hint)
     if error_code(answer) == EXPIRED_CURSOR:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from connectors.base import CredentialsRefused, IncompleteRead, Progress
+from connectors.base import IncompleteRead, PermissionMissing, Progress
 from connectors.onelogin.row import id_of
 from connectors.rest import Answer, Api
 from connectors.rest.quote import quoted
@@ -162,7 +162,7 @@ def _granted(answer: Answer, ask: Ask) -> Answer:
         return answer
     message = f"{answer.who} answered {answer.status} for the {ask.what}{quoted(answer.body, {})}."
     if answer.status == FORBIDDEN:
-        raise CredentialsRefused(message, ask.hint)
+        raise PermissionMissing(message, ask.hint)
     raise IncompleteRead(message, ask.hint)
 
 

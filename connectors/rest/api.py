@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
 from connectors.rest.origin import Origin
@@ -195,7 +195,7 @@ class Api:
                 message, "Check that the credentials in the config are right and have not expired."
             )
         if answer.status == FORBIDDEN:
-            return CredentialsRefused(message, "Give these credentials the permissions that the documentation lists.")
+            return PermissionMissing(message, "Give these credentials the permissions that the documentation lists.")
         return IncompleteRead(message, _way_out(answer.status))
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
 from connectors.rest import Bounds
 from tests.contract.entra_tenant import (
     APP,
@@ -370,6 +370,7 @@ async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:
     tenant.is_token = lambda _: False
     ended = await failure(tenant)
     assert isinstance(ended, CredentialsRefused)
+    assert ended.code == "credentials"
     assert "answered 401" in ended.message
     assert len(tenant.requests) == 2
 
@@ -387,7 +388,8 @@ async def test_missing_permission_is_a_matter_of_credentials(path: str, permissi
     tenant = company()
     tenant.at[path] = [error(403, message="Insufficient privileges to complete the operation.")]
     ended = await failure(tenant)
-    assert isinstance(ended, CredentialsRefused)
+    assert isinstance(ended, PermissionMissing)
+    assert ended.code == "permission-missing"
     assert "Insufficient privileges" in ended.message
     assert permission in ended.hint
 
@@ -442,4 +444,4 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     elsewhere = set(re.findall(r"def (test_\w+)", token_tests))
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
-    assert codes == {Exit.DONE, Exit.INCOMPLETE}
+    assert codes == {Exit.DONE, Exit.INCOMPLETE, Exit.CONFIG}

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import NameOID
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError
+from connectors.secret import SecretInvalid
 from tests.contract.entra_tenant import AUTHORITY, CLIENT_ID, SOURCE, TENANT_ID, company, discovery, granted, sign_in
 
 DISCOVERY, TOKEN = f"{AUTHORITY}/v2.0/.well-known/openid-configuration", f"{AUTHORITY}/oauth2/v2.0/token"
@@ -362,7 +363,7 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         ("no PEM", "not a PEM"),
         (pem(KEY), "not a PEM"),
         (certificate(KEY), "not a PEM"),
-        (pem(KEY, b"passphrase") + certificate(KEY), "can't be read"),
+        (pem(KEY, b"passphrase") + certificate(KEY), "with a passphrase"),
         (pem(KEY) + "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----", "can't be read"),
         (pem(P256) + certificate(P256), "not an RSA key"),
         (pem(KEY) + certificate(OTHER), "not that of the certificate"),
@@ -372,7 +373,7 @@ async def test_certificate_that_cannot_prove_anything_is_a_matter_of_credentials
     router: respx.MockRouter, text: str, why: str
 ) -> None:
     ended = await refusal(client_secret=None, certificate=text)
-    assert isinstance(ended, CredentialsRefused)
+    assert isinstance(ended, SecretInvalid)
     assert why in ended.message
     assert "PEM" in ended.hint
     assert router.calls.call_count == 0

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
 from connectors.rest import Bounds
 from tests.contract.okta_org import (
     APP,
@@ -386,6 +386,7 @@ async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:
     org = company()
     ended = await failure(org, "00wrong-and-secret")
     assert isinstance(ended, CredentialsRefused)
+    assert ended.code == "credentials"
     assert "answered 401" in ended.message
     assert len(org.requests) == 2
 
@@ -395,7 +396,8 @@ async def test_missing_permission_is_a_matter_of_credentials(path: str) -> None:
     org = company()
     org.at[path] = [error(403, "E0000006", "You do not have permission to perform the requested action")]
     ended = await failure(org)
-    assert isinstance(ended, CredentialsRefused)
+    assert isinstance(ended, PermissionMissing)
+    assert ended.code == "permission-missing"
     assert "You do not have permission" in ended.message
     assert "scope okta." in ended.hint
 
@@ -447,4 +449,4 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     elsewhere = set(re.findall(r"def (test_\w+)", token_tests))
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
-    assert codes == {Exit.DONE, Exit.INCOMPLETE}
+    assert codes == {Exit.DONE, Exit.INCOMPLETE, Exit.CONFIG}

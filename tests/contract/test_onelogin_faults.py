@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
 from connectors.rest import Bounds
 from tests.contract.okta_org import Fault, body, broken_off, cut_off, unreachable
 from tests.contract.onelogin_account import (
@@ -553,6 +553,7 @@ async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:
     account.at[THE_APP] = [error(401, "Unauthorized")] * WHAT_STAYS
     ended = await failure(account)
     assert isinstance(ended, CredentialsRefused)
+    assert ended.code == "credentials"
     assert "answered 401" in ended.message
     assert len(account.requests) == len(account.token_requests) == 2
 
@@ -562,7 +563,8 @@ async def test_missing_permission_is_a_matter_of_credentials(path: str) -> None:
     account = account_asked_for(path)
     account.at[path] = [error(403, "Insufficient Permissions")]
     ended = await failure(account)
-    assert isinstance(ended, CredentialsRefused)
+    assert isinstance(ended, PermissionMissing)
+    assert ended.code == "permission-missing"
     assert "answered 403 for the" in ended.message
     assert "Insufficient Permissions" in ended.message
     assert "Read All" in ended.hint

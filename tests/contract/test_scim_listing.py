@@ -265,7 +265,7 @@ async def test_token_that_can_not_be_revealed_gives_way_to_the_next() -> None:
         assert len((await workspace.listing()).members) == 1
 
     assert scene.warnings == [
-        {"event": "token.refused", "workspace": "latam", "token": 1, "of": 2, "why": "credentials"}
+        {"event": "token.refused", "workspace": "latam", "token": 1, "of": 2, "why": "secret-invalid"}
     ]
 
 

@@ -34,6 +34,8 @@ def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbo
     synced = agent.run("sync", "--format", "json")
     checked = agent.run("check")
 
+    workspaces = {each["name"]: each for each in json.loads(planned.out)["workspaces"]}
+    assert workspaces["pigment-eu"]["error"]["code"] == "secret-unreadable"
     statuses = {each["name"]: each["status"] for each in json.loads(planned.out)["workspaces"]}
     assert statuses == {"pigment-latam": "planned", "pigment-eu": "credentials", "pigment-apac": "planned"}
     assert (planned.code, synced.code, checked.code) == (8, 8, 8)
@@ -44,6 +46,25 @@ def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbo
     }
     assert agent.run("members", "-w", "pigment-eu").code == 8
     assert agent.run("check", "-w", "pigment-latam").code == 0
+
+
+def test_each_cause_has_a_code_of_its_own(agent: Agent, sandbox: Sandbox) -> None:
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["workspaces"]["pigment-latam"]["tokens"] = [{"env": "ACME_NOT_SET"}]
+    document["workspaces"]["pigment-apac"]["tokens"] = ["Bearer written-with-its-word"]
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+
+    planned, shown = agent.run("plan", "--format", "json"), agent.run("plan")
+
+    errors = {each["name"]: each["error"]["code"] for each in json.loads(planned.out)["workspaces"]}
+    assert errors == {
+        "pigment-latam": "secret-not-set",
+        "pigment-eu": "secret-unreadable",
+        "pigment-apac": "secret-invalid",
+    }
+    assert (planned.code, shown.code) == (8, 8)
+    assert "refused" not in shown.out
+    assert "pigment-latam: a secret is not set; nothing was planned" in shown.out
 
 
 def test_daemon_does_not_start_and_says_what_to_mount(agent: Agent) -> None:

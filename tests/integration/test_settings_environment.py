@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from agent.errors import ConfigError
 from agent.settings.load import load
+from connectors.okta.settings import OktaSettings
+from connectors.secret import Secret
 
 TEXT = """\
 connectors:
@@ -32,6 +35,43 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(TEXT, "utf-8")
     return path
+
+
+REFERENCES = {
+    '{"env": "ACME"}': Secret("env", "ACME"),
+    "{env: ACME}": Secret("env", "ACME"),
+    '{"file": "/run/acme"}': Secret("file", "/run/acme"),
+}
+
+
+@pytest.mark.parametrize("text", REFERENCES)
+def test_reference_in_a_variable_is_taken_for_every_secret(file: Path, text: str) -> None:
+    oidc = {"issuer": "https://acme.okta.com", "client_id": "c", "roles": {"ops": "operate"}}
+    settings = load(
+        file,
+        {
+            f"{PREFIX}STATE__URL": text,
+            f"{PREFIX}CONNECTORS__OKTA_MAIN__API_TOKEN": text,
+            f"{PREFIX}WORKSPACES__PIGMENT_LATAM__TOKENS__0": text,
+            f"{PREFIX}SERVER__OIDC": json.dumps({**oidc, "client_secret": "written"}),
+            f"{PREFIX}SERVER__OIDC__CLIENT_SECRET": text,
+            f"{PREFIX}NOTIFY__URLS": json.dumps([text]),
+        },
+    )
+    connector = settings.connectors["okta-main"]
+    assert isinstance(connector, OktaSettings)
+    assert settings.server.oidc is not None
+
+    assert settings.state.place == REFERENCES[text]
+    assert connector.api_token == REFERENCES[text]
+    assert settings.workspaces["pigment-latam"].tokens == (REFERENCES[text],)
+    assert settings.server.oidc.client_secret == REFERENCES[text]
+    assert settings.notify.urls == (REFERENCES[text],)
+
+
+def test_relative_file_in_a_variable_is_relative_to_the_configuration(file: Path) -> None:
+    settings = load(file, {f"{PREFIX}STATE__URL": '{"file": "secrets/url"}'})
+    assert settings.state.place == Secret("file", str(file.parent / "secrets/url"))
 
 
 def problem(file: Path, variable: str, value: str) -> ConfigError:

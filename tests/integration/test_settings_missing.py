@@ -10,6 +10,7 @@ import yaml
 from agent.errors import ConfigError
 from agent.settings.load import load
 from agent.settings.missing import missing_secrets, refuse_missing_secrets
+from connectors.secret import SecretInvalid
 
 
 def _written(tmp_path: Path, **changes: object) -> Path:
@@ -50,3 +51,60 @@ def test_one_token_that_is_there_is_enough(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("ACME_OL", "s3cret")
     (tmp_path / "next").write_text("token", "utf-8")
     refuse_missing_secrets(load(_written(tmp_path), {}))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3cret@h/db", "postgres://u:s3cret@h/db", "mysql://u:s3cret@h/db", "state.db"]
+)
+@pytest.mark.parametrize("kind", ["env", "file"])
+def test_state_url_has_one_rule_wherever_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, url: str
+) -> None:
+    monkeypatch.setenv("ACME_OL", "s3cret")
+    monkeypatch.setenv("ACME_STATE", url)
+    for name in ("first", "place"):
+        (tmp_path / name).write_text(url, "utf-8")
+    settings = load(_written(tmp_path, state={"url": {kind: "ACME_STATE" if kind == "env" else "place"}}), {})
+
+    with pytest.raises(ConfigError) as raised:
+        refuse_missing_secrets(settings)
+    with pytest.raises(ConfigError) as refused:
+        load(_written(tmp_path, state={"url": url}), {})
+    with pytest.raises(SecretInvalid):
+        _ = settings.state.url
+
+    assert "state.url" in raised.value.message
+    assert "postgresql+psycopg://" in raised.value.message
+    assert "postgresql+psycopg://" in refused.value.message
+    assert "s3cret" not in raised.value.message + raised.value.hint + refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("connector", "path", "why"),
+    [
+        (
+            {"type": "okta", "org_url": "https://acme.okta.com", "client_id": "c", "private_key": {"file": "x"}},
+            "private_key",
+            "a public key",
+        ),
+        ({"type": "okta", "org_url": "https://acme.okta.com", "api_token": {"file": "x"}}, "api_token", "blanks"),
+        (
+            {"type": "entra", "tenant_id": "acme.com", "client_id": "1-2", "certificate": {"file": "x"}},
+            "certificate",
+            "a public key",
+        ),
+    ],
+)
+def test_secret_of_the_wrong_kind_is_named_before_a_daemon_starts(
+    tmp_path: Path, connector: dict[str, object], path: str, why: str
+) -> None:
+    (tmp_path / "x").write_text("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", "utf-8")
+    (tmp_path / "first").write_text("token", "utf-8")
+    settings = load(_written(tmp_path, connectors={"main": connector}), {})
+
+    ((place, message, hint),) = missing_secrets(settings)
+
+    assert place == f"connectors.main.{path}"
+    assert why in message
+    assert str(tmp_path / "x") in message
+    assert "MIIB" not in message + hint

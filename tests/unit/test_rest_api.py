@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
 from connectors.rest import Api, Bounds, NoAnswer, NotSent, Timer
 
 
@@ -125,7 +125,7 @@ async def test_requests_refused_together_make_fresh_credentials_once() -> None:
 async def test_missing_permission_is_a_matter_of_credentials() -> None:
     office = Office(httpx.Response(403, json={"error": {"message": "Insufficient privileges"}}))
 
-    with pytest.raises(CredentialsRefused, match="Insufficient privileges") as refused:
+    with pytest.raises(PermissionMissing, match="Insufficient privileges") as refused:
         await office.api.get("users")
 
     assert "permissions" in refused.value.hint

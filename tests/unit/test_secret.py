@@ -37,7 +37,7 @@ def test_secret_in_a_file_is_read_at_each_reveal(tmp_path: Path) -> None:
     path.write_text("first\r\n\n", "utf-8")
     assert token.reveal() == "first"
     path.write_text("\ufeffsecond ", "utf-8")
-    assert token.reveal() == "second "
+    assert token.reveal() == "second"
 
 
 def test_secret_as_text_is_itself() -> None:
@@ -61,7 +61,7 @@ def test_variable_that_is_not_set_names_itself_and_the_remedy(
         secret({"env": "ACME_TOKEN"}).reveal()
     assert "ACME_TOKEN is not set" in raised.value.message
     assert raised.value.hint.startswith("Set ACME_TOKEN")
-    assert raised.value.code == "secret"
+    assert raised.value.code == "secret-not-set"
     assert isinstance(raised.value, CredentialsRefused)
 
 
@@ -71,7 +71,9 @@ def test_variable_that_is_not_set_names_itself_and_the_remedy(
         (None, "No such file"),
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"\xff\xfea\0", "not UTF-8"),
+        (b"\xff\xfea\0", "UTF-16, not UTF-8"),
+        (b"\x30\x82\x04\xbd\xff", "DER or PKCS#12"),
+        (b"a\xff", "not UTF-8"),
         (b"x" * 2**21, "larger"),
     ],
 )
@@ -84,6 +86,7 @@ def test_file_without_a_secret_names_itself_and_the_remedy(tmp_path: Path, conte
     assert str(path) in raised.value.message
     assert why in raised.value.message
     assert raised.value.hint
+    assert raised.value.code == "secret-unreadable"
 
 
 def test_folder_in_place_of_a_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
@@ -140,6 +143,79 @@ def test_value_that_is_no_secret_is_refused_without_repeating_it(value: object, 
         secret(value)
     assert why in str(raised.value)
     assert VALUE not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"env": "ACME_TOKEN"}',
+        "{'env': 'ACME_TOKEN'}",
+        "{env: ACME_TOKEN}",
+        '  {"env":"ACME_TOKEN"}\n',
+        '{ env : "ACME_TOKEN" }',
+    ],
+)
+def test_reference_that_is_spelled_as_text_is_the_reference(text: str) -> None:
+    assert secret(text) == secret({"env": "ACME_TOKEN"})
+    assert secret(text.replace("env", "file")) == secret({"file": "ACME_TOKEN"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"env": "{VALUE}"}}',
+        '{"env": "A", "file": "B"}',
+        '{"env": ["A"]}',
+        "{env: }",
+        "env:ACME_TOKEN",
+        "file:/run/secrets/acme",
+        f'"{VALUE}"',
+        f"'{VALUE}'",
+        "${ACME_TOKEN}",
+        "$ACME_TOKEN",
+        "{{ .Values.token }}",
+        "<your token>",
+        "<no value>",
+        "null",
+        "None",
+        "changeme",
+        "CHANGE_ME",
+        "…",
+    ],
+)
+def test_text_that_is_surely_no_secret_is_refused_wherever_it_stands(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        secret(text)
+    assert VALUE not in str(refused.value)
+
+    if not text.startswith(("env:", "file:")):
+        monkeypatch.setenv("ACME_TOKEN", text)
+        (tmp_path / "token").write_text(text, "utf-8")
+        for place, where in ({"env": "ACME_TOKEN"}, "ACME_TOKEN"), ({"file": str(tmp_path / "token")}, str(tmp_path)):
+            with pytest.raises(SecretError) as raised:
+                secret(place).reveal()
+            assert raised.value.code == "secret-invalid"
+            assert where in raised.value.message
+            assert VALUE not in raised.value.message + raised.value.hint
+
+
+@pytest.mark.parametrize("around", [" {}", "{} ", "\t{}\r\n", "\ufeff{}\n\n", "\n{}"])
+def test_white_space_around_a_secret_is_no_part_of_it(around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_TOKEN", around.format(VALUE))
+    assert secret({"env": "ACME_TOKEN"}).reveal() == VALUE
+    assert secret(around.format(VALUE)).reveal() == VALUE
+
+
+@pytest.mark.parametrize("text", ["Bearer s3cret-Value", "SSWS s3cret", "s3cret Value", "s3cret\nValue", "s3crét"])
+def test_token_that_no_header_can_carry_is_the_configurations_fault(text: str) -> None:
+    token = Secret("value", text)
+    with pytest.raises(SecretError) as raised:
+        token.reveal_token()
+    assert raised.value.code == "secret-invalid"
+    assert "s3cr" not in raised.value.message + raised.value.hint
+    assert ("Authorization header" in raised.value.message) == text.startswith(("Bearer", "SSWS"))
 
 
 def test_secret_that_is_one_already_stays_as_it_is() -> None:

@@ -29,7 +29,7 @@ STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RU
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True), "2 to change", "warn"),
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=Tally(40, 0, 0)), "in step", "good"),
         (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),
-        (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "credentials refused", "bad"),
+        (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "check credentials", "bad"),
         (replace(RUN, status=RunStatus.INTERRUPTED), "interrupted", "bad"),
         (replace(RUN, status=RunStatus.DONE, tally=None), "done", "warn"),
     ],
