@@ -84,4 +84,6 @@ def test_what_is_not_a_private_key_is_named_for_what_it_is(text: str, what: str)
 
 
 def test_sealed_key_keeps_its_headers() -> None:
-    assert load_pem_private_key(pem_text(SEALED_OLD).encode(), b"passphrase")
+    opened = load_pem_private_key(pem_text(SEALED_OLD).encode(), b"passphrase")
+    assert isinstance(opened, ec.EllipticCurvePrivateKey)
+    assert opened.private_numbers() == KEY.private_numbers()
