@@ -17,6 +17,7 @@ from agent.model import Listing, Member
 from agent.scim.codec import Page, page_from_json
 from agent.scim.endpoint import Endpoint, error_type
 from connectors.base import IncompleteRead, Progress
+from connectors.rest import plain_cursor
 
 __all__ = ["Lister"]
 
@@ -148,7 +149,9 @@ class _Reading:
     async def _follow(self, cursor: str | None) -> None:
         walk = self._endpoint.api.walk("Users")
         while cursor is not None:
-            page = await self._page(f"cursor={quote(walk.follow(cursor), safe='')}&count={self._page_size}")
+            page = await self._page(
+                f"cursor={quote(walk.follow(plain_cursor(cursor)), safe='')}&count={self._page_size}"
+            )
             cursor = page.cursor
 
     async def _stretches(self, size: int, total: int) -> None:

@@ -22,7 +22,7 @@ from connectors.entra.directory import Directory
 from connectors.entra.graph import Graph
 from connectors.entra.portrait import Portrait
 from connectors.entra.settings import EntraSettings
-from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Timer
+from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Pause, Timer
 
 __all__ = ["EntraConnector"]
 
@@ -49,7 +49,8 @@ class EntraConnector:
     ) -> None:
         who = f"Entra ({name})"
         tokens = Tokens(who, settings, ca_bundle, bounds, timer, wall)
-        self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, timer=timer)
+        pace = Pause(who, bounds.max_wait_seconds, timer)
+        self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, pace=pace, timer=timer)
         self._graph = Graph(self._api, progress)
         self._directory = Directory(self._graph)
         self._portrait = Portrait(name)

@@ -48,7 +48,9 @@ class OktaConnector:
         else:
             authorize = Tokens(who, _service_app(settings), client, bounds, timer, wall)
         pace = OktaPace(settings.rate_limit_share, bounds.max_wait_seconds, timer, wall)
-        self._api = Api(who, settings.org_url, client, authorize, bounds=bounds, pace=pace, timer=timer)
+        self._api = Api(
+            who, settings.org_url, client, authorize, bounds=bounds, pace=pace, promise=pace.promise, timer=timer
+        )
         self._org = Org(self._api, timer, progress)
         self._directory = Directory(self._org)
         self._name = name

@@ -16,6 +16,7 @@ import httpx
 
 from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.okta.assertion import Assertion
+from connectors.okta.pace import reset_promise
 from connectors.rest import Answer, Bounds, NoAnswer, NotSent, Timer, harmless_quote
 from connectors.rest.patience import HEALING, Patience
 from connectors.rest.quote import quoted
@@ -122,12 +123,16 @@ class Tokens:
 
     async def _answer(self) -> Answer:
         try:
-            return await Patience(self._bounds, self._timer, HEALING).attempt(self._ask)
+            return await self._patience().attempt(self._ask)
         except (NotSent, NoAnswer) as error:
             raise IncompleteRead(
                 f"{self._who} gave no token: no answer from {self._app.token_url} ({harmless_quote(str(error))}).",
                 "Check `org_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
             ) from error
+
+    def _patience(self) -> Patience:
+        # Token requests have a limit of their own, with the same headers.
+        return Patience(self._bounds, self._timer, HEALING, promise=lambda answer: reset_promise(answer, self._wall))
 
     async def _ask(self) -> Answer:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}

@@ -11,21 +11,20 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import httpx
 
 from connectors.base import IncompleteRead
-from connectors.rest import Timer
+from connectors.rest import Answer, Pause, Timer, header_numbers, retry_after_seconds, server_time
 
-__all__ = ["OktaPace", "bucket"]
+__all__ = ["OktaPace", "bucket", "reset_promise"]
 
 TOO_MANY = 429
 MARGIN_SECONDS = 1
 """Added to every wait, because Okta rounds the reset down to whole seconds."""
 
 WINDOW_SECONDS = 60
-LONGEST_NUMBER = 15
+WORDS = ("limit", "remaining", "reset")
 
 BUCKETS = tuple(
     (re.compile(pattern), name)
@@ -43,6 +42,15 @@ BUCKETS = tuple(
 def bucket(path: str) -> str:
     """Return the bucket that Okta counts a path in, by its last published table."""
     return next((name for pattern, name in BUCKETS if pattern.fullmatch(path)), "other")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What one answer says. *reset_epoch* is in seconds since 1970, by Okta's clock."""
+
+    limit: int
+    remaining: int
+    reset_epoch: int
 
 
 @dataclass(slots=True)
@@ -84,9 +92,12 @@ class OktaPace:
         self._timer = timer
         self._wall = wall
         self._windows: dict[str, _Window] = {}
+        # What stands in front of Okta may refuse too, without Okta's headers.
+        self._pause = Pause("Okta", max_wait_seconds, timer)
 
-    async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
+    async def admit(self, method: str, url: httpx.URL) -> None:
         """Wait until the bucket has more left than the others' share."""
+        await self._pause.admit(method, url)
         window = self._window(url)
         deadline = self._timer.now() + self._max_wait_seconds
         while not self._has_room(window):
@@ -108,25 +119,41 @@ class OktaPace:
     def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
         window = self._window(url)
         window.unanswered = max(0, window.unanswered - 1)
-        limit, remaining, reset = (_number(headers, f"x-rate-limit-{word}") for word in ("limit", "remaining", "reset"))
-        # A limit of 0 is the concurrency limit's way to refuse: its reset is a guess.
-        if not limit or remaining is None or reset is None:
+        found = _limit(headers)
+        if found is None:
+            self._pause.learned(url, status, headers)
             return
-        if status == TOO_MANY:
-            remaining = 0
-        resets_at = self._timer.now() + max(0, reset - self._server_time(headers)) + MARGIN_SECONDS
-        window.tell(limit, remaining, reset, resets_at)
+        remaining = 0 if status == TOO_MANY else found.remaining
+        resets_at = self._timer.now() + _reset_seconds(found, headers, self._wall)
+        window.tell(found.limit, remaining, found.reset_epoch, resets_at)
+
+    def promise(self, answer: Answer) -> float | None:
+        return reset_promise(answer, self._wall)
 
     def _window(self, url: httpx.URL) -> _Window:
         return self._windows.setdefault(bucket(url.path), _Window())
 
-    def _server_time(self, headers: httpx.Headers) -> float:
-        try:
-            return parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, ValueError, OverflowError):
-            return self._wall()
+
+def reset_promise(answer: Answer, wall: Callable[[], float]) -> float | None:
+    """Return the seconds until the reset that an answer names, else what `Retry-After` asks for, else None."""
+    found = _limit(answer.headers)
+    if found is None or answer.status != TOO_MANY:
+        return retry_after_seconds(answer.headers, wall)
+    return _reset_seconds(found, answer.headers, wall)
 
 
-def _number(headers: httpx.Headers, name: str) -> int | None:
-    text = headers.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+def _reset_seconds(limit: _Limit, headers: httpx.Headers, wall: Callable[[], float]) -> float:
+    now = server_time(headers)
+    return max(0.0, limit.reset_epoch - (wall() if now is None else now)) + MARGIN_SECONDS
+
+
+def _limit(headers: httpx.Headers) -> _Limit | None:
+    """Return what an answer says of its bucket, None when it says nothing that can be relied on.
+
+    Of a header that stands twice with different values the more careful one counts.
+    """
+    limits, remainings, resets = (header_numbers(headers, f"x-rate-limit-{word}") for word in WORDS)
+    # A limit of 0 is the concurrency limit's way to refuse: its reset is a guess.
+    if not limits or not limits[-1] or not remainings or not resets:
+        return None
+    return _Limit(limits[-1], remainings[0], resets[-1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from connectors.base import IncompleteRead, PermissionMissing, Progress
 from connectors.onelogin.row import id_of
-from connectors.rest import Answer, Api
+from connectors.rest import Answer, Api, header_numbers, plain_cursor
 from connectors.rest.quote import quoted
 
 __all__ = ["Account", "Ask"]
@@ -24,7 +24,6 @@ PAGE_SIZE = 1000
 LOOK = 50
 """Rows looked at by `check`: enough to tell a missing permission from one odd row."""
 
-LONGEST_NUMBER = 15
 MOVING_HINT = "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support."
 CUT_HINT = "Look at what stands between here and OneLogin: a proxy that drops headers makes lists end early."
 
@@ -122,7 +121,7 @@ class Account:
         while True:
             walked.take(answer)
             self._progress(f"{self._api.who}: {ask.what}", len(walked.by_id), walked.total)
-            cursor = answer.headers.get("After-Cursor", "").strip()
+            cursor = self._cursor(answer, ask)
             if not cursor:
                 break
             # OneLogin refuses a cursor beside `limit` or `page`: it holds both.
@@ -131,6 +130,13 @@ class Account:
             beyond = await self._page(ask, {"limit": str(PAGE_SIZE), "page": "2"})
             walked.is_cut = any(id_of(row) not in walked.by_id for row in beyond.rows(None))
         return walked
+
+    def _cursor(self, answer: Answer, ask: Ask) -> str:
+        """Return what names the next page, empty at the end."""
+        found = {plain_cursor(line.strip()) for line in answer.headers.get_list("After-Cursor")} - {""}
+        if len(found) > 1:
+            raise IncompleteRead(f"{self._api.who} names two next pages of the {ask.what}.", CUT_HINT)
+        return found.pop() if found else ""
 
     async def _page(self, ask: Ask, place: Mapping[str, str]) -> Answer:
         return _granted(await self._api.get(ask.path, {**ask.params, **place}, accept=JUDGED_HERE), ask)
@@ -152,8 +158,8 @@ class Account:
 
 
 def _total(answer: Answer) -> int | None:
-    text = answer.headers.get("Total-Count", "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+    found = header_numbers(answer.headers, "Total-Count")
+    return found[-1] if found else None
 
 
 def _granted(answer: Answer, ask: Ask) -> Answer:

@@ -38,7 +38,9 @@ class OneLoginConnector:
         who = f"OneLogin ({name})"
         tokens = Tokens(who, settings, client, bounds, timer)
         pace = OneLoginPace(who, bounds.max_wait_seconds, timer)
-        self._api = Api(who, settings.base_url, client, tokens, bounds=bounds, pace=pace, timer=timer)
+        self._api = Api(
+            who, settings.base_url, client, tokens, bounds=bounds, pace=pace, promise=pace.promise, timer=timer
+        )
         self._account = Account(self._api, progress)
         self._directory = Directory(self._account)
         self._portrait = Portrait(name, settings.entitled_statuses)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import httpx
 
 from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.onelogin.pace import reset_promise
 from connectors.onelogin.settings import OneLoginSettings
 from connectors.rest import HEALING, Answer, Bounds, NoAnswer, NotSent, Patience, Timer, harmless_quote
 from connectors.rest.quote import quoted
@@ -74,7 +75,10 @@ class Tokens:
 
     async def _answer(self, basic: str) -> Answer:
         try:
-            return await Patience(self._bounds, self._timer, HEALING).attempt(lambda: self._ask(basic))
+            patience = Patience(
+                self._bounds, self._timer, HEALING, promise=lambda answer: reset_promise(answer, self._timer)
+            )
+            return await patience.attempt(lambda: self._ask(basic))
         except (NotSent, NoAnswer) as error:
             raise IncompleteRead(
                 f"{self._who} gave no token: no answer from {self._settings.base_url} ({harmless_quote(str(error))}).",

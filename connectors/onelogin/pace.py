@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import httpx
 
-from connectors.base import IncompleteRead
-from connectors.rest import Timer
+from connectors.rest import Answer, Pause, Timer, header_numbers, retry_after_seconds
 
-__all__ = ["OneLoginPace"]
+__all__ = ["OneLoginPace", "reset_promise"]
 
 RESERVE = 8
 """So many requests may be under way when the last of the limit is announced."""
 
 LONGEST_SECONDS = 3600
-LONGEST_NUMBER = 15
 TOO_MANY = 429
 
 
@@ -28,31 +26,32 @@ class OneLoginPace:
     """
 
     def __init__(self, who: str, max_wait_seconds: float, timer: Timer) -> None:
-        self._who = who
-        self._max_wait_seconds = max_wait_seconds
         self._timer = timer
-        self._paused_until = float("-inf")
+        self._pause = Pause(who, max_wait_seconds, timer)
 
-    async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
-        """Wait for the limit to be renewed once it is nearly used up."""
-        deadline = self._timer.now() + self._max_wait_seconds
-        # Again after each wait: an answer that came meanwhile may have told of a later reset.
-        while (seconds := self._paused_until - self._timer.now()) > 0:
-            if self._paused_until > deadline:
-                raise IncompleteRead(
-                    f"{self._who} has used up its rate limit for another {seconds:.0f} seconds.",
-                    "Run again after that, or less often, or raise `http.max_wait_seconds`; other clients of the "
-                    "account spend the same limit.",
-                )
-            await self._timer.sleep(seconds)
+    async def admit(self, method: str, url: httpx.URL) -> None:
+        """Wait for the limit to be renewed once it is nearly used up. Raises `IncompleteRead`."""
+        await self._pause.admit(method, url)
 
-    def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
-        remaining, reset = _number(headers, "X-RateLimit-Remaining"), _number(headers, "X-RateLimit-Reset")
-        is_spent = status == TOO_MANY or (remaining is not None and remaining < RESERVE)
-        if is_spent and reset is not None and 0 < reset <= LONGEST_SECONDS:
-            self._paused_until = max(self._paused_until, self._timer.now() + reset)
+    def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
+        remaining, reset = header_numbers(headers, "X-RateLimit-Remaining"), _reset_seconds(headers)
+        is_spent = status == TOO_MANY or (remaining and remaining[0] < RESERVE)
+        if is_spent and reset is not None:
+            self._pause.hold(reset)
+        else:
+            self._pause.learned(url, status, headers)
+
+    def promise(self, answer: Answer) -> float | None:
+        return reset_promise(answer, self._timer)
 
 
-def _number(headers: httpx.Headers, name: str) -> int | None:
-    text = headers.get(name, "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+def reset_promise(answer: Answer, timer: Timer) -> float | None:
+    """Return the seconds until the reset that a refusal names, else what `Retry-After` asks for, else None."""
+    reset = _reset_seconds(answer.headers) if answer.status == TOO_MANY else None
+    return retry_after_seconds(answer.headers, timer.wall) if reset is None else reset
+
+
+def _reset_seconds(headers: httpx.Headers) -> int | None:
+    """Return the reset; of two different ones the later."""
+    found = header_numbers(headers, "X-RateLimit-Reset")
+    return found[-1] if found and 0 < found[-1] <= LONGEST_SECONDS else None

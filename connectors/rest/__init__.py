@@ -3,12 +3,14 @@
 from connectors.rest.answer import Answer
 from connectors.rest.api import Api
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
+from connectors.rest.header import header_numbers, retry_after_seconds, server_time
 from connectors.rest.once import Once, side_by_side
 from connectors.rest.origin import is_loopback, refuse_no_host
-from connectors.rest.patience import HEALING, Patience, retry_after_seconds
+from connectors.rest.patience import HEALING, Patience, Promise
+from connectors.rest.pause import Pause
 from connectors.rest.quote import harmless_quote
 from connectors.rest.transfer import NoAnswer, NotSent
-from connectors.rest.walk import Walk
+from connectors.rest.walk import Walk, plain_cursor
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -24,11 +26,16 @@ __all__ = [
     "Once",
     "Pace",
     "Patience",
+    "Pause",
+    "Promise",
     "Timer",
     "Walk",
     "harmless_quote",
+    "header_numbers",
     "is_loopback",
+    "plain_cursor",
     "refuse_no_host",
     "retry_after_seconds",
+    "server_time",
     "side_by_side",
 ]

@@ -18,7 +18,7 @@ from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissin
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
 from connectors.rest.origin import Origin
-from connectors.rest.patience import HEALING, Patience
+from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.quote import harmless_quote, quoted
 from connectors.rest.transfer import NoAnswer, NotSent, transfer
 from connectors.rest.walk import Walk
@@ -40,7 +40,7 @@ class Api:
     Raises `ValueError` for a base URL with http:// and another host than this one: the token would travel in the open.
     """
 
-    def __init__(  # noqa: PLR0913  (three are optional and come from the wiring)
+    def __init__(  # noqa: PLR0913  (four are optional and come from the wiring)
         self,
         who: str,
         base_url: str,
@@ -49,6 +49,7 @@ class Api:
         *,
         bounds: Bounds = DEFAULT_BOUNDS,
         pace: Pace = NO_PACE,
+        promise: Promise | None = None,
         timer: Timer = REAL_TIME,
     ) -> None:
         self.who = who
@@ -58,6 +59,7 @@ class Api:
         self._authorize = authorize
         self._bounds = bounds
         self._pace = pace
+        self._promise = promise
         self._timer = timer
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._renewal = asyncio.Lock()
@@ -94,7 +96,7 @@ class Api:
         self, healing: frozenset[int], transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
     ) -> Patience:
         """Return the attempts at one request, within the bounds of all."""
-        return Patience(self._bounds, self._timer, healing, transient)
+        return Patience(self._bounds, self._timer, healing, transient, self._promise)
 
     def walk(self, url: str, params: Mapping[str, str] | None = None) -> Walk:
         """Return the guard of a walk that starts at *url*."""

@@ -4,55 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 
-import httpx
 import tenacity
 
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import Bounds, Timer
+from connectors.rest.header import retry_after_seconds
 from connectors.rest.transfer import NoAnswer, NotSent, TooLarge
 
-__all__ = ["HEALING", "Patience", "retry_after_seconds"]
+__all__ = ["HEALING", "Patience", "Promise"]
+
+Promise = Callable[[Answer], float | None]
+"""Returns in how many seconds a server that answers like this says to ask again, None when it names no time."""
 
 SERVER_ERROR = 500
 SERVER_ERROR_RETRIES = 2
 """A 500 is more often a bug that stays than a fault that heals."""
 
-HEALING = frozenset({429, SERVER_ERROR, 502, 503, 504})
+HEALING = frozenset({408, 425, 429, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
+"""520 to 530 are a content delivery network's: it did not reach the server behind it, or not in time."""
+
 GROWING = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
 JITTER = tenacity.wait_random(0, 1)
+SHORTEST_PROMISE_SECONDS = 1.0
+"""Below it a server names no time: whoever followed `Retry-After: 0` would never stop asking."""
 
-
-def retry_after_seconds(headers: httpx.Headers, wall: Callable[[], float]) -> float | None:
-    """Return what `Retry-After` asks for (RFC 9110, section 10.2.3: seconds or a date), None when it asks nothing.
-
-    A date is compared with the server's own clock where the answer shows it.
-    """
-    text = headers.get("retry-after", "").strip()
-    try:
-        if text.isascii() and text.replace(".", "", 1).isdigit():
-            return float(text)
-        until = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    try:
-        return max(0.0, until - parsedate_to_datetime(headers.get("date", "")).timestamp())
-    except (ValueError, OverflowError):
-        return max(0.0, until - wall())
+NAGGING = tenacity.wait_exponential(multiplier=0.5, max=5)
+"""The least that is waited between two refusals that each name a shorter time."""
 
 
 @dataclass(slots=True)
 class Patience:
-    """The attempts at one request. *paced* are the seconds that its pace made it wait, which are not the server's."""
+    """The attempts at one request. *paced* are the seconds that its pace made it wait, which are not the server's.
+
+    Refusals that name a time (*promise*; without it by `Retry-After`) are bounded by the time alone, as long as they
+    name it; all others by their number too.
+    """
 
     bounds: Bounds
     timer: Timer
     healing: frozenset[int]
     transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
+    promise: Promise | None = None
     paced: float = 0.0
     _started: float = field(init=False)
     _server_errors: int = 0
+    _failures: int = 0
 
     def __post_init__(self) -> None:
         self._started = self.timer.now()
@@ -83,15 +80,29 @@ class Patience:
         return isinstance(error, self.transient) and not isinstance(error, TooLarge)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        asked = None
-        if state.outcome is not None and not state.outcome.failed:
-            asked = retry_after_seconds(state.outcome.result().headers, self.timer.wall)
-        return GROWING(state) if asked is None else asked + JITTER(state)
+        seconds = self._promised(state)
+        if seconds is None:
+            self._failures += 1
+            return GROWING(state)
+        # What a limit's reset names, its pace names to everybody: only others may come all at once.
+        return max(seconds, NAGGING(state)) + (JITTER(state) if self.promise is None else 0)
+
+    def _promised(self, state: tenacity.RetryCallState) -> float | None:
+        """Return the seconds that the server asks for, None when it names no time worth the name."""
+        if state.outcome is None or state.outcome.failed:
+            return None
+        answer: Answer = state.outcome.result()
+        promise = self.promise or self._retry_after
+        seconds = promise(answer)
+        return seconds if seconds is not None and seconds >= SHORTEST_PROMISE_SECONDS else None
+
+    def _retry_after(self, answer: Answer) -> float | None:
+        return retry_after_seconds(answer.headers, self.timer.wall)
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
         spent = self.timer.now() - self._started - self.paced
         is_late = spent + state.upcoming_sleep > self.bounds.max_wait_seconds
-        return is_late or state.attempt_number > self.bounds.retries
+        return is_late or self._failures > self.bounds.retries
 
 
 def _outcome(state: tenacity.RetryCallState) -> Answer:

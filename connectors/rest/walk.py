@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from connectors.base import IncompleteRead
 
-__all__ = ["Walk"]
+__all__ = ["Walk", "plain_cursor"]
+
+ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
+LAYERS = 3
+"""So often a cursor may have been percent-encoded before it came."""
+
+
+def plain_cursor(cursor: str) -> str:
+    """Return *cursor* as it is to be encoded in a query: some servers send it percent-encoded, so that it would be
+    encoded twice. A cursor that is not holds no `%XX`: it is base64, or unreserved characters (RFC 9865)."""
+    for _ in range(LAYERS):
+        if not ESCAPED.search(cursor):
+            break
+        cursor = unquote(cursor)
+    return cursor
 
 
 class Walk:

@@ -35,6 +35,7 @@ from tests.contract.okta_org import Fault, Row, body, broken_off, cut_off, unrea
 
 EVERYWHERE = [THE_APP, ASSIGNED, MEMBERS, PERSON]
 LISTS = [ASSIGNED, MEMBERS]
+PASSING = [408, 425, 429, 502, 503, 504, 520, 522, 524, 530]
 WHAT_STAYS = 99
 """More often than any retry."""
 
@@ -66,7 +67,7 @@ def html(status: int) -> Fault:
 # What heals.
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", PASSING)
 @pytest.mark.parametrize("path", EVERYWHERE)
 async def test_passing_fault_is_retried(path: str, status: int) -> None:
     tenant = company()
@@ -86,6 +87,43 @@ async def test_refusal_for_too_many_requests_waits_as_long_as_it_says() -> None:
     tenant.at[MEMBERS] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
     assert await tenant.connector().read(SOURCE) == await whole()
     assert 40 <= sum(tenant.time.naps) < 42
+
+
+async def test_refusals_that_name_a_time_are_bounded_by_the_time_and_not_by_their_number() -> None:
+    tenant = company()
+    busy = throttled_until(tenant, tenant.time.now + 25)
+    tenant.at[MEMBERS] = [busy] * WHAT_STAYS
+    assert await tenant.connector().read(SOURCE) == await whole()
+    assert 25 <= tenant.time.now - 1000 < 40
+
+
+async def test_refusals_that_name_a_time_end_at_the_longest_wait() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [throttled_until(tenant, float("inf"))] * WHAT_STAYS
+    with pytest.raises(IncompleteRead, match="answered 429"):
+        await tenant.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+    assert 50 < tenant.time.now - 1000 < 63
+    assert len(tenant.asked(MEMBERS)) < 20
+
+
+def throttled_until(tenant: Tenant, end: float) -> Fault:
+    """Answer 429 with `Retry-After: 1` for as long as the throttling lasts."""
+    refused = httpx.Response(429, headers={"retry-after": "1"})
+    return lambda request: refused if tenant.time.now < end else tenant.answer(request)
+
+
+async def test_refused_request_holds_back_every_request_to_graph() -> None:
+    tenant = company()
+    tenant.at[PERSON] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
+    connector = tenant.connector(Bounds(max_wait_seconds=10))
+    with pytest.raises(IncompleteRead, match="answered 429"):
+        await connector.lookup("u-udo")
+    with pytest.raises(IncompleteRead, match="rate limit for another 40 seconds"):
+        await connector.lookup("u-ana")
+    assert len(tenant.requests) == 1
+    tenant.time.now += 35
+    assert await connector.lookup("u-ana") is Status.ACTIVE
+    assert tenant.time.naps == [5]
 
 
 async def test_server_error_is_retried_twice() -> None:

@@ -218,6 +218,8 @@ def says(error: str, description: str, status: int = 401) -> httpx.Response:
         httpx.Response(429),
         httpx.Response(503),
         httpx.Response(500),
+        httpx.Response(408),
+        httpx.Response(522, text="<html>"),
         httpx.ConnectError("refused"),
         httpx.RemoteProtocolError("broke off"),
     ],
@@ -237,6 +239,16 @@ async def test_token_endpoint_is_asked_again_no_sooner_than_it_says(router: resp
     tenant = company()
     await tenant.connector().read(SOURCE)
     assert 40 <= sum(tenant.time.naps) < 42
+
+
+@pytest.mark.parametrize("asked", ["discovery", "token"])
+async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_wait(
+    router: respx.MockRouter, asked: str
+) -> None:
+    busy = httpx.Response(429, headers={"retry-after": "1"})
+    well = httpx.Response(200, json=discovery()) if asked == "discovery" else granted()
+    router[asked].side_effect = [*[busy] * 8, well, well]
+    assert await people() == 4
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])

@@ -31,6 +31,7 @@ from tests.contract.okta_org import (
 
 THE_APP = f"/api/v1/apps/{APP}"
 PEOPLE, GROUPS, MEMBERS = f"{THE_APP}/users", f"{THE_APP}/groups", f"/api/v1/groups/{SALES}/users"
+PASSING = [408, 425, 429, 502, 503, 504, 520, 522, 524, 530]
 WHAT_STAYS = 99
 """More often than any retry."""
 
@@ -56,7 +57,7 @@ def html(status: int) -> Fault:
 # What heals.
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", PASSING)
 @pytest.mark.parametrize("path", [THE_APP, PEOPLE, GROUPS, MEMBERS])
 async def test_passing_fault_is_retried(path: str, status: int) -> None:
     org = company()
@@ -76,6 +77,33 @@ async def test_refusal_for_too_many_requests_waits_for_the_reset_by_oktas_clock(
     org.at[PEOPLE] = [lambda _: httpx.Response(429, headers=org.limits(100, 0, 40))]
     assert await org.connector().read(SOURCE) == await whole()
     assert sum(org.time.naps) == pytest.approx(41, abs=0.1)
+
+
+@pytest.mark.parametrize("others", [(20, 0, 20), (100, 60, 5)], ids=["the same", "others"])
+async def test_limit_headers_that_stand_twice_are_read_by_the_later_reset(others: tuple[int, int, int]) -> None:
+    org = company()
+    org.at[PEOPLE] = [lambda _: httpx.Response(429, headers=twice(org, (20, 0, 20), others))]
+    assert await org.connector().read(SOURCE) == await whole()
+    assert sum(org.time.naps) == pytest.approx(21, abs=0.1)
+
+
+def twice(org: Org, *limits: tuple[int, int, int]) -> list[tuple[str, str]]:
+    return [pair for each in limits for pair in org.limits(*each).items()]
+
+
+async def test_refusals_that_name_a_reset_are_bounded_by_the_time_and_not_by_their_number() -> None:
+    org = company()
+    org.at[PEOPLE] = [lambda _: httpx.Response(429, headers=org.limits(100, 0, 20))] * 8
+    assert await org.connector().read(SOURCE) == await whole()
+    org.at[PEOPLE] = [lambda _: httpx.Response(429, headers=org.limits(100, 0, 20))] * WHAT_STAYS
+    with pytest.raises(IncompleteRead, match="answered 429"):
+        await org.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+
+
+async def test_refusal_without_oktas_headers_is_bounded_by_retry_after() -> None:
+    org = company()
+    org.at[MEMBERS] = [lambda _: httpx.Response(429, headers={"retry-after": "5"})] * 8
+    assert await org.connector().read(SOURCE) == await whole()
 
 
 async def test_refusal_for_concurrency_waits_longer_each_time_and_for_no_reset() -> None:

@@ -175,13 +175,27 @@ async def refusal(org: TokenOrg, key: str = "") -> ReadError:
     return raised.value
 
 
-@pytest.mark.parametrize("fault", [body("<html>", 502), body("", 429), body("", 503), broken_off, unreachable])
+def status_alone(status: int) -> Fault:
+    return body("<html>", status)
+
+
+@pytest.mark.parametrize("fault", [*map(status_alone, (408, 429, 502, 503, 522)), broken_off, unreachable])
 async def test_token_request_that_fails_in_passing_is_made_again_with_a_new_assertion(fault: Fault) -> None:
     org = TokenOrg(company())
     org.faults = [fault]
     assert await org.read() == 5
     first, second = (parse_qs(request.content.decode())["client_assertion"][0] for request in org.asked)
     assert first != second
+
+
+@pytest.mark.parametrize("named", ["x-rate-limit-reset", "retry-after"])
+async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_wait(named: str) -> None:
+    org = TokenOrg(company())
+    headers = org.org.limits(10, 0, 20) if named == "x-rate-limit-reset" else {named: "20"}
+    org.faults = [lambda _: httpx.Response(429, headers=headers)] * 8
+    assert await org.read() == 5
+    assert len(org.asked) == 9
+    assert org.org.time.now >= 1020
 
 
 def says(status: int, error: str, description: str = "") -> Fault:

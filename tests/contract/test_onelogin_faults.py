@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -36,6 +37,7 @@ from tests.contract.onelogin_account import (
     user,
 )
 
+PASSING = [408, 425, 429, 502, 503, 504, 520, 522, 524, 530]
 WHAT_STAYS = 99
 """More often than any retry."""
 
@@ -84,7 +86,7 @@ def shown(account: Account, path: str, rows: object, total: object) -> list[Faul
 # What heals.
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", PASSING)
 @pytest.mark.parametrize("path", EVERYWHERE)
 async def test_passing_fault_is_retried(path: str, status: int) -> None:
     account = account_asked_for(path)
@@ -121,6 +123,69 @@ async def test_refusal_with_a_reset_that_cannot_be_waits_as_retry_after_says() -
     account.at[PEOPLE] = [lambda _: httpx.Response(429, headers=headers)]
     assert await account.connector().read(SOURCE) == await whole()
     assert sum(account.time.naps) == pytest.approx(20.5, abs=0.5)
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+@pytest.mark.parametrize("named", [{"X-RateLimit-Reset": "20"}, {"Retry-After": "20"}])
+async def test_refusals_that_name_a_time_are_bounded_by_the_time_and_not_by_their_number(
+    path: str, named: dict[str, str]
+) -> None:
+    account = account_asked_for(path)
+    account.at[path] = [lambda _: httpx.Response(429, headers=named)] * 8
+    assert await account.connector().read(SOURCE) == await whole()
+    account.at[path] = [lambda _: httpx.Response(429, headers=named)] * WHAT_STAYS
+    with pytest.raises(IncompleteRead, match="answered 429"):
+        await account.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+
+
+async def test_limit_headers_that_stand_twice_are_read_by_the_later_reset() -> None:
+    account = company()
+    numbers = ("5000", "0", "20"), ("100", "60", "5")
+    names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    headers = [pair for each in numbers for pair in zip(names, each, strict=True)]
+    account.at[PEOPLE] = [lambda _: httpx.Response(429, headers=headers)]
+    assert await account.connector().read(SOURCE) == await whole()
+    assert account.time.now == pytest.approx(1020)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_cursor_that_is_percent_encoded_is_decoded_first(layers: int) -> None:
+    account = company()
+
+    def encoded(request: httpx.Request) -> httpx.Response:
+        answer = account.answer(request)
+        for _ in range(layers * ("After-Cursor" in answer.headers)):
+            answer.headers["After-Cursor"] = quote(answer.headers["After-Cursor"], safe="")
+        return answer
+
+    account.at = {path: [encoded] * WHAT_STAYS for path in LISTS}
+    assert await account.connector().read(SOURCE) == await whole()
+
+
+async def test_headers_of_a_list_that_stand_twice_are_one() -> None:
+    account = company()
+
+    def doubled(request: httpx.Request) -> httpx.Response:
+        answer = account.answer(request)
+        return httpx.Response(answer.status_code, content=answer.content, headers=[*answer.headers.multi_items()] * 2)
+
+    account.at = {path: [doubled] * WHAT_STAYS for path in LISTS}
+    assert await account.connector().read(SOURCE) == await whole()
+    assert len(account.requests) == await requests_of_a_read()
+
+
+async def requests_of_a_read() -> int:
+    account = company()
+    await account.connector().read(SOURCE)
+    return len(account.requests)
+
+
+async def test_page_that_names_two_next_ones_is_an_error() -> None:
+    account = company()
+    account.at[PEOPLE] = [
+        lambda _: httpx.Response(200, json=[], headers=[("After-Cursor", "YQ=="), ("After-Cursor", "Yg==")])
+    ]
+    assert "two next pages" in (await failure(account)).message
 
 
 async def test_nearly_used_limit_is_waited_for_ahead() -> None:

@@ -130,12 +130,19 @@ async def test_token_is_never_revoked() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [body("<html>", 502), body("", 429), body("", 503), body("", 500), broken_off, unreachable]
+    "fault", [body("<html>", 502), body("", 429), body("", 503), body("", 500), body("", 522), broken_off, unreachable]
 )
 async def test_token_request_that_fails_in_passing_is_made_again(fault: Fault) -> None:
     server = TokenAccount(36_000, fault, fault)
     assert await server.read() == 4
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("named", ["X-RateLimit-Reset", "Retry-After"])
+async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_wait(named: str) -> None:
+    server = TokenAccount(36_000, *[lambda _: httpx.Response(429, headers={named: "20"})] * 8)
+    assert await server.read() == 4
+    assert server.account.time.now >= 1160
 
 
 async def refusal(server: TokenAccount, secret: str = "secret-word") -> ReadError:  # noqa: S107  (of the pretend account)

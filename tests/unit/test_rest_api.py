@@ -173,6 +173,40 @@ async def test_attempts_are_bounded_in_time() -> None:
     assert len(office.requests) == 4
 
 
+@pytest.mark.parametrize("status", [408, 425, 502, 503, 504, 520, 522, 524, 530])
+async def test_gateway_that_did_not_reach_the_server_is_asked_again(status: int) -> None:
+    office = Office(httpx.Response(status), ok)
+
+    assert (await office.api.get("users")).status == 200
+
+
+async def test_refusals_that_name_a_time_are_not_counted() -> None:
+    office = Office(*[httpx.Response(429, headers={"retry-after": "1"})] * 12, ok, bounds=Bounds(retries=1))
+
+    assert (await office.api.get("users")).status == 200
+    assert all(1 <= nap <= 6 for nap in office.naps)
+
+
+@pytest.mark.parametrize("named", ["0", "0.5", "soon", ""])
+async def test_refusals_that_name_no_time_worth_it_are_counted(named: str) -> None:
+    office = Office(httpx.Response(429, headers={"retry-after": named}), bounds=Bounds(retries=4))
+
+    with pytest.raises(IncompleteRead, match="429"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 5
+
+
+async def test_failures_between_refusals_that_name_a_time_are_counted() -> None:
+    named, bare = httpx.Response(503, headers={"retry-after": "2"}), httpx.Response(503)
+    office = Office(named, bare, named, bare, named, bare, named, ok, bounds=Bounds(retries=2))
+
+    with pytest.raises(IncompleteRead, match="503"):
+        await office.api.get("users")
+
+    assert len(office.requests) == 6
+
+
 async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
     class Slow:
         async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002

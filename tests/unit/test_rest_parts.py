@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from agent.errors import ConfigError
 from agent.http import client
 from connectors.base import IncompleteRead
-from connectors.rest import Answer, Walk, harmless_quote, is_loopback, refuse_no_host, retry_after_seconds
+from connectors.rest import (
+    Answer,
+    Walk,
+    harmless_quote,
+    header_numbers,
+    is_loopback,
+    plain_cursor,
+    refuse_no_host,
+    retry_after_seconds,
+)
 from connectors.rest.origin import Origin
 from connectors.rest.quote import quoted
 
@@ -196,6 +205,16 @@ def test_rows_are_a_list_or_an_error() -> None:
         ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, 0),
         ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT", "Date": "Fri, 31 Dec 1999 23:59:00 GMT"}, 59),
         ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT", "Date": "yesterday"}, 20),
+        ({"Retry-After": "5, 5"}, 5),
+        ({"Retry-After": "5, 20"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT, Thu, 01 Jan 1970 00:02:00 GMT"}, 20),
+        (
+            {
+                "Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT",
+                "Date": "Fri, 31 Dec 1999 23:59:00 GMT, Fri, 31 Dec 1999 23:59:00 GMT",
+            },
+            59,
+        ),
     ],
 )
 def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
@@ -204,7 +223,33 @@ def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: flo
     assert retry_after_seconds(sent, lambda: 100) == seconds
 
 
+def test_retry_after_that_stands_twice_is_the_longer_wait() -> None:
+    assert retry_after_seconds(httpx.Headers([("Retry-After", "5"), ("retry-after", "20")]), lambda: 100) == 20
+
+
+@pytest.mark.parametrize(
+    ("lines", "numbers"),
+    [
+        ([], []), (["7"], [7]), (["7", "7"], [7]), (["7, 7"], [7]), (["9", "7"], [7, 9]), (["9,7"], [7, 9]),
+        (["7", "many"], []), (["-7"], []), (["1.5"], []), (["9" * 400], []), ([""], []),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_header_are_each_different_one(lines: list[str], numbers: list[int]) -> None:
+    assert header_numbers(httpx.Headers([("X-Limit", line) for line in lines]), "x-limit") == numbers
+
+
 # Walks.
+
+
+@pytest.mark.parametrize(
+    ("sent", "plain"),
+    [
+        ("bGltaXQ9NiZwYWdlPTI%3D", "bGltaXQ9NiZwYWdlPTI="), ("YQ%253D%253D", "YQ=="), ("YQ==", "YQ=="), ("a+b/c", "a+b/c"),
+        ("100%", "100%"), ("", ""),
+    ],
+)  # fmt: skip
+def test_cursor_is_decoded_before_it_is_encoded(sent: str, plain: str) -> None:
+    assert plain_cursor(sent) == plain
 
 
 def test_walk_refuses_a_page_that_it_has_seen() -> None:
