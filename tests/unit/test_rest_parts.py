@@ -244,7 +244,8 @@ def test_numbers_of_a_header_are_each_different_one(lines: list[str], numbers: l
 @pytest.mark.parametrize(
     ("sent", "plain"),
     [
-        ("bGltaXQ9NiZwYWdlPTI%3D", "bGltaXQ9NiZwYWdlPTI="), ("YQ%253D%253D", "YQ=="), ("YQ==", "YQ=="), ("a+b/c", "a+b/c"),
+        ("bGltaXQ9NiZwYWdlPTI%3D", "bGltaXQ9NiZwYWdlPTI="), ("YQ%253D%253D", "YQ=="),
+        ("YQ==", "YQ=="), ("a+b/c", "a+b/c"),
         ("100%", "100%"), ("", ""),
     ],
 )  # fmt: skip
