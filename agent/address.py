@@ -19,22 +19,32 @@ LOCAL = re.compile(
 
 
 def folded(email: str) -> str:
-    """Return what two spellings of one address have in common: NFC and casefold, the domain as IDNA A-labels."""
+    """Return what two spellings of one address have in common: NFC, case folded simply, the domain as IDNA A-labels."""
     if email.isascii():
         return email.lower()
     local, at, domain = unicodedata.normalize("NFC", email).rpartition("@")
-    return unicodedata.normalize("NFC", local.casefold()) + at + folded_domain(domain)
+    return _simply_folded(local) + at + folded_domain(domain)
+
+
+def _simply_folded(text: str) -> str:
+    """Fold case letter by letter: `ß` is not `ss`, which is another mailbox (simple folding, Unicode 15, 3.13)."""
+    return unicodedata.normalize("NFC", "".join(map(_simply_folded_letter, unicodedata.normalize("NFC", text))))
+
+
+def _simply_folded_letter(letter: str) -> str:
+    # Python folds fully only; where that makes several letters of one, the lower-case one is the simple folding.
+    return next((each for each in (letter.casefold(), letter.lower()) if len(each) == 1), letter)
 
 
 @lru_cache(maxsize=4096)
 def folded_domain(domain: str) -> str:
-    """Return the domain as lower-case A-labels, or only casefolded where IDNA 2008 (with UTS 46) does not know it."""
+    """Return the domain as lower-case A-labels, or only case folded where IDNA 2008 (with UTS 46) does not know it."""
     if domain.isascii():
         return domain.lower()
     try:
         return idna.encode(domain, uts46=True).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError):
-        return unicodedata.normalize("NFC", domain.casefold())
+        return _simply_folded(domain)
 
 
 def domain_of(email: str) -> str:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Literal
 
 
 class Exit(IntEnum):
@@ -145,12 +146,25 @@ class NotPersisted(WriteError):
 
 
 class WriteLost(WriteError):
-    """No answer came and a lookup could not tell whether the write was made."""
+    """No answer came and a lookup could not tell whether the write was made.
+
+    *is_accepted*: the workspace did answer, with a success, and shows nothing of the create.
+    """
 
     code = "lost"
 
+    def __init__(self, message: str, hint: str, *, is_accepted: bool = False) -> None:
+        super().__init__(message, hint)
+        self.is_accepted = is_accepted
+
 
 class WorkspaceGone(WriteError):
-    """The workspace as a whole can't be written to: every token was refused, or it is out of reach."""
+    """The workspace as a whole can't be written to.
 
-    code = "credentials"
+    *code* is `credentials` (every token was refused, so that nothing more was written) or `unreachable` (the host may
+    have done what it did not answer).
+    """
+
+    def __init__(self, message: str, hint: str, code: Literal["credentials", "unreachable"]) -> None:
+        super().__init__(message, hint)
+        self.code: str = code

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from agent.address import folded
 from agent.report.escape import harmless
 from agent.report.shape import (
     ChangeObject,
@@ -100,7 +101,7 @@ def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> 
         return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
     waiting: dict[tuple[str, str], list[OutcomeLine]] = defaultdict(list)
     for outcome in outcomes or ():
-        waiting[outcome.kind, outcome.email.casefold()].append(outcome)
+        waiting[outcome.kind, folded(outcome.email)].append(outcome)
     lines = [_line_of_change(change, waiting) for change in workspace["changes"]]
     holds = []
     for hold in workspace["holds"]:
@@ -207,7 +208,7 @@ def _taken(
 ) -> OutcomeLine | None:
     """Take the outcome of one change out of those that wait for theirs."""
     for address in addresses:
-        found = waiting.get((kind, address.casefold()))
+        found = waiting.get((kind, folded(address)))
         if address and found:
             return found.pop(0)
     return None

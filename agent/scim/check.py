@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from agent.scim.codec import page_from_json
-from agent.scim.endpoint import REFUSALS, Endpoint
+from agent.scim.endpoint import FIRST_ROW, REFUSALS, Endpoint
 from agent.scim.find import Finder
 from connectors.base import CredentialsRefused, Finding, ReadError
 from connectors.rest import Answer
@@ -14,7 +14,6 @@ from connectors.rest import Answer
 __all__ = ["Checkup"]
 
 OK = 200
-FIRST = "Users?startIndex=1&count=1"
 
 
 class Checkup:
@@ -50,7 +49,7 @@ class Checkup:
         tokens = self._endpoint.tokens
         tokens.current = number
         tokens.headers(number)
-        return await self._endpoint.api.get(FIRST, accept=(OK, *REFUSALS))
+        return await self._endpoint.api.get(FIRST_ROW, accept=(OK, *REFUSALS))
 
     async def _lookup(self, nobody: str) -> Finding:
         subject = f"{self._endpoint.who}, lookup by userName"

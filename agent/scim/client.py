@@ -53,7 +53,7 @@ class ScimClient:
         who = f"Pigment workspace {name}"
         url = scim_url.removesuffix("/")
         self._api = Api(who, url, client, self._tokens.authorize, bounds=bounds, pace=pace, timer=timer)
-        endpoint = Endpoint(self._api, self._tokens)
+        endpoint = Endpoint(self._api, self._tokens, timer)
         finder = Finder(endpoint, page_size)
         self._finder = finder
         self._lister = Lister(endpoint, page_size, bounds.max_pages, total_results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -9,13 +10,22 @@ from urllib.parse import quote
 from agent.errors import WorkspaceGone, WriteError
 from agent.scim.codec import scim_type
 from agent.scim.token import Tokens
-from connectors.base import ReadError
-from connectors.rest import HEALING, Answer, Api, NoAnswer, NotSent
+from connectors.base import CredentialsRefused, IncompleteRead, ReadError
+from connectors.rest import HEALING, REAL_TIME, Answer, Api, NoAnswer, NotSent, Timer, is_rate_limit
 
-__all__ = ["REFUSALS", "Endpoint", "error_type", "user_path"]
+__all__ = ["FIRST_ROW", "REFUSALS", "Endpoint", "error_type", "user_path"]
 
-REFUSALS = frozenset({401, 403})
-TOO_MANY = frozenset({429})
+OK, FORBIDDEN = 200, 403
+REFUSALS = frozenset({401, FORBIDDEN})
+NOT_DONE = frozenset({425, 429})
+"""A POST that is answered so was surely not carried out."""
+
+FIRST_ROW = "Users?startIndex=1&count=1"
+"""The cheapest request that shows whether a token is accepted."""
+
+PROOF_SECONDS = 60.0
+"""How long an accepted token stays proved, so that refusals of hundreds of creates cost one GET a minute."""
+
 UNSUPPORTED_MEDIA = 415
 SCIM_JSON, PLAIN_JSON = "application/scim+json", "application/json"
 
@@ -43,23 +53,51 @@ class _Request:
     etag: str = ""
 
 
+class _EveryTokenRefused(Exception):
+    """*answer* is the refusal of the last token."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 class Endpoint:
     """Reads and writes below a `scim_url`, failing over from token to token."""
 
-    def __init__(self, api: Api, tokens: Tokens) -> None:
+    def __init__(self, api: Api, tokens: Tokens, timer: Timer = REAL_TIME) -> None:
         self.api = api
         self.tokens = tokens
+        self._timer = timer
         self._media = SCIM_JSON
+        self._proving = asyncio.Lock()
+        self._proved_at: dict[int, float] = {}
 
     @property
     def who(self) -> str:
         return self.api.who
 
-    async def read(self, url: str, accept: Collection[int] = (200,)) -> Answer:
-        """GET, retried. Raises `ReadError`: `CredentialsRefused` when every token was refused."""
-        answer = await self._admitted(lambda: self.api.get(url, accept=(*accept, *REFUSALS)))
-        if answer.status in REFUSALS:
-            raise self.api.refusal(answer)
+    async def read(self, url: str, accept: Collection[int] = (OK,), *, is_listing: bool = False) -> Answer:
+        """GET, retried. Raises `ReadError`: `CredentialsRefused` when every token was refused.
+
+        A 403 to a listing refuses the token; to anything else it may be meant for this one request.
+        """
+
+        async def once() -> Answer:
+            return await self.api.get(url, accept=(*accept, *REFUSALS))
+
+        try:
+            answer = await self._admitted(once, may_be_meant=not is_listing)
+        except _EveryTokenRefused as refused:
+            raise self.api.refusal(refused.answer) from None
+        if answer.status == FORBIDDEN:
+            refusal = self.api.refusal(answer)
+            if is_rate_limit(answer.status, answer.headers):
+                raise refusal
+            raise IncompleteRead(
+                refusal.message,
+                "Other requests with this token are answered: it is this one that is refused, by Pigment or by a "
+                "firewall before it.",
+            )
         return answer
 
     async def repeat(self, method: str, url: str, json: object, etag: str = "") -> Answer:
@@ -70,11 +108,11 @@ class Endpoint:
         return await self._attempts(_Request(method, url, json, etag), HEALING, (NotSent, NoAnswer))
 
     async def post(self, url: str, json: object) -> Answer:
-        """POST, retried only when it surely was not done: not sent, or refused by a limit (429).
+        """POST, retried only when it surely was not done: not sent, or refused by a limit (429, 403 with a time).
 
         Raises `NotSent`, `NoAnswer` or `WorkspaceGone`.
         """
-        return await self._attempts(_Request("POST", url, json), TOO_MANY, (NotSent,))
+        return await self._attempts(_Request("POST", url, json), NOT_DONE, (NotSent,))
 
     async def _attempts(
         self, request: _Request, healing: frozenset[int], transient: tuple[type[Exception], ...]
@@ -95,20 +133,44 @@ class Endpoint:
             return answer
 
         try:
-            answer = await patience.attempt(admitted)
+            return await patience.attempt(admitted)
         except ReadError as error:
-            raise WorkspaceGone(error.message, error.hint) from error
-        if answer.status in REFUSALS:
+            raise WorkspaceGone(error.message, error.hint, "credentials") from error
+        except _EveryTokenRefused as refused:
+            answer = refused.answer
             raise WorkspaceGone(
                 f"{self.who} refuses every token: {answer.status} to {request.method}{self.api.said(answer)}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
-            )
-        return answer
+                "credentials",
+            ) from None
 
-    async def _admitted(self, once: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Return the first answer that accepts a token, else the refusal of the last one."""
+    async def _admitted(self, once: Callable[[], Awaitable[Answer]], *, may_be_meant: bool = True) -> Answer:
+        """Return the first answer that accepts a token: a 403 that refuses only this request is one.
+
+        *may_be_meant*: a 403 may be meant for this request. Raises `_EveryTokenRefused`.
+        """
         while True:
             held = self.tokens.current
             answer = await once()
-            if answer.status not in REFUSALS or not self.tokens.move_on(held, answer.status):
+            if answer.status not in REFUSALS or is_rate_limit(answer.status, answer.headers):
                 return answer
+            if answer.status == FORBIDDEN and may_be_meant and await self._accepts(held):
+                return answer
+            if not self.tokens.move_on(held, answer.status):
+                raise _EveryTokenRefused(answer)
+
+    async def _accepts(self, held: int) -> bool:
+        """Return whether the workspace answers a read with token *held*; a token that it can't be asked about does."""
+        async with self._proving:
+            proved_at = self._proved_at.get(held)
+            if proved_at is not None and self._timer.now() - proved_at < PROOF_SECONDS:
+                return True
+            try:
+                answer = await self.api.get(FIRST_ROW, accept=(OK, *REFUSALS))
+            except CredentialsRefused:
+                return False
+            except ReadError:
+                return True
+            if answer.status == OK:
+                self._proved_at[held] = self._timer.now()
+            return answer.status == OK

@@ -12,7 +12,7 @@ from collections import deque
 
 import httpx
 
-from connectors.rest import REAL_TIME, Timer, retry_after_seconds
+from connectors.rest import REAL_TIME, Timer, is_rate_limit, retry_after_seconds
 
 __all__ = ["Paces", "SlidingWindow"]
 
@@ -62,7 +62,8 @@ class SlidingWindow:
         self._in_flight -= 1
         self._answered.append(now)
         self._answer.set()
-        asked = retry_after_seconds(headers, self._timer.wall) if status in {TOO_MANY, UNAVAILABLE} else None
+        is_refusal = status == UNAVAILABLE or is_rate_limit(status, headers)
+        asked = retry_after_seconds(headers, self._timer.wall) if is_refusal else None
         if asked is not None:
             self._pause(now, asked)
         elif status == TOO_MANY and now >= self._paused_until:

@@ -193,7 +193,7 @@ class _Reading:
         if self.pages >= self._max_pages:
             raise self._endless(f"{self.pages:,} pages read")
         self.pages += 1
-        answer = await self._endpoint.read(f"Users?{query}", (OK, BAD_REQUEST))
+        answer = await self._endpoint.read(f"Users?{query}", (OK, BAD_REQUEST), is_listing=True)
         if answer.status == BAD_REQUEST:
             if query.startswith("cursor=") and error_type(answer) == "expiredCursor":
                 raise _CursorExpired

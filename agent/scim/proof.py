@@ -5,15 +5,15 @@ from __future__ import annotations
 from agent.address import folded, same_name
 from agent.model import Fields, Member
 
-__all__ = ["lacking", "shows"]
+__all__ = ["lacking", "sent_by_put", "sent_formatted", "shows"]
 
 
-def shows(member: Member, wanted: Fields) -> bool:
+def shows(member: Member, wanted: Fields, formatted: str | None = None) -> bool:
     """Tell whether *member* has every field of *wanted*; emails compare folded, names as `same_name` does."""
-    return not lacking(member, wanted)
+    return not lacking(member, wanted, formatted)
 
 
-def lacking(member: Member, wanted: Fields) -> list[str]:
+def lacking(member: Member, wanted: Fields, formatted: str | None = None) -> list[str]:
     """Return the attributes of *member* that are not as *wanted*, by their SCIM names."""
     return [
         name
@@ -21,6 +21,28 @@ def lacking(member: Member, wanted: Fields) -> list[str]:
             ("userName", wanted.email is None or folded(member.email) == folded(wanted.email)),
             ("displayName", wanted.display_name is None or same_name(member.display_name, wanted.display_name)),
             ("active", wanted.active is None or member.active is wanted.active),
+            ("name.formatted", None in (formatted, member.formatted) or _is_alike(member.formatted, formatted)),
         )
         if not is_shown
     ]
+
+
+def sent_by_put(member: Member, wanted: Fields) -> Fields:
+    """Return all that a full PUT of *member* with *wanted* on top sends: what it does not change is proved too."""
+    return Fields(
+        wanted.email or member.email or None,
+        wanted.display_name or member.display_name or None,
+        member.active if wanted.active is None else wanted.active,
+    )
+
+
+def sent_formatted(member: Member, display_name: str | None) -> str | None:
+    """Return the `name.formatted` that the member must show beside *display_name*, None where nothing can be asked.
+
+    Where it differed from the display name before, the server may make it up from other parts of the name.
+    """
+    return display_name if _is_alike(member.formatted, member.display_name) else None
+
+
+def _is_alike(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and same_name(one, other)

@@ -3,17 +3,23 @@
 answer                       create (POST)                               change (PUT, PATCH)
 ---------------------------  ------------------------------------------  ------------------------------------------
 2xx, the member shows it     done                                        done
-2xx without a member         look the email up                           GET
-2xx, the member lacks it     GET, then NotPersisted                      GET, then NotPersisted
-none, or 5xx                 look up; there: done; not: once more        retried, then WriteLost or WriteRefused
+2xx, another id              -                                           done where the old id is gone or the same
+2xx without a member         look the email up for 5 s, then WriteLost   GET for 5 s, then NotPersisted
+2xx, the member lacks it     GET for 5 s, then NotPersisted              GET for 5 s, then NotPersisted
+none, 408, or 5xx            look up; there: done; not: once more        retried, then WriteLost or WriteRefused
 409                          WriteRefused 409 (the caller looks up)      WriteRefused 409
-412                          -                                           GET; unchanged since the listing: once more
+412, 428                     -                                           GET; unchanged since the listing: once more
 405, 501                     WriteRefused                                PATCH: the full PUT, from then on at once
-401, 403                     next token; none left: WorkspaceGone        the same
+429, 403 with `Retry-After`  waited for, then sent again                 the same
+403, a GET is answered       WriteRefused                                WriteRefused
+401, other 403               next token; none left: WorkspaceGone        the same
 other                        WriteRefused                                WriteRefused
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
 from agent.model import Fields, Member
@@ -21,18 +27,30 @@ from agent.scim.body import creation, modification, replacement, shows_display_n
 from agent.scim.codec import member_from_json
 from agent.scim.endpoint import Endpoint, error_type, user_path
 from agent.scim.find import Finder
-from agent.scim.proof import lacking, shows
+from agent.scim.proof import lacking, sent_by_put, sent_formatted, shows
 from connectors.base import ReadError
-from connectors.rest import HEALING, Answer, NoAnswer, NotSent, Timer
+from connectors.rest import HEALING, Answer, NoAnswer, NotSent, Timer, is_rate_limit
 
 __all__ = ["Writer"]
 
-BAD_REQUEST, NOT_FOUND, CONFLICT, PRECONDITION_FAILED, SERVER_ERRORS = 400, 404, 409, 412, range(500, 600)
+BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, TOO_MANY = 400, 403, 404, 409, 429
+PRECONDITION_FAILED, PRECONDITION_REQUIRED = 412, 428
+UNANSWERED = frozenset({408, *range(500, 600)})
+"""Answers to a POST after which it may have been carried out."""
+
 NO_PATCH = frozenset({405, 501})
 UNIQUENESS = "uniqueness"
+WEAK = "W/"
 POSTS = 2
 SETTLING_SECONDS = 1.0
 """How long a lost POST is left to finish at the server before it is looked for."""
+
+LOOKS = (0.25, 0.5, 1.0, 1.25, 2.0)
+"""Seconds between the looks at an accepted write, 5 in all: reads may lag behind writes."""
+
+LAST_LOOK = (5.0,)
+VAIN = 3
+"""After so many accepted writes in a row that never showed, further ones are looked at twice, not six times."""
 
 SILENT = HEALING - {500}
 """Statuses that are the host's, not the member's. A 500 may be one member's: the others are tried."""
@@ -50,6 +68,7 @@ class Writer:
         self._timer = timer
         self._can_patch = True
         self._silences = 0
+        self._vain = 0
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
         """POST an active member; after a lost answer look before posting again."""
@@ -58,7 +77,7 @@ class Writer:
         lost = ""
         for _ in range(POSTS):
             answer = await self._post(body)
-            if isinstance(answer, Answer) and answer.status not in SERVER_ERRORS:
+            if isinstance(answer, Answer) and answer.status not in UNANSWERED:
                 if lost and answer.status == CONFLICT and (member := await self._looked_up(wanted, lost)):
                     return member
                 return await self._created(answer, wanted)
@@ -98,12 +117,38 @@ class Writer:
         self._hear(answer)
         if not answer.is_success:
             raise self._refused(answer, f"to the creation of {email}", is_create=True)
-        member = _member(answer)
+        shown = _member(answer)
+        if shown is not None and shows(shown, wanted):
+            return shown
+        lost = f"answer {answer.status}{'' if shown else ' without a member'}"
+
+        async def look() -> Member | None:
+            member = await self._read_again(shown.scim_id, email) if shown is not None else None
+            return member or await self._looked_up(wanted, lost)
+
+        member = await self._seen(look, wanted)
         if member is None:
-            member = await self._looked_up(wanted, f"answer {answer.status} without a member")
-        elif not shows(member, wanted):
-            member = await self._read_again(member.scim_id, email)
-        return self._shown(member, wanted, email)
+            raise WriteLost(
+                f"{self._endpoint.who} answered {answer.status} to the creation of {email} and shows no such member.",
+                "It is not sent again blindly: the next runs look for the member.",
+                is_accepted=True,
+            )
+        return self._proved(member, wanted, email)
+
+    async def _seen(
+        self, look: Callable[[], Awaitable[Member | None]], sent: Fields, formatted: str | None = None
+    ) -> Member | None:
+        """Look until the member shows what was *sent*, for 5 s at most, and return it as it was seen last."""
+        member = await look()
+        for seconds in LOOKS if self._vain < VAIN else LAST_LOOK:
+            if member is not None and shows(member, sent, formatted):
+                self._vain = 0
+                return member
+            await self._timer.sleep(seconds)
+            member = await look()
+        is_vain = member is None or not shows(member, sent, formatted)
+        self._vain = self._vain + 1 if is_vain else 0
+        return member
 
     async def _looked_up(self, wanted: Fields, lost: str) -> Member | None:
         """Return the member that a POST made, None when there is none with that email."""
@@ -129,10 +174,11 @@ class Writer:
         return None
 
     async def _change(self, method: str, member: Member, wanted: Fields) -> Member:
-        answer = await self._sent(method, member, wanted)
+        sent = wanted if method == "PATCH" else sent_by_put(member, wanted)
+        answer = await self._sent(method, member, wanted, member.etag)
         if _is_outdated(answer, member):
             fresh = await self._read_again(member.scim_id, member.email)
-            if fresh is not None and shows(fresh, wanted):
+            if fresh is not None and shows(fresh, sent):
                 return fresh
             if fresh is None or fresh != member:
                 raise WriteRefused(
@@ -140,21 +186,52 @@ class Writer:
                     "The next run plans with what it shows now.",
                     answer.status,
                 )
-            answer = await self._sent(method, fresh, wanted)
+            answer = await self._sent(method, fresh, wanted, _version(answer.status, member, fresh))
         if method == "PATCH" and answer.status in NO_PATCH:
             self._can_patch = False
             return await self._change("PUT", member, wanted)
         if not answer.is_success:
             raise self._refused(answer, f"to {method} for {member.email}")
-        shown = _member(answer)
-        if shown is None or shown.scim_id != member.scim_id or not shows(shown, wanted):
-            shown = await self._read_again(member.scim_id, member.email)
-        return self._shown(shown, wanted, member.email)
+        return await self._made(answer, member, wanted, sent)
 
-    async def _sent(self, method: str, member: Member, wanted: Fields) -> Answer:
+    async def _made(self, answer: Answer, member: Member, wanted: Fields, sent: Fields) -> Member:
+        """Return the member once the workspace shows all that was *sent*, in the answer or within 5 s."""
+        formatted = sent_formatted(member, sent.display_name)
+        shown = _member(answer)
+        if shown is not None and shown.scim_id == member.scim_id and shows(shown, sent, formatted):
+            return shown
+        # Ids that follow the email: the answer shows the member under another one.
+        here = replace(sent, email=sent.email or member.email)
+        renewed = shown.scim_id if shown is not None and shows(shown, here, formatted) else member.scim_id
+
+        async def look() -> Member | None:
+            seen = await self._read_again(member.scim_id, member.email)
+            if seen is not None and seen.scim_id in {member.scim_id, renewed}:
+                return seen
+            if seen is not None:
+                return None
+            if renewed != member.scim_id:
+                found = await self._read_again(renewed, member.email)
+                return found if found is not None and shows(found, here) else None
+            return await self._moved(wanted, sent, formatted)
+
+        seen = await self._seen(look, sent, formatted)
+        return self._proved(seen, sent, member.email, formatted, wanted=wanted)
+
+    async def _moved(self, wanted: Fields, sent: Fields, formatted: str | None) -> Member | None:
+        """Return the member under its new email, where its id is gone after a write that changed the email."""
+        if wanted.email is None:
+            return None
+        try:
+            found = await self._finder.find(wanted.email)
+        except ReadError:
+            return None
+        return found[0] if len(found) == 1 and shows(found[0], sent, formatted) else None
+
+    async def _sent(self, method: str, member: Member, wanted: Fields, version: str) -> Answer:
         body = _body(method, member, wanted)
         try:
-            answer = await self._endpoint.repeat(method, user_path(member.scim_id), body, member.etag)
+            answer = await self._endpoint.repeat(method, user_path(member.scim_id), body, version)
         except NotSent as error:
             raise self._unreachable(str(error)) from error
         except NoAnswer as error:
@@ -167,24 +244,44 @@ class Writer:
         return answer
 
     async def _read_again(self, scim_id: str, email: str) -> Member | None:
-        """Return the member as it is now, None when it is not there."""
+        """Return the member as it is now, with its version, None when it is not there."""
         try:
             answer = await self._endpoint.read(user_path(scim_id), (200, NOT_FOUND))
-            return None if answer.status == NOT_FOUND else member_from_json(answer.json())
+            member = None if answer.status == NOT_FOUND else member_from_json(answer.json())
         except ReadError as error:
             raise WriteLost(
                 f"{self._endpoint.who} took a write to {email} and can't be asked whether it was made: {error.message}",
                 "The next run sees.",
             ) from error
+        if member is None or member.etag:
+            return member
+        return replace(member, etag=answer.headers.get("etag", ""))
 
-    def _shown(self, member: Member | None, wanted: Fields, email: str) -> Member:
-        if member is None or not shows(member, wanted):
-            lacks = "it at all" if member is None else f"its new {' and '.join(lacking(member, wanted))}"
-            raise NotPersisted(
-                f"{self._endpoint.who} accepted the write to {email} and does not show {lacks}.",
-                "Look at the member in Pigment; if it stays so, ask Pigment's support.",
-            )
-        return member
+    def _proved(
+        self,
+        member: Member | None,
+        sent: Fields,
+        email: str,
+        formatted: str | None = None,
+        *,
+        wanted: Fields | None = None,
+    ) -> Member:
+        """Return *member*, or raise `NotPersisted` where it does not show what was *sent*."""
+        if member is not None and shows(member, sent, formatted):
+            return member
+        if member is None:
+            failure = "does not show it at all"
+        else:
+            missed = lacking(member, sent, formatted)
+            asked = [name for name in missed if name in lacking(member, wanted or sent, formatted)]
+            other = [name for name in missed if name not in asked]
+            parts = [f"does not show its new {' and '.join(asked)}"] if asked else []
+            parts += [f"changed its {' and '.join(other)}, which was not asked for"] if other else []
+            failure = ", and ".join(parts)
+        raise NotPersisted(
+            f"{self._endpoint.who} accepted the write to {email} and {failure}.",
+            "Look at the member in Pigment; if it stays so, ask Pigment's support.",
+        )
 
     def _refused(self, answer: Answer, to_what: str, *, is_create: bool = False) -> WriteRefused:
         kind = error_type(answer)
@@ -192,13 +289,13 @@ class Writer:
         return WriteRefused(
             f"{self._endpoint.who} answered {answer.status}{f' {kind}' if kind else ''} {to_what}"
             f"{self._endpoint.api.said(answer)}.",
-            _way_out(answer.status),
+            _way_out(TOO_MANY if is_rate_limit(answer.status, answer.headers) else answer.status),
             CONFLICT if is_taken else answer.status,
             kind,
         )
 
     def _hear(self, answer: Answer) -> None:
-        if answer.status in SILENT:
+        if answer.status in SILENT or is_rate_limit(answer.status, answer.headers):
             self._count_silence(f"answer {answer.status}{self._endpoint.api.said(answer)}")
         else:
             self._silences = 0
@@ -209,12 +306,11 @@ class Writer:
             raise self._unreachable(why)
 
     def _unreachable(self, why: str) -> WorkspaceGone:
-        gone = WorkspaceGone(
+        return WorkspaceGone(
             f"{self._endpoint.who} is out of reach ({why}); what is left was not tried.",
             "Check the network and Pigment's status page; the next run goes on where this one ended.",
+            "unreachable",
         )
-        gone.code = "unreachable"
-        return gone
 
 
 def _body(method: str, member: Member, wanted: Fields) -> dict[str, object]:
@@ -230,9 +326,19 @@ def _body(method: str, member: Member, wanted: Fields) -> dict[str, object]:
 
 
 def _is_outdated(answer: Answer, member: Member) -> bool:
-    """Tell whether the member changed since it was read: 412, or what some servers say instead (409)."""
+    """Tell whether the member must be read again: 412, 428 (RFC 6585), or what some servers answer instead (409)."""
     is_version = answer.status == CONFLICT and bool(member.etag) and error_type(answer) != UNIQUENESS
-    return answer.status == PRECONDITION_FAILED or is_version
+    return answer.status in {PRECONDITION_FAILED, PRECONDITION_REQUIRED} or is_version
+
+
+def _version(status: int, member: Member, fresh: Member) -> str:
+    """Return what the second attempt sends as `If-Match`, empty: nothing.
+
+    `If-Match` compares strongly (RFC 9110, section 13.1.1), so that a strict server matches no weak version. It is sent
+    all the same where the server demands a version and was shown none.
+    """
+    is_demanded = status == PRECONDITION_REQUIRED and not member.etag
+    return fresh.etag if is_demanded or not fresh.etag.startswith(WEAK) else ""
 
 
 def _member(answer: Answer) -> Member | None:
@@ -247,6 +353,11 @@ def _way_out(status: int) -> str:
         return "The member may have been removed since it was listed; the next run sees."
     if status == CONFLICT:
         return "Another member has this address. See the next plan."
+    if status == FORBIDDEN:
+        return (
+            "Other requests with this token are answered: it is this change that is refused. Clear what the answer "
+            "names (a seat limit, the last administrator), in Pigment or at the source."
+        )
     if status in HEALING:
         return "Try again later; if it stays, look at Pigment's status page."
     return "Mend what the answer names, at the source or in Pigment (its domain restriction among them)."

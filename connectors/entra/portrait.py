@@ -51,6 +51,6 @@ class Portrait:
 
 def _others(proxies: tuple[str, ...], email: str) -> tuple[str, ...]:
     """Return the mailbox's other addresses, each once, as first spelled."""
-    found = {each.casefold(): each for each in reversed(proxies) if each}
-    found.pop(email.casefold(), None)
+    found = {each.lower(): each for each in reversed(proxies) if each}
+    found.pop(email.lower(), None)
     return tuple(found[key] for key in sorted(found))

@@ -63,4 +63,4 @@ class Portrait:
     def _aliases(self, user: User, email: str) -> tuple[str, ...]:
         """People can type their second address in themselves: it counts only where the settings say so."""
         second = user.second_email if self.second_email_is_alias else ""
-        return (second,) if second and second.casefold() != email.casefold() else ()
+        return (second,) if second and second.lower() != email.lower() else ()

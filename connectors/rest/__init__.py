@@ -3,7 +3,7 @@
 from connectors.rest.answer import Answer
 from connectors.rest.api import Api
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
-from connectors.rest.header import header_numbers, retry_after_seconds, server_time
+from connectors.rest.header import header_numbers, is_rate_limit, retry_after_seconds, server_time
 from connectors.rest.once import Once, side_by_side
 from connectors.rest.origin import is_loopback, refuse_no_host
 from connectors.rest.patience import HEALING, Patience, Promise
@@ -33,6 +33,7 @@ __all__ = [
     "harmless_quote",
     "header_numbers",
     "is_loopback",
+    "is_rate_limit",
     "plain_cursor",
     "refuse_no_host",
     "retry_after_seconds",

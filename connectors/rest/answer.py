@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
 import httpx
@@ -37,15 +38,17 @@ class Answer:
     def json(self) -> object:
         """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply.
 
-        Half of a surrogate pair becomes U+FFFD, so that one badly cut name does not cost the whole page.
+        A byte order mark before it is skipped (RFC 8259, section 8.1). Half of a surrogate pair becomes U+FFFD, so that
+        one badly cut name does not cost the whole page.
         """
+        text = self.body.removeprefix(BOM_UTF8)
         try:
-            return orjson.loads(self.body)
+            return orjson.loads(text)
         except orjson.JSONDecodeError as error:
             if "surrogate" not in str(error):
                 raise self._unreadable(str(error)) from error
         try:
-            return orjson.loads(ESCAPE.sub(_mended, self.body))
+            return orjson.loads(ESCAPE.sub(_mended, text))
         except orjson.JSONDecodeError as error:
             raise self._unreadable(str(error)) from error
 

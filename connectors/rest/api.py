@@ -17,6 +17,7 @@ import orjson
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
+from connectors.rest.header import is_rate_limit
 from connectors.rest.origin import Origin
 from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.quote import harmless_quote, quoted
@@ -196,9 +197,9 @@ class Api:
             return CredentialsRefused(
                 message, "Check that the credentials in the config are right and have not expired."
             )
-        if answer.status == FORBIDDEN:
+        if answer.status == FORBIDDEN and not is_rate_limit(answer.status, answer.headers):
             return PermissionMissing(message, "Give these credentials the permissions that the documentation lists.")
-        return IncompleteRead(message, _way_out(answer.status))
+        return IncompleteRead(message, _way_out(TOO_MANY if answer.status == FORBIDDEN else answer.status))
 
 
 def _way_out(status: int) -> str:

@@ -10,9 +10,10 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-__all__ = ["header_numbers", "retry_after_seconds", "server_time"]
+__all__ = ["header_numbers", "is_rate_limit", "retry_after_seconds", "server_time"]
 
 LONGEST_NUMBER = 15
+FORBIDDEN, TOO_MANY = 403, 429
 
 
 def header_numbers(headers: httpx.Headers, name: str) -> list[int]:
@@ -31,6 +32,12 @@ def retry_after_seconds(headers: httpx.Headers, wall: Callable[[], float]) -> fl
     """
     found = [_wait_seconds(text, headers, wall) for text in _values(headers, "retry-after")]
     return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def is_rate_limit(status: int, headers: httpx.Headers) -> bool:
+    """Return whether an answer refuses for now only: 429, or a 403 that names a time to come back at."""
+    names_a_time = retry_after_seconds(headers, lambda: 0.0) is not None
+    return status == TOO_MANY or (status == FORBIDDEN and names_a_time)
 
 
 def server_time(headers: httpx.Headers) -> float | None:

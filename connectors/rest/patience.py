@@ -9,7 +9,7 @@ import tenacity
 
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import Bounds, Timer
-from connectors.rest.header import retry_after_seconds
+from connectors.rest.header import is_rate_limit, retry_after_seconds
 from connectors.rest.transfer import NoAnswer, NotSent, TooLarge
 
 __all__ = ["HEALING", "Patience", "Promise"]
@@ -17,11 +17,11 @@ __all__ = ["HEALING", "Patience", "Promise"]
 Promise = Callable[[Answer], float | None]
 """Returns in how many seconds a server that answers like this says to ask again, None when it names no time."""
 
-SERVER_ERROR = 500
+TOO_MANY, SERVER_ERROR = 429, 500
 SERVER_ERROR_RETRIES = 2
 """A 500 is more often a bug that stays than a fault that heals."""
 
-HEALING = frozenset({408, 425, 429, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
+HEALING = frozenset({408, 425, TOO_MANY, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
 """520 to 530 are a content delivery network's: it did not reach the server behind it, or not in time."""
 
 GROWING = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
@@ -74,6 +74,8 @@ class Patience:
         if answer.status == SERVER_ERROR:
             self._server_errors += 1
             return SERVER_ERROR in self.healing and self._server_errors <= SERVER_ERROR_RETRIES
+        if TOO_MANY in self.healing and is_rate_limit(answer.status, answer.headers):
+            return True
         return answer.status in self.healing
 
     def _is_transient(self, error: BaseException) -> bool:

@@ -6,11 +6,11 @@ import httpx
 
 from connectors.base import IncompleteRead
 from connectors.rest.bounds import Timer
-from connectors.rest.header import retry_after_seconds
+from connectors.rest.header import is_rate_limit, retry_after_seconds
 
 __all__ = ["Pause"]
 
-TOO_MANY, UNAVAILABLE = 429, 503
+UNAVAILABLE = 503
 HINT = (
     "Run again after that, or less often, or raise `http.max_wait_seconds`; other clients with the same credentials "
     "spend the same limit."
@@ -18,7 +18,7 @@ HINT = (
 
 
 class Pause:
-    """Implements `connectors.rest.Pace`: after a 429 or 503 with `Retry-After` nothing is asked before its time.
+    """Implements `connectors.rest.Pace`: after a 429, 403 or 503 with `Retry-After` nothing is asked before its time.
 
     A request that would have to wait longer than *max_wait_seconds* ends in an error instead.
     """
@@ -39,7 +39,8 @@ class Pause:
             await self._timer.sleep(seconds)
 
     def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
-        asked = retry_after_seconds(headers, self._timer.wall) if status in {TOO_MANY, UNAVAILABLE} else None
+        is_refusal = status == UNAVAILABLE or is_rate_limit(status, headers)
+        asked = retry_after_seconds(headers, self._timer.wall) if is_refusal else None
         if asked is not None:
             self.hold(asked)
 

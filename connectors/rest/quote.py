@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 
 import orjson
@@ -47,6 +48,7 @@ def quoted(body: bytes, headers: Mapping[str, str]) -> str:
 
 
 def _saying(body: bytes) -> str:
+    body = body.removeprefix(BOM_UTF8)
     try:
         document = orjson.loads(body) if len(body) <= READ else None
     except orjson.JSONDecodeError:

@@ -37,7 +37,7 @@ class Roster:
         return self._members.get(member_id)
 
     def by_address(self, address: str) -> Member | None:
-        return self._by_address.get(address.casefold())
+        return self._by_address.get(address.lower())
 
     def new_id(self, switches: Switches) -> str:
         """Return an id that is the same in each sandbox that did the same things before."""
@@ -48,16 +48,16 @@ class Roster:
 
     def add(self, member: Member) -> Member:
         self._members[member.id] = member
-        self._by_address[member.user_name.casefold()] = member
+        self._by_address[member.user_name.lower()] = member
         return member
 
     def move(self, member: Member, address: str, now: datetime) -> None:
         """Give *member* another address, which nobody else has."""
-        del self._by_address[member.user_name.casefold()]
+        del self._by_address[member.user_name.lower()]
         member.user_name = address
-        self._by_address[address.casefold()] = member
+        self._by_address[address.lower()] = member
         member.changed(now)
 
     def remove(self, member: Member) -> None:
         del self._members[member.id]
-        del self._by_address[member.user_name.casefold()]
+        del self._by_address[member.user_name.lower()]

@@ -41,6 +41,7 @@ HEALING: dict[str, Fault] = {
     "reset": reset_after,
     "429": answer(429),
     "429-html": answer(429, "<html><title>Slow down</title></html>", retry_after="7"),
+    "403-limit": answer(403, retry_after="2"),
     "500": answer(500),
     "502-html": answer(502, "<html>Bad gateway</html>"),
     "503": answer(503, retry_after="2"),
@@ -77,6 +78,43 @@ async def test_listing_fails_when_it_does_not_heal(fault: Fault) -> None:
     # A refusal that names a time is bounded by the time alone.
     assert len(scene.wire.sent) <= (20 if scene.time.now - began > 30 else 4)
     assert scene.time.now - began < 130
+
+
+async def test_listing_refused_by_a_limit_for_good_blames_no_token() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("GET list", ALWAYS, answer(403, retry_after="2"))
+
+    async with scene.client(*TOKENS, bounds=Bounds(retries=2)) as workspace:
+        with pytest.raises(IncompleteRead, match="answered 403") as failed:
+            await workspace.listing()
+
+    assert "limits how often" in failed.value.hint
+    assert scene.warnings == []
+
+
+@pytest.mark.parametrize("of", ["GET list", "GET find"])
+async def test_byte_order_mark_before_json_is_skipped(of: str) -> None:
+    scene = a_scene(members=2)
+
+    async def marked(request: httpx.Request, real: Answering) -> httpx.Response:
+        response = await real(request)
+        return httpx.Response(response.status_code, content=b"\xef\xbb\xbf" + await response.aread())
+
+    scene.wire.fault(of, ALWAYS, marked)
+
+    async with scene.client() as workspace:
+        assert len((await workspace.listing()).members) == 2
+        assert [member.email for member in await workspace.find("p2@acme.com")] == ["p2@acme.com"]
+
+
+async def test_lookup_tells_apart_local_parts_that_only_full_folding_takes_for_one() -> None:
+    scene = a_scene()
+    row = {"id": "1", "userName": "straße@acme.com", "active": True}
+    scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 1, "Resources": [row]})))
+
+    async with scene.client() as workspace:
+        assert await workspace.find("strasse@acme.com") == ()
+        assert len(await workspace.find("STRAẞE@acme.com")) == 1
 
 
 STAYING: dict[str, tuple[Fault, str]] = {

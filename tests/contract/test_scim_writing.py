@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import httpx
 import pytest
@@ -237,13 +238,32 @@ async def test_create_answered_without_the_member_is_proved_by_looking(fault: Fa
     assert scene.wire.kinds() == ["POST", "GET find"]
 
 
-async def test_create_that_was_accepted_and_is_not_there_is_not_persisted() -> None:
+GHOST = json.dumps({"id": "ghost", "userName": "Ana@acme.com", "displayName": "Ana Lima"})
+
+
+@pytest.mark.parametrize("body", ["", GHOST, "<html>"], ids=["empty", "inactive", "html"])
+async def test_create_that_was_accepted_and_is_not_there_is_lost_and_not_sent_again(body: str) -> None:
     scene = a_scene()
-    scene.wire.fault("POST", ALWAYS, answer(201))
+    scene.wire.fault("POST", ALWAYS, answer(201, body))
 
     async with scene.client() as workspace:
-        with pytest.raises(NotPersisted, match="does not show it at all"):
+        with pytest.raises(WriteLost, match=r"answered 201 to the creation of Ana@acme\.com and shows no such") as lost:
             await create(workspace)
+
+    assert lost.value.is_accepted
+    assert scene.wire.kinds("POST") == ["POST"]
+    assert sum(scene.time.naps) == 5
+
+
+async def test_create_that_shows_some_seconds_later_is_done() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, done_but(202))
+    scene.wire.fault("GET find", [1, 2, 3], answer(200, json.dumps({"totalResults": 0})))
+
+    async with scene.client() as workspace:
+        assert (await create(workspace)).email == "Ana@acme.com"
+
+    assert scene.wire.kinds() == ["POST"] + ["GET find"] * 4
 
 
 async def test_created_member_that_is_not_active_is_not_persisted() -> None:
@@ -258,7 +278,7 @@ async def test_created_member_that_is_not_active_is_not_persisted() -> None:
         with pytest.raises(NotPersisted, match="active"):
             await create(workspace)
 
-    assert scene.wire.kinds() == ["POST", "GET one"]
+    assert scene.wire.kinds() == ["POST"] + ["GET one"] * 6
 
 
 def _inactive(request: httpx.Request) -> dict[str, object]:
@@ -345,7 +365,141 @@ async def test_change_that_is_silently_dropped_is_not_persisted(method: str) -> 
         with pytest.raises(NotPersisted, match=r"p1@acme\.com and does not show its new displayName"):
             await change(member, Fields(display_name="Ana"))
 
-    assert scene.wire.kinds()[1:] == [method, "GET one"]
+    assert scene.wire.kinds()[1:] == [method] + ["GET one"] * 6
+    assert sum(scene.time.naps) == 5
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"old"], ids=["empty", "no-member", "old"])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_change_that_reads_show_late_is_looked_at_again_until_they_do(method: str, body: bytes) -> None:
+    scene = a_scene(members=1)
+    old: list[bytes] = []
+
+    async def stale(request: httpx.Request, real: Answering) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, content=old[0])
+        response = await real(httpx.Request("GET", request.url, headers=request.headers))
+        old.append(await response.aread())
+        await real(request)
+        return httpx.Response(200 if body else 204, content=old[0] if body == b"old" else body)
+
+    scene.wire.fault(method, ALWAYS, stale)
+    scene.wire.fault("GET one", [1, 2, 3], stale)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        assert (await change(member, Fields(display_name="Ana", active=False))).display_name == "Ana"
+
+    assert scene.wire.kinds()[1:] == [method] + ["GET one"] * 4
+
+
+async def test_many_changes_that_never_show_cost_two_looks_each() -> None:
+    scene = a_scene(members=5)
+    scene.wire.fault("PATCH", ALWAYS, answer(204))
+
+    async with scene.client() as workspace:
+        for member in (await workspace.listing()).members:
+            with pytest.raises(NotPersisted):
+                await workspace.patch(member, Fields(active=False))
+
+    assert len(scene.wire.kinds("GET one")) == 3 * 6 + 2 * 2
+    assert sum(scene.time.naps) == 25
+
+
+async def test_put_that_comes_back_inactive_is_not_persisted() -> None:
+    scene = a_scene(members=1)
+
+    async def deactivating(request: httpx.Request, real: Answering) -> httpx.Response:
+        return await real(httpx.Request("PUT", request.url, headers=request.headers, json=_inactive(request)))
+
+    scene.wire.fault("PUT", ALWAYS, deactivating)
+
+    async with scene.client() as workspace:
+        with pytest.raises(NotPersisted, match="changed its active, which was not asked for"):
+            await workspace.replace(await first(workspace), Fields(email="new@acme.com"))
+
+
+@pytest.mark.parametrize("shown", [{"displayName": "Else"}, {"name": {"formatted": "Else"}}], ids=["display", "name"])
+async def test_put_proves_the_names_that_it_sends_too(shown: dict[str, object]) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PUT", ALWAYS, edited(lambda member: member.update(shown)))
+    scene.wire.fault("GET one", ALWAYS, edited(lambda member: member.update(shown)))
+
+    async with scene.client() as workspace:
+        with pytest.raises(NotPersisted, match=next(iter(shown))):
+            await workspace.replace(await first(workspace), Fields(email="new@acme.com"))
+
+
+async def test_formatted_name_that_the_server_makes_up_itself_fails_no_change() -> None:
+    scene = a_scene(members=1)
+    for which in ("GET", "PUT"):
+        scene.wire.fault(which, ALWAYS, edited(_with_formatted))
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        assert (await workspace.replace(member, Fields(email="new@acme.com"))).email == "new@acme.com"
+
+
+def _with_formatted(document: dict[str, Any]) -> None:
+    for member in document.get("Resources", [document]):
+        member["name"] = {"formatted": "Person, The"}
+
+
+# A member that answers under another id.
+
+
+class Renaming:
+    """A server whose ids follow the email: the answer to a PUT shows the member under *new*, and *old* is gone."""
+
+    def __init__(self, scene: Scene, old: str, *, keeps_old: bool = False, says: int = 200) -> None:
+        self._old, self._new, self._keeps_old, self._says = old, "the-new-id", keeps_old, says
+        self._is_moved = False
+        for kind_ in ("PUT", "GET one", "GET find"):
+            scene.wire.fault(kind_, ALWAYS, self)
+
+    async def __call__(self, request: httpx.Request, real: Answering) -> httpx.Response:
+        if self._is_moved and request.url.path.endswith(self._old) and not self._keeps_old:
+            return httpx.Response(404, json={"schemas": []})
+        url = str(request.url).replace(self._new, self._old)
+        response = await real(httpx.Request(request.method, url, headers=request.headers, content=request.content))
+        self._is_moved = self._is_moved or request.method == "PUT"
+        if request.method == "PUT" and self._says != 200:
+            return httpx.Response(self._says)
+        text = (await response.aread()).decode()
+        return httpx.Response(200, text=text.replace(self._old, self._new))
+
+
+@pytest.mark.parametrize(("keeps_old", "says"), [(False, 200), (True, 200), (False, 204)])
+async def test_member_that_gets_a_new_id_with_its_new_email_is_changed(keeps_old: bool, says: int) -> None:
+    scene = a_scene(members=2)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        Renaming(scene, member.scim_id, keeps_old=keeps_old, says=says)
+        changed = await workspace.replace(member, Fields(email="new@acme.com"))
+
+    assert (changed.scim_id, changed.email) == ("the-new-id", "new@acme.com")
+    assert scene.time.naps == []
+
+
+async def test_answer_with_somebody_else_under_another_id_is_never_taken_for_the_member() -> None:
+    scene = a_scene(members=2)
+
+    async def somebody_else(request: httpx.Request, real: Answering) -> httpx.Response:
+        other = scene.space.members[1]
+        url = request.url.copy_with(path=f"/latam/scim/v2/Users/{other.id}")
+        return await real(httpx.Request("GET", url, headers=request.headers))
+
+    scene.wire.fault("PUT", ALWAYS, somebody_else)
+    scene.wire.fault("PATCH", ALWAYS, somebody_else)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        with pytest.raises(NotPersisted):
+            await workspace.replace(member, Fields(email="new@acme.com"))
+        with pytest.raises(NotPersisted):
+            await workspace.patch(member, Fields(active=False))
 
 
 @pytest.mark.parametrize("fault", [done_but(204), done_but(200), done_but(200, b"<html>")], ids=["204", "200", "html"])
@@ -537,6 +691,139 @@ async def test_version_that_never_fits_is_refused_and_not_tried_for_ever() -> No
     assert (refused.value.status, len(scene.wire.kinds("PUT"))) == (412, 2)
 
 
+@pytest.mark.parametrize("status", [412, 428])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_weak_version_that_a_strict_server_refuses_is_left_out_of_the_second_attempt(
+    method: str, status: int
+) -> None:
+    scene = a_scene(members=1, etags=True)
+
+    async def strict(request: httpx.Request, real: Answering) -> httpx.Response:
+        is_weak = request.headers.get("if-match", "").startswith("W/")
+        return httpx.Response(status) if is_weak else await real(request)
+
+    scene.wire.fault(method, ALWAYS, strict)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        assert (await change(member, Fields(active=False))).active is False
+
+    assert scene.wire.kinds() == ["GET list", method, "GET one", method]
+
+
+@pytest.mark.parametrize("version", ['"7"', 'W/"7"'], ids=["strong", "weak"])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_version_that_a_server_demands_is_read_and_sent(method: str, version: str) -> None:
+    scene = a_scene(members=1)
+
+    async def demanding(request: httpx.Request, real: Answering) -> httpx.Response:
+        if request.method != "GET" and "if-match" not in request.headers:
+            return httpx.Response(428)
+        response = await real(request)
+        return httpx.Response(response.status_code, content=await response.aread(), headers={"etag": version})
+
+    scene.wire.fault(method, ALWAYS, demanding)
+    scene.wire.fault("GET one", ALWAYS, demanding)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        assert (await change(member, Fields(active=False))).active is False
+
+    assert scene.wire.kinds() == ["GET list", method, "GET one", method]
+    assert scene.wire.sent[-1].headers["if-match"] == version
+
+
+# One change that is refused, and a limit that names a time.
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_change_refused_with_403_is_this_members_alone_where_the_token_is_answered(method: str) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ONCE, scim_error(403, detail="the last security admin can't be deactivated"))
+
+    async with scene.client(*TOKENS) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteRefused, match=r"answered 403 .*the last security admin can't be deactivated") as no:
+            await write(workspace, method, member)
+        await write(workspace, method, member)
+
+    assert (no.value.status, scene.warnings) == (403, [])
+    assert "Other requests with this token are answered" in no.value.hint
+    assert scene.wire.kinds() == ["GET list", method, "GET list", method]
+
+
+async def test_seat_limit_that_refuses_every_create_costs_one_question_a_minute() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, scim_error(403, detail="No seats are left."))
+
+    async with scene.client() as workspace:
+        for second in range(90):
+            with pytest.raises(WriteRefused, match="No seats are left"):
+                await create(workspace)
+            scene.time.now += second > 0
+
+    assert scene.wire.kinds("POST") == ["POST"] * 90
+    assert len(scene.wire.kinds("GET")) == 2
+
+
+async def test_403_whose_token_can_not_be_asked_about_is_this_members_alone() -> None:
+    scene = a_scene(members=2)
+
+    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+        one, other = (await workspace.listing()).members
+        scene.wire.fault("PATCH", ONCE, answer(403, "no"))
+        scene.wire.fault("GET list", ALWAYS, answer(502))
+        with pytest.raises(WriteRefused):
+            await workspace.patch(one, Fields(active=False))
+        assert (await workspace.patch(other, Fields(active=False))).active is False
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_403_to_everything_stops_the_workspace(method: str) -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client(*TOKENS) as workspace:
+        member = await first(workspace)
+        scene.wire.fault("", ALWAYS, scim_error(403, detail="SCIM is off"))
+        with pytest.raises(WorkspaceGone, match="refuses every token: 403") as gone:
+            await write(workspace, method, member)
+
+    assert gone.value.code == "credentials"
+    assert len(scene.wire.kinds(method)) == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_403_that_names_a_time_is_waited_for(method: str) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, [1, 2], answer(403, retry_after="3"))
+
+    async with scene.client(*TOKENS) as workspace:
+        await write(workspace, method, await first(workspace))
+
+    assert scene.wire.kinds() == ["GET list"] + [method] * 3
+    assert all(3 <= nap <= 4 for nap in scene.time.naps)
+    assert scene.warnings == []
+
+
+async def test_proof_or_lookup_that_is_refused_with_403_blames_no_token() -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("POST", ALWAYS, reset_after)
+    scene.wire.fault("PATCH", ALWAYS, done_but(204))
+    scene.wire.fault("GET find", ALWAYS, answer(403))
+    scene.wire.fault("GET one", ALWAYS, answer(403))
+
+    async with scene.client(*TOKENS) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteLost):
+            await create(workspace)
+        with pytest.raises(WriteLost):
+            await workspace.patch(member, Fields(active=False))
+
+    assert scene.warnings == []
+
+
 # The whole workspace.
 
 
@@ -544,10 +831,10 @@ async def test_version_that_never_fits_is_refused_and_not_tried_for_ever() -> No
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
 async def test_token_refused_for_a_write_gives_way_to_the_next(method: str, status: int) -> None:
     scene = a_scene(members=1)
-    scene.wire.fault(method, ONCE, answer(status))
 
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
+        scene.wire.fault("", ALWAYS, only_the_second_token(status))
         await write(workspace, method, member)
 
     assert scene.wire.sent[-1].headers["authorization"] == "Bearer second-token"
@@ -669,6 +956,15 @@ async def test_put_never_guesses_whether_a_member_is_active() -> None:
             await workspace.replace(Member("1", "a@acme.com", "A", None), Fields(email="b@acme.com"))
 
     assert scene.wire.sent == []
+
+
+def only_the_second_token(status: int) -> Fault:
+    async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
+        if request.headers["authorization"] == f"Bearer {TOKENS[0]}":
+            return httpx.Response(status)
+        return await real(request)
+
+    return fault
 
 
 async def write(workspace: Workspace, method: str, member: Member) -> None:

@@ -65,6 +65,17 @@ async def test_get_sends_our_headers_and_encodes_parameters_whole() -> None:
     assert (answer.status, answer.rows(None), office.api.requests) == (200, [], 1)
 
 
+async def test_403_that_names_a_time_is_waited_for_and_never_blamed_on_the_credentials() -> None:
+    def limited(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(403, headers={"retry-after": "2"})
+
+    assert (await Office(limited, limited, ok).api.get("/users")).status == 200
+    with pytest.raises(IncompleteRead, match="answered 403 to GET"):
+        await Office(limited, bounds=Bounds(retries=1)).api.get("/users")
+    with pytest.raises(CredentialsRefused):
+        await Office(httpx.Response(403)).api.get("/users")
+
+
 async def test_next_link_is_asked_for_as_it_is() -> None:
     office = Office(ok)
 

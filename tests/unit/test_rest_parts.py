@@ -162,6 +162,14 @@ def test_json_mends_half_letters(body: bytes, text: str) -> None:
     assert an_answer(body).json() == text
 
 
+@pytest.mark.parametrize("body", [b'["a"]', b'["a", "\\ud800"]'])
+def test_json_after_a_byte_order_mark_is_read(body: bytes) -> None:
+    marked = Answer(200, httpx.Headers(), httpx.URL("https://a.example"), b"\xef\xbb\xbf" + body)
+
+    assert marked.rows(None)[0] == "a"
+    assert quoted(b'\xef\xbb\xbf{"detail": "no seats"}', {}) == ': "no seats"'
+
+
 @given(st.text(alphabet=st.characters(), max_size=20))
 def test_json_with_half_letters_is_what_it_was_with_each_half_replaced(text: str) -> None:
     whole = json.loads(json.dumps(text))  # joins halves that met

@@ -108,6 +108,8 @@ async def test_first_come_is_first_served() -> None:
     [
         (429, {"retry_after": "30"}, 30),
         (503, {"retry_after": "30"}, 30),
+        (403, {"retry_after": "30"}, 30),
+        (403, {}, 0),
         (429, {"retry_after": "Thu, 01 Jan 1970 00:17:00 GMT"}, 20),
         (429, {"retry_after": "Tue, 01 Jan 2030 00:00:30 GMT", "date": "Tue, 01 Jan 2030 00:00:10 GMT"}, 20),
         (429, {"retry_after": "86400"}, 300),
