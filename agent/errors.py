@@ -17,6 +17,7 @@
             ├── WriteRefused             the workspace said no to this one person
             ├── NotPersisted             it said yes, and the member does not show it
             ├── WriteLost                no answer, and a lookup could not settle it
+            ├── WriteStopped             the right to write ended first: the rest is not tried
             └── WorkspaceGone            credentials refused or out of reach: the rest is not tried
 
 Each carries *hint*: what a person does next. A bug is none of these and is caught only by the entry point (1).
@@ -116,6 +117,14 @@ class LeaseLost(PigmentSyncError):
     exit = Exit.BUSY
 
 
+def lease_lost(workspace: str) -> LeaseLost:
+    """Return the error of a run whose lease of *workspace* ended. What it did before is for its report to show."""
+    return LeaseLost(
+        f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
+        "The next run settles what was in flight, and does the rest.",
+    )
+
+
 class StalePlan(PigmentSyncError):
     code = "stale"
     exit = Exit.STALE
@@ -156,6 +165,19 @@ class WriteLost(WriteError):
     def __init__(self, message: str, hint: str, *, is_accepted: bool = False) -> None:
         super().__init__(message, hint)
         self.is_accepted = is_accepted
+
+
+class WriteStopped(WriteError):
+    """The right to write ended before the request, or its repetition, left: the rest is not tried.
+
+    *may_be_made*: an earlier attempt at the same change left, and its answer is not known.
+    """
+
+    code = "stopped"
+
+    def __init__(self, message: str, hint: str, *, may_be_made: bool = False) -> None:
+        super().__init__(message, hint)
+        self.may_be_made = may_be_made
 
 
 class WorkspaceGone(WriteError):

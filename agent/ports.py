@@ -20,7 +20,7 @@ from agent.journal import (
     Trigger,
 )
 from agent.model import Change, Fields, Left, Link, Listing, Member, Memory, Recent
-from connectors.base import PersonKey, Progress, silent
+from connectors.base import Permit, PersonKey, Progress, silent
 
 __all__ = [
     "ChangeRecord",
@@ -38,6 +38,7 @@ __all__ = [
     "Tally",
     "Trigger",
     "Workspace",
+    "WorkspaceClient",
     "WorkspaceReader",
 ]
 
@@ -63,8 +64,8 @@ class Workspace(WorkspaceReader, Protocol):
     """One Pigment workspace over SCIM.
 
     Writes raise `agent.errors.WriteError`: `WorkspaceGone` when every token was refused or the host is out of reach
-    for good, any other of its kind for this one member only. A write returns the member as the workspace shows it
-    afterwards, which is the proof that it was made (design section 7).
+    for good, `WriteStopped` when the permit ended, any other of its kind for this one member only. A write returns the
+    member as the workspace shows it afterwards, which is the proof that it was made (design section 7).
     """
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
@@ -80,11 +81,23 @@ class Workspace(WorkspaceReader, Protocol):
         ...
 
 
+class WorkspaceClient(WorkspaceReader, Protocol):
+    """One Pigment workspace to read, and the only way to one that can be written to."""
+
+    def writing(self, permit: Permit) -> Workspace:
+        """Return the workspace to write to: none of its requests that write leaves once *permit* has ended."""
+        ...
+
+
 class Clock(Protocol):
     """The only time the engine knows."""
 
     def now(self) -> datetime:
         """Return the present time, in UTC."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return seconds by a clock that is never set, and goes on while the process or the machine is suspended."""
         ...
 
 
@@ -175,6 +188,11 @@ class State(Protocol):
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
         """Close the run; what it had in flight, if it was stopped in the middle of a write, becomes `unknown`."""
+        ...
+
+    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
+        """Write what a run whose lease is lost knows of its own changes, and close it. It writes no link, and nothing
+        of another run: what *records* have to teach is for the next plan."""
         ...
 
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:

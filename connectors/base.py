@@ -17,6 +17,7 @@ __all__ = [
     "Group",
     "IncompleteRead",
     "PermissionMissing",
+    "Permit",
     "Person",
     "PersonKey",
     "Progress",
@@ -167,6 +168,18 @@ class Finding:
     subject: str
     message: str
     remedy: str = ""
+
+
+class Permit(Protocol):
+    """The right to send requests that write. It ends at a moment that may still move."""
+
+    def remaining_seconds(self) -> float:
+        """Return how long it still holds, 0 or less once it has ended."""
+        ...
+
+    async def wait_until_ended(self) -> None:
+        """Return once it has ended."""
+        ...
 
 
 class Progress(Protocol):

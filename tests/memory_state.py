@@ -193,6 +193,9 @@ class MemoryState:
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
         self._check(lease)
+        self._end(run_id, ending)
+
+    def _end(self, run_id: str, ending: Ending) -> None:
         self.journal[run_id] = replace(
             self.journal[run_id],
             status=ending.status,
@@ -202,6 +205,12 @@ class MemoryState:
             tally=ending.tally,
             finished_at=self.now(),
         )
+
+    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
+        if run_id in self.journal:
+            for record in records:
+                self.records.setdefault(run_id, {})[record.seq] = record
+            self._end(run_id, ending)
 
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
         self._check(lease)

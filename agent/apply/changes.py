@@ -1,15 +1,18 @@
-"""Make the changes of one plan in their order. One person's failure is theirs; a lost workspace stops the rest."""
+"""Make the changes of one plan in their order. One person's failure is theirs; a lost workspace or lease ends it.
+
+Whatever ends it, each change has a record: the report must never leave out what was sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from agent.apply.write import Answered, send
-from agent.errors import WorkspaceGone
+from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceGone, WriteStopped, lease_lost
 from agent.model import Change, Kind, Link, Member
 from agent.ports import ChangeRecord, Clock, Lease, Outcome, State, Workspace
 from connectors.base import Progress
@@ -21,10 +24,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of every change of a plan, in its order. *gone* says why the rest was not tried."""
+    """What became of every change of a plan, in its order.
+
+    *gone* or *lost* says why the rest was not tried: the workspace, or the lease or the state. *unrecorded* are the
+    records that the journal lacks then.
+    """
 
     records: tuple[ChangeRecord, ...]
     gone: WorkspaceGone | None = None
+    lost: PigmentSyncError | None = None
+    unrecorded: tuple[ChangeRecord, ...] = ()
 
     @property
     def has_failures(self) -> bool:
@@ -42,7 +51,8 @@ class Applied:
 class Applier:
     """Applies to one workspace under one lease.
 
-    *is_stopping* is asked before each change: once it says yes, what is left is not tried.
+    *is_stopping* is asked before each change: once it says yes, what is left is not tried. *secure* is awaited before
+    each: it raises `LeaseLost` when the lease does not hold any more.
     """
 
     workspace: Workspace
@@ -52,6 +62,10 @@ class Applier:
     run_id: str
     progress: Progress
     is_stopping: Callable[[], bool]
+    secure: Callable[[], Awaitable[None]]
+    _gone: WorkspaceGone | None = field(default=None, init=False)
+    _lost: PigmentSyncError | None = field(default=None, init=False)
+    _unrecorded: list[ChangeRecord] = field(default_factory=list, init=False)
 
     async def apply(self, changes: Sequence[Change], members: Mapping[str, Member], taken: AbstractSet[str]) -> Applied:
         """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already."""
@@ -59,24 +73,31 @@ class Applier:
         records = await self._adopt(adoptions)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
         failed: set[str] = set()
-        gone: WorkspaceGone | None = None
         for seq, change in enumerate(changes):
             if change.kind is Kind.ADOPT:
                 continue
-            if gone is not None or self.is_stopping():
-                why = gone.message if gone is not None else "The run was stopped."
+            if why := self._why_not(change, failed):
                 record = await self._skipped(seq, change, why)
-            elif change.waits_for in failed:
-                record = await self._skipped(seq, change, "The member that has the address did not move away.")
             else:
-                record, gone = await self._make(seq, change, members, owned)
+                record = await self._make(seq, change, members, owned)
             if record.outcome is not Outcome.DONE and change.scim_id:
                 failed.add(change.scim_id)
             if record.scim_id:
                 owned.add(record.scim_id)
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
-        return Applied(tuple(sorted(records, key=lambda record: record.seq)), gone)
+        in_order = tuple(sorted(records, key=lambda record: record.seq))
+        return Applied(in_order, self._gone, self._lost, tuple(self._unrecorded))
+
+    def _why_not(self, change: Change, failed: AbstractSet[str]) -> str:
+        """Return why *change* is not tried, empty when it is."""
+        if self._lost is not None:
+            return self._lost.message
+        if self._gone is not None:
+            return self._gone.message
+        if self.is_stopping():
+            return "The run was stopped."
+        return "The member that has the address did not move away." if change.waits_for in failed else ""
 
     async def _adopt(self, adoptions: Sequence[tuple[int, Change]]) -> list[ChangeRecord]:
         if not adoptions:
@@ -92,14 +113,22 @@ class Applier:
 
     async def _make(
         self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]
-    ) -> tuple[ChangeRecord, WorkspaceGone | None]:
+    ) -> ChangeRecord:
         sent_at = self.clock.now()
-        await self.state.intend(self.lease, self.run_id, seq, change)
-        gone = None
+        try:
+            await self.secure()
+            await self.state.intend(self.lease, self.run_id, seq, change)
+        except (LeaseLost, StateError) as error:
+            self._lost = error
+            return await self._skipped(seq, change, error.message)
         try:
             answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken)
+        except WriteStopped as error:
+            self._lost = lease_lost(self.lease.workspace)
+            outcome = Outcome.UNKNOWN if error.may_be_made else Outcome.NOT_TRIED
+            answered = Answered(outcome, f"{error.message} {error.hint}")
         except WorkspaceGone as error:
-            gone = error
+            self._gone = error
             # Refused credentials wrote nothing; a host that fell silent may have done what it did not answer.
             outcome = Outcome.FAILED if error.code == "credentials" else Outcome.UNKNOWN
             answered = Answered(outcome, f"{error.message} {error.hint}")
@@ -107,15 +136,27 @@ class Applier:
         now = self.clock.now()
         record = ChangeRecord(self.run_id, seq, change, answered.outcome, answered.detail, sent_at, now, scim_id)
         created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
-        await self.state.answered(self.lease, record, _link(change, scim_id) if created and scim_id else None)
+        await self._journal(record, _link(change, scim_id) if created and scim_id else None)
         report = log.info if answered.outcome is Outcome.DONE else log.warning
         report("change.applied", workspace=self.lease.workspace, kind=change.kind, outcome=answered.outcome, seq=seq)
-        return record, gone
+        return record
+
+    async def _journal(self, record: ChangeRecord, link: Link | None = None) -> None:
+        """Write what became of a change and its link; keep it in mind when the state refuses it or is out of reach."""
+        if self._lost is None:
+            try:
+                await self.state.answered(self.lease, record, link)
+            except (LeaseLost, StateError) as error:
+                self._lost = error
+            else:
+                return
+        # Without its link on record a create that was made must be found again by the next run.
+        self._unrecorded.append(record if link is None else replace(record, outcome=Outcome.UNKNOWN))
 
     async def _skipped(self, seq: int, change: Change, why: str) -> ChangeRecord:
         now = self.clock.now()
         record = ChangeRecord(self.run_id, seq, change, Outcome.NOT_TRIED, why, now, now, change.scim_id)
-        await self.state.answered(self.lease, record)
+        await self._journal(record)
         return record
 
 

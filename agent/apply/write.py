@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from agent.address import folded_name
-from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
+from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Change, Fields, Kind, Member
 from agent.ports import Outcome, Workspace
 from connectors.base import ReadError
@@ -28,11 +28,12 @@ class Answered:
 async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> Answered:
     """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
 
-    Raises `WorkspaceGone` when the rest of the plan can't be made either; every other failure is this person's.
+    Raises `WorkspaceGone` and `WriteStopped` when the rest of the plan can't be made either; every other failure is
+    this person's.
     """
     try:
         return Answered(Outcome.DONE, member=await _write(workspace, change, member))
-    except WorkspaceGone:
+    except (WorkspaceGone, WriteStopped):
         raise
     except NotPersisted as error:
         return Answered(Outcome.NOT_PERSISTED, _sentence(error))
@@ -84,7 +85,7 @@ async def _met(workspace: Workspace, change: Change, taken: AbstractSet[str], co
 async def _reactivated(workspace: Workspace, member: Member) -> Answered:
     try:
         active = await workspace.patch(member, Fields(active=True))
-    except WorkspaceGone:
+    except (WorkspaceGone, WriteStopped):
         raise
     except WriteError as error:
         return Answered(Outcome.FAILED, _sentence(error))

@@ -83,7 +83,7 @@ class Links:
         """Write *mends* as one run of the journal. Raises `Busy` while another run holds the workspace."""
         state, clock = self.survey.state, self.survey.clock
         workspace = self.site.policy.workspace, self.site.policy.target
-        async with held(state, clock, self.sleep, workspace, self.holder, order.wait_seconds) as lease:
+        async with held(state, clock, self.sleep, workspace, self.holder, order.wait_seconds) as ours:
             now = clock.now()
             run = replace(begun(self.site.policy, order, now), dry_run=False, status=RunStatus.DONE, finished_at=now)
-            await state.mend(lease, run, mends)
+            await state.mend(ours.lease, run, mends)

@@ -12,7 +12,7 @@ from agent.model import Kind, Mode, Plan, Policy
 from agent.ports import ChangeRecord, Outcome, Run, RunStatus, Tally
 from agent.report.document import encode_workspace
 
-__all__ = ["begun", "finished", "new_run_id", "noted", "tally"]
+__all__ = ["begun", "counted", "finished", "new_run_id", "noted", "tally"]
 
 
 def new_run_id(now: datetime) -> str:
@@ -82,3 +82,19 @@ def tally(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> Tally:
     outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
     made, held = outcomes.pop(Outcome.DONE, 0), outcomes.pop(Outcome.HELD, 0)
     return Tally(plan.members.active, made, len(plan.holds) + held, outcomes.total())
+
+
+def counted(records: Sequence[ChangeRecord]) -> str:
+    """Return a sentence with what became of the changes of a run that broke off, empty when it tried none."""
+    outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
+    total = outcomes.total()
+    if not total:
+        return ""
+    words = {
+        Outcome.DONE: "made",
+        Outcome.UNKNOWN: "sent without a known answer",
+        Outcome.NOT_TRIED: "not sent",
+    }
+    parts = [f"{outcomes.pop(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
+    parts += [f"{outcomes.total()} failed or held"] if outcomes else []
+    return f"Of {total:,} changes: {', '.join(parts)}."

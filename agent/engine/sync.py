@@ -13,15 +13,15 @@ from structlog.contextvars import bound_contextvars
 from agent.apply.changes import Applied, Applier
 from agent.diff.drift import members_left
 from agent.engine.approval import approved
-from agent.engine.lease import held
+from agent.engine.lease import HeldLease, held
 from agent.engine.order import Decision, Order, Result, is_waiting
-from agent.engine.run import begun, tally
+from agent.engine.run import begun, counted, tally
 from agent.engine.stopping import Stopping
 from agent.engine.survey import Deciding, ReadSite, chosen
-from agent.errors import Busy, Exit, PigmentSyncError, StalePlan, unread
+from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, unread, worst
 from agent.guard.hold import next_baselines, released
 from agent.model import Mode, Plan, Policy, Unplanned
-from agent.ports import Ending, Lease, Pause, Run, RunStatus, Workspace
+from agent.ports import ChangeRecord, Ending, Lease, Pause, Run, RunStatus, WorkspaceClient
 from agent.report.document import encode_workspace, workspace_object
 
 __all__ = ["Site", "Sync"]
@@ -34,7 +34,7 @@ class Site:
     """One workspace with everything that a run over it needs."""
 
     policy: Policy
-    workspace: Workspace
+    workspace: WorkspaceClient
 
 
 @dataclass(slots=True)
@@ -42,9 +42,15 @@ class Started:
     """A workspace whose lease is ours and whose run is in the journal."""
 
     site: Site
-    lease: Lease
+    held: HeldLease
     run: Run
     is_closed: bool = False
+    plan: Plan | None = None
+    applied: Applied | None = None
+
+    @property
+    def lease(self) -> Lease:
+        return self.held.lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +110,16 @@ class Sync:
     async def _open(self, site: Site, order: Order, leases: AsyncExitStack) -> Started | Result:
         state, clock, name = self.survey.state, self.survey.clock, site.policy.workspace
         try:
-            lease = await leases.enter_async_context(
+            ours = await leases.enter_async_context(
                 held(state, clock, self.sleep, (name, site.policy.target), self.holder, order.wait_seconds)
             )
         except Busy as error:
             return _busy(site.policy, error)
         run = begun(site.policy, order, clock.now())
-        for closed in await state.begin_run(run, lease):
+        for closed in await state.begin_run(run, ours.lease):
             log.warning("run.interrupted", workspace=name, interrupted=closed)
         log.info("run.started", workspace=name, run_id=run.id, trigger=order.trigger)
-        return Started(site, lease, run)
+        return Started(site, ours, run)
 
     async def _finished(self, each: Started, decision: Decision, order: Order, approval: str | None) -> Result:
         """Finish one workspace's run; what ends it is its own, and the others go on."""
@@ -123,8 +129,11 @@ class Sync:
             name = decision.policy.workspace
             log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
             await self._abandon([each], error)
-            failure = f"{error.message} {error.hint}"
-            return Result(name, each.run.id, RunStatus.INTERRUPTED, error.exit, decision.object, error=failure)
+            records = each.applied.records if each.applied else ()
+            failure = " ".join(filter(None, [error.message, counted(records), error.hint]))
+            untried = [Exit.FAILED] if each.applied is not None and each.applied.has_failures else []
+            code = worst([error.exit, *untried])
+            return Result(name, each.run.id, RunStatus.INTERRUPTED, code, decision.object, records, error=failure)
 
     async def _finish(self, each: Started, decision: Decision, order: Order, approval: str | None) -> Result:
         """Apply what may be applied, and close the run as what it was."""
@@ -143,7 +152,10 @@ class Sync:
             await self._record_plan(each, decision, approval)
         # Before anything is sent: once the first link is written, row 12 could not tell any more.
         await state.remember(each.lease, plan.seen, plan.possible_renames, {})
-        applied = await self._apply(each, decision, plan)
+        each.plan, each.applied = plan, await self._apply(each, decision, plan)
+        applied = each.applied
+        if applied.lost is not None:
+            raise applied.lost
         status, code = _judged(plan, applied)
         if code in {Exit.DONE, Exit.HELD} and order.is_whole:
             baselines = await state.baselines(policy.workspace)
@@ -153,13 +165,14 @@ class Sync:
 
     async def _apply(self, each: Started, decision: Decision, plan: Plan) -> Applied:
         applier = Applier(
-            each.site.workspace,
+            each.site.workspace.writing(each.held),
             self.survey.state,
             self.survey.clock,
             each.lease,
             each.run.id,
             self.survey.progress,
             lambda: self.stopping.is_asked,
+            each.held.secure,
         )
         return await applier.apply(plan.changes, decision.members, decision.taken)
 
@@ -181,8 +194,8 @@ class Sync:
             await self.survey.state.leave(each.lease, each.run.id, left)
         error = unplanned.message if unplanned else applied.gone.message if applied and applied.gone else ""
         requests = each.site.workspace.requests
-        counted = tally(plan, applied.records if applied else None) if plan else None
-        ending = Ending(status, error, plan.members.guarded if plan else None, requests, counted)
+        made = tally(plan, applied.records if applied else None) if plan else None
+        ending = Ending(status, error, plan.members.guarded if plan else None, requests, made)
         await self.survey.state.end_run(each.lease, each.run.id, ending)
         each.is_closed = True
         log.info("run.finished", workspace=name, run_id=each.run.id, status=status)
@@ -197,10 +210,22 @@ class Sync:
             if each.is_closed:
                 continue
             each.is_closed = True
+            made = tally(each.plan, each.applied.records) if each.plan and each.applied else None
+            ending = Ending(status, message, requests=each.site.workspace.requests, tally=made)
+            unrecorded = each.applied.unrecorded if each.applied else ()
             try:
-                await self.survey.state.end_run(each.lease, each.run.id, Ending(status, message))
+                await self._end(each, ending, unrecorded)
             except PigmentSyncError as failure:
                 log.warning("run.not_closed", workspace=each.site.policy.workspace, error=failure.message)
+
+    async def _end(self, each: Started, ending: Ending, unrecorded: Sequence[ChangeRecord]) -> None:
+        state = self.survey.state
+        try:
+            for record in unrecorded:
+                await state.answered(each.lease, record)
+            await state.end_run(each.lease, each.run.id, ending)
+        except LeaseLost:
+            await state.close_lost(each.run.id, ending, unrecorded)
 
 
 def _judged(plan: Plan, applied: Applied) -> tuple[RunStatus, Exit]:

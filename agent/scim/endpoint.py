@@ -7,13 +7,24 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from agent.errors import WorkspaceGone, WriteError
+from agent.errors import WorkspaceGone, WriteError, WriteStopped
 from agent.scim.codec import scim_type
 from agent.scim.token import Tokens
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError
-from connectors.rest import HEALING, REAL_TIME, Answer, Api, NoAnswer, NotSent, Timer, is_rate_limit
+from connectors.base import CredentialsRefused, IncompleteRead, Permit, ReadError
+from connectors.rest import (
+    HEALING,
+    REAL_TIME,
+    Answer,
+    Api,
+    NoAnswer,
+    NotPermitted,
+    NotSent,
+    Patience,
+    Timer,
+    is_rate_limit,
+)
 
-__all__ = ["FIRST_ROW", "REFUSALS", "Endpoint", "error_type", "user_path"]
+__all__ = ["FIRST_ROW", "REFUSALS", "UNANSWERED", "Endpoint", "error_type", "user_path"]
 
 OK, FORBIDDEN = 200, 403
 REFUSALS = frozenset({401, FORBIDDEN})
@@ -27,6 +38,9 @@ PROOF_SECONDS = 60.0
 """How long an accepted token stays proved, so that refusals of hundreds of creates cost one GET a minute."""
 
 UNSUPPORTED_MEDIA = 415
+UNANSWERED = frozenset({408, *range(500, 600)})
+"""Answers after which a request may have been carried out."""
+
 SCIM_JSON, PLAIN_JSON = "application/scim+json", "application/json"
 
 
@@ -61,13 +75,22 @@ class _EveryTokenRefused(Exception):
         self.answer = answer
 
 
-class Endpoint:
-    """Reads and writes below a `scim_url`, failing over from token to token."""
+@dataclass(slots=True)
+class _Past:
+    """What the attempts at one request have met so far, and whether one of them may have done what it asks for."""
 
-    def __init__(self, api: Api, tokens: Tokens, timer: Timer = REAL_TIME) -> None:
+    met: str = ""
+    may_be_made: bool = False
+
+
+class Endpoint:
+    """Reads below a `scim_url`, and writes as long as *permit* holds, failing over from token to token."""
+
+    def __init__(self, api: Api, tokens: Tokens, timer: Timer = REAL_TIME, permit: Permit | None = None) -> None:
         self.api = api
         self.tokens = tokens
         self._timer = timer
+        self._permit = permit
         self._media = SCIM_JSON
         self._proving = asyncio.Lock()
         self._proved_at: dict[int, float] = {}
@@ -103,27 +126,25 @@ class Endpoint:
     async def repeat(self, method: str, url: str, json: object, etag: str = "") -> Answer:
         """PUT or PATCH, retried as far as the bounds go: doing it twice does no more than once.
 
-        Returns the last answer. Raises `NotSent`, `NoAnswer` or `WorkspaceGone`.
+        Returns the last answer. Raises `NotSent`, `NoAnswer`, `WriteStopped` or `WorkspaceGone`.
         """
         return await self._attempts(_Request(method, url, json, etag), HEALING, (NotSent, NoAnswer))
 
     async def post(self, url: str, json: object) -> Answer:
         """POST, retried only when it surely was not done: not sent, or refused by a limit (429, 403 with a time).
 
-        Raises `NotSent`, `NoAnswer` or `WorkspaceGone`.
+        Raises `NotSent`, `NoAnswer`, `WriteStopped` or `WorkspaceGone`.
         """
         return await self._attempts(_Request("POST", url, json), NOT_DONE, (NotSent,))
 
     async def _attempts(
         self, request: _Request, healing: frozenset[int], transient: tuple[type[Exception], ...]
     ) -> Answer:
-        patience = self.api.patience(healing, transient)
+        patience = self.api.patience(healing, transient, self._permit)
+        past = _Past()
 
         async def once() -> Answer:
-            headers = {"Content-Type": self._media, **({"If-Match": request.etag} if request.etag else {})}
-            return await self.api.send(
-                request.method, request.url, json=request.json, headers=headers, patience=patience
-            )
+            return await self._sent(request, patience, past)
 
         async def admitted() -> Answer:
             answer = await self._admitted(once)
@@ -134,6 +155,12 @@ class Endpoint:
 
         try:
             return await patience.attempt(admitted)
+        except NotPermitted as error:
+            raise WriteStopped(
+                f"This run's lease ended before {request.method} left{f' again after {past.met}' if past.met else ''}.",
+                "The next run looks at the workspace and plans again.",
+                may_be_made=past.may_be_made,
+            ) from error
         except ReadError as error:
             raise WorkspaceGone(error.message, error.hint, "credentials") from error
         except _EveryTokenRefused as refused:
@@ -143,6 +170,20 @@ class Endpoint:
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
                 "credentials",
             ) from None
+
+    async def _sent(self, request: _Request, patience: Patience, past: _Past) -> Answer:
+        headers = {"Content-Type": self._media, **({"If-Match": request.etag} if request.etag else {})}
+        try:
+            answer = await self.api.send(
+                request.method, request.url, json=request.json, headers=headers, patience=patience
+            )
+        except (NoAnswer, NotSent) as error:
+            past.met = str(error)
+            past.may_be_made = past.may_be_made or isinstance(error, NoAnswer)
+            raise
+        past.met = f"answer {answer.status}"
+        past.may_be_made = past.may_be_made or answer.status in UNANSWERED
+        return answer
 
     async def _admitted(self, once: Callable[[], Awaitable[Answer]], *, may_be_meant: bool = True) -> Answer:
         """Return the first answer that accepts a token: a 403 that refuses only this request is one.

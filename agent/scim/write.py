@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
+from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Fields, Member
 from agent.scim.body import creation, modification, replacement, shows_display_name
 from agent.scim.codec import member_from_json
-from agent.scim.endpoint import Endpoint, error_type, user_path
+from agent.scim.endpoint import UNANSWERED, Endpoint, error_type, user_path
 from agent.scim.find import Finder
 from agent.scim.proof import lacking, sent_by_put, sent_formatted, shows
 from connectors.base import ReadError
@@ -35,9 +35,6 @@ __all__ = ["Writer"]
 
 BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, TOO_MANY = 400, 403, 404, 409, 429
 PRECONDITION_FAILED, PRECONDITION_REQUIRED = 412, 428
-UNANSWERED = frozenset({408, *range(500, 600)})
-"""Answers to a POST after which it may have been carried out."""
-
 NO_PATCH = frozenset({405, 501})
 UNIQUENESS = "uniqueness"
 WEAK = "W/"
@@ -76,7 +73,10 @@ class Writer:
         body = creation(email, display_name, given_name, family_name)
         lost = ""
         for _ in range(POSTS):
-            answer = await self._post(body)
+            try:
+                answer = await self._post(body)
+            except WriteStopped as error:
+                raise WriteStopped(error.message, error.hint, may_be_made=error.may_be_made or bool(lost)) from error
             if isinstance(answer, Answer) and answer.status not in UNANSWERED:
                 if lost and answer.status == CONFLICT and (member := await self._looked_up(wanted, lost)):
                     return member

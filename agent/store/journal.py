@@ -18,6 +18,7 @@ __all__ = [
     "actions",
     "answer",
     "begin",
+    "close_lost",
     "end",
     "guarded",
     "intend",
@@ -41,7 +42,7 @@ def begin(connection: Connection, run: Run) -> tuple[str, ...]:
     left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
     if left:
         closing = {"status": RunStatus.INTERRUPTED, "finished_at": ticks(run.started_at)}
-        error = "The process died; what it had in flight is settled by the next plan."
+        error = "It died or lost its lease, and did not end; what it had in flight is settled by the next plan."
         connection.execute(update(runs).where(is_left).values(error=error, **closing))
     record(connection, run)
     return left
@@ -89,6 +90,18 @@ def end(connection: Connection, run_id: str, ending: Ending, now: datetime) -> N
             **_tally(ending.tally),
         )
     )
+
+
+def close_lost(
+    connection: Connection, run_id: str, ending: Ending, records: Sequence[ChangeRecord], now: datetime
+) -> None:
+    """Close a run without its lease: another may have closed it, and none other writes its changes."""
+    workspace = connection.execute(select(runs.c.workspace).where(runs.c.id == run_id)).scalar()
+    if workspace is None:
+        return
+    for record in records:
+        answer(connection, workspace, record)
+    end(connection, run_id, ending, now)
 
 
 def _tally(tally: Tally | None) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.errors import Busy, LeaseLost
+from agent.errors import Busy, lease_lost
 from agent.ports import Lease
 from agent.store.codec import time
 from agent.store.database import Database
@@ -79,10 +79,7 @@ def check(database: Database, connection: Connection, lease: Lease) -> None:
     rows = _locked(database, connection, lease.workspace, lease.target)
     is_ours = len(rows) == len(_names(lease.workspace, lease.target))
     if not is_ours or any(row.fence != lease.fence or row.renewed_at + VOID_AFTER <= row.now for row in rows):
-        raise LeaseLost(
-            f"This run lost its lease of {lease.workspace}: it was not renewed in time, or another run took it.",
-            "Nothing more was written. The next run settles what was in flight.",
-        )
+        raise lease_lost(lease.workspace)
 
 
 def renew(database: Database, connection: Connection, lease: Lease) -> None:

@@ -182,6 +182,9 @@ class SqlState:
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
         await self._under(lease, lambda connection: journal.end(connection, run_id, ending, self._now()))
 
+    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
+        await self._write(lambda connection: journal.close_lost(connection, run_id, ending, records, self._now()))
+
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
         def body(connection: Connection) -> None:
             journal.record(connection, run)

@@ -8,6 +8,7 @@ from connectors.rest.once import Once, side_by_side
 from connectors.rest.origin import is_loopback, refuse_no_host
 from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.pause import Pause
+from connectors.rest.permit import NotPermitted
 from connectors.rest.quote import harmless_quote
 from connectors.rest.transfer import NoAnswer, NotSent
 from connectors.rest.walk import Walk, plain_cursor
@@ -22,6 +23,7 @@ __all__ = [
     "Authorize",
     "Bounds",
     "NoAnswer",
+    "NotPermitted",
     "NotSent",
     "Once",
     "Pace",

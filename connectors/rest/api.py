@@ -14,12 +14,13 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, Permit
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Authorize, Bounds, Pace, Timer
 from connectors.rest.header import is_rate_limit
 from connectors.rest.origin import Origin
 from connectors.rest.patience import HEALING, Patience, Promise
+from connectors.rest.permit import NotPermitted, wait_permitted
 from connectors.rest.quote import harmless_quote, quoted
 from connectors.rest.transfer import NoAnswer, NotSent, transfer
 from connectors.rest.walk import Walk
@@ -30,6 +31,7 @@ IN_FLIGHT = 8
 """httpx 0.28 gets slower above it (measured: 1,119 requests a second with 8, 366 with 128)."""
 
 MAX_REDIRECTS = 3
+READING = frozenset({"GET", "HEAD"})
 KEEPING_METHOD = frozenset({307, 308})
 NO_STATUS = 0
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY = 401, 403, 404, 429
@@ -94,10 +96,13 @@ class Api:
         return answer
 
     def patience(
-        self, healing: frozenset[int], transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
+        self,
+        healing: frozenset[int],
+        transient: tuple[type[Exception], ...] = (NotSent, NoAnswer),
+        permit: Permit | None = None,
     ) -> Patience:
-        """Return the attempts at one request, within the bounds of all."""
-        return Patience(self._bounds, self._timer, healing, transient, self._promise)
+        """Return the attempts at one request, within the bounds of all; *permit* lets it write, and ends its waits."""
+        return Patience(self._bounds, self._timer, healing, transient, self._promise, permit)
 
     def walk(self, url: str, params: Mapping[str, str] | None = None) -> Walk:
         """Return the guard of a walk that starts at *url*."""
@@ -115,8 +120,12 @@ class Api:
     ) -> Answer:
         """Send a request once and return the answer, whatever its status; *patience* is told what its pace cost.
 
-        Raises `NotSent` when it never reached the server, `NoAnswer` when it may have.
+        Whatever writes needs a permit, which *patience* has. Raises `NotSent` when the request never reached the
+        server, `NoAnswer` when it may have, `NotPermitted` when the permit ended before the request had left.
         """
+        permit = None if patience is None else patience.permit
+        if method not in READING and permit is None:
+            raise AssertionError(f"{method} writes, and needs a permit")
         target = self._target(url, params)
         content = None if json is None else orjson.dumps(json)
         kind = {} if json is None else {"Content-Type": "application/json"}
@@ -148,17 +157,18 @@ class Api:
         content: bytes | None,
         patience: Patience | None = None,
     ) -> Answer:
+        permit = None if patience is None else patience.permit
         for _ in range(1 + MAX_REDIRECTS):
             whole = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
             request = self._client.build_request(method, target, headers=whole, content=content)
             asked_at = self._timer.now()
-            await self._pace.admit(method, target)
+            await self._admit(method, target, permit)
             if patience is not None:
                 patience.paced += self._timer.now() - asked_at
             self._sent = headers
             self.requests += 1
             try:
-                response, body = await transfer(self._client, request, self._bounds)
+                response, body = await transfer(self._client, request, self._bounds, permit)
             except BaseException:
                 self._pace.learned(target, NO_STATUS, httpx.Headers())
                 raise
@@ -171,6 +181,16 @@ class Api:
                 return answer
             target = onwards
         return answer
+
+    async def _admit(self, method: str, target: httpx.URL, permit: Permit | None) -> None:
+        """Wait until the pace lets the request go, no longer than *permit* holds. Raises `NotPermitted`."""
+        if permit is None:
+            await self._pace.admit(method, target)
+            return
+        await wait_permitted(self._pace.admit(method, target), permit)
+        if permit.remaining_seconds() <= 0:
+            self._pace.learned(target, NO_STATUS, httpx.Headers())
+            raise NotPermitted
 
     def _target(self, url: str, params: Mapping[str, str] | None) -> httpx.URL:
         target = self._origin.resolve(url)

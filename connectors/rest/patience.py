@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import tenacity
 
+from connectors.base import Permit
 from connectors.rest.answer import Answer
 from connectors.rest.bounds import Bounds, Timer
 from connectors.rest.header import is_rate_limit, retry_after_seconds
+from connectors.rest.permit import wait_permitted
 from connectors.rest.transfer import NoAnswer, NotSent, TooLarge
 
 __all__ = ["HEALING", "Patience", "Promise"]
@@ -38,7 +40,7 @@ class Patience:
     """The attempts at one request. *paced* are the seconds that its pace made it wait, which are not the server's.
 
     Refusals that name a time (*promise*; without it by `Retry-After`) are bounded by the time alone, as long as they
-    name it; all others by their number too.
+    name it; all others by their number too. Nothing is waited for once *permit* has ended: `NotPermitted`.
     """
 
     bounds: Bounds
@@ -46,6 +48,7 @@ class Patience:
     healing: frozenset[int]
     transient: tuple[type[Exception], ...] = (NotSent, NoAnswer)
     promise: Promise | None = None
+    permit: Permit | None = None
     paced: float = 0.0
     _started: float = field(init=False)
     _server_errors: int = 0
@@ -61,7 +64,7 @@ class Patience:
             return await once()
 
         return await tenacity.AsyncRetrying(
-            sleep=self.timer.sleep,
+            sleep=self._sleep,
             retry=tenacity.retry_any(
                 tenacity.retry_if_result(self._may_heal), tenacity.retry_if_exception(self._is_transient)
             ),
@@ -69,6 +72,12 @@ class Patience:
             stop=self._is_over,
             retry_error_callback=_outcome,
         )(attempted)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self.permit is None:
+            await self.timer.sleep(seconds)
+        else:
+            await wait_permitted(self.timer.sleep(seconds), self.permit)
 
     def _may_heal(self, answer: Answer) -> bool:
         if answer.status == SERVER_ERROR:

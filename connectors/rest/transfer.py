@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from connectors.base import Permit
 from connectors.rest.bounds import Bounds
+from connectors.rest.permit import guard_departure, remaining_seconds
 
 __all__ = ["NoAnswer", "NotSent", "TooLarge", "transfer"]
 
@@ -28,9 +30,19 @@ class TooLarge(NoAnswer):
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
-async def transfer(client: httpx.AsyncClient, request: httpx.Request, bounds: Bounds) -> tuple[httpx.Response, bytes]:
-    """Return the answer with its decoded body. Redirects are not followed. Raises `NotSent` or `NoAnswer`."""
-    request.extensions["timeout"] = httpx.Timeout(bounds.timeout_seconds).as_dict()
+async def transfer(
+    client: httpx.AsyncClient, request: httpx.Request, bounds: Bounds, permit: Permit | None = None
+) -> tuple[httpx.Response, bytes]:
+    """Return the answer with its decoded body. Redirects are not followed.
+
+    Raises `NotSent`, `NoAnswer`, or `NotPermitted` when *permit* ended before the request had left.
+    """
+    timeout = httpx.Timeout(bounds.timeout_seconds)
+    if permit is not None:
+        left = min(bounds.timeout_seconds, remaining_seconds(permit))
+        timeout = httpx.Timeout(connect=left, write=left, pool=left, read=bounds.timeout_seconds)
+        request.extensions["trace"] = guard_departure(permit)
+    request.extensions["timeout"] = timeout.as_dict()
     try:
         # A server that sends one byte at a time never runs into a timeout between two of them.
         async with asyncio.timeout(bounds.max_wait_seconds):

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from agent.scim.client import ScimClient
+from agent.model import Fields, Member
+from agent.scim.client import ScimClient, ScimWriter
 from connectors.rest import Timer
 from sandbox.pigment.app import Pigment, pigment_app
 from sandbox.pigment.pace import Limit, Limiter
@@ -27,6 +28,36 @@ TOKENS = ("first-token", "second-token")
 Answering = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Fault = Callable[[httpx.Request, Answering], Awaitable[httpx.Response]]
 """Gets the request and the real server; answers whatever it likes."""
+
+
+class Unending:
+    """A permit that holds for ever."""
+
+    def remaining_seconds(self) -> float:
+        return float("inf")
+
+    async def wait_until_ended(self) -> None:
+        await asyncio.Event().wait()
+
+
+class OpenClient(ScimClient):
+    """A client that may write: what the tests of a workspace, not of the permit, work with."""
+
+    @property
+    def writer(self) -> ScimWriter:
+        if not hasattr(self, "_open"):
+            self._open = self.writing(Unending())
+        return self._open
+
+    async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
+        return await self.writer.create(email, display_name, given_name, family_name)
+
+    async def patch(self, member: Member, wanted: Fields) -> Member:
+        return await self.writer.patch(member, wanted)
+
+    async def replace(self, member: Member, wanted: Fields) -> Member:
+        return await self.writer.replace(member, wanted)
+
 
 ALWAYS = range(1, 1_000_000)
 
@@ -130,11 +161,11 @@ class Scene:
         self.warnings.append({"event": event, **fields})
 
     @asynccontextmanager
-    async def client(self, *tokens: str, **more: Any) -> AsyncIterator[ScimClient]:
+    async def client(self, *tokens: str, **more: Any) -> AsyncIterator[OpenClient]:
         reveal = [lambda token=token: token for token in tokens or TOKENS[:1]]
         async with httpx.AsyncClient(transport=self.wire) as http:
             more.setdefault("timer", self.time.timer())
-            yield ScimClient("latam", URL, reveal, http, warn=self.warn, **more)
+            yield OpenClient("latam", URL, reveal, http, warn=self.warn, **more)
 
 
 def a_scene(members: int = 0, **switches: Any) -> Scene:

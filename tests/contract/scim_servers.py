@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 
-from agent.scim.client import ScimClient
 from connectors.rest import Timer
 from sandbox.pigment.app import Pigment, pigment_app
 from sandbox.pigment.pace import Limit, Limiter
 from sandbox.pigment.space import PigmentSpace
 from sandbox.pigment.switch import Switches
 from sandbox.pigment.token import Token
+from tests.contract.scim_faults import OpenClient
 
 TOKEN = "good-token"
 AWKWARD = Switches(
@@ -68,14 +68,14 @@ class Server:
     patches_silently: bool = False
 
     @asynccontextmanager
-    async def client(self, *tokens: str, **more: Any) -> AsyncIterator[ScimClient]:
+    async def client(self, *tokens: str, **more: Any) -> AsyncIterator[OpenClient]:
         reveal = [lambda token=token: token for token in tokens or (TOKEN,)]
 
         async def no_wait(seconds: float) -> None:
             await asyncio.sleep(0)
 
         async with httpx.AsyncClient(transport=self.transport) as http:
-            yield ScimClient("latam", self.url, reveal, http, timer=Timer(sleep=no_wait), **more)
+            yield OpenClient("latam", self.url, reveal, http, timer=Timer(sleep=no_wait), **more)
 
 
 def pigment(switches: Switches) -> Server:

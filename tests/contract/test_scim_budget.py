@@ -9,12 +9,11 @@ import httpx
 import pytest
 
 from agent.model import Fields
-from agent.scim.client import ScimClient
 from agent.scim.pace import Paces
 from sandbox.pigment.app import Pigment, pigment_app
 from sandbox.pigment.pace import Limit, Limiter
 from sandbox.pigment.space import PigmentSpace
-from tests.contract.scim_faults import Hours, Wire
+from tests.contract.scim_faults import Hours, OpenClient, Wire
 
 NAMES = ("latam", "emea", "apac", "anz", "na")
 
@@ -38,7 +37,7 @@ async def test_workspaces_side_by_side_never_meet_the_limit_of_their_host(window
 
         async def synced(name: str) -> None:
             url = f"https://pigment.example/{name}/scim/v2"
-            client = ScimClient(
+            client = OpenClient(
                 name, url, [lambda: f"token-{name}"], http, pace=paces.of(url), timer=hours.timer(), page_size=2
             )
             for member in (await client.listing()).members:

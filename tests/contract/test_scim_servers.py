@@ -10,8 +10,8 @@ import pytest
 from agent.errors import WorkspaceGone, WriteRefused
 from agent.model import Fields, Member
 from agent.ports import Workspace
-from agent.scim.client import ScimClient
 from connectors.base import CredentialsRefused
+from tests.contract.scim_faults import OpenClient
 from tests.contract.scim_servers import SERVERS, TOKEN, Server
 
 
@@ -23,7 +23,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def workspace(server: Server) -> AsyncIterator[ScimClient]:
+async def workspace(server: Server) -> AsyncIterator[OpenClient]:
     async with server.client() as client:
         yield client
 
@@ -32,7 +32,7 @@ async def hired(workspace: Workspace, name: str) -> Member:
     return await workspace.create(f"{name}@acme.com", f"{name.title()} Lima", name.title(), "Lima")
 
 
-async def test_client_is_a_workspace(workspace: ScimClient) -> None:
+async def test_client_is_a_workspace(workspace: OpenClient) -> None:
     taken_as: Workspace = workspace
 
     assert taken_as.requests == 0

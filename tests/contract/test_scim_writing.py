@@ -12,7 +12,6 @@ import pytest
 from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
 from agent.model import Fields, Member
 from agent.ports import Workspace
-from agent.scim.client import ScimClient
 from connectors.rest import Bounds
 from tests.contract.scim_faults import (
     ALWAYS,
@@ -20,6 +19,7 @@ from tests.contract.scim_faults import (
     URL,
     Answering,
     Fault,
+    OpenClient,
     Scene,
     a_scene,
     answer,
@@ -926,7 +926,7 @@ async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> 
     scene = a_scene(members=1)
     tokens: Iterable[str] = iter([TOKENS[0], ""])
     async with httpx.AsyncClient(transport=scene.wire) as http:
-        workspace = ScimClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
+        workspace = OpenClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
         member = await first(workspace)
         with pytest.raises(WorkspaceGone) as gone:
             await workspace.patch(member, Fields(active=False))

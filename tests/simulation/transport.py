@@ -59,6 +59,10 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
         world.live()
         if world.hangs():
             await self._meanwhile()
+            # Where it hangs nothing has left yet: httpcore asks this before it writes.
+            trace = request.extensions.get("trace")
+            if trace is not None:
+                await trace("http11.send_request_headers.started", {})
         if world.chance.random() >= world.unrest:
             return
         if request.method == "POST":

@@ -53,6 +53,9 @@ class World:
         self.live()
         return self.moment
 
+    def elapsed(self) -> float:
+        return self.moment.timestamp()
+
     def live(self) -> None:
         """Die here, if this is the step at which the process is to die; the dead stay dead."""
         if self.dies_in is not None:
