@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,7 @@ __all__ = [
     "RunStatus",
     "Tally",
     "Trigger",
+    "contested",
 ]
 
 
@@ -120,7 +122,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended. *guarded* is `MemberCounts.guarded` of its plan, which the fleet guard of others needs."""
+    """How a run ended. *guarded* counts the active linked members that it left (where it applied nothing:
+    `MemberCounts.guarded` of its plan), which the fleet guard of others needs."""
 
     status: RunStatus
     error: str = ""
@@ -166,3 +169,18 @@ class Mend:
 
     link: Link | None
     was: Link | None
+
+
+def contested(history: Iterable[tuple[str, Kind, datetime]]) -> dict[str, tuple[datetime, ...]]:
+    """Map a SCIM id to when the member was deactivated, where that was twice or more often and not taken back by us.
+
+    *history* are (SCIM id, kind, sent at) of deactivations, reactivations and creates, the oldest first.
+    """
+    times: dict[str, list[datetime]] = {}
+    for scim_id, kind, sent_at in history:
+        mine = times.setdefault(scim_id, [])
+        if kind is Kind.DEACTIVATE:
+            mine.append(sent_at)
+        elif mine:
+            mine.pop()
+    return {scim_id: tuple(each) for scim_id, each in times.items() if len(each) > 1}

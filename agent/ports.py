@@ -124,15 +124,22 @@ class State(Protocol):
         ...
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
-        """Count what was applied since *since*, changes whose answer is unknown included."""
+        """Return who was changed since *since*, by changes whose answer is unknown too."""
         ...
 
-    async def baselines(self, workspace: str) -> Mapping[tuple[str, str], tuple[str, int]]:
-        """Map (connector, group id) to its name and its size at the last run that moved the baseline."""
+    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        """Map a SCIM id to when the member was deactivated since *since*: `agent.journal.contested`."""
+        ...
+
+    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+        """Map (connector, group id) to its name and the largest size that `remember` was given since *since*.
+
+        The last one where there was none since.
+        """
         ...
 
     async def guarded(self, workspace: str) -> int:
-        """Return `MemberCounts.guarded` of the workspace's last complete run, 0 when there was none."""
+        """Return the active linked members after the workspace's last complete run, 0 when there was none."""
         ...
 
     async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
@@ -165,7 +172,7 @@ class State(Protocol):
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
     ) -> None:
-        """Update groups and missed reads of existing links, and replace the rename memory and the given baselines."""
+        """Update groups and missed reads of existing links, replace the rename memory, and add sizes of groups."""
         ...
 
     async def record_plan(

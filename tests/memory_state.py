@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
+from agent.journal import contested
 from agent.model import Change, Kind, Left, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus
 from connectors.base import PersonKey
@@ -30,7 +31,7 @@ class MemoryState:
     held: dict[str, Held] = field(default_factory=dict)
     links: dict[str, dict[PersonKey, Link]] = field(default_factory=dict)
     renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
-    sizes: dict[str, dict[tuple[str, str], tuple[str, int]]] = field(default_factory=dict)
+    sizes: dict[str, list[tuple[datetime, dict[tuple[str, str], tuple[str, int]]]]] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
@@ -95,18 +96,32 @@ class MemoryState:
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [
-            record.change
-            for record in self._records(workspace)
-            if record.sent_at >= since and record.outcome in COUNTED
+            record for record in self._records(workspace) if record.sent_at >= since and record.outcome in COUNTED
         ]
         return Recent(
-            sum(change.kind is Kind.DEACTIVATE for change in counted),
-            sum(change.kind is Kind.CREATE for change in counted),
-            sum(change.changes_email for change in counted),
+            frozenset(each.scim_id for each in counted if each.scim_id and each.change.kind is Kind.DEACTIVATE),
+            frozenset(each.change.person for each in counted if each.change.person and each.change.kind is Kind.CREATE),
+            frozenset(each.scim_id for each in counted if each.scim_id and each.change.changes_email),
         )
 
-    async def baselines(self, workspace: str) -> Mapping[tuple[str, str], tuple[str, int]]:
-        return dict(self.sizes.get(workspace, {}))
+    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        moved = []
+        for record in sorted(self._records(workspace), key=lambda each: (each.sent_at, each.seq)):
+            kind, outcome = record.change.kind, record.outcome
+            is_gone = kind is Kind.DEACTIVATE and outcome is Outcome.DONE
+            is_back = kind in {Kind.CREATE, Kind.REACTIVATE} and outcome in COUNTED
+            if record.scim_id and record.sent_at >= since and (is_gone or is_back):
+                moved.append((record.scim_id, kind, record.sent_at))
+        return contested(moved)
+
+    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+        last: dict[tuple[str, str], tuple[str, int]] = {}
+        largest: dict[tuple[str, str], int] = {}
+        for at, sizes in self.sizes.get(workspace, []):
+            last |= sizes
+            if at >= since:
+                largest |= {key: max(people, largest.get(key, 0)) for key, (_, people) in sizes.items()}
+        return {key: (name, largest.get(key, people)) for key, (name, people) in last.items()}
 
     async def guarded(self, workspace: str) -> int:
         known = [run for run in self.journal.values() if run.workspace == workspace and run.guarded is not None]
@@ -163,7 +178,8 @@ class MemoryState:
             if link.person in links and links[link.person].scim_id == link.scim_id:
                 links[link.person] = link
         self.renames[lease.workspace] = possible_renames
-        self.sizes.setdefault(lease.workspace, {}).update(baselines)
+        if baselines:
+            self.sizes.setdefault(lease.workspace, []).append((self.now(), dict(baselines)))
 
     async def record_plan(
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None

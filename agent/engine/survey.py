@@ -24,9 +24,11 @@ from agent.ports import Clock, State, WorkspaceReader
 from agent.report.document import workspace_object
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, PersonKey, Progress, ReadError, Status
 
-__all__ = ["WINDOW", "Deciding", "ReadSite", "Survey", "chosen", "failed_read"]
+__all__ = ["DAY", "WINDOW", "Deciding", "ReadSite", "Survey", "chosen", "failed_read"]
 
 WINDOW = timedelta(minutes=60)
+DAY = timedelta(hours=24)
+"""How far back groups' sizes are compared with, and another tool's reactivations looked for."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -134,8 +136,10 @@ class Survey:
         return await self._connector(key.connector).lookup(key.id)
 
     async def _history(self, workspace: str) -> History:
-        recent = await self.state.recent(workspace, self.clock.now() - WINDOW)
-        return History(recent, await self.state.baselines(workspace))
+        now = self.clock.now()
+        recent = await self.state.recent(workspace, now - WINDOW)
+        baselines = await self.state.baselines(workspace, now - DAY)
+        return History(recent, baselines, await self.state.contested(workspace, now - DAY))
 
     async def _guarded_fleet(self, decisions: list[Decision]) -> list[Decision]:
         plans = [decision.plan for decision in decisions if decision.plan is not None]
@@ -143,11 +147,9 @@ class Survey:
             return decisions
         here = {plan.workspace for plan in plans}
         since = self.clock.now() - WINDOW
-        recents = [await self.state.recent(name, since) for name in self.fleet.workspaces]
+        recent = {name: (await self.state.recent(name, since)).deactivated for name in self.fleet.workspaces}
         others = [await self.state.guarded(name) for name in self.fleet.workspaces if name not in here]
-        fleet = Fleet(
-            len(self.fleet.workspaces), sum(others), sum(each.deactivations for each in recents), self.fleet.percent
-        )
+        fleet = Fleet(len(self.fleet.workspaces), sum(others), recent, self.fleet.percent)
         held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}
         return [_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
 

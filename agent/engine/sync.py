@@ -17,7 +17,7 @@ from agent.engine.lease import HeldLease, held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun, counted, tally
 from agent.engine.stopping import Stopping
-from agent.engine.survey import Deciding, ReadSite, chosen
+from agent.engine.survey import DAY, Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, unread, worst
 from agent.guard.hold import next_baselines, released
 from agent.model import Mode, Plan, Policy, Unplanned
@@ -147,7 +147,7 @@ class Sync:
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
         if approval is not None:
-            plan = released(plan, unguarded)
+            plan = released(plan, unguarded, order.by)
             decision = replace(decision, plan=plan)
             await self._record_plan(each, decision, approval)
         # Before anything is sent: once the first link is written, row 12 could not tell any more.
@@ -158,7 +158,7 @@ class Sync:
             raise applied.lost
         status, code = _judged(plan, applied)
         if code in {Exit.DONE, Exit.HELD} and order.is_whole:
-            baselines = await state.baselines(policy.workspace)
+            baselines = await state.baselines(policy.workspace, self.survey.clock.now() - DAY)
             moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
             await state.remember(each.lease, (), plan.possible_renames, moved)
         return await self._close(each, decision, status, code, applied=applied)
@@ -187,15 +187,18 @@ class Sync:
         pause: Pause | None = None,
     ) -> Result:
         name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
+        guarded = plan.members.guarded if plan else None
         if decision.plan is not None:
             # Also a run that wrote nothing saw the members: what differs next time is drift.
             links = (await self.survey.state.memory(name)).links
             left = members_left(decision.members, applied.records if applied else (), links)
             await self.survey.state.leave(each.lease, each.run.id, left)
+            if applied:
+                guarded = sum(member.active is True and member.person is not None for member in left)
         error = unplanned.message if unplanned else applied.gone.message if applied and applied.gone else ""
         requests = each.site.workspace.requests
         made = tally(plan, applied.records if applied else None) if plan else None
-        ending = Ending(status, error, plan.members.guarded if plan else None, requests, made)
+        ending = Ending(status, error, guarded, requests, made)
         await self.survey.state.end_run(each.lease, each.run.id, ending)
         each.is_closed = True
         log.info("run.finished", workspace=name, run_id=each.run.id, status=status)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from agent.address import folded
 from agent.guard.limit import (
+    ALONE,
     APPROVE,
-    FLOOR,
     Baselines,
     History,
     Verdict,
+    floor,
     is_deactivation,
     percent_limit,
     tripped,
@@ -28,12 +29,12 @@ class Fleet:
     """What the fleet guard knows beside the plans of one command.
 
     *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
-    the deactivations of all workspaces within the last 60 minutes. *percent* is the limit.
+    has, by workspace, the SCIM ids that were deactivated within the last 60 minutes. *percent* is the limit.
     """
 
     workspaces: int
     others: int = 0
-    recent: int = 0
+    recent: Mapping[str, frozenset[str]] = field(default_factory=dict)
     percent: float = 10
 
 
@@ -49,20 +50,23 @@ def guarded_fleet(plans: Sequence[Plan], fleet: Fleet) -> tuple[Plan, ...]:
     """
     if fleet.workspaces < 2:
         return tuple(plans)
-    counts = [_deactivations(plan) for plan in plans]
+    going = {plan.workspace: _going(plan) for plan in plans}
     members = fleet.others + sum(plan.members.guarded for plan in plans)
-    planned = sum(counts)
-    if not planned or planned + fleet.recent <= percent_limit(fleet.percent, members):
+    planned = sum(map(len, going.values()))
+    recent = sum(len(ids.difference(going.get(name, ()))) for name, ids in fleet.recent.items())
+    least, words = min(floor(plan, filter(is_deactivation, plan.changes)) for plan in plans)
+    if not planned or planned + recent <= percent_limit(fleet.percent, members, least):
         return tuple(plans)
-    limit = f"{fleet.percent:g} % of {members} active linked members of all workspaces where that is over {FLOOR}"
-    recent = f", and {fleet.recent} were in the last 60 minutes" if fleet.recent else ""
+    limit = f"{fleet.percent:g} % of {members} active linked members of all workspaces{words}"
+    before = f", and {recent} were in the last 60 minutes" if recent else ""
     message = (
-        f"{planned} members of {_many(sum(map(bool, counts)))} would be deactivated{recent}; the limit is {limit}."
+        f"{planned} members of {_many(sum(map(bool, going.values())))} would be deactivated{before}; "
+        f"the limit is {limit}."
     )
     cause = "All workspaces together would lose more members than the fleet limit allows."
     held = []
     for plan in plans:
-        guard = tripped("fleet", plan.changes, is_deactivation, fleet.recent, limit, message)
+        guard = tripped("fleet", plan.changes, is_deactivation, recent, limit, message)
         verdict = Verdict(guard, is_deactivation, cause, APPROVE)
         held.append(_held(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
     return tuple(held)
@@ -72,9 +76,10 @@ def _many(workspaces: int) -> str:
     return "1 workspace" if workspaces == 1 else f"{workspaces} workspaces"
 
 
-def _deactivations(plan: Plan) -> int:
-    releasable = (hold.change for hold in plan.holds if hold.change is not None)
-    return sum(map(is_deactivation, plan.changes)) + sum(map(is_deactivation, releasable))
+def _going(plan: Plan) -> frozenset[str]:
+    """Return the members that the plan, once approved, deactivates; not those whose hold is of them alone."""
+    releasable = [hold.change for hold in plan.holds if hold.change is not None and hold.code not in ALONE]
+    return frozenset(each.scim_id for each in (*plan.changes, *releasable) if is_deactivation(each) and each.scim_id)
 
 
 def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
@@ -89,7 +94,8 @@ def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
         scim_id = change.scim_id or ""
         if verdict is not None:
             is_final = verdict.is_final
-            holds.append(_hold(change, verdict.guard.code, verdict.cause, verdict.remedy, is_final=is_final))
+            cause = verdict.causes.get(scim_id, verdict.cause)
+            holds.append(_hold(change, verdict.guard.code, cause, verdict.remedy, is_final=is_final))
         elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
             is_final = waited
             cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
@@ -124,24 +130,28 @@ def _place(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
     return folded(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
 
 
-def released(plan: Plan, unguarded: Plan) -> Plan:
+def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     """Return *plan* with the holds that its approval releases made changes again.
 
     *unguarded* is the same plan before any guard, which gives the order of applying. Creates that row 12 held come
-    last, as creates do. Toggles and holds of the table stay.
+    last, as creates do. Toggles and holds of the table stay. The messages of guards report the release, *by* whom.
     """
     freed = {hold.change for hold in plan.holds if hold.change is not None}
     allowed = freed.union(plan.changes)
     changes = [change for change in unguarded.changes if change in allowed]
     changes.extend(sorted(freed.difference(changes), key=lambda change: folded(change.email)))
-    return replace(plan, changes=tuple(changes), holds=tuple(hold for hold in plan.holds if hold.change is None))
+    kept = tuple(hold for hold in plan.holds if hold.change is None)
+    freeing = {hold.code for hold in plan.holds if hold.change is not None}
+    words = f" Released by an approval{f' of {by}' if by else ''}."
+    guards = [replace(each, message=each.message + words) if each.code in freeing else each for each in plan.guards]
+    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards))
 
 
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:
-    """Return the baselines to store after an enforcing run over a whole workspace that may make the changes of *made*.
+    """Return the sizes to store after an enforcing run over a whole workspace that may make the changes of *made*.
 
-    A group keeps its baseline while a leaver of it is held or still in grace: the guard would otherwise compare with
-    what it was to hold.
+    Of a group whose leaver is held or still in grace nothing is stored, unless it has no baseline yet: the guard would
+    otherwise compare with what it was to hold.
     """
     waiting = set(filter(is_deactivation, unguarded.changes)).difference(made.changes)
     kept = {(each.person.connector, group.id) for each in waiting if each.person for group in each.group_refs}
@@ -154,5 +164,4 @@ def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_read
         for group_id, name, people in source.groups
     }
     gone = {key: (name, 0) for key, (name, size) in baselines.items() if key not in now and size}
-    moved = {key: value for key, value in {**gone, **now}.items() if key not in kept or key not in baselines}
-    return {key: value for key, value in moved.items() if baselines.get(key) != value}
+    return {key: value for key, value in {**gone, **now}.items() if key not in kept or key not in baselines}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import assert_never
 
 from agent.model import Change, Guard, Kind, Plan, Policy, Recent
 
-__all__ = ["FLOOR", "Baselines", "History", "Verdict", "percent_limit", "verdicts"]
+__all__ = ["FLOOR", "Baselines", "History", "Verdict", "floor", "percent_limit", "verdicts"]
 
 Baselines = Mapping[tuple[str, str], tuple[str, int]]
 # Below so many deactivations a percentage means nothing: one of five people is 20 %.
@@ -19,34 +20,53 @@ MAX_SHRINK = 0.5
 
 
 NO_RECENT = Recent()
+# What was held by these waits for a decision on that member alone, and uses up no limit of the others.
+ALONE = frozenset({"contested-by-another-writer"})
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the journal adds to a plan: counts of the last 60 minutes, and the groups' sizes when last accepted.
+    """What the journal adds to a plan: whom the last 60 minutes changed, and the groups' sizes of the last 24 hours.
 
-    *baselines* map (connector, group id) to the group's name and size.
+    *baselines* map (connector, group id) to the group's name and size. *contested* map a SCIM id to when the member was
+    deactivated within the last 24 hours, twice or more often and never reactivated by us.
     """
 
     recent: Recent = NO_RECENT
     baselines: Baselines = field(default_factory=dict)
+    contested: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A guard that tripped. *holds* tells which changes; *cause* is the sentence of their holds, without numbers that
-    move with the clock; *is_final* says that an approval does not release them."""
+    """A guard that tripped. *holds* decides which changes; *cause* is the sentence of their holds, without numbers that
+    move with the clock; *is_final*: an approval does not release them. *causes* has the sentences of single members,
+    by SCIM id."""
 
     guard: Guard
     holds: Callable[[Change], bool]
     cause: str
     remedy: str
     is_final: bool = False
+    causes: Mapping[str, str] = field(default_factory=dict)
 
 
-def percent_limit(percent: float, of: int) -> float:
-    """Return how many may go: *percent* of *of*, and never fewer than the floor."""
-    return max(FLOOR, percent * of / 100)
+def percent_limit(percent: float, of: int, least: int = FLOOR) -> float:
+    """Return how many may go: *percent* of *of*, and never fewer than *least*."""
+    return max(least, percent * of / 100)
+
+
+def floor(plan: Plan, going: Iterable[Change]) -> tuple[int, str]:
+    """Return how many of *going* may be deactivated whatever the percentage, with the words that follow the limit.
+
+    The floor must never cover the last members that are ours, nor strangers where nothing shows yet who is ours.
+    """
+    ours = [change.person is not None for change in going]
+    if 0 < plan.members.guarded <= sum(ours):
+        return 0, ", and they are all that the workspace has"
+    if not plan.members.linked and not all(ours):
+        return 0, ", and the workspace has no links yet, so that unmanaged members may be anybody's"
+    return FLOOR, f" where that is over {FLOOR}"
 
 
 def is_deactivation(change: Change) -> bool:
@@ -69,12 +89,19 @@ def tripped(
 
 
 APPROVE = "Review whom it affects, then approve this plan by its digest."
+END_CONTEST = (
+    "Find what reactivates the member, for example the identity provider's own provisioning into Pigment, and end it "
+    "there; or approve this plan by its digest, which deactivates the member once more."
+)
 
 
 def verdicts(plan: Plan, policy: Policy, history: History) -> Iterator[Verdict]:
     """Yield the guards that trip on *plan*, the one whose code a hold takes first."""
     yield from _toggles(plan, policy)
     changes = [change for change in plan.changes if not is_toggled_off(change, policy)]
+    for verdict in _contested(changes, history):
+        yield verdict
+        changes = [change for change in changes if not verdict.holds(change)]
     yield from _empty_source(plan, changes)
     yield from _group_shrink(plan, changes, history)
     yield from _max_deactivations(plan, changes, policy, history)
@@ -114,13 +141,35 @@ def _toggles(plan: Plan, policy: Policy) -> Iterator[Verdict]:
         yield Verdict(guard, holds, "The config turns this kind of change off.", remedy, is_final=True)
 
 
+def _contested(changes: Sequence[Change], history: History) -> Iterator[Verdict]:
+    causes = {
+        scim_id: f"It was deactivated here at {_times(times)}, and is active again: another tool reactivates it."
+        for scim_id, times in history.contested.items()
+    }
+
+    def holds(change: Change) -> bool:
+        return is_deactivation(change) and change.scim_id in causes
+
+    count = sum(map(holds, changes))
+    if count:
+        members = "1 member was" if count == 1 else f"{count} members were"
+        message = f"{members} deactivated here twice within 24 hours, and another tool reactivated them each time."
+        limit = "a member is deactivated twice within 24 hours"
+        guard = tripped("contested-by-another-writer", changes, holds, 0, limit, message)
+        yield Verdict(guard, holds, message, END_CONTEST, causes=causes)
+
+
+def _times(times: Sequence[datetime]) -> str:
+    return " and ".join(time.strftime("%Y-%m-%d %H:%M:%S UTC") for time in times[-2:])
+
+
 def _empty_source(plan: Plan, changes: Sequence[Change]) -> Iterator[Verdict]:
     empty = [f"{source.connector} {source.app}" for source in plan.sources if source.entitled == 0]
     if empty and any(map(is_deactivation, changes)):
         named = ", ".join(empty)
-        message = f"Nobody is entitled in {named}, so all deactivations are held."
+        message = f"Nobody is entitled in {named}."
         guard = tripped("empty-source", changes, is_deactivation, 0, "no source without anybody entitled", message)
-        yield Verdict(guard, is_deactivation, f"Nobody is entitled in {named}.", APPROVE)
+        yield Verdict(guard, is_deactivation, message, APPROVE)
 
 
 def _group_shrink(plan: Plan, changes: Sequence[Change], history: History) -> Iterator[Verdict]:
@@ -139,27 +188,28 @@ def _group_shrink(plan: Plan, changes: Sequence[Change], history: History) -> It
     if any(map(holds, changes)):
         named = "; ".join(f"{name} has {now} people and had {was}" for name, was, now in shrunk.values())
         limit = f"a group of {SMALL_GROUP} or more may lose {MAX_SHRINK:.0%}"
-        guard = tripped("group-shrink", changes, holds, 0, limit, f"{named}: its leavers are held.")
+        guard = tripped("group-shrink", changes, holds, 0, limit, f"{named}.")
         yield Verdict(guard, holds, "A group that this person left lost more than half of its people.", APPROVE)
 
 
 def _max_deactivations(plan: Plan, changes: Sequence[Change], policy: Policy, history: History) -> Iterator[Verdict]:
-    planned = sum(map(is_deactivation, changes))
-    count = planned + history.recent.deactivations
+    going = list(filter(is_deactivation, changes))
+    recent = len(history.recent.deactivated.difference(change.scim_id for change in going))
+    count = len(going) + recent
     limits, of = policy.limits, plan.members.guarded
-    share = percent_limit(limits.max_deactivations_percent, of)
-    if not planned or (count <= limits.max_deactivations and count <= share):
+    least, words = floor(plan, going)
+    share = percent_limit(limits.max_deactivations_percent, of, least)
+    if not going or (count <= limits.max_deactivations and count <= share):
         return
-    limit = f"{limits.max_deactivations}, or {limits.max_deactivations_percent:g} % of {of} where that is over {FLOOR}"
-    message = f"{_counted(planned, history.recent.deactivations)} would be deactivated; the limit is {limit}."
-    recent = history.recent.deactivations
+    limit = f"{limits.max_deactivations}, or {limits.max_deactivations_percent:g} % of {of}{words}"
+    message = f"{_counted(len(going), recent)} would be deactivated; the limit is {limit}."
     guard = tripped("max-deactivations", changes, is_deactivation, recent, limit, message)
     yield Verdict(guard, is_deactivation, "More members would be deactivated than the limits allow.", APPROVE)
 
 
 def _max_creates(changes: Sequence[Change], policy: Policy, history: History) -> Iterator[Verdict]:
-    limit, recent = policy.limits.max_creates, history.recent.creates
-    planned = sum(map(is_creation, changes))
+    limit, planned = policy.limits.max_creates, sum(map(is_creation, changes))
+    recent = len(history.recent.created.difference(change.person for change in changes if is_creation(change)))
     if limit is not None and planned and planned + recent > limit:
         message = f"{_counted(planned, recent)} would be created; the limit is {limit}."
         guard = tripped("max-creates", changes, is_creation, recent, str(limit), message)
@@ -167,8 +217,8 @@ def _max_creates(changes: Sequence[Change], policy: Policy, history: History) ->
 
 
 def _max_email_changes(changes: Sequence[Change], policy: Policy, history: History) -> Iterator[Verdict]:
-    limit, recent = policy.limits.max_email_changes, history.recent.email_changes
-    planned = sum(map(is_email_change, changes))
+    limit, planned = policy.limits.max_email_changes, sum(map(is_email_change, changes))
+    recent = len(history.recent.readdressed.difference(change.scim_id for change in changes if is_email_change(change)))
     if planned and planned + recent > limit:
         message = f"{_counted(planned, recent)} would get another email; the limit is {limit}."
         guard = tripped("max-email-changes", changes, is_email_change, recent, str(limit), message)

@@ -43,11 +43,14 @@ class MemberCounts:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What was applied within the last 60 minutes: counts by kind (email changes: by `Change.changes_email`)."""
+    """Who was, or may have been, changed within the last 60 minutes, each once however often it happened.
 
-    deactivations: int = 0
-    creates: int = 0
-    email_changes: int = 0
+    *deactivated* and *readdressed* (`Change.changes_email`) are SCIM ids, *created* the people of the new members.
+    """
+
+    deactivated: frozenset[str] = frozenset()
+    created: frozenset[PersonKey] = frozenset()
+    readdressed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

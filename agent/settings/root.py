@@ -68,7 +68,7 @@ class FleetSettings(Strict):
     fleet_deactivations_percent: Percent = Field(
         default=10,
         description="Deactivations in 60 minutes, as a percentage of all workspaces' active linked members. "
-        "Up to 3 pass in any case; beyond, all of the command or tick are held.",
+        "Up to 3 pass, but never all of a workspace; beyond, all of the command or tick are held.",
     )
 
 

@@ -81,7 +81,7 @@ class LimitSettings(Strict):
     max_deactivations: GuardCount = Field(default=25, description="So many deactivations; more, and all are held.")
     max_deactivations_percent: GuardPercent = Field(
         default=10,
-        description="The same as a percentage of the workspace's active linked members. Up to 3 pass in any case.",
+        description="The same as a percentage of the workspace's active linked members. Up to 3 pass, but never all.",
     )
     max_creates: Count | None = Field(
         default=None, description="So many creates; more, and all are held. `null`: no limit."

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
+from agent import journal
 from agent.model import Kind, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Tally, Trigger
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
@@ -19,6 +20,7 @@ __all__ = [
     "answer",
     "begin",
     "close_lost",
+    "contested",
     "end",
     "guarded",
     "intend",
@@ -162,19 +164,33 @@ def unsettled(connection: Connection, workspace: str, since: datetime) -> list[U
 
 
 def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
-    """Count what was, or may have been, applied since *since*."""
+    """Return who was, or may have been, changed since *since*."""
     counted = and_(changes.c.workspace == workspace, changes.c.sent_at >= ticks(since), changes.c.outcome.in_(COUNTED))
-    rows = connection.execute(
-        select(changes.c.kind, changes.c.changes_email, func.count())
-        .where(counted)
-        .group_by(changes.c.kind, changes.c.changes_email)
+    members = select(changes.c.scim_id).distinct().where(counted)
+    gone = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
+    moved = connection.execute(members.where(changes.c.changes_email)).scalars()
+    made = connection.execute(select(changes.c.change).where(and_(counted, changes.c.kind == Kind.CREATE))).scalars()
+    people = (change_from_json(text).person for text in made)
+    return Recent(
+        frozenset(filter(None, gone)),
+        frozenset(person for person in people if person is not None),
+        frozenset(filter(None, moved)),
     )
-    deactivations = creates = emails = 0
-    for kind, changes_email, count in rows:
-        deactivations += count if kind == Kind.DEACTIVATE else 0
-        creates += count if kind == Kind.CREATE else 0
-        emails += count if changes_email else 0
-    return Recent(deactivations, creates, emails)
+
+
+def contested(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
+    """Return when members were deactivated since *since* that somebody else reactivated: see `agent.journal`."""
+    here = and_(changes.c.workspace == workspace, changes.c.sent_at >= ticks(since))
+    gone = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
+    # A reactivation of ours that may have been made is no other tool's.
+    back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED))
+    twice = select(changes.c.scim_id).where(gone).group_by(changes.c.scim_id).having(func.count() > 1)
+    rows = connection.execute(
+        select(changes.c.scim_id, changes.c.kind, changes.c.sent_at)
+        .where(and_(or_(gone, back), changes.c.scim_id.in_(twice)))
+        .order_by(changes.c.sent_at, changes.c.seq)
+    )
+    return journal.contested((scim_id, Kind(kind), time(at)) for scim_id, kind, at in rows)
 
 
 def guarded(connection: Connection, workspace: str) -> int:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
 
 from agent.model import Link, Memory
 from agent.ports import Mend, Pause
 from agent.store.codec import groups_from_json, groups_to_json, link_from_json, link_to_json, ticks, time
-from agent.store.tables import baselines, links, mends, pauses, possible_renames
+from agent.store.tables import baselines, former_sizes, links, mends, pauses, possible_renames
 from connectors.base import PersonKey
 
 __all__ = [
+    "add_sizes",
     "mended",
     "pause",
     "paused",
@@ -22,7 +24,6 @@ __all__ = [
     "read_mends",
     "replace_renames",
     "see",
-    "set_baselines",
     "write",
 ]
 
@@ -34,6 +35,8 @@ OF_PERSON = and_(
     links.c.person == bindparam("of_person"),
 )
 OF_MEMBER = and_(OF_WORKSPACE, links.c.scim_id == bindparam("of_scim_id"))
+# A guard looks a day back; another leaves no doubt about clocks.
+SIZES_KEPT = timedelta(hours=48)
 
 
 def read(connection: Connection, workspace: str) -> Memory:
@@ -97,17 +100,45 @@ def replace_renames(connection: Connection, workspace: str, pairs: Iterable[tupl
         connection.execute(insert(possible_renames), rows)
 
 
-def read_baselines(connection: Connection, workspace: str) -> dict[tuple[str, str], tuple[str, int]]:
+def read_baselines(connection: Connection, workspace: str, since: datetime) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return the largest size of each group since *since*; the last one where none was accepted since."""
     rows = connection.execute(select(baselines).where(baselines.c.workspace == workspace))
-    return {(row.connector, row.group_id): (row.name, row.people) for row in rows}
+    of = former_sizes.c
+    in_time = and_(of.workspace == workspace, of.seen_at >= ticks(since))
+    largest = select(of.connector, of.group_id, func.max(of.people)).where(in_time).group_by(of.connector, of.group_id)
+    former = {(connector, group_id): people for connector, group_id, people in connection.execute(largest)}
+    last = {(row.connector, row.group_id): (row.name, row.people) for row in rows}
+    return {key: (name, max(people, former.get(key, 0))) for key, (name, people) in last.items()}
 
 
-def set_baselines(connection: Connection, workspace: str, sizes: Mapping[tuple[str, str], tuple[str, int]]) -> None:
-    for (connector, group_id), (name, people) in sizes.items():
-        key = {"workspace": workspace, "connector": connector, "group_id": group_id}
-        is_it = (baselines.c.workspace == workspace) & (baselines.c.connector == connector)
-        connection.execute(delete(baselines).where(is_it & (baselines.c.group_id == group_id)))
-        connection.execute(insert(baselines).values(**key, name=name, people=people))
+def add_sizes(
+    connection: Connection, workspace: str, sizes: Mapping[tuple[str, str], tuple[str, int]], now: datetime
+) -> None:
+    """Write the sizes of groups that an enforcing run accepted at *now*; what each was before is kept for a while."""
+    if not sizes:
+        return
+    before = and_(former_sizes.c.workspace == workspace, former_sizes.c.seen_at < ticks(now - SIZES_KEPT))
+    connection.execute(delete(former_sizes).where(before))
+    rows = [
+        {"workspace": workspace, "connector": connector, "group_id": group_id, "name": name, "people": people}
+        for (connector, group_id), (name, people) in sizes.items()
+    ]
+    last = connection.execute(select(baselines).where(baselines.c.workspace == workspace)).mappings()
+    replaced = [
+        row for row in last if sizes.get((row["connector"], row["group_id"]), ("", row["people"]))[1] != row["people"]
+    ]
+    _put(connection, former_sizes, [{**row, "seen_at": row["seen_at"] or 0} for row in replaced])
+    _put(connection, baselines, [{**row, "seen_at": ticks(now)} for row in rows])
+
+
+def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write *rows* in the place of those with the same key."""
+    if not rows:
+        return
+    keys = list(table.primary_key)
+    is_it = and_(*(column == bindparam(f"of_{column.name}") for column in keys))
+    connection.execute(delete(table).where(is_it), [{f"of_{key.name}": row[key.name] for key in keys} for row in rows])
+    connection.execute(insert(table), [{column.name: row[column.name] for column in table.columns} for row in rows])
 
 
 def mended(connection: Connection, workspace: str, run_id: str, made: Sequence[Mend]) -> None:

@@ -106,8 +106,11 @@ class SqlState:
     async def recent(self, workspace: str, since: datetime) -> Recent:
         return await self._read(lambda connection: journal.recent(connection, workspace, since))
 
-    async def baselines(self, workspace: str) -> Mapping[tuple[str, str], tuple[str, int]]:
-        return await self._read(lambda connection: memory.read_baselines(connection, workspace))
+    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        return await self._read(lambda connection: journal.contested(connection, workspace, since))
+
+    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+        return await self._read(lambda connection: memory.read_baselines(connection, workspace, since))
 
     async def guarded(self, workspace: str) -> int:
         return await self._read(lambda connection: journal.guarded(connection, workspace))
@@ -150,10 +153,12 @@ class SqlState:
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
     ) -> None:
+        now = self._now()
+
         def body(connection: Connection) -> None:
             memory.see(connection, lease.workspace, seen)
             memory.replace_renames(connection, lease.workspace, possible_renames)
-            memory.set_baselines(connection, lease.workspace, baselines)
+            memory.add_sizes(connection, lease.workspace, baselines, now)
 
         await self._under(lease, body, is_long=True)
 

@@ -22,6 +22,7 @@ from agent.store.text import Words
 __all__ = [
     "baselines",
     "changes",
+    "former_sizes",
     "leases",
     "left",
     "links",
@@ -83,6 +84,19 @@ baselines = Table(
     Column("group_id", Words, primary_key=True),
     Column("name", Words, nullable=False),
     Column("people", Integer, nullable=False),
+    # When an enforcing run accepted this size last; null where a release without this column wrote it.
+    Column("seen_at", BigInteger),
+)
+
+# Other sizes that the groups of `baselines` had within the last 24 hours, and when each was accepted last.
+former_sizes = Table(
+    "former_sizes",
+    metadata,
+    Column("workspace", Words, primary_key=True),
+    Column("connector", Words, primary_key=True),
+    Column("group_id", Words, primary_key=True),
+    Column("people", Integer, primary_key=True, autoincrement=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 pauses = Table(

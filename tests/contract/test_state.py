@@ -62,26 +62,60 @@ async def test_change_that_was_not_tried_is_journalled_without_an_intent(state: 
     assert await state.changes("r1") == [record]
 
 
-async def test_recent_counts_what_may_have_taken_effect_within_the_window(state: State) -> None:
+async def test_recent_has_whom_something_may_have_changed_within_the_window(state: State) -> None:
     lease = await begun(state)
     old, edge = NOW - timedelta(minutes=61), NOW - timedelta(minutes=60)
+    gone = [a_change(scim_id=f"m{number}") for number in range(7)]
     records = [
-        done(a_change(), 0, at=old),
-        done(a_change(), 1, at=edge),
-        done(a_change(), 2, Outcome.UNKNOWN),
-        done(a_change(), 3, Outcome.NOT_PERSISTED),
-        done(a_change(), 4, Outcome.FAILED),
-        done(a_change(), 5, Outcome.NOT_TRIED),
-        done(a_change(Kind.CREATE), 6),
-        done(a_change(Kind.UPDATE_EMAIL), 7),
-        done(a_change(Kind.ADOPT), 8),
+        done(gone[0], 0, at=old),
+        done(gone[1], 1, at=edge),
+        done(gone[2], 2, Outcome.UNKNOWN),
+        done(gone[3], 3, Outcome.NOT_PERSISTED),
+        done(gone[4], 4, Outcome.FAILED),
+        done(gone[5], 5, Outcome.NOT_TRIED),
+        replace(done(a_change(Kind.CREATE, scim_id=None), 6), scim_id="m7"),
+        done(a_change(Kind.UPDATE_EMAIL, scim_id="m8"), 7),
+        done(a_change(Kind.ADOPT, scim_id="m9"), 8),
+        done(replace(a_change(Kind.UPDATE_EMAIL, scim_id="m10"), kind=Kind.REACTIVATE), 9),
+        done(a_change(Kind.UPDATE_NAME, scim_id="m11"), 10),
     ]
     for record in records:
         await state.answered(lease, record)
-    await state.intend(lease, "r1", 9, a_change())
+    await state.intend(lease, "r1", 11, gone[6])
+    expected = Recent(frozenset({"m1", "m2", "m3", "m6"}), frozenset({ANN}), frozenset({"m8", "m10"}))
 
-    assert await state.recent("latam", edge) == Recent(4, 1, 1)
+    assert await state.recent("latam", edge) == expected
     assert await state.recent("emea", edge) == Recent()
+
+
+async def test_recent_has_a_member_once_however_often_it_was_changed(state: State) -> None:
+    lease = await begun(state)
+    for seq in range(3):
+        await state.answered(lease, done(a_change(), seq))
+        await state.answered(lease, done(a_change(Kind.UPDATE_EMAIL), 3 + seq))
+        await state.answered(lease, done(a_change(Kind.CREATE, f"ann{seq}@acme.com", scim_id=None), 6 + seq))
+
+    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}), frozenset({ANN}), frozenset({"m1"}))
+
+
+async def test_member_is_contested_that_we_deactivated_twice_and_did_not_reactivate(state: State) -> None:
+    lease = await begun(state)
+    at = [NOW + timedelta(minutes=minute) for minute in range(10)]
+    twice = [done(a_change(scim_id="m1"), 0, at=at[1]), done(a_change(scim_id="m1"), 1, at=at[3])]
+    once = [done(a_change(scim_id="m2"), 2, at=at[1]), done(a_change(scim_id="m2"), 3, Outcome.UNKNOWN, at=at[2])]
+    ours = [
+        done(a_change(scim_id="m3"), 4, at=at[1]),
+        done(a_change(Kind.REACTIVATE, scim_id="m3"), 5, Outcome.UNKNOWN, at=at[2]),
+        done(a_change(scim_id="m3"), 6, at=at[3]),
+    ]
+    earlier = [done(a_change(scim_id="m4"), 7, at=at[0]), done(a_change(scim_id="m4"), 8, at=at[1])]
+    again = [done(each.change, 9 + each.seq, at=at[5 + each.seq]) for each in (twice[0],)]
+    for record in (*twice, *once, *ours, *earlier, *again):
+        await state.answered(lease, record)
+
+    assert await state.contested("latam", at[1]) == {"m1": (at[1], at[3], at[5])}
+    assert await state.contested("latam", at[4]) == {}
+    assert await state.contested("emea", at[0]) == {}
 
 
 async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
@@ -92,8 +126,42 @@ async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
     await state.remember(lease, [Link(ANN, "m8", (), 9)], frozenset({(BEA, "m8")}), {("okta-main", "g2"): ("X", 1)})
 
     assert await state.memory("latam") == Memory((Link(ANN, "m1", PLANNERS, 2),), frozenset({(BEA, "m8")}))
-    assert await state.baselines("latam") == {("okta-main", "g1"): ("Planners", 12), ("okta-main", "g2"): ("X", 1)}
+    sizes = {("okta-main", "g1"): ("Planners", 12), ("okta-main", "g2"): ("X", 1)}
+    assert await state.baselines("latam", NOW) == sizes
     assert await state.memory("emea") == Memory()
+
+
+async def test_baseline_is_the_largest_size_since_a_time_and_else_the_last(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    group, other = ("okta-main", "g1"), ("okta-main", "g2")
+    for name, people in (("Planners", 24), ("Planners", 24), ("Planners", 12), ("Planning", 6)):
+        await state.remember(lease, (), frozenset(), {group: (name, people), other: ("Readers", 1)})
+        clock.pass_seconds(10)
+        await state.renew_lease(lease)
+    seen = [NOW + timedelta(seconds=seconds) for seconds in (0, 10, 20, 30, 40)]
+
+    assert [(await state.baselines("latam", since))[group] for since in seen] == [
+        ("Planning", 24),
+        ("Planning", 24),
+        ("Planning", 12),
+        ("Planning", 6),
+        ("Planning", 6),
+    ]
+    assert (await state.baselines("latam", NOW))[other] == ("Readers", 1)
+    assert await state.baselines("emea", NOW) == {}
+
+
+async def test_size_that_returns_is_of_its_last_time(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    group = ("okta-main", "g1")
+    for people in (24, 12, 24, 12, 3):
+        await state.remember(lease, (), frozenset(), {group: ("Planners", people)})
+        clock.pass_seconds(10)
+        await state.renew_lease(lease)
+
+    assert await state.baselines("latam", NOW + timedelta(seconds=20)) == {group: ("Planners", 24)}
+    assert await state.baselines("latam", NOW + timedelta(seconds=21)) == {group: ("Planners", 12)}
+    assert await state.baselines("latam", NOW + timedelta(seconds=31)) == {group: ("Planners", 3)}
 
 
 async def test_mends_replace_and_forget_links(state: State) -> None:

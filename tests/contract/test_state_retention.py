@@ -55,7 +55,7 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
     assert await kept(state) == set()
     assert await state.memory("latam") == before
     assert before.links == (Link(ANN, "m1", PLANNERS),)
-    assert await state.baselines("latam") == {("okta-main", "g1"): ("Planners", 12)}
+    assert await state.baselines("latam", NOW) == {("okta-main", "g1"): ("Planners", 12)}
     assert await state.paused("latam") == pause
     await state.renew_lease(lease)
 

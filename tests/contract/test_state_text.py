@@ -50,7 +50,7 @@ async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> Non
     assert await state.changes("r1") == [record]
     assert await state.actions(text, email=f"{text}@acme.com") == [record]
     assert await state.actions(text, scim_id=link.scim_id) == [record]
-    assert await state.baselines(text) == {(text, text): (text, 3)}
+    assert await state.baselines(text, NOW) == {(text, text): (text, 3)}
     assert await state.paused(text) == Pause(NOW, text, text)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,19 +139,39 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
 
 
+def _ids(shown: int | list[str]) -> frozenset[str]:
+    """Return the SCIM ids that are named, or so many of members that the case does not show."""
+    return frozenset(f"gone-{number}" for number in range(shown)) if isinstance(shown, int) else frozenset(shown)
+
+
+def _history(case: Mapping[str, Any]) -> History:
+    recent = case.get("recent", {})
+    made = recent.get("creates", 0)
+    sizes = {_key(group): size for group, size in case.get("baselines", {}).items()}
+    return History(
+        Recent(
+            _ids(recent.get("deactivations", 0)),
+            frozenset(PersonKey("okta-main", each) for each in _ids(made)),
+            _ids(recent.get("email_changes", 0)),
+        ),
+        {(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
+        {scim_id: [datetime.fromisoformat(at) for at in times] for scim_id, times in case.get("contested", {}).items()},
+    )
+
+
+def _fleet(shown: Mapping[str, Any]) -> Fleet:
+    return Fleet(**{**shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}})
+
+
 def _planned(case: Mapping[str, Any]) -> Plan:
     reads, sources = _reads(case)
     policy = _policy(case, sources)
     unguarded = compute_plan(reads, policy)
     if "user" in case:
         unguarded = only(unguarded, case["user"])
-    baselines = {
-        (key.connector, key.id): (key.id, size)
-        for key, size in ((_key(k), v) for k, v in case.get("baselines", {}).items())
-    }
-    plan = guarded(unguarded, policy, History(Recent(**case.get("recent", {})), baselines))
+    plan = guarded(unguarded, policy, _history(case))
     if "fleet" in case:
-        (plan,) = guarded_fleet([plan], Fleet(**case["fleet"]))
+        (plan,) = guarded_fleet([plan], _fleet(case["fleet"]))
     return released(plan, unguarded) if case.get("approved") else plan
 
 
@@ -212,7 +233,7 @@ CODES = """
     email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
     empty-source group-shrink fleet toggle-off approval-required suspended deleted left-groups no-longer-assigned
-    name-changed email-changed assigned-again
+    name-changed email-changed assigned-again contested-by-another-writer
 """
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agent.diff.plan import compute_plan, vanished
 from agent.guard.hold import Fleet, guarded, guarded_fleet, next_baselines, released
 from agent.guard.limit import History, percent_limit
-from agent.model import GroupRef, Kind, Limits, Link, Plan, Recent
+from agent.model import GroupRef, Kind, Limits, Link, Plan, Recent, Toggles, Unmanaged
 from connectors.base import PersonKey, Status
 from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
 
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-def leavers(count: int, of: int, workspace: str = "latam") -> Plan:
-    """Return the plan of a workspace in which *count* of its *of* members leave."""
+
+def leavers(count: int, of: int, workspace: str = "latam", joining: tuple[str, ...] = ()) -> Plan:
+    """Return the plan of a workspace in which *count* of its *of* members leave, and people *joining* get one."""
     names = [f"p{number}" for number in range(of)]
-    given = reads(
-        [person(name) for name in names[count:]], [member(name) for name in names], [link(name) for name in names]
-    )
+    people = [person(name) for name in (*names[count:], *joining)]
+    given = reads(people, [member(name) for name in names], [link(name) for name in names])
     return compute_plan(given, replace(a_policy(), workspace=workspace))
 
 
@@ -42,8 +44,17 @@ def test_deactivations_are_held_over_count_or_percentage(count: int, of: int, is
     assert len(plan.holds) == (count if is_held else 0)
 
 
+def ids(count: int) -> frozenset[str]:
+    """Return SCIM ids of members that no plan here is about."""
+    return frozenset(f"gone-{number}" for number in range(count))
+
+
+def recent(gone: int = 0, made: int = 0, moved: int = 0) -> Recent:
+    return Recent(ids(gone), frozenset(map(key, ids(made))), ids(moved))
+
+
 def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
-    (guard,) = guarded(leavers(5, 40), a_policy(), History(Recent(deactivations=2))).guards
+    (guard,) = guarded(leavers(5, 40), a_policy(), History(recent(2))).guards
 
     assert (guard.count, guard.recent) == (5, 2)
     assert guard.affected == tuple(f"p{number}@acme.com" for number in range(5))
@@ -54,9 +65,137 @@ def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
 
 
 def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hold() -> None:
-    full = History(Recent(100, 100, 100))
+    full = History(recent(100, 100, 100))
 
     assert guarded(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
+
+
+def test_member_that_the_last_hour_counted_counts_once() -> None:
+    """A leaver whom another tool reactivates uses the limit once; so does a create that is tried again."""
+    policy = a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
+    gone = Recent(deactivated=frozenset({"m-p0", *ids(22)}))
+    made = Recent(created=frozenset({key("p0"), key("p1")}))
+    moved = Recent(readdressed=frozenset({"m-p0", "m-p1"}))
+
+    assert guarded(leavers(3, 40), policy, History(gone)).guards == ()
+    (guard,) = guarded(leavers(4, 40), policy, History(gone)).guards
+    assert (guard.count, guard.recent) == (4, 22)
+    assert guard.message.startswith("4 members (26 with the 22 of the last 60 minutes)")
+    assert guarded(joiners(2), policy, History(made)).guards == ()
+    assert guarded(joiners(3), policy, History(made)).guards != ()
+    strict = a_policy(limits=Limits(max_email_changes=2))
+    assert guarded(movers(2), strict, History(moved)).guards == ()
+    assert guarded(movers(3), strict, History(moved)).guards != ()
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "percent", "is_held"),
+    [(2, 3, 10, False), (3, 3, 10, True), (1, 1, 10, True), (3, 3, 100, False), (3, 4, 10, False)],
+)
+def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, percent: float, is_held: bool) -> None:
+    policy = a_policy(limits=Limits(max_deactivations_percent=percent))
+    plan = guarded(leavers(count, of, joining=("new",)), policy, History())
+
+    assert [guard.code for guard in plan.guards] == (["max-deactivations"] if is_held else [])
+    if is_held:
+        assert plan.guards[0].message == (
+            f"{'1 member' if count == 1 else f'{count} members'} would be deactivated; "
+            f"the limit is 25, or 10 % of {of}, and they are all that the workspace has."
+        )
+
+
+def strangers(count: int, adopted: int, linked: int) -> Plan:
+    """Return a plan that deactivates *count* unmanaged members beside people who are adopted and ones with a link."""
+    names = [f"p{number}" for number in range(adopted + linked)]
+    members = [member(name) for name in [*names, *(f"x{number}" for number in range(count))]]
+    given = reads([person(name) for name in names], members, [link(name) for name in names[adopted:]])
+    return compute_plan(given, a_policy(unmanaged=Unmanaged.DEACTIVATE))
+
+
+@pytest.mark.parametrize(
+    ("count", "adopted", "linked", "is_held"),
+    [(1, 0, 0, True), (1, 5, 0, True), (1, 10, 0, False), (2, 10, 0, True), (3, 0, 1, False), (3, 5, 1, False)],
+)
+def test_floor_never_covers_unmanaged_members_of_a_workspace_without_links(
+    count: int, adopted: int, linked: int, is_held: bool
+) -> None:
+    plan = guarded(strangers(count, adopted, linked), a_policy(), History())
+
+    assert [guard.code for guard in plan.guards if guard.code != "empty-source"] == (
+        ["max-deactivations"] if is_held else []
+    )
+
+
+def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_new_one() -> None:
+    whole, large = leavers(2, 2, "one"), leavers(0, 10, "two")
+    held = guarded_fleet([whole, large], Fleet(2, percent=10))
+    new = guarded_fleet([strangers(1, 1, 0), large], Fleet(2, percent=5))
+    own = guarded_fleet(
+        [guarded(leavers(1, 1, "one"), a_policy(), History()), leavers(1, 10, "two")], Fleet(2, percent=10)
+    )
+
+    assert held[0].guards[0].message == (
+        "2 members of 1 workspace would be deactivated; the limit is 10 % of 12 active linked members of all "
+        "workspaces, and they are all that the workspace has."
+    )
+    assert [hold.code for hold in new[0].holds] == ["fleet"]
+    assert guarded_fleet([leavers(1, 2, "one"), large], Fleet(2, percent=5))[0].guards == ()
+    assert own[1].guards == (), "what its own guard holds takes no floor from others"
+
+
+def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
+    plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
+    again = {"one": frozenset({"m-p0", "m-p1"}), "two": frozenset({"m-p0"})}
+    namesake = {"three": frozenset({"m-p0"})}
+
+    assert guarded_fleet(plans, Fleet(3, 0, again, percent=10)) == tuple(plans)
+    assert guarded_fleet(plans, Fleet(3, 0, namesake, percent=10))[0].guards != ()
+
+
+def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit() -> None:
+    contested = {"m-p0": [AT, AT + timedelta(minutes=20)], "m-p9": [AT, AT], "gone": [AT, AT]}
+    limits = Limits(max_deactivations=2)
+    plan = guarded(leavers(3, 40), a_policy(limits=limits), History(contested=contested))
+
+    assert [change.scim_id for change in plan.changes] == ["m-p1", "m-p2"]
+    (hold,) = plan.holds
+    assert (hold.kind, hold.code, hold.scim_id) == (Kind.DEACTIVATE, "contested-by-another-writer", "m-p0")
+    assert hold.reason.endswith(
+        " It was deactivated here at 2026-03-01 12:00:00 UTC and 2026-03-01 12:20:00 UTC, and is active again: another "
+        "tool reactivates it."
+    )
+    assert "the identity provider's own provisioning into Pigment" in hold.remedy
+    (guard,) = plan.guards
+    assert (guard.code, guard.count, guard.affected) == ("contested-by-another-writer", 1, ("p0@acme.com",))
+    assert guard.message.startswith("1 member was deactivated here twice within 24 hours")
+    assert released(plan, leavers(3, 40)).changes == leavers(3, 40).changes
+
+
+def test_contested_members_count_for_no_other_guard() -> None:
+    contested = {f"m-p{number}": [AT, AT] for number in range(4)}
+    plan = guarded(leavers(5, 40), a_policy(), History(contested=contested))
+    other = leavers(3, 30, "two")
+    fleet = guarded_fleet([plan, other], Fleet(2, percent=10))
+
+    assert [guard.message.split(" within")[0] for guard in plan.guards] == ["4 members were deactivated here twice"]
+    assert [len(each.changes) for each in fleet] == [1, 3]
+    assert guarded(joiners(1), a_policy(), History(contested=contested)).guards == ()
+
+
+def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> None:
+    """The largest size of the last day is the baseline, so that steps are no way round the guard."""
+    history = History(baselines={("okta-main", "planners"): ("Planners", 24)})
+    names = [f"p{number}" for number in range(12)]
+
+    def shrunk(to: int) -> Plan:
+        given = reads(
+            [person(name) for name in names[:to]], [member(name) for name in names], [link(name) for name in names]
+        )
+        return guarded(compute_plan(given, a_policy(limits=Limits(25, 100))), a_policy(limits=Limits(25, 100)), history)
+
+    assert [guard.code for guard in shrunk(12).guards] == []
+    assert [guard.code for guard in shrunk(11).guards] == ["group-shrink"]
+    assert len(shrunk(6).holds) == 6
 
 
 def test_fleet_of_one_workspace_has_no_guard_of_its_own() -> None:
@@ -67,7 +206,7 @@ def test_fleet_of_one_workspace_has_no_guard_of_its_own() -> None:
 
 def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
     plans = [leavers(3, 30, "one"), leavers(3, 30, "two"), leavers(0, 20, "three")]
-    held = guarded_fleet(plans, Fleet(3, others=0, recent=3, percent=10))
+    held = guarded_fleet(plans, Fleet(3, 0, {"one": ids(3)}, percent=10))
 
     assert [len(plan.changes) for plan in held] == [0, 0, 0]
     assert [[guard.code for guard in plan.guards] for plan in held] == [["fleet"], ["fleet"], []]
@@ -79,10 +218,10 @@ def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
     assert held[2] is plans[2]
 
 
-@pytest.mark.parametrize(("others", "recent", "is_held"), [(0, 0, False), (0, 1, True), (10, 1, False), (10, 2, True)])
-def test_fleet_counts_the_other_workspaces_and_the_last_hour(others: int, recent: int, is_held: bool) -> None:
+@pytest.mark.parametrize(("others", "before", "is_held"), [(0, 0, False), (0, 1, True), (10, 1, False), (10, 2, True)])
+def test_fleet_counts_the_other_workspaces_and_the_last_hour(others: int, before: int, is_held: bool) -> None:
     plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
-    held = guarded_fleet(plans, Fleet(3, others, recent, percent=10))
+    held = guarded_fleet(plans, Fleet(3, others, {"three": ids(before)}, percent=10))
 
     assert bool(held[0].guards) is is_held
 
@@ -99,8 +238,22 @@ def test_approval_releases_in_the_order_of_applying() -> None:
     unguarded = leavers(5, 40)
     plan = guarded(unguarded, a_policy(), History())
 
-    assert released(plan, unguarded).changes == unguarded.changes
-    assert released(plan, unguarded).holds == ()
+    approved = released(plan, unguarded, "ops@acme.com")
+    assert released(plan, unguarded).changes == approved.changes == unguarded.changes
+    assert approved.holds == ()
+    assert approved.guards[0].message == f"{plan.guards[0].message} Released by an approval of ops@acme.com."
+    assert released(plan, unguarded).guards[0].message.endswith(" Released by an approval.")
+
+
+def test_guard_that_an_approval_does_not_release_is_not_called_released() -> None:
+    policy = a_policy(toggles=Toggles(create=False), require_approval=frozenset({Kind.DEACTIVATE}))
+    names = [f"p{number}" for number in range(20)]
+    given = reads([person("new"), *map(person, names[1:])], [member(name) for name in names], list(map(link, names)))
+    unguarded = compute_plan(given, policy)
+    off, required = released(guarded(unguarded, policy, History()), unguarded).guards
+
+    assert "Released" not in off.message
+    assert required.message.endswith("as the config asks for: deactivate. Released by an approval.")
 
 
 def baselines(
@@ -110,14 +263,14 @@ def baselines(
     return {group: size for (_, group), (_, size) in next_baselines(plan, made or plan, known, grace).items()}
 
 
-def test_first_run_sets_the_baseline_and_an_unchanged_group_is_not_written_again() -> None:
+def test_each_run_sets_the_baseline_whether_the_group_has_changed_or_not() -> None:
     assert baselines(leavers(0, 5)) == {"planners": 5}
-    assert baselines(leavers(0, 5), before={"planners": 5}) == {}
+    assert baselines(leavers(0, 5), before={"planners": 5}) == {"planners": 5}
     assert baselines(leavers(0, 5), before={"planners": 9}) == {"planners": 5}
 
 
 def test_group_that_is_not_assigned_any_more_has_nobody() -> None:
-    assert baselines(leavers(0, 5), before={"former": 12, "long-gone": 0, "planners": 5}) == {"former": 0}
+    assert baselines(leavers(0, 5), before={"former": 12, "long-gone": 0}) == {"former": 0, "planners": 5}
 
 
 def test_group_keeps_its_baseline_while_a_leaver_of_it_is_held() -> None:
@@ -175,13 +328,13 @@ def movers(count: int) -> Plan:
     return compute_plan(reads(people, [member(name) for name in names], [link(name) for name in names]), a_policy())
 
 
-@pytest.mark.parametrize(("count", "recent", "is_held"), [(2, 0, False), (3, 0, True), (2, 1, True), (0, 9, False)])
+@pytest.mark.parametrize(("count", "before", "is_held"), [(2, 0, False), (3, 0, True), (2, 1, True), (0, 9, False)])
 def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
-    count: int, recent: int, is_held: bool
+    count: int, before: int, is_held: bool
 ) -> None:
     policy = a_policy(limits=Limits(max_creates=2, max_email_changes=2))
-    made = guarded(joiners(count), policy, History(Recent(creates=recent)))
-    moved = guarded(movers(count), policy, History(Recent(email_changes=recent)))
+    made = guarded(joiners(count), policy, History(recent(made=before)))
+    moved = guarded(movers(count), policy, History(recent(moved=before)))
 
     assert [guard.code for guard in made.guards] == (["max-creates"] if is_held else [])
     assert [guard.code for guard in moved.guards] == (["max-email-changes"] if is_held else [])
@@ -189,8 +342,8 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
 
 def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
     policy = a_policy(limits=Limits(max_creates=0, max_email_changes=0))
-    (made,) = guarded(joiners(1), policy, History(Recent(creates=3))).guards
-    (moved,) = guarded(movers(2), policy, History(Recent(email_changes=3))).guards
+    (made,) = guarded(joiners(1), policy, History(recent(made=3))).guards
+    (moved,) = guarded(movers(2), policy, History(recent(moved=3))).guards
     (fleet,) = guarded_fleet([leavers(4, 10, "one"), leavers(0, 1, "two")], Fleet(2, percent=10))[0].guards
 
     assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."
@@ -200,7 +353,7 @@ def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
 
 def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
     given = reads([], [member("ann")], [link("ann")], snapshot((), ENTRA))
-    policy = a_policy(OKTA, ENTRA)
+    policy = a_policy(OKTA, ENTRA, limits=Limits(max_deactivations_percent=100))
     plan = compute_plan(given, policy)
     (empty, shrunk) = guarded(
         plan,
@@ -208,12 +361,8 @@ def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
         History(baselines={("okta-main", "planners"): ("Planners", 12), ("entra-eu", "planners"): ("Finance", 10)}),
     ).guards
 
-    assert empty.message == (
-        "Nobody is entitled in okta-main 0oapigment, entra-eu sp-pigment, so all deactivations are held."
-    )
-    assert shrunk.message == (
-        "Finance has 0 people and had 10; Planners has 0 people and had 12: its leavers are held."
-    )
+    assert empty.message == ("Nobody is entitled in okta-main 0oapigment, entra-eu sp-pigment.")
+    assert shrunk.message == "Finance has 0 people and had 10; Planners has 0 people and had 12."
 
 
 def test_groups_are_compared_by_id_and_not_by_name() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from hypothesis import given
@@ -35,6 +36,7 @@ from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
 
 OKTA, OKTA_TOO, ENTRA = Source("okta", "a"), Source("okta", "b"), Source("entra", "c")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 T = TypeVar("T")
 EMAILS = [f"{letter}@{domain}" for letter in "abcde" for domain in ("acme.com", "other.example")]
 SPELLED = [*EMAILS, *(email.upper() for email in EMAILS), "Ä@bücher.example", "ä@bücher.example"]
@@ -216,20 +218,35 @@ def test_person_never_gets_a_second_member(world: tuple[Reads, Policy]) -> None:
     assert not has_member & set(made)
 
 
-@given(worlds(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
-def test_no_change_passes_a_guard(world: tuple[Reads, Policy], gone: int, made: int, moved: int) -> None:
+ids = st.frozensets(st.sampled_from([f"m{number}" for number in range(9)]), max_size=3)
+keys = st.frozensets(st.sampled_from([PersonKey("okta", name) for name in "123456"]), max_size=3)
+
+
+@given(worlds(), ids, keys, ids, ids)
+def test_no_change_passes_a_guard(
+    world: tuple[Reads, Policy],
+    gone: frozenset[str],
+    made: frozenset[PersonKey],
+    moved: frozenset[str],
+    contested: frozenset[str],
+) -> None:
     reads, policy = world
-    plan = guarded(compute_plan(reads, policy), policy, History(Recent(gone, made, moved)))
+    history = History(Recent(gone, made, moved), contested={scim_id: [NOW, NOW] for scim_id in contested})
+    plan = guarded(compute_plan(reads, policy), policy, history)
+    of_kind = {kind: [change for change in plan.changes if change.kind is kind] for kind in Kind}
     kinds = Counter(change.kind for change in plan.changes)
     limits, toggles = policy.limits, policy.toggles
 
-    assert not kinds[Kind.DEACTIVATE] or kinds[Kind.DEACTIVATE] + gone <= limits.max_deactivations
-    assert not kinds[Kind.CREATE] or limits.max_creates is None or kinds[Kind.CREATE] + made <= limits.max_creates
-    changes = sum(change.changes_email for change in plan.changes)
-    assert not changes or changes + moved <= limits.max_email_changes
+    leavers = {change.scim_id for change in of_kind[Kind.DEACTIVATE]}
+    assert not leavers or len(leavers | gone) <= limits.max_deactivations
+    assert not leavers & contested
+    joiners = {change.person for change in of_kind[Kind.CREATE]}
+    assert not joiners or limits.max_creates is None or len(joiners | made) <= limits.max_creates
+    changes = {change.scim_id for change in plan.changes if change.changes_email}
+    assert not changes or len(changes | moved) <= limits.max_email_changes
     assert not kinds[Kind.DEACTIVATE] or (toggles.deactivate and all(source.entitled for source in plan.sources))
     assert toggles.create or not kinds[Kind.CREATE] + kinds[Kind.REACTIVATE]
-    assert toggles.update or not kinds[Kind.UPDATE_NAME] + changes
+    assert toggles.update or not (kinds[Kind.UPDATE_NAME] or changes)
     assert not set(kinds) & policy.require_approval
 
 
