@@ -89,6 +89,7 @@ class Health:
     troubles: tuple[str, ...]
     started_at: datetime
     config_loaded_at: datetime
+    is_state_up: bool = True
 
 
 class Desk(Protocol):

@@ -31,7 +31,7 @@ SCRAPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_config_loaded_timestamp_seconds": ("When the configuration in use was loaded.", ()),
     "pigment_sync_started_timestamp_seconds": ("When the daemon started.", ()),
     "pigment_sync_ready": ("1 when /readyz says yes.", ()),
-    "pigment_sync_state_up": ("1 when the state could be read at this scrape.", ()),
+    "pigment_sync_state_up": ("1 when the state could be read and written at this scrape.", ()),
     "pigment_sync_budget_left": ("Requests that the busiest Pigment host would take now.", ()),
     "pigment_sync_ongoing_runs": ("Runs that wait or are under way.", ("workspace",)),
     "pigment_sync_paused": ("1 when writing is paused.", ("workspace",)),

@@ -119,6 +119,10 @@ class State(Protocol):
 
     async def release_lease(self, lease: Lease) -> None: ...
 
+    async def prove_writable(self) -> None:
+        """Make a write that changes nothing, by the way that all writes take. Raises `StateError`."""
+        ...
+
     async def memory(self, workspace: str) -> Memory:
         """Return links, possible renames, and the creates of the last seven days that may have been made unseen."""
         ...

@@ -32,7 +32,7 @@ from connectors.base import Progress
 __all__ = ["serve"]
 
 log = structlog.get_logger()
-ANSWER_WITHIN_SECONDS = 5
+ANSWER_WITHIN_SECONDS = 2
 """How long a stop waits for the last answers to browsers."""
 END_WITHIN_SECONDS = 28.0
 """A container is killed 30 s after it was asked to stop: the log should have the reason first."""

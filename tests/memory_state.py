@@ -71,6 +71,9 @@ class MemoryState:
         runs = [self.records.get(run.id, {}) for run in self.journal.values() if run.workspace == workspace]
         return [record for records in runs for record in records.values()]
 
+    async def prove_writable(self) -> None:
+        """Memory can always be written."""
+
     async def memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
         since = self.now() - timedelta(days=7)

@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from agent.answer import Explanation
+from agent.daemon.proof import WriteProof
 from agent.daemon.questions import Questions
 from agent.daemon.runner import InForce, Opening, Runner, Told
 from agent.daemon.schedule import Tick, spelled, ticks
@@ -19,7 +20,6 @@ from agent.engine.order import Order
 from agent.engine.retention import forget_old_runs
 from agent.engine.run import noted
 from agent.engine.stopping import Stopping
-from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.ports import Clock, Pause, Run, RunStatus, State, Trigger
 from agent.settings.root import Settings
@@ -57,6 +57,7 @@ class Daemon:
         self._opening = opening
         self._budget_left = budget_left
         self._questions = Questions(budget_left)
+        self._write_proof = WriteProof()
         self._started_at = clock.now()
         self._config = InForce(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, opening, told)
@@ -176,13 +177,10 @@ class Daemon:
             await self.state.record_run(noted(name, Order(Trigger.RESUME, by, reason), self._clock.now()))
 
     async def health(self) -> Health:
-        troubles = [self._config.trouble] if self._config.trouble else []
-        try:
-            await self.state.paused(self.names[0])
-        except PigmentSyncError as error:
-            troubles.append(f"{error.message} {error.hint}")
+        state_trouble = await self._write_proof.trouble(self.state)
+        troubles = [each for each in (self._config.trouble, state_trouble) if each]
         troubles += self._timetable.troubles()
-        return Health(tuple(troubles), self._started_at, self._config.at)
+        return Health(tuple(troubles), self._started_at, self._config.at, is_state_up=not state_trouble)
 
     def budget_left(self) -> int | None:
         return self._budget_left()

@@ -13,6 +13,8 @@ __all__ = ["MOST_WAITING", "Work"]
 
 MOST_WAITING = 50
 """Runs that are promised at once; a client in a loop is told to wait."""
+ACCOUNT_SECONDS = 2.0
+"""How long a stop waits for runs that it broke off to be written down."""
 
 
 class Work:
@@ -71,5 +73,7 @@ class Work:
         _, late = await asyncio.wait(self._tasks, timeout=patience_seconds)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            # They account for their runs; a state that does not answer must not keep the process from ending.
+            await asyncio.wait(late, timeout=ACCOUNT_SECONDS)
         return not late

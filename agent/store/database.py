@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, create_engine, event, literal, literal_column
@@ -25,18 +26,16 @@ READING: dict[str, dict[str, Any]] = {
     "sqlite": {"begins_with": "BEGIN"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
-# A server that has fallen silent, or another process that was stopped in the middle, must not hold a run up for ever.
-PATIENCE = {
-    "connect_timeout": BUSY_SECONDS,
-    "tcp_user_timeout": BUSY_SECONDS * 1000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "application_name": "pigment-sync",
-    # A database that was made in SQL_ASCII would give bytes where we wrote text.
-    "client_encoding": "utf8",
+# Writes without changing anything: the first page again; nothing deleted, which a read-only server refuses, and a
+# transaction's number, which makes the commit reach the disk.
+PROBES = {
+    "sqlite": "PRAGMA user_version = 0",
+    "postgresql": "DELETE FROM notices WHERE false; SELECT txid_current()",
 }
-SESSION = f"SET lock_timeout = '{BUSY_SECONDS}s'; SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'"
+SILENT_SECONDS = 12.0
+"""How long a server may send nothing; it ends a wait for a lock after `BUSY_SECONDS` by itself."""
+READS_WAIT = 2.5
+"""So many times as long may a read take: nothing waits for it, and a report may be much to find."""
 # Not now(), which is when the transaction began: it may have waited since for another to end.
 SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -44,13 +43,15 @@ SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 class Database:
     """One database with its tables up to date. Whatever goes wrong in it is a `StateError` that says what to do."""
 
-    def __init__(self, url: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, url: str, now: Callable[[], datetime], silent_seconds: float = SILENT_SECONDS) -> None:
         self._location = located(url)
         self._now = now
+        self._silent_seconds = silent_seconds
+        self._closing = Event()
         if self.is_sqlite:
             _prepare_file(Path(self._location.url.database or ""))
         with translated(self._location):
-            self._engine = _engine(self._location)
+            self._engine = _engine(self._location, self._closing, silent_seconds)
             self._readers = self._engine.execution_options(**READING[self._engine.dialect.name])
             try:
                 migrate(self._engine)
@@ -65,6 +66,15 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
+    def break_off(self) -> None:
+        """Let no thread wait any longer for a server that does not answer: it raises `StateError` at once."""
+        self._closing.set()
+
+    def prove_writable(self) -> None:
+        """Make a write that changes nothing."""
+        with self.writing() as connection:
+            connection.exec_driver_sql(PROBES[self._engine.dialect.name])
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yield a connection in one transaction: all or none of what happens in it."""
@@ -75,6 +85,10 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one moment of the database, and can't write."""
         with translated(self._location), self._readers.begin() as connection:
+            if not self.is_sqlite:
+                from agent.store.postgres import bound
+
+                bound(connection, self._silent_seconds * READS_WAIT)
             yield connection
 
     def clock(self) -> ColumnElement[int]:
@@ -100,22 +114,17 @@ def _why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _engine(location: Location) -> Engine:
+def _engine(location: Location, closing: Event, silent_seconds: float) -> Engine:
     if not location.is_sqlite:
-        engine = create_engine(location.url, pool_pre_ping=True, pool_size=2, connect_args=PATIENCE)
-        event.listen(engine, "connect", _bound)
-        return engine
+        # Its driver is an extra, and may not be installed.
+        from agent.store.postgres import open_engine
+
+        return open_engine(location.url, closing, silent_seconds)
     patience = {} if "timeout" in location.url.query else {"timeout": BUSY_SECONDS}
     engine = create_engine(location.url, connect_args={**patience, "check_same_thread": False})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def _bound(connection: Any, _record: object) -> None:
-    connection.autocommit = True
-    connection.execute(SESSION)
-    connection.autocommit = False
 
 
 def _configure(connection: Any, _record: object) -> None:

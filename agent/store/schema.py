@@ -32,6 +32,9 @@ def migrate(engine: Engine) -> None:
         )
     with ONE_AT_A_TIME, engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            from agent.store.postgres import PATIENT_SECONDS, bound
+
+            bound(connection, PATIENT_SECONDS)
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK})
         _upgrade(connection)
 

@@ -23,6 +23,8 @@ from connectors.base import PersonKey
 __all__ = ["SqlState"]
 
 T = TypeVar("T")
+CLOSE_WITHIN_SECONDS = 3.0
+"""How long a database may take for what it is asked already; one that answers takes milliseconds."""
 
 
 class SqlState:
@@ -50,10 +52,15 @@ class SqlState:
         return cls(database, now, writer)
 
     async def close(self) -> None:
-        """Close the database once what was begun has ended."""
-        for thread in (self._reader, self._writer):
-            await asyncio.to_thread(thread.shutdown)
+        """Close the database once what was begun has ended, or has been broken off for want of an answer."""
+        threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in (self._reader, self._writer)))
+        await asyncio.wait({threads}, timeout=CLOSE_WITHIN_SECONDS)
+        self._database.break_off()
+        await threads
         await asyncio.to_thread(self._database.close)
+
+    async def prove_writable(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._database.prove_writable)
 
     async def _read(self, body: Callable[[Connection], T]) -> T:
         def transaction() -> T:

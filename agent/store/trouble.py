@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,23 +20,83 @@ RESTORE = (
 )
 WRITABLE = "Mount a writable folder for it, owned by the user that runs this, or name another place in state.url."
 ROOM = "Make room on its disk. Nothing was lost: what was not recorded was not sent."
-# Words of SQLite, PostgreSQL and its client library, the first that is in the message decides.
-REMEDIES = (
-    ("not a database", RESTORE),
-    ("malformed", RESTORE),
-    ("is locked", "Another process holds it for long: see which. SQLite's file must not lie on a network file system."),
-    ("readonly", WRITABLE),
-    ("unable to open", WRITABLE),
-    ("disk is full", ROOM),
-    ("No space left", ROOM),
-    ("disk I/O error", "Look at the disk, and whether it is a network file system: SQLite's file must not lie on one."),
-    ("authentication failed", "Mend the user or the password in state.url."),
-    ("no password supplied", "Write the password into state.url by its environment variable, or use a .pgpass file."),
-    ("permission denied", "Let its user create tables: GRANT CREATE, USAGE ON SCHEMA public TO that user."),
-    ("already exists", "It holds tables of something else: give pigment-sync a database or a schema of its own."),
-    ("does not exist", "Create the database and its user first, or mend state.url."),
-    ("read-only transaction", "state.url names a read-only standby: name the primary."),
-    ("lock timeout", "Another process holds it for long: see which in pg_stat_activity, and end it."),
+LOCKED = "Another process holds it for long: see which. SQLite's file must not lie on a network file system."
+DISK = "Look at the disk, and whether it is a network file system: SQLite's file must not lie on one."
+FOREIGN = "It holds tables of something else: give pigment-sync a database or a schema of its own."
+POOLER = (
+    "A pooler stands between and mixes sessions in a way that is not supported: let it pool by session or by "
+    "transaction (PgBouncer: pool_mode), or name the server itself in state.url."
+)
+CREATE = "Create the database and its user first, or mend state.url."
+RESTARTING = "The server is being stopped, started or failed over: try again when it is up."
+ENCODING = "The database can't hold this text: make it with ENCODING 'UTF8', and copy the state over."
+# By SQLSTATE (PostgreSQL's manual, appendix A), which is the same in every language: whole, else its class.
+BY_SQLSTATE = {
+    "08": "The connection broke off. Check the network, and any pooler or proxy between.",
+    "22021": ENCODING,
+    "22P05": ENCODING,
+    "25006": "state.url names a read-only standby: name the primary.",
+    "25P03": "The server ended a transaction that waited for this program. Is this machine suspended or overloaded?",
+    # A prepared statement that another session has, or that this one has already.
+    "26000": POOLER,
+    "28": "Mend the user or the password in state.url.",
+    "3D000": "Create the database first, or mend its name in state.url.",
+    "3F000": "Create the schema first, or mend the search_path of its user.",
+    "40": "It met another transaction: try again. If it stays so, see which in pg_stat_activity.",
+    "42501": "Let its user create tables: GRANT CREATE, USAGE ON SCHEMA public TO that user.",
+    "42703": FOREIGN,
+    "42710": FOREIGN,
+    "42P01": "A table is missing. Does the user's search_path lead to the schema of the state? Else restore a backup.",
+    "42P05": POOLER,
+    "42P07": FOREIGN,
+    "53100": ROOM,
+    "53200": "The server is out of memory: give it more, or less to do.",
+    "53300": "The server has no connection left: raise max_connections, or end what holds them.",
+    "55P03": "Another process holds it for long: see which in pg_stat_activity, and end it.",
+    "57014": "The server cancelled a statement: see its statement_timeout, and what slows it down in pg_stat_activity.",
+    "57P": RESTARTING,
+    "58": "The server has trouble with its disk: see its log.",
+    "XX": "The server found its data damaged, or a bug: see its log.",
+}
+# By SQLite's primary result code (sqlite.org/rescode.html).
+BY_SQLITE_CODE = {
+    sqlite3.SQLITE_PERM: WRITABLE,
+    sqlite3.SQLITE_BUSY: LOCKED,
+    sqlite3.SQLITE_LOCKED: LOCKED,
+    sqlite3.SQLITE_READONLY: WRITABLE,
+    sqlite3.SQLITE_IOERR: DISK,
+    sqlite3.SQLITE_CORRUPT: RESTORE,
+    sqlite3.SQLITE_FULL: ROOM,
+    sqlite3.SQLITE_CANTOPEN: WRITABLE,
+    sqlite3.SQLITE_NOTADB: RESTORE,
+}
+# Only where no code of the driver says it: libpq has words alone for a refused connection, SQLite one code for many
+# mistakes. The first whose words are all in the message decides.
+BY_WORDS = (
+    (("authentication failed",), BY_SQLSTATE["28"]),
+    (
+        ("no password supplied",),
+        "Write the password into state.url by its environment variable, or use a .pgpass file.",
+    ),
+    (("pooling mode",), POOLER),
+    (("prepared statement",), POOLER),
+    (("database", "does not exist"), CREATE),
+    (("role", "does not exist"), CREATE),
+    (("no such database",), CREATE),
+    (("no such user",), CREATE),
+    (("too many", "connections"), BY_SQLSTATE["53300"]),
+    (("starting up",), RESTARTING),
+    (("shutting down",), RESTARTING),
+    (("already exists",), FOREIGN),
+    (("has not answered",), "See that the server and its processes run: its log, and pg_stat_activity."),
+    (("disk is full",), ROOM),
+    (("No space left",), ROOM),
+    (("readonly",), WRITABLE),
+    (("disk I/O error",), DISK),
+    (("read-only transaction",), BY_SQLSTATE["25006"]),
+    (("during recovery",), BY_SQLSTATE["25006"]),
+    (("lock timeout",), BY_SQLSTATE["55P03"]),
+    (("permission denied",), BY_SQLSTATE["42501"]),
 )
 OTHERWISE = "Check that the database is there, reachable and writable, and what state.url names."
 
@@ -52,7 +113,7 @@ def translated(location: Location) -> Iterator[None]:
         ) from error
     except SQLAlchemyError as error:
         cause = _cause(error)
-        raise StateError(f"The state {location.shown} can't be used ({cause}).", _remedy(cause)) from error
+        raise StateError(f"The state {location.shown} can't be used ({cause}).", _remedy(error, cause)) from error
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -62,5 +123,15 @@ def _cause(error: SQLAlchemyError) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in lines[0])[:LONGEST_QUOTE]
 
 
-def _remedy(cause: str) -> str:
-    return next((remedy for words, remedy in REMEDIES if words in cause), OTHERWISE)
+def _remedy(error: SQLAlchemyError, cause: str) -> str:
+    """Return what to do, by the code that the driver gives; by words only where it gives none."""
+    driver = getattr(error, "orig", None)
+    state = getattr(driver, "sqlstate", None)
+    if isinstance(state, str):
+        found = (BY_SQLSTATE.get(state[:length]) for length in (5, 3, 2))
+        if remedy := next((remedy for remedy in found if remedy), None):
+            return remedy
+    code = getattr(driver, "sqlite_errorcode", None)
+    if isinstance(code, int) and (remedy := BY_SQLITE_CODE.get(code & 0xFF)):
+        return remedy
+    return next((remedy for words, remedy in BY_WORDS if all(word in cause for word in words)), OTHERWISE)

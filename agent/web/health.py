@@ -86,7 +86,9 @@ async def _seen(desk: Desk, patience_seconds: float) -> Seen:
             leases = [await desk.state.lease(name) for name in desk.names]
     except (PigmentSyncError, TimeoutError):
         return Seen(now, health, budget, ongoing)
-    return Seen(now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), True)
+    # What can be read and not written is no state that a run can work with.
+    is_state_up = health is not None and health.is_state_up
+    return Seen(now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), is_state_up)
 
 
 def _samples(seen: Seen) -> Samples:

@@ -183,6 +183,42 @@ def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
     assert told in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("statement", "remedy"),
+    [
+        # As a server answers in any language: the words mislead or can't be read, the code is the same.
+        ("DEALLOCATE _pg3_0", "pooler"),
+        ("PREPARE one AS SELECT 1; PREPARE one AS SELECT 1", "pooler"),
+        ("SET TRANSACTION READ ONLY; CREATE TABLE one (id int)", "standby"),
+        ("SELECT 1 FROM nothing_of_that_name", "search_path"),
+        ("CREATE TABLE pg_temp.one (id int); CREATE TABLE pg_temp.one (id int)", "tables of something else"),
+        ("SET statement_timeout = 1; SELECT pg_sleep(60)", "statement_timeout"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'la base « x » n''existe pas' USING ERRCODE = '53100'; END $$", "Make room"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'rol does not exist' USING ERRCODE = '57P01'; END $$", "failed over"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'does not exist' USING ERRCODE = 'P0001'; END $$", "reachable and writable"),
+    ],
+)
+def test_remedy_is_chosen_by_the_code_of_the_server(postgres_server: str, statement: str, remedy: str) -> None:
+    engine = create_engine(f"{postgres_server}/postgres")
+    with pytest.raises(StateError) as caught, translated(located(postgres_server)), engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+    assert remedy in caught.value.hint
+    assert "Create the database" not in caught.value.hint
+
+
+def test_remedy_is_chosen_by_the_code_of_sqlite(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'state.db'}")
+    with translated(located("sqlite:///state.db")), engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+            connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
+    engine.dispose()
+
+    assert "writable folder" in caught.value.hint
+
+
 def test_control_characters_in_what_the_server_says_are_not_passed_on() -> None:
     with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
         raise OperationalError("", None, RuntimeError("\x1b[31m" + "x" * 1000))

@@ -1,0 +1,106 @@
+"""Connections to PostgreSQL that never wait without a bound, and that a pooler in transaction mode may share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from threading import Event
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection as SqlConnection
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+__all__ = ["PATIENT_SECONDS", "BoundedConnection", "bound", "open_engine"]
+
+BUSY_SECONDS = 10
+PATIENT_SECONDS = 600.0
+"""How long a server may send nothing while it changes the tables."""
+LOOK_EVERY_SECONDS = 0.1
+# A server that has fallen silent, or another process that was stopped in the middle, must not hold a run up for ever.
+CONNECTING = {
+    "connect_timeout": BUSY_SECONDS,
+    "tcp_user_timeout": BUSY_SECONDS * 1000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "application_name": "pigment-sync",
+    # A database that was made in SQL_ASCII would give bytes where we wrote text.
+    "client_encoding": "utf8",
+    # A pooler in transaction mode gives the next transaction another session, which knows no statement of ours.
+    "prepare_threshold": None,
+}
+# Of the transaction, not of the session: in a pooler's transaction mode that would be another program's next.
+SETTINGS = (
+    f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; SET LOCAL idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'"
+)
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is closed, with an `OperationalError`, once its server has been silent for *silent_seconds*.
+
+    TCP can't see a server process that is stopped, and a timeout of the server stops with it. *closing* ends the wait
+    at once. Only waits are counted, not the clock: a machine that slept has not waited.
+    """
+
+    silent_seconds = float(BUSY_SECONDS)
+    closing: Event | None = None
+
+    def wait(
+        self, gen: Generator[Any, Any, Any], interval: float = LOOK_EVERY_SECONDS, timeout: float | None = None
+    ) -> Any:
+        """Run *gen* as psycopg does, with a bound on how long nothing comes."""
+        # psycopg 3.2 has no *timeout*.
+        more = {} if timeout is None else {"timeout": timeout}
+        return super().wait(self._bounded(gen), interval=min(interval, LOOK_EVERY_SECONDS), **more)
+
+    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        silent = 0.0
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                silent = 0.0 if ready else silent + LOOK_EVERY_SECONDS
+                if silent > self.silent_seconds:
+                    self._give_up(f"the server has not answered for {self.silent_seconds:.0f} s")
+                if not ready and self.closing is not None and self.closing.is_set():
+                    self._give_up("the program ends, and the server has not answered yet")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+    def _give_up(self, why: str) -> None:
+        # Not `close`, let alone a rollback: nothing may wait for this server any more.
+        self.pgconn.finish()
+        raise psycopg.OperationalError(why)
+
+
+def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
+    """Return an engine whose connections are bounded; *closing* ends all their waits."""
+
+    def reset(connection: Any, _record: object) -> None:
+        if connection is not None:
+            connection.silent_seconds = silent_seconds
+
+    engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=CONNECTING)
+
+    def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.closing, connection.silent_seconds = closing, silent_seconds
+        return connection
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "checkin", reset)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def bound(connection: SqlConnection, silent_seconds: float) -> None:
+    """Let the server be silent for *silent_seconds* until the end of the transaction of *connection*."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, BoundedConnection):
+        driver.silent_seconds = silent_seconds
+
+
+def _begin(connection: SqlConnection) -> None:
+    connection.exec_driver_sql(SETTINGS)

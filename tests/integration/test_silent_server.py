@@ -1,0 +1,140 @@
+"""A real PostgreSQL whose process for our connection is stopped, while TCP goes on: no wait is without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from agent.daemon.proof import WriteProof
+from agent.errors import StateError
+from agent.store.database import Database
+from agent.store.state import SqlState
+from tests.postgres import new_database
+from tests.state_samples import Clock, a_change, begun
+
+SILENT_SECONDS = 1.0
+WITHIN_SECONDS = 60
+
+
+@asynccontextmanager
+async def opened(url: str, silent_seconds: float = SILENT_SECONDS) -> AsyncIterator[SqlState]:
+    database = Database(url, Clock().now, silent_seconds)
+    state = SqlState(database, Clock().now, ThreadPoolExecutor(max_workers=1))
+    try:
+        yield state
+    finally:
+        await state.close()
+
+
+@contextmanager
+def stopped_processes(url: str) -> Iterator[None]:
+    """Stop the server's processes for the connections that are open to the database at *url*."""
+    engine = create_engine(url)
+    asking = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pigment-sync' AND datname = current_database()"
+    with engine.connect() as connection:
+        found = [int(row.pid) for row in connection.execute(text(asking))]
+    engine.dispose()
+    assert found
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_write_to_a_stopped_server_process_goes_on_with_another(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    async with opened(url) as state:
+        lease = await begun(state)
+        with stopped_processes(url):
+            async with asyncio.timeout(WITHIN_SECONDS):
+                await state.intend(lease, "r1", 0, a_change())
+                assert len(await state.changes("r1")) == 1
+
+
+async def test_transaction_in_which_the_server_process_is_stopped_ends_with_an_error(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    async with opened(url) as state:
+        await begun(state)
+
+        def body() -> None:
+            with state._database.writing() as connection:
+                connection.execute(text("SELECT 1"))
+                with stopped_processes(url):
+                    connection.execute(text("SELECT 2"))
+
+        async with asyncio.timeout(WITHIN_SECONDS):
+            with pytest.raises(StateError, match="has not answered for 1 s") as caught:
+                await asyncio.to_thread(body)
+
+    assert "pg_stat_activity" in caught.value.hint
+
+
+async def test_close_does_not_wait_for_a_server_that_is_silent(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    async with opened(url, 3600) as state:
+        lease = await begun(state)
+        with stopped_processes(url):
+            writing = asyncio.create_task(state.intend(lease, "r1", 0, a_change()))
+            reading = asyncio.create_task(state.runs())
+            await asyncio.sleep(0)
+            async with asyncio.timeout(WITHIN_SECONDS):
+                await state.close()
+            # Each has ended: with an error, or over a new connection.
+            await asyncio.gather(writing, reading, return_exceptions=True)
+
+
+async def test_proof_that_the_state_can_be_written_waits_in_the_line_of_the_writes(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    async with opened(url, 3600) as state:
+        await begun(state)
+        proof = WriteProof()
+        assert await proof.trouble(state) == ""
+        with stopped_processes(url):
+            fresh = WriteProof()
+            for _ in range(3):
+                # Whoever asks stops waiting, as a probe does; what is asked of the state does not pile up.
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await fresh.trouble(state)
+            assert state._writer._work_queue.qsize() == 0
+        async with asyncio.timeout(WITHIN_SECONDS):
+            assert await fresh.trouble(state) == ""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_state_that_can_be_read_only_is_no_state_to_work_with(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if kind == "sqlite":
+        path = tmp_path_factory.mktemp("state") / "state.db"
+        async with opened(f"sqlite:///{path}?timeout=0.05") as state:
+            other = create_engine(f"sqlite:///{path}")
+            with other.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                trouble = await WriteProof().trouble(state)
+            other.dispose()
+            assert await state.runs() == []
+        assert "locked" in trouble
+        return
+    url = new_database(request.getfixturevalue("postgres_server"))
+    async with opened(url) as state:
+        name = url.rsplit("/", 1)[1]
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pigment-sync'")
+            )
+        engine.dispose()
+        assert "standby" in await WriteProof().trouble(state)
+        assert await state.runs() == []
