@@ -139,7 +139,7 @@ def _leave(draft: Draft, link: Link, assigned: Assigned | None, member: Member) 
     if assigned is not None:
         stays = {group.id for group in assigned.groups}
         left = tuple(group for group in link.groups if group.id not in stays)
-        _deactivate(draft, link.person, member, ("suspended", words.inactive_because(assigned)), left)
+        _deactivate_or_hold(draft, link, member, ("suspended", words.inactive_because(assigned)), left)
         return
     unseen = draft.roster.unseen.get(link.person.connector, frozenset())
     if "" in unseen or draft.folds[member.scim_id] in unseen:
@@ -156,7 +156,39 @@ def _leave(draft: Draft, link: Link, assigned: Assigned | None, member: Member) 
         draft.note("in-grace", member.email, reason)
     else:
         because = words.left_because(member, link, draft.reads.whereabouts.get(link.person))
-        _deactivate(draft, link.person, member, because, link.groups)
+        _deactivate_or_hold(draft, link, member, because, link.groups)
+
+
+def _deactivate_or_hold(
+    draft: Draft, link: Link, member: Member, because: tuple[str, str], left: tuple[GroupRef, ...]
+) -> None:
+    """Deactivate a leaver, unless somebody new has the address: then both may be one human under another id."""
+    claims = draft.roster.claims.get(draft.folds[member.scim_id], ())
+    newcomer = next((claim for claim in claims if claim.key not in draft.link_of), None)
+    if newcomer is None:
+        _deactivate(draft, link.person, member, because, left)
+        return
+    who, connector, workspace = words.title(newcomer), newcomer.key.connector, draft.policy.workspace
+    reason = (
+        f"{because[1]} {who} of {connector} ({newcomer.key.id}) is assigned and has the same email: "
+        f"they may be one human."
+    )
+    remedy = (
+        f"If they are: {words.remedy_assign(member.email, workspace, newcomer.key)}. If everybody got another id: "
+        f"pigment-sync links move --from {link.person.connector} --to {connector} --workspace {workspace}. "
+        f"If they are two people, give {who} another email; the next run then deactivates the member."
+    )
+    draft.holds.append(
+        Hold(
+            Kind.DEACTIVATE,
+            "recycled-address",
+            member.email,
+            reason,
+            remedy,
+            scim_id=member.scim_id,
+            person=link.person,
+        )
+    )
 
 
 def _deactivate(

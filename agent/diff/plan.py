@@ -13,7 +13,7 @@ A person who is **entitled** (assigned through a group, and active at the source
     no      unlinked, inactive                 same    adopt and reactivate                                 7
     no      unlinked, inactive                 other   hold `possible-recycled-address`                     7
     no      of a person who moves away         any     create, after that move                              8
-    no      of a person of the same connector  any     hold `recycled-address`                              9
+    no      of a person of the same connector  any     hold `recycled-address`, and a leaver stays active   9
     no      of a person of another connector   any     hold `source-changed` (gone there: `relinked`)      10
     no      none, but an alias is a member's   any     adopt, then update-email                            11
     no      none, the state knows no links     same    hold `possible-rename`                              12
@@ -29,6 +29,7 @@ A **link whose person is not entitled** any more (module leaver):
     member's email is protected                note `protected`, here and above     15
     still assigned individually, and active    hold, entitled or not assigned       16
     vanished for fewer than `grace_reads`      note `in-grace`                      17
+    somebody new has the member's email        hold `recycled-address`               9
     otherwise                                  deactivate                           18
 
 An active member whom no link and no person stands for is unmanaged: a note, or a deactivation where the policy says so.

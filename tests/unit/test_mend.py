@@ -69,3 +69,14 @@ def test_assignment_releases_what_stood_in_its_way() -> None:
     assert assignment(memory, member("ann"), key("ann")) == ()
     assert assignment(Memory(), member("ann"), key("ann")) == (Mend(Link(key("ann"), "m-ann"), None),)
     assert assignment(memory, member("cat"), key("cat")) == (Mend(Link(key("cat"), "m-cat"), None),)
+
+
+def test_links_move_within_one_connector_whose_people_have_other_ids() -> None:
+    """What `recycled-address` proposes where a connector reads another tenant: who kept the id keeps the link."""
+    memory = Memory((link("ann"), link("bea")))
+    listing = Listing((member("ann"), member("bea")))
+    people = snapshot([person("new-ann", "ann@acme.com"), person("bea")])
+    found = moves(memory, listing, [people], "okta-main", "okta-main")
+
+    assert [(mend.link and mend.link.person, mend.was) for _, mend in found.mends] == [(key("new-ann"), link("ann"))]
+    assert found.unmatched == ("bea@acme.com",)

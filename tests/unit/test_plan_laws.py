@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agent.address import folded
 from agent.diff.only import only
 from agent.diff.plan import compute_plan
+from agent.diff.roster import roster
 from agent.guard.hold import guarded, next_baselines, released
 from agent.guard.limit import History
 from agent.model import (
@@ -276,6 +277,18 @@ def test_nobody_is_deactivated_while_entitled(world: tuple[Reads, Policy]) -> No
     }
 
     assert not entitled & {change.person for change in plan.changes if change.kind is Kind.DEACTIVATE}
+
+
+@given(worlds())
+def test_leaver_stays_while_somebody_new_has_the_address(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    plan = compute_plan(reads, policy)
+    linked = {link.person for link in reads.memory.links}
+    claims = roster(reads.snapshots, policy).claims
+    new = {email for email, several in claims.items() if any(each.key not in linked for each in several)}
+    gone = [change for change in plan.changes if change.kind is Kind.DEACTIVATE and change.person in linked]
+
+    assert not new & {folded(change.email) for change in gone}
 
 
 @given(worlds(), emails)
