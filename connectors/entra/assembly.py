@@ -21,7 +21,7 @@ from connectors.base import Group, IncompleteRead, ReadNote, Snapshot, Source
 from connectors.entra.portrait import Portrait
 from connectors.entra.row import Member, User
 from connectors.entra.selection import AppGroup
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["AppRead", "Members", "members", "snapshot"]
 
@@ -60,7 +60,7 @@ def members(rows: Iterable[Member], group: str) -> Members:
     """Sort the rows of *group* out by the table above."""
     listed = list(rows)
     users = [_seen(row) for row in listed if row.kind in {PERSON, UNTOLD}]
-    _require_sight(users, f"the members of group {harmless_quote(group)}")
+    _require_sight(users, f"the members of group {legible(group)}")
     nested = {row.user.display_name or row.user.id for row in listed if row.kind == NESTED}
     return Members(
         {user.id: user for user in users if user.id},

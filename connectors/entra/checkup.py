@@ -11,7 +11,7 @@ from connectors.entra.directory import Directory
 from connectors.entra.graph import Ask, Graph
 from connectors.entra.row import App, member_from_json
 from connectors.entra.selection import Assigned, counted_groups
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["findings"]
 
@@ -50,7 +50,7 @@ async def _source_findings(subject: str, graph: Graph, directory: Directory, sou
         await _look_at_one(directory, everything)
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]
-    names = harmless_quote(", ".join(group.name for group in counted))
+    names = legible(", ".join(group.name for group in counted))
     return [_verdict(subject, app, names), *_openness(subject, app)]
 
 
@@ -60,7 +60,7 @@ async def _look_at_one(directory: Directory, everything: Assigned) -> None:
 
 
 def _verdict(subject: str, app: App, names: str) -> Finding:
-    shown = harmless_quote(app.name)
+    shown = legible(app.name)
     if not names:
         remedy = "Assign a group to the enterprise application; people assigned individually get no access here."
         return Finding("warning", subject, f"{shown} has no groups, so nobody is entitled through it.", remedy)
@@ -70,5 +70,5 @@ def _verdict(subject: str, app: App, names: str) -> Finding:
 def _openness(subject: str, app: App) -> list[Finding]:
     if not app.is_open:
         return []
-    message = f"Anybody in the tenant may sign in to {harmless_quote(app.name)} without being assigned."
+    message = f"Anybody in the tenant may sign in to {legible(app.name)} without being assigned."
     return [Finding("warning", subject, message, OPEN_REMEDY)]

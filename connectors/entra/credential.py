@@ -19,7 +19,7 @@ from connectors.entra.proof import Proof, proof
 from connectors.entra.refusal import refusal
 from connectors.entra.settings import EntraSettings
 from connectors.entra.wire import Wire
-from connectors.rest import HEALING, Answer, Bounds, NoAnswer, NotSent, Patience, Timer, harmless_quote
+from connectors.rest import HEALING, Answer, Bounds, NoAnswer, NotSent, Patience, Timer, harmless_quote, request_id
 
 __all__ = ["Tokens"]
 
@@ -106,7 +106,9 @@ class Tokens:
             )
         reply = wire.last
         headers = httpx.Headers(reply.headers)
-        return said, Answer(reply.status_code, headers, reply.url, reply.text.encode(), self._who)
+        found = request_id(headers, {})
+        body = reply.text.encode()
+        return said, Answer(reply.status_code, headers, reply.url, body, self._who, "", reply.method, found)
 
     def _wire(self) -> Wire:
         now, authority = self._timer.now, self._settings.authority

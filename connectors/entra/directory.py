@@ -11,7 +11,7 @@ from connectors.entra.assembly import AppRead, Members, members
 from connectors.entra.graph import Graph
 from connectors.entra.row import App, User, app_from_json, assignment_from_json, member_from_json, user_from_json
 from connectors.entra.selection import AppGroup, Assigned, assigned, counted_groups
-from connectors.rest import Once, harmless_quote, side_by_side
+from connectors.rest import Once, legible, side_by_side
 
 __all__ = ["Directory"]
 
@@ -40,7 +40,7 @@ class Directory:
         app = app_from_json(await self._graph.one(endpoint.app(app_id)))
         if not app.is_enabled:
             raise IncompleteRead(
-                f"The enterprise application {harmless_quote(app.name)} ({app_id}) in Entra is disabled.",
+                f"The enterprise application {legible(app.name)} ({app_id}) in Entra is disabled.",
                 "Enable it (Properties > Enabled for users to sign-in), or take it out of `sources`.",
             )
         return app if app.name else replace(app, name=app_id)

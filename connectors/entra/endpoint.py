@@ -13,7 +13,7 @@ from connectors.base import IncompleteRead
 from connectors.entra.graph import Ask
 from connectors.entra.row import USER_FIELDS
 from connectors.entra.selection import AppGroup
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["app", "assigned", "deleted", "members", "ourselves", "user"]
 
@@ -54,8 +54,7 @@ def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
 
     The fields are users' ones, without a cast to users: a cast is served from an index that lags behind.
     """
-    # A GUID for a name would be cut out of a quote, as whatever is as long as a key.
-    named = of.id if of.name == of.id else f"{harmless_quote(of.name)} ({of.id})"
+    named = of.id if of.name == of.id else f"{legible(of.name)} ({of.id})"
     what = f"the members of group {named}"
     relation = "transitiveMembers" if nested else "members"
     return Ask(f"/groups/{_id(of.id)}/{relation}", what, GROUP_HINT, USER_FIELDS, top)

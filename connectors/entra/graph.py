@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from connectors.base import IncompleteRead, PermissionMissing, Progress
+from connectors.base import IncompleteRead, Progress
 from connectors.rest import Answer, Api
-from connectors.rest.quote import quoted
 
 __all__ = ["Ask", "Graph"]
 
@@ -50,37 +49,45 @@ class Graph:
 
     async def reach(self, ask: Ask) -> None:
         """Return when Graph knows who asks, whether or not it grants or has this."""
-        await self._api.get(ask.path, ask.params, accept=KNOWN_HERE)
+        await self._api.get(ask.path, ask.params, accept=KNOWN_HERE, about=ask.what)
 
     async def find(self, ask: Ask) -> Mapping[str, object] | None:
         """Return one object, None when Graph itself says that it has no such thing."""
         answer = await self._asked(ask)
         if answer.status == NOT_FOUND and error_code(answer) == UNKNOWN_ID:
             return None
-        return _object(_granted(answer, ask), ask)
+        return _object(self._granted(answer, ask), ask)
 
     async def one(self, ask: Ask) -> Mapping[str, object]:
         """Return one object."""
-        return _object(_granted(await self._asked(ask), ask), ask)
+        return _object(self._granted(await self._asked(ask), ask), ask)
 
     async def first_rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         """Return the first page of a list, for a look at it, each row as *row* reads it."""
-        return [row(each) for each in _granted(await self._asked(ask), ask).rows("value")]
+        return [row(each) for each in self._granted(await self._asked(ask), ask).rows("value")]
 
     async def rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         """Return a whole list. An empty page that names a next one is not its end."""
-        answer = _granted(await self._asked(ask), ask)
-        walk = self._api.walk(str(answer.url))
+        answer = self._granted(await self._asked(ask), ask)
+        walk = self._api.walk(str(answer.url), about=ask.what)
         rows = [row(each) for each in answer.rows("value")]
         while (onwards := _next_link(answer, ask)) is not None:
             self._progress(f"{self._api.who}: {ask.what}", len(rows), None)
-            answer = _granted(await self._api.get(walk.follow(onwards), accept=JUDGED_HERE), ask)
+            following = walk.follow(onwards)
+            answer = await self._api.get(following, accept=JUDGED_HERE, about=walk.page)
+            answer = self._granted(answer, ask)
             rows += map(row, answer.rows("value"))
         self._progress(f"{self._api.who}: {ask.what}", len(rows), len(rows))
         return rows
 
     async def _asked(self, ask: Ask) -> Answer:
-        return await self._api.get(ask.path, ask.params, accept=JUDGED_HERE)
+        return await self._api.get(ask.path, ask.params, accept=JUDGED_HERE, about=ask.what)
+
+    def _granted(self, answer: Answer, ask: Ask) -> Answer:
+        """Return an answer that says what was asked for, else raise."""
+        if answer.status == OK:
+            return answer
+        raise self._api.refusal(answer, ask.hint)
 
 
 def error_code(answer: Answer) -> str:
@@ -93,19 +100,11 @@ def error_code(answer: Answer) -> str:
     return str(error.get("code", "")) if isinstance(error, dict) else ""
 
 
-def _granted(answer: Answer, ask: Ask) -> Answer:
-    """Return an answer that says what was asked for, else raise."""
-    if answer.status == OK:
-        return answer
-    message = f"{answer.who} answered {answer.status} for {ask.what}{quoted(answer.body, {})}."
-    raise PermissionMissing(message, ask.hint) if answer.status == FORBIDDEN else IncompleteRead(message, ask.hint)
-
-
 def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
     document = answer.json()
     if isinstance(document, dict) and str(document.get("id")).lower() == ask.id.lower():
         return document
-    raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}.", ask.hint)
+    raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}{answer.trace}.", ask.hint)
 
 
 def _next_link(answer: Answer, ask: Ask) -> str | None:
@@ -113,4 +112,5 @@ def _next_link(answer: Answer, ask: Ask) -> str | None:
     link = document.get("@odata.nextLink") if isinstance(document, dict) else None
     if link is None or (isinstance(link, str) and link):
         return link
-    raise IncompleteRead(f"{answer.who} names as the next page of {ask.what} what is no link.", LATER_HINT)
+    message = f"{answer.who} names as the next page of {ask.what} what is no link{answer.trace}."
+    raise IncompleteRead(message, LATER_HINT)

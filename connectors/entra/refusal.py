@@ -6,8 +6,7 @@ import re
 
 from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.entra.settings import EntraSettings
-from connectors.rest import Answer, harmless_quote
-from connectors.rest.quote import quoted
+from connectors.rest import Answer, harmless_quote, quoted
 
 __all__ = ["refusal"]
 
@@ -47,7 +46,7 @@ def refusal(answer: Answer, settings: EntraSettings, secret: str) -> Credentials
     word, description = _told(answer)
     saying = SAYING.search(description)
     why = f' {word}: "{harmless_quote(saying[0], (secret,) if secret else ())}"' if saying else _quote(answer, secret)
-    message = f"{answer.who} got no token: {answer.status}{why}."
+    message = f"{answer.who} got no token: {answer.status}{why}{answer.trace}."
     if answer.status not in REFUSING or word in PASSING:
         return IncompleteRead(message, ELSEWHERE_HINT)
     if settings.managed_identity:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connectors.base import IncompleteRead
 from connectors.entra.row import Assignment
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["AppGroup", "Assigned", "assigned", "counted_groups"]
 
@@ -62,14 +62,14 @@ def _group(groups: Sequence[AppGroup], wanted: str, app: str) -> AppGroup:
     found = by_id or [group for group in groups if group.name == wanted]
     if len(found) == 1:
         return found[0]
-    app = harmless_quote(app)
+    app = legible(app)
     if found:
         ids = ", ".join(group.id for group in found)
         raise IncompleteRead(
             f"{len(found)} groups of the application {app} in Entra are named {wanted!r}: {ids}.",
             "Write the object id of the one you mean under `groups` of this source.",
         )
-    names = harmless_quote(", ".join(sorted(group.name for group in groups))) or "none"
+    names = legible(", ".join(sorted(group.name for group in groups))) or "none"
     raise IncompleteRead(
         f"The application {app} in Entra has no group {wanted!r}; its groups are: {names}.",
         "Assign that group to the enterprise application, or correct `groups` of this source (object ids, or names as "

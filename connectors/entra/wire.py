@@ -33,6 +33,7 @@ class Reply:
         self.text = text
         self.headers = dict(response.headers)
         self.url = response.request.url
+        self.method = response.request.method
 
     def raise_for_status(self) -> None:
         if self.status_code >= httpx.codes.BAD_REQUEST:

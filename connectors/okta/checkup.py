@@ -11,7 +11,7 @@ from connectors.okta.directory import Directory
 from connectors.okta.org import Org
 from connectors.okta.row import app_user_from_json, user_from_json
 from connectors.okta.selection import counted_groups
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["findings"]
 
@@ -34,7 +34,7 @@ async def findings(name: str, org: Org, directory: Directory, sources: Sequence[
 
 async def _source_findings(subject: str, org: Org, directory: Directory, source: Source) -> list[Finding]:
     try:
-        app_name = harmless_quote(await directory.app_name(source.app))
+        app_name = legible(await directory.app_name(source.app))
         people = await org.first_rows(endpoint.app_users(source.app, LOOK), app_user_from_json)
         app_people(people, source.app)
         assigned = await directory.assigned_groups(source.app)
@@ -49,5 +49,5 @@ async def _source_findings(subject: str, org: Org, directory: Directory, source:
     if not people:
         remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
         return [Finding("warning", subject, f"{app_name} is assigned to nobody.", remedy)]
-    names = harmless_quote(", ".join(group.name for group in counted))
+    names = legible(", ".join(group.name for group in counted))
     return [Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")]

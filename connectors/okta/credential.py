@@ -17,9 +17,8 @@ import httpx
 from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.okta.assertion import Assertion
 from connectors.okta.pace import reset_promise
-from connectors.rest import Answer, Bounds, NoAnswer, NotSent, Timer, harmless_quote
+from connectors.rest import Answer, Bounds, NoAnswer, NotSent, Timer, harmless_quote, quoted, request_id
 from connectors.rest.patience import HEALING, Patience
-from connectors.rest.quote import quoted
 from connectors.rest.transfer import transfer
 from connectors.secret import Secret
 
@@ -140,7 +139,8 @@ class Tokens:
             "POST", self._app.token_url, data=self._app.form(self._wall()), headers=headers
         )
         response, body = await transfer(self._client, request, self._bounds)
-        return Answer(response.status_code, response.headers, request.url, body, self._who)
+        found = request_id(response.headers, {})
+        return Answer(response.status_code, response.headers, request.url, body, self._who, "", "POST", found)
 
 
 def _token(answer: Answer) -> tuple[str, float]:
@@ -158,7 +158,7 @@ def _token(answer: Answer) -> tuple[str, float]:
 
 
 def _refusal(answer: Answer) -> CredentialsRefused | IncompleteRead:
-    message = f"{answer.who} gave no token: {answer.status}{quoted(answer.body, {})}."
+    message = f"{answer.who} gave no token: {answer.status}{quoted(answer.body, {})}{answer.trace}."
     if answer.status not in REFUSING:
         return IncompleteRead(message, ELSEWHERE_HINT)
     try:

@@ -8,7 +8,7 @@ from connectors.okta.assembly import AppRead, Members, app_people, members
 from connectors.okta.org import Org
 from connectors.okta.row import AppGroup, app_group_from_json, app_user_from_json, group_name, user_from_json
 from connectors.okta.selection import counted_groups
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 from connectors.rest.once import Once, side_by_side
 
 __all__ = ["Directory"]
@@ -46,7 +46,7 @@ class Directory:
         name = label if isinstance(label, str) and label else app_id
         if status != "ACTIVE":
             raise IncompleteRead(
-                f"Application {harmless_quote(name)} ({app_id}) in Okta is {harmless_quote(str(status))}, not ACTIVE.",
+                f"Application {legible(name)} ({app_id}) in Okta is {legible(str(status))}, not ACTIVE.",
                 "Activate the application in Okta, or take it out of `sources`.",
             )
         return name
@@ -71,4 +71,4 @@ class Directory:
         return group_name(await self._org.one(endpoint.group(group_id))) or group_id
 
     async def _read_members(self, group: AppGroup) -> Members:
-        return members(await self._org.rows(endpoint.members(group), user_from_json), harmless_quote(group.name))
+        return members(await self._org.rows(endpoint.members(group), user_from_json), legible(group.name))

@@ -11,7 +11,7 @@ import re
 from connectors.base import IncompleteRead
 from connectors.okta.org import Ask
 from connectors.okta.row import AppGroup
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["app", "app_groups", "app_users", "apps", "group", "members", "user"]
 
@@ -54,7 +54,7 @@ def group(group_id: str) -> Ask:
 
 
 def members(of: AppGroup, limit: int = 200) -> Ask:
-    what = f"the members of group {harmless_quote(of.name)} ({of.id})"
+    what = f"the members of group {legible(of.name)} ({of.id})"
     return Ask(f"/api/v1/groups/{_id(of.id)}/users", what, GROUP_HINT, limit)
 
 

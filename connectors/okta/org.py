@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from connectors.base import IncompleteRead, PermissionMissing, Progress
+from connectors.base import IncompleteRead, Progress
 from connectors.rest import Answer, Api, Timer
-from connectors.rest.quote import quoted
 
 __all__ = ["Ask", "Org"]
 
@@ -57,18 +56,18 @@ class Org:
 
     async def reach(self, ask: Ask) -> None:
         """Return when Okta knows who asks, whether or not it grants this."""
-        await self._api.get(ask.path, ask.page(ask.limit), accept={OK, FORBIDDEN})
+        await self._api.get(ask.path, ask.page(ask.limit), accept={OK, FORBIDDEN}, about=ask.what)
 
     async def find(self, ask: Ask) -> Mapping[str, object] | None:
         """Return one JSON object, None when Okta itself says that it has no such thing."""
-        answer = await self._api.get(ask.path, accept=JUDGED_HERE)
+        answer = await self._api.get(ask.path, accept=JUDGED_HERE, about=ask.what)
         if answer.status == NOT_FOUND and error_code(answer) == UNKNOWN_ID:
             return None
-        return _object(_granted(answer, ask), ask)
+        return _object(self._granted(answer, ask), ask)
 
     async def one(self, ask: Ask) -> Mapping[str, object]:
         """Return one JSON object."""
-        return _object(_granted(await self._api.get(ask.path, accept=JUDGED_HERE), ask), ask)
+        return _object(self._granted(await self._api.get(ask.path, accept=JUDGED_HERE, about=ask.what), ask), ask)
 
     async def first_rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         """Return the first page of a list, for a look at it, each row as *row* reads it."""
@@ -83,11 +82,13 @@ class Org:
 
     async def _walked(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         answer = await self._first(ask)
-        walk = self._api.walk(str(answer.url))
+        walk = self._api.walk(str(answer.url), about=ask.what)
         rows = [row(each) for each in answer.rows(None)]
         while (onwards := answer.link("next")) is not None:
             self._progress(f"{self._api.who}: {ask.what}", len(rows), None)
-            answer = _granted(await self._api.get(walk.follow(onwards), accept=JUDGED_HERE), ask)
+            following = walk.follow(onwards)
+            answer = await self._api.get(following, accept=JUDGED_HERE, about=walk.page)
+            answer = self._granted(answer, ask)
             rows += map(row, answer.rows(None))
         self._progress(f"{self._api.who}: {ask.what}", len(rows), len(rows))
         return rows
@@ -98,13 +99,21 @@ class Org:
         for seconds in RETRY_SECONDS:
             answer = await self._page(ask, limit, JUDGED_HERE | {SERVER_ERROR})
             if answer.status != SERVER_ERROR:
-                return _granted(answer, ask)
+                return self._granted(answer, ask)
             limit //= 2
             await self._timer.sleep(seconds)
-        return _granted(await self._page(ask, limit, JUDGED_HERE | {SERVER_ERROR}), ask)
+        return self._granted(await self._page(ask, limit, JUDGED_HERE | {SERVER_ERROR}), ask)
 
     async def _page(self, ask: Ask, limit: int, accept: frozenset[int]) -> Answer:
-        return await self._api.get(ask.path, ask.page(limit), accept=accept)
+        return await self._api.get(ask.path, ask.page(limit), accept=accept, about=ask.what)
+
+    def _granted(self, answer: Answer, ask: Ask) -> Answer:
+        """Return an answer that says what was asked for, else raise."""
+        if answer.status == OK:
+            return answer
+        if error_code(answer) == EXPIRED_CURSOR:
+            raise CursorExpired(self._api.refusal(answer).message, EXPIRED_HINT)
+        raise self._api.refusal(answer, ask.hint if answer.status in {FORBIDDEN, NOT_FOUND} else LATER_HINT)
 
 
 def error_code(answer: Answer) -> str:
@@ -116,22 +125,8 @@ def error_code(answer: Answer) -> str:
     return str(document.get("errorCode", "")) if isinstance(document, dict) else ""
 
 
-def _granted(answer: Answer, ask: Ask) -> Answer:
-    """Return an answer that says what was asked for, else raise."""
-    if answer.status == OK:
-        return answer
-    message = f"{answer.who} answered {answer.status} for {ask.what}{quoted(answer.body, {})}."
-    if answer.status == FORBIDDEN:
-        raise PermissionMissing(message, ask.hint)
-    if answer.status == NOT_FOUND:
-        raise IncompleteRead(message, ask.hint)
-    if error_code(answer) == EXPIRED_CURSOR:
-        raise CursorExpired(message, EXPIRED_HINT)
-    raise IncompleteRead(message, LATER_HINT)
-
-
 def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
     document = answer.json()
     if not isinstance(document, dict):
-        raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}.", ask.hint)
+        raise IncompleteRead(f"{answer.who} answered with something that is not {ask.what}{answer.trace}.", ask.hint)
     return document

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from connectors.base import IncompleteRead
 from connectors.okta.row import AppGroup
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["counted_groups"]
 
@@ -25,16 +25,16 @@ def counted_groups(assigned: Sequence[AppGroup], wanted: Sequence[str], app: str
 def _group(assigned: Sequence[AppGroup], wanted: str, app: str) -> AppGroup:
     by_id = [group for group in assigned if group.id == wanted]
     found = by_id or [group for group in assigned if group.name == wanted]
-    app = harmless_quote(app)
+    app = legible(app)
     if len(found) == 1:
         return found[0]
     if found:
-        ids = harmless_quote(", ".join(sorted(group.id for group in found)))
+        ids = legible(", ".join(sorted(group.id for group in found)))
         raise IncompleteRead(
             f"{len(found)} groups of the application {app} in Okta are named {wanted!r}: {ids}.",
             "Write the id of the one you mean under `groups` of this source.",
         )
-    names = harmless_quote(", ".join(sorted(group.name for group in assigned))) or "none"
+    names = legible(", ".join(sorted(group.name for group in assigned))) or "none"
     raise IncompleteRead(
         f"The application {app} in Okta has no group {wanted!r}; its groups are: {names}.",
         "Assign that group to the application in Okta, or correct `groups` of this source (ids, or names as spelled).",

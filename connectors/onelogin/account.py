@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from connectors.base import IncompleteRead, PermissionMissing, Progress
+from connectors.base import IncompleteRead, Progress
 from connectors.onelogin.row import id_of
 from connectors.rest import Answer, Api, header_numbers, plain_cursor
-from connectors.rest.quote import quoted
 
 __all__ = ["Account", "Ask"]
 
@@ -36,6 +35,10 @@ class Ask:
     what: str
     hint: str
     params: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> str:
+        return f"the {self.what}"
 
 
 @dataclass(slots=True)
@@ -88,14 +91,14 @@ class Account:
 
     async def find(self, ask: Ask) -> Mapping[str, object] | None:
         """Return one JSON object, None when OneLogin itself says that it has no such thing."""
-        answer = await self._api.get(ask.path, accept=JUDGED_HERE)
+        answer = await self._api.get(ask.path, accept=JUDGED_HERE, about=ask.whole)
         if answer.status == NOT_FOUND and _is_onelogins_own(answer):
             return None
-        return _object(_granted(answer, ask), ask)
+        return _object(self._granted(answer, ask), ask)
 
     async def one(self, ask: Ask) -> Mapping[str, object]:
         """Return one JSON object."""
-        return _object(_granted(await self._api.get(ask.path, accept=JUDGED_HERE), ask), ask)
+        return _object(self._granted(await self._api.get(ask.path, accept=JUDGED_HERE, about=ask.whole), ask), ask)
 
     async def total(self, ask: Ask) -> int | None:
         """Return how many rows a list says it has, None when it does not say."""
@@ -116,7 +119,7 @@ class Account:
 
     async def _walked(self, ask: Ask) -> Walked:
         answer = await self._page(ask, {"limit": str(PAGE_SIZE)})
-        walk = self._api.walk(ask.path)
+        walk = self._api.walk(ask.path, about=ask.whole)
         walked = Walked()
         while True:
             walked.take(answer)
@@ -125,7 +128,8 @@ class Account:
             if not cursor:
                 break
             # OneLogin refuses a cursor beside `limit` or `page`: it holds both.
-            answer = await self._page(ask, {"cursor": walk.follow(cursor)})
+            following = walk.follow(cursor)
+            answer = await self._page(ask, {"cursor": following}, walk.page)
         if walked.pages == 1 and walked.total is None:
             beyond = await self._page(ask, {"limit": str(PAGE_SIZE), "page": "2"})
             walked.is_cut = any(id_of(row) not in walked.by_id for row in beyond.rows(None))
@@ -138,8 +142,15 @@ class Account:
             raise IncompleteRead(f"{self._api.who} names two next pages of the {ask.what}.", CUT_HINT)
         return found.pop() if found else ""
 
-    async def _page(self, ask: Ask, place: Mapping[str, str]) -> Answer:
-        return _granted(await self._api.get(ask.path, {**ask.params, **place}, accept=JUDGED_HERE), ask)
+    async def _page(self, ask: Ask, place: Mapping[str, str], about: str = "") -> Answer:
+        params = {**ask.params, **place}
+        return self._granted(await self._api.get(ask.path, params, accept=JUDGED_HERE, about=about or ask.whole), ask)
+
+    def _granted(self, answer: Answer, ask: Ask) -> Answer:
+        """Return an answer that says what was asked for, else raise."""
+        if answer.status == OK:
+            return answer
+        raise self._api.refusal(answer, ask.hint)
 
     def _moving(self, ask: Ask, walked: Walked | None) -> IncompleteRead:
         if walked is not None and walked.is_cut:
@@ -162,20 +173,11 @@ def _total(answer: Answer) -> int | None:
     return found[-1] if found else None
 
 
-def _granted(answer: Answer, ask: Ask) -> Answer:
-    """Return an answer that says what was asked for, else raise."""
-    if answer.status == OK:
-        return answer
-    message = f"{answer.who} answered {answer.status} for the {ask.what}{quoted(answer.body, {})}."
-    if answer.status == FORBIDDEN:
-        raise PermissionMissing(message, ask.hint)
-    raise IncompleteRead(message, ask.hint)
-
-
 def _object(answer: Answer, ask: Ask) -> Mapping[str, object]:
     document = answer.json()
     if not isinstance(document, dict):
-        raise IncompleteRead(f"{answer.who} answered with something that is not the {ask.what}.", ask.hint)
+        message = f"{answer.who} answered with something that is not the {ask.what}{answer.trace}."
+        raise IncompleteRead(message, ask.hint)
     return document
 
 

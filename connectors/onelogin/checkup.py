@@ -11,7 +11,7 @@ from connectors.onelogin.assembly import app_people, members, require_sight
 from connectors.onelogin.directory import Directory
 from connectors.onelogin.row import membership_from_json, user_from_json
 from connectors.onelogin.selection import counted_roles
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["findings"]
 
@@ -39,16 +39,16 @@ async def _source_finding(subject: str, account: Account, directory: Directory, 
         app_people(map(user_from_json, users), source.app)
         has_people = False
         for role in granting:
-            rows = await account.first_rows(endpoint.role_users(role.id))
-            inside = members(map(membership_from_json, rows), role.id)
+            rows = await account.first_rows(endpoint.role_users(role))
+            inside = members(map(membership_from_json, rows), role.name)
             has_people = has_people or (role in counted and bool(inside.people))
     except ReadError as error:
         return Finding("error", subject, error.message, error.hint)
-    app_name = harmless_quote(app_name)
+    app_name = legible(app_name)
     if not counted:
         remedy = "Give the application to a role; people who are assigned individually get no access here."
         return Finding("warning", subject, f"{app_name} has no roles, so nobody is entitled through it.", remedy)
-    names = harmless_quote(", ".join(role.name for role in counted))
+    names = legible(", ".join(role.name for role in counted))
     if not has_people:
         remedy = "Put people into its roles in OneLogin."
         return Finding("warning", subject, f"{app_name} is granted by roles that nobody has: {names}.", remedy)

@@ -15,8 +15,18 @@ import httpx
 from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.onelogin.pace import reset_promise
 from connectors.onelogin.settings import OneLoginSettings
-from connectors.rest import HEALING, Answer, Bounds, NoAnswer, NotSent, Patience, Timer, harmless_quote
-from connectors.rest.quote import quoted
+from connectors.rest import (
+    HEALING,
+    Answer,
+    Bounds,
+    NoAnswer,
+    NotSent,
+    Patience,
+    Timer,
+    harmless_quote,
+    quoted,
+    request_id,
+)
 from connectors.rest.transfer import transfer
 
 __all__ = ["Tokens"]
@@ -91,7 +101,8 @@ class Tokens:
         body = {"grant_type": "client_credentials"}
         request = self._client.build_request("POST", url, json=body, headers=headers)
         response, raw = await transfer(self._client, request, self._bounds)
-        return Answer(response.status_code, response.headers, request.url, raw, self._who)
+        found = request_id(response.headers, headers)
+        return Answer(response.status_code, response.headers, request.url, raw, self._who, "", "POST", found)
 
 
 def _fields(document: object) -> Mapping[str, object]:
@@ -103,7 +114,7 @@ def _fields(document: object) -> Mapping[str, object]:
 
 def _refusal(answer: Answer, sent: Mapping[str, str]) -> CredentialsRefused | IncompleteRead:
     """Return the error that a refusal amounts to, without what was *sent* in it."""
-    message = f"{answer.who} answered {answer.status} to the token request{quoted(answer.body, sent)}."
+    message = f"{answer.who} answered {answer.status} to the token request{quoted(answer.body, sent)}{answer.trace}."
     if answer.status in REFUSING:
         return CredentialsRefused(message, CREDENTIAL_HINT)
     return IncompleteRead(message, OWNER_HINT if answer.status == SERVER_ERROR else LATER_HINT)

@@ -34,7 +34,7 @@ class Directory:
         counted = counted_roles(granting, source.groups, app_name)
         async with side_by_side() as tasks:
             listing = tasks.create_task(self._account.rows(endpoint.app_users(source.app)))
-            walks = {role.id: tasks.create_task(self._members(role.id)) for role in granting}
+            walks = {role.id: tasks.create_task(self._members(role)) for role in granting}
         people, unidentified = app_people(map(user_from_json, listing.result()), source.app)
         return AppRead(app_name, people, unidentified, {key: walk.result() for key, walk in walks.items()}, counted)
 
@@ -85,8 +85,8 @@ class Directory:
         names |= {key: name_of(task.result()) for key, task in alone.items()}
         return [Role(key, names[key] or key) for key in granting]
 
-    async def _read_members(self, role: str) -> Members:
-        return members(map(membership_from_json, await self._account.rows(endpoint.role_users(role))), role)
+    async def _read_members(self, role: Role) -> Members:
+        return members(map(membership_from_json, await self._account.rows(endpoint.role_users(role))), role.name)
 
     async def _read_users(self, _key: str) -> Mapping[str, User]:
         rows = [user_from_json(row) for row in await self._account.rows(endpoint.users())]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from connectors.base import IncompleteRead
 from connectors.onelogin.account import Ask
 from connectors.onelogin.row import is_id
+from connectors.onelogin.selection import Role
+from connectors.rest import legible
 
 __all__ = ["SCOPE_HINT", "app", "app_users", "role", "role_users", "roles", "user", "users"]
 
@@ -34,8 +36,9 @@ def role(role_id: str) -> Ask:
     return Ask(f"/api/2/roles/{_id(role_id)}", f"role {role_id}", ROLE_HINT)
 
 
-def role_users(role_id: str) -> Ask:
-    return Ask(f"/api/2/roles/{_id(role_id)}/users", f"people of role {role_id}", ROLE_HINT)
+def role_users(of: Role) -> Ask:
+    named = of.id if of.name == of.id else f"{legible(of.name)} ({of.id})"
+    return Ask(f"/api/2/roles/{_id(of.id)}/users", f"people of role {named}", ROLE_HINT)
 
 
 def users() -> Ask:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.base import IncompleteRead
-from connectors.rest import harmless_quote
+from connectors.rest import legible
 
 __all__ = ["Role", "counted_roles"]
 
@@ -34,16 +34,16 @@ def counted_roles(granting: Sequence[Role], wanted: Sequence[str], app: str) -> 
 def _role(granting: Sequence[Role], wanted: str, app: str) -> Role:
     by_id = [role for role in granting if role.id == wanted]
     found = by_id or [role for role in granting if role.name == wanted]
-    app = harmless_quote(app)
+    app = legible(app)
     if len(found) == 1:
         return found[0]
     if found:
-        ids = harmless_quote(", ".join(sorted(role.id for role in found)))
+        ids = legible(", ".join(sorted(role.id for role in found)))
         raise IncompleteRead(
             f"{len(found)} roles of the application {app} in OneLogin are named {wanted!r}: {ids}.",
             "Write the id of the one you mean under `groups` of this source.",
         )
-    names = harmless_quote(", ".join(sorted(role.name for role in granting))) or "none"
+    names = legible(", ".join(sorted(role.name for role in granting))) or "none"
     raise IncompleteRead(
         f"The application {app} in OneLogin has no role {wanted!r}; its roles are: {names}.",
         "Give the application to that role in OneLogin, or correct `groups` of this source (ids, or names as spelled).",

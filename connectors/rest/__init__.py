@@ -9,7 +9,7 @@ from connectors.rest.origin import is_loopback, refuse_no_host
 from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.pause import Pause
 from connectors.rest.permit import NotPermitted
-from connectors.rest.quote import harmless_quote
+from connectors.rest.quote import harmless_quote, legible, quoted, request_id
 from connectors.rest.transfer import NoAnswer, NotSent
 from connectors.rest.walk import Walk, plain_cursor
 
@@ -36,8 +36,11 @@ __all__ = [
     "header_numbers",
     "is_loopback",
     "is_rate_limit",
+    "legible",
     "plain_cursor",
+    "quoted",
     "refuse_no_host",
+    "request_id",
     "retry_after_seconds",
     "server_time",
     "side_by_side",

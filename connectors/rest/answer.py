@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from connectors.base import IncompleteRead
+from connectors.rest.quote import legible
 
 __all__ = ["Answer"]
 
@@ -23,13 +24,29 @@ NOT_JSON = "Check that the URL in the config is that of the API; if it is, ask i
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """*url* is the one that answered; *who* the server's name in messages."""
+    """*url* is the one that answered; *who* the server's name in messages, *about* what it was asked for.
+
+    *request_id* is the vendor's own, for its support.
+    """
 
     status: int
     headers: httpx.Headers
     url: httpx.URL
     body: bytes
     who: str = "The server"
+    about: str = ""
+    method: str = "GET"
+    request_id: str = ""
+
+    @property
+    def request(self) -> str:
+        """Return the method and the path of our own request, without its query."""
+        return f"{self.method} {legible(self.url.path)}"
+
+    @property
+    def trace(self) -> str:
+        """Return in brackets which request it was, with its id."""
+        return f" [{self.request}{f', request id {self.request_id}' if self.request_id else ''}]"
 
     @property
     def is_success(self) -> bool:
@@ -58,7 +75,7 @@ class Answer:
         rows = document if key is None else document.get(key) if isinstance(document, dict) else None
         if not isinstance(rows, list):
             wanted = "a list" if key is None else f"a list under {key}"
-            raise IncompleteRead(f"{self.who} answered {self.url.path} with JSON that is not {wanted}.", NOT_JSON)
+            raise self._strange(f"with JSON that is not {wanted}")
         return rows
 
     def link(self, rel: str) -> str | None:
@@ -76,12 +93,14 @@ class Answer:
         try:
             return self.url.join(target)
         except httpx.InvalidURL as error:
-            raise IncompleteRead(
-                f"{self.who} answered {self.url.path} with a link that is none.", "Try again later, or ask its vendor."
-            ) from error
+            raise self._strange("with a link that is none", "Try again later, or ask its vendor.") from error
 
     def _unreadable(self, why: str) -> IncompleteRead:
-        return IncompleteRead(f"{self.who} answered {self.url.path} with a body that is not JSON ({why}).", NOT_JSON)
+        return self._strange(f"with a body that is not JSON ({why})")
+
+    def _strange(self, how: str, hint: str = NOT_JSON) -> IncompleteRead:
+        what = f"for {self.about} {how}{self.trace}" if self.about else f"{legible(self.url.path)} {how}"
+        return IncompleteRead(f"{self.who} answered {what}.", hint)
 
 
 def _relations(parameters: str) -> list[str]:

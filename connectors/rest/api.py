@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
@@ -21,7 +22,7 @@ from connectors.rest.header import is_rate_limit
 from connectors.rest.origin import Origin
 from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.permit import NotPermitted, wait_permitted
-from connectors.rest.quote import harmless_quote, quoted
+from connectors.rest.quote import harmless_quote, legible, quoted, request_id
 from connectors.rest.transfer import NoAnswer, NotSent, transfer
 from connectors.rest.walk import Walk
 
@@ -70,14 +71,20 @@ class Api:
         self._sent: Mapping[str, str] = {}
 
     async def get(
-        self, url: str, params: Mapping[str, str] | None = None, *, accept: Collection[int] = (200,)
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        accept: Collection[int] = (200,),
+        about: str = "",
     ) -> Answer:
         """Return the answer once its status is in *accept*.
 
         *url* is a path below the base URL, or an absolute URL on the same origin (a next link). Retries what may heal.
+        *about* names in messages what is asked for.
         Raises `CredentialsRefused` for 401 (after one renewal) and 403, `IncompleteRead` for everything else.
         """
-        target = self._target(url, params)
+        target = self._target(url, params, about)
         patience = self.patience(HEALING - frozenset(accept))
         try:
             answer = await patience.attempt(lambda: self._read(target, patience, UNAUTHORIZED not in accept))
@@ -88,9 +95,11 @@ class Api:
             ) from error
         except NoAnswer as error:
             raise IncompleteRead(
-                f"{self.who} gave no whole answer to GET {_path(target)} ({harmless_quote(str(error))}).",
+                f"{self.who} gave no whole answer to GET {legible(target.path)}{_for(about)} "
+                f"({harmless_quote(str(error))}).",
                 "Try again later; if it stays, look at that system's status page and at what stands between.",
             ) from error
+        answer = replace(answer, about=about)
         if answer.status not in accept:
             raise self.refusal(answer)
         return answer
@@ -104,9 +113,9 @@ class Api:
         """Return the attempts at one request, within the bounds of all; *permit* lets it write, and ends its waits."""
         return Patience(self._bounds, self._timer, healing, transient, self._promise, permit)
 
-    def walk(self, url: str, params: Mapping[str, str] | None = None) -> Walk:
-        """Return the guard of a walk that starts at *url*."""
-        return Walk(self.who, str(self._target(url, params)), self._bounds.max_pages)
+    def walk(self, url: str, params: Mapping[str, str] | None = None, about: str = "") -> Walk:
+        """Return the guard of a walk over *about* that starts at *url*."""
+        return Walk(self.who, str(self._target(url, params)), self._bounds.max_pages, about)
 
     async def send(
         self,
@@ -173,7 +182,10 @@ class Api:
                 self._pace.learned(target, NO_STATUS, httpx.Headers())
                 raise
             self._pace.learned(target, response.status_code, response.headers)
-            answer = Answer(response.status_code, response.headers, target, body, self.who)
+            found = request_id(response.headers, headers)
+            answer = Answer(
+                response.status_code, response.headers, target, body, self.who, method=method, request_id=found
+            )
             if answer.status not in KEEPING_METHOD:
                 return answer
             onwards = self._origin.joined(target, answer.headers.get("location", ""))
@@ -192,11 +204,11 @@ class Api:
             self._pace.learned(target, NO_STATUS, httpx.Headers())
             raise NotPermitted
 
-    def _target(self, url: str, params: Mapping[str, str] | None) -> httpx.URL:
+    def _target(self, url: str, params: Mapping[str, str] | None, about: str = "") -> httpx.URL:
         target = self._origin.resolve(url)
         if target is None:
             raise IncompleteRead(
-                f"{self.who} points to a page on another server ({harmless_quote(url)}).",
+                f"{self.who} points to a page on another server ({harmless_quote(url)}){_for(about)}.",
                 "Nothing was asked there, so that the token stays where it belongs. Check the base URL in the config.",
             )
         if not params:
@@ -210,16 +222,22 @@ class Api:
         """Return what *answer* says, as a short quote after a colon, or nothing."""
         return quoted(answer.body, self._sent)
 
-    def refusal(self, answer: Answer) -> IncompleteRead | CredentialsRefused:
-        """Return the error that an answer to a GET amounts to."""
-        message = f"{self.who} answered {answer.status} to GET {_path(answer.url)}{self.said(answer)}."
+    def refusal(self, answer: Answer, hint: str = "") -> IncompleteRead | CredentialsRefused:
+        """Return the error that an answer to a GET amounts to. *hint* is in place of the usual way out."""
+        what = _for(answer.about) or f" to {answer.request}"
+        trace = answer.trace if answer.about else f" [request id {answer.request_id}]" if answer.request_id else ""
+        message = f"{self.who} answered {answer.status}{what}{self.said(answer)}{trace}."
         if answer.status == UNAUTHORIZED:
             return CredentialsRefused(
-                message, "Check that the credentials in the config are right and have not expired."
+                message, hint or "Check that the credentials in the config are right and have not expired."
             )
         if answer.status == FORBIDDEN and not is_rate_limit(answer.status, answer.headers):
-            return PermissionMissing(message, "Give these credentials the permissions that the documentation lists.")
-        return IncompleteRead(message, _way_out(TOO_MANY if answer.status == FORBIDDEN else answer.status))
+            return PermissionMissing(
+                message, hint or "Give these credentials the permissions that the documentation lists."
+            )
+        if answer.status == FORBIDDEN:
+            return IncompleteRead(message, _way_out(TOO_MANY))
+        return IncompleteRead(message, hint or _way_out(answer.status))
 
 
 def _way_out(status: int) -> str:
@@ -234,5 +252,5 @@ def _way_out(status: int) -> str:
     return "Check the URL and the ids in the config; if they are right, report it with this message."
 
 
-def _path(url: httpx.URL) -> str:
-    return harmless_quote(url.path)
+def _for(about: str) -> str:
+    return f" for {about}" if about else ""

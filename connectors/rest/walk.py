@@ -25,11 +25,12 @@ def plain_cursor(cursor: str) -> str:
 
 
 class Walk:
-    """The pages of one listing. *who* names the server in messages."""
+    """The pages of one listing. *who* names the server in messages, *about* what is listed."""
 
-    def __init__(self, who: str, first: str, max_pages: int) -> None:
+    def __init__(self, who: str, first: str, max_pages: int, about: str = "") -> None:
         self.pages = 1
         self._who = who
+        self._of = f" of {about}" if about else ""
         self._seen = {first}
         self._max_pages = max_pages
 
@@ -37,14 +38,19 @@ class Walk:
         """Return *cursor* (a next link, or what names the next page) if it leads on, else raise `IncompleteRead`."""
         if cursor in self._seen:
             raise IncompleteRead(
-                f"{self._who} names a page as the next one that it has given before: the list never ends.",
+                f"{self._who} names a page{self._of} as the next one that it has given before: the list never ends.",
                 "Try again; if it stays, report it to the vendor of that system.",
             )
         if self.pages >= self._max_pages:
             raise IncompleteRead(
-                f"{self._who} goes on after {self._max_pages:,} pages.",
+                f"{self._who} goes on after {self._max_pages:,} pages{self._of}.",
                 "Check that the URL and ids in the config are right; no list that this agent reads is that long.",
             )
         self._seen.add(cursor)
         self.pages += 1
         return cursor
+
+    @property
+    def page(self) -> str:
+        """Return the name of the page that the walk is at."""
+        return f"page {self.pages}{self._of}"

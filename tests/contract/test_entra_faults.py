@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
 from connectors.rest import Bounds
 from tests.contract.entra_tenant import (
     APP,
@@ -398,6 +398,48 @@ async def test_field_that_is_null_in_all_rows_is_a_missing_permission(missing: s
     assert isinstance(ended, IncompleteRead)
     assert "members of group Sales (2 rows), and none of them shows" in ended.message
     assert "User.Read.All" in ended.hint
+
+
+LONG_APP, LONG_GROUP, LONG_PERSON = (f"{digit * 8}-2222-3333-4444-555555555555" for digit in "123")
+LONG_NAME = "pigment-planning-latin-america-and-the-caribbean"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (f"/servicePrincipals/{LONG_APP}", f"application {LONG_APP}"),
+        (f"/servicePrincipals/{LONG_APP}/appRoleAssignedTo", f"the users and groups of application {LONG_APP}"),
+        (f"/groups/{LONG_GROUP}/members", f"the members of group {LONG_NAME} ({LONG_GROUP})"),
+        (f"/users/{LONG_PERSON}", f"person {LONG_PERSON}"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 404, 503])
+async def test_message_names_what_was_asked_for_the_request_and_its_id(path: str, what: str, status: int) -> None:
+    tenant = Tenant(names={}, members={})
+    tenant.assign(LONG_GROUP, "Group", LONG_NAME)
+    tenant.assign(LONG_PERSON, "User", "Udo")
+    answers = {
+        f"/v1.0/servicePrincipals/{LONG_APP}": tenant.app | {"id": LONG_APP},
+        f"/v1.0/servicePrincipals/{LONG_APP}/appRoleAssignedTo": {"value": tenant.assigned},
+        f"/v1.0/groups/{LONG_GROUP}/members": {"value": [user("ana")]},
+        f"/v1.0/users/{LONG_PERSON}": user("udo", id=LONG_PERSON),
+    }
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == f"/v1.0{path}":
+            return httpx.Response(status, headers={"request-id": "99999999-2222-3333-4444-555555555555"})
+        return httpx.Response(200, json=answers[request.url.path])
+
+    with pytest.raises(ReadError) as raised:
+        await tenant.connector(transport=answer).read(Source("entra-eu", LONG_APP))
+    trace = f"[GET /v1.0{path}, request id 99999999-2222-3333-4444-555555555555]"
+    assert raised.value.message == f"Entra (entra-eu) answered {status} for {what} {trace}."
+
+
+async def test_message_names_the_page_of_a_list() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [tenant.answer, *[error(503)] * WHAT_STAYS]
+    assert "answered 503 for page 2 of the members of group Sales (g-sales): " in (await failure(tenant)).message
 
 
 # What does not heal: credentials (exit 6).

@@ -300,7 +300,7 @@ async def test_refusal_that_is_not_entras_is_quoted_shortly(router: respx.MockRo
     ended = await refusal()
     assert isinstance(ended, CredentialsRefused)
     assert f'{status}: "Blocked' in ended.message
-    assert len(ended.message) < 300
+    assert len(ended.message) < 400
 
 
 async def test_machine_that_lacks_the_identity_is_a_matter_of_credentials(router: respx.MockRouter) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
 from connectors.rest import Bounds
 from tests.contract.okta_org import (
     APP,
@@ -405,6 +405,58 @@ async def test_reset_too_far_away_is_an_error_and_not_a_wait() -> None:
     ended = await failure(org)
     assert "rate_limit_share" in ended.hint
     assert sum(org.time.naps) < 60
+
+
+LONG_APP, LONG_GROUP = "0oa1b2c3d4E5f6G7h8i9", "00g1b2c3d4E5f6G7h8i9"
+LONG_NAME = "pigment-planning-latin-america-and-the-caribbean"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (f"/api/v1/apps/{LONG_APP}", f"application {LONG_APP}"),
+        (f"/api/v1/apps/{LONG_APP}/users", f"the people of application {LONG_APP}"),
+        (f"/api/v1/apps/{LONG_APP}/groups", f"the groups of application {LONG_APP}"),
+        (f"/api/v1/groups/{LONG_GROUP}/users", f"the members of group {LONG_NAME} ({LONG_GROUP})"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 404, 503])
+async def test_message_names_what_was_asked_for_the_request_and_its_id(path: str, what: str, status: int) -> None:
+    org = Org(names={LONG_GROUP: LONG_NAME}, members={LONG_GROUP: []})
+    answers = {
+        f"/api/v1/apps/{LONG_APP}": org.app | {"id": LONG_APP},
+        f"/api/v1/apps/{LONG_APP}/users": [],
+        f"/api/v1/apps/{LONG_APP}/groups": [org.group(LONG_GROUP)],
+        f"/api/v1/groups/{LONG_GROUP}/users": [],
+    }
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == path:
+            return httpx.Response(status, headers={"x-okta-request-id": "aYx0123456789abcdef0123456789abcdef"})
+        return httpx.Response(200, json=answers[request.url.path])
+
+    with pytest.raises(ReadError) as raised:
+        await org.connector(transport=answer).read(Source("okta-main", LONG_APP))
+    trace = f"[GET {path}, request id aYx0123456789abcdef0123456789abcdef]"
+    assert raised.value.message == f"Okta (okta-main) answered {status} for {what} {trace}."
+
+
+async def test_message_names_the_page_of_a_list() -> None:
+    org = company()
+    org.at[PEOPLE] = [org.answer, *[error(503)] * WHAT_STAYS]
+    assert f"answered 503 for page 2 of the people of application {APP}: " in (await failure(org)).message
+
+
+async def test_error_is_quoted_with_its_causes_and_code() -> None:
+    org = company()
+    refused = {
+        "errorCode": "E0000001",
+        "errorSummary": "Api validation failed: limit",
+        "errorCauses": [{"errorSummary": "limit: must be a number from 1 to 200."}],
+    }
+    org.at[PEOPLE] = [lambda _: httpx.Response(400, json=refused)]
+    shown = ': "Api validation failed: limit (limit: must be a number from 1 to 200.)" (E0000001) ['
+    assert shown in (await failure(org)).message
 
 
 # What does not heal: credentials (exit 6).

@@ -431,12 +431,45 @@ async def test_list_that_goes_on_without_saying_so_ends_the_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (THE_APP, f"the application {APP}"),
+        (PEOPLE, f"the users of application {APP}"),
+        (ROLES, f"the roles of application {APP}"),
+        (MEMBERS, f"the people of role Sales ({SALES})"),
+        (USERS, "the users"),
+        (ONE, f"the user {ANA}"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 404, 422, 503])
+async def test_message_names_what_was_asked_for_the_request_and_its_id(path: str, what: str, status: int) -> None:
+    account = account_asked_for(path)
+    account.at[path] = [body("", status, {"x-request-id": "req-0123456789-0123456789-0123456789"})] * WHAT_STAYS
+    ended = await failure(account)
+    trace = f"[GET {path}, request id req-0123456789-0123456789-0123456789]"
+    assert ended.message == f"OneLogin (onelogin-apac) answered {status} for {what} {trace}."
+
+
+async def test_message_names_the_page_of_a_list() -> None:
+    account = company()
+    account.at[PEOPLE] = [None, *[error(503)] * WHAT_STAYS]
+    assert f"answered 503 for page 2 of the users of application {APP}: " in (await failure(account)).message
+
+
+async def test_error_is_quoted_with_its_description() -> None:
+    account = company()
+    refused = {"status": 400, "error": "BadRequestError", "description": "Invalid pagination cursor"}
+    account.at[PEOPLE] = [lambda _: httpx.Response(400, json=refused)]
+    assert ': "Invalid pagination cursor" (BadRequestError) [' in (await failure(account)).message
+
+
+@pytest.mark.parametrize(
     ("path", "what", "remedy"),
     [
         (THE_APP, f"application {APP}", "`app` of the source"),
         (PEOPLE, f"users of application {APP}", "`app` of the source"),
         (ROLES, f"roles of application {APP}", "Read All"),
-        (MEMBERS, f"people of role {SALES}", "Take the role off"),
+        (MEMBERS, f"people of role Sales ({SALES})", "Take the role off"),
         (USERS, "users", "Read All"),
     ],
 )

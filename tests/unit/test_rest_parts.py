@@ -20,8 +20,10 @@ from connectors.rest import (
     harmless_quote,
     header_numbers,
     is_loopback,
+    legible,
     plain_cursor,
     refuse_no_host,
+    request_id,
     retry_after_seconds,
 )
 from connectors.rest.origin import Origin
@@ -108,9 +110,22 @@ def test_quote_shows_controls_and_reversals_as_text() -> None:
     ("body", "shown"),
     [
         (b'{"detail": "No such user"}', ': "No such user"'),
-        (b'{"errorCode": "E0000011", "errorSummary": "Invalid token provided"}', ': "Invalid token provided"'),
+        (
+            b'{"errorCode": "E0000011", "errorSummary": "Invalid token provided"}',
+            ': "Invalid token provided" (E0000011)',
+        ),
         (b'{"error": {"code": "x", "message": "Insufficient privileges"}}', ': "Insufficient privileges"'),
-        (b'{"error": "invalid_client", "error_description": "AADSTS7000215"}', ': "AADSTS7000215"'),
+        (b'{"error": "invalid_client", "error_description": "AADSTS7000215"}', ': "AADSTS7000215" (invalid_client)'),
+        (b'{"error": "invalid_client"}', ': "invalid_client"'),
+        (
+            b'{"status": 400, "error": "BadRequestError", "description": "Bad cursor"}',
+            ': "Bad cursor" (BadRequestError)',
+        ),
+        (b'{"status": {"error": true, "code": 400, "type": "bad request", "message": "no"}}', ': "no"'),
+        (b'{"errorCode": "E1", "errorSummary": "a", "errorCauses": [{"errorSummary": "b"}]}', ': "a (b)" (E1)'),
+        (b'{"error": {"code": "X1", "message": "a", "innerError": {"message": "b", "date": "c"}}}', ': "a (b)" (X1)'),
+        (b'{"error": {"code": "my-own-token", "message": "a"}}', ': "a" (\u2026)'),
+        (b'{"detail": "%s"}' % (b"a " * 3000), f': "{"a " * 99}a\u2026"'),
         (b'{"other": 1}', ': "{"other": 1}"'),
         (b"<html><style>x{}</style><h1>Bad  gateway</h1></html>", ': "Bad gateway"'),
         (b"", ""),
@@ -120,6 +135,24 @@ def test_quote_shows_controls_and_reversals_as_text() -> None:
 )
 def test_answer_is_quoted_by_what_it_says(body: bytes, shown: str) -> None:
     assert quoted(body, {"Authorization": "Bearer my-own-token"}) == shown
+
+
+def test_own_names_and_ids_are_shown_whole() -> None:
+    path = "/v1.0/groups/11111111-2222-3333-4444-555555555555/members"
+    assert legible(path) == path
+    assert legible("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
+
+
+@pytest.mark.parametrize(
+    ("headers", "shown"),
+    [
+        ({"x-okta-request-id": "aYx-01_2"}, "aYx-01_2"), ({"request-id": "abcd-1"}, "abcd-1"), ({}, ""),
+        ({"request-id": "a b"}, ""), ({"request-id": "<script>"}, ""), ({"request-id": "my-own-token"}, ""),
+        ({"request-id": "x" * 99, "x-request-id": "abcd"}, "abcd"),
+    ],
+)  # fmt: skip
+def test_request_id_is_shown_where_it_is_one(headers: dict[str, str], shown: str) -> None:
+    assert request_id(httpx.Headers(headers), {"Authorization": "Bearer my-own-token"}) == shown
 
 
 # Answers.
