@@ -1,41 +1,52 @@
-"""Build the HTTP client that connectors and workspaces are handed: TLS, time limits, and nothing followed blindly."""
+"""Build the HTTP client that connectors and workspaces are handed: TLS, proxies, time limits, nothing followed blindly.
+
+Libraries that read the environment by themselves trip over it in ways of their own. Here it is read once, for all.
+"""
 
 from __future__ import annotations
 
-import ssl
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
 from agent.errors import ConfigError
+from connectors.rest.proxy import AsyncProxied, ProxyProblem, proxies_from
+from connectors.rest.tls import TrustProblem, tls_context
 
-__all__ = ["client", "trust"]
+__all__ = ["client", "transport"]
 
 CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
 
 
-def client(ca_bundle: Path | None, timeout_seconds: float) -> httpx.AsyncClient:
-    """Return a client that trusts *ca_bundle* (a PEM file) in place of the system's authorities.
+def client(
+    ca_bundle: Path | None, timeout_seconds: float, environ: Mapping[str, str] = os.environ
+) -> httpx.AsyncClient:
+    """Return a client that trusts *ca_bundle* (a PEM file) in place of other authorities, and goes by *environ*.
 
-    Raises `ConfigError` when the file can't be used.
+    Raises `ConfigError` when the file or a variable can't be used.
     """
     return httpx.AsyncClient(
-        verify=trust(ca_bundle),
+        transport=transport(ca_bundle, environ),
+        trust_env=False,
         timeout=httpx.Timeout(timeout_seconds),
         follow_redirects=False,
-        limits=CONNECTIONS,
         headers={"User-Agent": "pigment-sync"},
     )
 
 
-def trust(ca_bundle: Path | None) -> ssl.SSLContext | bool:
-    """Return what httpx takes as `verify`. Raises `ConfigError`."""
-    if ca_bundle is None:
-        return True
+def transport(ca_bundle: Path | None, environ: Mapping[str, str] = os.environ) -> httpx.AsyncBaseTransport:
+    """Return what sends requests as `client` does. Raises `ConfigError`."""
     try:
-        return ssl.create_default_context(cafile=ca_bundle)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"ca_bundle: {ca_bundle} can't be used ({error.strerror or error}).",
-            "Name a readable PEM file with the certificates of the authorities to trust.",
-        ) from error
+        proxies, context = proxies_from(environ), tls_context(ca_bundle, environ)
+    except (ProxyProblem, TrustProblem) as error:
+        raise ConfigError(str(error), error.hint) from error
+    straight = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTIONS)
+    if not proxies.by_scheme:
+        return straight
+    through = {
+        scheme: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTIONS, proxy=url)
+        for scheme, url in proxies.by_scheme.items()
+    }
+    return AsyncProxied(proxies, straight, **through)

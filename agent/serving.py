@@ -25,6 +25,7 @@ from agent.metrics import Metrics
 from agent.ports import Trigger
 from agent.settings.missing import refuse_missing_secrets
 from agent.settings.root import Settings
+from agent.settings.variables import refuse_variables
 from agent.web.app import application
 from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
 from connectors.base import Progress
@@ -51,8 +52,9 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. *configure* sets up logging, at each new configuration too.
 
-    Raises `ConfigError` when a secret is not there or the port can't be had, and `StateError`.
+    Raises `ConfigError` when a variable or a secret is not usable or the port can't be had, and `StateError`.
     """
+    refuse_variables(environ, settings)
     refuse_missing_secrets(settings)
     metrics = Metrics(CollectorRegistry())
     watchdog = Watchdog()
@@ -101,7 +103,9 @@ def _daemon(settings: Settings, kept: Lasting, metrics: Metrics) -> Daemon:
 
 def _application(daemon: Daemon, metrics: Metrics) -> ASGIApp:
     """Return the page and the API, by the configuration that is in force at each request."""
-    return application(daemon, metrics, lambda: daemon.settings.server, lambda: http.trust(daemon.settings.ca_bundle))
+    return application(
+        daemon, metrics, lambda: daemon.settings.server, lambda: http.transport(daemon.settings.ca_bundle)
+    )
 
 
 def _socket(settings: Settings) -> socket.socket:

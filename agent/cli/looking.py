@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,12 +26,14 @@ from agent.report.saved import parse, parse_workspace
 from agent.report.shape import Document, OutcomeLine
 from agent.report.sheet import cell
 from agent.settings.missing import missing_secrets
+from agent.settings.variables import variable_findings
 from agent.wiring import Parts
 from connectors.base import Finding, ReadError
 
 __all__ = ["check", "history", "members", "report"]
 
 PLANLESS = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME})
+CONFIG_VALID = Finding("ok", "config", "the configuration is valid")
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
 
@@ -51,22 +54,33 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     pigment-sync --config /etc/pigment-sync/config.yaml check -w pigment-latam
     """
 
+    settings = loaded(context)
+    variables = variable_findings(os.environ, settings)
+    if any(finding.level == "error" for finding in variables):
+        # Without a client that can be built, nothing can be asked.
+        _print_findings([CONFIG_VALID, *variables])
+        return Exit.CONFIG
+
     async def body(parts: Parts) -> list[Finding]:
         return await parts.check(list(chosen(parts.sites, names)))
 
     findings = run_within(context, body)
-    missing = list(missing_secrets(loaded(context)))
+    missing = list(missing_secrets(settings))
     unseen = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
-    lines = [Finding("ok", "config", "the configuration is valid"), *unseen, *findings]
-    for finding in lines:
-        print_text(f"{MARKS[finding.level]}  {harmless(finding.subject)}: {harmless(finding.message)}\n")
-        if finding.remedy and finding.level != "ok":
-            print_text(f"         {harmless(finding.remedy)}\n")
+    lines = [CONFIG_VALID, *variables, *unseen, *findings]
+    _print_findings(lines)
     wrong = [finding for finding in lines if finding.level == "error"]
     secrets = [message for _, message, _ in missing]
     return worst(
         Exit.CONFIG if any(message in finding.message for message in secrets) else Exit.INCOMPLETE for finding in wrong
     )
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        print_text(f"{MARKS[finding.level]}  {harmless(finding.subject)}: {harmless(finding.message)}\n")
+        if finding.remedy and finding.level != "ok":
+            print_text(f"         {harmless(finding.remedy)}\n")
 
 
 def _rows(found: Sequence[tuple[str, Member]]) -> list[dict[str, object]]:

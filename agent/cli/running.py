@@ -19,6 +19,7 @@ from agent.cli.progress import shown
 from agent.engine.stopping import Stopping
 from agent.settings.load import load
 from agent.settings.root import Settings
+from agent.settings.variables import refuse_variables
 from agent.wiring import Parts, opened
 
 __all__ = ["by_option", "config_path", "configure_logs", "loaded", "reason_option", "run_within", "workspace_option"]
@@ -74,6 +75,7 @@ def run_within(context: click.Context, body: Body[T]) -> T:
     flight finish and leaves the rest. The second ends at once.
     """
     settings = loaded(context)
+    refuse_variables(os.environ, settings)
     stopping = Stopping()
 
     async def work() -> T:

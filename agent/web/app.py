@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
+import httpx
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -38,10 +38,10 @@ def application(
     desk: Desk,
     metrics: Metrics,
     server: Callable[[], ServerSettings],
-    trust: Callable[[], ssl.SSLContext | bool],
+    transport: Callable[[], httpx.AsyncBaseTransport],
     now: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """Return the application. *server* gives the settings in force, *trust* whom to trust over TLS.
+    """Return the application. *server* gives the settings in force, *transport* what sends requests.
 
     *now* gives seconds for sessions and limits.
 
@@ -50,7 +50,7 @@ def application(
     """
     entries(server().tokens)
     front = Front(desk, server, Sessions(now), LoginLimit(now))
-    shown = pages.Pages(front, Oidc(server, now, trust))
+    shown = pages.Pages(front, Oidc(server, now, transport))
     routes: Sequence[BaseRoute] = [
         *health.routes(desk, metrics),
         *api.routes(front),

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx
 import structlog
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -30,7 +31,6 @@ PENDING_SECONDS, MOST_PENDING = 600, 1000
 TIMEOUT_SECONDS = 15
 LONGEST_NAME = 100
 """Of what a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
-Verify = Callable[[], Any]
 
 
 class Oidc:
@@ -39,10 +39,12 @@ class Oidc:
     What was sent with them (state, nonce, PKCE verifier) is kept here, under a cookie that Lax lets return with them.
     """
 
-    def __init__(self, server: Callable[[], ServerSettings], now: Now, verify: Verify) -> None:
+    def __init__(
+        self, server: Callable[[], ServerSettings], now: Now, transport: Callable[[], httpx.AsyncBaseTransport]
+    ) -> None:
         self._server = server
         self._now = now
-        self._verify = verify
+        self._transport = transport
         self._pending: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
 
     async def begin(self, request: HttpRequest) -> Response:
@@ -99,7 +101,8 @@ class Oidc:
                 "scope": " ".join(settings.scopes),
                 "code_challenge_method": "S256",
                 "timeout": TIMEOUT_SECONDS,
-                "verify": self._verify(),
+                "transport": self._transport(),
+                "trust_env": False,
             },
         )
 
@@ -113,7 +116,6 @@ class Oidc:
 
     async def _answered(self, asking: Any) -> Any:
         """Await a step of the protocol. Raises `Refusal` for what goes wrong outside."""
-        import httpx
         from joserfc.errors import JoseError
 
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 import httpx
 
 from connectors.rest import Bounds, NoAnswer
+from connectors.rest.proxy import Proxied, proxies_from
+from connectors.rest.tls import tls_context
 
 __all__ = ["Reply", "Wire"]
 
@@ -56,9 +58,11 @@ class Wire:
         plain: str = "",
         trusts_environment: bool = True,
     ) -> None:
-        verify = ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True
         self._client = httpx.Client(
-            verify=verify, timeout=bounds.timeout_seconds, follow_redirects=False, trust_env=trusts_environment
+            transport=_transport(ca_bundle, os.environ if trusts_environment else {}),
+            timeout=bounds.timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
         )
         self._until = now() + bounds.max_wait_seconds
         self._now = now
@@ -97,6 +101,7 @@ class Wire:
         self, method: str, url: str, params: Texts | None, headers: Texts, content: bytes | None = None
     ) -> Reply:
         self.last = None
+        request = None
         try:
             request = self._client.build_request(
                 method,
@@ -113,7 +118,8 @@ class Wire:
                 response.close()
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             why = ENDLESS if self._is_over.is_set() else str(error) or type(error).__name__
-            raise NoAnswer(why) from error
+            proxy = request.extensions.get("proxy") if request is not None else None
+            raise NoAnswer(f"{why}, through the proxy {proxy}" if proxy else why) from error
         return self.last
 
     def _body(self, response: httpx.Response) -> str:
@@ -141,3 +147,16 @@ class Wire:
     def _real(self, url: str) -> str:
         is_plain = bool(self._plain) and (url == self._stated or url.startswith(f"{self._stated}/"))
         return self._plain + url.removeprefix(self._stated) if is_plain else url
+
+
+def _transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> httpx.BaseTransport:
+    """Return what sends requests. The variables are good: the client of all other requests was made of them before."""
+    proxies, context = proxies_from(environ), tls_context(ca_bundle, environ)
+    straight = httpx.HTTPTransport(verify=context, trust_env=False)
+    if not proxies.by_scheme:
+        return straight
+    through = {
+        scheme: httpx.HTTPTransport(verify=context, trust_env=False, proxy=url)
+        for scheme, url in proxies.by_scheme.items()
+    }
+    return Proxied(proxies, straight, **through)

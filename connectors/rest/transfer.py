@@ -52,14 +52,16 @@ async def transfer(
             finally:
                 await response.aclose()
     except UNSENT as error:
-        raise NotSent(_cause(error)) from error
+        raise NotSent(_cause(error, request)) from error
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
-        raise NoAnswer(_cause(error)) from error
+        raise NoAnswer(_cause(error, request)) from error
     except (httpx.InvalidURL, UnicodeError) as error:
         # httpx reads where a redirect leads though it is not to follow it, and trips over a host like `xn--a`.
         raise NoAnswer("it redirects to where nothing can be") from error
     except TimeoutError as error:
-        raise NoAnswer(f"no whole answer within {bounds.max_wait_seconds:g} s") from error
+        proxy = request.extensions.get("proxy")
+        way = f", through the proxy {proxy}" if proxy else ""
+        raise NoAnswer(f"no whole answer within {bounds.max_wait_seconds:g} s{way}") from error
 
 
 async def _body(response: httpx.Response, most: int) -> bytes:
@@ -93,7 +95,13 @@ async def _decoded(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
         raise TooLarge("an answer packed in a way that was not asked for")
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, request: httpx.Request) -> str:
+    """Return why, and through which proxy: it is the first that anyone has to look at, and the last they think of."""
+    proxy = request.extensions.get("proxy")
+    return f"{_words(error)}, through the proxy {proxy}" if proxy else _words(error)
+
+
+def _words(error: Exception) -> str:
     words: dict[type[Exception], str] = {
         httpx.ConnectTimeout: "no connection in time",
         httpx.ReadTimeout: "no answer in time",

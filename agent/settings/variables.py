@@ -1,0 +1,168 @@
+"""Look at the variables that libraries read by themselves, before one of them trips over a value.
+
+What can't be used ends a command with exit code 8 and the variable's name. No value is shown that may hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from agent.errors import ConfigError
+from agent.settings.root import STATE_FILE, Settings
+from connectors.base import Finding
+from connectors.rest.proxy import ProxyProblem, proxies_from
+from connectors.rest.tls import TrustProblem, tls_context
+from connectors.secret import SecretError
+
+__all__ = ["refuse_variables", "variable_findings"]
+
+REQUESTS_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CA_HINT = "To trust a private authority, set ca_bundle in the configuration: it is for every request."
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+LIBPQ_FILES = ("PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGPASSFILE")
+LIBPQ_NUMBERS = ("PGPORT", "PGCONNECT_TIMEOUT")
+LIBPQ_SECRET = frozenset({"PGPASSWORD", "PGSSLPASSWORD"})
+LIBPQ = re.compile(r"PG[A-Z_]+")
+LIBPQ_OWN_WORDS = {"PGSSLROOTCERT": "system"}
+"""Values that name no file (libpq 16)."""
+
+
+def refuse_variables(environ: Mapping[str, str], settings: Settings) -> None:
+    """Raise `ConfigError` for variables that can't be used, naming each with what to write."""
+    bad = [finding for finding in variable_findings(environ, settings) if finding.level == "error"]
+    if bad:
+        raise ConfigError(
+            "\n".join(f"{finding.subject} {finding.message}" for finding in bad),
+            "\n".join(dict.fromkeys(finding.remedy for finding in bad)),
+        )
+
+
+def variable_findings(environ: Mapping[str, str], settings: Settings) -> list[Finding]:
+    """Return a finding for each variable that is set and that something here goes by, or might be thought to."""
+    return [
+        *_proxies(environ),
+        *_trust(environ, settings.ca_bundle),
+        *_requests(environ, has_notices=bool(settings.notify.urls)),
+        *_unheeded(environ),
+        *_state_directory(environ, settings.state.place.written or ""),
+        *_time_zone(environ),
+        *(_libpq(environ) if _is_postgresql(settings) else ()),
+    ]
+
+
+def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        proxies = proxies_from(environ)
+    except ProxyProblem as error:
+        yield Finding("error", error.variable, f"{error.words}.", error.hint)
+        return
+    for scheme in sorted(proxies.by_scheme, reverse=True):
+        proxy = proxies.words(scheme).partition(" ")[0]
+        yield Finding("ok", proxies.variables[scheme], f"requests to {scheme}:// go through the proxy {proxy}")
+    if proxies.odd:
+        yield Finding(
+            "warning",
+            "NO_PROXY",
+            f"has entries that match nothing: {', '.join(proxies.odd)}.",
+            "Write names, addresses or networks with commas between: localhost,.acme.com,10.0.0.0/8,fd00::/8.",
+        )
+
+
+def _trust(environ: Mapping[str, str], ca_bundle: Path | None) -> Iterator[Finding]:
+    try:
+        tls_context(ca_bundle, environ)
+    except TrustProblem as error:
+        yield Finding("error", error.name, f"{error.words}.", error.hint)
+        return
+    if ca_bundle is not None:
+        yield Finding("ok", "ca_bundle", f"{ca_bundle} has the authorities that are trusted")
+        return
+    used = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
+    if used is not None:
+        yield Finding("ok", used, f"{environ[used]} has the authorities that are trusted")
+
+
+def _requests(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
+    used = next((name for name in REQUESTS_BUNDLES if environ.get(name)), None)
+    if used is None:
+        return
+    path = Path(environ[used])
+    if has_notices and not path.exists():
+        yield Finding("error", used, f"names {path}, which is not there: no notice could be sent.", CA_HINT)
+    else:
+        yield Finding("warning", used, "is heeded by notices only, not by providers or Pigment.", CA_HINT)
+
+
+def _unheeded(environ: Mapping[str, str]) -> Iterator[Finding]:
+    if environ.get("PYTHONHTTPSVERIFY") == "0":
+        yield Finding("warning", "PYTHONHTTPSVERIFY", "is not heeded: certificates are always checked.", CA_HINT)
+    if environ.get("SSLKEYLOGFILE"):
+        yield Finding(
+            "warning",
+            "SSLKEYLOGFILE",
+            "lets whoever reads that file decrypt every request, tokens included.",
+            "Unset it: it is for debugging TLS only.",
+        )
+
+
+def _state_directory(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
+    folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if folder and not Path(folder).is_absolute() and url.endswith(f"/{folder}/{STATE_FILE}"):
+        yield Finding(
+            "error",
+            "STATE_DIRECTORY",
+            "is not an absolute path.",
+            "Write STATE_DIRECTORY=/var/lib/pigment-sync, or set state.url in the configuration.",
+        )
+
+
+def _time_zone(environ: Mapping[str, str]) -> Iterator[Finding]:
+    name = environ.get("TZ", "").removeprefix(":")
+    if not name:
+        return
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield Finding(
+            "warning",
+            "TZ",
+            "is not the name of a time zone. Nothing here goes by it: times are UTC, schedules have their timezone.",
+            "Write TZ=Europe/Rome, without quotation marks, or unset it.",
+        )
+
+
+def _is_postgresql(settings: Settings) -> bool:
+    try:
+        return settings.state.url.startswith("postgresql")
+    except SecretError:
+        # Reported with the other secrets.
+        return False
+
+
+def _libpq(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what libpq takes from the environment where `state.url` does not set it (PostgreSQL manual, 34.15)."""
+    for name in sorted(name for name in environ if LIBPQ.fullmatch(name) and environ[name]):
+        if trouble := _libpq_trouble(name, environ[name]):
+            yield Finding("error", name, f"{trouble[0]}.", trouble[1])
+        elif name in LIBPQ_SECRET:
+            yield Finding("ok", name, "is used for the database of the state where state.url has no password")
+        else:
+            yield Finding("ok", name, "is used for the database of the state, unless state.url sets the same")
+
+
+def _libpq_trouble(name: str, value: str) -> tuple[str, str] | None:
+    if name == "PGSSLMODE" and value not in SSL_MODES:
+        return "is not a mode that PostgreSQL knows", f"Write {name} as one of {', '.join(SSL_MODES)}, or unset it."
+    if name in LIBPQ_NUMBERS and not value.strip().isdecimal():
+        return "is not a number", f"Write {name} as a number, or unset it."
+    is_missing = name in LIBPQ_FILES and value != LIBPQ_OWN_WORDS.get(name) and not os.access(value, os.R_OK)
+    # A password file or a list of revoked certificates may be absent: libpq goes on without.
+    if is_missing and name not in {"PGPASSFILE", "PGSSLCRL"}:
+        return f"names {value}, which can't be read", f"Let {name} name a file that is there, or unset it."
+    if name == "PGOPTIONS" and re.search(r"default_transaction_read_only\s*=\s*(on|true|1|yes)", value):
+        return "makes every transaction read-only", "Take default_transaction_read_only out of PGOPTIONS."
+    return None

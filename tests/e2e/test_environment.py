@@ -1,0 +1,59 @@
+"""The environment of a real command reaches its requests as it should, or ends it with a sentence: never as a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+
+
+@pytest.fixture(scope="module", name="agent")
+def _agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    with running(seed=8, size=6) as sandbox:
+        yield _configured(sandbox, tmp_path_factory)
+
+
+def _configured(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    return Agent(sandbox.write_config(tmp_path_factory.mktemp("environment")))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("NO_PROXY", "localhost,127.0.0.1,[::1],fd00::/8"), ("TZ", '"Europe/Rome"')],
+)
+def test_odd_value_that_does_no_harm_changes_nothing(agent: Agent, variable: str, value: str) -> None:
+    planned = agent.run(
+        "plan", "-w", "pigment-eu", timeout=LONGEST_SECONDS, **{"HTTP_PROXY": "http://127.0.0.1:9", variable: value}
+    )
+    assert (planned.code, planned.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value"),
+    [
+        ("plan", "HTTPS_PROXY", "socks5://ana:s3cret@127.0.0.1:1"),
+        ("check", "ALL_PROXY", "http://[::1"),
+        ("serve", "SSL_CERT_FILE", "/not/there.pem"),
+        ("plan", "SSLKEYLOGFILE", "/not/there/keys"),
+    ],
+)
+def test_value_that_cannot_be_used_ends_every_command_with_8(
+    agent: Agent, command: str, variable: str, value: str
+) -> None:
+    ran = agent.run(command, timeout=LONGEST_SECONDS, **{variable: value})
+
+    assert ran.code == 8
+    assert variable in ran.out + ran.err
+    assert "This is a bug" not in ran.out + ran.err
+    assert "s3cret" not in ran.out + ran.err
+
+
+def test_proxy_is_named_without_its_password_in_every_connection_error(agent: Agent) -> None:
+    planned = agent.run("plan", "--format", "json", HTTP_PROXY="http://ana:s3cret@127.0.0.1:9", NO_PROXY="")
+
+    assert planned.code == 6
+    assert planned.out.count("through the proxy http://127.0.0.1:9 (HTTP_PROXY)") >= 3
+    assert "s3cret" not in planned.out + planned.err
