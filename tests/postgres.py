@@ -22,20 +22,20 @@ from sqlalchemy import create_engine, text
 
 from tests.programs import require
 
-__all__ = ["new_database", "running"]
+__all__ = ["free_port", "new_database", "running", "unprivileged"]
 
 READY = b"database system is ready to accept connections"
 ATTEMPTS = 3
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
 
-def _unprivileged(folder: Path) -> list[str]:
+def unprivileged(folder: Path) -> list[str]:
     """Return how to run a program that refuses to run as root, and that is to end when this process does."""
     dying = ["setpriv", "--pdeathsig", "INT"]
     if os.getuid() != 0:
@@ -51,7 +51,7 @@ def running() -> Iterator[str]:
     initdb = Path(require("initdb"))
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
-        prefix = _unprivileged(folder)
+        prefix = unprivileged(folder)
         make = "-U agent -A trust --no-sync -E UTF8 --locale=C.UTF-8"
         command = [*prefix, str(initdb), "-D", str(folder / "data"), *make.split()]
         subprocess.run(command, env=_environment(folder), check=True, stdout=subprocess.DEVNULL, cwd=folder)
@@ -72,7 +72,7 @@ def _started(prefix: list[str], program: Path, folder: Path) -> tuple[subprocess
     """Start the server. Another process may take the port between our look and its start: then try another."""
     said = b""
     for _ in range(ATTEMPTS):
-        port = _free_port()
+        port = free_port()
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
         command = [*prefix, str(program), "-D", str(folder / "data"), *options.split()]
         server = subprocess.Popen(

@@ -33,6 +33,9 @@ ENCODING = "The database can't hold this text: make it with ENCODING 'UTF8', and
 # By SQLSTATE (PostgreSQL's manual, appendix A), which is the same in every language: whole, else its class.
 BY_SQLSTATE = {
     "08": "The connection broke off. Check the network, and any pooler or proxy between.",
+    # A server never violates its own protocol: this is how a pooler answers for itself.
+    "08P01": "A pooler stands between and refused it. PgBouncer: pool_mode must be session or transaction, and "
+    "default_pool_size and max_client_conn large enough; or name the server itself in state.url.",
     "22021": ENCODING,
     "22P05": ENCODING,
     "25006": "state.url names a read-only standby: name the primary.",
