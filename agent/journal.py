@@ -99,7 +99,8 @@ class Tally:
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
-    digest that was approved; *user* is the one person that the run was for, empty: everybody."""
+    digest that was approved; *user* is the one person that the run was for, empty: everybody. *target* is the
+    fingerprint of the workspace that it ran over, empty: not known."""
 
     id: str
     workspace: str
@@ -118,6 +119,7 @@ class Run:
     requests: int = 0
     tally: Tally | None = None
     user: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from agent.journal import (
     Tally,
     Trigger,
 )
-from agent.model import Change, Fields, Left, Link, Listing, Member, Memory, Recent
+from agent.model import Change, Fields, KnownTarget, Left, Link, Listing, Member, Memory, Recent
 from connectors.base import Permit, PersonKey, Progress, silent
 
 __all__ = [
@@ -140,6 +140,14 @@ class State(Protocol):
 
         The last one where there was none since.
         """
+        ...
+
+    async def targets(self) -> tuple[KnownTarget, ...]:
+        """Return the fingerprints that the state knows keys and their connectors by."""
+        ...
+
+    async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
+        """Write (connector, fingerprint) of the lease's workspace; an empty connector is the workspace itself."""
         ...
 
     async def guarded(self, workspace: str) -> int:

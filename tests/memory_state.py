@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
 from agent.journal import contested
-from agent.model import Change, Kind, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus
 from connectors.base import PersonKey
 
@@ -38,6 +38,7 @@ class MemoryState:
     past: dict[str, dict[str, tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
     mended: dict[str, list[Mend]] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
@@ -74,12 +75,33 @@ class MemoryState:
     async def prove_writable(self) -> None:
         """Memory can always be written."""
 
+    def _of(self, workspace: str) -> list[ChangeRecord]:
+        """Return the changes that were made to what the key stands for now, under whatever key."""
+        own = self.known.get((workspace, ""))
+        if own is None:
+            return self._records(workspace)
+        keys = {
+            each.workspace
+            for each in self.known.values()
+            if (each.connector, each.fingerprint) == ("", own.fingerprint)
+        }
+        runs = [run for run in self.journal.values() if run.workspace in keys and run.target in {"", own.fingerprint}]
+        return [record for run in runs for record in self.records.get(run.id, {}).values()]
+
+    async def targets(self) -> tuple[KnownTarget, ...]:
+        return tuple(each for _, each in sorted(self.known.items()))
+
+    async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
+        self._check(lease)
+        for connector, text in found:
+            self.known[lease.workspace, connector] = KnownTarget(lease.workspace, connector, text, self.now())
+
     async def memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
         since = self.now() - timedelta(days=7)
         lost = [
             record
-            for record in self._records(workspace)
+            for record in self._of(workspace)
             if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= since
         ]
         lost.sort(key=lambda record: (record.sent_at, record.seq))
@@ -88,7 +110,12 @@ class MemoryState:
             for each in lost
             if each.change.person is not None and each.change.person not in links
         ]
-        left = list(self.past.get(workspace, {}).values())
+        own = self.known.get((workspace, ""))
+        left = [
+            taken
+            for run_id, taken in self.past.get(workspace, {}).items()
+            if own is None or self.journal[run_id].target in {"", own.fingerprint}
+        ]
         renames = self.renames.get(workspace, frozenset())
         return Memory(
             tuple(sorted(links.values(), key=lambda link: link.person)),
@@ -98,9 +125,7 @@ class MemoryState:
         )
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
-        counted = [
-            record for record in self._records(workspace) if record.sent_at >= since and record.outcome in COUNTED
-        ]
+        counted = [record for record in self._of(workspace) if record.sent_at >= since and record.outcome in COUNTED]
         return Recent(
             frozenset(each.scim_id for each in counted if each.scim_id and each.change.kind is Kind.DEACTIVATE),
             frozenset(each.change.person for each in counted if each.change.person and each.change.kind is Kind.CREATE),
@@ -109,7 +134,7 @@ class MemoryState:
 
     async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         moved = []
-        for record in sorted(self._records(workspace), key=lambda each: (each.sent_at, each.seq)):
+        for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.seq)):
             kind, outcome = record.change.kind, record.outcome
             is_gone = kind is Kind.DEACTIVATE and outcome is Outcome.DONE
             is_back = kind in {Kind.CREATE, Kind.REACTIVATE} and outcome in COUNTED

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.errors import Exit
-from agent.model import Kind, Member, Plan, Policy, Reads, Unplanned
+from agent.guard.target import WRONG_TARGET
+from agent.model import UNCHANGED, Kind, Member, Plan, Policy, Reads, TargetCheck, Unplanned
 from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
 from agent.report.shape import WorkspaceObject
 
@@ -58,6 +59,7 @@ class Decision:
 
     *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
     the listing by SCIM id. *object* is the workspace's part of the plan document, whose digest an approval names.
+    *target* says whether this is the workspace that the state knows, and what of it may be recorded.
     """
 
     policy: Policy
@@ -69,6 +71,7 @@ class Decision:
     taken: frozenset[str] = frozenset()
     requests: int = 0
     reads: Reads | None = None
+    target: TargetCheck = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Result:
 def is_waiting(plan: Plan) -> bool:
     """Tell whether a guard holds something that an approval would release (exit code 4)."""
     guards = {guard.code for guard in plan.guards} - TABLE_ONLY
-    return any(hold.code in guards for hold in plan.holds)
+    return WRONG_TARGET in guards or any(hold.code in guards for hold in plan.holds)
 
 
 def would_change(plan: Plan) -> bool:

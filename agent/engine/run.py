@@ -33,6 +33,7 @@ def begun(policy: Policy, order: Order, now: datetime) -> Run:
         by=order.by,
         reason=order.reason,
         user=order.user,
+        target=policy.target,
     )
 
 
@@ -67,10 +68,11 @@ def finished(decision: Decision, order: Order, now: datetime) -> Run:
         digest=decision.object["digest"],
         document=encode_workspace(decision.object),
         error=unplanned.message if unplanned else "",
-        guarded=plan.members.guarded if plan else None,
+        guarded=plan.members.guarded if plan and not decision.target.holds_everything else None,
         requests=decision.requests,
         tally=tally(plan) if plan else None,
         user=order.user,
+        target=decision.policy.target,
     )
 
 

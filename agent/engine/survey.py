@@ -19,6 +19,7 @@ from agent.engine.planning import planned
 from agent.errors import PigmentSyncError, UsageError
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
+from agent.guard.target import compare_targets
 from agent.model import Plan, Policy, Reads, Unplanned
 from agent.ports import Clock, State, WorkspaceReader
 from agent.report.document import workspace_object
@@ -111,7 +112,8 @@ class Survey:
             return failed_read(policy, _unexpected(policy.workspace, error), site.workspace.requests)
         if user:
             unguarded = only(unguarded, user)
-        plan = guarded(unguarded, policy, await self._history(policy.workspace))
+        target = compare_targets(policy, await self.state.targets(), reads)
+        plan = guarded(unguarded, policy, replace(await self._history(policy.workspace), target=target))
         return Decision(
             policy,
             workspace_object(plan),
@@ -121,6 +123,7 @@ class Survey:
             taken=frozenset(link.scim_id for link in reads.memory.links),
             requests=site.workspace.requests,
             reads=reads,
+            target=target,
         )
 
     async def _looked_up(self, reads: Reads, policy: Policy) -> Reads:

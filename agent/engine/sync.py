@@ -20,6 +20,7 @@ from agent.engine.stopping import Stopping
 from agent.engine.survey import DAY, Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, unread, worst
 from agent.guard.hold import next_baselines, released
+from agent.guard.target import WRONG_TARGET
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.ports import ChangeRecord, Ending, Lease, Pause, Run, RunStatus, WorkspaceClient
 from agent.report.document import encode_workspace, workspace_object
@@ -144,12 +145,19 @@ class Sync:
             code = unread(decision.unplanned.code if decision.unplanned else "")
             return await self._close(each, decision, status, code)
         if policy.mode is Mode.DRY_RUN or (pause is not None and not order.is_undo):
+            if decision.plan.members.linked:
+                await self._record_targets(each, decision)
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
         if approval is not None:
             plan = released(plan, unguarded, order.by)
-            decision = replace(decision, plan=plan)
+            decision = _known(replace(decision, plan=plan))
+            plan = decision.plan or plan
             await self._record_plan(each, decision, approval)
+        if decision.target.holds_everything:
+            # Not even the journal's memory of members and groups: it would be that of another workspace.
+            return await self._close(each, decision, RunStatus.HELD, Exit.HELD)
+        await self._record_targets(each, decision)
         # Before anything is sent: once the first link is written, row 12 could not tell any more.
         await state.remember(each.lease, plan.seen, plan.possible_renames, {})
         each.plan, each.applied = plan, await self._apply(each, decision, plan)
@@ -162,6 +170,10 @@ class Sync:
             moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
             await state.remember(each.lease, (), plan.possible_renames, moved)
         return await self._close(each, decision, status, code, applied=applied)
+
+    async def _record_targets(self, each: Started, decision: Decision) -> None:
+        if decision.target.accepted and not decision.target.holds_everything:
+            await self.survey.state.record_targets(each.lease, decision.target.accepted)
 
     async def _apply(self, each: Started, decision: Decision, plan: Plan) -> Applied:
         applier = Applier(
@@ -187,8 +199,9 @@ class Sync:
         pause: Pause | None = None,
     ) -> Result:
         name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
-        guarded = plan.members.guarded if plan else None
-        if decision.plan is not None:
+        is_ours = not decision.target.holds_everything
+        guarded = plan.members.guarded if plan and is_ours else None
+        if decision.plan is not None and is_ours:
             # Also a run that wrote nothing saw the members: what differs next time is drift.
             links = (await self.survey.state.memory(name)).links
             left = members_left(decision.members, applied.records if applied else (), links)
@@ -229,6 +242,15 @@ class Sync:
             await state.end_run(each.lease, each.run.id, ending)
         except LeaseLost:
             await state.close_lost(each.run.id, ending, unrecorded)
+
+
+def _known(decision: Decision) -> Decision:
+    """Return an approved *decision* with its target accepted, unless the guard of targets still holds something."""
+    plan = decision.plan
+    if plan is None or decision.target.moved or any(hold.code == WRONG_TARGET for hold in plan.holds):
+        return decision
+    guards = tuple(guard for guard in plan.guards if guard.code != WRONG_TARGET)
+    return replace(decision, plan=replace(plan, guards=guards), target=decision.target.released)
 
 
 def _judged(plan: Plan, applied: Applied) -> tuple[RunStatus, Exit]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.diff.undo import compute_undo
 from agent.engine.order import Decision
 from agent.engine.survey import WINDOW, ReadSite, failed_read
 from agent.guard.hold import guarded
 from agent.guard.limit import History
-from agent.ports import Clock, State
+from agent.guard.target import compare_targets
+from agent.model import Policy, Reads, TargetCheck
+from agent.ports import Clock, Run, State
 from agent.report.document import workspace_object
 from connectors.base import Progress, ReadError
 
@@ -39,7 +41,13 @@ class UndoSurvey:
         memory = await self.state.memory(policy.workspace)
         unguarded = compute_undo(await self.state.changes(self.run_id), listing, memory, policy)
         recent = await self.state.recent(policy.workspace, self.clock.now() - WINDOW)
-        plan = guarded(unguarded, policy, History(recent))
+        target = compare_targets(policy, await self.state.targets(), Reads((), listing, memory))
+        # An undo shows nobody of a source, so it can't accept one.
+        target = replace(target, tenants=(), accepted=(), pending=())
+        run = await self.state.run(self.run_id)
+        if run is not None and run.target and policy.target not in {"", run.target}:
+            target = _elsewhere(run, policy)
+        plan = guarded(unguarded, policy, History(recent, target=target))
         return Decision(
             policy,
             workspace_object(plan),
@@ -48,4 +56,14 @@ class UndoSurvey:
             members={member.scim_id: member for member in listing.members},
             taken=frozenset(link.scim_id for link in memory.links),
             requests=site.workspace.requests,
+            target=target,
         )
+
+
+def _elsewhere(run: Run, policy: Policy) -> TargetCheck:
+    """Return the finding that *run* was over another workspace than the one its key stands for now."""
+    return TargetCheck(
+        f"The run {run.id} was over {run.target}, and the scim_url of {policy.workspace} is {policy.target} now.",
+        "An undo goes to the workspace that the run was over: undo it with a configuration that names that scim_url. "
+        "An approval does not release it.",
+    )

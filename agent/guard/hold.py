@@ -18,6 +18,7 @@ from agent.guard.limit import (
     tripped,
     verdicts,
 )
+from agent.guard.target import target_verdicts
 from agent.model import Change, Hold, Kind, Plan, Policy
 from connectors.base import PersonKey
 
@@ -40,7 +41,11 @@ class Fleet:
 
 def guarded(plan: Plan, policy: Policy, history: History) -> Plan:
     """Return *plan* with everything that a guard of its workspace holds among its holds."""
-    return _held(plan, list(verdicts(plan, policy, history)))
+    first = list(target_verdicts(plan, history.target))
+    if history.target.moved:
+        # Of a plan for another workspace nothing may be released, not even what the planning table held.
+        return _held(replace(plan, holds=tuple(replace(hold, change=None) for hold in plan.holds)), first)
+    return _held(plan, [*first, *verdicts(plan, policy, history)])
 
 
 def guarded_fleet(plans: Sequence[Plan], fleet: Fleet) -> tuple[Plan, ...]:

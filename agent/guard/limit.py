@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from agent.model import Change, Guard, Kind, Plan, Policy, Recent
+from agent.model import UNCHANGED, Change, Guard, Kind, Plan, Policy, Recent, TargetCheck
 
 __all__ = ["FLOOR", "Baselines", "History", "Verdict", "floor", "percent_limit", "verdicts"]
 
@@ -29,12 +29,14 @@ class History:
     """What the journal adds to a plan: whom the last 60 minutes changed, and the groups' sizes of the last 24 hours.
 
     *baselines* map (connector, group id) to the group's name and size. *contested* map a SCIM id to when the member was
-    deactivated within the last 24 hours, twice or more often and never reactivated by us.
+    deactivated within the last 24 hours, twice or more often and never reactivated by us. *target* says whether this is
+    the workspace that the state knows.
     """
 
     recent: Recent = NO_RECENT
     baselines: Baselines = field(default_factory=dict)
     contested: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    target: TargetCheck = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)

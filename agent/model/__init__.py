@@ -9,9 +9,11 @@ from agent.model.change import NO_FIELDS, Change, Fields, Hold, Kind, Note
 from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
 from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
 from agent.model.read import GroupRef, Left, Link, Listing, Member, Memory, Reads, Unsettled
+from agent.model.target import UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
 __all__ = [
     "NO_FIELDS",
+    "UNCHANGED",
     "Change",
     "Fields",
     "GroupRef",
@@ -19,6 +21,7 @@ __all__ = [
     "Hold",
     "Individual",
     "Kind",
+    "KnownTarget",
     "Left",
     "Limits",
     "Link",
@@ -27,12 +30,14 @@ __all__ = [
     "MemberCounts",
     "Memory",
     "Mode",
+    "MovedTenant",
     "Note",
     "Plan",
     "Policy",
     "Reads",
     "Recent",
     "SourceCounts",
+    "TargetCheck",
     "Toggles",
     "Unmanaged",
     "Unplanned",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
 
 from agent import journal
 from agent.model import Kind, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Tally, Trigger
+from agent.store import targets
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
 from agent.store.tables import changes, runs
 from agent.store.text import address_key
@@ -69,6 +70,7 @@ def record(connection: Connection, run: Run) -> None:
             guarded=run.guarded,
             requests=run.requests,
             for_user=run.user,
+            target=run.target or None,
             **_tally(run.tally),
         )
     )
@@ -153,7 +155,7 @@ def _ended(record: ChangeRecord) -> dict[str, Any]:
 def unsettled(connection: Connection, workspace: str, since: datetime) -> list[Unsettled]:
     """Return the creates since *since* that nobody knows the end of, in the order in which they were sent."""
     is_lost = and_(
-        changes.c.workspace == workspace,
+        _of(connection, workspace),
         changes.c.sent_at >= ticks(since),
         changes.c.kind == Kind.CREATE,
         changes.c.outcome == Outcome.UNKNOWN,
@@ -163,9 +165,22 @@ def unsettled(connection: Connection, workspace: str, since: datetime) -> list[U
     return [Unsettled(each.person, each.email, each.display_name) for each in lost if each.person is not None]
 
 
+def _of(connection: Connection, workspace: str) -> ColumnElement[bool]:
+    """Return which changes were made to what the key *workspace* stands for now, under whatever key.
+
+    What it stood for before a reset is another workspace, and nothing of that is counted or settled here.
+    """
+    known = targets.fingerprint(connection, workspace)
+    if known is None:
+        return changes.c.workspace == workspace
+    is_known = or_(runs.c.target == known, runs.c.target.is_(None))
+    of_run = select(runs.c.id).where(and_(runs.c.id == changes.c.run_id, is_known)).exists()
+    return and_(changes.c.workspace.in_(targets.keys(connection, workspace)), of_run)
+
+
 def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
     """Return who was, or may have been, changed since *since*."""
-    counted = and_(changes.c.workspace == workspace, changes.c.sent_at >= ticks(since), changes.c.outcome.in_(COUNTED))
+    counted = and_(_of(connection, workspace), changes.c.sent_at >= ticks(since), changes.c.outcome.in_(COUNTED))
     members = select(changes.c.scim_id).distinct().where(counted)
     gone = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
     moved = connection.execute(members.where(changes.c.changes_email)).scalars()
@@ -180,7 +195,7 @@ def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
 
 def contested(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
     """Return when members were deactivated since *since* that somebody else reactivated: see `agent.journal`."""
-    here = and_(changes.c.workspace == workspace, changes.c.sent_at >= ticks(since))
+    here = and_(_of(connection, workspace), changes.c.sent_at >= ticks(since))
     gone = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
     # A reactivation of ours that may have been made is no other tool's.
     back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED))
@@ -235,6 +250,7 @@ def _run(row: Row[Any], document: bytes | None) -> Run:
         row.requests,
         None if row.active is None else Tally(row.active, row.changed, row.held, row.failed),
         row.for_user,
+        row.target or "",
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, select
+from sqlalchemy import Connection, and_, func, insert, or_, select
 
 from agent.model import Kind, Left
 from agent.ports import MemberHistory, Outcome
+from agent.store import targets
 from agent.store.codec import left_from_bytes, left_to_bytes, ticks, time
-from agent.store.tables import changes, left
+from agent.store.tables import changes, left, runs
 
 __all__ = ["history", "last", "leave", "left_at"]
 
@@ -27,7 +28,12 @@ def leave(connection: Connection, workspace: str, run_id: str, members: Sequence
 
 
 def last(connection: Connection, workspace: str) -> tuple[Left, ...] | None:
+    """Return the members as the last run over what the key stands for now left them: not those of before a reset."""
     newest = select(left.c.members).where(left.c.workspace == workspace).order_by(left.c.taken_at.desc()).limit(1)
+    known = targets.fingerprint(connection, workspace)
+    if known is not None:
+        is_known = or_(runs.c.target == known, runs.c.target.is_(None))
+        newest = newest.join(runs, runs.c.id == left.c.run_id).where(is_known)
     stored = connection.execute(newest).scalar()
     return None if stored is None else left_from_bytes(stored)
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from agent.model import Change, Left, Link, Memory, Recent
+from agent.model import Change, KnownTarget, Left, Link, Memory, Recent
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
-from agent.store import journal, memory, notices, past
+from agent.store import journal, memory, notices, past, targets
 from agent.store import lease as leases
 from agent.store.database import Database
 from agent.store.retention import AT_ONCE, SETTLED_WITHIN, doomed, forget
@@ -118,6 +118,13 @@ class SqlState:
 
     async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
         return await self._read(lambda connection: memory.read_baselines(connection, workspace, since))
+
+    async def targets(self) -> tuple[KnownTarget, ...]:
+        return await self._read(targets.read)
+
+    async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
+        now = self._now()
+        await self._under(lease, lambda connection: targets.write(connection, lease.workspace, found, now))
 
     async def guarded(self, workspace: str) -> int:
         return await self._read(lambda connection: journal.guarded(connection, workspace))

@@ -32,6 +32,7 @@ __all__ = [
     "pauses",
     "possible_renames",
     "runs",
+    "targets",
 ]
 
 metadata = MetaData(
@@ -99,6 +100,16 @@ former_sizes = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
+targets = Table(
+    "targets",
+    metadata,
+    Column("workspace", Words, primary_key=True),
+    # Empty: the workspace itself.
+    Column("connector", Words, primary_key=True),
+    Column("fingerprint", Words, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+)
+
 pauses = Table(
     "pauses",
     metadata,
@@ -134,6 +145,8 @@ runs = Table(
     Column("changed", Integer),
     Column("held", Integer),
     Column("failed", Integer),
+    # The fingerprint of the workspace; null: the run is of a release that knew none, or was over no workspace.
+    Column("target", Words),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
 )

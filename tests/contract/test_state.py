@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from agent.model import Kind, Left, Link, Memory, Recent, Unsettled
+from agent.model import Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import Ending, MemberHistory, Mend, Outcome, Pause, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
@@ -116,6 +116,60 @@ async def test_member_is_contested_that_we_deactivated_twice_and_did_not_reactiv
     assert await state.contested("latam", at[1]) == {"m1": (at[1], at[3], at[5])}
     assert await state.contested("latam", at[4]) == {}
     assert await state.contested("emea", at[0]) == {}
+
+
+HERE, THERE = "https://pigment.example.com/latam", "https://pigment.example.com/eu"
+
+
+async def test_targets_are_known_by_key_and_connector_and_replaced(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    assert await state.targets() == ()
+    await state.record_targets(lease, [("", HERE), ("okta-main", "okta https://acme.okta.com")])
+    clock.pass_seconds(5)
+    await state.record_targets(lease, [("", THERE)])
+
+    assert await state.targets() == (
+        KnownTarget("latam", "", THERE, clock.now()),
+        KnownTarget("latam", "okta-main", "okta https://acme.okta.com", NOW),
+    )
+
+
+async def test_counts_unsettled_creates_and_members_are_those_of_the_target(state: State) -> None:
+    """What was done to the workspace that a key stood for before counts for nothing of what it stands for now."""
+    lease = await begun(state, replace(a_run(), target=HERE))
+    await state.record_targets(lease, [("", HERE)])
+    await state.answered(lease, done(a_change()))
+    await state.intend(lease, "r1", 1, a_change(Kind.CREATE, scim_id=None))
+    await state.leave(lease, "r1", [Left("m1", "ann@acme.com", "Ann Lee", True)])
+    before = await state.memory("latam")
+    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}), frozenset({ANN}))
+    await state.record_targets(lease, [("", THERE)])
+    after = await state.memory("latam")
+
+    assert await state.recent("latam", NOW) == Recent()
+    assert (len(before.unsettled), before.left) == (1, (Left("m1", "ann@acme.com", "Ann Lee", True),))
+    assert (after.unsettled, after.left) == ((), None)
+
+
+async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: State, clock: Clock) -> None:
+    lease = await begun(state, replace(a_run(), target=HERE))
+    await state.record_targets(lease, [("", HERE)])
+    await state.answered(lease, done(a_change()))
+    other = await state.take_lease("brazil", "two")
+    await state.begin_run(replace(a_run("r2", "brazil"), target=HERE), other)
+    await state.answered(other, done(a_change(scim_id="m2"), run="r2"))
+    clock.pass_seconds(1)
+    await state.record_targets(other, [("", HERE)])
+
+    assert await state.recent("brazil", NOW) == Recent(frozenset({"m1", "m2"}))
+
+
+async def test_runs_of_releases_that_knew_no_targets_count(state: State) -> None:
+    lease = await begun(state)
+    await state.answered(lease, done(a_change()))
+    await state.record_targets(lease, [("", HERE)])
+
+    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
 
 
 async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:

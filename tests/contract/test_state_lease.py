@@ -55,6 +55,7 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
         lambda: state.leave(old, "r1", ()),
         lambda: state.end_run(old, "r1", Ending(RunStatus.DONE)),
         lambda: state.mend(old, a_run("r3"), [Mend(Link(ANN, "m1"), None)]),
+        lambda: state.record_targets(old, [("", TARGET)]),
     ]
     for write in writes:
         with pytest.raises(LeaseLost):
@@ -65,6 +66,7 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
     assert await state.memory("latam") == Memory()
     assert await state.changes("r1") == []
     assert [run.id for run in await state.runs()] == ["r1"]
+    assert await state.targets() == ()
 
 
 @pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)

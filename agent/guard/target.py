@@ -1,0 +1,123 @@
+"""The guard `wrong-target`: what a key, a workspace or a connector of the file stands for is not what it stood for.
+
+    what was found                                          holds               released by
+    ──────────────────────────────────────────────────────  ──────────────────  ──────────────────────────────────────
+    the key's `scim_url` is another than the state knows     everything          `workspaces rename` or `reset` only
+    the state knows the `scim_url` by another key            everything          `workspaces rename` or `reset` only
+    more than half of 4 or more linked members are missing   everything          an approval
+    a connector reads another tenant or base URL             all deactivations   an approval
+
+Pure. Which sources, applications and groups a workspace has is not compared: those are ordinary changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from agent.guard.limit import Verdict, is_deactivation, tripped
+from agent.model import Change, KnownTarget, Link, MovedTenant, Plan, Policy, Reads, TargetCheck
+
+__all__ = ["WRONG_TARGET", "compare_targets", "moved_target", "target_verdicts"]
+
+WRONG_TARGET = "wrong-target"
+NEVER_BY_APPROVAL = "An approval does not release it."
+SELF = ""
+"""The connector of a record that is about the workspace itself."""
+
+
+def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
+    """Return whether the key of *policy* stands for another workspace than the state knows it by."""
+    name, now = policy.workspace, policy.target
+    if not now:
+        return TargetCheck()
+    own = next((each for each in known if each.workspace == name and each.connector == SELF), None)
+    owners = [each for each in known if each.connector == SELF and each.fingerprint == now]
+    owner = max(owners, key=lambda each: (each.recorded_at, each.workspace), default=None)
+    other = owner.workspace if owner is not None and owner.workspace != name else ""
+    reset = f"pigment-sync workspaces reset {name}"
+    if own is not None and own.fingerprint != now:
+        cause = f"The state knows {name} at {own.fingerprint}, and its scim_url is {now} now"
+        if other:
+            cause, remedy = f"{cause}, which the state knows as {other}.", f"or, if {name} is to be that one: {reset}"
+        else:
+            same = f"pigment-sync workspaces rename {name} {name}"
+            cause, remedy = f"{cause}.", f"or, if it is the same workspace: {same}; or, if it is another one: {reset}"
+        return TargetCheck(cause, f"Put the scim_url of {name} right; {remedy}. {NEVER_BY_APPROVAL}")
+    if other:
+        cause = f"The state knows {now}, the scim_url of {name}, as {other}."
+        rename = (
+            ""
+            if own is not None
+            else f"If {other} is called {name} now: pigment-sync workspaces rename {other} {name}; "
+        )
+        begin = f"if {name} is to begin without what the state knows of {other}: {reset}"
+        return TargetCheck(cause, f"{rename}{begin}. {NEVER_BY_APPROVAL}")
+    return TargetCheck(accepted=() if own is not None else ((SELF, now),))
+
+
+def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads) -> TargetCheck:
+    """Return what the guard holds by, and what a run may record once nothing of it is held any more."""
+    found = moved_target(policy, known)
+    if found.moved:
+        return found
+    listed = {member.scim_id for member in reads.listing.members}
+    links = reads.memory.links
+    found = replace(
+        found, now=policy.target, linked=len(links), missing=sum(link.scim_id not in listed for link in links)
+    )
+    records = {each.connector: each.fingerprint for each in known if each.workspace == policy.workspace}
+    accepted, pending, moved = list(found.accepted), [], []
+    for connector, now in policy.tenants:
+        was = records.get(connector)
+        if was is None or (was != now and _shows_everyone(connector, reads)):
+            accepted.append((connector, now))
+        elif was != now:
+            moved.append(MovedTenant(connector, was, now))
+            pending.append((connector, now))
+    found = replace(found, tenants=tuple(moved), accepted=tuple(accepted), pending=tuple(pending))
+    if found.is_mostly_missing:
+        return replace(found, accepted=(), pending=found.accepted + found.pending)
+    return found
+
+
+def _shows_everyone(connector: str, reads: Reads) -> bool:
+    """Tell whether each linked person of *connector* who has an active member is in what it shows now.
+
+    It is the same directory then, under another address, or there is nobody to lose.
+    """
+    active = {member.scim_id for member in reads.listing.members if member.active is not False}
+    people = {person.id for snapshot in reads.snapshots for person in snapshot.people if person.connector == connector}
+
+    def is_at_risk(link: Link) -> bool:
+        return link.person.connector == connector and link.scim_id in active and link.person.id not in people
+
+    return not any(map(is_at_risk, reads.memory.links))
+
+
+def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
+    """Yield what of the guard trips on *plan*. It trips where there is nothing to hold too: somebody must look."""
+    if found.moved:
+        guard = tripped(WRONG_TARGET, plan.changes, _is_any, 0, "the workspace that the state knows", "")
+        message = f"{found.moved} Everything is held, and nothing is recorded. {found.remedy}"
+        yield Verdict(replace(guard, message=message), _is_any, found.moved, found.remedy, is_final=True)
+        return
+    if found.is_mostly_missing:
+        listing = f"the listing of {plan.workspace}" + (f" ({found.now})" if found.now else "")
+        cause = f"{found.missing} of {found.linked} linked members are not in {listing}."
+        why = "Is its scim_url that of another workspace, or were its members made again?"
+        message = f"{cause} {why} Everything is held until somebody approves the plan."
+        guard = tripped(WRONG_TARGET, plan.changes, _is_any, 0, "half of the linked members, of 4 or more", message)
+        yield Verdict(
+            guard, _is_any, cause, "Look whether scim_url is right; if it is, approve this plan by its digest."
+        )
+    for each in found.tenants:
+        cause = f"The connector {each.connector} read {each.was} before, and reads {each.now} now."
+        message = f"{cause} All deactivations are held until somebody approves the plan."
+        guard = tripped(WRONG_TARGET, plan.changes, is_deactivation, 0, "the tenant that was read before", message)
+        remedy = f"Look whether {each.connector} is to read that; if it is, approve this plan by its digest."
+        yield Verdict(guard, is_deactivation, cause, remedy)
+
+
+def _is_any(_: Change) -> bool:
+    return True

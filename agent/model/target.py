@@ -1,0 +1,70 @@
+"""What a key of a file stands for, as the state knows it: fingerprints, and what a run found when it compared them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+__all__ = ["UNCHANGED", "KnownTarget", "MovedTenant", "TargetCheck"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTarget:
+    """The fingerprint that the state knows a workspace's key by, or with *connector* one of its connectors.
+
+    Two keys may have had one fingerprint: it belongs to the one for which it was *recorded_at* last.
+    """
+
+    workspace: str
+    connector: str
+    fingerprint: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MovedTenant:
+    """A connector that reads another tenant or base URL than when its people were last accepted."""
+
+    connector: str
+    was: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCheck:
+    """What was found when the targets of a file were compared with those of the state, and the links with the listing.
+
+    *moved* says in a sentence that the key stands for another workspace, and *remedy* names the command that settles
+    it; both are empty when it does not. *now* is the fingerprint of the file. *missing* of *linked* members are not in
+    the listing. *tenants* are connectors that read something else now. *accepted* are (connector, fingerprint) to
+    record, *pending* those to record once an approval released what is held because of them; the connector of the
+    workspace itself is empty.
+    """
+
+    moved: str = ""
+    remedy: str = ""
+    now: str = ""
+    linked: int = 0
+    missing: int = 0
+    tenants: tuple[MovedTenant, ...] = ()
+    accepted: tuple[tuple[str, str], ...] = ()
+    pending: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_mostly_missing(self) -> bool:
+        """Tell whether more than half of the linked members, of four at least, are not in the listing."""
+        return self.linked >= 4 and self.missing * 2 > self.linked
+
+    @property
+    def holds_everything(self) -> bool:
+        return bool(self.moved) or self.is_mostly_missing
+
+    @property
+    def released(self) -> TargetCheck:
+        """Return the same after an approval: what only a command settles stays."""
+        if self.moved:
+            return self
+        return replace(self, missing=0, tenants=(), accepted=self.accepted + self.pending, pending=())
+
+
+UNCHANGED = TargetCheck()
