@@ -28,6 +28,12 @@ SHORTEST_SECONDS = 60
 MACHINE_SECONDS = 5.0
 """The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
 
+NOT_FOUND, GONE = 404, 410
+UPDATING_SECONDS = 80.0
+"""Azure has its identity endpoint back within 70 s of an update: so long it is asked, and once after."""
+
+AGAIN_SECONDS = 1.0
+
 SENDABLE = re.compile(r"[!-~]+")
 """What an Authorization header can carry."""
 
@@ -73,6 +79,8 @@ class Tokens:
 
     async def _answer(self, shown: Proof) -> Answer:
         try:
+            if self._settings.managed_identity:
+                return await self._machine_answer(shown)
             return await Patience(self._bounds, self._timer, HEALING).attempt(lambda: self._ask(shown))
         except (NotSent, NoAnswer) as error:
             is_ours = self._settings.managed_identity
@@ -85,6 +93,15 @@ class Tokens:
             raise IncompleteRead(
                 f"{self._who} got no token: no answer from {where} ({harmless_quote(str(error))}).", hint
             ) from error
+
+    async def _machine_answer(self, shown: Proof) -> Answer:
+        """Ask the identity endpoint, which while it is updated is not found, or gone for as long as Azure documents."""
+
+        async def answer() -> Answer:
+            return await Patience(self._bounds, self._timer, HEALING | {NOT_FOUND}).attempt(lambda: self._ask(shown))
+
+        updating = replace(self._bounds, max_wait_seconds=min(UPDATING_SECONDS, self._bounds.max_wait_seconds))
+        return await Patience(updating, self._timer, frozenset({GONE}), (), lambda _: AGAIN_SECONDS).attempt(answer)
 
     async def _ask(self, shown: Proof) -> Answer:
         self._said, answer = await asyncio.to_thread(self._asked, shown)

@@ -7,13 +7,28 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from connectors.base import IncompleteRead, Progress
-from connectors.rest import Answer, Api
+from connectors.rest import Answer, Api, CursorExpired, restarted
 
 __all__ = ["Ask", "Graph"]
 
-OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND = 200, 400, 403, 404
+OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, GONE = 200, 400, 403, 404, 410
 JUDGED_HERE = frozenset({OK, FORBIDDEN, NOT_FOUND})
 KNOWN_HERE = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})
+JUDGED_ON_THE_WAY = JUDGED_HERE | {BAD_REQUEST, GONE}
+EXPIRED_CODES = frozenset(
+    {
+        "Directory_ExpiredPageToken",
+        "Directory_ResyncRequired",
+        "resyncRequired",
+        "syncStateNotFound",
+        "syncStateInvalid",
+    }
+)
+"""Graph's words for a next link that it does not take any more: the first for lists, the others for deltas."""
+
+RESTARTS = 3
+"""Of one list: large ones have lost their place several times in one read."""
+
 UNKNOWN_ID = "Request_ResourceNotFound"
 LATER_HINT = "Try again later; if it stays, report it to Microsoft's support with this message."
 
@@ -67,14 +82,20 @@ class Graph:
         return [row(each) for each in self._granted(await self._asked(ask), ask).rows("value")]
 
     async def rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
-        """Return a whole list. An empty page that names a next one is not its end."""
+        """Return a whole list, begun again when Graph no longer knows a page that it named itself."""
+        return await restarted(lambda: self._walked(ask, row), RESTARTS)
+
+    async def _walked(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
+        """Follow a list to its end. An empty page that names a next one is not it."""
         answer = self._granted(await self._asked(ask), ask)
         walk = self._api.walk(str(answer.url), about=ask.what)
         rows = [row(each) for each in answer.rows("value")]
         while (onwards := _next_link(answer, ask)) is not None:
             self._progress(f"{self._api.who}: {ask.what}", len(rows), None)
             following = walk.follow(onwards)
-            answer = await self._api.get(following, accept=JUDGED_HERE, about=walk.page)
+            answer = await self._api.get(following, accept=JUDGED_ON_THE_WAY, about=walk.page)
+            if answer.status == GONE or (answer.status == BAD_REQUEST and error_code(answer) in EXPIRED_CODES):
+                raise CursorExpired(self._api.refusal(answer).message, LATER_HINT)
             answer = self._granted(answer, ask)
             rows += map(row, answer.rows("value"))
         self._progress(f"{self._api.who}: {ask.what}", len(rows), len(rows))

@@ -36,6 +36,10 @@ REFUSED_HINT = "Check `tenant_id`, `client_id`, the secret or certificate, `clou
 MACHINE_HINT = (
     "Check that this machine has that managed identity (`client_id`: a user-assigned one; without it, its own)."
 )
+MACHINE_LATER_HINT = (
+    "Try again later: the identity endpoint of this Azure machine may be updating. If it stays, check that the machine "
+    "has a managed identity, or set client_secret or certificate in place of managed_identity."
+)
 ELSEWHERE_HINT = (
     "Check `cloud` and `authority_url`; if they are right, try again later and see Microsoft's status page."
 )
@@ -48,7 +52,7 @@ def refusal(answer: Answer, settings: EntraSettings, secret: str) -> Credentials
     why = f' {word}: "{harmless_quote(saying[0], (secret,) if secret else ())}"' if saying else _quote(answer, secret)
     message = f"{answer.who} got no token: {answer.status}{why}{answer.trace}."
     if answer.status not in REFUSING or word in PASSING:
-        return IncompleteRead(message, ELSEWHERE_HINT)
+        return IncompleteRead(message, MACHINE_LATER_HINT if settings.managed_identity else ELSEWHERE_HINT)
     if settings.managed_identity:
         return CredentialsRefused(message, MACHINE_HINT)
     return CredentialsRefused(message, HINTS.get(saying["code"] if saying else "", REFUSED_HINT))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from connectors.base import IncompleteRead, Progress
-from connectors.rest import Answer, Api, Timer
+from connectors.rest import Answer, Api, CursorExpired, Timer, restarted
 
 __all__ = ["Ask", "Org"]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 400, 403, 404, 500
 JUDGED_HERE = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})
 EXPIRED_CURSOR, UNKNOWN_ID = "E0000029", "E0000007"
+RESTARTS = 1
 RETRY_SECONDS = (1, 2)
 """Waits before asking for a first page again, each time half as long a page."""
 
@@ -40,10 +41,6 @@ class Ask:
 
     def page(self, limit: int) -> dict[str, str]:
         return ({"expand": self.expand} if self.expand else {}) | {"limit": str(limit)}
-
-
-class CursorExpired(IncompleteRead):
-    """The list can't be gone on with; from its start it can be read again."""
 
 
 class Org:
@@ -75,10 +72,7 @@ class Org:
 
     async def rows(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         """Return a whole list. When its cursor expires on the way it is read again from the start, once."""
-        try:
-            return await self._walked(ask, row)
-        except CursorExpired:
-            return await self._walked(ask, row)
+        return await restarted(lambda: self._walked(ask, row), RESTARTS)
 
     async def _walked(self, ask: Ask, row: Callable[[object], T]) -> list[T]:
         answer = await self._first(ask)

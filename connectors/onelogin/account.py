@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 
 from connectors.base import IncompleteRead, Progress
 from connectors.onelogin.row import id_of
-from connectors.rest import Answer, Api, header_numbers, plain_cursor
+from connectors.rest import Answer, Api, CursorExpired, header_numbers, plain_cursor
 
 __all__ = ["Account", "Ask"]
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 JUDGED_HERE = frozenset({OK, FORBIDDEN, NOT_FOUND})
+EXPIRED = frozenset({400, 410, 422})
+"""To a page that a cursor of OneLogin's own names, after a first page was given: that cursor is good no more."""
+
 WALKS = 3
 PAGE_SIZE = 1000
 LOOK = 50
@@ -111,11 +114,16 @@ class Account:
     async def rows(self, ask: Ask) -> list[object]:
         """Return a whole list, each row with an id once, and those without as they come."""
         walked: Walked | None = None
+        expired: CursorExpired | None = None
         for _ in range(WALKS):
-            earlier, walked = walked, await self._walked(ask)
+            try:
+                earlier, walked = walked, await self._walked(ask)
+            except CursorExpired as error:
+                walked, expired = None, error
+                continue
             if walked.is_whole(earlier):
                 return walked.rows
-        raise self._moving(ask, walked)
+        raise expired or self._moving(ask, walked)
 
     async def _walked(self, ask: Ask) -> Walked:
         answer = await self._page(ask, {"limit": str(PAGE_SIZE)})
@@ -144,7 +152,11 @@ class Account:
 
     async def _page(self, ask: Ask, place: Mapping[str, str], about: str = "") -> Answer:
         params = {**ask.params, **place}
-        return self._granted(await self._api.get(ask.path, params, accept=JUDGED_HERE, about=about or ask.whole), ask)
+        accept = JUDGED_HERE | (EXPIRED if "cursor" in place else frozenset())
+        answer = await self._api.get(ask.path, params, accept=accept, about=about or ask.whole)
+        if answer.status in EXPIRED:
+            raise CursorExpired(self._api.refusal(answer).message, MOVING_HINT)
+        return self._granted(answer, ask)
 
     def _granted(self, answer: Answer, ask: Ask) -> Answer:
         """Return an answer that says what was asked for, else raise."""

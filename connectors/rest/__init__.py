@@ -10,6 +10,7 @@ from connectors.rest.patience import HEALING, Patience, Promise
 from connectors.rest.pause import Pause
 from connectors.rest.permit import NotPermitted
 from connectors.rest.quote import harmless_quote, legible, quoted, request_id
+from connectors.rest.restart import CursorExpired, restarted
 from connectors.rest.transfer import NoAnswer, NotSent
 from connectors.rest.walk import Walk, plain_cursor
 
@@ -22,6 +23,7 @@ __all__ = [
     "Api",
     "Authorize",
     "Bounds",
+    "CursorExpired",
     "NoAnswer",
     "NotPermitted",
     "NotSent",
@@ -41,6 +43,7 @@ __all__ = [
     "quoted",
     "refuse_no_host",
     "request_id",
+    "restarted",
     "retry_after_seconds",
     "server_time",
     "side_by_side",

@@ -141,6 +141,29 @@ async def test_refused_token_is_tried_once_more() -> None:
     assert said[3] == "Bearer token-2"
 
 
+EXPIRED = error(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
+
+
+@pytest.mark.parametrize(
+    "expired", [EXPIRED, error(400, "Directory_ResyncRequired"), error(410, "resyncRequired"), html(410)]
+)
+@pytest.mark.parametrize("path", LISTS)
+async def test_expired_page_starts_that_list_again(path: str, expired: Fault) -> None:
+    tenant = company()
+    tenant.at[path] = [tenant.answer, expired]
+    assert await tenant.connector().read(SOURCE) == await whole()
+    undisturbed = company()
+    await undisturbed.connector().read(SOURCE)
+    for other in {ASSIGNED, MEMBERS} - {path}:
+        assert len(tenant.asked(other)) == len(undisturbed.asked(other))
+
+
+async def test_page_that_expires_several_times_is_borne_as_often_as_graph_has_been_seen_to_do_it() -> None:
+    tenant = company()
+    tenant.at[ASSIGNED] = [tenant.answer, EXPIRED] * 3
+    assert await tenant.connector().read(SOURCE) == await whole()
+
+
 async def test_empty_page_with_a_next_link_is_not_the_end() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([], f"{GRAPH}{MEMBERS}?$top=999&$skiptoken=0")]
@@ -367,6 +390,21 @@ async def test_answer_over_the_size_bound_is_an_error() -> None:
     tenant.at[MEMBERS] = [body(b'{"value": [' + b" " * 5000 + b"]}")]
     with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
         await tenant.connector(Bounds(max_bytes=4000)).read(SOURCE)
+
+
+async def test_page_that_expires_again_and_again_ends_the_read() -> None:
+    tenant = company()
+    tenant.at[ASSIGNED] = [tenant.answer, EXPIRED] * 9
+    ended = await failure(tenant)
+    assert "page 2 of the users and groups of application" in ended.message
+    assert "Directory_ExpiredPageToken" in ended.message
+    assert len(tenant.asked(ASSIGNED)) == 8
+
+
+async def test_first_page_that_has_expired_ends_the_read() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [EXPIRED]
+    assert isinstance(await failure(tenant), IncompleteRead)
 
 
 async def test_list_over_the_page_bound_is_an_error() -> None:

@@ -204,6 +204,42 @@ async def test_machine_without_a_managed_identity_ends_the_read(router: respx.Mo
     assert machine.calls[0].request.extensions["timeout"]["connect"] == 5
 
 
+MACHINE_TOKEN = {"access_token": "token-1", "expires_in": "3599", "resource": "r", "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize(
+    "updating",
+    [
+        [httpx.Response(404)] * 2,
+        [httpx.Response(404, json={"error": "not_found"})] * 3,
+        [httpx.Response(410, text="<html>Gone</html>")],
+        [httpx.Response(410)] * 12,
+        [httpx.Response(410), httpx.Response(404), httpx.Response(503), httpx.Response(410)],
+    ],
+)
+async def test_machine_endpoint_that_is_being_updated_is_asked_again(
+    router: respx.MockRouter, updating: list[httpx.Response]
+) -> None:
+    machine = router.get(IMDS).mock(side_effect=[*updating, httpx.Response(200, json=MACHINE_TOKEN)])
+    assert await people(**MACHINE) == 4
+    assert machine.call_count == len(updating) + 1
+
+
+@pytest.mark.parametrize(("status", "least", "most"), [(404, 5, 20), (410, 70, 90)])
+async def test_machine_endpoint_that_stays_away_ends_the_read(
+    router: respx.MockRouter, status: int, least: int, most: int
+) -> None:
+    router.get(IMDS).respond(status, text="<html>Not now</html>")
+    tenant = company()
+    with pytest.raises(IncompleteRead) as ended:
+        await tenant.connector(**MACHINE).read(SOURCE)  # type: ignore[arg-type]
+    assert least <= tenant.time.now - 1000 <= most
+    assert f"got no token: {status}" in ended.value.message
+    assert "managed identity" in ended.value.hint
+    assert "cloud" not in ended.value.hint
+    assert "authority_url" not in ended.value.hint
+
+
 # What does not go well.
 
 

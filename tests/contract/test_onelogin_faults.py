@@ -557,7 +557,7 @@ async def test_cursor_and_link_that_name_another_origin_lead_nowhere() -> None:
     account.at[PEOPLE] = [
         account.with_headers(Link=f'<{elsewhere}>; rel="next"', After_Cursor=elsewhere),
         error(400, "invalid cursor"),
-    ]
+    ] * 3
     assert "invalid cursor" in (await failure(account)).message
     assert {request.url.host for request in account.requests} == {"acme.onelogin.com"}
 
@@ -567,6 +567,20 @@ async def test_answer_over_the_size_bound_is_an_error() -> None:
     account.at[PEOPLE] = [body(b"[" + b" " * 5000 + b"]")]
     with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
         await account.connector(Bounds(max_bytes=4000)).read(SOURCE)
+
+
+@pytest.mark.parametrize("status", [400, 410, 422])
+async def test_cursor_that_is_refused_means_another_walk(status: int) -> None:
+    account = company()
+    account.at[PEOPLE] = [None, error(status, "Invalid pagination cursor")]
+    assert await account.connector().read(SOURCE) == await whole()
+
+
+async def test_cursor_that_is_refused_again_and_again_ends_the_read() -> None:
+    account = company()
+    account.at[PEOPLE] = [None, error(400, "Invalid pagination cursor")] * 9
+    assert "Invalid pagination cursor" in (await failure(account)).message
+    assert len(account.asked(PEOPLE)) == 6
 
 
 async def test_list_over_the_page_bound_is_an_error() -> None:
