@@ -10,7 +10,7 @@ from typing import Protocol
 from agent.answer import Explanation
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
-from agent.ports import Pause, Run, State, Trigger
+from agent.ports import ChangeRecord, Pause, Run, State, Trigger
 
 __all__ = ["Desk", "Health", "Ongoing", "Request", "Standing", "TooMuch", "UnknownName"]
 
@@ -68,7 +68,8 @@ class Standing:
     """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
 
     *last* is the newest run over everybody, in mode enforce a dry run only if there is no other; *applied* the newest
-    that was no dry run and ended well, *read* the newest whose reads were complete; None: there is none.
+    that was no dry run and ended well, *read* the newest whose reads were complete; None: there is none. *in_flight* is
+    what a paused workspace may still get.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Standing:
     last: Run | None
     read: Run | None
     applied: Run | None
+    in_flight: tuple[ChangeRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Desk(Protocol):
         ...
 
     async def pause(self, name: str, by: str, reason: str) -> None:
-        """Stop writing to a workspace; planning goes on."""
+        """Stop writing to a workspace, a run in the middle of it too; planning goes on."""
         ...
 
     async def resume(self, name: str, by: str, reason: str) -> None: ...

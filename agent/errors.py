@@ -100,7 +100,13 @@ class ConfigError(PigmentSyncError):
 
 
 class StateError(PigmentSyncError):
+    """The state can't be used. *may_pass*: the same may work in a moment (a server that restarts, a lock)."""
+
     code = "state"
+
+    def __init__(self, message: str, hint: str, *, may_pass: bool = False) -> None:
+        super().__init__(message, hint)
+        self.may_pass = may_pass
 
 
 class Busy(PigmentSyncError):

@@ -166,8 +166,13 @@ class State(Protocol):
         """Journal adoptions as done and write their links, all or none. A relinked member changes its person."""
         ...
 
-    async def intend(self, lease: Lease, run_id: str, seq: int, change: Change) -> None:
-        """Journal a change as sent, before it is."""
+    async def intend(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    ) -> Pause | None:
+        """Journal a change as sent, before it is; or, where the workspace is paused, return the pause and nothing else.
+
+        Not so for a run that does not heed it.
+        """
         ...
 
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
@@ -222,11 +227,18 @@ class State(Protocol):
         """Return the links that a run of `mend` wrote, with what each was before."""
         ...
 
-    async def pause(self, workspace: str, pause: Pause | None) -> None:
-        """Pause the workspace, or with None resume it."""
+    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
+        """Pause the workspace, or with None resume it. Returns what runs had in flight at that moment.
+
+        Every change of a run that heeds pauses is either among them or not sent.
+        """
         ...
 
     async def paused(self, workspace: str) -> Pause | None: ...
+
+    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+        """Return the changes that runs have sent, or are about to, and have no answer to."""
+        ...
 
     async def notice(self, subject: str) -> str | None:
         """Return what people were told last of *subject*, None when they were told nothing yet."""

@@ -160,7 +160,7 @@ class MemoryState:
         left = [
             each
             for each in self.journal.values()
-            if each.workspace == run.workspace and each.status is RunStatus.RUNNING
+            if each.workspace == run.workspace and each.status is RunStatus.RUNNING and each.id != run.id
         ]
         for each in left:
             self.journal[each.id] = replace(each, status=RunStatus.INTERRUPTED, finished_at=run.started_at)
@@ -182,10 +182,15 @@ class MemoryState:
             self.records.setdefault(run_id, {})[seq] = record
             self._write(lease.workspace, link)
 
-    async def intend(self, lease: Lease, run_id: str, seq: int, change: Change) -> None:
+    async def intend(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    ) -> Pause | None:
         self._check(lease)
+        if heeds_pause and lease.workspace in self.pauses:
+            return self.pauses[lease.workspace]
         record = ChangeRecord(run_id, seq, change, Outcome.UNKNOWN, "", self.now(), None, change.scim_id)
-        self.records.setdefault(run_id, {})[seq] = record
+        self.records.setdefault(run_id, {}).setdefault(seq, record)
+        return None
 
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         self._check(lease)
@@ -271,10 +276,22 @@ class MemoryState:
     async def mends(self, run_id: str) -> list[Mend]:
         return self.mended.get(run_id, [])
 
-    async def pause(self, workspace: str, pause: Pause | None) -> None:
+    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
         self.pauses.pop(workspace, None)
         if pause is not None:
             self.pauses[workspace] = pause
+        return await self.in_flight(workspace)
+
+    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+        running = [each.id for each in self.journal.values() if each.status is RunStatus.RUNNING]
+        return tuple(
+            record
+            for run_id in sorted(running)
+            for _, record in sorted(self.records.get(run_id, {}).items())
+            if self.journal[run_id].workspace == workspace
+            and record.outcome is Outcome.UNKNOWN
+            and record.answered_at is None
+        )
 
     async def paused(self, workspace: str) -> Pause | None:
         return self.pauses.get(workspace)

@@ -14,7 +14,7 @@ import structlog
 from agent.apply.write import Answered, send
 from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceGone, WriteStopped, lease_lost
 from agent.model import Change, Kind, Link, Member
-from agent.ports import ChangeRecord, Clock, Lease, Outcome, State, Workspace
+from agent.ports import ChangeRecord, Clock, Lease, Outcome, Pause, State, Workspace
 from connectors.base import Progress
 
 __all__ = ["Applied", "Applier"]
@@ -26,13 +26,14 @@ log = structlog.get_logger()
 class Applied:
     """What became of every change of a plan, in its order.
 
-    *gone* or *lost* says why the rest was not tried: the workspace, or the lease or the state. *unrecorded* are the
-    records that the journal lacks then.
+    *gone*, *lost* or *pause* says why the rest was not tried: the workspace, the lease or the state, or a human.
+    *unrecorded* are the records that the journal lacks once the state is lost.
     """
 
     records: tuple[ChangeRecord, ...]
     gone: WorkspaceGone | None = None
     lost: PigmentSyncError | None = None
+    pause: Pause | None = None
     unrecorded: tuple[ChangeRecord, ...] = ()
 
     @property
@@ -62,9 +63,11 @@ class Applier:
     run_id: str
     progress: Progress
     is_stopping: Callable[[], bool]
+    heeds_pause: bool
     secure: Callable[[], Awaitable[None]]
     _gone: WorkspaceGone | None = field(default=None, init=False)
     _lost: PigmentSyncError | None = field(default=None, init=False)
+    _pause: Pause | None = field(default=None, init=False)
     _unrecorded: list[ChangeRecord] = field(default_factory=list, init=False)
 
     async def apply(self, changes: Sequence[Change], members: Mapping[str, Member], taken: AbstractSet[str]) -> Applied:
@@ -87,7 +90,7 @@ class Applier:
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
         in_order = tuple(sorted(records, key=lambda record: record.seq))
-        return Applied(in_order, self._gone, self._lost, tuple(self._unrecorded))
+        return Applied(in_order, self._gone, self._lost, self._pause, tuple(self._unrecorded))
 
     def _why_not(self, change: Change, failed: AbstractSet[str]) -> str:
         """Return why *change* is not tried, empty when it is."""
@@ -95,6 +98,8 @@ class Applier:
             return self._lost.message
         if self._gone is not None:
             return self._gone.message
+        if self._pause is not None:
+            return _paused(self._pause)
         if self.is_stopping():
             return "The run was stopped."
         return "The member that has the address did not move away." if change.waits_for in failed else ""
@@ -117,10 +122,13 @@ class Applier:
         sent_at = self.clock.now()
         try:
             await self.secure()
-            await self.state.intend(self.lease, self.run_id, seq, change)
+            intending = self.state.intend(self.lease, self.run_id, seq, change, heeds_pause=self.heeds_pause)
+            self._pause = await intending
         except (LeaseLost, StateError) as error:
             self._lost = error
             return await self._skipped(seq, change, error.message)
+        if self._pause is not None:
+            return await self._skipped(seq, change, _paused(self._pause))
         try:
             answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken)
         except WriteStopped as error:
@@ -158,6 +166,11 @@ class Applier:
         record = ChangeRecord(self.run_id, seq, change, Outcome.NOT_TRIED, why, now, now, change.scim_id)
         await self._journal(record)
         return record
+
+
+def _paused(pause: Pause) -> str:
+    why = f": {pause.reason}" if pause.reason else ""
+    return f"The workspace was paused by {pause.by} at {pause.since:%Y-%m-%d %H:%M} UTC{why}."
 
 
 def _link(change: Change, scim_id: str) -> Link:

@@ -15,7 +15,8 @@ from agent.engine.order import Order, Result
 from agent.engine.run import noted
 from agent.engine.survey import chosen
 from agent.errors import Exit, PigmentSyncError, UsageError, worst
-from agent.ports import Pause, Run, RunStatus, Trigger
+from agent.ports import ChangeRecord, Pause, Run, RunStatus, Trigger
+from agent.report.escape import harmless
 from agent.report.rendering import Format, render
 from agent.report.view import approvable
 from agent.wiring import Parts
@@ -95,20 +96,26 @@ async def _undone(parts: Parts, run: Run, order: Order) -> list[Result]:
 def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     """Stop writing to a workspace until it is resumed.
 
-    It is still planned and reported. Writes the state; neither reads nor writes Pigment.
+    A run that is writing stops before its next change; what it has in flight is named. The workspace is still planned
+    and reported. Writes the state; neither reads nor writes Pigment.
 
     \b
     pigment-sync pause pigment-latam --reason "migration this weekend"
     """
 
-    async def body(parts: Parts) -> None:
+    async def body(parts: Parts) -> tuple[ChangeRecord, ...]:
         chosen(parts.sites, [name])
         now = parts.clock.now()
-        await parts.state.pause(name, Pause(now, by, reason))
+        in_flight = await parts.state.pause(name, Pause(now, by, reason))
         await parts.state.record_run(noted(name, Order(Trigger.PAUSE, by, reason), now))
+        return in_flight
 
-    run_within(context, body)
+    in_flight = run_within(context, body)
     click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
+    for record in in_flight:
+        click.echo(harmless(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}."))
+    for run_id in dict.fromkeys(record.run_id for record in in_flight):
+        click.echo(f"  To see what became of it: pigment-sync report {run_id}")
     return Exit.DONE
 
 

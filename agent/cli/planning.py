@@ -12,6 +12,7 @@ from agent.cli.running import by_option, reason_option, run_within, workspace_op
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
 from agent.engine.retention import forget_old_runs
+from agent.engine.run import counted
 from agent.errors import Exit, UsageError, worst
 from agent.guard.target import WRONG_TARGET
 from agent.ports import Trigger
@@ -101,7 +102,8 @@ def _explain(result: Result) -> None:
     elif result.pause is not None:
         since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
         why = f": {result.pause.reason}" if result.pause.reason else ""
-        click.echo(harmless(f"{name}: paused by {result.pause.by} since {since}{why}. Nothing was written."), err=True)
+        made = counted(result.records) or "Nothing was written."
+        click.echo(harmless(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
         click.echo(f"  To go on: pigment-sync resume {name}", err=True)
     elif result.object["status"] == "planned" and result.object["mode"] == "dry-run":
         click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)

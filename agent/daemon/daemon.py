@@ -144,16 +144,18 @@ class Daemon:
         runs = [
             run for run in await self.state.runs([name], limit=LOOKED_AT) if run.trigger not in NO_PLAN and not run.user
         ]
+        pause = await self.state.paused(name)
         return Standing(
             name,
             Mode(workspace.mode),
             spelled(workspace.schedule),
             self._timetable.next_run(name),
             workspace.token_expires,
-            await self.state.paused(name),
+            pause,
             last=_last(runs, Mode(workspace.mode)),
             read=_newest(runs, READ),
             applied=_newest([run for run in runs if not run.dry_run], APPLIED),
+            in_flight=() if pause is None else await self.state.in_flight(name),
         )
 
     async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:

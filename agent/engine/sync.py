@@ -160,7 +160,7 @@ class Sync:
         await self._record_targets(each, decision)
         # Before anything is sent: once the first link is written, row 12 could not tell any more.
         await state.remember(each.lease, plan.seen, plan.possible_renames, {})
-        each.plan, each.applied = plan, await self._apply(each, decision, plan)
+        each.plan, each.applied = plan, await self._apply(each, decision, plan, order)
         applied = each.applied
         if applied.lost is not None:
             raise applied.lost
@@ -169,13 +169,13 @@ class Sync:
             baselines = await state.baselines(policy.workspace, self.survey.clock.now() - DAY)
             moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
             await state.remember(each.lease, (), plan.possible_renames, moved)
-        return await self._close(each, decision, status, code, applied=applied)
+        return await self._close(each, decision, status, code, applied=applied, pause=applied.pause)
 
     async def _record_targets(self, each: Started, decision: Decision) -> None:
         if decision.target.accepted and not decision.target.holds_everything:
             await self.survey.state.record_targets(each.lease, decision.target.accepted)
 
-    async def _apply(self, each: Started, decision: Decision, plan: Plan) -> Applied:
+    async def _apply(self, each: Started, decision: Decision, plan: Plan, order: Order) -> Applied:
         applier = Applier(
             each.site.workspace.writing(each.held),
             self.survey.state,
@@ -184,6 +184,7 @@ class Sync:
             each.run.id,
             self.survey.progress,
             lambda: self.stopping.is_asked,
+            not order.is_undo,
             each.held.secure,
         )
         return await applier.apply(plan.changes, decision.members, decision.taken)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agent import journal
 from agent.model import Kind, Recent, Unsettled
@@ -24,6 +25,7 @@ __all__ = [
     "contested",
     "end",
     "guarded",
+    "in_flight",
     "intend",
     "read_changes",
     "read_run",
@@ -41,19 +43,20 @@ IN_FLIGHT = Outcome.UNKNOWN
 
 def begin(connection: Connection, run: Run) -> tuple[str, ...]:
     """Write *run*, and close those of its workspace that a dead process left running."""
-    is_left = and_(runs.c.workspace == run.workspace, runs.c.status == RunStatus.RUNNING)
+    is_left = and_(runs.c.workspace == run.workspace, runs.c.status == RunStatus.RUNNING, runs.c.id != run.id)
     left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
     if left:
         closing = {"status": RunStatus.INTERRUPTED, "finished_at": ticks(run.started_at)}
         error = "It died or lost its lease, and did not end; what it had in flight is settled by the next plan."
         connection.execute(update(runs).where(is_left).values(error=error, **closing))
-    record(connection, run)
+    record(connection, run, is_repeatable=True)
     return left
 
 
-def record(connection: Connection, run: Run) -> None:
+def record(connection: Connection, run: Run, *, is_repeatable: bool = False) -> None:
+    """Write *run*; one that is there already is left as it is if it *is_repeatable*, else an error."""
     connection.execute(
-        insert(runs).values(
+        (_insert_new(connection, runs) if is_repeatable else insert(runs)).values(
             id=run.id,
             workspace=run.workspace,
             trigger=run.trigger,
@@ -115,9 +118,25 @@ def _tally(tally: Tally | None) -> dict[str, int]:
 
 
 def intend(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
-    """Write changes, in flight or done: should nothing follow of one in flight, nobody knows whether it was made."""
+    """Write changes, in flight or done: should nothing follow of one in flight, nobody knows whether it was made.
+
+    One that is there already was written by this very call, before the connection broke off.
+    """
     if records:
-        connection.execute(insert(changes), [_row(workspace, record) for record in records])
+        connection.execute(_insert_new(connection, changes), [_row(workspace, record) for record in records])
+
+
+def in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord, ...]:
+    """Return the changes that runs which are not closed have sent, or are about to, and have no answer to."""
+    running = select(runs.c.id).where(and_(runs.c.workspace == workspace, runs.c.status == RunStatus.RUNNING))
+    is_flying = and_(changes.c.run_id.in_(running), changes.c.outcome == IN_FLIGHT, changes.c.answered_at.is_(None))
+    return tuple(_records(connection, select(changes).where(is_flying).order_by(changes.c.run_id, changes.c.seq)))
+
+
+def _insert_new(connection: Connection, table: Table) -> Insert:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new: Insert = dialect.insert(table).on_conflict_do_nothing()
+    return new
 
 
 def answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:

@@ -14,7 +14,7 @@ from agent.store.codec import time
 from agent.store.database import Database
 from agent.store.tables import leases
 
-__all__ = ["VOID_AFTER_SECONDS", "check", "current", "release", "renew", "take"]
+__all__ = ["VOID_AFTER_SECONDS", "check", "current", "lock", "release", "renew", "take"]
 
 # Design, section 3: a lease is void 15 s after its last renewal.
 VOID_AFTER_SECONDS = 15
@@ -92,6 +92,11 @@ def release(database: Database, connection: Connection, lease: Lease) -> None:
     _locked(database, connection, lease.workspace, lease.target)
     ours = _is_any_of(lease.workspace, lease.target) & (leases.c.fence == lease.fence)
     connection.execute(update(leases).where(ours).values(renewed_at=0))
+
+
+def lock(database: Database, connection: Connection, workspace: str) -> None:
+    """Let no transaction under the workspace's lease run beside this one."""
+    _locked(database, connection, workspace, "")
 
 
 def _locked(database: Database, connection: Connection, workspace: str, target: str) -> Sequence[Row[Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from agent.errors import StateError
 from agent.model import Change, KnownTarget, Left, Link, Memory, Recent
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
 from agent.store import journal, memory, notices, past, targets
@@ -25,13 +27,19 @@ __all__ = ["SqlState"]
 T = TypeVar("T")
 CLOSE_WITHIN_SECONDS = 3.0
 """How long a database may take for what it is asked already; one that answers takes milliseconds."""
+RETRY_SECONDS, RETRY_WITHIN_SECONDS = 1.0, 12.0
+RENEW_WITHIN_SECONDS = 4.0
+"""How long one renewal may take: less than what is left of the lease, so that another can follow."""
+RENEWALS = 4
 
 
 class SqlState:
     """Implements `agent.ports.State`. Open it with `SqlState.open`, and close it.
 
-    Writes go one after the other in one thread and reads in another: a long report never keeps a lease from being
-    renewed. What was awaited is committed, and the next read sees it.
+    Writes go one after the other in one thread, reads in another, and renewals of leases have threads and connections
+    of their own: neither a long report nor a long write keeps a lease from being renewed. What was awaited is
+    committed, and the next read sees it. What a run does is tried again for as long as a lease may last, when the
+    server was away for a moment.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime], writer: ThreadPoolExecutor) -> None:
@@ -39,6 +47,8 @@ class SqlState:
         self._now = now
         self._writer = writer
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-read")
+        self._is_closing = False
+        self._renewer = ThreadPoolExecutor(max_workers=RENEWALS, thread_name_prefix="state-renew")
 
     @classmethod
     async def open(cls, url: str, now: Callable[[], datetime]) -> SqlState:
@@ -53,7 +63,9 @@ class SqlState:
 
     async def close(self) -> None:
         """Close the database once what was begun has ended, or has been broken off for want of an answer."""
-        threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in (self._reader, self._writer)))
+        self._is_closing = True
+        running = (self._renewer, self._reader, self._writer)
+        threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in running))
         await asyncio.wait({threads}, timeout=CLOSE_WITHIN_SECONDS)
         self._database.break_off()
         await threads
@@ -76,7 +88,9 @@ class SqlState:
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, transaction)
 
-    async def _under(self, lease: Lease, body: Callable[[Connection], T], *, is_long: bool = False) -> T:
+    async def _under(
+        self, lease: Lease, body: Callable[[Connection], T], *, is_long: bool = False, is_repeatable: bool = True
+    ) -> T:
         """Run *body* in one transaction with the proof that *lease* still holds.
 
         What may be long is a sign of life at its end: it keeps the renewals of its own lease waiting.
@@ -89,16 +103,56 @@ class SqlState:
                 leases.renew(self._database, connection, lease)
             return result
 
-        return await self._write(proved)
+        return await (self._again(lambda: self._write(proved)) if is_repeatable else self._write(proved))
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Await *attempt*, and again each second while the state is away for a moment, as long as a lease can outlast.
+
+        Each attempt must do no more than the first: whether a transaction was committed is not known when the
+        connection breaks off at its end.
+        """
+        until = time.monotonic() + RETRY_WITHIN_SECONDS
+        while True:
+            try:
+                return await attempt()
+            except StateError as error:
+                if not error.may_pass or self._is_closing or time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _at_once(self, body: Callable[[Connection], None]) -> None:
+        """Run *body* beside all other writes, for no longer than a lease can wait.
+
+        A thread that hangs is left to its own bound. Raises `StateError`.
+        """
+
+        def transaction() -> None:
+            with self._database.writing() as connection:
+                body(connection)
+
+        running = asyncio.get_running_loop().run_in_executor(self._renewer, transaction)
+        done, _ = await asyncio.wait({running}, timeout=RENEW_WITHIN_SECONDS)
+        if not done:
+            running.add_done_callback(_forget)
+            raise StateError(
+                f"The state has not answered for {RENEW_WITHIN_SECONDS:g} s.",
+                "See that its server runs, and what holds it.",
+                may_pass=True,
+            )
+        running.result()
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         return await self._write(lambda connection: leases.take(self._database, connection, workspace, holder, target))
 
     async def renew_lease(self, lease: Lease) -> None:
-        await self._under(lease, lambda connection: leases.renew(self._database, connection, lease))
+        def body(connection: Connection) -> None:
+            leases.check(self._database, connection, lease)
+            leases.renew(self._database, connection, lease)
+
+        await self._at_once(body)
 
     async def release_lease(self, lease: Lease) -> None:
-        await self._write(lambda connection: leases.release(self._database, connection, lease))
+        await self._at_once(lambda connection: leases.release(self._database, connection, lease))
 
     async def memory(self, workspace: str) -> Memory:
         def body(connection: Connection) -> Memory:
@@ -108,26 +162,28 @@ class SqlState:
             unsettled = tuple(each for each in lost if each.person not in linked)
             return replace(known, unsettled=unsettled, left=past.last(connection, workspace))
 
-        return await self._read(body)
+        return await self._again(lambda: self._read(body))
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
-        return await self._read(lambda connection: journal.recent(connection, workspace, since))
+        return await self._again(lambda: self._read(lambda connection: journal.recent(connection, workspace, since)))
 
     async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
-        return await self._read(lambda connection: journal.contested(connection, workspace, since))
+        return await self._again(lambda: self._read(lambda connection: journal.contested(connection, workspace, since)))
 
     async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
-        return await self._read(lambda connection: memory.read_baselines(connection, workspace, since))
+        return await self._again(
+            lambda: self._read(lambda connection: memory.read_baselines(connection, workspace, since))
+        )
 
     async def targets(self) -> tuple[KnownTarget, ...]:
-        return await self._read(targets.read)
+        return await self._again(lambda: self._read(targets.read))
 
     async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
         now = self._now()
         await self._under(lease, lambda connection: targets.write(connection, lease.workspace, found, now))
 
     async def guarded(self, workspace: str) -> int:
-        return await self._read(lambda connection: journal.guarded(connection, workspace))
+        return await self._again(lambda: self._read(lambda connection: journal.guarded(connection, workspace)))
 
     async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
         return await self._under(lease, lambda connection: journal.begin(connection, run))
@@ -148,9 +204,18 @@ class SqlState:
 
         await self._under(lease, body, is_long=True)
 
-    async def intend(self, lease: Lease, run_id: str, seq: int, change: Change) -> None:
+    async def intend(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    ) -> Pause | None:
         flying = ChangeRecord(run_id, seq, change, journal.IN_FLIGHT, "", self._now(), None, change.scim_id)
-        await self._under(lease, lambda connection: journal.intend(connection, lease.workspace, [flying]))
+
+        def body(connection: Connection) -> Pause | None:
+            pause = memory.paused(connection, lease.workspace) if heeds_pause else None
+            if pause is None:
+                journal.intend(connection, lease.workspace, [flying])
+            return pause
+
+        return await self._under(lease, body)
 
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         def body(connection: Connection) -> None:
@@ -209,17 +274,26 @@ class SqlState:
             journal.record(connection, run)
             memory.mended(connection, lease.workspace, run.id, mends)
 
-        await self._under(lease, body)
+        await self._under(lease, body, is_repeatable=False)
 
     async def mends(self, run_id: str) -> list[Mend]:
         """Return the links that a run of `mend` wrote, with what each was before."""
         return await self._read(lambda connection: memory.read_mends(connection, run_id))
 
-    async def pause(self, workspace: str, pause: Pause | None) -> None:
-        await self._write(lambda connection: memory.pause(connection, workspace, pause))
+    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
+        def body(connection: Connection) -> tuple[ChangeRecord, ...]:
+            # An intent is written under this lock: it either sees the pause, or is seen here.
+            leases.lock(self._database, connection, workspace)
+            memory.pause(connection, workspace, pause)
+            return journal.in_flight(connection, workspace)
+
+        return await self._write(body)
 
     async def paused(self, workspace: str) -> Pause | None:
-        return await self._read(lambda connection: memory.paused(connection, workspace))
+        return await self._again(lambda: self._read(lambda connection: memory.paused(connection, workspace)))
+
+    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+        return await self._read(lambda connection: journal.in_flight(connection, workspace))
 
     async def notice(self, subject: str) -> str | None:
         return await self._read(lambda connection: notices.read(connection, subject))
@@ -256,3 +330,9 @@ class SqlState:
         for start in range(0, len(old), AT_ONCE):
             await self._write(partial(forget, run_ids=old[start : start + AT_ONCE]))
         return len(old)
+
+
+def _forget(abandoned: asyncio.Future[None]) -> None:
+    """Look at how it ended, which was reported when it was given up."""
+    if not abandoned.cancelled():
+        abandoned.exception()

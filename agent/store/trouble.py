@@ -6,12 +6,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agent.errors import StateError
 from agent.store.location import Location
 
 __all__ = ["translated"]
+
+PRIMARY = 0xFF
+# Connections, conflicts, too many clients, locks, a transaction that waited too long, and a server that restarts.
+PASSING = ("08", "40", "53300", "55P03", "25P03", "57P")
 
 LONGEST_QUOTE = 200
 RESTORE = (
@@ -116,7 +121,21 @@ def translated(location: Location) -> Iterator[None]:
         ) from error
     except SQLAlchemyError as error:
         cause = _cause(error)
-        raise StateError(f"The state {location.shown} can't be used ({cause}).", _remedy(error, cause)) from error
+        passing = may_pass(error)
+        raise StateError(
+            f"The state {location.shown} can't be used ({cause}).", _remedy(error, cause), may_pass=passing
+        ) from error
+
+
+def may_pass(error: SQLAlchemyError) -> bool:
+    """Return whether the same may work in a moment: no connection, a server that restarts, a lock, a conflict."""
+    if not isinstance(error, OperationalError | InterfaceError | InternalError):
+        return isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & PRIMARY in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(PASSING)
 
 
 def _cause(error: SQLAlchemyError) -> str:

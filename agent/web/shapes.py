@@ -150,10 +150,21 @@ class RunList(Given):
     runs: tuple[RunShape, ...]
 
 
+class FlightShape(Given):
+    """A change that was sent before the pause and has no answer yet."""
+
+    run: str
+    kind: str
+    email: str
+
+
 class PauseShape(Given):
+    """A pause. `in_flight` is what a run had sent before it and has no answer to yet: it may still be made."""
+
     since: datetime
     by: str
     reason: str
+    in_flight: tuple[FlightShape, ...] = ()
 
 
 class WorkspaceShape(Given):
@@ -258,7 +269,6 @@ def ongoing_shape(run: Ongoing) -> RunShape:
 
 
 def workspace_shape(standing: Standing, ongoing: Sequence[Ongoing]) -> WorkspaceShape:
-    pause = standing.pause
     return WorkspaceShape(
         name=standing.name,
         url=f"/api/v1/workspaces/{standing.name}",
@@ -266,12 +276,22 @@ def workspace_shape(standing: Standing, ongoing: Sequence[Ongoing]) -> Workspace
         schedule=standing.schedule,
         next_run=standing.next_run,
         token_expires=standing.token_expires,
-        pause=None if pause is None else PauseShape(since=pause.since, by=pause.by, reason=pause.reason),
+        pause=_pause(standing),
         read=standing.read.finished_at if standing.read else None,
         applied=standing.applied.finished_at if standing.applied else None,
         last_run=None if standing.last is None else run_shape(standing.last),
         ongoing=tuple(ongoing_shape(each) for each in ongoing if each.workspace == standing.name),
     )
+
+
+def _pause(standing: Standing) -> PauseShape | None:
+    pause = standing.pause
+    if pause is None:
+        return None
+    flights = [
+        FlightShape(run=each.run_id, kind=each.change.kind, email=each.change.email) for each in standing.in_flight
+    ]
+    return PauseShape(since=pause.since, by=pause.by, reason=pause.reason, in_flight=tuple(flights))
 
 
 def person_shape(email: str, found: Sequence[Explanation | Unplanned]) -> PersonShape:
