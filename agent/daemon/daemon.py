@@ -65,7 +65,7 @@ class Daemon:
 
     async def start(self) -> None:
         """Plan the schedules and begin; what was missed while nothing ran is made up once. Raises `StateError`."""
-        await self._plan()
+        self._timetable.replace(await self._first_times(self._config.settings))
         self._timetable.daily("prune", self._prune)
         self._timetable.start()
 
@@ -78,17 +78,23 @@ class Daemon:
         return was_gentle
 
     async def reload(self, settings: Settings) -> None:
-        """Take *settings* from the next run on; what is under way ends with what it began with."""
+        """Take *settings* from the next run on; what is under way ends with what it began with.
+
+        All of them or nothing: the state is asked first. Raises `StateError`, and has then changed nothing.
+        """
+        first_times = await self._first_times(settings)
         self._config.replace(settings, self._clock.now())
-        await self._plan()
+        self._timetable.replace(first_times)
         log.info("config.reloaded", workspaces=list(self.names))
 
-    def refuse(self, trouble: str) -> None:
-        """Keep the configuration in force, and say why a newer one was not taken."""
-        self._config.trouble = trouble
+    def refuse(self, what: str, why: str) -> None:
+        """Keep the configuration in force with its schedules; `/readyz` reports *what* became of a newer one."""
+        since = self._config.at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._config.trouble = f"{what} The one of {since} is in force, with its schedules. {why}"
 
-    async def _plan(self) -> None:
-        await self._timetable.plan(ticks({name: each.schedule for name, each in self._workspaces.items()}))
+    async def _first_times(self, settings: Settings) -> dict[str, tuple[Tick, datetime | None]]:
+        schedules = {name: each.schedule for name, each in settings.workspaces.items()}
+        return await self._timetable.first_times(ticks(schedules))
 
     def _due(self, tick: Tick) -> asyncio.Task[None] | None:
         names = [name for name in tick.workspaces if name in self.names]

@@ -42,6 +42,7 @@ class Reloading:
         self._taken = taken
         self._asked = asyncio.Event()
         self._seen = self._fingerprint()
+        self._refusal = ""
 
     def ask(self) -> None:
         """Load again even if the file looks the same: SIGHUP."""
@@ -58,25 +59,35 @@ class Reloading:
             await self.look()
 
     async def look(self) -> None:
-        """Load the configuration if it was asked for, or if the file has changed."""
+        """Load the configuration if it was asked for, if the file has changed, or if it was not taken last time."""
         now = self._fingerprint()
-        if now == self._seen and not self._asked.is_set():
+        if now == self._seen and not self._asked.is_set() and not self._refusal:
             return
         self._seen = now
         self._asked.clear()
         try:
             settings = await asyncio.to_thread(load, self._path, self._environ)
+        except PigmentSyncError as error:
+            # It may refer to another file, which is not watched.
+            self._refuse(error, "A newer configuration was refused, and is tried again.")
+            return
+        try:
             await self._daemon.reload(settings)
         except PigmentSyncError as error:
-            self._refuse(error)
+            self._refuse(error, "A newer configuration could not be taken yet, and is tried again.")
             return
+        self._refusal = ""
         self._warn(settings)
         self._settings = settings
         self._taken(settings)
 
-    def _refuse(self, error: PigmentSyncError) -> None:
-        log.error("config.refused", error=error.message, remedy=error.hint)
-        self._daemon.refuse(f"A newer configuration was refused, and the former is in force. {error.message}")
+    def _refuse(self, error: PigmentSyncError, what: str) -> None:
+        """Log each reason once, however often it is met."""
+        refusal = f"{what} {error.message}"
+        if refusal != self._refusal:
+            log.error("config.refused", error=error.message, remedy=error.hint)
+        self._refusal = refusal
+        self._daemon.refuse(what, error.message)
 
     def _warn(self, new: Settings) -> None:
         """Say what a running daemon can't change under itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -45,20 +45,36 @@ class Timetable:
     last: Callable[[Tick], Awaitable[datetime | None]]
     scheduler: AsyncIOScheduler = field(default_factory=_scheduler)
 
-    async def plan(self, ticks: Iterable[Tick]) -> None:
-        """Plan what is new or changed, drop what is gone, and leave the others' next times alone."""
-        wanted = {PREFIX + tick.name: tick for tick in ticks}
+    async def first_times(self, ticks: Iterable[Tick]) -> dict[str, tuple[Tick, datetime | None]]:
+        """Return *ticks* by job, each with its first time; None: it is planned already. Changes nothing.
+
+        Raises what *last* raises.
+        """
+        planned = {job.id for job in self._jobs()}
+        found: dict[str, tuple[Tick, datetime | None]] = {}
+        for tick in ticks:
+            name = PREFIX + tick.name
+            is_planned = name in planned
+            first = None if is_planned else first_due(tick.schedule, await self.last(tick), self.clock.now())
+            found[name] = (tick, first)
+        return found
+
+    def replace(self, wanted: Mapping[str, tuple[Tick, datetime | None]]) -> None:
+        """Plan what `first_times` returned, drop what is gone, and leave the others' next times alone.
+
+        Nothing is awaited, so that no tick ever sees a part of it.
+        """
         planned = {job.id: job for job in self._jobs()}
         for gone in planned.keys() - wanted.keys():
             self.scheduler.remove_job(gone)
-        for name, tick in wanted.items():
+        for name, (tick, first) in wanted.items():
             if name in planned:
                 planned[name].modify(args=[tick])
                 continue
-            first = first_due(tick.schedule, await self.last(tick), self.clock.now())
+            begin = first or self.clock.now()
             when = trigger(tick.schedule)
-            self.scheduler.add_job(self._tick, when, [tick], id=name, name=tick.name, next_run_time=first)
-            log.info("tick.planned", schedule=tick.name, workspaces=list(tick.workspaces), next_run=first.isoformat())
+            self.scheduler.add_job(self._tick, when, [tick], id=name, name=tick.name, next_run_time=begin)
+            log.info("tick.planned", schedule=tick.name, workspaces=list(tick.workspaces), next_run=begin.isoformat())
 
     async def _tick(self, tick: Tick) -> None:
         task = self.due(tick)

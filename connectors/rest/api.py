@@ -155,8 +155,10 @@ class Api:
         """Return fresh headers, made once for all requests that were refused with the same old ones."""
         async with self._renewal:
             is_first = self._renewals == renewals
+            headers = await self._authorize(is_first)
+            # Only now: after a renewal that failed the next request must try again, not show the refused token.
             self._renewals += is_first
-            return await self._authorize(is_first)
+            return headers
 
     async def _exchange(
         self,

@@ -293,6 +293,64 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
         assert (await house.daemon.standing(LATAM)).next_run is None
 
 
+class Gone:
+    """A state that is out of reach, whatever it is asked."""
+
+    def __getattr__(self, name: str) -> object:
+        raise StateError("The state is gone.", "Bring it back.")
+
+
+async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    config = written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"})
+    async with at_home(config) as house:
+        taken: list[Settings] = []
+        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
+        before = await house.daemon.standing(LATAM)
+        loaded_at = (await house.daemon.health()).config_loaded_at
+        house.daemon.state = Gone()  # type: ignore[assignment]
+        written(sandbox, tmp_path, schedule={"cron": "0 7 * * *"}, mode="dry-run")
+        with capture_logs() as lines:
+            await reloading.look()
+            await reloading.look()
+        troubles = (await house.daemon.health()).troubles
+        house.daemon.state = house.kept.state
+
+        assert await house.daemon.standing(LATAM) == before
+        assert before.next_run is not None
+        assert house.daemon.settings.workspaces[LATAM].mode == "enforce"
+        assert (await house.daemon.health()).config_loaded_at == loaded_at
+        assert not taken
+        assert "tried again" in troubles[0]
+        assert f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC is in force, with its schedules. The state" in troubles[0]
+        assert [line["event"] for line in lines] == ["config.refused"], "each reason once, not every two seconds"
+
+        # Nobody touches the file, and nobody sends SIGHUP.
+        await reloading.look()
+        after = await house.daemon.standing(LATAM)
+        assert (after.schedule, after.mode) == ("cron 0 7 * * * (UTC)", "dry-run")
+        assert after.next_run is not None
+        assert (await house.daemon.health()).troubles == ()
+        assert len(taken) == 1
+
+
+async def test_refused_file_is_tried_again_when_what_it_refers_to_is_mended(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = written(sandbox, tmp_path)
+    async with at_home(config) as house:
+        taken: list[Settings] = []
+        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
+        good = config.read_text("utf-8")
+        config.unlink()
+        await reloading.look()
+        assert any("was refused" in trouble for trouble in (await house.daemon.health()).troubles)
+        config.write_text(good, "utf-8")
+        await reloading.look()
+
+        assert (await house.daemon.health()).troubles == ()
+        assert len(taken) == 1
+
+
 async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     settings = load(config, {})
@@ -327,10 +385,6 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
 async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         assert (await house.daemon.health()).troubles == ()
-
-        class Gone:
-            def __getattr__(self, name: str) -> object:
-                raise StateError("The state is gone.", "Bring it back.")
 
         house.daemon.state = Gone()  # type: ignore[assignment]
         try:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
-from connectors.rest import Api, Bounds, NoAnswer, NotSent, Timer
+from connectors.rest import Answer, Api, Bounds, NoAnswer, NotSent, Timer
 
 
 class Office:
@@ -131,6 +131,28 @@ async def test_requests_refused_together_make_fresh_credentials_once() -> None:
 
     assert renewals == 1
     assert api.requests == 16
+
+
+async def test_renewal_that_failed_for_one_request_is_tried_again_for_the_next() -> None:
+    renewals = 0
+
+    async def authorize(refused: bool) -> Mapping[str, str]:
+        nonlocal renewals
+        renewals += refused
+        if renewals == 1:
+            raise IncompleteRead("Acme gave no token.", "Try again.")
+        return {"Authorization": f"Bearer token-{renewals}"}
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)  # so that both are under way with the same token
+        return httpx.Response(401 if request.headers["authorization"] == "Bearer token-0" else 200, json=[])
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        api = Api("Acme", "https://acme.example", http, authorize)
+        found = await asyncio.gather(*(api.get(f"users/{number}") for number in range(2)), return_exceptions=True)
+
+    # The second is not answered with the refused token, and its credentials are not blamed.
+    assert [type(each) for each in found] == [IncompleteRead, Answer]
 
 
 async def test_missing_permission_is_a_matter_of_credentials() -> None:
