@@ -26,6 +26,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Status",
+    "Whereabouts",
     "silent",
 ]
 
@@ -105,6 +106,26 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What an identity provider shows of one person by id, as `Connector.lookup` returns it.
+
+    *source_status* is the provider's own word. *groups* are the ids of the groups (OneLogin: roles) that hold the
+    person, None: not known. *failure* is why the person could not be looked up, in a word or an HTTP status; empty: the
+    lookup was answered.
+    """
+
+    status: Status
+    source_status: str = ""
+    groups: frozenset[str] | None = None
+    failure: str = ""
+
+    @property
+    def is_assigned(self) -> bool:
+        """Return whether a group holds the person, and no status of their own shows that they left."""
+        return bool(self.groups) and self.status in {Status.ACTIVE, Status.UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True)
 class ReadNote:
     """Something a read showed that a human should know: *code* is a word for machines, *email* may be empty."""
 
@@ -131,14 +152,18 @@ class Snapshot:
 
 
 class ReadError(Exception):
-    """A read that ended without a complete answer. *hint* says what a person does next; neither holds a secret."""
+    """A read that ended without a complete answer. *hint* says what a person does next; neither holds a secret.
+
+    *status* is the HTTP status that ended it, 0 when it was something else.
+    """
 
     code = "incomplete"
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, status: int = 0) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.status = status
 
 
 class IncompleteRead(ReadError):
@@ -199,12 +224,20 @@ class Connector(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def read(self, source: Source) -> Snapshot:
-        """Return everyone who is assigned to the source's application, or raise."""
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
+        """Return everyone who is assigned to the source's application, or raise.
+
+        Lists that several sources share are read once. A *fresh* read uses none that was read before the first fresh
+        one: it can show what an earlier answer left out.
+        """
         ...
 
-    async def lookup(self, person_id: str) -> Status:
-        """Return what has become of one person; `DELETED` when the provider does not know the id any more."""
+    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
+        """Return what has become of one person; `DELETED` when the provider does not know the id any more.
+
+        `Whereabouts.groups` leaves out what *source* would not count, such as the groups of a guest. They stay unknown
+        for someone whose status alone says that they left, and where only they can't be read.
+        """
         ...
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:

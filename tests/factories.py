@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.model import GroupRef, Link, Listing, Member, Memory, Mode, Policy, Reads
-from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+from connectors.base import Group, Person, PersonKey, Snapshot, Source, Whereabouts
 
 OKTA = Source("okta-main", "0oapigment")
 ENTRA = Source("entra-eu", "sp-pigment")
@@ -56,6 +56,6 @@ def reads(
 ) -> Reads:
     renames = more.pop("possible_renames", frozenset())
     snapshots = (snapshot(people, unidentified=more.pop("unidentified", ())), *others)
-    whereabouts: dict[PersonKey, Status] = more.pop("whereabouts", {})
+    whereabouts: dict[PersonKey, Whereabouts] = more.pop("whereabouts", {})
     assert not more
     return Reads(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)

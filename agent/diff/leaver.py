@@ -70,17 +70,7 @@ def _hold_moved_source(draft: Draft, link: Link, member: Member) -> None:
         f"{words.member_title(member)} is linked to a person of {old}, which is no source of this workspace any more."
     )
     remedy = words.remedy_move(old, new, draft.policy.workspace)
-    draft.holds.append(
-        Hold(
-            Kind.DEACTIVATE,
-            "source-changed",
-            member.email,
-            reason,
-            remedy,
-            scim_id=member.scim_id,
-            person=link.person,
-        )
-    )
+    _hold_leaver(draft, "source-changed", link.person, member, (reason, remedy))
 
 
 def _unjudged(draft: Draft, assigned: Assigned, member: Member | None) -> None:
@@ -112,17 +102,13 @@ def _hold_individual(draft: Draft, assigned: Assigned, member: Member) -> None:
         f"Take the individual assignment of {who} away, add {who} to an assigned group, or set "
         f"workspaces.{draft.policy.workspace}.individual_assignments to include or ignore."
     )
-    draft.holds.append(
-        Hold(
-            Kind.DEACTIVATE,
-            "individual-assignment",
-            member.email,
-            reason,
-            remedy,
-            scim_id=member.scim_id,
-            person=assigned.key,
-        )
-    )
+    _hold_leaver(draft, "individual-assignment", assigned.key, member, (reason, remedy))
+
+
+def _hold_leaver(draft: Draft, code: str, person: PersonKey, member: Member, why: tuple[str, str]) -> None:
+    """Hold a deactivation; *why* is the reason and the remedy."""
+    hold = Hold(Kind.DEACTIVATE, code, member.email, *why, scim_id=member.scim_id, person=person)
+    draft.holds.append(hold)
 
 
 def _spared_by_other_source(draft: Draft, link: Link, member: Member) -> bool:
@@ -154,9 +140,11 @@ def _leave(draft: Draft, link: Link, assigned: Assigned | None, member: Member) 
             f"{link.missed_reads + 1} of {draft.policy.grace_reads} reads before the deactivation."
         )
         draft.note("in-grace", member.email, reason)
+    elif (found := draft.reads.whereabouts.get(link.person)) is not None and found.groups and found.is_assigned:
+        reason, remedy = words.source_disagrees(member, link, found.groups)
+        _hold_leaver(draft, "source-disagrees", link.person, member, (reason, remedy))
     else:
-        because = words.left_because(member, link, draft.reads.whereabouts.get(link.person))
-        _deactivate_or_hold(draft, link, member, because, link.groups)
+        _deactivate_or_hold(draft, link, member, words.left_because(member, link, found), link.groups)
 
 
 def _deactivate_or_hold(

@@ -60,7 +60,7 @@ PHASES = {
     Kind.UPDATE_NAME: 4,
     Kind.CREATE: 5,
 }
-# At most so many leavers are looked up at their source: for the sentence, not for the decision (design, row 18).
+# At most so many leavers are looked up at their source (design, row 18).
 MAX_LOOKUPS = 25
 
 
@@ -122,7 +122,10 @@ def _member_counts(making: Draft) -> MemberCounts:
 
 
 def vanished(plan: Plan) -> tuple[PersonKey, ...]:
-    """Return the leavers that no snapshot shows, at most 25: what became of them is worth asking their source."""
+    """Return the leavers that no snapshot shows, at most 25: what became of them is worth asking their source.
+
+    *plan* is of reads without `Reads.whereabouts`.
+    """
     asked = [
         change.person
         for change in plan.changes

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from agent.diff.roster import Assigned
 from agent.model import GroupRef, Link, Member
-from connectors.base import PersonKey, Status
+from connectors.base import PersonKey, Status, Whereabouts
 
 __all__ = [
     "assigned_through",
@@ -18,6 +18,7 @@ __all__ = [
     "member_title",
     "remedy_assign",
     "remedy_move",
+    "source_disagrees",
     "title",
 ]
 
@@ -70,18 +71,39 @@ def contested(claims: Sequence[Assigned]) -> tuple[str, str]:
     )
 
 
+def source_disagrees(member: Member, link: Link, found: frozenset[str]) -> tuple[str, str]:
+    """Return reason and remedy for a leaver whom their source still shows in a counted group, ids in *found*."""
+    connector = link.person.connector
+    names = {ref.id: ref.name for ref in link.groups}
+    named = listed(sorted(names.get(each, each) for each in found))
+    reason = (
+        f"{member_title(member)} is missing in the lists of {connector}, read twice, and {connector} itself shows them "
+        f"in {named}."
+    )
+    remedy = (
+        f"A later run asks again, and ends this hold once both agree. If it stays, look {link.person.id} up in "
+        f"{connector}, and report lists that leave people out to its support."
+    )
+    return reason, remedy
+
+
 def inactive_because(assigned: Assigned) -> str:
     word = f" ({assigned.person.source_status})" if assigned.person.source_status else ""
     return f"{title(assigned)} is not active in {assigned.key.connector}{word}."
 
 
-def left_because(member: Member, link: Link, status: Status | None) -> tuple[str, str]:
+def left_because(member: Member, link: Link, found: Whereabouts | None) -> tuple[str, str]:
     """Return code and sentence for somebody whom no source shows any more."""
     who, connector = member_title(member), link.person.connector
-    if status is Status.DELETED:
+    if found is not None and found.status is Status.DELETED:
         return "deleted", f"{who} was deleted in {connector}."
-    if status is Status.SUSPENDED:
+    if found is not None and found.status is Status.SUSPENDED:
         return "suspended", f"{who} is not active in {connector} and not assigned any more."
+    if found is not None and found.failure:
+        fate = f"no longer assigned (could not be looked up: {found.failure})."
+        if link.groups:
+            return "left-groups", f"{who} left {groups(link.groups)} in {connector}: {fate}"
+        return "no-longer-assigned", f"{who} of {connector} is {fate}"
     if link.groups:
         return "left-groups", f"{who} left {groups(link.groups)} in {connector}."
     return "no-longer-assigned", f"{who} is not assigned in {connector} any more."

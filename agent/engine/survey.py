@@ -13,9 +13,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from agent.diff.only import only
-from agent.diff.plan import vanished
+from agent.engine.confirm import Confirmation
+from agent.engine.lookup import Lookups
 from agent.engine.order import Decision, FleetLimit
-from agent.engine.planning import planned
 from agent.errors import PigmentSyncError, UsageError
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
@@ -23,7 +23,7 @@ from agent.guard.target import compare_targets
 from agent.model import Plan, Policy, Reads, Unplanned
 from agent.ports import Clock, State, WorkspaceReader
 from agent.report.document import workspace_object
-from connectors.base import Connector, CredentialsRefused, IncompleteRead, PersonKey, Progress, ReadError, Status
+from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
 
 __all__ = ["DAY", "WINDOW", "Deciding", "ReadSite", "Survey", "chosen", "failed_read"]
 
@@ -72,7 +72,8 @@ class Survey:
     async def decide(self, sites: Sequence[ReadSite], user: str = "", /) -> list[Decision]:
         """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
         read = await asyncio.gather(*(self._read(site) for site in sites))
-        decisions = [await self._planned(site, outcome, user) for site, outcome in zip(sites, read, strict=True)]
+        sure = Confirmation(self.connectors, Lookups(self.connectors))
+        decisions = [await self._planned(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)]
         return await self._guarded_fleet(decisions)
 
     async def _read(self, site: ReadSite) -> Reads | Unplanned:
@@ -99,13 +100,12 @@ class Survey:
     def _connector(self, name: str) -> Connector:
         return self.connectors[name]
 
-    async def _planned(self, site: ReadSite, outcome: Reads | Unplanned, user: str) -> Decision:
+    async def _planned(self, site: ReadSite, outcome: Reads | Unplanned, sure: Confirmation, user: str) -> Decision:
         policy = site.policy
         if isinstance(outcome, Unplanned):
             return _failed(policy, outcome, site.workspace.requests)
         try:
-            reads = await self._looked_up(outcome, policy)
-            unguarded = await asyncio.to_thread(planned, reads, policy)
+            reads, unguarded = await sure.confirm(outcome, policy, user)
         except ReadError as error:
             return failed_read(policy, error, site.workspace.requests)
         except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
@@ -125,18 +125,6 @@ class Survey:
             reads=reads,
             target=target,
         )
-
-    async def _looked_up(self, reads: Reads, policy: Policy) -> Reads:
-        """Ask the sources what became of the leavers that no snapshot shows: for the sentence, not the decision."""
-        first = await asyncio.to_thread(planned, reads, policy)
-        keys = vanished(first)
-        if not keys:
-            return reads
-        found = await asyncio.gather(*(self._lookup(key) for key in keys))
-        return replace(reads, whereabouts=dict(zip(keys, found, strict=True)))
-
-    async def _lookup(self, key: PersonKey) -> Status:
-        return await self._connector(key.connector).lookup(key.id)
 
     async def _history(self, workspace: str) -> History:
         now = self.clock.now()

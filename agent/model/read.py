@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.base import PersonKey, Snapshot, Status
+from connectors.base import PersonKey, Snapshot, Whereabouts
 
 __all__ = [
     "GroupRef",
@@ -108,10 +108,11 @@ class Memory:
 class Reads:
     """Everything a plan is computed from. A `Reads` exists only when every read in it was complete.
 
-    *whereabouts* is what `Connector.lookup` said of leavers; it gives reasons and decides nothing.
+    *whereabouts* is what lookups by id show of leavers, with those of their groups that the workspace counts. It gives
+    reasons, and holds those whom a counted group still shows; without it every leaver is still decided.
     """
 
     snapshots: tuple[Snapshot, ...]
     listing: Listing
     memory: Memory = Memory()
-    whereabouts: Mapping[PersonKey, Status] = field(default_factory=dict)
+    whereabouts: Mapping[PersonKey, Whereabouts] = field(default_factory=dict)

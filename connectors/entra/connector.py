@@ -13,14 +13,15 @@ from pathlib import Path
 
 import httpx
 
-from connectors.base import Finding, Progress, Snapshot, Source, Status, silent
+from connectors.base import Finding, Progress, ReadError, Snapshot, Source, Status, Whereabouts, silent
 from connectors.entra import endpoint
 from connectors.entra.assembly import snapshot
 from connectors.entra.checkup import findings
 from connectors.entra.credential import Tokens
 from connectors.entra.directory import Directory
 from connectors.entra.graph import Graph
-from connectors.entra.portrait import Portrait
+from connectors.entra.portrait import Portrait, enabled_word
+from connectors.entra.row import member_from_json
 from connectors.entra.settings import EntraSettings
 from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Pause, Timer
 
@@ -53,6 +54,7 @@ class EntraConnector:
         self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, pace=pace, timer=timer)
         self._graph = Graph(self._api, progress)
         self._directory = Directory(self._graph)
+        self._fresh = Directory(self._graph)
         self._portrait = Portrait(name)
         self._name = name
         self._knock = endpoint.ourselves(settings.client_id or NOBODY)
@@ -66,17 +68,31 @@ class EntraConnector:
         """How many requests were sent so far, those for tokens aside."""
         return self._api.requests
 
-    async def read(self, source: Source) -> Snapshot:
-        return snapshot(await self._directory.read(source), source, replace(self._portrait, email=source.email))
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
+        directory = self._fresh if fresh else self._directory
+        return snapshot(await directory.read(source), source, replace(self._portrait, email=source.email))
 
-    async def lookup(self, person_id: str) -> Status:
+    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
         """Return what has become of one person. A deleted one moves to the deleted items, and is forgotten in time."""
         found = await self._directory.user(person_id)
-        if found is not None:
-            return self._portrait.status(found)
-        # Asked for so that one replica that lags behind is not all that speaks for it.
-        await self._graph.find(endpoint.deleted(person_id))
-        return Status.DELETED
+        if found is None:
+            # Asked for so that one replica that lags behind is not all that speaks for it.
+            await self._graph.find(endpoint.deleted(person_id))
+            return Whereabouts(Status.DELETED)
+        status, word = self._portrait.status(found), enabled_word(found)
+        if status is Status.SUSPENDED:
+            return Whereabouts(status, word)
+        if found.is_guest and not source.guests:
+            return Whereabouts(status, word, frozenset())
+        return Whereabouts(status, word, await self._groups(person_id, source))
+
+    async def _groups(self, person_id: str, source: Source) -> frozenset[str] | None:
+        """Return the ids of one person's groups, None when they can't be read: the status stands without them."""
+        try:
+            rows = await self._graph.rows(endpoint.groups_of(person_id, nested=source.nested), member_from_json)
+        except ReadError:
+            return None
+        return frozenset(row.user.id for row in rows if row.user.id)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._graph, self._directory, self._knock, sources)

@@ -1,6 +1,7 @@
 """What the connector asks Graph for: paths, fields, page sizes, and what to do when Graph refuses.
 
 Source: Microsoft Graph v1.0, `servicePrincipal`, `appRoleAssignedTo`, `group: list members`, `user: get`,
+`user: list memberOf`,
 `directory: deletedItems`. The longest page is asked for everywhere: without `$top`, rows of `appRoleAssignedTo` have
 been left out.
 """
@@ -15,7 +16,7 @@ from connectors.entra.row import USER_FIELDS
 from connectors.entra.selection import AppGroup
 from connectors.rest import legible
 
-__all__ = ["app", "assigned", "deleted", "members", "ourselves", "user"]
+__all__ = ["app", "assigned", "deleted", "groups_of", "members", "ourselves", "user"]
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What may stand in a path: object ids are GUIDs, and nothing else may lead elsewhere. No login: it may hold `#`."""
@@ -62,6 +63,13 @@ def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
 
 def user(user_id: str) -> Ask:
     return Ask(f"/users/{_id(user_id)}", f"person {user_id}", USER_HINT, USER_FIELDS, id=user_id)
+
+
+def groups_of(user_id: str, *, nested: bool) -> Ask:
+    """Ask for what holds a person: directly, or with *nested* through other groups too. Groups and roles alike."""
+    relation = "transitiveMemberOf" if nested else "memberOf"
+    what = f"the groups of person {user_id}"
+    return Ask(f"/users/{_id(user_id)}/{relation}", what, USER_HINT, "id", LONGEST_PAGE)
 
 
 def deleted(user_id: str) -> Ask:

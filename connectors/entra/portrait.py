@@ -8,7 +8,7 @@ from typing import Literal
 from connectors.base import Person, Status
 from connectors.entra.row import User
 
-__all__ = ["Portrait"]
+__all__ = ["Portrait", "enabled_word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,25 @@ class Portrait:
 
     def person(self, user: User, groups: tuple[str, ...], *, individual: bool) -> Person:
         email = self.address(user)
-        enabled = {True: "true", False: "false", None: "null"}[user.is_enabled]
         return Person(
             connector=self.connector,
             id=user.id,
             email=email or None,
             display_name=user.display_name or f"{user.given_name} {user.family_name}".strip(),
             status=self.status(user),
-            source_status=f"accountEnabled={enabled}",
+            source_status=enabled_word(user),
             groups=groups,
             individual=individual,
             aliases=_others(user.proxies, email),
             given_name=user.given_name,
             family_name=user.family_name,
         )
+
+
+def enabled_word(user: User) -> str:
+    """Return `accountEnabled` as Graph shows it, for sentences."""
+    shown = {True: "true", False: "false", None: "null"}[user.is_enabled]
+    return f"accountEnabled={shown}"
 
 
 def _others(proxies: tuple[str, ...], email: str) -> tuple[str, ...]:

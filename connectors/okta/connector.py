@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import httpx
 
-from connectors.base import Finding, Progress, Snapshot, Source, Status, silent
+from connectors.base import Finding, IncompleteRead, Progress, ReadError, Snapshot, Source, Status, Whereabouts, silent
 from connectors.okta import endpoint
 from connectors.okta.assembly import snapshot
 from connectors.okta.checkup import findings
 from connectors.okta.credential import ApiToken, ServiceApp, Tokens
 from connectors.okta.directory import Directory
-from connectors.okta.org import Org
+from connectors.okta.org import LATER_HINT, Org
 from connectors.okta.pace import OktaPace
 from connectors.okta.portrait import Portrait
-from connectors.okta.row import user_from_json
+from connectors.okta.row import app_group_from_json, user_from_json
 from connectors.okta.settings import OktaSettings
 from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Authorize, Bounds, Timer
 
@@ -53,6 +53,7 @@ class OktaConnector:
         )
         self._org = Org(self._api, timer, progress)
         self._directory = Directory(self._org)
+        self._fresh = Directory(self._org)
         self._name = name
         self._portrait = Portrait(
             name,
@@ -69,13 +70,29 @@ class OktaConnector:
         """How many requests were sent so far, those for tokens aside."""
         return self._api.requests
 
-    async def read(self, source: Source) -> Snapshot:
-        return snapshot(await self._directory.read(source), source, replace(self._portrait, email=source.email))
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
+        directory = self._fresh if fresh else self._directory
+        return snapshot(await directory.read(source), source, replace(self._portrait, email=source.email))
 
-    async def lookup(self, person_id: str) -> Status:
+    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         """Return what has become of one person. Okta keeps those it deactivated: only a deleted one is not found."""
         found = await self._org.find(endpoint.user(person_id))
-        return Status.DELETED if found is None else self._portrait.status(user_from_json(found).status)
+        if found is None:
+            return Whereabouts(Status.DELETED)
+        user = user_from_json(found)
+        if user.id != person_id:
+            raise IncompleteRead(f"{self._api.who} answered with someone else than person {person_id}.", LATER_HINT)
+        word, status = user.status, self._portrait.status(user.status)
+        groups = None if status is Status.SUSPENDED else await self._groups(person_id)
+        return Whereabouts(status, word, groups)
+
+    async def _groups(self, person_id: str) -> frozenset[str] | None:
+        """Return the ids of all groups of one person, None when they can't be read: the status stands without them."""
+        try:
+            rows = await self._org.rows(endpoint.groups_of(person_id), app_group_from_json)
+        except ReadError:
+            return None
+        return frozenset(group.id for group in rows if group.id)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._org, self._directory, sources)

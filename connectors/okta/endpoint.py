@@ -1,7 +1,7 @@
 """What the connector asks Okta for: paths, page sizes, and what to do when Okta refuses.
 
 Source: Okta's management API, `/apps/{id}`, `/apps/{id}/users`, `/apps/{id}/groups`, `/groups/{id}`,
-`/groups/{id}/users`, `/users/{id}`.
+`/groups/{id}/users`, `/users/{id}`, `/users/{id}/groups`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from connectors.okta.org import Ask
 from connectors.okta.row import AppGroup
 from connectors.rest import legible
 
-__all__ = ["app", "app_groups", "app_users", "apps", "group", "members", "user"]
+__all__ = ["app", "app_groups", "app_users", "apps", "group", "groups_of", "members", "user"]
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What may stand in a path: an id of Okta is letters and digits, and nothing else may lead elsewhere."""
@@ -60,6 +60,10 @@ def members(of: AppGroup, limit: int = 200) -> Ask:
 
 def user(user_id: str) -> Ask:
     return Ask(f"/api/v1/users/{_id(user_id)}", f"person {user_id}", USER_HINT)
+
+
+def groups_of(user_id: str) -> Ask:
+    return Ask(f"/api/v1/users/{_id(user_id)}/groups", f"the groups of person {user_id}", USER_HINT, 200)
 
 
 def _id(value: str) -> str:

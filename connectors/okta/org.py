@@ -9,7 +9,7 @@ from typing import TypeVar
 from connectors.base import IncompleteRead, Progress
 from connectors.rest import Answer, Api, CursorExpired, Timer, restarted
 
-__all__ = ["Ask", "Org"]
+__all__ = ["LATER_HINT", "Ask", "Org"]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 400, 403, 404, 500
 JUDGED_HERE = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})

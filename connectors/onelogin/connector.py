@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from connectors.base import Finding, Progress, Snapshot, Source, Status, silent
+from connectors.base import Finding, IncompleteRead, Progress, Snapshot, Source, Status, Whereabouts, silent
 from connectors.onelogin import endpoint
 from connectors.onelogin.account import Account
 from connectors.onelogin.assembly import assignments, snapshot
@@ -14,8 +14,8 @@ from connectors.onelogin.checkup import findings
 from connectors.onelogin.credential import Tokens
 from connectors.onelogin.directory import Directory
 from connectors.onelogin.pace import OneLoginPace
-from connectors.onelogin.portrait import Portrait
-from connectors.onelogin.row import user_from_json
+from connectors.onelogin.portrait import Portrait, status_words
+from connectors.onelogin.row import role_ids, user_from_json
 from connectors.onelogin.settings import OneLoginSettings
 from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Timer
 
@@ -43,6 +43,7 @@ class OneLoginConnector:
         )
         self._account = Account(self._api, progress)
         self._directory = Directory(self._account)
+        self._fresh = Directory(self._account)
         self._portrait = Portrait(name, settings.entitled_statuses)
         self._name = name
 
@@ -55,16 +56,26 @@ class OneLoginConnector:
         """How many HTTP requests were sent so far, those for tokens aside."""
         return self._api.requests
 
-    async def read(self, source: Source) -> Snapshot:
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         """Return everyone who is assigned to the application. OneLogin has one address of each: `mail` is `login`."""
-        read = await self._directory.read(source)
-        users = await self._directory.users(sorted(assignments(read)))
+        directory = self._fresh if fresh else self._directory
+        read = await directory.read(source)
+        users = await directory.users(sorted(assignments(read)))
         return snapshot(read, users, source, self._portrait)
 
-    async def lookup(self, person_id: str) -> Status:
+    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         """Return what has become of one person. OneLogin forgets those it deletes."""
         found = await self._account.find(endpoint.user(person_id))
-        return Status.DELETED if found is None else self._portrait.status(user_from_json(found))
+        if found is None:
+            return Whereabouts(Status.DELETED)
+        user, roles = user_from_json(found), role_ids(found)
+        if user.id != person_id:
+            raise IncompleteRead(
+                f"{self._api.who} answered with someone else than user {person_id}.",
+                "Try again later; if it stays, report it to OneLogin's support.",
+            )
+        groups = None if roles is None else frozenset(roles)
+        return Whereabouts(self._portrait.status(user), status_words(user), groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._account, self._directory, sources)

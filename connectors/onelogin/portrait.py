@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from connectors.base import Person, Status
 from connectors.onelogin.row import User
 
-__all__ = ["ENTITLED", "Assignment", "Portrait"]
+__all__ = ["ENTITLED", "Assignment", "Portrait", "status_words"]
 
 ENTITLED = frozenset({0, 1, 3, 4, 5, 7, 8})
 """Active (1), a set-up to finish (0, 7), or trouble signing in: locked, password expired, awaiting a reset, security
@@ -79,6 +79,10 @@ def _words(user: User | None, assignment: Assignment) -> str:
         return "not among the account's users"
     if not assignment.is_sure:
         return "a role of the application shows people without an id"
+    return status_words(user)
+
+
+def status_words(user: User) -> str:
     return f"status {_word(user.status)}, state {_word(user.state)}"
 
 

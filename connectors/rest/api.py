@@ -231,15 +231,19 @@ class Api:
         message = f"{self.who} answered {answer.status}{what}{self.said(answer)}{trace}."
         if answer.status == UNAUTHORIZED:
             return CredentialsRefused(
-                message, hint or "Check that the credentials in the config are right and have not expired."
+                message,
+                hint or "Check that the credentials in the config are right and have not expired.",
+                answer.status,
             )
         if answer.status == FORBIDDEN and not is_rate_limit(answer.status, answer.headers):
             return PermissionMissing(
-                message, hint or "Give these credentials the permissions that the documentation lists."
+                message,
+                hint or "Give these credentials the permissions that the documentation lists.",
+                answer.status,
             )
         if answer.status == FORBIDDEN:
-            return IncompleteRead(message, _way_out(TOO_MANY))
-        return IncompleteRead(message, hint or _way_out(answer.status))
+            return IncompleteRead(message, _way_out(TOO_MANY), answer.status)
+        return IncompleteRead(message, hint or _way_out(answer.status), answer.status)
 
 
 def _way_out(status: int) -> str:

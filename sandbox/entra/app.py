@@ -38,6 +38,8 @@ ROUTES: tuple[tuple[str, int, Act], ...] = (
     *((f"/groups/{{id}}/members/{cast}", 3, Call.users_only) for cast in CAST),
     *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, Call.users_only) for cast in CAST),
     ("/users/{id}", 2, Call.user),
+    ("/users/{id}/memberOf", 2, Call.groups_of_user),
+    ("/users/{id}/transitiveMemberOf", 3, Call.groups_of_user),
     *((f"/directory/deletedItems/{cast}", 1, Call.deleted_users) for cast in CAST),
     ("/directory/deletedItems/{id}", 1, Call.deleted),
 )

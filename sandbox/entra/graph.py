@@ -102,6 +102,15 @@ class Call:
         person = self.tenant.person(self._path("id"))
         return self._entity(user_row(person), "users", DEFAULT_USER)
 
+    def groups_of_user(self) -> Row:
+        self._may("User.Read.All")
+        self._may("GroupMember.Read.All")
+        person, directory = self.tenant.person(self._path("id")), self.tenant.directory
+        found = directory.groups_of(person.id)
+        if self.request.url.path.endswith("/transitiveMemberOf"):
+            found = [each for each in directory.groups.values() if person in _nested(self.tenant, each)]
+        return self._members(list(found), "directoryObjects")
+
     def deleted(self) -> Row:
         self._may("User.Read.All")
         row = user_row(self.tenant.deleted(self._path("id")), deleted=True)

@@ -118,9 +118,18 @@ class Tenant:
                 return self.inside(key) + nested
             case "users", "":
                 return self.users.get(key)
+            case "users", "memberOf" if key in self.users:
+                return [self.group(each) for each, inside in self.members.items() if key in inside]
+            case "users", "transitiveMemberOf" if key in self.users:
+                direct = {each for each, inside in self.members.items() if key in inside}
+                outer = {each for each, inside in self.members.items() if direct & set(inside)}
+                return [self.group(each) for each in sorted(direct | outer)]
             case "directory", _:
                 return self.deleted.get(relation)
         return self.assigned if path == ASSIGNED else self.app if path == THE_APP else None
+
+    def group(self, key: str) -> Row:
+        return {"@odata.type": "#microsoft.graph.group", "id": key}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

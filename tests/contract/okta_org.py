@@ -130,6 +130,9 @@ class Org:
             return [self.group(each) for each in self.names]
         if path.endswith("/users") and group.removesuffix("/users") in self.members:
             return [self.users[key] for key in self.members[group.removesuffix("/users")]]
+        if path.endswith("/groups") and (key := path.split("/")[-2]) in self.users:
+            inside = [each for each in self.names if key in self.members[each]]
+            return [{"id": each, "profile": {"name": self.names[each]}} for each in inside]
         objects = {app: self.app} | {f"/api/v1/users/{key}": each for key, each in self.users.items()}
         objects |= {f"/api/v1/groups/{key}": {"id": key, "profile": {"name": name}} for key, name in self.names.items()}
         return [self.app] if path == "/api/v1/apps" else objects.get(path)

@@ -94,8 +94,12 @@ class Account:
         role, _, rest = path.removeprefix(f"{ROLES}/").partition("/")
         if rest == "users" and role in self.roles:
             return [self.member(key) for key in self.roles[role] if key in self.users]
-        objects = {THE_APP: self.app} | {f"{USERS}/{key}": row for key, row in self.users.items()}
+        objects = {THE_APP: self.app} | {f"{USERS}/{key}": self.alone(key) for key in self.users}
         return (objects | {f"{ROLES}/{key}": {"id": int(key), "name": self.names[key]} for key in self.names}).get(path)
+
+    def alone(self, key: str) -> Row:
+        """Return the row of one user, which alone shows their roles."""
+        return self.users[key] | {"role_ids": [int(role) for role, inside in self.roles.items() if key in inside]}
 
     def member(self, key: str) -> Row:
         name = f"{self.users[key]['firstname']} {self.users[key]['lastname']}"

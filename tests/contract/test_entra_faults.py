@@ -117,12 +117,12 @@ async def test_refused_request_holds_back_every_request_to_graph() -> None:
     tenant.at[PERSON] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
     connector = tenant.connector(Bounds(max_wait_seconds=10))
     with pytest.raises(IncompleteRead, match="answered 429"):
-        await connector.lookup("u-udo")
+        await connector.lookup("u-udo", SOURCE)
     with pytest.raises(IncompleteRead, match="rate limit for another 40 seconds"):
-        await connector.lookup("u-ana")
+        await connector.lookup("u-ana", SOURCE)
     assert len(tenant.requests) == 1
     tenant.time.now += 35
-    assert await connector.lookup("u-ana") is Status.ACTIVE
+    assert (await connector.lookup("u-ana", SOURCE)).status is Status.ACTIVE
     assert tenant.time.naps == [5]
 
 
@@ -518,7 +518,7 @@ async def test_lookup_never_makes_an_answer_up(path: str, fault: Fault) -> None:
     tenant = company()
     tenant.at[path] = [fault] * WHAT_STAYS
     with pytest.raises(ReadError):
-        await tenant.connector().lookup("u-old")
+        await tenant.connector().lookup("u-old", SOURCE)
 
 
 # Everything at once.
@@ -558,8 +558,9 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     here = {name for name in globals() if name.startswith("test_") and "document" not in name}
-    token_tests = (FAULTS_DOCUMENT.parents[1] / "tests/contract/test_entra_token.py").read_text(encoding="utf-8")
-    elsewhere = set(re.findall(r"def (test_\w+)", token_tests))
+    parts = ("entra_token", "entra_reading", "lookups")
+    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
+    elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {Exit.DONE, Exit.INCOMPLETE, Exit.CONFIG}

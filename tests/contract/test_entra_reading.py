@@ -253,7 +253,7 @@ async def test_at_most_eight_requests_are_in_flight() -> None:
 async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
     tenant = company()
     tenant.users["u-blank"] = {"id": "u-blank", "accountEnabled": None}
-    assert await tenant.connector().lookup(person) is status
+    assert (await tenant.connector().lookup(person, SOURCE)).status is status
     in_bin = tenant.asked(f"/v1.0/directory/deletedItems/{person}")
     assert len(in_bin) == (1 if status is Status.DELETED else 0)
 
@@ -262,7 +262,7 @@ async def test_lookup_tells_what_has_become_of_one_person(person: str, status: S
 async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> None:
     tenant = company()
     with pytest.raises(IncompleteRead, match="can't be an id"):
-        await tenant.connector().lookup(person)
+        await tenant.connector().lookup(person, SOURCE)
     with pytest.raises(IncompleteRead, match="can't be an id"):
         await tenant.connector().read(Source("entra-eu", person))
     tenant.assign("../x", "Group", "Odd")
@@ -303,3 +303,44 @@ async def test_other_cloud_is_asked_on_its_own_hosts() -> None:
     with pytest.raises(IncompleteRead):
         await tenant.connector(Bounds(), graph_url="https://graph.microsoft.us").read(SOURCE)
     assert {request.url.host for request in tenant.requests} == {"graph.microsoft.us"}
+
+
+async def test_lookup_shows_the_groups_that_hold_a_person_directly() -> None:
+    tenant = company()
+    found = await tenant.connector().lookup("u-ana", SOURCE)
+    assert (found.source_status, found.groups) == ("accountEnabled=true", frozenset({SALES, STAFF}))
+    assert found.is_assigned
+    assert len(tenant.requests) == 2
+
+
+async def test_lookup_shows_nested_groups_only_where_the_source_counts_them() -> None:
+    tenant = company()
+    direct = await tenant.connector().lookup("u-zoe", SOURCE)
+    nested = await tenant.connector().lookup("u-zoe", replace(SOURCE, nested=True))
+    assert (direct.groups, nested.groups) == (frozenset({INNER}), frozenset({INNER, STAFF}))
+
+
+async def test_lookup_of_a_guest_shows_groups_only_where_guests_count() -> None:
+    tenant = company()
+    alone = await tenant.connector().lookup("u-gus", SOURCE)
+    counted = await tenant.connector().lookup("u-gus", replace(SOURCE, guests=True))
+    assert (alone.groups, counted.groups) == (frozenset(), frozenset({STAFF}))
+
+
+async def test_lookup_keeps_the_status_when_the_groups_can_not_be_read() -> None:
+    tenant = company()
+    tenant.at["/v1.0/users/u-ana/memberOf"] = [error(403)]
+    found = await tenant.connector().lookup("u-ana", SOURCE)
+    assert (found.status, found.groups, found.is_assigned) == (Status.ACTIVE, None, False)
+
+
+async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None:
+    tenant = company()
+    connector = tenant.connector()
+    await connector.read(SOURCE)
+    asked = len(tenant.asked(MEMBERS))
+    tenant.members[SALES] = []
+    snapshot = await connector.read(SOURCE, fresh=True)
+    assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
+    await connector.read(SOURCE, fresh=True)
+    assert len(tenant.asked(MEMBERS)) == asked + 1

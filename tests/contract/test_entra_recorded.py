@@ -73,7 +73,7 @@ async def test_sample_of_a_deleted_person_is_deleted(sample: dict[str, Any]) -> 
     (deleted,) = rows(sample)
     tenant.deleted[deleted["id"]] = deleted
     with sign_in():
-        assert await tenant.connector().lookup(deleted["id"]) is Status.DELETED
+        assert (await tenant.connector().lookup(deleted["id"], SOURCE)).status is Status.DELETED
 
 
 @pytest.mark.parametrize("sample", labelled("servicePrincipal by appId"))

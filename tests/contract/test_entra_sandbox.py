@@ -88,9 +88,9 @@ async def test_leaver_is_looked_up_in_the_deleted_items() -> None:
     office = Office()
     ann = office.staff[0]
     with connected(office) as connector:
-        assert await connector.lookup(ann.id) is Status.ACTIVE
+        assert (await connector.lookup(ann.id, source(office))).status is Status.ACTIVE
         office.directory.deleted[ann.id] = office.directory.people.pop(ann.id)
-        assert await connector.lookup(ann.id) is Status.DELETED
+        assert (await connector.lookup(ann.id, source(office))).status is Status.DELETED
 
 
 async def test_check_of_the_pretend_tenant_is_well() -> None:

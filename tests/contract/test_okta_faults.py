@@ -487,7 +487,7 @@ async def test_lookup_never_makes_an_answer_up() -> None:
         org = company()
         org.at["/api/v1/users/00uana"] = [fault] * WHAT_STAYS
         with pytest.raises(ReadError):
-            await org.connector().lookup("00uana")
+            await org.connector().lookup("00uana", SOURCE)
 
 
 # Everything at once.
@@ -525,8 +525,9 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     here = {name for name in globals() if name.startswith("test_") and "document" not in name}
-    token_tests = (FAULTS_DOCUMENT.parents[1] / "tests/contract/test_okta_token.py").read_text(encoding="utf-8")
-    elsewhere = set(re.findall(r"def (test_\w+)", token_tests))
+    parts = ("okta_token", "okta_reading", "lookups")
+    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
+    elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {Exit.DONE, Exit.INCOMPLETE, Exit.CONFIG}

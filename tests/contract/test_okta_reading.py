@@ -176,14 +176,14 @@ async def test_at_most_eight_requests_are_in_flight() -> None:
 async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
     org = company()
     org.users |= {"00ufrozen": {"id": "00ufrozen", "status": "FROZEN"}, "00ublank": {"id": "00ublank"}}
-    assert await org.connector().lookup(person) is status
+    assert (await org.connector().lookup(person, SOURCE)).status is status
 
 
 @pytest.mark.parametrize("person", ["00u1/../../apps", "..", "", "00u?x=1", "0" * 101])
 async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> None:
     org = company()
     with pytest.raises(IncompleteRead, match="can't be an id"):
-        await org.connector().lookup(person)
+        await org.connector().lookup(person, SOURCE)
     with pytest.raises(IncompleteRead, match="can't be an id"):
         await org.connector().read(Source("okta-main", person))
     assert org.requests == []
@@ -198,3 +198,44 @@ async def test_progress_tells_the_rows_of_each_list() -> None:
     assert (f"Okta (okta-main): the people of application {APP}", 4, 4) in told
     assert connector.requests == len(org.requests)
     assert connector.name == "okta-main"
+
+
+async def test_lookup_shows_the_groups_that_hold_a_person() -> None:
+    org = company()
+    found = await org.connector().lookup("00uana", SOURCE)
+    assert (found.source_status, found.groups, found.is_assigned) == ("ACTIVE", frozenset({SALES, STAFF}), True)
+    assert [request.url.path for request in org.requests] == ["/api/v1/users/00uana", "/api/v1/users/00uana/groups"]
+
+
+async def test_lookup_of_someone_suspended_costs_one_request() -> None:
+    org = company()
+    found = await org.connector().lookup("00uivo", SOURCE)
+    assert (found.source_status, found.groups, found.is_assigned) == ("SUSPENDED", None, False)
+    assert len(org.requests) == 1
+
+
+async def test_lookup_keeps_the_status_when_the_groups_can_not_be_read() -> None:
+    org = company()
+    org.at["/api/v1/users/00uana/groups"] = [error(403, "E0000006")]
+    found = await org.connector().lookup("00uana", SOURCE)
+    assert (found.status, found.groups, found.is_assigned) == (Status.ACTIVE, None, False)
+
+
+async def test_lookup_answered_with_someone_else_is_an_error() -> None:
+    org = company()
+    org.users["00uana"] = org.users["00uivo"]
+    with pytest.raises(IncompleteRead, match="someone else than person 00uana"):
+        await org.connector().lookup("00uana", SOURCE)
+
+
+async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None:
+    org = company()
+    connector, members = org.connector(), f"/api/v1/groups/{SALES}/users"
+    await connector.read(SOURCE)
+    await connector.read(SOURCE)
+    assert len(org.asked(members)) == 1
+    org.members[SALES] = []
+    snapshot = await connector.read(SOURCE, fresh=True)
+    assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
+    await connector.read(SOURCE, fresh=True)
+    assert len(org.asked(members)) == 2

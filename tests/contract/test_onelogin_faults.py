@@ -647,7 +647,7 @@ async def test_lookup_never_makes_an_answer_up(fault: Fault) -> None:
     account = company()
     account.at[ONE] = [fault] * WHAT_STAYS
     with pytest.raises(ReadError):
-        await account.connector().lookup(ANA)
+        await account.connector().lookup(ANA, SOURCE)
 
 
 @pytest.mark.parametrize("fault", [html(404), body(b"{}", 404)])
@@ -730,7 +730,8 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     here = {name for name in globals() if name.startswith("test_") and "document" not in name}
-    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_onelogin_{part}.py" for part in ("token", "sandbox")]
+    parts = ("onelogin_token", "onelogin_sandbox", "onelogin_reading", "lookups")
+    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}

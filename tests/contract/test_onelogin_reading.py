@@ -321,14 +321,14 @@ async def test_at_most_eight_requests_are_in_flight(made: Callable[[], Account])
 async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
     account = company()
     account.users |= {"900": {"id": 900, "status": 6, "state": 1}, "901": {"id": 901}}
-    assert await account.connector().lookup(person) is status
+    assert (await account.connector().lookup(person, SOURCE)).status is status
 
 
 @pytest.mark.parametrize("person", ["1/../../apps", "..", "", "1?x=1", "0" * 101, "1%2F2"])
 async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> None:
     account = company()
     with pytest.raises(IncompleteRead, match="can't be an id"):
-        await account.connector().lookup(person)
+        await account.connector().lookup(person, SOURCE)
     with pytest.raises(IncompleteRead, match="can't be an id"):
         await account.connector().read(Source("onelogin-apac", person))
     assert account.requests == []
@@ -359,3 +359,41 @@ async def test_role_that_is_refused_does_not_become_individual_assignments() -> 
     account.at[f"{ROLES}/{STAFF}/users"] = [error(403)]
     with pytest.raises(Exception, match="answered 403"):
         await account.connector().read(replace(SOURCE, groups=("Sales",)))
+
+
+async def test_lookup_shows_the_roles_that_hold_a_person_in_one_request() -> None:
+    account = company()
+    found = await account.connector().lookup("101", SOURCE)
+    assert (found.source_status, found.groups, found.is_assigned) == (
+        "status 1, state 1",
+        frozenset({SALES, STAFF}),
+        True,
+    )
+    assert len(account.requests) == 1
+
+
+@pytest.mark.parametrize("shown", [None, "12", [None], ["a b"]])
+async def test_lookup_without_readable_roles_knows_no_roles(shown: object) -> None:
+    account = company()
+    account.at[f"{USERS}/101"] = [lambda _: httpx.Response(200, json=account.users["101"] | {"role_ids": shown})]
+    found = await account.connector().lookup("101", SOURCE)
+    assert (found.status, found.groups, found.is_assigned) == (Status.ACTIVE, None, False)
+
+
+async def test_lookup_answered_with_someone_else_is_an_error() -> None:
+    account = company()
+    account.at[f"{USERS}/101"] = [lambda _: httpx.Response(200, json=account.alone("103"))]
+    with pytest.raises(IncompleteRead, match="someone else than user 101"):
+        await account.connector().lookup("101", SOURCE)
+
+
+async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None:
+    account = company()
+    connector, members = account.connector(), f"{ROLES}/{SALES}/users"
+    await connector.read(SOURCE)
+    asked = len(account.asked(members))
+    account.roles[SALES] = []
+    snapshot = await connector.read(SOURCE, fresh=True)
+    assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
+    await connector.read(SOURCE, fresh=True)
+    assert len(account.asked(members)) == asked + 1

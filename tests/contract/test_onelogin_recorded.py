@@ -52,7 +52,7 @@ def test_documented_role_has_id_and_name(sample: dict[str, Any]) -> None:
 async def test_documented_not_found_is_a_deleted_person(sample: dict[str, Any]) -> None:
     account = company()
     account.at[f"/api/2/users/{ANA}"] = [lambda _: httpx.Response(404, json=sample["body"])]
-    assert await account.connector().lookup(ANA) is Status.DELETED
+    assert (await account.connector().lookup(ANA, SOURCE)).status is Status.DELETED
 
 
 @pytest.mark.parametrize("sample", labelled("token ok (v2)"))

@@ -95,7 +95,7 @@ async def test_token_that_was_revoked_between_two_reads_is_had_anew(office: Offi
     connector = office.connector()
     expected = await connector.read(office.source)
     office.pretend.account.revoke_all()
-    assert await connector.lookup(expected.people[0].id) is Status.ACTIVE
+    assert (await connector.lookup(expected.people[0].id, office.source)).status is Status.ACTIVE
 
 
 async def test_scope_that_is_too_small_is_a_matter_of_credentials(office: Office) -> None:
@@ -116,8 +116,8 @@ async def test_leaver_is_suspended_deleted_or_elsewhere(office: Office) -> None:
     office.pretend.company.suspend(str(first.email))
     office.pretend.company.delete(second.id)
     connector = office.connector()
-    assert await connector.lookup(first.id) is Status.SUSPENDED
-    assert await connector.lookup(second.id) is Status.DELETED
+    assert (await connector.lookup(first.id, office.source)).status is Status.SUSPENDED
+    assert (await connector.lookup(second.id, office.source)).status is Status.DELETED
     shot = await connector.read(office.source)
     assert {person.id: person.status for person in shot.people}[first.id] is Status.SUSPENDED
     assert second.id not in {person.id for person in shot.people}

@@ -24,7 +24,7 @@ ADRS = sorted((REPOSITORY / "docs" / "adr").glob("*.md"))
 CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 # How the planner says "held, for this reason": the code is the second argument.
-HOLDING = {"Hold", "hold", "_hold"}
+HOLDING = {"Hold", "hold", "_hold", "_hold_leaver"}
 
 
 def section(title: str, text: str = RUNBOOK) -> str:

@@ -228,10 +228,11 @@ class History:
         world.hangs_in = chance.randrange(8) if not approves and chance.random() < 0.2 else None
         is_well = world.fault_rate == 0 and world.dies_in is None and world.hangs_in is None
         world.unrest = 0.5 if is_well and chance.random() < 0.5 else 0
+        world.short_rate = chance.choice([0, 0, 0.3])
         await self.run(approve=approves)
         if chance.random() < 0.5:
             self.readdress_unanswered()
-        world.failing, world.hangs_in, world.unrest = set(), None, 0
+        world.failing, world.hangs_in, world.unrest, world.short_rate = set(), None, 0, 0
         world.pass_minutes(1)
 
     def readdress_unanswered(self) -> None:

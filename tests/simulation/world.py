@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.ports import Lease
-from connectors.base import Finding, Group, IncompleteRead, Person, Snapshot, Source, Status
+from connectors.base import Finding, Group, IncompleteRead, Person, Snapshot, Source, Status, Whereabouts
 from sandbox.pigment.refusal import Refusal
 from sandbox.pigment.space import PigmentSpace
 from tests.memory_state import MemoryState
@@ -30,7 +30,8 @@ class Died(BaseException):
 class World:
     """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
     before which it hangs; None: it lives, it does not hang. *unrest* is how often an administrator edits a member
-    between two of its requests; *edited* are the members whose address or name was changed by hand.
+    between two of its requests; *edited* are the members whose address or name was changed by hand. *short_rate* is how
+    often a source's first answer leaves people out.
     """
 
     chance: random.Random
@@ -43,6 +44,7 @@ class World:
     is_dead: bool = False
     fault_rate: float = 0.0
     unrest: float = 0.0
+    short_rate: float = 0.0
     hired: int = 0
     edited: set[str] = field(default_factory=set)
 
@@ -169,20 +171,34 @@ class SimulatedConnector:
     world: World
     name: str
 
-    async def read(self, source: Source) -> Snapshot:
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         self.world.live()
         if self.name in self.world.failing:
             raise IncompleteRead(f"{self.name} broke off.", "Run again.")
         mine = [person for person in self.world.people.values() if person.connector == self.name]
         shown = [person for person in mine if person.groups or person.individual]
+        if not fresh and self.world.chance.random() < self.world.short_rate:
+            shown = self._cut_short(shown)
         self.world.chance.shuffle(shown)
         groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in GROUPS)
         return Snapshot(source, "Pigment", groups, tuple(shown))
 
-    async def lookup(self, person_id: str) -> Status:
+    def _cut_short(self, people: list[Person]) -> list[Person]:
+        """Return what an answer shows that ends too early, or that has nobody in one of the groups."""
+        chance = self.world.chance
+        if chance.random() < 0.5:
+            emptied = chance.choice(GROUPS)
+            left = [replace(each, groups=tuple(set(each.groups) - {emptied})) for each in people]
+            return [now for now, was in zip(left, people, strict=True) if now.groups or was.individual]
+        # Of people without a group nothing but the list speaks.
+        return [person for person in people if not person.groups or chance.random() < 0.7]
+
+    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         self.world.live()
         person = self.world.people.get((self.name, person_id))
-        return person.status if person else Status.DELETED
+        if person is None:
+            return Whereabouts(Status.DELETED)
+        return Whereabouts(person.status, groups=frozenset(person.groups))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return [Finding("ok", self.name, f"{len(sources)} sources")]

@@ -39,7 +39,7 @@ from agent.model import (
     Unsettled,
 )
 from agent.report.document import workspace_object
-from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status, Whereabouts
 
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
 
@@ -126,6 +126,15 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
     return Policy("latam", sources, **wrapped)
 
 
+def _whereabouts(shown: str | Mapping[str, Any]) -> Whereabouts:
+    """Read `deleted`, or `{status: active, groups: [Planners]}`, or `{failure: "403"}`."""
+    if isinstance(shown, str):
+        return Whereabouts(Status(shown))
+    groups = shown.get("groups")
+    status = Status(shown.get("status", "unknown"))
+    return Whereabouts(status, groups=None if groups is None else frozenset(groups), failure=shown.get("failure", ""))
+
+
 def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
     shown = case.get("sources", {"okta-main": case})
     sources = tuple(Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}") for name in shown)
@@ -135,7 +144,7 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
         tuple(Unsettled(_key(key), sent["email"], sent["name"]) for key, sent in case.get("unsettled", {}).items()),
     )
-    whereabouts = {_key(person): Status(word) for person, word in case.get("whereabouts", {}).items()}
+    whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
 
 
@@ -233,7 +242,7 @@ CODES = """
     email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
     empty-source group-shrink fleet toggle-off approval-required suspended deleted left-groups no-longer-assigned
-    name-changed email-changed assigned-again contested-by-another-writer
+    name-changed email-changed assigned-again contested-by-another-writer source-disagrees
 """
 
 

@@ -1,0 +1,81 @@
+"""Confirm what the sources' lists say before anyone is deactivated for it: a list can be short without an error.
+
+What is doubtful is read once more in the same run. What stays doubtful is held, by the planner (`source-disagrees`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+
+import structlog
+
+from agent.diff.only import only
+from agent.diff.plan import vanished
+from agent.engine.lookup import Lookups
+from agent.engine.planning import planned
+from agent.model import Plan, Policy, Reads
+from connectors.base import Connector, PersonKey, ReadError, Snapshot, Source, Whereabouts
+
+__all__ = ["Confirmation"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Plans one workspace after another of a command, each from reads that were confirmed as far as they can be."""
+
+    connectors: Mapping[str, Connector]
+    lookups: Lookups
+
+    async def confirm(self, reads: Reads, policy: Policy, user: str = "") -> tuple[Reads, Plan]:
+        """Return the reads to decide from, with the plan before any guard. *user*: only that person's plan matters."""
+        reads, plan = await self._look_up(reads, policy, user, {})
+        doubted = {key.connector for key, found in reads.whereabouts.items() if found.is_assigned}
+        fresh = await self._read_again(policy, doubted) if doubted else {}
+        if fresh:
+            settled = {key: found for key, found in reads.whereabouts.items() if not found.is_assigned}
+            reads, plan = await self._look_up(_with(reads, fresh), policy, user, settled)
+        return reads, plan
+
+    async def _look_up(
+        self, reads: Reads, policy: Policy, user: str, settled: Mapping[PersonKey, Whereabouts]
+    ) -> tuple[Reads, Plan]:
+        """Ask where the leavers are whom no snapshot shows. Those whose answer is *settled* are not asked again."""
+        plan = await _plan(reads, policy)
+        leavers = vanished(only(plan, user) if user else plan)
+        if not leavers:
+            return reads, plan
+        asked = [key for key in leavers if key not in settled]
+        found = {**settled, **await self.lookups.ask(asked, reads.snapshots, policy)}
+        reads = replace(reads, whereabouts={key: found[key] for key in leavers})
+        return reads, await _plan(reads, policy)
+
+    async def _read_again(self, policy: Policy, connectors: Set[str]) -> dict[Source, Snapshot]:
+        """Return fresh reads of the sources on *connectors*.
+
+        One that can't be read again is left out: what is doubtful of it is held, and the rest of the run goes on.
+        """
+        sources = [source for source in policy.sources if source.connector in connectors]
+        for source in sources:
+            log.warning("source.doubted", workspace=policy.workspace, connector=source.connector, app=source.app)
+        found = await asyncio.gather(*(self._fresh(policy, source) for source in sources))
+        return {snapshot.source: snapshot for snapshot in found if snapshot is not None}
+
+    async def _fresh(self, policy: Policy, source: Source) -> Snapshot | None:
+        try:
+            return await self.connectors[source.connector].read(source, fresh=True)
+        except ReadError as error:
+            log.warning("source.not_reread", workspace=policy.workspace, app=source.app, error=error.message)
+            return None
+
+
+def _with(reads: Reads, fresh: Mapping[Source, Snapshot]) -> Reads:
+    snapshots = tuple(fresh.get(each.source, each) for each in reads.snapshots)
+    return replace(reads, snapshots=snapshots, whereabouts={})
+
+
+async def _plan(reads: Reads, policy: Policy) -> Plan:
+    return await asyncio.to_thread(planned, reads, policy)

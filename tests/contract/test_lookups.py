@@ -1,0 +1,270 @@
+"""Reads that decide nothing: whatever a lookup of a leaver meets, at any provider, the run goes on and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from agent.engine.confirm import Confirmation
+from agent.engine.lookup import AT_ONCE, MOST_FAILURES, Lookups
+from agent.model import Change, GroupRef, Hold, Kind, Link, Listing, Member, Memory, Mode, Policy, Reads
+from connectors.base import (
+    Connector,
+    CredentialsRefused,
+    Finding,
+    Group,
+    IncompleteRead,
+    Person,
+    PersonKey,
+    Snapshot,
+    Source,
+    Status,
+    Whereabouts,
+)
+from tests.contract import entra_tenant, okta_org, onelogin_account
+from tests.contract.entra_tenant import Tenant
+from tests.contract.okta_org import Fault, Org, body, broken_off, cut_off, unreachable
+from tests.contract.onelogin_account import Account
+
+PROVIDERS = ["okta", "entra", "onelogin"]
+
+
+@pytest.fixture(autouse=True)
+def _microsoft() -> Iterator[None]:
+    with entra_tenant.sign_in():
+        yield
+
+
+@dataclass
+class Provider:
+    """A pretend provider that still knows *person*, who left; *path* is where they are asked for.
+
+    The lists leave *omitted* out for as many of their readings as *times* says.
+    """
+
+    fake: Org | Tenant | Account
+    source: Source
+    group: str
+    person: str
+    path: str
+    lists: str
+    omitted: str = ""
+    times: int = 0
+    readings: Counter[str] = field(default_factory=Counter)
+
+    def connector(self) -> Connector:
+        return self.fake.connector(transport=self)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = self.fake(request)
+        path = request.url.path
+        if re.search(self.lists, path) is None or answer.status_code != 200:
+            return answer
+        self.readings[path] += 1
+        if self.readings[path] > self.times:
+            return answer
+        document = answer.json()
+        rows = document["value"] if isinstance(document, dict) else document
+        rows[:] = [row for row in rows if str(row["id"]) != self.omitted]
+        return httpx.Response(200, json=document, headers={"Total-Count": str(len(rows))})
+
+
+def provider(name: str) -> Provider:
+    """Return a provider whose lists fit on one page, with ana in Sales and Staff and someone who left."""
+    match name:
+        case "okta":
+            org = okta_org.company()
+            org.page = 50
+            org.users["00uold"] = okta_org.user("old")
+            path, lists = "/api/v1/users/00uold", r"/(apps|groups)/\w+/users$"
+            return Provider(org, okta_org.SOURCE, okta_org.SALES, "00uold", path, lists)
+        case "entra":
+            tenant = entra_tenant.company()
+            tenant.page = 50
+            tenant.users["u-gone"] = entra_tenant.user("gone")
+            return Provider(
+                tenant, entra_tenant.SOURCE, entra_tenant.SALES, "u-gone", "/v1.0/users/u-gone", r"/members$"
+            )
+        case _:
+            account = onelogin_account.company()
+            account.page = 50
+            account.hire("old")
+            key, lists = str(100 + len(account.users)), r"/(apps|roles)/\w+/users$"
+            path = f"{onelogin_account.USERS}/{key}"
+            return Provider(account, onelogin_account.SOURCE, onelogin_account.SALES, key, path, lists)
+
+
+async def planned(pretend: Provider, *people: str) -> tuple[list[Change], list[Hold]]:
+    """Return who is deactivated, and who is held, where *people* are linked and not in the provider's lists."""
+    keys = [PersonKey(pretend.source.connector, person) for person in people or (pretend.person,)]
+    links = [Link(key, f"m{n}", (GroupRef(pretend.group, "Sales"),)) for n, key in enumerate(keys)]
+    members = tuple(Member(f"m{n}", f"{key.id}@acme.com", key.id, True) for n, key in enumerate(keys))
+    policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
+    connectors = {pretend.source.connector: pretend.connector()}
+    snapshot = await connectors[pretend.source.connector].read(pretend.source)
+    reads = Reads((snapshot,), Listing(members), Memory(tuple(links)))
+    _, plan = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy)
+    leave = [change for change in plan.changes if change.kind is Kind.DEACTIVATE]
+    return leave, [hold for hold in plan.holds if hold.kind is Kind.DEACTIVATE]
+
+
+ERRORS: dict[str, Callable[[int], Fault]] = {
+    "okta": okta_org.error,
+    "entra": entra_tenant.error,
+    "onelogin": onelogin_account.error,
+}
+FAULTS = {
+    "404": body("<html>not here</html>", 404),
+    "500": body("", 500),
+    "503": body("", 503),
+    "no usable answer": body("<html>sign in</html>"),
+}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_lookup_that_is_refused_words_the_sentence_and_stops_nothing(name: str, status: int) -> None:
+    pretend = provider(name)
+    pretend.fake.at[pretend.path] = [ERRORS[name](status)] * 5
+    ((change,), _) = await planned(pretend)
+    assert change.code == "left-groups"
+    assert change.reason.endswith(f"no longer assigned (could not be looked up: {status}).")
+
+
+@pytest.mark.parametrize("why", FAULTS)
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_lookup_that_fails_words_the_sentence_and_stops_nothing(name: str, why: str) -> None:
+    pretend = provider(name)
+    pretend.fake.at[pretend.path] = [FAULTS[why]] * 20
+    ((change,), _) = await planned(pretend)
+    assert change.reason.endswith(f"no longer assigned (could not be looked up: {why}).")
+
+
+@pytest.mark.parametrize("fault", [broken_off, cut_off, unreachable, body('{"id": "other"}'), body("[]"), body('"x"')])
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_lookup_without_a_whole_answer_stops_nothing(name: str, fault: Fault) -> None:
+    pretend = provider(name)
+    pretend.fake.at[pretend.path] = [fault] * 20
+    ((change,), _) = await planned(pretend)
+    assert change.reason.endswith("(could not be looked up: no usable answer).")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_lookup_of_a_person_that_is_answered_gives_the_usual_reason(name: str) -> None:
+    ((change,), _) = await planned(provider(name))
+    assert change.reason.endswith(f"left Sales in {provider(name).source.connector}.")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_id_that_can_not_be_asked_for_stops_nothing(name: str) -> None:
+    ((change,), _) = await planned(provider(name), "../../apps")
+    assert change.reason.endswith("(could not be looked up: no usable answer).")
+
+
+# What it may cost.
+
+OKTA = Source("okta-main", "0oa1")
+
+
+@dataclass
+class Scripted:
+    """A connector whose lookups do what *act* does."""
+
+    act: Callable[[str], Whereabouts | None]
+    asked: list[str] = field(default_factory=list)
+    name: str = "okta-main"
+
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
+        raise AssertionError((source, fresh))
+
+    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+        self.asked.append(person_id)
+        await asyncio.sleep(0)
+        found = self.act(person_id)
+        if found is None:
+            await asyncio.Event().wait()
+        assert found is not None
+        return found
+
+    async def check(self, sources: object) -> list[Finding]:
+        raise AssertionError(sources)
+
+
+def an_answer(groups: frozenset[str] = frozenset()) -> Whereabouts:
+    return Whereabouts(Status.ACTIVE, groups=groups)
+
+
+def refused(_: str) -> Whereabouts:
+    raise CredentialsRefused("no", "ask", 403)
+
+
+async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> list[Whereabouts]:
+    keys = [PersonKey("okta-main", f"p{number}") for number in range(count)]
+    person = Person("okta-main", "p", None, "", groups=("g1",))
+    snapshot = Snapshot(OKTA, "Pigment", (Group("g1", "G", 1),), (person,))
+    lookups = Lookups({"okta-main": scripted}, seconds)
+    return list((await lookups.ask(keys, [snapshot], Policy("latam", (OKTA,)))).values())
+
+
+async def test_failures_in_a_row_end_the_lookups_of_that_connector() -> None:
+    scripted = Scripted(refused)
+    found = await asked(scripted)
+    assert len(scripted.asked) < MOST_FAILURES + AT_ONCE
+    assert {each.failure for each in found} == {"403", "not tried after other lookups failed"}
+
+
+async def test_lookups_that_hang_cost_one_wait_and_not_one_each() -> None:
+    scripted = Scripted(lambda _: None)
+    found = await asked(scripted, seconds=0.05)
+    assert len(scripted.asked) < MOST_FAILURES + AT_ONCE
+    assert found[0].failure == "no answer in time"
+
+
+async def test_failures_for_single_people_leave_the_others_their_lookups() -> None:
+    def sometimes(person: str) -> Whereabouts:
+        if int(person[1:]) % 5 == 0:
+            raise IncompleteRead("odd", "again", 500)
+        return an_answer()
+
+    scripted = Scripted(sometimes)
+    found = await asked(scripted)
+    assert len(scripted.asked) == len(found) == 25
+    assert sum(each.failure == "500" for each in found) == 5
+
+
+async def test_groups_that_the_workspace_does_not_count_are_left_out() -> None:
+    (found,) = await asked(Scripted(lambda _: an_answer(frozenset({"g1", "g2"}))), count=1)
+    (other,) = await asked(Scripted(lambda _: an_answer(frozenset({"g2"}))), count=1)
+    assert (found.groups, found.is_assigned) == (frozenset({"g1"}), True)
+    assert (other.groups, other.is_assigned) == (frozenset(), False)
+
+
+# Lists that leave people out.
+
+
+OMITTED = {"okta": "00uana", "entra": "u-ana", "onelogin": onelogin_account.ANA}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_list_that_leaves_someone_out_once_is_read_again_and_costs_nobody_access(name: str) -> None:
+    pretend = provider(name)
+    pretend.omitted, pretend.times = OMITTED[name], 1
+    assert await planned(pretend, pretend.omitted) == ([], [])
+    assert set(pretend.readings.values()) == {2}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_list_that_leaves_someone_out_for_good_holds_them_and_no_one_else(name: str) -> None:
+    pretend = provider(name)
+    pretend.omitted, pretend.times = OMITTED[name], 99
+    (change,), (hold,) = await planned(pretend, pretend.omitted, pretend.person)
+    assert change.person == PersonKey(pretend.source.connector, pretend.person)
+    assert (hold.code, hold.change) == ("source-disagrees", None)
+    assert "Sales" in hold.reason
+    assert set(pretend.readings.values()) == {2}
