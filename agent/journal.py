@@ -136,7 +136,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRecord:
-    """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died."""
+    """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died.
+
+    *scim_id* is the member's afterwards, which may differ from the change's. *is_accepted*: a create that the workspace
+    answered with a success and does not show.
+    """
 
     run_id: str
     seq: int
@@ -146,6 +150,7 @@ class ChangeRecord:
     sent_at: datetime
     answered_at: datetime | None
     scim_id: str | None
+    is_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

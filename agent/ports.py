@@ -19,7 +19,7 @@ from agent.journal import (
     Tally,
     Trigger,
 )
-from agent.model import Change, Fields, KnownTarget, Left, Link, Listing, Member, Memory, Recent
+from agent.model import Change, Fields, KnownTarget, Left, Link, Listing, Member, Memory, Recent, Unsettled
 from connectors.base import Permit, PersonKey, Progress, silent
 
 __all__ = [
@@ -124,7 +124,11 @@ class State(Protocol):
         ...
 
     async def memory(self, workspace: str) -> Memory:
-        """Return links, possible renames, and the creates of the last seven days that may have been made unseen."""
+        """Return links, possible renames, and the creates that may have been made unseen, whoever has a link meanwhile.
+
+        Such a create is forgotten when it is older than seven days and three complete listings in a row, each reported
+        by `saw_creates`, showed no member for it.
+        """
         ...
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
@@ -178,6 +182,8 @@ class State(Protocol):
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         """Journal the answer and write the link that it made, in one transaction.
 
+        A member that answered under another id than the change's takes its link along.
+
         A change that was not tried has no intent before it: then this is its first and only entry.
         """
         ...
@@ -190,6 +196,10 @@ class State(Protocol):
         baselines: Mapping[tuple[str, str], tuple[str, int]],
     ) -> None:
         """Update groups and missed reads of existing links, replace the rename memory, and add sizes of groups."""
+        ...
+
+    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
+        """Remember what a complete listing showed for each unsettled create: its member, or none (*scim_id* None)."""
         ...
 
     async def record_plan(

@@ -14,6 +14,7 @@ from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcom
 from connectors.base import PersonKey
 
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
+UNSETTLED = {Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
 VOID_AFTER = timedelta(seconds=15)
 
 
@@ -39,6 +40,7 @@ class MemoryState:
     mended: dict[str, list[Mend]] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
+    absences: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
@@ -98,18 +100,15 @@ class MemoryState:
 
     async def memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
-        since = self.now() - timedelta(days=7)
-        lost = [
-            record
-            for record in self._of(workspace)
-            if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= since
-        ]
-        lost.sort(key=lambda record: (record.sent_at, record.seq))
-        unsettled = [
-            Unsettled(each.change.person, each.change.email, each.change.display_name)
-            for each in lost
-            if each.change.person is not None and each.change.person not in links
-        ]
+        unsettled = []
+        for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.run_id, each.seq)):
+            change, person, age = record.change, record.change.person, self.now() - record.sent_at
+            absences = self.absences.get((record.run_id, record.seq), 0)
+            if person is None or not self._may_be_made(record):
+                continue
+            awaited = record.is_accepted and not (absences >= 3 and age > timedelta(hours=1))
+            name, scim_id = change.display_name, record.scim_id
+            unsettled.append(Unsettled(person, change.email, name, record.run_id, record.seq, scim_id, awaited))
         own = self.known.get((workspace, ""))
         left = [
             taken
@@ -123,6 +122,15 @@ class MemoryState:
             tuple(unsettled),
             left[-1][1] if left else None,
         )
+
+    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
+        self._check(lease)
+        for each in looked_for:
+            key = (each.run_id, each.seq)
+            self.absences[key] = 0 if each.scim_id else self.absences.get(key, 0) + 1
+            if each.scim_id:
+                record = self.records[each.run_id][each.seq]
+                self.records[each.run_id][each.seq] = replace(record, scim_id=each.scim_id)
 
     async def recent(self, workspace: str, since: datetime) -> Recent:
         counted = [record for record in self._of(workspace) if record.sent_at >= since and record.outcome in COUNTED]
@@ -195,6 +203,10 @@ class MemoryState:
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         self._check(lease)
         self.records.setdefault(record.run_id, {})[record.seq] = record
+        former, scim_id = record.change.scim_id, record.scim_id
+        links = self.links.get(lease.workspace, {})
+        for each in [each for each in links.values() if each.scim_id == former != scim_id]:
+            self._write(lease.workspace, replace(each, scim_id=scim_id or each.scim_id))
         if link is not None:
             self._write(lease.workspace, link)
 
@@ -362,11 +374,15 @@ class MemoryState:
             for run_id, (taken_at, _) in past.items()
             if taken_at <= limit
         }
-        week = self.now() - timedelta(days=7)
         may_be_made = {
             record.run_id
             for records in self.records.values()
             for record in records.values()
-            if record.change.kind is Kind.CREATE and record.outcome is Outcome.UNKNOWN and record.sent_at >= week
+            if self._may_be_made(record)
         }
         return {*newest.values(), *told_by.values(), *may_be_made}
+
+    def _may_be_made(self, record: ChangeRecord) -> bool:
+        is_over = self.absences.get((record.run_id, record.seq), 0) >= 3
+        is_young = self.now() - record.sent_at <= timedelta(days=7)
+        return record.change.kind is Kind.CREATE and record.outcome in UNSETTLED and (is_young or not is_over)

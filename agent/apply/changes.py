@@ -74,6 +74,8 @@ class Applier:
         """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already."""
         adoptions = [(seq, change) for seq, change in enumerate(changes) if change.kind is Kind.ADOPT]
         records = await self._adopt(adoptions)
+        # As they are while the plan is made: a member may answer under another id.
+        members = dict(members)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
         failed: set[str] = set()
         for seq, change in enumerate(changes):
@@ -87,6 +89,9 @@ class Applier:
                 failed.add(change.scim_id)
             if record.scim_id:
                 owned.add(record.scim_id)
+            if change.scim_id and record.scim_id != change.scim_id:
+                owned.discard(change.scim_id)
+                members.pop(change.scim_id, None)
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
         in_order = tuple(sorted(records, key=lambda record: record.seq))
@@ -140,9 +145,12 @@ class Applier:
             # Refused credentials wrote nothing; a host that fell silent may have done what it did not answer.
             outcome = Outcome.FAILED if error.code == "credentials" else Outcome.UNKNOWN
             answered = Answered(outcome, f"{error.message} {error.hint}")
+        answered = _of_this_member(answered, change, members)
         scim_id = answered.member.scim_id if answered.member else change.scim_id
         now = self.clock.now()
-        record = ChangeRecord(self.run_id, seq, change, answered.outcome, answered.detail, sent_at, now, scim_id)
+        record = ChangeRecord(
+            self.run_id, seq, change, answered.outcome, answered.detail, sent_at, now, scim_id, answered.is_accepted
+        )
         created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
         await self._journal(record, _link(change, scim_id) if created and scim_id else None)
         report = log.info if answered.outcome is Outcome.DONE else log.warning
@@ -171,6 +179,18 @@ class Applier:
 def _paused(pause: Pause) -> str:
     why = f": {pause.reason}" if pause.reason else ""
     return f"The workspace was paused by {pause.by} at {pause.since:%Y-%m-%d %H:%M} UTC{why}."
+
+
+def _of_this_member(answered: Answered, change: Change, members: Mapping[str, Member]) -> Answered:
+    """Return *answered*, or a failure where the member under its new id is another one of the listing."""
+    shown = answered.member
+    if shown is None or change.scim_id in {None, shown.scim_id} or shown.scim_id not in members:
+        return answered
+    return Answered(
+        Outcome.NOT_PERSISTED,
+        f"The workspace answered the change of {change.email} with another member ({shown.scim_id}), which it listed "
+        "before. Look at both members in Pigment.",
+    )
 
 
 def _link(change: Change, scim_id: str) -> Link:

@@ -18,11 +18,15 @@ CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of a change. *member* is the workspace's proof where it was made; *detail* a sentence."""
+    """What became of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
+
+    *is_accepted*: the workspace answered with a success, and does not show it.
+    """
 
     outcome: Outcome
     detail: str = ""
     member: Member | None = None
+    is_accepted: bool = False
 
 
 async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> Answered:
@@ -36,9 +40,9 @@ async def send(workspace: Workspace, change: Change, member: Member | None, take
     except (WorkspaceGone, WriteStopped):
         raise
     except NotPersisted as error:
-        return Answered(Outcome.NOT_PERSISTED, _sentence(error))
+        return Answered(Outcome.NOT_PERSISTED, _sentence(error), is_accepted=True)
     except WriteLost as error:
-        return Answered(Outcome.UNKNOWN, _sentence(error))
+        return Answered(Outcome.UNKNOWN, _sentence(error), is_accepted=error.is_accepted)
     except WriteRefused as error:
         if change.kind is Kind.CREATE and error.status == CONFLICT:
             return await _met(workspace, change, taken, error)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
 
-from agent.address import folded, same_name
+from agent.address import folded
 from agent.diff.roster import Assigned, Roster
-from agent.model import NO_FIELDS, Change, Hold, Kind, Link, Member, Note, Policy, Reads
+from agent.model import Change, Hold, Kind, Link, Member, Note, Policy, Reads, Unsettled
 from connectors.base import PersonKey
 
 __all__ = ["SUPPORT", "Draft", "Want", "draft", "protects"]
@@ -39,7 +39,8 @@ class Draft:
     *folds* maps a SCIM id to its folded email, *holders* a folded email to the members that have it (one, unless the
     workspace tells apart what we do not). *matched* are SCIM ids that belong to somebody's decision and therefore are
     not unmanaged; *moved* are persons whose member was given to another person of the same human; *settled* are links
-    of members that a lost create made.
+    of members that a lost create made, *duplicates* members that one made beside its person's own. *awaited* are the
+    creates that were accepted and whose members are not listed; *looked_for* are all of them, with what was found.
     """
 
     policy: Policy
@@ -61,6 +62,9 @@ class Draft:
     matched: set[str] = field(default_factory=set)
     moved: set[PersonKey] = field(default_factory=set)
     settled: list[Link] = field(default_factory=list)
+    duplicates: list[tuple[Unsettled, Member]] = field(default_factory=list)
+    awaited: dict[PersonKey, Unsettled] = field(default_factory=dict)
+    looked_for: list[Unsettled] = field(default_factory=list)
     in_sync: int = 0
 
     def is_protected(self, member: Member) -> bool:
@@ -103,7 +107,7 @@ def draft(reads: Reads, policy: Policy, people: Roster) -> Draft:
         if len(several) > 1:
             several.sort(key=lambda member: member.scim_id)
     links = reads.memory.links
-    making = Draft(
+    return Draft(
         policy,
         reads,
         people,
@@ -115,41 +119,3 @@ def draft(reads: Reads, policy: Policy, people: Roster) -> Draft:
         {link.person: link for link in links},
         {link.scim_id: link.person for link in links},
     )
-    _settle_creates(making)
-    return making
-
-
-def _settle_creates(making: Draft) -> None:
-    """Link the members that a lost or interrupted create made, before anybody else can have them by their email.
-
-    No member had the email when the create was planned, so one that has it now, under the name that was sent, is what
-    the create made.
-    """
-    for lost in sorted(making.reads.memory.unsettled, key=lambda each: (each.person, each.email)):
-        found = making.holders.get(folded(lost.email), ())
-        if len(found) != 1 or lost.person in making.link_of or found[0].scim_id in making.owner_of:
-            continue
-        member = found[0]
-        # Protected or not: the link completes what the create began; without it the person would get another member.
-        if not same_name(member.display_name, lost.display_name):
-            continue
-        assigned = making.roster.by_key.get(lost.person)
-        groups = assigned.groups if assigned else ()
-        making.link_of[lost.person] = Link(lost.person, member.scim_id, groups)
-        making.owner_of[member.scim_id] = lost.person
-        making.settled.append(making.link_of[lost.person])
-        reason = f"A create for {member.email} was sent and its answer was lost: this is the member that it made."
-        making.changes.append(
-            Change(
-                Kind.ADOPT,
-                member.email,
-                member.display_name,
-                member.scim_id,
-                lost.person,
-                NO_FIELDS,
-                NO_FIELDS,
-                "create-settled",
-                reason,
-                groups,
-            )
-        )

@@ -27,6 +27,8 @@ def members_left(
         if change.kind is Kind.ADOPT or scim_id is None:
             continue
         email, name, active = shown.get(scim_id, (change.email, change.display_name, True))
+        if change.scim_id and change.scim_id != scim_id:  # it answered under a new id
+            email, name, active = shown.pop(change.scim_id, (email, name, active))
         if record.outcome is Outcome.DONE:
             after = change.after
             name = name if after.display_name is None else after.display_name
@@ -45,7 +47,7 @@ def members_left(
 def drift(left: Sequence[Left] | None, members: Mapping[str, Member], settled: frozenset[str]) -> Iterator[Note]:
     """Yield a note for each member that is not as our last run left it; none when there was no run.
 
-    *settled* are members that a lost create of ours made.
+    *settled* are members that lost creates of ours made.
     """
     if left is None:
         return

@@ -176,12 +176,28 @@ def _renamed_or_new(draft: Draft, people: Sequence[Assigned]) -> None:
         remembered.setdefault(key, []).append(scim_id)
     namesakes = _namesakes(draft) if people and not draft.link_of else {}
     for assigned in people:
+        if assigned.key in draft.awaited:
+            _hold_awaited(draft, assigned)
+            continue
         want = creation(assigned)
         ids = {*remembered.get(assigned.key, ()), *namesakes.get(folded_name(assigned.person.display_name), ())}
         want.namesakes = [draft.members[each] for each in sorted(ids) if _is_nobodys(draft, each)]
         draft.renames.update((assigned.key, member.scim_id) for member in want.namesakes)
         draft.wants.append(want)
     draft.matched.update(scim_id for _, scim_id in draft.renames)
+
+
+def _hold_awaited(draft: Draft, assigned: Assigned) -> None:
+    lost = draft.awaited[assigned.key]
+    reason = (
+        f"The workspace accepted a create for {lost.email} and does not list the member yet: "
+        f"{words.title(assigned)} is not created a second time."
+    )
+    remedy = (
+        "Each run looks for the member. After three complete listings without it, and an hour, it is created again. "
+        "If Pigment shows the member, ask Pigment's support why its SCIM listing does not."
+    )
+    draft.hold(Kind.CREATE, "create-unsettled", assigned, None, (reason, remedy))
 
 
 def _is_nobodys(draft: Draft, scim_id: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.diff import words
 from agent.diff.draft import Draft
 from agent.diff.roster import Assigned, Standing
-from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, Link, Member, Unmanaged
+from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, Link, Member, Unmanaged, Unsettled
 from connectors.base import PersonKey
 
 __all__ = ["decide_leavers"]
@@ -19,6 +20,8 @@ def decide_leavers(draft: Draft) -> None:
         assigned = draft.roster.by_key.get(link.person)
         if link.person not in draft.moved and (assigned is None or assigned.standing is not Standing.ENTITLED):
             _linked(draft, link, assigned)
+    for lost, member in draft.duplicates:
+        _duplicate(draft, lost, member)
     for assigned in draft.roster.by_key.values():
         if assigned.standing is not Standing.ENTITLED and assigned.key not in draft.link_of:
             _unlinked(draft, assigned, draft.roster.others.get(assigned.email, ()))
@@ -45,6 +48,54 @@ def _linked(draft: Draft, link: Link, assigned: Assigned | None) -> None:
         draft.note("unreadable-member", member.email, reason)
     else:
         _active(draft, link, assigned, member)
+
+
+def _duplicate(draft: Draft, lost: Unsettled, member: Member) -> None:
+    """A member that a lost create made beside the one that its person has: it goes when the person goes."""
+    if member.active is False:
+        return
+    if member.active is None or draft.is_protected(member):
+        _linked(draft, Link(lost.person, member.scim_id), draft.roster.by_key.get(lost.person))
+        return
+    assigned, own = draft.roster.by_key.get(lost.person), draft.link_of[lost.person]
+    if lost.person in draft.moved or (assigned is not None and assigned.standing is Standing.ENTITLED):
+        _hold_duplicate(draft, lost, member, own)
+        return
+    planned = len(draft.changes)
+    _active(draft, replace(own, scim_id=member.scim_id), assigned, member)
+    for place in range(planned, len(draft.changes)):
+        left = draft.changes[place]
+        reason = f"{left.reason} A create whose answer was lost made this member beside their own."
+        draft.changes[place] = replace(left, code="duplicate-left", reason=reason)
+
+
+def _hold_duplicate(draft: Draft, lost: Unsettled, member: Member, own: Link) -> None:
+    mine = draft.members.get(own.scim_id)
+    other = f"{mine.email} ({mine.scim_id})" if mine else own.scim_id
+    who = f"{lost.person.connector}:{lost.person.id}"
+    reason = (
+        f"A create for {lost.email}, whose answer was lost, made a second member for {words.member_title(member)} "
+        f"({who}): {member.email} ({member.scim_id}) is active beside {other}."
+    )
+    if draft.policy.unmanaged is Unmanaged.DEACTIVATE:
+        _deactivate(draft, lost.person, member, ("duplicate-member", reason), ())
+        return
+    remedy = (
+        f"It is deactivated when {who} leaves. To clear it before, deactivate {member.email} in Pigment; or, if it is "
+        f"another person's: pigment-sync links assign {member.email} --workspace {draft.policy.workspace} "
+        f"--person CONNECTOR:ID"
+    )
+    draft.holds.append(
+        Hold(
+            Kind.DEACTIVATE,
+            "duplicate-member",
+            member.email,
+            reason,
+            remedy,
+            scim_id=member.scim_id,
+            person=lost.person,
+        )
+    )
 
 
 def _active(draft: Draft, link: Link, assigned: Assigned | None, member: Member) -> None:

@@ -32,6 +32,9 @@ A **link whose person is not entitled** any more (module leaver):
     somebody new has the member's email        hold `recycled-address`               9
     otherwise                                  deactivate                           18
 
+A member that a lost create made (module lost) belongs to its person: adopted, or beside their own one
+`duplicate-member`, which goes with the person (`duplicate-left`).
+
 An active member whom no link and no person stands for is unmanaged: a note, or a deactivation where the policy says so.
 """
 
@@ -45,6 +48,7 @@ from agent.diff.draft import Draft, draft
 from agent.diff.drift import drift
 from agent.diff.entitled import decide_entitled
 from agent.diff.leaver import decide_leavers
+from agent.diff.lost import settle_creates
 from agent.diff.moves import settle
 from agent.diff.roster import Standing, roster
 from agent.model import Change, Hold, Kind, MemberCounts, Note, Plan, Policy, Reads, SourceCounts
@@ -68,11 +72,13 @@ def compute_plan(reads: Reads, policy: Policy) -> Plan:
     """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
     people = roster(reads.snapshots, policy)
     making = draft(reads, policy, people)
+    settle_creates(making)
     decide_entitled(making)
     decide_leavers(making)
     depths = settle(making)
     notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
-    notes.update(drift(reads.memory.left, making.members, frozenset(link.scim_id for link in making.settled)))
+    ours = {link.scim_id for link in making.settled} | {member.scim_id for _, member in making.duplicates}
+    notes.update(drift(reads.memory.left, making.members, frozenset(ours)))
     return Plan(
         policy.workspace,
         policy.mode,
@@ -84,6 +90,7 @@ def compute_plan(reads: Reads, policy: Policy) -> Plan:
         tuple(sorted({*notes, *making.notes}, key=lambda note: (note.code, folded(note.email), note.reason))),
         seen=tuple(sorted(making.seen, key=lambda link: link.person)),
         possible_renames=frozenset(making.renames),
+        looked_for=tuple(making.looked_for),
     )
 
 

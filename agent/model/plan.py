@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.model.change import Change, Hold, Note
 from agent.model.policy import Mode
-from agent.model.read import Link
+from agent.model.read import Link, Unsettled
 from connectors.base import PersonKey
 
 __all__ = [
@@ -74,7 +74,8 @@ class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
     Changes stand in the order of applying. *seen* are links whose groups or missed reads are to be remembered,
-    *possible_renames* the pairs to remember, both by an enforcing run only and outside the digest.
+    *possible_renames* the pairs to remember, both by an enforcing run only and outside the digest. *looked_for* are the
+    creates that were unsettled, with the member that this listing shows for each, if any.
     """
 
     workspace: str
@@ -88,6 +89,7 @@ class Plan:
     guards: tuple[Guard, ...] = ()
     seen: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+    looked_for: tuple[Unsettled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A create that was sent for a person who has no link, and that nobody knows whether it was made."""
+    """A create that was sent, and that nobody knows whether it was made.
+
+    *run_id* and *seq* name it in the journal. *scim_id* is the member that a listing showed for it, None when none did.
+    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again.
+    """
 
     person: PersonKey
     email: str
     display_name: str
+    run_id: str = ""
+    seq: int = 0
+    scim_id: str | None = None
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,8 @@ class Memory:
     """What the state remembers of one workspace when a plan is made.
 
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
-    are creates in flight when a process died, or whose answer was lost: their members may be there without a link.
+    are creates in flight when a process died, or whose answer was lost, in the order in which they were sent: their
+    members may be there without a link, beside another one of their person.
     *left* are the members as the last run left them, None when there was none.
     """
 

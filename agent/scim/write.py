@@ -8,6 +8,7 @@ answer                       create (POST)                               change 
 2xx, the member lacks it     GET for 5 s, then NotPersisted              GET for 5 s, then NotPersisted
 none, 408, or 5xx            look up; there: done; not: once more        retried, then WriteLost or WriteRefused
 409                          WriteRefused 409 (the caller looks up)      WriteRefused 409
+409 after a lost answer      look the email up for 5 s, then WriteLost   -
 412, 428                     -                                           GET; unchanged since the listing: once more
 405, 501                     WriteRefused                                PATCH: the full PUT, from then on at once
 429, 403 with `Retry-After`  waited for, then sent again                 the same
@@ -78,8 +79,8 @@ class Writer:
             except WriteStopped as error:
                 raise WriteStopped(error.message, error.hint, may_be_made=error.may_be_made or bool(lost)) from error
             if isinstance(answer, Answer) and answer.status not in UNANSWERED:
-                if lost and answer.status == CONFLICT and (member := await self._looked_up(wanted, lost)):
-                    return member
+                if lost and answer.status == CONFLICT:
+                    return await self._met(wanted, lost)
                 return await self._created(answer, wanted)
             lost = answer if isinstance(answer, str) else f"answer {answer.status}{self._endpoint.api.said(answer)}"
             await self._timer.sleep(SETTLING_SECONDS)
@@ -148,6 +149,18 @@ class Writer:
             member = await look()
         is_vain = member is None or not shows(member, sent, formatted)
         self._vain = self._vain + 1 if is_vain else 0
+        return member
+
+    async def _met(self, wanted: Fields, lost: str) -> Member:
+        """Return the member that a second POST met: what the first one made, as far as anybody can see."""
+        member = await self._seen(lambda: self._looked_up(wanted, lost), wanted)
+        if member is None:
+            raise WriteLost(
+                f"{self._endpoint.who} did not say whether it created {wanted.email} ({lost}), refuses a second "
+                "create because the address is taken, and does not show who has it.",
+                "It is not sent again blindly: the next runs look for the member.",
+                is_accepted=True,
+            )
         return member
 
     async def _looked_up(self, wanted: Fields, lost: str) -> Member | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, and_, func, insert, or_, select, update
@@ -27,11 +27,13 @@ __all__ = [
     "guarded",
     "in_flight",
     "intend",
+    "may_be_made",
     "read_changes",
     "read_run",
     "read_runs",
     "recent",
     "record",
+    "saw_creates",
     "set_plan",
     "unsettled",
 ]
@@ -39,6 +41,12 @@ __all__ = [
 # What may have taken effect counts against the limits of the last 60 minutes.
 COUNTED = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
 IN_FLIGHT = Outcome.UNKNOWN
+# A create without an answer may have been made. It is looked for at least so long, and until so many complete listings
+# in a row show no member of it: an agent that was away for a week must not forget an account that nobody has seen.
+SETTLED_WITHIN = timedelta(days=7)
+ABSENCES = 3
+# So long one that the workspace accepted is not created again, however often it is listed meanwhile.
+AWAITED_FOR = timedelta(hours=1)
 
 
 def begin(connection: Connection, run: Run) -> tuple[str, ...]:
@@ -168,20 +176,44 @@ def _ended(record: ChangeRecord) -> dict[str, Any]:
         "detail": record.detail,
         "sent_at": ticks(record.sent_at),
         "answered_at": ticks(record.answered_at) if record.answered_at else None,
+        "accepted": record.is_accepted or None,
     }
 
 
-def unsettled(connection: Connection, workspace: str, since: datetime) -> list[Unsettled]:
-    """Return the creates since *since* that nobody knows the end of, in the order in which they were sent."""
-    is_lost = and_(
-        _of(connection, workspace),
-        changes.c.sent_at >= ticks(since),
+def may_be_made(now: datetime) -> ColumnElement[bool]:
+    """Return the condition of creates that nobody knows the end of and that are not given up yet."""
+    return and_(
         changes.c.kind == Kind.CREATE,
-        changes.c.outcome == Outcome.UNKNOWN,
+        changes.c.outcome.in_((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)),
+        or_(changes.c.sent_at >= ticks(now - SETTLED_WITHIN), func.coalesce(changes.c.absences, 0) < ABSENCES),
     )
-    rows = connection.execute(select(changes.c.change).where(is_lost).order_by(changes.c.sent_at, changes.c.seq))
-    lost = [change_from_json(text) for text in rows.scalars()]
-    return [Unsettled(each.person, each.email, each.display_name) for each in lost if each.person is not None]
+
+
+def unsettled(connection: Connection, workspace: str, now: datetime) -> tuple[Unsettled, ...]:
+    """Return the creates that nobody knows the end of, in the order in which they were sent."""
+    rows = connection.execute(
+        select(changes)
+        .where(and_(_of(connection, workspace), may_be_made(now)))
+        .order_by(changes.c.sent_at, changes.c.run_id, changes.c.seq)
+    )
+    found = []
+    for row in rows:
+        change = change_from_json(row.change)
+        is_over = (row.absences or 0) >= ABSENCES and row.sent_at < ticks(now - AWAITED_FOR)
+        awaited = row.accepted is True and not is_over
+        if change.person is not None:
+            name = change.display_name
+            found.append(Unsettled(change.person, change.email, name, row.run_id, row.seq, row.scim_id, awaited))
+    return tuple(found)
+
+
+def saw_creates(connection: Connection, looked_for: Sequence[Unsettled]) -> None:
+    """Write what a complete listing showed for each."""
+    absent = func.coalesce(changes.c.absences, 0) + 1
+    for each in looked_for:
+        seen = {"scim_id": each.scim_id, "absences": 0} if each.scim_id else {"absences": absent}
+        is_it = and_(changes.c.run_id == each.run_id, changes.c.seq == each.seq)
+        connection.execute(update(changes).where(is_it).values(**seen))
 
 
 def _of(connection: Connection, workspace: str) -> ColumnElement[bool]:
@@ -301,6 +333,7 @@ def _records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
             time(row.sent_at),
             None if row.answered_at is None else time(row.answered_at),
             row.scim_id,
+            row.accepted is True,
         )
         for row in connection.execute(query)
     ]

@@ -16,6 +16,7 @@ from connectors.base import PersonKey
 
 __all__ = [
     "add_sizes",
+    "follow",
     "mended",
     "pause",
     "paused",
@@ -80,6 +81,18 @@ def _forget(connection: Connection, workspace: str, former: Collection[Link]) ->
     if keys:
         connection.execute(delete(links).where(OF_PERSON), keys)
         connection.execute(delete(links).where(OF_MEMBER), keys)
+
+
+def follow(connection: Connection, workspace: str, former: str, scim_id: str) -> None:
+    """Let the link of the member *former* lead to *scim_id*, which is the same member under a new id.
+
+    Done a second time it does nothing: the transaction may be tried again after its commit was not heard.
+    """
+    of_workspace = links.c.workspace == workspace
+    is_it = and_(of_workspace, links.c.scim_id == former)
+    if connection.execute(select(links.c.person).where(is_it)).first() is not None:
+        connection.execute(delete(links).where(and_(of_workspace, links.c.scim_id == scim_id)))
+        connection.execute(update(links).where(is_it).values(scim_id=scim_id))
 
 
 def see(connection: Connection, workspace: str, seen: Iterable[Link]) -> None:

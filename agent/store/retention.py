@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, select
 
-from agent.model import Kind
-from agent.ports import Outcome, RunStatus
+from agent.ports import RunStatus
 from agent.store.codec import ticks
+from agent.store.journal import may_be_made
 from agent.store.tables import changes, left, runs
 
-__all__ = ["AT_ONCE", "SETTLED_WITHIN", "doomed", "forget"]
+__all__ = ["AT_ONCE", "doomed", "forget"]
 
-# A create without an answer may have been made; after a week without a trace of it, nothing is taken for its member.
-SETTLED_WITHIN = timedelta(days=7)
 # The guards count an hour back; a day leaves no doubt about clocks.
 ALWAYS_KEPT = timedelta(hours=24)
 # Runs in one transaction, so that leases can be renewed in between.
@@ -32,12 +30,7 @@ def doomed(connection: Connection, before: datetime, now: datetime) -> list[str]
     limit = ticks(min(before, now - ALWAYS_KEPT))
     newest = _newest(runs.c.id, runs.c.workspace, runs.c.started_at, runs.c.guarded.is_not(None))
     told_by = _newest(left.c.run_id, left.c.workspace, left.c.taken_at, left.c.taken_at <= limit)
-    may_be_made = and_(
-        changes.c.kind == Kind.CREATE,
-        changes.c.outcome == Outcome.UNKNOWN,
-        changes.c.sent_at >= ticks(now - SETTLED_WITHIN),
-    )
-    needed = [newest, told_by, select(changes.c.run_id).where(may_be_made)]
+    needed = [newest, told_by, select(changes.c.run_id).where(may_be_made(now))]
     is_old = and_(runs.c.started_at < limit, runs.c.status != RunStatus.RUNNING)
     is_free = and_(*(runs.c.id.not_in(each) for each in needed))
     return list(

@@ -14,12 +14,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from agent.errors import StateError
-from agent.model import Change, KnownTarget, Left, Link, Memory, Recent
+from agent.model import Change, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
 from agent.store import journal, memory, notices, past, targets
 from agent.store import lease as leases
 from agent.store.database import Database
-from agent.store.retention import AT_ONCE, SETTLED_WITHIN, doomed, forget
+from agent.store.retention import AT_ONCE, doomed, forget
 from connectors.base import PersonKey
 
 __all__ = ["SqlState"]
@@ -157,9 +157,7 @@ class SqlState:
     async def memory(self, workspace: str) -> Memory:
         def body(connection: Connection) -> Memory:
             known = memory.read(connection, workspace)
-            linked = {link.person for link in known.links}
-            lost = journal.unsettled(connection, workspace, self._now() - SETTLED_WITHIN)
-            unsettled = tuple(each for each in lost if each.person not in linked)
+            unsettled = journal.unsettled(connection, workspace, self._now())
             return replace(known, unsettled=unsettled, left=past.last(connection, workspace))
 
         return await self._again(lambda: self._read(body))
@@ -220,6 +218,9 @@ class SqlState:
     async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         def body(connection: Connection) -> None:
             journal.answer(connection, lease.workspace, record)
+            former = record.change.scim_id
+            if former and record.scim_id and record.scim_id != former:
+                memory.follow(connection, lease.workspace, former, record.scim_id)
             if link is not None:
                 memory.write(connection, lease.workspace, [link])
 
@@ -240,6 +241,9 @@ class SqlState:
             memory.add_sizes(connection, lease.workspace, baselines, now)
 
         await self._under(lease, body, is_long=True)
+
+    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
+        await self._under(lease, lambda connection: journal.saw_creates(connection, looked_for))
 
     async def record_plan(
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None

@@ -180,7 +180,12 @@ changes = Table(
     Column("sent_at", BigInteger, nullable=False),
     # Null while it is in flight, and for ever if the process died before the answer.
     Column("answered_at", BigInteger),
+    # Of creates that nobody knows the end of: whether the workspace accepted it (null: no), and in how many complete
+    # listings in a row no member was seen for it (null: 0). `scim_id` is the member that was seen.
+    Column("accepted", Boolean),
+    Column("absences", Integer),
     Index(None, "workspace", "sent_at"),
+    Index(None, "workspace", "outcome"),
     Index(None, "workspace", "email"),
     Index(None, "workspace", "former_email"),
     Index(None, "workspace", "scim_id"),

@@ -162,6 +162,19 @@ async def test_lost_create_that_arrives_late_is_found_when_the_second_meets_it()
     assert scene.wire.kinds() == ["POST", "GET find", "POST", "GET find"]
 
 
+async def test_lost_create_whose_second_attempt_meets_what_nobody_sees_is_lost_and_not_failed() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ONCE, reset_after)
+    scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteLost, match="the address is taken") as lost:
+            await create(workspace)
+
+    assert lost.value.is_accepted
+    assert scene.wire.kinds("POST") == ["POST"] * 2
+
+
 @pytest.mark.parametrize(("name", "is_active"), [("Somebody Else", True), ("Ana Lima", False)])
 async def test_lost_create_never_takes_a_member_that_is_not_what_was_sent(name: str, is_active: bool) -> None:
     scene = a_scene()

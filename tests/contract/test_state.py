@@ -273,20 +273,62 @@ async def test_actions_are_found_by_either_address_and_by_member(state: State) -
     assert await state.actions("emea") == []
 
 
-async def test_creates_without_an_end_are_remembered_until_their_person_is_linked(state: State, clock: Clock) -> None:
+async def test_creates_without_an_end_are_remembered_whoever_is_linked_meanwhile(state: State) -> None:
     lease = await begun(state)
     lost, flying = a_change(Kind.CREATE, scim_id=None), a_change(Kind.CREATE, "bea@acme.com", scim_id=None)
     await state.answered(lease, done(lost, 0, Outcome.UNKNOWN))
     await state.intend(lease, "r1", 1, replace(flying, person=BEA))
     await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
     await state.answered(lease, done(a_change(), 3, Outcome.UNKNOWN))
-    ann, bea = Unsettled(ANN, "ann@acme.com", "Ann Lee"), Unsettled(BEA, "bea@acme.com", "Ann Lee")
+    ann = Unsettled(ANN, "ann@acme.com", "Ann Lee", "r1", 0)
+    bea = Unsettled(BEA, "bea@acme.com", "Ann Lee", "r1", 1)
 
     assert (await state.memory("latam")).unsettled == (ann, bea)
     await state.adopted(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])
-    assert (await state.memory("latam")).unsettled == (bea,)
-    clock.pass_seconds(7 * 86_400 + 1)
-    assert (await state.memory("latam")).unsettled == ()
+    assert (await state.memory("latam")).unsettled == (ann, bea)
+    await state.saw_creates(lease, [replace(ann, scim_id="m7"), bea])
+    assert (await state.memory("latam")).unsettled == (replace(ann, scim_id="m7"), bea)
+    assert (await state.memory("emea")).unsettled == ()
+
+
+async def test_create_without_an_end_is_forgotten_after_a_week_and_three_listings_without_it(
+    state: State, clock: Clock
+) -> None:
+    lease = await begun(state)
+    for seq in range(2):
+        await state.answered(lease, done(a_change(Kind.CREATE, scim_id=None), seq, Outcome.UNKNOWN))
+    never, once = (await state.memory("latam")).unsettled
+    for seen in (None, None, "m7", None, None):
+        await state.saw_creates(lease, [never, replace(once, scim_id=seen)])
+
+    assert len((await state.memory("latam")).unsettled) == 2
+    clock.pass_seconds(8 * 86_400)
+    assert (await state.memory("latam")).unsettled == (replace(once, scim_id="m7"),)
+
+
+async def test_create_that_was_accepted_is_awaited_for_an_hour_and_three_listings(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    for seq, outcome in enumerate((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)):
+        record = done(a_change(Kind.CREATE, scim_id=None), seq, outcome)
+        await state.answered(lease, replace(record, is_accepted=True))
+        assert (await state.changes("r1"))[seq].is_accepted
+    both = (await state.memory("latam")).unsettled
+    for _ in range(3):
+        await state.saw_creates(lease, both)
+
+    assert [each.is_awaited for each in (await state.memory("latam")).unsettled] == [True, True]
+    clock.pass_seconds(3_601)
+    assert [each.is_awaited for each in (await state.memory("latam")).unsettled] == [False, False]
+
+
+async def test_link_follows_its_member_to_a_new_id(state: State) -> None:
+    lease = await begun(state)
+    adopt = a_change(Kind.ADOPT)
+    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
+    await state.intend(lease, "r1", 2, a_change(Kind.UPDATE_EMAIL))
+    await state.answered(lease, replace(done(a_change(Kind.UPDATE_EMAIL), 2), scim_id="m9"))
+
+    assert (await state.memory("latam")).links == (Link(ANN, "m9", PLANNERS), Link(BEA, "m2"))
 
 
 async def test_members_are_remembered_as_each_run_left_them(state: State, clock: Clock) -> None:

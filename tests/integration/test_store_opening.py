@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,13 @@ from sqlalchemy import create_engine, text
 
 import agent.store.schema
 from agent.errors import StateError
-from agent.model import Link
+from agent.model import Kind, Link
+from agent.store.codec import change_to_json, ticks
 from agent.store.schema import HEAD, KNOWN
 from agent.store.state import SqlState
 from agent.store.tables import metadata
 from tests.postgres import new_database
-from tests.state_samples import ANN, PLANNERS, Clock
+from tests.state_samples import ANN, PLANNERS, Clock, a_change
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MIGRATIONS = Path(agent.store.schema.__file__).parent / "migrations"
@@ -96,6 +98,47 @@ async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: st
 
     assert memory.links == (Link(ANN, "m1", PLANNERS),)
     assert mends == []
+
+
+async def test_old_creates_without_an_end_stay_forgotten_and_keys_of_addresses_are_renewed(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(url)
+    clock = Clock()
+    clock.moment = datetime.now(UTC)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        for name, days, email in (("old", 30, "strasse@acme.com"), ("new", 1, "straße@acme.com")):
+            sent = ticks(clock.moment - timedelta(days=days))
+            connection.execute(
+                text(
+                    'INSERT INTO runs (id, workspace, "trigger", dry_run, status, started_at, "by", reason, error,'
+                    " requests) VALUES (:id, 'latam', 'sync', false, 'done', :at, '', '', '', 0)"
+                ),
+                {"id": name, "at": sent},
+            )
+            change = a_change(Kind.CREATE, email, None)
+            row = {"id": name, "at": sent, "change": change_to_json(change)}
+            connection.execute(
+                text(
+                    "INSERT INTO changes (run_id, seq, workspace, kind, changes_email, change, email, former_email,"
+                    " outcome, detail, sent_at)"
+                    " VALUES (:id, 0, 'latam', 'create', false, :change, 'strasse@acme.com', '', 'unknown', '', :at)"
+                ),
+                row,
+            )
+    engine.dispose()
+    state = await SqlState.open(url, clock.now)
+    memory = await state.memory("latam")
+    found = (
+        await state.actions("latam", email="straße@acme.com"),
+        await state.actions("latam", email="STRASSE@acme.com"),
+    )
+    await state.close()
+
+    assert [each.run_id for each in memory.unsettled] == ["new"]
+    assert [[each.run_id for each in actions] for actions in found] == [["new"], ["old"]]
 
 
 async def test_newer_schema_is_refused(url: str) -> None:

@@ -109,6 +109,13 @@ def _links(entries: Mapping[str, Any]) -> Iterator[Link]:
             yield Link(_key(person), shown["member"], groups, shown.get("missed_reads", 0))
 
 
+def _unsettled(entries: Mapping[str, Any]) -> Iterator[Unsettled]:
+    for person, sent in entries.items():
+        for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
+            seen, awaited = each.get("seen"), each.get("awaited", False)
+            yield Unsettled(_key(person), each["email"], each["name"], "r1", seq, seen, awaited)
+
+
 def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
     more = dict(case.get("policy", {}))
     wrapped: dict[str, Any] = {
@@ -142,7 +149,7 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
     memory = Memory(
         tuple(_links(case.get("links", {}))),
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
-        tuple(Unsettled(_key(key), sent["email"], sent["name"]) for key, sent in case.get("unsettled", {}).items()),
+        tuple(_unsettled(case.get("unsettled", {}))),
     )
     whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
@@ -242,7 +249,8 @@ CODES = """
     email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
     empty-source group-shrink fleet toggle-off approval-required suspended deleted left-groups no-longer-assigned
-    name-changed email-changed assigned-again contested-by-another-writer source-disagrees
+    name-changed email-changed assigned-again contested-by-another-writer source-disagrees create-settled
+    create-unsettled duplicate-member duplicate-left
 """
 
 

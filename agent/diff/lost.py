@@ -1,0 +1,106 @@
+"""Settle creates of which nobody knows whether they were made, before anybody can have their members by email. Pure.
+
+person       the member that the create made        result
+-----------  -------------------------------------  --------------------------------------------------------------
+no link      is listed                              adopt, code `create-settled`
+no link      is not listed, the create is awaited   no other create: hold `create-unsettled` (module entitled)
+has a link   is listed                              hold `duplicate-member`; deactivated when the person leaves
+any          is not listed                          nothing; forgotten after some complete listings and a week
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agent.address import folded, same_name
+from agent.diff.draft import Draft
+from agent.diff.roster import Standing
+from agent.model import NO_FIELDS, Change, Kind, Link, Member, Unsettled
+from connectors.base import PersonKey
+
+__all__ = ["settle_creates"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A member that a lost create made."""
+
+    lost: Unsettled
+    member: Member
+
+
+def settle_creates(draft: Draft) -> None:
+    """Link what lost creates of people without a link made; what they made beside a member is a duplicate.
+
+    No member had the email when the create was planned, so one that nobody is linked to and that has it now, under the
+    name that was sent, is what the create made. Which one that was is remembered by its SCIM id.
+    """
+    made: dict[PersonKey, list[_Made]] = {}
+    unsettled = draft.reads.memory.unsettled
+    for lost in sorted(unsettled, key=lambda each: (each.person, each.email, each.run_id, each.seq)):
+        found = _members(draft, lost)
+        draft.looked_for.append(replace(lost, scim_id=found[0].scim_id if found else None))
+        if lost.is_awaited and not found:
+            draft.awaited.setdefault(lost.person, lost)
+        made.setdefault(lost.person, []).extend(_Made(lost, member) for member in found)
+    for person in sorted(made, key=lambda key: (not _is_entitled(draft, key), key)):
+        _settle(draft, person, made[person])
+
+
+def _is_entitled(draft: Draft, key: PersonKey) -> bool:
+    assigned = draft.roster.by_key.get(key)
+    return assigned is not None and assigned.standing is Standing.ENTITLED
+
+
+def _members(draft: Draft, lost: Unsettled) -> list[Member]:
+    """Return the members without a link that the create may have made, the one that was seen before first."""
+    remembered = draft.members.get(lost.scim_id or "")
+    alike = [
+        member
+        for member in draft.holders.get(folded(lost.email), ())
+        if same_name(member.display_name, lost.display_name) and member is not remembered
+    ]
+    found = [remembered, *alike] if remembered is not None else alike
+    return [member for member in found if member.scim_id not in draft.owner_of]
+
+
+def _settle(draft: Draft, person: PersonKey, made: list[_Made]) -> None:
+    assigned = draft.roster.by_key.get(person)
+    email = assigned.email if assigned else ""
+    # One that has the present address first.
+    waiting = sorted(made, key=lambda each: draft.folds[each.member.scim_id] != email)
+    link = draft.link_of.get(person)
+    for each in waiting:
+        member = each.member
+        if member.scim_id in draft.owner_of:
+            continue
+        if link is None:
+            link = _adopt(draft, person, member)
+        elif link.scim_id in draft.members or draft.folds[member.scim_id] != email:
+            draft.owner_of[member.scim_id] = person
+            draft.duplicates.append((each.lost, member))
+
+
+def _adopt(draft: Draft, person: PersonKey, member: Member) -> Link:
+    # Protected or not: the link completes what the create began; without it the person would get another member.
+    assigned = draft.roster.by_key.get(person)
+    groups = assigned.groups if assigned else ()
+    link = draft.link_of[person] = Link(person, member.scim_id, groups)
+    draft.owner_of[member.scim_id] = person
+    draft.settled.append(link)
+    reason = f"A create for {member.email} was sent and its answer was lost: this is the member that it made."
+    draft.changes.append(
+        Change(
+            Kind.ADOPT,
+            member.email,
+            member.display_name,
+            member.scim_id,
+            person,
+            NO_FIELDS,
+            NO_FIELDS,
+            "create-settled",
+            reason,
+            groups,
+        )
+    )
+    return link
