@@ -13,7 +13,8 @@ __all__ = ["Access", "Explanation"]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One active member. *groups* give the access; *since* is when our runs gave it, None: before them, or by hand.
+    """One active member. *groups* give the access; *since* is when our runs gave it, None: before them, or by hand;
+    *first_seen* is the first time that the journal knows the member.
 
     *exceptions* are words of the planning table: `unmanaged`, `individual-assignment`, `protected`, `inactive`,
     `not-assigned`, `not-linked`, `unknown-status`, `assignment-pending`, `source-changed`.
@@ -27,13 +28,18 @@ class Access:
     groups: tuple[str, ...]
     exceptions: tuple[str, ...]
     since: datetime | None = None
+    first_seen: datetime | None = None
     last_at: datetime | None = None
     last_kind: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The five steps of one workspace; each holds one sentence or more. *near* are people and members that resemble."""
+    """The five steps of one workspace; each holds one sentence or more.
+
+    *near* are people and members that resemble; *found* is False when neither a person nor a member, nor anything that
+    was done, has to do with the address.
+    """
 
     workspace: str
     source: tuple[str, ...]
@@ -42,3 +48,4 @@ class Explanation:
     decision: tuple[str, ...]
     actions: tuple[str, ...]
     near: tuple[str, ...] = ()
+    found: bool = True

@@ -155,10 +155,14 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class MemberHistory:
-    """What the journal knows of a member: *since* when it has access by us (created, adopted or reactivated last),
-    None if never, and its last change."""
+    """What the journal knows of a member, and its last change.
+
+    *since* is when our runs gave the access that it has (created or reactivated it last); None when it had access
+    before, or has it by another hand: an adoption gives nothing. *first_seen* is the first time the journal knows it.
+    """
 
     since: datetime | None
+    first_seen: datetime
     last_at: datetime
     last_kind: Kind
 

@@ -247,9 +247,13 @@ class MemoryState:
         done = [each for each in self._records(workspace) if each.outcome is Outcome.DONE and each.scim_id is not None]
         for record in sorted(done, key=lambda each: (each.sent_at, each.seq)):
             former = found.get(record.scim_id or "")
-            is_giving = record.change.kind in {Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE}
-            since = record.sent_at if is_giving else former.since if former else None
-            found[record.scim_id or ""] = MemberHistory(since, record.sent_at, record.change.kind)
+            is_giving = record.change.kind in {Kind.CREATE, Kind.REACTIVATE}
+            kept = former.since if former and record.change.kind is not Kind.DEACTIVATE else None
+            since = record.sent_at if is_giving else kept
+            oldest = next(iter(self.past.get(workspace, {}).values()), None)
+            seen = oldest[0] if oldest and any(each.scim_id == record.scim_id for each in oldest[1]) else record.sent_at
+            first = former.first_seen if former else min(seen, record.sent_at)
+            found[record.scim_id or ""] = MemberHistory(since, first, record.sent_at, record.change.kind)
         return found
 
     async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:

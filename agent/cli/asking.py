@@ -34,7 +34,8 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
     """Say why one person is in or out of each workspace.
 
     Tells five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
-    journal; writes nothing. Exits 6 when a workspace could not be planned; the others are told.
+    journal; writes nothing. Exits 2 when no workspace knows the address, 6 when a workspace could not be planned; the
+    others are shown.
 
     \b
     pigment-sync explain ana.souza@acme.com
@@ -49,7 +50,15 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
         print_json([asdict(each) for each in explained])
     else:
         print_text("".join(map(_told, explained)))
+    if all(isinstance(each, Explanation) and not each.found for each in explained):
+        click.echo(harmless(f"pigment-sync: There is nobody with {email} in {_names(explained)}."), err=True)
+        click.echo("  Mind the spelling; a person is found by a present, wanted or former address.", err=True)
+        return Exit.USAGE
     return worst(unread(each.code) for each in explained if isinstance(each, Unplanned))
+
+
+def _names(explained: Sequence[Explanation | Unplanned]) -> str:
+    return ", ".join(each.workspace for each in explained)
 
 
 def _told(each: Explanation | Unplanned) -> str:
@@ -87,7 +96,9 @@ def _told(each: Explanation | Unplanned) -> str:
 def access(context: click.Context, names: Sequence[str], as_of: datetime | None, form: str, bom: bool) -> int:
     """List who has access: through which group, and since when.
 
-    Every active member of each workspace, with the last change and what is out of order. Reads the identity providers,
+    Every active member of each workspace, with the last change and what is out of order. *since* is when a run created
+    or reactivated it, and empty where access was there before or is by another hand; *first_seen* is when the journal
+    first knew it. Reads the identity providers,
     the workspaces and the journal, or with --as-of the journal alone; writes nothing. Exits 6 when a workspace is
     missing.
 

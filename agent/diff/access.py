@@ -47,6 +47,7 @@ def _row(known: Draft, member: Member, past: MemberHistory | None) -> Access:
         tuple(sorted({group.name for group in assigned.groups})) if assigned else (),
         tuple(exceptions),
         past.since if past else None,
+        past.first_seen if past else None,
         past.last_at if past else None,
         past.last_kind if past else None,
     )

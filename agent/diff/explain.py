@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -10,11 +10,11 @@ from agent.address import folded, folded_name
 from agent.answer import Explanation
 from agent.diff import words
 from agent.diff.roster import Assigned, Standing, roster
-from agent.model import Change, Hold, Member, Plan, Policy, Reads
-from agent.ports import ChangeRecord
+from agent.model import Change, Hold, Member, Mode, Plan, Policy, Reads
+from agent.ports import ChangeRecord, Pause
 from connectors.base import Person, PersonKey
 
-__all__ = ["explain", "subject"]
+__all__ = ["explain", "resembling", "subject"]
 
 CLOSE = 0.85
 MOST = 5
@@ -50,20 +50,23 @@ def subject(email: str, reads: Reads, policy: Policy, actions: Sequence[ChangeRe
     return Subject(tuple(found), tuple(members))
 
 
-def explain(email: str, reads: Reads, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord]) -> Explanation:
-    """Explain the person or member who has *email*, or had it in one of *actions*."""
+def explain(
+    email: str, reads: Reads, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
+) -> Explanation:
+    """Explain the person or member who has *email*, or had it in one of *actions*; *pause*: nothing is written now."""
     meant = subject(email, reads, policy, actions)
     found, members = meant.found, meant.members
     links = {link.scim_id: link.person for link in reads.memory.links}
-    near = () if found or members else tuple(_near(email, reads))
+    near = () if found or members else resembling(email, reads)
     return Explanation(
         policy.workspace,
         tuple(map(_source, found)) or (f"No source of {policy.workspace} shows anybody assigned with {email}.",),
         tuple(f"{words.title(each)}: {SCOPE[each.standing]}" for each in found) or ("Not in scope: not assigned.",),
         tuple(_match(member, links, found) for member in members) or (f"No member has {email}, and none is linked.",),
-        tuple(_decision(plan, found, members, folded(email))),
+        (*_decision(plan, found, members, folded(email)), *_unwritten(policy, pause)),
         tuple(map(_action, actions)) or ("Nothing was done yet.",),
         near,
+        bool(found or members or actions),
     )
 
 
@@ -92,19 +95,34 @@ def _match(member: Member, links: Mapping[str, PersonKey], found: Sequence[Assig
 
 def _decision(plan: Plan, found: Sequence[Assigned], members: Sequence[Member], wanted: str) -> Iterator[str]:
     keys, ids = {each.key for each in found}, {member.scim_id for member in members}
-    entries: list[Change | Hold] = [*plan.changes, *plan.holds]
-    said = False
-    for entry in entries:
-        if entry.person in keys or entry.scim_id in ids or folded(entry.email) == wanted:
-            said = True
-            yield _entry(entry)
     emails = {wanted, *(folded(member.email) for member in members), *(each.email for each in found)} - {""}
-    for note in plan.notes:
-        if folded(note.email) in emails:
-            said = True
-            yield f"Note {note.code}: {note.reason}"
-    if not said:
-        yield "Nothing would happen: in step." if members else "Nothing would happen."
+    entries: list[Change | Hold] = [*plan.changes, *plan.holds]
+    others = [entry for entry in entries if not _is_about(entry, keys, ids, wanted)]
+    told = [_entry(entry) for entry in entries if _is_about(entry, keys, ids, wanted)]
+    told += [
+        f"Part of what is held for somebody else: {_entry(entry)}"
+        for entry in others
+        if isinstance(entry, Hold) and _takes_part(entry, emails, ids, plan)
+    ]
+    told += [f"Note {note.code}: {note.reason}" for note in plan.notes if folded(note.email) in emails]
+    yield from told or ["Nothing would happen: in step." if members else "Nothing would happen."]
+
+
+def _is_about(entry: Change | Hold, keys: Set[PersonKey], ids: Set[str], wanted: str) -> bool:
+    return entry.person in keys or entry.scim_id in ids or folded(entry.email) == wanted
+
+
+def _takes_part(hold: Hold, emails: Set[str], ids: Set[str], plan: Plan) -> bool:
+    """Return whether a hold for somebody else is about an address that these have, or a member that may be theirs."""
+    is_rename = any((hold.person, scim_id) in plan.possible_renames for scim_id in ids)
+    return is_rename or bool({folded(hold.email), folded(hold.wanted or "")} & emails)
+
+
+def _unwritten(policy: Policy, pause: Pause | None) -> Iterator[str]:
+    if policy.mode is Mode.DRY_RUN:
+        yield "The workspace is in mode dry-run: nothing is written to it."
+    if pause is not None:
+        yield f"The workspace is paused by {pause.by}: nothing is written to it until it is resumed."
 
 
 def _entry(entry: Change | Hold) -> str:
@@ -119,8 +137,8 @@ def _action(record: ChangeRecord) -> str:
     return f"{when} {record.change.kind} {record.outcome} (run {record.run_id}){detail} {record.change.reason}"
 
 
-def _near(email: str, reads: Reads) -> Iterator[str]:
-    """Yield people and members whose address or name resembles, the closest first."""
+def resembling(email: str, reads: Reads) -> tuple[str, ...]:
+    """Return people and members whose address or name resembles, the closest first."""
     local = folded(email).partition("@")[0]
     scored: list[tuple[float, str]] = []
     for snapshot in reads.snapshots:
@@ -131,7 +149,7 @@ def _near(email: str, reads: Reads) -> Iterator[str]:
         score = _likeness(email, local, member.email, member.display_name)
         scored.append((score, f"{member.display_name} <{member.email}>, a member"))
     close = sorted({each for each in scored if each[0] >= CLOSE}, key=lambda each: (-each[0], each[1]))
-    return (sentence for _, sentence in close[:MOST])
+    return tuple(sentence for _, sentence in close[:MOST])
 
 
 def _name(person: Person) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from agent.address import folded
@@ -18,16 +19,18 @@ def _addresses(entry: Change | Hold) -> set[str]:
     return {folded(entry.email), folded(entry.before.email or "")}
 
 
-def only(plan: Plan, email: str) -> Plan:
+def only(plan: Plan, email: str, keys: Set[PersonKey] = frozenset(), ids: Set[str] = frozenset()) -> Plan:
     """Return the plan of whoever has, wants or had *email*, with the moves that must come before theirs.
+
+    *keys* and *ids* are people and members who are known to be meant, whatever their addresses are now.
 
     The counts of sources and members stay those of the whole workspace.
     """
     wanted = folded(email)
     everything: list[Change | Hold] = [*plan.changes, *plan.holds]
     entries = [entry for entry in everything if wanted in _addresses(entry)]
-    people: set[PersonKey] = {entry.person for entry in entries if entry.person is not None}
-    members = {entry.scim_id for entry in entries if entry.scim_id is not None}
+    people = keys | {entry.person for entry in entries if entry.person is not None}
+    members = ids | {entry.scim_id for entry in entries if entry.scim_id is not None}
     kept = {change for change in plan.changes if change.person in people or change.scim_id in members}
     movers = {change.scim_id: change for change in plan.changes if change.changes_email}
     waiting = list(kept)

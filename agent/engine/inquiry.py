@@ -28,7 +28,8 @@ async def explanations(
         meant = subject(email, decision.reads, decision.policy)
         ids = {member.scim_id for member in meant.members}
         actions = await _actions(survey, decision.policy.workspace, email, ids)
-        explained.append(explain(email, decision.reads, decision.policy, decision.plan, actions))
+        pause = await survey.state.paused(decision.policy.workspace)
+        explained.append(explain(email, decision.reads, decision.policy, decision.plan, actions, pause))
     return explained
 
 

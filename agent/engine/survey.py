@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from agent.diff.explain import Subject, resembling, subject
 from agent.diff.only import only
 from agent.engine.confirm import Confirmation
 from agent.engine.lookup import Lookups
@@ -74,6 +75,8 @@ class Survey:
         read = await asyncio.gather(*(self._read(site) for site in sites))
         sure = Confirmation(self.connectors, Lookups(self.connectors))
         decisions = [await self._planned(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)]
+        if user:
+            await self._refuse_nobody(user, decisions)
         return await self._guarded_fleet(decisions)
 
     async def _read(self, site: ReadSite) -> Reads | Unplanned:
@@ -111,7 +114,9 @@ class Survey:
         except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
             return failed_read(policy, _unexpected(policy.workspace, error), site.workspace.requests)
         if user:
-            unguarded = only(unguarded, user)
+            meant = await self._meant(user, reads, policy)
+            ids = {member.scim_id for member in meant.members}
+            unguarded = only(unguarded, user, {each.key for each in meant.found}, ids)
         target = compare_targets(policy, await self.state.targets(), reads)
         plan = guarded(unguarded, policy, replace(await self._history(policy.workspace), target=target))
         return Decision(
@@ -124,6 +129,31 @@ class Survey:
             requests=site.workspace.requests,
             reads=reads,
             target=target,
+        )
+
+    async def _meant(self, email: str, reads: Reads, policy: Policy) -> Subject:
+        """Return whom *email* means now, else whom it meant when something was done to them."""
+        meant = subject(email, reads, policy)
+        if meant.found or meant.members:
+            return meant
+        return subject(email, reads, policy, await self.state.actions(policy.workspace, email=email))
+
+    async def _refuse_nobody(self, email: str, decisions: Sequence[Decision]) -> None:
+        """Raise `UsageError` when all was read and nobody has, wants or had *email*: it is misspelt, or all is done."""
+        near: list[str] = []
+        for decision in decisions:
+            reads, plan = decision.reads, decision.plan
+            if reads is None or plan is None or plan.changes or plan.holds:
+                return
+            meant = await self._meant(email, reads, decision.policy)
+            if meant.found or meant.members:
+                return
+            near += await asyncio.to_thread(resembling, email, reads)
+        names = ", ".join(decision.policy.workspace for decision in decisions)
+        hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(near))])
+        raise UsageError(
+            f"There is nobody with {email} in {names}; nothing was written.",
+            hint if near else "Mind the spelling; a person is found by a present, wanted or former address.",
         )
 
     async def _history(self, workspace: str) -> History:

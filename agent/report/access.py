@@ -23,6 +23,7 @@ COLUMNS = (
     "display_name",
     "groups",
     "since",
+    "first_seen",
     "last_change",
     "exceptions",
     "connector",
@@ -46,6 +47,7 @@ def _values(row: Access) -> tuple[str, ...]:
                 row.display_name,
                 ", ".join(row.groups),
                 _when(row.since),
+                _when(row.first_seen),
                 last,
                 ", ".join(row.exceptions),
                 row.person.connector if row.person else "",
@@ -68,7 +70,7 @@ def access_text(rows: Sequence[Access]) -> str:
     lines = []
     for name in dict.fromkeys(row.workspace for row in rows):
         mine = [row for row in rows if row.workspace == name]
-        lines += [headline(name, mine), *("\t".join(_values(row)[1:7]).rstrip() for row in mine), ""]
+        lines += [headline(name, mine), *("\t".join(_values(row)[1:8]).rstrip() for row in mine), ""]
     return "\n".join(lines)
 
 
@@ -102,9 +104,9 @@ def access_page(rows: Sequence[Access], when: str) -> str:
     names = dict.fromkeys(row.workspace for row in rows)
     grouped = {name: [row for row in rows if row.workspace == name] for name in names}
     shown = [
-        (harmless(name), {"headline": headline(name, mine), "rows": [_values(row)[1:7] for row in mine]})
+        (harmless(name), {"headline": headline(name, mine), "rows": [_values(row)[1:8] for row in mine]})
         for name, mine in grouped.items()
     ]
     page = Environment(autoescape=True).from_string(PAGE)
-    columns = [column.replace("_", " ") for column in COLUMNS[1:7]]
+    columns = [column.replace("_", " ") for column in COLUMNS[1:8]]
     return page.render(when=when, style=style, count=f"{len(rows):,}", workspaces=shown, columns=columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, or_, select
+from sqlalchemy import Connection, and_, insert, or_, select
 
 from agent.model import Kind, Left
 from agent.ports import MemberHistory, Outcome
@@ -15,7 +15,7 @@ from agent.store.tables import changes, left, runs
 
 __all__ = ["history", "last", "leave", "left_at"]
 
-GIVING = (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)
+GIVING = frozenset({Kind.CREATE, Kind.REACTIVATE})
 
 
 def leave(connection: Connection, workspace: str, run_id: str, members: Sequence[Left], now: datetime) -> None:
@@ -46,12 +46,23 @@ def left_at(connection: Connection, workspace: str, when: datetime) -> tuple[dat
 
 def history(connection: Connection, workspace: str) -> dict[str, MemberHistory]:
     """Return, by SCIM id, since when and by what the members have their access."""
+    oldest = select(left).where(left.c.workspace == workspace).order_by(left.c.taken_at).limit(1)
+    row = connection.execute(oldest).first()
+    seen = {each.scim_id: time(row.taken_at) for each in left_from_bytes(row.members)} if row is not None else {}
     done = and_(changes.c.workspace == workspace, changes.c.outcome == Outcome.DONE, changes.c.scim_id.is_not(None))
-    given = select(changes.c.scim_id, func.max(changes.c.sent_at)).where(and_(done, changes.c.kind.in_(GIVING)))
-    since = {scim_id: time(at) for scim_id, at in connection.execute(given.group_by(changes.c.scim_id))}
     rows = connection.execute(
         select(changes.c.scim_id, changes.c.sent_at, changes.c.kind)
         .where(done)
         .order_by(changes.c.sent_at, changes.c.seq)
     )
-    return {scim_id: MemberHistory(since.get(scim_id), time(at), Kind(kind)) for scim_id, at, kind in rows}
+    found: dict[str, MemberHistory] = {}
+    for scim_id, at, kind in rows:
+        found[scim_id] = changed(found.get(scim_id), Kind(kind), time(at), seen.get(scim_id))
+    return found
+
+
+def changed(before: MemberHistory | None, kind: Kind, at: datetime, seen: datetime | None) -> MemberHistory:
+    """Return the history of a member after one more change; *seen* is when the oldest run that is kept saw it."""
+    first = before.first_seen if before else min(at, seen or at)
+    since = at if kind in GIVING else None if kind is Kind.DEACTIVATE else before.since if before else None
+    return MemberHistory(since, first, at, kind)

@@ -351,6 +351,37 @@ async def test_members_are_remembered_as_each_run_left_them(state: State, clock:
     assert (await state.memory("emea")).left is None
 
 
+async def test_access_that_our_runs_did_not_give_has_no_beginning(state: State) -> None:
+    lease = await begun(state)
+    later, latest = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    await state.answered(lease, done(a_change(Kind.ADOPT), 0))
+    await state.answered(lease, done(a_change(Kind.UPDATE_NAME), 1, at=later))
+    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 2))
+    await state.answered(lease, done(a_change(Kind.REACTIVATE, scim_id="m2"), 3, at=later))
+    await state.answered(lease, done(a_change(Kind.CREATE, scim_id="m3"), 4))
+    await state.answered(lease, done(a_change(Kind.DEACTIVATE, scim_id="m3"), 5, at=later))
+    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m3"), 6, at=latest))
+
+    assert await state.member_history("latam") == {
+        "m1": MemberHistory(None, NOW, later, Kind.UPDATE_NAME),
+        "m2": MemberHistory(later, NOW, later, Kind.REACTIVATE),
+        "m3": MemberHistory(None, NOW, latest, Kind.ADOPT),
+    }
+
+
+async def test_member_was_first_seen_by_the_oldest_run_that_left_it(state: State, clock: Clock) -> None:
+    lease = await begun(state)
+    await state.leave(lease, "r1", (Left("m1", "ann@acme.com", "Ann Lee", True),))
+    later = NOW + timedelta(days=1)
+    await state.answered(lease, done(a_change(Kind.ADOPT), 0, at=later))
+    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 1, at=later))
+
+    assert await state.member_history("latam") == {
+        "m1": MemberHistory(None, NOW, later, Kind.ADOPT),
+        "m2": MemberHistory(None, later, later, Kind.ADOPT),
+    }
+
+
 async def test_members_have_a_history(state: State) -> None:
     lease = await begun(state)
     later = NOW + timedelta(minutes=1)
@@ -360,8 +391,8 @@ async def test_members_have_a_history(state: State) -> None:
     await state.answered(lease, done(a_change(Kind.UPDATE_NAME, scim_id="m2"), 3))
 
     assert await state.member_history("latam") == {
-        "m1": MemberHistory(NOW, later, Kind.UPDATE_EMAIL),
-        "m2": MemberHistory(None, NOW, Kind.UPDATE_NAME),
+        "m1": MemberHistory(NOW, NOW, later, Kind.UPDATE_EMAIL),
+        "m2": MemberHistory(None, NOW, NOW, Kind.UPDATE_NAME),
     }
     assert await state.member_history("emea") == {}
 

@@ -43,10 +43,29 @@ def test_explain_tells_the_five_steps_of_somebody_who_is_in(agent: Agent) -> Non
 def test_explain_works_for_somebody_who_is_nowhere_and_names_near_misses(agent: Agent) -> None:
     ran = agent.run("explain", "ana.limaa@acme.com", *LATAM)
 
-    assert ran.code == 0, ran.err
+    assert ran.code == 2
+    assert "There is nobody with ana.limaa@acme.com in pigment-latam." in ran.err
     assert "No source of pigment-latam shows anybody assigned" in ran.out
     assert "Ana Lima <ana.lima@acme.com>" in ran.out
     assert json.loads(agent.run("explain", "x@y.example", *LATAM, "--format", "json").out)[0]["near"] == []
+
+
+@pytest.mark.parametrize("command", ["plan", "sync"])
+def test_run_for_somebody_who_is_nowhere_is_a_usage_error_with_near_misses(
+    sandbox: Sandbox, agent: Agent, command: str
+) -> None:
+    written = [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")]
+    ran = agent.run(command, "--user", "ana.limaa@acme.com")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "There is nobody with ana.limaa@acme.com in pigment-latam, pigment-eu, pigment-apac" in ran.err
+    assert "  Ana Lima <ana.lima@acme.com> in okta-main" in ran.err
+    assert [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")] == written
+
+
+def test_run_for_somebody_who_is_in_step_ends_with_0(agent: Agent) -> None:
+    ran = agent.run("sync", "--user", "ANA.lima@acme.com")
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_what_somebody_else_changed_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
@@ -67,7 +86,9 @@ def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sa
     assert {row["email"] for row in rows} == active
     ana = next(row for row in rows if row["email"] == "ana.lima@acme.com")
     assert "Pigment LatAm" in ana["groups"]
-    assert ana["since"] == datetime.now(UTC).strftime("%Y-%m-%d")
+    assert (ana["since"], ana["first_seen"]) == ("", datetime.now(UTC).strftime("%Y-%m-%d"))
+    created = next(row for row in rows if row["last_change"].endswith(" create"))
+    assert created["since"] == created["first_seen"] == datetime.now(UTC).strftime("%Y-%m-%d")
     assert any(row["exceptions"] == "unmanaged" for row in rows)
     page = agent.run("access", *LATAM, "--format", "html").out
     assert page.startswith("<!doctype html>")

@@ -67,9 +67,17 @@ def test_inactive_members_have_no_access_and_unreadable_ones_may_have() -> None:
 
 def test_since_and_last_change_come_from_the_journal() -> None:
     given = reads([person("ann")], [member("ann")], [link("ann")])
-    (row,) = access_now(given, a_policy(), {"m-ann": MemberHistory(NOW, NOW, Kind.UPDATE_NAME)})
+    (row,) = access_now(given, a_policy(), {"m-ann": MemberHistory(NOW, NOW, NOW, Kind.UPDATE_NAME)})
 
-    assert (row.since, row.last_at, row.last_kind) == (NOW, NOW, Kind.UPDATE_NAME)
+    assert (row.since, row.first_seen, row.last_at, row.last_kind) == (NOW, NOW, NOW, Kind.UPDATE_NAME)
+
+
+def test_adopted_member_has_the_day_it_was_seen_and_no_since() -> None:
+    given = reads([person("ann")], [member("ann")], [link("ann")])
+    rows = access_now(given, a_policy(), {"m-ann": MemberHistory(None, NOW, NOW, Kind.ADOPT)})
+    (sheet,) = csv.DictReader(io.StringIO(access_sheet(rows)))
+
+    assert (sheet["since"], sheet["first_seen"], sheet["last_change"]) == ("", "2026-03-01", "2026-03-01 adopt")
 
 
 def test_past_access_is_what_a_run_left() -> None:
@@ -87,7 +95,7 @@ def test_past_access_is_what_a_run_left() -> None:
 
 
 HOSTILE = Access(
-    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, Kind.CREATE
+    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, NOW, Kind.CREATE
 )
 
 

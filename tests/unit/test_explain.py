@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.answer import Explanation
 from agent.diff.explain import explain
 from agent.diff.plan import compute_plan
-from agent.model import Change, Fields, Kind, Reads
-from agent.ports import ChangeRecord, Outcome
+from agent.model import Change, Fields, Kind, Mode, Reads
+from agent.ports import ChangeRecord, Outcome, Pause
 from connectors.base import Status
 from tests.factories import a_policy, key, link, member, person, reads
 
@@ -98,3 +99,35 @@ def test_individual_assignment_is_told() -> None:
 
     assert "assigned individually" in told.source[0]
     assert told.scope == ("Ann: Not in scope: assigned individually, not through a group.",)
+
+
+def test_member_whose_address_somebody_else_waits_for_is_not_called_in_step() -> None:
+    given = reads(
+        [person("ann", "new@acme.com"), person("bea", "new@acme.com")],
+        [member("ann"), member("bea", "new@acme.com")],
+        [link("ann"), link("bea")],
+    )
+    told = explained("bea@acme.com", given), explained("new@acme.com", given)
+
+    assert [each.found for each in told] == [False, True]
+    assert "in step" not in " ".join(told[1].decision)
+    assert "contested-email" in " ".join(told[1].decision)
+
+
+def test_member_that_a_newcomer_may_be_is_part_of_the_hold() -> None:
+    given = reads([person("ann", "ann.lee@acme.com", display_name="Ann Lee")], [member("old", display_name="Ann Lee")])
+    told = explained("old@acme.com", given)
+
+    assert any(each.startswith("Part of what is held for somebody else") for each in told.decision)
+    assert "possible-rename" in told.decision[0]
+
+
+def test_workspace_that_is_not_written_to_is_told_beside_the_decision() -> None:
+    given = reads([person("ann", display_name="Ann Lee")], [member("ann")], [link("ann")])
+    policy = replace(a_policy(), mode=Mode.DRY_RUN)
+    told = explain("ann@acme.com", given, policy, compute_plan(given, policy), (), Pause(NOW, "ops", "a mistake"))
+
+    assert told.decision[-2:] == (
+        "The workspace is in mode dry-run: nothing is written to it.",
+        "The workspace is paused by ops: nothing is written to it until it is resumed.",
+    )
