@@ -8,7 +8,9 @@ How a row of a group's members is taken:
     none             yes           a person whose status is unknown: it may be somebody, and nothing is concluded
     none             no            unidentified
     group                          told of: Entra lets nobody sign in through it (unless the source counts nested ones)
-    any other                      nobody: a device, a contact, an application
+    device, contact, application   nobody
+    any other, with a login        somebody of whom nothing is concluded, with a note: kinds of user grow
+    any other, without one         nobody, with a note
 """
 
 from __future__ import annotations
@@ -34,11 +36,16 @@ PERSON, NESTED, UNTOLD = "user", "group", ""
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Everyone in one group, by id. *unidentified* are the rows without one, *nested* the names of groups in it."""
+    """Everyone in one group, by id. *unidentified* are the rows without one, *nested* the names of groups in it.
+
+    *hidden* are the names of those groups in it that hide their members, *odd* the rows of a kind that is not known.
+    """
 
     people: Mapping[str, User]
     unidentified: tuple[User, ...] = ()
     nested: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    odd: tuple[User, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,15 @@ def members(rows: Iterable[Member], group: str) -> Members:
     listed = list(rows)
     users = [_seen(row) for row in listed if row.kind in {PERSON, UNTOLD}]
     _require_sight(users, f"the members of group {legible(group)}")
-    nested = {row.user.display_name or row.user.id for row in listed if row.kind == NESTED}
+    odd = tuple(row.user for row in listed if row.user.odd_kind)
+    users += (user for user in odd if user.is_somebody)
+    nested = {row.user.display_name or row.user.id: row.hides_members for row in listed if row.kind == NESTED}
     return Members(
         {user.id: user for user in users if user.id},
         tuple(user for user in users if not user.id),
         tuple(sorted(nested)),
+        tuple(sorted(name for name, hides in nested.items() if hides)),
+        odd,
     )
 
 
@@ -91,7 +102,10 @@ def snapshot(read: AppRead, source: Source, portrait: Portrait) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
     via = _groups_by_person(read.counted)
     everyone = _everyone(read)
-    entitled = [key for key in sorted(everyone) if source.guests or not everyone[key].is_guest]
+    # Whether somebody of an unknown kind is a guest can't be told either.
+    entitled = [
+        key for key in sorted(everyone) if source.guests or everyone[key].odd_kind or not everyone[key].is_guest
+    ]
     people = tuple(
         portrait.person(everyone[key], via.get(key, ()), individual=key in read.individuals) for key in entitled
     )
@@ -100,6 +114,7 @@ def snapshot(read: AppRead, source: Source, portrait: Portrait) -> Snapshot:
         *_guest_notes(everyone, frozenset(entitled), portrait),
         *(() if source.nested else _nested_notes(read.counted)),
         *_assignment_notes(read),
+        *_odd_notes(read, portrait),
         *_unidentified_notes(unseen),
     )
     groups = tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted))
@@ -144,6 +159,21 @@ def _assignment_notes(read: AppRead) -> Iterator[ReadNote]:
             yield ReadNote("assignment-left-over", "", reason)
     for name in read.others:
         yield ReadNote("not-a-person", "", f"{name} is assigned, and is neither a person nor a group.")
+
+
+def _odd_notes(read: AppRead, portrait: Portrait) -> Iterator[ReadNote]:
+    places = [(user, f"in group {group.name}") for group in sorted(read.counted) for user in read.counted[group].odd]
+    individuals = (read.individuals[key] for key in sorted(read.individuals))
+    places += [(user, "assigned individually") for user in individuals if user is not None and user.odd_kind]
+    for user, where in sorted(places, key=lambda place: (place[0].id, place[1])):
+        email = portrait.address(user)
+        who = email or user.display_name or user.id or "A row without a name"
+        outcome = (
+            "no member is created for it, and nothing is concluded of it" if user.is_somebody else "it is nobody here"
+        )
+        yield ReadNote(
+            "unknown-kind", email, f"{who}, {where}, is of a kind that is not known here ({user.odd_kind}): {outcome}."
+        )
 
 
 def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:

@@ -44,9 +44,11 @@ async def _source_findings(subject: str, graph: Graph, directory: Directory, sou
         app = await directory.app(source.app)
         everything = await directory.assigned(source.app)
         counted = counted_groups(everything.groups, source.groups, app.name)
+        shown = {}
         for group in counted:
             ask = endpoint.members(group, nested=source.nested, top=LOOK)
-            members(await graph.first_rows(ask, member_from_json), group.name)
+            shown[group] = members(await graph.first_rows(ask, member_from_json), group.name)
+        await directory.require_shown(shown, nested=source.nested)
         await _look_at_one(directory, everything)
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]

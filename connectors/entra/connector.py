@@ -53,8 +53,8 @@ class EntraConnector:
         pace = Pause(who, bounds.max_wait_seconds, timer)
         self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, pace=pace, timer=timer)
         self._graph = Graph(self._api, progress)
-        self._directory = Directory(self._graph)
-        self._fresh = Directory(self._graph)
+        self._directory = Directory(self._graph, tokens.roles)
+        self._fresh = Directory(self._graph, tokens.roles)
         self._portrait = Portrait(name)
         self._name = name
         self._knock = endpoint.ourselves(settings.client_id or NOBODY)

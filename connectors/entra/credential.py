@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import orjson
 
 from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.entra.proof import Proof, proof
@@ -28,6 +30,7 @@ SHORTEST_SECONDS = 60
 MACHINE_SECONDS = 5.0
 """The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
 
+JWT_PARTS = 3
 NOT_FOUND, GONE = 404, 410
 UPDATING_SECONDS = 80.0
 """Azure has its identity endpoint back within 70 s of an update: so long it is asked, and once after."""
@@ -66,6 +69,10 @@ class Tokens:
             if refused or not self._token or self._wall() >= self._good_until:
                 await self._renew()
             return {"Authorization": f"Bearer {self._token}"}
+
+    def roles(self) -> frozenset[str] | None:
+        """Return the permissions that the token in use shows, None when it shows none: not every token can be read."""
+        return _roles(self._token)
 
     async def _renew(self) -> None:
         asked_at = self._wall()
@@ -163,6 +170,21 @@ def _said(settings: EntraSettings, shown: Proof, wire: Wire) -> Mapping[str, obj
     except (msal.exceptions.MsalError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return found if isinstance(found, dict) else {}
+
+
+def _roles(token: str) -> frozenset[str] | None:
+    """Return the `roles` of a JWT (RFC 7519), without a look at its signature: it is for Graph to believe it."""
+    parts = token.split(".")
+    if len(parts) != JWT_PARTS:
+        return None
+    try:
+        claims = orjson.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return None
+    if not isinstance(claims, dict):
+        return None
+    roles = claims.get("roles", [])
+    return frozenset(each for each in roles if isinstance(each, str)) if isinstance(roles, list) else None
 
 
 def _seconds(value: object) -> int:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from connectors.base import IncompleteRead, Source
+from connectors.base import IncompleteRead, PermissionMissing, Source
 from connectors.entra import endpoint
 from connectors.entra.assembly import AppRead, Members, members
 from connectors.entra.graph import Graph
-from connectors.entra.row import App, User, app_from_json, assignment_from_json, member_from_json, user_from_json
+from connectors.entra.row import (
+    App,
+    User,
+    app_from_json,
+    assignment_from_json,
+    hides_members,
+    member_from_json,
+    user_from_json,
+)
 from connectors.entra.selection import AppGroup, Assigned, assigned, counted_groups
 from connectors.rest import Once, legible, side_by_side
 
 __all__ = ["Directory"]
 
+MOST_NAMES = 5
+
 
 class Directory:
-    """What one connector reads of its tenant. Every method raises `ReadError` for a list that is not whole."""
+    """What one connector reads of its tenant. Every method raises `ReadError` for a list that is not whole.
 
-    def __init__(self, graph: Graph) -> None:
+    *roles* returns the permissions in the token, None when it does not show them.
+    """
+
+    def __init__(self, graph: Graph, roles: Callable[[], frozenset[str] | None]) -> None:
         self._graph = graph
+        self._roles = roles
         self._members = Once(self._read_members)
+        self._hides = Once(self._read_hides)
         self._users = Once(self.user)
 
     async def read(self, source: Source) -> AppRead:
@@ -32,6 +47,7 @@ class Directory:
         async with side_by_side() as tasks:
             inside = [tasks.create_task(self._members((group, source.nested))) for group in counted]
         found = {group: task.result() for group, task in zip(counted, inside, strict=True)}
+        await self.require_shown(found, nested=source.nested)
         individuals = await self._individuals(everything, found)
         return AppRead(app.name, found, individuals, everything.individuals, everything.others)
 
@@ -52,6 +68,32 @@ class Directory:
         """Return one person, None when Graph does not know them (any more)."""
         found = await self._graph.find(endpoint.user(user_id))
         return None if found is None else user_from_json(found)
+
+    async def require_shown(self, found: Mapping[AppGroup, Members], *, nested: bool) -> None:
+        """Raise for a group that hides its members from us: Graph answers with an empty or a short list, not with 403.
+
+        Where the token does not show its permissions, only an empty list can be told from a whole one.
+        """
+        roles = self._roles()
+        if roles is not None and endpoint.HIDDEN_ROLE in roles:
+            return
+        doubtful = [group for group in sorted(found) if roles is not None or not found[group].people]
+        async with side_by_side() as tasks:
+            asked = [tasks.create_task(self._hides(group)) for group in doubtful]
+        hidden = [endpoint.named(group) for group, task in zip(doubtful, asked, strict=True) if task.result()]
+        if roles is not None and nested:
+            hidden += [legible(f"{name} (in {group.name})") for group in sorted(found) for name in found[group].hidden]
+        if hidden:
+            without = "does not have" if roles is not None else "seems not to have"
+            raise PermissionMissing(
+                f"{self._graph.who} hides the members of group {', '.join(hidden[:MOST_NAMES])}: its visibility is "
+                f"HiddenMembership, and the app registration {without} the permission {endpoint.HIDDEN_ROLE}, so "
+                "that its list is empty or short.",
+                endpoint.HIDDEN_HINT,
+            )
+
+    async def _read_hides(self, group: AppGroup) -> bool:
+        return hides_members(await self._graph.one(endpoint.group(group)))
 
     async def _individuals(self, everything: Assigned, found: Mapping[AppGroup, Members]) -> dict[str, User | None]:
         """Return the individually assigned; only those whom no group shows are asked for one by one."""

@@ -16,7 +16,19 @@ from connectors.entra.row import USER_FIELDS
 from connectors.entra.selection import AppGroup
 from connectors.rest import legible
 
-__all__ = ["app", "assigned", "deleted", "groups_of", "members", "ourselves", "user"]
+__all__ = [
+    "HIDDEN_HINT",
+    "HIDDEN_ROLE",
+    "app",
+    "assigned",
+    "deleted",
+    "group",
+    "groups_of",
+    "members",
+    "named",
+    "ourselves",
+    "user",
+]
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What may stand in a path: object ids are GUIDs, and nothing else may lead elsewhere. No login: it may hold `#`."""
@@ -31,6 +43,11 @@ APP_HINT = (
 GROUP_HINT = (
     "If the group was deleted or is of no use any more, remove it from the enterprise application's users and groups; "
     f"else grant the application permission GroupMember.Read.All (Member.Read.Hidden for hidden members), {CONSENT}."
+)
+HIDDEN_ROLE = "Member.Read.Hidden"
+HIDDEN_HINT = (
+    f"Grant the application permission {HIDDEN_ROLE}, {CONSENT}, or unassign the group from the enterprise "
+    "application. Managed identities may go on with a token without it for up to 24 hours."
 )
 USER_HINT = f"Grant the application permission User.Read.All, {CONSENT}."
 
@@ -55,10 +72,20 @@ def members(of: AppGroup, *, nested: bool, top: int = LONGEST_PAGE) -> Ask:
 
     The fields are users' ones, without a cast to users: a cast is served from an index that lags behind.
     """
-    named = of.id if of.name == of.id else f"{legible(of.name)} ({of.id})"
-    what = f"the members of group {named}"
-    relation = "transitiveMembers" if nested else "members"
-    return Ask(f"/groups/{_id(of.id)}/{relation}", what, GROUP_HINT, USER_FIELDS, top)
+    what = f"the members of group {named(of)}"
+    if not nested:
+        return Ask(f"/groups/{_id(of.id)}/members", what, GROUP_HINT, USER_FIELDS, top)
+    return Ask(f"/groups/{_id(of.id)}/transitiveMembers", what, GROUP_HINT, f"{USER_FIELDS},visibility", top)
+
+
+def group(of: AppGroup) -> Ask:
+    """Ask whether a group hides its members."""
+    return Ask(f"/groups/{_id(of.id)}", f"group {named(of)}", GROUP_HINT, "id,displayName,visibility", id=of.id)
+
+
+def named(group: AppGroup) -> str:
+    """Return the name and the id of a group."""
+    return group.id if group.name == group.id else f"{legible(group.name)} ({group.id})"
 
 
 def user(user_id: str) -> Ask:

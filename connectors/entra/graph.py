@@ -62,6 +62,10 @@ class Graph:
         self._api = api
         self._progress = progress
 
+    @property
+    def who(self) -> str:
+        return self._api.who
+
     async def reach(self, ask: Ask) -> None:
         """Return when Graph knows who asks, whether or not it grants or has this."""
         await self._api.get(ask.path, ask.params, accept=KNOWN_HERE, about=ask.what)

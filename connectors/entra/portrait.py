@@ -39,7 +39,7 @@ class Portrait:
             email=email or None,
             display_name=user.display_name or f"{user.given_name} {user.family_name}".strip(),
             status=self.status(user),
-            source_status=enabled_word(user),
+            source_status=user.odd_kind or enabled_word(user),
             groups=groups,
             individual=individual,
             aliases=_others(user.proxies, email),

@@ -16,6 +16,7 @@ __all__ = [
     "User",
     "app_from_json",
     "assignment_from_json",
+    "hides_members",
     "member_from_json",
     "user_from_json",
 ]
@@ -29,11 +30,18 @@ EXTERNAL = "#ext#"
 """Stands in the login of whoever comes from another directory."""
 
 SMTP = "smtp:"
+HIDDEN_MEMBERSHIP = "hiddenmembership"
+KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "orgcontact"})
+"""Types of members of a group, in lower case; nobody signs in as any but the first two."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A human as Entra shows them. Empty fields were absent, null or not text; *is_enabled* is None for the like."""
+    """A human as Entra shows them. Empty fields were absent, null or not text; *is_enabled* is None for the like.
+
+    *odd_kind* is the type of a row that is neither a user nor anything else that is known here: what its fields mean is
+    not known either, so *is_enabled* is None.
+    """
 
     id: str
     login: str = ""
@@ -45,6 +53,12 @@ class User:
     kind: str = ""
     other_mails: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    odd_kind: str = ""
+
+    @property
+    def is_somebody(self) -> bool:
+        """Return whether the row shows what only those have who may sign in."""
+        return bool(self.login or self.mail)
 
     @property
     def is_blank(self) -> bool:
@@ -70,10 +84,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row does not say."""
+    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row does not say.
+
+    *hides_members* is for a group in the group.
+    """
 
     kind: str
     user: User
+    hides_members: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +116,8 @@ def user_from_json(row: object) -> User:
     """Return the human of a user object; the id is empty where the row has none."""
     fields = _object(row)
     enabled = fields.get("accountEnabled")
+    word = _kind(fields)
+    odd = "" if word.lower() in KNOWN_KINDS else word
     return User(
         _text(fields.get("id")),
         _text(fields.get("userPrincipalName")),
@@ -105,16 +125,28 @@ def user_from_json(row: object) -> User:
         _text(fields.get("displayName")),
         _text(fields.get("givenName")),
         _text(fields.get("surname")),
-        enabled if isinstance(enabled, bool) else None,
+        enabled if isinstance(enabled, bool) and not odd else None,
         _text(fields.get("userType")),
         _texts(fields.get("otherMails")),
         tuple(each[len(SMTP) :].strip() for each in _texts(fields.get("proxyAddresses")) if each.lower()[:5] == SMTP),
+        odd,
     )
 
 
 def member_from_json(row: object) -> Member:
     """Return a row of a group's members; what stands beside people has but an id and a name."""
-    return Member(_text(_object(row).get("@odata.type")).rpartition(".")[2].lower(), user_from_json(row))
+    fields = _object(row)
+    return Member(_kind(fields).lower(), user_from_json(row), hides_members(fields))
+
+
+def hides_members(group: Mapping[str, object]) -> bool:
+    """Return whether a group shows its members only to those who have a permission of its own for it."""
+    return _text(group.get("visibility")).lower() == HIDDEN_MEMBERSHIP
+
+
+def _kind(fields: Mapping[str, object]) -> str:
+    """Return the type without its namespace, as `user` of `#microsoft.graph.user`; empty where the row has none."""
+    return _text(fields.get("@odata.type")).rpartition(".")[2]
 
 
 def assignment_from_json(row: object) -> Assignment:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import jwt
 import respx
 
 from connectors.base import Progress, Source, silent
@@ -79,6 +80,7 @@ class Tenant:
     deleted: dict[str, Row] = field(default_factory=dict)
     members: dict[str, list[str]] = field(default_factory=lambda: {SALES: [], STAFF: []})
     names: dict[str, str] = field(default_factory=lambda: {SALES: "Sales", STAFF: "Staff"})
+    hidden: set[str] = field(default_factory=set)
     assigned: list[Row] = field(default_factory=list)
     nth: dict[int, Fault] = field(default_factory=dict)
     at: dict[str, list[Fault]] = field(default_factory=dict)
@@ -116,6 +118,8 @@ class Tenant:
             case "groups", "transitiveMembers" if key in self.members:
                 nested = [each for inner in self.members[key] if inner in self.members for each in self.inside(inner)]
                 return self.inside(key) + nested
+            case "groups", "" if key in self.members:
+                return {"id": key, "visibility": "HiddenMembership" if key in self.hidden else None}
             case "users", "":
                 return self.users.get(key)
             case "users", "memberOf" if key in self.users:
@@ -195,10 +199,15 @@ def company() -> Tenant:
     return tenant
 
 
-def granted(number: int = 1, expires_in: object = 3599) -> httpx.Response:
+def granted(number: int = 1, expires_in: object = 3599, token: str = "") -> httpx.Response:
     return httpx.Response(
-        200, json={"token_type": "Bearer", "expires_in": expires_in, "access_token": f"token-{number}"}
+        200, json={"token_type": "Bearer", "expires_in": expires_in, "access_token": token or f"token-{number}"}
     )
+
+
+def token_with(*roles: str) -> str:
+    """Return an access token that shows the permissions, as Graph's own do."""
+    return jwt.encode({"aud": GRAPH, "roles": [*roles]} if roles else {"aud": GRAPH}, "k" * 32, "HS256")
 
 
 def discovery(root: str = AUTHORITY) -> dict[str, object]:

@@ -195,6 +195,58 @@ async def test_odd_person_among_good_ones_is_unknown(odd: Row) -> None:
     assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
 
 
+AGENT = "#microsoft.graph.agentUser"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        user("odd") | {"@odata.type": AGENT},
+        user("odd", mail=None) | {"@odata.type": AGENT},
+        user("odd", userPrincipalName=None) | {"@odata.type": AGENT},
+        user("odd", userType="Guest") | {"@odata.type": "#microsoft.graph.kindOfTomorrow"},
+    ],
+)
+async def test_row_of_an_unknown_kind_that_shows_a_login_is_somebody_of_whom_nothing_is_concluded(odd: Row) -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([*tenant.inside(SALES), odd])]
+    shot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+    assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
+    (note,) = [note for note in shot.notes if note.code == "unknown-kind"]
+    assert odd["@odata.type"].rpartition(".")[2] in note.reason
+    assert "group Sales" in note.reason
+
+
+async def test_row_of_an_unknown_kind_without_a_login_is_nobody_with_a_note() -> None:
+    tenant = company()
+    thing = {"@odata.type": "#microsoft.graph.thing", "id": "t-1", "displayName": "Thing", "accountEnabled": True}
+    tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]
+    shot = await tenant.connector().read(SOURCE)
+    assert shot.people == (await whole()).people
+    assert [note.reason[:22] for note in shot.notes if note.code == "unknown-kind"] == ["Thing, in group Sales,"]
+
+
+@pytest.mark.parametrize("kind", ["device", "servicePrincipal", "orgContact", "group"])
+async def test_known_kind_that_is_not_a_person_is_nobody(kind: str) -> None:
+    tenant = company()
+    thing = {"@odata.type": f"#microsoft.graph.{kind}", "id": "t-1", "displayName": "Thing", "mail": "x@example.com"}
+    tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]
+    shot = await tenant.connector().read(SOURCE)
+    assert shot.people == (await whole()).people
+    assert "unknown-kind" not in {note.code for note in shot.notes}
+
+
+async def test_individual_of_an_unknown_kind_is_unknown() -> None:
+    tenant = company()
+    tenant.at[PERSON] = [lambda _: httpx.Response(200, json=user("udo") | {"@odata.type": AGENT})] * 2
+    connector = tenant.connector()
+    shot = await connector.read(SOURCE)
+    assert [each.status for each in shot.people if each.id == "u-udo"] == [Status.UNKNOWN]
+    assert "unknown-kind" in {note.code for note in shot.notes}
+    assert (await connector.lookup("u-udo", SOURCE)).status is Status.UNKNOWN
+
+
 async def test_individual_whom_graph_shows_as_nulls_is_unknown() -> None:
     tenant = company()
     tenant.at[PERSON] = [lambda _: httpx.Response(200, json={"id": "u-udo", "accountEnabled": None})]
@@ -558,7 +610,7 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     here = {name for name in globals() if name.startswith("test_") and "document" not in name}
-    parts = ("entra_token", "entra_reading", "lookups")
+    parts = ("entra_token", "entra_reading", "entra_hidden", "lookups")
     beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
