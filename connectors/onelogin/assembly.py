@@ -21,7 +21,7 @@ from connectors.onelogin.portrait import Assignment, Portrait
 from connectors.onelogin.row import Membership, User
 from connectors.onelogin.selection import Role
 
-__all__ = ["AppRead", "Members", "app_people", "assignments", "members", "require_sight", "snapshot"]
+__all__ = ["AppRead", "Members", "app_people", "assignments", "lacking", "members", "require_sight", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ def snapshot(read: AppRead, users: Mapping[str, User], source: Source, portrait:
     )
 
 
-def require_sight(users: Iterable[User], what: str) -> None:
-    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded."""
+def lacking(users: Iterable[User]) -> tuple[str, ...]:
+    """Return the fields that no row shows; in enough rows that is a missing permission."""
     rows = list(users)
     shown = {
         "id": any(user.id is not None for user in rows),
@@ -103,8 +103,14 @@ def require_sight(users: Iterable[User], what: str) -> None:
         "state": any(user.state is not None for user in rows),
         "email": any(user.email is not None for user in rows),
     }
-    if rows and not all(shown.values()):
-        raise _hidden(what, len(rows), ", ".join(field for field, is_shown in shown.items() if not is_shown))
+    return tuple(field for field, is_shown in shown.items() if rows and not is_shown)
+
+
+def require_sight(users: Iterable[User], what: str) -> None:
+    """Raise when a field is in none of the account's rows: a permission is missing, and nothing can be concluded."""
+    rows = list(users)
+    if fields := lacking(rows):
+        raise _hidden(what, len(rows), ", ".join(fields))
 
 
 def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> None:
@@ -113,8 +119,6 @@ def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> No
             f"OneLogin shows none of the {len(people):,} people of the application among the account's users.",
             f"{SCOPE_HINT} If it has it, run again.",
         )
-    if people and not any(person.email for person in people):
-        raise _hidden("the people of the application", len(people), "email")
 
 
 def _hidden(what: str, count: int, fields: str) -> IncompleteRead:

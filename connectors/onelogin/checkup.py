@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connectors.base import Finding, ReadError, Source
 from connectors.onelogin import endpoint
 from connectors.onelogin.account import Account
-from connectors.onelogin.assembly import app_people, members, require_sight
+from connectors.onelogin.assembly import app_people, members
 from connectors.onelogin.directory import Directory
 from connectors.onelogin.row import membership_from_json, user_from_json
 from connectors.onelogin.selection import counted_roles
@@ -20,8 +20,7 @@ async def findings(name: str, account: Account, directory: Directory, sources: S
     """Return a finding for the account, then one for each source unless the account itself is out of reach."""
     subject = f"connector {name}"
     try:
-        rows = await account.first_rows(endpoint.users())
-        require_sight(map(user_from_json, rows), "the account's users")
+        await directory.require_sight()
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]
     reached = Finding("ok", subject, "OneLogin is within reach, takes the credentials and shows its users.")

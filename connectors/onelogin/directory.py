@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from connectors.base import IncompleteRead, Source
 from connectors.onelogin import endpoint
 from connectors.onelogin.account import Account
-from connectors.onelogin.assembly import AppRead, Members, app_people, members, require_sight
+from connectors.onelogin.assembly import AppRead, Members, app_people, lacking, members, require_sight
 from connectors.onelogin.row import User, id_of, membership_from_json, name_of, role_ids, user_from_json
 from connectors.onelogin.selection import Role, counted_roles
 from connectors.rest import Once, side_by_side
@@ -66,9 +66,21 @@ class Directory:
             alone = [tasks.create_task(self._user(key)) for key in missing]
         # By the id that the row shows: one of somebody else says nothing of whom was asked for.
         seen = _by_id(user for task in alone if (user := task.result()) is not None)
-        if not found:
-            require_sight(seen.values(), "the application's people one by one")
+        if seen and not found:
+            await self.require_sight(seen.values())
         return found | seen
+
+    async def require_sight(self, known: Collection[User] = ()) -> None:
+        """Raise when the account shows a field of nobody. *known* are rows that were read.
+
+        The few of one application may all lack what the scope would show, an email for instance: others are looked at
+        before they are taken for a missing permission, on the first page and, if need be, on all.
+        """
+        if known and not lacking(known):
+            return
+        first = map(user_from_json, await self._account.first_rows(endpoint.users()))
+        if lacking([*known, *first]):
+            await self._users("")
 
     async def _is_large_part(self, wanted: Collection[str]) -> bool:
         count = await self._count("")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from agent.errors import Exit
-from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, Person, ReadError, Snapshot, Status
 from connectors.rest import Bounds
 from tests.contract.okta_org import Fault, body, broken_off, cut_off, unreachable
 from tests.contract.onelogin_account import (
@@ -20,6 +20,7 @@ from tests.contract.onelogin_account import (
     APP,
     EVA,
     MEMBERS,
+    OTHER,
     PEOPLE,
     ROLES,
     SALES,
@@ -624,6 +625,26 @@ async def test_field_that_is_null_for_all_the_assigned_is_a_missing_permission(
     for row in account.users.values():
         row[field] = None
     assert f"none of them shows: {field}" in (await failure(account)).message
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"), [("email", lambda person: person.email), ("status", lambda person: person.status)]
+)
+@pytest.mark.parametrize("first", [0, 60])
+async def test_field_that_the_assigned_lack_and_others_show_is_no_missing_permission(
+    field: str, shown: Callable[[Person], object], first: int
+) -> None:
+    account = Account()
+    for number in range(first):
+        account.hire(f"first{number}", OTHER)[field] = None
+    for name in ("ana", "eva", "ivo"):
+        account.hire(name, SALES)[field] = None
+    for number in range(400):
+        account.hire(f"extra{number}", OTHER)
+    account.page = 100
+    shot = await account.connector().read(SOURCE)
+    assert [shown(person) for person in shot.people] == [None if field == "email" else Status.UNKNOWN] * 3
+    assert {finding.level for finding in await account.connector().check([SOURCE])} == {"ok"}
 
 
 async def test_account_that_knows_none_of_the_assigned_is_a_missing_permission() -> None:
