@@ -242,6 +242,9 @@ class Sync:
 
     async def _end(self, each: Started, ending: Ending, unrecorded: Sequence[ChangeRecord]) -> None:
         state = self.survey.state
+        if each.applied is not None and isinstance(each.applied.lost, LeaseLost):
+            await state.close_lost(each.run.id, ending, unrecorded)
+            return
         try:
             for record in unrecorded:
                 await state.answered(each.lease, record)

@@ -271,7 +271,7 @@ class SqlState:
         await self._under(lease, lambda connection: journal.end(connection, run_id, ending, self._now()))
 
     async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
-        await self._write(lambda connection: journal.close_lost(connection, run_id, ending, records, self._now()))
+        await self._at_once(lambda connection: journal.close_lost(connection, run_id, ending, records, self._now()))
 
     async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
         def body(connection: Connection) -> None:

@@ -1,0 +1,300 @@
+"""A run whose lease ends sends nothing more, says what it sent, and a state that is away for a moment ends no run."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy.engine import make_url
+
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests import postgres
+from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
+from tests.e2e.tcp_proxy import Proxy, proxied
+
+SYNC = ("sync", "-w", WORKSPACE)
+PATIENCE_SECONDS = 300
+# Long after any lease has ended, and no longer than a request may wait.
+LONG = "250"
+
+
+@dataclass
+class Running:
+    """A sync under way, with what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def out(self) -> str:
+        return " ".join((self.folder / "out").read_text("utf-8").split())
+
+    @property
+    def err(self) -> str:
+        return (self.folder / "err").read_text("utf-8")
+
+    def wait_until(self, holds: Callable[[], object]) -> None:
+        """Wait until *holds*; raises when the process ends before it does."""
+        for _ in range(PATIENCE_SECONDS * 20):
+            if holds():
+                return
+            assert self.process.poll() is None, f"it ended before: {self.out} {self.err}"
+            try:
+                self.process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        raise TimeoutError
+
+    def end(self) -> int:
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+@contextmanager
+def started(agent: Agent, folder: Path) -> Iterator[Running]:
+    folder.mkdir()
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "--config", str(agent.config), *SYNC],
+            stdout=out,
+            stderr=err,
+            cwd=REPOSITORY,
+            env=agent.environment,
+        )
+        try:
+            yield Running(process, folder)
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Place:
+    """A workspace in step, its state, and people of whom some are suspended at the source."""
+
+    sandbox: Sandbox
+    folder: Path
+    agent: Agent
+    state: State
+    people: list[str]
+
+    def suspend(self, count: int) -> list[str]:
+        leavers = self.people[:count]
+        for person in leavers:
+            self.sandbox.company.suspend(person)
+        return leavers
+
+    def refuse(self, at: int, seconds: str) -> None:
+        """Answer the PATCH number *at* with 429 and that `Retry-After`, once."""
+        fault = {"name": "late", "do": "status", "system": "pigment", "method": "PATCH", "at": at, "status": 429}
+        self.sandbox.faults.put(rules_from({"faults": [fault | {"headers": {"Retry-After": seconds}}]}))
+
+    def writes(self) -> int:
+        """Return how many requests that write have arrived, whatever was answered."""
+        return sum(len(self.sandbox.requests("pigment", method)) for method in ("POST", "PUT", "PATCH"))
+
+    def active(self, person: str) -> bool:
+        member = self.sandbox.space(WORKSPACE).member(self.sandbox.company.person(person).email)
+        assert member is not None
+        return member.active
+
+    def outcomes(self, status: str) -> list[str]:
+        """Return what the journal has of the newest run with that status."""
+        run = next(run for run, found in self.state.newest_runs() if found == status)
+        return [each["outcome"] for each in self.state.changes(run)]
+
+    def sync(self) -> None:
+        ran = self.agent.run(*SYNC, "--wait", "120", timeout=PATIENCE_SECONDS)
+        assert ran.code == 0, ran.out + ran.err
+
+
+@contextmanager
+def a_place(folder: Path, url: str) -> Iterator[Place]:
+    with running(seed=11, size=20, limit=Limit(None)) as sandbox, State.at(url) as state:
+        agent = unlimited(sandbox.write_config(folder, url))
+        people = Office(sandbox).hire(4)
+        place = Place(sandbox, folder, agent, state, people)
+        place.sync()
+        sandbox.traffic.clear()
+        yield place
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Place]:
+    with a_place(tmp_path, f"sqlite:///{tmp_path}/state.db") as place:
+        yield place
+
+
+@pytest.fixture
+def on_postgres(postgres_server: str, tmp_path: Path) -> Iterator[Place]:
+    with a_place(tmp_path, postgres.new_database(postgres_server)) as place:
+        yield place
+
+
+@contextmanager
+def behind_proxy(place: Place) -> Iterator[tuple[Agent, Proxy]]:
+    """Yield an agent like the place's, whose way to the database can be cut."""
+    document = yaml.safe_load(place.agent.config.read_text("utf-8"))
+    url = make_url(document["state"]["url"])
+    assert url.host is not None
+    assert url.port is not None
+    with proxied(url.host, url.port) as proxy:
+        document["state"]["url"] = str(url.set(port=proxy.port))
+        config = place.agent.config.with_name("behind.yaml")
+        config.write_text(yaml.safe_dump(document), "utf-8")
+        config.chmod(0o600)
+        yield Agent(config, traced=False), proxy
+
+
+def with_a_pace(place: Place, **pigment: Any) -> Agent:
+    document = yaml.safe_load(place.agent.config.read_text("utf-8"))
+    config = place.agent.config.with_name("slow.yaml")
+    config.write_text(yaml.safe_dump(document | {"pigment": pigment}), "utf-8")
+    config.chmod(0o600)
+    return Agent(config, traced=False)
+
+
+def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_over(on_sqlite: Place) -> None:
+    """The leaver came back meanwhile, and the run that took over found everybody in step."""
+    place = on_sqlite
+    _, back = place.suspend(2)
+    place.refuse(2, "3")
+    with started(place.agent, place.folder / "late") as late:
+        late.wait_until(lambda: place.writes() == 2)
+        late.process.send_signal(signal.SIGSTOP)
+        place.sandbox.company.reinstate(back)
+        place.sync()
+        late.process.send_signal(signal.SIGCONT)
+        code = late.end()
+
+    assert place.writes() == 2, "the late run wrote"
+    assert place.active(back)
+    assert code == 5
+    assert "lost its lease" in late.err
+    assert "Of 2 changes: 1 made, 1 not sent." in late.err
+    assert "Nothing was written" not in late.out + late.err
+    assert place.outcomes("interrupted") == ["done", "not-tried"]
+
+
+def test_run_that_was_suspended_in_its_pace_sends_nothing_after_another_took_over(on_sqlite: Place) -> None:
+    """Suspended between the intent and the request, which the pace lets go 30 s after the listing."""
+    place = on_sqlite
+    (back,) = place.suspend(1)
+    with started(with_a_pace(place, requests_per_window=1, window_seconds=30), place.folder / "late") as late:
+        late.wait_until(lambda: "unknown" in [each["outcome"] for each in place.state.changes(newest(place))])
+        late.process.send_signal(signal.SIGSTOP)
+        place.sandbox.company.reinstate(back)
+        place.sync()
+        late.process.send_signal(signal.SIGCONT)
+        code = late.end()
+
+    assert (place.writes(), code, place.active(back)) == (0, 5, True)
+    assert "Of 1 changes: 1 not sent." in late.err
+    assert place.outcomes("interrupted") == ["not-tried"]
+
+
+def newest(place: Place) -> str:
+    return place.state.newest_runs()[0][0]
+
+
+def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on_postgres: Place) -> None:
+    """Nobody is suspended: it must not sit out its back-off, either."""
+    place = on_postgres
+    _, back = place.suspend(2)
+    place.refuse(2, LONG)
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late") as late:
+        late.wait_until(lambda: place.writes() == 2)
+        proxy.cut()
+        place.sandbox.company.reinstate(back)
+        code = late.end()
+        place.sync()
+
+    assert (place.writes(), code, place.active(back)) == (2, 5, True)
+    assert "lost its lease" in late.err
+    assert "Of 2 changes: 1 made, 1 not sent." in late.err
+    assert "Nothing was written" not in late.out + late.err
+    # It could not write down that it did not send it, so the next run took it for sent without an answer.
+    assert place.outcomes("interrupted") == ["done", "unknown"]
+
+
+def test_run_whose_state_falls_silent_ends_by_itself(on_postgres: Place) -> None:
+    place = on_postgres
+    place.suspend(1)
+    place.refuse(1, LONG)
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late") as late:
+        late.wait_until(lambda: place.writes() == 1)
+        proxy.silence()
+        code = late.end()
+
+    assert (place.writes(), code) == (1, 5)
+    assert "Of 1 changes: 1 not sent." in late.err
+
+
+def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Place) -> None:
+    """Like a restart of the server: renewals fail again and again, and the back-off outlasts a lease by far."""
+    place = on_postgres
+    leavers = place.suspend(2)
+    place.refuse(1, "20")
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run") as run:
+        run.wait_until(lambda: place.writes() == 1)
+        proxy.cut()
+        run.wait_until(lambda: proxy.refused >= 4)
+        proxy.restore()
+        code = run.end()
+
+    assert code == 0, run.err
+    assert "lease.not_renewed" in run.err
+    assert [place.active(person) for person in leavers] == [False, False]
+    assert place.outcomes("done") == ["done", "done"]
+
+
+def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Place) -> None:
+    """The answer can't be written down at once, nor the next intent: both are tried again."""
+    place = on_postgres
+    leavers = place.suspend(3)
+    place.refuse(1, "1")
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run") as run:
+        run.wait_until(lambda: place.writes() == 1)
+        proxy.cut()
+        run.wait_until(lambda: proxy.refused >= 3)
+        proxy.restore()
+        code = run.end()
+
+    assert code == 0, run.err
+    assert place.writes() == 4
+    assert [place.active(person) for person in leavers] == [False] * 3
+    assert place.outcomes("done") == ["done"] * 3
+
+
+def test_run_whose_file_is_locked_for_too_long_stops_and_says_what_it_made(on_sqlite: Place) -> None:
+    place = on_sqlite
+    place.suspend(3)
+    place.refuse(1, "1")
+    with started(place.agent, place.folder / "late") as late:
+        late.wait_until(lambda: place.writes() == 1)
+        other = sqlite3.connect(place.folder / "state.db", isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            # A renewal takes its time to fail, so that the lease is void when a second one fails without any left.
+            late.wait_until(lambda: late.err.count("seconds_left=0.0") == 2)
+        finally:
+            other.close()
+        code = late.end()
+
+    assert (place.writes(), code) == (2, 5)
+    assert "Of 3 changes: 1 made, 2 not sent." in late.err
+    assert place.outcomes("interrupted") == ["done", "not-tried", "not-tried"]
+    place.sync()
+    assert place.writes() == 4
