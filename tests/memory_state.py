@@ -334,7 +334,7 @@ class MemoryState:
         return self.journal.get(run_id)
 
     async def run_by_digest(self, digest: str) -> Run | None:
-        found = [run for run in self.journal.values() if run.digest == digest]
+        found = [run for run in self.journal.values() if (run.digest or "").startswith(digest)]
         return max(found, key=lambda run: run.started_at) if found else None
 
     async def changes(self, run_id: str) -> list[ChangeRecord]:

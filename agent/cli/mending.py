@@ -10,6 +10,7 @@ import click
 from agent.cli.completing import workspace_names
 from agent.cli.output import document_of, look, outcomes_of, print_text
 from agent.cli.running import by_option, reason_option, run_within
+from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
 from agent.engine.run import noted
@@ -37,19 +38,22 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
     the digest that was shown it is done, and the workspace is paused, so that the schedule does not redo it. Members
     that somebody has changed since are left alone and named.
 
-    Exits 4 when it waits for --approve, 9 when the approved digest is not that of the plan any more.
+    Exits 2 when --approve is not a digest or the workspace is in mode dry-run, 4 when it waits for --approve, 9 when
+    the approved digest is not that of the plan any more.
 
     \b
     pigment-sync undo 20260301-120000-3f9a1c
     pigment-sync undo 20260301-120000-3f9a1c --approve sha256:… --reason "the wrong group"
     """
 
+    approvals = frozenset() if digest is None else frozenset({digest_prefix(digest)})
+
     async def body(parts: Parts) -> list[Result]:
         run = await parts.state.run(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
         chosen(parts.sites, [run.workspace])
-        order = Order(Trigger.UNDO, by, reason or f"undo of {run_id}", approvals=frozenset({digest} if digest else ()))
+        order = Order(Trigger.UNDO, by, reason or f"undo of {run_id}", approvals=approvals)
         if digest is None:
             return await dry_run(parts.undoing(run_id), parts.read_sites, [run.workspace], order)
         return await _undone(parts, run, order)

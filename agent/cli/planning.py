@@ -9,6 +9,7 @@ import click
 
 from agent.cli.output import Form, document_of, outcomes_of, show, write_file
 from agent.cli.running import by_option, reason_option, run_within, workspace_option
+from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
 from agent.engine.order import Order, Result
 from agent.engine.retention import forget_old_runs
@@ -126,7 +127,11 @@ def _target_message(result: Result) -> str:
 @workspace_option
 @user_option
 @click.option(
-    "--approve", "digests", multiple=True, metavar="DIGEST", help="Release what guards hold in this very plan."
+    "--approve",
+    "digests",
+    multiple=True,
+    metavar="DIGEST",
+    help="Release what guards hold in this very plan; the first 8 digits or more will do.",
 )
 @by_option
 @reason_option
@@ -150,8 +155,10 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     Reads as `plan` does, then writes what differs to each workspace in mode enforce, deactivations first; links and the
     journal are written with each change. What a guard holds waits for --approve with the digest that `plan` shows.
 
-    Exits 4 when something is held, 5 when a change failed, 6 when a read was not complete (nothing was written then), 7
-    when another run holds the workspace, 9 when the approved plan is not the plan any more.
+    Exits 2 when --approve is not a digest or its workspace is in mode dry-run, 4 when a guard holds something or it
+    waits for an approval (what the planning table holds does not count), 5 when a change failed, 6 when a read was not
+    complete (nothing was written then), 7 when another run holds the workspace, 9 when the approved plan is not the
+    plan any more.
 
     \b
     pigment-sync sync
@@ -159,7 +166,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
     pigment-sync sync --wait 300
     """
-    order = Order(Trigger.SYNC, by, reason, user, frozenset(digests), wait_seconds)
+    order = Order(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, digests)), wait_seconds)
     return _synced(context, names, order, form, verbose)
 
 

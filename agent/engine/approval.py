@@ -2,35 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from agent.engine.order import Order
-from agent.errors import StalePlan
-from agent.ports import State
+from agent.errors import StalePlan, UsageError
+from agent.model import Mode, Policy
+from agent.ports import State, Trigger
 from agent.report.difference import difference
 from agent.report.document import document_digest
 from agent.report.saved import parse_workspace
 from agent.report.shape import WorkspaceObject
 
-__all__ = ["approved"]
+__all__ = ["approved", "digest_prefix", "refuse_dry_run"]
+
+DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})", re.IGNORECASE)
+NOT_APPROVABLE = "Nothing is written in mode dry-run, so nothing can be approved; set mode to enforce first."
+
+
+def digest_prefix(text: str) -> str:
+    """Return a digest, or the beginning of one, as `sha256:` and its digits. Raises `UsageError` for anything else."""
+    match = DIGEST.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            "The approval is not a digest: it is sha256: and 64 hexadecimal digits, or the first 8 or more of them.",
+            "Copy it from the plan: pigment-sync plan shows the digest of each workspace.",
+        )
+    return f"sha256:{match[1].lower()}"
+
+
+def refuse_dry_run(policies: Iterable[Policy], order: Order) -> None:
+    """Raise `UsageError` for an approval where no workspace of *policies* is written to, before anything is read."""
+    wanted = list(policies)
+    if order.approvals and wanted and all(policy.mode is Mode.DRY_RUN for policy in wanted):
+        names = ", ".join(policy.workspace for policy in wanted)
+        raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
 async def approved(fresh: Sequence[WorkspaceObject], order: Order, state: State) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
-    Raises `StalePlan` if one of the order's approvals is neither, naming what has changed where that plan is known.
+    An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
+    naming what has changed where that plan is known, and `UsageError` if it fits several, or a workspace in mode
+    dry-run.
     """
-    digests = order.approvals
     whole = document_digest(fresh)
     known = {each["digest"] for each in fresh if each["status"] == "planned"}
     is_complete = all(each["status"] == "planned" for each in fresh)
-    unknown = sorted(set(digests) - known - ({whole} if is_complete else set()))
+    candidates = known | ({whole} if is_complete else set())
+    fits = {given: sorted(each for each in candidates if each.startswith(given)) for given in sorted(order.approvals)}
+    _refuse_ambiguous(fits)
+    unknown = [given for given, found in fits.items() if not found]
     if unknown:
         raise StalePlan(
             await _stale(unknown, fresh, order, state), "Read the new plan, and approve its digest if it is right."
         )
+    digests = {found[0] for found in fits.values()}
+    if order.trigger is not Trigger.APPLY:
+        # A file has the plans of all its workspaces, those that nothing is written to among them.
+        _refuse_unwritten(each for each in fresh if each["digest"] in digests)
     named = {each["name"]: each["digest"] for each in fresh if each["digest"] in digests}
     return {each["name"]: whole for each in fresh} | named if whole in digests else named
+
+
+def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
+    for given, found in fits.items():
+        if len(found) > 1:
+            raise UsageError(
+                f"{given} is the beginning of several digests: {', '.join(found)}; nothing was written.",
+                "Write more of the digits.",
+            )
+
+
+def _refuse_unwritten(approved: Iterable[WorkspaceObject]) -> None:
+    dry = [each["name"] for each in approved if each["mode"] == "dry-run"]
+    if dry:
+        raise UsageError(
+            f"{', '.join(dry)}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE
+        )
 
 
 async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: Order, state: State) -> str:
@@ -40,6 +89,7 @@ async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order
         former = await _reviewed(digest, order, state)
         now = next((each for each in fresh if former is not None and each["name"] == former["name"]), None)
         if former is not None and now is not None:
+            _refuse_unwritten([now])
             lines.append(f"What has changed in {former['name']}:")
             lines.extend(f"  {line}" for line in difference(former, now))
     return "\n".join(lines)
@@ -47,7 +97,7 @@ async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order
 
 async def _reviewed(digest: str, order: Order, state: State) -> WorkspaceObject | None:
     for each in order.reviewed:
-        if each["digest"] == digest:
+        if each["digest"].startswith(digest):
             return each
     run = await state.run_by_digest(digest)
     return parse_workspace(run.document) if run is not None and run.document is not None else None

@@ -12,13 +12,13 @@ from structlog.contextvars import bound_contextvars
 
 from agent.apply.changes import Applied, Applier
 from agent.diff.drift import members_left
-from agent.engine.approval import approved
+from agent.engine.approval import approved, refuse_dry_run
 from agent.engine.lease import HeldLease, held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun, counted, tally
 from agent.engine.stopping import Stopping
 from agent.engine.survey import DAY, Deciding, ReadSite, chosen
-from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, unread, worst
+from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, UsageError, unread, worst
 from agent.guard.hold import next_baselines, released
 from agent.guard.target import WRONG_TARGET
 from agent.model import Mode, Plan, Policy, Unplanned
@@ -72,9 +72,11 @@ class Sync:
         """Bring the named workspaces in step, all when none is named, and return one result for each.
 
         Every workspace is planned before the first is written to. Raises `StalePlan`, with nothing written anywhere,
-        when one of the order's approvals is not the digest of a plan that was just made.
+        when one of the order's approvals is not the digest of a plan that was just made; `UsageError` when it can't be
+        one, or is for a workspace in mode dry-run.
         """
         wanted = chosen(self.sites, names)
+        refuse_dry_run((site.policy for site in wanted.values()), order)
         async with AsyncExitStack() as leases:
             opened = [await self._open(site, order, leases) for site in wanted.values()]
             started = [each for each in opened if isinstance(each, Started)]
@@ -228,6 +230,9 @@ class Sync:
         """Close what can be closed of runs that end by an error or by being stopped."""
         message = error.message if isinstance(error, PigmentSyncError) else "The run was stopped."
         status = RunStatus.STALE if isinstance(error, StalePlan) else RunStatus.INTERRUPTED
+        if isinstance(error, UsageError):
+            # Asked for by mistake: nothing is wrong with the workspace, and nothing was written.
+            status = RunStatus.PLANNED
         for each in started:
             if each.is_closed:
                 continue

@@ -276,8 +276,8 @@ def read_runs(connection: Connection, workspaces: Sequence[str], since: datetime
 
 
 def read_run(connection: Connection, *, run_id: str = "", digest: str = "") -> Run | None:
-    """Return the run with this id, or the newest one whose plan had this digest."""
-    is_it = runs.c.digest == digest if digest else runs.c.id == run_id
+    """Return the run with this id, or the newest one whose plan's digest begins with *digest*."""
+    is_it = runs.c.digest.startswith(digest) if digest else runs.c.id == run_id
     row = connection.execute(select(runs).where(is_it).order_by(runs.c.started_at.desc()).limit(1)).first()
     return None if row is None else _run(row, unpacked(row.document))
 

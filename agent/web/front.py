@@ -9,6 +9,8 @@ import structlog
 from starlette.requests import Request as HttpRequest
 
 from agent.desk import Desk, Ongoing, Request, UnknownName
+from agent.engine.approval import digest_prefix
+from agent.errors import UsageError
 from agent.model import Mode
 from agent.ports import Run, Trigger
 from agent.report.saved import parse_workspace
@@ -104,10 +106,18 @@ class Front:
         why_not = await self.why_not(run)
         if why_not:
             raise Refusal(409, "not-approvable", why_not, "Look at the newest run of the workspace.")
-        if digest != run.digest:
+        if run.digest is None or not run.digest.startswith(_prefix(digest)):
             raise Refusal(
                 409, "digest", "The digest is not that of this run's plan.", "Look at the plan, and send its digest."
             )
         return await self.desk.ask(
-            Request(run.workspace, False, trigger, visitor.name, reason, run.user, approval=digest)
+            Request(run.workspace, False, trigger, visitor.name, reason, run.user, approval=run.digest)
         )
+
+
+def _prefix(digest: str) -> str:
+    """Return a digest or its beginning as `sha256:…`. Raises `Refusal` for what is neither."""
+    try:
+        return digest_prefix(digest)
+    except UsageError as error:
+        raise Refusal(422, "digest", error.message, error.hint) from error

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Short = Annotated[str, StringConstraints(max_length=500)]
-Digest = Annotated[str, StringConstraints(pattern="^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern="^(sha256:)?[0-9a-fA-F]{8,64}$")]
 
 
 def _address(value: str) -> str:
@@ -63,7 +63,9 @@ class Asked(Taken):
 class Approval(Taken):
     """The release of a held plan."""
 
-    digest: Digest = Field(description="The digest of the run's plan, to prove that it was seen.")
+    digest: Digest = Field(
+        description="The digest of the run's plan, or its first 8 digits or more, to prove that it was seen."
+    )
     reason: Short = Field(default="", description="Why, for the journal.")
 
 

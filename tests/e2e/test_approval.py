@@ -55,7 +55,8 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     shown = agent.run("plan", *LATAM).out
     assert f"pigment-sync sync -w pigment-latam --approve {digest(held)}" in shown
     assert "max-deactivations" in shown
-    done = agent.run("sync", *LATAM, "--approve", digest(held), "--by", "ops", "--reason", "the reorganisation")
+    short = digest(held).removeprefix("sha256:")[:8].upper()
+    done = agent.run("sync", *LATAM, "--approve", short, "--by", "ops", "--reason", "the reorganisation")
     assert done.code == 0, done.out + done.err
     assert not any(is_active(sandbox, person) for person in gone)
     run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
@@ -68,7 +69,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}")
     assert other.code == 9
     assert "paused" not in agent.run("sync", *LATAM, "--wait", "5").err, "what was never begun leaves no pause behind"
-    undone = agent.run("undo", run["id"], "--approve", approval, "--reason", "a mistake")
+    undone = agent.run("undo", run["id"], "--approve", approval[:20], "--reason", "a mistake")
     assert undone.code == 0, undone.err
     assert all(is_active(sandbox, person) for person in gone)
     put_back = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
@@ -89,6 +90,40 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert agent.run("resume", "pigment-latam", "--by", "ops", "--reason", "sorted out").code == 0
     last = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
     assert (last["trigger"], last["by"], last["reason"]) == ("resume", "ops", "sorted out")
+
+
+def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: Agent) -> None:
+    asked = len(sandbox.requests("pigment"))
+    for wrong in ("4507743", "sha256:", "sha512:4507743a", "latest", "g" * 64, "0" * 65):
+        ran = agent.run("sync", *LATAM, "--approve", wrong)
+        assert ran.code == 2, wrong
+        assert "not a digest" in ran.err
+    assert len(sandbox.requests("pigment")) == asked
+
+    well_formed = agent.run("sync", *LATAM, "--approve", "4507743a")
+    assert well_formed.code == 9
+    assert "The approved plan sha256:4507743a is not the plan any more" in well_formed.err
+
+
+def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:
+    before = agent.config.read_text("utf-8")
+    document = yaml.safe_load(before)
+    document["workspaces"]["pigment-latam"]["mode"] = "dry-run"
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    planned = agent.run("plan", *LATAM, "--format", "json")
+    run = json.loads(agent.run("history", *LATAM, "--format", "json", "--limit", "1").out)[0]["id"]
+
+    approvals = [
+        agent.run("sync", *LATAM, "--approve", digest(planned)),
+        agent.run("sync", "--approve", digest(planned)),
+        agent.run("undo", run, "--approve", "4507743a"),
+    ]
+    agent.config.write_text(before, "utf-8")
+
+    assert [ran.code for ran in approvals] == [2, 2, 2]
+    for ran in approvals:
+        assert "pigment-latam: in mode dry-run. Nothing was approved and nothing was written." in ran.err
+    assert "paused" not in agent.run("sync", *LATAM).err
 
 
 def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
