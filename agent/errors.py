@@ -12,6 +12,7 @@
         ├── StateError                   the state store can't be used          1
         ├── Busy                         another run holds the lease            7
         ├── LeaseLost                    our lease was taken while we ran       7
+        ├── WrongTarget                  the state knows the workspace otherwise 4
         ├── StalePlan                    an approval of a plan that is no more  9
         └── WriteError                   a write that can't be answered for: an outcome, never an exit code by itself
             ├── WriteRefused             the workspace said no to this one person
@@ -129,6 +130,13 @@ def lease_lost(workspace: str) -> LeaseLost:
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
         "The next run settles what was in flight, and does the rest.",
     )
+
+
+class WrongTarget(PigmentSyncError):
+    """The key of the file stands for another workspace than the state knows: a command must say which it is."""
+
+    code = "wrong-target"
+    exit = Exit.HELD
 
 
 class StalePlan(PigmentSyncError):

@@ -21,6 +21,7 @@ __all__ = [
     "RunStatus",
     "Tally",
     "Trigger",
+    "WorkspaceRecord",
     "contested",
 ]
 
@@ -38,6 +39,8 @@ class Trigger(StrEnum):
     LINKS = "links"
     PAUSE = "pause"
     RESUME = "resume"
+    WORKSPACES = "workspaces"
+    """A key was renamed, or what the state knew of it was reset."""
 
 
 class RunStatus(StrEnum):
@@ -172,6 +175,17 @@ class Pause:
     since: datetime
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRecord:
+    """What the state knows under one key: the fingerprint that it stands for (empty: not recorded yet), how many links,
+    and the newest run over it (None: there was none)."""
+
+    name: str
+    target: str
+    links: int
+    last: Run | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from agent.journal import (
     RunStatus,
     Tally,
     Trigger,
+    WorkspaceRecord,
 )
 from agent.model import Change, Fields, KnownTarget, Left, Link, Listing, Member, Memory, Recent, Unsettled
 from connectors.base import Permit, PersonKey, Progress, silent
@@ -40,6 +41,7 @@ __all__ = [
     "Workspace",
     "WorkspaceClient",
     "WorkspaceReader",
+    "WorkspaceRecord",
 ]
 
 
@@ -152,6 +154,29 @@ class State(Protocol):
 
     async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
         """Write (connector, fingerprint) of the lease's workspace; an empty connector is the workspace itself."""
+        ...
+
+    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
+        """Return every key that the state knows something of, sorted."""
+        ...
+
+    async def rename_workspace(self, old: Lease, new: Lease, run: Run) -> None:
+        """Move all that is known under the key of *old* to that of *new*, and write *run*, in one transaction.
+
+        Of what was remembered under the new key only its runs, and a pause, are kept. Nothing is moved while either
+        lease is not held.
+        """
+        ...
+
+    async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
+        """Let the lease's key stand for *target* from now on, with all that is known of it, and write *run*."""
+        ...
+
+    async def reset_workspace(self, lease: Lease, run: Run, target: str) -> tuple[Link, ...]:
+        """Forget all but the journal and a pause of the lease's key, and let it stand for *target* (empty: nothing).
+
+        Writes *run* with the links that it dropped, and returns them.
+        """
         ...
 
     async def guarded(self, workspace: str) -> int:

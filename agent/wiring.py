@@ -24,6 +24,7 @@ from agent.engine.stopping import Stopping
 from agent.engine.survey import ReadSite, Survey
 from agent.engine.sync import Site, Sync
 from agent.engine.undo import UndoSurvey
+from agent.engine.workspaces import Workspaces
 from agent.notices.tell import Notices
 from agent.ports import Clock, State
 from agent.scim.client import ScimClient
@@ -81,6 +82,11 @@ class Parts:
 
     def links(self, name: str) -> Links:
         return Links(self.survey, self.read_sites[name], self.sync.holder, self.sync.sleep)
+
+    @property
+    def workspaces(self) -> Workspaces:
+        policies = {name: site.policy for name, site in self.sites.items()}
+        return Workspaces(self.state, self.clock, policies, self.sync.holder, self.sync.sleep)
 
     def undoing(self, run_id: str) -> UndoSurvey:
         return UndoSurvey(run_id, self.state, self.clock, self.survey.progress)

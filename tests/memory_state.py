@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
 from agent.journal import contested
 from agent.model import Change, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
-from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus
+from agent.ports import (
+    ChangeRecord,
+    Ending,
+    Lease,
+    MemberHistory,
+    Mend,
+    Outcome,
+    Pause,
+    Run,
+    RunStatus,
+    WorkspaceRecord,
+)
 from connectors.base import PersonKey
 
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
@@ -97,6 +109,65 @@ class MemoryState:
         self._check(lease)
         for connector, text in found:
             self.known[lease.workspace, connector] = KnownTarget(lease.workspace, connector, text, self.now())
+
+    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
+        names = {run.workspace for run in self.journal.values()} | {name for name, each in self.links.items() if each}
+        found = []
+        for name in sorted(names | {each.workspace for each in self.known.values() if not each.connector}):
+            own = self.known.get((name, ""))
+            last = next(iter(await self.runs([name], limit=1)), None)
+            found.append(WorkspaceRecord(name, own.fingerprint if own else "", len(self.links.get(name, {})), last))
+        return tuple(found)
+
+    async def rename_workspace(self, old: Lease, new: Lease, run: Run) -> None:
+        self._check(old)
+        self._check(new)
+        was, name = old.workspace, new.workspace
+        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes]
+        for each in remembered:
+            each.pop(name, None)
+            if was in each:
+                each[name] = each.pop(was)
+        if was in self.pauses:
+            self.pauses.setdefault(name, self.pauses.pop(was))
+        self.past.setdefault(name, {}).update(self.past.pop(was, {}))
+        self.journal = {
+            key: replace(each, workspace=name) if each.workspace == was else each for key, each in self.journal.items()
+        }
+        kept = {key: each for key, each in self.known.items() if key[0] not in {was, name}}
+        moved = {(name, key[1]): replace(each, workspace=name) for key, each in self.known.items() if key[0] == was}
+        now = self.now()
+        self.known = kept | {key: replace(each, recorded_at=now) for key, each in moved.items()}
+        for subject in [each for each in self.told if each.partition(":")[2] == was]:
+            self.told[f"{subject.partition(':')[0]}:{name}"] = self.told.pop(subject)
+        self.journal[run.id] = run
+
+    async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
+        self._check(lease)
+        own = self.known.get((lease.workspace, ""))
+        for key, each in self.journal.items():
+            if own is not None and (each.workspace, each.target) == (lease.workspace, own.fingerprint):
+                self.journal[key] = replace(each, target=target)
+        await self.record_targets(lease, [("", target)])
+        self.journal[run.id] = run
+
+    async def reset_workspace(self, lease: Lease, run: Run, target: str) -> tuple[Link, ...]:
+        self._check(lease)
+        name = lease.workspace
+        dropped = tuple(sorted(self.links.pop(name, {}).values(), key=lambda link: link.person))
+        own = self.known.get((name, ""))
+        was = own.fingerprint if own else ""
+        for key, each in self.journal.items():
+            if was != target and each.workspace == name and not each.target:
+                self.journal[key] = replace(each, target=was or "before a reset")
+        self.renames.pop(name, None)
+        self.sizes.pop(name, None)
+        self.known = {key: each for key, each in self.known.items() if key[0] != name}
+        if target:
+            await self.record_targets(lease, [("", target)])
+        self.journal[run.id] = run
+        self.mended[run.id] = [Mend(None, link) for link in dropped]
+        return dropped
 
     async def memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, completing, linking, looking, mending, planning, serving, starting, trying
+from agent.cli import asking, completing, linking, looking, mending, planning, serving, starting, trying, workspaces
 from agent.cli.version import version_option
 from agent.errors import Exit, PigmentSyncError, unread
 from agent.report.escape import harmless
@@ -60,6 +60,7 @@ for command in (
     looking.history,
     looking.report,
     linking.links,
+    workspaces.workspaces,
     mending.undo,
     mending.pause,
     mending.resume,

@@ -32,7 +32,7 @@ from connectors.base import Finding, ReadError
 
 __all__ = ["check", "history", "members", "report"]
 
-PLANLESS = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME})
+PLANLESS = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
 CONFIG_VALID = Finding("ok", "config", "the configuration is valid")
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
@@ -278,5 +278,7 @@ async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[Out
     records = await parts.state.changes(run_id)
     when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [OutcomeLine(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
-    whole = document([parse_workspace(run.document)], when)
-    return whole, {run.workspace: lines} if lines else {}, run.trigger is not Trigger.UNDO
+    planned = parse_workspace(run.document)
+    whole = document([planned], when)
+    # By the name in the plan: the workspace may have been renamed since.
+    return whole, {planned["name"]: lines} if lines else {}, run.trigger is not Trigger.UNDO

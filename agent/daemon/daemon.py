@@ -37,7 +37,7 @@ LOOKED_AT = 200
 """Runs of the journal that are looked through for how a workspace stands."""
 READ = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
 APPLIED = {RunStatus.DONE, RunStatus.HELD}
-NO_PLAN = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME}
+NO_PLAN = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES}
 
 
 class Daemon:

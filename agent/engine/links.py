@@ -12,7 +12,8 @@ from agent.engine.lease import held
 from agent.engine.order import Order
 from agent.engine.run import begun
 from agent.engine.survey import ReadSite, Survey
-from agent.errors import UsageError
+from agent.errors import UsageError, WrongTarget
+from agent.guard.target import moved_target
 from agent.model import Link, Member
 from agent.ports import Mend, RunStatus
 from connectors.base import PersonKey
@@ -82,6 +83,9 @@ class Links:
     async def write(self, mends: Sequence[Mend], order: Order) -> None:
         """Write *mends* as one run of the journal. Raises `Busy` while another run holds the workspace."""
         state, clock = self.survey.state, self.survey.clock
+        found = moved_target(self.site.policy, await state.targets())
+        if found.moved:
+            raise WrongTarget(f"No link was written. {found.moved}", found.remedy)
         workspace = self.site.policy.workspace, self.site.policy.target
         async with held(state, clock, self.sleep, workspace, self.holder, order.wait_seconds) as ours:
             now = clock.now()

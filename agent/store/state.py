@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from agent.errors import StateError
 from agent.model import Change, KnownTarget, Left, Link, Memory, Recent, Unsettled
-from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run
-from agent.store import journal, memory, notices, past, targets
+from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, WorkspaceRecord
+from agent.store import journal, memory, notices, past, targets, workspaces
 from agent.store import lease as leases
 from agent.store.database import Database
 from agent.store.retention import AT_ONCE, doomed, forget
@@ -179,6 +179,34 @@ class SqlState:
     async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
         now = self._now()
         await self._under(lease, lambda connection: targets.write(connection, lease.workspace, found, now))
+
+    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
+        return await self._read(workspaces.read)
+
+    async def rename_workspace(self, old: Lease, new: Lease, run: Run) -> None:
+        now = self._now()
+
+        def body(connection: Connection) -> None:
+            leases.check(self._database, connection, new)
+            workspaces.rename(connection, old.workspace, new.workspace, now)
+            journal.record(connection, run)
+
+        await self._under(old, body)
+
+    async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
+        now = self._now()
+
+        def body(connection: Connection) -> None:
+            workspaces.retarget(connection, lease.workspace, target, now)
+            journal.record(connection, run)
+
+        await self._under(lease, body)
+
+    async def reset_workspace(self, lease: Lease, run: Run, target: str) -> tuple[Link, ...]:
+        now = self._now()
+        return await self._under(
+            lease, lambda connection: workspaces.reset(connection, lease.workspace, run, target, now)
+        )
 
     async def guarded(self, workspace: str) -> int:
         return await self._again(lambda: self._read(lambda connection: journal.guarded(connection, workspace)))

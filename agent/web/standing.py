@@ -19,7 +19,7 @@ TOLD = {
     RunStatus.STALE: "approval was stale",
     RunStatus.INTERRUPTED: "interrupted",
 }
-OTHERS = {Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME}
+OTHERS = {Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES}
 SOON_DAYS = 30
 
 

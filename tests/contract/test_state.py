@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from agent.errors import LeaseLost
 from agent.model import Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
-from agent.ports import Ending, MemberHistory, Mend, Outcome, Pause, RunStatus, State, Tally, Trigger
+from agent.ports import Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
 
@@ -162,6 +165,125 @@ async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: Stat
     await state.record_targets(other, [("", HERE)])
 
     assert await state.recent("brazil", NOW) == Recent(frozenset({"m1", "m2"}))
+
+
+async def remembered(state: State) -> Lease:
+    """Remember something of each kind under the key latam, and return its lease."""
+    lease = await begun(state, replace(a_run(), target=HERE))
+    await state.record_targets(lease, [("", HERE), ("okta-main", "okta https://acme.okta.com")])
+    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
+    await state.answered(lease, done(a_change(), 1))
+    await state.remember(lease, (), frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
+    await state.leave(lease, "r1", [Left("m1", "ann@acme.com", "Ann Lee", True)])
+    await state.end_run(lease, "r1", Ending(RunStatus.DONE, guarded=7))
+    await state.pause("latam", Pause(NOW, "ops", "why"))
+    await state.set_notice("run:latam", "held")
+    return lease
+
+
+def by_hand(name: str, workspace: str) -> Run:
+    return replace(
+        a_run(name, workspace), trigger=Trigger.WORKSPACES, status=RunStatus.DONE, finished_at=NOW, reason="why"
+    )
+
+
+async def test_renamed_key_keeps_all_that_is_known(state: State) -> None:
+    lease = await remembered(state)
+    other = await state.take_lease("brazil", "two")
+    await state.begin_run(replace(a_run("r2", "brazil"), target=HERE), other)
+    await state.end_run(other, "r2", Ending(RunStatus.HELD))
+    await state.set_notice("run:brazil", "fine")
+    before = await state.memory("latam")
+    await state.rename_workspace(lease, other, by_hand("r3", "brazil"))
+
+    assert await state.memory("brazil") == before
+    assert before.left is not None
+    assert await state.memory("latam") == Memory()
+    assert await state.recent("brazil", NOW) == Recent(frozenset({"m1"}))
+    assert await state.recent("latam", NOW) == Recent()
+    assert await state.baselines("brazil", NOW) == {("okta-main", "g1"): ("Planners", 12)}
+    assert await state.guarded("brazil") == 7
+    assert await state.paused("brazil") == Pause(NOW, "ops", "why")
+    assert await state.paused("latam") is None
+    assert (await state.notice("run:brazil"), await state.notice("run:latam")) == ("held", None)
+    assert {run.id for run in await state.runs(["brazil"])} == {"r1", "r2", "r3"}
+    assert await state.runs(["latam"]) == []
+    assert [record.change.kind for record in await state.actions("brazil")] == [Kind.DEACTIVATE, Kind.ADOPT]
+    assert await state.left_at("brazil", NOW) is not None
+    assert {(each.workspace, each.connector) for each in await state.targets()} == {
+        ("brazil", ""),
+        ("brazil", "okta-main"),
+    }
+
+
+async def test_rename_needs_both_leases(state: State) -> None:
+    lease = await remembered(state)
+    other = await state.take_lease("brazil", "two")
+    await state.release_lease(other)
+    with pytest.raises(LeaseLost):
+        await state.rename_workspace(lease, other, by_hand("r3", "brazil"))
+
+    assert len((await state.memory("latam")).links) == 1
+    assert await state.run("r3") is None
+
+
+async def test_reset_forgets_all_but_the_journal_and_a_pause(state: State) -> None:
+    lease = await remembered(state)
+    await state.set_notice("run:latam", "held")
+    dropped = await state.reset_workspace(lease, by_hand("r3", "latam"), THERE)
+
+    assert dropped == (Link(ANN, "m1", PLANNERS),)
+    assert await state.memory("latam") == Memory()
+    assert await state.baselines("latam", NOW) == {}
+    assert await state.recent("latam", NOW) == Recent(), "what was done to another workspace counts for nothing here"
+    assert await state.mends("r3") == [Mend(None, Link(ANN, "m1", PLANNERS))]
+    assert {run.id for run in await state.runs(["latam"])} == {"r1", "r3"}
+    assert len(await state.actions("latam")) == 2
+    assert await state.paused("latam") is not None
+    assert [(each.connector, each.fingerprint) for each in await state.targets()] == [("", THERE)]
+
+
+async def test_reset_for_the_same_target_keeps_the_counts_of_the_hour(state: State) -> None:
+    lease = await remembered(state)
+    await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
+
+    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
+    assert (await state.memory("latam")).links == ()
+
+
+async def test_reset_of_a_key_that_was_never_recorded_counts_nothing_of_before(state: State) -> None:
+    lease = await begun(state)
+    await state.answered(lease, done(a_change()))
+    await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
+
+    assert await state.recent("latam", NOW) == Recent()
+
+
+async def test_key_that_is_forgotten_stands_for_nothing(state: State) -> None:
+    lease = await remembered(state)
+    await state.reset_workspace(lease, by_hand("r3", "latam"), "")
+
+    assert await state.targets() == ()
+    assert [(each.name, each.target, each.links) for each in await state.workspaces()] == [("latam", "", 0)]
+
+
+async def test_retargeted_key_keeps_links_and_counts(state: State) -> None:
+    lease = await remembered(state)
+    before = await state.memory("latam")
+    await state.retarget_workspace(lease, by_hand("r3", "latam"), THERE)
+
+    assert await state.memory("latam") == before
+    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
+    assert [each.fingerprint for each in await state.targets() if not each.connector] == [THERE]
+
+
+async def test_workspaces_are_all_keys_that_something_is_known_of(state: State) -> None:
+    await remembered(state)
+    await state.record_run(a_run("r5", "emea", NOW + timedelta(minutes=1)))
+    found = await state.workspaces()
+
+    assert [(each.name, each.target, each.links) for each in found] == [("emea", "", 0), ("latam", HERE, 1)]
+    assert [each.last.id if each.last else "" for each in found] == ["r5", "r1"]
 
 
 async def test_runs_of_releases_that_knew_no_targets_count(state: State) -> None:

@@ -1,0 +1,140 @@
+"""`workspaces`: what the state knows of each key, and which workspace a renamed or re-targeted one stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import click
+
+from agent.cli.completing import workspace_names
+from agent.cli.output import print_json, print_text
+from agent.cli.running import by_option, reason_option, run_within
+from agent.engine.order import Order
+from agent.errors import Exit
+from agent.ports import Trigger, WorkspaceRecord
+from agent.report.escape import harmless
+from agent.wiring import Parts
+
+__all__ = ["workspaces"]
+
+
+@click.group()
+def workspaces() -> None:
+    """Inspect and settle which workspace a key of the configuration stands for.
+
+    What the state knows belongs to a workspace, by its scim_url: a key that was renamed, or that has another scim_url
+    now, holds everything as wrong-target until one of these says which it is. Nothing here is ever sent to Pigment.
+
+    \b
+    pigment-sync workspaces list
+    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
+    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    """
+
+
+@workspaces.command("list")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is shown."
+)
+@click.pass_context
+def list_workspaces(context: click.Context, form: str) -> int:
+    """List what the state knows under each key.
+
+    One line for each, separated by tabs: key, scim_url by which the state knows it, number of links, the newest run
+    with its status, and whether it is in the configuration. Reads the state; writes nothing.
+
+    \b
+    pigment-sync workspaces list
+    pigment-sync workspaces list --format json
+    """
+
+    async def body(parts: Parts) -> list[tuple[WorkspaceRecord, str]]:
+        return await parts.workspaces.listed()
+
+    listed = run_within(context, body)
+    if form == "json":
+        print_json([_row(record, target) for record, target in listed])
+    else:
+        print_text("".join(_line(record, target) for record, target in listed))
+    return Exit.DONE
+
+
+def _row(record: WorkspaceRecord, target: str) -> dict[str, object]:
+    last = record.last
+    return {
+        "name": record.name,
+        "url": record.target or None,
+        "configured_url": target or None,
+        "in_configuration": bool(target),
+        "links": record.links,
+        "last_run": None if last is None else {"id": last.id, "status": last.status, "started_at": last.started_at},
+    }
+
+
+def _line(record: WorkspaceRecord, target: str) -> str:
+    last = f"{record.last.started_at:%Y-%m-%d %H:%M} UTC {record.last.status}" if record.last else "(no run)"
+    if not target:
+        place = "not in the configuration"
+    elif record.target in {"", target}:
+        place = "in the configuration"
+    else:
+        place = f"in the configuration at {target}"
+    cells = (record.name, record.target or "(not recorded)", f"{record.links} links", last, place)
+    return "\t".join(map(harmless, cells)) + "\n"
+
+
+def _settled(lines: Sequence[str]) -> int:
+    first, *rest = lines
+    click.echo(harmless(first))
+    for line in rest:
+        click.echo(harmless(line), err=True)
+    return Exit.DONE
+
+
+@workspaces.command()
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW", shell_complete=workspace_names)
+@by_option
+@reason_option
+@click.pass_context
+def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> int:
+    """Say that the workspace that was called OLD is called NEW.
+
+    Everything that the state knows under OLD is moved: links, counts of the last hour, sizes of groups, possible
+    renames, a pause, runs and changes. OLD and NEW may be the same: then the workspace is the same one at the scim_url
+    that the configuration has now. Writes the state; neither reads nor writes Pigment.
+
+    Exits 2 when NEW has links of its own, 7 while a run holds either.
+
+    \b
+    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
+    pigment-sync workspaces rename brazil brazil --reason "Pigment moved it to another host"
+    """
+    return _settled(_done(context, by, reason, lambda parts, order: parts.workspaces.rename(old, new, order)))
+
+
+@workspaces.command()
+@click.argument("name", metavar="NAME", shell_complete=workspace_names)
+@by_option
+@reason_option
+@click.pass_context
+def reset(context: click.Context, name: str, by: str, reason: str) -> int:
+    """Say that NAME is a new workspace, of which nothing is known yet.
+
+    Its links, possible renames and sizes of groups are dropped: the next run adopts members by their email. Runs and
+    changes stay in the journal, with the links that were dropped. A key that is not in the configuration any more is
+    forgotten. Writes the state; neither reads nor writes Pigment.
+
+    Exits 7 while a run holds the workspace.
+
+    \b
+    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    """
+    return _settled(_done(context, by, reason, lambda parts, order: parts.workspaces.reset(name, order)))
+
+
+def _done(
+    context: click.Context, by: str, reason: str, settle: Callable[[Parts, Order], Awaitable[list[str]]]
+) -> list[str]:
+    order = Order(Trigger.WORKSPACES, by, reason)
+    return run_within(context, lambda parts: settle(parts, order))

@@ -1,0 +1,87 @@
+"""Keys of workspaces: what is known under them, under another key, or not any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, and_, delete, func, select, update
+
+from agent.journal import WorkspaceRecord
+from agent.model import Link
+from agent.ports import Mend, Run
+from agent.store import journal, memory, targets
+from agent.store.codec import ticks
+from agent.store.tables import leases, links, metadata, notices, pauses, runs
+from agent.store.tables import targets as fingerprints
+
+__all__ = ["FORGOTTEN", "read", "rename", "reset", "retarget"]
+
+FORGOTTEN = "before a reset"
+"""What runs were over that ran before a reset, where nobody recorded it."""
+
+
+def _tables() -> Iterator[Table]:
+    """Yield the tables that belong to keys. A lease is held by processes, and follows nobody."""
+    return (table for table in metadata.sorted_tables if "workspace" in table.c and table is not leases)
+
+
+def _is_memory(table: Table) -> bool:
+    """Tell whether the table has one row for each thing that is remembered of a key, and is no part of the journal."""
+    return "workspace" in table.primary_key.columns and table is not pauses
+
+
+def read(connection: Connection) -> tuple[WorkspaceRecord, ...]:
+    counted = select(links.c.workspace, func.count()).group_by(links.c.workspace)
+    counts = {row[0]: int(row[1]) for row in connection.execute(counted)}
+    known = {each.workspace: each.fingerprint for each in targets.read(connection) if not each.connector}
+    named = set(connection.execute(select(runs.c.workspace).distinct()).scalars())
+    return tuple(
+        WorkspaceRecord(
+            name,
+            known.get(name, ""),
+            counts.get(name, 0),
+            next(iter(journal.read_runs(connection, [name], None, 1)), None),
+        )
+        for name in sorted({*counts, *known, *named})
+    )
+
+
+def rename(connection: Connection, old: str, new: str, now: datetime) -> None:
+    if connection.execute(select(pauses).where(pauses.c.workspace == new)).first() is not None:
+        connection.execute(delete(pauses).where(pauses.c.workspace == old))
+    for table in _tables():
+        if _is_memory(table):
+            connection.execute(delete(table).where(table.c.workspace == new))
+        connection.execute(update(table).where(table.c.workspace == old).values(workspace=new))
+    connection.execute(update(fingerprints).where(fingerprints.c.workspace == new).values(recorded_at=ticks(now)))
+    for subject in connection.execute(select(notices.c.subject)).scalars().all():
+        kind, colon, name = subject.partition(":")
+        if colon and name == old:
+            connection.execute(delete(notices).where(notices.c.subject == f"{kind}:{new}"))
+            connection.execute(update(notices).where(notices.c.subject == subject).values(subject=f"{kind}:{new}"))
+
+
+def retarget(connection: Connection, name: str, target: str, now: datetime) -> None:
+    """Let *name* stand for *target*. Its runs were over the same workspace, so they count on."""
+    was = targets.fingerprint(connection, name)
+    if was is not None:
+        is_it = and_(runs.c.workspace == name, runs.c.target == was)
+        connection.execute(update(runs).where(is_it).values(target=target))
+    targets.write(connection, name, [("", target)], now)
+
+
+def reset(connection: Connection, name: str, run: Run, target: str, now: datetime) -> tuple[Link, ...]:
+    dropped = memory.read(connection, name).links
+    was = targets.fingerprint(connection, name)
+    if was != target:
+        is_it = and_(runs.c.workspace == name, runs.c.target.is_(None))
+        connection.execute(update(runs).where(is_it).values(target=was or FORGOTTEN))
+    for table in _tables():
+        if _is_memory(table):
+            connection.execute(delete(table).where(table.c.workspace == name))
+    if target:
+        targets.write(connection, name, [("", target)], now)
+    journal.record(connection, run)
+    memory.mended(connection, name, run.id, [Mend(None, link) for link in dropped])
+    return dropped
