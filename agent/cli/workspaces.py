@@ -20,7 +20,7 @@ __all__ = ["workspaces"]
 
 @click.group()
 def workspaces() -> None:
-    """Inspect and settle which workspace a key of the configuration stands for.
+    """Inspect and settle which workspace a key stands for.
 
     What the state knows belongs to a workspace, by its scim_url: a key that was renamed, or that has another scim_url
     now, holds everything as wrong-target until one of these says which it is. Nothing here is ever sent to Pigment.

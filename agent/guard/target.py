@@ -35,13 +35,13 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
     owners = [each for each in known if each.connector == SELF and each.fingerprint == now]
     owner = max(owners, key=lambda each: (each.recorded_at, each.workspace), default=None)
     other = owner.workspace if owner is not None and owner.workspace != name else ""
-    reset = f"pigment-sync workspaces reset {name}"
+    reset = f"`pigment-sync workspaces reset {name}`"
     if own is not None and own.fingerprint != now:
         cause = f"The state knows {name} at {own.fingerprint}, and its scim_url is {now} now"
         if other:
             cause, remedy = f"{cause}, which the state knows as {other}.", f"or, if {name} is to be that one: {reset}"
         else:
-            same = f"pigment-sync workspaces rename {name} {name}"
+            same = f"`pigment-sync workspaces rename {name} {name}`"
             cause, remedy = f"{cause}.", f"or, if it is the same workspace: {same}; or, if it is another one: {reset}"
         return TargetCheck(cause, f"Put the scim_url of {name} right; {remedy}. {NEVER_BY_APPROVAL}")
     if other:
@@ -49,7 +49,7 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
         rename = (
             ""
             if own is not None
-            else f"If {other} is called {name} now: pigment-sync workspaces rename {other} {name}; "
+            else f"If {other} is called {name} now: `pigment-sync workspaces rename {other} {name}`; "
         )
         begin = f"if {name} is to begin without what the state knows of {other}: {reset}"
         return TargetCheck(cause, f"{rename}{begin}. {NEVER_BY_APPROVAL}")
@@ -98,7 +98,7 @@ def _shows_everyone(connector: str, reads: Reads) -> bool:
 def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
     """Yield what of the guard trips on *plan*. It trips where there is nothing to hold too: somebody must look."""
     if found.moved:
-        guard = tripped(WRONG_TARGET, plan.changes, _is_any, 0, "the workspace that the state knows", "")
+        guard = tripped("wrong-target", plan.changes, _is_any, 0, "the workspace that the state knows", "")
         message = f"{found.moved} Everything is held, and nothing is recorded. {found.remedy}"
         yield Verdict(replace(guard, message=message), _is_any, found.moved, found.remedy, is_final=True)
         return
@@ -107,14 +107,14 @@ def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
         cause = f"{found.missing} of {found.linked} linked members are not in {listing}."
         why = "Is its scim_url that of another workspace, or were its members made again?"
         message = f"{cause} {why} Everything is held until somebody approves the plan."
-        guard = tripped(WRONG_TARGET, plan.changes, _is_any, 0, "half of the linked members, of 4 or more", message)
+        guard = tripped("wrong-target", plan.changes, _is_any, 0, "half of the linked members, of 4 or more", message)
         yield Verdict(
             guard, _is_any, cause, "Look whether scim_url is right; if it is, approve this plan by its digest."
         )
     for each in found.tenants:
         cause = f"The connector {each.connector} read {each.was} before, and reads {each.now} now."
         message = f"{cause} All deactivations are held until somebody approves the plan."
-        guard = tripped(WRONG_TARGET, plan.changes, is_deactivation, 0, "the tenant that was read before", message)
+        guard = tripped("wrong-target", plan.changes, is_deactivation, 0, "the tenant that was read before", message)
         remedy = f"Look whether {each.connector} is to read that; if it is, approve this plan by its digest."
         yield Verdict(guard, is_deactivation, cause, remedy)
 

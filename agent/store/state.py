@@ -191,7 +191,8 @@ class SqlState:
             workspaces.rename(connection, old.workspace, new.workspace, now)
             journal.record(connection, run)
 
-        await self._under(old, body)
+        # Once more would take the new key's memory for what is to be replaced.
+        await self._under(old, body, is_repeatable=False)
 
     async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
         now = self._now()
@@ -200,13 +201,15 @@ class SqlState:
             workspaces.retarget(connection, lease.workspace, target, now)
             journal.record(connection, run)
 
-        await self._under(lease, body)
+        await self._under(lease, body, is_repeatable=False)
 
     async def reset_workspace(self, lease: Lease, run: Run, target: str) -> tuple[Link, ...]:
         now = self._now()
-        return await self._under(
-            lease, lambda connection: workspaces.reset(connection, lease.workspace, run, target, now)
-        )
+
+        def body(connection: Connection) -> tuple[Link, ...]:
+            return workspaces.reset(connection, lease.workspace, run, target, now)
+
+        return await self._under(lease, body, is_repeatable=False)
 
     async def guarded(self, workspace: str) -> int:
         return await self._again(lambda: self._read(lambda connection: journal.guarded(connection, workspace)))

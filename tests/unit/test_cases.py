@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from datetime import datetime
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from agent.diff.only import only
 from agent.diff.plan import compute_plan
 from agent.guard.hold import Fleet, guarded, guarded_fleet, released
 from agent.guard.limit import History
+from agent.guard.target import compare_targets
 from agent.model import (
     Change,
     GroupRef,
     Hold,
     Individual,
     Kind,
+    KnownTarget,
     Limits,
     Link,
     Listing,
@@ -41,6 +43,7 @@ from agent.model import (
 from agent.report.document import workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status, Whereabouts
 
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
 
 
@@ -128,6 +131,8 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
         "allowed_domains": frozenset(more.pop("allowed_domains", ())),
         "protect": tuple(more.pop("protect", ())),
         "grace_reads": more.pop("grace_reads", 1),
+        "target": more.pop("target", ""),
+        "tenants": tuple(more.pop("tenants", {}).items()),
     }
     assert not more, f"unknown policy: {more}"
     return Policy("latam", sources, **wrapped)
@@ -179,13 +184,20 @@ def _fleet(shown: Mapping[str, Any]) -> Fleet:
     return Fleet(**{**shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}})
 
 
+def _known(entries: Mapping[str, str]) -> tuple[KnownTarget, ...]:
+    """Read `latam okta-main: okta https://…` as what the state knows the connector of that key by."""
+    pairs = ((key.partition(" "), fingerprint) for key, fingerprint in entries.items())
+    return tuple(KnownTarget(key[0], key[2], fingerprint, LONG_AGO) for key, fingerprint in pairs)
+
+
 def _planned(case: Mapping[str, Any]) -> Plan:
     reads, sources = _reads(case)
     policy = _policy(case, sources)
     unguarded = compute_plan(reads, policy)
     if "user" in case:
         unguarded = only(unguarded, case["user"])
-    plan = guarded(unguarded, policy, _history(case))
+    target = compare_targets(policy, _known(case.get("known", {})), reads)
+    plan = guarded(unguarded, policy, replace(_history(case), target=target))
     if "fleet" in case:
         (plan,) = guarded_fleet([plan], _fleet(case["fleet"]))
     return released(plan, unguarded) if case.get("approved") else plan
@@ -248,7 +260,8 @@ CODES = """
     source-changed possible-rename invalid-email missing-display-name domain-not-allowed contested-email email-taken
     email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
-    empty-source group-shrink fleet toggle-off approval-required suspended deleted left-groups no-longer-assigned
+    empty-source group-shrink wrong-target fleet
+    toggle-off approval-required suspended deleted left-groups no-longer-assigned
     name-changed email-changed assigned-again contested-by-another-writer source-disagrees create-settled
     create-unsettled duplicate-member duplicate-left
 """
