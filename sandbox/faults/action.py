@@ -95,10 +95,11 @@ class Reset(Action):
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Action):
-    """Answer a PATCH or PUT as if it was done, and do nothing."""
+    """Answer a PATCH or PUT as if it was done, and do nothing. *posts*: a POST too, with 202."""
 
     word: ClassVar[str] = "dropped"
     systems: ClassVar[frozenset[System]] = frozenset({System.PIGMENT})
+    posts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

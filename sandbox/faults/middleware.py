@@ -136,7 +136,9 @@ class Faults:
                 visit.met.append((armed, armed.fired))
                 self.book.fired.append(Fired(armed.rule.name, self.system, visit.method, path))
         visit.scope["query_string"] = self._query(visit).encode("latin-1")
-        visit.scope[DROPPED] = any(isinstance(action, Dropped) for action in visit.actions())
+        visit.scope[DROPPED] = any(
+            isinstance(action, Dropped) and (action.posts or visit.method != "POST") for action in visit.actions()
+        )
         return visit
 
     def _covering(self, visit: Visit) -> list[Armed]:

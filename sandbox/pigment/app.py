@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -112,20 +113,37 @@ def _users(call: Call) -> Response:
     method = call.request.method
     if not call.member_id:
         if method == "GET":
-            return _scim(200, listing(call.space, call.request.query_params, call.base))
+            return _scim(200, _marked(call, listing(call.space, call.request.query_params, call.base)))
         if method == "POST":
-            return _shown(call, call.space.create(call.body()), 201)
+            return _create(call)
         raise Refusal(405, f"{method} is not supported here.")
     if method == "POST":
         raise Refusal(405, "POST is not supported here.")
-    member = call.space.known(call.member_id)
-    return _shown(call, member) if method == "GET" else _write(call, member)
+    if method == "GET":
+        return _shown(call, _visible(call))
+    return _write(call, call.space.known(call.member_id))
+
+
+def _visible(call: Call) -> Member:
+    """Return the member as reads show it; `Refusal` 404 when they do not show it (yet, or under this id)."""
+    if not call.space.switches.reads_lag:
+        return call.space.known(call.member_id)
+    for member in call.space.members:
+        shown = call.space.shown(member)
+        if shown is not None and shown.id == call.member_id:
+            return shown
+    raise Refusal(404, f"Resource {call.member_id} not found.")
+
+
+def _create(call: Call) -> Response:
+    if call.request.scope.get(DROPPED):
+        return Response(status_code=202)
+    return _answered(call, call.space.create(call.body()), 201)
 
 
 def _write(call: Call, member: Member) -> Response:
-    condition = call.request.headers.get("if-match")
-    if call.space.switches.etags and condition not in (None, "*", member.etag):
-        raise Refusal(412, "The resource has changed.")
+    if call.space.switches.etags:
+        _hold_to_version(call, member)
     if call.request.scope.get(DROPPED):
         return _shown(call, member)
     if call.request.method == "DELETE":
@@ -135,7 +153,27 @@ def _write(call: Call, member: Member) -> Response:
         call.space.replace(member, call.body())
     elif call.space.patch(member, call.body()) and call.space.switches.patch_dropped == "204":
         return Response(status_code=204)
-    return _shown(call, member)
+    return _answered(call, member)
+
+
+def _hold_to_version(call: Call, member: Member) -> None:
+    condition, versions = call.request.headers.get("if-match"), call.space.switches.versions
+    if condition is None and versions == "demanded":
+        raise Refusal(428, "If-Match is required.")
+    is_weak = versions == "strict" and str(condition).startswith("W/")
+    if is_weak or condition not in (None, "*", member.etag):
+        raise Refusal(412, "The resource has changed.")
+
+
+def _answered(call: Call, member: Member, status: int = 200) -> Response:
+    """Answer a write that was done."""
+    if call.space.switches.writes_shown:
+        return _shown(call, member, status)
+    return Response(status_code=202 if status == 201 else 204)
+
+
+def _marked(call: Call, body: bytes) -> bytes:
+    return BOM_UTF8 + body if call.space.switches.byte_order_mark else body
 
 
 def _elsewhere(call: Call) -> Response:
@@ -160,7 +198,7 @@ def _shown(call: Call, member: Member, status: int = 200) -> Response:
     headers = {"Location": member.location(call.base)}
     if call.space.switches.etags:
         headers["ETag"] = member.etag
-    return _scim(status, member.json(call.base, call.space.switches), headers)
+    return _scim(status, _marked(call, member.json(call.base, call.space.switches)), headers)
 
 
 def _refused(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:

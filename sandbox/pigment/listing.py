@@ -37,12 +37,19 @@ def listing(space: PigmentSpace, query: Mapping[str, str], base: str) -> bytes:
 def _found(space: PigmentSpace, query: Mapping[str, str]) -> Sequence[Member]:
     expression = query.get("filter")
     if expression is not None:
-        member = space.member(wanted_email(expression, emails=space.switches.filter_emails))
+        wanted = wanted_email(expression, emails=space.switches.filter_emails)
+        if space.switches.reads_lag:
+            return [member for member in _shown(space) if member.user_name.lower() == wanted.lower()]
+        member = space.member(wanted)
         return [member] if member else []
-    members = space.members
+    members = _shown(space) if space.switches.reads_lag else space.members
     if not space.switches.order_stable:
         random.Random(space.journal.requests.total()).shuffle(members)
     return members
+
+
+def _shown(space: PigmentSpace) -> list[Member]:
+    return [shown for member in space.members if (shown := space.shown(member)) is not None]
 
 
 def _start(space: PigmentSpace, query: Mapping[str, str]) -> int:

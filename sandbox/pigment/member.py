@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -17,7 +17,11 @@ USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 @dataclass(slots=True)
 class Member:
-    """An account in a workspace. Its email is its `userName`. *version* grows with each change."""
+    """An account in a workspace. Its email is its `userName`. *version* grows with each change.
+
+    *past* are the times at which it was changed, in seconds of the workspace's timer, each with how it was before
+    (None: it was not there).
+    """
 
     id: str
     user_name: str
@@ -28,6 +32,7 @@ class Member:
     family_name: str = ""
     modified: datetime | None = None
     version: int = 1
+    past: list[tuple[float, Member | None]] = field(default_factory=list, repr=False)
     _shown: tuple[str, Switches, bytes] | None = field(default=None, repr=False)
 
     def changed(self, now: datetime) -> None:
@@ -35,6 +40,14 @@ class Member:
         self.version += 1
         self.modified = now
         self._shown = None
+
+    def remember(self, at: float) -> None:
+        """Keep how the member is now, ahead of a change."""
+        self.past = [*self.past[-9:], (at, replace(self, past=[], _shown=None))]
+
+    def as_of(self, moment: float) -> Member | None:
+        """Return the member as it was at *moment*, None when it was not there yet."""
+        return next((before for at, before in self.past if at > moment), self)
 
     @property
     def etag(self) -> str:
@@ -58,7 +71,7 @@ class Member:
             "lastModified": (self.modified or self.created).isoformat(),
             "location": self.location(base),
         }
-        if switches.etags:
+        if switches.etags and switches.versions != "demanded":
             meta["version"] = self.etag
         resource: dict[str, object] = {
             "schemas": [USER],

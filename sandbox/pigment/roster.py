@@ -39,9 +39,11 @@ class Roster:
     def by_address(self, address: str) -> Member | None:
         return self._by_address.get(address.lower())
 
-    def new_id(self, switches: Switches) -> str:
+    def new_id(self, switches: Switches, address: str) -> str:
         """Return an id that is the same in each sandbox that did the same things before."""
         self._count += 1
+        if switches.ids == "email":
+            return address
         if switches.ids == "awkward":
             return f"é {self._count}/a+b%2Fc?d#e'"
         return str(uuid5(NAMESPACE_URL, f"pigment/{self._name}/{self._count}"))
@@ -51,10 +53,15 @@ class Roster:
         self._by_address[member.user_name.lower()] = member
         return member
 
-    def move(self, member: Member, address: str, now: datetime) -> None:
-        """Give *member* another address, which nobody else has."""
+    def move(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
+        """Give *member* another address, which nobody else has; *follows*: its id becomes the address."""
         del self._by_address[member.user_name.lower()]
         member.user_name = address
+        if follows:
+            # In its old place, so that pages keep their order.
+            members = [(address if each is member else key, each) for key, each in self._members.items()]
+            self._members = dict(members)
+            member.id = address
         self._by_address[address.lower()] = member
         member.changed(now)
 

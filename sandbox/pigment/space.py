@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -38,12 +39,14 @@ class PigmentSpace:
         switches: Switches = AS_ASSUMED,
         restriction: Restriction = OPEN,
         now: Callable[[], datetime] = _utc_now,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.tokens = Tokens(tokens)
         self.switches = switches
         self.restriction = restriction
         self.now = now
+        self.elapsed = elapsed
         self.roster = Roster(name)
         self.journal = Journal()
 
@@ -54,6 +57,10 @@ class PigmentSpace:
 
     def member(self, address: str) -> Member | None:
         return self.roster.by_address(address)
+
+    def shown(self, member: Member) -> Member | None:
+        """Return the member as reads show it now, None when they do not show it yet."""
+        return member.as_of(self.elapsed() - self.switches.reads_lag) if self.switches.reads_lag else member
 
     def known(self, member_id: str) -> Member:
         """Return the member with this id; `Refusal` 404 when there is none."""
@@ -68,7 +75,11 @@ class PigmentSpace:
         if self.restriction.on:
             self._let_in(wanted.addresses)
         self._must_be_free(wanted.user_name, None)
-        return self.roster.add(self._made(wanted))
+        if wanted.active is not False:
+            self._must_have_a_seat()
+        made = self.roster.add(self._made(wanted))
+        made.past = [(self.elapsed(), None)]
+        return made
 
     def replace(self, member: Member, body: object) -> None:
         """Make *member* what a PUT says: the only way to change an email."""
@@ -77,10 +88,12 @@ class PigmentSpace:
         if moves and (self.restriction.on or self.switches.email_checked):
             self._let_in(wanted.addresses)
         self._must_be_free(wanted.user_name, member)
+        active = self._active_after_put(member, wanted)
+        self._must_be_allowed(member, active=active)
+        member.remember(self.elapsed())
         if moves:
-            self.roster.move(member, wanted.user_name, self.now())
-        silent = True if self.switches.put_without_active == "activates" else member.active
-        self._set(member, wanted.display_name, silent if wanted.active is None else wanted.active)
+            self.roster.move(member, wanted.user_name, self.now(), follows=self.switches.ids == "email")
+        self._set(member, wanted.display_name, active)
         if self.switches.keeps_name_parts:
             member.given_name, member.family_name = wanted.given_name, wanted.family_name
 
@@ -90,16 +103,21 @@ class PigmentSpace:
         if asked.dropped and self.switches.patch_dropped == "400":
             raise Refusal(400, f"Not supported: {', '.join(asked.dropped)}.", "invalidPath")
         name = member.display_name if asked.display_name is None else asked.display_name
-        self._set(member, name, member.active if asked.active is None else asked.active)
+        active = member.active if asked.active is None else asked.active
+        self._must_be_allowed(member, active=active)
+        member.remember(self.elapsed())
+        self._set(member, name, active)
         return asked.dropped
 
     def deactivate(self, member: Member) -> None:
         """What DELETE does: the member stays listed."""
+        self._must_be_allowed(member, active=False)
+        member.remember(self.elapsed())
         self._set(member, member.display_name, active=False)
 
     def by_hand_create(self, email: str, display_name: str, *, active: bool = True) -> Member:
         self._must_be_free(email, None)
-        made = Member(self.roster.new_id(self.switches), email, display_name, self.now(), active)
+        made = Member(self.roster.new_id(self.switches, email), email, display_name, self.now(), active)
         return self.roster.add(made)
 
     def by_hand_rename(self, email: str, display_name: str) -> None:
@@ -126,7 +144,7 @@ class PigmentSpace:
     def _made(self, wanted: Wish) -> Member:
         keeps = self.switches.keeps_name_parts
         return Member(
-            self.roster.new_id(self.switches),
+            self.roster.new_id(self.switches, wanted.user_name),
             wanted.user_name,
             wanted.display_name,
             self.now(),
@@ -145,6 +163,23 @@ class PigmentSpace:
         if member is None:
             raise Refusal(404, f"{email} is not a member.")
         return member
+
+    def _active_after_put(self, member: Member, wanted: Wish) -> bool:
+        if self.switches.put_active == "lost":
+            return False
+        silent = True if self.switches.put_without_active == "activates" else member.active
+        return silent if wanted.active is None else wanted.active
+
+    def _must_be_allowed(self, member: Member, *, active: bool) -> None:
+        """Refuse what Pigment might not let anybody do to this one member."""
+        if member.active and not active and member.user_name.lower() == self.switches.last_admin.lower():
+            raise Refusal(403, "The last security admin can't be deactivated.")
+        if active and not member.active:
+            self._must_have_a_seat()
+
+    def _must_have_a_seat(self) -> None:
+        if self.switches.seats and sum(member.active for member in self.members) >= self.switches.seats:
+            raise Refusal(403, f"All {self.switches.seats} seats of the workspace are taken.")
 
     def _must_be_free(self, address: str, but_for: Member | None) -> None:
         holder = self.roster.by_address(address)

@@ -44,10 +44,26 @@ class Switches:
     """`name.givenName` and `name.familyName` are stored when a member is created or replaced."""
     etags: bool = False
     """Members have an ETag, and `If-Match` is held to it (412)."""
+    versions: Literal["weak", "strict", "demanded"] = "weak"
+    """How ETags are compared. Weak: as they are written. Strict: strongly, so that a weak one never matches (412).
+    Demanded: a write without `If-Match` is answered 428, and only the header of a GET of one member shows its ETag."""
     active_as: Literal["boolean", "text"] = "boolean"
     """Members show `active` as true, or as "True"."""
-    ids: Literal["uuid", "awkward"] = "uuid"
-    """Awkward: new members get ids with slashes, spaces, percent and plus signs in them."""
+    ids: Literal["uuid", "awkward", "email"] = "uuid"
+    """Awkward: new members get ids with slashes, spaces, percent and plus signs in them. Email: the id of a new member
+    is its address, and follows it."""
+    reads_lag: int = 0
+    """Seconds for which reads show a member as it was before its last change, and a new one not at all."""
+    writes_shown: bool = True
+    """False: a POST is answered 202, a PUT or PATCH 204, without the member."""
+    put_active: Literal["heard", "lost"] = "heard"
+    """Lost: a PUT leaves the member inactive, whatever it says of `active`."""
+    byte_order_mark: bool = False
+    """Every body begins with U+FEFF, which no JSON needs."""
+    seats: int = 0
+    """So many members may be active; a create or reactivation beyond is answered 403. 0: any number."""
+    last_admin: str = ""
+    """The address of a member whose deactivation is answered 403."""
     groups_status: int = 404
     """The answer to anything below `/Groups`."""
 
@@ -68,6 +84,9 @@ def _held_to(name: str, value: object, hint: object) -> None:
         if value not in choices:
             raise SwitchError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}.")
     elif type(value) is not hint:
-        raise SwitchError(f"{name} takes {'true or false' if hint is bool else 'a whole number'}, not {value!r}.")
+        kind = "true or false" if hint is bool else "text" if hint is str else "a whole number"
+        raise SwitchError(f"{name} takes {kind}, not {value!r}.")
+    elif name in {"reads_lag", "seats"} and isinstance(value, int) and value < 0:
+        raise SwitchError(f"{name} is 0 or more, not {value!r}.")
     elif name == "page_size" and not (isinstance(value, int) and 1 <= value <= 1000):
         raise SwitchError(f"page_size is 1 to 1000, not {value!r}.")

@@ -82,6 +82,15 @@ async def test_dropped_write_is_answered_as_if_it_was_done_and_journalled_as_not
     assert [(write.method, write.applied) for write in space.journal.writes] == [(method, False)]
 
 
+@pytest.mark.parametrize("posts", [False, True])
+async def test_dropped_create_is_answered_as_accepted_only_where_posts_are_asked_for(posts: bool) -> None:
+    space = a_full_space()
+    async with a_client(System.PIGMENT, {"do": "dropped", "posts": posts}, app=an_app(System.PIGMENT, space)) as client:
+        answer = await client.post("/latam/scim/v2/Users", json=NEW)
+    assert answer.status_code == (202 if posts else 201)
+    assert (space.member("new@acme.com") is None) is posts
+
+
 @pytest.mark.parametrize("system", System)
 async def test_revoked_token_is_refused_from_its_request_on_and_others_are_not(system: System) -> None:
     space = a_full_space()

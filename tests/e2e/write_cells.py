@@ -29,6 +29,9 @@ def _stays(name: str, failed: int, exit_code: int = 5, **fault: object) -> Write
 # A sync of two creates, a new name, a new email and a deactivation.
 WRITES = (
     _once("429", do="status", status=429, headers={"Retry-After": "0"}),
+    _once("403 with a time to come back at", do="status", status=403, headers={"Retry-After": "0"}),
+    _once("a gateway's 522 to a create", do="status", status=522, method="POST"),
+    _once("a gateway's 522 to a change", do="status", status=522, method="PUT"),
     _once("500 to a create that was not made", do="status", status=500, method="POST"),
     _once("500 to a create that was made", do="status", status=500, method="POST", committed=True),
     _once("500 to a change", do="status", status=500, method="PUT"),
@@ -51,6 +54,8 @@ WRITES = (
     _stays("an answer without end to a PATCH", 2, do="huge-body", size=2**27, method="PATCH"),
     _stays("PATCH and PUT that are silently dropped", 3, do="dropped"),
     _stays("400 to one create", 1, do="status", status=400, method="POST", at=1),
+    _stays("403 to one create", 1, do="status", status=403, method="POST", at=1),
+    _stays("403 to every write, and reads are answered", 5, do="status", status=403),
     _stays("409 without a member", 2, do="status", status=409, method="POST"),
     _stays("404 to a change", 1, do="status", status=404, method="PUT"),
     _stays("412 that stays", 2, do="status", status=412, method="PATCH"),

@@ -1,0 +1,269 @@
+"""A workspace stranger than Pigment was ever seen: what can be done is done, and what was made is known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli.group import run
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.member import Member
+from sandbox.pigment.pace import Limit
+from sandbox.pigment.switch import Switches
+from sandbox.server import Sandbox, running
+from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
+
+LATE = 100_000.0
+"""So far ahead on the workspace's timer that what was written before is old."""
+
+
+@dataclass
+class Desk:
+    """One office in step, and the agent that keeps it so."""
+
+    sandbox: Sandbox
+    config: Path
+    state: State
+    office: Office
+    capture: pytest.CaptureFixture[str]
+    seconds: list[float] = field(default_factory=lambda: [0.0])
+
+    def sync(self) -> int:
+        code = run(["--config", str(self.config), "sync", "-w", WORKSPACE])
+        self.capture.readouterr()
+        return code
+
+    def plan(self) -> Any:
+        """Return the workspace of a dry run."""
+        self.capture.readouterr()
+        assert run(["--config", str(self.config), "plan", "-w", WORKSPACE, "--format", "json"]) == 0
+        return json.loads(self.capture.readouterr().out)["workspaces"][0]
+
+    def codes(self) -> set[str]:
+        return {hold["code"] for hold in self.plan()["holds"]}
+
+    def switch(self, **switches: Any) -> None:
+        self.sandbox.space(WORKSPACE).switches = Switches(**switches)
+
+    def fault(self, *rules: dict[str, object]) -> None:
+        path = f"/{WORKSPACE}/*"
+        self.sandbox.faults.put(rules_from({"faults": [{"system": "pigment", "path": path, **rule} for rule in rules]}))
+
+    def hire(self, given: str) -> Any:
+        return self.sandbox.company.hire("okta", f"Hire{given}", "Tester", [GROUP])
+
+    def member(self, email: str) -> Member | None:
+        return self.sandbox.space(WORKSPACE).member(email)
+
+    def outcomes(self) -> Counter[str]:
+        (newest, _), *_ = self.state.newest_runs()
+        return Counter(each["outcome"] for each in self.state.changes(newest))
+
+    def details(self) -> str:
+        (newest, _), *_ = self.state.newest_runs()
+        return " ".join(each["detail"] for each in self.state.changes(newest))
+
+    def posts(self) -> int:
+        return len([each for each in self.sandbox.requests("pigment", "POST") if WORKSPACE in each.path])
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+    url = f"sqlite:///{tmp_path}/state.db"
+    with running(seed=12, size=12, limit=Limit(None)) as sandbox:
+        bounds = {"timeout_seconds": 30, "max_wait_seconds": 60, "retries": 1}
+        agent = unlimited(sandbox.write_config(tmp_path, url), http=bounds)
+        with State.at(url) as state:
+            desk = Desk(sandbox, agent.config, state, Office(sandbox), capsys)
+            sandbox.space(WORKSPACE).elapsed = lambda: desk.seconds[0]
+            assert desk.sync() == 0
+            desk.seconds[0] = LATE
+            sandbox.traffic.clear()
+            yield desk
+
+
+def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(desk: Desk) -> None:
+    person = desk.hire("Lost")
+    first = person.email
+    desk.fault({"do": "reset", "method": "POST", "times": 1}, {"do": "status", "status": 502, "query": "*filter*"})
+    assert desk.sync() == 5
+    assert desk.outcomes()["unknown"] == 1
+    # Her address changes before anybody sees the member: the next run makes another one.
+    desk.sandbox.faults.clear()
+    desk.switch(reads_lag=3_600)
+    second = desk.sandbox.company.rename(person, email="hire.lost@acme.com").email
+    assert desk.sync() == 0
+    desk.switch()
+    assert desk.sync() == 0
+
+    members = desk.member(first), desk.member(second)
+    assert [member.active for member in members if member] == [True, True]
+    workspace = desk.plan()
+    (hold,) = [hold for hold in workspace["holds"] if hold["code"] == "duplicate-member"]
+    assert first in hold["reason"]
+    assert second in hold["reason"]
+    assert "links assign" in hold["remedy"]
+    assert workspace["changes"] == []
+    assert not [note for note in workspace["notes"] if note["email"] == first]
+
+    # Whatever happens to it meanwhile, it is remembered whose it is.
+    desk.sandbox.space(WORKSPACE).by_hand_rename(first, "Somebody")
+    desk.sandbox.company.leave(person)
+    workspace = desk.plan()
+    codes = {each["email"]: each["code"] for each in workspace["changes"]}
+    assert codes.keys() == {first, second}
+    assert codes[first] == "duplicate-left"
+    assert desk.sync() == 0
+    assert [member.active for member in members if member] == [False, False]
+    assert "duplicate-member" not in desk.codes()
+
+
+def test_accepted_create_that_is_not_listed_is_not_posted_again_and_is_adopted_when_it_is(desk: Desk) -> None:
+    person = desk.hire("Slow")
+    desk.switch(reads_lag=3_600, writes_shown=False)
+    assert desk.sync() == 5
+    assert desk.outcomes()["unknown"] == 1
+    for _ in range(4):
+        assert desk.sync() == 0
+    (hold,) = [hold for hold in desk.plan()["holds"] if hold["code"] == "create-unsettled"]
+    assert (hold["email"], hold["kind"]) == (person.email, "create")
+    assert desk.posts() == 1
+
+    desk.switch()
+    assert desk.sync() == 0
+    member = desk.member(person.email)
+    assert member is not None
+    assert desk.state.links()[person.id] == member.id
+    assert "create-unsettled" not in desk.codes()
+    assert desk.posts() == 1
+
+
+def test_accepted_create_that_was_never_made_is_posted_again_after_an_hour_and_three_listings(desk: Desk) -> None:
+    person = desk.hire("Ghost")
+    desk.fault({"do": "dropped", "posts": True, "method": "POST", "times": 1})
+    assert desk.sync() == 5
+    for _ in range(3):
+        assert desk.sync() == 0
+    assert (desk.posts(), desk.member(person.email)) == (1, None)
+
+    desk.state.let_an_hour_pass()
+    desk.state.let_an_hour_pass()
+    assert desk.sync() == 0
+    assert desk.posts() == 2
+    assert desk.member(person.email) is not None
+    assert desk.plan()["changes"] == []
+
+
+def test_reads_that_lag_behind_writes_fail_no_change(desk: Desk) -> None:
+    people = [desk.hire(f"Lag{letter}") for letter in "abc"]
+    assert desk.sync() == 0
+    desk.sandbox.space(WORKSPACE).elapsed = lambda: time.monotonic() + 2 * LATE
+    desk.switch(reads_lag=1, writes_shown=False)
+    desk.sandbox.company.leave(people[0])
+    desk.sandbox.company.marry(people[1], "Wed")
+    desk.sandbox.company.rename(people[2], given="HireLagd")
+    desk.hire("Lage")
+    assert desk.sync() == 0
+    assert desk.outcomes() == {"done": 4}
+    assert desk.office.wrong() == []
+
+
+def test_one_answer_that_refuses_one_member_stops_nobody_else(desk: Desk) -> None:
+    admin, other = desk.hire("Admin"), desk.hire("Other")
+    assert desk.sync() == 0
+    desk.switch(last_admin=admin.email)
+    for person in (admin, other):
+        desk.sandbox.company.leave(person)
+    joiner = desk.hire("Joiner")
+    for outcomes in ({"done": 2, "failed": 1}, {"failed": 1}):
+        assert desk.sync() == 5
+        assert desk.outcomes() == outcomes
+        assert "The last security admin can't be deactivated" in desk.details()
+        assert desk.state.newest_runs()[0][1] == "failed"
+    shown = [desk.member(person.email) for person in (admin, other, joiner)]
+    assert [member.active for member in shown if member] == [True, False, True]
+
+
+def test_seats_that_are_taken_fail_each_create_and_nothing_else(desk: Desk) -> None:
+    married = desk.hire("Bride")
+    assert desk.sync() == 0
+    desk.switch(seats=1)
+    desk.office.hire(3)
+    desk.sandbox.company.marry(married, "Wed")
+    desk.sandbox.traffic.clear()
+    assert desk.sync() == 5
+    assert desk.outcomes() == {"done": 1, "failed": 3}
+    assert "All 1 seats of the workspace are taken" in desk.details()
+    probes = [each for each in desk.sandbox.requests("pigment", "GET") if "count=1&" in f"{each.query}&"]
+    assert len(probes) == 1
+
+
+def test_link_follows_a_member_whose_id_follows_its_email(desk: Desk) -> None:
+    desk.switch(ids="email")
+    one, other = desk.hire("Anna"), desk.hire("Berta")
+    assert desk.sync() == 0
+    # Berta takes the address that Anna leaves, and with it the id.
+    former = one.email
+    desk.sandbox.company.rename(one, email="hire.anna.new@acme.com")
+    desk.sandbox.company.rename(other, email=former)
+    assert desk.sync() == 0
+    assert desk.outcomes() == {"done": 2}
+    assert desk.state.links()[one.id] == "hire.anna.new@acme.com"
+    assert desk.state.links()[other.id] == former
+    workspace = desk.plan()
+    assert workspace["changes"] == []
+    assert "drift" not in {note["code"] for note in workspace["notes"]}
+    desk.sandbox.company.leave(one)
+    assert desk.sync() == 0
+    gone, there = desk.member("hire.anna.new@acme.com"), desk.member(former)
+    assert [member.active for member in (gone, there) if member] == [False, True]
+
+
+def test_put_that_leaves_the_member_inactive_is_a_failure_that_the_next_run_makes_good(desk: Desk) -> None:
+    person = desk.hire("Out")
+    assert desk.sync() == 0
+    desk.switch(put_active="lost")
+    desk.sandbox.company.marry(person, "Wed")
+    assert desk.sync() == 5
+    assert desk.outcomes() == {"not-persisted": 1}
+    assert "changed its active" in desk.details()
+    assert desk.sync() == 0
+    assert desk.office.wrong() == []
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"byte_order_mark": True},
+        {"etags": True, "versions": "strict"},
+        {"etags": True, "versions": "demanded"},
+        {"writes_shown": False},
+    ],
+    ids=["byte-order-mark", "weak-versions", "versions-demanded", "writes-not-shown"],
+)
+def test_servers_that_only_speak_another_way_are_kept_in_step(desk: Desk, switches: dict[str, Any]) -> None:
+    desk.switch(**switches)
+    people = [desk.hire(f"Way{letter}") for letter in "abc"]
+    assert desk.sync() == 0
+    desk.sandbox.company.leave(people[0])
+    desk.sandbox.company.marry(people[1], "Wed")
+    desk.sandbox.company.rename(people[2], given="HireWayd")
+    assert desk.sync() == 0
+    assert desk.outcomes() == {"done": 3}
+    assert desk.office.wrong() == []
+
+
+def test_403_that_names_a_time_is_waited_for_in_reads_and_writes(desk: Desk) -> None:
+    limit = {"do": "status", "status": 403, "headers": {"Retry-After": "1"}}
+    desk.fault({**limit, "method": "GET", "at": 1}, {**limit, "method": "POST", "at": 1})
+    desk.hire("Patient")
+    assert desk.sync() == 0
+    assert len(desk.sandbox.faults.fired) == 2
+    assert desk.office.wrong() == []
