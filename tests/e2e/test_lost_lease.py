@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,64 +18,14 @@ from sandbox.faults.reading import rules_from
 from sandbox.pigment.pace import Limit
 from sandbox.server import Sandbox, running
 from tests import postgres
-from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
+from tests.e2e.running_sync import PATIENCE_SECONDS, started
 from tests.e2e.tcp_proxy import Proxy, proxied
 
 SYNC = ("sync", "-w", WORKSPACE)
-PATIENCE_SECONDS = 300
 # Long after any lease has ended, and no longer than a request may wait.
 LONG = "250"
-
-
-@dataclass
-class Running:
-    """A sync under way, with what it has printed so far."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-
-    @property
-    def out(self) -> str:
-        return " ".join((self.folder / "out").read_text("utf-8").split())
-
-    @property
-    def err(self) -> str:
-        return (self.folder / "err").read_text("utf-8")
-
-    def wait_until(self, holds: Callable[[], object]) -> None:
-        """Wait until *holds*; raises when the process ends before it does."""
-        for _ in range(PATIENCE_SECONDS * 20):
-            if holds():
-                return
-            assert self.process.poll() is None, f"it ended before: {self.out} {self.err}"
-            try:
-                self.process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-        raise TimeoutError
-
-    def end(self) -> int:
-        return self.process.wait(PATIENCE_SECONDS)
-
-
-@contextmanager
-def started(agent: Agent, folder: Path) -> Iterator[Running]:
-    folder.mkdir()
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "agent", "--config", str(agent.config), *SYNC],
-            stdout=out,
-            stderr=err,
-            cwd=REPOSITORY,
-            env=agent.environment,
-        )
-        try:
-            yield Running(process, folder)
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
 
 
 @dataclass
@@ -171,7 +119,7 @@ def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_o
     place = on_sqlite
     _, back = place.suspend(2)
     place.refuse(2, "3")
-    with started(place.agent, place.folder / "late") as late:
+    with started(place.agent, place.folder / "late", *SYNC) as late:
         late.wait_until(lambda: place.writes() == 2)
         late.process.send_signal(signal.SIGSTOP)
         place.sandbox.company.reinstate(back)
@@ -192,7 +140,7 @@ def test_run_that_was_suspended_in_its_pace_sends_nothing_after_another_took_ove
     """Suspended between the intent and the request, which the pace lets go 30 s after the listing."""
     place = on_sqlite
     (back,) = place.suspend(1)
-    with started(with_a_pace(place, requests_per_window=1, window_seconds=30), place.folder / "late") as late:
+    with started(with_a_pace(place, requests_per_window=1, window_seconds=30), place.folder / "late", *SYNC) as late:
         late.wait_until(lambda: "unknown" in [each["outcome"] for each in place.state.changes(newest(place))])
         late.process.send_signal(signal.SIGSTOP)
         place.sandbox.company.reinstate(back)
@@ -214,7 +162,7 @@ def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on
     place = on_postgres
     _, back = place.suspend(2)
     place.refuse(2, LONG)
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late") as late:
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late", *SYNC) as late:
         late.wait_until(lambda: place.writes() == 2)
         proxy.cut()
         place.sandbox.company.reinstate(back)
@@ -233,7 +181,7 @@ def test_run_whose_state_falls_silent_ends_by_itself(on_postgres: Place) -> None
     place = on_postgres
     place.suspend(1)
     place.refuse(1, LONG)
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late") as late:
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late", *SYNC) as late:
         late.wait_until(lambda: place.writes() == 1)
         proxy.silence()
         code = late.end()
@@ -247,7 +195,7 @@ def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Place) -> No
     place = on_postgres
     leavers = place.suspend(2)
     place.refuse(1, "20")
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run") as run:
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run", *SYNC) as run:
         run.wait_until(lambda: place.writes() == 1)
         proxy.cut()
         run.wait_until(lambda: proxy.refused >= 4)
@@ -265,7 +213,7 @@ def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Pla
     place = on_postgres
     leavers = place.suspend(3)
     place.refuse(1, "1")
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run") as run:
+    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run", *SYNC) as run:
         run.wait_until(lambda: place.writes() == 1)
         proxy.cut()
         run.wait_until(lambda: proxy.refused >= 3)
@@ -282,7 +230,7 @@ def test_run_whose_file_is_locked_for_too_long_stops_and_says_what_it_made(on_sq
     place = on_sqlite
     place.suspend(3)
     place.refuse(1, "1")
-    with started(place.agent, place.folder / "late") as late:
+    with started(place.agent, place.folder / "late", *SYNC) as late:
         late.wait_until(lambda: place.writes() == 1)
         other = sqlite3.connect(place.folder / "state.db", isolation_level=None)
         try:

@@ -1,0 +1,116 @@
+"""A pause stops a run that is writing, in another process or in the daemon, and names what it could not stop."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.daemon_process import OPERATOR, access, configured, serving
+from tests.e2e.running_sync import started
+
+LATAM = "pigment-latam"
+SYNC = ("sync", "-w", LATAM)
+JOINERS = 25
+WHY = "the wrong group"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=31, size=30, limit=Limit(None)) as served:
+        yield served
+
+
+def hire(sandbox: Sandbox) -> None:
+    """Give the next sync seconds of work: each creation takes its time."""
+    for number in range(JOINERS):
+        sandbox.company.hire("okta", f"Late{number}", "Comer", ["Pigment LatAm"])
+    slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}
+    sandbox.faults.put(rules_from({"faults": [slow]}))
+
+
+def created(sandbox: Sandbox) -> int:
+    return len(sandbox.requests("pigment", "POST"))
+
+
+def outcomes(run: dict[str, Any]) -> Counter[str]:
+    return Counter(change["outcome"] for change in run["changes"] if change["kind"] == "create")
+
+
+def ended(client: httpx.Client, url: str) -> dict[str, Any]:
+    """Return the run at *url* once it has ended."""
+    waiting = Event()
+    for _ in range(3_000):
+        run: dict[str, Any] = client.get(url).raise_for_status().json()
+        if run["finished_at"]:
+            return run
+        waiting.wait(0.1)
+    raise TimeoutError(url)
+
+
+def test_pause_stops_a_running_sync_before_its_next_change(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    assert agent.run(*SYNC).code in {0, 4}
+    before = created(sandbox)
+    hire(sandbox)
+    with started(agent, tmp_path / "sync", *SYNC) as sync:
+        sync.wait_until(lambda: created(sandbox) > before)
+        paused = agent.run("pause", LATAM, "--by", "ops", "--reason", WHY)
+        in_flight = paused.out.count("Still in flight: create of late")
+        code = sync.end()
+        made = created(sandbox) - before
+        sandbox.faults.put([])
+        again = agent.run(*SYNC)
+        done_while_paused = created(sandbox) - before - made
+        resumed = agent.run("resume", LATAM)
+        rest = agent.run(*SYNC)
+
+    assert paused.code == 0, paused.err
+    assert in_flight <= 1
+    assert ("  To see what became of it: pigment-sync report " in paused.out) is (in_flight == 1)
+    assert code == 5
+    assert 0 < made < JOINERS
+    assert "paused by ops since" in sync.err
+    assert f"{WHY}. Of {JOINERS} changes: {made} made, {JOINERS - made} not sent." in " ".join(sync.err.split())
+    assert (again.code, done_while_paused) == (0, 0)
+    assert (resumed.code, rest.code in {0, 4}) == (0, True)
+    assert created(sandbox) - before == JOINERS
+
+
+def test_pause_through_the_api_stops_the_run_of_the_daemon(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, None, server=access())
+    assert agent.run(*SYNC).code in {0, 4}
+    before = created(sandbox)
+    hire(sandbox)
+    with (
+        serving(agent) as daemon,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{daemon.port}/api/v1/workspaces/{LATAM}",
+            headers={"Authorization": f"Bearer {OPERATOR}"},
+            timeout=LONGEST_SECONDS,
+            trust_env=False,
+        ) as operator,
+    ):
+        run_id = operator.post("/runs", json={"mode": "sync"}).raise_for_status().json()["id"]
+        daemon.until("change.applied", lambda line: line["kind"] == "create")
+        shown = operator.post("/pause", json={"reason": WHY}).raise_for_status().json()["pause"]
+        run = ended(operator, f"http://127.0.0.1:{daemon.port}/api/v1/runs/{run_id}")
+
+    made = created(sandbox) - before
+    assert 0 < made < JOINERS
+    assert run["status"] == "failed"
+    assert outcomes(run) == {"done": made, "not-tried": JOINERS - made}
+    assert all(WHY in change["detail"] for change in run["changes"] if change["outcome"] == "not-tried")
+    assert len(shown["in_flight"]) <= 1
+    assert all(flight["run"] == run_id and flight["kind"] == "create" for flight in shown["in_flight"])
+    assert json.loads(agent.run("history", "--format", "json").out)[0]["trigger"] == "pause"
