@@ -20,7 +20,19 @@ from agent.journal import (
     Trigger,
     WorkspaceRecord,
 )
-from agent.model import Change, Fields, KnownTarget, Left, Link, Listing, Member, Memory, Recent, Unsettled
+from agent.model import (
+    Change,
+    Fields,
+    GroupSighting,
+    KnownTarget,
+    Left,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Recent,
+    Unsettled,
+)
 from connectors.base import Permit, PersonKey, Progress, silent
 
 __all__ = [
@@ -146,6 +158,14 @@ class State(Protocol):
 
         The last one where there was none since.
         """
+        ...
+
+    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+        """Map (connector, group id) to how enforcing runs read the group."""
+        ...
+
+    async def record_sightings(self, lease: Lease, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
+        """Write the given groups in the place of what was known of them; others stay."""
         ...
 
     async def targets(self) -> tuple[KnownTarget, ...]:

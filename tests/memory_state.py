@@ -10,7 +10,7 @@ from typing import Any
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
 from agent.journal import contested
-from agent.model import Change, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import (
     ChangeRecord,
     Ending,
@@ -45,6 +45,7 @@ class MemoryState:
     links: dict[str, dict[PersonKey, Link]] = field(default_factory=dict)
     renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
     sizes: dict[str, list[tuple[datetime, dict[tuple[str, str], tuple[str, int]]]]] = field(default_factory=dict)
+    seen_groups: dict[str, dict[tuple[str, str], GroupSighting]] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
@@ -102,6 +103,13 @@ class MemoryState:
         runs = [run for run in self.journal.values() if run.workspace in keys and run.target in {"", own.fingerprint}]
         return [record for run in runs for record in self.records.get(run.id, {}).values()]
 
+    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+        return dict(self.seen_groups.get(workspace, {}))
+
+    async def record_sightings(self, lease: Lease, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
+        self._check(lease)
+        self.seen_groups.setdefault(lease.workspace, {}).update(sightings)
+
     async def targets(self) -> tuple[KnownTarget, ...]:
         return tuple(each for _, each in sorted(self.known.items()))
 
@@ -123,7 +131,7 @@ class MemoryState:
         self._check(old)
         self._check(new)
         was, name = old.workspace, new.workspace
-        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes]
+        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes, self.seen_groups]
         for each in remembered:
             each.pop(name, None)
             if was in each:
@@ -162,6 +170,7 @@ class MemoryState:
                 self.journal[key] = replace(each, target=was or "before a reset")
         self.renames.pop(name, None)
         self.sizes.pop(name, None)
+        self.seen_groups.pop(name, None)
         self.known = {key: each for key, each in self.known.items() if key[0] != name}
         if target:
             await self.record_targets(lease, [("", target)])

@@ -1,6 +1,7 @@
 """Confirm what the sources' lists say before anyone is deactivated for it: a list can be short without an error.
 
-What is doubtful is read once more in the same run. What stays doubtful is held, by the planner (`source-disagrees`).
+What is doubtful is read once more in the same run. What stays doubtful is held: by the planner (`source-disagrees`)
+and by a guard (`group-emptied`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
@@ -15,6 +17,7 @@ from agent.diff.only import only
 from agent.diff.plan import vanished
 from agent.engine.lookup import Lookups
 from agent.engine.planning import planned
+from agent.guard.emptied import Sightings, emptied_groups
 from agent.model import Plan, Policy, Reads
 from connectors.base import Connector, PersonKey, ReadError, Snapshot, Source, Whereabouts
 
@@ -30,14 +33,21 @@ class Confirmation:
     connectors: Mapping[str, Connector]
     lookups: Lookups
 
-    async def confirm(self, reads: Reads, policy: Policy, user: str = "") -> tuple[Reads, Plan]:
-        """Return the reads to decide from, with the plan before any guard. *user*: only that person's plan matters."""
+    async def confirm(
+        self, reads: Reads, policy: Policy, sightings: Sightings, now: datetime, user: str = ""
+    ) -> tuple[Reads, Plan]:
+        """Return the reads to decide from, with the plan before any guard. *user*: only that person's plan matters.
+
+        A connector is read again once at most, for groups that have become empty or for leavers whom it still shows.
+        """
+        emptied = {connector for connector, _ in emptied_groups(reads.snapshots, sightings, now)}
+        reads = await self._read_again(reads, policy, emptied)
         reads, plan = await self._look_up(reads, policy, user, {})
-        doubted = {key.connector for key, found in reads.whereabouts.items() if found.is_assigned}
-        fresh = await self._read_again(policy, doubted) if doubted else {}
-        if fresh:
+        doubted = {key.connector for key, found in reads.whereabouts.items() if found.is_assigned} - emptied
+        again = await self._read_again(reads, policy, doubted)
+        if again is not reads:
             settled = {key: found for key, found in reads.whereabouts.items() if not found.is_assigned}
-            reads, plan = await self._look_up(_with(reads, fresh), policy, user, settled)
+            reads, plan = await self._look_up(replace(again, whereabouts={}), policy, user, settled)
         return reads, plan
 
     async def _look_up(
@@ -53,16 +63,19 @@ class Confirmation:
         reads = replace(reads, whereabouts={key: found[key] for key in leavers})
         return reads, await _plan(reads, policy)
 
-    async def _read_again(self, policy: Policy, connectors: Set[str]) -> dict[Source, Snapshot]:
-        """Return fresh reads of the sources on *connectors*.
+    async def _read_again(self, reads: Reads, policy: Policy, connectors: Set[str]) -> Reads:
+        """Return *reads* with fresh snapshots of the sources on *connectors*.
 
-        One that can't be read again is left out: what is doubtful of it is held, and the rest of the run goes on.
+        One that can't be read again stays as it was: what is doubtful of it is held, and the rest of the run goes on.
         """
         sources = [source for source in policy.sources if source.connector in connectors]
         for source in sources:
             log.warning("source.doubted", workspace=policy.workspace, connector=source.connector, app=source.app)
         found = await asyncio.gather(*(self._fresh(policy, source) for source in sources))
-        return {snapshot.source: snapshot for snapshot in found if snapshot is not None}
+        fresh = {snapshot.source: snapshot for snapshot in found if snapshot is not None}
+        if not fresh:
+            return reads
+        return replace(reads, snapshots=tuple(fresh.get(each.source, each) for each in reads.snapshots))
 
     async def _fresh(self, policy: Policy, source: Source) -> Snapshot | None:
         try:
@@ -70,11 +83,6 @@ class Confirmation:
         except ReadError as error:
             log.warning("source.not_reread", workspace=policy.workspace, app=source.app, error=error.message)
             return None
-
-
-def _with(reads: Reads, fresh: Mapping[Source, Snapshot]) -> Reads:
-    snapshots = tuple(fresh.get(each.source, each) for each in reads.snapshots)
-    return replace(reads, snapshots=snapshots, whereabouts={})
 
 
 async def _plan(reads: Reads, policy: Policy) -> Plan:

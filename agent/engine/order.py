@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.errors import Exit
+from agent.guard.emptied import Sightings
 from agent.guard.target import WRONG_TARGET
 from agent.model import UNCHANGED, Kind, Member, Plan, Policy, Reads, TargetCheck, Unplanned
 from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
@@ -59,7 +60,8 @@ class Decision:
 
     *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
     the listing by SCIM id. *object* is the workspace's part of the plan document, whose digest an approval names.
-    *target* says whether this is the workspace that the state knows, and what of it may be recorded.
+    *target* says whether this is the workspace that the state knows, and what of it may be recorded. *sightings* are
+    what an enforcing run has to remember of the groups it read.
     """
 
     policy: Policy
@@ -72,6 +74,7 @@ class Decision:
     requests: int = 0
     reads: Reads | None = None
     target: TargetCheck = UNCHANGED
+    sightings: Sightings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from agent.engine.confirm import Confirmation
 from agent.engine.lookup import Lookups
 from agent.engine.order import Decision, FleetLimit
 from agent.errors import PigmentSyncError, UsageError
+from agent.guard.emptied import emptied_groups, next_sightings
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
 from agent.guard.target import compare_targets
@@ -108,7 +109,8 @@ class Survey:
         if isinstance(outcome, Unplanned):
             return _failed(policy, outcome, site.workspace.requests)
         try:
-            reads, unguarded = await sure.confirm(outcome, policy, user)
+            sightings = await self.state.sightings(policy.workspace)
+            reads, unguarded = await sure.confirm(outcome, policy, sightings, self.clock.now(), user)
         except ReadError as error:
             return failed_read(policy, error, site.workspace.requests)
         except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
@@ -118,7 +120,10 @@ class Survey:
             ids = {member.scim_id for member in meant.members}
             unguarded = only(unguarded, user, {each.key for each in meant.found}, ids)
         target = compare_targets(policy, await self.state.targets(), reads)
-        plan = guarded(unguarded, policy, replace(await self._history(policy.workspace), target=target))
+        now = self.clock.now()
+        emptied = emptied_groups(reads.snapshots, sightings, now)
+        history = replace(await self._history(policy.workspace), target=target, emptied=emptied)
+        plan = guarded(unguarded, policy, history)
         return Decision(
             policy,
             workspace_object(plan),
@@ -129,6 +134,7 @@ class Survey:
             requests=site.workspace.requests,
             reads=reads,
             target=target,
+            sightings=next_sightings(reads.snapshots, sightings, now),
         )
 
     async def _meant(self, email: str, reads: Reads, policy: Policy) -> Subject:

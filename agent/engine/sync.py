@@ -160,7 +160,7 @@ class Sync:
             # Not even the journal's memory of members and groups: it would be that of another workspace.
             return await self._close(each, decision, RunStatus.HELD, Exit.HELD)
         await self._record_targets(each, decision)
-        await self._remember(each, plan)
+        await self._remember(each, decision, plan)
         each.plan, each.applied = plan, await self._apply(each, decision, plan, order)
         applied = each.applied
         if applied.lost is not None:
@@ -172,10 +172,12 @@ class Sync:
             await state.remember(each.lease, (), plan.possible_renames, moved)
         return await self._close(each, decision, status, code, applied=applied, pause=applied.pause)
 
-    async def _remember(self, each: Started, plan: Plan) -> None:
+    async def _remember(self, each: Started, decision: Decision, plan: Plan) -> None:
+        """Write what was read, before anything is sent: once a link is written, row 12 could not tell any more."""
+        if decision.sightings:
+            await self.survey.state.record_sightings(each.lease, decision.sightings)
         if plan.looked_for:
             await self.survey.state.saw_creates(each.lease, plan.looked_for)
-        # Before anything is sent: once the first link is written, row 12 could not tell any more.
         await self.survey.state.remember(each.lease, plan.seen, plan.possible_renames, {})
 
     async def _record_targets(self, each: Started, decision: Decision) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
+from agent.guard.emptied import CONFIRMED_AFTER, Sightings
 from agent.model import UNCHANGED, Change, Guard, Kind, Plan, Policy, Recent, TargetCheck
 
 __all__ = ["FLOOR", "Baselines", "History", "Verdict", "floor", "percent_limit", "verdicts"]
@@ -30,13 +31,14 @@ class History:
 
     *baselines* map (connector, group id) to the group's name and size. *contested* map a SCIM id to when the member was
     deactivated within the last 24 hours, twice or more often and never reactivated by us. *target* says whether this is
-    the workspace that the state knows.
+    the workspace that the state knows. *emptied* are the groups that `emptied_groups` returns.
     """
 
     recent: Recent = NO_RECENT
     baselines: Baselines = field(default_factory=dict)
     contested: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     target: TargetCheck = UNCHANGED
+    emptied: Sightings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def verdicts(plan: Plan, policy: Policy, history: History) -> Iterator[Verdict]:
         yield verdict
         changes = [change for change in changes if not verdict.holds(change)]
     yield from _empty_source(plan, changes)
+    yield from _group_emptied(changes, history)
     yield from _group_shrink(plan, changes, history)
     yield from _max_deactivations(plan, changes, policy, history)
     yield from _max_creates(changes, policy, history)
@@ -172,6 +175,49 @@ def _empty_source(plan: Plan, changes: Sequence[Change]) -> Iterator[Verdict]:
         message = f"Nobody is entitled in {named}."
         guard = tripped("empty-source", changes, is_deactivation, 0, "no source without anybody entitled", message)
         yield Verdict(guard, is_deactivation, message, APPROVE)
+
+
+def _group_emptied(changes: Sequence[Change], history: History) -> Iterator[Verdict]:
+    """Hold those who left a group that has just become empty; who is suspended or deleted left for that reason."""
+    causes: dict[str, str] = {}
+    involved: Sightings = {}
+    for change in changes:
+        if change.code != "left-groups" or change.person is None or change.scim_id is None:
+            continue
+        left = {(change.person.connector, group.id) for group in change.group_refs}
+        emptied = {key: seen for key, seen in history.emptied.items() if key in left}
+        if emptied:
+            involved = {**involved, **emptied}
+            causes[change.scim_id] = f"{_emptied(emptied)}, which one read does not prove."
+
+    def holds(change: Change) -> bool:
+        return is_deactivation(change) and change.scim_id in causes
+
+    if causes:
+        minutes = int(CONFIRMED_AFTER.total_seconds() // 60)
+        begun = [seen.empty_since for seen in involved.values()]
+        known = [since for since in begun if since is not None]
+        until = (
+            f"after {_times([max(known) + CONFIRMED_AFTER])}" if len(known) == len(begun) else f"{minutes} minutes on"
+        )
+        message = f"{_emptied(involved)}: held until a run {until} reads the same."
+        limit = f"a group with people may be empty once two runs, {minutes} minutes apart, read it so"
+        guard = tripped("group-emptied", changes, holds, 0, limit, message)
+        remedy = (
+            f"If it is still empty at a run {minutes} minutes or more after the first that read it so, that run "
+            f"deactivates them. To do it now, approve this plan by its digest; if the group has people, look why it "
+            f"does not show them."
+        )
+        yield Verdict(guard, holds, "A group that this person left is empty.", remedy, causes=causes)
+
+
+def _emptied(emptied: Sightings) -> str:
+    """Return `Sales of okta-main is empty and had 9 people`."""
+    groups = sorted((seen.name, connector, seen.people) for (connector, _), seen in emptied.items())
+    return "; ".join(
+        f"{name} of {connector} is empty and had {people} {'person' if people == 1 else 'people'} at the last read"
+        for name, connector, people in groups
+    )
 
 
 def _group_shrink(plan: Plan, changes: Sequence[Change], history: History) -> Iterator[Verdict]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from agent.model.change import NO_FIELDS, Change, Fields, Hold, Kind, Note
 from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
 from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
-from agent.model.read import GroupRef, Left, Link, Listing, Member, Memory, Reads, Unsettled
+from agent.model.read import GroupRef, GroupSighting, Left, Link, Listing, Member, Memory, Reads, Unsettled
 from agent.model.target import UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "Fields",
     "GroupRef",
+    "GroupSighting",
     "Guard",
     "Hold",
     "Individual",

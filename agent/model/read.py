@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from connectors.base import PersonKey, Snapshot, Whereabouts
 
 __all__ = [
     "GroupRef",
+    "GroupSighting",
     "Left",
     "Link",
     "Listing",
@@ -111,6 +113,20 @@ class Memory:
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     unsettled: tuple[Unsettled, ...] = ()
     left: tuple[Left, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSighting:
+    """A counted group as enforcing runs read it.
+
+    *people* is its size when it last held anybody, counted for the application *app* (empty: not known). *empty_since*
+    is when a run first read it empty after that; None: it holds somebody.
+    """
+
+    name: str
+    people: int
+    app: str = ""
+    empty_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

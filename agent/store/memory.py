@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
 
-from agent.model import Link, Memory
+from agent.model import GroupSighting, Link, Memory
 from agent.ports import Mend, Pause
 from agent.store.codec import groups_from_json, groups_to_json, link_from_json, link_to_json, ticks, time
-from agent.store.tables import baselines, former_sizes, links, mends, pauses, possible_renames
+from agent.store.tables import baselines, former_sizes, group_sightings, links, mends, pauses, possible_renames
 from connectors.base import PersonKey
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "mended",
     "pause",
     "paused",
+    "put_sightings",
     "read",
     "read_baselines",
     "read_mends",
+    "read_sightings",
     "replace_renames",
     "see",
     "write",
@@ -142,6 +144,32 @@ def add_sizes(
     ]
     _put(connection, former_sizes, [{**row, "seen_at": row["seen_at"] or 0} for row in replaced])
     _put(connection, baselines, [{**row, "seen_at": ticks(now)} for row in rows])
+
+
+def read_sightings(connection: Connection, workspace: str) -> dict[tuple[str, str], GroupSighting]:
+    rows = connection.execute(select(group_sightings).where(group_sightings.c.workspace == workspace))
+    return {
+        (row.connector, row.group_id): GroupSighting(
+            row.name, row.people, row.app, None if row.empty_since is None else time(row.empty_since)
+        )
+        for row in rows
+    }
+
+
+def put_sightings(connection: Connection, workspace: str, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
+    rows = [
+        {
+            "workspace": workspace,
+            "connector": connector,
+            "group_id": group_id,
+            "name": seen.name,
+            "app": seen.app,
+            "people": seen.people,
+            "empty_since": None if seen.empty_since is None else ticks(seen.empty_since),
+        }
+        for (connector, group_id), seen in sightings.items()
+    ]
+    _put(connection, group_sightings, rows)
 
 
 def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

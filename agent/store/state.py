@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from agent.errors import StateError
-from agent.model import Change, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, GroupSighting, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, WorkspaceRecord
 from agent.store import journal, memory, notices, past, targets, workspaces
 from agent.store import lease as leases
@@ -172,6 +172,12 @@ class SqlState:
         return await self._again(
             lambda: self._read(lambda connection: memory.read_baselines(connection, workspace, since))
         )
+
+    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+        return await self._again(lambda: self._read(lambda connection: memory.read_sightings(connection, workspace)))
+
+    async def record_sightings(self, lease: Lease, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
+        await self._under(lease, lambda connection: memory.put_sightings(connection, lease.workspace, sightings))
 
     async def targets(self) -> tuple[KnownTarget, ...]:
         return await self._again(lambda: self._read(targets.read))

@@ -23,6 +23,7 @@ __all__ = [
     "baselines",
     "changes",
     "former_sizes",
+    "group_sightings",
     "leases",
     "left",
     "links",
@@ -98,6 +99,21 @@ former_sizes = Table(
     Column("group_id", Words, primary_key=True),
     Column("people", Integer, primary_key=True, autoincrement=False),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+# Groups as enforcing runs read them: `people` is the size when a group last held anybody.
+group_sightings = Table(
+    "group_sightings",
+    metadata,
+    Column("workspace", Words, primary_key=True),
+    Column("connector", Words, primary_key=True),
+    Column("group_id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    # The application that counts it; empty where it came from `baselines`.
+    Column("app", Words, nullable=False),
+    Column("people", Integer, nullable=False),
+    # When a run first read it empty after that; null: it holds somebody.
+    Column("empty_since", BigInteger),
 )
 
 targets = Table(

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -32,6 +33,7 @@ from tests.contract.entra_tenant import Tenant
 from tests.contract.okta_org import Fault, Org, body, broken_off, cut_off, unreachable
 from tests.contract.onelogin_account import Account
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROVIDERS = ["okta", "entra", "onelogin"]
 
 
@@ -109,7 +111,7 @@ async def planned(pretend: Provider, *people: str) -> tuple[list[Change], list[H
     connectors = {pretend.source.connector: pretend.connector()}
     snapshot = await connectors[pretend.source.connector].read(pretend.source)
     reads = Reads((snapshot,), Listing(members), Memory(tuple(links)))
-    _, plan = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy)
+    _, plan = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy, {}, NOW)
     leave = [change for change in plan.changes if change.kind is Kind.DEACTIVATE]
     return leave, [hold for hold in plan.holds if hold.kind is Kind.DEACTIVATE]
 

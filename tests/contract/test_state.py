@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agent.errors import LeaseLost
-from agent.model import Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
 from agent.ports import Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
@@ -338,6 +338,25 @@ async def test_size_that_returns_is_of_its_last_time(state: State, clock: Clock)
     assert await state.baselines("latam", NOW + timedelta(seconds=20)) == {group: ("Planners", 24)}
     assert await state.baselines("latam", NOW + timedelta(seconds=21)) == {group: ("Planners", 12)}
     assert await state.baselines("latam", NOW + timedelta(seconds=31)) == {group: ("Planners", 3)}
+
+
+async def test_sightings_of_groups_replace_those_of_the_same_groups_only(state: State) -> None:
+    lease = await begun(state)
+    sales, board = ("okta-main", "g1"), ("okta-main", "g2")
+    full, alone = GroupSighting("Sales", 9, "app-1"), GroupSighting("Board", 1, "app-1")
+    await state.record_sightings(lease, {sales: full, board: alone})
+    await state.record_sightings(lease, {sales: replace(full, empty_since=NOW)})
+
+    assert await state.sightings("latam") == {sales: replace(full, empty_since=NOW), board: alone}
+    assert await state.sightings("emea") == {}
+
+
+async def test_sightings_of_groups_need_the_lease(state: State) -> None:
+    lease = await begun(state)
+    await state.release_lease(lease)
+    with pytest.raises(LeaseLost):
+        await state.record_sightings(lease, {("okta-main", "g1"): GroupSighting("Sales", 9)})
+    assert await state.sightings("latam") == {}
 
 
 async def test_mends_replace_and_forget_links(state: State) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 
 import agent.store.schema
 from agent.errors import StateError
-from agent.model import Kind, Link
+from agent.model import GroupSighting, Kind, Link
 from agent.store.codec import change_to_json, ticks
 from agent.store.schema import HEAD, KNOWN
 from agent.store.state import SqlState
@@ -48,6 +48,16 @@ async def refused(url: str) -> StateError:
     with pytest.raises(StateError) as caught:
         await opened(url)
     return caught.value
+
+
+def upgrade(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def execute(url: str, *statements: str) -> None:
@@ -79,13 +89,7 @@ def test_every_migration_is_known() -> None:
 
 
 async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    engine.dispose()
+    upgrade(url, "0001")
     execute(
         url,
         "INSERT INTO links (workspace, connector, person, scim_id, groups, missed_reads)"
@@ -139,6 +143,20 @@ async def test_old_creates_without_an_end_stay_forgotten_and_keys_of_addresses_a
 
     assert [each.run_id for each in memory.unsettled] == ["new"]
     assert [[each.run_id for each in actions] for actions in found] == [["new"], ["old"]]
+
+
+async def test_sizes_of_groups_that_an_older_release_stored_guard_the_first_run(url: str) -> None:
+    upgrade(url, "0006")
+    execute(
+        url,
+        "INSERT INTO baselines (workspace, connector, group_id, name, people) VALUES ('latam', 'okta', 'g1', 'S', 9)",
+        "INSERT INTO baselines (workspace, connector, group_id, name, people) VALUES ('latam', 'okta', 'g2', 'T', 0)",
+    )
+    state = await opened(url)
+    sightings = await state.sightings("latam")
+    await state.close()
+
+    assert sightings == {("okta", "g1"): GroupSighting("S", 9)}
 
 
 async def test_newer_schema_is_refused(url: str) -> None:

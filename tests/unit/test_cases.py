@@ -21,6 +21,7 @@ from agent.guard.target import compare_targets
 from agent.model import (
     Change,
     GroupRef,
+    GroupSighting,
     Hold,
     Individual,
     Kind,
@@ -177,6 +178,7 @@ def _history(case: Mapping[str, Any]) -> History:
         ),
         {(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
         {scim_id: [datetime.fromisoformat(at) for at in times] for scim_id, times in case.get("contested", {}).items()},
+        emptied={_key(group): GroupSighting(_key(group).id, size) for group, size in case.get("emptied", {}).items()},
     )
 
 
@@ -260,7 +262,7 @@ CODES = """
     source-changed possible-rename invalid-email missing-display-name domain-not-allowed contested-email email-taken
     email-swap waits-for-held also-in protected individual-assignment in-grace unmanaged assignment-pending
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
-    empty-source group-shrink wrong-target fleet
+    empty-source group-emptied group-shrink wrong-target fleet
     toggle-off approval-required suspended deleted left-groups no-longer-assigned
     name-changed email-changed assigned-again contested-by-another-writer source-disagrees create-settled
     create-unsettled duplicate-member duplicate-left
