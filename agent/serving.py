@@ -27,6 +27,7 @@ from agent.settings.missing import refuse_missing_secrets
 from agent.settings.root import Settings
 from agent.settings.variables import refuse_variables
 from agent.web.app import application
+from agent.web.connections import BACKLOG, bounded, limit_logs, raise_file_limit
 from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
 from connectors.base import Progress
 
@@ -59,11 +60,13 @@ async def serve(
     metrics = Metrics(CollectorRegistry())
     watchdog = Watchdog()
     watchdog.start()
+    most_connections = raise_file_limit()
+    limit_logs(asyncio.get_running_loop())
     async with lasting(settings) as kept:
         daemon = _daemon(settings, kept, metrics)
         reloading = Reloading(path, environ, settings, daemon, configure)
         with _socket(settings) as listening:
-            await _serving(daemon, reloading, _server(_application(daemon, metrics)), listening)
+            await _serving(daemon, reloading, _server(_application(daemon, metrics), most_connections), listening)
 
 
 async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listening: socket.socket) -> None:
@@ -123,8 +126,14 @@ def _socket(settings: Settings) -> socket.socket:
     return listening
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, most_connections: int) -> _Server:
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=ANSWER_WITHIN_SECONDS
+        app,
+        http=bounded(most_connections),
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=ANSWER_WITHIN_SECONDS,
     )
     return _Server(config)

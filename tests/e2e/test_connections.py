@@ -1,0 +1,99 @@
+"""Connections that never ask for anything: the daemon syncs on, answers others, and its log stays small."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import configured, serving
+
+LATAM = "pigment-latam"
+MANY, FILES = 450, 300
+WITHIN_SECONDS = 60
+HALF = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Endless: "
+
+
+@dataclass(frozen=True)
+class Limited(Agent):
+    """An agent that may open few files, as on a machine whose service manager gives it few."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh", *super().command(*arguments)]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=9, size=20, limit=Limit(None)) as served:
+        yield served
+
+
+@contextmanager
+def half_open(port: int) -> Iterator[list[socket.socket]]:
+    """Open connections that send the half of a request each; those that are refused are left out."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(MANY):
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(WITHIN_SECONDS)
+            try:
+                connection.connect(("127.0.0.1", port))
+                connection.sendall(HALF)
+            except ConnectionError:
+                continue
+            found.append(connection)
+        yield found
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_daemon_syncs_and_answers_while_connections_send_half_a_request(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "10s"})
+    with serving(Limited(agent.config, traced=False)) as daemon:
+        daemon.until("run.finished")
+        with half_open(daemon.port) as connections:
+            asked = sandbox.space(LATAM).journal.requests["GET"]
+            assert daemon.answer("/healthz").status_code == 200
+            full = daemon.until("server.connections_full")
+            # A run that began while they are open.
+            daemon.until("run.started")
+            assert daemon.until("run.finished")["status"] == "done"
+            assert sandbox.space(LATAM).journal.requests["GET"] > asked
+            assert daemon.answer("/readyz").status_code == 200
+            # None of them is kept: each is closed in time, or made room for another.
+            assert all(is_closed(connection) for connection in connections)
+        assert daemon.stop() == 0
+        while not daemon.lines.empty():
+            daemon.seen.append(daemon.lines.get())
+
+    assert full["most"] == FILES - 200
+    assert sum(line["event"] == "server.connections_full" for line in daemon.seen) <= 2
+    assert not any("out of system resource" in str(line) for line in daemon.seen)
+    assert sum(len(json.dumps(line)) for line in daemon.seen) < 200_000
+
+
+def test_bad_requests_do_not_fill_the_log(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, None)
+    with serving(Agent(agent.config, traced=False)) as daemon:
+        for _ in range(200):
+            with socket.create_connection(("127.0.0.1", daemon.port), timeout=WITHIN_SECONDS) as connection:
+                connection.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")
+                assert connection.recv(12) == b"HTTP/1.1 400"
+        assert daemon.stop() == 0
+        while not daemon.lines.empty():
+            daemon.seen.append(daemon.lines.get())
+
+    assert sum("Invalid HTTP request" in line["event"] for line in daemon.seen) <= 2
