@@ -69,7 +69,12 @@ class Metrics:
         self._changes = Counter(
             "pigment_sync_changes_total", "Changes by outcome.", ("workspace", "kind", "outcome"), registry=registry
         )
-        self._holds = Gauge("pigment_sync_holds", "Holds of the newest plan.", ("workspace", "code"), registry=registry)
+        self._holds = Gauge(
+            "pigment_sync_holds",
+            "Holds of the newest plan of the whole workspace.",
+            ("workspace", "code"),
+            registry=registry,
+        )
         self._requests = Counter(
             "pigment_sync_requests_total", "Answers of other systems.", ("host", "status"), registry=registry
         )
@@ -85,7 +90,7 @@ class Metrics:
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
-        if result.object["status"] == "planned":
+        if result.is_whole and result.object["status"] == "planned":
             self._hold(result.workspace, Tally(hold["code"] for hold in result.object["holds"]))
 
     def _hold(self, workspace: str, found: Mapping[str, int]) -> None:

@@ -37,7 +37,8 @@ LOOKED_AT = 200
 """Runs of the journal that are looked through for how a workspace stands."""
 READ = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
 APPLIED = {RunStatus.DONE, RunStatus.HELD}
-NO_PLAN = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES}
+NOT_WHOLE = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
+"""What says nothing of the whole workspace: neither how it stands nor that it was brought in step."""
 
 
 class Daemon:
@@ -148,7 +149,9 @@ class Daemon:
         self._expect(name)
         workspace = self._workspaces[name]
         runs = [
-            run for run in await self.state.runs([name], limit=LOOKED_AT) if run.trigger not in NO_PLAN and not run.user
+            run
+            for run in await self.state.runs([name], limit=LOOKED_AT)
+            if run.trigger not in NOT_WHOLE and not run.user
         ]
         pause = await self.state.paused(name)
         return Standing(

@@ -151,6 +151,7 @@ class Runner:
                 # Of a run for one person nobody can say that the workspace is fine again.
                 if order.is_whole:
                     await tools.tell(results)
+        results = [replace(result, is_whole=order.is_whole) for result in results]
         await self.told(results, order.trigger, (self.clock.now() - began).total_seconds())
 
     async def _account(self, policies: Sequence[Policy], order: Order, error: str, *, is_dry_run: bool) -> None:

@@ -75,13 +75,15 @@ class Decision:
     reads: Reads | None = None
     target: TargetCheck = UNCHANGED
     sightings: Sightings = field(default_factory=dict)
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
-    *error* is a failure that is not in *object*: the state or the lease was lost after planning.
+    *error* is a failure that is not in *object*: the state or the lease was lost after planning. Not *is_whole*: a run
+    for one person, whose numbers say nothing of the whole workspace.
     """
 
     workspace: str
@@ -93,6 +95,7 @@ class Result:
     pause: Pause | None = None
     requests: int = 0
     error: str = ""
+    is_whole: bool = True
 
 
 def is_waiting(plan: Plan) -> bool:

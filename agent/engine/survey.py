@@ -120,13 +120,14 @@ class Survey:
             ids = {member.scim_id for member in meant.members}
             unguarded = only(unguarded, user, {each.key for each in meant.found}, ids)
         target = compare_targets(policy, await self.state.targets(), reads)
+        pause = await self.state.paused(policy.workspace)
         now = self.clock.now()
         emptied = emptied_groups(reads.snapshots, sightings, now)
         history = replace(await self._history(policy.workspace), target=target, emptied=emptied)
         plan = guarded(unguarded, policy, history)
         return Decision(
             policy,
-            workspace_object(plan),
+            workspace_object(plan, pause),
             plan,
             unguarded,
             members={member.scim_id: member for member in reads.listing.members},
@@ -135,6 +136,7 @@ class Survey:
             reads=reads,
             target=target,
             sightings=next_sightings(reads.snapshots, sightings, now),
+            pause=pause,
         )
 
     async def _meant(self, email: str, reads: Reads, policy: Policy) -> Subject:
@@ -204,7 +206,7 @@ def _unexpected(workspace: str, error: Exception) -> UnexpectedRead:
 def _with_plan(decision: Decision, plan: Plan | None) -> Decision:
     if plan is None or plan is decision.plan:
         return decision
-    return replace(decision, plan=plan, object=workspace_object(plan))
+    return replace(decision, plan=plan, object=workspace_object(plan, decision.pause))
 
 
 def _unplanned(policy: Policy, error: ReadError) -> Unplanned:

@@ -15,6 +15,7 @@ from typing import Literal, cast
 import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
+from agent.ports import Pause
 from agent.report.escape import escaped_json, unquotable
 from agent.report.shape import (
     COUNTS,
@@ -45,13 +46,19 @@ __all__ = [
     "written",
 ]
 
+OUTSIDE = frozenset({"digest", "guards", "paused"})
+"""What a digest does not cover: it moves with the clock, or says nothing of what the plan would do."""
+
 FIRST = 10
 """How many of those whom a guard affects are named."""
 
 
-def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
-    """Return the plan of one workspace as the document shows it, with its digest."""
-    bare = _unplanned(plan) if isinstance(plan, Unplanned) else _planned(plan)
+def workspace_object(plan: Plan | Unplanned, pause: Pause | None = None) -> WorkspaceObject:
+    """Return the plan of one workspace as the document shows it, with its digest; *pause*: nothing is written now."""
+    bare: WorkspaceObject = _unplanned(plan) if isinstance(plan, Unplanned) else _planned(plan)
+    if pause is not None and bare["status"] == "planned":
+        since = pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        bare["paused"] = {"by": pause.by, "since": since, "reason": pause.reason}
     whole = cast("WorkspaceObject", _encodable(bare))
     whole["digest"] = digest_of(whole)
     return whole
@@ -85,7 +92,7 @@ def encode_workspace(workspace: WorkspaceObject) -> bytes:
 
 def digest_of(workspace: WorkspaceObject) -> str:
     """Return the digest of what the workspace's plan would do and why."""
-    covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in ("digest", "guards")}
+    covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in OUTSIDE}
     if workspace["status"] != "planned":
         covered["error"] = {"code": workspace["error"]["code"]}
     return _sha256(covered)

@@ -13,8 +13,8 @@ from html import escape
 
 from agent.report.escape import harmless
 from agent.report.shape import Document, GuardObject, HoldObject, NoteObject, OutcomeLine, Outcomes, PlannedObject
-from agent.report.view import Line, View, approvable, approval, moves, reasons, releases, views
-from agent.report.wording import APPROVE, KINDS, WORDS
+from agent.report.view import Line, View, approvable, approval, before_approval, moves, reasons, releases, views
+from agent.report.wording import APPROVE, KINDS, WORDS, unwritten
 
 __all__ = ["markdown"]
 
@@ -176,7 +176,8 @@ def _part(view: View, *, approves: bool) -> _Part:
 
 def _facts(workspace: PlannedObject) -> list[str]:
     members = workspace["members"]
-    mode = "" if workspace["mode"] == "enforce" else ", in dry-run mode: nothing is ever written to it"
+    why = unwritten(workspace)
+    mode = f" · {escaped(why)}" if why else ""
     lines = [f"- {members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked{mode}"]
     for source in workspace["sources"]:
         groups = ", ".join(f"{escaped(group['name'])} {group['people']:,}" for group in source["groups"][:8])
@@ -194,7 +195,9 @@ def _guards(view: View, workspace: PlannedObject, *, approves: bool) -> list[str
     lines = [_guard(guard) for guard in workspace["guards"]]
     if lines:
         lines = ["**Guards**", "", *lines, ""]
-    if approves and approvable(workspace) and not view.executed:
+    if approves and approvable(workspace) and not view.executed and (first := before_approval(workspace)):
+        lines += [escaped(first), ""]
+    elif approves and approvable(workspace) and not view.executed:
         lines += [f"{APPROVE} {releases(workspace)}.", "", "```sh", approval(view), "```", ""]
     return lines
 

@@ -26,6 +26,7 @@ from agent.report.view import (
     approvable,
     approval,
     approval_of_all,
+    before_approval,
     hold_groups,
     moves,
     reasons,
@@ -55,6 +56,7 @@ class Section:
     notes: str
     approving: str
     approval: str
+    first: str
 
 
 def page(document: Document, outcomes: Outcomes, *, approves: bool = True) -> str:
@@ -79,7 +81,8 @@ def sections(shown: Sequence[View], *, with_commands: bool = True) -> list[Secti
 
 
 def _several_wait(shown: Sequence[View]) -> bool:
-    return sum(approvable(view.workspace) for view in shown) > 1 and not any(view.executed for view in shown)
+    waiting = [view for view in shown if approvable(view.workspace) and not before_approval(view.workspace)]
+    return len(waiting) > 1 and not any(view.executed for view in shown)
 
 
 @cache
@@ -107,6 +110,7 @@ def _section(number: int, view: View) -> Section:
         ", ".join(f"{count:,} {harmless(code)}" for code, count in codes),
         f"{APPROVE} {releases(workspace)}.",
         approval(view) if approvable(workspace) and not view.executed else "",
+        before_approval(workspace),
     )
 
 

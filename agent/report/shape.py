@@ -149,6 +149,14 @@ class GuardObject(TypedDict):
     first: list[str]
 
 
+class PausedObject(TypedDict):
+    """Who paused the workspace, since when (UTC) and why; outside the digest."""
+
+    by: str
+    since: str
+    reason: str
+
+
 class ErrorObject(TypedDict):
     code: str
     message: str
@@ -170,6 +178,7 @@ class PlannedObject(TypedDict):
     holds: list[HoldObject]
     notes: list[NoteObject]
     guards: list[GuardObject]
+    paused: NotRequired[PausedObject]
 
 
 class UnplannedObject(TypedDict):

@@ -14,20 +14,21 @@ from rich.style import Style
 
 from agent.report.escape import harmless
 from agent.report.layout import BAD, BOLD, DIM, PLAIN, TINTS, WARN, Row, Words, paragraph, rows_in_columns, wrapped
-from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject
+from agent.report.shape import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
 from agent.report.view import (
     Line,
     View,
     approvable,
     approval,
     approval_of_all,
+    before_approval,
     hold_groups,
     moves,
     reasons,
     releases,
     views,
 )
-from agent.report.wording import APPROVE, DONE, WORDS
+from agent.report.wording import APPROVE, DONE, WORDS, unwritten
 
 __all__ = ["text"]
 
@@ -90,7 +91,7 @@ class _Page:
         ending = "" if executed else " Nothing was written."
         yield from self.paragraph(f"Plan of {harmless(document['generated_at'])}.{ending}", DIM, 0)
         yield [(f"Digest {harmless(document['digest'])}", DIM)]
-        if self.approves and not executed and sum(approvable(view.workspace) for view in shown) > 1:
+        if self.approves and not executed and sum(_is_approvable(view.workspace) for view in shown) > 1:
             yield [("Approve all of it as it stands:", PLAIN)]
             yield [("    " + approval_of_all(document), BOLD)]
 
@@ -178,8 +179,9 @@ class _Page:
         yield from self.paragraph(f"Affects {guard['affected']:,}: {names}{more}", PLAIN, 4)
 
     def approval(self, view: View) -> Iterator[Words]:
-        if view.workspace["mode"] == "dry-run":
-            yield from self.paragraph("This workspace is in dry-run mode: an approval writes nothing.", DIM, 2)
+        if first := before_approval(view.workspace):
+            yield from self.paragraph(first, DIM, 2)
+            return
         yield from self.paragraph(f"{APPROVE} {releases(view.workspace)}.", PLAIN, 2)
         yield [("    " + approval(view), BOLD)]
 
@@ -201,9 +203,13 @@ class _Page:
             yield from self.paragraph(f"Notes ({len(notes):,}): {folded}", DIM, 2)
 
 
+def _is_approvable(workspace: WorkspaceObject) -> bool:
+    return approvable(workspace) and not before_approval(workspace)
+
+
 def _facts(workspace: PlannedObject) -> Iterator[str]:
     members = workspace["members"]
-    mode = "writes when synced" if workspace["mode"] == "enforce" else "dry-run mode: nothing is ever written"
+    mode = harmless(unwritten(workspace)) or "writes when synced"
     yield (
         f"{members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked "
         f"· {workspace['counts']['in-sync']:,} in step · {mode}"

@@ -28,6 +28,7 @@ __all__ = [
     "approvable",
     "approval",
     "approval_of_all",
+    "before_approval",
     "hold_groups",
     "moves",
     "reasons",
@@ -153,6 +154,16 @@ def moves(line: Line) -> list[tuple[str, str, str]]:
 def approvable(workspace: WorkspaceObject) -> bool:
     """Tell whether an approval would release any hold of this plan."""
     return any("after" in hold for hold in workspace["holds"])
+
+
+def before_approval(workspace: WorkspaceObject) -> str:
+    """Return what has to be done before an approval could release anything; empty where it would now."""
+    if workspace["mode"] == "dry-run":
+        return "This workspace is in dry-run mode: set its mode to enforce, then approve the new plan."
+    if workspace["status"] == "planned" and "paused" in workspace:
+        name = shlex.quote(harmless(workspace["name"]))
+        return f"This workspace is paused: resume it first, with pigment-sync resume {name}."
+    return ""
 
 
 def releases(workspace: WorkspaceObject) -> str:

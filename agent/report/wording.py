@@ -17,6 +17,7 @@ __all__ = [
     "executed_sentence",
     "planned_sentence",
     "unplanned_sentence",
+    "unwritten",
 ]
 
 
@@ -77,10 +78,21 @@ def unplanned_sentence(status: str, code: str) -> str:
     return f"{why}; nothing was planned and nothing was changed"
 
 
+def unwritten(workspace: PlannedObject) -> str:
+    """Return why a sync would write nothing to the workspace at all; empty where it would."""
+    if workspace["mode"] == "dry-run":
+        return "dry-run mode: nothing is ever written"
+    paused = workspace.get("paused")
+    if paused is None:
+        return ""
+    why = f": {paused['reason']}" if paused["reason"] else ""
+    return f"paused by {paused['by']} since {paused['since']}{why}: nothing is written until it is resumed"
+
+
 def planned_sentence(workspace: PlannedObject) -> str:
     """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step"."""
     counts = workspace["counts"]
-    verb = "will be" if workspace["mode"] == "enforce" else "would be"
+    verb = "would be" if unwritten(workspace) else "will be"
     parts = [f"{counts[kind]:,} {WORDS[kind].done}" for kind in KINDS if counts[kind]]
     if parts:
         number, _, word = parts[0].partition(" ")

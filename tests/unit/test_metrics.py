@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 from prometheus_client import CollectorRegistry
 
@@ -61,6 +63,16 @@ def test_hold_that_is_no_more_is_shown_as_zero() -> None:
 
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 0
     assert value(registry, "pigment_sync_holds", workspace="latam", code="unknown-status") == 1
+
+
+def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspace() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.finished(a_result(*["address-taken"] * 31), Trigger.SCHEDULE, 1)
+    metrics.finished(replace(a_result(), is_whole=False), Trigger.API, 1)
+
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 31
+    assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="api") == 1
 
 
 async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from agent.model import Fields, Guard, Mode, Plan, Unplanned
+from agent.ports import Pause
 from agent.report.document import digest_of, document, encode, encode_workspace, workspace_object
 from agent.report.saved import parse, parse_workspace
 from agent.report.shape import COUNTS, PlannedObject
@@ -184,3 +186,14 @@ def test_written_json_cannot_reverse_a_terminal_and_means_the_same() -> None:
 def test_document_says_whose_changes_alone_were_kept() -> None:
     assert document([], "2026-03-01T12:00:00Z", "ann@acme.com").get("user") == "ann@acme.com"
     assert "user" not in document([], "2026-03-01T12:00:00Z")
+
+
+def test_pause_stands_in_the_document_and_outside_its_digest() -> None:
+    pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake")
+    shown, paused = workspace_object(latam()), workspace_object(latam(), pause)
+    assert paused["status"] == "planned"
+
+    assert paused["paused"] == {"by": "ops", "since": "2026-03-01T12:00:00Z", "reason": "a mistake"}
+    assert paused["digest"] == shown["digest"]
+    assert parse_workspace(encode_workspace(paused)) == paused
+    assert "paused" not in shown

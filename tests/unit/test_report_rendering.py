@@ -7,12 +7,14 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
 
 from agent.model import Mode, Note, Plan, Unplanned
+from agent.ports import Pause
 from agent.report.document import document, workspace_object
 from agent.report.page import policy
 from agent.report.rendering import Format, Look, render
@@ -288,3 +290,17 @@ def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> N
     shown = render(of(lost, busy), form)
     for words in ("Group G is gone.", "Unassign it.", "Run 7 holds it.", "Wait for it."):
         assert words in shown
+
+
+@pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.DRY_RUN])
+def test_workspace_that_nothing_is_written_to_is_not_said_to_be_written_to(form: Format, mode: Mode) -> None:
+    pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake") if mode is Mode.ENFORCE else None
+    plan = replace(a_plan(changes=(a_create(),), holds=(a_guarded_leaver(1),)), mode=mode)
+    shown = render(document([workspace_object(plan, pause)], MADE_AT), form)
+
+    assert "writes when synced" not in shown
+    assert "would be" in shown
+    assert "will be" not in shown
+    assert "--approve" not in shown
+    assert ("resume it first" if pause else "set its mode to enforce") in " ".join(shown.split())
