@@ -31,6 +31,7 @@ from agent.model import (
     Member,
     Memory,
     Recent,
+    Undone,
     Unsettled,
 )
 from connectors.base import Permit, PersonKey, Progress, silent
@@ -220,7 +221,7 @@ class State(Protocol):
     ) -> Pause | None:
         """Journal a change as sent, before it is; or, where the workspace is paused, return the pause and nothing else.
 
-        Not so for a run that does not heed it.
+        Not so for a run that does not heed it. What an undo is to put back counts as undone from then on.
         """
         ...
 
@@ -229,7 +230,8 @@ class State(Protocol):
 
         A member that answered under another id than the change's takes its link along.
 
-        A change that was not tried has no intent before it: then this is its first and only entry.
+        A change that was not tried has no intent before it: then this is its first and only entry. Of an undo, what was
+        surely not made counts as undone no more, and the link of a member whose create is undone ends.
         """
         ...
 
@@ -239,8 +241,12 @@ class State(Protocol):
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
+        undone: Sequence[Undone] | None = None,
     ) -> None:
-        """Update groups and missed reads of existing links, replace the rename memory, and add sizes of groups."""
+        """Update groups and missed reads of existing links, replace the rename memory, and add sizes of groups.
+
+        What is undone is replaced too, unless *undone* is None.
+        """
         ...
 
     async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
 from agent.journal import contested
-from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
 from agent.ports import (
     ChangeRecord,
     Ending,
@@ -46,6 +46,7 @@ class MemoryState:
     renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
     sizes: dict[str, list[tuple[datetime, dict[tuple[str, str], tuple[str, int]]]]] = field(default_factory=dict)
     seen_groups: dict[str, dict[tuple[str, str], GroupSighting]] = field(default_factory=dict)
+    undone: dict[str, tuple[Undone, ...]] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
@@ -131,7 +132,7 @@ class MemoryState:
         self._check(old)
         self._check(new)
         was, name = old.workspace, new.workspace
-        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes, self.seen_groups]
+        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes, self.seen_groups, self.undone]
         for each in remembered:
             each.pop(name, None)
             if was in each:
@@ -171,6 +172,7 @@ class MemoryState:
         self.renames.pop(name, None)
         self.sizes.pop(name, None)
         self.seen_groups.pop(name, None)
+        self.undone.pop(name, None)
         self.known = {key: each for key, each in self.known.items() if key[0] != name}
         if target:
             await self.record_targets(lease, [("", target)])
@@ -201,6 +203,7 @@ class MemoryState:
             renames,
             tuple(unsettled),
             left[-1][1] if left else None,
+            tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
         )
 
     async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
@@ -276,6 +279,15 @@ class MemoryState:
         self._check(lease)
         if heeds_pause and lease.workspace in self.pauses:
             return self.pauses[lease.workspace]
+        if change.undoes is not None:
+            gone = {
+                Kind.DEACTIVATE: {Kind.DEACTIVATE, Kind.REACTIVATE, Kind.CREATE},
+                Kind.REACTIVATE: {Kind.REACTIVATE, Kind.DEACTIVATE},
+                Kind.CREATE: {Kind.CREATE, Kind.DEACTIVATE},
+            }.get(change.undoes.kind, {change.undoes.kind})
+            undone = self.undone.get(lease.workspace, ())
+            kept = [each for each in undone if each.scim_id != change.undoes.scim_id or each.kind not in gone]
+            self.undone[lease.workspace] = (*kept, replace(change.undoes, run_id=run_id))
         record = ChangeRecord(run_id, seq, change, Outcome.UNKNOWN, "", self.now(), None, change.scim_id)
         self.records.setdefault(run_id, {}).setdefault(seq, record)
         return None
@@ -289,6 +301,16 @@ class MemoryState:
             self._write(lease.workspace, replace(each, scim_id=scim_id or each.scim_id))
         if link is not None:
             self._write(lease.workspace, link)
+        undoes = record.change.undoes
+        if undoes is not None and record.outcome not in COUNTED:
+            self.undone[lease.workspace] = tuple(
+                each
+                for each in self.undone.get(lease.workspace, ())
+                if (each.scim_id, each.run_id) != (undoes.scim_id, record.run_id)
+            )
+        elif undoes is not None and undoes.kind is Kind.CREATE and record.outcome is Outcome.DONE:
+            links = self.links.get(lease.workspace, {})
+            self.links[lease.workspace] = {key: each for key, each in links.items() if each.scim_id != undoes.scim_id}
 
     async def remember(
         self,
@@ -296,6 +318,7 @@ class MemoryState:
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
+        undone: Sequence[Undone] | None = None,
     ) -> None:
         self._check(lease)
         links = self.links.setdefault(lease.workspace, {})
@@ -303,6 +326,8 @@ class MemoryState:
             if link.person in links and links[link.person].scim_id == link.scim_id:
                 links[link.person] = link
         self.renames[lease.workspace] = possible_renames
+        if undone is not None:
+            self.undone[lease.workspace] = tuple(undone)
         if baselines:
             self.sizes.setdefault(lease.workspace, []).append((self.now(), dict(baselines)))
 

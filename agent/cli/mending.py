@@ -35,8 +35,9 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
     """Put back what a run did, and pause its workspace.
 
     RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back; with --approve and
-    the digest that was shown it is done, and the workspace is paused, so that the schedule does not redo it. Members
-    that somebody has changed since are left alone and named.
+    the digest that was shown it is done, and the workspace is paused. Members that somebody has changed since are left
+    alone and named. What was put back is held in later plans until the person's groups, status or address at the
+    source change. A created member is deactivated and its link ends.
 
     Exits 2 when --approve is not a digest or the workspace is in mode dry-run, 4 when it waits for --approve, 9 when
     the approved digest is not that of the plan any more.

@@ -51,6 +51,7 @@ from agent.diff.leaver import decide_leavers
 from agent.diff.lost import settle_creates
 from agent.diff.moves import settle
 from agent.diff.roster import Standing, roster
+from agent.diff.undone import still_undone
 from agent.model import Change, Hold, Kind, MemberCounts, Note, Plan, Policy, Reads, SourceCounts
 from connectors.base import PersonKey, Snapshot
 
@@ -91,6 +92,7 @@ def compute_plan(reads: Reads, policy: Policy) -> Plan:
         seen=tuple(sorted(making.seen, key=lambda link: link.person)),
         possible_renames=frozenset(making.renames),
         looked_for=tuple(making.looked_for),
+        undone=still_undone(making),
     )
 
 

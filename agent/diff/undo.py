@@ -19,6 +19,7 @@ from agent.model import (
     Note,
     Plan,
     Policy,
+    Undone,
 )
 from agent.ports import ChangeRecord, Outcome
 
@@ -46,8 +47,9 @@ class Reversal:
 def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memory, policy: Policy) -> Plan:
     """Return what would put back what *records* did, the last change first.
 
-    A member that somebody has changed since is left as it is and named in a note (`changed-since`). Links stay: a
-    created member is deactivated and remains linked to its person.
+    A member that somebody has changed since is left as it is and named in a note (`changed-since`). A created member is
+    deactivated, and its link ends once that is done; all other links stay. An address that the run freed and somebody
+    else has now is not taken back (hold `email-taken`).
     """
     members = {member.scim_id: member for member in listing.members}
     emails = {folded(member.email): member.scim_id for member in listing.members if member.email}
@@ -78,6 +80,7 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
         tuple(sorted(making.holds, key=lambda hold: (folded(hold.email), hold.scim_id or ""))),
         tuple(sorted(making.notes, key=lambda note: (note.code, folded(note.email), note.reason))),
         possible_renames=memory.possible_renames,
+        undone=memory.undone,
     )
 
 
@@ -115,11 +118,19 @@ def _reverse(making: Reversal, change: Change, member: Member) -> None:
         back,
         f"undo-{change.kind}",
         f"Puts back what the run did: {change.reason}",
+        undoes=_undone(change, member),
     )
     if undone.changes_email:
         _move_back(making, undone, member)
     else:
         making.changes.append(undone)
+
+
+def _undone(change: Change, member: Member) -> Undone:
+    groups = tuple(sorted({group.id for group in change.group_refs}))
+    # A leaver's address at the source may be another than the member's, which a deactivation has.
+    email = "" if change.kind is Kind.DEACTIVATE else folded(change.email)
+    return Undone(member.scim_id, change.kind, change.person, change.code, groups, email, change.display_name)
 
 
 def _kind(change: Change) -> Kind:

@@ -23,7 +23,7 @@ from agent.guard.hold import next_baselines, released
 from agent.guard.target import WRONG_TARGET
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.ports import ChangeRecord, Ending, Lease, Pause, Run, RunStatus, WorkspaceClient
-from agent.report.document import encode_workspace, workspace_object
+from agent.report.document import encode_workspace, with_guards, workspace_object
 
 __all__ = ["Site", "Sync"]
 
@@ -153,7 +153,7 @@ class Sync:
         plan, unguarded = decision.plan, decision.unguarded
         if approval is not None:
             plan = released(plan, unguarded, order.by)
-            decision = _known(replace(decision, plan=plan))
+            decision = _known(replace(decision, plan=plan, object=with_guards(decision.object, plan)))
             plan = decision.plan or plan
             await self._record_plan(each, decision, approval)
         if decision.target.holds_everything:
@@ -178,7 +178,7 @@ class Sync:
             await self.survey.state.record_sightings(each.lease, decision.sightings)
         if plan.looked_for:
             await self.survey.state.saw_creates(each.lease, plan.looked_for)
-        await self.survey.state.remember(each.lease, plan.seen, plan.possible_renames, {})
+        await self.survey.state.remember(each.lease, plan.seen, plan.possible_renames, {}, plan.undone)
 
     async def _record_targets(self, each: Started, decision: Decision) -> None:
         if decision.target.accepted and not decision.target.holds_everything:

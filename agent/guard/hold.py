@@ -15,6 +15,7 @@ from agent.guard.limit import (
     floor,
     is_deactivation,
     percent_limit,
+    repeated,
     tripped,
     verdicts,
 )
@@ -149,7 +150,10 @@ def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     freeing = {hold.code for hold in plan.holds if hold.change is not None}
     words = f" Released by an approval{f' of {by}' if by else ''}."
     guards = [replace(each, message=each.message + words) if each.code in freeing else each for each in plan.guards]
-    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards))
+    # Whoever approves it has decided: if it fails, the next run tries it again.
+    decided = set(repeated(plan, freed).values())
+    undone = tuple(each for each in plan.undone if each not in decided)
+    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards), undone=undone)
 
 
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import assert_never
 
 from agent.guard.emptied import CONFIRMED_AFTER, Sightings
-from agent.model import UNCHANGED, Change, Guard, Kind, Plan, Policy, Recent, TargetCheck
+from agent.model import UNCHANGED, Change, Guard, Kind, Plan, Policy, Recent, TargetCheck, Undone
+from connectors.base import PersonKey
 
-__all__ = ["FLOOR", "Baselines", "History", "Verdict", "floor", "percent_limit", "verdicts"]
+__all__ = ["FLOOR", "Baselines", "History", "Verdict", "floor", "percent_limit", "repeated", "verdicts"]
 
 Baselines = Mapping[tuple[str, str], tuple[str, int]]
 # Below so many deactivations a percentage means nothing: one of five people is 20 %.
@@ -22,7 +23,9 @@ MAX_SHRINK = 0.5
 
 NO_RECENT = Recent()
 # What was held by these waits for a decision on that member alone, and uses up no limit of the others.
-ALONE = frozenset({"contested-by-another-writer"})
+ALONE = frozenset({"undone", "contested-by-another-writer"})
+# What would repeat a change that an undo put back: a created member is inactive and without a link afterwards.
+REPEATS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,10 @@ def tripped(
 
 
 APPROVE = "Review whom it affects, then approve this plan by its digest."
+UNDONE = "An undo put this back, and the groups, status and address at the source are still those of then."
+KEEP_UNDONE = (
+    "Correct them at the source, which clears this; or approve this plan by its digest if it is right after all."
+)
 END_CONTEST = (
     "Find what reactivates the member, for example the identity provider's own provisioning into Pigment, and end it "
     "there; or approve this plan by its digest, which deactivates the member once more."
@@ -103,7 +110,7 @@ def verdicts(plan: Plan, policy: Policy, history: History) -> Iterator[Verdict]:
     """Yield the guards that trip on *plan*, the one whose code a hold takes first."""
     yield from _toggles(plan, policy)
     changes = [change for change in plan.changes if not is_toggled_off(change, policy)]
-    for verdict in _contested(changes, history):
+    for verdict in (*_undone(plan, changes), *_contested(changes, history)):
         yield verdict
         changes = [change for change in changes if not verdict.holds(change)]
     yield from _empty_source(plan, changes)
@@ -144,6 +151,26 @@ def _toggles(plan: Plan, policy: Policy) -> Iterator[Verdict]:
         remedy = f"Set workspaces.{policy.workspace}.toggles in the config; an approval does not release it."
         guard = tripped("toggle-off", plan.changes, holds, 0, f"toggles off: {off}", message)
         yield Verdict(guard, holds, "The config turns this kind of change off.", remedy, is_final=True)
+
+
+def repeated(plan: Plan, changes: Iterable[Change]) -> dict[Change, Undone]:
+    """Map those of *changes* that repeat what an undo put back to what that was."""
+    index: dict[tuple[PersonKey | str | None, Kind], Undone] = {}
+    for undone in plan.undone:
+        index.update(
+            ((undone.person or undone.scim_id, kind), undone) for kind in REPEATS.get(undone.kind, (undone.kind,))
+        )
+    found = ((change, index.get((change.person or change.scim_id, change.kind))) for change in changes)
+    return {change: undone for change, undone in found if undone is not None}
+
+
+def _undone(plan: Plan, changes: Sequence[Change]) -> Iterator[Verdict]:
+    found = repeated(plan, changes) if plan.undone else {}
+    if found:
+        causes = {undone.scim_id: f"{UNDONE} It was put back by {undone.run_id}." for undone in found.values()}
+        message = f"{len(found)} changes would repeat what an undo put back."
+        guard = tripped("undone", changes, found.__contains__, 0, "the source has changed since", message)
+        yield Verdict(guard, found.__contains__, UNDONE, KEEP_UNDONE, causes=causes)
 
 
 def _contested(changes: Sequence[Change], history: History) -> Iterator[Verdict]:

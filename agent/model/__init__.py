@@ -5,10 +5,11 @@ Words about people at the source (person, group, snapshot) are in `connectors.ba
 
 from __future__ import annotations
 
-from agent.model.change import NO_FIELDS, Change, Fields, Hold, Kind, Note
+from agent.model.change import NO_FIELDS, Change, Fields, Hold, Note
+from agent.model.kind import Kind
 from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
 from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
-from agent.model.read import GroupRef, GroupSighting, Left, Link, Listing, Member, Memory, Reads, Unsettled
+from agent.model.read import GroupRef, GroupSighting, Left, Link, Listing, Member, Memory, Reads, Undone, Unsettled
 from agent.model.target import UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SourceCounts",
     "TargetCheck",
     "Toggles",
+    "Undone",
     "Unmanaged",
     "Unplanned",
     "Unsettled",

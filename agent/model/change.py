@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 
-from agent.model.read import GroupRef
+from agent.model.kind import Kind
+from agent.model.read import GroupRef, Undone
 from connectors.base import PersonKey
 
 __all__ = [
@@ -16,17 +16,6 @@ __all__ = [
     "Kind",
     "Note",
 ]
-
-
-class Kind(StrEnum):
-    """What a change does, in the order in which changes are applied (design section 7)."""
-
-    ADOPT = "adopt"
-    DEACTIVATE = "deactivate"
-    UPDATE_EMAIL = "update-email"
-    REACTIVATE = "reactivate"
-    UPDATE_NAME = "update-name"
-    CREATE = "create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +37,8 @@ class Change:
     *email* and *display_name* are those the member has afterwards. *person* is None only for the deactivation of an
     unmanaged member. *groups* are names and *group_refs* the same with ids: those that give the assignment, or for a
     deactivation those that were left. *waits_for* is the SCIM id of the member that must move away first.
-    *given_name* and *family_name* are sent with a create, and are empty otherwise.
+    *given_name* and *family_name* are sent with a create, and are empty otherwise. *undoes* is what an undo puts back
+    with it; the journal does not keep it.
     """
 
     kind: Kind
@@ -64,6 +54,7 @@ class Change:
     waits_for: str | None = None
     given_name: str = ""
     family_name: str = ""
+    undoes: Undone | None = field(default=None, compare=False, repr=False)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.model.change import Change, Hold, Note
 from agent.model.policy import Mode
-from agent.model.read import Link, Unsettled
+from agent.model.read import Link, Undone, Unsettled
 from connectors.base import PersonKey
 
 __all__ = [
@@ -74,8 +74,9 @@ class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
     Changes stand in the order of applying. *seen* are links whose groups or missed reads are to be remembered,
-    *possible_renames* the pairs to remember, both by an enforcing run only and outside the digest. *looked_for* are the
-    creates that were unsettled, with the member that this listing shows for each, if any.
+    *possible_renames* the pairs to remember, *undone* what the plan may not repeat because an undo put it back: all by
+    an enforcing run only and outside the digest. *looked_for* are the creates that were unsettled, with the member that
+    this listing shows for each, if any.
     """
 
     workspace: str
@@ -90,6 +91,7 @@ class Plan:
     seen: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     looked_for: tuple[Unsettled, ...] = ()
+    undone: tuple[Undone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.model.change import Kind
+from agent.model.kind import Kind
 from connectors.base import Source
 
 __all__ = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from agent.model.kind import Kind
 from connectors.base import PersonKey, Snapshot, Whereabouts
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Member",
     "Memory",
     "Reads",
+    "Undone",
     "Unsettled",
 ]
 
@@ -85,6 +87,25 @@ class Unsettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """A change that an undo put back, with what the source showed when it was made.
+
+    *person* is None for an unmanaged member. *code* and *groups* (ids, sorted) are those of the change, *email* is the
+    person's address at the source, folded, empty where that is not known, and *display_name* the name that was given.
+    *run_id* is the undo's, empty before it is under way.
+    """
+
+    scim_id: str
+    kind: Kind
+    person: PersonKey | None
+    code: str
+    groups: tuple[str, ...]
+    email: str
+    display_name: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """A member as our last run left it, with whom it was linked to and through which groups.
 
@@ -106,13 +127,15 @@ class Memory:
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
     are creates in flight when a process died, or whose answer was lost, in the order in which they were sent: their
     members may be there without a link, beside another one of their person.
-    *left* are the members as the last run left them, None when there was none.
+    *left* are the members as the last run left them, None when there was none. *undone* are changes that an undo put
+    back and that no plan may repeat meanwhile.
     """
 
     links: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     unsettled: tuple[Unsettled, ...] = ()
     left: tuple[Left, ...] | None = None
+    undone: tuple[Undone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ __all__ = [
     "document_digest",
     "encode",
     "encode_workspace",
+    "with_guards",
     "workspace_object",
     "written",
 ]
@@ -62,6 +63,15 @@ def workspace_object(plan: Plan | Unplanned, pause: Pause | None = None) -> Work
     whole = cast("WorkspaceObject", _encodable(bare))
     whole["digest"] = digest_of(whole)
     return whole
+
+
+def with_guards(workspace: WorkspaceObject, plan: Plan) -> WorkspaceObject:
+    """Return *workspace* with the guards of *plan*, whose messages an approval changes; its digest stays."""
+    return (
+        workspace
+        if workspace["status"] != "planned"
+        else {**workspace, "guards": [_guard(each) for each in plan.guards]}
+    )
 
 
 def document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:

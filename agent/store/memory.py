@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
 
-from agent.model import GroupSighting, Link, Memory
-from agent.ports import Mend, Pause
+from agent.model import Change, GroupSighting, Kind, Link, Memory, Undone
+from agent.ports import ChangeRecord, Mend, Outcome, Pause
 from agent.store.codec import groups_from_json, groups_to_json, link_from_json, link_to_json, ticks, time
-from agent.store.tables import baselines, former_sizes, group_sightings, links, mends, pauses, possible_renames
+from agent.store.tables import baselines, former_sizes, group_sightings, links, mends, pauses, possible_renames, undone
 from connectors.base import PersonKey
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
     "read_mends",
     "read_sightings",
     "replace_renames",
+    "replace_undone",
     "see",
+    "undo",
+    "undo_answered",
     "write",
 ]
 
@@ -38,6 +43,13 @@ OF_PERSON = and_(
     links.c.person == bindparam("of_person"),
 )
 OF_MEMBER = and_(OF_WORKSPACE, links.c.scim_id == bindparam("of_scim_id"))
+# An undo that deactivates contradicts one that reactivated the same member, and the other way round.
+CONTRADICTED = {
+    Kind.DEACTIVATE: (Kind.REACTIVATE, Kind.CREATE),
+    Kind.REACTIVATE: (Kind.DEACTIVATE,),
+    Kind.CREATE: (Kind.DEACTIVATE,),
+}
+MAY_BE_MADE = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 # A guard looks a day back; another leaves no doubt about clocks.
 SIZES_KEPT = timedelta(hours=48)
 
@@ -52,7 +64,72 @@ def read(connection: Connection, workspace: str) -> Memory:
     return Memory(
         tuple(sorted(found, key=lambda link: link.person)),
         frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
+        undone=_read_undone(connection, workspace),
     )
+
+
+def _read_undone(connection: Connection, workspace: str) -> tuple[Undone, ...]:
+    rows = connection.execute(select(undone).where(undone.c.workspace == workspace))
+    found = [
+        Undone(
+            row.scim_id,
+            Kind(row.kind),
+            None if row.person is None else PersonKey(row.connector, row.person),
+            row.code,
+            tuple(orjson.loads(row.groups)),
+            row.email,
+            row.display_name,
+            row.run_id,
+        )
+        for row in rows
+    ]
+    return tuple(sorted(found, key=lambda each: (each.scim_id, each.kind)))
+
+
+def replace_undone(connection: Connection, workspace: str, standing: Sequence[Undone]) -> None:
+    """Write what still counts as undone in the place of all that did; nothing is written where it is the same."""
+    if tuple(standing) != _read_undone(connection, workspace):
+        connection.execute(delete(undone).where(undone.c.workspace == workspace))
+        _put(connection, undone, [_undone_row(workspace, each) for each in standing])
+
+
+def undo(connection: Connection, workspace: str, run_id: str, change: Change) -> None:
+    """Write what *change* is about to put back, and forget what it contradicts."""
+    if change.undoes is None:
+        return
+    for kind in CONTRADICTED.get(change.undoes.kind, ()):
+        is_it = and_(undone.c.workspace == workspace, undone.c.scim_id == change.undoes.scim_id)
+        connection.execute(delete(undone).where(and_(is_it, undone.c.kind == kind)))
+    _put(connection, undone, [_undone_row(workspace, replace(change.undoes, run_id=run_id))])
+
+
+def undo_answered(connection: Connection, workspace: str, record: ChangeRecord) -> None:
+    """Forget what was not put back after all, and the link of a member whose create was."""
+    undoes = record.change.undoes
+    if undoes is None:
+        return
+    if record.outcome not in MAY_BE_MADE:
+        is_it = and_(undone.c.workspace == workspace, undone.c.scim_id == undoes.scim_id)
+        connection.execute(delete(undone).where(and_(is_it, undone.c.run_id == record.run_id)))
+    elif undoes.kind is Kind.CREATE and record.outcome is Outcome.DONE:
+        connection.execute(delete(links).where(OF_MEMBER), {"of_workspace": workspace, "of_scim_id": undoes.scim_id})
+
+
+def _undone_row(workspace: str, each: Undone) -> dict[str, Any]:
+    person = {"connector": each.person.connector, "person": each.person.id} if each.person else {}
+    return {
+        "workspace": workspace,
+        "scim_id": each.scim_id,
+        "kind": each.kind,
+        "connector": None,
+        "person": None,
+        **person,
+        "code": each.code,
+        "groups": orjson.dumps(each.groups).decode(),
+        "email": each.email,
+        "display_name": each.display_name,
+        "run_id": each.run_id,
+    }
 
 
 def write(connection: Connection, workspace: str, made: Sequence[Link]) -> None:

@@ -11,8 +11,8 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0008"
-KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", HEAD})
+HEAD = "0009"
+KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD})
 # Any number that nobody else locks by: two processes that start on an empty database must not both make its tables.
 MIGRATION_LOCK = 7_164_490_117
 # Alembic keeps the migration that is going on in module globals: one at a time within a process.

@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from agent.errors import StateError
-from agent.model import Change, GroupSighting, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, GroupSighting, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
 from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, WorkspaceRecord
 from agent.store import journal, memory, notices, past, targets, workspaces
 from agent.store import lease as leases
@@ -248,6 +248,7 @@ class SqlState:
             pause = memory.paused(connection, lease.workspace) if heeds_pause else None
             if pause is None:
                 journal.intend(connection, lease.workspace, [flying])
+                memory.undo(connection, lease.workspace, run_id, change)
             return pause
 
         return await self._under(lease, body)
@@ -260,6 +261,7 @@ class SqlState:
                 memory.follow(connection, lease.workspace, former, record.scim_id)
             if link is not None:
                 memory.write(connection, lease.workspace, [link])
+            memory.undo_answered(connection, lease.workspace, record)
 
         await self._under(lease, body)
 
@@ -269,6 +271,7 @@ class SqlState:
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
+        undone: Sequence[Undone] | None = None,
     ) -> None:
         now = self._now()
 
@@ -276,6 +279,8 @@ class SqlState:
             memory.see(connection, lease.workspace, seen)
             memory.replace_renames(connection, lease.workspace, possible_renames)
             memory.add_sizes(connection, lease.workspace, baselines, now)
+            if undone is not None:
+                memory.replace_undone(connection, lease.workspace, undone)
 
         await self._under(lease, body, is_long=True)
 

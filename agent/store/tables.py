@@ -34,6 +34,7 @@ __all__ = [
     "possible_renames",
     "runs",
     "targets",
+    "undone",
 ]
 
 metadata = MetaData(
@@ -124,6 +125,24 @@ targets = Table(
     Column("connector", Words, primary_key=True),
     Column("fingerprint", Words, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
+)
+
+# What an undo put back, and what the change was made for: no plan repeats it until that changes.
+undone = Table(
+    "undone",
+    metadata,
+    Column("workspace", Words, primary_key=True),
+    Column("scim_id", Words, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    # Null for an unmanaged member.
+    Column("connector", Words),
+    Column("person", Words),
+    Column("code", Text, nullable=False),
+    # JSON: ids.
+    Column("groups", Text, nullable=False),
+    Column("email", Words, nullable=False),
+    Column("display_name", Words, nullable=False),
+    Column("run_id", Words, nullable=False),
 )
 
 pauses = Table(

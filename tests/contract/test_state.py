@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agent.errors import LeaseLost
-from agent.model import GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Unsettled
+from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
 from agent.ports import Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
@@ -557,3 +557,89 @@ async def test_notice_is_remembered_until_the_next(state: State) -> None:
 
     assert await state.notice("run:latam") == "fine"
     assert await state.notice("run:emea") == "failure"
+
+
+def an_undo(kind: Kind = Kind.DEACTIVATE, scim_id: str = "m1") -> Change:
+    undoes = Undone(scim_id, kind, ANN, "left-groups", ("g1",), "ann@acme.com", "Ann Lee")
+    return replace(a_change(Kind.REACTIVATE, scim_id=scim_id), undoes=undoes)
+
+
+async def test_what_an_undo_puts_back_is_known_before_it_is_sent(state: State) -> None:
+    lease = await begun(state)
+    stranger = replace(an_undo(scim_id="m2"), person=None)
+    assert stranger.undoes is not None
+    stranger = replace(stranger, undoes=replace(stranger.undoes, person=None, groups=()))
+    assert stranger.undoes is not None
+    await state.intend(lease, "r1", 0, stranger)
+    await state.intend(lease, "r1", 1, an_undo())
+    await state.intend(lease, "r1", 2, a_change(Kind.REACTIVATE, scim_id="m3"))
+    mine = an_undo().undoes
+    assert mine is not None
+
+    assert (await state.memory("latam")).undone == (
+        replace(mine, run_id="r1"),
+        replace(stranger.undoes, run_id="r1"),
+    )
+    assert (await state.memory("emea")).undone == ()
+
+
+async def test_what_was_not_put_back_after_all_is_forgotten(state: State) -> None:
+    lease = await begun(state)
+    kept = []
+    for seq, outcome in enumerate(Outcome):
+        change = an_undo(scim_id=f"m{seq}")
+        await state.intend(lease, "r1", seq, change)
+        await state.answered(lease, done(change, seq, outcome))
+        kept += [f"m{seq}"] if outcome in {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED} else []
+    await state.begin_run(a_run("r2"), lease)
+    await state.answered(lease, done(an_undo(scim_id=kept[0]), 0, Outcome.NOT_TRIED, run="r2"))
+
+    assert [each.scim_id for each in (await state.memory("latam")).undone] == kept
+
+
+async def test_undo_of_a_create_ends_its_link_and_no_other(state: State) -> None:
+    lease = await begun(state)
+    adopt = a_change(Kind.ADOPT)
+    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(BEA, "m2"))])
+    refused, other = an_undo(Kind.CREATE), an_undo(Kind.REACTIVATE)
+    await state.answered(lease, done(refused, 2, Outcome.FAILED))
+    await state.answered(lease, done(refused, 3, Outcome.UNKNOWN))
+    await state.answered(lease, done(other, 4))
+    assert (await state.memory("latam")).links == (Link(ANN, "m1"), Link(BEA, "m2"))
+    await state.answered(lease, done(refused, 5))
+
+    assert (await state.memory("latam")).links == (Link(BEA, "m2"),)
+
+
+async def test_last_undo_of_a_member_forgets_what_it_contradicts(state: State) -> None:
+    lease = await begun(state)
+
+    async def known(*kinds: Kind) -> set[Kind]:
+        for seq, kind in enumerate(kinds):
+            await state.intend(lease, "r1", seq + 10 * len(kinds), an_undo(kind))
+        found = {each.kind for each in (await state.memory("latam")).undone}
+        await state.remember(lease, (), frozenset(), {}, ())
+        return found
+
+    assert await known(Kind.DEACTIVATE, Kind.UPDATE_NAME, Kind.UPDATE_EMAIL, Kind.REACTIVATE) == {
+        Kind.UPDATE_NAME,
+        Kind.UPDATE_EMAIL,
+        Kind.REACTIVATE,
+    }
+    assert await known(Kind.REACTIVATE, Kind.CREATE, Kind.DEACTIVATE) == {Kind.DEACTIVATE}
+    assert await known(Kind.DEACTIVATE, Kind.CREATE) == {Kind.CREATE}
+
+
+async def test_undone_changes_are_replaced_only_where_asked(state: State) -> None:
+    lease = await begun(state)
+    await state.intend(lease, "r1", 0, an_undo())
+    await state.remember(lease, (), frozenset(), {})
+    (mine,) = (await state.memory("latam")).undone
+    await state.remember(lease, (), frozenset(), {}, (mine,))
+    assert (await state.memory("latam")).undone == (mine,)
+    renamed = replace(mine, kind=Kind.UPDATE_NAME, display_name="Ann Ray")
+    await state.remember(lease, (), frozenset(), {}, (mine, renamed))
+    assert (await state.memory("latam")).undone == (mine, renamed)
+    await state.remember(lease, (), frozenset(), {}, ())
+
+    assert (await state.memory("latam")).undone == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent.model import Kind, Left, Link
+from agent.model import Kind, Left, Link, Undone
 from agent.ports import Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, Trigger
 from agent.store.state import SqlState
 from tests.memory_state import MemoryState
@@ -46,6 +46,8 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
     lease = await begun(state, a_run(at=NOW - 400 * DAY))
     await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
     await state.remember(lease, (), frozenset({(BEA, "m2")}), {("okta-main", "g1"): ("Planners", 12)})
+    undone = Undone("m1", Kind.DEACTIVATE, ANN, "left-groups", (), "ann@acme.com", "Ann Lee")
+    await state.intend(lease, "r1", 1, replace(a_change(Kind.REACTIVATE), undoes=undone))
     pause = Pause(NOW, "ops", "a mistake")
     await state.pause("latam", pause)
     await ended(state, lease, "r1")
@@ -54,6 +56,7 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
 
     assert await kept(state) == set()
     assert await state.memory("latam") == before
+    assert before.undone == (replace(undone, run_id="r1"),)
     assert before.links == (Link(ANN, "m1", PLANNERS),)
     assert await state.baselines("latam", NOW) == {("okta-main", "g1"): ("Planners", 12)}
     assert await state.paused("latam") == pause

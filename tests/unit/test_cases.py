@@ -38,6 +38,7 @@ from agent.model import (
     Reads,
     Recent,
     Toggles,
+    Undone,
     Unmanaged,
     Unsettled,
 )
@@ -156,9 +157,24 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
         tuple(_links(case.get("links", {}))),
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
         tuple(_unsettled(case.get("unsettled", {}))),
+        undone=tuple(_undone(case.get("undone", {}))),
     )
     whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
+
+
+def _undone(entries: Mapping[str, Any]) -> Iterator[Undone]:
+    for scim_id, shown in entries.items():
+        yield Undone(
+            scim_id,
+            Kind(shown["kind"]),
+            _key(shown["person"]) if "person" in shown else None,
+            shown.get("code", ""),
+            tuple(shown.get("groups", ("Planners",))),
+            shown.get("email", ""),
+            shown.get("name", ""),
+            "20260301-120000-3f9a1c",
+        )
 
 
 def _ids(shown: int | list[str]) -> frozenset[str]:
@@ -264,7 +280,7 @@ CODES = """
     unknown-status unidentified-row unreadable-member ambiguous-alias max-deactivations max-creates max-email-changes
     empty-source group-emptied group-shrink wrong-target fleet
     toggle-off approval-required suspended deleted left-groups no-longer-assigned
-    name-changed email-changed assigned-again contested-by-another-writer source-disagrees create-settled
+    name-changed email-changed assigned-again contested-by-another-writer undone source-disagrees create-settled
     create-unsettled duplicate-member duplicate-left
 """
 

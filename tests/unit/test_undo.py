@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 
+from agent.address import folded
 from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
-from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads
+from agent.guard.hold import guarded, released
+from agent.guard.limit import History, repeated
+from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads, Toggles
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import PersonKey
 from tests.factories import a_policy, key, link, member
@@ -156,11 +159,8 @@ def test_only_what_was_or_may_have_been_made_is_undone() -> None:
     assert undone(replace(gone, kind=Kind.ADOPT, before=Fields(), after=Fields()), members=members).changes == ()
 
 
-@given(worlds())
-def test_applied_and_undone_every_member_is_as_before(world: tuple[Reads, Policy]) -> None:
-    """Emails, names and states of all that were there; what was made meanwhile is inactive."""
-    reads, policy = world
-    policy = replace(policy, protect=())
+def run_and_undo(reads: Reads, policy: Policy) -> tuple[Reads, Plan, Reads, dict[PersonKey | None, str]]:
+    """Apply the plan of *reads* and undo it: the world between, the undo, the world after, the ids of new members."""
     plan = compute_plan(reads, policy)
     changed = after(reads, plan, plan.changes)
     ids: dict[PersonKey | None, str] = {
@@ -175,13 +175,62 @@ def test_applied_and_undone_every_member_is_as_before(world: tuple[Reads, Policy
         for seq, each in enumerate(plan.changes)
     ]
     undo = compute_undo(journal, changed.listing, changed.memory, policy)
-    back = {each.scim_id: each for each in after(changed, undo, undo.changes).listing.members}
+    back = after(changed, undo, undo.changes)
+    links = tuple(link for link in back.memory.links if link.scim_id not in ids.values())
+    facts = tuple(change.undoes for change in undo.changes if change.undoes is not None)
+    return changed, undo, replace(back, memory=replace(back.memory, links=links, undone=facts)), ids
 
-    assert undo.holds == ()
-    for former in reads.listing.members:
-        assert (back[former.scim_id].email, back[former.scim_id].active) == (former.email, former.active)
-        assert back[former.scim_id].display_name == former.display_name
-    assert not any(back[scim_id].active for scim_id in ids.values())
+
+def shows(reads: Reads) -> dict[str, tuple[str, str, bool | None]]:
+    return {each.scim_id: (each.email, each.display_name, each.active) for each in reads.listing.members}
+
+
+@given(worlds())
+def test_applied_and_undone_every_member_is_as_before_or_held(world: tuple[Reads, Policy]) -> None:
+    """An address that the run freed and a new member has stays taken: who had it is held, and so is who waits for that.
+
+    They are as the run left them. What the run made is inactive.
+    """
+    reads, policy = world
+    changed, undo, undone, ids = run_and_undo(reads, replace(policy, protect=()))
+    before, between, back = shows(reads), shows(changed), shows(undone)
+    held = {hold.scim_id for hold in undo.holds}
+
+    assert {hold.code for hold in undo.holds} <= {"email-taken"}
+    for scim_id in before:
+        assert back[scim_id] == (between if scim_id in held else before)[scim_id]
+    assert not any(back[scim_id][2] for scim_id in ids.values())
+    holders = {folded(email): scim_id for scim_id, (email, _, _) in back.items()}
+    assert {holders[folded(hold.wanted or "")] for hold in undo.holds} <= {*ids.values(), *held}
+
+
+def test_address_that_a_move_freed_and_a_new_member_has_can_not_be_put_back() -> None:
+    moved = change(Kind.UPDATE_EMAIL, Fields("a@acme.com"), Fields("b@acme.com"), "ann")
+    made = change(Kind.CREATE, Fields(), Fields("a@acme.com", "New", True), "new")
+    members = [member("ann", "b@acme.com"), member("new", "a@acme.com", display_name="New")]
+    plan = undone(moved, made, members=members)
+
+    assert shown(plan) == [("deactivate", "m-new", Fields(active=True), Fields(active=False))]
+    assert [(hold.code, hold.scim_id, hold.wanted) for hold in plan.holds] == [("email-taken", "m-ann", "a@acme.com")]
+
+
+@given(worlds())
+def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tuple[Reads, Policy]) -> None:
+    reads, policy = world
+    policy = replace(policy, protect=(), toggles=Toggles(), require_approval=frozenset())
+    _, undo, undone, _ = run_and_undo(reads, policy)
+    unguarded = compute_plan(undone, policy)
+    plan = guarded(unguarded, policy, History())
+    later = shows(after(undone, plan, plan.changes))
+    put_back = {change.scim_id for change in undo.changes}
+    approved = released(plan, unguarded)
+
+    assert {scim_id: later[scim_id] for scim_id in put_back if scim_id} == {
+        scim_id: shows(undone)[scim_id] for scim_id in put_back if scim_id
+    }
+    assert {change for change in approved.changes if change in repeated(plan, unguarded.changes)} == set(
+        repeated(plan, unguarded.changes)
+    )
 
 
 def test_counts_are_of_the_listing_and_the_links() -> None:
