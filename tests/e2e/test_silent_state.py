@@ -1,0 +1,92 @@
+"""A PostgreSQL that is stopped, all of it, while TCP goes on: who asks learns it, and nothing hangs for good."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import create_engine, text
+
+from agent.serving import END_WITHIN_SECONDS
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests import postgres
+from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import configured, serving
+
+LATAM = "pigment-latam"
+WITHIN_SECONDS = 120
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running(seed=9, size=20, limit=Limit(None)) as served:
+        yield served
+
+
+def parent_of(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("PPid:"))
+
+
+def all_processes(url: str) -> list[int]:
+    """Return the server's first process, and all that it has started."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        ours = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    first = parent_of(ours)
+    engine.dispose()
+    found = [first]
+    for each in Path("/proc").iterdir():
+        try:
+            if each.name.isdecimal() and parent_of(int(each.name)) == first:
+                found.append(int(each.name))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def stopped(url: str) -> Iterator[None]:
+    pids = [pid for pid in all_processes(url) if Path(f"/proc/{pid}").exists()]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox, tmp_path: Path) -> None:
+    # A server of its own: no other test may wait for it.
+    with postgres.running() as server:
+        url = postgres.new_database(server)
+        agent = configured(sandbox, tmp_path, {"every": "10s"})
+        document = yaml.safe_load(agent.config.read_text("utf-8"))
+        agent.config.write_text(yaml.safe_dump(document | {"state": {"url": url}}), "utf-8")
+        agent = Agent(agent.config, traced=False)
+        with serving(agent) as daemon:
+            daemon.until("run.finished")
+            assert daemon.answer("/readyz").status_code == 200
+            with stopped(url):
+                while daemon.answer("/readyz").status_code == 200:
+                    continue
+                assert daemon.answer("/healthz").status_code == 200
+                assert "pigment_sync_state_up 0.0" in daemon.answer("/metrics").text.splitlines()
+                command = agent.run("sync", "-w", LATAM, timeout=WITHIN_SECONDS)
+                daemon.process.send_signal(signal.SIGTERM)
+                code = daemon.process.wait(END_WITHIN_SECONDS + WITHIN_SECONDS)
+                log = [daemon.lines.get() for _ in range(daemon.lines.qsize())]
+
+    assert command.code == 1
+    assert "can't be used" in command.err
+    assert "Traceback" not in command.err
+    assert code == 0, "it ended by itself, before it was cut off"
+    assert "daemon.stop_overdue" not in {line.get("event") for line in log}
