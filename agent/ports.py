@@ -288,8 +288,10 @@ class State(Protocol):
         """Return the links that a run of `mend` wrote, with what each was before."""
         ...
 
-    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
+    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         """Pause the workspace, or with None resume it. Returns what runs had in flight at that moment.
+
+        *run* is its line in the journal: both are written or neither is.
 
         Every change of a run that heeds pauses is either among them or not sent.
         """

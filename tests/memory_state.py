@@ -397,7 +397,9 @@ class MemoryState:
     async def mends(self, run_id: str) -> list[Mend]:
         return self.mended.get(run_id, [])
 
-    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
+    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
+        if run is not None:
+            self.journal[run.id] = run
         self.pauses.pop(workspace, None)
         if pause is not None:
             self.pauses[workspace] = pause

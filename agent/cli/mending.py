@@ -111,9 +111,8 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     async def body(parts: Parts) -> tuple[ChangeRecord, ...]:
         chosen(parts.sites, [name])
         now = parts.clock.now()
-        in_flight = await parts.state.pause(name, Pause(now, by, reason))
-        await parts.state.record_run(noted(name, Order(Trigger.PAUSE, by, reason), now))
-        return in_flight
+        run = noted(name, Order(Trigger.PAUSE, by, reason), now)
+        return await parts.state.pause(name, Pause(now, by, reason), run)
 
     in_flight = run_within(context, body)
     click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
@@ -142,8 +141,7 @@ def resume(context: click.Context, name: str, by: str, reason: str) -> int:
         chosen(parts.sites, [name])
         if await parts.state.paused(name) is None:
             return False
-        await parts.state.pause(name, None)
-        await parts.state.record_run(noted(name, Order(Trigger.RESUME, by, reason), parts.clock.now()))
+        await parts.state.pause(name, None, noted(name, Order(Trigger.RESUME, by, reason), parts.clock.now()))
         return True
 
     was_paused = run_within(context, body)

@@ -178,14 +178,13 @@ class Daemon:
     async def pause(self, name: str, by: str, reason: str) -> None:
         self._expect(name)
         now = self._clock.now()
-        await self.state.pause(name, Pause(now, by, reason))
-        await self.state.record_run(noted(name, Order(Trigger.PAUSE, by, reason), now))
+        await self.state.pause(name, Pause(now, by, reason), noted(name, Order(Trigger.PAUSE, by, reason), now))
 
     async def resume(self, name: str, by: str, reason: str) -> None:
         self._expect(name)
         if await self.state.paused(name) is not None:
-            await self.state.pause(name, None)
-            await self.state.record_run(noted(name, Order(Trigger.RESUME, by, reason), self._clock.now()))
+            run = noted(name, Order(Trigger.RESUME, by, reason), self._clock.now())
+            await self.state.pause(name, None, run)
 
     async def health(self) -> Health:
         state_trouble = await self._write_proof.trouble(self.state)

@@ -326,11 +326,13 @@ class SqlState:
         """Return the links that a run of `mend` wrote, with what each was before."""
         return await self._read(lambda connection: memory.read_mends(connection, run_id))
 
-    async def pause(self, workspace: str, pause: Pause | None) -> tuple[ChangeRecord, ...]:
+    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         def body(connection: Connection) -> tuple[ChangeRecord, ...]:
             # An intent is written under this lock: it either sees the pause, or is seen here.
             leases.lock(self._database, connection, workspace)
             memory.pause(connection, workspace, pause)
+            if run is not None:
+                journal.record(connection, run)
             return journal.in_flight(connection, workspace)
 
         return await self._write(body)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import pytest
+
+from agent.errors import StateError
 from agent.model import Kind, Link
 from agent.ports import Ending, Outcome, Pause, RunStatus, State
-from tests.state_samples import ANN, NOW, a_change, a_run, begun, done
+from agent.store.state import SqlState
+from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun, done
 
 PAUSE = Pause(NOW, "ops", "the wrong group")
 
@@ -111,3 +116,21 @@ async def test_run_that_is_forgotten_is_not_closed(state: State) -> None:
 
     assert await state.runs() == []
     assert await state.changes("r9") == []
+
+
+async def test_pause_and_its_line_in_the_journal_are_written_together(state: State) -> None:
+    await state.pause("latam", PAUSE, a_run("r8"))
+    assert await state.run("r8") is not None
+    await state.pause("latam", None, a_run("r9"))
+    assert await state.run("r9") is not None
+
+
+async def test_pause_that_can_not_be_journalled_is_not_made(tmp_path: Path) -> None:
+    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
+    await state.record_run(a_run("r8"))
+    # Any failure of the second write: here the id is taken.
+    with pytest.raises(StateError):
+        await state.pause("latam", PAUSE, a_run("r8"))
+
+    assert await state.paused("latam") is None
+    await state.close()
