@@ -85,13 +85,17 @@ def _seen(row: Member) -> User:
 
 
 def _require_sight(users: list[User], what: str) -> None:
-    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded."""
+    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded.
+
+    One row alone that shows its login is one odd person: without the permission the login would be missing too.
+    """
+    is_one_odd_person = len(users) == 1 and bool(users[0].id and users[0].login)
     shown = {
         "id": any(user.id for user in users),
         "userPrincipalName": any(user.login for user in users),
         "accountEnabled": any(user.is_enabled is not None for user in users),
     }
-    if users and not all(shown.values()):
+    if users and not is_one_odd_person and not all(shown.values()):
         absent = ", ".join(field for field, is_shown in shown.items() if not is_shown)
         raise IncompleteRead(
             f"Entra returned {what} ({len(users)} rows), and none of them shows: {absent}.", SIGHT_HINT

@@ -195,6 +195,13 @@ async def test_odd_person_among_good_ones_is_unknown(odd: Row) -> None:
     assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
 
 
+async def test_group_of_one_odd_person_does_not_end_the_read() -> None:
+    tenant = company()
+    tenant.at[MEMBERS] = [page([user("odd", accountEnabled=None)])]
+    shot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+
+
 AGENT = "#microsoft.graph.agentUser"
 
 

@@ -407,6 +407,13 @@ async def test_reset_too_far_away_is_an_error_and_not_a_wait() -> None:
     assert sum(org.time.naps) < 60
 
 
+async def test_group_of_one_odd_person_does_not_end_the_read() -> None:
+    org = company()
+    org.at[MEMBERS] = [lambda _: httpx.Response(200, json=[user("odd", status=None)])]
+    shot = await org.connector().read(SOURCE)
+    assert [each.status for each in shot.people if each.id == "00uodd"] == [Status.UNKNOWN]
+
+
 LONG_APP, LONG_GROUP = "0oa1b2c3d4E5f6G7h8i9", "00g1b2c3d4E5f6G7h8i9"
 LONG_NAME = "pigment-planning-latin-america-and-the-caribbean"
 
