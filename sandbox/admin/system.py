@@ -68,6 +68,19 @@ def _revoke_tokens(world: World, name: str, _: Body) -> None:
     }[name]()
 
 
+def _hide_members(world: World, name: str, body: Body) -> None:
+    if name != "entra":
+        raise BadRequest("Only groups of entra can hide their members.")
+    world.company.directory(name).group(body.text("group")).hides_members = body.truth("on", otherwise=True)
+
+
+def _grant(world: World, name: str, body: Body) -> None:
+    permissions = body.texts_or_none("permissions")
+    if name != "entra" or permissions is None:
+        raise BadRequest("Only entra has permissions to grant: all that the application is to have.")
+    world.entra.roles = frozenset(permissions)
+
+
 def _limit(world: World, name: str, body: Body) -> None:
     limits = {"generous": GENEROUS, "workforce": WORKFORCE, "free": FREE}
     preset = body.text("preset")
@@ -102,6 +115,8 @@ DIRECTORY_ACTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[World, str, Bod
     "delete-group": (("group",), _delete_group),
     "revoke-tokens": ((), _revoke_tokens),
     "limit": (("preset",), _limit),
+    "hide-members": (("group", "on"), _hide_members),
+    "grant": (("permissions",), _grant),
 }
 """What can happen to a directory: the fields that it takes, and the doing."""
 

@@ -41,7 +41,7 @@ class Words(NamedTuple):
 class Group:
     """A group, or a OneLogin role. *people* and *groups* (nested ones, Entra) are ids. *devices* are ids too (Entra).
 
-    *kind* is Okta's type: `OKTA_GROUP`, `BUILT_IN`, `APP_GROUP`.
+    *kind* is Okta's type: `OKTA_GROUP`, `BUILT_IN`, `APP_GROUP`. *hides_members* is Entra's hidden membership.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Group:
     groups: list[str] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
     kind: str = "OKTA_GROUP"
+    hides_members: bool = False
 
     @property
     def is_built_in(self) -> bool:

@@ -22,26 +22,30 @@ from sandbox.faults.answer import answer_of
 __all__ = ["entra_app"]
 
 Act = Callable[[Call], Row]
+Options = frozenset[str]
 
 MEDIA = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 BATCH = 20
 CAST = ("microsoft.graph.user", "graph.user")
 
-# path below /v1.0, cost in resource units (entra.md, section 6), what answers
-ROUTES: tuple[tuple[str, int, Act], ...] = (
-    ("/servicePrincipals(appId='{id}')", 1, Call.principal_by_app_id),
-    ("/servicePrincipals/{id}", 1, Call.principal),
-    ("/servicePrincipals/{id}/appRoleAssignedTo", 2, Call.assigned),
-    ("/groups/{id}", 1, Call.group),
-    ("/groups/{id}/members", 3, Call.members),
-    ("/groups/{id}/transitiveMembers", 5, Call.nested_members),
-    *((f"/groups/{{id}}/members/{cast}", 3, Call.users_only) for cast in CAST),
-    *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, Call.users_only) for cast in CAST),
-    ("/users/{id}", 2, Call.user),
-    ("/users/{id}/memberOf", 2, Call.groups_of_user),
-    ("/users/{id}/transitiveMemberOf", 3, Call.groups_of_user),
-    *((f"/directory/deletedItems/{cast}", 1, Call.deleted_users) for cast in CAST),
-    ("/directory/deletedItems/{id}", 1, Call.deleted),
+OBJECT: Options = frozenset({"$select"})
+LIST: Options = OBJECT | {"$top", "$skiptoken", "$count"}
+
+# path below /v1.0, cost in resource units (entra.md, section 6), what answers, query options that it knows
+ROUTES: tuple[tuple[str, int, Act, Options], ...] = (
+    ("/servicePrincipals(appId='{id}')", 1, Call.principal_by_app_id, OBJECT),
+    ("/servicePrincipals/{id}", 1, Call.principal, OBJECT),
+    ("/servicePrincipals/{id}/appRoleAssignedTo", 2, Call.assigned, LIST | {"$filter"}),
+    ("/groups/{id}", 1, Call.group, OBJECT),
+    ("/groups/{id}/members", 3, Call.members, LIST),
+    ("/groups/{id}/transitiveMembers", 5, Call.nested_members, LIST),
+    *((f"/groups/{{id}}/members/{cast}", 3, Call.users_only, LIST) for cast in CAST),
+    *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, Call.users_only, LIST) for cast in CAST),
+    ("/users/{id}", 2, Call.user, OBJECT),
+    ("/users/{id}/memberOf", 2, Call.groups_of_user, LIST),
+    ("/users/{id}/transitiveMemberOf", 3, Call.groups_of_user, LIST),
+    *((f"/directory/deletedItems/{cast}", 1, Call.deleted_users, LIST) for cast in CAST),
+    ("/directory/deletedItems/{id}", 1, Call.deleted, OBJECT),
 )
 
 
@@ -49,7 +53,10 @@ def entra_app(tenant: EntraTenant) -> Starlette:
     """Return the application that answers for *tenant*: Graph, the token endpoint and the managed identity's."""
     graph = Starlette(
         routes=[
-            *(Route(f"/v1.0{path}", _endpoint(tenant, cost, act), methods=["GET"]) for path, cost, act in ROUTES),
+            *(
+                Route(f"/v1.0{path}", _endpoint(tenant, cost, act, options), methods=["GET"])
+                for path, cost, act, options in ROUTES
+            ),
             Route("/v1.0/{rest:path}", _endpoint(tenant, 1, _nothing), methods=["GET", "POST", "PATCH", "DELETE"]),
         ]
     )
@@ -62,7 +69,9 @@ def entra_app(tenant: EntraTenant) -> Starlette:
     )
 
 
-def _endpoint(tenant: EntraTenant, cost: int, act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    tenant: EntraTenant, cost: int, act: Act, options: Options | None = None
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         units = max(1, cost - ("$select" in request.query_params))
         headers = {"x-ms-resource-unit": str(units)}
@@ -70,12 +79,31 @@ def _endpoint(tenant: EntraTenant, cost: int, act: Act) -> Callable[[Request], A
             share = tenant.spend(units)
             if share > 0.8:
                 headers["x-ms-throttle-limit-percentage"] = f"{share:.2f}"
-            answer = act(Call(tenant, request, _roles(tenant, request)))
+            roles = _roles(tenant, request)
+            if options is not None:
+                _hold_to(request, options)
+            answer = act(Call(tenant, request, roles))
         except GraphRefusal as refusal:
             return _refused(request, refusal)
         return _json(request, answer, 200, headers)
 
     return endpoint
+
+
+def _hold_to(request: Request, options: Options) -> None:
+    """Refuse what is not modelled here: an option that was ignored would hide a mistake of who sends it."""
+    query = request.query_params
+    names = [name for name, _ in query.multi_items()]
+    unknown = next((name for name in names if name not in options), None)
+    if unknown is not None:
+        raise bad_request(f"The query parameter '{unknown}' is not supported here.", "Request_UnsupportedQuery")
+    if len(names) > len(set(names)):
+        raise bad_request("A query parameter stands twice.", "BadRequest")
+    is_advanced = request.headers.get("consistencylevel", "").casefold() == "eventual"
+    if "$count" in names and not is_advanced:
+        raise bad_request("$count requires ConsistencyLevel: eventual.", "Request_UnsupportedQuery")
+    if query.get("$count", "true") not in {"true", "false"}:
+        raise bad_request(f"Invalid value '{query['$count']}' for $count.")
 
 
 def _roles(tenant: EntraTenant, request: Request) -> frozenset[str]:

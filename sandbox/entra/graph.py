@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from sandbox.entra.refusal import GraphRefusal, bad_request
 from sandbox.entra.row import (
     DEFAULT_USER,
     KNOWN,
+    USER,
     Row,
     Thing,
     assignments,
@@ -70,6 +71,8 @@ class Call:
         expression = self.query.get("$filter")
         rows = assignments(app, self.tenant.directory)
         found = rows if expression is None else _named(rows, expression)
+        chosen = self._chosen(frozenset(rows[0]), "appRoleAssignment")
+        found = [shown(row, chosen) for row in found] if chosen else found
         listed = self._collection(found, _row_id, f"servicePrincipals('{app.id}')/appRoleAssignedTo")
         loses = expression is not None and "$top" in self.query
         return {name: value for name, value in listed.items() if name != "@odata.nextLink" or not loses}
@@ -80,11 +83,11 @@ class Call:
 
     def members(self) -> Row:
         self._may("GroupMember.Read.All")
-        return self._members(_direct(self.tenant, self.tenant.group(self._path("id"))), "directoryObjects")
+        return self._members(self._direct(self.tenant.group(self._path("id"))), "directoryObjects")
 
     def nested_members(self) -> Row:
         self._may("GroupMember.Read.All")
-        return self._members(_nested(self.tenant, self.tenant.group(self._path("id"))), "directoryObjects")
+        return self._members(self._nested(self.tenant.group(self._path("id"))), "directoryObjects")
 
     def users_only(self) -> Row:
         """An advanced query: it must say so, and on each page again."""
@@ -94,7 +97,7 @@ class Call:
             raise bad_request("Request with cast requires $count=true.", "Request_UnsupportedQuery")
         self._may("GroupMember.Read.All")
         group = self.tenant.group(self._path("id"))
-        things = (_direct if "/members/" in self.request.url.path else _nested)(self.tenant, group)
+        things = self._direct(group) if "/members/" in self.request.url.path else self._nested(group)
         return self._members([thing for thing in things if isinstance(thing, Person)], "users")
 
     def user(self) -> Row:
@@ -108,7 +111,7 @@ class Call:
         person, directory = self.tenant.person(self._path("id")), self.tenant.directory
         found = directory.groups_of(person.id)
         if self.request.url.path.endswith("/transitiveMemberOf"):
-            found = [each for each in directory.groups.values() if person in _nested(self.tenant, each)]
+            found = [each for each in directory.groups.values() if person in self._nested(each)]
         return self._members(list(found), "directoryObjects")
 
     def deleted(self) -> Row:
@@ -118,10 +121,32 @@ class Call:
 
     def deleted_users(self) -> Row:
         self._may("User.Read.All")
-        chosen = self._chosen() or [*DEFAULT_USER, "deletedDateTime"]
+        chosen = self._chosen(USER, "user") or [*DEFAULT_USER, "deletedDateTime"]
         people = list(self.tenant.directory.deleted.values())
         rows = [_untyped(shown(user_row(each, deleted=True), chosen)) for each in people]
         return self._collection(rows, _row_id, "users")
+
+    def _direct(self, group: Group) -> list[Thing]:
+        """Return a group's direct members; nested groups and devices stand before the people.
+
+        A group that hides its members has none for whoever lacks the permission: nothing tells why.
+        """
+        if group.hides_members and "Member.Read.Hidden" not in self.roles:
+            return []
+        directory = self.tenant.directory
+        inner = [directory.groups[key] for key in group.groups if key in directory.groups]
+        return [*inner, *group.devices, *directory.members(group)]
+
+    def _nested(self, group: Group) -> list[Thing]:
+        """Return all members, whatever way they are in, each once; circles are walked once."""
+        found: dict[str, Thing] = {}
+        waiting = [group]
+        while waiting:
+            for thing in self._direct(waiting.pop(0)):
+                if isinstance(thing, Group) and thing.id not in found:
+                    waiting.append(thing)
+                found.setdefault(id_of(thing), thing)
+        return list(found.values())
 
     def _may(self, role: str) -> None:
         if role not in self.roles and EVERYTHING not in self.roles:
@@ -130,15 +155,16 @@ class Call:
     def _path(self, name: str) -> str:
         return str(self.request.path_params[name])
 
-    def _chosen(self) -> list[str]:
+    def _chosen(self, known: Collection[str], kind: str) -> list[str]:
+        """Return the properties that `$select` names, all of them *known*."""
         names = [name.strip() for name in self.query.get("$select", "").split(",") if name.strip()]
-        unknown = next((name for name in names if name not in KNOWN), None)
+        unknown = next((name for name in names if name not in known), None)
         if unknown is not None:
-            raise bad_request(f"Could not find a property named '{unknown}' on type 'microsoft.graph.directoryObject'.")
+            raise bad_request(f"Could not find a property named '{unknown}' on type 'microsoft.graph.{kind}'.")
         return names
 
     def _members(self, things: list[Thing], what: str) -> Row:
-        chosen = self._chosen()
+        chosen = self._chosen(KNOWN, "directoryObject")
         hides = not self.roles & {"User.Read.All", EVERYTHING}
 
         def row(thing: Thing) -> Row:
@@ -155,7 +181,7 @@ class Call:
 
     def _entity(self, row: Row, what: str, usual: list[str] | None = None) -> Row:
         select = self.query.get("$select")
-        names = select.split(",") if select else usual
+        names = self._chosen(frozenset(row) - {"@odata.type"}, what) or usual
         context = f"{self.root}/$metadata#{what}" + (f"({select})" if select else "") + "/$entity"
         return {"@odata.context": context} | _untyped(row if names is None else shown(row, names))
 
@@ -171,24 +197,6 @@ class Call:
         if token is not None:
             body["@odata.nextLink"] = next_link(str(self.request.url.replace(query="")), self.query, token)
         return body | {"value": list(found)}
-
-
-def _direct(tenant: EntraTenant, group: Group) -> list[Thing]:
-    """Return a group's direct members; nested groups and devices stand before the people."""
-    inner = [tenant.directory.groups[key] for key in group.groups if key in tenant.directory.groups]
-    return [*inner, *group.devices, *tenant.directory.members(group)]
-
-
-def _nested(tenant: EntraTenant, group: Group) -> list[Thing]:
-    """Return all members, whatever way they are in, each once; circles are walked once."""
-    found: dict[str, Thing] = {}
-    waiting = [group]
-    while waiting:
-        for thing in _direct(tenant, waiting.pop(0)):
-            if isinstance(thing, Group) and thing.id not in found:
-                waiting.append(thing)
-            found.setdefault(id_of(thing), thing)
-    return list(found.values())
 
 
 def _row_id(row: Row) -> str:

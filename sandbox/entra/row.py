@@ -12,6 +12,7 @@ from sandbox.company import App, Directory, Group, Person
 __all__ = [
     "DEFAULT_USER",
     "KNOWN",
+    "USER",
     "Row",
     "Thing",
     "assignments",
@@ -77,7 +78,7 @@ def group_row(group: Group) -> Row:
         "mailEnabled": False,
         "mailNickname": None,
         "securityEnabled": True,
-        "visibility": None,
+        "visibility": "HiddenMembership" if group.hides_members else None,
     }
 
 
@@ -184,5 +185,6 @@ def _proxies(person: Person) -> list[str]:
 
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
-KNOWN = frozenset(user_row(Person("", "", "", "", "", "", NEVER, NEVER, NEVER))) | frozenset(group_row(Group("", "")))
+USER = frozenset(user_row(Person("", "", "", "", "", "", NEVER, NEVER, NEVER))) - {"@odata.type"}
+KNOWN = USER | frozenset(group_row(Group("", ""))) - {"@odata.type"}
 """Every property that `$select` may name on a list of members."""

@@ -13,11 +13,13 @@ __all__ = [
     "Concurrency",
     "DeepJson",
     "Disconnect",
+    "DoubledHeaders",
     "Drift",
     "Dropped",
     "DuplicateRows",
     "EarlyRetry",
     "EmptyPage",
+    "EncodedCursor",
     "EndlessPages",
     "ExpiredCursor",
     "FirstPageAgain",
@@ -173,6 +175,14 @@ class Headers(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class DoubledHeaders(Action):
+    """Send each header whose name matches the glob *names* twice, as some gateways do."""
+
+    word: ClassVar[str] = "doubled-headers"
+    names: str = "x-*"
+
+
+@dataclass(frozen=True, slots=True)
 class HugeBody(Action):
     """Stream a JSON text of *size* bytes."""
 
@@ -193,6 +203,14 @@ class EmptyPage(Action):
     """Put a page without rows before the page that was asked for; its next link leads there."""
 
     word: ClassVar[str] = "empty-page"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedCursor(Action):
+    """Percent-encode the cursor of the next page, as OneLogin has done."""
+
+    word: ClassVar[str] = "encoded-cursor"
+    systems: ClassVar[frozenset[System]] = frozenset({System.ONELOGIN, System.PIGMENT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sandbox.faults.action import (
     Action,
     Concurrency,
     Disconnect,
+    DoubledHeaders,
     Drift,
     Dropped,
     EarlyRetry,
@@ -32,7 +33,7 @@ from sandbox.faults.book import Armed, FaultBook, Fired
 from sandbox.faults.connection import lose
 from sandbox.faults.place import Place, place_of
 from sandbox.faults.refusal import busy, expired_cursor, refused, throttled
-from sandbox.faults.spoiling import drifted, spoilt, worded
+from sandbox.faults.spoiling import doubled, drifted, spoilt, worded
 from sandbox.pigment.app import DROPPED
 
 __all__ = ["Faults", "Surroundings"]
@@ -105,6 +106,8 @@ class Faults:
             return
         refusal = self._refusal(visit)
         if refusal is not None:
+            for action in visit.actions():
+                refusal = doubled(action, refusal) if isinstance(action, DoubledHeaders) else refusal
             await refusal.sent(send)
         elif not visit.met and not visit.drifts:
             await self.app(visit.scope, visit.receive, send)
@@ -159,7 +162,7 @@ class Faults:
             return place.query
         if any(isinstance(action, EndlessPages) for action in actions):
             return place.at_first()
-        shift = sum(_shift(armed.rule.action) for armed, _ in visit.drifts)
+        shift = sum(_shift(armed.rule.action) for armed, _ in visit.drifts) if place.is_list else 0
         return place.moved_to(max(1, place.start_index() + shift)) if shift else place.query
 
     def _refusal(self, visit: Visit) -> Answer | None:

@@ -61,6 +61,13 @@ class Page:
         found = (NEXT.search(text) for name, text in self.answer.headers if name == "link")
         return next((match[1] for match in found if match), None)
 
+    def next_cursor(self) -> str:
+        """Return OneLogin's or Pigment's cursor of the next page, empty where there is none."""
+        if self.system is System.ONELOGIN:
+            return self.answer.header("after-cursor") or ""
+        found = self.document.get("nextCursor") if isinstance(self.document, dict) else None
+        return found if isinstance(found, str) else ""
+
     def with_total(self, change: Callable[[int], int]) -> Answer:
         """Return the answer with another total, where it has one."""
         if self.system is System.ONELOGIN:

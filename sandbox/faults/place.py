@@ -38,6 +38,11 @@ class Place:
         return all(name not in (CURSOR[self.system], "startIndex") or value == "1" for name, value in self._pairs())
 
     @property
+    def is_list(self) -> bool:
+        """Say whether a request to Pigment is for members, and not for one."""
+        return self.url.endswith("/Users")
+
+    @property
     def cursor(self) -> str | None:
         """The cursor that was sent, ours or not."""
         return dict(_pairs(self.sent)).get(CURSOR[self.system])

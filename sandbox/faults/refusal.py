@@ -47,9 +47,7 @@ def refused(system: System, status: int, path: str = "") -> Answer:
         case System.OKTA:
             return _okta(status, *OKTA.get(status, ("E0000009", "Internal Server Error")))
         case System.ENTRA:
-            inner = {"date": "2026-11-23T08:00:00", "request-id": "sandbox", "client-request-id": "sandbox"}
-            error = {"code": GRAPH.get(status, "UnknownError"), "message": f"{phrase}.", "innerError": inner}
-            return json_answer(status, {"error": error}, {})
+            return _graph(status, GRAPH.get(status, "UnknownError"), f"{phrase}.")
         case System.ONELOGIN:
             name = phrase.replace(" ", "") + "Error"
             return json_answer(status, {"message": phrase, "statusCode": status, "name": name}, {})
@@ -63,7 +61,10 @@ def expired_cursor(system: System) -> Answer:
         return _okta(400, "E0000029", "Invalid paging request.")
     if system is System.PIGMENT:
         return _scim(400, "The cursor has expired.", "expiredCursor")
-    return refused(system, 400)
+    if system is System.ENTRA:
+        return _graph(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
+    body = {"status": 400, "error": "BadRequestError", "description": "Invalid pagination cursor"}
+    return json_answer(400, body, {})
 
 
 def throttled(system: System, seconds: float, now: float) -> Wait:
@@ -97,6 +98,11 @@ def _okta_rate(answer: Answer, limit: int, reset: int) -> Answer:
     for name, number in (("limit", limit), ("remaining", 0), ("reset", reset)):
         answer = answer.with_header(f"x-rate-limit-{name}", str(number))
     return answer
+
+
+def _graph(status: int, code: str, message: str) -> Answer:
+    inner = {"date": "2026-11-23T08:00:00", "request-id": "sandbox", "client-request-id": "sandbox"}
+    return json_answer(status, {"error": {"code": code, "message": message, "innerError": inner}}, {})
 
 
 def _okta(status: int, code: str, summary: str) -> Answer:

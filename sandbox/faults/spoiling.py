@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+from fnmatch import fnmatchcase
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from sandbox.faults.action import (
     Action,
     DeepJson,
+    DoubledHeaders,
     DuplicateRows,
     EmptyPage,
+    EncodedCursor,
     EndlessPages,
     ForeignLink,
     Headers,
@@ -28,9 +31,10 @@ from sandbox.faults.page import Page, page_of
 from sandbox.faults.place import Place
 from sandbox.faults.refusal import page_of_gateway, refused
 
-__all__ = ["drifted", "spoilt", "worded"]
+__all__ = ["doubled", "drifted", "spoilt", "worded"]
 
 SHOWN = frozenset({"@odata.type", "schemas", "scope", "principalType", "principalId", "_links", "href", "resourceId"})
+SINGLE_HEADERS = frozenset({"content-length", "transfer-encoding", "content-encoding", "content-type", "connection"})
 MANY = 1_000_000_000
 
 
@@ -77,6 +81,19 @@ def _headed(action: Headers, answer: Answer) -> Answer:
     for name, value in action.headers.items():
         answer = answer.with_header(name.lower(), value or None)
     return answer
+
+
+def doubled(action: DoubledHeaders, answer: Answer) -> Answer:
+    """Return the answer with some headers twice; those that say how long a body is can only stand once."""
+    twice = [
+        pair for pair in answer.headers if fnmatchcase(pair[0], action.names.lower()) and pair[0] not in SINGLE_HEADERS
+    ]
+    return Answer(answer.status, (*answer.headers, *twice), answer.body, answer.filler)
+
+
+def _encoded(page: Page) -> Answer:
+    cursor = page.next_cursor()
+    return page.with_next(quote(cursor, safe="")) if cursor else page.answer
 
 
 def _repeated(page: Page) -> Answer:
@@ -130,6 +147,8 @@ def _body_spoilt(action: Action, answer: Answer) -> Answer:
             return Answer(action.status, tuple(pair for pair in answer.headers if pair[0] != "content-type"), b"")
         case Headers():
             return _headed(action, answer)
+        case DoubledHeaders():
+            return doubled(action, answer)
         case HugeBody():
             return Answer(answer.status, answer.headers, b"[]", filler=action.size - 2)
         case DeepJson():
@@ -142,8 +161,8 @@ def _page_spoilt(action: Action, page: Page, turn: int) -> Answer | None:
     match action:
         case EmptyPage():
             return page.with_rows([]).with_next(page.place.back_here(turn))
-        case RepeatedCursor():
-            return _repeated(page)
+        case RepeatedCursor() | EncodedCursor():
+            return _repeated(page) if isinstance(action, RepeatedCursor) else _encoded(page)
         case ForeignLink():
             return _foreign(action, page, turn)
         case EndlessPages():

@@ -72,34 +72,36 @@ Act = Callable[[Call], Response]
 
 def okta_app(org: OktaOrg) -> Starlette:
     """Return the application that answers for *org*."""
-    routes = [
-        ("/apps", "apps", "okta.apps.read", _apps),
-        ("/apps/{app}", "app", "okta.apps.read", _app),
-        ("/apps/{app}/users", "apps", "okta.apps.read", _app_users),
-        ("/apps/{app}/users/{user}", "apps", "okta.apps.read", _app_user),
-        ("/apps/{app}/groups", "apps", "okta.apps.read", _app_groups),
-        ("/groups", "groups", "okta.groups.read", _groups),
-        ("/groups/{group}", "group", "okta.groups.read", _group),
-        ("/groups/{group}/users", "other", "okta.groups.read", _members),
-        ("/users", "users", "okta.users.read", _users),
-        ("/users/{user}", "other", "okta.users.read", _user),
-        ("/users/{user}/groups", "other", "okta.users.read", _groups_of_user),
-        ("/{rest:path}", "other", "", _nothing),
+    # path below /api/v1, bucket of the rate limit, scope, what answers, query parameters that it knows
+    routes: list[tuple[str, str, str, Act, str]] = [
+        ("/apps", "apps", "okta.apps.read", _apps, "limit after"),
+        ("/apps/{app}", "app", "okta.apps.read", _app, ""),
+        ("/apps/{app}/users", "apps", "okta.apps.read", _app_users, "limit after q expand"),
+        ("/apps/{app}/users/{user}", "apps", "okta.apps.read", _app_user, "expand"),
+        ("/apps/{app}/groups", "apps", "okta.apps.read", _app_groups, "limit after expand"),
+        ("/groups", "groups", "okta.groups.read", _groups, "limit after q expand"),
+        ("/groups/{group}", "group", "okta.groups.read", _group, ""),
+        ("/groups/{group}/users", "other", "okta.groups.read", _members, "limit after"),
+        ("/users", "users", "okta.users.read", _users, "limit after q filter search"),
+        ("/users/{user}", "other", "okta.users.read", _user, ""),
+        ("/users/{user}/groups", "other", "okta.users.read", _groups_of_user, ""),
+        ("/{rest:path}", "other", "", _nothing, "*"),
     ]
     management = [
-        Route(f"/api/v1{path}", _endpoint(org, bucket, scope, act), methods=METHODS)
-        for path, bucket, scope, act in routes
+        Route(f"/api/v1{path}", _endpoint(org, bucket, scope, act, known.split()), methods=METHODS)
+        for path, bucket, scope, act, known in routes
     ]
     return Starlette(routes=[Route("/oauth2/v1/token", _token_endpoint(org), methods=["POST"]), *management])
 
 
-def _endpoint(org: OktaOrg, bucket: str, scope: str, act: Act) -> Callable[[Request], object]:
+def _endpoint(org: OktaOrg, bucket: str, scope: str, act: Act, known: list[str]) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
         reading = org.take(bucket)
         try:
             if reading.refused:
                 raise too_many()
             _authorise(org, request, scope)
+            _hold_to(request, known)
             answer = act(Call(org, request))
         except Refusal as refusal:
             answer = _json(refusal.body(), refusal.status)
@@ -134,6 +136,13 @@ def _authorise(org: OktaOrg, request: Request, scope: str) -> None:
         raise Refusal(405, "E0000022", "The endpoint does not support the provided HTTP method")
     if not allowed and scope:
         raise forbidden()
+
+
+def _hold_to(request: Request, known: list[str]) -> None:
+    """Refuse what is not modelled here. Okta ignores it: then a mistake of who sends it would not show."""
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None and known != ["*"]:
+        raise Refusal(400, "E0000001", f"Api validation failed: {unknown}", f"{unknown}: not known here.")
 
 
 def _apps(call: Call) -> Response:

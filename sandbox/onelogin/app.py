@@ -28,6 +28,8 @@ from sandbox.quota import Reading
 __all__ = ["onelogin_app"]
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+PAGING = "limit page cursor"
+FILTERS = ("email", "username", "status", "user_ids", "updated_since")
 HEADER_FORM = re.compile(r"client_id:\s*(?P<id>[^,\s]+)\s*,\s*client_secret:\s*(?P<secret>\S+)")
 
 T = TypeVar("T")
@@ -53,33 +55,38 @@ Act = Callable[[Call], Response]
 def onelogin_app(account: OneLoginAccount) -> Starlette:
     """Return the application that answers for *account*."""
     about_apps, about_people = True, False
-    routes = [
-        ("/apps", about_apps, _apps),
-        ("/apps/{app}", about_apps, _app),
-        ("/apps/{app}/users", about_apps, _app_users),
-        ("/roles", about_people, _roles),
-        ("/roles/{role}", about_people, _role),
-        ("/roles/{role}/users", about_people, _role_users),
-        ("/roles/{role}/apps", about_people, _role_apps),
-        ("/users", about_people, _users),
-        ("/users/{user}", about_people, _user),
-        ("/{rest:path}", about_people, _nothing),
+    # path below /api/2, whether it needs more than to read people, what answers, query parameters that it knows
+    routes: list[tuple[str, bool, Act, str]] = [
+        ("/apps", about_apps, _apps, PAGING),
+        ("/apps/{app}", about_apps, _app, ""),
+        ("/apps/{app}/users", about_apps, _app_users, PAGING),
+        ("/roles", about_people, _roles, f"{PAGING} app_id fields role_name name"),
+        ("/roles/{role}", about_people, _role, ""),
+        ("/roles/{role}/users", about_people, _role_users, f"{PAGING} include_unassigned"),
+        ("/roles/{role}/apps", about_people, _role_apps, PAGING),
+        ("/users", about_people, _users, f"{PAGING} fields {' '.join(FILTERS)}"),
+        ("/users/{user}", about_people, _user, ""),
+        ("/{rest:path}", about_people, _nothing, "*"),
     ]
-    reading = [Route(f"/api/2{path}", _endpoint(account, apps, act), methods=METHODS) for path, apps, act in routes]
+    reading = [
+        Route(f"/api/2{path}", _endpoint(account, apps, act, known.split()), methods=METHODS)
+        for path, apps, act, known in routes
+    ]
     return Starlette(
         routes=[
             Route("/auth/oauth2/v2/token", _token_endpoint(account), methods=["POST"]),
-            Route("/auth/rate_limit", _endpoint(account, about_people, _rate_limit), methods=["GET"]),
+            Route("/auth/rate_limit", _endpoint(account, about_people, _rate_limit, []), methods=["GET"]),
             *reading,
         ]
     )
 
 
-def _endpoint(account: OneLoginAccount, apps: bool, act: Act) -> Callable[[Request], object]:
+def _endpoint(account: OneLoginAccount, apps: bool, act: Act, known: list[str]) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
         reading = account.quota.take()
         try:
             _admit(account, request, reading, apps=apps)
+            _hold_to(request, known)
             answer = act(Call(account, request))
         except Refusal as refusal:
             worded = refusal.older() if act in (_users, _user) else refusal
@@ -99,6 +106,13 @@ def _admit(account: OneLoginAccount, request: Request, reading: Reading, *, apps
     account.authorise(request.headers.get("authorization", ""), apps=apps)
     if request.method != "GET":
         raise Refusal(405, "Method Not Allowed")
+
+
+def _hold_to(request: Request, known: list[str]) -> None:
+    """Refuse what is not modelled here: a parameter that was ignored would hide a mistake of who sends it."""
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None and known != ["*"]:
+        raise Refusal(400, f'unknown parameter "{unknown}"')
 
 
 def _token_endpoint(account: OneLoginAccount) -> Callable[[Request], object]:
@@ -189,7 +203,7 @@ def _role_apps(call: Call) -> Response:
 
 def _users(call: Call) -> Response:
     people = sorted(call.account.directory.people.values(), key=lambda person: int(person.id))
-    filters = [name for name in ("email", "username", "status", "user_ids", "updated_since") if call.query(name)]
+    filters = [name for name in FILTERS if call.query(name)]
     if filters:
         people = [each for each in people if all(_is_wanted(each, name, call.query(name)) for name in filters)]
     return _listed(call, people, 50, 100, lambda each: _projected(call, row.user(each)))

@@ -17,7 +17,7 @@ from sandbox.pigment.journal import Write
 from sandbox.pigment.listing import listing
 from sandbox.pigment.member import Member
 from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.refusal import Refusal
+from sandbox.pigment.refusal import Refusal, bad_value
 from sandbox.pigment.space import PigmentSpace
 
 __all__ = ["DROPPED", "Pigment", "pigment_app"]
@@ -26,6 +26,7 @@ DROPPED = "sandbox.dropped"
 """A key of the ASGI scope: the write is to be answered as if it was done, and is not to be done."""
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+LISTING = ("filter", "startIndex", "count", "cursor")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -111,6 +112,8 @@ def _authorise(call: Call) -> None:
 
 def _users(call: Call) -> Response:
     method = call.request.method
+    if method == "GET":
+        _hold_to(call.request, () if call.member_id else LISTING)
     if not call.member_id:
         if method == "GET":
             return _scim(200, _marked(call, listing(call.space, call.request.query_params, call.base)))
@@ -139,6 +142,13 @@ def _create(call: Call) -> Response:
     if call.request.scope.get(DROPPED):
         return Response(status_code=202)
     return _answered(call, call.space.create(call.body()), 201)
+
+
+def _hold_to(request: Request, known: Iterable[str]) -> None:
+    """Refuse what is not modelled here: a parameter that was ignored would hide a mistake of who sends it."""
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        raise bad_value(f"The query parameter {unknown} is not supported.")
 
 
 def _write(call: Call, member: Member) -> Response:

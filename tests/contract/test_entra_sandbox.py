@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Source, Status
+from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
 from connectors.entra import EntraConnector, EntraSettings
 from connectors.rest import Bounds
 from sandbox.entra import EntraSwitches, entra_app
@@ -57,6 +57,24 @@ async def test_nested_people_are_read_where_the_source_asks_for_them() -> None:
     office = Office()
     shot = await seen(office, nested=True)
     assert office.nested.id in {person.id for person in shot.people}
+
+
+async def test_group_that_hides_its_members_is_an_error_until_the_permission_is_granted() -> None:
+    office = Office()
+    expected = await seen(office)
+    office.sales.hides_members = True
+    with pytest.raises(PermissionMissing, match=r"group Sales \(.*Member\.Read\.Hidden"):
+        await seen(office)
+    office.tenant.roles = office.tenant.roles | {"Member.Read.Hidden"}
+    assert await seen(office) == expected
+
+
+async def test_hidden_group_inside_a_counted_one_is_an_error_where_nested_ones_count() -> None:
+    office = Office()
+    office.inner.hides_members = True
+    await seen(office)
+    with pytest.raises(PermissionMissing, match=r"group Inner \(in Sales\)"):
+        await seen(office, nested=True)
 
 
 @pytest.mark.parametrize("role", ["Application.Read.All", "GroupMember.Read.All", "User.Read.All"])

@@ -79,6 +79,15 @@ async def test_snapshot_is_the_company(office: Office) -> None:
     assert sum(person.individual for person in shot.people) == 1
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [{"do": "encoded-cursor"}, {"do": "doubled-headers", "names": "*"}, {"do": "html", "status": 522, "times": 2}],
+)
+async def test_what_onelogin_says_in_its_own_way_changes_nothing(office: Office, fault: Fault) -> None:
+    expected = await office.read()
+    assert await office.read(fault) == expected
+
+
 async def test_check_finds_nothing_to_mend(office: Office) -> None:
     findings = await office.connector().check([office.source])
     assert [finding.level for finding in findings] == ["ok", "ok"]

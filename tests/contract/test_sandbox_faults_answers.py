@@ -187,8 +187,8 @@ async def test_slow_waits_before_the_request_is_done() -> None:
 
 EXPIRED = {
     System.OKTA: ("errorCode", "E0000029"),
-    System.ENTRA: ("error", "Request_BadRequest"),
-    System.ONELOGIN: ("statusCode", 400),
+    System.ENTRA: ("error", "Directory_ExpiredPageToken"),
+    System.ONELOGIN: ("description", "Invalid pagination cursor"),
     System.PIGMENT: ("scimType", "expiredCursor"),
 }
 
@@ -200,6 +200,28 @@ async def test_expired_cursor_is_said_in_the_systems_words(system: System) -> No
     key, value = EXPIRED[system]
     told = answer.json()[key]
     assert (answer.status_code, told["code"] if isinstance(told, dict) else told) == (400, value)
+
+
+OTHERS: tuple[dict[str, object], ...] = (
+    {"do": "headers", "headers": {"X-Rate-Limit-Reset": "7"}},
+    {"do": "early-retry", "seconds": 30.0},
+)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_headers_that_are_doubled_stand_twice_in_answers_and_in_refusals(other: dict[str, object]) -> None:
+    async with a_client(System.OKTA, other, {"do": "doubled-headers", "names": "x-rate-limit-*"}) as client:
+        answer = await client.get(PATH[System.OKTA])
+    found = answer.headers.get_list("x-rate-limit-reset")
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    assert len(answer.headers.get_list("content-type")) == 1
+
+
+@pytest.mark.parametrize("system", System)
+async def test_statuses_of_a_network_in_front_are_worded(system: System) -> None:
+    async with a_client(system, {"do": "html", "status": 522}) as client:
+        assert (await client.get(PATH[system])).status_code == 522
 
 
 async def test_truncated_answer_is_cut_and_says_its_length_rightly() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import httpx
 import pytest
 
@@ -163,7 +165,25 @@ async def test_nulls_may_hide_one_row_with_its_id() -> None:
     assert [row["displayName"] for row in rows] == [None, "p1"]
 
 
-PAGED = ["empty-page", "repeated-cursor", "endless-pages", "wrong-total", "duplicate-rows", "drift", "nulls"]
+async def test_cursor_is_percent_encoded() -> None:
+    async with a_client(System.ONELOGIN) as client:
+        plain = (await client.get(PATH[System.ONELOGIN])).headers["after-cursor"]
+    async with a_client(System.ONELOGIN, {"do": "encoded-cursor"}) as client:
+        encoded = (await client.get(PATH[System.ONELOGIN])).headers["after-cursor"]
+    assert "%" in encoded
+    assert unquote(encoded) == plain
+
+
+PAGED = [
+    "empty-page",
+    "encoded-cursor",
+    "repeated-cursor",
+    "endless-pages",
+    "wrong-total",
+    "duplicate-rows",
+    "drift",
+    "nulls",
+]
 
 
 @pytest.mark.parametrize("word", PAGED)

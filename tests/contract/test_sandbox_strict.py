@@ -1,0 +1,74 @@
+"""The pretend systems refuse what they do not model, so that they never hide a mistake of who asks them."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from sandbox.pigment.app import Pigment, pigment_app
+from sandbox.pigment.pace import Limit, Limiter
+from sandbox.pigment.space import PigmentSpace
+from tests.contract.pretend_directories import PretendOkta, PretendOneLogin
+from tests.contract.pretend_entra import Office, code
+
+GRAPH_QUERIES = (
+    "?$filter=accountEnabled eq true",
+    '?$search="displayName:ana"',
+    "?$orderby=displayName",
+    "?$expand=manager",
+    "?$skip=2",
+    "?$count=true",
+    "?$top=2&$top=3",
+    "?$select=id,shoeSize",
+    "?select=id",
+    "?$selct=id",
+)
+
+
+@pytest.mark.parametrize("query", GRAPH_QUERIES)
+@pytest.mark.parametrize(
+    "what", ["group", "members", "transitiveMembers", "person", "memberOf", "principal", "assigned"]
+)
+async def test_graph_refuses_what_it_does_not_model(what: str, query: str) -> None:
+    office = Office()
+    paths = {
+        "group": f"/groups/{office.sales.id}",
+        "members": f"/groups/{office.sales.id}/members",
+        "transitiveMembers": f"/groups/{office.sales.id}/transitiveMembers",
+        "person": f"/users/{office.staff[0].id}",
+        "memberOf": f"/users/{office.staff[0].id}/memberOf",
+        "principal": f"/servicePrincipals/{office.app.id}",
+        "assigned": f"/servicePrincipals/{office.app.id}/appRoleAssignedTo",
+    }
+    async with office.client() as client:
+        assert code(await client.get(paths[what] + query))[0] == 400
+        assert (await client.get(paths[what] + "?$select=id")).status_code == 200
+
+
+async def test_graph_shows_of_assignments_what_is_selected() -> None:
+    office = Office()
+    async with office.client() as client:
+        answer = await client.get(f"/servicePrincipals/{office.app.id}/appRoleAssignedTo?$select=principalId")
+    assert {name for row in answer.json()["value"] for name in row} == {"id", "principalId"}
+
+
+@pytest.mark.parametrize(("path", "query"), [("/apps", "expand"), ("/users", "sortBy"), ("/groups", "filter")])
+async def test_okta_refuses_what_it_does_not_model(path: str, query: str) -> None:
+    assert (await PretendOkta().get(path, **{query: "x"})).status_code == 400
+
+
+@pytest.mark.parametrize(("path", "query"), [("/users", "directory_id"), ("/apps", "name"), ("/roles", "aplication")])
+async def test_onelogin_refuses_what_it_does_not_model(path: str, query: str) -> None:
+    pretend = PretendOneLogin()
+    await pretend.sign_in()
+    assert (await pretend.get(path, **{query: "x"})).status_code == 400
+
+
+@pytest.mark.parametrize("query", ["?attributes=userName", "?sortBy=id", "?startindex=1", "?cont=5"])
+async def test_workspace_refuses_what_it_does_not_model(query: str) -> None:
+    space = PigmentSpace("latam", ["good"])
+    app = pigment_app(Pigment([space], Limiter(Limit(None))))
+    headers = {"Authorization": "Bearer good"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x", headers=headers) as client:
+        answer = await client.get(f"/latam/scim/v2/Users{query}")
+    assert answer.status_code == 400
