@@ -105,6 +105,9 @@ async def test_plus_in_an_address_is_a_plus(admin: httpx.AsyncClient) -> None:
         ("/directories/okta/explode", {}, 400, "unassign-group"),
         ("/directories/entra/limit", {"preset": "free"}, 400, "Only okta"),
         ("/directories/okta/limit", {"preset": "huge"}, 400, "workforce"),
+        ("/directories/okta/hide-members", {"group": "Pigment LatAm"}, 400, "Only groups of entra"),
+        ("/directories/entra/hide-members", {"group": "none"}, 404, "none"),
+        ("/directories/okta/grant", {"permissions": []}, 400, "Only entra"),
         ("/workspaces/pigment-mars/switch", {}, 404, "pigment-latam"),
         ("/workspaces/pigment-eu/switch", {"page_size": "ten"}, 400, "page_size"),
         ("/workspaces/pigment-eu/explode", {}, 400, "add-token"),
@@ -156,6 +159,19 @@ async def test_okta_is_given_the_limits_of_a_free_org(world: World, admin: httpx
     await admin.post("/directories/okta/limit", json={"preset": "free"})
 
     assert world.okta.take("apps").limit == 10
+
+
+async def test_group_of_entra_hides_its_members_and_permissions_are_granted(
+    world: World, admin: httpx.AsyncClient
+) -> None:
+    board = world.company.entra.group("Pigment EU Board")
+
+    await admin.post("/directories/entra/hide-members", json={"group": board.name})
+    assert board.hides_members
+    await admin.post("/directories/entra/hide-members", json={"group": board.name, "on": False})
+    assert not board.hides_members
+    await admin.post("/directories/entra/grant", json={"permissions": ["Member.Read.Hidden"]})
+    assert world.entra.roles == {"Member.Read.Hidden"}
 
 
 async def test_workspace_switches_are_thrown(world: World, admin: httpx.AsyncClient) -> None:
