@@ -27,6 +27,7 @@ from agent.engine.undo import UndoSurvey
 from agent.engine.workspaces import Workspaces
 from agent.notices.tell import Notices
 from agent.ports import Clock, State
+from agent.preflight import preflight
 from agent.scim.client import ScimClient
 from agent.scim.pace import Paces
 from agent.settings.agreement import refuse_shared_tokens
@@ -108,7 +109,8 @@ class Parts:
             for source in self.sites[name].policy.sources:
                 sources.setdefault(source.connector, []).append(source)
         checks = [self.survey.connectors[name].check(each) for name, each in sources.items()]
-        found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names))
+        others = preflight(self.settings, self.state, names)
+        found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names), others)
         return [finding for findings in found for finding in findings]
 
 

@@ -43,11 +43,12 @@ MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 def check(context: click.Context, names: Sequence[str]) -> int:
     """Try everything that a run needs, and say what to mend.
 
-    Reads a little of everything: the configuration, and for each connector and workspace whether it can be reached, its
-    credentials, its permissions, its application and groups. Writes nothing.
+    Reads a little of everything: the configuration, the variables that libraries know, for each connector and workspace
+    whether it can be reached, its credentials, its permissions, its application and groups; pauses, where notices go,
+    the login of the page and the port of serve. Sends and writes nothing.
 
-    Exits 0 when a run would work, 6 when a connector or a workspace would stop it, 8 when the configuration is invalid
-    or names a secret that is not there.
+    Exits 0 when a run would work, 6 when a connector, a workspace or the login would fail, 8 when the configuration or
+    a variable is invalid, a secret is not usable, or a notice could not be sent.
 
     \b
     pigment-sync check
@@ -71,9 +72,11 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     _print_findings(lines)
     wrong = [finding for finding in lines if finding.level == "error"]
     secrets = [message for _, message, _ in missing]
-    return worst(
-        Exit.CONFIG if any(message in finding.message for message in secrets) else Exit.INCOMPLETE for finding in wrong
-    )
+    return worst(Exit.CONFIG if _is_configured_wrong(finding, secrets) else Exit.INCOMPLETE for finding in wrong)
+
+
+def _is_configured_wrong(finding: Finding, secrets: Sequence[str]) -> bool:
+    return finding.subject.startswith("notify.") or any(message in finding.message for message in secrets)
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

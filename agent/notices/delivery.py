@@ -4,17 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agent.notices.notice import Notice
 
-__all__ = ["NotSent", "deliver"]
+__all__ = ["NotSent", "Target", "deliver", "target_of"]
 
 PATIENCE_SECONDS = 60.0
+PORTS = {"http": 80, "https": 443}
+OWN_SERVERS = frozenset(
+    {"json", "jsons", "xml", "xmls", "form", "forms", "apprise", "apprises", "workflows", "workflow"}
+)
+"""Services whose URL names the server of its user."""
 
 
 class NotSent(Exception):
     """A notice did not get through. The message says why, without the URL: it may hold a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom an Apprise URL reaches: the *service*, and its server where the URL or the service names one."""
+
+    service: str
+    host: str = ""
+    port: int = 0
+    is_web: bool = False
+
+
+def target_of(url: str) -> Target | None:
+    """Return whom *url* reaches, None when Apprise does not know it. Sends nothing.
+
+    Of many services the host in the URL is a token: it is taken only where it surely is a server.
+    """
+    import apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    asset = apprise.AppriseAsset(storage_mode=apprise.PersistentStoreMode.MEMORY)
+    service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if service is None:
+        return None
+    name = str(getattr(service, "service_name", None) or type(service).__name__)
+    server = getattr(service, "notify_url", None)
+    if isinstance(server, str) and server.startswith(("https://", "http://")):
+        parts = urlsplit(server)
+        return Target(name, parts.hostname or "", parts.port or PORTS[parts.scheme], is_web=True)
+    schema = url.partition(":")[0].strip().lower()
+    host = getattr(service, "smtp_host", None) or (service.host if schema in OWN_SERVERS else None)
+    if not isinstance(host, str):
+        return Target(name)
+    default = getattr(service, "default_port", None) or PORTS["https" if service.secure else "http"]
+    return Target(name, host, int(service.port or default), is_web=schema in OWN_SERVERS)
 
 
 async def deliver(url: str, notice: Notice, ca_bundle: Path | None) -> None:

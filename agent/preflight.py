@@ -1,0 +1,148 @@
+"""Try what is neither a provider nor a workspace: notices, login, the port of `serve`, pauses. Writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+import httpx
+
+from agent import http
+from agent.errors import ConfigError
+from agent.notices.delivery import Target, target_of
+from agent.ports import State
+from agent.settings.root import Settings
+from agent.settings.server import OidcSettings, ServerSettings
+from connectors.base import Finding
+from connectors.rest import harmless_quote
+from connectors.rest.proxy import proxies_from
+from connectors.secret import Secret, SecretError
+
+__all__ = ["preflight"]
+
+PATIENCE_SECONDS = 10.0
+WIKI = "Write it as https://github.com/caronc/apprise/wiki describes the service."
+
+
+async def preflight(settings: Settings, state: State, names: Sequence[str]) -> list[Finding]:
+    """Return a finding for each part that is set up, and one for each of *names* that is paused."""
+    found = await asyncio.gather(
+        *(_notice(place, url) for place, url in enumerate(settings.notify.urls)),
+        *([_oidc(settings.server.oidc, settings)] if settings.server.oidc is not None else []),
+        _port(settings.server),
+        *(_pause(state, name) for name in names),
+    )
+    return [finding for finding in found if finding is not None]
+
+
+async def _pause(state: State, name: str) -> Finding | None:
+    pause = await state.paused(name)
+    if pause is None:
+        return None
+    why = f": {pause.reason}" if pause.reason else ""
+    return Finding(
+        "warning",
+        f"workspace {name}",
+        f"is paused by {pause.by} since {pause.since:%Y-%m-%d %H:%M} UTC{why}. Nothing is written to it.",
+        f"To go on: pigment-sync resume {name}",
+    )
+
+
+async def _notice(place: int, secret: Secret) -> Finding | None:
+    """Look whether Apprise knows the URL and its server is there; of the URL only the service and host are named."""
+    subject = f"notify.urls.{place}"
+    try:
+        url = secret.reveal()
+    except SecretError:
+        # Reported with the other secrets.
+        return None
+    target = await asyncio.to_thread(target_of, url)
+    if target is None:
+        return Finding("error", subject, "is not a URL that Apprise knows: no notice could be sent.", WIKI)
+    if not target.host:
+        return Finding("ok", subject, f"{target.service} is known; nothing was sent, and its server was not tried")
+    return await _reached(subject, target)
+
+
+async def _reached(subject: str, target: Target) -> Finding:
+    where = f"{target.host}:{target.port}"
+    if target.is_web and proxies_from(os.environ).of(httpx.URL(f"https://{target.host}")) is not None:
+        return Finding("ok", subject, f"{target.service} at {where} is known, and reached through the proxy; not tried")
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            _, writer = await asyncio.open_connection(target.host, target.port)
+    except (OSError, TimeoutError) as error:
+        why = harmless_quote(getattr(error, "strerror", None) or str(error) or "no connection in time")
+        return Finding(
+            "warning",
+            subject,
+            f"{target.service} at {where} can't be reached from here ({why}).",
+            "Check the address, DNS and the firewall.",
+        )
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return Finding("ok", subject, f"{target.service} at {where} is within reach; nothing was sent")
+
+
+async def _oidc(oidc: OidcSettings, settings: Settings) -> Finding:
+    subject, url = "server.oidc", f"{oidc.issuer}/.well-known/openid-configuration"
+    hint = "Check server.oidc.issuer, DNS, the proxy and ca_bundle."
+    try:
+        async with http.client(settings.ca_bundle, PATIENCE_SECONDS) as client:
+            answer = await client.get(url)
+        document = answer.json()
+    except ConfigError as error:
+        return Finding("error", subject, error.message, error.hint)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        why = harmless_quote(str(error) or type(error).__name__)
+        return Finding("error", subject, f"{url} gave no metadata ({why}): nobody can log in by it.", hint)
+    if answer.status_code != httpx.codes.OK or not isinstance(document, dict):
+        return Finding("error", subject, f"{url} answered {answer.status_code} without metadata.", hint)
+    if str(document.get("issuer", "")).rstrip("/") != oidc.issuer.rstrip("/"):
+        issuer = harmless_quote(str(document.get("issuer", "")))
+        return Finding("error", subject, f"The metadata names another issuer, {issuer}.", "Correct server.oidc.issuer.")
+    return Finding("ok", subject, f"{oidc.issuer} answers with its metadata")
+
+
+async def _port(server: ServerSettings) -> Finding | None:
+    """Look whether `serve` could listen. A workspace that only commands write to needs none, so it is no error."""
+    if server.port == 0:
+        return None
+    where = f"{server.host}:{server.port}"
+    trouble = await asyncio.to_thread(_trouble_to_listen, server)
+    if not trouble:
+        return Finding("ok", "server", f"{where} is free for serve")
+    if await _is_ours(server):
+        return Finding("ok", "server", f"{where} is used by a pigment-sync that serves")
+    return Finding(
+        "warning",
+        "server",
+        f"{where} can't be listened on ({trouble}): serve would not start here.",
+        "Set server.host to an address of this machine, and server.port to a port that is free.",
+    )
+
+
+def _trouble_to_listen(server: ServerSettings) -> str:
+    try:
+        info = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        socket.create_server(info[4][:2], family=info[0]).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+async def _is_ours(server: ServerSettings) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  (what it listens on)
+    url = f"http://[{host}]:{server.port}/metrics" if ":" in host else f"http://{host}:{server.port}/metrics"
+    try:
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client,
+            client.stream("GET", url) as answer,
+        ):
+            return b"pigment_sync_" in await anext(answer.aiter_bytes(2**16), b"")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
