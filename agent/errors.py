@@ -198,9 +198,13 @@ class WorkspaceGone(WriteError):
     """The workspace as a whole can't be written to.
 
     *code* is `credentials` (every token was refused, so that nothing more was written) or `unreachable` (the host may
-    have done what it did not answer).
+    have done what it did not answer). *may_be_made*: an earlier attempt at the same change left, and its answer is not
+    known.
     """
 
-    def __init__(self, message: str, hint: str, code: Literal["credentials", "unreachable"]) -> None:
+    def __init__(
+        self, message: str, hint: str, code: Literal["credentials", "unreachable"], *, may_be_made: bool = False
+    ) -> None:
         super().__init__(message, hint)
-        self.code: str = code
+        self.code: Literal["credentials", "unreachable"] = code
+        self.may_be_made = may_be_made or code == "unreachable"

@@ -142,8 +142,8 @@ class Applier:
             answered = Answered(outcome, f"{error.message} {error.hint}")
         except WorkspaceGone as error:
             self._gone = error
-            # Refused credentials wrote nothing; a host that fell silent may have done what it did not answer.
-            outcome = Outcome.FAILED if error.code == "credentials" else Outcome.UNKNOWN
+            # Refused credentials wrote nothing, unless an attempt before them did.
+            outcome = Outcome.UNKNOWN if error.may_be_made else Outcome.FAILED
             answered = Answered(outcome, f"{error.message} {error.hint}")
         answered = _of_this_member(answered, change, members)
         scim_id = answered.member.scim_id if answered.member else change.scim_id

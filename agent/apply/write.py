@@ -39,16 +39,21 @@ async def send(workspace: Workspace, change: Change, member: Member | None, take
         return Answered(Outcome.DONE, member=await _write(workspace, change, member))
     except (WorkspaceGone, WriteStopped):
         raise
-    except NotPersisted as error:
-        return Answered(Outcome.NOT_PERSISTED, _sentence(error), is_accepted=True)
-    except WriteLost as error:
-        return Answered(Outcome.UNKNOWN, _sentence(error), is_accepted=error.is_accepted)
     except WriteRefused as error:
         if change.kind is Kind.CREATE and error.status == CONFLICT:
             return await _met(workspace, change, taken, error)
-        return Answered(Outcome.FAILED, _sentence(error))
+        return _failed(error)
     except WriteError as error:
-        return Answered(Outcome.FAILED, _sentence(error))
+        return _failed(error)
+
+
+def _failed(error: WriteError) -> Answered:
+    """Return what became of a change that *error* ended; it may have been made all the same."""
+    if isinstance(error, NotPersisted):
+        return Answered(Outcome.NOT_PERSISTED, _sentence(error), is_accepted=True)
+    if isinstance(error, WriteLost):
+        return Answered(Outcome.UNKNOWN, _sentence(error), is_accepted=error.is_accepted)
+    return Answered(Outcome.FAILED, _sentence(error))
 
 
 def _sentence(error: WriteError | ReadError) -> str:
@@ -92,5 +97,5 @@ async def _reactivated(workspace: Workspace, member: Member) -> Answered:
     except (WorkspaceGone, WriteStopped):
         raise
     except WriteError as error:
-        return Answered(Outcome.FAILED, _sentence(error))
+        return _failed(error)
     return Answered(Outcome.DONE, "The member existed and was reactivated.", active)

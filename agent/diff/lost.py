@@ -36,6 +36,7 @@ def settle_creates(draft: Draft) -> None:
     name that was sent, is what the create made. Which one that was is remembered by its SCIM id.
     """
     made: dict[PersonKey, list[_Made]] = {}
+    explained = {lost.person for lost in draft.reads.memory.unsettled if lost.scim_id in draft.owner_of}
     unsettled = draft.reads.memory.unsettled
     for lost in sorted(unsettled, key=lambda each: (each.person, each.email, each.run_id, each.seq)):
         found = _members(draft, lost)
@@ -43,7 +44,8 @@ def settle_creates(draft: Draft) -> None:
         if lost.is_awaited and not found:
             draft.awaited.setdefault(lost.person, lost)
         made.setdefault(lost.person, []).extend(_Made(lost, member) for member in found)
-    for person in sorted(made, key=lambda key: (not _is_entitled(draft, key), key)):
+    # Who has nothing yet of what was sent comes first: of the others a newcomer of the same name must get nothing.
+    for person in sorted(made, key=lambda key: (key in explained, not _is_entitled(draft, key), key)):
         _settle(draft, person, made[person])
 
 

@@ -162,13 +162,14 @@ class Endpoint:
                 may_be_made=past.may_be_made,
             ) from error
         except ReadError as error:
-            raise WorkspaceGone(error.message, error.hint, "credentials") from error
+            raise WorkspaceGone(error.message, error.hint, "credentials", may_be_made=past.may_be_made) from error
         except _EveryTokenRefused as refused:
             answer = refused.answer
             raise WorkspaceGone(
                 f"{self.who} refuses every token: {answer.status} to {request.method}{self.api.said(answer)}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
                 "credentials",
+                may_be_made=past.may_be_made,
             ) from None
 
     async def _sent(self, request: _Request, patience: Patience, past: _Past) -> Answer:

@@ -78,6 +78,9 @@ class Writer:
                 answer = await self._post(body)
             except WriteStopped as error:
                 raise WriteStopped(error.message, error.hint, may_be_made=error.may_be_made or bool(lost)) from error
+            except WorkspaceGone as error:
+                may_be_made = error.may_be_made or bool(lost)
+                raise WorkspaceGone(error.message, error.hint, error.code, may_be_made=may_be_made) from error
             if isinstance(answer, Answer) and answer.status not in UNANSWERED:
                 if lost and answer.status == CONFLICT:
                     return await self._met(wanted, lost)
@@ -127,7 +130,10 @@ class Writer:
             member = await self._read_again(shown.scim_id, email) if shown is not None else None
             return member or await self._looked_up(wanted, lost)
 
-        member = await self._seen(look, wanted)
+        try:
+            member = await self._seen(look, wanted)
+        except WriteLost as error:
+            raise WriteLost(error.message, error.hint, is_accepted=True) from error
         if member is None:
             raise WriteLost(
                 f"{self._endpoint.who} answered {answer.status} to the creation of {email} and shows no such member.",

@@ -870,6 +870,36 @@ async def test_write_without_an_accepted_token_stops_the_workspace(method: str) 
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_tokens_refused_after_a_lost_answer_leave_open_whether_the_change_was_made(method: str) -> None:
+    scene = a_scene(members=1)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        scene.wire.fault(method, 1, reset_after)
+        scene.wire.fault(method, ALWAYS, answer(401))
+        scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
+        with pytest.raises(WorkspaceGone) as gone:
+            await write(workspace, method, member)
+        with pytest.raises(WorkspaceGone) as again:
+            await write(workspace, method, member)
+
+    assert (gone.value.code, gone.value.may_be_made) == ("credentials", True)
+    assert (again.value.code, again.value.may_be_made) == ("credentials", False)
+
+
+async def test_accepted_create_that_can_not_be_looked_up_is_not_sent_again_blindly() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ALWAYS, done_but(202))
+    scene.wire.fault("GET find", ALWAYS, answer(502))
+
+    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+        with pytest.raises(WriteLost) as lost:
+            await create(workspace)
+
+    assert lost.value.is_accepted
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
 async def test_workspace_that_can_not_be_reached_is_gone(method: str) -> None:
     scene = a_scene(members=1)
     scene.wire.fault(method, ALWAYS, unreachable)
