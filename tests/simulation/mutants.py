@@ -33,7 +33,7 @@ MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agen
 MUTANTS = (
     Mutant(
         "writes without an intent",
-        ((CHANGES, "await self.state.intend(self.lease, self.run_id, seq, change)", "pass"),),
+        ((CHANGES, "self._pause = await intending", "intending.close()"),),
         "is not in the journal",
     ),
     Mutant(
@@ -41,8 +41,8 @@ MUTANTS = (
         (
             (
                 CHANGES,
-                "await self.state.answered(self.lease, record, _link(change",
-                "(lambda link: None)(_link(change",
+                "await self._journal(record, _link(change",
+                "(lambda record, link: None)(record, _link(change",
             ),
         ),
         "the journal says something else than the run",
@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         "ignores the guards",
-        ((SURVEY, "plan = guarded(unguarded, policy, await self._history(policy.workspace))", "plan = unguarded"),),
+        ((SURVEY, "plan = guarded(unguarded, policy, history)", "plan = unguarded"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
@@ -101,8 +101,8 @@ MUTANTS = (
         (
             (
                 WRITE,
-                "        if member is None or not shows(member, wanted):\n            lacks",
-                "        if member is None:\n            lacks",
+                "        if member is not None and shows(member, sent, formatted):\n            return member\n",
+                "        if member is not None:\n            return member\n",
             ),
         ),
         "is called done and is not",
@@ -127,7 +127,7 @@ MUTANTS = (
     ),
     Mutant(
         "forgets creates without an answer",
-        (("agent/diff/draft.py", "_settle_creates(making)", "pass"),),
+        (("agent/diff/plan.py", "    settle_creates(making)\n", ""),),
         "got 2 members",
     ),
     Mutant(
