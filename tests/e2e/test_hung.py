@@ -1,0 +1,35 @@
+"""A daemon whose event loop hangs for good: it ends itself, so that whatever keeps it running starts it again."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+from agent.daemon.watchdog import HUNG, LIMIT_SECONDS
+from sandbox.pigment.pace import Limit
+from sandbox.server import running
+from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.daemon_process import configured
+
+WITHIN_SECONDS = LIMIT_SECONDS + 120
+SMALLEST_PIPE = 4096
+
+
+def test_daemon_whose_log_nobody_takes_ends_itself(tmp_path: Path) -> None:
+    # A log collector that hangs: once the pipe is full, the loop waits for ever to write its next line.
+    with running(seed=9, size=20, limit=Limit(None)) as sandbox:
+        agent = Agent(configured(sandbox, tmp_path, {"every": "10s"}).config, traced=False)
+        unread, log = os.pipe()
+        fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
+        process = subprocess.Popen(
+            agent.command("serve"), stdout=subprocess.DEVNULL, stderr=log, cwd=REPOSITORY, env=agent.environment
+        )
+        os.close(log)
+        try:
+            assert process.wait(WITHIN_SECONDS) == HUNG
+        finally:
+            process.kill()
+            process.wait()
+            os.close(unread)
