@@ -66,7 +66,8 @@ def _duplicate(draft: Draft, lost: Unsettled, member: Member) -> None:
     for place in range(planned, len(draft.changes)):
         left = draft.changes[place]
         reason = f"{left.reason} A create whose answer was lost made this member beside their own."
-        draft.changes[place] = replace(left, code="duplicate-left", reason=reason)
+        code = "duplicate-left" if left.code in {"left-groups", "no-longer-assigned"} else left.code
+        draft.changes[place] = replace(left, code=code, reason=reason)
 
 
 def _hold_duplicate(draft: Draft, lost: Unsettled, member: Member, own: Link) -> None:

@@ -69,6 +69,10 @@ PHASES = {
 MAX_LOOKUPS = 25
 
 
+UNEXPLAINED = frozenset({"left-groups", "no-longer-assigned", "duplicate-left"})
+"""Codes of leavers of whom the snapshots show nothing."""
+
+
 def compute_plan(reads: Reads, policy: Policy) -> Plan:
     """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
     people = roster(reads.snapshots, policy)
@@ -126,7 +130,9 @@ def _member_counts(making: Draft) -> MemberCounts:
     active = Counter(member.active is True for member in making.members.values())[True]
     ours = {link.scim_id for link in making.reads.memory.links if link.scim_id in making.members}
     adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
-    guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted)
+    # What a lost create made beside a linked member is somebody's too, and may be deactivated with it.
+    theirs = {member.scim_id for _, member in making.duplicates}
+    guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted | theirs)
     return MemberCounts(len(making.members), active, len(ours), guarded)
 
 
@@ -138,6 +144,6 @@ def vanished(plan: Plan) -> tuple[PersonKey, ...]:
     asked = [
         change.person
         for change in plan.changes
-        if change.kind is Kind.DEACTIVATE and change.code in {"left-groups", "no-longer-assigned"} and change.person
+        if change.kind is Kind.DEACTIVATE and change.code in UNEXPLAINED and change.person
     ]
-    return tuple(asked[:MAX_LOOKUPS])
+    return tuple(dict.fromkeys(asked))[:MAX_LOOKUPS]

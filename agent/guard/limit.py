@@ -209,7 +209,7 @@ def _group_emptied(changes: Sequence[Change], history: History) -> Iterator[Verd
     causes: dict[str, str] = {}
     involved: Sightings = {}
     for change in changes:
-        if change.code != "left-groups" or change.person is None or change.scim_id is None:
+        if change.code not in {"left-groups", "duplicate-left"} or change.person is None or change.scim_id is None:
             continue
         left = {(change.person.connector, group.id) for group in change.group_refs}
         emptied = {key: seen for key, seen in history.emptied.items() if key in left}
