@@ -282,6 +282,6 @@ async def _past(parts: Parts, run_id: str) -> tuple[Document, dict[str, list[Out
     when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [OutcomeLine(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
     planned = parse_workspace(run.document)
-    whole = document([planned], when)
+    whole = document([planned], when, run.user)
     # By the name in the plan: the workspace may have been renamed since.
     return whole, {planned["name"]: lines} if lines else {}, run.trigger is not Trigger.UNDO

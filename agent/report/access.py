@@ -32,6 +32,9 @@ COLUMNS = (
 )
 
 
+HEAD = "\t".join(column.replace("_", " ") for column in COLUMNS[1:8])
+
+
 def _when(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d") if moment else ""
 
@@ -70,7 +73,7 @@ def access_text(rows: Sequence[Access]) -> str:
     lines = []
     for name in dict.fromkeys(row.workspace for row in rows):
         mine = [row for row in rows if row.workspace == name]
-        lines += [headline(name, mine), *("\t".join(_values(row)[1:8]).rstrip() for row in mine), ""]
+        lines += [headline(name, mine), HEAD, *("\t".join(_values(row)[1:8]).rstrip() for row in mine), ""]
     return "\n".join(lines)
 
 

@@ -103,7 +103,7 @@ class _Page:
             yield from self.paragraph(f"{harmless(error['code'])}: {harmless(error['message'])}", BAD, 2)
             yield from self.paragraph(f"→ {harmless(error['remedy'])}", PLAIN, 2)
             return
-        for fact in _facts(workspace):
+        for fact in _facts(workspace, executed=view.executed):
             yield from self.paragraph(fact, DIM, 2)
         yield [(f"  digest {harmless(workspace['digest'])}", DIM)]
         for kind, lines in view.lines.items():
@@ -207,12 +207,13 @@ def _is_approvable(workspace: WorkspaceObject) -> bool:
     return approvable(workspace) and not before_approval(workspace)
 
 
-def _facts(workspace: PlannedObject) -> Iterator[str]:
+def _facts(workspace: PlannedObject, *, executed: bool) -> Iterator[str]:
     members = workspace["members"]
+    before = "before the run: " if executed else ""
     mode = harmless(unwritten(workspace)) or "writes when synced"
     yield (
-        f"{members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked "
-        f"· {workspace['counts']['in-sync']:,} in step · {mode}"
+        f"{before}{members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked "
+        f"· {workspace['counts']['in-sync']:,} in step" + (f" · {mode}" if unwritten(workspace) or not executed else "")
     )
     for source in workspace["sources"]:
         groups = ", ".join(f"{harmless(group['name'])} {group['people']:,}" for group in source["groups"][:8])

@@ -92,12 +92,12 @@ class HoldGroup:
 
 def views(document: Document, outcomes: Outcomes) -> list[View]:
     user = document.get("user", "")
-    shown = [view(workspace, outcomes.get(workspace["name"])) for workspace in document["workspaces"]]
+    shown = [view(workspace, outcomes.get(workspace["name"]), user) for workspace in document["workspaces"]]
     return [replace(each, user=user) for each in shown] if user else shown
 
 
-def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> View:
-    """Return what to show of *workspace*; *outcomes* None: it was planned only."""
+def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None, user: str = "") -> View:
+    """Return what to show of *workspace*; *outcomes* None: it was planned only. *user*: for that person alone."""
     if workspace["status"] != "planned":
         return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
     waiting: dict[tuple[str, str], list[OutcomeLine]] = defaultdict(list)
@@ -115,9 +115,9 @@ def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None) -> 
     by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
     shown = {kind: some for kind, some in by_kind.items() if some}
     if outcomes is None:
-        return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace))
+        return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace, user))
     done, undone = _tallies(lines, others)
-    headline = executed_sentence(done, undone, len(holds), workspace["counts"]["in-sync"])
+    headline = executed_sentence(done, undone, len(holds), workspace["counts"]["in-sync"], user)
     return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
 
 

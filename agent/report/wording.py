@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent.report.escape import harmless
 from agent.report.shape import PlannedObject
 
 __all__ = [
@@ -89,25 +90,32 @@ def unwritten(workspace: PlannedObject) -> str:
     return f"paused by {paused['by']} since {paused['since']}{why}: nothing is written until it is resumed"
 
 
-def planned_sentence(workspace: PlannedObject) -> str:
-    """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step"."""
+def planned_sentence(workspace: PlannedObject, user: str = "") -> str:
+    """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step".
+
+    Of a plan for *user* alone it says so, and not how many others are in step.
+    """
     counts = workspace["counts"]
     verb = "would be" if unwritten(workspace) else "will be"
     parts = [f"{counts[kind]:,} {WORDS[kind].done}" for kind in KINDS if counts[kind]]
     if parts:
         number, _, word = parts[0].partition(" ")
         parts[0] = f"{number} {verb} {word}"
-    return _sentence([", ".join(parts) or "nothing to change"], counts["hold"], counts["in-sync"])
+    return _sentence([", ".join(parts) or "nothing to change"], counts["hold"], counts["in-sync"], user)
 
 
-def executed_sentence(done: Mapping[str, int], undone: Mapping[str, int], held: int, in_step: int) -> str:
+def executed_sentence(
+    done: Mapping[str, int], undone: Mapping[str, int], held: int, in_step: int, user: str = ""
+) -> str:
     """Return "4 created, 1 renamed; 1 failed; 3 held and need you; 398 in step"; *undone* counts by outcome."""
     parts = ", ".join(f"{done[kind]:,} {WORDS[kind].done}" for kind in KINDS if done.get(kind))
     outcomes = [*UNDONE, *(word for word in undone if word not in UNDONE)]
     rest = ", ".join(f"{undone[word]:,} {UNDONE.get(word, word)}" for word in outcomes if undone.get(word))
-    return _sentence([part for part in (parts, rest) if part] or ["nothing was changed"], held, in_step)
+    return _sentence([part for part in (parts, rest) if part] or ["nothing was changed"], held, in_step, user)
 
 
-def _sentence(what: list[str], held: int, in_step: int) -> str:
+def _sentence(what: list[str], held: int, in_step: int, user: str) -> str:
     needs = [f"{held:,} held and {'needs' if held == 1 else 'need'} you"] if held else []
+    if user:
+        return f"for {harmless(user)} alone: {'; '.join([*what, *needs])}"
     return "; ".join([*what, *needs, f"{in_step:,} in step"])

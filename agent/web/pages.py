@@ -170,7 +170,7 @@ class Pages:
         lines = [
             OutcomeLine(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records
         ]
-        (section,) = sections([view(parse_workspace(run.document), lines or None)], with_commands=False)
+        (section,) = sections([view(parse_workspace(run.document), lines or None, run.user)], with_commands=False)
         # Rendered by a template that escapes.
         return Markup(self._environment.get_template("section.html").render(section=section))  # noqa: S704
 

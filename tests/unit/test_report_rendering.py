@@ -304,3 +304,21 @@ def test_workspace_that_nothing_is_written_to_is_not_said_to_be_written_to(form:
     assert "will be" not in shown
     assert "--approve" not in shown
     assert ("resume it first" if pause else "set its mode to enforce") in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
+def test_plan_for_one_person_is_told_as_theirs_and_not_as_the_workspaces(form: Format) -> None:
+    objects = [workspace_object(a_plan(changes=(a_create(),)))]
+    shown, whole = (render(document(objects, MADE_AT, user), form) for user in ("zoe@acme.com", ""))
+
+    assert "alone: 1" in shown
+    assert "alone: 1" not in whole
+    assert re.search(r"1 (will|would) be created; \d+ in step", whole)
+    assert not re.search(r"1 (will|would) be created; \d+ in step", shown)
+
+
+def test_numbers_of_an_executed_run_are_said_to_be_of_before_it() -> None:
+    shown = render(a_document(), Format.TEXT, outcomes=outcomes())
+
+    assert "before the run: 420 members" in shown
+    assert "writes when synced" not in shown
