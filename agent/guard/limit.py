@@ -154,13 +154,14 @@ def _toggles(plan: Plan, policy: Policy) -> Iterator[Verdict]:
 
 
 def repeated(plan: Plan, changes: Iterable[Change]) -> dict[Change, Undone]:
-    """Map those of *changes* that repeat what an undo put back to what that was."""
+    """Map those of *changes* that repeat what an undo put back to what that was; an undo of the undo may do so."""
     index: dict[tuple[PersonKey | str | None, Kind], Undone] = {}
     for undone in plan.undone:
         index.update(
             ((undone.person or undone.scim_id, kind), undone) for kind in REPEATS.get(undone.kind, (undone.kind,))
         )
-    found = ((change, index.get((change.person or change.scim_id, change.kind))) for change in changes)
+    asked = (change for change in changes if change.undoes is None)
+    found = ((change, index.get((change.person or change.scim_id, change.kind))) for change in asked)
     return {change: undone for change, undone in found if undone is not None}
 
 
