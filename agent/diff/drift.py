@@ -27,8 +27,8 @@ def members_left(
         if change.kind is Kind.ADOPT or scim_id is None:
             continue
         email, name, active = shown.get(scim_id, (change.email, change.display_name, True))
-        if change.scim_id and change.scim_id != scim_id:  # it answered under a new id
-            email, name, active = shown.pop(change.scim_id, (email, name, active))
+        if change.kind is not Kind.CREATE and scim_id not in shown:  # it answered under a new id
+            email, name, active = shown.pop(change.scim_id or "", (email, name, active))
         if record.outcome is Outcome.DONE:
             after = change.after
             name = name if after.display_name is None else after.display_name

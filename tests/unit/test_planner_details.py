@@ -167,3 +167,9 @@ def test_person_assigned_individually_without_a_member_is_noted() -> None:
     plan = compute_plan(reads([person("ann", groups=())]), a_policy())
     assert [note.code for note in plan.notes] == ["individual-assignment"]
     assert plan.changes == ()
+
+
+def test_member_that_answered_under_a_new_id_is_left_under_that_one_alone() -> None:
+    moved = record(a_change(Kind.UPDATE_EMAIL, Fields(email="new@acme.com")), scim_id="m-new")
+
+    assert members_left({"m-ann": member("ann")}, [moved], []) == (Left("m-new", "new@acme.com", "Ann", True),)
