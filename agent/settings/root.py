@@ -95,7 +95,9 @@ class HttpSettings(Strict):
         default=30, description="How long connecting, and each silence of the server, may last."
     )
     retries: Annotated[Count, Field(le=20)] = Field(
-        default=4, description="How often a request that failed for a passing reason is sent again."
+        default=4,
+        description="How often a request that failed for a passing reason is sent again; refusals that name a time "
+        "to come back at are not counted.",
     )
     max_wait_seconds: Annotated[Amount, Field(le=3600)] = Field(
         default=300, description="How long one request may take with all its retries."

@@ -47,7 +47,7 @@ class OktaConnector:
             authorize = ApiToken(settings.api_token)
         else:
             authorize = Tokens(who, _service_app(settings), client, bounds, timer, wall)
-        pace = OktaPace(settings.rate_limit_share, bounds.max_wait_seconds, timer, wall)
+        pace = OktaPace(settings.rate_limit_share, bounds.max_wait_seconds, timer, wall, who)
         self._api = Api(
             who, settings.org_url, client, authorize, bounds=bounds, pace=pace, promise=pace.promise, timer=timer
         )

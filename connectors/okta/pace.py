@@ -86,14 +86,17 @@ class OktaPace:
     can be relied on, and is left to the reader's own growing waits.
     """
 
-    def __init__(self, share: float, max_wait_seconds: float, timer: Timer, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, share: float, max_wait_seconds: float, timer: Timer, wall: Callable[[], float], who: str = "Okta"
+    ) -> None:
+        self._who = who
         self._share = share
         self._max_wait_seconds = max_wait_seconds
         self._timer = timer
         self._wall = wall
         self._windows: dict[str, _Window] = {}
         # What stands in front of Okta may refuse too, without Okta's headers.
-        self._pause = Pause("Okta", max_wait_seconds, timer)
+        self._pause = Pause(who, max_wait_seconds, timer)
 
     async def admit(self, method: str, url: httpx.URL) -> None:
         """Wait until the bucket has more left than the others' share."""
@@ -103,8 +106,8 @@ class OktaPace:
         while not self._has_room(window):
             if window.resets_at > deadline:
                 raise IncompleteRead(
-                    f"Okta's rate limit of {window.limit} requests a minute leaves no room for {bucket(url.path)} "
-                    f"requests within {self._max_wait_seconds:g} s.",
+                    f"The rate limit of {self._who}, {window.limit} requests a minute, leaves no room for "
+                    f"{bucket(url.path)} requests within {self._max_wait_seconds:g} s.",
                     "Run again later, give this token's application a larger share in Okta (Reports > Rate Limits), "
                     "or lower `rate_limit_share` of the connector or raise `http.max_wait_seconds`.",
                 )
