@@ -75,10 +75,18 @@ async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listen
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reloading.ask)
-    await daemon.start()
+    asked = asyncio.create_task(stopping.wait())
+    # The state may take long to say when each schedule ran last.
+    starting = asyncio.create_task(daemon.start())
+    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        end_within(END_WITHIN_SECONDS)
+        starting.cancel()
+        await daemon.stop()
+        return
+    starting.result()
     answering = asyncio.create_task(server.serve(sockets=[listening]))
     watching = asyncio.create_task(reloading.watch())
-    asked = asyncio.create_task(stopping.wait())
     await asyncio.wait({answering, watching, asked}, return_when=asyncio.FIRST_COMPLETED)
     end_within(END_WITHIN_SECONDS)
     # Whichever ended, the others must: probes are answered until the last write is.

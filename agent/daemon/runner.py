@@ -79,8 +79,9 @@ class InForce:
         self.policies = policies(self.settings)
 
     def replace(self, settings: Settings, at: datetime) -> None:
-        self.settings, self.at, self.trouble = settings, at, ""
-        self.__post_init__()
+        """Take *settings* as a whole: what is computed from them comes first."""
+        policies = {name: each.policy(name) for name, each in settings.workspaces.items()}
+        self.settings, self.at, self.trouble, self.policies = settings, at, "", policies
 
 
 @dataclass(frozen=True, slots=True)

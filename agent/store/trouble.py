@@ -32,6 +32,10 @@ POOLER = (
     "A pooler stands between and mixes sessions in a way that is not supported: let it pool by session or by "
     "transaction (PgBouncer: pool_mode), or name the server itself in state.url."
 )
+STARTUP = (
+    "A pooler stands between and passes this setting on to no server: take it out of state.url, or let PgBouncer's "
+    "ignore_startup_parameters name it."
+)
 CREATE = "Create the database and its user first, or mend state.url."
 RESTARTING = "The server is being stopped, started or failed over: try again when it is up."
 ENCODING = "The database can't hold this text: make it with ENCODING 'UTF8', and copy the state over."
@@ -87,6 +91,7 @@ BY_WORDS = (
         "Write the password into state.url by its environment variable, or use a .pgpass file.",
     ),
     (("pooling mode",), POOLER),
+    (("unsupported startup parameter",), STARTUP),
     (("prepared statement",), POOLER),
     (("database", "does not exist"), CREATE),
     (("role", "does not exist"), CREATE),

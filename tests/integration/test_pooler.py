@@ -88,3 +88,10 @@ async def test_pooler_that_splits_transactions_is_refused_by_its_name(postgres_s
         await SqlState.open(url, Clock().now)
 
     assert "pool_mode" in caught.value.hint
+
+
+async def test_setting_that_a_pooler_refuses_is_told_from_a_missing_database(postgres_server: str) -> None:
+    with pooled(new_database(postgres_server), "transaction") as url, pytest.raises(StateError) as caught:
+        await SqlState.open(f"{url}?options=-c%20search_path%3Dpublic", Clock().now)
+
+    assert "ignore_startup_parameters" in caught.value.hint
