@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
-from connectors.rest import Answer, Api, Bounds, NoAnswer, NotSent, Timer
+from connectors.rest import Answer, Api, Bounds, NoAnswer, NotSent, Patience, Timer
+from tests.contract.scim_faults import Unending
 
 
 class Office:
@@ -47,6 +48,10 @@ class Office:
         if isinstance(answer, Exception):
             raise answer
         return answer(request) if callable(answer) else answer
+
+
+def may_write(office: Office) -> Patience:
+    return office.api.patience(frozenset(), permit=Unending())
 
 
 def ok(request: httpx.Request) -> httpx.Response:
@@ -328,7 +333,7 @@ async def test_redirects_end() -> None:
 async def test_redirect_keeps_method_and_body_of_a_write() -> None:
     office = Office(httpx.Response(307, headers={"location": "/moved"}), httpx.Response(201))
 
-    answer = await office.api.send("POST", "users", json={"a": 1})
+    answer = await office.api.send("POST", "users", json={"a": 1}, patience=may_write(office))
 
     assert [(request.method, request.content) for request in office.requests] == [("POST", b'{"a":1}')] * 2
     assert (answer.status, answer.url.path) == (201, "/moved")
@@ -337,7 +342,9 @@ async def test_redirect_keeps_method_and_body_of_a_write() -> None:
 async def test_send_makes_one_attempt_and_judges_no_status() -> None:
     office = Office(httpx.Response(503))
 
-    answer = await office.api.send("PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"})
+    answer = await office.api.send(
+        "PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"}, patience=may_write(office)
+    )
 
     (request,) = office.requests
     assert (answer.status, request.method, request.url.query) == (503, "PUT", b"a=b")
@@ -361,7 +368,7 @@ async def test_send_tells_whether_the_server_may_have_got_it(error: Exception, k
     office = Office(error)
 
     with pytest.raises(kind) as failed:
-        await office.api.send("POST", "users", json={})
+        await office.api.send("POST", "users", json={}, patience=may_write(office))
 
     assert str(failed.value)
     assert len(office.requests) == 1
