@@ -55,7 +55,8 @@ class Source:
     """One application in one identity provider, and which of its assignments count.
 
     *app* is the Okta app id, the object id of the Entra service principal, or the OneLogin app id. *groups* are ids or
-    exact names; empty means all groups (roles) that are assigned to the application.
+    exact names; empty means all groups (roles) that are assigned to the application. *ignores_individuals*: who is
+    assigned individually only is taken for not assigned, so that a person among them who can't be read ends nothing.
     """
 
     connector: str
@@ -64,6 +65,7 @@ class Source:
     nested: bool = False
     guests: bool = False
     email: Literal["login", "mail"] = "login"
+    ignores_individuals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,11 @@ class ReadError(Exception):
         self.message = message
         self.hint = hint
         self.status = status
+
+    @property
+    def cause(self) -> str:
+        """Return the failure in a word, for a sentence that is about something else."""
+        return str(self.status) if self.status else "no usable answer"
 
 
 class IncompleteRead(ReadError):

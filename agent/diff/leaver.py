@@ -310,6 +310,9 @@ def _unmanaged(draft: Draft, member: Member) -> None:
     elif any("" in emails or email in emails for emails in draft.roster.unseen.values()):
         reason = f"{who} is active without an assignment, and a source returned rows without an id: no change."
         draft.note("unidentified-row", member.email, reason)
+    elif draft.roster.has_nameless:
+        reason = f"{who} is active without an assignment, and a source shows a person without an email: no change."
+        draft.note("unidentified-row", member.email, reason)
     else:
         reason = f"{who} is active, and nobody assigned has this email; unmanaged members are deactivated here."
         _deactivate(draft, None, member, ("unmanaged", reason), ())

@@ -46,13 +46,15 @@ class Roster:
     """Everybody who is assigned. *claims* are the entitled by folded email, *others* everybody else by theirs.
 
     *unseen* are, for each connector, the folded emails of rows without an id: of those nobody's absence is known, and
-    an empty string among them means that it may be anybody.
+    an empty string among them means that it may be anybody. *has_nameless*: a person of unknown status shows no
+    address, so that a member that seems to be nobody's may be theirs.
     """
 
     by_key: dict[PersonKey, Assigned]
     claims: dict[str, tuple[Assigned, ...]]
     others: dict[str, tuple[Assigned, ...]]
     unseen: dict[str, frozenset[str]]
+    has_nameless: bool = False
 
     def is_contested(self, email: str) -> bool:
         """Tell whether two people of one connector claim the address, neither of whom a guess may prefer."""
@@ -134,4 +136,5 @@ def roster(snapshots: Sequence[Snapshot], policy: Policy) -> Roster:
         _by_email(each for each in people.values() if each.standing is Standing.ENTITLED),
         _by_email(each for each in people.values() if each.standing is not Standing.ENTITLED),
         {connector: frozenset(emails) for connector, emails in unseen.items()},
+        any(each.standing is Standing.UNKNOWN and not each.email for each in people.values()),
     )

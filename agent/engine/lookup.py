@@ -56,7 +56,7 @@ class Lookups:
             async with asyncio.timeout(self.seconds):
                 found = await self.connectors[name].lookup(key.id, source)
         except ReadError as error:
-            failure, message = str(error.status) if error.status else "no usable answer", error.message
+            failure, message = error.cause, error.message
         except TimeoutError:
             failure, message = "no answer in time", f"no answer within {self.seconds:g} s"
         else:

@@ -147,10 +147,11 @@ class WorkspaceSettings(Strict):
     def policy(self, name: str) -> model.Policy:
         """Return what the planner and the guards need to know of the workspace *name*."""
         limits, toggles = self.limits, self.toggles
+        ignores = self.individual_assignments == "ignore"
         return model.Policy(
             workspace=name,
             sources=tuple(
-                Source(each.connector, each.app, each.groups, each.nested, each.guests, each.email)
+                Source(each.connector, each.app, each.groups, each.nested, each.guests, each.email, ignores)
                 for each in self.sources
             ),
             allowed_domains=self.allowed_domains,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from connectors.base import Group, IncompleteRead, ReadNote, Snapshot, Source
 from connectors.entra.portrait import Portrait
@@ -53,7 +53,8 @@ class AppRead:
     """Everything that was read of one application, each list to its end.
 
     *individuals* are those assigned directly, by id: None for somebody whom Entra does not know any more. *names* are
-    theirs in the assignments; *others* are the names of what is assigned and is neither a person nor a group.
+    theirs in the assignments; *others* are the names of what is assigned and is neither a person nor a group. *unread*
+    are those assigned directly who could not be read, by id, with the cause in a word: of them nothing is concluded.
     """
 
     app_name: str
@@ -61,6 +62,7 @@ class AppRead:
     individuals: Mapping[str, User | None]
     names: Mapping[str, str]
     others: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def members(rows: Iterable[Member], group: str) -> Members:
@@ -110,9 +112,7 @@ def snapshot(read: AppRead, source: Source, portrait: Portrait) -> Snapshot:
     entitled = [
         key for key in sorted(everyone) if source.guests or everyone[key].odd_kind or not everyone[key].is_guest
     ]
-    people = tuple(
-        portrait.person(everyone[key], via.get(key, ()), individual=key in read.individuals) for key in entitled
-    )
+    people = tuple(portrait.person(everyone[key], via.get(key, ()), individual=key in read.names) for key in entitled)
     unseen = sorted(portrait.address(user) for each in read.counted.values() for user in each.unidentified)
     notes = (
         *_guest_notes(everyone, frozenset(entitled), portrait),
@@ -136,6 +136,7 @@ def _groups_by_person(counted: Mapping[AppGroup, Members]) -> dict[str, tuple[st
 def _everyone(read: AppRead) -> dict[str, User]:
     """Return everybody by id, as the group shows them that says most."""
     found = {key: user for key, user in read.individuals.items() if user is not None}
+    found |= {key: User(key, display_name=read.names[key]) for key in read.unread}
     for group in sorted(read.counted):
         for key, user in read.counted[group].people.items():
             if key not in found or found[key].is_blank:
@@ -161,6 +162,12 @@ def _assignment_notes(read: AppRead) -> Iterator[ReadNote]:
         if read.individuals[key] is None:
             reason = f"{read.names[key]} is assigned individually, and Entra does not know them any more."
             yield ReadNote("assignment-left-over", "", reason)
+    for key in sorted(read.unread):
+        reason = (
+            f"{read.names[key]} is assigned individually, and could not be looked up: {read.unread[key]}. Nothing is "
+            "concluded of them."
+        )
+        yield ReadNote("assignment-not-read", "", reason)
     for name in read.others:
         yield ReadNote("not-a-person", "", f"{name} is assigned, and is neither a person nor a group.")
 

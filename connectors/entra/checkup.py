@@ -10,8 +10,8 @@ from connectors.entra.assembly import members
 from connectors.entra.directory import Directory
 from connectors.entra.graph import Ask, Graph
 from connectors.entra.row import App, member_from_json
-from connectors.entra.selection import Assigned, counted_groups
-from connectors.rest import legible
+from connectors.entra.selection import counted_groups
+from connectors.rest import Lookup, legible, lookup_findings
 
 __all__ = ["findings"]
 
@@ -22,7 +22,7 @@ OPEN_REMEDY = "Set Properties > Assignment required to Yes; else who may sign in
 
 
 async def findings(
-    name: str, graph: Graph, directory: Directory, knock: Ask, sources: Sequence[Source]
+    name: str, graph: Graph, directory: Directory, knock: Ask, sources: Sequence[Source], lookup: Lookup
 ) -> list[Finding]:
     """Return a finding for the tenant, then one or more for each source unless the tenant itself is out of reach.
 
@@ -35,11 +35,13 @@ async def findings(
         return [Finding("error", subject, error.message, error.hint)]
     found = [Finding("ok", subject, "Microsoft Graph is within reach and takes the credentials.")]
     for source in sources:
-        found += await _source_findings(f"{subject}, app {source.app}", graph, directory, source)
+        found += await _source_findings(f"{subject}, app {source.app}", graph, directory, source, lookup)
     return found
 
 
-async def _source_findings(subject: str, graph: Graph, directory: Directory, source: Source) -> list[Finding]:
+async def _source_findings(
+    subject: str, graph: Graph, directory: Directory, source: Source, lookup: Lookup
+) -> list[Finding]:
     try:
         app = await directory.app(source.app)
         everything = await directory.assigned(source.app)
@@ -49,16 +51,16 @@ async def _source_findings(subject: str, graph: Graph, directory: Directory, sou
             ask = endpoint.members(group, nested=source.nested, top=LOOK)
             shown[group] = members(await graph.first_rows(ask, member_from_json), group.name)
         await directory.require_shown(shown, nested=source.nested)
-        await _look_at_one(directory, everything)
+        individuals = () if source.ignores_individuals else sorted(everything.individuals)[:1]
+        for key in individuals:
+            await directory.user(key)
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]
     names = legible(", ".join(group.name for group in counted))
-    return [_verdict(subject, app, names), *_openness(subject, app)]
-
-
-async def _look_at_one(directory: Directory, everything: Assigned) -> None:
-    for key in sorted(everything.individuals)[:1]:
-        await directory.user(key)
+    # Somebody assigned individually was asked for by id already, as each run does.
+    people = {key for each in shown.values() for key in each.people} if not individuals else set()
+    looked_up = await lookup_findings(subject, lookup, people, source)
+    return [_verdict(subject, app, names), *_openness(subject, app), *looked_up]
 
 
 def _verdict(subject: str, app: App, names: str) -> Finding:

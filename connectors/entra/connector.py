@@ -95,4 +95,4 @@ class EntraConnector:
         return frozenset(row.user.id for row in rows if row.user.id)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await findings(self._name, self._graph, self._directory, self._knock, sources)
+        return await findings(self._name, self._graph, self._directory, self._knock, sources, self.lookup)

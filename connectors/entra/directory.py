@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from connectors.base import IncompleteRead, PermissionMissing, Source
+from connectors.base import IncompleteRead, PermissionMissing, ReadError, Source
 from connectors.entra import endpoint
 from connectors.entra.assembly import AppRead, Members, members
 from connectors.entra.graph import Graph
@@ -19,7 +19,7 @@ from connectors.entra.row import (
     user_from_json,
 )
 from connectors.entra.selection import AppGroup, Assigned, assigned, counted_groups
-from connectors.rest import Once, legible, side_by_side
+from connectors.rest import Once, OneByOne, legible, side_by_side
 
 __all__ = ["Directory"]
 
@@ -48,8 +48,13 @@ class Directory:
             inside = [tasks.create_task(self._members((group, source.nested))) for group in counted]
         found = {group: task.result() for group, task in zip(counted, inside, strict=True)}
         await self.require_shown(found, nested=source.nested)
-        individuals = await self._individuals(everything, found)
-        return AppRead(app.name, found, individuals, everything.individuals, everything.others)
+        individuals = await self._individuals(everything, found, source)
+        read = {key: user for key, user in individuals.items() if not isinstance(user, ReadError)}
+        unread = {key: error for key, error in individuals.items() if isinstance(error, ReadError)}
+        if unread and not any(found[group].people for group in found) and not any(read.values()):
+            raise next(iter(unread.values()))
+        causes = {key: error.cause for key, error in unread.items()}
+        return AppRead(app.name, found, read, everything.individuals, everything.others, causes)
 
     async def app(self, app_id: str) -> App:
         """Return the application, by its id where it has no name. A disabled one has nobody to tell of: an error."""
@@ -95,12 +100,23 @@ class Directory:
     async def _read_hides(self, group: AppGroup) -> bool:
         return hides_members(await self._graph.one(endpoint.group(group)))
 
-    async def _individuals(self, everything: Assigned, found: Mapping[AppGroup, Members]) -> dict[str, User | None]:
-        """Return the individually assigned; only those whom no group shows are asked for one by one."""
+    async def _individuals(
+        self, everything: Assigned, found: Mapping[AppGroup, Members], source: Source
+    ) -> dict[str, User | ReadError | None]:
+        """Return the individually assigned; only those whom no group shows are asked for one by one.
+
+        Where the source ignores them, one who can't be read decides nothing, and stands as the error.
+        """
         seen = {key: user for each in found.values() for key, user in each.people.items() if not user.is_blank}
-        async with side_by_side() as tasks:
-            asked = {key: tasks.create_task(self._users(key)) for key in everything.individuals if key not in seen}
-        return {key: asked[key].result() if key in asked else seen[key] for key in everything.individuals}
+        asked: dict[str, User | ReadError | None] = {}
+        unseen = [key for key in everything.individuals if key not in seen]
+        if source.ignores_individuals:
+            asked = await OneByOne().read(unseen, self._users)
+        else:
+            async with side_by_side() as tasks:
+                running = {key: tasks.create_task(self._users(key)) for key in unseen}
+            asked = {key: task.result() for key, task in running.items()}
+        return {key: asked[key] if key in asked else seen[key] for key in everything.individuals}
 
     async def _read_members(self, key: tuple[AppGroup, bool]) -> Members:
         group, nested = key

@@ -11,7 +11,7 @@ from connectors.okta.directory import Directory
 from connectors.okta.org import Org
 from connectors.okta.row import app_user_from_json, user_from_json
 from connectors.okta.selection import counted_groups
-from connectors.rest import legible
+from connectors.rest import Lookup, legible, lookup_findings
 
 __all__ = ["findings"]
 
@@ -19,7 +19,9 @@ LOOK = 50
 """Rows looked at: enough to tell a missing permission from one odd row."""
 
 
-async def findings(name: str, org: Org, directory: Directory, sources: Sequence[Source]) -> list[Finding]:
+async def findings(
+    name: str, org: Org, directory: Directory, sources: Sequence[Source], lookup: Lookup
+) -> list[Finding]:
     """Return a finding for the org, then one or more for each source unless the org itself is out of reach."""
     subject = f"connector {name}"
     try:
@@ -28,19 +30,23 @@ async def findings(name: str, org: Org, directory: Directory, sources: Sequence[
         return [Finding("error", subject, error.message, error.hint)]
     found = [Finding("ok", subject, "Okta is within reach and takes the credentials.")]
     for source in sources:
-        found += await _source_findings(f"{subject}, app {source.app}", org, directory, source)
+        found += await _source_findings(f"{subject}, app {source.app}", org, directory, source, lookup)
     return found
 
 
-async def _source_findings(subject: str, org: Org, directory: Directory, source: Source) -> list[Finding]:
+async def _source_findings(
+    subject: str, org: Org, directory: Directory, source: Source, lookup: Lookup
+) -> list[Finding]:
     try:
         app_name = legible(await directory.app_name(source.app))
         people = await org.first_rows(endpoint.app_users(source.app, LOOK), app_user_from_json)
-        app_people(people, source.app)
+        known, _ = app_people(people, source.app)
+        shown = set(known)
         assigned = await directory.assigned_groups(source.app)
         counted = counted_groups(assigned, source.groups, app_name)
         for group in counted:
-            members(await org.first_rows(endpoint.members(group, LOOK), user_from_json), group.name)
+            inside = members(await org.first_rows(endpoint.members(group, LOOK), user_from_json), group.name)
+            shown |= inside.people.keys()
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]
     if not counted:
@@ -50,4 +56,5 @@ async def _source_findings(subject: str, org: Org, directory: Directory, source:
         remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
         return [Finding("warning", subject, f"{app_name} is assigned to nobody.", remedy)]
     names = legible(", ".join(group.name for group in counted))
-    return [Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")]
+    well = Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")
+    return [well, *await lookup_findings(subject, lookup, shown, source)]

@@ -95,7 +95,7 @@ class OktaConnector:
         return frozenset(group.id for group in rows if group.id)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await findings(self._name, self._org, self._directory, sources)
+        return await findings(self._name, self._org, self._directory, sources, self.lookup)
 
 
 def _service_app(settings: OktaSettings) -> ServiceApp:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from connectors.base import Group, IncompleteRead, Person, ReadNote, Snapshot, Source
 from connectors.onelogin.endpoint import SCOPE_HINT
@@ -75,13 +76,23 @@ def assignments(read: AppRead) -> dict[str, Assignment]:
     return individual | {key: Assignment(groups, False) for key, groups in via.items()}
 
 
-def snapshot(read: AppRead, users: Mapping[str, User], source: Source, portrait: Portrait) -> Snapshot:
+def snapshot(
+    read: AppRead,
+    users: Mapping[str, User],
+    source: Source,
+    portrait: Portrait,
+    unread: Mapping[str, str] = MappingProxyType({}),
+) -> Snapshot:
     """Return the snapshot of *source*. *users* are the account's own rows of those who are assigned, by id.
 
+    *unread* says of whom they could not be read, and why: nothing is concluded of them.
     The result does not depend on the order in which anything was read.
     """
     assigned = sorted(assignments(read).items())
-    people = tuple(portrait.person(key, users.get(key), read.people.get(key), each) for key, each in assigned)
+    people = tuple(
+        portrait.person(key, users.get(key), read.people.get(key), replace(each, unread=unread.get(key, "")))
+        for key, each in assigned
+    )
     _require_people(people, users)
     unidentified = sorted(_unidentified(read))
     return Snapshot(

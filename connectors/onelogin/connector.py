@@ -60,8 +60,10 @@ class OneLoginConnector:
         """Return everyone who is assigned to the application. OneLogin has one address of each: `mail` is `login`."""
         directory = self._fresh if fresh else self._directory
         read = await directory.read(source)
-        users = await directory.users(sorted(assignments(read)))
-        return snapshot(read, users, source, self._portrait)
+        assigned = assignments(read)
+        ignored = [key for key, each in assigned.items() if not each.groups] if source.ignores_individuals else []
+        users, unread = await directory.users(sorted(assigned), frozenset(ignored))
+        return snapshot(read, users, source, self._portrait, unread)
 
     async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         """Return what has become of one person. OneLogin forgets those it deletes."""
@@ -78,4 +80,4 @@ class OneLoginConnector:
         return Whereabouts(self._portrait.status(user), status_words(user), groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await findings(self._name, self._account, self._directory, sources)
+        return await findings(self._name, self._account, self._directory, sources, self.lookup)

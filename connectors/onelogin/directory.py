@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from connectors.base import IncompleteRead, Source
+from connectors.base import IncompleteRead, ReadError, Source
 from connectors.onelogin import endpoint
 from connectors.onelogin.account import Account
 from connectors.onelogin.assembly import AppRead, Members, app_people, lacking, members, require_sight
 from connectors.onelogin.row import User, id_of, membership_from_json, name_of, role_ids, user_from_json
 from connectors.onelogin.selection import Role, counted_roles
-from connectors.rest import Once, side_by_side
+from connectors.rest import Once, OneByOne, side_by_side
 
 __all__ = ["Directory"]
 
@@ -52,23 +52,32 @@ class Directory:
             )
         return name_of(app).strip() or app_id, await self._named(app_id, granting)
 
-    async def users(self, wanted: Collection[str]) -> dict[str, User]:
+    async def users(
+        self, wanted: Collection[str], ignored: Collection[str] = ()
+    ) -> tuple[dict[str, User], dict[str, str]]:
         """Return the account's own rows of *wanted*, by id: one by one where that takes fewer requests than all pages.
 
-        Whoever is missing among all users is asked for alone. Those whom OneLogin does not know are left out.
+        Whoever is missing among all users is asked for alone. Those whom OneLogin does not know are left out. Beside
+        the rows stands, in a word, why one of *ignored* could not be read: they decide nothing, and end no read.
         """
         found: dict[str, User] = {}
         if wanted and await self._is_large_part(wanted):
             everybody = await self._users("")
             found = {key: everybody[key] for key in wanted if key in everybody}
         missing = [key for key in wanted if key not in found]
+        spared = [key for key in missing if key in ignored]
         async with side_by_side() as tasks:
-            alone = [tasks.create_task(self._user(key)) for key in missing]
+            alone = [tasks.create_task(self._user(key)) for key in missing if key not in ignored]
+            others = tasks.create_task(OneByOne().read(spared, self._user))
+        answers = [*(task.result() for task in alone), *others.result().values()]
+        unread = {key: error for key, error in others.result().items() if isinstance(error, ReadError)}
         # By the id that the row shows: one of somebody else says nothing of whom was asked for.
-        seen = _by_id(user for task in alone if (user := task.result()) is not None)
+        seen = _by_id(user for user in answers if isinstance(user, User))
         if seen and not found:
             await self.require_sight(seen.values())
-        return found | seen
+        if unread and not (found or seen):
+            raise next(iter(unread.values()))
+        return found | seen, {key: error.cause for key, error in unread.items()}
 
     async def require_sight(self, known: Collection[User] = ()) -> None:
         """Raise when the account shows a field of nobody. *known* are rows that were read.

@@ -27,11 +27,15 @@ STATES = frozenset({0, APPROVED, 2, 3})
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What gives a person the application. *is_sure* is False where a role may hold them that does not say whom."""
+    """What gives a person the application. *is_sure* is False where a role may hold them that does not say whom.
+
+    *unread* is why the person could not be looked up, empty where they were.
+    """
 
     groups: tuple[str, ...]
     individual: bool
     is_sure: bool = True
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Portrait:
 
 
 def _words(user: User | None, assignment: Assignment) -> str:
+    if user is None and assignment.unread:
+        return f"could not be looked up: {assignment.unread}"
     if user is None:
         return "not among the account's users"
     if not assignment.is_sure:

@@ -580,6 +580,29 @@ async def test_lookup_never_makes_an_answer_up(path: str, fault: Fault) -> None:
         await tenant.connector().lookup("u-old", SOURCE)
 
 
+@pytest.mark.parametrize("fault", [error(403), error(400), html(200), html(500)])
+async def test_ignored_individual_who_can_not_be_read_ends_nothing(fault: Fault) -> None:
+    ignoring = replace(SOURCE, ignores_individuals=True)
+    whole = await company().connector().read(ignoring)
+    tenant = company()
+    tenant.at[PERSON] = [fault] * WHAT_STAYS
+    shot = await tenant.connector().read(ignoring)
+    (udo,) = (person for person in shot.people if person.id == "u-udo")
+    assert (udo.status, udo.email, udo.display_name) == (Status.UNKNOWN, None, "Udo")
+    assert [each for each in shot.people if each.id != "u-udo"] == [each for each in whole.people if each.id != "u-udo"]
+    (note,) = (note for note in shot.notes if note.code == "assignment-not-read")
+    assert "Udo is assigned individually, and could not be looked up" in note.reason
+
+
+async def test_ignored_individuals_none_of_whom_can_be_read_are_an_error_where_no_group_shows_anyone() -> None:
+    tenant = company()
+    tenant.members = {SALES: [], STAFF: []}
+    for name in ("eva", "udo"):
+        tenant.at[f"/v1.0/users/u-{name}"] = [error(403)]
+    with pytest.raises(ReadError, match="answered 403"):
+        await tenant.connector().read(replace(SOURCE, ignores_individuals=True))
+
+
 # Everything at once.
 
 EVERY_FAULT: tuple[Fault, ...] = (

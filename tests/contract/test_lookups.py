@@ -270,3 +270,39 @@ async def test_list_that_leaves_someone_out_for_good_holds_them_and_no_one_else(
     assert (hold.code, hold.change) == ("source-disagrees", None)
     assert "Sales" in hold.reason
     assert set(pretend.readings.values()) == {2}
+
+
+# What `check` says of it.
+
+
+async def found_by_check(pretend: Provider) -> list[Finding]:
+    if isinstance(pretend.fake, Tenant):
+        # Of those assigned individually `check` asks for one in any case.
+        pretend.fake.assigned = [row for row in pretend.fake.assigned if row["principalType"] == "Group"]
+    return await pretend.connector().check([pretend.source])
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_check_looks_one_person_up_and_says_nothing_when_that_works(name: str) -> None:
+    assert {finding.level for finding in await found_by_check(provider(name))} == {"ok"}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_check_warns_that_no_person_can_be_looked_up_and_what_it_costs(name: str) -> None:
+    pretend = provider(name)
+    for key in list(pretend.fake.users):
+        pretend.fake.at[f"{pretend.path.rpartition('/')[0]}/{key}"] = [ERRORS[name](403)] * 5
+    *_, finding = await found_by_check(pretend)
+    assert finding.level == "warning"
+    assert "answered 403" in finding.message
+    assert {"okta": "okta.users.read", "entra": "User.Read.All", "onelogin": "Read All"}[name] in finding.remedy
+    assert "can't give the reasons of leavers" in finding.remedy
+
+
+@pytest.mark.parametrize(("name", "relation"), [("okta", "groups"), ("entra", "memberOf")])
+async def test_check_warns_that_the_groups_of_a_person_can_not_be_read(name: str, relation: str) -> None:
+    pretend = provider(name)
+    for key in list(pretend.fake.users):
+        pretend.fake.at[f"{pretend.path.rpartition('/')[0]}/{key}/{relation}"] = [ERRORS[name](403)] * 5
+    *_, finding = await found_by_check(pretend)
+    assert (finding.level, "not the groups" in finding.message) == ("warning", True)

@@ -703,6 +703,19 @@ async def test_missing_permission_is_a_matter_of_credentials(path: str) -> None:
     assert "Read All" in ended.hint
 
 
+@pytest.mark.parametrize("fault", [error(403), html(404), body("", 500), html(200)])
+async def test_ignored_individual_who_can_not_be_read_ends_nothing(fault: Fault) -> None:
+    ignoring = replace(SOURCE, ignores_individuals=True)
+    account = crowd()
+    account.at[f"{USERS}/{UDO}"] = [fault] * WHAT_STAYS
+    shot = await account.connector().read(ignoring)
+    (udo,) = (person for person in shot.people if person.id == UDO)
+    assert udo.status is Status.UNKNOWN
+    assert "could not be looked up: " in udo.source_status
+    whole = await crowd().connector().read(ignoring)
+    assert [each for each in shot.people if each.id != UDO] == [each for each in whole.people if each.id != UDO]
+
+
 # Everything at once.
 
 EVERY_FAULT: tuple[Fault, ...] = (

@@ -86,6 +86,8 @@ def test_file_with_the_least_has_the_documented_defaults(write: Write, tmp_path:
     assert workspace.scim_url == "https://latam.example.com/scim/v2"
     assert (workspace.token_expires, workspace.schedule, workspace.total_results) == (None, None, "check")
     assert workspace.policy("pigment-latam") == Policy("pigment-latam", (Source("okta-main", "0oa1"),))
+    ignoring = workspace.model_copy(update={"individual_assignments": "ignore"}).policy("pigment-latam")
+    assert ignoring.sources == (Source("okta-main", "0oa1", ignores_individuals=True),)
 
 
 def test_policy_says_all_that_the_file_does(write: Write) -> None:

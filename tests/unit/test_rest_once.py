@@ -8,6 +8,7 @@ import pytest
 
 from connectors.base import IncompleteRead
 from connectors.rest.once import Once, side_by_side
+from connectors.rest.one_by_one import OneByOne
 
 
 class Source:
@@ -116,3 +117,26 @@ async def test_side_by_side_waits_for_all() -> None:
     async with side_by_side() as tasks:
         results = [tasks.create_task(source.read(key)) for key in "ab"]
     assert [task.result() for task in results] == ["A", "B"]
+
+
+async def test_one_by_one_keeps_the_failure_of_one_object_to_itself() -> None:
+    async def one(key: str) -> str:
+        if key == "b":
+            raise IncompleteRead("odd", "again", 500)
+        return key.upper()
+
+    found = await OneByOne().read("abcd", one)
+    assert [each if isinstance(each, str) else each.cause for each in found.values()] == ["A", "500", "C", "D"]
+
+
+async def test_one_by_one_stops_after_failures_in_a_row_and_bounds_each_wait() -> None:
+    asked = []
+
+    async def never(key: str) -> str:
+        asked.append(key)
+        await asyncio.Event().wait()
+        return key
+
+    found = await OneByOne(seconds=0.05).read([str(number) for number in range(50)], never)
+    assert len(asked) < 8
+    assert all(isinstance(each, IncompleteRead) for each in found.values())
