@@ -155,10 +155,10 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     Reads as `plan` does, then writes what differs to each workspace in mode enforce, deactivations first; links and the
     journal are written with each change. What a guard holds waits for --approve with the digest that `plan` shows.
 
-    Exits 2 when --approve is not a digest or its workspace is in mode dry-run, 4 when a guard holds something or it
-    waits for an approval (what the planning table holds does not count), 5 when a change failed, 6 when a read was not
-    complete (nothing was written then), 7 when another run holds the workspace, 9 when the approved plan is not the
-    plan any more.
+    Exits 2 when --approve is not a digest or its workspace is paused or in mode dry-run, 4 when a guard holds something
+    or it waits for an approval (what the planning table holds does not count), 5 when a change failed, 6 when a read
+    was not complete (nothing was written then), 7 when another run holds the workspace, 9 when the approved plan is not
+    the plan any more.
 
     \b
     pigment-sync sync

@@ -13,6 +13,7 @@ from agent.errors import PigmentSyncError
 from agent.settings.file import found
 from agent.settings.load import load
 from agent.settings.root import Settings
+from agent.settings.variables import refuse_variables
 
 __all__ = ["Reloading"]
 
@@ -66,7 +67,7 @@ class Reloading:
         self._seen = now
         self._asked.clear()
         try:
-            settings = await asyncio.to_thread(load, self._path, self._environ)
+            settings = await asyncio.to_thread(self._load)
         except PigmentSyncError as error:
             # It may refer to another file, which is not watched.
             self._refuse(error, "A newer configuration was refused, and is tried again.")
@@ -80,6 +81,12 @@ class Reloading:
         self._warn(settings)
         self._settings = settings
         self._taken(settings)
+
+    def _load(self) -> Settings:
+        """Return the configuration once its files can be used too. Raises `ConfigError`."""
+        settings = load(self._path, self._environ)
+        refuse_variables(self._environ, settings)
+        return settings
 
     def _refuse(self, error: PigmentSyncError, what: str) -> None:
         """Log each reason once, however often it is met."""

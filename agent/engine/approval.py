@@ -43,8 +43,8 @@ async def approved(fresh: Sequence[WorkspaceObject], order: Order, state: State)
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
-    naming what has changed where that plan is known, and `UsageError` if it fits several, or a workspace in mode
-    dry-run.
+    naming what has changed where that plan is known, and `UsageError` if it fits several, or a workspace that is
+    in mode dry-run or paused.
     """
     whole = document_digest(fresh)
     known = {each["digest"] for each in fresh if each["status"] == "planned"}
@@ -75,11 +75,16 @@ def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
 
 
 def _refuse_unwritten(approved: Iterable[WorkspaceObject]) -> None:
-    dry = [each["name"] for each in approved if each["mode"] == "dry-run"]
-    if dry:
-        raise UsageError(
-            f"{', '.join(dry)}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE
-        )
+    for each in approved:
+        if each["mode"] == "dry-run":
+            raise UsageError(
+                f"{each['name']}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE
+            )
+        if each["status"] == "planned" and "paused" in each:
+            raise UsageError(
+                f"{each['name']}: paused. Nothing was approved and nothing was written.",
+                f"Resume it first: pigment-sync resume {each['name']}",
+            )
 
 
 async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: Order, state: State) -> str:

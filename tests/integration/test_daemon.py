@@ -287,6 +287,12 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
         assert any("was refused" in trouble for trouble in health.troubles)
 
         written(sandbox, tmp_path)
+        config.write_text(config.read_text("utf-8") + "ca_bundle: not-there.pem\n", "utf-8")
+        await reloading.look()
+        assert any("ca_bundle names" in trouble for trouble in (await house.daemon.health()).troubles)
+        assert (await house.daemon.standing(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+
+        written(sandbox, tmp_path)
         reloading.ask()
         await reloading.look()
         assert (await house.daemon.health()).troubles == ()
