@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pygal
 from pygal.style import Style
 
-from agent.ports import Run
+from agent.ports import Run, Trigger
 
 __all__ = ["POLICY", "chart"]
 
@@ -24,8 +24,9 @@ COLOURS = {
 
 
 def chart(runs: Sequence[Run], theme: str) -> bytes:
-    """Draw *runs*, given newest first; *theme* is `light` or `dark`."""
-    shown = [(run, run.tally) for run in reversed(runs) if run.tally is not None]
+    """Draw *runs* over the whole workspace, given newest first; *theme* is `light` or `dark`."""
+    whole = [run for run in reversed(runs) if not run.user and run.trigger is not Trigger.UNDO]
+    shown = [(run, run.tally) for run in whole if run.tally is not None]
     tallies = [tally for _, tally in shown]
     ground, ink, soft, line, colours = COLOURS[theme]
     style = Style(

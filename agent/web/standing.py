@@ -58,7 +58,8 @@ def _word(last: Run | None) -> tuple[str, str]:
         return f"{tally.failed:,} failed", "bad"
     if tally.held:
         return f"{tally.held:,} held", "warn"
-    if last.dry_run and tally.changes:
+    # Of a paused workspace a sync is only planned.
+    if last.status is RunStatus.PLANNED and tally.changes:
         return f"{tally.changes:,} to change", "warn"
     return "in step", "good"
 

@@ -27,6 +27,7 @@ STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RU
         (replace(RUN, status=RunStatus.HELD, tally=Tally(40, 2, 1200)), "1,200 held", "warn"),
         (replace(RUN, status=RunStatus.FAILED, tally=Tally(40, 2, 1, 3)), "3 failed", "bad"),
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True), "2 to change", "warn"),
+        (replace(RUN, status=RunStatus.PLANNED), "2 to change", "warn"),
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=Tally(40, 0, 0)), "in step", "good"),
         (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),
         (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "check credentials", "bad"),
@@ -78,3 +79,10 @@ def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> N
     assert not [each for each in root.iter() if each.tag.endswith("script")]
     assert b"http" not in drawn.replace(b"http://www.w3.org", b"").replace(b"http://pygal.org", b"")
     assert b"Active members" in drawn or count == 0
+
+
+def test_run_for_one_person_is_no_part_of_the_chart() -> None:
+    runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(3)]
+    others = [replace(RUN, user="ann@acme.com", tally=Tally(40, 0, 0)), replace(RUN, trigger=Trigger.UNDO)]
+
+    assert chart([*others, *runs], "light").count(b"<circle") == chart(runs, "light").count(b"<circle")
