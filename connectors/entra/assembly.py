@@ -8,9 +8,9 @@ How a row of a group's members is taken:
     none             yes           a person whose status is unknown: it may be somebody, and nothing is concluded
     none             no            unidentified
     group                          told of: Entra lets nobody sign in through it (unless the source counts nested ones)
-    device, contact, application   nobody
-    any other, with a login        somebody of whom nothing is concluded, with a note: kinds of user grow
-    any other, without one         nobody, with a note
+    device, contact, application   not a person
+    any other, with a login        a person of whom nothing is concluded, with a note: kinds of user grow
+    any other, without one         not a person, with a note
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def snapshot(read: AppRead, source: Source, portrait: Portrait) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
     via = _groups_by_person(read.counted)
     everyone = _everyone(read)
-    # Whether somebody of an unknown kind is a guest can't be told either.
+    # A row of an unknown kind may mean something else by its fields: it is not taken for a guest either.
     entitled = [
         key for key in sorted(everyone) if source.guests or everyone[key].odd_kind or not everyone[key].is_guest
     ]
@@ -180,7 +180,9 @@ def _odd_notes(read: AppRead, portrait: Portrait) -> Iterator[ReadNote]:
         email = portrait.address(user)
         who = email or user.display_name or user.id or "A row without a name"
         outcome = (
-            "no member is created for it, and nothing is concluded of it" if user.is_somebody else "it is nobody here"
+            "no member is created for it, and nothing is concluded of it"
+            if user.is_somebody
+            else "it is not taken for a person"
         )
         yield ReadNote(
             "unknown-kind", email, f"{who}, {where}, is of a kind that is not known here ({user.odd_kind}): {outcome}."

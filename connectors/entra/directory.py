@@ -77,7 +77,7 @@ class Directory:
     async def require_shown(self, found: Mapping[AppGroup, Members], *, nested: bool) -> None:
         """Raise for a group that hides its members from us: Graph answers with an empty or a short list, not with 403.
 
-        Where the token does not show its permissions, only an empty list can be told from a whole one.
+        Where the token does not show its permissions, only an empty list is suspicious.
         """
         roles = self._roles()
         if roles is not None and endpoint.HIDDEN_ROLE in roles:

@@ -109,7 +109,7 @@ class Graph:
         return await self._api.get(ask.path, ask.params, accept=JUDGED_HERE, about=ask.what)
 
     def _granted(self, answer: Answer, ask: Ask) -> Answer:
-        """Return an answer that says what was asked for, else raise."""
+        """Return an answer that holds what was asked for, else raise."""
         if answer.status == OK:
             return answer
         raise self._api.refusal(answer, ask.hint)

@@ -32,7 +32,7 @@ EXTERNAL = "#ext#"
 SMTP = "smtp:"
 HIDDEN_MEMBERSHIP = "hiddenmembership"
 KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "orgcontact"})
-"""Types of members of a group, in lower case; nobody signs in as any but the first two."""
+"""Types of members of a group, in lower case; people are the first two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row does not say.
+    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row shows none.
 
     *hides_members* is for a group in the group.
     """

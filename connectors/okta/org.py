@@ -102,7 +102,7 @@ class Org:
         return await self._api.get(ask.path, ask.page(limit), accept=accept, about=ask.what)
 
     def _granted(self, answer: Answer, ask: Ask) -> Answer:
-        """Return an answer that says what was asked for, else raise."""
+        """Return an answer that holds what was asked for, else raise."""
         if answer.status == OK:
             return answer
         if error_code(answer) == EXPIRED_CURSOR:

@@ -46,7 +46,7 @@ def bucket(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """What one answer says. *reset_epoch* is in seconds since 1970, by Okta's clock."""
+    """The limit that one answer shows. *reset_epoch* is in seconds since 1970, by Okta's clock."""
 
     limit: int
     remaining: int
@@ -151,7 +151,7 @@ def _reset_seconds(limit: _Limit, headers: httpx.Headers, wall: Callable[[], flo
 
 
 def _limit(headers: httpx.Headers) -> _Limit | None:
-    """Return what an answer says of its bucket, None when it says nothing that can be relied on.
+    """Return the limit of the bucket that an answer shows, None when it shows none that can be relied on.
 
     Of a header that stands twice with different values the more careful one counts.
     """

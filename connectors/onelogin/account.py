@@ -159,7 +159,7 @@ class Account:
         return self._granted(answer, ask)
 
     def _granted(self, answer: Answer, ask: Ask) -> Answer:
-        """Return an answer that says what was asked for, else raise."""
+        """Return an answer that holds what was asked for, else raise."""
         if answer.status == OK:
             return answer
         raise self._api.refusal(answer, ask.hint)

@@ -80,7 +80,7 @@ class Directory:
         return found | seen, {key: error.cause for key, error in unread.items()}
 
     async def require_sight(self, known: Collection[User] = ()) -> None:
-        """Raise when the account shows a field of nobody. *known* are rows that were read.
+        """Raise when no row of the account shows a field. *known* are rows that were read.
 
         The few of one application may all lack what the scope would show, an email for instance: others are looked at
         before they are taken for a missing permission, on the first page and, if need be, on all.

@@ -17,7 +17,7 @@ from connectors.rest.transfer import NoAnswer, NotSent, TooLarge
 __all__ = ["HEALING", "Patience", "Promise"]
 
 Promise = Callable[[Answer], float | None]
-"""Returns in how many seconds a server that answers like this says to ask again, None when it names no time."""
+"""Returns in how many seconds a server that answers like this wants to be asked again, None when it names no time."""
 
 TOO_MANY, SERVER_ERROR = 429, 500
 SERVER_ERROR_RETRIES = 2
@@ -29,7 +29,7 @@ HEALING = frozenset({408, 425, TOO_MANY, SERVER_ERROR, 502, 503, 504, *range(520
 GROWING = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
 JITTER = tenacity.wait_random(0, 1)
 SHORTEST_PROMISE_SECONDS = 1.0
-"""Below it a server names no time: whoever followed `Retry-After: 0` would never stop asking."""
+"""Below it a server names no time: a client that followed `Retry-After: 0` would never stop asking."""
 
 NAGGING = tenacity.wait_exponential(multiplier=0.5, max=5)
 """The least that is waited between two refusals that each name a shorter time."""

@@ -13,7 +13,7 @@ __all__ = ["harmless_quote", "legible", "quoted", "request_id"]
 
 LONGEST = 200
 READ = 2048
-"""Bytes of text that are looked at: an error says what it has to say at its start."""
+"""Bytes of text that are looked at: an error has its reason at its start."""
 
 LONGEST_DOCUMENT = 2**16
 CAUSES = 3
@@ -64,7 +64,7 @@ def request_id(headers: httpx.Headers, sent: Mapping[str, str]) -> str:
 
 
 def quoted(body: bytes, headers: Mapping[str, str]) -> str:
-    """Return what an answer says, in quotation marks after a colon, with its code after it, or nothing.
+    """Return the words of an answer in quotation marks after a colon, with its code after it, or nothing.
 
     *headers* are those that were sent: their credentials never come back out.
     """

@@ -17,7 +17,7 @@ class CursorExpired(IncompleteRead):
 
 
 async def restarted(read: Callable[[], Awaitable[T]], restarts: int) -> T:
-    """Return what *read* returns, begun again at most *restarts* times. Raises what the last `CursorExpired` says."""
+    """Return what *read* returns, begun again at most *restarts* times. Raises the last `CursorExpired`."""
     for _ in range(restarts):
         try:
             return await read()

@@ -129,7 +129,7 @@ class Call:
     def _direct(self, group: Group) -> list[Thing]:
         """Return a group's direct members; nested groups and devices stand before the people.
 
-        A group that hides its members has none for whoever lacks the permission: nothing tells why.
+        A group that hides its members has none for a token without the permission, and nothing in the answer shows why.
         """
         if group.hides_members and "Member.Read.Hidden" not in self.roles:
             return []

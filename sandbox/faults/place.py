@@ -39,7 +39,7 @@ class Place:
 
     @property
     def is_list(self) -> bool:
-        """Say whether a request to Pigment is for members, and not for one."""
+        """Return whether a request to Pigment is for members, and not for one."""
         return self.url.endswith("/Users")
 
     @property

@@ -84,7 +84,7 @@ def _headed(action: Headers, answer: Answer) -> Answer:
 
 
 def doubled(action: DoubledHeaders, answer: Answer) -> Answer:
-    """Return the answer with some headers twice; those that say how long a body is can only stand once."""
+    """Return the answer with some headers twice; those that frame the body can only stand once."""
     twice = [
         pair for pair in answer.headers if fnmatchcase(pair[0], action.names.lower()) and pair[0] not in SINGLE_HEADERS
     ]

@@ -214,7 +214,7 @@ AGENT = "#microsoft.graph.agentUser"
         user("odd", userType="Guest") | {"@odata.type": "#microsoft.graph.kindOfTomorrow"},
     ],
 )
-async def test_row_of_an_unknown_kind_that_shows_a_login_is_somebody_of_whom_nothing_is_concluded(odd: Row) -> None:
+async def test_row_of_an_unknown_kind_that_shows_a_login_is_a_person_of_unknown_status(odd: Row) -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), odd])]
     shot = await tenant.connector().read(SOURCE)
@@ -225,7 +225,7 @@ async def test_row_of_an_unknown_kind_that_shows_a_login_is_somebody_of_whom_not
     assert "group Sales" in note.reason
 
 
-async def test_row_of_an_unknown_kind_without_a_login_is_nobody_with_a_note() -> None:
+async def test_row_of_an_unknown_kind_without_a_login_is_a_note() -> None:
     tenant = company()
     thing = {"@odata.type": "#microsoft.graph.thing", "id": "t-1", "displayName": "Thing", "accountEnabled": True}
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]
@@ -235,7 +235,7 @@ async def test_row_of_an_unknown_kind_without_a_login_is_nobody_with_a_note() ->
 
 
 @pytest.mark.parametrize("kind", ["device", "servicePrincipal", "orgContact", "group"])
-async def test_known_kind_that_is_not_a_person_is_nobody(kind: str) -> None:
+async def test_known_kind_that_is_not_a_person_is_left_out(kind: str) -> None:
     tenant = company()
     thing = {"@odata.type": f"#microsoft.graph.{kind}", "id": "t-1", "displayName": "Thing", "mail": "x@example.com"}
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]

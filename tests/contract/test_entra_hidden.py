@@ -1,4 +1,4 @@
-"""Groups that hide their members from whoever lacks Member.Read.Hidden: never an empty list, never a short one."""
+"""Groups that hide their members from a token without Member.Read.Hidden: never an empty list, never a short one."""
 
 from __future__ import annotations
 
