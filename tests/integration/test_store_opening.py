@@ -27,7 +27,7 @@ from agent.store.schema import HEAD, KNOWN
 from agent.store.state import SqlState
 from agent.store.tables import metadata
 from tests.postgres import new_database
-from tests.state_samples import ANN, PLANNERS, Clock, a_change
+from tests.state_samples import ANN, NOW, PLANNERS, Clock, a_change
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MIGRATIONS = Path(agent.store.schema.__file__).parent / "migrations"
@@ -157,6 +157,37 @@ async def test_sizes_of_groups_that_an_older_release_stored_guard_the_first_run(
     await state.close()
 
     assert sightings == {("okta", "g1"): GroupSighting("S", 9)}
+
+
+async def test_baselines_that_an_older_release_stored_count_as_those_of_the_last_enforcing_run(url: str) -> None:
+    upgrade(url, "0004")
+    insert = text(
+        'INSERT INTO runs (id, workspace, "trigger", dry_run, status, started_at, "by", reason, error, requests)'
+        " VALUES (:status, 'latam', 'sync', :dry, :status, :at, '', '', '', 0)"
+    )
+    runs = [("planned", True, 0), ("held", False, 60), ("failed", False, 30)]
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for status, dry, minutes in runs:
+            at = ticks(NOW - timedelta(minutes=minutes))
+            connection.execute(insert, {"status": status, "dry": dry, "at": at})
+    engine.dispose()
+    execute(
+        url,
+        "INSERT INTO baselines (workspace, connector, group_id, name, people) VALUES ('latam', 'okta', 'g1', 'S', 24)",
+        "INSERT INTO baselines (workspace, connector, group_id, name, people) VALUES ('emea', 'okta', 'g1', 'S', 24)",
+    )
+    state = await opened(url)
+    for name in ("latam", "emea"):
+        lease = await state.take_lease(name, "one")
+        await state.remember(lease, (), frozenset(), {("okta", "g1"): ("S", 12)})
+    found = [
+        await state.baselines(name, NOW - timedelta(minutes=minutes))
+        for name, minutes in (("latam", 60), ("latam", 59), ("emea", 9999))
+    ]
+    await state.close()
+
+    assert [each["okta", "g1"] for each in found] == [("S", 24), ("S", 12), ("S", 12)]
 
 
 async def test_newer_schema_is_refused(url: str) -> None:

@@ -82,7 +82,7 @@ def test_members_are_left_as_the_last_of_several_changes_made_them() -> None:
         record(a_change(Kind.CREATE, Fields("x@acme.com", "X", True), scim_id=None), Outcome.FAILED, None),
         record(a_change(Kind.ADOPT, Fields(display_name="Other"))),
         record(a_change(Kind.UPDATE_EMAIL, Fields(email="new@acme.com"))),
-        record(a_change(Kind.DEACTIVATE, Fields(active=False)), scim_id="m-bea"),
+        record(a_change(Kind.DEACTIVATE, Fields(active=False), scim_id="m-bea"), scim_id="m-bea"),
         record(a_change(Kind.CREATE, Fields("cat@acme.com", "Cat"), "cat@acme.com"), scim_id="m-cat"),
     ]
 
