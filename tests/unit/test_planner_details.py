@@ -83,7 +83,7 @@ def test_members_are_left_as_the_last_of_several_changes_made_them() -> None:
         record(a_change(Kind.ADOPT, Fields(display_name="Other"))),
         record(a_change(Kind.UPDATE_EMAIL, Fields(email="new@acme.com"))),
         record(a_change(Kind.DEACTIVATE, Fields(active=False), scim_id="m-bea"), scim_id="m-bea"),
-        record(a_change(Kind.CREATE, Fields("cat@acme.com", "Cat"), "cat@acme.com"), scim_id="m-cat"),
+        record(a_change(Kind.CREATE, Fields("cat@acme.com", "Cat"), "cat@acme.com", None), scim_id="m-cat"),
     ]
 
     assert members_left({"m-ann": ann, "m-bea": bea}, records, []) == (
