@@ -63,6 +63,8 @@ async def serve(
     most_connections = raise_file_limit()
     limit_logs(asyncio.get_running_loop())
     async with lasting(settings) as kept:
+        if kept.is_new:
+            log.warning("state.new", place=kept.place)
         daemon = _daemon(settings, kept, metrics)
         reloading = Reloading(path, environ, settings, daemon, configure)
         with _socket(settings) as listening:

@@ -19,6 +19,7 @@ import structlog
 
 from agent import http, logs
 from agent.engine.links import Links
+from agent.engine.memory import check_links, check_state
 from agent.engine.order import FleetLimit, Result
 from agent.engine.stopping import Stopping
 from agent.engine.survey import ReadSite, Survey
@@ -60,8 +61,21 @@ class SystemClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives one run in a daemon: the state, and how much of each host's budget is spent."""
+
+    state: State
+    paces: Paces
+    place: str = ""
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """What a command works with. *read_sites* are all that a dry run is given."""
+    """What a command works with. *read_sites* are all that a dry run is given.
+
+    *kept* says where the state is, and whether there was none before.
+    """
 
     settings: Settings
     state: State
@@ -70,12 +84,12 @@ class Parts:
     sites: Mapping[str, Site]
     sync: Sync
     clients: Mapping[str, ScimClient]
-    paces: Paces
+    kept: Lasting
     notices: Notices
 
     def budget_left(self) -> int | None:
         """Return how many requests the busiest Pigment host would take now."""
-        return self.paces.budget_left()
+        return self.kept.paces.budget_left()
 
     @property
     def read_sites(self) -> dict[str, ReadSite]:
@@ -111,31 +125,34 @@ class Parts:
         checks = [self.survey.connectors[name].check(each) for name, each in sources.items()]
         others = preflight(self.settings, self.state, names)
         found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names), others)
-        return [finding for findings in found for finding in findings]
+        state = [*check_state(self.kept.place, is_new=self.kept.is_new), *await self._links(names)]
+        return [*state, *(finding for findings in found for finding in findings)]
 
-
-@dataclass(frozen=True, slots=True)
-class Lasting:
-    """What outlives one run in a daemon: the state, and how much of each host's budget is spent."""
-
-    state: State
-    paces: Paces
+    async def _links(self, names: Sequence[str]) -> list[Finding]:
+        policies = [self.sites[name].policy for name in names]
+        return check_links(self.kept.place, policies, await self.state.workspaces(), await self.state.targets())
 
 
 @asynccontextmanager
-async def lasting(settings: Settings) -> AsyncIterator[Lasting]:
-    """Open the state, and close it at the end. Raises `StateError`."""
-    state = await SqlState.open(settings.state.url, SystemClock().now)
+async def lasting(settings: Settings, *, is_reading: bool = False) -> AsyncIterator[Lasting]:
+    """Open the state, and close it at the end; what is only reading leaves an older one as it is.
+
+    *place* of what is yielded says where it is, *is_new* that there was none before. Raises `StateError`.
+    """
+    state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
     try:
-        yield Lasting(state, Paces(settings.pigment.requests_per_window, settings.pigment.window_seconds))
+        paces = Paces(settings.pigment.requests_per_window, settings.pigment.window_seconds)
+        yield Lasting(state, paces, state.place, state.is_new)
     finally:
         await state.close()
 
 
 @asynccontextmanager
-async def opened(settings: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
+async def opened(
+    settings: Settings, progress: Progress, stopping: Stopping, *, is_reading: bool = False
+) -> AsyncIterator[Parts]:
     """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
-    async with lasting(settings) as kept, parts(settings, progress, stopping, kept) as made:
+    async with lasting(settings, is_reading=is_reading) as kept, parts(settings, progress, stopping, kept) as made:
         yield made
 
 
@@ -176,7 +193,7 @@ def _parts(
     sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping)
     clean = partial(logs.cleaned, emails=settings.log.emails)
     notices = Notices(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
-    return Parts(settings, state, clock, survey, sites, sync, clients, paces, notices)
+    return Parts(settings, state, clock, survey, sites, sync, clients, kept, notices)
 
 
 def _connector(

@@ -45,7 +45,7 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
     async def body(parts: Parts) -> list[Explanation | Unplanned]:
         return await explanations(parts.survey, parts.read_sites, names, email)
 
-    explained = run_within(context, body)
+    explained = run_within(context, body, is_reading=True)
     if form == "json":
         print_json([asdict(each) for each in explained])
     else:
@@ -120,7 +120,7 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
             return rows, parts.clock.now().strftime("%Y-%m-%d %H:%M UTC")
         return await _past(parts, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
 
-    rows, when = run_within(context, body)
+    rows, when = run_within(context, body, is_reading=True)
     match form:
         case "csv":
             print_text(access_sheet(rows, bom=bom))

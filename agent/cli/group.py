@@ -10,7 +10,19 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, completing, linking, looking, mending, planning, serving, starting, trying, workspaces
+from agent.cli import (
+    asking,
+    completing,
+    linking,
+    looking,
+    mending,
+    planning,
+    serving,
+    starting,
+    state,
+    trying,
+    workspaces,
+)
 from agent.cli.version import version_option
 from agent.errors import Exit, PigmentSyncError, unread
 from agent.report.escape import harmless
@@ -61,6 +73,7 @@ for command in (
     looking.report,
     linking.links,
     workspaces.workspaces,
+    state.state,
     mending.undo,
     mending.pause,
     mending.resume,

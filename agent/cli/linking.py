@@ -64,7 +64,7 @@ def list_links(context: click.Context, names: Sequence[str]) -> int:
                 lines.append("\t".join(harmless(cell) for cell in row).rstrip())
         return "".join(f"{line}\n" for line in lines)
 
-    print_text(run_within(context, body))
+    print_text(run_within(context, body, is_reading=True))
     return Exit.DONE
 
 
@@ -138,7 +138,7 @@ def move(  # noqa: PLR0913  (click hands each option by name)
             told.append("Nothing was written. To do it, add --yes\n")
         return "".join(told)
 
-    print_text(run_within(context, body))
+    print_text(run_within(context, body, is_reading=not yes))
     return Exit.DONE
 
 

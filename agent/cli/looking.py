@@ -65,7 +65,7 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     async def body(parts: Parts) -> list[Finding]:
         return await parts.check(list(chosen(parts.sites, names)))
 
-    findings = run_within(context, body)
+    findings = run_within(context, body, is_reading=True)
     missing = list(missing_secrets(settings))
     unseen = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
     lines = [CONFIG_VALID, *variables, *unseen, *findings]
@@ -122,7 +122,7 @@ def members(context: click.Context, names: Sequence[str], email: str | None, for
     pigment-sync members --email ana.souza@acme.com
     pigment-sync members -w pigment-latam --format csv > members.csv
     """
-    found, failures = run_within(context, lambda parts: _found(parts, names, email))
+    found, failures = run_within(context, lambda parts: _found(parts, names, email), is_reading=True)
     rows = _rows(found)
     if form == "json":
         print_json(rows)
@@ -199,7 +199,7 @@ def history(context: click.Context, names: Sequence[str], since: datetime | None
         chosen(parts.sites, names)
         return await parts.state.runs(names, since.replace(tzinfo=UTC) if since else None, limit)
 
-    runs = run_within(context, body)
+    runs = run_within(context, body, is_reading=True)
     if form == "json":
         print_json([_run(run) for run in runs])
         return Exit.DONE
@@ -238,7 +238,7 @@ def report(context: click.Context, source: str, form: Format, bom: bool, verbose
     if path.suffix == ".json" or path.exists():
         whole = _saved(path)
     else:
-        told = run_within(context, lambda parts: _past(parts, source))
+        told = run_within(context, lambda parts: _past(parts, source), is_reading=True)
         if isinstance(told, str):
             if form is not Format.TEXT:
                 raise UsageError(f"The run {source} has no plan, so it is shown as text only.", "Leave --format out.")

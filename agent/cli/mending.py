@@ -59,7 +59,7 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
             return await dry_run(parts.undoing(run_id), parts.read_sites, [run.workspace], order)
         return await _undone(parts, run, order)
 
-    results = run_within(context, body)
+    results = run_within(context, body, is_reading=digest is None)
     shown = replace(look(verbose=True), approves=False)
     print_text(render(document_of(results), Format.TEXT, shown, outcomes_of(results)))
     for result in results:

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from agent.cli.output import Form, document_of, outcomes_of, show, write_file
-from agent.cli.running import by_option, reason_option, run_within, workspace_option
+from agent.cli.running import by_option, reason_option, run_within, warn, workspace_option
 from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
+from agent.engine.memory import state_warning
 from agent.engine.order import Order, Result
 from agent.engine.retention import forget_old_runs
 from agent.engine.run import counted
@@ -71,7 +72,8 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
         order = Order(Trigger.PLAN, user=user)
         return await dry_run(parts.survey, parts.read_sites, names, order, exit_code=exit_code)
 
-    results = run_within(context, body)
+    results = run_within(context, body, is_reading=True)
+    _warn(results)
     whole = document_of(results, user)
     if out is not None:
         write_file(out, encode(whole))
@@ -89,10 +91,17 @@ def _synced(context: click.Context, names: Sequence[str], order: Order, form: Fo
         return results
 
     results = run_within(context, body)
+    _warn(results)
     show(document_of(results, order.user), form, outcomes_of(results), verbose=verbose)
     for result in results:
         _explain(result)
     return worst(result.exit for result in results)
+
+
+def _warn(results: Sequence[Result]) -> None:
+    for result in results:
+        if reason := state_warning(result.object):
+            warn(reason)
 
 
 def _explain(result: Result) -> None:

@@ -16,13 +16,24 @@ import click
 from agent import logs
 from agent.cli.completing import workspace_names
 from agent.cli.progress import shown
+from agent.engine.memory import STATE_REMEDY, new_state
 from agent.engine.stopping import Stopping
+from agent.report.escape import harmless
 from agent.settings.load import load
 from agent.settings.root import Settings
 from agent.settings.variables import refuse_variables
 from agent.wiring import Parts, opened
 
-__all__ = ["by_option", "config_path", "configure_logs", "loaded", "reason_option", "run_within", "workspace_option"]
+__all__ = [
+    "by_option",
+    "config_path",
+    "configure_logs",
+    "loaded",
+    "reason_option",
+    "run_within",
+    "warn",
+    "workspace_option",
+]
 
 T = TypeVar("T")
 Body = Callable[[Parts], Awaitable[T]]
@@ -68,8 +79,13 @@ def configure_logs(settings: Settings) -> None:
     logs.configure(settings.log.level, settings.log.format, settings.log.emails, sys.stderr)
 
 
-def run_within(context: click.Context, body: Body[T]) -> T:
-    """Run *body* with the parts that the configuration describes.
+def warn(message: str) -> None:
+    """Write a warning to stderr, whatever the log shows."""
+    click.echo(harmless(f"pigment-sync: warning: {message}"), err=True)
+
+
+def run_within(context: click.Context, body: Body[T], *, is_reading: bool = False) -> T:
+    """Run *body* with the parts that the configuration describes; what is only reading migrates no older state.
 
     The first SIGINT or SIGTERM breaks off what only reads; once something may have been written it lets the change in
     flight finish and leaves the rest. The second ends at once.
@@ -80,7 +96,9 @@ def run_within(context: click.Context, body: Body[T]) -> T:
 
     async def work() -> T:
         with shown() as progress:
-            async with opened(settings, progress, stopping) as parts:
+            async with opened(settings, progress, stopping, is_reading=is_reading) as parts:
+                if parts.kept.is_new:
+                    warn(f"{new_state(parts.kept.place)}. {STATE_REMEDY}")
                 progress.budget = parts.budget_left
                 return await body(parts)
 

@@ -51,7 +51,7 @@ def list_workspaces(context: click.Context, form: str) -> int:
     async def body(parts: Parts) -> list[tuple[WorkspaceRecord, str]]:
         return await parts.workspaces.listed()
 
-    listed = run_within(context, body)
+    listed = run_within(context, body, is_reading=True)
     if form == "json":
         print_json([_row(record, target) for record, target in listed])
     else:

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from agent.daemon.work import Work
 from agent.desk import Ongoing
 from agent.engine.dryrun import dry_run
+from agent.engine.memory import state_warning
 from agent.engine.order import Order, Result
 from agent.engine.run import begun, new_run_id
 from agent.engine.stopping import Stopping
@@ -153,6 +154,9 @@ class Runner:
                 if order.is_whole:
                     await tools.tell(results)
         results = [replace(result, is_whole=order.is_whole) for result in results]
+        for result in results:
+            if warning := state_warning(result.object):
+                log.warning("state.empty", workspace=result.workspace, warning=warning)
         await self.told(results, order.trigger, (self.clock.now() - began).total_seconds())
 
     async def _account(self, policies: Sequence[Policy], order: Order, error: str, *, is_dry_run: bool) -> None:

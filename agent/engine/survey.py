@@ -16,6 +16,7 @@ from agent.diff.explain import Subject, resembling, subject
 from agent.diff.only import only
 from agent.engine.confirm import Confirmation
 from agent.engine.lookup import Lookups
+from agent.engine.memory import with_state_note
 from agent.engine.order import Decision, FleetLimit
 from agent.errors import PigmentSyncError, UsageError
 from agent.guard.emptied import emptied_groups, next_sightings
@@ -124,7 +125,7 @@ class Survey:
         now = self.clock.now()
         emptied = emptied_groups(reads.snapshots, sightings, now)
         history = replace(await self._history(policy.workspace), target=target, emptied=emptied)
-        plan = guarded(unguarded, policy, history)
+        plan = with_state_note(guarded(unguarded, policy, history), reads)
         return Decision(
             policy,
             workspace_object(plan, pause),

@@ -43,7 +43,14 @@ SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 class Database:
     """One database with its tables up to date. Whatever goes wrong in it is a `StateError` that says what to do."""
 
-    def __init__(self, url: str, now: Callable[[], datetime], silent_seconds: float = SILENT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        now: Callable[[], datetime],
+        silent_seconds: float = SILENT_SECONDS,
+        *,
+        only_new: bool = False,
+    ) -> None:
         self._location = located(url)
         self._now = now
         self._silent_seconds = silent_seconds
@@ -54,10 +61,15 @@ class Database:
             self._engine = _engine(self._location, self._closing, silent_seconds)
             self._readers = self._engine.execution_options(**READING[self._engine.dialect.name])
             try:
-                migrate(self._engine)
+                self.is_new = migrate(self._engine, self._location.shown, only_new=only_new)
             except BaseException:
                 self._engine.dispose()
                 raise
+
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        return self._location.shown
 
     @property
     def is_sqlite(self) -> bool:

@@ -19,16 +19,26 @@ MIGRATION_LOCK = 7_164_490_117
 ONE_AT_A_TIME = Lock()
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the tables to `HEAD`, all or nothing. Raises `StateError` when they are of a version that is not known."""
+def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
+    """Bring the tables to `HEAD`, all or nothing, and return whether there were none before.
+
+    *shown* names the database in messages. With *only_new* tables are made where there are none, and older ones left as
+    they are. Raises `StateError` for those, and for tables of a version that is not known.
+    """
     with engine.connect() as connection:
         found = _revision(connection)
     if found == HEAD:
-        return
+        return False
     if found is not None and found not in KNOWN:
         raise StateError(
             f"The state was written by a newer pigment-sync (schema {found}, this one knows {HEAD}).",
             "Run that version, or restore a backup from before the upgrade.",
+        )
+    if found is not None and only_new:
+        raise StateError(
+            f"The state {shown} is of an older pigment-sync (schema {found}, this one needs {HEAD}), "
+            "and a command that only reads does not change it.",
+            "Back it up, stop older versions, then run: pigment-sync state migrate. So does each command that writes.",
         )
     with ONE_AT_A_TIME, engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -37,6 +47,7 @@ def migrate(engine: Engine) -> None:
             bound(connection, PATIENT_SECONDS)
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK})
         _upgrade(connection)
+    return found is None
 
 
 def _revision(connection: Connection) -> str | None:

@@ -51,15 +51,29 @@ class SqlState:
         self._renewer = ThreadPoolExecutor(max_workers=RENEWALS, thread_name_prefix="state-renew")
 
     @classmethod
-    async def open(cls, url: str, now: Callable[[], datetime]) -> SqlState:
-        """Open the database at *url* and bring its schema up to date. Raises `StateError`."""
+    async def open(cls, url: str, now: Callable[[], datetime], *, only_new: bool = False) -> SqlState:
+        """Open the database at *url* and bring its schema up to date; with *only_new* a new one alone.
+
+        Raises `StateError`.
+        """
         writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-write")
         try:
-            database = await asyncio.get_running_loop().run_in_executor(writer, Database, url, now)
+            opening = partial(Database, url, now, only_new=only_new)
+            database = await asyncio.get_running_loop().run_in_executor(writer, opening)
         except BaseException:
             writer.shutdown(wait=False)
             raise
         return cls(database, now, writer)
+
+    @property
+    def place(self) -> str:
+        """Where the state is, without a password."""
+        return self._database.place
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was none at that place before it was opened."""
+        return self._database.is_new
 
     async def close(self) -> None:
         """Close the database once what was begun has ended, or has been broken off for want of an answer."""

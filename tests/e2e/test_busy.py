@@ -62,6 +62,21 @@ def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sand
         assert planned.code == 0, "a plan takes no lease"
 
 
+def test_run_with_another_key_for_the_same_scim_url_is_told_who_holds_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path))
+    other = tmp_path / "other.yaml"
+    other.write_text(agent.config.read_text("utf-8").replace("  pigment-latam:", "  brazil:"), "utf-8")
+    with at_work(agent, sandbox) as first:
+        busy = Agent(other).run("sync", "-w", "brazil")
+        settling = Agent(other).run("workspaces", "rename", "pigment-latam", "brazil")
+
+        assert (busy.code, settling.code) == (7, 7), busy.err + settling.err
+        assert f"process {first.pid}" in " ".join((busy.out + busy.err).split())
+        assert f"process {first.pid}" in " ".join(settling.err.split())
+    members = [member.user_name.lower() for member in sandbox.space("pigment-latam").members]
+    assert len(members) == len(set(members))
+
+
 def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = Agent(sandbox.write_config(tmp_path))
     with at_work(agent, sandbox) as first:

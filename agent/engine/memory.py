@@ -1,0 +1,67 @@
+"""What a person must know of the state before they trust a plan: that it is new, or has no links for a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from agent.guard.target import moved_target
+from agent.model import KnownTarget, Note, Plan, Policy, Reads
+from agent.ports import WorkspaceRecord
+from agent.report.shape import WorkspaceObject
+from connectors.base import Finding
+
+__all__ = ["STATE_EMPTY", "STATE_REMEDY", "check_links", "check_state", "new_state", "state_warning", "with_state_note"]
+
+STATE_EMPTY = "state-empty"
+STATE_REMEDY = "Is that the right place? If there is a state already, name it in state.url, or restore a backup."
+
+
+def new_state(place: str) -> str:
+    """Return the warning of a command that found no state at *place*, and made one."""
+    return f"there was no state at {place}: a new, empty one was made there"
+
+
+def with_state_note(plan: Plan, reads: Reads) -> Plan:
+    """Return *plan* with a note where the workspace has members, and the state no link to any of them."""
+    members = len(reads.listing.members)
+    if reads.memory.links or not members:
+        return plan
+    reason = (
+        f"The state has no links for {plan.workspace}, which has {members} members. They are adopted by email, and "
+        "nothing is known of those who left before. On the first day that is so; otherwise look at state.url."
+    )
+    return replace(plan, notes=(*plan.notes, Note(STATE_EMPTY, "", reason)))
+
+
+def state_warning(workspace: WorkspaceObject) -> str:
+    """Return the sentence of the note on an empty state, empty where the plan has none."""
+    return next((note["reason"] for note in workspace["notes"] if note["code"] == STATE_EMPTY), "")
+
+
+def check_state(place: str, *, is_new: bool) -> list[Finding]:
+    if is_new:
+        return [Finding("warning", "state", new_state(place), STATE_REMEDY)]
+    return [Finding("ok", "state", f"the state is {place}")]
+
+
+def check_links(
+    place: str, policies: Sequence[Policy], known: Sequence[WorkspaceRecord], targets: Sequence[KnownTarget]
+) -> list[Finding]:
+    """Return what is wrong with what the state knows of the workspaces of *policies*."""
+    links = {each.name: each.links for each in known}
+    return [finding for policy in policies for finding in _links(place, policy, links, targets)]
+
+
+def _links(place: str, policy: Policy, links: dict[str, int], targets: Sequence[KnownTarget]) -> Iterator[Finding]:
+    name, subject = policy.workspace, f"workspace {policy.workspace}"
+    found = moved_target(policy, targets)
+    if found.moved:
+        yield Finding("error", subject, f"{found.moved} A run would hold everything.", found.remedy)
+    elif not links.get(name):
+        yield Finding(
+            "warning",
+            subject,
+            f"the state {place} has no links for it yet",
+            "That is so before its first sync: then members are adopted by their email. Otherwise look at state.url.",
+        )
