@@ -85,7 +85,15 @@ class Directory:
         doubtful = [group for group in sorted(found) if roles is not None or not found[group].people]
         async with side_by_side() as tasks:
             asked = [tasks.create_task(self._hides(group)) for group in doubtful]
-        hidden = [endpoint.named(group) for group, task in zip(doubtful, asked, strict=True) if task.result()]
+        hides = {group: task.result() for group, task in zip(doubtful, asked, strict=True)}
+        hidden = [endpoint.named(group) for group in doubtful if hides[group]]
+        for group in doubtful:
+            # One that was listed and is not known any more was deleted in between: the next run sees.
+            if hides[group] is None and not found[group].people:
+                raise IncompleteRead(
+                    f"{self._graph.who} lists no members of group {endpoint.named(group)} and does not know the group.",
+                    endpoint.GROUP_HINT,
+                )
         if roles is not None and nested:
             hidden += [legible(f"{name} (in {group.name})") for group in sorted(found) for name in found[group].hidden]
         if hidden:
@@ -97,8 +105,10 @@ class Directory:
                 endpoint.HIDDEN_HINT,
             )
 
-    async def _read_hides(self, group: AppGroup) -> bool:
-        return hides_members(await self._graph.one(endpoint.group(group)))
+    async def _read_hides(self, group: AppGroup) -> bool | None:
+        """Return whether a group hides its members, None when Graph does not know it."""
+        found = await self._graph.find(endpoint.group(group))
+        return None if found is None else hides_members(found)
 
     async def _individuals(
         self, everything: Assigned, found: Mapping[AppGroup, Members], source: Source

@@ -17,6 +17,7 @@ from connectors.entra.selection import AppGroup
 from connectors.rest import legible
 
 __all__ = [
+    "GROUP_HINT",
     "HIDDEN_HINT",
     "HIDDEN_ROLE",
     "app",

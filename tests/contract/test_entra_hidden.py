@@ -8,8 +8,20 @@ from dataclasses import replace
 import pytest
 import respx
 
-from connectors.base import PermissionMissing, Snapshot
-from tests.contract.entra_tenant import INNER, SALES, SOURCE, STAFF, Tenant, company, granted, ids, sign_in, token_with
+from connectors.base import IncompleteRead, PermissionMissing, Snapshot
+from tests.contract.entra_tenant import (
+    INNER,
+    SALES,
+    SOURCE,
+    STAFF,
+    Tenant,
+    company,
+    error,
+    granted,
+    ids,
+    sign_in,
+    token_with,
+)
 
 USUAL = ("Application.Read.All", "GroupMember.Read.All", "User.Read.All")
 
@@ -98,6 +110,21 @@ async def test_hidden_group_inside_a_counted_one_is_an_error_where_nested_ones_c
     assert (await tenant.connector().read(SOURCE)).people
     with pytest.raises(PermissionMissing, match=r"group Inner \(in Staff\)"):
         await tenant.connector().read(replace(SOURCE, nested=True))
+
+
+@pytest.mark.parametrize("shown", [0, 1])
+async def test_group_that_graph_lists_and_does_not_know_is_an_error_where_it_is_empty(
+    router: respx.MockRouter, shown: int
+) -> None:
+    tenant = signed_in(router, hiding(SALES, shown), token_with(*USUAL))
+    tenant.at[f"/v1.0/groups/{SALES}"] = [error(404)]
+    if shown:
+        assert "u-ana" in ids((await tenant.connector().read(SOURCE)).people)
+        return
+    with pytest.raises(
+        IncompleteRead, match=r"lists no members of group Sales \(g-sales\) and does not know the group"
+    ):
+        await tenant.connector().read(SOURCE)
 
 
 async def test_check_reports_the_hidden_group(router: respx.MockRouter) -> None:
