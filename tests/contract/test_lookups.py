@@ -6,15 +6,18 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from agent.engine.confirm import Confirmation
 from agent.engine.lookup import AT_ONCE, MOST_FAILURES, Lookups
-from agent.model import Change, GroupRef, Hold, Kind, Link, Listing, Member, Memory, Mode, Policy, Reads
+from agent.guard.emptied import Sightings, emptied_groups, next_sightings
+from agent.guard.hold import guarded
+from agent.guard.limit import History
+from agent.model import Change, GroupRef, Hold, Kind, Limits, Link, Listing, Member, Memory, Mode, Policy, Reads
 from connectors.base import (
     Connector,
     CredentialsRefused,
@@ -47,7 +50,7 @@ def _microsoft() -> Iterator[None]:
 class Provider:
     """A pretend provider that still knows *person*, who left; *path* is where they are asked for.
 
-    The lists leave *omitted* out for as many of their readings as *times* says.
+    The lists leave *omitted* out for as many of their readings as *times* says, the first *after* aside.
     """
 
     fake: Org | Tenant | Account
@@ -58,6 +61,7 @@ class Provider:
     lists: str
     omitted: str = ""
     times: int = 0
+    after: int = 0
     readings: Counter[str] = field(default_factory=Counter)
 
     def connector(self) -> Connector:
@@ -69,7 +73,7 @@ class Provider:
         if re.search(self.lists, path) is None or answer.status_code != 200:
             return answer
         self.readings[path] += 1
-        if self.readings[path] > self.times:
+        if not self.after < self.readings[path] <= self.after + self.times:
             return answer
         document = answer.json()
         rows = document["value"] if isinstance(document, dict) else document
@@ -270,6 +274,77 @@ async def test_list_that_leaves_someone_out_for_good_holds_them_and_no_one_else(
     assert (hold.code, hold.change) == ("source-disagrees", None)
     assert "Sales" in hold.reason
     assert set(pretend.readings.values()) == {2}
+
+
+# A group that becomes empty.
+
+
+def with_a_small_group(name: str) -> Provider:
+    """Return a provider with leo alone in Small, whose lookup shows that he is active and not where he is."""
+    pretend = provider(name)
+    match pretend.fake:
+        case Org() as org:
+            org.names["00g3small"], org.members["00g3small"] = "Small", []
+            org.hire("leo", "00g3small")
+            org.at["/api/v1/users/00uleo/groups"] = [okta_org.error(403)] * 9
+            pretend.omitted = "00uleo"
+        case Tenant() as tenant:
+            tenant.members["g-small"] = []
+            tenant.assign("g-small", "Group", "Small")
+            tenant.hire("leo", "g-small")
+            tenant.at["/v1.0/users/u-leo/memberOf"] = [entra_tenant.error(403)] * 9
+            pretend.omitted = "u-leo"
+        case Account() as account:
+            account.roles["93"], account.names["93"] = [], "Small"
+            account.app["role_ids"].append(93)
+            key = str(101 + len(account.users))
+            row = account.hire("leo", "93")
+            blind = httpx.Response(200, json=row | {"role_ids": None})
+            account.at[f"{onelogin_account.USERS}/{key}"] = [lambda _: blind] * 9
+            pretend.omitted = key
+    pretend.after = 1
+    return pretend
+
+
+async def run(pretend: Provider, sightings: Sightings, now: datetime) -> tuple[Sightings, list[str], list[str]]:
+    """Return what a run remembers of groups, and the codes of leo's deactivation and of its hold."""
+    key = PersonKey(pretend.source.connector, pretend.omitted)
+    group = {"okta": "00g3small", "entra": "g-small", "onelogin": "93"}[key.connector.partition("-")[0]]
+    memory = Memory((Link(key, "m0", (GroupRef(group, "Small"),)),))
+    policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
+    connectors = {key.connector: pretend.connector()}
+    snapshot = await connectors[key.connector].read(pretend.source)
+    reads = Reads((snapshot,), Listing((Member("m0", "leo@example.com", "Leo", True),)), memory)
+    reads, unguarded = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy, sightings, now)
+    emptied = emptied_groups(reads.snapshots, sightings, now)
+    plan = guarded(unguarded, replace(policy, limits=Limits(25, 100)), History(emptied=emptied))
+    going = [change.code for change in plan.changes if change.person == key and change.kind is Kind.DEACTIVATE]
+    changed = next_sightings(reads.snapshots, sightings, now)
+    return {**sightings, **changed}, going, [hold.code for hold in plan.holds if hold.person == key]
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_group_that_one_answer_shows_empty_is_read_again_and_costs_nobody_access(name: str) -> None:
+    pretend = with_a_small_group(name)
+    pretend.times = 1
+    sightings, going, held = await run(pretend, {}, NOW)
+    assert (going, held) == ([], [])
+    sightings, going, held = await run(pretend, sightings, NOW + timedelta(minutes=15))
+    assert (going, held) == ([], [])
+    assert set(pretend.readings.values()) == {3}
+    assert all(seen.empty_since is None for seen in sightings.values())
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_group_that_stays_empty_holds_its_leavers_until_a_run_five_minutes_on(name: str) -> None:
+    pretend = with_a_small_group(name)
+    pretend.times = 99
+    sightings, *_ = await run(pretend, {}, NOW)
+    ended = []
+    for minutes in (15, 19, 20):
+        sightings, going, held = await run(pretend, sightings, NOW + timedelta(minutes=minutes))
+        ended.append((going, held))
+    assert ended == [([], ["group-emptied"]), ([], ["group-emptied"]), (["left-groups"], [])]
 
 
 # What `check` says of it.

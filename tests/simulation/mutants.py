@@ -209,6 +209,17 @@ MUTANTS = (
         "is deactivated within the grace",
     ),
     Mutant(
+        "believes a list that leaves people out",
+        (
+            (
+                "connectors/base.py",
+                "return bool(self.groups) and self.status in {Status.ACTIVE, Status.UNKNOWN}",
+                "return False",
+            ),
+        ),
+        "is deactivated and should not be",
+    ),
+    Mutant(
         "changes somebody in step again",
         (
             (
