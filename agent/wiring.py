@@ -190,7 +190,8 @@ def _parts(
     sites = {name: Site(policy, clients[name]) for name, policy in policies(settings).items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Survey(connectors, state, clock, fleet, progress)
-    sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping)
+    max_age = settings.apply.max_plan_age.total_seconds()
+    sync = Sync(survey, sites, _holder(), asyncio.sleep, stopping, max_plan_age_seconds=max_age)
     clean = partial(logs.cleaned, emails=settings.log.emails)
     notices = Notices(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
     return Parts(settings, state, clock, survey, sites, sync, clients, kept, notices)

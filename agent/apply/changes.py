@@ -17,9 +17,15 @@ from agent.model import Change, Kind, Link, Member
 from agent.ports import ChangeRecord, Clock, Lease, Outcome, Pause, State, Workspace
 from connectors.base import Progress
 
-__all__ = ["Applied", "Applier"]
+__all__ = ["Applied", "Applier", "IsOld"]
 
 log = structlog.get_logger()
+IsOld = Callable[[int], bool]
+"""Returns whether the plan is too old to go on with, now that so many of its changes were tried."""
+
+
+def never(_tried: int) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class Applied:
     """What became of every change of a plan, in its order.
 
     *gone*, *lost* or *pause* says why the rest was not tried: the workspace, the lease or the state, or a human.
-    *unrecorded* are the records that the journal lacks once the state is lost.
+    *unrecorded* are the records that the journal lacks once the state is lost. *left* are the changes, with their
+    numbers, that the age of the plan left over; the newest plan's begin with number *since*.
     """
 
     records: tuple[ChangeRecord, ...]
@@ -35,6 +42,18 @@ class Applied:
     lost: PigmentSyncError | None = None
     pause: Pause | None = None
     unrecorded: tuple[ChangeRecord, ...] = ()
+    left: tuple[tuple[int, Change], ...] = ()
+    since: int = 0
+
+    @property
+    def newest(self) -> tuple[ChangeRecord, ...]:
+        """Return what was done after the newest plan was made."""
+        return tuple(record for record in self.records if record.seq >= self.since)
+
+    @property
+    def has_idle_round(self) -> bool:
+        """Whether nothing of the newest plan was made."""
+        return not any(record.outcome is Outcome.DONE for record in self.newest)
 
     @property
     def has_failures(self) -> bool:
@@ -69,20 +88,37 @@ class Applier:
     _lost: PigmentSyncError | None = field(default=None, init=False)
     _pause: Pause | None = field(default=None, init=False)
     _unrecorded: list[ChangeRecord] = field(default_factory=list, init=False)
+    _records: list[ChangeRecord] = field(default_factory=list, init=False)
+    _next: int = field(default=0, init=False)
+    _since: int = field(default=0, init=False)
 
-    async def apply(self, changes: Sequence[Change], members: Mapping[str, Member], taken: AbstractSet[str]) -> Applied:
-        """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already."""
-        adoptions = [(seq, change) for seq, change in enumerate(changes) if change.kind is Kind.ADOPT]
-        records = await self._adopt(adoptions)
+    async def apply(
+        self,
+        changes: Sequence[Change],
+        members: Mapping[str, Member],
+        taken: AbstractSet[str],
+        is_old: IsOld = never,
+    ) -> Applied:
+        """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already.
+
+        Called again it goes on, with the changes of a newer plan.
+        """
+        self._since = self._next
+        numbered = list(enumerate(changes, self._next))
+        self._next += len(numbered)
+        adoptions = [(seq, change) for seq, change in numbered if change.kind is Kind.ADOPT]
+        records = self._records
+        records.extend(await self._adopt(adoptions))
         # As they are while the plan is made: a member may answer under another id.
         members = dict(members)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
         failed: set[str] = set()
-        for seq, change in enumerate(changes):
-            if change.kind is Kind.ADOPT:
-                continue
+        others = [(seq, change) for seq, change in numbered if change.kind is not Kind.ADOPT]
+        for tried, (seq, change) in enumerate(others):
             if why := self._why_not(change, failed):
                 record = await self._skipped(seq, change, why)
+            elif is_old(tried):
+                return self._applied(left=others[tried:])
             else:
                 record = await self._make(seq, change, members, owned)
             if record.outcome is not Outcome.DONE and change.scim_id:
@@ -94,8 +130,18 @@ class Applier:
                 members.pop(change.scim_id, None)
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
-        in_order = tuple(sorted(records, key=lambda record: record.seq))
-        return Applied(in_order, self._gone, self._lost, self._pause, tuple(self._unrecorded))
+        return self._applied()
+
+    async def leave(self, left: Sequence[tuple[int, Change]], outcome: Outcome, why: str) -> Applied:
+        """Record changes that are not made after all."""
+        for seq, change in left:
+            self._records.append(await self._skipped(seq, change, why, outcome))
+        return self._applied()
+
+    def _applied(self, left: Sequence[tuple[int, Change]] = ()) -> Applied:
+        in_order = tuple(sorted(self._records, key=lambda record: record.seq))
+        unrecorded = tuple(self._unrecorded)
+        return Applied(in_order, self._gone, self._lost, self._pause, unrecorded, tuple(left), self._since)
 
     def _why_not(self, change: Change, failed: AbstractSet[str]) -> str:
         """Return why *change* is not tried, empty when it is."""
@@ -113,7 +159,11 @@ class Applier:
         if not adoptions:
             return []
         linked = [(seq, change, _link(change, change.scim_id or "")) for seq, change in adoptions]
-        await self.state.adopted(self.lease, self.run_id, linked)
+        try:
+            await self.state.adopted(self.lease, self.run_id, linked)
+        except (LeaseLost, StateError) as error:
+            self._lost = error
+            return [await self._skipped(seq, change, error.message) for seq, change in adoptions]
         now = self.clock.now()
         log.info("members.adopted", workspace=self.lease.workspace, members=len(linked))
         return [
@@ -169,9 +219,9 @@ class Applier:
         # Without its link on record a create that was made must be found again by the next run.
         self._unrecorded.append(record if link is None else replace(record, outcome=Outcome.UNKNOWN))
 
-    async def _skipped(self, seq: int, change: Change, why: str) -> ChangeRecord:
+    async def _skipped(self, seq: int, change: Change, why: str, outcome: Outcome = Outcome.NOT_TRIED) -> ChangeRecord:
         now = self.clock.now()
-        record = ChangeRecord(self.run_id, seq, change, Outcome.NOT_TRIED, why, now, now, change.scim_id)
+        record = ChangeRecord(self.run_id, seq, change, outcome, why, now, now, change.scim_id)
         await self._journal(record)
         return record
 

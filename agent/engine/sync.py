@@ -13,12 +13,14 @@ from structlog.contextvars import bound_contextvars
 from agent.apply.changes import Applied, Applier
 from agent.diff.drift import members_left
 from agent.engine.approval import approved, refuse_dry_run
+from agent.engine.freshness import Application
 from agent.engine.lease import HeldLease, held
 from agent.engine.order import Decision, Order, Result, is_waiting
 from agent.engine.run import begun, counted, tally
 from agent.engine.stopping import Stopping
 from agent.engine.survey import DAY, Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, UsageError, unread, worst
+from agent.guard.again import Content, contents
 from agent.guard.hold import next_baselines, released
 from agent.guard.target import WRONG_TARGET
 from agent.model import Mode, Plan, Policy, Unplanned
@@ -46,6 +48,7 @@ class Started:
     held: HeldLease
     run: Run
     is_closed: bool = False
+    read_at: float = 0
     plan: Plan | None = None
     applied: Applied | None = None
 
@@ -58,7 +61,8 @@ class Started:
 class Sync:
     """Runs over workspaces. *holder* names this process to others that want the lease; *stopping* ends runs early.
 
-    *at_once* bounds how many workspaces are applied to side by side.
+    *at_once* bounds how many workspaces are applied to side by side. A plan that is older than *max_plan_age_seconds*
+    while changes are still to be sent is made again.
     """
 
     survey: Deciding
@@ -67,6 +71,7 @@ class Sync:
     sleep: Callable[[float], Awaitable[None]]
     stopping: Stopping = field(default_factory=Stopping)
     at_once: int = 8
+    max_plan_age_seconds: float = 900
 
     async def run(self, names: Sequence[str], order: Order) -> list[Result]:
         """Bring the named workspaces in step, all when none is named, and return one result for each.
@@ -92,6 +97,8 @@ class Sync:
 
     async def _over(self, started: Sequence[Started], order: Order) -> list[Result]:
         sites = [ReadSite(each.site.policy, each.site.workspace) for each in started]
+        for each in started:
+            each.read_at = self.survey.clock.elapsed()
         decisions = await self.survey.decide(sites, order.user)
         for each, decision in zip(started, decisions, strict=True):
             await self._record_plan(each, decision, None)
@@ -151,9 +158,12 @@ class Sync:
                 await self._record_targets(each, decision)
             return await self._close(each, decision, RunStatus.PLANNED, Exit.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
+        approved: frozenset[Content] = frozenset()
         if approval is not None:
+            before = contents(plan)
             plan = released(plan, unguarded, order.by)
             decision = _known(replace(decision, plan=plan, object=with_guards(decision.object, plan)))
+            approved = contents(decision.plan or plan) - before
             plan = decision.plan or plan
             await self._record_plan(each, decision, approval)
         if decision.target.holds_everything:
@@ -161,15 +171,18 @@ class Sync:
             return await self._close(each, decision, RunStatus.HELD, Exit.HELD)
         await self._record_targets(each, decision)
         await self._remember(each, decision, plan)
-        each.plan, each.applied = plan, await self._apply(each, decision, plan, order)
-        applied = each.applied
+        each.plan = plan
+        applied, last = await self._apply(each, replace(decision, plan=plan), order, approved)
+        each.applied = applied
         if applied.lost is not None:
             raise applied.lost
-        status, code = _judged(plan, applied)
+        newest, unguarded = last.plan or plan, last.unguarded or unguarded
+        status, code = _judged(newest, applied)
         if code in {Exit.DONE, Exit.HELD} and order.is_whole:
             baselines = await state.baselines(policy.workspace, self.survey.clock.now() - DAY)
-            moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
-            await state.remember(each.lease, (), plan.possible_renames, moved)
+            moved = next_baselines(unguarded, newest, baselines, policy.grace_reads)
+            await state.remember(each.lease, (), newest.possible_renames, moved)
+        decision = replace(decision, members=last.members)
         return await self._close(each, decision, status, code, applied=applied, pause=applied.pause)
 
     async def _remember(self, each: Started, decision: Decision, plan: Plan) -> None:
@@ -184,7 +197,9 @@ class Sync:
         if decision.target.accepted and not decision.target.holds_everything:
             await self.survey.state.record_targets(each.lease, decision.target.accepted)
 
-    async def _apply(self, each: Started, decision: Decision, plan: Plan, order: Order) -> Applied:
+    async def _apply(
+        self, each: Started, decision: Decision, order: Order, approved: frozenset[Content]
+    ) -> tuple[Applied, Decision]:
         applier = Applier(
             each.site.workspace.writing(each.held),
             self.survey.state,
@@ -196,7 +211,9 @@ class Sync:
             not order.is_undo,
             each.held.secure,
         )
-        return await applier.apply(plan.changes, decision.members, decision.taken)
+        site = ReadSite(each.site.policy, each.site.workspace)
+        application = Application(self.survey, site, applier, order, self.max_plan_age_seconds, each.read_at)
+        return await application.apply(decision, approved)
 
     async def _close(
         self,
@@ -214,7 +231,7 @@ class Sync:
         if decision.plan is not None and is_ours:
             # Also a run that wrote nothing saw the members: what differs next time is drift.
             links = (await self.survey.state.memory(name)).links
-            left = members_left(decision.members, applied.records if applied else (), links)
+            left = members_left(decision.members, applied.newest if applied else (), links)
             await self.survey.state.leave(each.lease, each.run.id, left)
             if applied:
                 guarded = sum(member.active is True and member.person is not None for member in left)

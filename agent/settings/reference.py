@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from agent.settings.root import Settings
 from agent.settings.shape import fields_of, members, tag_of
+from agent.settings.value import duration_text
 from connectors.secret import Secret
 
 __all__ = ["keys", "refreshed"]
@@ -121,6 +122,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{default.reveal()}`"
     if default is None or default is PydanticUndefined or isinstance(default, BaseModel | dict):
         return ""
+    if isinstance(default, timedelta):
+        return f"`{duration_text(default)}`"
     if isinstance(default, tuple | frozenset):
         return f"`[{', '.join(sorted(map(str, default)))}]`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"

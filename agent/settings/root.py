@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.settings.server import ServerSettings
-from agent.settings.value import Amount, Count, Name, Percent, Strict
+from agent.settings.value import Amount, Count, Duration, Name, Percent, Strict
 from agent.settings.workspace import WorkspaceSettings
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
@@ -104,6 +105,16 @@ class HttpSettings(Strict):
     )
 
 
+class ApplySettings(Strict):
+    """How changes are sent."""
+
+    max_plan_age: Duration = Field(
+        default=timedelta(minutes=15),
+        description="Once a plan is older while changes are still to be sent, the workspace is read and planned "
+        "again. Of what an approval released only the very same changes go on.",
+    )
+
+
 class LogSettings(Strict):
     """The log on stderr."""
 
@@ -150,6 +161,7 @@ class Settings(BaseSettings):
         description="A PEM file with the authorities to trust, in place of those that come with the agent.",
     )
     http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
+    apply: ApplySettings = Field(default=ApplySettings(), description="How changes are sent.")
     log: LogSettings = Field(default=LogSettings(), description="The log on stderr.")
 
     @classmethod

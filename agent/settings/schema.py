@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from agent.settings.root import Settings
 from agent.settings.shape import fields_of, tag_of
-from agent.settings.value import App, Name
+from agent.settings.value import App, Name, duration_text
 from agent.settings.workspace import WorkspaceSettings
 from connectors.secret import Secret
 
@@ -185,6 +185,8 @@ def _default(field: FieldInfo) -> Json:
         return {}
     if isinstance(default, Secret):
         return {"default": default.reveal()}
+    if isinstance(default, timedelta):
+        return {"default": duration_text(default)}
     if isinstance(default, frozenset):
         return {"default": sorted(default)}
     return {"default": list(default) if isinstance(default, tuple) else default}

@@ -29,6 +29,7 @@ __all__ = [
     "Text",
     "TimeZone",
     "Url",
+    "duration_text",
     "same_url",
 ]
 
@@ -139,6 +140,13 @@ def _name(value: str) -> str:
             "is no name: use at most 64 letters (a-z), digits, dots, dashes and _, a letter or digit first"
         )
     return value
+
+
+def duration_text(duration: timedelta) -> str:
+    """Return *duration* as the configuration has it: `15m`."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in reversed(UNITS) if seconds % UNITS[unit] == 0)
+    return f"{seconds // UNITS[unit]}{unit}"
 
 
 def _app(value: object) -> object:

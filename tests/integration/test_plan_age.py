@@ -1,0 +1,264 @@
+"""A plan that grows too old while its changes are sent is made again, and approvals stay bound to what was approved."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from agent.engine.dryrun import dry_run
+from agent.engine.order import FleetLimit, Order, Result
+from agent.engine.survey import ReadSite, Survey
+from agent.engine.sync import Site, Sync
+from agent.errors import Exit
+from agent.model import Kind, Limits, Mode, Policy
+from agent.ports import Outcome, RunStatus, Trigger
+from agent.scim.client import ScimClient
+from connectors.base import Person, Source, Status, silent
+from connectors.rest import Timer
+from tests.memory_state import MemoryState
+from tests.simulation.transport import BASE, SimulatedPigment
+from tests.simulation.world import SimulatedConnector, World
+
+SOURCE = Source("okta", "app-okta")
+WRITE_SECONDS, MAX_AGE_SECONDS = 4.0, 10.0
+# The third change begins 8 s after the reads, the fourth would 12 s after them.
+IN_ONE_PLAN = 3
+POLICY = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits(3, 100, None, 25))
+
+
+class SlowPigment(SimulatedPigment):
+    """Each write takes 4 s; *after* is called with how many there were."""
+
+    def __init__(self, world: World, after: Callable[[int], None]) -> None:
+        super().__init__(world, lambda _method, _member, _body: None, self.nothing)
+        self.clock = world
+        self.after = after
+        self.writes = 0
+        self.listings = 0
+        self.refuses = False
+
+    @staticmethod
+    async def nothing() -> None: ...
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            self.listings += "filter" not in request.url.params and request.url.path.endswith("/Users")
+            return await super().handle_async_request(request)
+        if self.refuses:
+            response = httpx.Response(400, content=b"{}", request=request)
+        else:
+            response = await super().handle_async_request(request)
+        self.clock.pass_minutes(WRITE_SECONDS / 60)
+        self.writes += 1
+        self.after(self.writes)
+        return response
+
+
+@dataclass
+class Office:
+    """A workspace in step with its people, until a test moves them."""
+
+    world: World = field(default_factory=lambda: World(random.Random(1)))
+    policy: Policy = POLICY
+    later: dict[int, Callable[[], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state = MemoryState(self.world.now)
+        self.pigment = SlowPigment(self.world, lambda writes: self.later.get(writes, lambda: None)())
+
+    def hire(self, *names: str) -> None:
+        for name in names:
+            person = Person("okta", name, f"{name}@acme.com", f"Person {name}", groups=("planners",))
+            self.world.people["okta", name] = person
+
+    def turn(self, name: str, status: Status) -> None:
+        self.world.people["okta", name] = replace(self.world.people["okta", name], status=status)
+
+    def parts(self) -> tuple[Sync, dict[str, ReadSite]]:
+        async def for_ever(_seconds: float) -> None:
+            await asyncio.Event().wait()
+
+        async def at_once(_seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        http = httpx.AsyncClient(transport=self.pigment)
+        client = ScimClient("latam", BASE, [lambda: self.world.token], http, timer=Timer(sleep=at_once))
+        survey = Survey(
+            {"okta": SimulatedConnector(self.world, "okta")}, self.state, self.world, FleetLimit(("latam",)), silent
+        )
+        sync = Sync(survey, {"latam": Site(self.policy, client)}, "one", for_ever, max_plan_age_seconds=MAX_AGE_SECONDS)
+        return sync, {"latam": ReadSite(self.policy, client)}
+
+    async def sync(self, trigger: Trigger = Trigger.SYNC, *, approve: bool = False) -> Result:
+        sync, sites = self.parts()
+        digests: frozenset[str] = frozenset()
+        if approve:
+            (planned,) = await dry_run(sync.survey, sites, [], Order(Trigger.PLAN))
+            digests = frozenset({planned.object["digest"]})
+        self.pigment.writes = self.pigment.listings = 0
+        (result,) = await sync.run([], Order(trigger, by="ops", reason="why", approvals=digests))
+        return result
+
+    async def in_step(self, *names: str) -> None:
+        later, self.later = self.later, {}
+        self.hire(*names)
+        assert (await self.sync()).exit is Exit.DONE
+        self.later = later
+        self.world.pass_minutes(61)
+
+    def active(self) -> set[str]:
+        return {member.user_name.partition("@")[0] for member in self.world.space.members if member.active}
+
+
+def outcomes(result: Result) -> dict[str, str]:
+    return {record.change.email.partition("@")[0]: record.outcome for record in result.records}
+
+
+async def test_young_plan_is_followed_to_its_end_with_one_read() -> None:
+    office = Office()
+    office.hire("ann", "bea", "cat")
+
+    result = await office.sync()
+
+    assert (result.exit, office.active(), office.pigment.listings) == (Exit.DONE, {"ann", "bea", "cat"}, 1)
+
+
+async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
+    """Somebody who was to be created is suspended, and somebody else joins, while the first three are created."""
+    office = Office()
+    office.hire("ann", "bea", "cat", "dan", "eve")
+
+    def meanwhile() -> None:
+        office.turn("eve", Status.SUSPENDED)
+        office.hire("zoe")
+
+    office.later = {2: meanwhile}
+    result = await office.sync()
+
+    assert result.exit is Exit.DONE
+    assert office.active() == {"ann", "bea", "cat", "dan", "zoe"}
+    assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan", "zoe"], Outcome.DONE)
+    assert office.pigment.listings == 2
+    assert [record.seq for record in result.records] == sorted({record.seq for record in result.records})
+    assert await office.state.changes(result.run_id) == list(result.records)
+
+
+async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
+    office = Office()
+    names = [f"p{number}" for number in range(4 * IN_ONE_PLAN)]
+    office.hire(*names)
+
+    result = await office.sync()
+
+    assert (result.exit, office.active()) == (Exit.DONE, set(names))
+    assert office.pigment.writes == len(names)
+    assert office.pigment.listings == 4
+
+
+async def test_approval_releases_in_the_new_plan_only_what_it_released_before() -> None:
+    """One of the approved leavers comes back, and one more person leaves, which nobody has approved."""
+    office = Office()
+    await office.in_step("ann", "bea", "cat", "dan", "eve", "fay")
+    for name in ("ann", "bea", "cat", "dan", "eve"):
+        office.turn(name, Status.SUSPENDED)
+
+    def meanwhile() -> None:
+        office.turn("eve", Status.ACTIVE)
+        office.turn("fay", Status.SUSPENDED)
+
+    office.later = {2: meanwhile}
+    result = await office.sync(approve=True)
+
+    assert office.active() == {"eve", "fay"}
+    assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan"], Outcome.DONE)
+    assert result.exit is Exit.HELD
+    run = await office.state.run(result.run_id)
+    assert run is not None
+    assert (run.digest, run.approved) == (result.object["digest"], result.object["digest"])
+
+
+async def test_approved_change_that_became_another_is_held_and_the_report_has_it() -> None:
+    office = Office()
+    await office.in_step("ann", "bea", "cat", "dan", "eve")
+    for name in ("ann", "bea", "cat", "dan"):
+        office.turn(name, Status.SUSPENDED)
+    office.later = {2: lambda: office.world.space.by_hand_rename("dan@acme.com", "Another Name")}
+
+    result = await office.sync(approve=True)
+
+    assert office.active() == {"dan", "eve"}
+    last = result.records[-1]
+    assert (last.change.email, last.outcome) == ("dan@acme.com", Outcome.HELD)
+    assert "planned again" in last.detail
+    assert result.exit is Exit.HELD
+
+
+async def test_what_is_applied_already_counts_against_the_limits_of_the_new_plan() -> None:
+    """Three deactivations are allowed, and made: the leaver who comes up meanwhile is one too many."""
+    office = Office()
+    await office.in_step("ann", "bea", "cat", "dan", "eve", "fay", "gus")
+    for name in ("ann", "bea", "cat"):
+        office.turn(name, Status.SUSPENDED)
+    office.hire("new1", "new2")
+    office.later = {2: lambda: office.turn("dan", Status.SUSPENDED)}
+
+    result = await office.sync()
+
+    assert office.active() == {"dan", "eve", "fay", "gus", "new1", "new2"}
+    assert result.exit is Exit.HELD
+
+
+async def test_rest_is_not_tried_when_the_workspace_can_not_be_planned_again() -> None:
+    office = Office()
+    office.hire("ann", "bea", "cat", "dan")
+    office.later = {2: lambda: office.world.failing.add("okta")}
+
+    result = await office.sync()
+
+    assert (result.exit, result.status) == (Exit.FAILED, RunStatus.FAILED)
+    assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat"], Outcome.DONE) | {"dan": Outcome.NOT_TRIED}
+    assert "too old" in result.records[-1].detail
+    assert "broke off" in result.records[-1].detail
+
+
+async def test_workspace_that_refuses_everything_is_not_read_for_ever() -> None:
+    office = Office()
+    office.hire(*(f"p{number}" for number in range(10)))
+    office.pigment.refuses = True
+
+    result = await office.sync()
+
+    assert result.exit is Exit.FAILED
+    assert office.pigment.listings == 1
+    assert set(outcomes(result).values()) == {Outcome.FAILED, Outcome.NOT_TRIED}
+
+
+async def test_reads_of_one_run_count_once_towards_grace() -> None:
+    office = Office()
+    office.policy = replace(office.policy, grace_reads=2)
+    await office.in_step("ann")
+    del office.world.people["okta", "ann"]
+    office.hire("bea", "cat", "dan", "eve")
+
+    first = await office.sync()
+    still_there = "ann" in office.active()
+    second = await office.sync()
+
+    assert (first.exit, still_there) == (Exit.DONE, True)
+    assert second.exit is Exit.DONE
+    assert "ann" not in office.active()
+
+
+async def test_plan_that_was_reviewed_is_applied_and_nothing_beside_it() -> None:
+    office = Office()
+    office.hire("ann", "bea", "cat", "dan")
+    office.later = {2: lambda: office.hire("zoe")}
+
+    result = await office.sync(Trigger.APPLY, approve=True)
+
+    assert office.active() == {"ann", "bea", "cat", "dan"}
+    assert {record.change.kind for record in result.records} == {Kind.CREATE}
