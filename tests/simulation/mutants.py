@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         "ignores the guards",
-        ((SURVEY, "plan = guarded(unguarded, policy, history)", "plan = unguarded"),),
+        ((SURVEY, "with_state_note(guarded(unguarded, policy, history), reads)", "unguarded"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
