@@ -147,8 +147,9 @@ class MemoryState:
         moved = {(name, key[1]): replace(each, workspace=name) for key, each in self.known.items() if key[0] == was}
         now = self.now()
         self.known = kept | {key: replace(each, recorded_at=now) for key, each in moved.items()}
-        for subject in [each for each in self.told if each.partition(":")[2] == was]:
-            self.told[f"{subject.partition(':')[0]}:{name}"] = self.told.pop(subject)
+        for subject in [each for each in self.told if each.split(":")[1:2] == [was]]:
+            kind, _, *rest = subject.split(":")
+            self.told[":".join([kind, name, *rest])] = self.told.pop(subject)
         self.journal[run.id] = run
 
     async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:

@@ -16,12 +16,12 @@ from agent.engine.order import Order, Result
 from agent.engine.retention import forget_old_runs
 from agent.engine.run import counted
 from agent.errors import Exit, UsageError, worst
-from agent.guard.target import WRONG_TARGET
 from agent.ports import Trigger
 from agent.report.document import encode
 from agent.report.escape import harmless
 from agent.report.rendering import Format
 from agent.report.saved import parse
+from agent.report.view import wrong_target
 from agent.wiring import Parts
 
 __all__ = ["apply", "plan", "sync"]
@@ -118,18 +118,11 @@ def _explain(result: Result) -> None:
     elif result.object["status"] == "planned" and result.object["mode"] == "dry-run":
         click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
         click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
-    elif result.exit is Exit.HELD and (message := _target_message(result)):
+    elif result.exit is Exit.HELD and (message := wrong_target(result.object)):
         click.echo(harmless(f"{name}: {message}"), err=True)
     elif result.exit is Exit.HELD:
         click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)
         click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)
-
-
-def _target_message(result: Result) -> str:
-    """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
-    if result.object["status"] != "planned":
-        return ""
-    return next((guard["message"] for guard in result.object["guards"] if guard["code"] == WRONG_TARGET), "")
 
 
 @click.command()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from agent.engine.order import Result
 from agent.ports import Outcome, RunStatus
 from agent.report.shape import WorkspaceObject
+from agent.report.view import approvable, wrong_target
 
 __all__ = ["STAGES", "Condition", "Notice", "Severity", "condition", "expiring", "notice", "stage"]
 
@@ -97,12 +98,17 @@ def _credentials(name: str, planned: WorkspaceObject) -> str:
 def _held(planned: WorkspaceObject) -> str:
     if planned["status"] != "planned":
         return ""
-    guards = [f"- {guard['message']} ({', '.join(guard['first'])})" for guard in planned["guards"]]
+    guards = [
+        f"- {guard['message']} ({', '.join(guard['first'])})" if guard["first"] else f"- {guard['message']}"
+        for guard in planned["guards"]
+    ]
     count = len(planned["holds"])
     return "\n".join([f"{count} {'change waits' if count == 1 else 'changes wait'} for an approval or a fix.", *guards])
 
 
 def _approving(name: str, planned: WorkspaceObject) -> str:
+    if wrong_target(planned) and not approvable(planned):
+        return f"No approval releases this: do what it names. See the plan:\n  pigment-sync plan -w {name}"
     return (
         f"Look at the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
         f'  pigment-sync sync -w {name} --approve {planned["digest"]} --reason "…"'

@@ -35,6 +35,7 @@ __all__ = [
     "releases",
     "view",
     "views",
+    "wrong_target",
 ]
 
 
@@ -164,6 +165,13 @@ def before_approval(workspace: WorkspaceObject) -> str:
         name = shlex.quote(harmless(workspace["name"]))
         return f"This workspace is paused: resume it first, with pigment-sync resume {name}."
     return ""
+
+
+def wrong_target(workspace: WorkspaceObject) -> str:
+    """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
+    if workspace["status"] != "planned":
+        return ""
+    return next((guard["message"] for guard in workspace["guards"] if guard["code"] == "wrong-target"), "")
 
 
 def releases(workspace: WorkspaceObject) -> str:

@@ -56,10 +56,11 @@ def rename(connection: Connection, old: str, new: str, now: datetime) -> None:
         connection.execute(update(table).where(table.c.workspace == old).values(workspace=new))
     connection.execute(update(fingerprints).where(fingerprints.c.workspace == new).values(recorded_at=ticks(now)))
     for subject in connection.execute(select(notices.c.subject)).scalars().all():
-        kind, colon, name = subject.partition(":")
-        if colon and name == old:
-            connection.execute(delete(notices).where(notices.c.subject == f"{kind}:{new}"))
-            connection.execute(update(notices).where(notices.c.subject == subject).values(subject=f"{kind}:{new}"))
+        kind, *rest = subject.split(":")
+        if rest[:1] == [old]:
+            moved = ":".join([kind, new, *rest[1:]])
+            connection.execute(delete(notices).where(notices.c.subject == moved))
+            connection.execute(update(notices).where(notices.c.subject == subject).values(subject=moved))
 
 
 def retarget(connection: Connection, name: str, target: str, now: datetime) -> None:

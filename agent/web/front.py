@@ -14,7 +14,7 @@ from agent.errors import UsageError
 from agent.model import Mode
 from agent.ports import Run, Trigger
 from agent.report.saved import parse_workspace
-from agent.report.view import approvable
+from agent.report.view import approvable, wrong_target
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
 from agent.web.problem import Refusal
@@ -90,7 +90,7 @@ class Front:
         if run.trigger is Trigger.UNDO:
             return "An undo is approved with `pigment-sync undo`, which pauses the workspace too."
         if not approvable(parse_workspace(run.document)):
-            return "Nothing of this plan is held by a guard."
+            return wrong_target(parse_workspace(run.document)) or "Nothing of this plan is held by a guard."
         standing = await self.desk.standing(run.workspace)
         if standing.mode is Mode.DRY_RUN:
             return "The workspace is in mode dry-run: set `mode: enforce` first."

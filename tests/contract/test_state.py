@@ -178,6 +178,7 @@ async def remembered(state: State) -> Lease:
     await state.end_run(lease, "r1", Ending(RunStatus.DONE, guarded=7))
     await state.pause("latam", Pause(NOW, "ops", "why"))
     await state.set_notice("run:latam", "held")
+    await state.set_notice("token:latam:0", "30")
     return lease
 
 
@@ -206,6 +207,7 @@ async def test_renamed_key_keeps_all_that_is_known(state: State) -> None:
     assert await state.paused("brazil") == Pause(NOW, "ops", "why")
     assert await state.paused("latam") is None
     assert (await state.notice("run:brazil"), await state.notice("run:latam")) == ("held", None)
+    assert await state.notice("token:brazil:0") == "30"
     assert {run.id for run in await state.runs(["brazil"])} == {"r1", "r2", "r3"}
     assert await state.runs(["latam"]) == []
     assert [record.change.kind for record in await state.actions("brazil")] == [Kind.DEACTIVATE, Kind.ADOPT]
