@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,14 @@ async def test_client_is_made_whatever_no_proxy_holds() -> None:
     environ = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "localhost,[::1],fd00::/8,[,://,*:*"}
     async with client(None, 30, environ):
         pass
+
+
+def test_document_names_a_test_for_every_fault() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "faults-environment.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| fault")]
+    sources = "".join(path.read_text("utf-8") for path in (root / "tests").rglob("test_*.py"))
+
+    for row in rows:
+        (name,) = re.findall(r"`(test_\w+)` \|$", row)
+        assert f"def {name}(" in sources
