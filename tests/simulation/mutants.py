@@ -131,6 +131,11 @@ MUTANTS = (
         "got 2 members",
     ),
     Mutant(
+        "forgets what a late create made beside a member",
+        (("agent/diff/lost.py", "            draft.duplicates.append((each.lost, member))\n", ""),),
+        "was made for somebody who is gone",
+    ),
+    Mutant(
         "changes protected members",
         (
             (
