@@ -65,7 +65,7 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     async def body(parts: Parts) -> list[Finding]:
         return await parts.check(list(chosen(parts.sites, names)))
 
-    findings = run_within(context, body, is_reading=True)
+    findings = run_within(context, body, is_reading=True, warns=False)
     missing = list(missing_secrets(settings))
     unseen = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
     lines = [CONFIG_VALID, *variables, *unseen, *findings]

@@ -84,8 +84,10 @@ def warn(message: str) -> None:
     click.echo(harmless(f"pigment-sync: warning: {message}"), err=True)
 
 
-def run_within(context: click.Context, body: Body[T], *, is_reading: bool = False) -> T:
+def run_within(context: click.Context, body: Body[T], *, is_reading: bool = False, warns: bool = True) -> T:
     """Run *body* with the parts that the configuration describes; what is only reading migrates no older state.
+
+    Not *warns*: the command itself reports that the state is new.
 
     The first SIGINT or SIGTERM breaks off what only reads; once something may have been written it lets the change in
     flight finish and leaves the rest. The second ends at once.
@@ -97,7 +99,7 @@ def run_within(context: click.Context, body: Body[T], *, is_reading: bool = Fals
     async def work() -> T:
         with shown() as progress:
             async with opened(settings, progress, stopping, is_reading=is_reading) as parts:
-                if parts.kept.is_new:
+                if parts.kept.is_new and warns:
                     warn(f"{new_state(parts.kept.place)}. {STATE_REMEDY}")
                 progress.budget = parts.budget_left
                 return await body(parts)

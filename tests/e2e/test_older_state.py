@@ -175,6 +175,7 @@ def test_mistyped_place_of_the_state_is_warned_of_by_plan_and_check(sandbox: San
     planned = said(config, "plan")
 
     assert f"there was no state at {tmp_path}/mistyped/state.db" in checked.out
+    assert warned(checked) == [], "said once"
     assert f"there was no state at {tmp_path}/mistyped/state.db" in planned.err
     assert "state.url" in planned.err
 
