@@ -143,6 +143,14 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
     assert own[1].guards == (), "what its own guard holds takes no floor from others"
 
 
+def test_fleet_counts_deactivations_only() -> None:
+    joined = leavers(1, 5, "one", joining=tuple(f"new{number}" for number in range(5)))
+    moved = replace(movers(5), workspace="three")
+    plans = [joined, leavers(1, 10, "two"), moved]
+
+    assert guarded_fleet(plans, Fleet(3, percent=5)) == tuple(plans)
+
+
 def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
     plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
     again = {"one": frozenset({"m-p0", "m-p1"}), "two": frozenset({"m-p0"})}

@@ -12,10 +12,10 @@ from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
 from agent.guard.hold import guarded, released
 from agent.guard.limit import History, repeated
-from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads, Toggles
+from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads, Toggles, Undone
 from agent.ports import ChangeRecord, Outcome
-from connectors.base import PersonKey
-from tests.factories import a_policy, key, link, member
+from connectors.base import Person, PersonKey, Status
+from tests.factories import a_policy, key, link, member, person, reads
 from tests.unit.test_plan_laws import after, worlds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -231,6 +231,39 @@ def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tup
     assert {change for change in approved.changes if change in repeated(plan, unguarded.changes)} == set(
         repeated(plan, unguarded.changes)
     )
+
+
+PUT_BACK = Undone("m-ann", Kind.DEACTIVATE, key("ann"), "left-groups", ("planners",), "", "Ann", "r1")
+
+
+def standing(undone: Undone, *people: Person, grace: int = 1, active: bool = True) -> tuple[Undone, ...]:
+    """Return what still counts as undone when the sources show *people*; Ann and Bea have members and links."""
+    given = reads(people, [member("ann", active=active), member("bea")], [link("ann"), link("bea")])
+    given = replace(given, memory=replace(given.memory, undone=(undone,)))
+    return compute_plan(given, a_policy(grace_reads=grace)).undone
+
+
+def test_undone_deactivation_stands_until_the_person_is_assigned_again_or_gone_for_another_reason() -> None:
+    suspended = person("ann", status=Status.SUSPENDED, groups=())
+    pending = person("ann", pending=True)
+
+    assert standing(PUT_BACK, person("bea")) == (PUT_BACK,)
+    assert standing(PUT_BACK, person("bea"), grace=3) == (PUT_BACK,), "in grace: not judged yet"
+    assert standing(PUT_BACK, person("bea"), active=False) == (PUT_BACK,), "somebody deactivated the member"
+    assert standing(PUT_BACK, person("bea"), pending) == (replace(PUT_BACK, email="ann@acme.com"),)
+    assert standing(PUT_BACK, person("bea"), person("ann")) == ()
+    assert standing(PUT_BACK, person("bea"), suspended) == ()
+
+
+def test_address_of_a_leaver_is_learnt_where_the_source_still_shows_them() -> None:
+    suspended = person("ann", "Ann.Lee@acme.com", status=Status.SUSPENDED)
+    undone = replace(PUT_BACK, code="suspended", groups=())
+    known = replace(undone, email="ann.lee@acme.com")
+
+    assert standing(undone, person("bea"), suspended) == (known,)
+    assert standing(known, person("bea"), suspended) == (known,)
+    assert standing(known, person("bea"), replace(suspended, email="ann.ray@acme.com")) == ()
+    assert standing(known, person("bea"), replace(suspended, email=None)) == ()
 
 
 def test_counts_are_of_the_listing_and_the_links() -> None:
