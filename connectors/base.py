@@ -239,6 +239,10 @@ class Connector(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Drop every list that was kept, so that the reads from here on ask for all of them again."""
+        ...
+
     async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
         """Return what has become of one person; `DELETED` when the provider does not know the id any more.
 

@@ -74,6 +74,9 @@ class Survey:
 
     async def decide(self, sites: Sequence[ReadSite], user: str = "", /) -> list[Decision]:
         """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+        # A command that plans again, because its plan grew old, must not plan from the lists of the first time.
+        for connector in self.connectors.values():
+            connector.forget()
         read = await asyncio.gather(*(self._read(site) for site in sites))
         sure = Confirmation(self.connectors, Lookups(self.connectors))
         decisions = [await self._planned(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)]

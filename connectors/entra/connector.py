@@ -53,8 +53,8 @@ class EntraConnector:
         pace = Pause(who, bounds.max_wait_seconds, timer)
         self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, pace=pace, timer=timer)
         self._graph = Graph(self._api, progress)
-        self._directory = Directory(self._graph, tokens.roles)
-        self._fresh = Directory(self._graph, tokens.roles)
+        self._roles = tokens.roles
+        self.forget()
         self._portrait = Portrait(name)
         self._name = name
         self._knock = endpoint.ourselves(settings.client_id or NOBODY)
@@ -67,6 +67,10 @@ class EntraConnector:
     def requests(self) -> int:
         """How many requests were sent so far, those for tokens aside."""
         return self._api.requests
+
+    def forget(self) -> None:
+        self._directory = Directory(self._graph, self._roles)
+        self._fresh = Directory(self._graph, self._roles)
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         directory = self._fresh if fresh else self._directory

@@ -52,8 +52,7 @@ class OktaConnector:
             who, settings.org_url, client, authorize, bounds=bounds, pace=pace, promise=pace.promise, timer=timer
         )
         self._org = Org(self._api, timer, progress)
-        self._directory = Directory(self._org)
-        self._fresh = Directory(self._org)
+        self.forget()
         self._name = name
         self._portrait = Portrait(
             name,
@@ -69,6 +68,10 @@ class OktaConnector:
     def requests(self) -> int:
         """How many requests were sent so far, those for tokens aside."""
         return self._api.requests
+
+    def forget(self) -> None:
+        self._directory = Directory(self._org)
+        self._fresh = Directory(self._org)
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         directory = self._fresh if fresh else self._directory

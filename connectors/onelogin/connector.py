@@ -42,8 +42,7 @@ class OneLoginConnector:
             who, settings.base_url, client, tokens, bounds=bounds, pace=pace, promise=pace.promise, timer=timer
         )
         self._account = Account(self._api, progress)
-        self._directory = Directory(self._account)
-        self._fresh = Directory(self._account)
+        self.forget()
         self._portrait = Portrait(name, settings.entitled_statuses)
         self._name = name
 
@@ -55,6 +54,10 @@ class OneLoginConnector:
     def requests(self) -> int:
         """How many HTTP requests were sent so far, those for tokens aside."""
         return self._api.requests
+
+    def forget(self) -> None:
+        self._directory = Directory(self._account)
+        self._fresh = Directory(self._account)
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         """Return everyone who is assigned to the application. OneLogin has one address of each: `mail` is `login`."""

@@ -189,6 +189,9 @@ class Scripted:
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         raise AssertionError((source, fresh))
 
+    def forget(self) -> None:
+        raise AssertionError
+
     async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         self.asked.append(person_id)
         await asyncio.sleep(0)
@@ -274,6 +277,19 @@ async def test_list_that_leaves_someone_out_for_good_holds_them_and_no_one_else(
     assert (hold.code, hold.change) == ("source-disagrees", None)
     assert "Sales" in hold.reason
     assert set(pretend.readings.values()) == {2}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_connector_that_forgets_reads_every_list_again(name: str) -> None:
+    """A run that plans again minutes later must see who has left meanwhile."""
+    pretend = provider(name)
+    connector = pretend.connector()
+    await connector.read(pretend.source)
+    await connector.read(pretend.source, fresh=True)
+    before = dict(pretend.readings)
+    connector.forget()
+    await connector.read(pretend.source)
+    assert {path: count - before[path] for path, count in pretend.readings.items()} == dict.fromkeys(before, 1)
 
 
 # A group that becomes empty.

@@ -77,6 +77,9 @@ class Directory:
         )
         return Snapshot(source, "Pigment", groups, listed)
 
+    def forget(self) -> None:
+        """Keep nothing anyway."""
+
     async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         person = self.people.get(person_id)
         if person is None:

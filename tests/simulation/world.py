@@ -193,6 +193,9 @@ class SimulatedConnector:
         # Of people without a group nothing but the list speaks.
         return [person for person in people if not person.groups or chance.random() < 0.7]
 
+    def forget(self) -> None:
+        """Keep nothing anyway."""
+
     async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
         self.world.live()
         person = self.world.people.get((self.name, person_id))
