@@ -254,3 +254,9 @@ def test_connector_that_reads_another_tenant_deactivates_nobody_unapproved(sandb
         assert not [change for change in planned["changes"] if change["kind"] == "deactivate"]
         again, _ = office.synced()
         assert again.code == 4, "an unapproved run records nothing"
+
+        (planned,) = office.planned()
+        approved = office.run("sync", "--approve", planned["digest"], "--reason", "we moved to another tenant")
+        assert approved.code in {0, 4}, approved.out + approved.err
+        (planned,) = office.planned()
+        assert "wrong-target" not in {guard["code"] for guard in planned["guards"]}, "accepted from then on"
