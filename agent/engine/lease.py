@@ -80,7 +80,9 @@ class HeldLease:
             await self.renew()
         except StateError as error:
             left = max(0.0, self.remaining_seconds())
-            log.warning("lease.not_renewed", workspace=self.lease.workspace, error=error.message, seconds_left=left)
+            log.warning(
+                "lease.not_renewed", workspace=self.lease.workspace, error=error.message, seconds_left=round(left, 1)
+            )
             return False
         return True
 
