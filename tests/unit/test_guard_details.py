@@ -161,7 +161,7 @@ def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
 
 
 def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit() -> None:
-    contested = {"m-p0": [AT, AT + timedelta(minutes=20)], "m-p9": [AT, AT], "gone": [AT, AT]}
+    contested = {"m-p0": [AT - timedelta(hours=1), AT, AT + timedelta(minutes=20)], "m-p9": [AT, AT], "gone": [AT, AT]}
     limits = Limits(max_deactivations=2)
     plan = guarded(leavers(3, 40), a_policy(limits=limits), History(contested=contested))
 

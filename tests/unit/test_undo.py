@@ -266,6 +266,40 @@ def test_address_of_a_leaver_is_learnt_where_the_source_still_shows_them() -> No
     assert standing(known, person("bea"), replace(suspended, email=None)) == ()
 
 
+def test_undone_create_stands_while_nothing_may_be_concluded_of_its_person() -> None:
+    made = replace(PUT_BACK, kind=Kind.CREATE, code="assigned", email="ann@acme.com")
+
+    assert standing(made, person("ann")) == (made,)
+    assert standing(made, person("ann", status=Status.UNKNOWN)) == (made,)
+    assert standing(made, person("bea")) == ()
+    assert standing(made, person("ann", "ann.lee@acme.com")) == ()
+    assert standing(made, person("ann", groups=("planners", "readers"))) == ()
+
+
+def test_undone_deactivation_of_a_stranger_stands_while_the_member_is_nobodys() -> None:
+    stranger = replace(PUT_BACK, scim_id="m-cat", person=None, groups=())
+
+    def left(*people: Person, listed: bool = True) -> tuple[Undone, ...]:
+        members = [member("ann"), *([member("cat")] if listed else [])]
+        given = reads((person("ann"), *people), members, [link("ann")])
+        return compute_plan(replace(given, memory=replace(given.memory, undone=(stranger,))), a_policy()).undone
+
+    assert left() == (stranger,)
+    assert left(listed=False) == ()
+    assert left(person("cat")) == ()
+    assert standing(replace(stranger, scim_id="m-ann")) == (), "linked"
+
+
+def test_approval_ends_what_it_decides_and_no_other_undone_change() -> None:
+    other = Undone("m-bea", Kind.UPDATE_NAME, key("bea"), "name-changed", ("planners",), "bea@acme.com", "Bea", "r1")
+    given = reads([person("bea")], [member("ann"), member("bea")], [link("ann"), link("bea")])
+    unguarded = compute_plan(replace(given, memory=replace(given.memory, undone=(PUT_BACK, other))), a_policy())
+    plan = guarded(unguarded, a_policy(), History())
+
+    assert (unguarded.undone, [hold.code for hold in plan.holds]) == ((PUT_BACK, other), ["undone"])
+    assert released(plan, unguarded).undone == (other,)
+
+
 def test_counts_are_of_the_listing_and_the_links() -> None:
     members = (member("ann"), member("bea", active=False), member("cat"), member("dan", active=None))
     links = (link("ann"), link("bea"), Link(key("gone"), "m-gone"))
