@@ -99,7 +99,7 @@ async def _oidc(oidc: OidcSettings, settings: Settings) -> Finding:
         return Finding("error", subject, error.message, error.hint)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         why = harmless_quote(str(error) or type(error).__name__)
-        return Finding("error", subject, f"{url} gave no metadata ({why}): nobody can log in by it.", hint)
+        return Finding("error", subject, f"{url} gave no metadata ({why}): login by it fails.", hint)
     if answer.status_code != httpx.codes.OK or not isinstance(document, dict):
         return Finding("error", subject, f"{url} answered {answer.status_code} without metadata.", hint)
     if str(document.get("issuer", "")).rstrip("/") != oidc.issuer.rstrip("/"):

@@ -51,7 +51,7 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
     else:
         print_text("".join(map(_told, explained)))
     if all(isinstance(each, Explanation) and not each.found for each in explained):
-        click.echo(harmless(f"pigment-sync: There is nobody with {email} in {_names(explained)}."), err=True)
+        click.echo(harmless(f"pigment-sync: No person or member has {email} in {_names(explained)}."), err=True)
         click.echo("  Mind the spelling; a person is found by a present, wanted or former address.", err=True)
         return Exit.USAGE
     return worst(unread(each.code) for each in explained if isinstance(each, Unplanned))

@@ -98,14 +98,14 @@ def _decision(plan: Plan, found: Sequence[Assigned], members: Sequence[Member], 
     emails = {wanted, *(folded(member.email) for member in members), *(each.email for each in found)} - {""}
     entries: list[Change | Hold] = [*plan.changes, *plan.holds]
     others = [entry for entry in entries if not _is_about(entry, keys, ids, wanted)]
-    told = [_entry(entry) for entry in entries if _is_about(entry, keys, ids, wanted)]
-    told += [
-        f"Part of what is held for somebody else: {_entry(entry)}"
+    sentences = [_entry(entry) for entry in entries if _is_about(entry, keys, ids, wanted)]
+    sentences += [
+        f"Part of a hold for another person: {_entry(entry)}"
         for entry in others
         if isinstance(entry, Hold) and _takes_part(entry, emails, ids, plan)
     ]
-    told += [f"Note {note.code}: {note.reason}" for note in plan.notes if folded(note.email) in emails]
-    yield from told or ["Nothing would happen: in step." if members else "Nothing would happen."]
+    sentences += [f"Note {note.code}: {note.reason}" for note in plan.notes if folded(note.email) in emails]
+    yield from sentences or ["Nothing would happen: in step." if members else "Nothing would happen."]
 
 
 def _is_about(entry: Change | Hold, keys: Set[PersonKey], ids: Set[str], wanted: str) -> bool:
@@ -113,7 +113,7 @@ def _is_about(entry: Change | Hold, keys: Set[PersonKey], ids: Set[str], wanted:
 
 
 def _takes_part(hold: Hold, emails: Set[str], ids: Set[str], plan: Plan) -> bool:
-    """Return whether a hold for somebody else is about an address that these have, or a member that may be theirs."""
+    """Return whether a hold for another person is about an address that these have, or a member that may be theirs."""
     is_rename = any((hold.person, scim_id) in plan.possible_renames for scim_id in ids)
     return is_rename or bool({folded(hold.email), folded(hold.wanted or "")} & emails)
 

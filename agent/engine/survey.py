@@ -81,7 +81,7 @@ class Survey:
         sure = Confirmation(self.connectors, Lookups(self.connectors))
         decisions = [await self._planned(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)]
         if user:
-            await self._refuse_nobody(user, decisions)
+            await self._refuse_unknown(user, decisions)
         return await self._guarded_fleet(decisions)
 
     async def _read(self, site: ReadSite) -> Reads | Unplanned:
@@ -150,8 +150,8 @@ class Survey:
             return meant
         return subject(email, reads, policy, await self.state.actions(policy.workspace, email=email))
 
-    async def _refuse_nobody(self, email: str, decisions: Sequence[Decision]) -> None:
-        """Raise `UsageError` when all was read and nobody has, wants or had *email*: it is misspelt, or all is done."""
+    async def _refuse_unknown(self, email: str, decisions: Sequence[Decision]) -> None:
+        """Raise `UsageError` when all was read and no one has, wants or had *email*: it is misspelt, or all is done."""
         near: list[str] = []
         for decision in decisions:
             reads, plan = decision.reads, decision.plan
@@ -164,7 +164,7 @@ class Survey:
         names = ", ".join(decision.policy.workspace for decision in decisions)
         hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(near))])
         raise UsageError(
-            f"There is nobody with {email} in {names}; nothing was written.",
+            f"No person or member has {email} in {names}; nothing was written.",
             hint if near else "Mind the spelling; a person is found by a present, wanted or former address.",
         )
 

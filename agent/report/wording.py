@@ -93,7 +93,7 @@ def unwritten(workspace: PlannedObject) -> str:
 def planned_sentence(workspace: PlannedObject, user: str = "") -> str:
     """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step".
 
-    Of a plan for *user* alone it says so, and not how many others are in step.
+    Of a plan for *user* alone it names them, and not how many others are in step.
     """
     counts = workspace["counts"]
     verb = "would be" if unwritten(workspace) else "will be"

@@ -104,7 +104,7 @@ def _unheeded(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "SSLKEYLOGFILE",
-            "lets whoever reads that file decrypt every request, tokens included.",
+            "lets any reader of that file decrypt every request, tokens included.",
             "Unset it: it is for debugging TLS only.",
         )
 

@@ -1,4 +1,4 @@
-"""Whom to trust over TLS: `ca_bundle`, else `SSL_CERT_FILE` or `SSL_CERT_DIR`, else the authorities that we bring."""
+"""The authorities to trust over TLS: `ca_bundle`, else `SSL_CERT_FILE` or `SSL_CERT_DIR`, else those that we bring."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _of_file(name: str, file: Path) -> ssl.SSLContext:
 
 
 def _of_folders(folders: str) -> ssl.SSLContext:
-    # OpenSSL itself passes over a folder that is not there, and then nobody is trusted.
+    # OpenSSL itself passes over a folder that is not there, and then no certificate is trusted.
     if not any(Path(each).is_dir() for each in folders.split(os.pathsep) if each):
         raise TrustProblem(
             "SSL_CERT_DIR",

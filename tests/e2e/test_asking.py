@@ -44,7 +44,7 @@ def test_explain_works_for_somebody_who_is_nowhere_and_names_near_misses(agent: 
     ran = agent.run("explain", "ana.limaa@acme.com", *LATAM)
 
     assert ran.code == 2
-    assert "There is nobody with ana.limaa@acme.com in pigment-latam." in ran.err
+    assert "No person or member has ana.limaa@acme.com in pigment-latam." in ran.err
     assert "No source of pigment-latam shows anybody assigned" in ran.out
     assert "Ana Lima <ana.lima@acme.com>" in ran.out
     assert json.loads(agent.run("explain", "x@y.example", *LATAM, "--format", "json").out)[0]["near"] == []
@@ -58,7 +58,7 @@ def test_run_for_somebody_who_is_nowhere_is_a_usage_error_with_near_misses(
     ran = agent.run(command, "--user", "ana.limaa@acme.com")
 
     assert (ran.code, ran.out) == (2, "")
-    assert "There is nobody with ana.limaa@acme.com in pigment-latam, pigment-eu, pigment-apac" in ran.err
+    assert "No person or member has ana.limaa@acme.com in pigment-latam, pigment-eu, pigment-apac" in ran.err
     assert "  Ana Lima <ana.lima@acme.com> in okta-main" in ran.err
     assert [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")] == written
 

@@ -118,11 +118,11 @@ def test_member_that_a_newcomer_may_be_is_part_of_the_hold() -> None:
     given = reads([person("ann", "ann.lee@acme.com", display_name="Ann Lee")], [member("old", display_name="Ann Lee")])
     told = explained("old@acme.com", given)
 
-    assert any(each.startswith("Part of what is held for somebody else") for each in told.decision)
+    assert any(each.startswith("Part of a hold for another person") for each in told.decision)
     assert "possible-rename" in told.decision[0]
 
 
-def test_workspace_that_is_not_written_to_is_told_beside_the_decision() -> None:
+def test_workspace_that_is_not_written_to_is_named_beside_the_decision() -> None:
     given = reads([person("ann", display_name="Ann Lee")], [member("ann")], [link("ann")])
     policy = replace(a_policy(), mode=Mode.DRY_RUN)
     told = explain("ann@acme.com", given, policy, compute_plan(given, policy), (), Pause(NOW, "ops", "a mistake"))

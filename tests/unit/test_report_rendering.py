@@ -294,7 +294,7 @@ def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> N
 
 @pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
 @pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.DRY_RUN])
-def test_workspace_that_nothing_is_written_to_is_not_said_to_be_written_to(form: Format, mode: Mode) -> None:
+def test_workspace_that_nothing_is_written_to_is_not_shown_as_written_to(form: Format, mode: Mode) -> None:
     pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake") if mode is Mode.ENFORCE else None
     plan = replace(a_plan(changes=(a_create(),), holds=(a_guarded_leaver(1),)), mode=mode)
     shown = render(document([workspace_object(plan, pause)], MADE_AT), form)
@@ -307,7 +307,7 @@ def test_workspace_that_nothing_is_written_to_is_not_said_to_be_written_to(form:
 
 
 @pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
-def test_plan_for_one_person_is_told_as_theirs_and_not_as_the_workspaces(form: Format) -> None:
+def test_plan_for_one_person_is_shown_as_theirs_and_not_as_the_workspaces(form: Format) -> None:
     objects = [workspace_object(a_plan(changes=(a_create(),)))]
     shown, whole = (render(document(objects, MADE_AT, user), form) for user in ("zoe@acme.com", ""))
 
@@ -317,7 +317,7 @@ def test_plan_for_one_person_is_told_as_theirs_and_not_as_the_workspaces(form: F
     assert not re.search(r"1 (will|would) be created; \d+ in step", shown)
 
 
-def test_numbers_of_an_executed_run_are_said_to_be_of_before_it() -> None:
+def test_numbers_of_an_executed_run_are_those_of_before_it() -> None:
     shown = render(a_document(), Format.TEXT, outcomes=outcomes())
 
     assert "before the run: 420 members" in shown
