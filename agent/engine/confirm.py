@@ -7,13 +7,12 @@ and by a guard (`group-emptied`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
-from agent.diff.only import only
 from agent.diff.plan import vanished
 from agent.engine.lookup import Lookups
 from agent.engine.planning import planned
@@ -23,6 +22,7 @@ from connectors.base import Connector, PersonKey, ReadError, Snapshot, Source, W
 
 __all__ = ["Confirmation"]
 
+Narrow = Callable[[Plan, Reads], Awaitable[Plan]]
 log = structlog.get_logger()
 
 
@@ -34,28 +34,30 @@ class Confirmation:
     lookups: Lookups
 
     async def confirm(
-        self, reads: Reads, policy: Policy, sightings: Sightings, now: datetime, user: str = ""
+        self, reads: Reads, policy: Policy, sightings: Sightings, now: datetime, narrow: Narrow | None = None
     ) -> tuple[Reads, Plan]:
-        """Return the reads to decide from, with the plan before any guard. *user*: only that person's plan matters.
+        """Return the reads to decide from, with the plan before any guard.
+
+        *narrow* returns of a plan what matters: only those leavers are looked up.
 
         A connector is read again once at most, for groups that have become empty or for leavers whom it still shows.
         """
         emptied = {connector for connector, _ in emptied_groups(reads.snapshots, sightings, now)}
         reads = await self._read_again(reads, policy, emptied)
-        reads, plan = await self._look_up(reads, policy, user, {})
+        reads, plan = await self._look_up(reads, policy, narrow, {})
         doubted = {key.connector for key, found in reads.whereabouts.items() if found.is_assigned} - emptied
         again = await self._read_again(reads, policy, doubted)
         if again is not reads:
             settled = {key: found for key, found in reads.whereabouts.items() if not found.is_assigned}
-            reads, plan = await self._look_up(replace(again, whereabouts={}), policy, user, settled)
+            reads, plan = await self._look_up(replace(again, whereabouts={}), policy, narrow, settled)
         return reads, plan
 
     async def _look_up(
-        self, reads: Reads, policy: Policy, user: str, settled: Mapping[PersonKey, Whereabouts]
+        self, reads: Reads, policy: Policy, narrow: Narrow | None, settled: Mapping[PersonKey, Whereabouts]
     ) -> tuple[Reads, Plan]:
         """Ask where the leavers are whom no snapshot shows. Those whose answer is *settled* are not asked again."""
         plan = await _plan(reads, policy)
-        leavers = vanished(only(plan, user) if user else plan)
+        leavers = vanished(await narrow(plan, reads) if narrow else plan)
         if not leavers:
             return reads, plan
         asked = [key for key in leavers if key not in settled]

@@ -112,17 +112,18 @@ class Survey:
         policy = site.policy
         if isinstance(outcome, Unplanned):
             return _failed(policy, outcome, site.workspace.requests)
+
+        async def narrow(plan: Plan, shown: Reads) -> Plan:
+            return await self._only(plan, shown, policy, user)
+
         try:
             sightings = await self.state.sightings(policy.workspace)
-            reads, unguarded = await sure.confirm(outcome, policy, sightings, self.clock.now(), user)
+            reads, unguarded = await sure.confirm(outcome, policy, sightings, self.clock.now(), narrow)
         except ReadError as error:
             return failed_read(policy, error, site.workspace.requests)
         except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
             return failed_read(policy, _unexpected(policy.workspace, error), site.workspace.requests)
-        if user:
-            meant = await self._meant(user, reads, policy)
-            ids = {member.scim_id for member in meant.members}
-            unguarded = only(unguarded, user, {each.key for each in meant.found}, ids)
+        unguarded = await self._only(unguarded, reads, policy, user)
         target = compare_targets(policy, await self.state.targets(), reads)
         pause = await self.state.paused(policy.workspace)
         now = self.clock.now()
@@ -142,6 +143,14 @@ class Survey:
             sightings=next_sightings(reads.snapshots, sightings, now),
             pause=pause,
         )
+
+    async def _only(self, plan: Plan, reads: Reads, policy: Policy, user: str) -> Plan:
+        """Return what *plan* holds for *user*; all of it where no one is named."""
+        if not user:
+            return plan
+        meant = await self._meant(user, reads, policy)
+        ids = {member.scim_id for member in meant.members}
+        return only(plan, user, {each.key for each in meant.found}, ids)
 
     async def _meant(self, email: str, reads: Reads, policy: Policy) -> Subject:
         """Return whom *email* means now, else whom it meant when something was done to them."""

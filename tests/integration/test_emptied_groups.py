@@ -55,6 +55,7 @@ class Directory:
     lookups: bool = False
     is_down: bool = False
     reads: int = 0
+    looked_up: list[str] = field(default_factory=list)
 
     def hire(self, name: str, *groups: str) -> None:
         self.groups |= {group: group.title() for group in groups}
@@ -81,6 +82,7 @@ class Directory:
         """Keep nothing anyway."""
 
     async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+        self.looked_up.append(person_id)
         person = self.people.get(person_id)
         if person is None:
             return Whereabouts(Status.DELETED)
@@ -270,6 +272,14 @@ async def test_run_for_one_person_holds_them_and_counts_as_a_reading() -> None:
     assert held(await scene.run(user="s3@acme.com")) == {"s3"}
     assert (await scene.run(5, user="s3@acme.com")).exit is Exit.DONE
     assert scene.inactive() == {"s3"}
+
+
+async def test_run_for_one_person_looks_up_that_person_alone() -> None:
+    scene = await Scene().in_step()
+    for name in ("p3", "p4", "p5"):
+        scene.directory.people[name] = replace(scene.directory.people[name], groups=())
+    assert (await scene.run(user="p4@acme.com")).exit is Exit.DONE
+    assert (scene.directory.looked_up, scene.inactive()) == (["p4"], {"p4"})
 
 
 async def test_grace_and_emptied_group_both_have_to_be_over() -> None:
