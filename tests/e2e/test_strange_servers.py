@@ -115,7 +115,7 @@ def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(de
 
     # Whatever happens to it meanwhile, it is remembered whose it is.
     desk.sandbox.space(WORKSPACE).by_hand_rename(first, "Somebody")
-    desk.sandbox.company.leave(person)
+    desk.sandbox.company.quit(person, GROUP)
     workspace = desk.plan()
     codes = {each["email"]: each["code"] for each in workspace["changes"]}
     assert codes.keys() == {first, second}
