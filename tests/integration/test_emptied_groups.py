@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-import httpx
 import pytest
 
 from agent.engine.dryrun import dry_run
@@ -33,8 +31,7 @@ from connectors.base import (
     silent,
 )
 from tests.memory_state import MemoryState
-from tests.simulation.transport import BASE, SimulatedPigment
-from tests.simulation.world import World
+from tests.stepped_world import BASE, SteppedWorld
 
 SOURCE, OTHER = Source("entra-eu", "app-1"), Source("okta-main", "app-2")
 SALES = {f"s{number}" for number in range(9)}
@@ -96,7 +93,7 @@ class Scene:
     """A workspace in step with twenty people of a larger group and nine who are in Sales alone."""
 
     def __init__(self, **policy: object) -> None:
-        self.world = World(random.Random(1))
+        self.world = SteppedWorld()
         self.state = MemoryState(self.world.now)
         self.directory = Directory()
         self.policy = replace(
@@ -113,11 +110,7 @@ class Scene:
         async def for_ever(_seconds: float) -> None:
             await asyncio.Event().wait()
 
-        async def meanwhile() -> None:
-            raise AssertionError
-
-        client = httpx.AsyncClient(transport=SimulatedPigment(self.world, lambda *_: None, meanwhile))
-        workspace = ScimClient("latam", BASE, [lambda: self.world.token], client)
+        workspace = ScimClient("latam", BASE, [lambda: self.world.token], self.world.client())
         survey = Survey(self.connectors, self.state, self.world, FleetLimit(("latam",)), silent)
         sync = Sync(survey, {"latam": Site(self.policy, workspace)}, "process", for_ever)
         return survey, sync, {"latam": ReadSite(self.policy, workspace)}

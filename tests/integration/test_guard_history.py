@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from agent.engine.dryrun import dry_run
@@ -23,21 +21,20 @@ from agent.store.state import SqlState
 from connectors.base import Person, Source, Status, silent
 from connectors.rest import Timer
 from tests.memory_state import MemoryState
-from tests.simulation.transport import BASE, SimulatedPigment
-from tests.simulation.world import SimulatedConnector, World
+from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
 
 class Company:
     """Workspaces with a world of their own each, and one state. People are of `okta`, in planners unless said."""
 
-    def __init__(self, state: State, worlds: Mapping[str, World]) -> None:
+    def __init__(self, state: State, worlds: Mapping[str, SteppedWorld]) -> None:
         self.state, self.worlds = state, worlds
         self.world = next(iter(worlds.values()))
         self.limits = Limits(1000, 100, None, 1000)
         self.fleet_percent = 100.0
         self.unmanaged = Unmanaged.REPORT
 
-    def hire(self, *names: str, groups: tuple[str, ...] = ("planners",), world: World | None = None) -> None:
+    def hire(self, *names: str, groups: tuple[str, ...] = ("planners",), world: SteppedWorld | None = None) -> None:
         for name in names:
             person = Person("okta", name, f"{name}@acme.com", name.title(), groups=groups)
             (world or self.world).people["okta", name] = person
@@ -57,13 +54,9 @@ class Company:
         async def at_once(_seconds: float) -> None:
             await asyncio.sleep(0)
 
-        async def meanwhile() -> None:
-            return
-
         timer = Timer(lambda: 0.0, at_once, world.moment.timestamp)
-        transport = SimulatedPigment(world, lambda *_: None, meanwhile)
-        client = ScimClient(name, BASE, [lambda: world.token], httpx.AsyncClient(transport=transport), timer=timer)
-        connectors = {"okta": SimulatedConnector(world, "okta")}
+        client = ScimClient(name, BASE, [lambda: world.token], world.client(), timer=timer)
+        connectors = {"okta": SteppedConnector(world, "okta")}
         return (
             Survey(connectors, self.state, world, FleetLimit(tuple(self.worlds), self.fleet_percent), silent),
             client,
@@ -96,14 +89,14 @@ class Company:
         self.pass_minutes(1)
         return result
 
-    def active(self, world: World | None = None) -> set[str]:
+    def active(self, world: SteppedWorld | None = None) -> set[str]:
         members = (world or self.world).space.members
         return {member.user_name.partition("@")[0] for member in members if member.active}
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Company]:
-    worlds = {"latam": World(random.Random(1)), "emea": World(random.Random(1))}
+    worlds = {"latam": SteppedWorld(), "emea": SteppedWorld()}
     now = worlds["latam"].now
     if request.param == "memory":
         yield Company(MemoryState(now), worlds)

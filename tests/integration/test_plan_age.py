@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +19,7 @@ from agent.scim.client import ScimClient
 from connectors.base import Person, Source, Status, silent
 from connectors.rest import Timer
 from tests.memory_state import MemoryState
-from tests.simulation.transport import BASE, SimulatedPigment
-from tests.simulation.world import SimulatedConnector, World
+from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
 SOURCE = Source("okta", "app-okta")
 WRITE_SECONDS, MAX_AGE_SECONDS = 4.0, 10.0
@@ -30,28 +28,25 @@ IN_ONE_PLAN = 3
 POLICY = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits(3, 100, None, 25))
 
 
-class SlowPigment(SimulatedPigment):
+class SlowPigment(httpx.AsyncBaseTransport):
     """Each write takes 4 s; *after* is called with how many there were."""
 
-    def __init__(self, world: World, after: Callable[[int], None]) -> None:
-        super().__init__(world, lambda _method, _member, _body: None, self.nothing)
+    def __init__(self, world: SteppedWorld, after: Callable[[int], None]) -> None:
+        self.pigment = world.transport()
         self.clock = world
         self.after = after
         self.writes = 0
         self.listings = 0
         self.refuses = False
 
-    @staticmethod
-    async def nothing() -> None: ...
-
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             self.listings += "filter" not in request.url.params and request.url.path.endswith("/Users")
-            return await super().handle_async_request(request)
+            return await self.pigment.handle_async_request(request)
         if self.refuses:
             response = httpx.Response(400, content=b"{}", request=request)
         else:
-            response = await super().handle_async_request(request)
+            response = await self.pigment.handle_async_request(request)
         self.clock.pass_minutes(WRITE_SECONDS / 60)
         self.writes += 1
         self.after(self.writes)
@@ -62,7 +57,7 @@ class SlowPigment(SimulatedPigment):
 class Office:
     """A workspace in step with its people, until a test moves them."""
 
-    world: World = field(default_factory=lambda: World(random.Random(1)))
+    world: SteppedWorld = field(default_factory=SteppedWorld)
     policy: Policy = POLICY
     later: dict[int, Callable[[], None]] = field(default_factory=dict)
 
@@ -88,7 +83,7 @@ class Office:
         http = httpx.AsyncClient(transport=self.pigment)
         client = ScimClient("latam", BASE, [lambda: self.world.token], http, timer=Timer(sleep=at_once))
         survey = Survey(
-            {"okta": SimulatedConnector(self.world, "okta")}, self.state, self.world, FleetLimit(("latam",)), silent
+            {"okta": SteppedConnector(self.world, "okta")}, self.state, self.world, FleetLimit(("latam",)), silent
         )
         sync = Sync(survey, {"latam": Site(self.policy, client)}, "one", for_ever, max_plan_age_seconds=MAX_AGE_SECONDS)
         return sync, {"latam": ReadSite(self.policy, client)}

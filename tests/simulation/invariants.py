@@ -1,116 +1,233 @@
-"""What must hold of every write, while it is made: nobody is touched who must not be, for no reason that is none."""
+"""What must hold of every write while it is made: it has its lease, a true reason, and the right target."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.address import folded
 from agent.engine.order import Result
-from agent.model import Individual, Kind, Policy
-from agent.ports import ChangeRecord, Outcome, RunStatus
+from agent.model import Individual, Kind, Link, Policy
+from agent.ports import ChangeRecord, Outcome, State
 from connectors.base import Person, PersonKey, Status
 from sandbox.pigment.member import Member
-from tests.memory_state import MemoryState
-from tests.simulation.world import World
+from tests.simulation.process import Process
+from tests.simulation.world import Workspace, World, human
 
-__all__ = ["Broken", "Watch", "check_run", "is_entitled"]
+__all__ = ["Broken", "Sender", "Watch", "check_run", "counted_groups", "is_entitled"]
 
 PHASES = {Kind.DEACTIVATE: 0, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3, Kind.CREATE: 4}
 EMAIL_PHASE = 1
+ATTEMPTS_SECONDS = 150.0
+"""What one change may take with all its attempts."""
+OLDEST_PLAN_SECONDS = 15 * 60 + ATTEMPTS_SECONDS
+"""`apply.max_plan_age`, and the change that was begun before it was reached."""
+DAY_SECONDS = 24 * 3600.0
 
 
 class Broken(AssertionError):
     """An invariant does not hold."""
 
 
+def counted_groups(person: Person, policy: Policy) -> tuple[str, ...]:
+    """Return those of a person's groups that the policy's source counts."""
+    for source in policy.sources:
+        if source.connector == person.connector:
+            return tuple(each for each in person.groups if not source.groups or each in source.groups)
+    return ()
+
+
 def is_entitled(person: Person, policy: Policy) -> bool:
-    counts_alone = policy.individual_assignments is Individual.INCLUDE
-    return person.status is Status.ACTIVE and bool(person.groups or (person.individual and counts_alone))
+    counts_alone = policy.individual_assignments is Individual.INCLUDE and _has_source(person, policy)
+    groups = counted_groups(person, policy)
+    return person.status is Status.ACTIVE and bool(groups or (person.individual and counts_alone))
+
+
+def _has_source(person: Person, policy: Policy) -> bool:
+    return any(source.connector == person.connector for source in policy.sources)
 
 
 def _may_not_lose(person: Person, policy: Policy) -> bool:
-    """Tell whether a member of this person must stay active, be it only until a human decides."""
-    waits = policy.individual_assignments is Individual.HOLD and person.individual
+    """Return whether a member of this person must stay active, be it only until a human decides."""
+    waits = policy.individual_assignments is Individual.HOLD and person.individual and _has_source(person, policy)
     return is_entitled(person, policy) or (person.status is Status.ACTIVE and waits)
 
 
 def _is_shown(person: Person, policy: Policy) -> bool:
-    """Tell whether the source shows somebody as assigned, active or not."""
-    return bool(person.groups or (person.individual and policy.individual_assignments is not Individual.IGNORE))
+    """Return whether the source shows somebody as assigned, active or not."""
+    is_alone = person.individual and policy.individual_assignments is not Individual.IGNORE
+    return bool(counted_groups(person, policy) or is_alone)
+
+
+@dataclass(eq=False)
+class Sender:
+    """A process that may write. *policies* are by target, *read_at* has when it read each connector, *listed_at* when
+    it last listed each target. *holder* is its name in leases. *is_approved* says that an operator approved its run.
+    """
+
+    holder: str
+    process: Process
+    policies: Mapping[str, Policy]
+    read_at: dict[str, list[float]] = field(default_factory=dict)
+    listed_at: dict[str, float] = field(default_factory=dict)
+    is_approved: bool = False
+    is_undo: bool = False
+
+    def began_reading(self, connector: str, now: float) -> float:
+        """Return from when on it may have known what is the reason of a write now."""
+        return min((at for at in self.read_at[connector] if now - at <= OLDEST_PLAN_SECONDS), default=now)
 
 
 @dataclass
 class Watch:
-    """Looks at each write before the workspace makes it."""
+    """Looks at each write before the workspace makes it. *is_right* returns whether a key may write to a target now.
+
+    *let_go* are humans whose creation an operator undid: their link ended.
+    """
 
     world: World
-    policy: Policy
-    state: MemoryState
-    owners: dict[str, PersonKey] = field(default_factory=dict)
+    state: State
+    is_right: Callable[[str, str], bool]
+    owners: dict[tuple[str, str], PersonKey] = field(default_factory=dict)
+    let_go: set[str] = field(default_factory=set)
+    undone: dict[tuple[str, str], tuple[float, bool]] = field(default_factory=dict)
+    deactivated: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def write(self, method: str, member: Member, body: Mapping[str, object]) -> None:
-        """Raise `Broken` for a write that must never be made. *member* is as it was before it."""
-        links = {link.scim_id: link for link in self.state.links.get("latam", {}).values()}
+    async def write(
+        self, sender: Sender, workspace: Workspace, method: str, member: Member | None, body: Mapping[str, object]
+    ) -> None:
+        """Raise `Broken` for a write that must never be made. *member* is as it was before it, None for a create."""
+        policy = sender.policies[workspace.url]
+        await self._permit(sender, workspace, policy)
+        if member is None:
+            return
         address = folded(member.user_name)
         # Nobody can know of an address that a member got since it was listed.
-        if (
-            not self.world.unrest
-            and address in self.policy.protect
-            and folded(str(body.get("userName", ""))) != address
-        ):
+        is_calm = not self.world.unrest and not self.world.is_moving
+        if is_calm and address in policy.protect and folded(str(body.get("userName", ""))) != address:
             raise Broken(f"{method} to the protected {address}")
-        if member.id not in links or not _deactivates(method, body):
+        links = {link.scim_id: link for link in (await self.state.memory(policy.workspace)).links}
+        if member.id not in links:
             return
-        link = links[member.id]
-        person = self.world.people.get((link.person.connector, link.person.id))
-        if person is not None and _may_not_lose(person, self.policy):
+        self._remake(sender, workspace, links[member.id], member, _sets_active(method, body))
+        if _deactivates(method, body):
+            self._judge(sender, policy, links[member.id], member)
+            self._contest(sender, workspace, member)
+
+    async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
+        """Check what every write needs: the lease, a known target, a plan that is not too old, no pause."""
+        now = self.world.elapsed()
+        lease = await self.state.lease(policy.workspace)
+        if lease is None or lease.holder != sender.holder:
+            raise Broken("a process without its lease wrote")
+        if not self.is_right(policy.workspace, workspace.url):
+            raise Broken("a workspace was written to under a key that is not known to be its own")
+        if now - sender.listed_at.get(workspace.url, now) > OLDEST_PLAN_SECONDS:
+            raise Broken("a plan was applied that is too old")
+        pause = await self.state.paused(policy.workspace)
+        paused_for = (self.world.now() - pause.since).total_seconds() if pause is not None else 0
+        if paused_for > ATTEMPTS_SECONDS and not sender.is_undo:
+            raise Broken("a paused workspace was written to")
+
+    def _contest(self, sender: Sender, workspace: Workspace, member: Member) -> None:
+        """A member that others activate again and again is not deactivated a third time within a day, unapproved."""
+        now = self.world.elapsed()
+        times = self.deactivated[workspace.url, member.id]
+        recent = [at for at in times if now - at < DAY_SECONDS]
+        if member.active and len(recent) >= 2 and not sender.is_approved:
+            raise Broken("a member that another tool activates was deactivated a third time")
+        if member.active:
+            times.append(now)
+
+    def _remake(self, sender: Sender, workspace: Workspace, link: Link, member: Member, active: bool | None) -> None:
+        """What an undo put back is not done again, as long as nothing changed at the source."""
+        at, was_set = self.undone.get((workspace.url, member.id), (0.0, False))
+        if (workspace.url, member.id) not in self.undone or sender.is_approved or active is not was_set:
+            return
+        known = self.world.past[link.person.connector, human(link.person.id)]
+        # An answer that leaves somebody out of a group looks as if the source had changed.
+        is_true = not self.world.lies and not self.world.short_rate
+        if is_true and active is not member.active and all(when <= at for when, _ in known):
+            raise Broken("an undone change was made again")
+
+    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member) -> None:
+        """Judge a deactivation by what was true since its source was read."""
+        connector = link.person.connector
+        if sender.is_approved or not _reads(policy, connector):
+            return
+        now = self.world.elapsed()
+        since = sender.began_reading(connector, now)
+
+        # Who has another id now is known by the address alone, and not at all where an answer left them out.
+        is_sure = not self.world.lies and not self.world.short_rate
+
+        def is_theirs(person: Person) -> bool:
+            if person.id == link.person.id:
+                return _may_not_lose(person, policy)
+            return is_sure and folded(person.email or "") == folded(member.user_name) and is_entitled(person, policy)
+
+        if self.world.was_always(link.person, since, is_theirs):
             raise Broken(f"{link.person} is deactivated and should not be")
-        is_missed = person is None or not _is_shown(person, self.policy)
-        if is_missed and link.missed_reads < self.policy.grace_reads != 1:
+        is_missed = self.world.was_always(link.person, since, lambda person: not _is_shown(person, policy))
+        is_missed = is_missed or not any(self._exists(link.person, at) for at in (since, now))
+        if is_missed and link.missed_reads < policy.grace_reads != 1:
             raise Broken(f"{link.person} is deactivated within the grace")
 
-    def links(self) -> None:
-        """A member never goes from one person to another of the same connector."""
-        for link in self.state.links.get("latam", {}).values():
-            former = self.owners.setdefault(link.scim_id, link.person)
-            if former != link.person and former.connector == link.person.connector:
+    def _exists(self, key: PersonKey, at: float) -> bool:
+        known = [person for when, person in self.world.past[key.connector, human(key.id)] if when <= at]
+        return bool(known) and known[-1] is not None and known[-1].id == key.id
+
+    async def links(self, workspace: str) -> None:
+        """A member never goes from one person to another of the same connector, but to the same human."""
+        for link in (await self.state.memory(workspace)).links:
+            former = self.owners.setdefault((workspace, link.scim_id), link.person)
+            is_other = former.connector == link.person.connector and human(former.id) != human(link.person.id)
+            if is_other and human(former.id) not in self.let_go:
                 raise Broken(f"the member of {former} was given to {link.person}")
-            self.owners[link.scim_id] = link.person
+            self.owners[workspace, link.scim_id] = link.person
+
+
+def _reads(policy: Policy, connector: str) -> bool:
+    return any(source.connector == connector for source in policy.sources)
 
 
 def _deactivates(method: str, body: Mapping[str, object]) -> bool:
+    return _sets_active(method, body) is False
+
+
+def _sets_active(method: str, body: Mapping[str, object]) -> bool | None:
+    """Return what a write sets `active` to, None when it leaves it."""
     if method == "PUT":
-        return body.get("active") is False
+        return body.get("active") is True
     operations = body.get("Operations")
     asked = operations if isinstance(operations, list) else []
-    return any(str(each.get("path", "")).lower() == "active" and each.get("value") is False for each in asked)
+    values = [each.get("value") for each in asked if str(each.get("path", "")).lower() == "active"]
+    return bool(values[0]) if values else None
 
 
-def check_run(result: Result, state: MemoryState, world: World) -> None:
+async def check_run(result: Result, state: State, workspace: Workspace, *, is_calm: bool) -> None:
     """Check a run that ended by itself: its journal, its order, and that what it calls done is done."""
-    told = result.records
-    if state.journal[result.run_id].status is RunStatus.RUNNING:
-        raise Broken("a run that ended is not closed")
-    if tuple(record for _, record in sorted(state.records.get(result.run_id, {}).items())) != told:
+    recorded = sorted(await state.changes(result.run_id), key=lambda record: record.seq)
+    # A run that lost its state could not record its end; what it did record must still be what it reports.
+    known = {record.seq for record in recorded if record.answered_at is not None}
+    reported = tuple(record for record in result.records if not result.error or record.seq in known)
+    if tuple(record for record in recorded if not result.error or record.seq in known) != reported:
         raise Broken("the journal says something else than the run")
-    sent = [each for each in told if each.change.kind is not Kind.ADOPT]
+    sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]
     phases = [EMAIL_PHASE if each.change.changes_email else PHASES[each.change.kind] for each in sent]
     if phases != sorted(phases):
         raise Broken(f"the changes were made in the order {phases}")
-    members = {member.id: member for member in world.space.members}
+    members = {member.id: member for member in workspace.space.members}
+    links = {link.person: link.scim_id for link in (await state.memory(result.workspace)).links}
     for each in sent:
         if each.outcome is Outcome.DONE:
-            if not world.unrest:
+            if is_calm:
                 _check_done(each, members.get(each.scim_id or ""))
-            _check_linked(each, state)
-
-
-def _check_linked(record: ChangeRecord, state: MemoryState) -> None:
-    links = {link.person: link.scim_id for link in state.links.get("latam", {}).values()}
-    person = record.change.person
-    if record.change.kind is Kind.CREATE and person and links.get(person) != record.scim_id:
-        raise Broken(f"{person} was created and is not linked")
+            person = each.change.person
+            is_create = each.change.kind is Kind.CREATE and not result.error
+            if is_create and person and links.get(person) != each.scim_id:
+                raise Broken(f"{person} was created and is not linked")
 
 
 def _check_done(record: ChangeRecord, member: Member | None) -> None:

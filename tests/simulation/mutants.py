@@ -29,6 +29,7 @@ class Mutant:
 
 
 CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/survey.py", "agent/scim/write.py"
+PERMIT, CONFIRM, TARGET = "connectors/rest/permit.py", "agent/engine/confirm.py", "agent/guard/target.py"
 MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leaver.py"
 MUTANTS = (
     Mutant(
@@ -133,7 +134,7 @@ MUTANTS = (
     Mutant(
         "forgets what a late create made beside a member",
         (("agent/diff/lost.py", "            draft.duplicates.append((each.lost, member))\n", ""),),
-        "was made for somebody who is gone",
+        "a member was made for somebody who is gone",
     ),
     Mutant(
         "changes protected members",
@@ -189,24 +190,105 @@ MUTANTS = (
         "a dry run wrote",
     ),
     Mutant(
-        "goes on without its lease",
+        "sends after its lease ended",
+        (
+            (PERMIT, "    if left <= 0:\n        raise NotPermitted\n    return left", "    return max(left, 30.0)"),
+            (PERMIT, "        if not wait.done():\n            raise NotPermitted\n", "        await wait\n"),
+        ),
+        "a process without its lease wrote",
+    ),
+    Mutant(
+        "stops renewing its lease when the database is away for a moment",
         (
             (
-                CHANGES,
-                "        await self.state.answered(self.lease, record, _link(",
-                "        from contextlib import suppress\n"
-                "        from agent.errors import LeaseLost\n"
-                "        with suppress(LeaseLost): await self.state.answered(self.lease, record, _link(",
-            ),
-            (
-                CHANGES,
-                "await self.state.intend(self.lease, self.run_id, seq, change)",
-                "from contextlib import suppress\n"
-                "        from agent.errors import LeaseLost\n"
-                "        with suppress(LeaseLost): await self.state.intend(self.lease, self.run_id, seq, change)",
+                "agent/engine/lease.py",
+                "while not await self._is_renewed():\n                    await self.sleep(RETRY_SECONDS)",
+                "if not await self._is_renewed():\n                    return",
             ),
         ),
-        "a create is not in the journal",
+        "a run ended for a database that was away shortly",
+    ),
+    Mutant(
+        "takes one empty answer for an empty group",
+        (
+            ("agent/guard/limit.py", "    yield from _group_emptied(changes, history)\n", ""),
+            (
+                CONFIRM,
+                "emptied = {connector for connector, _ in emptied_groups(reads.snapshots, sightings, now)}",
+                "emptied = set[str]()",
+            ),
+        ),
+        "is deactivated and should not be",
+    ),
+    Mutant(
+        "takes a known workspace under another key for a new one",
+        (
+            (
+                TARGET,
+                '    if other:\n        cause = f"The state knows {now}',
+                '    if False:\n        cause = f"The state knows {now}',
+            ),
+        ),
+        "under a key that is not known to be its own",
+    ),
+    Mutant(
+        "takes another scim_url for the same workspace",
+        (
+            (TARGET, "    if own is not None and own.fingerprint != now:", "    if False:"),
+            (
+                TARGET,
+                '    if other:\n        cause = f"The state knows {now}',
+                '    if False:\n        cause = f"The state knows {now}',
+            ),
+        ),
+        "under a key that is not known to be its own",
+    ),
+    Mutant(
+        "takes another tenant for the same",
+        ((TARGET, "    for each in found.tenants:\n", "    for each in ():\n"),),
+        "is deactivated and should not be",
+    ),
+    Mutant(
+        "deactivates a human who got another id",
+        ((LEAVER, "    if newcomer is None:\n", "    if True:\n"),),
+        "is deactivated and should not be",
+    ),
+    Mutant(
+        "forgets what an undo put back",
+        (("agent/guard/limit.py", "found = repeated(plan, changes) if plan.undone else {}", "found = {}"),),
+        "an undone change was made again",
+    ),
+    Mutant(
+        "does not see a pause while it writes",
+        ((CHANGES, "heeds_pause=self.heeds_pause", "heeds_pause=False"),),
+        "a paused workspace was written to",
+    ),
+    Mutant(
+        "applies a plan however old it is",
+        (
+            (
+                "agent/engine/freshness.py",
+                "applied = await self._round(decision, self.is_old)",
+                "applied = await self._round(decision, lambda _: False)",
+            ),
+        ),
+        "a plan was applied that is too old",
+    ),
+    Mutant(
+        "fights another tool over a member",
+        (
+            (
+                "agent/guard/limit.py",
+                "(*_undone(plan, changes), *_contested(changes, history))",
+                "_undone(plan, changes)",
+            ),
+        ),
+        "was deactivated a third time",
+    ),
+    Mutant(
+        "guards each workspace by itself",
+        ((SURVEY, "held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}", "held = {}"),),
+        "more deactivations than the guard of all workspaces allows",
     ),
     Mutant(
         "deactivates those it can't find any more at once, however long the grace",

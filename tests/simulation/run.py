@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 import time
@@ -11,59 +10,113 @@ from concurrent.futures import ProcessPoolExecutor
 
 import structlog
 
-from tests.simulation.history import live_through
+from agent.errors import PigmentSyncError
+from tests.simulation.history import LENGTH, Lived, live_through
+from tests.simulation.loop import run_virtually
+from tests.simulation.process import Died, Happening, Reached
 
-__all__ = ["batches", "survive"]
+__all__ = ["batches", "live", "shortest", "survive"]
 
-BATCH = 50
-
-
-def survive(seeds: tuple[int, ...]) -> tuple[int, list[str]]:
-    """Live through the histories of *seeds*; return how many writes there were, and a line for each that failed."""
-
-    async def all_of_them() -> tuple[int, list[str]]:
-        writes, failures = 0, []
-        for seed in seeds:
-            try:
-                writes += await live_through(seed)
-            except Exception as error:  # noqa: BLE001  (whatever ends a history is its result)
-                failures.append(f"seed {seed}: {type(error).__name__}: {error}")
-        return writes, failures
-
-    return asyncio.run(all_of_them())
+BATCH = 10
 
 
-def batches(seed: int, runs: int) -> list[tuple[int, ...]]:
-    return [tuple(range(first, min(first + BATCH, seed + runs))) for first in range(seed, seed + runs, BATCH)]
+def live(seed: int, length: int = LENGTH) -> Lived:
+    """Live through the first *length* steps of the history of *seed*, in virtual time. Raises what broke it."""
+    return run_virtually(live_through(seed, length), (Died, PigmentSyncError))
+
+
+def survive(seeds: tuple[int, ...]) -> tuple[Lived, list[str]]:
+    """Live through the histories of *seeds*; return what they were, and a line for each that failed."""
+    whole, failures = Lived(), []
+    for seed in seeds:
+        try:
+            lived = live(seed)
+        except Exception as error:  # noqa: BLE001  (whatever ends a history is its result)
+            failures.append(f"seed {seed}: {type(error).__name__}: {error}")
+        else:
+            whole.writes += lived.writes
+            whole.reached += lived.reached
+    return whole, failures
+
+
+def shortest(seed: int) -> int:
+    """Return how many first steps of the history of *seed* are enough to break it."""
+    for length in range(LENGTH):
+        try:
+            live(seed, length)
+        except Exception:  # noqa: BLE001  (it is broken, however)
+            return length
+    return LENGTH
+
+
+def batches(seed: int, runs: int, size: int = BATCH) -> list[tuple[int, ...]]:
+    return [tuple(range(first, min(first + size, seed + runs))) for first in range(seed, seed + runs, size)]
+
+
+def table(reached: Reached) -> str:
+    """Return how often each point was passed, and how often each thing happened to a process there."""
+    happenings = [each.value for each in Happening]
+    points = sorted({point for point, _, _ in reached})
+    rows = [["point", "passed", *happenings, "while another process ran", "while people moved"]]
+    for point in points:
+        mine = {key: count for key, count in reached.items() if key[0] == point}
+        happened = [sum(count for key, count in mine.items() if key[1] == each) for each in happenings]
+        beside = [
+            sum(count for key, count in mine.items() if key[1] and word in key[2])
+            for word in ("another process", "moving")
+        ]
+        rows.append([point, *(f"{number:,}" for number in (sum(mine.values()), *happened, *beside))])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--length", type=int, help="live through the first so many steps of the one history of --seed")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--first", action="store_true", help="end with the first that is broken")
+    parser.add_argument("--until", help="end with the first that is broken in a way that holds this text")
+    parser.add_argument(
+        "--reached", action="store_true", help="print which waits were reached, and what happened there"
+    )
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if asked.length is not None:
+        live(asked.seed, asked.length)
+        sys.stdout.write(f"seed {asked.seed} is not broken by its first {asked.length} steps\n")
+        return 0
     started = time.monotonic()
-    writes, failures = 0, []
+    whole, failures = Lived(), []
     with ProcessPoolExecutor(asked.processes) as pool:
         todo = [pool.submit(survive, seeds) for seeds in batches(asked.seed, asked.runs)]
         for number, done in enumerate(todo, 1):
             some, broken = done.result()
-            writes += some
+            whole.writes += some.writes
+            whole.reached += some.reached
             failures += broken
             sys.stderr.write("".join(f"{line}\n" for line in broken))
-            if sys.stderr.isatty() or number % 100 == 0:
+            if sys.stderr.isatty() or number % 500 == 0:
                 sys.stderr.write(f"{number} of {len(todo)} batches, {len(failures)} broken\n")
-            if failures and asked.first:
+            if asked.until is not None and any(asked.until in line for line in broken):
                 pool.shutdown(cancel_futures=True)
                 break
     for line in failures[:50]:
         sys.stdout.write(f"{line}\n")
+    if failures and asked.until is None:
+        seed = int(failures[0].split()[1].rstrip(":"))
+        sys.stdout.write(f"To see the first again: scripts/simulate --seed {seed} --length {shortest(seed)}\n")
+    if asked.reached:
+        sys.stdout.write(f"{table(whole.reached)}\n")
     seconds = time.monotonic() - started
-    told = f"{asked.runs} histories from seed {asked.seed}, {writes} writes, {len(failures)} broken, {seconds:.0f} s"
-    sys.stdout.write(f"{told}\n")
+    ran = (
+        f"{asked.runs} histories from seed {asked.seed}, {whole.writes} writes, {len(failures)} broken, {seconds:.0f} s"
+    )
+    sys.stdout.write(f"{ran}\n")
     return 1 if failures else 0
 
 

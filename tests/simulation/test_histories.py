@@ -6,12 +6,12 @@ import pytest
 
 from tests.simulation.run import batches, survive
 
-RUNS = 2000
+RUNS = 1000
 
 
-@pytest.mark.parametrize("seeds", batches(1, RUNS), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+@pytest.mark.parametrize("seeds", batches(1, RUNS, 50), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_histories_break_no_invariant(seeds: tuple[int, ...]) -> None:
-    writes, failures = survive(seeds)
+    lived, failures = survive(seeds)
 
     assert failures == []
-    assert writes > len(seeds), "histories in which nothing is written prove nothing"
+    assert lived.writes > len(seeds), "histories in which nothing is written prove nothing"

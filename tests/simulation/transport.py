@@ -1,7 +1,8 @@
-"""The pretend workspace as an HTTP transport in memory, with everything that goes wrong on the way."""
+"""The pretend workspaces as an HTTP transport in memory, with everything that goes wrong on the way."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
@@ -12,97 +13,124 @@ from sandbox.pigment.journal import Write
 from sandbox.pigment.listing import listing
 from sandbox.pigment.member import Member
 from sandbox.pigment.refusal import Refusal
-from tests.simulation.invariants import Broken
-from tests.simulation.world import World
+from tests.simulation.invariants import Broken, Sender
+from tests.simulation.world import Workspace, World
 
-__all__ = ["BASE", "SimulatedPigment"]
+__all__ = ["SimulatedPigment", "Watching"]
 
-BASE = "https://pigment.example.com/scim/v2"
-Watching = Callable[[str, Member, Mapping[str, object]], None]
+Watching = Callable[[Sender, Workspace, str, Member | None, Mapping[str, object]], Awaitable[None]]
+"""Looks at a write as it reaches the workspace: who sends it, where to, method, the member it is about, the body."""
+
 FAULTS = ("lost", "refused", "broken", "dropped", "token", "unsent")
 
 
 class SimulatedPigment(httpx.AsyncBaseTransport):
-    """Answers SCIM from the world's space. Between any two steps the process may die or hang."""
+    """Answers SCIM from the world's workspaces, to one process. Before and after each request it may die or wait."""
 
-    def __init__(self, world: World, watch: Watching, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, world: World, sender: Sender, watch: Watching) -> None:
         self._world = world
+        self._sender = sender
         self._watch = watch
-        self._meanwhile = meanwhile
-        self._posted = ""
+        self._posted: set[tuple[str, str]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        world, space = self._world, self._world.space
-        await self._arrives(request)
+        await asyncio.sleep(self._world.latency)
+        await self._wait(f"request {request.method}", request, "connect", httpx.ConnectTimeout)
+        # Until here nothing has left: httpcore asks this before it writes.
+        trace = request.extensions.get("trace")
+        if trace is not None:
+            await trace("http11.send_request_headers.started", {})
+        world = self._world
+        base, _, rest = str(request.url).partition("/Users")
+        workspace = world.workspaces[base]
+        space = workspace.space
+        self._disturb(request, workspace)
         space.journal.requests[request.method] += 1
         fault = world.chance.choice(FAULTS) if world.chance.random() < world.fault_rate else ""
         if fault == "unsent":
             raise httpx.ConnectError("refused", request=request)
         if fault == "token":
-            world.rotate_token()
+            world.rotate_token(workspace)
         if fault == "refused":
             return httpx.Response(503, request=request)
-        if not space.tokens.is_valid(request.headers["Authorization"].removeprefix("Bearer "), world.moment.date()):
+        if not space.tokens.is_valid(request.headers["Authorization"].removeprefix("Bearer "), world.now().date()):
             return httpx.Response(401, request=request)
         try:
-            response = self._answer(request, is_dropped=fault == "dropped")
+            response = await self._answer(request, workspace, rest, is_dropped=fault == "dropped")
         except Refusal as refusal:
             error = {"status": str(refusal.status), "scimType": refusal.scim_type, "detail": refusal.detail}
             response = httpx.Response(refusal.status, content=orjson.dumps(error), request=request)
-        world.live()
         if fault == "lost":
             raise httpx.ReadError("reset", request=request)
+        await self._wait(f"answer {request.method}", request, "read", httpx.ReadTimeout)
         return httpx.Response(500, request=request) if fault == "broken" else response
 
-    async def _arrives(self, request: httpx.Request) -> None:
+    async def _wait(self, point: str, request: httpx.Request, limit: str, late: type[httpx.TimeoutException]) -> None:
+        seconds = request.extensions.get("timeout", {}).get(limit)
+        try:
+            await self._sender.process.at(point, seconds)
+        except TimeoutError as error:
+            raise late("too late", request=request) from error
+
+    def _disturb(self, request: httpx.Request, workspace: Workspace) -> None:
+        """Let people and administrators move while the request is under way."""
         world = self._world
-        world.live()
-        if world.hangs():
-            await self._meanwhile()
-            # Where it hangs nothing has left yet: httpcore asks this before it writes.
-            trace = request.extensions.get("trace")
-            if trace is not None:
-                await trace("http11.send_request_headers.started", {})
         if world.chance.random() >= world.unrest:
             return
         if request.method == "POST":
-            world.take_address(orjson.loads(request.content)["userName"])
+            world.take_address(workspace.space, orjson.loads(request.content)["userName"])
         else:
-            world.edit_by_hand()
+            world.move_on()
 
-    def _answer(self, request: httpx.Request, *, is_dropped: bool) -> httpx.Response:
-        space = self._world.space
-        member_id = unquote(request.url.raw_path.decode().partition("?")[0].partition("/Users")[2].lstrip("/"))
+    async def _answer(
+        self, request: httpx.Request, workspace: Workspace, rest: str, *, is_dropped: bool
+    ) -> httpx.Response:
+        space = workspace.space
+        member_id = unquote(rest.partition("?")[0].lstrip("/"))
         if request.method == "GET":
-            self._posted = ""
             if not member_id:
-                body = listing(space, dict(request.url.params), BASE)
-                return httpx.Response(200, content=body, request=request)
+                self._posted = {each for each in self._posted if each[0] != workspace.url}
+                if "filter" not in request.url.params:
+                    self._sender.listed_at[workspace.url] = self._world.elapsed()
+                return self._listed(request, workspace)
             return self._shown(space.known(member_id), 200, request)
         body = orjson.loads(request.content)
-        if request.method == "POST":
-            if self._posted == body["userName"]:
+        member = None if request.method == "POST" else space.known(member_id)
+        await self._watch(self._sender, workspace, request.method, member, body)
+        if member is None:
+            address = (workspace.url, body["userName"])
+            if address in self._posted:
                 raise Broken("a create was sent twice without a look")
-            self._posted = body["userName"]
+            self._posted.add(address)
             member = space.create(body)
-            self._journal(request, body, 201, member)
+            self._journal(request, workspace, body, 201, member)
             return self._shown(member, 201, request)
-        member = space.known(member_id)
-        self._watch(request.method, member, body)
         if not is_dropped:
             if request.method == "PUT":
                 space.replace(member, body)
             else:
                 space.patch(member, body)
-            self._journal(request, body, 200, member)
+            self._journal(request, workspace, body, 200, member)
         return self._shown(member, 200, request)
 
-    def _shown(self, member: Member, status: int, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=member.json(BASE, self._world.space.switches), request=request)
+    def _listed(self, request: httpx.Request, workspace: Workspace) -> httpx.Response:
+        space = workspace.space
+        present = space.roster
+        if workspace.were is not None and workspace.lists_past_until > self._world.elapsed():
+            space.roster = workspace.were
+        try:
+            content = listing(space, dict(request.url.params), workspace.url)
+        finally:
+            space.roster = present
+        return httpx.Response(200, content=content, request=request)
 
-    def _journal(self, request: httpx.Request, body: object, status: int, member: Member) -> None:
-        journal = self._world.space.journal
+    def _shown(self, member: Member, status: int, request: httpx.Request) -> httpx.Response:
+        space = self._world.workspaces[str(request.url).partition("/Users")[0]].space
+        content = member.json(str(request.url).partition("/Users")[0], space.switches)
+        return httpx.Response(status, content=content, request=request)
+
+    def _journal(self, request: httpx.Request, workspace: Workspace, body: object, status: int, member: Member) -> None:
+        journal = workspace.space.journal
         path = request.url.path
-        journal.writes.append(
-            Write(len(journal.writes), self._world.moment, request.method, path, body, status, True, member.id)
-        )
+        now = self._world.now()
+        journal.writes.append(Write(len(journal.writes), now, request.method, path, body, status, True, member.id))

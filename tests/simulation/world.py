@@ -1,92 +1,143 @@
-"""A small company, its pretend workspace and everything that may happen to them, by one stream of chance."""
+"""A small company, its pretend workspaces and everything that may happen to them, by one stream of chance."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agent.ports import Lease
-from connectors.base import Finding, Group, IncompleteRead, Person, Snapshot, Source, Status, Whereabouts
+from connectors.base import Finding, Group, IncompleteRead, Person, PersonKey, Snapshot, Source, Status, Whereabouts
+from sandbox.pigment.member import Member
 from sandbox.pigment.refusal import Refusal
+from sandbox.pigment.roster import Roster
 from sandbox.pigment.space import PigmentSpace
-from tests.memory_state import MemoryState
+from tests.simulation.process import Process
 
-__all__ = ["Died", "MortalState", "SimulatedConnector", "World"]
+__all__ = ["GROUPS", "SOURCES", "TENANTS", "SimulatedConnector", "Workspace", "World", "human"]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("planners", "readers")
-ADDRESSES = [f"{name}@acme.com" for name in "ann bea cat dan eve fay gus hal ida jon kim lou".split()]  # noqa: SIM905
+ADDRESSES = [f"{name}@acme.com" for name in "ann bea cat dan eve fay gus hal ida jon kim lou".split()]  # noqa: SIM905  (reads better)
 SOURCES = (Source("okta", "app-okta"), Source("entra", "app-entra"))
+TENANTS = {"okta": "okta https://acme.okta.com", "entra": "entra acme"}
+ELSEWHERE = "another tenant"
+LIE_SECONDS = 240.0
+"""Less than the five minutes after which a group that is still empty counts as emptied."""
 
 
-class Died(BaseException):
-    """The process was killed: nothing after this line of it happened."""
+def human(person_id: str) -> str:
+    """Return who a person is, whatever ids they had: a human that is made anew gets `p7~2` after `p7`."""
+    return person_id.partition("~")[0]
+
+
+class _LaxRoster(Roster):
+    """Several members may have one address; who came last is found by it."""
+
+    def move(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
+        self._by_address.setdefault(member.user_name.lower(), member)
+        super().move(member, address, now, follows=follows)
+
+
+class _LaxSpace(PigmentSpace):
+    """A workspace that does not hold addresses to be unique."""
+
+    def _must_be_free(self, address: str, but_for: Member | None) -> None:
+        """Let everybody have it."""
+
+
+@dataclass
+class Workspace:
+    """A pretend workspace. *url* is its target; until *lists_past_until* it lists its members as they *were*."""
+
+    url: str
+    space: PigmentSpace
+    is_lax: bool = False
+    token: str = "token-0"
+    were: Roster | None = None
+    lists_past_until: float = 0.0
+
+    def list_past(self, until: float) -> None:
+        self.were, self.lists_past_until = copy.deepcopy(self.space.roster), until
 
 
 @dataclass
 class World:
-    """The truth that everybody else only reads. *dies_in* counts down to the process's death, *hangs_in* to the request
-    before which it hangs; None: it lives, it does not hang. *unrest* is how often an administrator edits a member
-    between two of its requests; *edited* are the members whose address or name was changed by hand. *short_rate* is how
-    often a source's first answer leaves people out.
+    """The truth that everything else only reads.
+
+    - *latency*: how many seconds a request to a workspace takes; *fault_rate*: how often its answer is lost, refused or
+      untrue.
+    - *unrest*: how often an administrator edits a member, or people move, between two requests. *is_moving*: things
+      happen while a process waits. *by_hand* counts what administrators did, *edited* are the members whose address or
+      name they changed.
+    - *failing*: connectors that can't be read. *short_rate*: how often a first answer of a source leaves people out.
+      *lies*: groups that a source shows empty, with when it stops. *strangers*: the people of another tenant that a
+      connector reads instead of its own.
+    - *past* has what each human was, and since when.
     """
 
     chance: random.Random
-    moment: datetime = START
-    people: dict[tuple[str, str], Person] = field(default_factory=dict)
+    people: dict[PersonKey, Person] = field(default_factory=dict)
+    past: dict[tuple[str, str], list[tuple[float, Person | None]]] = field(default_factory=lambda: defaultdict(list))
+    workspaces: dict[str, Workspace] = field(default_factory=dict)
+    strangers: dict[str, list[Person]] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
-    token: str = "token-0"
-    dies_in: int | None = None
-    hangs_in: int | None = None
-    is_dead: bool = False
+    lies: dict[tuple[str, str], float] = field(default_factory=dict)
+    latency: float = 0.05
     fault_rate: float = 0.0
     unrest: float = 0.0
     short_rate: float = 0.0
     hired: int = 0
     edited: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.space = PigmentSpace("latam", [self.token], now=lambda: self.moment)
-
-    def now(self) -> datetime:
-        self.live()
-        return self.moment
+    is_moving: bool = False
+    by_hand: int = 0
 
     def elapsed(self) -> float:
-        return self.moment.timestamp()
+        return asyncio.get_running_loop().time()
 
-    def live(self) -> None:
-        """Die here, if this is the step at which the process is to die; the dead stay dead."""
-        if self.dies_in is not None:
-            self.dies_in -= 1
-            self.is_dead = self.is_dead or self.dies_in < 0
-        if self.is_dead:
-            raise Died
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.elapsed())
 
-    def hangs(self) -> bool:
-        """Tell whether the process hangs here; it does so once."""
-        if self.hangs_in is None:
-            return False
-        self.hangs_in -= 1
-        if self.hangs_in >= 0:
-            return False
-        self.hangs_in = None
-        return True
+    def add_workspace(self, name: str, *, is_lax: bool = False) -> Workspace:
+        url = f"https://pigment.example.com/{name}/scim/v2"
+        space = (_LaxSpace if is_lax else PigmentSpace)(name, ["token-0"], now=self.now)
+        if is_lax:
+            space.roster = _LaxRoster(name)
+        made = Workspace(url, space, is_lax)
+        self.workspaces[url] = made
+        return made
 
-    def pass_minutes(self, minutes: float) -> None:
-        self.moment += timedelta(minutes=minutes)
+    @property
+    def spaces(self) -> list[PigmentSpace]:
+        return [each.space for each in self.workspaces.values()]
 
     # What happens at the sources. People's names hold their id, so that nobody's account can be taken for another's.
+
+    def put(self, person: Person) -> None:
+        self.people[person.key] = person
+        self.past[person.connector, human(person.id)].append((self.elapsed(), person))
+
+    def remove(self, key: PersonKey) -> None:
+        del self.people[key]
+        self.past[key.connector, human(key.id)].append((self.elapsed(), None))
+
+    def was_always(self, key: PersonKey, since: float, holds: Any) -> bool:
+        """Return whether *holds* was true of the human behind *key* at any moment since *since*."""
+        known = self.past[key.connector, human(key.id)]
+        before = [person for at, person in known if at <= since][-1:]
+        return bool(known) and all(
+            person is not None and holds(person) for person in [*before, *(p for at, p in known if at > since)]
+        )
 
     def hire(self) -> None:
         connector = self.chance.choice(SOURCES).connector
         self.hired += 1
         name = f"p{self.hired}"
-        person = Person(connector, name, self.chance.choice(ADDRESSES), f"Person {name}", groups=self._groups())
-        self.people[connector, name] = person
+        self.put(Person(connector, name, self.chance.choice(ADDRESSES), f"Person {name}", groups=self._groups()))
 
     def _groups(self) -> tuple[str, ...]:
         return tuple(self.chance.sample(GROUPS, self.chance.choice([1, 1, 2])))
@@ -100,87 +151,159 @@ class World:
             {"groups": self._groups()},
             {"status": Status.SUSPENDED},
             {"status": Status.ACTIVE},
-            {"display_name": f"Person {key[1]} {self.chance.randrange(100)}"},
+            {"display_name": f"Person {human(key.id)} {self.chance.randrange(100)}"},
             {"email": self.chance.choice(ADDRESSES)},
             {"groups": (), "individual": True},
         ]
-        if self.chance.random() < 0.1:
-            del self.people[key]
-        else:
-            self.people[key] = replace(self.people[key], **self.chance.choice(changes))
+        match self.chance.random():
+            case draw if draw < 0.1:
+                self.remove(key)
+            case draw if draw < 0.2:
+                self.remake(key)
+            case _:
+                self.put(replace(self.people[key], **self.chance.choice(changes)))
 
-    def readdress(self, key: tuple[str, str]) -> None:
-        self.people[key] = replace(self.people[key], email=self.chance.choice(ADDRESSES))
+    def remake(self, key: PersonKey) -> None:
+        """Give the same human another id, as a directory does that was restored, or that made the account again."""
+        person = self.people.pop(key)
+        generation = int(key.id.partition("~")[2] or 1) + 1
+        self.put(replace(person, id=f"{human(key.id)}~{generation}"))
+
+    def remake_all(self) -> None:
+        connector = self.chance.choice(SOURCES).connector
+        for key in [key for key in self.people if key.connector == connector]:
+            self.remake(key)
+
+    def readdress(self, key: PersonKey) -> None:
+        self.put(replace(self.people[key], email=self.chance.choice(ADDRESSES)))
 
     def lose_many(self) -> None:
         """A department goes."""
         for key in self.chance.sample(sorted(self.people), len(self.people) // 2):
-            self.people[key] = replace(self.people[key], groups=(), individual=False)
+            self.put(replace(self.people[key], groups=(), individual=False))
 
     def swap_emails(self) -> None:
         if len(self.people) > 1:
             one, other = self.chance.sample(sorted(self.people), 2)
             emails = self.people[one].email, self.people[other].email
-            self.people[one] = replace(self.people[one], email=emails[1])
-            self.people[other] = replace(self.people[other], email=emails[0])
+            self.put(replace(self.people[one], email=emails[1]))
+            self.put(replace(self.people[other], email=emails[0]))
+
+    # What sources show that is not so.
+
+    def empty_group(self) -> None:
+        """A source shows one group without anybody, for some minutes. It never does so twice without a true answer."""
+        key = (self.chance.choice(SOURCES).connector, self.chance.choice(GROUPS))
+        if key not in self.lies:
+            self.lies[key] = self.elapsed() + self.chance.uniform(0, LIE_SECONDS)
+
+    def shown_groups(self, person: Person) -> tuple[str, ...]:
+        return tuple(each for each in person.groups if self.lies.get((person.connector, each), 0) <= self.elapsed())
+
+    def swap_tenant(self) -> None:
+        """A connector reads another tenant, or its own again. Some of the strangers have addresses of ours."""
+        connector = self.chance.choice(SOURCES).connector
+        if self.strangers.pop(connector, None) is None:
+            count = self.chance.choice([0, 1, 3, 6])
+            self.strangers[connector] = [self._stranger(connector) for _ in range(count)]
+
+    def _stranger(self, connector: str) -> Person:
+        self.hired += 1
+        name = f"s{self.hired}"
+        return Person(connector, name, self.chance.choice(ADDRESSES), f"Stranger {name}", groups=self._groups())
+
+    def tenant(self, connector: str) -> str:
+        return ELSEWHERE if connector in self.strangers else TENANTS[connector]
 
     # What an administrator does in Pigment by hand.
 
     def edit_by_hand(self) -> None:
+        self.by_hand += 1
+        space = self.chance.choice(self.spaces)
         email, is_active = self.chance.choice(ADDRESSES), self.chance.random() < 0.7
         try:
             match self.chance.choice(["create", "rename", "deactivate", "reactivate", "move"]):
                 case "create":
-                    self.space.by_hand_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
+                    space.by_hand_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
                 case "rename":
-                    self.space.by_hand_rename(email, f"Hand {self.chance.randrange(100)}")
-                    self._edited(email)
+                    space.by_hand_rename(email, f"Hand {self.chance.randrange(100)}")
+                    self._edited(space, email)
                 case "deactivate":
-                    self.space.by_hand_deactivate(email)
+                    space.by_hand_deactivate(email)
                 case "reactivate":
-                    self.space.by_hand_reactivate(email)
+                    space.by_hand_reactivate(email)
                 case _:
-                    self._move_by_hand(email, self.chance.choice(ADDRESSES))
+                    self._move_by_hand(space, email, self.chance.choice(ADDRESSES))
         except Refusal:
             # Nobody has that address, or somebody has the other: then nothing was done by hand.
             return
 
-    def take_address(self, address: str) -> None:
+    def undo_us(self) -> None:
+        """Another tool reactivates everybody in a workspace."""
+        self.by_hand += 1
+        space = self.chance.choice(self.spaces)
+        for member in space.members:
+            space.by_hand_reactivate(member.user_name)
+
+    def take_address(self, space: PigmentSpace, address: str) -> None:
         """Give somebody's member, by hand, the address that another is about to get."""
-        members = [member for member in self.space.members if member.user_name != address]
-        if members and self.space.member(address) is None:
-            self._move_by_hand(self.chance.choice(members).user_name, address)
+        self.by_hand += 1
+        members = [member for member in space.members if member.user_name != address]
+        if members and space.member(address) is None:
+            self._move_by_hand(space, self.chance.choice(members).user_name, address)
 
-    def _move_by_hand(self, email: str, to: str) -> None:
-        self.space.by_hand_move(email, to)
-        self._edited(to)
+    def _move_by_hand(self, space: PigmentSpace, email: str, to: str) -> None:
+        space.by_hand_move(email, to)
+        self._edited(space, to)
 
-    def _edited(self, email: str) -> None:
-        self.edited.update(member.id for member in self.space.members if member.user_name == email)
+    def _edited(self, space: PigmentSpace, email: str) -> None:
+        self.edited.update(member.id for member in space.members if member.user_name == email)
 
-    def rotate_token(self) -> None:
-        former, self.token = self.token, f"token-{self.chance.randrange(10**6)}"
-        self.space.tokens.add(self.token)
-        self.space.tokens.revoke(former)
+    def rotate_token(self, workspace: Workspace) -> None:
+        former, workspace.token = workspace.token, f"token-{self.chance.randrange(10**6)}"
+        workspace.space.tokens.add(workspace.token)
+        workspace.space.tokens.revoke(former)
+
+    def move_on(self) -> None:
+        """Let something happen that is nobody's doing here: the world does not wait for a run."""
+        self.chance.choice([self.change_somebody, self.change_somebody, self.hire, self.edit_by_hand])()
 
 
 @dataclass(frozen=True)
 class SimulatedConnector:
-    """Implements `connectors.base.Connector` over the world."""
+    """Implements `connectors.base.Connector` over the world, for one process. *read_at* gets the time of each read."""
 
     world: World
     name: str
+    process: Process
+    read_at: list[float]
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
-        self.world.live()
-        if self.name in self.world.failing:
+        await self.process.at("read")
+        world = self.world
+        self.read_at.append(world.elapsed())
+        if self.name in world.failing:
             raise IncompleteRead(f"{self.name} broke off.", "Run again.")
-        mine = [person for person in self.world.people.values() if person.connector == self.name]
+        snapshot = self._snapshot(source, is_short=not fresh and world.chance.random() < world.short_rate)
+        await self.process.at("read")
+        return snapshot
+
+    def _snapshot(self, source: Source, *, is_short: bool) -> Snapshot:
+        world = self.world
+        mine = world.strangers.get(self.name)
+        if mine is None:
+            mine = [person for person in world.people.values() if person.connector == self.name]
+            mine = [replace(person, groups=world.shown_groups(person)) for person in mine]
+            for key, until in list(world.lies.items()):
+                if key[0] == self.name and until <= world.elapsed():
+                    del world.lies[key]
+        counted = [each for each in GROUPS if not source.groups or each in source.groups]
+        mine = [replace(person, groups=tuple(each for each in person.groups if each in counted)) for person in mine]
         shown = [person for person in mine if person.groups or person.individual]
-        if not fresh and self.world.chance.random() < self.world.short_rate:
+        if is_short:
             shown = self._cut_short(shown)
-        self.world.chance.shuffle(shown)
-        groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in GROUPS)
+        world.chance.shuffle(shown)
+        groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in counted)
         return Snapshot(source, "Pigment", groups, tuple(shown))
 
     def _cut_short(self, people: list[Person]) -> list[Person]:
@@ -194,26 +317,17 @@ class SimulatedConnector:
         return [person for person in people if not person.groups or chance.random() < 0.7]
 
     def forget(self) -> None:
-        """Keep nothing anyway."""
+        """Keep nothing from one read to the next."""
 
-    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
-        self.world.live()
-        person = self.world.people.get((self.name, person_id))
+    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
+        await self.process.at("read")
+        if self.name in self.world.strangers:
+            return Whereabouts(Status.DELETED)
+        person = self.world.people.get(PersonKey(self.name, person_id))
         if person is None:
             return Whereabouts(Status.DELETED)
-        return Whereabouts(person.status, groups=frozenset(person.groups))
+        groups = frozenset(each for each in person.groups if not source.groups or each in source.groups)
+        return Whereabouts(person.status, groups=groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return [Finding("ok", self.name, f"{len(sources)} sources")]
-
-
-@dataclass
-class MortalState(MemoryState):
-    """A state that the process can no longer reach once it is dead; what was written stays."""
-
-    world: World | None = None
-
-    async def release_lease(self, lease: Lease) -> None:
-        if self.world is not None:
-            self.world.live()
-        await super().release_lease(lease)

@@ -1,0 +1,221 @@
+"""One process of the agent in the simulation: wherever it waits it may be killed, stopped, delayed or cut off.
+
+Code between two waits runs at once, as it does in one thread. A process that is killed makes no further step in any of
+its tasks; what it had committed stays. One that is stopped (SIGSTOP, a suspended machine) goes on later, and time has
+passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, cast
+
+from agent.errors import StateError
+from agent.ports import State
+
+__all__ = ["POINTS", "Died", "Fate", "Happening", "Process", "Reached", "draw_fates", "watched"]
+
+Reached = Counter[tuple[str, str, str]]
+"""How often a point was reached: (point, what happened to the process there, what else was true)."""
+
+POINTS = (
+    "read",
+    "request GET",
+    "request PATCH",
+    "request PUT",
+    "request POST",
+    "answer GET",
+    "answer PATCH",
+    "answer PUT",
+    "answer POST",
+    "wait",
+    "renewal",
+    "state take_lease",
+    "state renew_lease",
+    "state memory",
+    "state begin_run",
+    "state record_plan",
+    "state remember",
+    "state adopted",
+    "state intend",
+    "state answered",
+    "state end_run",
+    "commit take_lease",
+    "commit renew_lease",
+    "commit begin_run",
+    "commit remember",
+    "commit adopted",
+    "commit intend",
+    "commit answered",
+    "commit end_run",
+)
+"""Where a process waits, by the prefix of the point: *wait* is for the pace, a back-off or a second look; *state* is
+before a transaction, *commit* after it and before its result is known."""
+
+DATABASE = ("state ", "commit ")
+SECONDS = (0.5, 3, 9, 12, 14, 16, 20, 45, 400, 1_200)
+
+
+class Died(BaseException):
+    """The process was killed: nothing after this line of it happened."""
+
+
+class Happening(StrEnum):
+    """What may happen to a process where it waits."""
+
+    KILL = "kill"
+    STOP = "stop"
+    DELAY = "delay"
+    CUT = "cut"
+    """From here on the database can't be reached, for some time."""
+    SILENCE = "silence"
+    """From here on the database takes connections and answers nothing, for some time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """*happening* befalls the process the *nth* time that it reaches *point*, a prefix, and lasts *seconds*."""
+
+    point: str
+    nth: int
+    happening: Happening
+    seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class Process:
+    """A process and its fates. *conditions* name what else may be true, for the count of what was *reached*.
+
+    *meanwhile* is awaited when the process is stopped or delayed: for so many seconds others go on without it.
+    """
+
+    reached: Reached
+    fates: Sequence[Fate] = ()
+    conditions: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    meanwhile: Callable[[float], Awaitable[None]] = asyncio.sleep
+    main: asyncio.Task[Any] | None = None
+    is_dead: bool = False
+    stopped_until: float = 0.0
+    down_until: float = 0.0
+    is_silent: bool = False
+    _seen: Counter[Fate] = field(default_factory=Counter)
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def at(self, point: str, limit: float | None = None) -> None:
+        """Pass *point*, or die or wait there. Raises `TimeoutError` after *limit* seconds of a delay."""
+        self.live()
+        fate = self._fate(point)
+        if fate is None:
+            self.reached[point, "", ""] += 1
+        else:
+            try:
+                await self._befall(fate, limit)
+            finally:
+                self.reached[point, fate.happening, self._true()] += 1
+        await self.go_on()
+
+    async def sleep(self, point: str, seconds: float) -> None:
+        """Sleep as the process does, and pass *point* afterwards."""
+        self.live()
+        await asyncio.sleep(seconds)
+        await self.at(point)
+
+    async def go_on(self) -> None:
+        """Wait while the process is stopped, whichever of its tasks it was stopped in."""
+        self.live()
+        while (left := self.stopped_until - self.now()) > 0:
+            await asyncio.sleep(left)
+            self.live()
+
+    def live(self) -> None:
+        if self.is_dead:
+            raise Died
+
+    async def _befall(self, fate: Fate, limit: float | None) -> None:
+        match fate.happening:
+            case Happening.KILL:
+                self.is_dead = True
+                if self.main is not None and asyncio.current_task() is not self.main:
+                    self.main.cancel()
+            case Happening.STOP:
+                self.stopped_until = self.now() + fate.seconds
+                await self.meanwhile(fate.seconds)
+            case Happening.DELAY if limit is not None and fate.seconds > limit:
+                await self.meanwhile(limit)
+                raise TimeoutError
+            case Happening.DELAY:
+                await self.meanwhile(fate.seconds)
+            case Happening.CUT | Happening.SILENCE:
+                self.down_until = self.now() + fate.seconds
+                self.is_silent = fate.happening is Happening.SILENCE
+
+    def _fate(self, point: str) -> Fate | None:
+        for fate in self.fates:
+            if point.startswith(fate.point):
+                self._seen[fate] += 1
+                if self._seen[fate] == fate.nth:
+                    return fate
+        return None
+
+    def _true(self) -> str:
+        return ", ".join(name for name, holds in self.conditions.items() if holds())
+
+
+def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
+    """Return what happens to one process. The point is chosen first, so that rare ones are reached too."""
+    point = chance.choice(POINTS)
+    possible = list(Happening) if point.startswith(DATABASE) else [Happening.KILL, Happening.STOP, Happening.DELAY]
+    happening = chance.choice(possible)
+    return (Fate(point, chance.choice([1, 1, 1, 1, 2, 2, 3, 5]), happening, chance.choice(SECONDS)),)
+
+
+QUERY_SECONDS = 10.0
+"""How long the state waits for a silent database, as the real one does on the client's side."""
+
+
+class _Watched:
+    """The state as one process reaches it."""
+
+    def __init__(self, state: State, process: Process) -> None:
+        self._state = state
+        self._process = process
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._state, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            await self._reach(f"state {name}")
+            result = await method(*arguments, **named)
+            await self._reach(f"commit {name}")
+            return result
+
+        return call
+
+    async def _reach(self, point: str) -> None:
+        """Pass *point* on the way to the database or back. Raises `StateError` while it can't be reached."""
+        process = self._process
+        try:
+            await process.at(point, QUERY_SECONDS)
+        except TimeoutError as error:
+            raise StateError(f"The state gave no answer ({point}).", "Run again.") from error
+        left = process.down_until - process.now()
+        if left <= 0:
+            return
+        if process.is_silent:
+            await asyncio.sleep(min(left, QUERY_SECONDS))
+            await process.go_on()
+            if left <= QUERY_SECONDS:
+                return
+        raise StateError(f"The state can't be used ({point}).", "Run again.")
+
+
+def watched(state: State, process: Process) -> State:
+    """Return *state* as *process* reaches it: each call is a wait before its transaction, and one after its commit."""
+    return cast(State, _Watched(state, process))

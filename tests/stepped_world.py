@@ -1,0 +1,79 @@
+"""A pretend company and workspace for tests of several runs, in which nothing moves by itself, not even the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from connectors.base import Finding, Group, IncompleteRead, Person, Snapshot, Source, Status, Whereabouts
+from sandbox.pigment.app import Pigment, pigment_app
+from sandbox.pigment.pace import Limit, Limiter
+from sandbox.pigment.space import PigmentSpace
+
+__all__ = ["BASE", "SteppedConnector", "SteppedWorld"]
+
+BASE = "http://127.0.0.1/latam/scim/v2"
+GROUPS = ("planners", "readers")
+
+
+@dataclass
+class SteppedWorld:
+    """Implements `agent.ports.Clock`; `pass_minutes` is all that moves it. *people* are by (connector, id).
+
+    *failing* are the connectors that can't be read.
+    """
+
+    moment: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    people: dict[tuple[str, str], Person] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
+    token: str = "token"
+
+    def __post_init__(self) -> None:
+        self.space = PigmentSpace("latam", [self.token], now=self.now)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def elapsed(self) -> float:
+        return self.moment.timestamp()
+
+    def pass_minutes(self, minutes: float) -> None:
+        self.moment += timedelta(minutes=minutes)
+
+    def transport(self) -> httpx.ASGITransport:
+        """Return a way to the pretend Pigment that holds `space`, at `BASE`."""
+        return httpx.ASGITransport(pigment_app(Pigment([self.space], Limiter(Limit(None)))))
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self.transport())
+
+
+@dataclass(frozen=True)
+class SteppedConnector:
+    """Implements `connectors.base.Connector` over the people of a world: complete and true, or failing."""
+
+    world: SteppedWorld
+    name: str
+
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:  # noqa: ARG002  (there is no other read)
+        if self.name in self.world.failing:
+            raise IncompleteRead(f"{self.name} broke off.", "Run again.")
+        mine = [person for person in self.world.people.values() if person.connector == self.name]
+        shown = tuple(person for person in mine if person.groups or person.individual)
+        groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in GROUPS)
+        return Snapshot(source, "Pigment", groups, shown)
+
+    def forget(self) -> None:
+        """Keep nothing from one read to the next."""
+
+    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+        person = self.world.people.get((self.name, person_id))
+        if person is None:
+            return Whereabouts(Status.DELETED)
+        return Whereabouts(person.status, groups=frozenset(person.groups))
+
+    async def check(self, sources: Sequence[Source]) -> list[Finding]:
+        return [Finding("ok", self.name, f"{len(sources)} sources")]
