@@ -5,7 +5,7 @@
     │   ├── IncompleteRead                                                      6
     │   └── CredentialsRefused           401, a refused token                   6
     │       ├── PermissionMissing        403                                    6
-    │       └── connectors.secret.SecretError   a secret can't be had, or can't be one  8
+    │       └── connectors.secret.SecretError   a secret is missing or not usable       8
     └── PigmentSyncError
         ├── UsageError                   a name or an argument that is not known 2
         ├── ConfigError                  the configuration is invalid           8
@@ -128,7 +128,7 @@ def lease_lost(workspace: str) -> LeaseLost:
     """Return the error of a run whose lease of *workspace* ended. What it did before is for its report to show."""
     return LeaseLost(
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
-        "The next run settles what was in flight, and does the rest.",
+        "The next run settles what was in flight and does the rest.",
     )
 
 
@@ -169,7 +169,7 @@ class NotPersisted(WriteError):
 
 
 class WriteLost(WriteError):
-    """No answer came and a lookup could not tell whether the write was made.
+    """No answer came, and a lookup could not show whether the write was made.
 
     *is_accepted*: the workspace did answer, with a success, and shows nothing of the create.
     """

@@ -121,8 +121,8 @@ async def _port(server: ServerSettings) -> Finding | None:
     return Finding(
         "warning",
         "server",
-        f"{where} can't be listened on ({trouble}): serve would not start here.",
-        "Set server.host to an address of this machine, and server.port to a port that is free.",
+        f"{where} can't be used ({trouble}): serve would not start here.",
+        "Set server.host to an address of this machine, and server.port to a free port.",
     )
 
 

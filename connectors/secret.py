@@ -42,7 +42,7 @@ SENDABLE = re.compile(r"[!-~]+")
 """What an Authorization header can carry."""
 
 SCHEME = re.compile(r"(?i)(bearer|ssws|basic|authorization:)\s")
-ONE_LINE_HINT = "Put the token alone there, as it was shown: one line, without quotation marks or spaces."
+ONE_LINE_HINT = "Put only the token there, as it was shown: one line, without quotation marks or spaces."
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 _revealed: set[str] = set()
@@ -114,7 +114,7 @@ class Secret:
         if wrong := _misfit(value):
             raise SecretInvalid(
                 f"{self.where[0].upper()}{self.where[1:]} does not hold a secret: it {wrong}.",
-                "Put the secret there as the provider showed it, alone, without quotation marks.",
+                "Put only the secret there, as the provider showed it, without quotation marks.",
             )
         for each in {raw.rstrip("\r\n"), value}:
             _revealed.update((each, json.dumps(each)[1:-1], repr(each)[1:-1], quote(each, "", errors="replace")))
@@ -162,12 +162,12 @@ class Secret:
             # What a container engine makes where the file that it was to mount does not exist.
             raise SecretUnreadable(
                 f"The secret file {self._place} can't be read ({error.strerror}).",
-                "Name the file in that folder; if the folder should be the file, look for the file on the host first.",
+                "Name the file in that folder. If it should be a file itself, check that the file exists on the host.",
             ) from None
         except OSError as error:
             raise SecretUnreadable(
                 f"The secret file {self._place} can't be read ({error.strerror}).",
-                "Mount the file, and let the user that pigment-sync runs as read it.",
+                "Mount the file, and give the user that runs pigment-sync read permission.",
             ) from None
 
     def _not_text(self, content: bytes) -> SecretUnreadable:

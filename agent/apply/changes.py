@@ -239,7 +239,7 @@ def _of_this_member(answered: Answered, change: Change, members: Mapping[str, Me
     return Answered(
         Outcome.NOT_PERSISTED,
         f"The workspace answered the change of {change.email} with another member ({shown.scim_id}), which it listed "
-        "before. Look at both members in Pigment.",
+        "before. Check both members in Pigment.",
     )
 
 

@@ -33,7 +33,7 @@ STEPS = ("source", "scope", "match", "decision", "actions")
 def explain(context: click.Context, email: str, names: Sequence[str], form: str) -> int:
     """Say why one person is in or out of each workspace.
 
-    Tells five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
+    Shows five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
     journal; writes nothing. Exits 2 when no workspace knows the address, 6 when a workspace could not be planned; the
     others are shown.
 
@@ -52,7 +52,7 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
         print_text("".join(map(_told, explained)))
     if all(isinstance(each, Explanation) and not each.found for each in explained):
         click.echo(harmless(f"pigment-sync: No person or member has {email} in {_names(explained)}."), err=True)
-        click.echo("  Mind the spelling; a person is found by a present, wanted or former address.", err=True)
+        click.echo("  Check the spelling. A person is found by their current, wanted or previous address.", err=True)
         return Exit.USAGE
     return worst(unread(each.code) for each in explained if isinstance(each, Unplanned))
 
@@ -97,10 +97,9 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
     """List who has access: through which group, and since when.
 
     Every active member of each workspace, with the last change and what is out of order. *since* is when a run created
-    or reactivated it, and empty where access was there before or is by another hand; *first_seen* is when the journal
-    first knew it. Reads the identity providers,
-    the workspaces and the journal, or with --as-of the journal alone; writes nothing. Exits 6 when a workspace is
-    missing.
+    or reactivated it. It is empty where the access is older than the journal, or was given by something else.
+    *first_seen* is when the journal first recorded the member. Reads the identity providers, the workspaces and the
+    journal, or with --as-of the journal alone; writes nothing. Exits 6 when a workspace is missing.
 
     \b
     pigment-sync access

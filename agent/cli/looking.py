@@ -43,9 +43,9 @@ MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 def check(context: click.Context, names: Sequence[str]) -> int:
     """Try everything that a run needs, and say what to mend.
 
-    Reads a little of everything: the configuration, the variables that libraries know, for each connector and workspace
-    whether it can be reached, its credentials, its permissions, its application and groups; pauses, where notices go,
-    the login of the page and the port of serve. Sends and writes nothing.
+    Checks the configuration, the variables that libraries know, and for each connector and workspace whether it can be
+    reached, its credentials, its permissions, its application and groups; also pauses, where notices go, the login of
+    the page and the port of serve. Sends and writes nothing.
 
     Exits 0 when a run would work, 6 when a connector, a workspace or the login would fail, 8 when the configuration or
     a variable is invalid, a secret is not usable, or a notice could not be sent.

@@ -34,13 +34,13 @@ __all__ = ["pause", "resume", "undo"]
 def undo(context: click.Context, run_id: str, digest: str | None, by: str, reason: str) -> int:
     """Put back what a run did, and pause its workspace.
 
-    RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back; with --approve and
-    the digest that was shown it is done, and the workspace is paused. Members that somebody has changed since are left
-    alone and named. What was put back is held in later plans until the person's groups, status or address at the
-    source change. A created member is deactivated and its link ends.
+    RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back. With --approve and
+    the digest shown, the undo is made and the workspace is paused. Members that have been changed since are left alone
+    and named. What was put back is held in later plans until the person's groups, status or address at the source
+    change. A created member is deactivated and its link ends.
 
     Exits 2 when --approve is not a digest or the workspace is in mode dry-run, 4 when it waits for --approve, 9 when
-    the approved digest is not that of the plan any more.
+    the plan no longer has the approved digest.
 
     \b
     pigment-sync undo 20260301-120000-3f9a1c
@@ -101,8 +101,8 @@ async def _undone(parts: Parts, run: Run, order: Order) -> list[Result]:
 def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     """Stop writing to a workspace until it is resumed.
 
-    A run that is writing stops before its next change; what it has in flight is named. The workspace is still planned
-    and reported. Writes the state; neither reads nor writes Pigment.
+    A run that is writing stops before its next change. The command names changes in flight. The workspace is still
+    planned and reported. Writes the state; neither reads nor writes Pigment.
 
     \b
     pigment-sync pause pigment-latam --reason "migration this weekend"
@@ -119,7 +119,7 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     for record in in_flight:
         click.echo(harmless(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}."))
     for run_id in dict.fromkeys(record.run_id for record in in_flight):
-        click.echo(f"  To see what became of it: pigment-sync report {run_id}")
+        click.echo(f"  To see its outcome: pigment-sync report {run_id}")
     return Exit.DONE
 
 

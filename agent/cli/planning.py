@@ -133,7 +133,7 @@ def _explain(result: Result) -> None:
     "digests",
     multiple=True,
     metavar="DIGEST",
-    help="Release what guards hold in this very plan; the first 8 digits or more will do.",
+    help="Release what guards hold in exactly this plan; the first 8 or more digits are enough.",
 )
 @by_option
 @reason_option
@@ -159,8 +159,8 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
 
     Exits 2 when --approve is not a digest or its workspace is paused or in mode dry-run, 4 when a guard holds something
     or it waits for an approval (what the planning table holds does not count), 5 when a change failed, 6 when a read
-    was not complete (nothing was written then), 7 when another run holds the workspace, 9 when the approved plan is not
-    the plan any more.
+    was not complete (nothing was written then), 7 when another run holds the workspace, 9 when the plan is no longer
+    the approved one.
 
     \b
     pigment-sync sync

@@ -1,4 +1,4 @@
-"""`state`: bring what is remembered up to this version, as a step of its own."""
+"""`state`: upgrade the schema of the state to this version, as a separate step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["state"]
 
 @click.group()
 def state() -> None:
-    """Look after the state: links, leases and the journal.
+    """Maintain the state: links, leases and the journal.
 
-    Commands that only read never change the schema of a state: after an upgrade this command does, or the first one
-    that writes.
+    Commands that only read never change the schema of a state. After an upgrade this command changes it, or the first
+    command that writes.
 
     \b
     pigment-sync state migrate
@@ -29,11 +29,11 @@ def state() -> None:
 @state.command()
 @click.pass_context
 def migrate(context: click.Context) -> int:
-    """Bring the schema of the state up to this version.
+    """Upgrade the schema of the state to this version.
 
-    Makes a state where there is none. `sync`, `apply`, `serve` and all others that write do the same when they start;
-    commands that only read refuse a state that is older. Writes the schema; reads neither the identity providers nor
-    Pigment. Back up the state first: a version before this one can't open it afterwards.
+    Creates the state if it does not exist. `sync`, `apply`, `serve` and all other commands that write do the same when
+    they start; commands that only read refuse an older state. Writes the schema; reads neither the identity providers
+    nor Pigment. Back up the state first: an older version can't open it afterwards.
 
     \b
     pigment-sync state migrate

@@ -1,4 +1,4 @@
-"""`workspaces`: what the state knows of each key, and which workspace a renamed or re-targeted one stands for."""
+"""`workspaces`: what the state knows about each key, and which workspace a key stands for after a change."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["workspaces"]
 
 @click.group()
 def workspaces() -> None:
-    """Inspect and settle which workspace a key stands for.
+    """Show and set which workspace a key stands for.
 
-    What the state knows belongs to a workspace, by its scim_url: a key that was renamed, or that has another scim_url
-    now, holds everything as wrong-target until one of these says which it is. Nothing here is ever sent to Pigment.
+    What the state knows belongs to a workspace, identified by its scim_url. If a key was renamed or has a new scim_url,
+    a run holds everything as wrong-target until `rename` or `reset` settles it. These commands send nothing to Pigment.
 
     \b
     pigment-sync workspaces list
@@ -40,8 +40,8 @@ def workspaces() -> None:
 def list_workspaces(context: click.Context, form: str) -> int:
     """List what the state knows under each key.
 
-    One line for each, separated by tabs: key, scim_url by which the state knows it, number of links, the newest run
-    with its status, and whether it is in the configuration. Reads the state; writes nothing.
+    One line for each key, with fields separated by tabs: key, scim_url in the state, number of links, the newest run
+    with its status, and whether the key is in the configuration. Reads the state; writes nothing.
 
     \b
     pigment-sync workspaces list
@@ -98,13 +98,13 @@ def _settled(lines: Sequence[str]) -> int:
 @reason_option
 @click.pass_context
 def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> int:
-    """Say that the workspace that was called OLD is called NEW.
+    """Record that the key OLD is now called NEW.
 
     Everything that the state knows under OLD is moved: links, counts of the last hour, sizes of groups, possible
-    renames, a pause, runs and changes. OLD and NEW may be the same: then the workspace is the same one at the scim_url
-    that the configuration has now. Writes the state; neither reads nor writes Pigment.
+    renames, a pause, runs and changes. If OLD and NEW are the same, the workspace has moved to the scim_url that is now
+    in the configuration. Writes the state; neither reads nor writes Pigment.
 
-    Exits 2 when NEW has links of its own, 7 while a run holds either.
+    Exits 2 when NEW has links of its own, 7 while a run holds either workspace.
 
     \b
     pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
@@ -119,10 +119,10 @@ def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> 
 @reason_option
 @click.pass_context
 def reset(context: click.Context, name: str, by: str, reason: str) -> int:
-    """Say that NAME is a new workspace, of which nothing is known yet.
+    """Record that NAME now stands for a new workspace.
 
     Its links, possible renames and sizes of groups are dropped: the next run adopts members by their email. Runs and
-    changes stay in the journal, with the links that were dropped. A key that is not in the configuration any more is
+    changes stay in the journal, with the links that were dropped. A key that is no longer in the configuration is
     forgotten. Writes the state; neither reads nor writes Pigment.
 
     Exits 7 while a run holds the workspace.

@@ -70,12 +70,12 @@ class Reloading:
             settings = await asyncio.to_thread(self._load)
         except PigmentSyncError as error:
             # It may refer to another file, which is not watched.
-            self._refuse(error, "A newer configuration was refused, and is tried again.")
+            self._refuse(error, "A newer configuration was refused and will be tried again.")
             return
         try:
             await self._daemon.reload(settings)
         except PigmentSyncError as error:
-            self._refuse(error, "A newer configuration could not be taken yet, and is tried again.")
+            self._refuse(error, "A newer configuration could not be applied yet and will be tried again.")
             return
         self._refusal = ""
         self._warn(settings)

@@ -53,7 +53,7 @@ def subject(email: str, reads: Reads, policy: Policy, actions: Sequence[ChangeRe
 def explain(
     email: str, reads: Reads, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
 ) -> Explanation:
-    """Explain the person or member who has *email*, or had it in one of *actions*; *pause*: nothing is written now."""
+    """Explain the person or member who has *email*, or had it in one of *actions*. With *pause* nothing is written."""
     meant = subject(email, reads, policy, actions)
     found, members = meant.found, meant.members
     links = {link.scim_id: link.person for link in reads.memory.links}

@@ -51,7 +51,7 @@ def _linked(draft: Draft, link: Link, assigned: Assigned | None) -> None:
 
 
 def _duplicate(draft: Draft, lost: Unsettled, member: Member) -> None:
-    """A member that a lost create made beside the one that its person has: it goes when the person goes."""
+    """A second member of a person, made by a lost create. It is deactivated when the person leaves."""
     if member.active is False:
         return
     if member.active is None or draft.is_protected(member):
@@ -82,7 +82,7 @@ def _hold_duplicate(draft: Draft, lost: Unsettled, member: Member, own: Link) ->
         _deactivate(draft, lost.person, member, ("duplicate-member", reason), ())
         return
     remedy = (
-        f"It is deactivated when {who} leaves. To clear it before, deactivate {member.email} in Pigment; or, if it is "
+        f"It is deactivated when {who} leaves. To clear it earlier, deactivate {member.email} in Pigment; or, if it is "
         f"another person's: pigment-sync links assign {member.email} --workspace {draft.policy.workspace} "
         f"--person CONNECTOR:ID"
     )
@@ -202,7 +202,7 @@ def _leave(draft: Draft, link: Link, assigned: Assigned | None, member: Member) 
 def _deactivate_or_hold(
     draft: Draft, link: Link, member: Member, because: tuple[str, str], left: tuple[GroupRef, ...]
 ) -> None:
-    """Deactivate a leaver, unless somebody new has the address: then both may be one human under another id."""
+    """Deactivate a leaver, unless a new person has the address: then both may be one human under two ids."""
     claims = draft.roster.claims.get(draft.folds[member.scim_id], ())
     newcomer = next((claim for claim in claims if claim.key not in draft.link_of), None)
     if newcomer is None:
@@ -211,10 +211,10 @@ def _deactivate_or_hold(
     who, connector, workspace = words.title(newcomer), newcomer.key.connector, draft.policy.workspace
     reason = (
         f"{because[1]} {who} of {connector} ({newcomer.key.id}) is assigned and has the same email: "
-        f"they may be one human."
+        f"they may be the same human."
     )
     remedy = (
-        f"If they are: {words.remedy_assign(member.email, workspace, newcomer.key)}. If everybody got another id: "
+        f"If they are: {words.remedy_assign(member.email, workspace, newcomer.key)}. If everyone got a new id: "
         f"pigment-sync links move --from {link.person.connector} --to {connector} --workspace {workspace}. "
         f"If they are two people, give {who} another email; the next run then deactivates the member."
     )

@@ -72,16 +72,16 @@ def contested(claims: Sequence[Assigned]) -> tuple[str, str]:
 
 
 def source_disagrees(member: Member, link: Link, found: frozenset[str]) -> tuple[str, str]:
-    """Return reason and remedy for a leaver whom their source still shows in a counted group, ids in *found*."""
+    """Return reason and remedy for a leaver that the source still shows in the counted groups *found* (ids)."""
     connector = link.person.connector
     names = {ref.id: ref.name for ref in link.groups}
     named = listed(sorted(names.get(each, each) for each in found))
     reason = (
-        f"{member_title(member)} is missing in the lists of {connector}, read twice, and {connector} itself shows them "
-        f"in {named}."
+        f"{member_title(member)} is missing from the lists of {connector}, read twice, but a lookup in {connector} "
+        f"shows them in {named}."
     )
     remedy = (
-        f"A later run asks again, and ends this hold once both agree. If it stays, look {link.person.id} up in "
+        f"A later run looks again, and ends this hold once both agree. If it persists, look {link.person.id} up in "
         f"{connector}, and report lists that leave people out to its support."
     )
     return reason, remedy

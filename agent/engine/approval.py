@@ -25,7 +25,7 @@ def digest_prefix(text: str) -> str:
     match = DIGEST.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            "The approval is not a digest: it is sha256: and 64 hexadecimal digits, or the first 8 or more of them.",
+            "The approval is not a digest: it is sha256: and 64 hexadecimal digits, or at least the first 8 of them.",
             "Copy it from the plan: pigment-sync plan shows the digest of each workspace.",
         )
     return f"sha256:{match[1].lower()}"
@@ -69,8 +69,8 @@ def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
     for given, found in fits.items():
         if len(found) > 1:
             raise UsageError(
-                f"{given} is the beginning of several digests: {', '.join(found)}; nothing was written.",
-                "Write more of the digits.",
+                f"{given} matches several digests: {', '.join(found)}; nothing was written.",
+                "Give more of the digits.",
             )
 
 

@@ -14,7 +14,7 @@ from connectors.base import Finding
 __all__ = ["STATE_EMPTY", "STATE_REMEDY", "check_links", "check_state", "new_state", "state_warning", "with_state_note"]
 
 STATE_EMPTY = "state-empty"
-STATE_REMEDY = "Is that the right place? If there is a state already, name it in state.url, or restore a backup."
+STATE_REMEDY = "Check that the place is right. If a state exists elsewhere, set state.url to it, or restore a backup."
 
 
 def new_state(place: str) -> str:
@@ -29,7 +29,7 @@ def with_state_note(plan: Plan, reads: Reads) -> Plan:
         return plan
     reason = (
         f"The state has no links for {plan.workspace}, which has {members} members. They are adopted by email, and "
-        "nothing is known of those who left before. On the first day that is so; otherwise look at state.url."
+        "earlier leavers are not known. This is expected before the first sync; otherwise check state.url."
     )
     return replace(plan, notes=(*plan.notes, Note(STATE_EMPTY, "", reason)))
 
@@ -63,5 +63,5 @@ def _links(place: str, policy: Policy, links: dict[str, int], targets: Sequence[
             "warning",
             subject,
             f"the state {place} has no links for it yet",
-            "That is so before its first sync: then members are adopted by their email. Otherwise look at state.url.",
+            "This is expected before its first sync, which adopts members by their email. Otherwise check state.url.",
         )

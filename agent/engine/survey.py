@@ -174,7 +174,7 @@ class Survey:
         hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(near))])
         raise UsageError(
             f"No person or member has {email} in {names}; nothing was written.",
-            hint if near else "Mind the spelling; a person is found by a present, wanted or former address.",
+            hint if near else "Check the spelling. A person is found by their current, wanted or previous address.",
         )
 
     async def _history(self, workspace: str) -> History:

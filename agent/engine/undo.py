@@ -42,7 +42,7 @@ class UndoSurvey:
         unguarded = compute_undo(await self.state.changes(self.run_id), listing, memory, policy)
         recent = await self.state.recent(policy.workspace, self.clock.now() - WINDOW)
         target = compare_targets(policy, await self.state.targets(), Reads((), listing, memory))
-        # An undo shows nobody of a source, so it can't accept one.
+        # An undo reads no source, so it can't accept the tenant of one.
         target = replace(target, tenants=(), accepted=(), pending=())
         run = await self.state.run(self.run_id)
         if run is not None and run.target and policy.target not in {"", run.target}:
@@ -61,9 +61,9 @@ class UndoSurvey:
 
 
 def _elsewhere(run: Run, policy: Policy) -> TargetCheck:
-    """Return the finding that *run* was over another workspace than the one its key stands for now."""
+    """Return the finding that *run* was for another workspace than its key stands for now."""
     return TargetCheck(
-        f"The run {run.id} was over {run.target}, and the scim_url of {policy.workspace} is {policy.target} now.",
-        "An undo goes to the workspace that the run was over: undo it with a configuration that names that scim_url. "
+        f"The run {run.id} wrote to {run.target}, and the scim_url of {policy.workspace} is now {policy.target}.",
+        "An undo goes to the workspace of the run: undo it with a configuration that has that scim_url. "
         "An approval does not release it.",
     )

@@ -56,10 +56,10 @@ class Workspaces:
         return (await stack.enter_async_context(ours)).lease
 
     async def rename(self, old: str, new: str, order: Order) -> list[str]:
-        """Let what is known under *old* be that of *new*, and return what was done in sentences.
+        """Move what the state knows under *old* to *new*, and return sentences that report what was done.
 
-        The same name twice says that the workspace is the same at a new `scim_url`. Raises `UsageError` for what can't
-        be, and `Busy` while a run holds either.
+        The same name twice means that the workspace has a new `scim_url`. Raises `UsageError` where a rename is not
+        possible, and `Busy` while a run holds either.
         """
         if old == new:
             return await self._moved(new, order)
@@ -73,8 +73,8 @@ class Workspaces:
             if taken is not None and (taken.links or taken.target not in {"", there.target}):
                 place = f" and stands for {taken.target}" if taken.target else ""
                 raise UsageError(
-                    f"The state knows {new} already: it has {taken.links} links{place}.",
-                    f"If those are of no use: pigment-sync workspaces reset {new}, and rename {old} then.",
+                    f"The state already knows {new}: it has {taken.links} links{place}.",
+                    f"If you don't need them: pigment-sync workspaces reset {new}, then rename {old}.",
                 )
             await self.state.rename_workspace(leases[0], leases[1], self._run(new, order, f"renamed from {old}"))
         done = f"{old} is {new} now, with {_counted(there.links)}, counts, sizes of groups, pause and history."
@@ -84,7 +84,7 @@ class Workspaces:
         found = await self._known(name)
         if found is None:
             known = ", ".join(each.name for each in await self.state.workspaces())
-            raise UsageError(f"The state knows no workspace {name}.", f"It knows: {known or 'none at all'}. {LIST}")
+            raise UsageError(f"The state knows no workspace {name}.", f"It knows: {known or 'none'}. {LIST}")
         return found
 
     async def _moved(self, name: str, order: Order) -> list[str]:
@@ -92,21 +92,21 @@ class Workspaces:
             raise UsageError(f"There is no workspace {name}.", f"The config has: {', '.join(self.policies)}.")
         there, now = await self._expected(name), self._target(name)
         if there.target in {"", now}:
-            raise UsageError(f"Nothing is to be settled: the state knows {name} at {now} or nowhere else.", LIST)
+            raise UsageError(f"Nothing needs to change: the state has no other scim_url for {name} than {now}.", LIST)
         async with AsyncExitStack() as stack:
             lease = await self._lease(stack, (name, now), order)
             for each in await self.state.workspaces():
                 if each.target == now:
                     raise UsageError(
                         f"The state knows {now} as {each.name}, so it is not {name} at a new address.",
-                        f"If {name} is to be that one: pigment-sync workspaces reset {name}",
+                        f"If {name} is that workspace now: pigment-sync workspaces reset {name}",
                     )
             what = f"moved from {there.target} to {now}"
             await self.state.retarget_workspace(lease, self._run(name, order, what), now)
-        return [f"{name} is at {now} now, with {_counted(there.links)} and all else that was known of it."]
+        return [f"{name} is now at {now}, with {_counted(there.links)} and everything else that was known about it."]
 
     async def reset(self, name: str, order: Order) -> list[str]:
-        """Forget what is remembered under *name*, which begins anew at its `scim_url`; the journal stays.
+        """Drop what the state remembers under *name*, which starts again at its `scim_url`; the journal stays.
 
         Raises `UsageError` when neither state nor file know it, and `Busy` while a run holds it.
         """
@@ -118,7 +118,7 @@ class Workspaces:
             run = self._run(name, order, f"reset to {now}" if now else "reset")
             dropped = await self.state.reset_workspace(lease, run, now)
         place = f" at {now}" if now else ""
-        begins = f"{name} begins without any{place}" if name in self.policies else f"{name} is forgotten"
+        begins = f"{name} starts without any{place}" if name in self.policies else f"{name} is forgotten"
         done = (
             f"{_counted(len(dropped))} of {name} dropped, and {begins}. Its history stays. Nothing was sent to Pigment."
         )

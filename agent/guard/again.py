@@ -15,7 +15,7 @@ Content = tuple[object, ...]
 
 
 def content(change: Change) -> Content:
-    """Return what *change* does and to whom, without the words that explain it."""
+    """Return what *change* does, and to which member, without the words that explain it."""
     return (
         change.kind,
         change.scim_id,

@@ -1,4 +1,4 @@
-"""Which groups went from people to none, and for how long: one short answer must cost no one their access."""
+"""Which groups have become empty, and for how long: one short answer must cost no one their access."""
 
 from __future__ import annotations
 

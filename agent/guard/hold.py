@@ -83,7 +83,7 @@ def _many(workspaces: int) -> str:
 
 
 def _going(plan: Plan) -> frozenset[str]:
-    """Return the members that the plan, once approved, deactivates; not those whose hold is of them alone."""
+    """Return the members that the plan, once approved, deactivates; without those that are held individually."""
     releasable = [hold.change for hold in plan.holds if hold.change is not None and hold.code not in ALONE]
     return frozenset(each.scim_id for each in (*plan.changes, *releasable) if is_deactivation(each) and each.scim_id)
 
@@ -140,7 +140,8 @@ def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     """Return *plan* with the holds that its approval releases made changes again.
 
     *unguarded* is the same plan before any guard, which gives the order of applying. Creates that row 12 held come
-    last, as creates do. Toggles and holds of the table stay. The messages of guards report the release, *by* whom.
+    last, as creates do. Toggles and holds of the table stay. The messages of guards report the release
+    and, with *by*, who approved it.
     """
     freed = {hold.change for hold in plan.holds if hold.change is not None}
     allowed = freed.union(plan.changes)
@@ -150,7 +151,7 @@ def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     freeing = {hold.code for hold in plan.holds if hold.change is not None}
     words = f" Released by an approval{f' of {by}' if by else ''}."
     guards = [replace(each, message=each.message + words) if each.code in freeing else each for each in plan.guards]
-    # Whoever approves it has decided: if it fails, the next run tries it again.
+    # The approval was the decision: if the change fails, the next run tries it again.
     decided = set(repeated(plan, freed).values())
     undone = tuple(each for each in plan.undone if each not in decided)
     return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards), undone=undone)

@@ -30,7 +30,7 @@ REPEATS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the journal adds to a plan: whom the last 60 minutes changed, and the groups' sizes of the last 24 hours.
+    """What the journal adds to a plan: members changed in the last 60 minutes, group sizes of the last 24 hours.
 
     *baselines* map (connector, group id) to the group's name and size. *contested* map a SCIM id to when the member was
     deactivated within the last 24 hours, twice or more often and never reactivated by us. *target* says whether this is
@@ -70,9 +70,9 @@ def floor(plan: Plan, going: Iterable[Change]) -> tuple[int, str]:
     """
     ours = [change.person is not None for change in going]
     if 0 < plan.members.guarded <= sum(ours):
-        return 0, ", and they are all that the workspace has"
+        return 0, ", and that is every member of the workspace"
     if not plan.members.linked and not all(ours):
-        return 0, ", and the workspace has no links yet, so that unmanaged members may be anybody's"
+        return 0, ", and the workspace has no links yet, so it is not known whose the unmanaged members are"
     return FLOOR, f" where that is over {FLOOR}"
 
 
@@ -96,13 +96,13 @@ def tripped(
 
 
 APPROVE = "Review whom it affects, then approve this plan by its digest."
-UNDONE = "An undo put this back, and the groups, status and address at the source are still those of then."
+UNDONE = "An undo put this back, and the groups, status and address at the source have not changed since."
 KEEP_UNDONE = (
-    "Correct them at the source, which clears this; or approve this plan by its digest if it is right after all."
+    "Correct them at the source, which clears this; or, if the change is right, approve this plan by its digest."
 )
 END_CONTEST = (
-    "Find what reactivates the member, for example the identity provider's own provisioning into Pigment, and end it "
-    "there; or approve this plan by its digest, which deactivates the member once more."
+    "Find what reactivates the member, for example the identity provider's own provisioning into Pigment, and turn it "
+    "off there; or approve this plan by its digest, which deactivates the member once more."
 )
 
 
@@ -176,7 +176,8 @@ def _undone(plan: Plan, changes: Sequence[Change]) -> Iterator[Verdict]:
 
 def _contested(changes: Sequence[Change], history: History) -> Iterator[Verdict]:
     causes = {
-        scim_id: f"It was deactivated here at {_times(times)}, and is active again: another tool reactivates it."
+        scim_id: f"pigment-sync deactivated this member at {_times(times)}, and it is active again: another tool "
+        "reactivates it."
         for scim_id, times in history.contested.items()
     }
 
@@ -186,7 +187,9 @@ def _contested(changes: Sequence[Change], history: History) -> Iterator[Verdict]
     count = sum(map(holds, changes))
     if count:
         members = "1 member was" if count == 1 else f"{count} members were"
-        message = f"{members} deactivated here twice within 24 hours, and another tool reactivated them each time."
+        message = (
+            f"{members} deactivated by pigment-sync twice within 24 hours and reactivated by another tool each time."
+        )
         limit = "a member is deactivated twice within 24 hours"
         guard = tripped("contested-by-another-writer", changes, holds, 0, limit, message)
         yield Verdict(guard, holds, message, END_CONTEST, causes=causes)
@@ -200,13 +203,13 @@ def _empty_source(plan: Plan, changes: Sequence[Change]) -> Iterator[Verdict]:
     empty = [f"{source.connector} {source.app}" for source in plan.sources if source.entitled == 0]
     if empty and any(map(is_deactivation, changes)):
         named = ", ".join(empty)
-        message = f"Nobody is entitled in {named}."
+        message = f"No one is entitled in {named}."
         guard = tripped("empty-source", changes, is_deactivation, 0, "no source without anybody entitled", message)
         yield Verdict(guard, is_deactivation, message, APPROVE)
 
 
 def _group_emptied(changes: Sequence[Change], history: History) -> Iterator[Verdict]:
-    """Hold those who left a group that has just become empty; who is suspended or deleted left for that reason."""
+    """Hold those who left a group that has just become empty, unless they are suspended or deleted."""
     causes: dict[str, str] = {}
     involved: Sightings = {}
     for change in changes:
@@ -216,7 +219,7 @@ def _group_emptied(changes: Sequence[Change], history: History) -> Iterator[Verd
         emptied = {key: seen for key, seen in history.emptied.items() if key in left}
         if emptied:
             involved = {**involved, **emptied}
-            causes[change.scim_id] = f"{_emptied(emptied)}, which one read does not prove."
+            causes[change.scim_id] = f"{_emptied(emptied)}. One read does not prove that."
 
     def holds(change: Change) -> bool:
         return is_deactivation(change) and change.scim_id in causes
@@ -229,12 +232,12 @@ def _group_emptied(changes: Sequence[Change], history: History) -> Iterator[Verd
             f"after {_times([max(known) + CONFIRMED_AFTER])}" if len(known) == len(begun) else f"{minutes} minutes on"
         )
         message = f"{_emptied(involved)}: held until a run {until} reads the same."
-        limit = f"a group with people may be empty once two runs, {minutes} minutes apart, read it so"
+        limit = f"a group counts as empty once two runs, {minutes} minutes apart, read it as empty"
         guard = tripped("group-emptied", changes, holds, 0, limit, message)
         remedy = (
-            f"If it is still empty at a run {minutes} minutes or more after the first that read it so, that run "
-            f"deactivates them. To do it now, approve this plan by its digest; if the group has people, look why it "
-            f"does not show them."
+            f"If a run at least {minutes} minutes after the first one still reads it as empty, that run deactivates "
+            f"them. To do it now, approve this plan by its digest. If the group has people, check why the source does "
+            f"not show them."
         )
         yield Verdict(guard, holds, "A group that this person left is empty.", remedy, causes=causes)
 

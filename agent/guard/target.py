@@ -1,4 +1,4 @@
-"""The guard `wrong-target`: what a key, a workspace or a connector of the file stands for is not what it stood for.
+"""The guard `wrong-target`: a key, a workspace or a connector of the file stands for something else than before.
 
     what was found                                          holds               released by
     ──────────────────────────────────────────────────────  ──────────────────  ──────────────────────────────────────
@@ -37,21 +37,24 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
     other = owner.workspace if owner is not None and owner.workspace != name else ""
     reset = f"`pigment-sync workspaces reset {name}`"
     if own is not None and own.fingerprint != now:
-        cause = f"The state knows {name} at {own.fingerprint}, and its scim_url is {now} now"
+        cause = f"The state knows {name} at {own.fingerprint}, and its scim_url is now {now}"
         if other:
-            cause, remedy = f"{cause}, which the state knows as {other}.", f"or, if {name} is to be that one: {reset}"
+            cause, remedy = (
+                f"{cause}, which the state knows as {other}.",
+                f"or, if {name} is that workspace now: {reset}",
+            )
         else:
             same = f"`pigment-sync workspaces rename {name} {name}`"
             cause, remedy = f"{cause}.", f"or, if it is the same workspace: {same}; or, if it is another one: {reset}"
-        return TargetCheck(cause, f"Put the scim_url of {name} right; {remedy}. {NEVER_BY_APPROVAL}")
+        return TargetCheck(cause, f"Correct the scim_url of {name}; {remedy}. {NEVER_BY_APPROVAL}")
     if other:
         cause = f"The state knows {now}, the scim_url of {name}, as {other}."
         rename = (
             ""
             if own is not None
-            else f"If {other} is called {name} now: `pigment-sync workspaces rename {other} {name}`; "
+            else f"If {other} is now called {name}: `pigment-sync workspaces rename {other} {name}`; "
         )
-        begin = f"if {name} is to begin without what the state knows of {other}: {reset}"
+        begin = f"if {name} is to start without what the state knows about {other}: {reset}"
         return TargetCheck(cause, f"{rename}{begin}. {NEVER_BY_APPROVAL}")
     return TargetCheck(accepted=() if own is not None else ((SELF, now),))
 
@@ -82,9 +85,9 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads) 
 
 
 def _shows_everyone(connector: str, reads: Reads) -> bool:
-    """Tell whether each linked person of *connector* who has an active member is in what it shows now.
+    """Return whether *connector* still shows each of its linked people who has an active member.
 
-    It is the same directory then, under another address, or there is nobody to lose.
+    Then it is the same directory under another address, or no one can lose access.
     """
     active = {member.scim_id for member in reads.listing.members if member.active is not False}
     people = {person.id for snapshot in reads.snapshots for person in snapshot.people if person.connector == connector}
@@ -96,7 +99,7 @@ def _shows_everyone(connector: str, reads: Reads) -> bool:
 
 
 def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
-    """Yield what of the guard trips on *plan*. It trips where there is nothing to hold too: somebody must look."""
+    """Yield the verdicts that trip on *plan*. The guard also trips with nothing to hold: a person must check."""
     if found.moved:
         guard = tripped("wrong-target", plan.changes, _is_any, 0, "the workspace that the state knows", "")
         message = f"{found.moved} Everything is held, and nothing is recorded. {found.remedy}"
@@ -105,17 +108,15 @@ def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
     if found.is_mostly_missing:
         listing = f"the listing of {plan.workspace}" + (f" ({found.now})" if found.now else "")
         cause = f"{found.missing} of {found.linked} linked members are not in {listing}."
-        why = "Is its scim_url that of another workspace, or were its members made again?"
-        message = f"{cause} {why} Everything is held until somebody approves the plan."
+        why = "Either its scim_url belongs to another workspace, or its members were made again."
+        message = f"{cause} {why} Everything is held until the plan is approved."
         guard = tripped("wrong-target", plan.changes, _is_any, 0, "half of the linked members, of 4 or more", message)
-        yield Verdict(
-            guard, _is_any, cause, "Look whether scim_url is right; if it is, approve this plan by its digest."
-        )
+        yield Verdict(guard, _is_any, cause, "Check the scim_url; if it is right, approve this plan by its digest.")
     for each in found.tenants:
-        cause = f"The connector {each.connector} read {each.was} before, and reads {each.now} now."
-        message = f"{cause} All deactivations are held until somebody approves the plan."
+        cause = f"The connector {each.connector} read {each.was} before, and now reads {each.now}."
+        message = f"{cause} All deactivations are held until the plan is approved."
         guard = tripped("wrong-target", plan.changes, is_deactivation, 0, "the tenant that was read before", message)
-        remedy = f"Look whether {each.connector} is to read that; if it is, approve this plan by its digest."
+        remedy = f"Check what {each.connector} should read; if that is right, approve this plan by its digest."
         yield Verdict(guard, is_deactivation, cause, remedy)
 
 

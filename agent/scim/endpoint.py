@@ -118,7 +118,7 @@ class Endpoint:
                 raise refusal
             raise IncompleteRead(
                 refusal.message,
-                "Other requests with this token are answered: it is this one that is refused, by Pigment or by a "
+                "Other requests with this token are answered: only this one is refused, by Pigment or by a "
                 "firewall before it.",
             )
         return answer
@@ -158,7 +158,7 @@ class Endpoint:
         except NotPermitted as error:
             raise WriteStopped(
                 f"This run's lease ended before {request.method} left{f' again after {past.met}' if past.met else ''}.",
-                "The next run looks at the workspace and plans again.",
+                "The next run reads the workspace and plans again.",
                 may_be_made=past.may_be_made,
             ) from error
         except ReadError as error:

@@ -162,7 +162,7 @@ class Writer:
         member = await self._seen(lambda: self._looked_up(wanted, lost), wanted)
         if member is None:
             raise WriteLost(
-                f"{self._endpoint.who} did not say whether it created {wanted.email} ({lost}), refuses a second "
+                f"{self._endpoint.who} did not confirm that it created {wanted.email} ({lost}), refuses a second "
                 "create because the address is taken, and does not show who has it.",
                 "It is not sent again blindly: the next runs look for the member.",
                 is_accepted=True,
@@ -299,7 +299,7 @@ class Writer:
             failure = ", and ".join(parts)
         raise NotPersisted(
             f"{self._endpoint.who} accepted the write to {email} and {failure}.",
-            "Look at the member in Pigment; if it stays so, ask Pigment's support.",
+            "Check the member in Pigment; if the problem persists, ask Pigment's support.",
         )
 
     def _refused(self, answer: Answer, to_what: str, *, is_create: bool = False) -> WriteRefused:
@@ -345,7 +345,7 @@ def _body(method: str, member: Member, wanted: Fields) -> dict[str, object]:
 
 
 def _is_outdated(answer: Answer, member: Member) -> bool:
-    """Tell whether the member must be read again: 412, 428 (RFC 6585), or what some servers answer instead (409)."""
+    """Return whether the member must be read again: 412, 428 (RFC 6585), or what some servers answer instead (409)."""
     is_version = answer.status == CONFLICT and bool(member.etag) and error_type(answer) != UNIQUENESS
     return answer.status in {PRECONDITION_FAILED, PRECONDITION_REQUIRED} or is_version
 
@@ -374,8 +374,8 @@ def _way_out(status: int) -> str:
         return "Another member has this address. See the next plan."
     if status == FORBIDDEN:
         return (
-            "Other requests with this token are answered: it is this change that is refused. Clear what the answer "
-            "names (a seat limit, the last administrator), in Pigment or at the source."
+            "Other requests with this token are answered: only this change is refused. Resolve what the answer names "
+            "(a seat limit, the last administrator), in Pigment or at the source."
         )
     if status in HEALING:
         return "Try again later; if it stays, look at Pigment's status page."

@@ -69,7 +69,7 @@ class FleetSettings(Strict):
     fleet_deactivations_percent: Percent = Field(
         default=10,
         description="Deactivations in 60 minutes, as a percentage of all workspaces' active linked members. "
-        "Up to 3 pass, but never all of a workspace; beyond, all of the command or tick are held.",
+        "Up to 3 pass, but never all of a workspace; above the limit, all of the command or tick are held.",
     )
 
 
@@ -97,8 +97,8 @@ class HttpSettings(Strict):
     )
     retries: Annotated[Count, Field(le=20)] = Field(
         default=4,
-        description="How often a request that failed for a passing reason is sent again; refusals that name a time "
-        "to come back at are not counted.",
+        description="How often a request that failed temporarily is sent again; refusals that name a retry time "
+        "are not counted.",
     )
     max_wait_seconds: Annotated[Amount, Field(le=3600)] = Field(
         default=300, description="How long one request may take with all its retries."
@@ -110,8 +110,8 @@ class ApplySettings(Strict):
 
     max_plan_age: Duration = Field(
         default=timedelta(minutes=15),
-        description="Once a plan is older while changes are still to be sent, the workspace is read and planned "
-        "again. Of what an approval released only the very same changes go on.",
+        description="If a plan grows older while changes are being sent, the workspace is read and planned again. "
+        "Of the changes that an approval released, only identical ones are made.",
     )
 
 

@@ -21,7 +21,7 @@ from connectors.secret import SecretError
 __all__ = ["refuse_variables", "variable_findings"]
 
 REQUESTS_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-CA_HINT = "To trust a private authority, set ca_bundle in the configuration: it is for every request."
+CA_HINT = "To trust a private authority, set ca_bundle in the configuration: it applies to every request."
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LIBPQ_FILES = ("PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGPASSFILE")
 LIBPQ_NUMBERS = ("PGPORT", "PGCONNECT_TIMEOUT")
@@ -68,7 +68,7 @@ def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
             "warning",
             "NO_PROXY",
             f"has entries that match nothing: {', '.join(proxies.odd)}.",
-            "Write names, addresses or networks with commas between: localhost,.acme.com,10.0.0.0/8,fd00::/8.",
+            "Write names, addresses or networks, separated by commas: localhost,.acme.com,10.0.0.0/8,fd00::/8.",
         )
 
 
@@ -79,11 +79,11 @@ def _trust(environ: Mapping[str, str], ca_bundle: Path | None) -> Iterator[Findi
         yield Finding("error", error.name, f"{error.words}.", error.hint)
         return
     if ca_bundle is not None:
-        yield Finding("ok", "ca_bundle", f"{ca_bundle} has the authorities that are trusted")
+        yield Finding("ok", "ca_bundle", f"{ca_bundle} has the trusted authorities")
         return
     used = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
     if used is not None:
-        yield Finding("ok", used, f"{environ[used]} has the authorities that are trusted")
+        yield Finding("ok", used, f"{environ[used]} has the trusted authorities")
 
 
 def _requests(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
@@ -92,14 +92,14 @@ def _requests(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Find
         return
     path = Path(environ[used])
     if has_notices and not path.exists():
-        yield Finding("error", used, f"names {path}, which is not there: no notice could be sent.", CA_HINT)
+        yield Finding("error", used, f"names {path}, which does not exist: no notice could be sent.", CA_HINT)
     else:
-        yield Finding("warning", used, "is heeded by notices only, not by providers or Pigment.", CA_HINT)
+        yield Finding("warning", used, "is used by notices only, not for providers or Pigment.", CA_HINT)
 
 
 def _unheeded(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("PYTHONHTTPSVERIFY") == "0":
-        yield Finding("warning", "PYTHONHTTPSVERIFY", "is not heeded: certificates are always checked.", CA_HINT)
+        yield Finding("warning", "PYTHONHTTPSVERIFY", "has no effect: certificates are always checked.", CA_HINT)
     if environ.get("SSLKEYLOGFILE"):
         yield Finding(
             "warning",
@@ -130,7 +130,7 @@ def _time_zone(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "TZ",
-            "is not the name of a time zone. Nothing here goes by it: times are UTC, schedules have their timezone.",
+            "is not the name of a time zone. It has no effect: times are UTC, and schedules have their own timezone.",
             "Write TZ=Europe/Rome, without quotation marks, or unset it.",
         )
 

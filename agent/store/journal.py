@@ -55,7 +55,7 @@ def begin(connection: Connection, run: Run) -> tuple[str, ...]:
     left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
     if left:
         closing = {"status": RunStatus.INTERRUPTED, "finished_at": ticks(run.started_at)}
-        error = "It died or lost its lease, and did not end; what it had in flight is settled by the next plan."
+        error = "The process died or lost its lease before the run ended; the next plan settles what was in flight."
         connection.execute(update(runs).where(is_left).values(error=error, **closing))
     record(connection, run, is_repeatable=True)
     return left

@@ -22,7 +22,7 @@ VOID_AFTER = VOID_AFTER_SECONDS * 1_000_000
 
 
 def take(database: Database, connection: Connection, workspace: str, holder: str, target: str = "") -> Lease:
-    """Return the lease; raise `Busy` while somebody else's is neither released nor void.
+    """Return the lease; raise `Busy` while another holder's is neither released nor void.
 
     It is one row for the key and one for the fingerprint: the releases that knew keys only are held off by the first.
     """
@@ -51,7 +51,7 @@ def _busy(workspace: str, target: str, row: Row[Any]) -> Busy:
     what = f"{workspace} ({target})" if row.workspace == target else workspace
     return Busy(
         f"Another run holds {what}: {row.holder}, since {since}.",
-        "Wait for it with --wait SECONDS; if its process died, the lease is void 15 s after its last sign of life.",
+        "Wait for it with --wait SECONDS; if its process died, the lease expires 15 s after its last renewal.",
     )
 
 

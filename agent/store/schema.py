@@ -22,7 +22,7 @@ ONE_AT_A_TIME = Lock()
 def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
     """Bring the tables to `HEAD`, all or nothing, and return whether there were none before.
 
-    *shown* names the database in messages. With *only_new* tables are made where there are none, and older ones left as
+    *shown* names the database in messages. With *only_new* missing tables are created, and older ones left as
     they are. Raises `StateError` for those, and for tables of a version that is not known.
     """
     with engine.connect() as connection:
@@ -38,7 +38,7 @@ def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
         raise StateError(
             f"The state {shown} is of an older pigment-sync (schema {found}, this one needs {HEAD}), "
             "and a command that only reads does not change it.",
-            "Back it up, stop older versions, then run: pigment-sync state migrate. So does each command that writes.",
+            "Back it up, stop older versions, then run: pigment-sync state migrate. Commands that write do it too.",
         )
     with ONE_AT_A_TIME, engine.begin() as connection:
         if connection.dialect.name == "postgresql":

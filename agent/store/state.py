@@ -150,7 +150,7 @@ class SqlState:
             running.add_done_callback(_forget)
             raise StateError(
                 f"The state has not answered for {RENEW_WITHIN_SECONDS:g} s.",
-                "See that its server runs, and what holds it.",
+                "Check that its server runs, and what blocks it.",
                 may_pass=True,
             )
         running.result()

@@ -24,48 +24,50 @@ RESTORE = (
     "alias, and holds what it can't be sure of."
 )
 WRITABLE = "Mount a writable folder for it, owned by the user that runs this, or name another place in state.url."
-ROOM = "Make room on its disk. Nothing was lost: what was not recorded was not sent."
-LOCKED = "Another process holds it for long: see which. SQLite's file must not lie on a network file system."
-DISK = "Look at the disk, and whether it is a network file system: SQLite's file must not lie on one."
+ROOM = "Free space on its disk. Nothing was lost: what was not recorded was not sent."
+LOCKED = (
+    "Another process has locked it for too long: find out which. SQLite's file must not be on a network file system."
+)
+DISK = "Check the disk, and that it is not a network file system: SQLite's file must not be on one."
 FOREIGN = "It holds tables of something else: give pigment-sync a database or a schema of its own."
 POOLER = (
-    "A pooler stands between and mixes sessions in a way that is not supported: let it pool by session or by "
-    "transaction (PgBouncer: pool_mode), or name the server itself in state.url."
+    "A pooler in between mixes sessions in an unsupported way: let it pool by session or by "
+    "transaction (PgBouncer: pool_mode), or point state.url at the server itself."
 )
 STARTUP = (
-    "A pooler stands between and passes this setting on to no server: take it out of state.url, or let PgBouncer's "
-    "ignore_startup_parameters name it."
+    "A pooler in between does not pass this setting on: remove it from state.url, or add it to PgBouncer's "
+    "ignore_startup_parameters."
 )
-CREATE = "Create the database and its user first, or mend state.url."
+CREATE = "Create the database and its user first, or correct state.url."
 RESTARTING = "The server is being stopped, started or failed over: try again when it is up."
 ENCODING = "The database can't hold this text: make it with ENCODING 'UTF8', and copy the state over."
 # By SQLSTATE (PostgreSQL's manual, appendix A), which is the same in every language: whole, else its class.
 BY_SQLSTATE = {
-    "08": "The connection broke off. Check the network, and any pooler or proxy between.",
+    "08": "The connection was lost. Check the network, and any pooler or proxy in between.",
     # A server never violates its own protocol: this is how a pooler answers for itself.
-    "08P01": "A pooler stands between and refused it. PgBouncer: pool_mode must be session or transaction, and "
-    "default_pool_size and max_client_conn large enough; or name the server itself in state.url.",
+    "08P01": "A pooler in between refused it. PgBouncer: pool_mode must be session or transaction, and "
+    "default_pool_size and max_client_conn large enough; or point state.url at the server itself.",
     "22021": ENCODING,
     "22P05": ENCODING,
     "25006": "state.url names a read-only standby: name the primary.",
     "25P03": "The server ended a transaction that waited for this program. Is this machine suspended or overloaded?",
     # A prepared statement that another session has, or that this one has already.
     "26000": POOLER,
-    "28": "Mend the user or the password in state.url.",
-    "3D000": "Create the database first, or mend its name in state.url.",
-    "3F000": "Create the schema first, or mend the search_path of its user.",
-    "40": "It met another transaction: try again. If it stays so, see which in pg_stat_activity.",
+    "28": "Correct the user or the password in state.url.",
+    "3D000": "Create the database first, or correct its name in state.url.",
+    "3F000": "Create the schema first, or correct the search_path of its user.",
+    "40": "It conflicted with another transaction: try again. If this persists, find it in pg_stat_activity.",
     "42501": "Let its user create tables: GRANT CREATE, USAGE ON SCHEMA public TO that user.",
     "42703": FOREIGN,
     "42710": FOREIGN,
-    "42P01": "A table is missing. Does the user's search_path lead to the schema of the state? Else restore a backup.",
+    "42P01": "A table is missing. Check that the user's search_path has the state's schema; else restore a backup.",
     "42P05": POOLER,
     "42P07": FOREIGN,
     "53100": ROOM,
     "53200": "The server is out of memory: give it more, or less to do.",
-    "53300": "The server has no connection left: raise max_connections, or end what holds them.",
-    "55P03": "Another process holds it for long: see which in pg_stat_activity, and end it.",
-    "57014": "The server cancelled a statement: see its statement_timeout, and what slows it down in pg_stat_activity.",
+    "53300": "The server has no connection left: raise max_connections, or close unused connections.",
+    "55P03": "Another process has locked it for too long: find it in pg_stat_activity, and end it.",
+    "57014": "The server cancelled a statement: check statement_timeout, and what slows it down in pg_stat_activity.",
     "57P": RESTARTING,
     "58": "The server has trouble with its disk: see its log.",
     "XX": "The server found its data damaged, or a bug: see its log.",
@@ -101,7 +103,7 @@ BY_WORDS = (
     (("starting up",), RESTARTING),
     (("shutting down",), RESTARTING),
     (("already exists",), FOREIGN),
-    (("has not answered",), "See that the server and its processes run: its log, and pg_stat_activity."),
+    (("has not answered",), "Check that the server and its processes run: see its log and pg_stat_activity."),
     (("disk is full",), ROOM),
     (("No space left",), ROOM),
     (("readonly",), WRITABLE),
@@ -111,7 +113,7 @@ BY_WORDS = (
     (("lock timeout",), BY_SQLSTATE["55P03"]),
     (("permission denied",), BY_SQLSTATE["42501"]),
 )
-OTHERWISE = "Check that the database is there, reachable and writable, and what state.url names."
+OTHERWISE = "Check that the database exists, is reachable and writable, and that state.url is right."
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def _assignment_notes(read: AppRead) -> Iterator[ReadNote]:
     for key in sorted(read.unread):
         reason = (
             f"{read.names[key]} is assigned individually, and could not be looked up: {read.unread[key]}. Nothing is "
-            "concluded of them."
+            "concluded about them."
         )
         yield ReadNote("assignment-not-read", "", reason)
     for name in read.others:
@@ -180,13 +180,11 @@ def _odd_notes(read: AppRead, portrait: Portrait) -> Iterator[ReadNote]:
         email = portrait.address(user)
         who = email or user.display_name or user.id or "A row without a name"
         outcome = (
-            "no member is created for it, and nothing is concluded of it"
+            "no member is created for it, and nothing is concluded about it"
             if user.is_somebody
-            else "it is not taken for a person"
+            else "it does not count as a person"
         )
-        yield ReadNote(
-            "unknown-kind", email, f"{who}, {where}, is of a kind that is not known here ({user.odd_kind}): {outcome}."
-        )
+        yield ReadNote("unknown-kind", email, f"{who}, {where}, is of an unknown kind ({user.odd_kind}): {outcome}.")
 
 
 def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:

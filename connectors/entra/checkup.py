@@ -67,12 +67,12 @@ def _verdict(subject: str, app: App, names: str) -> Finding:
     shown = legible(app.name)
     if not names:
         remedy = "Assign a group to the enterprise application; people assigned individually get no access here."
-        return Finding("warning", subject, f"{shown} has no groups, so nobody is entitled through it.", remedy)
+        return Finding("warning", subject, f"{shown} has no groups, so no one is entitled through it.", remedy)
     return Finding("ok", subject, f"{shown} is enabled, and its people and groups can be read: {names}.")
 
 
 def _openness(subject: str, app: App) -> list[Finding]:
     if not app.is_open:
         return []
-    message = f"Anybody in the tenant may sign in to {legible(app.name)} without being assigned."
+    message = f"Anyone in the tenant may sign in to {legible(app.name)} without being assigned."
     return [Finding("warning", subject, message, OPEN_REMEDY)]

@@ -48,7 +48,7 @@ GROUP_HINT = (
 HIDDEN_ROLE = "Member.Read.Hidden"
 HIDDEN_HINT = (
     f"Grant the application permission {HIDDEN_ROLE}, {CONSENT}, or unassign the group from the enterprise "
-    "application. Managed identities may go on with a token without it for up to 24 hours."
+    "application. A managed identity may keep using a token without it for up to 24 hours."
 )
 USER_HINT = f"Grant the application permission User.Read.All, {CONSENT}."
 

@@ -137,5 +137,5 @@ def _next_link(answer: Answer, ask: Ask) -> str | None:
     link = document.get("@odata.nextLink") if isinstance(document, dict) else None
     if link is None or (isinstance(link, str) and link):
         return link
-    message = f"{answer.who} names as the next page of {ask.what} what is no link{answer.trace}."
+    message = f"{answer.who} gives a next page of {ask.what} that is not a link{answer.trace}."
     raise IncompleteRead(message, LATER_HINT)

@@ -28,7 +28,7 @@ class Proof:
 
 
 def proof(settings: EntraSettings) -> Proof:
-    """Return what the settings hold; it is read anew at each call. Raises `SecretError`, quoting nothing."""
+    """Return what the settings hold, read again at each call. Raises `SecretError`, quoting nothing."""
     if settings.client_secret is not None:
         secret = settings.client_secret.reveal()
         return Proof(secret, secret)
@@ -60,8 +60,8 @@ def _pair(certificate: Secret) -> dict[str, str]:
         # From None: what the library reports may quote the key.
         raise SecretInvalid(f"{what} can't be read: the key or a certificate is damaged.", HINT) from None
     if not isinstance(private, RSAPrivateKey):
-        raise SecretInvalid(f"{what} is not an RSA key, and Entra takes no other.", HINT)
+        raise SecretInvalid(f"{what} is not an RSA key, and Entra accepts no other.", HINT)
     ours = next((each for each, public in keys.items() if public == private.public_key()), None)
     if ours is None:
-        raise SecretInvalid(f"{what} holds a private key that is not that of the certificate beside it.", HINT)
+        raise SecretInvalid(f"{what} holds a private key that does not match the certificate beside it.", HINT)
     return {"private_key": key[0], "public_certificate": ours}

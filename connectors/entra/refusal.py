@@ -37,8 +37,8 @@ MACHINE_HINT = (
     "Check that this machine has that managed identity (`client_id`: a user-assigned one; without it, its own)."
 )
 MACHINE_LATER_HINT = (
-    "Try again later: the identity endpoint of this Azure machine may be updating. If it stays, check that the machine "
-    "has a managed identity, or set client_secret or certificate in place of managed_identity."
+    "Try again later: the identity endpoint of this Azure machine may be updating. If it persists, check that the "
+    "machine has a managed identity, or set client_secret or certificate instead of managed_identity."
 )
 ELSEWHERE_HINT = (
     "Check `cloud` and `authority_url`; if they are right, try again later and see Microsoft's status page."

@@ -70,4 +70,4 @@ def signing_key(private_key: Secret) -> tuple[RSAPrivateKey | EllipticCurvePriva
         return key, "RS256"
     if isinstance(key, EllipticCurvePrivateKey) and key.curve.name in CURVES:
         return key, CURVES[key.curve.name]
-    raise SecretInvalid(f"{what} is of a kind that Okta does not take.", HINT)
+    raise SecretInvalid(f"{what} is of a kind that Okta does not accept.", HINT)

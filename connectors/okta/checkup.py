@@ -51,7 +51,7 @@ async def _source_findings(
         return [Finding("error", subject, error.message, error.hint)]
     if not counted:
         remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
-        return [Finding("warning", subject, f"{app_name} has no groups, so nobody is entitled through it.", remedy)]
+        return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]
     if not people:
         remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
         return [Finding("warning", subject, f"{app_name} is assigned to nobody.", remedy)]

@@ -84,7 +84,7 @@ class OktaConnector:
             return Whereabouts(Status.DELETED)
         user = user_from_json(found)
         if user.id != person_id:
-            raise IncompleteRead(f"{self._api.who} answered with someone else than person {person_id}.", LATER_HINT)
+            raise IncompleteRead(f"{self._api.who} answered with another person than {person_id}.", LATER_HINT)
         word, status = user.status, self._portrait.status(user.status)
         groups = None if status is Status.SUSPENDED else await self._groups(person_id)
         return Whereabouts(status, word, groups)

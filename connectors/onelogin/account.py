@@ -147,7 +147,7 @@ class Account:
         """Return what names the next page, empty at the end."""
         found = {plain_cursor(line.strip()) for line in answer.headers.get_list("After-Cursor")} - {""}
         if len(found) > 1:
-            raise IncompleteRead(f"{self._api.who} names two next pages of the {ask.what}.", CUT_HINT)
+            raise IncompleteRead(f"{self._api.who} gives two different next pages of the {ask.what}.", CUT_HINT)
         return found.pop() if found else ""
 
     async def _page(self, ask: Ask, place: Mapping[str, str], about: str = "") -> Answer:

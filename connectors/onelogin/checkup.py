@@ -50,10 +50,10 @@ async def _source_findings(
     app_name = legible(app_name)
     if not counted:
         remedy = "Give the application to a role; people who are assigned individually get no access here."
-        return [Finding("warning", subject, f"{app_name} has no roles, so nobody is entitled through it.", remedy)]
+        return [Finding("warning", subject, f"{app_name} has no roles, so no one is entitled through it.", remedy)]
     names = legible(", ".join(role.name for role in counted))
     if not people:
         remedy = "Put people into its roles in OneLogin."
-        return [Finding("warning", subject, f"{app_name} is granted by roles that nobody has: {names}.", remedy)]
+        return [Finding("warning", subject, f"{app_name} is granted by roles that have no users: {names}.", remedy)]
     well = Finding("ok", subject, f"{app_name} and its people and roles can be read: {names}.")
     return [well, *await lookup_findings(subject, lookup, people, source)]

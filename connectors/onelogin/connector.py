@@ -76,8 +76,8 @@ class OneLoginConnector:
         user, roles = user_from_json(found), role_ids(found)
         if user.id != person_id:
             raise IncompleteRead(
-                f"{self._api.who} answered with someone else than user {person_id}.",
-                "Try again later; if it stays, report it to OneLogin's support.",
+                f"{self._api.who} answered with another user than {person_id}.",
+                "Try again later; if it persists, report it to OneLogin's support.",
             )
         groups = None if roles is None else frozenset(roles)
         return Whereabouts(self._portrait.status(user), status_words(user), groups)

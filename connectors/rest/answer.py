@@ -93,7 +93,7 @@ class Answer:
         try:
             return self.url.join(target)
         except httpx.InvalidURL as error:
-            raise self._strange("with a link that is none", "Try again later, or ask its vendor.") from error
+            raise self._strange("with a next link that is not a URL", "Try again later, or ask its vendor.") from error
 
     def _unreadable(self, why: str) -> IncompleteRead:
         return self._strange(f"with a body that is not JSON ({why})")

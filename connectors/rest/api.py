@@ -95,7 +95,7 @@ class Api:
             ) from error
         except NoAnswer as error:
             raise IncompleteRead(
-                f"{self.who} gave no whole answer to GET {legible(target.path)}{_for(about)} "
+                f"{self.who} gave no complete answer to GET {legible(target.path)}{_for(about)} "
                 f"({harmless_quote(str(error))}).",
                 "Try again later; if it stays, look at that system's status page and at what stands between.",
             ) from error

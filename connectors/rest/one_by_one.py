@@ -16,7 +16,7 @@ AT_ONCE = 4
 MOST_FAILURES = 3
 """Failures in a row after which the rest is not asked for: a system that answers none of three would cost minutes."""
 
-LATER = "Try again later; if it stays, look at that system's status page."
+LATER = "Try again later; if it persists, check that system's status page."
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ __all__ = ["Pause"]
 UNAVAILABLE = 503
 HINT = (
     "Run again after that, or less often, or raise `http.max_wait_seconds`; other clients with the same credentials "
-    "spend the same limit."
+    "share the same limit."
 )
 
 

@@ -113,11 +113,11 @@ def _proxy(variable: str, value: str) -> str:
         f"Write {variable}=http://host:port (a user and a password, if any, percent-encoded before an @), or unset it."
     )
     if value[:1] in {'"', "'"}:
-        raise ProxyProblem(variable, "is in quotation marks, which are a part of its value", hint)
+        raise ProxyProblem(variable, "is in quotation marks, which become part of its value", hint)
     text = value if "://" in value else f"http://{value}"
     scheme = text.partition("://")[0].lower()
     if scheme.startswith("socks"):
-        raise ProxyProblem(variable, f"names a SOCKS proxy ({scheme}://), and only HTTP proxies are spoken to", hint)
+        raise ProxyProblem(variable, f"names a SOCKS proxy ({scheme}://), and only HTTP proxies are supported", hint)
     if scheme not in SCHEMES:
         raise ProxyProblem(variable, "names a proxy that is neither http:// nor https://", hint)
     try:

@@ -16,7 +16,7 @@ COST = (
 
 
 async def lookup_findings(subject: str, lookup: Lookup, people: Iterable[str], source: Source) -> list[Finding]:
-    """Return a warning when the first of *people* can't be looked up by id, nothing when they can or there are none."""
+    """Return a warning when the first of *people* can't be looked up by id, nothing otherwise or for no people."""
     person = next(iter(sorted(people)), None)
     if person is None:
         return []

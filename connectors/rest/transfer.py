@@ -61,7 +61,7 @@ async def transfer(
     except TimeoutError as error:
         proxy = request.extensions.get("proxy")
         way = f", through the proxy {proxy}" if proxy else ""
-        raise NoAnswer(f"no whole answer within {bounds.max_wait_seconds:g} s{way}") from error
+        raise NoAnswer(f"no complete answer within {bounds.max_wait_seconds:g} s{way}") from error
 
 
 async def _body(response: httpx.Response, most: int) -> bytes:

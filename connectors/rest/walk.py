@@ -38,7 +38,7 @@ class Walk:
         """Return *cursor* (a next link, or what names the next page) if it leads on, else raise `IncompleteRead`."""
         if cursor in self._seen:
             raise IncompleteRead(
-                f"{self._who} names a page{self._of} as the next one that it has given before: the list never ends.",
+                f"{self._who} gives a next page{self._of} that it has given before: the list never ends.",
                 "Try again; if it stays, report it to the vendor of that system.",
             )
         if self.pages >= self._max_pages:

@@ -98,7 +98,7 @@ def _hold_to(request: Request, options: Options) -> None:
     if unknown is not None:
         raise bad_request(f"The query parameter '{unknown}' is not supported here.", "Request_UnsupportedQuery")
     if len(names) > len(set(names)):
-        raise bad_request("A query parameter stands twice.", "BadRequest")
+        raise bad_request("A query parameter occurs twice.", "BadRequest")
     is_advanced = request.headers.get("consistencylevel", "").casefold() == "eventual"
     if "$count" in names and not is_advanced:
         raise bad_request("$count requires ConsistencyLevel: eventual.", "Request_UnsupportedQuery")

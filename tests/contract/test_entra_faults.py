@@ -434,7 +434,7 @@ async def test_next_link_to_another_origin_is_refused_and_never_asked(path: str,
 async def test_next_link_that_is_no_link_is_an_error(link: object) -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([user("ana")], link)]
-    assert "what is no link" in (await failure(tenant)).message
+    assert "that is not a link" in (await failure(tenant)).message
 
 
 async def test_redirect_to_another_origin_is_refused_and_never_asked() -> None:

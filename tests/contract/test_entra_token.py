@@ -414,7 +414,7 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         (pem(KEY, b"passphrase") + certificate(KEY), "with a passphrase"),
         (pem(KEY) + "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----", "can't be read"),
         (pem(P256) + certificate(P256), "not an RSA key"),
-        (pem(KEY) + certificate(OTHER), "not that of the certificate"),
+        (pem(KEY) + certificate(OTHER), "does not match the certificate"),
     ],
 )
 async def test_certificate_that_cannot_prove_anything_is_a_matter_of_credentials(

@@ -224,7 +224,7 @@ async def test_lookup_keeps_the_status_when_the_groups_can_not_be_read() -> None
 async def test_lookup_answered_with_someone_else_is_an_error() -> None:
     org = company()
     org.users["00uana"] = org.users["00uivo"]
-    with pytest.raises(IncompleteRead, match="someone else than person 00uana"):
+    with pytest.raises(IncompleteRead, match="another person than 00uana"):
         await org.connector().lookup("00uana", SOURCE)
 
 

@@ -109,7 +109,7 @@ async def test_check_warns_of_an_application_without_roles_or_people() -> None:
     without_roles, without_people = company(), company()
     without_roles.app["role_ids"] = []
     without_people.roles[SALES], without_people.roles[STAFF] = [], []
-    for account, words in ((without_roles, "no roles"), (without_people, "roles that nobody has")):
+    for account, words in ((without_roles, "no roles"), (without_people, "roles that have no users")):
         _, finding = await found(account, SOURCE)
         assert finding.level == "warning"
         assert words in finding.message

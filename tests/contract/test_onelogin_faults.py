@@ -186,7 +186,7 @@ async def test_page_that_names_two_next_ones_is_an_error() -> None:
     account.at[PEOPLE] = [
         lambda _: httpx.Response(200, json=[], headers=[("After-Cursor", "YQ=="), ("After-Cursor", "Yg==")])
     ]
-    assert "two next pages" in (await failure(account)).message
+    assert "two different next pages" in (await failure(account)).message
 
 
 async def test_nearly_used_limit_is_waited_for_ahead() -> None:

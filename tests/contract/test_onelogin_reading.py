@@ -383,7 +383,7 @@ async def test_lookup_without_readable_roles_knows_no_roles(shown: object) -> No
 async def test_lookup_answered_with_someone_else_is_an_error() -> None:
     account = company()
     account.at[f"{USERS}/101"] = [lambda _: httpx.Response(200, json=account.alone("103"))]
-    with pytest.raises(IncompleteRead, match="someone else than user 101"):
+    with pytest.raises(IncompleteRead, match="another user than 101"):
         await account.connector().lookup("101", SOURCE)
 
 

@@ -74,5 +74,5 @@ def test_daemon_does_not_start_and_says_what_to_mount(agent: Agent) -> None:
     assert served.err.splitlines() == [
         f"pigment-sync: workspaces.pigment-eu.tokens.0: The secret file {agent.config.parent / GONE} "
         "can't be read (No such file or directory).",
-        "  Mount the file, and let the user that pigment-sync runs as read it.",
+        "  Mount the file, and give the user that runs pigment-sync read permission.",
     ]

@@ -77,7 +77,7 @@ def test_pause_stops_a_running_sync_before_its_next_change(sandbox: Sandbox, tmp
 
     assert paused.code == 0, paused.err
     assert in_flight <= 1
-    assert ("  To see what became of it: pigment-sync report " in paused.out) is (in_flight == 1)
+    assert ("  To see its outcome: pigment-sync report " in paused.out) is (in_flight == 1)
     assert code == 5
     assert 0 < made < JOINERS
     assert "paused by ops since" in sync.err

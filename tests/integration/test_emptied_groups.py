@@ -167,7 +167,7 @@ async def test_hold_says_which_group_how_large_it_was_until_when_and_how_to_go_o
     result = await scene.run()
     (hold, *_) = result.object["holds"]
     assert "Sales of entra-eu is empty and had 9 people at the last read" in hold["reason"]
-    assert "5 minutes or more" in hold["remedy"]
+    assert "at least 5 minutes" in hold["remedy"]
     assert "approve this plan by its digest" in hold["remedy"]
     assert "held until a run 5 minutes on reads the same" in str(result.object)
     first, again = scene.world.moment, str((await scene.run(1)).object)

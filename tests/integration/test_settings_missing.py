@@ -44,7 +44,7 @@ def test_every_missing_secret_is_named_with_its_path(tmp_path: Path) -> None:
         "connectors.main.client_secret: The environment variable ACME_OL is not set or empty."
     )
     assert f"workspaces.latam.tokens.0: The secret file {tmp_path}/first can't be read" in raised.value.hint
-    assert raised.value.hint.count("Mount the file, and let the user that pigment-sync runs as read it.") == 1
+    assert raised.value.hint.count("Mount the file, and give the user that runs pigment-sync read permission.") == 1
 
 
 def test_one_token_that_is_there_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

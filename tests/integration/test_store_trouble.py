@@ -164,11 +164,11 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("database or disk is full", "Make room"),
-        ("could not extend file: No space left on device", "Make room"),
+        ("database or disk is full", "Free space"),
+        ("could not extend file: No space left on device", "Free space"),
         ("attempt to write a readonly database", "writable folder"),
         ("disk I/O error", "network file system"),
-        ('FATAL:  password authentication failed for user "agent"', "Mend the user or the password"),
+        ('FATAL:  password authentication failed for user "agent"', "Correct the user or the password"),
         ("fe_sendauth: no password supplied", "environment variable"),
         ("cannot execute INSERT in a read-only transaction", "standby"),
         ("canceling statement due to lock timeout", "pg_stat_activity"),
@@ -193,7 +193,7 @@ def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
         ("SELECT 1 FROM nothing_of_that_name", "search_path"),
         ("CREATE TABLE pg_temp.one (id int); CREATE TABLE pg_temp.one (id int)", "tables of something else"),
         ("SET statement_timeout = 1; SELECT pg_sleep(60)", "statement_timeout"),
-        ("DO $$ BEGIN RAISE EXCEPTION 'la base « x » n''existe pas' USING ERRCODE = '53100'; END $$", "Make room"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'la base « x » n''existe pas' USING ERRCODE = '53100'; END $$", "Free space"),
         ("DO $$ BEGIN RAISE EXCEPTION 'rol does not exist' USING ERRCODE = '57P01'; END $$", "failed over"),
         ("DO $$ BEGIN RAISE EXCEPTION 'does not exist' USING ERRCODE = 'P0001'; END $$", "reachable and writable"),
     ],

@@ -43,7 +43,7 @@ async def test_beginning_of_a_digest_approves_the_plan_it_fits() -> None:
 
 
 async def test_beginning_that_fits_several_plans_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="the beginning of several digests"):
+    with pytest.raises(UsageError, match="matches several digests"):
         await agreed("sha256:", fresh=[planned("one"), planned("two")])
 
 

@@ -17,5 +17,5 @@ def test_digest_or_its_beginning_is_taken(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "4507743", "sha256:4507743", "sha1:4507743a", "4507743z", "0" * 65, "4507743a…"])
 def test_anything_else_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="first 8 or more"):
+    with pytest.raises(UsageError, match="at least the first 8"):
         digest_prefix(text)

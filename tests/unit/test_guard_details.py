@@ -100,7 +100,7 @@ def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, perc
     if is_held:
         assert plan.guards[0].message == (
             f"{'1 member' if count == 1 else f'{count} members'} would be deactivated; "
-            f"the limit is 25, or 10 % of {of}, and they are all that the workspace has."
+            f"the limit is 25, or 10 % of {of}, and that is every member of the workspace."
         )
 
 
@@ -136,7 +136,7 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
 
     assert held[0].guards[0].message == (
         "2 members of 1 workspace would be deactivated; the limit is 10 % of 12 active linked members of all "
-        "workspaces, and they are all that the workspace has."
+        "workspaces, and that is every member of the workspace."
     )
     assert [hold.code for hold in new[0].holds] == ["fleet"]
     assert guarded_fleet([leavers(1, 2, "one"), large], Fleet(2, percent=5))[0].guards == ()
@@ -169,13 +169,13 @@ def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit
     (hold,) = plan.holds
     assert (hold.kind, hold.code, hold.scim_id) == (Kind.DEACTIVATE, "contested-by-another-writer", "m-p0")
     assert hold.reason.endswith(
-        " It was deactivated here at 2026-03-01 12:00:00 UTC and 2026-03-01 12:20:00 UTC, and is active again: another "
-        "tool reactivates it."
+        " pigment-sync deactivated this member at 2026-03-01 12:00:00 UTC and 2026-03-01 12:20:00 UTC, and it is "
+        "active again: another tool reactivates it."
     )
     assert "the identity provider's own provisioning into Pigment" in hold.remedy
     (guard,) = plan.guards
     assert (guard.code, guard.count, guard.affected) == ("contested-by-another-writer", 1, ("p0@acme.com",))
-    assert guard.message.startswith("1 member was deactivated here twice within 24 hours")
+    assert guard.message.startswith("1 member was deactivated by pigment-sync twice within 24 hours")
     assert released(plan, leavers(3, 40)).changes == leavers(3, 40).changes
 
 
@@ -185,7 +185,9 @@ def test_contested_members_count_for_no_other_guard() -> None:
     other = leavers(3, 30, "two")
     fleet = guarded_fleet([plan, other], Fleet(2, percent=10))
 
-    assert [guard.message.split(" within")[0] for guard in plan.guards] == ["4 members were deactivated here twice"]
+    assert [guard.message.split(" within")[0] for guard in plan.guards] == [
+        "4 members were deactivated by pigment-sync twice"
+    ]
     assert [len(each.changes) for each in fleet] == [1, 3]
     assert guarded(joiners(1), a_policy(), History(contested=contested)).guards == ()
 
@@ -369,7 +371,7 @@ def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
         History(baselines={("okta-main", "planners"): ("Planners", 12), ("entra-eu", "planners"): ("Finance", 10)}),
     ).guards
 
-    assert empty.message == ("Nobody is entitled in okta-main 0oapigment, entra-eu sp-pigment.")
+    assert empty.message == ("No one is entitled in okta-main 0oapigment, entra-eu sp-pigment.")
     assert shrunk.message == "Finance has 0 people and had 10; Planners has 0 people and had 12."
 
 

@@ -180,7 +180,7 @@ def test_link_is_found_by_its_relation(headers: list[tuple[str, str]], target: s
 
 @pytest.mark.parametrize("target", ["https://[::1/", "/users\x01?after=2"])
 def test_link_that_is_none_is_not_taken_for_the_last_page(target: str) -> None:
-    with pytest.raises(IncompleteRead, match="a link that is none"):
+    with pytest.raises(IncompleteRead, match="a next link that is not a URL"):
         an_answer(headers=[("link", f"<{target}>; rel=next")]).link("next")
 
 
