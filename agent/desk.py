@@ -68,8 +68,8 @@ class Standing:
     """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
 
     *last* is the newest run over everybody, in mode enforce a dry run only if there is no other; *applied* the newest
-    that was no dry run and ended well, *read* the newest whose reads were complete; None: there is none. *in_flight* is
-    what a paused workspace may still get.
+    that was not a dry run and ended well, *read* the newest whose reads were complete; None: no such run. *in_flight*
+    are the changes that a paused workspace may still get.
     """
 
     name: str

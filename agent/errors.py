@@ -133,7 +133,7 @@ def lease_lost(workspace: str) -> LeaseLost:
 
 
 class WrongTarget(PigmentSyncError):
-    """The key of the file stands for another workspace than the state knows: a command must say which it is."""
+    """The key of the file stands for another workspace than the state knows: a command must settle which one it is."""
 
     code = "wrong-target"
     exit = Exit.HELD

@@ -77,7 +77,7 @@ class Outcome(StrEnum):
 class Lease:
     """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state.
 
-    *target* is the fingerprint of the workspace: whoever holds it under another key of a file holds this lease too.
+    *target* is the fingerprint of the workspace: its holder under another key of a file holds this lease too.
     """
 
     workspace: str
@@ -101,9 +101,9 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
-    (JSON), None when there was no plan. *by* and *reason* are of whoever triggered or approved it; *approved* is the
-    digest that was approved; *user* is the one person that the run was for, empty: everybody. *target* is the
-    fingerprint of the workspace that it ran over, empty: not known."""
+    (JSON), None when there was no plan. *by* is the person who triggered or approved it, *reason* their reason;
+    *approved* is the digest that was approved; *user* is the one person that the run was for, empty: everyone.
+    *target* is the fingerprint of the workspace of the run, empty: not known."""
 
     id: str
     workspace: str
@@ -180,7 +180,7 @@ class Pause:
 @dataclass(frozen=True, slots=True)
 class WorkspaceRecord:
     """What the state knows under one key: the fingerprint that it stands for (empty: not recorded yet), how many links,
-    and the newest run over it (None: there was none)."""
+    and its newest run (None: no run yet)."""
 
     name: str
     target: str

@@ -126,7 +126,7 @@ class State(Protocol):
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         """Return the lease, or raise `Busy` with the holder and since when. A void lease is taken over.
 
-        It is one lease for the key *workspace* and the fingerprint *target*: whoever holds either holds both off.
+        It is one lease for the key *workspace* and the fingerprint *target*: a holder of one keeps others off both.
         """
         ...
 
@@ -135,11 +135,11 @@ class State(Protocol):
     async def release_lease(self, lease: Lease) -> None: ...
 
     async def prove_writable(self) -> None:
-        """Make a write that changes nothing, by the way that all writes take. Raises `StateError`."""
+        """Make a write that changes nothing, in the same way as all writes. Raises `StateError`."""
         ...
 
     async def memory(self, workspace: str) -> Memory:
-        """Return links, possible renames, and the creates that may have been made unseen, whoever has a link meanwhile.
+        """Return links, possible renames, and creates with an unknown outcome, even if their people have links now.
 
         Such a create is forgotten when it is older than seven days and three complete listings in a row, each reported
         by `saw_creates`, showed no member for it.
@@ -157,7 +157,7 @@ class State(Protocol):
     async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
         """Map (connector, group id) to its name and the largest size that `remember` was given since *since*.
 
-        The last one where there was none since.
+        Without a newer one, the last one.
         """
         ...
 
@@ -201,7 +201,7 @@ class State(Protocol):
         ...
 
     async def guarded(self, workspace: str) -> int:
-        """Return the active linked members after the workspace's last complete run, 0 when there was none."""
+        """Return the active linked members after the workspace's last complete run, 0 before the first one."""
         ...
 
     async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
@@ -219,9 +219,9 @@ class State(Protocol):
     async def intend(
         self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
     ) -> Pause | None:
-        """Journal a change as sent, before it is; or, where the workspace is paused, return the pause and nothing else.
+        """Journal a change as sent, before it is. If the workspace is paused, journal nothing and return the pause.
 
-        Not so for a run that does not heed it. What an undo is to put back counts as undone from then on.
+        With *heeds_pause* false a pause is ignored. What an undo is to put back counts as undone from then on.
         """
         ...
 
@@ -293,7 +293,7 @@ class State(Protocol):
 
         *run* is its line in the journal: both are written or neither is.
 
-        Every change of a run that heeds pauses is either among them or not sent.
+        Every change of a run that respects pauses is either among them or not sent.
         """
         ...
 

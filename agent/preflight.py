@@ -52,7 +52,7 @@ async def _pause(state: State, name: str) -> Finding | None:
 
 
 async def _notice(place: int, secret: Secret) -> Finding | None:
-    """Look whether Apprise knows the URL and its server is there; of the URL only the service and host are named."""
+    """Check that Apprise knows the URL and its server is reachable; only service and host of the URL are shown."""
     subject = f"notify.urls.{place}"
     try:
         url = secret.reveal()
@@ -109,7 +109,7 @@ async def _oidc(oidc: OidcSettings, settings: Settings) -> Finding:
 
 
 async def _port(server: ServerSettings) -> Finding | None:
-    """Look whether `serve` could listen. A workspace that only commands write to needs none, so it is no error."""
+    """Check whether `serve` could listen. A workspace that only commands write to needs no port: never an error."""
     if server.port == 0:
         return None
     where = f"{server.host}:{server.port}"

@@ -78,7 +78,7 @@ async def _serving(daemon: Daemon, reloading: Reloading, server: _Server, listen
         loop.add_signal_handler(name, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reloading.ask)
     asked = asyncio.create_task(stopping.wait())
-    # The state may take long to say when each schedule ran last.
+    # The state may take long to return when each schedule ran last.
     starting = asyncio.create_task(daemon.start())
     await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

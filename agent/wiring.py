@@ -74,7 +74,7 @@ class Lasting:
 class Parts:
     """What a command works with. *read_sites* are all that a dry run is given.
 
-    *kept* says where the state is, and whether there was none before.
+    *kept* is where the state is, and whether it is new.
     """
 
     settings: Settings
@@ -137,7 +137,7 @@ class Parts:
 async def lasting(settings: Settings, *, is_reading: bool = False) -> AsyncIterator[Lasting]:
     """Open the state, and close it at the end; what is only reading leaves an older one as it is.
 
-    *place* of what is yielded says where it is, *is_new* that there was none before. Raises `StateError`.
+    *place* of what is yielded is where it is, *is_new* whether it was just created. Raises `StateError`.
     """
     state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
     try:

@@ -154,7 +154,7 @@ class Snapshot:
 
 
 class ReadError(Exception):
-    """A read that ended without a complete answer. *hint* says what a person does next; neither holds a secret.
+    """A read that ended without a complete answer. *hint* is what a person does next; neither holds a secret.
 
     *status* is the HTTP status that ended it, 0 when it was something else.
     """
@@ -247,7 +247,7 @@ class Connector(Protocol):
         """Return what has become of one person; `DELETED` when the provider does not know the id any more.
 
         `Whereabouts.groups` leaves out what *source* would not count, such as the groups of a guest. They stay unknown
-        for someone whose status alone says that they left, and where only they can't be read.
+        for a person whose status alone shows that they left, and where only the groups can't be read.
         """
         ...
 

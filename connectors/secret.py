@@ -57,7 +57,7 @@ def revealed() -> frozenset[str]:
 
 
 class SecretError(CredentialsRefused):
-    """A secret can't be had from where the config says it is: the configuration's fault, and no server's."""
+    """A secret is missing or not usable where the config refers to it: the configuration's fault, not a server's."""
 
 
 class SecretNotSet(SecretError):
@@ -67,7 +67,7 @@ class SecretNotSet(SecretError):
 
 
 class SecretUnreadable(SecretError):
-    """The file is not there, can't be read, is empty, or is no text."""
+    """The file does not exist, can't be read, is empty, or is not text."""
 
     code = "secret-unreadable"
 
@@ -102,7 +102,7 @@ class Secret:
         return words.get(self._kind, "the configuration")
 
     def reveal(self) -> str:
-        """Return the value without white space around it. Raises `SecretError` where there is no usable one."""
+        """Return the value without white space around it. Raises `SecretError` if it is missing or not usable."""
         match self._kind:
             case "env":
                 raw = self._from_environment()
@@ -230,7 +230,7 @@ def _written(text: str) -> Secret:
 
 
 def reference_in(text: str) -> dict[str, str] | None:
-    """Return the reference that *text* spells out as JSON or YAML; None when it is no reference."""
+    """Return the reference that *text* spells out as JSON or YAML; None when it is not a reference."""
     match = REFERENCE.fullmatch(text.strip())
     if match is None:
         return None

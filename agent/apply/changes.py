@@ -30,9 +30,9 @@ def never(_tried: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of every change of a plan, in its order.
+    """The outcome of every change of a plan, in its order.
 
-    *gone*, *lost* or *pause* says why the rest was not tried: the workspace, the lease or the state, or a human.
+    *gone*, *lost* or *pause* is why the rest was not tried: the workspace, the lease or the state, or a human.
     *unrecorded* are the records that the journal lacks once the state is lost. *left* are the changes, with their
     numbers, that the age of the plan left over; the newest plan's begin with number *since*.
     """
@@ -71,8 +71,8 @@ class Applied:
 class Applier:
     """Applies to one workspace under one lease.
 
-    *is_stopping* is asked before each change: once it says yes, what is left is not tried. *secure* is awaited before
-    each: it raises `LeaseLost` when the lease does not hold any more.
+    *is_stopping* is asked before each change: once it returns true, the remaining changes are not tried. *secure* is
+    awaited before each: it raises `LeaseLost` when the lease does not hold any more.
     """
 
     workspace: Workspace
@@ -208,7 +208,7 @@ class Applier:
         return record
 
     async def _journal(self, record: ChangeRecord, link: Link | None = None) -> None:
-        """Write what became of a change and its link; keep it in mind when the state refuses it or is out of reach."""
+        """Write the outcome of a change and its link; keep it in memory if the state refuses it or is out of reach."""
         if self._lost is None:
             try:
                 await self.state.answered(self.lease, record, link)

@@ -18,7 +18,7 @@ CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
+    """The outcome of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
 
     *is_accepted*: the workspace answered with a success, and does not show it.
     """
@@ -48,7 +48,7 @@ async def send(workspace: Workspace, change: Change, member: Member | None, take
 
 
 def _failed(error: WriteError) -> Answered:
-    """Return what became of a change that *error* ended; it may have been made all the same."""
+    """Return the outcome of a change that *error* ended; it may have been made nevertheless."""
     if isinstance(error, NotPersisted):
         return Answered(Outcome.NOT_PERSISTED, _sentence(error), is_accepted=True)
     if isinstance(error, WriteLost):

@@ -38,7 +38,7 @@ LOOKED_AT = 200
 READ = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
 APPLIED = {RunStatus.DONE, RunStatus.HELD}
 NOT_WHOLE = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
-"""What says nothing of the whole workspace: neither how it stands nor that it was brought in step."""
+"""Runs that show nothing about the whole workspace: neither its status nor that it was brought in step."""
 
 
 class Daemon:

@@ -14,7 +14,7 @@ FRESH_SECONDS = 5.0
 
 
 class WriteProof:
-    """Whether the state can be written. One question is open at a time, whoever stops waiting for its answer."""
+    """Whether the state can be written. One check runs at a time, even if a caller stops waiting for it."""
 
     def __init__(self) -> None:
         self._asking: asyncio.Task[str] | None = None

@@ -76,7 +76,7 @@ class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
 
 
 def trigger(schedule: ScheduleSettings) -> BaseTrigger:
-    """Return what tells APScheduler when the schedule is due, in UTC, a little spread."""
+    """Return the APScheduler trigger of the schedule, in UTC, with some jitter."""
     if schedule.cron is not None:
         return _Cron(schedule.cron, schedule.timezone or "UTC", LONGEST_JITTER_SECONDS)
     seconds = _interval(schedule).total_seconds()

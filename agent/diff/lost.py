@@ -1,4 +1,4 @@
-"""Settle creates of which nobody knows whether they were made, before anybody can have their members by email. Pure.
+"""Settle creates with an unknown outcome, before their members can be matched to anyone by email. Pure.
 
 person       the member that the create made        result
 -----------  -------------------------------------  --------------------------------------------------------------
@@ -30,10 +30,10 @@ class _Made:
 
 
 def settle_creates(draft: Draft) -> None:
-    """Link what lost creates of people without a link made; what they made beside a member is a duplicate.
+    """Link the members that lost creates made for people without a link; a member made beside another is a duplicate.
 
-    No member had the email when the create was planned, so one that nobody is linked to and that has it now, under the
-    name that was sent, is what the create made. Which one that was is remembered by its SCIM id.
+    No member had the email when the create was planned. So a member without a link that has it now, under the name that
+    was sent, is the one that the create made. It is remembered by its SCIM id.
     """
     made: dict[PersonKey, list[_Made]] = {}
     explained = {lost.person for lost in draft.reads.memory.unsettled if lost.scim_id in draft.owner_of}
@@ -44,7 +44,7 @@ def settle_creates(draft: Draft) -> None:
         if lost.is_awaited and not found:
             draft.awaited.setdefault(lost.person, lost)
         made.setdefault(lost.person, []).extend(_Made(lost, member) for member in found)
-    # Who has nothing yet of what was sent comes first: of the others a newcomer of the same name must get nothing.
+    # People who have no member of a lost create yet come first: a newcomer of the same name must not get one of theirs.
     for person in sorted(made, key=lambda key: (key in explained, not _is_entitled(draft, key), key)):
         _settle(draft, person, made[person])
 

@@ -29,7 +29,7 @@ A **link whose person is not entitled** any more (module leaver):
     member's email is protected                note `protected`, here and above     15
     still assigned individually, and active    hold, entitled or not assigned       16
     vanished for fewer than `grace_reads`      note `in-grace`                      17
-    somebody new has the member's email        hold `recycled-address`               9
+    a new person has the member's email        hold `recycled-address`               9
     otherwise                                  deactivate                           18
 
 A member that a lost create made (module lost) belongs to its person: adopted, or beside their own one
@@ -70,7 +70,7 @@ MAX_LOOKUPS = 25
 
 
 UNEXPLAINED = frozenset({"left-groups", "no-longer-assigned", "duplicate-left"})
-"""Codes of leavers of whom the snapshots show nothing."""
+"""Codes of leavers that the snapshots do not show at all."""
 
 
 def compute_plan(reads: Reads, policy: Policy) -> Plan:
@@ -130,16 +130,16 @@ def _member_counts(making: Draft) -> MemberCounts:
     active = Counter(member.active is True for member in making.members.values())[True]
     ours = {link.scim_id for link in making.reads.memory.links if link.scim_id in making.members}
     adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
-    # What a lost create made beside a linked member is somebody's too, and may be deactivated with it.
+    # A member that a lost create made beside a linked one belongs to that person, and may be deactivated with it.
     theirs = {member.scim_id for _, member in making.duplicates}
     guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted | theirs)
     return MemberCounts(len(making.members), active, len(ours), guarded)
 
 
 def vanished(plan: Plan) -> tuple[PersonKey, ...]:
-    """Return the leavers that no snapshot shows, at most 25: what became of them is worth asking their source.
+    """Return the leavers that no snapshot shows, at most 25, to be looked up at their source.
 
-    *plan* is of reads without `Reads.whereabouts`.
+    *plan* was computed from reads without `Reads.whereabouts`.
     """
     asked = [
         change.person

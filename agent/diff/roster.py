@@ -45,9 +45,9 @@ class Assigned:
 class Roster:
     """Everybody who is assigned. *claims* are the entitled by folded email, *others* everybody else by theirs.
 
-    *unseen* are, for each connector, the folded emails of rows without an id: of those nobody's absence is known, and
-    an empty string among them means that it may be anybody. *has_nameless*: a person of unknown status shows no
-    address, so that a member that seems to be nobody's may be theirs.
+    *unseen* are, for each connector, the folded emails of rows without an id: no one with such an
+    email is known to be absent, and an empty string among them means that it may be anyone. *has_nameless*: a person of
+    unknown status shows no address, so a member that seems to belong to no one may be theirs.
     """
 
     by_key: dict[PersonKey, Assigned]

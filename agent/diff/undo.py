@@ -47,9 +47,9 @@ class Reversal:
 def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memory, policy: Policy) -> Plan:
     """Return what would put back what *records* did, the last change first.
 
-    A member that somebody has changed since is left as it is and named in a note (`changed-since`). A created member is
-    deactivated, and its link ends once that is done; all other links stay. An address that the run freed and somebody
-    else has now is not taken back (hold `email-taken`).
+    A member that has been changed since is left as it is and named in a note (`changed-since`). A created member is
+    deactivated, and its link ends once that is done; all other links stay. An address that the run freed and another
+    member has now is not taken back (hold `email-taken`).
     """
     members = {member.scim_id: member for member in listing.members}
     emails = {folded(member.email): member.scim_id for member in listing.members if member.email}

@@ -12,7 +12,7 @@ from agent.model import Change, Kind, Undone
 
 __all__ = ["still_undone"]
 
-# What a look-up of the leaver may show at one time and not at another; that it shows nothing proves nothing.
+# A lookup of the leaver may show these at one time and not at another; if it shows nothing, that proves nothing.
 PROVEN = frozenset({"suspended", "deleted"})
 UNJUDGED = frozenset({Standing.UNKNOWN, Standing.PENDING})
 
@@ -51,7 +51,7 @@ def _stands(draft: Draft, undone: Undone, leavers: Mapping[str | None, Change]) 
 
 
 def _has_left_alike(undone: Undone, assigned: Assigned | None, leaving: Change | None) -> bool:
-    """Tell whether somebody who was deactivated and put back is still gone for the same reason, or not yet judged."""
+    """Return whether a person who was put back is still gone for the same reason, or can't be judged yet."""
     if assigned is not None and assigned.standing is Standing.ENTITLED:
         return False
     if leaving is None:

@@ -1,4 +1,4 @@
-"""Confirm what the sources' lists say before anyone is deactivated for it: a list can be short without an error.
+"""Confirm the sources' lists before anyone is deactivated because of them: a list can be short without an error.
 
 What is doubtful is read once more in the same run. What stays doubtful is held: by the planner (`source-disagrees`)
 and by a guard (`group-emptied`).
@@ -40,7 +40,7 @@ class Confirmation:
 
         *narrow* returns of a plan what matters: only those leavers are looked up.
 
-        A connector is read again once at most, for groups that have become empty or for leavers whom it still shows.
+        A connector is read again once at most, for groups that have become empty or for leavers that it still shows.
         """
         emptied = {connector for connector, _ in emptied_groups(reads.snapshots, sightings, now)}
         reads = await self._read_again(reads, policy, emptied)
@@ -55,7 +55,7 @@ class Confirmation:
     async def _look_up(
         self, reads: Reads, policy: Policy, narrow: Narrow | None, settled: Mapping[PersonKey, Whereabouts]
     ) -> tuple[Reads, Plan]:
-        """Ask where the leavers are whom no snapshot shows. Those whose answer is *settled* are not asked again."""
+        """Look up the leavers that no snapshot shows. Those whose answer is *settled* are not looked up again."""
         plan = await _plan(reads, policy)
         leavers = vanished(await narrow(plan, reads) if narrow else plan)
         if not leavers:

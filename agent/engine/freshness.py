@@ -36,9 +36,9 @@ class Application:
     read_at: float
 
     async def apply(self, decision: Decision, approved: frozenset[Content]) -> tuple[Applied, Decision]:
-        """Make the changes of *decision*, of which guards had held those of *approved*.
+        """Make the changes of *decision*; *approved* are those that guards had held.
 
-        Returns what became of all changes, and the newest decision that was followed.
+        Returns the outcome of all changes, and the newest decision that was followed.
         """
         first = decision
         if first.plan is None:
@@ -69,7 +69,7 @@ class Application:
         return await self.applier.apply(decision.plan.changes, decision.members, decision.taken, is_old)
 
     async def _plan_again(self) -> Decision | str:
-        """Return the new decision, or why there is none: an error must not hide what was made before."""
+        """Return the new decision, or why it could not be made: an error must not hide the changes made before."""
         self.read_at = self.survey.clock.elapsed()
         log.info("plan.outdated", workspace=self.site.policy.workspace)
         try:

@@ -21,7 +21,7 @@ __all__ = ["DEADLINE_SECONDS", "RENEW_SECONDS", "HeldLease", "held"]
 # A lease is void 15 s after its last renewal (design section 3): two renewals may fail before it is lost.
 RENEW_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-# Less than the 15 s: for what lies between the last look at the clock and the moment when the server has the request.
+# Less than the 15 s: a margin between the last check of the clock and the moment when the server has the request.
 DEADLINE_SECONDS = 13.0
 POLL_SECONDS = 0.5
 Sleep = Callable[[float], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""Ask the sources what became of leavers. No failure here ends a run: it becomes words in a leaver's sentence."""
+"""Look leavers up at their sources. No failure here ends a run: the reason of the deactivation mentions it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Decision:
 
     *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
     the listing by SCIM id. *object* is the workspace's part of the plan document, whose digest an approval names.
-    *target* says whether this is the workspace that the state knows, and what of it may be recorded. *sightings* are
+    *target* is whether this is the workspace that the state knows, and what of it may be recorded. *sightings* are
     what an enforcing run has to remember of the groups it read.
     """
 
@@ -83,7 +83,7 @@ class Result:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
     *error* is a failure that is not in *object*: the state or the lease was lost after planning. Not *is_whole*: a run
-    for one person, whose numbers say nothing of the whole workspace.
+    for one person, whose numbers show nothing about the whole workspace.
     """
 
     workspace: str

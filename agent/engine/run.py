@@ -87,7 +87,7 @@ def tally(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> Tally:
 
 
 def counted(records: Sequence[ChangeRecord]) -> str:
-    """Return a sentence with what became of the changes of a run that broke off, empty when it tried none."""
+    """Return a sentence with the outcome of the changes of a run that was cut off, empty when it tried none."""
     outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
     total = outcomes.total()
     if not total:

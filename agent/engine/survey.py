@@ -153,7 +153,7 @@ class Survey:
         return only(plan, user, {each.key for each in meant.found}, ids)
 
     async def _meant(self, email: str, reads: Reads, policy: Policy) -> Subject:
-        """Return whom *email* means now, else whom it meant when something was done to them."""
+        """Return the person that *email* means now, else the one it meant in an earlier action."""
         meant = subject(email, reads, policy)
         if meant.found or meant.members:
             return meant

@@ -186,7 +186,7 @@ class Sync:
         return await self._close(each, decision, status, code, applied=applied, pause=applied.pause)
 
     async def _remember(self, each: Started, decision: Decision, plan: Plan) -> None:
-        """Write what was read, before anything is sent: once a link is written, row 12 could not tell any more."""
+        """Write what was read, before anything is sent: once a link is written, row 12 can't notice a rename."""
         if decision.sightings:
             await self.survey.state.record_sightings(each.lease, decision.sightings)
         if plan.looked_for:

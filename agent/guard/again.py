@@ -32,7 +32,7 @@ def contents(plan: Plan) -> frozenset[Content]:
 
 
 def released_again(plan: Plan, unguarded: Plan, approved: AbstractSet[Content]) -> Plan:
-    """Return *plan* with those holds made changes again of which an approval released the very same before.
+    """Return *plan* with holds turned back into changes where an approval released the identical change before.
 
     *unguarded* is the same plan before any guard, which gives the order of applying.
     """

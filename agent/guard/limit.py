@@ -33,7 +33,7 @@ class History:
     """What the journal adds to a plan: members changed in the last 60 minutes, group sizes of the last 24 hours.
 
     *baselines* map (connector, group id) to the group's name and size. *contested* map a SCIM id to when the member was
-    deactivated within the last 24 hours, twice or more often and never reactivated by us. *target* says whether this is
+    deactivated within the last 24 hours, twice or more often and never reactivated by us. *target* is whether this is
     the workspace that the state knows. *emptied* are the groups that `emptied_groups` returns.
     """
 
@@ -66,7 +66,7 @@ def percent_limit(percent: float, of: int, least: int = FLOOR) -> float:
 def floor(plan: Plan, going: Iterable[Change]) -> tuple[int, str]:
     """Return how many of *going* may be deactivated whatever the percentage, with the words that follow the limit.
 
-    The floor must never cover the last members that are ours, nor strangers where nothing shows yet who is ours.
+    The floor must never cover all managed members, nor unmanaged ones while no link shows which are managed.
     """
     ours = [change.person is not None for change in going]
     if 0 < plan.members.guarded <= sum(ours):

@@ -71,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A create that was sent, and that nobody knows whether it was made.
+    """A create that was sent and has an unknown outcome.
 
     *run_id* and *seq* name it in the journal. *scim_id* is the member that a listing showed for it, None when none did.
     *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again.
@@ -127,7 +127,7 @@ class Memory:
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared. *unsettled*
     are creates in flight when a process died, or whose answer was lost, in the order in which they were sent: their
     members may be there without a link, beside another one of their person.
-    *left* are the members as the last run left them, None when there was none. *undone* are changes that an undo put
+    *left* are the members as the last run left them, None before the first run. *undone* are changes that an undo put
     back and that no plan may repeat meanwhile.
     """
 
@@ -142,8 +142,8 @@ class Memory:
 class GroupSighting:
     """A counted group as enforcing runs read it.
 
-    *people* is its size when it last held anybody, counted for the application *app* (empty: not known). *empty_since*
-    is when a run first read it empty after that; None: it holds somebody.
+    *people* is its size when it last had people, counted for the application *app* (empty: not known). *empty_since*
+    is when a run first read it empty after that; None: it has people.
     """
 
     name: str
@@ -157,7 +157,7 @@ class Reads:
     """Everything a plan is computed from. A `Reads` exists only when every read in it was complete.
 
     *whereabouts* is what lookups by id show of leavers, with those of their groups that the workspace counts. It gives
-    reasons, and holds those whom a counted group still shows; without it every leaver is still decided.
+    reasons, and holds leavers that a counted group still shows; without it every leaver is still decided.
     """
 
     snapshots: tuple[Snapshot, ...]

@@ -34,7 +34,7 @@ class MovedTenant:
 class TargetCheck:
     """What was found when the targets of a file were compared with those of the state, and the links with the listing.
 
-    *moved* says in a sentence that the key stands for another workspace, and *remedy* names the command that settles
+    *moved* is a sentence: the key stands for another workspace, and *remedy* names the command that settles
     it; both are empty when it does not. *now* is the fingerprint of the file. *missing* of *linked* members are not in
     the listing. *tenants* are connectors that read something else now. *accepted* are (connector, fingerprint) to
     record, *pending* those to record once an approval released what is held because of them; the connector of the
@@ -52,7 +52,7 @@ class TargetCheck:
 
     @property
     def is_mostly_missing(self) -> bool:
-        """Tell whether more than half of the linked members, of four at least, are not in the listing."""
+        """Return whether more than half of the linked members, of four at least, are not in the listing."""
         return self.linked >= 4 and self.missing * 2 > self.linked
 
     @property

@@ -26,7 +26,7 @@ class NotSent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom an Apprise URL reaches: the *service*, and its server where the URL or the service names one."""
+    """Where an Apprise URL leads: the *service*, and its server where the URL or the service names one."""
 
     service: str
     host: str = ""
@@ -35,9 +35,9 @@ class Target:
 
 
 def target_of(url: str) -> Target | None:
-    """Return whom *url* reaches, None when Apprise does not know it. Sends nothing.
+    """Return where *url* leads, None when Apprise does not know it. Sends nothing.
 
-    Of many services the host in the URL is a token: it is taken only where it surely is a server.
+    Of many services the host in the URL is a token: it is used only where it certainly is a server.
     """
     import apprise
 

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 OUTSIDE = frozenset({"digest", "guards", "paused"})
-"""What a digest does not cover: it moves with the clock, or says nothing of what the plan would do."""
+"""What a digest does not cover: it moves with the clock, or does not change what the plan would do."""
 
 FIRST = 10
 """How many of those whom a guard affects are named."""

@@ -82,7 +82,7 @@ class ScimClient:
         return ScimWriter(self, Writer(endpoint, self._finder, self._timer))
 
     async def check(self, unlikely: Callable[[], object] = uuid4) -> list[Finding]:
-        """Try the URL, each token, and a lookup of nobody; *unlikely* gives an address that nobody has."""
+        """Try the URL, each token, and a lookup that finds no one; *unlikely* gives an address that no member has."""
         self._tokens.restart()
         return await self._checkup.findings(str(unlikely()))
 

@@ -48,7 +48,7 @@ LOOKS = (0.25, 0.5, 1.0, 1.25, 2.0)
 
 LAST_LOOK = (5.0,)
 VAIN = 3
-"""After so many accepted writes in a row that never showed, further ones are looked at twice, not six times."""
+"""After so many accepted writes in a row that never showed, further ones are checked twice, not six times."""
 
 SILENT = HEALING - {500}
 """Statuses that are the host's, not the member's. A 500 may be one member's: the others are tried."""
@@ -158,7 +158,7 @@ class Writer:
         return member
 
     async def _met(self, wanted: Fields, lost: str) -> Member:
-        """Return the member that a second POST met: what the first one made, as far as anybody can see."""
+        """Return the member that a second POST met: what the first one made, as far as can be seen."""
         member = await self._seen(lambda: self._looked_up(wanted, lost), wanted)
         if member is None:
             raise WriteLost(

@@ -82,7 +82,7 @@ def _moments(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetim
 
 
 def _next_wall(crontab: str, wall: datetime) -> datetime | None:
-    """Return the first time of a wall clock, not before *wall*, that matches; None: there is none."""
+    """Return the first time of a wall clock, not before *wall*, that matches; None: no time matches."""
     found: datetime | None = _trigger(crontab).get_next_fire_time(None, wall.replace(tzinfo=UTC))
     return None if found is None else found.replace(tzinfo=None)
 

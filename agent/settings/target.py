@@ -1,6 +1,6 @@
 """Fingerprints: what a workspace and a connector are known by in the state, whatever a file calls them.
 
-They are made of addresses only, never of a credential: a new token or key is no new target.
+They are made of addresses only, never of a credential: a new token or key is not a new target.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Look at the variables that libraries read by themselves, before one of them trips over a value.
+"""Check the variables that libraries read by themselves, before one of them fails on a value.
 
 What can't be used ends a command with exit code 8 and the variable's name. No value is shown that may hold a password.
 """

@@ -42,7 +42,7 @@ __all__ = [
 COUNTED = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
 IN_FLIGHT = Outcome.UNKNOWN
 # A create without an answer may have been made. It is looked for at least so long, and until so many complete listings
-# in a row show no member of it: an agent that was away for a week must not forget an account that nobody has seen.
+# in a row show no member of it: an agent that was away for a week must not forget an account that no listing showed.
 SETTLED_WITHIN = timedelta(days=7)
 ABSENCES = 3
 # So long one that the workspace accepted is not created again, however often it is listed meanwhile.
@@ -126,9 +126,9 @@ def _tally(tally: Tally | None) -> dict[str, int]:
 
 
 def intend(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
-    """Write changes, in flight or done: should nothing follow of one in flight, nobody knows whether it was made.
+    """Write changes, in flight or done: if nothing follows for one in flight, it is not known whether it was made.
 
-    One that is there already was written by this very call, before the connection broke off.
+    One that exists already was written by this same call, before the connection was lost.
     """
     if records:
         connection.execute(_insert_new(connection, changes), [_row(workspace, record) for record in records])
@@ -181,7 +181,7 @@ def _ended(record: ChangeRecord) -> dict[str, Any]:
 
 
 def may_be_made(now: datetime) -> ColumnElement[bool]:
-    """Return the condition of creates that nobody knows the end of and that are not given up yet."""
+    """Return the condition of creates with an unknown outcome that are not given up yet."""
     return and_(
         changes.c.kind == Kind.CREATE,
         changes.c.outcome.in_((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)),
@@ -190,7 +190,7 @@ def may_be_made(now: datetime) -> ColumnElement[bool]:
 
 
 def unsettled(connection: Connection, workspace: str, now: datetime) -> tuple[Unsettled, ...]:
-    """Return the creates that nobody knows the end of, in the order in which they were sent."""
+    """Return the creates with an unknown outcome, in the order in which they were sent."""
     rows = connection.execute(
         select(changes)
         .where(and_(_of(connection, workspace), may_be_made(now)))
@@ -245,10 +245,10 @@ def recent(connection: Connection, workspace: str, since: datetime) -> Recent:
 
 
 def contested(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
-    """Return when members were deactivated since *since* that somebody else reactivated: see `agent.journal`."""
+    """Return when members were deactivated since *since* that another tool reactivated: see `agent.journal`."""
     here = and_(_of(connection, workspace), changes.c.sent_at >= ticks(since))
     gone = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
-    # A reactivation of ours that may have been made is no other tool's.
+    # A reactivation of ours that may have been made is not another tool's.
     back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED))
     twice = select(changes.c.scim_id).where(gone).group_by(changes.c.scim_id).having(func.count() > 1)
     rows = connection.execute(

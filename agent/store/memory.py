@@ -165,7 +165,7 @@ def _forget(connection: Connection, workspace: str, former: Collection[Link]) ->
 def follow(connection: Connection, workspace: str, former: str, scim_id: str) -> None:
     """Let the link of the member *former* lead to *scim_id*, which is the same member under a new id.
 
-    Done a second time it does nothing: the transaction may be tried again after its commit was not heard.
+    Done a second time it does nothing: the transaction may be tried again if the answer to its commit was lost.
     """
     of_workspace = links.c.workspace == workspace
     is_it = and_(of_workspace, links.c.scim_id == former)

@@ -72,7 +72,7 @@ class SqlState:
 
     @property
     def is_new(self) -> bool:
-        """Whether there was none at that place before it was opened."""
+        """Whether no state existed at that place before it was opened."""
         return self._database.is_new
 
     async def close(self) -> None:
@@ -395,6 +395,6 @@ class SqlState:
 
 
 def _forget(abandoned: asyncio.Future[None]) -> None:
-    """Look at how it ended, which was reported when it was given up."""
+    """Consume its result, which was reported when it was given up."""
     if not abandoned.cancelled():
         abandoned.exception()

@@ -102,7 +102,7 @@ former_sizes = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# Groups as enforcing runs read them: `people` is the size when a group last held anybody.
+# Groups as enforcing runs read them: `people` is the size when a group last had people.
 group_sightings = Table(
     "group_sightings",
     metadata,
@@ -113,7 +113,7 @@ group_sightings = Table(
     # The application that counts it; empty where it came from `baselines`.
     Column("app", Words, nullable=False),
     Column("people", Integer, nullable=False),
-    # When a run first read it empty after that; null: it holds somebody.
+    # When a run first read it empty after that; null: it has people.
     Column("empty_since", BigInteger),
 )
 
@@ -215,7 +215,7 @@ changes = Table(
     Column("sent_at", BigInteger, nullable=False),
     # Null while it is in flight, and for ever if the process died before the answer.
     Column("answered_at", BigInteger),
-    # Of creates that nobody knows the end of: whether the workspace accepted it (null: no), and in how many complete
+    # Of creates with an unknown outcome: whether the workspace accepted it (null: no), and in how many complete
     # listings in a row no member was seen for it (null: 0). `scim_id` is the member that was seen.
     Column("accepted", Boolean),
     Column("absences", Integer),

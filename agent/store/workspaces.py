@@ -18,16 +18,16 @@ from agent.store.tables import targets as fingerprints
 __all__ = ["FORGOTTEN", "read", "rename", "reset", "retarget"]
 
 FORGOTTEN = "before a reset"
-"""What runs were over that ran before a reset, where nobody recorded it."""
+"""The target of runs before a reset, where none was recorded."""
 
 
 def _tables() -> Iterator[Table]:
-    """Yield the tables that belong to keys. A lease is held by processes, and follows nobody."""
+    """Yield the tables that belong to keys. A lease is held by processes, and does not move."""
     return (table for table in metadata.sorted_tables if "workspace" in table.c and table is not leases)
 
 
 def _is_memory(table: Table) -> bool:
-    """Tell whether the table has one row for each thing that is remembered of a key, and is no part of the journal."""
+    """Return whether the table has one row for each thing remembered of a key, and is not part of the journal."""
     return "workspace" in table.primary_key.columns and table is not pauses
 
 

@@ -1,7 +1,7 @@
 """Bounds on the server's connections: how many are open, how long a request's head may take, and what is logged of it.
 
-uvicorn bounds requests, and a connection that never completes one is none. Whoever opens connections without end must
-not use up the files that the syncs need.
+uvicorn bounds requests, and a connection that never completes one does not count. A client that opens connections
+without end must not use up the files that the syncs need.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Connections:
         self._waiting: dict[Bounded, str] = {}
 
     def admit(self, connection: Bounded) -> bool:
-        """Count *connection* in. False: there is no place for it."""
+        """Count *connection* in. False: no room for it."""
         if len(self._open) >= self._most:
             left_out = self._limit.allows("server.connections_full")
             if left_out is not None:

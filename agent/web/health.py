@@ -86,7 +86,7 @@ async def _seen(desk: Desk, patience_seconds: float) -> Seen:
             leases = [await desk.state.lease(name) for name in desk.names]
     except (PigmentSyncError, TimeoutError):
         return Seen(now, health, budget, ongoing)
-    # What can be read and not written is no state that a run can work with.
+    # A run can't work with a state that can be read but not written.
     is_state_up = health is not None and health.is_state_up
     return Seen(now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), is_state_up)
 

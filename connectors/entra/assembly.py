@@ -9,7 +9,7 @@ How a row of a group's members is taken:
     none             no            unidentified
     group                          told of: Entra lets nobody sign in through it (unless the source counts nested ones)
     device, contact, application   not a person
-    any other, with a login        a person of whom nothing is concluded, with a note: kinds of user grow
+    any other, with a login        a person, nothing is concluded about them, with a note: new kinds appear
     any other, without one         not a person, with a note
 """
 
@@ -87,7 +87,7 @@ def _seen(row: Member) -> User:
 
 
 def _require_sight(users: list[User], what: str) -> None:
-    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded.
+    """Raise when a field that everyone has is in no row: a permission is missing, and nothing can be concluded.
 
     One row alone that shows its login is one odd person: without the permission the login would be missing too.
     """

@@ -57,7 +57,7 @@ async def _source_findings(
     except ReadError as error:
         return [Finding("error", subject, error.message, error.hint)]
     names = legible(", ".join(group.name for group in counted))
-    # Somebody assigned individually was asked for by id already, as each run does.
+    # Individually assigned people were looked up by id already, as in each run.
     people = {key for each in shown.values() for key in each.people} if not individuals else set()
     looked_up = await lookup_findings(subject, lookup, people, source)
     return [_verdict(subject, app, names), *_openness(subject, app), *looked_up]

@@ -173,7 +173,7 @@ def _said(settings: EntraSettings, shown: Proof, wire: Wire) -> Mapping[str, obj
 
 
 def _roles(token: str) -> frozenset[str] | None:
-    """Return the `roles` of a JWT (RFC 7519), without a look at its signature: it is for Graph to believe it."""
+    """Return the `roles` of a JWT (RFC 7519), without checking its signature: that is up to Graph."""
     parts = token.split(".")
     if len(parts) != JWT_PARTS:
         return None

@@ -113,7 +113,7 @@ class Directory:
     async def _individuals(
         self, everything: Assigned, found: Mapping[AppGroup, Members], source: Source
     ) -> dict[str, User | ReadError | None]:
-        """Return the individually assigned; only those whom no group shows are asked for one by one.
+        """Return the individually assigned; only those that no group shows are read one by one.
 
         Where the source ignores them, one who can't be read decides nothing, and stands as the error.
         """

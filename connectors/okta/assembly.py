@@ -67,7 +67,7 @@ def members(rows: Iterable[User], group: str) -> Members:
 
 
 def _require_sight(users: list[User], what: str) -> None:
-    """Raise when a field that everybody has is in no row: a permission is missing, and nothing can be concluded.
+    """Raise when a field that everyone has is in no row: a permission is missing, and nothing can be concluded.
 
     One row alone that shows its login is one odd person: without the permission the login would be missing too.
     """

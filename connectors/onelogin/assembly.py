@@ -85,7 +85,7 @@ def snapshot(
 ) -> Snapshot:
     """Return the snapshot of *source*. *users* are the account's own rows of those who are assigned, by id.
 
-    *unread* says of whom they could not be read, and why: nothing is concluded of them.
+    *unread* has those that could not be read, with the reason: nothing is concluded about them.
     The result does not depend on the order in which anything was read.
     """
     assigned = sorted(assignments(read).items())

@@ -57,8 +57,8 @@ class Directory:
     ) -> tuple[dict[str, User], dict[str, str]]:
         """Return the account's own rows of *wanted*, by id: one by one where that takes fewer requests than all pages.
 
-        Whoever is missing among all users is asked for alone. Those whom OneLogin does not know are left out. Beside
-        the rows stands, in a word, why one of *ignored* could not be read: they decide nothing, and end no read.
+        People missing from the list of all users are read by id; those unknown to OneLogin are left out. Beside the
+        rows, a word explains why one of *ignored* could not be read: they decide nothing, and end no read.
         """
         found: dict[str, User] = {}
         if wanted and await self._is_large_part(wanted):
@@ -82,8 +82,8 @@ class Directory:
     async def require_sight(self, known: Collection[User] = ()) -> None:
         """Raise when no row of the account shows a field. *known* are rows that were read.
 
-        The few of one application may all lack what the scope would show, an email for instance: others are looked at
-        before they are taken for a missing permission, on the first page and, if need be, on all.
+        The few of one application may all lack what the scope would show, an email for instance: others are checked
+        before a permission counts as missing, on the first page and, if necessary, on all.
         """
         if known and not lacking(known):
             return

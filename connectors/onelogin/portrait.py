@@ -27,7 +27,7 @@ STATES = frozenset({0, APPROVED, 2, 3})
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What gives a person the application. *is_sure* is False where a role may hold them that does not say whom.
+    """What gives a person the application. *is_sure* is False where a role that does not list its users may hold them.
 
     *unread* is why the person could not be looked up, empty where they were.
     """

@@ -17,7 +17,7 @@ FORBIDDEN, TOO_MANY = 403, 429
 
 
 def header_numbers(headers: httpx.Headers, name: str) -> list[int]:
-    """Return each different value of a header of whole numbers, ascending; nothing when one of them is no number."""
+    """Return each different value of a header of whole numbers, ascending; nothing when one of them is not a number."""
     texts = headers.get_list(name, split_commas=True)
     if not all(text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER for text in texts):
         return []

@@ -1,4 +1,4 @@
-"""Read single objects of which a failure concerns that object alone, and must not end what is read beside it."""
+"""Read single objects, where a failure concerns only that object and must not end other reads."""
 
 from __future__ import annotations
 

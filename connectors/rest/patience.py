@@ -95,7 +95,7 @@ class Patience:
         if seconds is None:
             self._failures += 1
             return GROWING(state)
-        # What a limit's reset names, its pace names to everybody: only others may come all at once.
+        # For a limit's reset the pace already holds back all requests. Other waits need jitter to spread them.
         return max(seconds, NAGGING(state)) + (JITTER(state) if self.promise is None else 0)
 
     def _promised(self, state: tenacity.RetryCallState) -> float | None:

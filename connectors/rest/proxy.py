@@ -160,7 +160,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class AsyncProxied(httpx.AsyncBaseTransport):
-    """Sends each request straight or through its proxy, and leaves a word of which in its extensions (`proxy`)."""
+    """Sends each request directly or through its proxy, and records the proxy in its extensions (`proxy`)."""
 
     def __init__(
         self, proxies: Proxies, straight: httpx.AsyncBaseTransport, **through: httpx.AsyncBaseTransport

@@ -13,7 +13,7 @@ __all__ = ["harmless_quote", "legible", "quoted", "request_id"]
 
 LONGEST = 200
 READ = 2048
-"""Bytes of text that are looked at: an error has its reason at its start."""
+"""Bytes of text that are examined: an error has its reason at its start."""
 
 LONGEST_DOCUMENT = 2**16
 CAUSES = 3

@@ -96,7 +96,7 @@ async def _decoded(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
 
 
 def _cause(error: Exception, request: httpx.Request) -> str:
-    """Return why, and through which proxy: it is the first that anyone has to look at, and the last they think of."""
+    """Return why, and through which proxy: the first thing to check, and the last that people think of."""
     proxy = request.extensions.get("proxy")
     return f"{_words(error)}, through the proxy {proxy}" if proxy else _words(error)
 

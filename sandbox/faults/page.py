@@ -62,7 +62,7 @@ class Page:
         return next((match[1] for match in found if match), None)
 
     def next_cursor(self) -> str:
-        """Return OneLogin's or Pigment's cursor of the next page, empty where there is none."""
+        """Return OneLogin's or Pigment's cursor of the next page, empty at the end."""
         if self.system is System.ONELOGIN:
             return self.answer.header("after-cursor") or ""
         found = self.document.get("nextCursor") if isinstance(self.document, dict) else None

@@ -54,7 +54,7 @@ class Roster:
         return member
 
     def move(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
-        """Give *member* another address, which nobody else has; *follows*: its id becomes the address."""
+        """Give *member* another address, which no other member has; *follows*: its id becomes the address."""
         del self._by_address[member.user_name.lower()]
         member.user_name = address
         if follows:

@@ -171,7 +171,7 @@ class PigmentSpace:
         return silent if wanted.active is None else wanted.active
 
     def _must_be_allowed(self, member: Member, *, active: bool) -> None:
-        """Refuse what Pigment might not let anybody do to this one member."""
+        """Refuse what Pigment might not allow for this one member."""
         if member.active and not active and member.user_name.lower() == self.switches.last_admin.lower():
             raise Refusal(403, "The last security admin can't be deactivated.")
         if active and not member.active:

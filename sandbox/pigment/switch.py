@@ -57,7 +57,7 @@ class Switches:
     writes_shown: bool = True
     """False: a POST is answered 202, a PUT or PATCH 204, without the member."""
     put_active: Literal["heard", "lost"] = "heard"
-    """Lost: a PUT leaves the member inactive, whatever it says of `active`."""
+    """Lost: a PUT leaves the member inactive, whatever its `active` is."""
     byte_order_mark: bool = False
     """Every body begins with U+FEFF, which no JSON needs."""
     seats: int = 0

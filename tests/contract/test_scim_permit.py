@@ -141,7 +141,7 @@ async def test_request_is_not_repeated_after_the_permit(method: str, fault: Faul
 
 
 class SlowPace:
-    """Lets a request through once it is told to."""
+    """Lets a request through once it is released."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

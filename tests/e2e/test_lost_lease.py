@@ -30,7 +30,7 @@ LONG = "250"
 
 @dataclass
 class Place:
-    """A workspace in step, its state, and people of whom some are suspended at the source."""
+    """A workspace in step, its state, and people, some of them suspended at the source."""
 
     sandbox: Sandbox
     folder: Path
@@ -158,7 +158,7 @@ def newest(place: Place) -> str:
 
 
 def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on_postgres: Place) -> None:
-    """Nobody is suspended: it must not sit out its back-off, either."""
+    """No process is suspended: it must not wait out its back-off, either."""
     place = on_postgres
     _, back = place.suspend(2)
     place.refuse(2, LONG)

@@ -332,7 +332,7 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
         assert f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC is in force, with its schedules. The state" in troubles[0]
         assert [line["event"] for line in lines] == ["config.refused"], "each reason once, not every two seconds"
 
-        # Nobody touches the file, and nobody sends SIGHUP.
+        # The file is not touched, and no SIGHUP is sent.
         await reloading.look()
         after = await house.daemon.standing(LATAM)
         assert (after.schedule, after.mode) == ("cron 0 7 * * * (UTC)", "dry-run")

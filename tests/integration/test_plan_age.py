@@ -123,7 +123,7 @@ async def test_young_plan_is_followed_to_its_end_with_one_read() -> None:
 
 
 async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
-    """Somebody who was to be created is suspended, and somebody else joins, while the first three are created."""
+    """A person who was to be created is suspended, and another one joins, while the first three are created."""
     office = Office()
     office.hire("ann", "bea", "cat", "dan", "eve")
 
@@ -155,7 +155,7 @@ async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
 
 
 async def test_approval_releases_in_the_new_plan_only_what_it_released_before() -> None:
-    """One of the approved leavers comes back, and one more person leaves, which nobody has approved."""
+    """One of the approved leavers comes back, and one more person leaves, which no one has approved."""
     office = Office()
     await office.in_step("ann", "bea", "cat", "dan", "eve", "fay")
     for name in ("ann", "bea", "cat", "dan", "eve"):

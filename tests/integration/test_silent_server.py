@@ -102,7 +102,7 @@ async def test_proof_that_the_state_can_be_written_waits_in_the_line_of_the_writ
         with stopped_processes(url):
             fresh = WriteProof()
             for _ in range(3):
-                # Whoever asks stops waiting, as a probe does; what is asked of the state does not pile up.
+                # The caller stops waiting, as a probe does; calls to the state do not pile up.
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await fresh.trouble(state)

@@ -63,7 +63,7 @@ def test_watchdog_ends_a_process_whose_loop_hangs(hang: str) -> None:
 
 
 def test_watchdog_ends_a_process_that_hangs_in_its_log() -> None:
-    # structlog writes to stdout unless it is configured: nobody empties that pipe, and its own line can't be written.
+    # structlog writes to stdout unless it is configured: nothing empties that pipe, and its own line can't be written.
     process = started("write_for_ever")
     assert process.stdin is not None
     process.stdin.write("go\n" * 3)

@@ -600,7 +600,7 @@ class History:
     # The end
 
     async def put_right(self) -> None:
-        """Somebody mends the configuration and what surrounds it."""
+        """A person corrects the configuration and what surrounds it."""
         world = self.world
         world.fault_rate, world.failing, world.short_rate = 0, set(), 0
         world.strangers.clear()
@@ -650,7 +650,7 @@ class History:
             await self.check_made(name, await self.plan(name))
 
     async def check_made(self, name: str, plan: Plan) -> None:
-        """Check that what was made for somebody is not forgotten when they leave, whoever has their link."""
+        """Check that a member made for a person is not forgotten when they leave, whatever link they have."""
         await self.watch.links(name)
         policy, workspace = self.policies()[name], self.world.workspaces[self.right[name]]
         waiting = {hold.scim_id for hold in plan.holds}

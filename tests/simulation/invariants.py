@@ -55,7 +55,7 @@ def _may_not_lose(person: Person, policy: Policy) -> bool:
 
 
 def _is_shown(person: Person, policy: Policy) -> bool:
-    """Return whether the source shows somebody as assigned, active or not."""
+    """Return whether the source shows a person as assigned, active or not."""
     is_alone = person.individual and policy.individual_assignments is not Individual.IGNORE
     return bool(counted_groups(person, policy) or is_alone)
 
@@ -146,7 +146,7 @@ class Watch:
         if (workspace.url, member.id) not in self.undone or sender.is_approved or active is not was_set:
             return
         known = self.world.past[link.person.connector, human(link.person.id)]
-        # An answer that leaves somebody out of a group looks as if the source had changed.
+        # An answer that leaves a person out of a group looks as if the source had changed.
         is_true = not self.world.lies and not self.world.short_rate
         if is_true and active is not member.active and all(when <= at for when, _ in known):
             raise Broken("an undone change was made again")

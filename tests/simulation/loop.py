@@ -45,7 +45,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_exception_handler(self._keep)
 
     def _keep(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Keep what a task raised that nobody awaited. The tasks of a killed process end so, and are no fault."""
+        """Keep what a task raised that was never awaited. The tasks of a killed process end so, and are no fault."""
         error = context.get("exception")
         if error is None:
             error = RuntimeError(str(context["message"]))
@@ -66,7 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run_virtually(main: Coroutine[Any, Any, T], expected: tuple[type[BaseException], ...] = ()) -> T:
     """Run *main* in a virtual loop of its own to its end.
 
-    Raises what a task of its own raised in vain, but for what is *expected* of tasks that nobody waits for any more.
+    Raises what a task of its own raised in vain, but for what is *expected* of tasks that are no longer awaited.
     """
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

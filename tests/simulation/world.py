@@ -31,7 +31,7 @@ LIE_SECONDS = 240.0
 
 
 def human(person_id: str) -> str:
-    """Return who a person is, whatever ids they had: a human that is made anew gets `p7~2` after `p7`."""
+    """Return who a person is, whatever ids they had: a human that is created again gets `p7~2` after `p7`."""
     return person_id.partition("~")[0]
 
 
@@ -265,7 +265,7 @@ class World:
         workspace.space.tokens.revoke(former)
 
     def move_on(self) -> None:
-        """Let something happen that is nobody's doing here: the world does not wait for a run."""
+        """Let something happen that no run causes: the world does not wait for a run."""
         self.chance.choice([self.change_somebody, self.change_somebody, self.hire, self.edit_by_hand])()
 
 
@@ -307,7 +307,7 @@ class SimulatedConnector:
         return Snapshot(source, "Pigment", groups, tuple(shown))
 
     def _cut_short(self, people: list[Person]) -> list[Person]:
-        """Return what an answer shows that ends too early, or that has nobody in one of the groups."""
+        """Return what an answer shows that ends too early, or that shows one of the groups empty."""
         chance = self.world.chance
         if chance.random() < 0.5:
             emptied = chance.choice(GROUPS)

@@ -43,7 +43,7 @@ def times(crontab: str, zone: str, begin: datetime, end: datetime) -> Iterator[d
 
 
 def shown(times: Iterator[datetime], zone: str) -> list[str]:
-    """Return the wall clock, with the offset that tells the two passes through a repeated hour apart."""
+    """Return the wall clock, with the offset that distinguishes the two passes through a repeated hour."""
     return [each.astimezone(ZoneInfo(zone)).strftime("%d %H:%M%z") for each in times]
 
 

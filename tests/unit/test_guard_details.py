@@ -71,7 +71,7 @@ def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hol
 
 
 def test_member_that_the_last_hour_counted_counts_once() -> None:
-    """A leaver whom another tool reactivates uses the limit once; so does a create that is tried again."""
+    """A leaver that another tool reactivates uses the limit once; so does a create that is tried again."""
     policy = a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
     gone = Recent(deactivated=frozenset({"m-p0", *ids(22)}))
     made = Recent(created=frozenset({key("p0"), key("p1")}))

@@ -28,7 +28,7 @@ def known(workspace: str = "latam", target: str = HERE, connector: str = "", min
 
 
 def everyone(*, missing: int = 0) -> Reads:
-    """Five linked people, of whom the first *missing* have no member in the listing; eve left her groups."""
+    """Five linked people; the first *missing* of them have no member in the listing; eve left her groups."""
     people = [person(name) for name in NAMES if name != "eve"]
     return reads(people, [member(name) for name in NAMES[missing:]], [link(name) for name in NAMES])
 
@@ -126,7 +126,7 @@ def test_most_linked_members_missing_holds_everything_until_an_approval() -> Non
     assert HERE in plan.guards[0].message
     assert approved.changes
     assert found.accepted == ()
-    assert found.pending == (("", HERE), ("okta-main", OKTA_NOW)), "recorded once somebody approved"
+    assert found.pending == (("", HERE), ("okta-main", OKTA_NOW)), "recorded once it was approved"
     assert found.released.accepted == found.pending
     assert not found.released.holds_everything
 

@@ -249,7 +249,7 @@ def test_undone_deactivation_stands_until_the_person_is_assigned_again_or_gone_f
 
     assert standing(PUT_BACK, person("bea")) == (PUT_BACK,)
     assert standing(PUT_BACK, person("bea"), grace=3) == (PUT_BACK,), "in grace: not judged yet"
-    assert standing(PUT_BACK, person("bea"), active=False) == (PUT_BACK,), "somebody deactivated the member"
+    assert standing(PUT_BACK, person("bea"), active=False) == (PUT_BACK,), "the member was deactivated by hand"
     assert standing(PUT_BACK, person("bea"), pending) == (replace(PUT_BACK, email="ann@acme.com"),)
     assert standing(PUT_BACK, person("bea"), person("ann")) == ()
     assert standing(PUT_BACK, person("bea"), suspended) == ()

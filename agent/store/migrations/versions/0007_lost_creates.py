@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def _renew_keys(connection: sa.Connection) -> None:
-    """Write the keys of addresses with letters beyond ASCII anew: they were folded with expansion before."""
+    """Rewrite the keys of addresses with letters beyond ASCII: they were folded with expansion before."""
     changes = sa.table(
         "changes",
         sa.column("run_id", Words),

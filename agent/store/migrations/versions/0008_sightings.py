@@ -1,4 +1,4 @@
-"""How large each group was when it last held anybody, and since when it has been empty."""
+"""How large each group was when it last had people, and since when it has been empty."""
 
 import sqlalchemy as sa
 from alembic import op
