@@ -48,7 +48,7 @@ WORDS: Mapping[str, Words] = {
 
 KINDS = tuple(WORDS)
 
-APPROVE = "Approve this plan as it stands, which releases of what is held:"
+APPROVE = "Approve this plan as it is. Of the held changes this releases:"
 DONE = "done"
 UNDONE = {
     "failed": "failed",

@@ -381,12 +381,12 @@ class History:
                 self.expect(members <= 1, f"{human_name} got {members} members")
 
     def _is_theirs(self, workspace: str, name: str, scim_id: str) -> bool:
-        """Return whether a member that was made for somebody is still to be known as theirs.
+        """Return whether a member that was made for a person must still be known as theirs.
 
-        A human of two sources may leave their account to whom they are in the other. And nobody can tell whose it is if
-        an administrator renames it, or gives it another address, before a run that lost the answer to its creation is
-        followed by another. A human who is made anew at the source may rightly be made anew here, and so may one whose
-        creation an operator undid.
+        A human of two sources may leave their account to their other identity. And its owner can't be known if an
+        administrator renames it, or gives it another address, between a run that lost the answer to its creation and
+        the next one. A human who is created again at the source may rightly be created again here, and so may one
+        whose creation an operator undid.
         """
         owner = self.watch.owners.get((workspace, scim_id))
         is_remade = any(human_id == name and _ids(known) > 1 for (_, human_id), known in self.world.past.items())

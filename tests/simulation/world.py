@@ -47,7 +47,7 @@ class _LaxSpace(PigmentSpace):
     """A workspace that does not hold addresses to be unique."""
 
     def _must_be_free(self, address: str, but_for: Member | None) -> None:
-        """Let everybody have it."""
+        """Let everyone have it."""
 
 
 @dataclass
@@ -192,7 +192,7 @@ class World:
     # What sources show that is not so.
 
     def empty_group(self) -> None:
-        """A source shows one group without anybody, for some minutes. It never does so twice without a true answer."""
+        """A source shows one group as empty, for some minutes. It never does so twice without a true answer."""
         key = (self.chance.choice(SOURCES).connector, self.chance.choice(GROUPS))
         if key not in self.lies:
             self.lies[key] = self.elapsed() + self.chance.uniform(0, LIE_SECONDS)
@@ -239,7 +239,7 @@ class World:
             return
 
     def undo_us(self) -> None:
-        """Another tool reactivates everybody in a workspace."""
+        """Another tool reactivates everyone in a workspace."""
         self.by_hand += 1
         space = self.chance.choice(self.spaces)
         for member in space.members:
