@@ -135,7 +135,7 @@ def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqli
     later = place.agent.run(*SYNC, "--wait", "30")
 
     assert at_once.code == 7
-    assert f"process {process.pid}" in at_once.out + at_once.err
+    assert f"process {process.pid}" in " ".join((at_once.out + at_once.err).split())
     assert later.code == 0, later.err
     _check_after(place, linked)
 

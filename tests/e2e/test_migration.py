@@ -28,7 +28,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
     """An agent that has brought pigment-latam in step with Okta."""
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")), traced=False)
     # Entra's application would otherwise belong to two workspaces.
     tree = configured(agent)
     write(agent, {**tree, "workspaces": {LATAM: tree["workspaces"][LATAM]}})

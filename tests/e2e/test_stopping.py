@@ -32,7 +32,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
-    return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"))
+    return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"), traced=False)
 
 
 def until(holds: Callable[[], bool]) -> None:
