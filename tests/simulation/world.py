@@ -18,7 +18,7 @@ from sandbox.pigment.roster import Roster
 from sandbox.pigment.space import PigmentSpace
 from tests.simulation.process import Process
 
-__all__ = ["GROUPS", "SOURCES", "TENANTS", "SimulatedConnector", "Workspace", "World", "human"]
+__all__ = ["GROUPS", "SOURCES", "START", "TENANTS", "SimulatedConnector", "Workspace", "World", "human"]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("planners", "readers")
