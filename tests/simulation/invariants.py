@@ -126,9 +126,10 @@ class Watch:
         if now - sender.listed_at.get(workspace.url, now) > OLDEST_PLAN_SECONDS:
             raise Broken("a plan was applied that is too old")
         pause = await self.state.paused(policy.workspace)
-        paused_for = (self.world.now() - pause.since).total_seconds() if pause is not None else 0
-        if paused_for > ATTEMPTS_SECONDS and not sender.is_undo:
-            raise Broken("a paused workspace was written to")
+        if pause is not None and not sender.is_undo:
+            under_way = await self.state.in_flight(policy.workspace)
+            if any(record.sent_at > pause.since for record in under_way):
+                raise Broken("a paused workspace was written to")
 
     def _contest(self, sender: Sender, workspace: Workspace, member: Member) -> None:
         """A member that others activate again and again is not deactivated a third time within a day, unapproved."""

@@ -132,11 +132,6 @@ MUTANTS = (
         "got 2 members",
     ),
     Mutant(
-        "forgets what a late create made beside a member",
-        (("agent/diff/lost.py", "            draft.duplicates.append((each.lost, member))\n", ""),),
-        "a member was made for somebody who is gone",
-    ),
-    Mutant(
         "changes protected members",
         (
             (
@@ -169,8 +164,8 @@ MUTANTS = (
             ("agent/engine/approval.py", "    if unknown:\n", "    if False:\n"),
             (
                 "agent/engine/approval.py",
-                '    return {each["name"]: whole for each in fresh} | named if whole in digests else named',
-                '    return {each["name"]: whole for each in fresh} if digests else {}',
+                "    digests = {found[0] for found in fits.values()}\n",
+                '    digests = {each["digest"] for each in fresh} if fits else set()\n',
             ),
         ),
         "another plan than the approved one was applied",
@@ -182,12 +177,16 @@ MUTANTS = (
                 "agent/engine/dryrun.py",
                 "    results = []\n",
                 "    results = []\n    from agent.apply.write import send\n"
+                "    class Always:\n"
+                "        def remaining_seconds(self): return 9.0\n"
+                "        async def wait_until_ended(self): await __import__('asyncio').sleep(9)\n"
                 "    for each, site in zip(decisions, sites.values()):\n"
+                "        writer = site.workspace.writing(Always())\n"
                 "        for change in (each.plan.changes if each.plan else ()):\n"
-                "            if change.kind == 'create': await send(site.workspace, change, None, set())\n",
+                "            if change.kind == 'create': await send(writer, change, None, set())\n",
             ),
         ),
-        "a dry run wrote",
+        "a process without its lease wrote",
     ),
     Mutant(
         "sends after its lease ended",

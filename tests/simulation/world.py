@@ -7,6 +7,7 @@ import copy
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,7 +77,7 @@ class World:
       name they changed.
     - *failing*: connectors that can't be read. *short_rate*: how often a first answer of a source leaves people out.
       *lies*: groups that a source shows empty, with when it stops. *strangers*: the people of another tenant that a
-      connector reads instead of its own.
+      connector reads instead of its own. *is_blind*: looking up a person shows nothing of their groups.
     - *past* has what each human was, and since when.
     """
 
@@ -91,6 +92,7 @@ class World:
     fault_rate: float = 0.0
     unrest: float = 0.0
     short_rate: float = 0.0
+    is_blind: bool = False
     hired: int = 0
     edited: set[str] = field(default_factory=set)
     is_moving: bool = False
@@ -243,7 +245,9 @@ class World:
         self.by_hand += 1
         space = self.chance.choice(self.spaces)
         for member in space.members:
-            space.by_hand_reactivate(member.user_name)
+            # Of several members with one address only the last is found by it.
+            with suppress(Refusal):
+                space.by_hand_reactivate(member.user_name)
 
     def take_address(self, space: PigmentSpace, address: str) -> None:
         """Give somebody's member, by hand, the address that another is about to get."""
@@ -327,7 +331,7 @@ class SimulatedConnector:
         if person is None:
             return Whereabouts(Status.DELETED)
         groups = frozenset(each for each in person.groups if not source.groups or each in source.groups)
-        return Whereabouts(person.status, groups=groups)
+        return Whereabouts(person.status, groups=None if self.world.is_blind else groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return [Finding("ok", self.name, f"{len(sources)} sources")]
