@@ -19,7 +19,7 @@ from agent.engine.lookup import Lookups
 from agent.engine.memory import with_state_note
 from agent.engine.order import Decision, FleetLimit
 from agent.errors import PigmentSyncError, UsageError
-from agent.guard.emptied import emptied_groups, next_sightings
+from agent.guard.emptied import emptied_groups, keep_groups, next_sightings
 from agent.guard.hold import Fleet, guarded, guarded_fleet
 from agent.guard.limit import History
 from agent.guard.target import compare_targets
@@ -128,6 +128,7 @@ class Survey:
         pause = await self.state.paused(policy.workspace)
         now = self.clock.now()
         emptied = emptied_groups(reads.snapshots, sightings, now)
+        unguarded = replace(unguarded, seen=keep_groups(unguarded.seen, reads.memory.links, emptied))
         history = replace(await self._history(policy.workspace), target=target, emptied=emptied)
         plan = with_state_note(guarded(unguarded, policy, history), reads)
         return Decision(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent.model import GroupSighting
+from agent.model import GroupSighting, Link
 from connectors.base import Snapshot
 
-__all__ = ["CONFIRMED_AFTER", "Sightings", "emptied_groups", "next_sightings"]
+__all__ = ["CONFIRMED_AFTER", "Sightings", "emptied_groups", "keep_groups", "next_sightings"]
 
 Sightings = Mapping[tuple[str, str], GroupSighting]
 """Groups by (connector, group id)."""
@@ -25,6 +25,21 @@ def emptied_groups(snapshots: Sequence[Snapshot], sightings: Sightings, now: dat
     config does not count any more, or whose application it does not name any more, does not.
     """
     return {key: seen for key, seen in _empty(snapshots, sightings).items() if not _is_confirmed(seen, now)}
+
+
+def keep_groups(seen: Sequence[Link], links: Sequence[Link], emptied: Sightings) -> tuple[Link, ...]:
+    """Return the links to remember, *seen*, with those groups of *links* that one read alone shows empty.
+
+    A person who then leaves another group too must still be known as a member of the emptied one.
+    """
+    known = {link.person: link.groups for link in links}
+
+    def kept(link: Link) -> Link:
+        doubted = (group for group in known.get(link.person, ()) if (link.person.connector, group.id) in emptied)
+        groups = tuple(sorted({*link.groups, *doubted}))
+        return link if groups == link.groups else replace(link, groups=groups)
+
+    return tuple(map(kept, seen))
 
 
 def next_sightings(snapshots: Sequence[Snapshot], sightings: Sightings, now: datetime) -> Sightings:

@@ -379,3 +379,19 @@ async def test_emptied_group_of_one_source_holds_no_one_of_the_other() -> None:
     del other.people["x1"]
     assert held(await scene.run()) == SALES
     assert scene.inactive() == {"x1"}
+
+
+async def test_person_who_leaves_another_group_while_theirs_is_shown_empty_is_held() -> None:
+    scene = Scene()
+    scene.directory.hire("twice", "sales", "board")
+    scene.directory.hire("rest", "board")
+    await scene.in_step()
+    scene.directory.hidden_for_good = {"sales"}
+    assert (await scene.run(1)).exit is Exit.HELD
+
+    # Sales still holds them, and no read shows it.
+    scene.directory.people["twice"] = replace(scene.directory.people["twice"], groups=("sales",))
+    held = await scene.run(1)
+
+    assert "twice" not in scene.inactive()
+    assert "group-emptied" in {hold["code"] for hold in held.object["holds"] if hold["email"] == "twice@acme.com"}

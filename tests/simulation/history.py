@@ -63,6 +63,7 @@ STEPS = {
     "old approval": 0.5,
     "one person": 1,
     "two at once": 1,
+    "fight": 0.5,
     "run": 10,
 }
 LENGTH = 14
@@ -314,6 +315,9 @@ class History:
         for result in results or ():
             if result.workspace in digests:
                 self.approved_runs.add(result.run_id)
+                # An approval of what was undone ends its memory, whether or not the change then succeeds.
+                url = self.right[result.workspace]
+                self.watch.undone = {key: kept for key, kept in self.watch.undone.items() if key[0] != url}
                 is_meant = result.object["digest"] == digests[result.workspace]
                 self.expect(is_meant or not result.records, "another plan than the approved one was applied")
         return results is not None
@@ -437,7 +441,7 @@ class History:
             "exodus": self.world.lose_many,
             "swap": self.world.swap_emails,
             "hand": self.world.edit_by_hand,
-            "undo us": self.world.undo_us,
+            "undo us": lambda: self.world.undo_us(self.chance.choice(self.world.spaces)),
             "time": self.pass_time,
             "fail": self.fail_source,
             "empty group": self.world.empty_group,
@@ -452,6 +456,7 @@ class History:
             "old approval": self.approve_old,
             "one person": self.run_for_one,
             "two at once": self.run_two,
+            "fight": self.fight,
             "run": self.run_in_trouble,
         }
         waiting = steps[self.chance.choices(list(STEPS), list(STEPS.values()))[0]]()
@@ -485,6 +490,16 @@ class History:
         if self.world.people:
             person = self.chance.choice(list(self.world.people.values()))
             await self.run(self.agent(), Order(Trigger.SYNC, user=person.email or ""))
+
+    async def fight(self) -> None:
+        """Another tool activates whoever leaves, after each run."""
+        if self.world.people:
+            self.world.put(replace(self.world.people[self.chance.choice(sorted(self.world.people))], groups=()))
+        for _ in range(3):
+            await self.run(self.agent())
+            for space in self.world.spaces:
+                self.world.undo_us(space)
+            await asyncio.sleep(60)
 
     async def run_two(self) -> None:
         await asyncio.gather(self.run(self.agent()), self.run(self.agent(draw_fates(self.chance))))

@@ -138,7 +138,8 @@ class Watch:
         recent = [at for at in times if now - at < DAY_SECONDS]
         if member.active and len(recent) >= 2 and not sender.is_approved:
             raise Broken("a member that another tool activates was deactivated a third time")
-        if member.active:
+        # Only a deactivation that was proved counts.
+        if member.active and not self.world.fault_rate and not sender.process.fates:
             times.append(now)
 
     def _remake(self, sender: Sender, workspace: Workspace, link: Link, member: Member, active: bool | None) -> None:
@@ -158,6 +159,10 @@ class Watch:
         if sender.is_approved or not _reads(policy, connector):
             return
         now = self.world.elapsed()
+        shown_empty = {group for (name, group), until in self.world.lies.items() if name == connector and until > now}
+        if shown_empty and shown_empty.isdisjoint(group.id for group in link.groups):
+            # No read has ever shown the person in the group that is shown empty.
+            return
         since = sender.began_reading(connector, now)
 
         # Who has another id now is known by the address alone, and not at all where an answer left them out.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.run import batches, survive
 
-RUNS = 1000
+RUNS = 500
 
 
 @pytest.mark.parametrize("seeds", batches(1, RUNS, 50), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")

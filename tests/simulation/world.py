@@ -240,10 +240,9 @@ class World:
             # Nobody has that address, or somebody has the other: then nothing was done by hand.
             return
 
-    def undo_us(self) -> None:
+    def undo_us(self, space: PigmentSpace) -> None:
         """Another tool reactivates everyone in a workspace."""
         self.by_hand += 1
-        space = self.chance.choice(self.spaces)
         for member in space.members:
             # Of several members with one address only the last is found by it.
             with suppress(Refusal):
