@@ -378,7 +378,7 @@ class History:
                 asked = self.options["unmanaged"] is Unmanaged.DEACTIVATE or write.scim_id in self.linked_ever
                 # A create that met an inactive member of the same name reactivates it: the record names it afterwards.
                 adopted_by_conflict = body.get("userName") in wanted or write.scim_id in created
-                self.expect(asked or adopted_by_conflict, "somebody unlinked was touched unasked")
+                self.expect(asked or adopted_by_conflict, "an unlinked member was touched unasked")
                 self.expect(write.scim_id in touched or adopted_by_conflict, "a write is not in the journal")
         if not workspace.is_lax:
             for human_name, members in made.items():
@@ -492,7 +492,7 @@ class History:
             await self.run(self.agent(), Order(Trigger.SYNC, user=person.email or ""))
 
     async def fight(self) -> None:
-        """Another tool activates whoever leaves, after each run."""
+        """Another tool activates the leavers again, after each run."""
         if self.world.people:
             self.world.put(replace(self.world.people[self.chance.choice(sorted(self.world.people))], groups=()))
         for _ in range(3):
@@ -686,7 +686,7 @@ class History:
             owners = {human(owner.id) if owner else "", str(body["displayName"]).split()[1]}
             is_known = member.id in waiting or member.user_name.lower() in noted or member.id in self.world.edited
             is_let_go = bool(owners & (entitled | self.watch.let_go))
-            self.expect(is_known or is_let_go or not member.active, "a member was made for somebody who is gone")
+            self.expect(is_known or is_let_go or not member.active, "a member was made for a person who is gone")
 
     async def plan(self, name: str) -> Plan:
         agent = self.agent()

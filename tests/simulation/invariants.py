@@ -103,7 +103,7 @@ class Watch:
         if member is None:
             return
         address = folded(member.user_name)
-        # Nobody can know of an address that a member got since it was listed.
+        # No plan can know of an address that a member got since it was listed.
         is_calm = not self.world.unrest and not self.world.is_moving
         if is_calm and address in policy.protect and folded(str(body.get("userName", ""))) != address:
             raise Broken(f"{method} to the protected {address}")

@@ -109,9 +109,9 @@ MUTANTS = (
         "is called done and is not",
     ),
     Mutant(
-        "deactivates members of nobody",
+        "deactivates unmanaged members",
         ((LEAVER, "draft.policy.unmanaged is Unmanaged.REPORT", "False"),),
-        "somebody unlinked was touched unasked",
+        "an unlinked member was touched unasked",
     ),
     Mutant(
         "gives a leaver's account to the next with the address",
@@ -122,7 +122,7 @@ MUTANTS = (
         "was given to",
     ),
     Mutant(
-        "gives the account to whoever a create met",
+        "gives the account to the person that a create met",
         (("agent/apply/write.py", "or member.scim_id in taken", ""),),
         "is not linked",
     ),
@@ -306,7 +306,7 @@ MUTANTS = (
         "is deactivated and should not be",
     ),
     Mutant(
-        "changes somebody in step again",
+        "changes a member in sync again",
         (
             (
                 MATCH,
@@ -342,8 +342,8 @@ def findings(mutant: Mutant, runs: int, *options: str) -> Counter[str]:
 
 
 def _finding(line: str) -> str:
-    told = line.partition(": ")[2].removeprefix("Broken: ")
-    return re.sub(r"PersonKey\(.*?\)", "somebody", re.sub(r"Change\(.*\)", "a change", told))
+    found = line.partition(": ")[2].removeprefix("Broken: ")
+    return re.sub(r"PersonKey\(.*?\)", "a person", re.sub(r"Change\(.*\)", "a change", found))
 
 
 def main(asked: list[str]) -> Iterator[str]:

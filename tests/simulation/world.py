@@ -117,7 +117,7 @@ class World:
     def spaces(self) -> list[PigmentSpace]:
         return [each.space for each in self.workspaces.values()]
 
-    # What happens at the sources. People's names hold their id, so that nobody's account can be taken for another's.
+    # What happens at the sources. People's names hold their id, so that no account can be taken for another's.
 
     def put(self, person: Person) -> None:
         self.people[person.key] = person
@@ -237,7 +237,7 @@ class World:
                 case _:
                     self._move_by_hand(space, email, self.chance.choice(ADDRESSES))
         except Refusal:
-            # Nobody has that address, or somebody has the other: then nothing was done by hand.
+            # No member has that address, or another one has it: then nothing was done by hand.
             return
 
     def undo_us(self, space: PigmentSpace) -> None:
@@ -249,7 +249,7 @@ class World:
                 space.by_hand_reactivate(member.user_name)
 
     def take_address(self, space: PigmentSpace, address: str) -> None:
-        """Give somebody's member, by hand, the address that another is about to get."""
+        """Give a member, by hand, the address that another is about to get."""
         self.by_hand += 1
         members = [member for member in space.members if member.user_name != address]
         if members and space.member(address) is None:
