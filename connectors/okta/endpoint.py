@@ -63,7 +63,7 @@ def user(user_id: str) -> Ask:
 
 
 def groups_of(user_id: str) -> Ask:
-    return Ask(f"/api/v1/users/{_id(user_id)}/groups", f"the groups of person {user_id}", USER_HINT, 200)
+    return Ask(f"/api/v1/users/{_id(user_id)}/groups", f"the groups of person {user_id}", USER_HINT)
 
 
 def _id(value: str) -> str:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Ask:
     """One thing to read. *what* names it in messages, *hint* says what to do when it is refused or not there.
 
-    Lists have a *limit* of rows to a page, and *expand* names what to embed in each.
+    Lists have a *limit* of rows to a page, 0 where Okta takes none, and *expand* names what to embed in each.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Ask:
     expand: str = ""
 
     def page(self, limit: int) -> dict[str, str]:
-        return ({"expand": self.expand} if self.expand else {}) | {"limit": str(limit)}
+        return ({"expand": self.expand} if self.expand else {}) | ({"limit": str(limit)} if limit else {})
 
 
 class Org:

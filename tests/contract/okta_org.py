@@ -157,7 +157,10 @@ class Org:
 
     def paged(self, request: httpx.Request, rows: list[Row]) -> httpx.Response:
         query = parse_qs(request.url.query.decode())
-        limit = int(query["limit"][0])
+        # The groups of a person are the one list that takes no limit (listUserGroups in Okta's specification).
+        is_of_a_person = request.url.path.startswith("/api/v1/users/")
+        assert is_of_a_person is ("limit" not in query), request.url
+        limit = int(query.get("limit", ["200"])[0])
         start, end = int(query.get("after", ["0"])[0]), 0
         end = start + min(limit, self.page)
         links = [("link", f'<{request.url}>; rel="self"')]
