@@ -23,7 +23,7 @@ def workspaces() -> None:
     """Show and set which workspace a key stands for.
 
     What the state knows belongs to a workspace, identified by its scim_url. If a key was renamed or has a new scim_url,
-    a run holds everything as wrong-target until `rename` or `reset` settles it. These commands send nothing to Pigment.
+    a run holds everything as wrong-target until `rename` or `reset` settles it. Nothing is sent to Pigment.
 
     \b
     pigment-sync workspaces list

@@ -86,7 +86,7 @@ CELLS = (
     _stays("no body", do="no-body"),
     _stays("no body that says 200", do="no-body", status=200),
     _stays("odd headers", NOWHERE, do="headers", headers={"Server": "", "X-Odd": "1"}),
-    _stays("headers that stand twice", NOWHERE, do="doubled-headers", names="*"),
+    _stays("headers that occur twice", NOWHERE, do="doubled-headers", names="*"),
     _stays("a body without end", do="huge-body", size=2**27),
     _stays("arrays in arrays", do="deep-json"),
     _stays("a cursor that comes again", do="repeated-cursor"),

@@ -36,9 +36,9 @@ TIMEOUT_SECONDS, MAX_WAIT_SECONDS = 10.0, 20.0
 MOST_BYTES = 64 * 2**20
 SAID = {
     "deep": "not JSON|got no token",
-    "drip": f"no whole answer within {MAX_WAIT_SECONDS:g} s|an answer that does not end",
+    "drip": f"no complete answer within {MAX_WAIT_SECONDS:g} s|an answer that does not end",
     "headers": "broke off|too long",
-    "interim": f"no whole answer within {MAX_WAIT_SECONDS:g} s|an answer that does not end",
+    "interim": f"no complete answer within {MAX_WAIT_SECONDS:g} s|an answer that does not end",
     "circle": "307",
     "silent": "no answer in time|timed out",
     "garbage": "broke off|illegal status line",
