@@ -22,8 +22,11 @@ def _packages() -> dict[str, str]:
 
 def find(program: str) -> str | None:
     """Return the path of *program*, or None. Raises `KeyError` unless `scripts/packages.txt` lists it."""
-    package = _packages()[program]
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}")) if package == "postgresql" else []
+    if program not in _packages():
+        raise KeyError(program)
+    # Debian keeps PostgreSQL's server programs and libraries out of PATH.
+    pattern = f"*/{program}" if ".so." in program else f"postgresql/*/bin/{program}"
+    installed = sorted(Path("/usr/lib").glob(pattern))
     return shutil.which(program) or (str(installed[-1]) if installed else None)
 
 

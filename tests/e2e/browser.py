@@ -28,6 +28,8 @@ RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "
 @contextmanager
 def opened() -> Iterator[Browser]:
     chromium = require("chromium")
+    # Playwright's own Node.js, which drives it, is linked against it.
+    require("libatomic.so.1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
         try:
