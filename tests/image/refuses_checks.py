@@ -16,7 +16,8 @@ COMMANDS = [("serve",), ("plan",), ("check",)]
 
 def refusal(told: Ran) -> str:
     """Return the line that says what is wrong, with the hint that may follow it, after a look at their form."""
-    lines = told.err.splitlines()
+    # The log of `serve` may come first, such as the warning of a new state.
+    lines = [line for line in told.err.splitlines() if not line.startswith("{")]
     assert 1 <= len(lines) <= 2, told
     assert lines[0].startswith("pigment-sync: "), told
     assert all(line.startswith("  ") for line in lines[1:]), told
