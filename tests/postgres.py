@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from uuid import uuid4
@@ -22,7 +23,7 @@ from sqlalchemy import create_engine, text
 
 from tests.programs import require
 
-__all__ = ["free_port", "new_database", "running", "unprivileged"]
+__all__ = ["Server", "free_port", "new_database", "running", "serve", "unprivileged"]
 
 READY = b"database system is ready to accept connections"
 ATTEMPTS = 3
@@ -48,6 +49,13 @@ def unprivileged(folder: Path) -> list[str]:
 @contextmanager
 def running() -> Iterator[str]:
     """Yield the URL of a server, without a database at its end: add `/postgres`, or see `new_database`."""
+    with serve() as server:
+        yield server.url
+
+
+@contextmanager
+def serve() -> Iterator[Server]:
+    """Yield a server that can be stopped and started again."""
     initdb = Path(require("initdb"))
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
@@ -55,11 +63,11 @@ def running() -> Iterator[str]:
         make = "-U agent -A trust --no-sync -E UTF8 --locale=C.UTF-8"
         command = [*prefix, str(initdb), "-D", str(folder / "data"), *make.split()]
         subprocess.run(command, env=_environment(folder), check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        server, port = _started(prefix, initdb.with_name("postgres"), folder)
+        server = _started(prefix, initdb.parent, folder)
         try:
-            yield f"postgresql+psycopg://agent@127.0.0.1:{port}"
+            yield server
         finally:
-            _stop(server)
+            server.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -68,25 +76,70 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
-def _started(prefix: list[str], program: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the server. Another process may take the port between our look and its start: then try another."""
-    said = b""
-    for _ in range(ATTEMPTS):
-        port = free_port()
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        command = [*prefix, str(program), "-D", str(folder / "data"), *options.split()]
-        server = subprocess.Popen(
+@dataclass
+class Server:
+    """A server with its data in *folder*. It has one port for its whole life, which its clients know."""
+
+    prefix: list[str]
+    programs: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://agent@127.0.0.1:{self.port}"
+
+    def start(self) -> str:
+        """Start it and return an empty text, or what it said instead of being ready."""
+        folder = self.folder
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        command = [*self.prefix, str(self.programs / "postgres"), "-D", str(folder / "data"), *options.split()]
+        process = subprocess.Popen(
             command, env=_environment(folder), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
-        assert server.stderr is not None
-        for line in server.stderr:
+        assert process.stderr is not None
+        said = b""
+        for line in process.stderr:
             said += line
             if READY in line:
                 # A pipe that nobody empties would stop the server one day.
-                Thread(target=_emptied, args=[server], daemon=True).start()
-                return server, port
-        server.wait()
-    raise AssertionError(f"PostgreSQL did not start: {said.decode(errors='replace')[-2000:]}")
+                Thread(target=_emptied, args=[process], daemon=True).start()
+                self.process = process
+                return ""
+        process.wait()
+        return said.decode(errors="replace")
+
+    def stop(self, mode: str) -> None:
+        """Stop it as an operator does: `fast` ends its sessions, `immediate` leaves recovery to the next start."""
+        assert self.process is not None
+        arguments = ["stop", "-D", str(self.folder / "data"), "-m", mode, "-w", "-t", "120"]
+        command = [*self.prefix, str(self.programs / "pg_ctl"), *arguments]
+        subprocess.run(command, env=_environment(self.folder), cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+        self.process.wait()
+        self.process = None
+
+    def end(self) -> None:
+        if self.process is None:
+            return
+        # Its fast shutdown: it does not wait for clients to leave.
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _started(prefix: list[str], programs: Path, folder: Path) -> Server:
+    """Start a server. Another process may take the port between our look and its start: then try another."""
+    said = ""
+    for _ in range(ATTEMPTS):
+        server = Server(prefix, programs, folder, free_port())
+        if not (refusal := server.start()):
+            return server
+        said += refusal
+    raise AssertionError(f"PostgreSQL did not start: {said[-2000:]}")
 
 
 def _emptied(server: subprocess.Popen[bytes]) -> None:
@@ -94,16 +147,6 @@ def _emptied(server: subprocess.Popen[bytes]) -> None:
         with server.stderr:
             for _ in server.stderr:
                 continue
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    # Its fast shutdown: it does not wait for clients to leave.
-    server.send_signal(signal.SIGINT)
-    try:
-        server.wait(timeout=120)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
 
 
 def new_database(server: str) -> str:

@@ -139,6 +139,11 @@ class State:
         with self.engine.begin() as connection:
             connection.execute(leases.update().values(renewed_at=0))
 
+    def renewed_at(self) -> set[int]:
+        """Return when each lease was renewed last: 0 where it was released."""
+        with self.engine.connect() as connection:
+            return set(connection.execute(select(leases.c.renewed_at)).scalars())
+
     def let_an_hour_pass(self) -> None:
         """As if all changes so far were an hour old, and counted against no limit any more."""
         with self.engine.begin() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from sandbox.server import Sandbox, running
 from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
-from tests.e2e.running_sync import PATIENCE_SECONDS, started
+from tests.e2e.running_sync import PATIENCE_SECONDS, Running, started
 from tests.e2e.tcp_proxy import Proxy, proxied
 
 SYNC = ("sync", "-w", WORKSPACE)
@@ -89,6 +90,32 @@ def on_sqlite(tmp_path: Path) -> Iterator[Place]:
 def on_postgres(postgres_server: str, tmp_path: Path) -> Iterator[Place]:
     with a_place(tmp_path, postgres.new_database(postgres_server)) as place:
         yield place
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL that no other test needs, so that it can be stopped."""
+    with postgres.serve() as served:
+        yield served
+
+
+@pytest.fixture
+def on_server_of_its_own(server: postgres.Server, tmp_path: Path) -> Iterator[Place]:
+    with a_place(tmp_path, postgres.new_database(server.url)) as place:
+        yield place
+
+
+@contextmanager
+def stopped(server: postgres.Server, mode: str, place: Place) -> Iterator[None]:
+    """Keep the server away, and start it again at the end."""
+    server.stop(mode)
+    try:
+        yield
+    finally:
+        refusal = server.start()
+        # Its connections died with the server.
+        place.state.engine.dispose()
+    assert not refusal, refusal
 
 
 @contextmanager
@@ -246,3 +273,59 @@ def test_run_whose_file_is_locked_for_too_long_stops_and_says_what_it_made(on_sq
     assert place.outcomes("interrupted") == ["done", "not-tried", "not-tried"]
     place.sync()
     assert place.writes() == 4
+
+
+def seconds_left(run: Running) -> float:
+    """Return how much of its lease the run had left when it failed to renew it last."""
+    return min((float(found) for found in re.findall(r"seconds_left=([\d.]+)", run.err)), default=100)
+
+
+# A back-off that outlasts the restart and a lease, and one that ends while the server is away.
+@pytest.mark.parametrize(("mode", "back_off"), [("fast", "20"), ("immediate", "1")])
+def test_run_goes_on_after_a_restart_of_its_server(
+    mode: str, back_off: str, server: postgres.Server, on_server_of_its_own: Place
+) -> None:
+    """The server is away until the lease has 7 of its 13 seconds left."""
+    place = on_server_of_its_own
+    leavers = place.suspend(3)
+    place.refuse(2, back_off)
+    with started(place.agent, place.folder / "run", *SYNC) as run:
+        run.wait_until(lambda: place.writes() == 2)
+        before = place.state.renewed_at()
+        run.wait_until(lambda: back_off == "1" or place.state.renewed_at() != before)
+        with stopped(server, mode, place):
+            run.wait_until(lambda: seconds_left(run) <= 7)
+        code = run.end()
+
+    assert code == 0, run.err
+    assert "lease.not_renewed" in run.err
+    assert place.writes() == 4, "each of the three once, and the one that was refused"
+    assert [place.active(person) for person in leavers] == [False] * 3
+    assert place.outcomes("done") == ["done"] * 3
+    assert all(each["answered_at"] for each in place.state.changes(newest(place)))
+    assert place.state.renewed_at() == {0}, "the lease was not released"
+
+
+def test_run_whose_server_stays_away_writes_nothing_after_its_deadline(
+    server: postgres.Server, on_server_of_its_own: Place
+) -> None:
+    """And the next run, once the server is back, does the rest."""
+    place = on_server_of_its_own
+    leavers = place.suspend(3)
+    place.refuse(2, LONG)
+    with started(place.agent, place.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: place.writes() == 2)
+        with stopped(server, "immediate", place):
+            code = late.end()
+            writes = place.writes()
+
+    assert (writes, code) == (2, 5)
+    assert "lost its lease" in late.err
+    assert "Of 3 changes: 1 made, 2 not sent." in late.err
+    assert "Nothing was written" not in late.out + late.err
+    place.sync()
+    assert place.writes() == 4
+    assert [place.active(person) for person in leavers] == [False] * 3
+    assert place.outcomes("done") == ["done"] * 2
+    assert place.outcomes("interrupted") == ["done", "unknown"]
+    assert place.state.renewed_at() == {0}
