@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,23 +18,42 @@ from tests.e2e.agent_process import Agent
 from tests.e2e.daemon_process import configured, serving
 
 LATAM = "pigment-latam"
-MANY, FILES = 450, 300
+MANY = 1100
+"""As many as an open port has met."""
+USUAL_FILES, FEW_FILES = 1024, 300
+OWN_FILES = 200
+"""What the tests need beside their connections."""
 WITHIN_SECONDS = 60
 HALF = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Endless: "
 
 
 @dataclass(frozen=True)
 class Limited(Agent):
-    """An agent that may open few files, as on a machine whose service manager gives it few."""
+    """An agent that may open only so many *files*, whatever the machine would let it have."""
+
+    files: int = USUAL_FILES
 
     def command(self, *arguments: str) -> list[str]:
-        return ["sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh", *super().command(*arguments)]
+        return ["sh", "-c", f'ulimit -n {self.files} && exec "$@"', "sh", *super().command(*arguments)]
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with running(seed=9, size=20, limit=Limit(None)) as served:
         yield served
+
+
+@pytest.fixture
+def _own_files() -> Iterator[None]:
+    """Let the tests themselves open as many files as they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = MANY + OWN_FILES
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        pytest.skip(f"needs {needed} open files, and this machine permits {hard}; see ulimit -Hn")
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager
@@ -60,18 +80,21 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def test_daemon_syncs_and_answers_while_connections_send_half_a_request(sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_own_files")
+@pytest.mark.parametrize(("files", "most"), [(USUAL_FILES, 512), (FEW_FILES, 100)])
+def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
+    files: int, most: int, sandbox: Sandbox, tmp_path: Path
+) -> None:
     agent = configured(sandbox, tmp_path, {"every": "10s"})
-    with serving(Limited(agent.config, traced=False)) as daemon:
+    with serving(Limited(agent.config, traced=False, files=files)) as daemon:
         daemon.until("run.finished")
         with half_open(daemon.port) as connections:
-            asked = sandbox.space(LATAM).journal.requests["GET"]
+            requests = sandbox.space(LATAM).journal.requests
+            asked = requests["GET"]
             assert daemon.answer("/healthz").status_code == 200
             full = daemon.until("server.connections_full")
-            # A run that began while they are open.
-            daemon.until("run.started")
-            assert daemon.until("run.finished")["status"] == "done"
-            assert sandbox.space(LATAM).journal.requests["GET"] > asked
+            # Not one that ended while they were being opened, whose line may still be to be read.
+            assert daemon.until("run.finished", lambda _line: requests["GET"] > asked)["status"] == "done"
             assert daemon.answer("/readyz").status_code == 200
             # None of them is kept: each is closed in time, or made room for another.
             assert all(is_closed(connection) for connection in connections)
@@ -79,7 +102,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(sandbox:
         while not daemon.lines.empty():
             daemon.seen.append(daemon.lines.get())
 
-    assert full["most"] == FILES - 200
+    assert full["most"] == most
     assert sum(line["event"] == "server.connections_full" for line in daemon.seen) <= 2
     assert not any("out of system resource" in str(line) for line in daemon.seen)
     assert sum(len(json.dumps(line)) for line in daemon.seen) < 200_000
