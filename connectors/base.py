@@ -113,13 +113,15 @@ class Whereabouts:
 
     *source_status* is the provider's own word. *groups* are the ids of the groups (OneLogin: roles) that hold the
     person, None: not known. *failure* is why the person could not be looked up, in a word or an HTTP status; empty: the
-    lookup was answered.
+    lookup was answered. *groups_failure* is the same for their groups alone, and *groups_error* says it in a sentence.
     """
 
     status: Status
     source_status: str = ""
     groups: frozenset[str] | None = None
     failure: str = ""
+    groups_failure: str = ""
+    groups_error: str = ""
 
     @property
     def is_assigned(self) -> bool:
@@ -247,7 +249,8 @@ class Connector(Protocol):
         """Return what has become of one person; `DELETED` when the provider does not know the id any more.
 
         `Whereabouts.groups` leaves out what *source* would not count, such as the groups of a guest. They stay unknown
-        for a person whose status alone shows that they left, and where only the groups can't be read.
+        for a person whose status alone shows that they left, and where only the groups can't be read, which
+        `Whereabouts.groups_failure` explains.
         """
         ...
 

@@ -104,6 +104,8 @@ def left_because(member: Member, link: Link, found: Whereabouts | None) -> tuple
         if link.groups:
             return "left-groups", f"{who} left {groups(link.groups)} in {connector}: {fate}"
         return "no-longer-assigned", f"{who} of {connector} is {fate}"
+    failure = found.groups_failure if found is not None else ""
+    but = f" (their groups could not be looked up: {failure})" if failure else ""
     if link.groups:
-        return "left-groups", f"{who} left {groups(link.groups)} in {connector}."
-    return "no-longer-assigned", f"{who} is not assigned in {connector} any more."
+        return "left-groups", f"{who} left {groups(link.groups)} in {connector}{but}."
+    return "no-longer-assigned", f"{who} is not assigned in {connector} any more{but}."

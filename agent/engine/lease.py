@@ -62,8 +62,7 @@ class HeldLease:
         """
         if self.remaining_seconds() > DEADLINE_SECONDS - RENEW_SECONDS - RETRY_SECONDS:
             return
-        with suppress(StateError):
-            await self.renew()
+        await self._is_renewed()
         if self.remaining_seconds() <= 0:
             raise lease_lost(self.lease.workspace)
 

@@ -61,6 +61,8 @@ class Lookups:
             failure, message = "no answer in time", f"no answer within {self.seconds:g} s"
         else:
             self.failures[name] = 0
+            if found.groups_failure:
+                log.warning("lookup.without_groups", connector=name, person=key.id, error=found.groups_error)
             return found
         self.failures[name] += 1
         log.warning("lookup.failed", connector=name, person=key.id, error=message)

@@ -232,19 +232,19 @@ class Writer:
             if renewed != member.scim_id:
                 found = await self._read_again(renewed, member.email)
                 return found if found is not None and shows(found, here) else None
-            return await self._moved(wanted, sent, formatted)
+            return await self._moved(member, wanted, sent, formatted)
 
         seen = await self._seen(look, sent, formatted)
         return self._proved(seen, sent, member.email, formatted, wanted=wanted)
 
-    async def _moved(self, wanted: Fields, sent: Fields, formatted: str | None) -> Member | None:
+    async def _moved(self, member: Member, wanted: Fields, sent: Fields, formatted: str | None) -> Member | None:
         """Return the member under its new email, where its id is gone after a write that changed the email."""
         if wanted.email is None:
             return None
         try:
             found = await self._finder.find(wanted.email)
-        except ReadError:
-            return None
+        except ReadError as error:
+            raise self._unseen(member.email, error) from error
         return found[0] if len(found) == 1 and shows(found[0], sent, formatted) else None
 
     async def _sent(self, method: str, member: Member, wanted: Fields, version: str) -> Answer:
@@ -268,13 +268,16 @@ class Writer:
             answer = await self._endpoint.read(user_path(scim_id), (200, NOT_FOUND))
             member = None if answer.status == NOT_FOUND else member_from_json(answer.json())
         except ReadError as error:
-            raise WriteLost(
-                f"{self._endpoint.who} took a write to {email} and can't be asked whether it was made: {error.message}",
-                "The next run sees.",
-            ) from error
+            raise self._unseen(email, error) from error
         if member is None or member.etag:
             return member
         return replace(member, etag=answer.headers.get("etag", ""))
+
+    def _unseen(self, email: str, error: ReadError) -> WriteLost:
+        return WriteLost(
+            f"{self._endpoint.who} took a write to {email} and can't be asked whether it was made: {error.message}",
+            "The next run sees.",
+        )
 
     def _proved(
         self,

@@ -88,15 +88,12 @@ class EntraConnector:
             return Whereabouts(status, word)
         if found.is_guest and not source.guests:
             return Whereabouts(status, word, frozenset())
-        return Whereabouts(status, word, await self._groups(person_id, source))
-
-    async def _groups(self, person_id: str, source: Source) -> frozenset[str] | None:
-        """Return the ids of one person's groups, None when they can't be read: the status stands without them."""
         try:
             rows = await self._graph.rows(endpoint.groups_of(person_id, nested=source.nested), member_from_json)
-        except ReadError:
-            return None
-        return frozenset(row.user.id for row in rows if row.user.id)
+        except ReadError as error:
+            # The status stands without them.
+            return Whereabouts(status, word, groups_failure=error.cause, groups_error=error.message)
+        return Whereabouts(status, word, frozenset(row.user.id for row in rows if row.user.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._graph, self._directory, self._knock, sources, self.lookup)

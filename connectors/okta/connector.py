@@ -86,16 +86,14 @@ class OktaConnector:
         if user.id != person_id:
             raise IncompleteRead(f"{self._api.who} answered with another person than {person_id}.", LATER_HINT)
         word, status = user.status, self._portrait.status(user.status)
-        groups = None if status is Status.SUSPENDED else await self._groups(person_id)
-        return Whereabouts(status, word, groups)
-
-    async def _groups(self, person_id: str) -> frozenset[str] | None:
-        """Return the ids of all groups of one person, None when they can't be read: the status stands without them."""
+        if status is Status.SUSPENDED:
+            return Whereabouts(status, word)
         try:
             rows = await self._org.rows(endpoint.groups_of(person_id), app_group_from_json)
-        except ReadError:
-            return None
-        return frozenset(group.id for group in rows if group.id)
+        except ReadError as error:
+            # The status stands without them.
+            return Whereabouts(status, word, groups_failure=error.cause, groups_error=error.message)
+        return Whereabouts(status, word, frozenset(group.id for group in rows if group.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._org, self._directory, sources, self.lookup)

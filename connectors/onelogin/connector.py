@@ -79,8 +79,11 @@ class OneLoginConnector:
                 f"{self._api.who} answered with another user than {person_id}.",
                 "Try again later; if it persists, report it to OneLogin's support.",
             )
-        groups = None if roles is None else frozenset(roles)
-        return Whereabouts(self._portrait.status(user), status_words(user), groups)
+        status, word = self._portrait.status(user), status_words(user)
+        if roles is None:
+            error = f"{self._api.who} does not show all roles of user {person_id}: its role_ids are not a list of ids."
+            return Whereabouts(status, word, groups_failure="no usable answer", groups_error=error)
+        return Whereabouts(status, word, frozenset(roles))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await findings(self._name, self._account, self._directory, sources, self.lookup)

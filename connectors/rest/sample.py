@@ -25,6 +25,8 @@ async def lookup_findings(subject: str, lookup: Lookup, people: Iterable[str], s
     except ReadError as error:
         return [Finding("warning", subject, f"No person can be looked up: {error.message}", f"{error.hint} {COST}")]
     if found.groups is None and found.status in {Status.ACTIVE, Status.UNKNOWN}:
-        message = f"Person {person} can be looked up by id, but not the groups or roles that hold them."
+        message = (
+            f"Person {person} can be looked up by id, but not the groups or roles that hold them: {found.groups_error}"
+        )
         return [Finding("warning", subject, message, f"Let the credentials read the groups of a person. {COST}")]
     return []

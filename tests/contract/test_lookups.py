@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from agent.engine.confirm import Confirmation
 from agent.engine.lookup import AT_ONCE, MOST_FAILURES, Lookups
@@ -171,6 +172,29 @@ async def test_lookup_of_a_person_that_is_answered_gives_the_usual_reason(name: 
 async def test_id_that_can_not_be_asked_for_stops_nothing(name: str) -> None:
     ((change,), _) = await planned(provider(name), "../../apps")
     assert change.reason.endswith("(could not be looked up: no usable answer).")
+
+
+def without_groups(name: str) -> Provider:
+    """Return a provider that answers a lookup of the person who left, and does not show who their groups are."""
+    pretend = provider(name)
+    match pretend.fake:
+        case Account() as account:
+            row = account.users[pretend.person]
+            account.at[pretend.path] = [lambda _: httpx.Response(200, json=row | {"role_ids": None})]
+        case Org() | Tenant() as fake:
+            relation = "groups" if isinstance(fake, Org) else "memberOf"
+            fake.at[f"{pretend.path}/{relation}"] = [ERRORS[name](403)] * 5
+    return pretend
+
+
+@pytest.mark.parametrize(("name", "why"), [("okta", "403"), ("entra", "403"), ("onelogin", "no usable answer")])
+async def test_groups_that_a_lookup_does_not_show_are_named_with_the_reason(name: str, why: str) -> None:
+    with capture_logs() as lines:
+        ((change,), _) = await planned(without_groups(name))
+    assert change.code == "left-groups"
+    assert change.reason.endswith(f"(their groups could not be looked up: {why}).")
+    (line,) = [each for each in lines if each["event"] == "lookup.without_groups"]
+    assert ("answered 403" if why == "403" else "role_ids") in line["error"]
 
 
 # What it may cost.
@@ -397,3 +421,4 @@ async def test_check_warns_that_the_groups_of_a_person_can_not_be_read(name: str
         pretend.fake.at[f"{pretend.path.rpartition('/')[0]}/{key}/{relation}"] = [ERRORS[name](403)] * 5
     *_, finding = await found_by_check(pretend)
     assert (finding.level, "not the groups" in finding.message) == ("warning", True)
+    assert "answered 403" in finding.message

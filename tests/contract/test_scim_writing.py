@@ -496,6 +496,17 @@ async def test_member_that_gets_a_new_id_with_its_new_email_is_changed(keeps_old
     assert scene.time.naps == []
 
 
+async def test_member_that_can_not_be_looked_for_under_its_new_email_is_lost_with_the_reason() -> None:
+    scene = a_scene(members=2)
+
+    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+        member = await first(workspace)
+        Renaming(scene, member.scim_id, says=204)
+        scene.wire.fault("GET find", ALWAYS, answer(403))
+        with pytest.raises(WriteLost, match=r"can't be asked whether it was made: .* 403"):
+            await workspace.replace(member, Fields(email="new@acme.com"))
+
+
 async def test_answer_with_somebody_else_under_another_id_is_never_taken_for_the_member() -> None:
     scene = a_scene(members=2)
 

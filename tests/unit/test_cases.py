@@ -141,12 +141,15 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
 
 
 def _whereabouts(shown: str | Mapping[str, Any]) -> Whereabouts:
-    """Read `deleted`, or `{status: active, groups: [Planners]}`, or `{failure: "403"}`."""
+    """Read `deleted`, `{status: active, groups: [Planners]}`, `{status: active, groups_failure: "403"}`, or
+    `{failure: "403"}`."""
     if isinstance(shown, str):
         return Whereabouts(Status(shown))
     groups = shown.get("groups")
     status = Status(shown.get("status", "unknown"))
-    return Whereabouts(status, groups=None if groups is None else frozenset(groups), failure=shown.get("failure", ""))
+    known = None if groups is None else frozenset(groups)
+    failure, groups_failure = shown.get("failure", ""), shown.get("groups_failure", "")
+    return Whereabouts(status, groups=known, failure=failure, groups_failure=groups_failure)
 
 
 def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
