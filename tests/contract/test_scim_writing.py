@@ -501,8 +501,8 @@ async def test_member_that_can_not_be_looked_for_under_its_new_email_is_lost_wit
 
     async with scene.client(bounds=Bounds(retries=1)) as workspace:
         member = await first(workspace)
-        Renaming(scene, member.scim_id, says=204)
         scene.wire.fault("GET find", ALWAYS, answer(403))
+        Renaming(scene, member.scim_id, says=204)
         with pytest.raises(WriteLost, match=r"can't be asked whether it was made: .* 403"):
             await workspace.replace(member, Fields(email="new@acme.com"))
 
