@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,13 @@ def steps() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgresql":
         url = new_database(request.getfixturevalue("postgres_server"))
     made = create_engine(url)
-    request.addfinalizer(made.dispose)
-    return made
+    yield made
+    made.dispose()
 
 
 def upgrade(engine: Engine, revision: str) -> None:
@@ -95,7 +95,7 @@ def described(engine: Engine, before: list[Table], what: Callable[[Engine, str],
     return {table.name: what(engine, table.name) for table in before}
 
 
-@pytest.mark.parametrize(("older", "newer"), steps(), ids=lambda revision: str(revision))
+@pytest.mark.parametrize(("older", "newer"), steps(), ids=str)
 def test_release_before_reads_and_writes_what_a_migration_left(engine: Engine, older: str, newer: str) -> None:
     upgrade(engine, older)
     before = tables(engine)

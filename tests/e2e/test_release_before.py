@@ -1,0 +1,143 @@
+"""A process of the release before still works when this one migrates its state: this one goes on from what that left.
+
+Its statements are in `release_before`; `tests/integration/test_store_release_before.py` holds migrations to such use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import create_engine
+
+from agent.store.tables import metadata
+from sandbox.company import Person
+from sandbox.pigment.member import Member
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.command_line import said
+from tests.e2e.release_before import ReleaseBefore, release_before
+from tests.postgres import new_database
+
+LATAM, GROUP = "pigment-latam", "Pigment LatAm"
+
+
+@dataclass
+class Place:
+    """A workspace in step by this release, and a process of the release before that opened its state earlier."""
+
+    sandbox: Sandbox
+    config: Path
+    url: str
+    older: Callable[[], AbstractContextManager[ReleaseBefore]]
+
+    def hire(self, given: str) -> Person:
+        return self.sandbox.company.hire("okta", given, "Tester", [GROUP])
+
+    def create(self, person: Person) -> Member:
+        """Let the workspace have a member as the release before creates it."""
+        return self.sandbox.space(LATAM).by_hand_create(person.email, f"{person.given} {person.family}")
+
+    def planned(self) -> Any:
+        ran = said(self.config, "plan", "--format", "json")
+        assert ran.code == 0, ran.out + ran.err
+        (workspace,) = json.loads(ran.out)["workspaces"]
+        return workspace
+
+    def sync(self) -> None:
+        ran = said(self.config, "sync")
+        assert ran.code == 0, ran.out + ran.err
+
+    def known(self, table: str) -> list[dict[str, Any]]:
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            found = [dict(row) for row in connection.execute(metadata.tables[table].select()).mappings()]
+        engine.dispose()
+        return sorted(found, key=str)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    if request.param == "postgresql":
+        url = new_database(request.getfixturevalue("postgres_server"))
+    with running(seed=13, size=20, limit=Limit(None)) as sandbox:
+        config = sandbox.write_config(tmp_path, url)
+        tree = yaml.safe_load(config.read_text("utf-8"))
+        config.write_text(yaml.safe_dump(tree | {"workspaces": {LATAM: tree["workspaces"][LATAM]}}), "utf-8")
+        group = sandbox.company.okta.group(GROUP)
+        older = partial(release_before, url, LATAM, "okta-main", (group.id, group.name))
+        made = Place(sandbox, config, url, older)
+        made.sync()
+        yield made
+
+
+def test_runs_of_the_release_before_bring_no_hold_and_cost_nothing_that_was_known(place: Place) -> None:
+    before, known = place.planned(), {name: place.known(name) for name in ("targets", "group_sightings", "undone")}
+    joiner = place.hire("Join")
+    member = place.create(joiner)
+    with place.older() as older:
+        older.make("20260301-120000-aaaaaa", joiner, member.id)
+    leaver = place.sandbox.company.leave(place.hire("Leave"))
+    gone = place.create(leaver)
+    gone.active = False
+    with place.older() as older:
+        older.make("20260301-120100-bbbbbb", leaver, gone.id)
+        older.deactivate("20260301-120200-cccccc", leaver, gone.id)
+    after = place.planned()
+
+    assert before["changes"] == after["changes"] == []
+    assert after["holds"] == before["holds"]
+    assert after["guards"] == before["guards"] == []
+    assert {name: place.known(name) for name in known} == known
+    newcomer = place.hire("New")
+    place.sync()
+    assert place.sandbox.space(LATAM).member(newcomer.email) is not None
+    assert all(each["seen_at"] for each in place.known("baselines"))
+    listed = said(place.config, "history", "--format", "json").out
+    assert {"aaaaaa", "bbbbbb", "cccccc"} <= {each["id"][-6:] for each in json.loads(listed)}
+    assert "deactivate done (run 20260301-120200-cccccc)" in said(place.config, "explain", leaver.email).out
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_create_that_the_release_before_never_heard_of_is_settled_and_made_once(place: Place, is_made: bool) -> None:
+    joiner = place.hire("Lost")
+    made = place.create(joiner) if is_made else None
+    with place.older() as older:
+        older.send_create("20260301-120000-aaaaaa", joiner)
+    place.sync()
+
+    assert [each for each in place.known("runs") if each["status"] == "running"] == []
+    (member,) = [each for each in place.sandbox.space(LATAM).members if each.user_name.lower() == joiner.email.lower()]
+    assert made is None or member.id == made.id
+    assert {each["scim_id"] for each in place.known("links") if each["person"] == joiner.id} == {member.id}
+    assert place.planned()["changes"] == []
+
+
+def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_other(place: Place) -> None:
+    joiner = place.hire("Wait")
+    with place.older() as older:
+        older.hold_lease()
+    busy = said(place.config, "sync")
+    with place.older() as older:
+        older.release_lease()
+        older.pause()
+    paused = said(place.config, "sync")
+    member = place.sandbox.space(LATAM).member(joiner.email)
+    said(place.config, "resume", LATAM)
+    place.sync()
+
+    assert busy.code == 7
+    assert "older, process 7" in busy.out + busy.err
+    assert member is None, paused.out
+    assert place.sandbox.space(LATAM).member(joiner.email) is not None
+    # What the release before looks at when it takes the lease: its key's row, whose number only grows.
+    fences = {each["workspace"]: each["fence"] for each in place.known("leases")}
+    assert fences[LATAM] == max(fences.values())
