@@ -100,18 +100,28 @@ class Sync:
         for each in started:
             each.read_at = self.survey.clock.elapsed()
         decisions = await self.survey.decide(sites, order.user)
-        for each, decision in zip(started, decisions, strict=True):
-            await self._record_plan(each, decision, None)
+        # Side by side: while the state is away, each waits for it as long as its lease may last.
+        unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
         agreed = await approved([decision.object for decision in decisions], order, self.survey.state)
         bounded = asyncio.Semaphore(self.at_once)
         self.stopping.begin()
 
-        async def one(each: Started, decision: Decision) -> Result:
+        async def one(each: Started, decision: Decision, failed: Result | None) -> Result:
+            if failed is not None:
+                return failed
             with bound_contextvars(run_id=each.run.id):
                 async with bounded:
                     return await self._finished(each, decision, order, agreed.get(decision.policy.workspace))
 
-        return list(await asyncio.gather(*map(one, started, decisions)))
+        return list(await asyncio.gather(*map(one, started, decisions, unrecorded)))
+
+    async def _unrecorded(self, each: Started, decision: Decision) -> Result | None:
+        """Record a plan. Return how the run ended where the lease or the state was lost; the others go on."""
+        try:
+            await self._record_plan(each, decision, None)
+        except PigmentSyncError as error:
+            return await self._failed(each, decision, error)
+        return None
 
     async def _record_plan(self, each: Started, decision: Decision, approval: str | None) -> None:
         raw = encode_workspace(decision.object)
@@ -126,7 +136,11 @@ class Sync:
         except Busy as error:
             return _busy(site.policy, error)
         run = begun(site.policy, order, clock.now())
-        for closed in await state.begin_run(run, ours.lease):
+        try:
+            interrupted = await state.begin_run(run, ours.lease)
+        except LeaseLost as error:
+            return _busy(site.policy, error)
+        for closed in interrupted:
             log.warning("run.interrupted", workspace=name, interrupted=closed)
         log.info("run.started", workspace=name, run_id=run.id, trigger=order.trigger)
         return Started(site, ours, run)
@@ -136,14 +150,18 @@ class Sync:
         try:
             return await self._finish(each, decision, order, approval)
         except PigmentSyncError as error:
-            name = decision.policy.workspace
-            log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
-            await self._abandon([each], error)
-            records = each.applied.records if each.applied else ()
-            failure = " ".join(filter(None, [error.message, counted(records), error.hint]))
-            untried = [Exit.FAILED] if each.applied is not None and each.applied.has_failures else []
-            code = worst([error.exit, *untried])
-            return Result(name, each.run.id, RunStatus.INTERRUPTED, code, decision.object, records, error=failure)
+            return await self._failed(each, decision, error)
+
+    async def _failed(self, each: Started, decision: Decision, error: PigmentSyncError) -> Result:
+        """Close the run that *error* ends, and return what it had done before."""
+        name = decision.policy.workspace
+        log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
+        await self._abandon([each], error)
+        records = each.applied.records if each.applied else ()
+        failure = " ".join(filter(None, [error.message, counted(records), error.hint]))
+        untried = [Exit.FAILED] if each.applied is not None and each.applied.has_failures else []
+        code = worst([error.exit, *untried])
+        return Result(name, each.run.id, RunStatus.INTERRUPTED, code, decision.object, records, error=failure)
 
     async def _finish(self, each: Started, decision: Decision, order: Order, approval: str | None) -> Result:
         """Apply what may be applied, and close the run as what it was."""
@@ -296,6 +314,6 @@ def _judged(plan: Plan, applied: Applied) -> tuple[RunStatus, Exit]:
     return RunStatus.DONE, Exit.DONE
 
 
-def _busy(policy: Policy, error: Busy) -> Result:
+def _busy(policy: Policy, error: Busy | LeaseLost) -> Result:
     unplanned = Unplanned(policy.workspace, policy.mode, "busy", error.code, error.message, error.hint)
     return Result(policy.workspace, "", RunStatus.BUSY, Exit.BUSY, workspace_object(unplanned))

@@ -1,0 +1,152 @@
+"""A lease or a state that one workspace loses before it is written to ends its run, and no other's."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.engine.order import FleetLimit, Order, Result
+from agent.engine.survey import Survey
+from agent.engine.sync import Site, Sync
+from agent.errors import Exit, StateError, lease_lost
+from agent.model import Mode, Policy
+from agent.ports import Lease, Run, RunStatus, State, Trigger
+from agent.scim.client import ScimClient
+from agent.store.state import SqlState
+from connectors.base import Person, Snapshot, Source, silent
+from tests.memory_state import MemoryState
+from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
+
+NAMES = ("latam", "emea", "apac")
+
+
+@dataclass(frozen=True)
+class Interrupted(SteppedConnector):
+    """A connector during whose read something happens."""
+
+    during: Callable[[], None]
+
+    async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
+        self.during()
+        return await super().read(source, fresh=fresh)
+
+
+class Failing(MemoryState):
+    """A state that can't take the plan of emea."""
+
+    async def record_plan(
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+    ) -> None:
+        if lease.workspace == "emea":
+            raise StateError("The state can't be used (a lock).", "Find who has it.")
+        await super().record_plan(lease, run_id, digest, document, approved)
+
+
+class Overtaken(MemoryState):
+    """A state in which another run takes the lease of emea as soon as it is ours."""
+
+    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+        if lease.workspace == "emea":
+            raise lease_lost("emea")
+        return await super().begin_run(run, lease)
+
+
+async def for_ever(_seconds: float) -> None:
+    await asyncio.Event().wait()
+
+
+@dataclass
+class Office:
+    """Three workspaces, one newcomer in each, and one state."""
+
+    state: State
+    world: SteppedWorld
+    worlds: dict[str, SteppedWorld]
+
+    async def sync(self, during: Callable[[], None]) -> dict[str, Result]:
+        connectors = {"okta": Interrupted(self.world, "okta", during)}
+        survey = Survey(connectors, self.state, self.world, FleetLimit(NAMES), silent)
+        sites = {}
+        for name, world in self.worlds.items():
+            policy = Policy(name, (Source("okta", f"app-{name}"),), mode=Mode.ENFORCE)
+            sites[name] = Site(policy, ScimClient(name, BASE, [lambda: "token"], world.client()))
+        results = await Sync(survey, sites, "one", for_ever).run([], Order(Trigger.SYNC))
+        return {result.workspace: result for result in results}
+
+    def members(self) -> dict[str, int]:
+        return {name: len(world.space.members) for name, world in self.worlds.items()}
+
+
+def office(state: State, world: SteppedWorld) -> Office:
+    world.people["okta", "ann"] = Person("okta", "ann", "ann@acme.com", "Ann", groups=("planners",))
+    return Office(state, world, {name: SteppedWorld() for name in NAMES})
+
+
+async def expect_others_done(place: Office, results: dict[str, Result]) -> None:
+    lost = results.pop("emea")
+    assert {(each.status, each.exit) for each in results.values()} == {(RunStatus.DONE, Exit.DONE)}
+    assert place.members() == {"latam": 1, "emea": 0, "apac": 1}
+    run = await place.state.run(lost.run_id)
+    assert run is not None
+    assert (run.status, lost.status, lost.records) == (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, ())
+    assert run.error
+    assert run.error in lost.error
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the_others_their_runs(
+    kind: str, tmp_path: Path
+) -> None:
+    world, file = SteppedWorld(), tmp_path / "state.db"
+    if kind == "memory":
+        memory = MemoryState(world.now)
+        place = office(memory, world)
+
+        def take_over() -> None:
+            memory.held["emea"].renewed_at = None
+
+        results = await place.sync(take_over)
+    else:
+        state = await SqlState.open(f"sqlite:///{file}", world.now)
+        place = office(state, world)
+
+        def take_over() -> None:
+            with sqlite3.connect(file) as other:
+                other.execute("UPDATE leases SET fence = fence + 1 WHERE workspace = 'emea'")
+
+        results = await place.sync(take_over)
+
+    assert results["emea"].exit is Exit.BUSY
+    assert "lost its lease of emea" in results["emea"].error
+    await expect_others_done(place, results)
+    if kind == "sqlite":
+        await state.close()
+
+
+async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_their_runs() -> None:
+    world = SteppedWorld()
+    place = office(Failing(world.now), world)
+
+    results = await place.sync(lambda: None)
+
+    assert results["emea"].exit is Exit.UNEXPECTED
+    assert results["emea"].error == "The state can't be used (a lock). Find who has it."
+    await expect_others_done(place, results)
+
+
+async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_their_runs() -> None:
+    world = SteppedWorld()
+    place = office(Overtaken(world.now), world)
+
+    results = await place.sync(lambda: None)
+
+    lost = results.pop("emea")
+    assert (lost.status, lost.exit) == (RunStatus.BUSY, Exit.BUSY)
+    assert "lost its lease of emea" in str(lost.object)
+    assert {each.exit for each in results.values()} == {Exit.DONE}
+    assert place.members() == {"latam": 1, "emea": 0, "apac": 1}
