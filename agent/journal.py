@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent.model import Change, Kind, Link
+from agent.model import Change, Fields, Kind, Link, Written
 
 __all__ = [
     "ChangeRecord",
@@ -23,7 +23,13 @@ __all__ = [
     "Trigger",
     "WorkspaceRecord",
     "contested",
+    "written",
+    "written_since",
 ]
+
+
+WRITTEN_WITHIN = timedelta(hours=24)
+"""How long what a run wrote is known as ours: what undoes it so soon is another writer's work."""
 
 
 class Trigger(StrEnum):
@@ -71,6 +77,9 @@ class Outcome(StrEnum):
     NOT_TRIED = "not-tried"
     UNKNOWN = "unknown"
     """Sent, and the process died before the answer; the next plan settles it."""
+
+
+MAY_BE_MADE = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +218,36 @@ def contested(history: Iterable[tuple[str, Kind, datetime]]) -> dict[str, tuple[
         elif mine:
             mine.pop()
     return {scim_id: tuple(each) for scim_id, each in times.items() if len(each) > 1}
+
+
+def written_since(now: datetime, left_at: datetime | None) -> datetime:
+    """Return since when the changes of a workspace are facts for a plan: 24 hours, or since the members were left."""
+    since = now - WRITTEN_WITHIN
+    return since if left_at is None else min(since, left_at)
+
+
+def written(records: Iterable[ChangeRecord], now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
+    """Return what *records* set of members, or may have set, by member and in the order of sending."""
+    found = [
+        _written(record, now, left_at)
+        for record in records
+        if record.change.kind is not Kind.ADOPT and record.outcome in MAY_BE_MADE and record.scim_id is not None
+    ]
+    return tuple(sorted(found, key=lambda each: (each.scim_id, each.sent_at, each.seq)))
+
+
+def _written(record: ChangeRecord, now: datetime, left_at: datetime | None) -> Written:
+    # A create that met a member set no email and no name; only its detail says so.
+    has_met = record.change.kind is Kind.CREATE and bool(record.detail)
+    after = Fields() if has_met else record.change.after
+    return Written(
+        record.scim_id or "",
+        after.email,
+        after.display_name,
+        after.active,
+        record.sent_at,
+        record.seq,
+        is_sure=record.outcome is Outcome.DONE,
+        is_recent=record.sent_at >= now - WRITTEN_WITHIN,
+        is_after_left=left_at is not None and record.sent_at > left_at,
+    )

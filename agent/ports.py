@@ -142,7 +142,7 @@ class State(Protocol):
         """Return links, possible renames, and creates with an unknown outcome, even if their people have links now.
 
         Such a create is forgotten when it is older than seven days and three complete listings in a row, each reported
-        by `saw_creates`, showed no member for it.
+        by `saw_creates`, showed no member for it. What our runs wrote lately is `agent.journal.written`.
         """
         ...
 

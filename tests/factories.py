@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from agent.diff.drift import Difference
 from agent.model import GroupRef, Link, Listing, Member, Memory, Mode, Policy, Reads
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Whereabouts
 
@@ -59,3 +60,10 @@ def reads(
     whereabouts: dict[PersonKey, Whereabouts] = more.pop("whereabouts", {})
     assert not more
     return Reads(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)
+
+
+class Nothing:
+    """Sources that call for nothing: implements `agent.diff.drift.Expectation`."""
+
+    def call_for(self, _difference: Difference, _member: Member, /) -> bool:
+        return False

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.address import folded
 from agent.errors import Busy, LeaseLost
-from agent.journal import contested
+from agent.journal import contested, written, written_since
 from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
 from agent.ports import (
     ChangeRecord,
@@ -198,6 +198,9 @@ class MemoryState:
             for run_id, taken in self.past.get(workspace, {}).items()
             if own is None or self.journal[run_id].target in {"", own.fingerprint}
         ]
+        left_at = left[-1][0] if left else None
+        since = written_since(self.now(), left_at)
+        lately = [record for record in self._of(workspace) if record.sent_at >= since]
         renames = self.renames.get(workspace, frozenset())
         return Memory(
             tuple(sorted(links.values(), key=lambda link: link.person)),
@@ -205,6 +208,7 @@ class MemoryState:
             tuple(unsettled),
             left[-1][1] if left else None,
             tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
+            written(lately, self.now(), left_at),
         )
 
     async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:

@@ -41,6 +41,7 @@ class Draft:
     not unmanaged; *moved* are persons whose member was given to another person of the same human; *settled* are links
     of members that a lost create made, *duplicates* members that one made beside its person's own. *awaited* are the
     creates that were accepted and whose members are not listed; *looked_for* are all of them, with what was found.
+    *in_step* maps SCIM ids to people who are entitled and whose members, linked or adopted, are as they should be.
     """
 
     policy: Policy
@@ -66,6 +67,7 @@ class Draft:
     awaited: dict[PersonKey, Unsettled] = field(default_factory=dict)
     looked_for: list[Unsettled] = field(default_factory=list)
     in_sync: int = 0
+    in_step: dict[str, Assigned] = field(default_factory=dict)
 
     def is_protected(self, member: Member) -> bool:
         return self.protected.match(self.folds[member.scim_id]) is not None

@@ -1,17 +1,41 @@
-"""Tell what changed in a workspace since our last run that we did not do, and how our runs leave it. Pure."""
+"""Note what changed in a workspace since our last run that we did not do, and how our runs leave it. Pure.
+
+A difference has the code `another-writer` where it looks like the work of another provisioning tool: it is what the
+sources call for, or it undoes what we wrote within 24 hours. Every other difference has the code `drift`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Protocol
 
-from agent.address import folded
-from agent.model import Kind, Left, Link, Member, Note
+from agent.address import folded, same_name
+from agent.model import Kind, Left, Link, Member, Memory, Note, Written
 from agent.ports import ChangeRecord, Outcome
 
-__all__ = ["drift", "members_left"]
+__all__ = ["Difference", "Expectation", "drift", "members_left"]
 
 # After these nobody knows how the member is: what differs next time may be ours.
 UNSURE = frozenset({Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
+
+
+class Difference(Enum):
+    """What of a member is not as our last run left it."""
+
+    CREATED = auto()
+    EMAIL = auto()
+    NAME = auto()
+    ACTIVE = auto()
+
+
+class Expectation(Protocol):
+    """What a plan expects of members."""
+
+    def call_for(self, difference: Difference, member: Member, /) -> bool:
+        """Return whether *difference* is what the sources call for, so that nothing is left to do for *member*."""
+        ...
 
 
 def members_left(
@@ -44,34 +68,103 @@ def members_left(
     return tuple(left)
 
 
-def drift(left: Sequence[Left] | None, members: Mapping[str, Member], settled: frozenset[str]) -> Iterator[Note]:
-    """Yield a note for each member that is not as our last run left it; none when there was no run.
+def drift(
+    memory: Memory, members: Mapping[str, Member], settled: frozenset[str], expected: Expectation
+) -> Iterator[Note]:
+    """Yield a note for each difference to how our last run left the members; none when there was no run.
 
     *settled* are members that lost creates of ours made.
     """
-    if left is None:
+    if memory.left is None:
         return
-    former = {each.scim_id: each for each in left}
+    written: dict[str, list[Written]] = {}
+    for each in sorted(memory.written, key=lambda each: (each.sent_at, each.seq)):
+        written.setdefault(each.scim_id, []).append(each)
+    former = {each.scim_id: each for each in memory.left}
     for scim_id, member in members.items():
-        was = former.get(scim_id)
-        if was is None:
-            if scim_id not in settled:
-                yield _note(member.email, member.display_name, "was created")
-        elif was.active is not None:
-            yield from _changed(was, member)
+        ours = written.get(scim_id, ())
+        was = _after(former.get(scim_id), ours)
+        if was is not None:
+            yield from _changed(was, member, ours, expected)
+        elif scim_id not in settled and not ours:
+            is_called_for = expected.call_for(Difference.CREATED, member)
+            yield _note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
     for scim_id, was in former.items():
         if scim_id not in members:
             yield _note(was.email, was.display_name, "is not in the listing any more")
 
 
-def _changed(was: Left, member: Member) -> Iterator[Note]:
-    if folded(was.email) != folded(member.email):
-        yield _note(member.email, member.display_name, f"had the email {was.email}")
-    if was.display_name != member.display_name:
-        yield _note(member.email, member.display_name, f"was renamed from {was.display_name or 'nothing'}")
+def _after(was: Left | None, ours: Iterable[Written]) -> Left | None:
+    """Return how a member was left, with what we wrote after that: by a run that did not come to its end."""
+    for each in ours:
+        if not each.is_after_left:
+            continue
+        if was is None and (each.email is None or each.display_name is None):
+            return None
+        was = was or Left(each.scim_id, "", "", True)
+        was = replace(
+            was,
+            email=was.email if each.email is None else each.email,
+            display_name=was.display_name if each.display_name is None else each.display_name,
+            active=was.active if each.active is None else each.active,
+        )
+        if not each.is_sure:
+            return replace(was, active=None)
+    return was
+
+
+def _changed(was: Left, member: Member, ours: Sequence[Written], expected: Expectation) -> Iterator[Note]:
+    """Yield a note for each field that differs, unless a write of ours without a known answer may have set it."""
+    if was.active is None:
+        return
+    email, name = folded(member.email), member.display_name
+    if folded(was.email) != email:
+        sent = [(each, folded(each.email)) for each in ours if each.email is not None]
+        if not _may_be_ours(sent, email):
+            tail = _tail(Difference.EMAIL, member, sent, (folded(was.email), email), expected)
+            yield _note(member.email, name, f"had the email {was.email}", tail)
+    if was.display_name != name:
+        names = [(each, each.display_name) for each in ours if each.display_name is not None]
+        if not _may_be_ours(names, name):
+            # Another spelling of the same name is neither ours nor what a source calls for.
+            is_other = not same_name(was.display_name, name)
+            tail = _tail(Difference.NAME, member, names, (was.display_name, name), expected) if is_other else ""
+            yield _note(member.email, name, f"was renamed from {was.display_name or 'nothing'}", tail)
     if member.active is not None and was.active is not member.active:
-        yield _note(member.email, member.display_name, "was reactivated" if member.active else "was deactivated")
+        states = [(each, each.active) for each in ours if each.active is not None]
+        if not _may_be_ours(states, member.active):
+            tail = _tail(Difference.ACTIVE, member, states, (was.active, member.active), expected)
+            yield _note(member.email, name, "was reactivated" if member.active else "was deactivated", tail)
 
 
-def _note(email: str, name: str, what: str) -> Note:
-    return Note("drift", email, f"{name or email} {what} since our last run, and not by us.")
+def _may_be_ours(sent: Iterable[tuple[Written, object]], now: object) -> bool:
+    return any(value == now and not each.is_sure for each, value in sent)
+
+
+def _tail(
+    difference: Difference,
+    member: Member,
+    sent: Sequence[tuple[Written, object]],
+    values: tuple[object, object],
+    expected: Expectation,
+) -> str:
+    """Return why a change *values* (before, now) looks like another tool's; empty where it does not.
+
+    *sent* is what we wrote of this field, the oldest first.
+    """
+    before, now = values
+    # A listing that lags behind may show late what we wrote ourselves.
+    if expected.call_for(difference, member) and all(value != now for _, value in sent):
+        return AS_SOURCES
+    last = [(each.is_recent, value) for each, value in sent if each.is_sure][-1:]
+    return UNDOES_US if last == [(True, before)] else ""
+
+
+ELSE = "another tool or administrator also manages this workspace."
+AS_SOURCES = f", as the sources have it: {ELSE}"
+UNDOES_US = f", which undoes what this agent wrote within 24 hours: {ELSE}"
+
+
+def _note(email: str, name: str, what: str, tail: str = "") -> Note:
+    code = "another-writer" if tail else "drift"
+    return Note(code, email, f"{name or email} {what} since our last run, and not by us{tail or '.'}")

@@ -11,7 +11,9 @@ from agent.diff.roster import Assigned, Standing
 from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, Link, Member, Unmanaged, Unsettled
 from connectors.base import PersonKey
 
-__all__ = ["decide_leavers"]
+__all__ = ["decide_leavers", "would_deactivate"]
+
+NO_ONE = PersonKey("", "")
 
 
 def decide_leavers(draft: Draft) -> None:
@@ -28,6 +30,19 @@ def decide_leavers(draft: Draft) -> None:
     for member in draft.reads.listing.members:
         if member.scim_id not in draft.owner_of and member.scim_id not in draft.matched:
             _unmanaged(draft, member)
+
+
+def would_deactivate(draft: Draft, member: Member) -> bool:
+    """Return whether this plan would deactivate an inactive *member*, by its link, if it were active."""
+    link = draft.link_of.get(draft.owner_of.get(member.scim_id, NO_ONE))
+    if link is None or link.scim_id != member.scim_id or link.person in draft.moved or draft.is_protected(member):
+        return False
+    assigned = draft.roster.by_key.get(link.person)
+    if assigned is not None and assigned.standing is Standing.ENTITLED:
+        return False
+    tried = replace(draft, changes=[], holds=[], notes=[])
+    _active(tried, link, assigned, replace(member, active=True))
+    return bool(tried.changes)
 
 
 def _linked(draft: Draft, link: Link, assigned: Assigned | None) -> None:

@@ -18,6 +18,7 @@ def compare(draft: Draft, assigned: Assigned, member: Member, *, adopted: bool =
     named_alike = not person.display_name or same_name(person.display_name, member.display_name)
     if same_email and named_alike and member.active:
         draft.in_sync += not adopted
+        draft.in_step[member.scim_id] = assigned
     elif draft.is_protected(member):
         draft.note("protected", member.email, f"{words.member_title(member)} is protected: nothing is changed.")
     elif member.active is None:

@@ -52,6 +52,7 @@ from agent.diff.lost import settle_creates
 from agent.diff.moves import settle
 from agent.diff.roster import Standing, roster
 from agent.diff.undone import still_undone
+from agent.diff.writer import Sources
 from agent.model import Change, Hold, Kind, MemberCounts, Note, Plan, Policy, Reads, SourceCounts
 from connectors.base import PersonKey, Snapshot
 
@@ -83,7 +84,7 @@ def compute_plan(reads: Reads, policy: Policy) -> Plan:
     depths = settle(making)
     notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
     ours = {link.scim_id for link in making.settled} | {member.scim_id for _, member in making.duplicates}
-    notes.update(drift(reads.memory.left, making.members, frozenset(ours)))
+    notes.update(drift(reads.memory, making.members, frozenset(ours), Sources(making, frozenset(ours))))
     return Plan(
         policy.workspace,
         policy.mode,

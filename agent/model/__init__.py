@@ -9,7 +9,19 @@ from agent.model.change import NO_FIELDS, Change, Fields, Hold, Note
 from agent.model.kind import Kind
 from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
 from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
-from agent.model.read import GroupRef, GroupSighting, Left, Link, Listing, Member, Memory, Reads, Undone, Unsettled
+from agent.model.read import (
+    GroupRef,
+    GroupSighting,
+    Left,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Reads,
+    Undone,
+    Unsettled,
+    Written,
+)
 from agent.model.target import UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
 __all__ = [
@@ -45,4 +57,5 @@ __all__ = [
     "Unmanaged",
     "Unplanned",
     "Unsettled",
+    "Written",
 ]

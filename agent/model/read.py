@@ -21,6 +21,7 @@ __all__ = [
     "Reads",
     "Undone",
     "Unsettled",
+    "Written",
 ]
 
 
@@ -121,6 +122,26 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What one change of ours set of a member, or may have set.
+
+    *email*, *display_name* and *active* are None where it did not touch them. *sent_at* and *seq* are its place among
+    the others. *is_sure*: the workspace showed it. *is_recent*: it was sent within 24 hours. *is_after_left*: it was
+    sent after `Memory.left` was taken, by a run that did not come to its end or has not yet.
+    """
+
+    scim_id: str
+    email: str | None
+    display_name: str | None
+    active: bool | None
+    sent_at: datetime
+    seq: int
+    is_sure: bool = True
+    is_recent: bool = True
+    is_after_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the state remembers of one workspace when a plan is made.
 
@@ -129,6 +150,7 @@ class Memory:
     members may be there without a link, beside another one of their person.
     *left* are the members as the last run left them, None before the first run. *undone* are changes that an undo put
     back and that no plan may repeat meanwhile.
+    *written* are our changes of the last 24 hours and those after *left*, so that they are not taken for another's.
     """
 
     links: tuple[Link, ...] = ()
@@ -136,6 +158,7 @@ class Memory:
     unsettled: tuple[Unsettled, ...] = ()
     left: tuple[Left, ...] | None = None
     undone: tuple[Undone, ...] = ()
+    written: tuple[Written, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

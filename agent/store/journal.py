@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, an
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent import journal
-from agent.model import Kind, Recent, Unsettled
+from agent.model import Kind, Recent, Unsettled, Written
 from agent.ports import ChangeRecord, Ending, Outcome, Run, RunStatus, Tally, Trigger
 from agent.store import targets
 from agent.store.codec import change_from_json, change_to_json, packed, ticks, time, unpacked
@@ -36,6 +36,7 @@ __all__ = [
     "saw_creates",
     "set_plan",
     "unsettled",
+    "written",
 ]
 
 # What may have taken effect counts against the limits of the last 60 minutes.
@@ -257,6 +258,14 @@ def contested(connection: Connection, workspace: str, since: datetime) -> dict[s
         .order_by(changes.c.sent_at, changes.c.seq)
     )
     return journal.contested((scim_id, Kind(kind), time(at)) for scim_id, kind, at in rows)
+
+
+def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
+    """Return what our runs wrote to members lately, or may have written: see `agent.journal`."""
+    since = changes.c.sent_at >= ticks(journal.written_since(now, left_at))
+    is_sent = and_(changes.c.outcome.in_(COUNTED), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None))
+    query = select(changes).where(and_(_of(connection, workspace), since, is_sent))
+    return journal.written(_records(connection, query), now, left_at)
 
 
 def guarded(connection: Connection, workspace: str) -> int:

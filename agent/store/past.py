@@ -27,15 +27,20 @@ def leave(connection: Connection, workspace: str, run_id: str, members: Sequence
         connection.execute(insert(left).values(**values))
 
 
-def last(connection: Connection, workspace: str) -> tuple[Left, ...] | None:
-    """Return the members as the last run over what the key stands for now left them: not those of before a reset."""
-    newest = select(left.c.members).where(left.c.workspace == workspace).order_by(left.c.taken_at.desc()).limit(1)
+def last(connection: Connection, workspace: str) -> tuple[datetime, tuple[Left, ...]] | None:
+    """Return when and how the last run over what the key stands for now left the members; none of before a reset."""
+    newest = (
+        select(left.c.taken_at, left.c.members)
+        .where(left.c.workspace == workspace)
+        .order_by(left.c.taken_at.desc())
+        .limit(1)
+    )
     known = targets.fingerprint(connection, workspace)
     if known is not None:
         is_known = or_(runs.c.target == known, runs.c.target.is_(None))
         newest = newest.join(runs, runs.c.id == left.c.run_id).where(is_known)
-    stored = connection.execute(newest).scalar()
-    return None if stored is None else left_from_bytes(stored)
+    row = connection.execute(newest).first()
+    return None if row is None else (time(row.taken_at), left_from_bytes(row.members))
 
 
 def left_at(connection: Connection, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:

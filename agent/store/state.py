@@ -171,8 +171,11 @@ class SqlState:
     async def memory(self, workspace: str) -> Memory:
         def body(connection: Connection) -> Memory:
             known = memory.read(connection, workspace)
-            unsettled = journal.unsettled(connection, workspace, self._now())
-            return replace(known, unsettled=unsettled, left=past.last(connection, workspace))
+            now = self._now()
+            unsettled = journal.unsettled(connection, workspace, now)
+            left_at, left = past.last(connection, workspace) or (None, None)
+            written = journal.written(connection, workspace, now, left_at)
+            return replace(known, unsettled=unsettled, left=left, written=written)
 
         return await self._again(lambda: self._read(body))
 

@@ -8,7 +8,20 @@ from datetime import timedelta
 import pytest
 
 from agent.errors import LeaseLost
-from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
+from agent.model import (
+    Change,
+    Fields,
+    GroupSighting,
+    Kind,
+    KnownTarget,
+    Left,
+    Link,
+    Memory,
+    Recent,
+    Undone,
+    Unsettled,
+    Written,
+)
 from agent.ports import Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Tally, Trigger
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
@@ -492,6 +505,53 @@ async def test_members_are_remembered_as_each_run_left_them(state: State, clock:
     assert await state.left_at("latam", NOW + timedelta(seconds=2)) == (NOW + timedelta(seconds=2), two)
     assert await state.left_at("latam", NOW - timedelta(seconds=1)) is None
     assert (await state.memory("emea")).left is None
+
+
+async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were_left(
+    state: State, clock: Clock
+) -> None:
+    lease = await begun(state)
+    day, minute = timedelta(hours=24), timedelta(minutes=1)
+    renamed = replace(a_change(Kind.UPDATE_NAME, scim_id="m1"), after=Fields(display_name="Ann"))
+    create = replace(a_change(Kind.CREATE, scim_id=None), after=Fields("ann@acme.com", "Ann Lee", active=True))
+    met = replace(done(create, 5, at=NOW + minute), scim_id="m5", detail="The member existed and is linked.")
+    records = [
+        done(renamed, 0, at=NOW - minute),
+        done(renamed, 1),
+        done(a_change(scim_id="m2"), 2, Outcome.UNKNOWN, at=NOW + minute),
+        done(a_change(scim_id="m2"), 3, Outcome.NOT_PERSISTED, at=NOW + minute),
+        replace(done(create, 4, at=NOW + minute), scim_id="m4"),
+        met,
+        done(create, 6, Outcome.UNKNOWN, at=NOW + minute),
+        done(a_change(scim_id="m6"), 7, Outcome.FAILED, at=NOW + minute),
+        done(a_change(scim_id="m7"), 8, Outcome.NOT_TRIED, at=NOW + minute),
+        done(a_change(Kind.ADOPT, scim_id="m8"), 9, at=NOW + minute),
+    ]
+    for record in records:
+        await state.answered(lease, record)
+    clock.pass_seconds(day.total_seconds())
+    recent = (
+        Written("m1", None, "Ann", None, NOW, 1),
+        Written("m2", None, None, False, NOW + minute, 2, is_sure=False),
+        Written("m2", None, None, False, NOW + minute, 3, is_sure=False),
+        Written("m4", "ann@acme.com", "Ann Lee", True, NOW + minute, 4),
+        Written("m5", None, None, None, NOW + minute, 5),
+    )
+    assert (await state.memory("latam")).written == recent
+    assert (await state.memory("emea")).written == ()
+
+    left_at = NOW + day
+    await state.release_lease(lease)
+    lease = await state.take_lease("latam", "two")
+    await state.leave(lease, "r1", ())
+    await state.answered(lease, done(a_change(scim_id="m9"), 10, at=left_at))
+    await state.answered(lease, done(a_change(scim_id="m9"), 11, at=left_at + minute))
+    clock.pass_seconds(2 * day.total_seconds())
+
+    assert (await state.memory("latam")).written == (
+        Written("m9", None, None, False, left_at, 10, is_recent=False),
+        Written("m9", None, None, False, left_at + minute, 11, is_recent=False, is_after_left=True),
+    )
 
 
 async def test_access_that_our_runs_did_not_give_has_no_beginning(state: State) -> None:

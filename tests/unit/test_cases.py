@@ -26,6 +26,7 @@ from agent.model import (
     Individual,
     Kind,
     KnownTarget,
+    Left,
     Limits,
     Link,
     Listing,
@@ -41,6 +42,7 @@ from agent.model import (
     Undone,
     Unmanaged,
     Unsettled,
+    Written,
 )
 from agent.report.document import workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status, Whereabouts
@@ -161,6 +163,8 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
         tuple(_unsettled(case.get("unsettled", {}))),
         undone=tuple(_undone(case.get("undone", {}))),
+        left=tuple(_left(case["left"])) if "left" in case else None,
+        written=tuple(_written(case.get("written", {}))),
     )
     whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
     return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
@@ -178,6 +182,20 @@ def _undone(entries: Mapping[str, Any]) -> Iterator[Undone]:
             shown.get("name", ""),
             "20260301-120000-3f9a1c",
         )
+
+
+def _left(entries: Mapping[str, Any]) -> Iterator[Left]:
+    for scim_id, shown in entries.items():
+        yield Left(scim_id, shown["email"], shown["name"], shown.get("active", True))
+
+
+def _written(entries: Mapping[str, Any]) -> Iterator[Written]:
+    for scim_id, sent in entries.items():
+        for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
+            fields = (each.get("email"), each.get("name"), each.get("active"))
+            facts = {"is_sure": "sure", "is_recent": "recent", "is_after_left": "after_left"}
+            given = {field: each[word] for field, word in facts.items() if word in each}
+            yield Written(scim_id, *fields, LONG_AGO, seq, **given)
 
 
 def _ids(shown: int | list[str]) -> frozenset[str]:
@@ -284,7 +302,7 @@ CODES = """
     empty-source group-emptied group-shrink wrong-target fleet
     toggle-off approval-required suspended deleted left-groups no-longer-assigned
     name-changed email-changed assigned-again contested-by-another-writer undone source-disagrees create-settled
-    create-unsettled duplicate-member duplicate-left
+    create-unsettled duplicate-member duplicate-left drift another-writer
 """
 
 

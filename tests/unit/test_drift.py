@@ -9,7 +9,7 @@ from agent.diff.drift import drift, members_left
 from agent.diff.plan import compute_plan
 from agent.model import Change, Fields, Kind, Left, Memory, Unsettled
 from agent.ports import ChangeRecord, Outcome
-from tests.factories import a_policy, key, link, member, person, reads
+from tests.factories import Nothing, a_policy, key, link, member, person, reads
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN = member("ann")
@@ -17,7 +17,7 @@ ANN = member("ann")
 
 def told(left: tuple[Left, ...] | None, *members: object) -> list[str]:
     found = {each.scim_id: each for each in members if isinstance(each, type(ANN))}
-    return sorted(note.reason for note in drift(left, found, frozenset()))
+    return sorted(note.reason for note in drift(Memory(left=left), found, frozenset(), Nothing()))
 
 
 def left(*, email: str = "ann@acme.com", name: str = "Ann", active: bool | None = True) -> Left:

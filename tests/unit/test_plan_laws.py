@@ -21,6 +21,7 @@ from agent.model import (
     Change,
     Individual,
     Kind,
+    Left,
     Limits,
     Link,
     Listing,
@@ -32,6 +33,8 @@ from agent.model import (
     Recent,
     Toggles,
     Unmanaged,
+    Unsettled,
+    Written,
 )
 from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
@@ -85,7 +88,27 @@ def memories(draw: st.DrawFn) -> Memory:
     for key, number in pairs:
         if f"m{number}" not in {link.scim_id for link in links.values()}:
             links.setdefault(key, Link(key, f"m{number}", (), draw(st.integers(0, 2))))
-    return Memory(tuple(links.values()))
+    states = st.sampled_from([True, True, False, None])
+    left = tuple(Left(f"m{at}", draw(emails), draw(names), draw(states)) for at in draw(st.sets(st.integers(0, 7))))
+    unsettled = tuple(
+        Unsettled(key, draw(emails), draw(names)) for key in draw(st.lists(st.sampled_from(keys), max_size=1))
+    )
+    return Memory(
+        tuple(links.values()),
+        unsettled=unsettled,
+        left=draw(st.sampled_from([None, left, left])),
+        written=tuple(draw(sent(seq)) for seq in range(draw(st.integers(0, 6)))),
+    )
+
+
+@st.composite
+def sent(draw: st.DrawFn, seq: int) -> Written:
+    """Draw a write of ours; few members have several, and those of one second differ in their *seq*."""
+    fields = (draw(st.none() | emails), draw(st.none() | names), draw(st.sampled_from([None, True, False])))
+    facts = draw(st.tuples(*[st.booleans()] * 3))
+    return Written(
+        f"m{draw(st.integers(0, 7))}", *fields, datetime(2026, 3, 1, draw(st.integers(0, 1)), tzinfo=UTC), seq, *facts
+    )
 
 
 @st.composite
@@ -121,7 +144,13 @@ def shuffled(reads: Reads, seed: int) -> Reads:
     for each in reads.snapshots:
         found = mixed(tuple(replace(person, groups=mixed(person.groups)) for person in each.people))
         shown.append(replace(each, people=found, groups=mixed(each.groups)))
-    memory = Memory(mixed(reads.memory.links), reads.memory.possible_renames)
+    left = reads.memory.left
+    memory = replace(
+        reads.memory,
+        links=mixed(reads.memory.links),
+        left=None if left is None else mixed(left),
+        written=mixed(reads.memory.written),
+    )
     return Reads(mixed(tuple(shown)), Listing(mixed(reads.listing.members)), memory)
 
 

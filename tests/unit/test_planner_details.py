@@ -16,7 +16,7 @@ from agent.diff.undo import compute_undo
 from agent.model import Change, Fields, GroupRef, Kind, Left, Link, Listing, Member, Memory, Note, Plan
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import PersonKey, ReadNote, Status
-from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
+from tests.factories import ENTRA, OKTA, Nothing, a_policy, key, link, member, person, reads, snapshot
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -63,7 +63,8 @@ def test_inactive_member_without_a_name_may_be_somebody_else() -> None:
 
 def noted(was: Left | None, now: Member | None) -> list[tuple[str, str]]:
     members = {} if now is None else {now.scim_id: now}
-    return [(note.email, note.reason) for note in drift(() if was is None else (was,), members, frozenset())]
+    memory = Memory(left=() if was is None else (was,))
+    return [(note.email, note.reason) for note in drift(memory, members, frozenset(), Nothing())]
 
 
 def test_drift_names_the_member_by_its_email() -> None:

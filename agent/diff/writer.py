@@ -1,0 +1,43 @@
+"""Which changes by other hands are what the sources call for: then another tool works from the same sources. Pure."""
+
+from __future__ import annotations
+
+from agent.address import folded
+from agent.diff.draft import Draft
+from agent.diff.drift import Difference
+from agent.diff.leaver import would_deactivate
+from agent.model import Member
+from connectors.base import PersonKey
+
+__all__ = ["Sources"]
+
+
+class Sources:
+    """What the sources call for, once everything else of the plan is decided.
+
+    *ours* are members that lost creates of ours made. A create that is not settled may have made any member of its
+    person or with its email, so nothing about such a one is called another's.
+    """
+
+    def __init__(self, draft: Draft, ours: frozenset[str]) -> None:
+        self._draft = draft
+        self._ours = ours
+        self._unsettled_emails = {folded(lost.email) for lost in draft.reads.memory.unsettled}
+        self._unsettled_people = {lost.person for lost in draft.reads.memory.unsettled}
+
+    def call_for(self, difference: Difference, member: Member) -> bool:
+        """Return whether our own plan would have made *difference*, and leaves nothing to do for *member*."""
+        draft, scim_id = self._draft, member.scim_id
+        assigned = draft.in_step.get(scim_id)
+        person = assigned.key if assigned else draft.owner_of.get(scim_id)
+        if scim_id in self._ours or draft.is_protected(member) or self._is_unsettled(member, person):
+            return False
+        if assigned is None:
+            return difference is Difference.ACTIVE and member.active is False and would_deactivate(draft, member)
+        if difference is Difference.CREATED:
+            # What has a link is known from before, whatever the last listing showed.
+            return scim_id not in draft.owner_of
+        return difference is not Difference.NAME or assigned.person.display_name != ""
+
+    def _is_unsettled(self, member: Member, person: PersonKey | None) -> bool:
+        return self._draft.folds[member.scim_id] in self._unsettled_emails or person in self._unsettled_people
