@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from agent.diff.drift import drift, members_left
+from agent.diff.drift import Difference, Expectation, drift, members_left
 from agent.diff.plan import compute_plan
-from agent.model import Change, Fields, Kind, Left, Memory, Unsettled
+from agent.model import Change, Fields, Kind, Left, Member, Memory, Unsettled, Written
 from agent.ports import ChangeRecord, Outcome
 from tests.factories import Nothing, a_policy, key, link, member, person, reads
 
@@ -76,3 +77,62 @@ def test_plan_notes_drift_but_not_what_a_lost_create_made() -> None:
     plan = compute_plan(replace(given, memory=memory), a_policy())
 
     assert [note.email for note in plan.notes if note.code == "drift"] == ["bea@acme.com"]
+
+
+class Everything:
+    """Sources that call for each difference: implements `agent.diff.drift.Expectation`."""
+
+    def call_for(self, _difference: Difference, _member: Member, /) -> bool:
+        return True
+
+
+def wrote(*, sure: bool = True, recent: bool = True, seq: int = 0, **fields: Any) -> Written:
+    given = Written("m-ann", None, None, None, NOW, seq, is_sure=sure, is_recent=recent)
+    return replace(given, **fields)
+
+
+def codes(was: Left | None, *written: Written, now: Member = ANN, sources: Expectation | None = None) -> list[str]:
+    memory = Memory(left=() if was is None else (was,), written=written)
+    return [note.code for note in drift(memory, {now.scim_id: now}, frozenset(), sources or Nothing())]
+
+
+def test_what_the_sources_call_for_is_another_writers() -> None:
+    for was in (None, left(name="Other"), left(email="x@acme.com"), left(active=False)):
+        assert codes(was, sources=Everything()) == ["another-writer"]
+        assert codes(was) == ["drift"]
+
+
+def test_what_undoes_the_last_of_our_writes_within_a_day_is_another_writers() -> None:
+    was = left(name="Other")
+    ours = wrote(display_name="Other")
+    assert codes(was, ours) == ["another-writer"]
+    assert codes(was, replace(ours, is_recent=False)) == ["drift"]
+    assert codes(was, replace(ours, is_sure=False)) == ["drift"]
+    assert codes(was, ours, wrote(display_name="Third", seq=1)) == ["drift"]
+    assert codes(was, wrote(display_name="Third", seq=1), wrote(display_name="Other", seq=2)) == ["another-writer"]
+    assert codes(left(email="X@acme.com"), wrote(email="x@acme.com")) == ["another-writer"]
+    assert codes(left(active=False), wrote(active=False)) == ["another-writer"]
+    assert codes(left(active=False), wrote(active=True)) == ["drift"]
+
+
+def test_what_we_wrote_ourselves_is_never_another_writers() -> None:
+    was = left(name="Other")
+    assert codes(was, wrote(display_name="Ann", sure=False), sources=Everything()) == []
+    assert codes(was, wrote(display_name="Ann", is_after_left=True), sources=Everything()) == []
+    assert codes(was, wrote(active=True, sure=False, is_after_left=True), sources=Everything()) == []
+    assert codes(None, wrote(), sources=Everything()) == []
+    made = wrote(email="ann@acme.com", display_name="Ann", active=True, is_after_left=True)
+    assert codes(None, made, sources=Everything()) == []
+    # Shown late by a listing that lags behind.
+    assert codes(was, wrote(display_name="Ann"), sources=Everything()) == ["drift"]
+
+
+def test_name_in_another_spelling_is_not_another_writers() -> None:
+    assert codes(left(name="Ann "), wrote(display_name="Ann "), sources=Everything()) == ["drift"]
+
+
+def test_member_with_a_link_that_was_not_listed_before_is_not_another_writers() -> None:
+    given = reads([person("ann")], [ANN], [link("ann")])
+    plan = compute_plan(replace(given, memory=replace(given.memory, left=())), a_policy())
+
+    assert [note.code for note in plan.notes] == ["drift"]
