@@ -151,7 +151,8 @@ class ChangeRecord:
     """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died.
 
     *scim_id* is the member's afterwards, which may differ from the change's. *is_accepted*: a create that the workspace
-    answered with a success and does not show.
+    answered with a success and does not show. A create that met a member has in `change.before` whether it was active:
+    one that was is only linked, another was reactivated.
     """
 
     run_id: str

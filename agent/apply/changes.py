@@ -13,7 +13,7 @@ import structlog
 
 from agent.apply.write import Answered, send
 from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceGone, WriteStopped, lease_lost
-from agent.model import Change, Kind, Link, Member
+from agent.model import Change, Fields, Kind, Link, Member
 from agent.ports import ChangeRecord, Clock, Lease, Outcome, Pause, State, Workspace
 from connectors.base import Progress
 
@@ -106,14 +106,14 @@ class Applier:
         self._since = self._next
         numbered = list(enumerate(changes, self._next))
         self._next += len(numbered)
-        adoptions = [(seq, change) for seq, change in numbered if change.kind is Kind.ADOPT]
+        adoptions = [(seq, change) for seq, change in numbered if _is_adoption(change)]
         records = self._records
         records.extend(await self._adopt(adoptions))
         # As they are while the plan is made: a member may answer under another id.
         members = dict(members)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
         failed: set[str] = set()
-        others = [(seq, change) for seq, change in numbered if change.kind is not Kind.ADOPT]
+        others = [(seq, change) for seq, change in numbered if not _is_adoption(change)]
         for tried, (seq, change) in enumerate(others):
             if why := self._why_not(change, failed):
                 record = await self._skipped(seq, change, why)
@@ -199,7 +199,15 @@ class Applier:
         scim_id = answered.member.scim_id if answered.member else change.scim_id
         now = self.clock.now()
         record = ChangeRecord(
-            self.run_id, seq, change, answered.outcome, answered.detail, sent_at, now, scim_id, answered.is_accepted
+            self.run_id,
+            seq,
+            _as_met(change, answered),
+            answered.outcome,
+            answered.detail,
+            sent_at,
+            now,
+            scim_id,
+            answered.is_accepted,
         )
         created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
         await self._journal(record, _link(change, scim_id) if created and scim_id else None)
@@ -224,6 +232,20 @@ class Applier:
         record = ChangeRecord(self.run_id, seq, change, outcome, why, now, now, change.scim_id)
         await self._journal(record)
         return record
+
+
+def _as_met(change: Change, answered: Answered) -> Change:
+    """Return *change* as it turned out: a create that met a member says how it was before, and leaves it its name."""
+    if answered.met is None:
+        return change
+    name = (answered.member or answered.met).display_name
+    after = replace(change.after, display_name=name)
+    return replace(change, before=Fields(active=answered.met.active), after=after)
+
+
+def _is_adoption(change: Change) -> bool:
+    """Return whether *change* writes a link and sends nothing. An undo of one ends a link instead."""
+    return change.kind is Kind.ADOPT and change.undoes is None
 
 
 def _paused(pause: Pause) -> str:

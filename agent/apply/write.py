@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.address import folded_name
 from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused, WriteStopped
@@ -20,13 +20,15 @@ CONFLICT = 409
 class Answered:
     """The outcome of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
 
-    *is_accepted*: the workspace answered with a success, and does not show it.
+    *is_accepted*: the workspace answered with a success, and does not show it. *met* is the member that a create found
+    in its place, as it was before.
     """
 
     outcome: Outcome
     detail: str = ""
     member: Member | None = None
     is_accepted: bool = False
+    met: Member | None = None
 
 
 async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> Answered:
@@ -35,6 +37,9 @@ async def send(workspace: Workspace, change: Change, member: Member | None, take
     Raises `WorkspaceGone` and `WriteStopped` when the rest of the plan can't be made either; every other failure is
     this person's.
     """
+    if change.kind is Kind.ADOPT:
+        # What an undo does to a member that a create only met: the state ends the link with this answer.
+        return Answered(Outcome.DONE, "The link ended; nothing was sent.", member)
     try:
         return Answered(Outcome.DONE, member=await _write(workspace, change, member))
     except (WorkspaceGone, WriteStopped):
@@ -83,7 +88,7 @@ async def _met(workspace: Workspace, change: Change, taken: AbstractSet[str], co
     if len(found) > 1 or member.scim_id in taken or member.active is None:
         return Answered(Outcome.HELD, f"{change.email} belongs to a member that is somebody else's; see the next plan.")
     if member.active:
-        return Answered(Outcome.DONE, "The member existed and is linked; nothing was changed.", member)
+        return Answered(Outcome.DONE, "The member existed and is linked; nothing was changed.", member, met=member)
     name = folded_name(change.display_name)
     if not name or name != folded_name(member.display_name):
         named = member.display_name or "nothing"
@@ -97,5 +102,5 @@ async def _reactivated(workspace: Workspace, member: Member) -> Answered:
     except (WorkspaceGone, WriteStopped):
         raise
     except WriteError as error:
-        return _failed(error)
-    return Answered(Outcome.DONE, "The member existed and was reactivated.", active)
+        return replace(_failed(error), met=member)
+    return Answered(Outcome.DONE, "The member existed and was reactivated.", active, met=member)

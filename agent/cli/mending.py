@@ -37,7 +37,7 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
     RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back. With --approve and
     the digest shown, the undo is made and the workspace is paused. Members that have been changed since are left alone
     and named. What was put back is held in later plans until the person's groups, status or address at the source
-    change. A created member is deactivated and its link ends.
+    change. A created member is deactivated and its link ends. Of an active member that a create met only the link ends.
 
     Exits 2 when --approve is not a digest or the workspace is in mode dry-run, 4 when it waits for --approve, 9 when
     the plan no longer has the approved digest.

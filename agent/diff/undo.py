@@ -22,6 +22,7 @@ from agent.model import (
     Undone,
 )
 from agent.ports import ChangeRecord, Outcome
+from connectors.base import PersonKey
 
 __all__ = ["compute_undo"]
 
@@ -31,12 +32,14 @@ MADE = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 @dataclass(slots=True)
 class Reversal:
-    """The undo in the making. *emails* are the folded addresses that members have as it goes on, with their SCIM id.
+    """The undo in the making. *links* are the SCIM ids of people's members.
 
-    *freed* maps an address to the member that gives it up in this plan.
+    *emails* are the folded addresses that members have as it goes on, with their SCIM id. *freed* maps an address to
+    the member that gives it up in this plan.
     """
 
     members: dict[str, Member]
+    links: dict[PersonKey, str]
     emails: dict[str, str]
     freed: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -48,12 +51,13 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
     """Return what would put back what *records* did, the last change first.
 
     A member that has been changed since is left as it is and named in a note (`changed-since`). A created member is
-    deactivated, and its link ends once that is done; all other links stay. An address that the run freed and another
-    member has now is not taken back (hold `email-taken`).
+    deactivated, and its link ends once that is done; so is one that a create met and reactivated. Of one that a create
+    met active only the link ends. All other links stay. An address that the run freed and another member has now is
+    not taken back (hold `email-taken`).
     """
     members = {member.scim_id: member for member in listing.members}
     emails = {folded(member.email): member.scim_id for member in listing.members if member.email}
-    making = Reversal(members, emails)
+    making = Reversal(members, {link.person: link.scim_id for link in memory.links}, emails)
     protected = protects(policy.protect)
     for record in sorted(records, key=lambda each: each.seq, reverse=True):
         member = members.get(record.scim_id or "")
@@ -86,7 +90,7 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
 
 def _ordered(changes: Iterable[Change]) -> list[Change]:
     """Leavers first, then emails in the order in which they become free, then the rest."""
-    ranks = {Kind.DEACTIVATE: 0, Kind.UPDATE_EMAIL: 1, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3}
+    ranks = {Kind.ADOPT: 0, Kind.DEACTIVATE: 0, Kind.UPDATE_EMAIL: 1, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3}
     return sorted(changes, key=lambda change: 1 if change.changes_email else ranks[change.kind])
 
 
@@ -101,6 +105,9 @@ def _shows(member: Member, change: Change) -> bool:
 
 
 def _reverse(making: Reversal, change: Change, member: Member) -> None:
+    if change.kind is Kind.CREATE and change.before.active:
+        _unlink(making, change, member)
+        return
     if not _shows(member, change):
         reason = f"{member.display_name or member.email} is not as the run left them: somebody has changed them since."
         making.notes.append(Note("changed-since", member.email, reason))
@@ -124,6 +131,32 @@ def _reverse(making: Reversal, change: Change, member: Member) -> None:
         _move_back(making, undone, member)
     else:
         making.changes.append(undone)
+
+
+def _unlink(making: Reversal, change: Change, member: Member) -> None:
+    """End the link of a member that the run was to create, met active and left as it was. Nothing is sent."""
+    who = member.display_name or member.email
+    if change.person is None or making.links.get(change.person) != member.scim_id:
+        reason = f"{who} existed before the run, which only linked them, and that link has ended since."
+        making.notes.append(Note("changed-since", member.email, reason))
+        return
+    reason = (
+        f"{who} existed before the run, which only linked them: the link ends, and nothing is sent. {change.reason}"
+    )
+    making.changes.append(
+        Change(
+            Kind.ADOPT,
+            member.email,
+            member.display_name,
+            member.scim_id,
+            change.person,
+            Fields(),
+            Fields(),
+            f"undo-{change.kind}",
+            reason,
+            undoes=_undone(change, member),
+        )
+    )
 
 
 def _undone(change: Change, member: Member) -> Undone:

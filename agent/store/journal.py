@@ -149,9 +149,10 @@ def _insert_new(connection: Connection, table: Table) -> Insert:
 
 
 def answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Write what became of a change, over its intent where there is one."""
+    """Write what became of a change, over its intent where there is one: it may say more of what was before."""
     is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
-    if connection.execute(update(changes).where(is_it).values(**_ended(record))).rowcount == 0:
+    ended = {"change": change_to_json(record.change), **_ended(record)}
+    if connection.execute(update(changes).where(is_it).values(**ended)).rowcount == 0:
         connection.execute(insert(changes).values(**_row(workspace, record)))
 
 

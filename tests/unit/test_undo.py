@@ -73,6 +73,34 @@ def test_created_member_and_reactivated_one_are_deactivated() -> None:
     assert plan.members.guarded == 2
 
 
+def test_active_member_that_a_create_met_loses_its_link_and_nothing_else() -> None:
+    met = change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann Lee", True))
+    plan = undone(met, members=[member("ann", display_name="Renamed Since")])
+
+    assert shown(plan) == [("adopt", "m-ann", Fields(), Fields())]
+    (only,) = plan.changes
+    assert (only.code, only.person) == ("undo-create", key("ann"))
+    assert "existed before the run" in only.reason
+    assert only.undoes is not None
+    assert (only.undoes.kind, only.undoes.scim_id) == (Kind.CREATE, "m-ann")
+
+
+def test_active_member_that_a_create_met_and_whose_link_has_ended_is_only_named() -> None:
+    met = replace(change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann", True)), person=key("bea"))
+    plan = undone(met, members=[member("ann")])
+
+    assert plan.changes == ()
+    assert [note.code for note in plan.notes] == ["changed-since"]
+    assert "that link has ended since" in plan.notes[0].reason
+
+
+def test_inactive_member_that_a_create_met_and_reactivated_is_deactivated() -> None:
+    met = change(Kind.CREATE, Fields(active=False), Fields("ann@acme.com", "ANN", True))
+    plan = undone(met, members=[member("ann", display_name="ANN")])
+
+    assert shown(plan) == [("deactivate", "m-ann", Fields(active=True), Fields(active=False))]
+
+
 def test_leavers_come_first_then_emails_then_the_rest() -> None:
     named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Ann"))
     gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False), "bea")

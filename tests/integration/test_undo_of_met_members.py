@@ -1,0 +1,116 @@
+"""An undo puts back what the run did to members that its creates met: no more, and no less."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent.engine.order import Result
+from agent.model import Link
+from agent.store.state import SqlState
+from tests.integration.test_guard_history import Company, codes
+from tests.memory_state import MemoryState
+from tests.stepped_world import SteppedWorld
+
+
+class Raced(httpx.AsyncBaseTransport):
+    """Another writer makes ann just before our create arrives, and may leave her inactive."""
+
+    def __init__(self, world: RacedWorld) -> None:
+        self._world = world
+        self._pigment = SteppedWorld.transport(world)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and self._world.is_raced:
+            await self._pigment.handle_async_request(request)
+            if self._world.leaves_inactive:
+                self._world.space.by_hand_deactivate("ann@acme.com")
+        if request.method in {"POST", "PATCH", "PUT"}:
+            self._world.writes.append(request.method)
+        return await self._pigment.handle_async_request(request)
+
+
+class RacedWorld(SteppedWorld):
+    is_raced = True
+    leaves_inactive = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.writes: list[str] = []
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=Raced(self))
+
+
+@dataclass
+class Office:
+    company: Company
+    world: RacedWorld
+
+    async def hire(self) -> Result:
+        self.company.hire("ann")
+        result = await self.company.sync()
+        self.world.writes.clear()
+        return result
+
+    async def links(self) -> tuple[Link, ...]:
+        return (await self.company.state.memory("latam")).links
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def office(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Office]:
+    world = RacedWorld()
+    if request.param == "memory":
+        yield Office(Company(MemoryState(world.now), {"latam": world}), world)
+        return
+    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", world.now)
+    yield Office(Company(state, {"latam": world}), world)
+    await state.close()
+
+
+async def test_active_member_that_was_met_stays_active_and_loses_its_link(office: Office) -> None:
+    made = await office.hire()
+    assert [record.detail for record in made.records] == ["The member existed and is linked; nothing was changed."]
+    assert len(await office.links()) == 1
+
+    undone = await office.company.undo(made.run_id)
+
+    assert [(record.change.kind, record.outcome) for record in undone.records] == [("adopt", "done")]
+    assert (office.world.writes, office.company.active()) == ([], {"ann"})
+    assert await office.links() == ()
+
+
+async def test_member_that_lost_its_link_is_adopted_again_only_by_an_approval(office: Office) -> None:
+    made = await office.hire()
+    await office.company.undo(made.run_id)
+
+    held = await office.company.sync()
+    assert (codes(held), await office.links()) == ({"undone"}, ())
+    await office.company.sync(approve=True)
+    assert len(await office.links()) == 1
+    assert office.world.writes == []
+
+
+async def test_inactive_member_that_was_met_and_reactivated_is_deactivated(office: Office) -> None:
+    office.world.leaves_inactive = True
+    made = await office.hire()
+    assert [record.detail for record in made.records] == ["The member existed and was reactivated."]
+    assert office.company.active() == {"ann"}
+
+    await office.company.undo(made.run_id)
+
+    assert (office.world.writes, office.company.active()) == (["PATCH"], set())
+    assert await office.links() == ()
+
+
+async def test_created_member_is_deactivated_as_before(office: Office) -> None:
+    office.world.is_raced = False
+    made = await office.hire()
+
+    await office.company.undo(made.run_id)
+
+    assert (office.world.writes, office.company.active()) == (["PATCH"], set())
