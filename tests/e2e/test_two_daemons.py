@@ -1,0 +1,265 @@
+"""Two daemons on one PostgreSQL, with one configuration: each change is made once, and what one is asked both heed."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from sqlalchemy import select
+
+from agent.store.tables import leases
+from sandbox.faults.reading import rules_from
+from sandbox.pigment.pace import Limit
+from sandbox.server import Sandbox, running
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.company import leavers
+from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
+from tests.e2e.ended_process import WORKSPACE, State
+from tests.postgres import new_database
+
+GROUP = "Pigment LatAm"
+SLOW = {"name": "slow", "do": "slow", "system": "pigment", "seconds": 0.3}
+VOID_AFTER = 15 * 1_000_000
+"""Microseconds after its last renewal in which no other may take a lease."""
+
+
+@dataclass
+class Office:
+    """One workspace, the state that all daemons share, and what each side has of the writes."""
+
+    sandbox: Sandbox
+    agent: Agent
+    state: State
+    known: set[str] = field(default_factory=set)
+    """Runs of before the test."""
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self.sandbox.faults.clear()
+        self.sandbox.space(WORKSPACE).journal.clear()
+        self.known = {run for run, _ in self.state.newest_runs()}
+
+    def hire(self, *names: str) -> list[str]:
+        return [self.sandbox.company.hire("okta", name, "Comer", [GROUP]).email.lower() for name in names]
+
+    def slow(self, method: str) -> None:
+        self.sandbox.faults.put(rules_from({"faults": [SLOW | {"method": method}]}))
+
+    def active(self, email: str) -> bool:
+        member = self.sandbox.space(WORKSPACE).member(email)
+        return member is not None and member.active
+
+    def sent(self) -> Counter[tuple[str, str]]:
+        """Count the writes that the workspace has taken, by method and address."""
+        emails = {member.id: member.user_name.lower() for member in self.sandbox.space(WORKSPACE).members}
+        applied = self.sandbox.space(WORKSPACE).journal.applied()
+        return Counter((write.method, emails[str(write.scim_id)]) for write in applied)
+
+    def journalled(self) -> Counter[tuple[str, str]]:
+        """Count the changes that the runs were made to send, by method and address."""
+        methods = {
+            "create": "POST",
+            "deactivate": "PATCH",
+            "reactivate": "PATCH",
+            "update-name": "PATCH",
+            "update-email": "PUT",
+        }
+        changes = self.state.changes(*(run for run, _ in self.state.newest_runs() if run not in self.known))
+        return Counter(
+            (methods[each["kind"]], each["email"])
+            for each in changes
+            if each["kind"] != "adopt" and each["outcome"] in {"done", "unknown"}
+        )
+
+    def statuses(self) -> set[str]:
+        return {status for run, status in self.state.newest_runs() if run not in self.known}
+
+
+@pytest.fixture(scope="module")
+def made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    url, folder = new_database(postgres_server), tmp_path_factory.mktemp("daemons")
+    with running(seed=9, size=20, limit=Limit(None)) as sandbox, State.at(url) as state:
+        agent = scheduled(sandbox, folder, url, None)
+        assert agent.run("sync").code in {0, 4}
+        yield Office(sandbox, agent, state)
+
+
+@pytest.fixture
+def office(made: Office) -> Office:
+    made.begin()
+    return made
+
+
+def scheduled(sandbox: Sandbox, folder: Path, url: str, schedule: object) -> Agent:
+    """Write a configuration with one workspace, whose daemons choose their own ports."""
+    agent = configured(sandbox, folder, schedule, state={"url": url}, server=access())
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["workspaces"] = {WORKSPACE: document["workspaces"][WORKSPACE]}
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    return Agent(agent.config, traced=False)
+
+
+@dataclass
+class Operator:
+    """A person with a token, at one of the daemons."""
+
+    client: httpx.Client
+
+    def ask(self, **wanted: object) -> str:
+        found = self.client.post(f"/workspaces/{WORKSPACE}/runs", json={"mode": "sync"} | wanted)
+        run: str = found.raise_for_status().json()["id"]
+        return run
+
+    def approve(self, held: dict[str, Any]) -> str:
+        approval = {"digest": held["digest"], "reason": "they left"}
+        found = self.client.post(f"/runs/{held['id']}/approval", json=approval).raise_for_status()
+        return str(found.json()["id"])
+
+    def run(self, name: str) -> dict[str, Any]:
+        """Return a run as it ended."""
+        found: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            nonlocal found
+            found = self.client.get(f"/runs/{name}").raise_for_status().json()
+            return bool(found["finished_at"])
+
+        wait_until(is_over)
+        return found
+
+    def do(self, what: str, reason: str) -> None:
+        self.client.post(f"/workspaces/{WORKSPACE}/{what}", json={"reason": reason}).raise_for_status()
+
+
+def at(daemon: Serving, stack: ExitStack) -> Operator:
+    client = httpx.Client(
+        base_url=f"http://127.0.0.1:{daemon.port}/api/v1",
+        headers={"Authorization": f"Bearer {OPERATOR}"},
+        timeout=LONGEST_SECONDS,
+        trust_env=False,
+    )
+    return Operator(stack.enter_context(client))
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    for _ in range(int(LONGEST_SECONDS * 20)):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_two_daemons_with_one_schedule_make_each_change_once(office: Office, tmp_path: Path) -> None:
+    url = office.state.engine.url.render_as_string(hide_password=False)
+    agent = scheduled(office.sandbox, tmp_path, url, {"every": "10s"})
+    first = office.hire(*(f"First{number}" for number in range(8)))
+    office.slow("POST")
+    with serving(agent) as one, serving(agent) as two:
+        for daemon in (one, two):
+            daemon.until("run.finished", lambda line: line["status"] == "done")
+        second = office.hire(*(f"Second{number}" for number in range(4)))
+        (leaver,) = leavers(office.sandbox, 1)
+        wait_until(lambda: all(map(office.active, second)) and not office.active(leaver.email))
+        codes = one.stop(), two.stop()
+
+    assert codes == (0, 0)
+    sent = office.sent()
+    assert {("POST", email) for email in first + second} | {("PATCH", leaver.email.lower())} <= set(sent)
+    assert set(sent.values()) == {1}
+    assert office.journalled() == sent
+    assert office.statuses() <= {"done", "busy"}
+
+
+def test_what_one_daemon_is_asked_the_other_heeds(office: Office) -> None:
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(serving(office.agent)) for _ in range(2)]
+        one, two = (at(daemon, stack) for daemon in daemons)
+
+        # A run that is asked of one waits for the other's, and says that it is not over.
+        office.hire(*(f"Queue{number}" for number in range(6)))
+        office.slow("POST")
+        ahead = one.ask()
+        daemons[0].until("change.applied")
+        behind = two.ask(reason="it can't wait")
+        waiting = two.client.get(f"/runs/{behind}").json()
+        done, waited = one.run(ahead), two.run(behind)
+
+        # Each daemon is asked to pause the run of the other.
+        late = office.hire(*(f"Late{number}" for number in range(6)))
+        office.begin()
+        office.slow("POST")
+        paused = two.ask()
+        daemons[1].until("change.applied")
+        one.do("pause", "wrong group")
+        stopped = two.run(paused)
+        made = len(office.sent())
+        while_paused = two.run(two.ask())
+        still = len(office.sent())
+        two.do("resume", "right group")
+        office.sandbox.faults.clear()
+        resumed = one.run(one.ask())
+
+        # A plan that one holds is approved at the other.
+        gone = leavers(office.sandbox, 6)
+        held = one.run(one.ask())
+        approved = two.run(two.approve(held))
+
+    assert waiting["status"] in {"running", "waiting"}, waiting
+    assert (done["status"], waited["status"]) == ("done", "done")
+    assert not waited["changes"]
+    assert waited["started_at"] >= done["finished_at"]
+    assert stopped["status"] == "failed"
+    assert 0 < made < len(late)
+    assert (while_paused["status"], while_paused["changes"], still) == ("planned", [], made)
+    assert resumed["status"] == "done"
+    sent = office.sent()
+    assert {("POST", email) for email in late} | {("PATCH", each.email.lower()) for each in gone} <= set(sent)
+    assert set(sent.values()) == {1}
+    assert office.journalled() == sent
+    assert held["status"] == "held"
+    assert (approved["status"], approved["approved"]) == ("done", held["digest"])
+
+
+def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(office: Office) -> None:
+    people = office.hire(*(f"Orphan{number}" for number in range(8)))
+    office.slow("POST")
+    with ExitStack() as stack:
+        dying, left = (stack.enter_context(serving(office.agent)) for _ in range(2))
+        died = at(dying, stack).ask()
+        wait_until(lambda: sum(map(office.active, people)) >= 2)
+        dying.process.send_signal(signal.SIGKILL)
+        dying.process.wait(LONGEST_SECONDS)
+        renewed = renewed_at(office.state)
+        other = at(left, stack)
+        heir = other.run(other.ask(reason="the other one died"))
+        lost = other.run(died)
+        code = left.stop()
+
+    assert (lost["status"], heir["status"], code) == ("interrupted", "done", 0)
+    assert since(office.state) - renewed >= VOID_AFTER
+    sent = office.sent()
+    assert {("POST", email) for email in people} <= set(sent)
+    assert set(sent.values()) == {1}
+    assert set(office.journalled()) == set(sent)
+    assert "running" not in office.statuses()
+
+
+def renewed_at(state: State) -> int:
+    with state.engine.connect() as connection:
+        found: int = connection.execute(select(leases.c.renewed_at).where(leases.c.workspace == WORKSPACE)).scalar_one()
+    return found
+
+
+def since(state: State) -> int:
+    with state.engine.connect() as connection:
+        found: int = connection.execute(select(leases.c.since).where(leases.c.workspace == WORKSPACE)).scalar_one()
+    return found
