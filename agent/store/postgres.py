@@ -17,6 +17,7 @@ BUSY_SECONDS = 10
 PATIENT_SECONDS = 600.0
 """How long a server may send nothing while it changes the tables."""
 LOOK_EVERY_SECONDS = 0.1
+ENDING = "the program ends, and the server has not answered yet"
 # A server that has fallen silent, or another process that was stopped in the middle, must not hold a run up for ever.
 CONNECTING = {
     "connect_timeout": BUSY_SECONDS,
@@ -46,6 +47,32 @@ class BoundedConnection(psycopg.Connection[Any]):
     silent_seconds = float(BUSY_SECONDS)
     closing: Event | None = None
 
+    @classmethod
+    def _connect_gen(cls, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
+        """Connect as psycopg does, unless the program ends.
+
+        It is psycopg's own method, because a connection has nothing else that could be asked while it is being made:
+        each of those that wait in line would hold the end of the program up for its whole `connect_timeout`.
+        """
+        making = super()._connect_gen(*arguments, **options)
+        try:
+            cls._refuse_when_closing()
+            wanted = next(making)
+            while True:
+                ready = yield wanted
+                if not ready:
+                    cls._refuse_when_closing()
+                wanted = making.send(ready)
+        except StopIteration as end:
+            return end.value
+        finally:
+            making.close()
+
+    @classmethod
+    def _refuse_when_closing(cls) -> None:
+        if cls.closing is not None and cls.closing.is_set():
+            raise psycopg.OperationalError(ENDING)
+
     def wait(
         self, gen: Generator[Any, Any, Any], interval: float = LOOK_EVERY_SECONDS, timeout: float | None = None
     ) -> Any:
@@ -64,7 +91,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 if silent > self.silent_seconds:
                     self._give_up(f"the server has not answered for {self.silent_seconds:.0f} s")
                 if not ready and self.closing is not None and self.closing.is_set():
-                    self._give_up("the program ends, and the server has not answered yet")
+                    self._give_up(ENDING)
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value
@@ -78,6 +105,11 @@ class BoundedConnection(psycopg.Connection[Any]):
 def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
     """Return an engine whose connections are bounded; *closing* ends all their waits."""
 
+    class Ours(BoundedConnection):
+        """A connection of this engine."""
+
+    Ours.closing = closing
+
     def reset(connection: Any, _record: object) -> None:
         if connection is not None:
             connection.silent_seconds = silent_seconds
@@ -85,8 +117,8 @@ def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=CONNECTING)
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
-        connection = BoundedConnection.connect(*arguments, **options)
-        connection.closing, connection.silent_seconds = closing, silent_seconds
+        connection = Ours.connect(*arguments, **options)
+        connection.silent_seconds = silent_seconds
         return connection
 
     event.listen(engine, "do_connect", connect)

@@ -86,21 +86,27 @@ class SqlState:
         await asyncio.to_thread(self._database.close)
 
     async def prove_writable(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._database.prove_writable)
+        await self._in(self._writer, self._database.prove_writable)
+
+    def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Begin *work*. Raises `StateError` once the state is being closed, which work that was broken off may meet."""
+        if self._is_closing:
+            raise StateError("The state is closed, because this program ends.", "Start it again.")
+        return asyncio.get_running_loop().run_in_executor(threads, work)
 
     async def _read(self, body: Callable[[Connection], T]) -> T:
         def transaction() -> T:
             with self._database.reading() as connection:
                 return body(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._reader, transaction)
+        return await self._in(self._reader, transaction)
 
     async def _write(self, body: Callable[[Connection], T]) -> T:
         def transaction() -> T:
             with self._database.writing() as connection:
                 return body(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, transaction)
+        return await self._in(self._writer, transaction)
 
     async def _under(
         self, lease: Lease, body: Callable[[Connection], T], *, is_long: bool = False, is_repeatable: bool = True
@@ -144,10 +150,11 @@ class SqlState:
             with self._database.writing() as connection:
                 body(connection)
 
-        running = asyncio.get_running_loop().run_in_executor(self._renewer, transaction)
+        running = self._in(self._renewer, transaction)
+        # Who waits for it may be broken off.
+        running.add_done_callback(_forget)
         done, _ = await asyncio.wait({running}, timeout=RENEW_WITHIN_SECONDS)
         if not done:
-            running.add_done_callback(_forget)
             raise StateError(
                 f"The state has not answered for {RENEW_WITHIN_SECONDS:g} s.",
                 "Check that its server runs, and what blocks it.",

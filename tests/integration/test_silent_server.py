@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from threading import Event
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from agent.daemon.proof import WriteProof
 from agent.errors import StateError
 from agent.store.database import Database
+from agent.store.postgres import open_engine
 from agent.store.state import SqlState
 from tests.postgres import new_database
 from tests.state_samples import Clock, a_change, begun
@@ -138,3 +143,27 @@ async def test_state_that_can_be_read_only_is_no_state_to_work_with(
         engine.dispose()
         assert "standby" in await WriteProof().trouble(state)
         assert await state.runs() == []
+
+
+def test_connection_that_is_being_made_ends_with_the_program() -> None:
+    """Or each of those that wait in line would hold a stop up for the 10 s of its `connect_timeout`."""
+    closing = Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
+        url = make_url(f"postgresql+psycopg://agent@127.0.0.1:{silent.getsockname()[1]}/state")
+        engine = open_engine(url, closing, 60)
+        waiting = threads.submit(engine.connect)
+        peer, _ = silent.accept()
+        closing.set()
+
+        with peer:
+            for refused in (waiting, threads.submit(engine.connect)):
+                with pytest.raises(OperationalError, match="the program ends"):
+                    refused.result()
+
+
+async def test_state_that_is_being_closed_takes_no_more_work(postgres_server: str) -> None:
+    state = await SqlState.open(new_database(postgres_server), Clock().now)
+    await state.close()
+    for late in (state.prove_writable(), state.memory("latam"), state.take_lease("latam", "one")):
+        with pytest.raises(StateError, match="this program ends"):
+            await late
