@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -35,6 +36,12 @@ def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLCo
         return _of_file("SSL_CERT_FILE", Path(environ["SSL_CERT_FILE"]))
     if environ.get("SSL_CERT_DIR"):
         return _of_folders(environ["SSL_CERT_DIR"])
+    return _brought(os.environ.get(KEY_LOG, ""))
+
+
+@cache
+def _brought(_key_log: str) -> ssl.SSLContext:
+    # Reading the authorities takes longer than all else of a client. Clients may share a context and its key log.
     return httpx.create_ssl_context(trust_env=False)
 
 
