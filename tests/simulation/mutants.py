@@ -1,7 +1,11 @@
-"""Break the agent by hand, one promise at a time: the simulation must notice (`python -m tests.simulation.mutants`)."""
+"""Break the agent by hand, one promise at a time: the simulation must notice (`python -m tests.simulation.mutants`).
+
+With `--record` it writes into `seeds.json` which history finds each broken agent first.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MUTANTS", "Mutant", "findings"]
+__all__ = ["MUTANTS", "RUNS", "Mutant", "findings", "recorded"]
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PARTS = ("agent", "connectors", "sandbox", "tests")
+SEEDS = Path(__file__).with_name("seeds.json")
+RUNS = 1000
+"""Among so many histories, from seed 1, must be one that finds a broken agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +338,11 @@ def _broken(mutant: Mutant, folder: Path) -> None:
 
 def findings(mutant: Mutant, runs: int, *options: str) -> Counter[str]:
     """Run the simulation on *mutant*; return what it found, without names, and how often (of the first 50 at most)."""
+    return Counter(found for _, found in _found(mutant, runs, *options))
+
+
+def _found(mutant: Mutant, runs: int, *options: str) -> list[tuple[int, str]]:
+    """Return the seeds of histories that break, each with what broke."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _broken(mutant, folder)
@@ -338,7 +350,25 @@ def findings(mutant: Mutant, runs: int, *options: str) -> Counter[str]:
         environment = os.environ | {"PYTHONPATH": name}
         ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert "histories from seed" in ran.stdout, ran.stderr[-2000:]
-    return Counter(_finding(line) for line in ran.stdout.splitlines() if line.startswith("seed "))
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("seed ")]
+    return [(int(line.split()[1].rstrip(":")), _finding(line)) for line in lines]
+
+
+def recorded() -> dict[str, int]:
+    """Return, by the mutant's name, the seed of a history that found it when `--record` was last run."""
+    seeds: dict[str, int] = json.loads(SEEDS.read_text("utf-8"))
+    return seeds
+
+
+def _record() -> Iterator[str]:
+    """Look for each mutant from seed 1, and keep where it was found."""
+    seeds = {}
+    for mutant in MUTANTS:
+        found = [seed for seed, words in _found(mutant, RUNS, "--until", mutant.caught) if mutant.caught in words]
+        if found:
+            seeds[mutant.name] = found[0]
+        yield f"{mutant.name}: {found[0] if found else f'not found in {RUNS:,} histories'}"
+    SEEDS.write_text(f"{json.dumps(seeds, indent=2)}\n", "utf-8")
 
 
 def _finding(line: str) -> str:
@@ -347,6 +377,9 @@ def _finding(line: str) -> str:
 
 
 def main(asked: list[str]) -> Iterator[str]:
+    if asked == ["--record"]:
+        yield from _record()
+        return
     for mutant in MUTANTS:
         if not asked or any(word in mutant.name for word in asked):
             found = findings(mutant, 400)

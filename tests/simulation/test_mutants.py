@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant, findings
-
-RUNS = 1000
+from tests.simulation.mutants import MUTANTS, RUNS, Mutant, findings, recorded
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_broken_agent_is_found_out(mutant: Mutant) -> None:
-    found = findings(mutant, RUNS, "--until", mutant.caught)
+    # The history that found it before is one of those that may, and is tried first: searching takes minutes.
+    seed = recorded().get(mutant.name, 0)
+    found = findings(mutant, 1, "--seed", str(seed)) if 1 <= seed <= RUNS else Counter[str]()
+    if not any(mutant.caught in each for each in found):
+        found = findings(mutant, RUNS, "--until", mutant.caught)
 
     assert any(mutant.caught in each for each in found), found
