@@ -24,6 +24,8 @@ __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
 OPERATOR, READER = "pgs_" + "o" * 43, "pgs_" + "r" * 43
 Line = dict[str, Any]
+# A daemon that does not end within its own 30 seconds is killed: that it ends is another test's affair.
+ENDING_SECONDS = 40
 
 
 @dataclass
@@ -71,12 +73,23 @@ def serving(agent: Agent) -> Iterator[Serving]:
         found.port = int(found.until("server.listening")["port"])
         yield found
     finally:
+        if agent.traced:
+            _end(process)
         process.kill()
         process.wait()
         reader.join(LONGEST_SECONDS)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end: one that is killed does not write down which lines it ran."""
+    process.terminate()
+    try:
+        process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return
 
 
 def access() -> dict[str, object]:
