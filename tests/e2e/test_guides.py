@@ -15,6 +15,9 @@ from tests.e2e.agent_process import REPOSITORY, Agent
 from tests.guide_page import Page, pages
 from tests.programs import require
 
+# Other tests reach the same lines, and the tracer would make these take twice the time.
+pytestmark = pytest.mark.no_cover
+
 # What a page may call besides ours.
 PROGRAMS = ("curl", "sqlite3", "openssl", "jq")
 PAGES = [page for page in pages() if any(block.mark.startswith("runs: ") for block in page.blocks)]

@@ -24,6 +24,9 @@ from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
 from tests.e2e.running_sync import PATIENCE_SECONDS, Running, started
 from tests.e2e.tcp_proxy import Proxy, proxied
 
+# Other tests reach the same lines, and the tracer would make these take twice the time.
+pytestmark = pytest.mark.no_cover
+
 SYNC = ("sync", "-w", WORKSPACE)
 # Long after any lease has ended, and no longer than a request may wait.
 LONG = "250"

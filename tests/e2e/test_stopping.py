@@ -19,6 +19,9 @@ from sandbox.server import Sandbox, running
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import configured, serving
 
+# Other tests reach the same lines, and the tracer would make these take twice the time.
+pytestmark = pytest.mark.no_cover
+
 LATAM = "pigment-latam"
 # Longer than any test here waits: what ends did not wait for the answer.
 SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 2 * LONGEST_SECONDS}
