@@ -17,9 +17,6 @@ from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
 from tests.e2e.write_cells import WRITES, WriteCell
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 CHANGES = 5
 
 

@@ -18,5 +18,4 @@ def test_key_log_that_is_asked_for_later_is_written(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SSLKEYLOGFILE", str(file))
     context = tls_context(None, {"SSLKEYLOGFILE": str(file)})
 
-    assert before.keylog_filename is None
-    assert context.keylog_filename == str(file)
+    assert [before.keylog_filename, context.keylog_filename] == [None, str(file)]
