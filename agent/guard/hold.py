@@ -25,6 +25,8 @@ from connectors.base import PersonKey
 
 __all__ = ["Fleet", "guarded", "guarded_fleet", "next_baselines", "released"]
 
+BY_OTHER_HANDS = frozenset({"drift", "another-writer"})
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
@@ -45,7 +47,10 @@ def guarded(plan: Plan, policy: Policy, history: History) -> Plan:
     first = list(target_verdicts(plan, history.target))
     if history.target.moved:
         # Of a plan for another workspace nothing may be released, not even what the planning table held.
-        return _held(replace(plan, holds=tuple(replace(hold, change=None) for hold in plan.holds)), first)
+        # And it is not compared with how our runs left this one.
+        notes = tuple(note for note in plan.notes if note.code not in BY_OTHER_HANDS)
+        holds = tuple(replace(hold, change=None) for hold in plan.holds)
+        return _held(replace(plan, holds=holds, notes=notes), first)
     return _held(plan, [*first, *verdicts(plan, policy, history)])
 
 

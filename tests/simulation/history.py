@@ -11,7 +11,7 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,11 +34,13 @@ from agent.scim.pace import Paces
 from agent.store.state import SqlState
 from connectors.base import PersonKey, silent
 from connectors.rest import Bounds, Timer
+from sandbox.pigment.journal import Write
 from tests.memory_state import MemoryState
 from tests.simulation.invariants import Broken, Sender, Watch, check_run, is_entitled
 from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
 from tests.simulation.transport import SimulatedPigment
 from tests.simulation.world import GROUPS, SOURCES, START, SimulatedConnector, Workspace, World, human
+from tests.simulation.writers import Shown, Writers, members_now
 
 __all__ = ["LENGTH", "Broken", "Lived", "live_through"]
 
@@ -64,6 +66,7 @@ STEPS = {
     "one person": 1,
     "two at once": 1,
     "fight": 0.5,
+    "another agent": 2,
     "run": 10,
 }
 LENGTH = 14
@@ -76,9 +79,49 @@ BOUNDS = Bounds(retries=2, max_wait_seconds=60)
 ROUNDS, QUIET_ROUNDS = 8, 2
 """How many approved runs put everything right, and after how many without a write nothing more follows."""
 NAMES = ("latam", "apac")
+PROTECTED = ("hal@acme.com",)
 SHORT_SECONDS = 3
+OTHER = 0.3
+"""The share of histories in which another agent, with a state of its own, works on the same workspaces."""
 REAL_STATE = 0.04
 """The share of histories over a real SQLite file: they take longer."""
+
+
+def _policy(
+    world: World, name: str, key: str, url: str, groups: tuple[str, ...], options: Mapping[str, object]
+) -> Policy:
+    """Return the policy of the workspace *name*, which the configuration calls *key*."""
+    sources = tuple(replace(source, groups=groups) for source in (SOURCES if name == "latam" else SOURCES[:1]))
+    return Policy(
+        key,
+        sources,
+        mode=Mode.ENFORCE,
+        protect=PROTECTED,
+        limits=Limits(LIMIT, 100, None, 25),
+        target=url,
+        tenants=tuple((source.connector, world.tenant(source.connector)) for source in sources),
+        **options,  # type: ignore[arg-type]  # a dictionary has no types of its own
+    )
+
+
+class Other:
+    """Another agent: a state and a policy of its own, the same workspaces. *writes* are those that it made."""
+
+    def __init__(self, world: World, targets: Mapping[str, str], options: Mapping[str, object]) -> None:
+        self.world = world
+        self.targets = targets
+        self.state = MemoryState(world.now)
+        self.watch = Watch(world, self.state, lambda name, url: targets[name] == url)
+        self.groups: tuple[str, ...] = world.chance.choice([(), (), GROUPS[:1]])
+        self.options = dict(options)
+        if world.chance.random() < 0.3:
+            self.options["individual_assignments"] = world.chance.choice(list(Individual))
+        self.writes: set[tuple[str, int]] = set()
+
+    def policies(self) -> dict[str, Policy]:
+        return {
+            name: _policy(self.world, name, name, url, self.groups, self.options) for name, url in self.targets.items()
+        }
 
 
 @dataclass
@@ -142,6 +185,8 @@ class History:
         self.former_digests: list[dict[str, str]] = []
         self.seed = seed
         self.watch = Watch(world, state, self.is_right)
+        self.other = Other(world, dict(self.targets), self.options) if self.chance.random() < OTHER else None
+        self.is_listed_past = False
 
     # What the configuration says now.
 
@@ -153,36 +198,24 @@ class History:
         return next((old for old, new in self.renamed.items() if new == name), name)
 
     def policies(self) -> dict[str, Policy]:
-        sources = {
-            "latam": tuple(replace(source, groups=self.groups) for source in SOURCES),
-            "apac": (replace(SOURCES[0], groups=self.groups),),
+        keys = {name: self.renamed.get(name, name) for name in self.targets}
+        return {
+            key: _policy(self.world, name, key, self.targets[name], self.groups, self.options)
+            for name, key in keys.items()
         }
-        tenants = tuple((source.connector, self.world.tenant(source.connector)) for source in SOURCES)
-        made = {}
-        for name, url in self.targets.items():
-            key = self.renamed.get(name, name)
-            made[key] = Policy(
-                key,
-                sources[name],
-                mode=Mode.ENFORCE,
-                protect=("hal@acme.com",),
-                limits=Limits(LIMIT, 100, None, 25),
-                target=url,
-                tenants=tuple(each for each in tenants if any(each[0] == s.connector for s in sources[name])),
-                **self.options,  # type: ignore[arg-type]  # a dictionary has no types of its own
-            )
-        return made
 
     # Processes
 
-    def agent(self, fates: Sequence[Fate] = ()) -> Agent:
-        """Build what a new process would build."""
+    def agent(self, fates: Sequence[Fate] = (), other: Other | None = None) -> Agent:
+        """Build what a new process would build, of the *other* agent if it is given."""
         world = self.world
         process = Process(self.lived.reached, fates, self.conditions(), self.meanwhile)
-        policies = self.policies()
+        policies, watch = (other.policies(), other.watch) if other else (self.policies(), self.watch)
         read_at: dict[str, list[float]] = {source.connector: [] for source in SOURCES}
         by_url = {policy.target: policy for policy in policies.values()}
         sender = Sender(f"process {next(self.numbers)}", process, by_url, read_at)
+        if other:
+            sender.writes = other.writes
 
         async def wait(seconds: float) -> None:
             await process.sleep("wait", seconds)
@@ -191,7 +224,7 @@ class History:
             await process.sleep("renewal", seconds)
 
         timer = Timer(world.elapsed, wait, lambda: world.now().timestamp())
-        client = httpx.AsyncClient(transport=SimulatedPigment(world, sender, self.watch.write), timeout=30)
+        client = httpx.AsyncClient(transport=SimulatedPigment(world, sender, watch.write), timeout=30)
         paces = Paces(timer=timer)
         clients = {
             name: ScimClient(
@@ -206,7 +239,7 @@ class History:
             for name, policy in policies.items()
         }
         connectors = {name: SimulatedConnector(world, name, process, read_at[name]) for name in read_at}
-        state, clock = watched(self.state, process), SimulatedClock(world, process)
+        state, clock = watched(watch.state, process), SimulatedClock(world, process)
         survey = Survey(connectors, state, clock, FleetLimit(tuple(policies)), silent)
         sites = {name: Site(policy, clients[name]) for name, policy in policies.items()}
         sync = Sync(survey, sites, sender.holder, renewal)
@@ -278,12 +311,19 @@ class History:
             failed = {result.workspace for result in results if result.status is RunStatus.INCOMPLETE}
             self.expect(bool(failed) or written == self.written(), "an incomplete read led to a write")
         for result in results:
+            self.check_own(result)
             error = str(result.object.get("error"))
             self.expect("unexpected error" not in error, f"a bug: {error}")
             if result.run_id and await self.is_own(result.run_id):
                 url = agent.read_sites[result.workspace].policy.target
                 await check_run(result, self.state, self.world.workspaces[url], is_calm=is_calm)
         return results
+
+    def check_own(self, result: Result) -> None:
+        """What our own runs did is never taken for another writer's."""
+        codes = {note["code"] for note in result.object["notes"]}
+        is_alone = not self.world.by_hand and self.other is None and not self.is_listed_past
+        self.expect(not is_alone or "another-writer" not in codes, "our own change was taken for another writer's")
 
     async def is_own(self, run_id: str) -> bool:
         """Return whether a run was closed by its own process, and not by one that took its lease."""
@@ -292,6 +332,13 @@ class History:
 
     def written(self) -> int:
         return sum(len(space.journal.writes) for space in self.world.spaces)
+
+    def own_writes(self, workspace: Workspace) -> list[Write]:
+        """Return the writes to a workspace that the other agent did not make."""
+        writes = workspace.space.journal.writes
+        if self.other is None:
+            return writes
+        return [write for at, write in enumerate(writes) if (workspace.url, at) not in self.other.writes]
 
     async def digests(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Read the plans, as an operator would, and return their digests by workspace."""
@@ -344,12 +391,13 @@ class History:
     # What must hold at any time, the middle of a dead process's run included.
 
     async def records(self) -> list[tuple[Run, ChangeRecord]]:
-        runs = await self.state.runs(limit=10_000)
-        return [(run, record) for run in runs for record in await self.state.changes(run.id)]
+        return await _records(self.state)
 
     async def check(self) -> None:
         found = await self.records()
         await self.check_limits(found)
+        if self.other is not None:
+            await self.check_limits(await _records(self.other.state))
         for name in NAMES:
             space = self.world.workspaces[self.right[name]].space
             patched = space.journal.patched_paths()
@@ -368,7 +416,7 @@ class History:
         touched = {record.change.scim_id for record in records}
         created = {record.scim_id for record in records if record.change.kind is Kind.CREATE}
         wanted = {record.change.email for record in records if record.change.kind is Kind.CREATE}
-        for write in workspace.space.journal.writes:
+        for write in self.own_writes(workspace):
             body = write.body if isinstance(write.body, dict) else {}
             if write.method == "POST":
                 person = str(body["displayName"]).split()[1]
@@ -457,6 +505,7 @@ class History:
             "one person": self.run_for_one,
             "two at once": self.run_two,
             "fight": self.fight,
+            "another agent": self.run_other,
             "run": self.run_in_trouble,
         }
         waiting = steps[self.chance.choices(list(STEPS), list(STEPS.values()))[0]]()
@@ -471,6 +520,7 @@ class History:
         self.world.failing = {self.chance.choice(SOURCES).connector}
 
     def list_past(self) -> None:
+        self.is_listed_past = True
         workspace = self.world.workspaces[self.chance.choice(list(self.world.workspaces))]
         workspace.list_past(self.world.elapsed() + self.chance.choice([2, 4, 90]))
 
@@ -490,6 +540,45 @@ class History:
         if self.world.people:
             person = self.chance.choice(list(self.world.people.values()))
             await self.run(self.agent(), Order(Trigger.SYNC, user=person.email or ""))
+
+    async def run_other(self) -> None:
+        """Let the other agent run, and require that our next plan names what it changed."""
+        other, world = self.other, self.world
+        if other is None or world.strangers or world.lies or world.failing or self.is_misconfigured:
+            return
+        before = {name: members_now(world.workspaces[url]) for name, url in self.right.items()}
+        agent = self.agent(other=other)
+        for result in await self.alive(agent, agent.sync.run((), Order(Trigger.SYNC))) or ():
+            self.expect("unexpected error" not in str(result.object.get("error")), "a bug in the other agent's run")
+            if result.run_id:
+                await check_run(result, other.state, world.workspaces[self.right[result.workspace]], is_calm=True)
+        for name, url in self.right.items():
+            links = (await other.state.memory(name)).links
+            self.expect(len({link.scim_id for link in links}) == len(links), "one member has two people")
+            await other.watch.links(name)
+            workspace = world.workspaces[url]
+            now = members_now(workspace)
+            for scim_id, shown in now.items():
+                if before[name].get(scim_id, shown)[:2] != shown[:2] or scim_id not in before[name]:
+                    world.edited.add(scim_id)
+            if workspace.lists_past_until <= world.elapsed():
+                await self.check_named(name, before[name], now)
+
+    async def check_named(self, name: str, before: Shown, now: Shown) -> None:
+        """Check that a plan of ours names the other agent's changes that undo ours, or are what the sources say."""
+        taken = await self.state.left_at(name, self.world.now())
+        fault_rate, self.world.fault_rate = self.world.fault_rate, 0
+        plan = await self.plan(name)
+        self.world.fault_rate = fault_rate
+        noted = {note.email for note in plan.notes if note.code == "another-writer"}
+        if taken is None:
+            return
+        links = {link.scim_id: link.person for link in (await self.state.memory(name)).links}
+        ours = [record for run, record in await self.records() if run.workspace == name]
+        judge = Writers(self.world, self.policies()[name], taken, links, ours)
+        for scim_id, shown in now.items():
+            if judge.is_anothers(scim_id, before.get(scim_id), shown):
+                self.expect(shown[0] in noted, "another writer's change was not named")
 
     async def fight(self) -> None:
         """Another tool activates the leavers again, after each run."""
@@ -676,7 +765,7 @@ class History:
         noted = {note.email.lower() for note in plan.notes if note.code != "unmanaged"}
         entitled = {human(person.id) for person in self.world.people.values() if is_entitled(person, policy)}
         members = {member.id: member for member in workspace.space.members}
-        for write in workspace.space.journal.writes:
+        for write in self.own_writes(workspace):
             body = write.body if isinstance(write.body, dict) else {}
             member = members.get(write.scim_id or "")
             if write.method != "POST" or member is None:
@@ -717,6 +806,11 @@ class History:
                 self.expect(is_same, f"{key} has another email")
             elif member is not None:
                 self.expect(not member.active, f"{key} is not entitled and active")
+
+
+async def _records(state: State) -> list[tuple[Run, ChangeRecord]]:
+    runs = await state.runs(limit=10_000)
+    return [(run, record) for run in runs for record in await state.changes(run.id)]
 
 
 def _ids(known: Sequence[tuple[float, object]]) -> int:

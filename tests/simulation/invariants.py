@@ -64,6 +64,7 @@ def _is_shown(person: Person, policy: Policy) -> bool:
 class Sender:
     """A process that may write. *policies* are by target, *read_at* has when it read each connector, *listed_at* when
     it last listed each target. *holder* is its name in leases. *is_approved* says that an operator approved its run.
+    *writes* are those that arrived: target, and place in its journal.
     """
 
     holder: str
@@ -73,6 +74,7 @@ class Sender:
     listed_at: dict[str, float] = field(default_factory=dict)
     is_approved: bool = False
     is_undo: bool = False
+    writes: set[tuple[str, int]] = field(default_factory=set)
 
     def began_reading(self, connector: str, now: float) -> float:
         """Return from when on it may have known what is the reason of a write now."""

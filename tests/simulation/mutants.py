@@ -292,6 +292,33 @@ MUTANTS = (
         "was deactivated a third time",
     ),
     Mutant(
+        "forgets what it wrote when another writer undoes it",
+        (
+            (
+                "agent/journal.py",
+                "if record.change.kind is not Kind.ADOPT and record.outcome in MAY_BE_MADE",
+                "if record.outcome is Outcome.FAILED",
+            ),
+        ),
+        "another writer's change was not named",
+    ),
+    Mutant(
+        "takes what another agent did for an edit by hand",
+        (("agent/diff/drift.py", "if expected.call_for(difference, member) and ", "if False and "),),
+        "another writer's change was not named",
+    ),
+    Mutant(
+        "takes a write of a run that died for another writer's",
+        (
+            (
+                "agent/journal.py",
+                "if record.change.kind is not Kind.ADOPT and record.outcome in MAY_BE_MADE",
+                "if record.outcome is Outcome.FAILED",
+            ),
+        ),
+        "our own change was taken for another writer's",
+    ),
+    Mutant(
         "guards each workspace by itself",
         ((SURVEY, "held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}", "held = {}"),),
         "more deactivations than the guard of all workspaces allows",

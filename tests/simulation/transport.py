@@ -133,4 +133,5 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
         journal = workspace.space.journal
         path = request.url.path
         now = self._world.now()
+        self._sender.writes.add((workspace.url, len(journal.writes)))
         journal.writes.append(Write(len(journal.writes), now, request.method, path, body, status, True, member.id))
