@@ -107,15 +107,17 @@ def _policy(
 class Other:
     """Another agent: a state and a policy of its own, the same workspaces. *writes* are those that it made."""
 
-    def __init__(self, world: World, targets: Mapping[str, str], options: Mapping[str, object]) -> None:
+    def __init__(
+        self, world: World, targets: Mapping[str, str], options: Mapping[str, object], chance: random.Random
+    ) -> None:
         self.world = world
         self.targets = targets
         self.state = MemoryState(world.now)
         self.watch = Watch(world, self.state, lambda name, url: targets[name] == url)
-        self.groups: tuple[str, ...] = world.chance.choice([(), (), GROUPS[:1]])
+        self.groups: tuple[str, ...] = chance.choice([(), (), GROUPS[:1]])
         self.options = dict(options)
-        if world.chance.random() < 0.3:
-            self.options["individual_assignments"] = world.chance.choice(list(Individual))
+        if chance.random() < 0.3:
+            self.options["individual_assignments"] = chance.choice(list(Individual))
         self.writes: set[tuple[str, int]] = set()
 
     def policies(self) -> dict[str, Policy]:
@@ -185,7 +187,9 @@ class History:
         self.former_digests: list[dict[str, str]] = []
         self.seed = seed
         self.watch = Watch(world, state, self.is_right)
-        self.other = Other(world, dict(self.targets), self.options) if self.chance.random() < OTHER else None
+        # Of its own chance: a history without another agent is the same as if there were none at all.
+        chance = random.Random(f"another agent {seed}")
+        self.other = Other(world, dict(self.targets), self.options, chance) if chance.random() < OTHER else None
         self.is_listed_past = False
 
     # What the configuration says now.
@@ -508,7 +512,8 @@ class History:
             "another agent": self.run_other,
             "run": self.run_in_trouble,
         }
-        waiting = steps[self.chance.choices(list(STEPS), list(STEPS.values()))[0]]()
+        likely = {name: weight for name, weight in STEPS.items() if self.other or name != "another agent"}
+        waiting = steps[self.chance.choices(list(likely), list(likely.values()))[0]]()
         if waiting is not None:
             await waiting
         await self.settle()
