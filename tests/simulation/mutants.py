@@ -304,19 +304,14 @@ MUTANTS = (
     ),
     Mutant(
         "takes what another agent did for an edit by hand",
-        (("agent/diff/drift.py", "if expected.call_for(difference, member) and ", "if False and "),),
-        "another writer's change was not named",
-    ),
-    Mutant(
-        "takes a write of a run that died for another writer's",
         (
             (
-                "agent/journal.py",
-                "if record.change.kind is not Kind.ADOPT and record.outcome in MAY_BE_MADE",
-                "if record.outcome is Outcome.FAILED",
+                "agent/diff/drift.py",
+                "is_called_for = expected.call_for(Difference.CREATED, member)",
+                "is_called_for = False",
             ),
         ),
-        "our own change was taken for another writer's",
+        "another writer's change was not named",
     ),
     Mutant(
         "guards each workspace by itself",
