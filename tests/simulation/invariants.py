@@ -162,15 +162,15 @@ class Watch:
             return
         now = self.world.elapsed()
         shown_empty = {group for (name, group), until in self.world.lies.items() if name == connector and until > now}
-        if shown_empty and shown_empty.isdisjoint(group.id for group in link.groups):
-            # No read has ever shown the person in the group that is shown empty.
-            return
+        # Then no read has ever shown the person in the group that is shown empty, and the others alone speak for them.
+        unseen = shown_empty if shown_empty.isdisjoint(group.id for group in link.groups) else set()
         since = sender.began_reading(connector, now)
 
         # Who has another id now is known by the address alone, and not at all where an answer left them out.
         is_sure = not self.world.lies and not self.world.short_rate
 
         def is_theirs(person: Person) -> bool:
+            person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
                 return _may_not_lose(person, policy)
             return is_sure and folded(person.email or "") == folded(member.user_name) and is_entitled(person, policy)
