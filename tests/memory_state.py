@@ -191,7 +191,8 @@ class MemoryState:
                 continue
             awaited = record.is_accepted and not (absences >= 3 and age > timedelta(hours=1))
             name, scim_id = change.display_name, record.scim_id
-            unsettled.append(Unsettled(person, change.email, name, record.run_id, record.seq, scim_id, awaited))
+            sent = Unsettled(person, change.email, name, record.run_id, record.seq, scim_id, awaited, change.group_refs)
+            unsettled.append(sent)
         own = self.known.get((workspace, ""))
         left = [
             taken

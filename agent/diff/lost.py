@@ -77,16 +77,18 @@ def _settle(draft: Draft, person: PersonKey, made: list[_Made]) -> None:
         if member.scim_id in draft.owner_of:
             continue
         if link is None:
-            link = _adopt(draft, person, member)
+            link = _adopt(draft, each)
         elif link.scim_id in draft.members or draft.folds[member.scim_id] != email:
             draft.owner_of[member.scim_id] = person
             draft.duplicates.append((each.lost, member))
 
 
-def _adopt(draft: Draft, person: PersonKey, member: Member) -> Link:
+def _adopt(draft: Draft, made: _Made) -> Link:
     # Protected or not: the link completes what the create began; without it the person would get another member.
+    person, member = made.lost.person, made.member
     assigned = draft.roster.by_key.get(person)
-    groups = assigned.groups if assigned else ()
+    # Of who is not shown the create has the groups: guards compare a leaver's groups with what they were.
+    groups = assigned.groups if assigned else made.lost.groups
     link = draft.link_of[person] = Link(person, member.scim_id, groups)
     draft.owner_of[member.scim_id] = person
     draft.settled.append(link)

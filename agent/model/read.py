@@ -75,7 +75,8 @@ class Unsettled:
     """A create that was sent and has an unknown outcome.
 
     *run_id* and *seq* name it in the journal. *scim_id* is the member that a listing showed for it, None when none did.
-    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again.
+    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again. *groups*
+    gave the assignment when it was sent.
     """
 
     person: PersonKey
@@ -85,6 +86,7 @@ class Unsettled:
     seq: int = 0
     scim_id: str | None = None
     is_awaited: bool = False
+    groups: tuple[GroupRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

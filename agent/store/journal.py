@@ -204,8 +204,10 @@ def unsettled(connection: Connection, workspace: str, now: datetime) -> tuple[Un
         is_over = (row.absences or 0) >= ABSENCES and row.sent_at < ticks(now - AWAITED_FOR)
         awaited = row.accepted is True and not is_over
         if change.person is not None:
-            name = change.display_name
-            found.append(Unsettled(change.person, change.email, name, row.run_id, row.seq, row.scim_id, awaited))
+            name, groups = change.display_name, change.group_refs
+            found.append(
+                Unsettled(change.person, change.email, name, row.run_id, row.seq, row.scim_id, awaited, groups)
+            )
     return tuple(found)
 
 

@@ -436,8 +436,8 @@ async def test_creates_without_an_end_are_remembered_whoever_is_linked_meanwhile
     await state.intend(lease, "r1", 1, replace(flying, person=BEA))
     await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
     await state.answered(lease, done(a_change(), 3, Outcome.UNKNOWN))
-    ann = Unsettled(ANN, "ann@acme.com", "Ann Lee", "r1", 0)
-    bea = Unsettled(BEA, "bea@acme.com", "Ann Lee", "r1", 1)
+    ann = Unsettled(ANN, "ann@acme.com", "Ann Lee", "r1", 0, groups=PLANNERS)
+    bea = Unsettled(BEA, "bea@acme.com", "Ann Lee", "r1", 1, groups=PLANNERS)
 
     assert (await state.memory("latam")).unsettled == (ann, bea)
     await state.adopted(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])

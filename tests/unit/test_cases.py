@@ -120,7 +120,8 @@ def _unsettled(entries: Mapping[str, Any]) -> Iterator[Unsettled]:
     for person, sent in entries.items():
         for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
             seen, awaited = each.get("seen"), each.get("awaited", False)
-            yield Unsettled(_key(person), each["email"], each["name"], "r1", seq, seen, awaited)
+            groups = tuple(GroupRef(name, name) for name in each.get("groups", ()))
+            yield Unsettled(_key(person), each["email"], each["name"], "r1", seq, seen, awaited, groups)
 
 
 def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
