@@ -22,7 +22,7 @@ from agent.engine.survey import DAY, Deciding, ReadSite, chosen
 from agent.errors import Busy, Exit, LeaseLost, PigmentSyncError, StalePlan, UsageError, unread, worst
 from agent.guard.again import Content, contents
 from agent.guard.hold import next_baselines, released
-from agent.guard.target import WRONG_TARGET
+from agent.guard.target import WRONG_TARGET, uncounted
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.ports import ChangeRecord, Ending, Lease, Pause, Run, RunStatus, WorkspaceClient
 from agent.report.document import encode_workspace, with_guards, workspace_object
@@ -209,7 +209,8 @@ class Sync:
             await self.survey.state.record_sightings(each.lease, decision.sightings)
         if plan.looked_for:
             await self.survey.state.saw_creates(each.lease, plan.looked_for)
-        await self.survey.state.remember(each.lease, plan.seen, plan.possible_renames, {}, plan.undone)
+        seen = uncounted(plan.seen, decision.target)
+        await self.survey.state.remember(each.lease, seen, plan.possible_renames, {}, plan.undone)
 
     async def _record_targets(self, each: Started, decision: Decision) -> None:
         if decision.target.accepted and not decision.target.holds_everything:

@@ -41,7 +41,7 @@ class UndoSurvey:
         memory = await self.state.memory(policy.workspace)
         unguarded = compute_undo(await self.state.changes(self.run_id), listing, memory, policy)
         recent = await self.state.recent(policy.workspace, self.clock.now() - WINDOW)
-        target = compare_targets(policy, await self.state.targets(), Reads((), listing, memory))
+        target = compare_targets(policy, await self.state.targets(), Reads((), listing, memory), unguarded)
         # An undo reads no source, so it can't accept the tenant of one.
         target = replace(target, tenants=(), accepted=(), pending=())
         run = await self.state.run(self.run_id)

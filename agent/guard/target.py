@@ -7,7 +7,8 @@
     more than half of 4 or more linked members are missing   everything          an approval
     a connector reads another tenant or base URL             all deactivations   an approval
 
-Pure. Which sources, applications and groups a workspace has is not compared: those are ordinary changes.
+A connector that shows the same people under its new tenant or base URL is accepted without an approval. Which sources,
+applications and groups a workspace has is not compared: those are ordinary changes. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import replace
 from agent.guard.limit import Verdict, is_deactivation, tripped
 from agent.model import Change, KnownTarget, Link, MovedTenant, Plan, Policy, Reads, TargetCheck
 
-__all__ = ["WRONG_TARGET", "compare_targets", "moved_target", "target_verdicts"]
+__all__ = ["WRONG_TARGET", "compare_targets", "moved_target", "target_verdicts", "uncounted"]
 
 WRONG_TARGET = "wrong-target"
 NEVER_BY_APPROVAL = "An approval does not release it."
@@ -59,8 +60,11 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
     return TargetCheck(accepted=() if own is not None else ((SELF, now),))
 
 
-def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads) -> TargetCheck:
-    """Return what the guard holds by, and what a run may record once nothing of it is held any more."""
+def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads, plan: Plan) -> TargetCheck:
+    """Return what the guard holds by, and what a run may record once nothing of it is held any more.
+
+    *plan* is the plan of all *reads*, before any guard.
+    """
     found = moved_target(policy, known)
     if found.moved:
         return found
@@ -73,7 +77,7 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads) 
     accepted, pending, moved = list(found.accepted), [], []
     for connector, now in policy.tenants:
         was = records.get(connector)
-        if was is None or (was != now and _shows_everyone(connector, reads)):
+        if was is None or (was != now and _is_harmless(connector, reads, plan)):
             accepted.append((connector, now))
         elif was != now:
             moved.append(MovedTenant(connector, was, now))
@@ -84,18 +88,41 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads) 
     return found
 
 
-def _shows_everyone(connector: str, reads: Reads) -> bool:
-    """Return whether *connector* still shows each of its linked people who has an active member.
+def _is_harmless(connector: str, reads: Reads, plan: Plan) -> bool:
+    """Return whether no one loses access because of what *connector* reads now: it still shows everyone at risk.
 
-    Then it is the same directory under another address, or no one can lose access.
+    Most likely it is then the same directory under another address. Links do not prove that: while deactivations are
+    held, people of the other tenant get members and links.
+    """
+    shown = {person.id for snapshot in reads.snapshots for person in snapshot.people if person.connector == connector}
+    is_clear = not any(is_deactivation(each) and _rests_on(connector, each) for each in plan.changes)
+    return is_clear and _people_at_risk(connector, reads) <= shown
+
+
+def _people_at_risk(connector: str, reads: Reads) -> set[str]:
+    """Return the ids of the people of *connector* who have a member, or may have one, and are not known to have left.
+
+    Acceptance lasts, so the present listing does not decide: a member that is inactive or not listed now may be active
+    at the next run. And a create whose answer was lost may have made a member that has no link yet.
     """
     active = {member.scim_id for member in reads.listing.members if member.active is not False}
-    people = {person.id for snapshot in reads.snapshots for person in snapshot.people if person.connector == connector}
+    linked = {link.person for link in reads.memory.links if link.scim_id in active or not link.missed_reads}
+    lost = {create.person for create in reads.memory.unsettled}
+    return {person.id for person in linked | lost if person.connector == connector}
 
-    def is_at_risk(link: Link) -> bool:
-        return link.person.connector == connector and link.scim_id in active and link.person.id not in people
 
-    return not any(map(is_at_risk, reads.memory.links))
+def _rests_on(connector: str, change: Change) -> bool:
+    """Return whether *change* follows from what *connector* shows; an unmanaged member is one that no source shows."""
+    return change.person is None or change.person.connector == connector
+
+
+def uncounted(seen: Sequence[Link], found: TargetCheck) -> tuple[Link, ...]:
+    """Return the links to remember, *seen*, without the missed reads of connectors that read something else now.
+
+    Whom another tenant does not show has not left: counted, they would not be at risk any more at the next run.
+    """
+    moved = {each.connector for each in found.tenants}
+    return tuple(link for link in seen if not link.missed_reads or link.person.connector not in moved)
 
 
 def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:

@@ -234,9 +234,9 @@ def _planned(case: Mapping[str, Any]) -> Plan:
     reads, sources = _reads(case)
     policy = _policy(case, sources)
     unguarded = compute_plan(reads, policy)
+    target = compare_targets(policy, _known(case.get("known", {})), reads, unguarded)
     if "user" in case:
         unguarded = only(unguarded, case["user"])
-    target = compare_targets(policy, _known(case.get("known", {})), reads)
     plan = guarded(unguarded, policy, replace(_history(case), target=target))
     if "fleet" in case:
         (plan,) = guarded_fleet([plan], _fleet(case["fleet"]))

@@ -9,9 +9,21 @@ from agent.diff.plan import compute_plan
 from agent.engine.order import is_waiting
 from agent.guard.hold import guarded, released
 from agent.guard.limit import History
-from agent.guard.target import compare_targets
-from agent.model import Kind, KnownTarget, MovedTenant, Plan, Policy, Reads, TargetCheck, Unmanaged
-from tests.factories import a_policy, link, member, person, reads, snapshot
+from agent.guard.target import compare_targets, uncounted
+from agent.model import (
+    Kind,
+    KnownTarget,
+    Memory,
+    MovedTenant,
+    Plan,
+    Policy,
+    Reads,
+    TargetCheck,
+    Unmanaged,
+    Unsettled,
+)
+from connectors.base import Source, Status
+from tests.factories import OKTA, a_policy, key, link, member, person, reads, snapshot
 
 HERE, THERE = "https://pigment.example.com/latam/scim/v2", "https://pigment.example.com/eu/scim/v2"
 OKTA_NOW, OKTA_BEFORE = "okta https://acme.okta.com", "okta https://acme.oktapreview.com"
@@ -33,9 +45,13 @@ def everyone(*, missing: int = 0) -> Reads:
     return reads(people, [member(name) for name in NAMES[missing:]], [link(name) for name in NAMES])
 
 
+def found_by(given: Policy, state: tuple[KnownTarget, ...], read: Reads) -> TargetCheck:
+    return compare_targets(given, state, read, compute_plan(read, given))
+
+
 def judged(given: Policy, state: tuple[KnownTarget, ...], read: Reads) -> tuple[TargetCheck, Plan, Plan]:
     """Return the finding, the guarded plan and the plan as an approval leaves it."""
-    found = compare_targets(given, state, read)
+    found = found_by(given, state, read)
     unguarded = compute_plan(read, given)
     plan = guarded(unguarded, given, History(target=found))
     return found, plan, released(plan, unguarded)
@@ -99,8 +115,8 @@ def test_wrong_target_lets_no_hold_of_the_table_be_released() -> None:
 def test_key_belongs_to_whom_it_was_recorded_for_last() -> None:
     state = (known("brazil"), known("latam", minutes=1))
 
-    assert not compare_targets(policy(), state, everyone()).moved
-    assert compare_targets(policy(), (known("latam"), known("brazil", minutes=1)), everyone()).moved
+    assert not found_by(policy(), state, everyone()).moved
+    assert found_by(policy(), (known("latam"), known("brazil", minutes=1)), everyone()).moved
 
 
 def test_state_from_before_fingerprints_goes_on_and_records_them() -> None:
@@ -112,7 +128,7 @@ def test_state_from_before_fingerprints_goes_on_and_records_them() -> None:
 
 
 def test_known_targets_are_not_recorded_again() -> None:
-    found = compare_targets(policy(), (known(), known(connector="okta-main", target=OKTA_NOW)), everyone())
+    found = found_by(policy(), (known(), known(connector="okta-main", target=OKTA_NOW)), everyone())
 
     assert (found.accepted, found.pending) == ((), ())
 
@@ -163,8 +179,8 @@ def test_connector_that_still_shows_every_linked_person_is_accepted() -> None:
 
 
 def test_people_who_left_long_ago_do_not_keep_a_tenant_from_being_accepted() -> None:
-    members = [member("ann"), member("bea", active=False)]
-    found = compare_targets(policy(), TENANT_BEFORE, reads([person("ann")], members, [link("ann"), link("bea")]))
+    members, links = [member("ann"), member("bea", active=False)], [link("ann"), link("bea", missed_reads=1)]
+    found = found_by(policy(), TENANT_BEFORE, reads([person("ann")], members, links))
 
     assert found.accepted == (("okta-main", OKTA_NOW),)
 
@@ -177,11 +193,68 @@ def test_leavers_in_grace_keep_a_tenant_from_being_accepted() -> None:
     assert is_waiting(plan)
 
 
+def test_people_whose_member_is_inactive_or_not_listed_keep_a_tenant_from_being_accepted() -> None:
+    for members in ([member("ann", active=False)], []):
+        found = found_by(policy(), TENANT_BEFORE, reads([], members, [link("ann")]))
+
+        assert found.accepted == (), "the member may be active at the next run"
+        assert found.pending == (("okta-main", OKTA_NOW),)
+
+
+def test_person_whose_create_was_lost_keeps_a_tenant_from_being_accepted_listed_or_not() -> None:
+    memory = Memory(unsettled=(Unsettled(key("ann"), "ann@acme.com", "Ann"),))
+    for members in ([member("ann", display_name="Ann")], []):
+        read = replace(reads([person("new1")], members), memory=memory)
+        found, plan, _ = judged(policy(), TENANT_BEFORE, read)
+
+        assert found.accepted == ()
+        assert Kind.DEACTIVATE not in {change.kind for change in plan.changes}
+    shown = replace(reads([person("ann")]), memory=memory)
+    assert found_by(policy(), TENANT_BEFORE, shown).accepted == (("okta-main", OKTA_NOW),)
+
+
+def test_create_that_was_lost_for_a_person_of_another_connector_is_no_matter() -> None:
+    memory = Memory(unsettled=(Unsettled(key("ann", "entra-eu"), "ann@acme.com", "Ann"),))
+
+    assert found_by(policy(), TENANT_BEFORE, replace(reads(), memory=memory)).accepted == (("okta-main", OKTA_NOW),)
+
+
+def test_tenant_because_of_which_anyone_would_be_deactivated_is_not_accepted() -> None:
+    suspended = reads([person("ann", status=Status.SUSPENDED)], [member("ann")])
+    unmanaged = reads([person("eve")], [member("ann"), member("eve")], [link("eve")])
+    removing = policy(unmanaged=Unmanaged.DEACTIVATE)
+
+    for given, read in ((policy(), suspended), (removing, unmanaged)):
+        found, plan, _ = judged(given, TENANT_BEFORE, read)
+        assert found.accepted == (), "a link of eve may be from while deactivations were held"
+        assert {hold.code for hold in plan.holds if hold.kind is Kind.DEACTIVATE} == {"wrong-target"}
+    assert found_by(policy(), TENANT_BEFORE, unmanaged).accepted == (("okta-main", OKTA_NOW),)
+
+
+def test_deactivation_because_of_another_connector_does_not_keep_a_tenant_from_being_accepted() -> None:
+    entra = Source("entra-eu", "app-entra")
+    given = replace(policy(), sources=(OKTA, entra))
+    empty = snapshot(source=entra)
+    read = replace(reads([], [member("ann")], [link("ann", connector="entra-eu")]), snapshots=(snapshot(), empty))
+
+    assert found_by(given, TENANT_BEFORE, read).accepted == (("okta-main", OKTA_NOW),)
+
+
+def test_missed_reads_of_a_connector_that_reads_another_tenant_are_not_counted() -> None:
+    read = reads([person("bea")], [member("ann"), member("bea")], [link("ann"), link("bea", missed_reads=1)])
+    found, plan, _ = judged(policy(), TENANT_BEFORE, read)
+    counted = {each.person.id: each.missed_reads for each in plan.seen}
+
+    assert counted == {"ann": 1, "bea": 0}
+    assert [each.person.id for each in uncounted(plan.seen, found)] == ["bea"], "she is there, and not missed"
+    assert uncounted(plan.seen, found.released) == plan.seen
+
+
 def test_other_sources_applications_and_groups_are_an_ordinary_change() -> None:
     known_before = (known(), known(connector="okta-main", target=OKTA_NOW))
-    found = compare_targets(policy(), known_before, reads([person("ann")], [member("ann")], [link("ann")]))
+    found = found_by(policy(), known_before, reads([person("ann")], [member("ann")], [link("ann")]))
     added = replace(policy(), tenants=(("entra-eu", "entra t https://graph.microsoft.com"), ("okta-main", OKTA_NOW)))
-    more = compare_targets(added, known_before, Reads((snapshot([person("ann")]),), everyone().listing))
+    more = found_by(added, known_before, Reads((snapshot([person("ann")]),), everyone().listing))
 
     assert not found.tenants
     assert not more.tenants

@@ -1,0 +1,122 @@
+"""A connector that reads another tenant: whole runs one after another, none of them approved."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import httpx
+
+from agent.engine.order import FleetLimit, Order, Result
+from agent.engine.survey import Survey
+from agent.engine.sync import Site, Sync
+from agent.model import Limits, Mode, Policy, Unmanaged
+from agent.ports import Outcome, Trigger
+from agent.scim.client import ScimClient
+from connectors.base import Person, Source, silent
+from connectors.rest import Timer
+from tests.memory_state import MemoryState
+from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
+
+OURS, THEIRS = "okta https://acme.okta.com", "okta https://other.okta.com"
+
+
+class Cut(httpx.AsyncBaseTransport):
+    """A way to a workspace that loses the answer to a create, and everything after it."""
+
+    def __init__(self, way: httpx.AsyncBaseTransport) -> None:
+        self.way = way
+        self.is_cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_cut:
+            raise httpx.ReadError("reset", request=request)
+        response = await self.way.handle_async_request(request)
+        if request.method == "POST":
+            self.is_cut = True
+            raise httpx.ReadError("reset", request=request)
+        return response
+
+
+class Company:
+    """One workspace, and a connector whose tenant can be moved: the other one has people of its own."""
+
+    def __init__(self, **policy: object) -> None:
+        self.world = SteppedWorld()
+        self.state = MemoryState(self.world.now)
+        self.tenant = OURS
+        self.policy = replace(
+            Policy("latam", (Source("okta", "app"),), mode=Mode.ENFORCE, limits=Limits(100, 100, None, 100)),
+            **policy,  # type: ignore[arg-type]  # each test gives what Policy takes
+        )
+        self.hire("ann")
+
+    def hire(self, name: str) -> None:
+        person = Person("okta", name, f"{name}@acme.com", name.title(), groups=("planners",))
+        self.world.people["okta", name] = person
+
+    def move(self, *names: str) -> None:
+        self.tenant, self.world.people = THEIRS, {}
+        for name in names:
+            self.hire(name)
+
+    async def run(self, *, way: httpx.AsyncBaseTransport | None = None, user: str = "") -> Result:
+        async def at_once(_seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        async def for_ever(_seconds: float) -> None:
+            await asyncio.Event().wait()
+
+        client = httpx.AsyncClient(transport=way or self.world.transport())
+        timer = Timer(lambda: 0.0, at_once, self.world.moment.timestamp)
+        workspace = ScimClient("latam", BASE, [lambda: self.world.token], client, timer=timer)
+        connectors = {"okta": SteppedConnector(self.world, "okta")}
+        survey = Survey(connectors, self.state, self.world, FleetLimit(("latam",)), silent)
+        policy = replace(self.policy, tenants=(("okta", self.tenant),))
+        sync = Sync(survey, {"latam": Site(policy, workspace)}, "process", for_ever)
+        (result,) = await sync.run([], Order(Trigger.SYNC, user=user))
+        self.world.pass_minutes(15)
+        return result
+
+    def active(self) -> set[str]:
+        return {member.user_name.partition("@")[0] for member in self.world.space.members if member.active}
+
+
+def waits(result: Result) -> bool:
+    return "wrong-target" in {guard["code"] for guard in result.object["guards"]}
+
+
+async def test_person_whose_create_was_lost_stays_in_when_the_tenant_moves() -> None:
+    company = Company()
+    lost = await company.run(way=Cut(company.world.transport()))
+    assert [record.outcome for record in lost.records] == [Outcome.UNKNOWN]
+    company.move("eve")
+    for _ in range(3):
+        assert waits(await company.run())
+
+    assert company.active() == {"ann", "eve"}
+
+
+async def test_person_whose_member_was_inactive_when_the_tenant_moved_stays_in_once_it_is_active_again() -> None:
+    company = Company()
+    await company.run()
+    company.world.space.by_hand_deactivate("ann@acme.com")
+    company.move("eve")
+    for _ in range(3):
+        assert waits(await company.run())
+    company.world.space.by_hand_reactivate("ann@acme.com")
+
+    assert waits(await company.run())
+    assert company.active() == {"ann", "eve"}
+
+
+async def test_run_for_one_person_accepts_no_tenant_that_would_cost_another_one_access() -> None:
+    company = Company(unmanaged=Unmanaged.DEACTIVATE)
+    company.world.people = {}
+    await company.run()
+    company.world.space.by_hand_create("bea@acme.com", "Bea", active=True)
+    company.move("eve")
+
+    assert waits(await company.run(user="eve@acme.com"))
+    assert waits(await company.run())
+    assert company.active() == {"bea", "eve"}
