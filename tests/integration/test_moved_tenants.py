@@ -83,6 +83,7 @@ class Company:
 
 
 def waits(result: Result) -> bool:
+    assert result.object["status"] == "planned"
     return "wrong-target" in {guard["code"] for guard in result.object["guards"]}
 
 

@@ -178,6 +178,9 @@ def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
 
 QUERY_SECONDS = 10.0
 """How long the state waits for a silent database, as the real one does on the client's side."""
+REPEATED = frozenset(("memory", "recent", "contested", "baselines", "sightings", "targets", "guarded", "paused"))
+"""What a run reads of the state: the real one reads it again while the database is away for a moment."""
+REPEAT_SECONDS, REPEAT_WITHIN_SECONDS = 1.0, 12.0
 
 
 class _Watched:
@@ -190,13 +193,24 @@ class _Watched:
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._state, name)
 
-        async def call(*arguments: Any, **named: Any) -> Any:
+        async def once(*arguments: Any, **named: Any) -> Any:
             await self._reach(f"state {name}")
             result = await method(*arguments, **named)
             await self._reach(f"commit {name}")
             return result
 
-        return call
+        async def again(*arguments: Any, **named: Any) -> Any:
+            until = self._process.now() + REPEAT_WITHIN_SECONDS
+            while True:
+                try:
+                    return await once(*arguments, **named)
+                except StateError:
+                    if self._process.now() >= until:
+                        raise
+                await asyncio.sleep(REPEAT_SECONDS)
+                await self._process.go_on()
+
+        return again if name in REPEATED else once
 
     async def _reach(self, point: str) -> None:
         """Pass *point* on the way to the database or back. Raises `StateError` while it can't be reached."""
