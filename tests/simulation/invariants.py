@@ -169,10 +169,15 @@ class Watch:
         # Who has another id now is known by the address alone, and not at all where an answer left them out.
         is_sure = not self.world.lies and not self.world.short_rate
 
+        # A look-up shows groups alone. Whom an answer left out while they had one, and who had none at the look-up, is
+        # not known to be assigned individually since.
+        is_alone = self.world.was_always(link.person, since, lambda person: not counted_groups(person, policy))
+        is_shown_alone = is_alone or not self.world.short_rate
+
         def is_theirs(person: Person) -> bool:
             person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
-                return _may_not_lose(person, policy)
+                return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
             return is_sure and folded(person.email or "") == folded(member.user_name) and is_entitled(person, policy)
 
         if self.world.was_always(link.person, since, is_theirs):
