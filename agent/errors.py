@@ -31,7 +31,7 @@ from enum import IntEnum
 from typing import Literal
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes of design section 10."""
 
     DONE = 0
@@ -47,42 +47,42 @@ class Exit(IntEnum):
 
 
 WORST_FIRST = (
-    Exit.UNEXPECTED,
-    Exit.CONFIG,
-    Exit.INCOMPLETE,
-    Exit.FAILED,
-    Exit.STALE,
-    Exit.BUSY,
-    Exit.HELD,
-    Exit.WOULD_CHANGE,
+    ExitCode.UNEXPECTED,
+    ExitCode.CONFIG,
+    ExitCode.INCOMPLETE,
+    ExitCode.FAILED,
+    ExitCode.STALE,
+    ExitCode.BUSY,
+    ExitCode.HELD,
+    ExitCode.WOULD_CHANGE,
 )
 
 
-def worst(codes: Iterable[Exit]) -> Exit:
+def worst_exit_code(codes: Iterable[ExitCode]) -> ExitCode:
     """Return the exit code that wins when several workspaces ended differently."""
     seen = set(codes)
-    return next((code for code in WORST_FIRST if code in seen), Exit.DONE)
+    return next((code for code in WORST_FIRST if code in seen), ExitCode.DONE)
 
 
-SECRET_CODES = frozenset({"secret-not-set", "secret-unreadable", "secret-invalid"})
+SECRET_ERROR_CODES = frozenset({"secret-not-set", "secret-unreadable", "secret-invalid"})
 """The codes of `connectors.secret.SecretError`."""
 
 
-def unread(code: str) -> Exit:
+def exit_code_for_read_error(code: str) -> ExitCode:
     """Return the exit code of a read that ended with *code*.
 
     A secret that is missing is the configuration's fault, and what nobody expected is ours.
     """
-    if code in SECRET_CODES:
-        return Exit.CONFIG
-    return Exit.UNEXPECTED if code == "unexpected" else Exit.INCOMPLETE
+    if code in SECRET_ERROR_CODES:
+        return ExitCode.CONFIG
+    return ExitCode.UNEXPECTED if code == "unexpected" else ExitCode.INCOMPLETE
 
 
 class PigmentSyncError(Exception):
     """An error with a way out: *message* says who or what and why, *hint* what to do next. Neither holds a secret."""
 
     code = "error"
-    exit = Exit.UNEXPECTED
+    exit_code = ExitCode.UNEXPECTED
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -92,39 +92,39 @@ class PigmentSyncError(Exception):
 
 class UsageError(PigmentSyncError):
     code = "usage"
-    exit = Exit.USAGE
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(PigmentSyncError):
     code = "config"
-    exit = Exit.CONFIG
+    exit_code = ExitCode.CONFIG
 
 
 class StateError(PigmentSyncError):
-    """The state can't be used. *may_pass*: the same may work in a moment (a server that restarts, a lock)."""
+    """The state can't be used. *is_transient*: the same may work in a moment (a server that restarts, a lock)."""
 
     code = "state"
 
-    def __init__(self, message: str, hint: str, *, may_pass: bool = False) -> None:
+    def __init__(self, message: str, hint: str, *, is_transient: bool = False) -> None:
         super().__init__(message, hint)
-        self.may_pass = may_pass
+        self.is_transient = is_transient
 
 
-class Busy(PigmentSyncError):
+class WorkspaceBusy(PigmentSyncError):
     """Another run holds the workspace's lease: the message names the holder and since when."""
 
     code = "busy"
-    exit = Exit.BUSY
+    exit_code = ExitCode.BUSY
 
 
 class LeaseLost(PigmentSyncError):
     """The lease ran out or was taken: nothing more may be written."""
 
     code = "lease-lost"
-    exit = Exit.BUSY
+    exit_code = ExitCode.BUSY
 
 
-def lease_lost(workspace: str) -> LeaseLost:
+def lease_lost_error(workspace: str) -> LeaseLost:
     """Return the error of a run whose lease of *workspace* ended. What it did before is for its report to show."""
     return LeaseLost(
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
@@ -136,19 +136,22 @@ class WrongTarget(PigmentSyncError):
     """The key of the file stands for another workspace than the state knows: a command must settle which one it is."""
 
     code = "wrong-target"
-    exit = Exit.HELD
+    exit_code = ExitCode.HELD
 
 
 class StalePlan(PigmentSyncError):
     code = "stale"
-    exit = Exit.STALE
+    exit_code = ExitCode.STALE
 
 
 class WriteError(PigmentSyncError):
-    """A write that did not come about, for one person unless it is `WorkspaceGone`. *code* is the outcome's detail."""
+    """A write that did not come about, for one person unless it is `WorkspaceUnavailable`.
+
+    *code* is the outcome's detail.
+    """
 
     code = "failed"
-    exit = Exit.FAILED
+    exit_code = ExitCode.FAILED
 
 
 class WriteRefused(WriteError):
@@ -184,27 +187,27 @@ class WriteLost(WriteError):
 class WriteStopped(WriteError):
     """The right to write ended before the request, or its repetition, left: the rest is not tried.
 
-    *may_be_made*: an earlier attempt at the same change left, and its answer is not known.
+    *may_be_applied*: an earlier attempt at the same change left, and its answer is not known.
     """
 
     code = "stopped"
 
-    def __init__(self, message: str, hint: str, *, may_be_made: bool = False) -> None:
+    def __init__(self, message: str, hint: str, *, may_be_applied: bool = False) -> None:
         super().__init__(message, hint)
-        self.may_be_made = may_be_made
+        self.may_be_applied = may_be_applied
 
 
-class WorkspaceGone(WriteError):
+class WorkspaceUnavailable(WriteError):
     """The workspace as a whole can't be written to.
 
     *code* is `credentials` (every token was refused, so that nothing more was written) or `unreachable` (the host may
-    have done what it did not answer). *may_be_made*: an earlier attempt at the same change left, and its answer is not
-    known.
+    have done what it did not answer). *may_be_applied*: an earlier attempt at the same change left, and its answer is
+    not known.
     """
 
     def __init__(
-        self, message: str, hint: str, code: Literal["credentials", "unreachable"], *, may_be_made: bool = False
+        self, message: str, hint: str, code: Literal["credentials", "unreachable"], *, may_be_applied: bool = False
     ) -> None:
         super().__init__(message, hint)
         self.code: Literal["credentials", "unreachable"] = code
-        self.may_be_made = may_be_made or code == "unreachable"
+        self.may_be_applied = may_be_applied or code == "unreachable"

@@ -9,10 +9,10 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from agent.report.escape import escaped_json
-from connectors.secret import revealed
+from agent.report.escape import escape_json
+from connectors.secret import revealed_values
 
-__all__ = ["cleaned", "configure", "redacted"]
+__all__ = ["configure", "redact_secrets", "sanitize"]
 
 HIDDEN = "[hidden]"
 SECRET_KEY = re.compile(
@@ -34,58 +34,61 @@ EMAIL = re.compile(
     r"""([^\s<>"'()\[\]{}=:,;/?&|%@])[^\s<>"'()\[\]{}=:,;/?&|%@]*(@|%40)(?=\w)""",
     re.IGNORECASE,
 )
-SHORTEST = 8
+MIN_SECRET_LENGTH = 8
 """Letters of a revealed secret that is looked for: a shorter one would blot out words."""
-QUIET = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "msal", "urllib3", "uvicorn.access")
+QUIET_LOGGERS = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "msal", "urllib3", "uvicorn.access")
 """Libraries that tell of each request or step below this level."""
-DEEPEST = 6
+MAX_DEPTH = 6
 Event = MutableMapping[str, Any]
 
 _json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-def redacted(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """Return *text* without what looks like a token, a key or a password, and without any secret revealed so far."""
     # The longest first: one may be a part of another.
-    for secret in sorted(revealed(), key=len, reverse=True):
-        if len(secret) >= SHORTEST:
+    for secret in sorted(revealed_values(), key=len, reverse=True):
+        if len(secret) >= MIN_SECRET_LENGTH:
             text = text.replace(secret, HIDDEN)
     return SECRET_VALUE.sub(lambda found: f"{found['scheme'] or found['name'] or found['user'] or ''}{HIDDEN}", text)
 
 
-def _masked(text: str) -> str:
+def _mask_emails(text: str) -> str:
     """Return *text* with emails as `a***@acme.com`: enough to find somebody by, too little for a list of people."""
     return EMAIL.sub(r"\1***\2", text)
 
 
-def cleaned(text: str, emails: bool) -> str:
+def sanitize(text: str, emails: bool) -> str:
     """Return *text* as people outside the log may read it: no secret, and emails only if *emails* says so."""
-    return redacted(text) if emails else _masked(redacted(text))
+    return redact_secrets(text) if emails else _mask_emails(redact_secrets(text))
 
 
-def _clean(value: object, masks_emails: bool, depth: int = 0) -> object:
+def _sanitize_value(value: object, masks_emails: bool, depth: int = 0) -> object:
     """Return *value* as plain data without secrets, at any depth."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if depth < DEEPEST and isinstance(value, Mapping):
-        return {_text(key, masks_emails): _entry(str(key), each, masks_emails, depth) for key, each in value.items()}
-    if depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        return [_clean(each, masks_emails, depth + 1) for each in value]
-    return _text(value, masks_emails)
+    if depth < MAX_DEPTH and isinstance(value, Mapping):
+        return {
+            _sanitize_text(key, masks_emails): _sanitize_entry(str(key), each, masks_emails, depth)
+            for key, each in value.items()
+        }
+    if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
+        return [_sanitize_value(each, masks_emails, depth + 1) for each in value]
+    return _sanitize_text(value, masks_emails)
 
 
-def _entry(key: str, value: object, masks_emails: bool, depth: int) -> object:
+def _sanitize_entry(key: str, value: object, masks_emails: bool, depth: int) -> object:
     if SECRET_KEY.search(key) and not isinstance(value, bool | int | float | None):
         return HIDDEN
-    return _clean(value, masks_emails, depth + 1)
+    return _sanitize_value(value, masks_emails, depth + 1)
 
 
-def _text(value: object, masks_emails: bool) -> str:
-    text = redacted(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
-    return _masked(text) if masks_emails else text
+def _sanitize_text(value: object, masks_emails: bool) -> str:
+    text = redact_secrets(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return _mask_emails(text) if masks_emails else text
 
 
-class _Redaction:
+class _RedactionProcessor:
     """Cleans each event just before it is written, whoever logged it; emails too, unless *emails* or at debug."""
 
     def __init__(self, emails: bool) -> None:
@@ -93,29 +96,29 @@ class _Redaction:
 
     def __call__(self, _logger: object, method: str, event: Event) -> Event:
         masks_emails = not self._emails and event.get("level", method) != "debug"
-        return {key: _entry(key, value, masks_emails, 0) for key, value in event.items()}
+        return {key: _sanitize_entry(key, value, masks_emails, 0) for key, value in event.items()}
 
 
-def _printable(_logger: object, _method: str, event: Event) -> Event:
+def _escape_event(_logger: object, _method: str, event: Event) -> Event:
     """Escape what would move a terminal's cursor or change its colours."""
-    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _escape_control(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
-def _escaped(text: str) -> str:
+def _escape_control(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
 
 
 def _json_line(logger: object, method: str, event: Event) -> str:
     """Return *event* as a line of JSON with all of that escaped: JSON itself leaves the controls of eight bits."""
-    return escaped_json(str(_json(logger, method, event)))
+    return escape_json(str(_json(logger, method, event)))
 
 
-def _rendering(form: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
+def _renderers(form: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
     if form == "json":
         return [_json_line]
     # A plain traceback, because a pretty one shows local variables, and those hold secrets.
     plain = structlog.dev.plain_traceback
-    return [_printable, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+    return [_escape_event, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
 
 
 def configure(level: str, form: Literal["json", "console"], emails: bool, stream: TextIO) -> None:
@@ -139,8 +142,8 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _Redaction(emails),
-                *_rendering(form, stream),
+                _RedactionProcessor(emails),
+                *_renderers(form, stream),
             ],
         )
     )
@@ -150,5 +153,5 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    for name in QUIET:
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

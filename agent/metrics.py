@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from agent.engine.order import Result
-from agent.journal import Trigger
+from agent.engine.request import RunResult
+from agent.model.run import Trigger
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["CONTENT_TYPE", "SCRAPED", "Metrics", "Sample"]
+__all__ = ["CONTENT_TYPE", "SCRAPE_GAUGES", "Metrics", "Sample"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-MOST_HOSTS = 50
+MAX_HOSTS = 50
 """A tenant has a handful; beyond, a host is counted as `other`."""
 Sample = tuple[tuple[str, ...], float]
 
-SCRAPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_config_loaded_timestamp_seconds": ("When the configuration in use was loaded.", ()),
     "pigment_sync_started_timestamp_seconds": ("When the daemon started.", ()),
     "pigment_sync_ready": ("1 when /readyz says yes.", ()),
@@ -78,45 +78,45 @@ class Metrics:
         self._requests = Counter(
             "pigment_sync_requests_total", "Answers of other systems.", ("host", "status"), registry=registry
         )
-        self._scraped = {
-            name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPED.items()
+        self._gauges = {
+            name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
         }
         self._codes: dict[str, set[str]] = {}
         self._hosts: set[str] = set()
 
-    def finished(self, result: Result, trigger: Trigger, seconds: float) -> None:
+    def record_run(self, result: RunResult, trigger: Trigger, seconds: float) -> None:
         """Count a run that has ended after *seconds*."""
         self._runs.labels(result.workspace, result.status, trigger).inc()
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
-        if result.is_whole and result.object["status"] == "planned":
-            self._hold(result.workspace, Tally(hold["code"] for hold in result.object["holds"]))
+        if result.is_for_everyone and result.document["status"] == "planned":
+            self._set_holds(result.workspace, Tally(hold["code"] for hold in result.document["holds"]))
 
-    def _hold(self, workspace: str, found: Mapping[str, int]) -> None:
+    def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
         """Show *found*, and zero for what was held before: an absent series would look like one that is lost."""
         codes = self._codes.setdefault(workspace, set())
         codes.update(found)
         for code in codes:
             self._holds.labels(workspace, code).set(found.get(code, 0))
 
-    async def answered(self, response: httpx.Response) -> None:
+    async def count_response(self, response: httpx.Response) -> None:
         """Count an answer: an event hook of `httpx.AsyncClient`."""
         host = response.request.url.host
-        if host in self._hosts or len(self._hosts) < MOST_HOSTS:
+        if host in self._hosts or len(self._hosts) < MAX_HOSTS:
             self._hosts.add(host)
         else:
             host = "other"
         self._requests.labels(host, response.status_code).inc()
 
-    def replace(self, samples: Mapping[str, Iterable[Sample]]) -> None:
+    def set_gauges(self, samples: Mapping[str, Iterable[Sample]]) -> None:
         """Set the gauges of a scrape; what is not in *samples* any more is gone, or NaN where there are no labels."""
-        for name, gauge in self._scraped.items():
+        for name, gauge in self._gauges.items():
             gauge.clear()
-            if not SCRAPED[name][1]:
+            if not SCRAPE_GAUGES[name][1]:
                 gauge.set(math.nan)
             for labels, value in samples.get(name, ()):
                 (gauge.labels(*labels) if labels else gauge).set(value)
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -6,50 +6,50 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from agent.journal import (
-    ChangeRecord,
-    Ending,
-    Lease,
-    MemberHistory,
-    Mend,
-    Outcome,
-    Pause,
-    Run,
-    RunStatus,
-    Tally,
-    Trigger,
-    WorkspaceRecord,
-)
 from agent.model import (
     Change,
     Fields,
     GroupSighting,
     KnownTarget,
-    Left,
+    LastSeen,
     Link,
     Listing,
     Member,
     Memory,
-    Recent,
-    Undone,
-    Unsettled,
+    RecentChanges,
+    UnconfirmedCreate,
+    UndoneChange,
 )
-from connectors.base import Permit, PersonKey, Progress, silent
+from agent.model.run import (
+    ChangeRecord,
+    Lease,
+    LinkEdit,
+    MemberHistory,
+    Outcome,
+    Pause,
+    Run,
+    RunCounts,
+    RunOutcome,
+    RunStatus,
+    Trigger,
+    WorkspaceRecord,
+)
+from connectors.base import Permit, PersonKey, Progress, discard_progress
 
 __all__ = [
     "ChangeRecord",
     "Clock",
-    "Ending",
     "Lease",
+    "LinkEdit",
     "MemberHistory",
-    "Mend",
     "Outcome",
     "Pause",
-    "Recent",
+    "RecentChanges",
     "Run",
+    "RunCounts",
+    "RunOutcome",
     "RunStatus",
     "State",
-    "Tally",
     "Trigger",
     "Workspace",
     "WorkspaceClient",
@@ -66,7 +66,7 @@ class WorkspaceReader(Protocol):
         """How many HTTP requests were sent so far."""
         ...
 
-    async def listing(self, progress: Progress = silent) -> Listing:
+    async def list_members(self, progress: Progress = discard_progress) -> Listing:
         """Return all members, inactive ones too, or raise: never a part of them."""
         ...
 
@@ -78,9 +78,9 @@ class WorkspaceReader(Protocol):
 class Workspace(WorkspaceReader, Protocol):
     """One Pigment workspace over SCIM.
 
-    Writes raise `agent.errors.WriteError`: `WorkspaceGone` when every token was refused or the host is out of reach
-    for good, `WriteStopped` when the permit ended, any other of its kind for this one member only. A write returns the
-    member as the workspace shows it afterwards, which is the proof that it was made (design section 7).
+    Writes raise `agent.errors.WriteError`: `WorkspaceUnavailable` when every token was refused or the host is out of
+    reach for good, `WriteStopped` when the permit ended, any other of its kind for this one member only. A write
+    returns the member as the workspace shows it afterwards, which is the proof that it was made (design section 7).
     """
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
@@ -99,7 +99,7 @@ class Workspace(WorkspaceReader, Protocol):
 class WorkspaceClient(WorkspaceReader, Protocol):
     """One Pigment workspace to read, and the only way to one that can be written to."""
 
-    def writing(self, permit: Permit) -> Workspace:
+    def writer_for(self, permit: Permit) -> Workspace:
         """Return the workspace to write to: none of its requests that write leaves once *permit* has ended."""
         ...
 
@@ -119,12 +119,12 @@ class Clock(Protocol):
 class State(Protocol):
     """Links, leases and the journal. Raises `agent.errors.StateError` when the store can't be used.
 
-    Whatever takes a *lease* writes only while that lease is the newest and not void, in one transaction with the check,
-    and raises `LeaseLost` otherwise.
+    Whatever takes a *load_lease* writes only while that lease is the newest and not void, in one transaction with the
+    check, and raises `LeaseLost` otherwise.
     """
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
-        """Return the lease, or raise `Busy` with the holder and since when. A void lease is taken over.
+        """Return the lease, or raise `WorkspaceBusy` with the holder and since when. A void lease is taken over.
 
         It is one lease for the key *workspace* and the fingerprint *target*: a holder of one keeps others off both.
         """
@@ -138,30 +138,30 @@ class State(Protocol):
         """Make a write that changes nothing, in the same way as all writes. Raises `StateError`."""
         ...
 
-    async def memory(self, workspace: str) -> Memory:
+    async def load_memory(self, workspace: str) -> Memory:
         """Return links, possible renames, and creates with an unknown outcome, even if their people have links now.
 
         Such a create is forgotten when it is older than seven days and three complete listings in a row, each reported
-        by `saw_creates`, showed no member for it. What our runs wrote lately is `agent.journal.written`.
+        by `saw_creates`, showed no member for it. What our runs wrote lately is `agent.model.run.written`.
         """
         ...
 
-    async def recent(self, workspace: str, since: datetime) -> Recent:
+    async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
         """Return who was changed since *since*, by changes whose answer is unknown too."""
         ...
 
-    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
-        """Map a SCIM id to when the member was deactivated since *since*: `agent.journal.contested`."""
+    async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        """Map a SCIM id to when the member was deactivated since *since*: `agent.model.run.contested`."""
         ...
 
-    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+    async def load_baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
         """Map (connector, group id) to its name and the largest size that `remember` was given since *since*.
 
         Without a newer one, the last one.
         """
         ...
 
-    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+    async def load_sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
         """Map (connector, group id) to how enforcing runs read the group."""
         ...
 
@@ -169,7 +169,7 @@ class State(Protocol):
         """Write the given groups in the place of what was known of them; others stay."""
         ...
 
-    async def targets(self) -> tuple[KnownTarget, ...]:
+    async def load_targets(self) -> tuple[KnownTarget, ...]:
         """Return the fingerprints that the state knows keys and their connectors by."""
         ...
 
@@ -177,7 +177,7 @@ class State(Protocol):
         """Write (connector, fingerprint) of the lease's workspace; an empty connector is the workspace itself."""
         ...
 
-    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
+    async def load_workspaces(self) -> tuple[WorkspaceRecord, ...]:
         """Return every key that the state knows something of, sorted."""
         ...
 
@@ -200,7 +200,7 @@ class State(Protocol):
         """
         ...
 
-    async def guarded(self, workspace: str) -> int:
+    async def count_guarded(self, workspace: str) -> int:
         """Return the active linked members after the workspace's last complete run, 0 before the first one."""
         ...
 
@@ -212,12 +212,12 @@ class State(Protocol):
         """Write a finished run that needed no lease: a dry run, a pause."""
         ...
 
-    async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+    async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         """Journal adoptions as done and write their links, all or none. A relinked member changes its person."""
         ...
 
-    async def intend(
-        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    async def record_intent(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
     ) -> Pause | None:
         """Journal a change as sent, before it is. If the workspace is paused, journal nothing and return the pause.
 
@@ -225,7 +225,7 @@ class State(Protocol):
         """
         ...
 
-    async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+    async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         """Journal the answer and write the link that it made, in one transaction.
 
         A member that answered under another id than the change's takes its link along.
@@ -235,13 +235,13 @@ class State(Protocol):
         """
         ...
 
-    async def remember(
+    async def update_memory(
         self,
         lease: Lease,
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
-        undone: Sequence[Undone] | None = None,
+        undone: Sequence[UndoneChange] | None = None,
     ) -> None:
         """Update groups and missed reads of existing links, replace the rename memory, and add sizes of groups.
 
@@ -249,46 +249,46 @@ class State(Protocol):
         """
         ...
 
-    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
+    async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
         """Remember what a complete listing showed for each unsettled create: its member, or none (*scim_id* None)."""
         ...
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         """Write the run's plan; *approved* is the digest that a human approved, of this plan or of its document."""
         ...
 
-    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+    async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         """Remember the members as this run leaves them; nothing is written where the last run left the same."""
         ...
 
-    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+    async def load_last_seen(self, workspace: str, when: datetime) -> tuple[datetime, tuple[LastSeen, ...]] | None:
         """Return the members as the last run until *when* left them, and when that was; None: there was none."""
         ...
 
-    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+    async def load_member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
         """Map a SCIM id to what the journal knows of that member."""
         ...
 
-    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
+    async def end_run(self, lease: Lease, run_id: str, ending: RunOutcome) -> None:
         """Close the run; what it had in flight, if it was stopped in the middle of a write, becomes `unknown`."""
         ...
 
-    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
+    async def close_run_without_lease(self, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord]) -> None:
         """Write what a run whose lease is lost knows of its own changes, and close it. It writes no link, and nothing
         of another run: what *records* have to teach is for the next plan."""
         ...
 
-    async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
+    async def record_link_edits(self, lease: Lease, run: Run, mends: Sequence[LinkEdit]) -> None:
         """Write links by hand, as a finished run of the journal."""
         ...
 
-    async def mends(self, run_id: str) -> list[Mend]:
+    async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         """Return the links that a run of `mend` wrote, with what each was before."""
         ...
 
-    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
+    async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         """Pause the workspace, or with None resume it. Returns what runs had in flight at that moment.
 
         *run* is its line in the journal: both are written or neither is.
@@ -297,35 +297,37 @@ class State(Protocol):
         """
         ...
 
-    async def paused(self, workspace: str) -> Pause | None: ...
+    async def load_pause(self, workspace: str) -> Pause | None: ...
 
-    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+    async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
         """Return the changes that runs have sent, or are about to, and have no answer to."""
         ...
 
-    async def notice(self, subject: str) -> str | None:
+    async def load_notice(self, subject: str) -> str | None:
         """Return what people were told last of *subject*, None when they were told nothing yet."""
         ...
 
     async def set_notice(self, subject: str, condition: str) -> None: ...
 
-    async def lease(self, workspace: str) -> Lease | None:
+    async def load_lease(self, workspace: str) -> Lease | None:
         """Return the lease that somebody holds at this moment. It gives no right to anything."""
         ...
 
-    async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
+    async def load_runs(
+        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+    ) -> list[Run]:
         """Return runs, newest first, without their documents; all workspaces when none is named."""
         ...
 
-    async def run(self, run_id: str) -> Run | None: ...
+    async def load_run(self, run_id: str) -> Run | None: ...
 
-    async def run_by_digest(self, digest: str) -> Run | None:
+    async def load_run_by_digest(self, digest: str) -> Run | None:
         """Return the newest run whose plan had *digest*."""
         ...
 
-    async def changes(self, run_id: str) -> list[ChangeRecord]: ...
+    async def load_changes(self, run_id: str) -> list[ChangeRecord]: ...
 
-    async def actions(
+    async def load_member_changes(
         self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
     ) -> list[ChangeRecord]:
         """Return changes of one member or address (before or after, folded), newest first."""

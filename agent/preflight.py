@@ -10,36 +10,36 @@ from contextlib import suppress
 
 import httpx
 
-from agent import http
+from agent import http_client
 from agent.errors import ConfigError
-from agent.notices.delivery import Target, target_of
+from agent.notifications.delivery import Destination, parse_destination
 from agent.ports import State
 from agent.settings.root import Settings
 from agent.settings.server import OidcSettings, ServerSettings
 from connectors.base import Finding
-from connectors.rest import harmless_quote
-from connectors.rest.proxy import proxies_from
+from connectors.http import redact
+from connectors.http.proxy import proxies_from_environment
 from connectors.secret import Secret, SecretError
 
-__all__ = ["preflight"]
+__all__ = ["run_preflight"]
 
-PATIENCE_SECONDS = 10.0
-WIKI = "Write it as https://github.com/caronc/apprise/wiki describes the service."
+TIMEOUT_SECONDS = 10.0
+APPRISE_HINT = "Write it as https://github.com/caronc/apprise/wiki describes the service."
 
 
-async def preflight(settings: Settings, state: State, names: Sequence[str]) -> list[Finding]:
+async def run_preflight(settings: Settings, state: State, names: Sequence[str]) -> list[Finding]:
     """Return a finding for each part that is set up, and one for each of *names* that is paused."""
     found = await asyncio.gather(
-        *(_notice(place, url) for place, url in enumerate(settings.notify.urls)),
-        *([_oidc(settings.server.oidc, settings)] if settings.server.oidc is not None else []),
-        _port(settings.server),
-        *(_pause(state, name) for name in names),
+        *(_check_notification_url(place, url) for place, url in enumerate(settings.notify.urls)),
+        *([_check_oidc(settings.server.oidc, settings)] if settings.server.oidc is not None else []),
+        _check_port(settings.server),
+        *(_check_pause(state, name) for name in names),
     )
     return [finding for finding in found if finding is not None]
 
 
-async def _pause(state: State, name: str) -> Finding | None:
-    pause = await state.paused(name)
+async def _check_pause(state: State, name: str) -> Finding | None:
+    pause = await state.load_pause(name)
     if pause is None:
         return None
     why = f": {pause.reason}" if pause.reason else ""
@@ -51,7 +51,7 @@ async def _pause(state: State, name: str) -> Finding | None:
     )
 
 
-async def _notice(place: int, secret: Secret) -> Finding | None:
+async def _check_notification_url(place: int, secret: Secret) -> Finding | None:
     """Check that Apprise knows the URL and its server is reachable; only service and host of the URL are shown."""
     subject = f"notify.urls.{place}"
     try:
@@ -59,23 +59,26 @@ async def _notice(place: int, secret: Secret) -> Finding | None:
     except SecretError:
         # Reported with the other secrets.
         return None
-    target = await asyncio.to_thread(target_of, url)
+    target = await asyncio.to_thread(parse_destination, url)
     if target is None:
-        return Finding("error", subject, "is not a URL that Apprise knows: no notice could be sent.", WIKI)
+        return Finding("error", subject, "is not a URL that Apprise knows: no notice could be sent.", APPRISE_HINT)
     if not target.host:
         return Finding("ok", subject, f"{target.service} is known; nothing was sent, and its server was not tried")
-    return await _reached(subject, target)
+    return await _check_reachable(subject, target)
 
 
-async def _reached(subject: str, target: Target) -> Finding:
+async def _check_reachable(subject: str, target: Destination) -> Finding:
     where = f"{target.host}:{target.port}"
-    if target.is_web and proxies_from(os.environ).of(httpx.URL(f"https://{target.host}")) is not None:
+    if (
+        target.is_web
+        and proxies_from_environment(os.environ).proxy_for(httpx.URL(f"https://{target.host}")) is not None
+    ):
         return Finding("ok", subject, f"{target.service} at {where} is known, and reached through the proxy; not tried")
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             _, writer = await asyncio.open_connection(target.host, target.port)
     except (OSError, TimeoutError) as error:
-        why = harmless_quote(getattr(error, "strerror", None) or str(error) or "no connection in time")
+        why = redact(getattr(error, "strerror", None) or str(error) or "no connection in time")
         return Finding(
             "warning",
             subject,
@@ -88,35 +91,35 @@ async def _reached(subject: str, target: Target) -> Finding:
     return Finding("ok", subject, f"{target.service} at {where} is within reach; nothing was sent")
 
 
-async def _oidc(oidc: OidcSettings, settings: Settings) -> Finding:
+async def _check_oidc(oidc: OidcSettings, settings: Settings) -> Finding:
     subject, url = "server.oidc", f"{oidc.issuer}/.well-known/openid-configuration"
     hint = "Check server.oidc.issuer, DNS, the proxy and ca_bundle."
     try:
-        async with http.client(settings.ca_bundle, PATIENCE_SECONDS) as client:
+        async with http_client.create_client(settings.ca_bundle, TIMEOUT_SECONDS) as client:
             answer = await client.get(url)
         document = answer.json()
     except ConfigError as error:
         return Finding("error", subject, error.message, error.hint)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        why = harmless_quote(str(error) or type(error).__name__)
+        why = redact(str(error) or type(error).__name__)
         return Finding("error", subject, f"{url} gave no metadata ({why}): login by it fails.", hint)
     if answer.status_code != httpx.codes.OK or not isinstance(document, dict):
         return Finding("error", subject, f"{url} answered {answer.status_code} without metadata.", hint)
     if str(document.get("issuer", "")).rstrip("/") != oidc.issuer.rstrip("/"):
-        issuer = harmless_quote(str(document.get("issuer", "")))
+        issuer = redact(str(document.get("issuer", "")))
         return Finding("error", subject, f"The metadata names another issuer, {issuer}.", "Correct server.oidc.issuer.")
     return Finding("ok", subject, f"{oidc.issuer} answers with its metadata")
 
 
-async def _port(server: ServerSettings) -> Finding | None:
+async def _check_port(server: ServerSettings) -> Finding | None:
     """Check whether `serve` could listen. A workspace that only commands write to needs no port: never an error."""
     if server.port == 0:
         return None
     where = f"{server.host}:{server.port}"
-    trouble = await asyncio.to_thread(_trouble_to_listen, server)
+    trouble = await asyncio.to_thread(_listen_error, server)
     if not trouble:
         return Finding("ok", "server", f"{where} is free for serve")
-    if await _is_ours(server):
+    if await _is_own_server(server):
         return Finding("ok", "server", f"{where} is used by a pigment-sync that serves")
     return Finding(
         "warning",
@@ -126,7 +129,7 @@ async def _port(server: ServerSettings) -> Finding | None:
     )
 
 
-def _trouble_to_listen(server: ServerSettings) -> str:
+def _listen_error(server: ServerSettings) -> str:
     try:
         info = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server(info[4][:2], family=info[0]).close()
@@ -135,12 +138,12 @@ def _trouble_to_listen(server: ServerSettings) -> str:
     return ""
 
 
-async def _is_ours(server: ServerSettings) -> bool:
+async def _is_own_server(server: ServerSettings) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  (what it listens on)
     url = f"http://[{host}]:{server.port}/metrics" if ":" in host else f"http://{host}:{server.port}/metrics"
     try:
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client,
+            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client,
             client.stream("GET", url) as answer,
         ):
             return b"pigment_sync_" in await anext(answer.aiter_bytes(2**16), b"")

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from agent.engine.planning import planned
-from agent.guard.hold import guarded
-from agent.guard.limit import History
-from agent.model import Limits, Link, Listing, Member, Memory, Mode, Policy, Reads
+from agent.engine.planning import compute_plan_without_gc
+from agent.guard.guards import GuardHistory
+from agent.guard.hold import apply_guards
+from agent.model import Inputs, Limits, Link, Listing, Member, Memory, Mode, Policy
 from connectors.base import Group, Person, PersonKey, Snapshot, Source
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -25,7 +25,7 @@ KINDS = ("in-step", "all-new", "adopted")
 SOURCE = Source("okta-main", "0oapigment")
 
 
-def reads(kind: str, size: int) -> Reads:
+def make_inputs(kind: str, size: int) -> Inputs:
     """Return *size* people, and as many members where the kind has some."""
     people = tuple(
         Person(SOURCE.connector, f"00u{number}", f"person{number}@acme.com", f"Person {number}", groups=("g1",))
@@ -37,15 +37,15 @@ def reads(kind: str, size: int) -> Reads:
     links = tuple(Link(PersonKey(SOURCE.connector, f"00u{number}"), f"m{number}") for number in range(size))
     snapshot = Snapshot(SOURCE, "Pigment", (Group("g1", "Planners", size),), people)
     listing = Listing(() if kind == "all-new" else members)
-    return Reads((snapshot,), listing, Memory(links if kind == "in-step" else ()))
+    return Inputs((snapshot,), listing, Memory(links if kind == "in-step" else ()))
 
 
 def measure(kind: str, size: int) -> str:
-    given = reads(kind, size)
+    given = make_inputs(kind, size)
     policy = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits())
     gc.collect()
     started = time.process_time()
-    plan = guarded(planned(given, policy), policy, History())
+    plan = apply_guards(compute_plan_without_gc(given, policy), policy, GuardHistory())
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     rate = seconds / size * 1_000_000

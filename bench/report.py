@@ -14,16 +14,16 @@ import time
 from pathlib import Path
 
 from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, MemberCounts, Mode, Note, Plan, SourceCounts
-from agent.report.document import document, encode, workspace_object
-from agent.report.rendering import Format, Look, render
-from agent.report.saved import parse
+from agent.report.document import encode_document, plan_document, workspace_object
+from agent.report.parse import parse_document
+from agent.report.render import Format, RenderOptions, render
 from connectors.base import PersonKey
 
 NAMES = ("Ana Souza", "João Pereira", "Zoë O'Brien", "李伟", "Łukasz Nowak", "Maria-José de la Cruz y Santos")
 GROUPS = tuple(GroupRef(f"00g{number}", f"Pigment {number}") for number in range(40))
 
 
-def a_change(number: int) -> Change:
+def make_change(number: int) -> Change:
     """Return one of the kinds, in the proportions of a first sync with leavers."""
     email, name = f"person.{number}@acme.com", f"{NAMES[number % len(NAMES)]} {number}"
     group = GROUPS[number % len(GROUPS)]
@@ -44,8 +44,8 @@ def a_change(number: int) -> Change:
     return Change(Kind.CREATE, email, name, None, person, *made, "not-in-workspace", reason, (group,))
 
 
-def a_hold(number: int) -> Hold:
-    change = a_change(number * 10)
+def make_hold(number: int) -> Hold:
+    change = make_change(number * 10)
     return Hold(
         change.kind,
         "max-deactivations",
@@ -58,7 +58,7 @@ def a_hold(number: int) -> Hold:
     )
 
 
-def a_plan(people: int) -> Plan:
+def make_plan(people: int) -> Plan:
     """Return a plan with a row for each of *people*: nine in ten changes, the others holds and notes."""
     held = people // 20
     groups = tuple((group.id, group.name, people // 40) for group in GROUPS)
@@ -68,16 +68,16 @@ def a_plan(people: int) -> Plan:
         (SourceCounts("okta-main", "0oa1b2c3d4", people, people, groups, 0),),
         MemberCounts(people, people, people, people),
         0,
-        tuple(map(a_change, range(people - 2 * held))),
-        tuple(map(a_hold, range(people, people + held))),
+        tuple(map(make_change, range(people - 2 * held))),
+        tuple(map(make_hold, range(people, people + held))),
         tuple(Note("unmanaged", f"u{number}@acme.com", f"Nobody knows u{number}@acme.com.") for number in range(held)),
     )
 
 
-def measured(form: Format, raw: bytes) -> dict[str, float]:
+def measure(form: Format, raw: bytes) -> dict[str, float]:
     """Return what reading and rendering *raw* cost this process: seconds, megabytes at the peak, size of the result."""
     start = time.perf_counter()
-    shown = render(parse(raw), form, Look(verbose=True)).encode()
+    shown = render(parse_document(raw), form, RenderOptions(verbose=True)).encode()
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": seconds, "megabytes": peak, "size": len(shown) / 1e6}
@@ -90,10 +90,10 @@ def main() -> None:
     options.add_argument("--format", type=Format, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.format:
-        print(json.dumps(measured(given.format, sys.stdin.buffer.read())))
+        print(json.dumps(measure(given.format, sys.stdin.buffer.read())))
         return
     start = time.perf_counter()
-    raw = encode(document([workspace_object(a_plan(given.people))], "2026-03-01T12:00:00Z"))
+    raw = encode_document(plan_document([workspace_object(make_plan(given.people))], "2026-03-01T12:00:00Z"))
     print(f"a plan of {given.people:,} people: {len(raw) / 1e6:.1f} MB, made in {time.perf_counter() - start:.2f} s")
     print(f"{'format':<10}{'seconds':>9}{'peak MB':>9}{'size MB':>9}")
     for form in Format:
@@ -102,7 +102,9 @@ def main() -> None:
         print(f"{form:<10}{told['seconds']:>9.2f}{told['megabytes']:>9.0f}{told['size']:>9.2f}")
         if given.save:
             given.save.mkdir(parents=True, exist_ok=True)
-            (given.save / f"plan.{form}").write_text(render(parse(raw), form, Look(verbose=True)), encoding="utf-8")
+            (given.save / f"plan.{form}").write_text(
+                render(parse_document(raw), form, RenderOptions(verbose=True)), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

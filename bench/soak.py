@@ -25,13 +25,13 @@ import yaml
 
 from agent.ports import Run, RunStatus, Trigger
 from agent.store.state import SqlState
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 
 EVERY_SECONDS = 10
 """The shortest schedule that the configuration allows."""
-TROUBLES: tuple[tuple[dict[str, object], ...], ...] = (
+FAULT_SCENARIOS: tuple[tuple[dict[str, object], ...], ...] = (
     (),
     ({"name": "workspace down", "do": "status", "system": "pigment", "status": 503},),
     ({"name": "lost answers", "do": "reset", "system": "pigment", "method": "POST", "every": 3},),
@@ -45,26 +45,26 @@ TROUBLES: tuple[tuple[dict[str, object], ...], ...] = (
 
 
 @dataclass
-class Soak:
+class SoakRun:
     """One daemon process, the company it serves and what was seen of it. *memory* is in KiB, once a second."""
 
     sandbox: Sandbox
     config: Path
-    chance: random.Random
+    rng: random.Random
     memory: list[int] = field(default_factory=list)
     hired: int = 0
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start_daemon(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "agent", "--config", str(self.config), "serve"]
         log = (self.config.parent / "serve.log").open("wb")
         return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"NO_PROXY": "127.0.0.1"})
 
-    def change(self) -> None:
+    def change_person(self) -> None:
         """Somebody joins, leaves, marries or is suspended."""
         company = self.sandbox.company
         self.hired += 1
         new = company.hire("okta", f"Soak{self.hired}", "Tester", ["Pigment LatAm"])
-        match self.chance.randrange(4):
+        match self.rng.randrange(4):
             case 0:
                 company.leave(new)
             case 1:
@@ -74,21 +74,21 @@ class Soak:
             case _:
                 return
 
-    def watch(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+    def watch_daemon(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         """Change something every few seconds, and the troubles every 20; in the last minute nothing goes wrong, and in
         its second half nobody comes or goes, so that two ticks can bring everybody in step."""
         ends = time.monotonic() + seconds
-        for step in _seconds(process, ends):
-            self.memory.append(_resident(process.pid))
+        for step in _tick_seconds(process, ends):
+            self.memory.append(_resident_kib(process.pid))
             if step % 5 == 0 and ends - time.monotonic() > 30:
-                self.change()
+                self.change_person()
             if step % 20 == 0:
                 is_calm = ends - time.monotonic() < 60
-                rules = TROUBLES[0 if is_calm else step // 20 % len(TROUBLES)]
-                self.sandbox.faults.put(rules_from({"faults": [dict(rule) for rule in rules]}))
+                rules = FAULT_SCENARIOS[0 if is_calm else step // 20 % len(FAULT_SCENARIOS)]
+                self.sandbox.faults.put(parse_rules({"faults": [dict(rule) for rule in rules]}))
 
 
-def _seconds(process: subprocess.Popen[bytes], ends: float) -> Iterator[int]:
+def _tick_seconds(process: subprocess.Popen[bytes], ends: float) -> Iterator[int]:
     """Count the seconds until *ends*, for as long as *process* lives."""
     step = 0
     while time.monotonic() < ends:
@@ -100,12 +100,12 @@ def _seconds(process: subprocess.Popen[bytes], ends: float) -> Iterator[int]:
             continue
 
 
-def _resident(pid: int) -> int:
+def _resident_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def _written(sandbox: Sandbox, folder: Path) -> Path:
+def _write_config(sandbox: Sandbox, folder: Path) -> Path:
     config = sandbox.write_config(folder)
     document = yaml.safe_load(config.read_text("utf-8"))
     limits = {"max_deactivations": 100_000, "max_deactivations_percent": 100, "max_email_changes": 100_000}
@@ -121,15 +121,15 @@ def _written(sandbox: Sandbox, folder: Path) -> Path:
     return config
 
 
-async def _journal(folder: Path) -> list[Run]:
+async def _read_runs(folder: Path) -> list[Run]:
     state = await SqlState.open(f"sqlite:///{folder}/state.db", lambda: datetime.now(UTC))
     try:
-        return await state.runs(limit=1_000_000)
+        return await state.load_runs(limit=1_000_000)
     finally:
         await state.close()
 
 
-def _told(soak: Soak, runs: list[Run], seconds: float) -> Iterator[str]:
+def _summary_lines(soak: SoakRun, runs: list[Run], seconds: float) -> Iterator[str]:
     ticks = [run for run in runs if run.trigger is Trigger.SCHEDULE]
     yield f"{len(ticks)} scheduled runs in {seconds:.0f} s: {dict(Counter(str(run.status) for run in ticks))}"
     for name, count in sorted(Counter(run.workspace for run in ticks).items()):
@@ -150,24 +150,24 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, running(seed=3, size=120, limit=Limit(None)) as sandbox:
+    with tempfile.TemporaryDirectory() as name, run_sandbox(seed=3, size=120, limit=RateLimit(None)) as sandbox:
         folder = Path(name)
-        soak = Soak(sandbox, _written(sandbox, folder), random.Random(asked.seed))
-        process = soak.start()
+        soak = SoakRun(sandbox, _write_config(sandbox, folder), random.Random(asked.seed))
+        process = soak.start_daemon()
         try:
-            soak.watch(process, asked.seconds)
+            soak.watch_daemon(process, asked.seconds)
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             code = process.wait(30)
         finally:
             process.kill()
         sys.stdout.write(f"SIGTERM: exit {code} after {time.monotonic() - began:.1f} s\n")
-        for line in _told(soak, asyncio.run(_journal(folder)), asked.seconds):
+        for line in _summary_lines(soak, asyncio.run(_read_runs(folder)), asked.seconds):
             sys.stdout.write(f"{line}\n")
         command = [sys.executable, "-m", "agent", "--config", str(soak.config), "plan", "--exit-code"]
         plan = subprocess.run(command, capture_output=True, check=False, env=os.environ | {"NO_PROXY": "127.0.0.1"})
         members = Counter(
-            member.user_name.lower() for space in ["pigment-latam"] for member in sandbox.space(space).members
+            member.user_name.lower() for space in ["pigment-latam"] for member in sandbox.workspace(space).members
         )
         doubled = [email for email, count in members.items() if count > 1]
         sys.stdout.write(f"plan --exit-code afterwards: {plan.returncode} (0: in step); doubled members: {doubled}\n")

@@ -16,6 +16,7 @@ __all__ = [
     "Finding",
     "Group",
     "IncompleteRead",
+    "LookupResult",
     "PermissionMissing",
     "Permit",
     "Person",
@@ -26,8 +27,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Status",
-    "Whereabouts",
-    "silent",
+    "discard_progress",
 ]
 
 
@@ -108,7 +108,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class LookupResult:
     """What an identity provider shows of one person by id, as `Connector.lookup` returns it.
 
     *source_status* is the provider's own word. *groups* are the ids of the groups (OneLogin: roles) that hold the
@@ -222,7 +222,7 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int | None) -> None: ...
 
 
-def silent(what: str, done: int, total: int | None) -> None:
+def discard_progress(what: str, done: int, total: int | None) -> None:
     """Tell nobody."""
 
 
@@ -241,11 +241,11 @@ class Connector(Protocol):
         """
         ...
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop every list that was kept, so that the reads from here on ask for all of them again."""
         ...
 
-    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
         """Return what has become of one person; `DELETED` when the provider does not know the id any more.
 
         `Whereabouts.groups` leaves out what *source* would not count, such as the groups of a guest. They stay unknown

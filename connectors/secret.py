@@ -14,10 +14,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from connectors.base import CredentialsRefused
 
-__all__ = ["Secret", "SecretError", "SecretInvalid", "SecretNotSet", "SecretUnreadable", "reference_in", "revealed"]
+__all__ = [
+    "Secret",
+    "SecretError",
+    "SecretInvalid",
+    "SecretNotSet",
+    "SecretUnreadable",
+    "parse_reference",
+    "revealed_values",
+]
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LARGEST = 2**20
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_FILE_BYTES = 2**20
 """Bytes of a secret file that are read: a larger one (or `/dev/zero`) is a mistake."""
 
 REFERENCE = re.compile(
@@ -28,32 +36,32 @@ REFERENCE = re.compile(
 
 BROKEN_REFERENCE = re.compile(r"""\{\s*["']?(env|file)["']?\s*:.*""", re.DOTALL)
 SHORT_REFERENCE = re.compile(r"(env|file):\S+")
-TEMPLATE = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\{\{.*\}\}|<[^<>]*>|\.{3}|…")
-STAND_INS = frozenset(
+PLACEHOLDER_PATTERN = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\{\{.*\}\}|<[^<>]*>|\.{3}|…")
+PLACEHOLDER_WORDS = frozenset(
     "null none nil undefined todo changeme change-me change_me replaceme replace-me replace_me".split()  # noqa: SIM905
 )
-QUOTES = frozenset({'""', "''", "``", "“”", "‘’"})
-PEM = "-----BEGIN "
-BINARY = b"\x30"
+QUOTE_PAIRS = frozenset({'""', "''", "``", "“”", "‘’"})
+PEM_PREFIX = "-----BEGIN "
+DER_PREFIX = b"\x30"
 """How DER begins, in which keys, certificates and PKCS#12 files are written that are not PEM."""
 
 PEM_HINT = "Turn it into PEM: `openssl pkcs12 -in FILE -nodes -out key.pem`, or `openssl pkey -inform DER -in FILE`."
-SENDABLE = re.compile(r"[!-~]+")
+HEADER_SAFE = re.compile(r"[!-~]+")
 """What an Authorization header can carry."""
 
-SCHEME = re.compile(r"(?i)(bearer|ssws|basic|authorization:)\s")
+AUTH_SCHEME_PREFIX = re.compile(r"(?i)(bearer|ssws|basic|authorization:)\s")
 ONE_LINE_HINT = "Put only the token there, as it was shown: one line, without quotation marks or spaces."
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
-_revealed: set[str] = set()
+_revealed_values: set[str] = set()
 
 
-def revealed() -> frozenset[str]:
+def revealed_values() -> frozenset[str]:
     """Return every value that was revealed in this process, so that the log can keep them out of what it writes.
 
     Each also as JSON, Python and a URL spell it, where that is another text.
     """
-    return frozenset(_revealed)
+    return frozenset(_revealed_values)
 
 
 class SecretError(CredentialsRefused):
@@ -91,12 +99,12 @@ class Secret:
         self._place = place
 
     @property
-    def written(self) -> str | None:
+    def inline_value(self) -> str | None:
         """Return what is written into the configuration itself; None for a secret that is kept elsewhere."""
         return None if self._kind in {"env", "file"} else self._place
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """Return where it is kept, in words that may stand in any message."""
         words = {"env": f"the environment variable {self._place}", "file": f"the file {self._place}"}
         return words.get(self._kind, "the configuration")
@@ -105,32 +113,32 @@ class Secret:
         """Return the value without white space around it. Raises `SecretError` if it is missing or not usable."""
         match self._kind:
             case "env":
-                raw = self._from_environment()
+                raw = self._read_environment()
             case "file":
-                raw = self._from_file()
+                raw = self._read_file()
             case _:
                 raw = self._place
-        value = _bare(raw)
-        if wrong := _misfit(value):
+        value = _strip_wrapping(raw)
+        if wrong := _secret_problem(value):
             raise SecretInvalid(
-                f"{self.where[0].upper()}{self.where[1:]} does not hold a secret: it {wrong}.",
+                f"{self.location[0].upper()}{self.location[1:]} does not hold a secret: it {wrong}.",
                 "Put only the secret there, as the provider showed it, without quotation marks.",
             )
         for each in {raw.rstrip("\r\n"), value}:
-            _revealed.update((each, json.dumps(each)[1:-1], repr(each)[1:-1], quote(each, "", errors="replace")))
+            _revealed_values.update((each, json.dumps(each)[1:-1], repr(each)[1:-1], quote(each, "", errors="replace")))
         return value
 
     def reveal_token(self) -> str:
         """Return a value that is to stand in an HTTP header. Raises `SecretError` for one that can't."""
         value = self.reveal()
-        if SENDABLE.fullmatch(value) is None:
+        if HEADER_SAFE.fullmatch(value) is None:
             why = "blanks, line breaks or letters that no token has"
-            if SCHEME.match(value):
+            if AUTH_SCHEME_PREFIX.match(value):
                 why = "the word of an Authorization header before the token"
-            raise SecretInvalid(f"{self.where[0].upper()}{self.where[1:]} holds {why}.", ONE_LINE_HINT)
+            raise SecretInvalid(f"{self.location[0].upper()}{self.location[1:]} holds {why}.", ONE_LINE_HINT)
         return value
 
-    def _from_environment(self) -> str:
+    def _read_environment(self) -> str:
         value = os.environ.get(self._place, "")
         if not value.strip():
             raise SecretNotSet(
@@ -139,25 +147,25 @@ class Secret:
             )
         return value
 
-    def _from_file(self) -> str:
-        content = self._content()
+    def _read_file(self) -> str:
+        content = self._read_bytes()
         try:
             # Windows editors open a UTF-8 file with a mark that is no part of the secret.
             value = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise self._not_text(content) from None
+            raise self._encoding_error(content) from None
         if not value.strip():
             raise SecretUnreadable(f"The secret file {self._place} is empty.", "Write the secret into it.")
-        if len(value) > LARGEST:
+        if len(value) > MAX_FILE_BYTES:
             raise SecretUnreadable(
                 f"The secret file {self._place} is larger than a secret can be.", "Name the file that holds the secret."
             )
         return value
 
-    def _content(self) -> bytes:
+    def _read_bytes(self) -> bytes:
         try:
             with Path(self._place).open("rb") as file:
-                return file.read(LARGEST + 1)
+                return file.read(MAX_FILE_BYTES + 1)
         except IsADirectoryError as error:
             # What a container engine makes where the file that it was to mount does not exist.
             raise SecretUnreadable(
@@ -170,12 +178,12 @@ class Secret:
                 "Mount the file, and give the user that runs pigment-sync read permission.",
             ) from None
 
-    def _not_text(self, content: bytes) -> SecretUnreadable:
+    def _encoding_error(self, content: bytes) -> SecretUnreadable:
         why, hint = "it is not UTF-8", "Save it as UTF-8 text."
-        if content.startswith(UTF16):
+        if content.startswith(UTF16_BOMS):
             why = "it is UTF-16, not UTF-8"
             hint = "Save it as UTF-8; in Windows PowerShell: Set-Content -Encoding ascii."
-        elif content.startswith(BINARY):
+        elif content.startswith(DER_PREFIX):
             why, hint = "it is binary, DER or PKCS#12, not UTF-8 text", PEM_HINT
         return SecretUnreadable(f"The secret file {self._place} can't be read ({why}).", hint)
 
@@ -193,21 +201,21 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            _secret_from, serialization=core_schema.plain_serializer_function_ser_schema(repr)
+            _secret_from_config, serialization=core_schema.plain_serializer_function_ser_schema(repr)
         )
 
 
-def _secret_from(value: object) -> Secret:
+def _secret_from_config(value: object) -> Secret:
     if isinstance(value, Secret):
         return value
     if isinstance(value, str):
-        return _written(value)
+        return _secret_from_text(value)
     if isinstance(value, dict) and len(value) == 1:
         match next(iter(value.items())):
             case ("env", str(name)):
-                return _in_environment(name)
+                return _environment_secret(name)
             case ("file", str(path)):
-                return _in_file(path)
+                return _file_secret(path)
     raise ValueError(
         "must be text: put it in quotes"
         if isinstance(value, int | float)
@@ -215,21 +223,21 @@ def _secret_from(value: object) -> Secret:
     )
 
 
-def _written(text: str) -> Secret:
+def _secret_from_text(text: str) -> Secret:
     if not text.strip():
         raise ValueError("must not be empty; write {env: NAME} or {file: PATH}")
-    if (reference := reference_in(text)) is not None:
-        return _secret_from(reference)
-    value = _bare(text)
+    if (reference := parse_reference(text)) is not None:
+        return _secret_from_config(reference)
+    value = _strip_wrapping(text)
     is_short = SHORT_REFERENCE.fullmatch(value) is not None and not value.startswith("file://")
     if is_short or BROKEN_REFERENCE.fullmatch(value):
         raise ValueError("must be {env: NAME} or {file: PATH}, with braces and a space after the colon")
-    if wrong := _misfit(value):
+    if wrong := _secret_problem(value):
         raise ValueError(f"{wrong}; write the secret itself, {{env: NAME}} or {{file: PATH}}")
     return Secret("value", value)
 
 
-def reference_in(text: str) -> dict[str, str] | None:
+def parse_reference(text: str) -> dict[str, str] | None:
     """Return the reference that *text* spells out as JSON or YAML; None when it is not a reference."""
     match = REFERENCE.fullmatch(text.strip())
     if match is None:
@@ -238,32 +246,32 @@ def reference_in(text: str) -> dict[str, str] | None:
     return {match["kind"]: place}
 
 
-def _bare(text: str) -> str:
+def _strip_wrapping(text: str) -> str:
     """Return *text* without what a file, a shell or an editor puts around it."""
     bare = text.replace("\r\n", "\n").strip().strip("\ufeff").strip()
     # Of a key in PEM the quotation marks of an .env file are surely no part.
-    return bare[1:-1].strip() if bare[1:].startswith(PEM) and bare[:1] + bare[-1:] in QUOTES else bare
+    return bare[1:-1].strip() if bare[1:].startswith(PEM_PREFIX) and bare[:1] + bare[-1:] in QUOTE_PAIRS else bare
 
 
-def _misfit(value: str) -> str:
+def _secret_problem(value: str) -> str:
     """Return why *value* is surely not a secret, without repeating it; empty when it may be one."""
     if BROKEN_REFERENCE.fullmatch(value):
         return "is a reference to a secret, not the secret"
-    if value[:1] + value[-1:] in QUOTES and len(value) > 1:
+    if value[:1] + value[-1:] in QUOTE_PAIRS and len(value) > 1:
         return "is in quotation marks, which would be sent as a part of it"
-    if value.lower() in STAND_INS or TEMPLATE.fullmatch(value):
+    if value.lower() in PLACEHOLDER_WORDS or PLACEHOLDER_PATTERN.fullmatch(value):
         return "is a placeholder that was not filled in"
     return ""
 
 
-def _in_environment(name: str) -> Secret:
+def _environment_secret(name: str) -> Secret:
     # What is no name may be the secret itself, so it is not repeated.
-    if not VARIABLE.fullmatch(name):
+    if not VARIABLE_NAME.fullmatch(name):
         raise ValueError("env must be the name of an environment variable: letters, digits and _, no digit first")
     return Secret("env", name)
 
 
-def _in_file(path: str) -> Secret:
+def _file_secret(path: str) -> Secret:
     if not path.strip() or "\0" in path or "\n" in path:
         raise ValueError("file must be the path of the file that holds the secret")
     return Secret("file", path)

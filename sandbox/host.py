@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 import uvicorn
 from starlette.types import ASGIApp
 
-from sandbox.faults.connection import Abortable
-from sandbox.traffic import ByPort
+from sandbox.faults.connection import AbortableProtocol
+from sandbox.request_log import PortRouter
 
-__all__ = ["SandboxError", "hosted"]
+__all__ = ["SandboxError", "host_apps"]
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10
@@ -25,17 +25,17 @@ class SandboxError(Exception):
 
 
 @contextlib.contextmanager
-def hosted(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
+def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
     """Serve *apps* until the end of the block, and give their URLs: at *port* and those after it, 0 for free ones.
 
     Signals are left to the process, and so is its logging. Raise `SandboxError` when a port is taken.
     """
     with contextlib.ExitStack() as stack:
-        sockets = {name: stack.enter_context(_listening(port and port + place)) for place, name in enumerate(apps)}
+        sockets = {name: stack.enter_context(_listen(port and port + place)) for place, name in enumerate(apps)}
         ports = {name: each.getsockname()[1] for name, each in sockets.items()}
         config = uvicorn.Config(
-            ByPort({ports[name]: app for name, app in apps.items()}),
-            http=Abortable,
+            PortRouter({ports[name]: app for name, app in apps.items()}),
+            http=AbortableProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -44,11 +44,11 @@ def hosted(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        stack.enter_context(_running(_Server(config), list(sockets.values())))
+        stack.enter_context(_run_server(_Server(config), list(sockets.values())))
         yield {name: f"http://{LOOPBACK}:{number}" for name, number in ports.items()}
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -67,19 +67,19 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.ready = threading.Event()
+        self.has_started = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.ready.set()
+        self.has_started.set()
 
 
 @contextlib.contextmanager
-def _running(server: _Server, sockets: list[socket.socket]) -> Iterator[None]:
+def _run_server(server: _Server, sockets: list[socket.socket]) -> Iterator[None]:
     thread = threading.Thread(target=server.run, args=(sockets,), name="sandbox", daemon=True)
     thread.start()
     try:
-        if not server.ready.wait(START_SECONDS):
+        if not server.has_started.wait(START_SECONDS):
             raise SandboxError(f"The sandbox did not start in {START_SECONDS} s.")
         yield
     finally:

@@ -7,19 +7,19 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-__all__ = ["Key", "secret"]
+__all__ = ["OktaAppKey", "pretend_secret"]
 
 
-class Key:
+class OktaAppKey:
     """The key of the service app in the pretend Okta: as PEM, private and public."""
 
     def __init__(self, seed: int) -> None:
         number = int.from_bytes(sha256(f"sandbox okta {seed}".encode()).digest()[:31], "big") + 1
         key = ec.derive_private_key(number, ec.SECP256R1())
-        self.private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        self.public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        self.private_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        self.public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def secret(seed: int, what: str) -> str:
+def pretend_secret(seed: int, what: str) -> str:
     """Return a secret that tells what it is for."""
     return f"sandbox-{what}-{sha256(f'sandbox {what} {seed}'.encode()).hexdigest()[:16]}"

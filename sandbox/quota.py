@@ -6,20 +6,20 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Quota", "Reading"]
+__all__ = ["Quota", "QuotaState"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a quota says after a request: *resets* is the time at which the window ends, in the quota's clock."""
+class QuotaState:
+    """What a quota says after a request: *resets_at* is the time at which the window ends, in the quota's clock."""
 
     limit: int
     remaining: int
-    resets: float
-    refused: bool
+    resets_at: float
+    is_refused: bool
 
     def seconds_left(self, now: float) -> int:
-        return max(0, math.ceil(self.resets - now))
+        return max(0, math.ceil(self.resets_at - now))
 
 
 class Quota:
@@ -29,21 +29,21 @@ class Quota:
         self.limit = limit
         self.seconds = seconds
         self._now = now
-        self._began = -math.inf
+        self._window_start = -math.inf
         self._used = 0
 
-    def take(self) -> Reading:
+    def count_request(self) -> QuotaState:
         """Count one request, or refuse it."""
         now = self._now()
-        if now >= self._began + self.seconds:
-            self._began, self._used = now, 0
+        if now >= self._window_start + self.seconds:
+            self._window_start, self._used = now, 0
         refused = self._used >= self.limit
         self._used += not refused
-        return self._reading(refused)
+        return self._state(refused)
 
-    def reading(self) -> Reading:
+    def state(self) -> QuotaState:
         """Return how things stand, without counting."""
-        return self._reading(refused=False)
+        return self._state(refused=False)
 
-    def _reading(self, refused: bool) -> Reading:
-        return Reading(self.limit, max(0, self.limit - self._used), self._began + self.seconds, refused)
+    def _state(self, refused: bool) -> QuotaState:
+        return QuotaState(self.limit, max(0, self.limit - self._used), self._window_start + self.seconds, refused)

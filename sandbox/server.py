@@ -10,97 +10,97 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox.admin import admin_app
+from sandbox.agent_config import STATE_URL, AgentConfig, Mode
+from sandbox.banner import render_banner
 from sandbox.company import Company
 from sandbox.entra import EntraTenant
-from sandbox.faults.book import FaultBook
-from sandbox.faults.reading import load_rules
+from sandbox.environment import Environment
+from sandbox.faults.parse import load_rules
+from sandbox.faults.registry import FaultRegistry
 from sandbox.faults.rule import FaultError
-from sandbox.guide import guide
-from sandbox.host import SandboxError, hosted
+from sandbox.host import SandboxError, host_apps
 from sandbox.okta import OktaOrg
 from sandbox.onelogin import OneLoginAccount
 from sandbox.pigment.app import Pigment
-from sandbox.pigment.pace import Limit
-from sandbox.pigment.space import PigmentSpace
-from sandbox.setup import STATE, Mode, Setup
-from sandbox.traffic import Seen, Traffic
-from sandbox.week import week
-from sandbox.world import World
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.pigment.workspace import PigmentWorkspace
+from sandbox.request_log import LoggedRequest, RequestLog
+from sandbox.week import simulate_week
 
-__all__ = ["Sandbox", "SandboxError", "running", "serve"]
+__all__ = ["Sandbox", "SandboxError", "run_sandbox", "serve"]
 
 
 class Sandbox:
     """A running sandbox: where its systems listen, and all that they know."""
 
-    def __init__(self, world: World, urls: dict[str, str]) -> None:
-        self.world = world
+    def __init__(self, world: Environment, urls: dict[str, str]) -> None:
+        self.environment = world
         self.urls = urls
         self.okta_url = urls["okta"]
         self.entra_url = urls["entra"]
         self.onelogin_url = urls["onelogin"]
         self.pigment_url = urls["pigment"]
         self.admin_url = urls["admin"]
-        self._setup = Setup(world, urls)
+        self._config = AgentConfig(world, urls)
 
     @property
     def company(self) -> Company:
-        return self.world.company
+        return self.environment.company
 
     @property
     def okta(self) -> OktaOrg:
-        return self.world.okta
+        return self.environment.okta
 
     @property
     def entra(self) -> EntraTenant:
-        return self.world.entra
+        return self.environment.entra
 
     @property
     def onelogin(self) -> OneLoginAccount:
-        return self.world.onelogin
+        return self.environment.onelogin
 
     @property
     def pigment(self) -> Pigment:
-        return self.world.pigment
+        return self.environment.pigment
 
     @property
-    def faults(self) -> FaultBook:
-        return self.world.faults
+    def faults(self) -> FaultRegistry:
+        return self.environment.faults
 
     @property
-    def traffic(self) -> Traffic:
-        return self.world.traffic
+    def request_log(self) -> RequestLog:
+        return self.environment.request_log
 
-    def space(self, workspace: str) -> PigmentSpace:
+    def workspace(self, workspace: str) -> PigmentWorkspace:
         """Return the workspace of this name: `pigment-latam`, `pigment-eu`, `pigment-apac`."""
-        return self.world.pigment.spaces[workspace]
+        return self.environment.pigment.workspaces[workspace]
 
-    def requests(self, system: str = "", method: str = "") -> list[Seen]:
+    def requests(self, system: str = "", method: str = "") -> list[LoggedRequest]:
         """Return the requests to a system (`okta`, `entra`, `onelogin`, `pigment`) so far, oldest first."""
-        return self.world.traffic.of(system, method)
+        return self.environment.request_log.matching(system, method)
 
-    def config_yaml(self, state_url: str = STATE, mode: Mode = "enforce") -> str:
+    def config_yaml(self, state_url: str = STATE_URL, mode: Mode = "enforce") -> str:
         """Return a complete configuration of the agent, with all secrets in it."""
-        return self._setup.yaml(state_url, mode)
+        return self._config.yaml(state_url, mode)
 
-    def write_config(self, folder: Path, state_url: str = STATE, mode: Mode = "enforce") -> Path:
+    def write_config(self, folder: Path, state_url: str = STATE_URL, mode: Mode = "enforce") -> Path:
         """Write a complete configuration and the Okta key into *folder*; return the configuration's path."""
-        return self._setup.write(folder, state_url, mode)
+        return self._config.write(folder, state_url, mode)
 
-    def week(self) -> list[str]:
+    def simulate_week(self) -> list[str]:
         """Let a week pass in the company, and tell what happened."""
-        return list(week(self.company))
+        return list(simulate_week(self.company))
 
 
 @contextlib.contextmanager
-def running(seed: int = 1, port: int = 0, *, size: int = 120, limit: Limit | None = None) -> Iterator[Sandbox]:
+def run_sandbox(seed: int = 1, port: int = 0, *, size: int = 120, limit: RateLimit | None = None) -> Iterator[Sandbox]:
     """Serve a sandbox until the end of the block: at *port* and the four after it, or at free ones.
 
     *size* is how many people each directory has, about; *limit* Pigment's rate limit (the real one if not said).
     Raise `SandboxError` when a port is taken.
     """
-    world = World(seed, size, limit)
-    with hosted({**world.apps(), "admin": admin_app(world)}, port) as urls:
+    world = Environment(seed, size, limit)
+    with host_apps({**world.apps(), "admin": admin_app(world)}, port) as urls:
         yield Sandbox(world, urls)
 
 
@@ -113,9 +113,9 @@ def serve(port: int, seed: int, faults: Path | None, out: Path) -> None:
     stopped = threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with running(seed, port) as sandbox:
-            config = _prepared(sandbox, faults, out)
-            sys.stdout.write(guide(sandbox.world, sandbox.urls, config))
+        with run_sandbox(seed, port) as sandbox:
+            config = _prepare_files(sandbox, faults, out)
+            sys.stdout.write(render_banner(sandbox.environment, sandbox.urls, config))
             sys.stdout.flush()
             stopped.wait()
     finally:
@@ -124,7 +124,7 @@ def serve(port: int, seed: int, faults: Path | None, out: Path) -> None:
     sys.stdout.write("The sandbox has stopped.\n")
 
 
-def _prepared(sandbox: Sandbox, faults: Path | None, out: Path) -> Path:
+def _prepare_files(sandbox: Sandbox, faults: Path | None, out: Path) -> Path:
     try:
         if faults is not None:
             sandbox.faults.put(load_rules(faults))

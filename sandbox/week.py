@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from sandbox.company import Company
 
-__all__ = ["week"]
+__all__ = ["simulate_week"]
 
 
-def week(company: Company) -> Iterator[str]:
+def simulate_week(company: Company) -> Iterator[str]:
     """Let it happen, and yield a sentence about each thing as it does."""
-    yield from _latam(company)
-    yield from _eu(company)
-    yield from _apac(company)
+    yield from _simulate_latam(company)
+    yield from _simulate_eu(company)
+    yield from _simulate_apac(company)
 
 
-def _latam(company: Company) -> Iterator[str]:
+def _simulate_latam(company: Company) -> Iterator[str]:
     hired = company.hire("okta", "Renata", "Falcão", ["Pigment LatAm", "Pigment LatAm Finance"])
     yield f"LatAm, Okta: {hired.display_name} joins Pigment LatAm and Pigment LatAm Finance."
     ana = company.marry("ana.lima@acme.com", "Souza")
@@ -29,7 +29,7 @@ def _latam(company: Company) -> Iterator[str]:
     yield f"LatAm, Okta: {moved.display_name} moves from Pigment LatAm to Pigment LatAm Modelers, and keeps her access."
 
 
-def _eu(company: Company) -> Iterator[str]:
+def _simulate_eu(company: Company) -> Iterator[str]:
     hired = company.hire("entra", "Zoë", "van Dijk", ["Pigment EU People"])
     yield f"EU, Entra: {hired.display_name} joins Pigment EU People."
     married = company.marry("asa.lindstrom@acme.com", "Öberg")
@@ -41,7 +41,7 @@ def _eu(company: Company) -> Iterator[str]:
     yield f"EU, Entra: {left.display_name} is taken off Pigment's groups and stays with the company."
 
 
-def _apac(company: Company) -> Iterator[str]:
+def _simulate_apac(company: Company) -> Iterator[str]:
     hired = company.hire("onelogin", "Mei", "Tanaka-Wong", ["Pigment APAC"])
     yield f"APAC, OneLogin: {hired.display_name} joins Pigment APAC."
     renamed = company.rename("kiri.ngata@acme.com", given="Kiritopa")

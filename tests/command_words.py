@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from agent.cli.group import app
+from agent.cli.app import app
 
 __all__ = ["calls", "parsed"]
 

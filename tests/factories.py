@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.diff.drift import Difference
-from agent.model import GroupRef, Link, Listing, Member, Memory, Mode, Policy, Reads
-from connectors.base import Group, Person, PersonKey, Snapshot, Source, Whereabouts
+from agent.model import GroupRef, Inputs, Link, Listing, Member, Memory, Mode, Policy
+from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source
 
 OKTA = Source("okta-main", "0oapigment")
 ENTRA = Source("entra-eu", "sp-pigment")
@@ -54,12 +54,12 @@ def reads(
     links: Sequence[Link] = (),
     *others: Snapshot,
     **more: Any,
-) -> Reads:
+) -> Inputs:
     renames = more.pop("possible_renames", frozenset())
     snapshots = (snapshot(people, unidentified=more.pop("unidentified", ())), *others)
-    whereabouts: dict[PersonKey, Whereabouts] = more.pop("whereabouts", {})
+    whereabouts: dict[PersonKey, LookupResult] = more.pop("whereabouts", {})
     assert not more
-    return Reads(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)
+    return Inputs(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)
 
 
 class Nothing:

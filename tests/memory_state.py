@@ -7,19 +7,30 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent.address import folded
-from agent.errors import Busy, LeaseLost
-from agent.journal import contested, written, written_since
-from agent.model import Change, GroupSighting, Kind, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
+from agent.errors import LeaseLost, WorkspaceBusy
+from agent.model import (
+    Change,
+    GroupSighting,
+    Kind,
+    KnownTarget,
+    LastSeen,
+    Link,
+    Memory,
+    RecentChanges,
+    UnconfirmedCreate,
+    UndoneChange,
+)
+from agent.model.email import normalize
+from agent.model.run import contested_members, written, written_since
 from agent.ports import (
     ChangeRecord,
-    Ending,
     Lease,
+    LinkEdit,
     MemberHistory,
-    Mend,
     Outcome,
     Pause,
     Run,
+    RunOutcome,
     RunStatus,
     WorkspaceRecord,
 )
@@ -46,12 +57,12 @@ class MemoryState:
     renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
     sizes: dict[str, list[tuple[datetime, dict[tuple[str, str], tuple[str, int]]]]] = field(default_factory=dict)
     seen_groups: dict[str, dict[tuple[str, str], GroupSighting]] = field(default_factory=dict)
-    undone: dict[str, tuple[Undone, ...]] = field(default_factory=dict)
+    undone: dict[str, tuple[UndoneChange, ...]] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
-    past: dict[str, dict[str, tuple[datetime, tuple[Left, ...]]]] = field(default_factory=dict)
-    mended: dict[str, list[Mend]] = field(default_factory=dict)
+    past: dict[str, dict[str, tuple[datetime, tuple[LastSeen, ...]]]] = field(default_factory=dict)
+    mended: dict[str, list[LinkEdit]] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -62,7 +73,9 @@ class MemoryState:
         known = [self.held[name] for name in sorted(names) if name in self.held]
         for held in known:
             if held.renewed_at is not None and abs(now - held.renewed_at) < VOID_AFTER:
-                raise Busy(f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait.")
+                raise WorkspaceBusy(
+                    f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait."
+                )
         lease = Lease(workspace, holder, now, max((held.lease.fence for held in known), default=0) + 1, target)
         self.held.update(dict.fromkeys(names, Held(lease, now)))
         return lease
@@ -104,14 +117,14 @@ class MemoryState:
         runs = [run for run in self.journal.values() if run.workspace in keys and run.target in {"", own.fingerprint}]
         return [record for run in runs for record in self.records.get(run.id, {}).values()]
 
-    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+    async def load_sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
         return dict(self.seen_groups.get(workspace, {}))
 
     async def record_sightings(self, lease: Lease, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
         self._check(lease)
         self.seen_groups.setdefault(lease.workspace, {}).update(sightings)
 
-    async def targets(self) -> tuple[KnownTarget, ...]:
+    async def load_targets(self) -> tuple[KnownTarget, ...]:
         return tuple(each for _, each in sorted(self.known.items()))
 
     async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
@@ -119,12 +132,12 @@ class MemoryState:
         for connector, text in found:
             self.known[lease.workspace, connector] = KnownTarget(lease.workspace, connector, text, self.now())
 
-    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
+    async def load_workspaces(self) -> tuple[WorkspaceRecord, ...]:
         names = {run.workspace for run in self.journal.values()} | {name for name, each in self.links.items() if each}
         found = []
         for name in sorted(names | {each.workspace for each in self.known.values() if not each.connector}):
             own = self.known.get((name, ""))
-            last = next(iter(await self.runs([name], limit=1)), None)
+            last = next(iter(await self.load_runs([name], limit=1)), None)
             found.append(WorkspaceRecord(name, own.fingerprint if own else "", len(self.links.get(name, {})), last))
         return tuple(found)
 
@@ -178,10 +191,10 @@ class MemoryState:
         if target:
             await self.record_targets(lease, [("", target)])
         self.journal[run.id] = run
-        self.mended[run.id] = [Mend(None, link) for link in dropped]
+        self.mended[run.id] = [LinkEdit(None, link) for link in dropped]
         return dropped
 
-    async def memory(self, workspace: str) -> Memory:
+    async def load_memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
         unsettled = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.run_id, each.seq)):
@@ -191,7 +204,9 @@ class MemoryState:
                 continue
             awaited = record.is_accepted and not (absences >= 3 and age > timedelta(hours=1))
             name, scim_id = change.display_name, record.scim_id
-            sent = Unsettled(person, change.email, name, record.run_id, record.seq, scim_id, awaited, change.group_refs)
+            sent = UnconfirmedCreate(
+                person, change.email, name, record.run_id, record.seq, scim_id, awaited, change.group_refs
+            )
             unsettled.append(sent)
         own = self.known.get((workspace, ""))
         left = [
@@ -212,7 +227,7 @@ class MemoryState:
             written(lately, self.now(), left_at),
         )
 
-    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
+    async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
         self._check(lease)
         for each in looked_for:
             key = (each.run_id, each.seq)
@@ -221,15 +236,15 @@ class MemoryState:
                 record = self.records[each.run_id][each.seq]
                 self.records[each.run_id][each.seq] = replace(record, scim_id=each.scim_id)
 
-    async def recent(self, workspace: str, since: datetime) -> Recent:
+    async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
         counted = [record for record in self._of(workspace) if record.sent_at >= since and record.outcome in COUNTED]
-        return Recent(
+        return RecentChanges(
             frozenset(each.scim_id for each in counted if each.scim_id and each.change.kind is Kind.DEACTIVATE),
             frozenset(each.change.person for each in counted if each.change.person and each.change.kind is Kind.CREATE),
             frozenset(each.scim_id for each in counted if each.scim_id and each.change.changes_email),
         )
 
-    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+    async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         moved = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.seq)):
             kind, outcome = record.change.kind, record.outcome
@@ -237,9 +252,9 @@ class MemoryState:
             is_back = kind in {Kind.CREATE, Kind.REACTIVATE} and outcome in COUNTED
             if record.scim_id and record.sent_at >= since and (is_gone or is_back):
                 moved.append((record.scim_id, kind, record.sent_at))
-        return contested(moved)
+        return contested_members(moved)
 
-    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+    async def load_baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
         last: dict[tuple[str, str], tuple[str, int]] = {}
         largest: dict[tuple[str, str], int] = {}
         for at, sizes in self.sizes.get(workspace, []):
@@ -248,7 +263,7 @@ class MemoryState:
                 largest |= {key: max(people, largest.get(key, 0)) for key, (_, people) in sizes.items()}
         return {key: (name, largest.get(key, people)) for key, (name, people) in last.items()}
 
-    async def guarded(self, workspace: str) -> int:
+    async def count_guarded(self, workspace: str) -> int:
         known = [run for run in self.journal.values() if run.workspace == workspace and run.guarded is not None]
         return max(known, key=lambda run: run.started_at).guarded or 0 if known else 0
 
@@ -271,7 +286,7 @@ class MemoryState:
         kept = {key: each for key, each in self.links.get(workspace, {}).items() if each.scim_id != link.scim_id}
         self.links[workspace] = {**kept, link.person: link}
 
-    async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+    async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         self._check(lease)
         now = self.now()
         for seq, change, link in adoptions:
@@ -279,26 +294,26 @@ class MemoryState:
             self.records.setdefault(run_id, {})[seq] = record
             self._write(lease.workspace, link)
 
-    async def intend(
-        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    async def record_intent(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
     ) -> Pause | None:
         self._check(lease)
-        if heeds_pause and lease.workspace in self.pauses:
+        if respects_pause and lease.workspace in self.pauses:
             return self.pauses[lease.workspace]
-        if change.undoes is not None:
+        if change.undone_change is not None:
             gone = {
                 Kind.DEACTIVATE: {Kind.DEACTIVATE, Kind.REACTIVATE, Kind.CREATE},
                 Kind.REACTIVATE: {Kind.REACTIVATE, Kind.DEACTIVATE},
                 Kind.CREATE: {Kind.CREATE, Kind.DEACTIVATE},
-            }.get(change.undoes.kind, {change.undoes.kind})
+            }.get(change.undone_change.kind, {change.undone_change.kind})
             undone = self.undone.get(lease.workspace, ())
-            kept = [each for each in undone if each.scim_id != change.undoes.scim_id or each.kind not in gone]
-            self.undone[lease.workspace] = (*kept, replace(change.undoes, run_id=run_id))
+            kept = [each for each in undone if each.scim_id != change.undone_change.scim_id or each.kind not in gone]
+            self.undone[lease.workspace] = (*kept, replace(change.undone_change, run_id=run_id))
         record = ChangeRecord(run_id, seq, change, Outcome.UNKNOWN, "", self.now(), None, change.scim_id)
         self.records.setdefault(run_id, {}).setdefault(seq, record)
         return None
 
-    async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+    async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         self._check(lease)
         self.records.setdefault(record.run_id, {})[record.seq] = record
         former, scim_id = record.change.scim_id, record.scim_id
@@ -307,7 +322,7 @@ class MemoryState:
             self._write(lease.workspace, replace(each, scim_id=scim_id or each.scim_id))
         if link is not None:
             self._write(lease.workspace, link)
-        undoes = record.change.undoes
+        undoes = record.change.undone_change
         if undoes is not None and record.outcome not in COUNTED:
             self.undone[lease.workspace] = tuple(
                 each
@@ -318,13 +333,13 @@ class MemoryState:
             links = self.links.get(lease.workspace, {})
             self.links[lease.workspace] = {key: each for key, each in links.items() if each.scim_id != undoes.scim_id}
 
-    async def remember(
+    async def update_memory(
         self,
         lease: Lease,
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
-        undone: Sequence[Undone] | None = None,
+        undone: Sequence[UndoneChange] | None = None,
     ) -> None:
         self._check(lease)
         links = self.links.setdefault(lease.workspace, {})
@@ -338,22 +353,22 @@ class MemoryState:
             self.sizes.setdefault(lease.workspace, []).append((self.now(), dict(baselines)))
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         self._check(lease)
-        self.journal[run_id] = replace(self.journal[run_id], digest=digest, document=document, approved=approved)
+        self.journal[run_id] = replace(self.journal[run_id], digest=digest, document=document, approved=approved_digest)
 
-    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+    async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         self._check(lease)
         assert run_id in self.journal
         taken = self.past.setdefault(lease.workspace, {})
         if not taken or list(taken.values())[-1][1] != tuple(members):
             taken[run_id] = (self.now(), tuple(members))
 
-    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
+    async def load_last_seen(self, workspace: str, when: datetime) -> tuple[datetime, tuple[LastSeen, ...]] | None:
         return next((each for each in reversed(self.past.get(workspace, {}).values()) if each[0] <= when), None)
 
-    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+    async def load_member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
         found: dict[str, MemberHistory] = {}
         done = [each for each in self._records(workspace) if each.outcome is Outcome.DONE and each.scim_id is not None]
         for record in sorted(done, key=lambda each: (each.sent_at, each.seq)):
@@ -367,11 +382,11 @@ class MemoryState:
             found[record.scim_id or ""] = MemberHistory(since, first, record.sent_at, record.change.kind)
         return found
 
-    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
+    async def end_run(self, lease: Lease, run_id: str, ending: RunOutcome) -> None:
         self._check(lease)
         self._end(run_id, ending)
 
-    def _end(self, run_id: str, ending: Ending) -> None:
+    def _end(self, run_id: str, ending: RunOutcome) -> None:
         self.journal[run_id] = replace(
             self.journal[run_id],
             status=ending.status,
@@ -382,36 +397,36 @@ class MemoryState:
             finished_at=self.now(),
         )
 
-    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
+    async def close_run_without_lease(self, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord]) -> None:
         if run_id in self.journal:
             for record in records:
                 self.records.setdefault(run_id, {})[record.seq] = record
             self._end(run_id, ending)
 
-    async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
+    async def record_link_edits(self, lease: Lease, run: Run, mends: Sequence[LinkEdit]) -> None:
         self._check(lease)
         self.journal[run.id] = run
         self.mended[run.id] = list(mends)
         links = self.links.setdefault(lease.workspace, {})
         for mend in mends:
-            if mend.was is not None:
-                links.pop(mend.was.person, None)
+            if mend.previous is not None:
+                links.pop(mend.previous.person, None)
         for mend in mends:
             if mend.link is not None:
                 self._write(lease.workspace, mend.link)
 
-    async def mends(self, run_id: str) -> list[Mend]:
+    async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         return self.mended.get(run_id, [])
 
-    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
+    async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         if run is not None:
             self.journal[run.id] = run
         self.pauses.pop(workspace, None)
         if pause is not None:
             self.pauses[workspace] = pause
-        return await self.in_flight(workspace)
+        return await self.load_in_flight(workspace)
 
-    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+    async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
         running = [each.id for each in self.journal.values() if each.status is RunStatus.RUNNING]
         return tuple(
             record
@@ -422,20 +437,22 @@ class MemoryState:
             and record.answered_at is None
         )
 
-    async def paused(self, workspace: str) -> Pause | None:
+    async def load_pause(self, workspace: str) -> Pause | None:
         return self.pauses.get(workspace)
 
-    async def notice(self, subject: str) -> str | None:
+    async def load_notice(self, subject: str) -> str | None:
         return self.told.get(subject)
 
     async def set_notice(self, subject: str, condition: str) -> None:
         self.told[subject] = condition
 
-    async def lease(self, workspace: str) -> Lease | None:
+    async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)
         return held.lease if held and held.renewed_at and self.now() - held.renewed_at < VOID_AFTER else None
 
-    async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
+    async def load_runs(
+        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+    ) -> list[Run]:
         found = [
             replace(run, document=None)
             for run in self.journal.values()
@@ -443,22 +460,22 @@ class MemoryState:
         ]
         return sorted(found, key=lambda run: (run.started_at, run.id), reverse=True)[:limit]
 
-    async def run(self, run_id: str) -> Run | None:
+    async def load_run(self, run_id: str) -> Run | None:
         return self.journal.get(run_id)
 
-    async def run_by_digest(self, digest: str) -> Run | None:
+    async def load_run_by_digest(self, digest: str) -> Run | None:
         found = [run for run in self.journal.values() if (run.digest or "").startswith(digest)]
         return max(found, key=lambda run: run.started_at) if found else None
 
-    async def changes(self, run_id: str) -> list[ChangeRecord]:
+    async def load_changes(self, run_id: str) -> list[ChangeRecord]:
         return [record for _, record in sorted(self.records.get(run_id, {}).items())]
 
-    async def actions(
+    async def load_member_changes(
         self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
     ) -> list[ChangeRecord]:
         def is_about(record: ChangeRecord) -> bool:
-            addresses = {folded(record.change.email), folded(record.change.before.email or "")}
-            by_email = bool(email) and folded(email) in addresses
+            addresses = {normalize(record.change.email), normalize(record.change.before.email or "")}
+            by_email = bool(email) and normalize(email) in addresses
             return by_email or (bool(scim_id) and record.scim_id == scim_id) or not (email or scim_id)
 
         found = [record for record in self._records(workspace) if is_about(record)]

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from connectors.base import Finding, Group, IncompleteRead, Person, Snapshot, Source, Status, Whereabouts
+from connectors.base import Finding, Group, IncompleteRead, LookupResult, Person, Snapshot, Source, Status
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
+from sandbox.pigment.workspace import PigmentWorkspace
 
 __all__ = ["BASE", "SteppedConnector", "SteppedWorld"]
 
@@ -32,7 +32,7 @@ class SteppedWorld:
     token: str = "token"
 
     def __post_init__(self) -> None:
-        self.space = PigmentSpace("latam", [self.token], now=self.now)
+        self.space = PigmentWorkspace("latam", [self.token], now=self.now)
 
     def now(self) -> datetime:
         return self.moment
@@ -45,7 +45,7 @@ class SteppedWorld:
 
     def transport(self) -> httpx.ASGITransport:
         """Return a way to the pretend Pigment that holds `space`, at `BASE`."""
-        return httpx.ASGITransport(pigment_app(Pigment([self.space], Limiter(Limit(None)))))
+        return httpx.ASGITransport(pigment_app(Pigment([self.space], RateLimiter(RateLimit(None)))))
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=self.transport())
@@ -66,14 +66,14 @@ class SteppedConnector:
         groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in GROUPS)
         return Snapshot(source, "Pigment", groups, shown)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Keep nothing from one read to the next."""
 
-    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         person = self.world.people.get((self.name, person_id))
         if person is None:
-            return Whereabouts(Status.DELETED)
-        return Whereabouts(person.status, groups=frozenset(person.groups))
+            return LookupResult(Status.DELETED)
+        return LookupResult(person.status, groups=frozenset(person.groups))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return [Finding("ok", self.name, f"{len(sources)} sources")]

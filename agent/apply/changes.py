@@ -11,49 +11,49 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from agent.apply.write import Answered, send
-from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceGone, WriteStopped, lease_lost
+from agent.apply.send import ChangeResult, send
+from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceUnavailable, WriteStopped, lease_lost_error
 from agent.model import Change, Fields, Kind, Link, Member
 from agent.ports import ChangeRecord, Clock, Lease, Outcome, Pause, State, Workspace
 from connectors.base import Progress
 
-__all__ = ["Applied", "Applier", "IsOld"]
+__all__ = ["Applier", "ApplyResult", "IsOutdated"]
 
 log = structlog.get_logger()
-IsOld = Callable[[int], bool]
+IsOutdated = Callable[[int], bool]
 """Returns whether the plan is too old to go on with, now that so many of its changes were tried."""
 
 
-def never(_tried: int) -> bool:
+def is_never_outdated(_tried: int) -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """The outcome of every change of a plan, in its order.
 
-    *gone*, *lost* or *pause* is why the rest was not tried: the workspace, the lease or the state, or a human.
-    *unrecorded* are the records that the journal lacks once the state is lost. *left* are the changes, with their
-    numbers, that the age of the plan left over; the newest plan's begin with number *since*.
+    *workspace_error*, *state_error* or *pause* is why the rest was not tried: the workspace, the lease or the state, or
+    a human. *unrecorded* are the records that the journal lacks once the state is lost. *remaining* are the changes,
+    with their numbers, that the age of the plan left over; the newest plan's begin with number *first_seq*.
     """
 
     records: tuple[ChangeRecord, ...]
-    gone: WorkspaceGone | None = None
-    lost: PigmentSyncError | None = None
+    workspace_error: WorkspaceUnavailable | None = None
+    state_error: PigmentSyncError | None = None
     pause: Pause | None = None
     unrecorded: tuple[ChangeRecord, ...] = ()
-    left: tuple[tuple[int, Change], ...] = ()
-    since: int = 0
+    remaining: tuple[tuple[int, Change], ...] = ()
+    first_seq: int = 0
 
     @property
-    def newest(self) -> tuple[ChangeRecord, ...]:
+    def newest_records(self) -> tuple[ChangeRecord, ...]:
         """Return what was done after the newest plan was made."""
-        return tuple(record for record in self.records if record.seq >= self.since)
+        return tuple(record for record in self.records if record.seq >= self.first_seq)
 
     @property
     def has_idle_round(self) -> bool:
         """Whether nothing of the newest plan was made."""
-        return not any(record.outcome is Outcome.DONE for record in self.newest)
+        return not any(record.outcome is Outcome.DONE for record in self.newest_records)
 
     @property
     def has_failures(self) -> bool:
@@ -71,8 +71,8 @@ class Applied:
 class Applier:
     """Applies to one workspace under one lease.
 
-    *is_stopping* is asked before each change: once it returns true, the remaining changes are not tried. *secure* is
-    awaited before each: it raises `LeaseLost` when the lease does not hold any more.
+    *is_stopping* is asked before each change: once it returns true, the remaining changes are not tried. *ensure_lease*
+    is awaited before each: it raises `LeaseLost` when the lease does not hold any more.
     """
 
     workspace: Workspace
@@ -82,45 +82,45 @@ class Applier:
     run_id: str
     progress: Progress
     is_stopping: Callable[[], bool]
-    heeds_pause: bool
-    secure: Callable[[], Awaitable[None]]
-    _gone: WorkspaceGone | None = field(default=None, init=False)
-    _lost: PigmentSyncError | None = field(default=None, init=False)
+    respects_pause: bool
+    ensure_lease: Callable[[], Awaitable[None]]
+    _workspace_error: WorkspaceUnavailable | None = field(default=None, init=False)
+    _state_error: PigmentSyncError | None = field(default=None, init=False)
     _pause: Pause | None = field(default=None, init=False)
     _unrecorded: list[ChangeRecord] = field(default_factory=list, init=False)
     _records: list[ChangeRecord] = field(default_factory=list, init=False)
-    _next: int = field(default=0, init=False)
-    _since: int = field(default=0, init=False)
+    _next_seq: int = field(default=0, init=False)
+    _first_seq: int = field(default=0, init=False)
 
     async def apply(
         self,
         changes: Sequence[Change],
         members: Mapping[str, Member],
         taken: AbstractSet[str],
-        is_old: IsOld = never,
-    ) -> Applied:
+        is_outdated: IsOutdated = is_never_outdated,
+    ) -> ApplyResult:
         """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already.
 
         Called again it goes on, with the changes of a newer plan.
         """
-        self._since = self._next
-        numbered = list(enumerate(changes, self._next))
-        self._next += len(numbered)
+        self._first_seq = self._next_seq
+        numbered = list(enumerate(changes, self._next_seq))
+        self._next_seq += len(numbered)
         adoptions = [(seq, change) for seq, change in numbered if _is_adoption(change)]
         records = self._records
-        records.extend(await self._adopt(adoptions))
+        records.extend(await self._adopt_members(adoptions))
         # As they are while the plan is made: a member may answer under another id.
         members = dict(members)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
         failed: set[str] = set()
         others = [(seq, change) for seq, change in numbered if not _is_adoption(change)]
         for tried, (seq, change) in enumerate(others):
-            if why := self._why_not(change, failed):
-                record = await self._skipped(seq, change, why)
-            elif is_old(tried):
-                return self._applied(left=others[tried:])
+            if why := self._skip_reason(change, failed):
+                record = await self._record_skipped(seq, change, why)
+            elif is_outdated(tried):
+                return self._result(left=others[tried:])
             else:
-                record = await self._make(seq, change, members, owned)
+                record = await self._apply_change(seq, change, members, owned)
             if record.outcome is not Outcome.DONE and change.scim_id:
                 failed.add(change.scim_id)
             if record.scim_id:
@@ -130,40 +130,42 @@ class Applier:
                 members.pop(change.scim_id, None)
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
-        return self._applied()
+        return self._result()
 
-    async def leave(self, left: Sequence[tuple[int, Change]], outcome: Outcome, why: str) -> Applied:
+    async def record_not_applied(self, left: Sequence[tuple[int, Change]], outcome: Outcome, why: str) -> ApplyResult:
         """Record changes that are not made after all."""
         for seq, change in left:
-            self._records.append(await self._skipped(seq, change, why, outcome))
-        return self._applied()
+            self._records.append(await self._record_skipped(seq, change, why, outcome))
+        return self._result()
 
-    def _applied(self, left: Sequence[tuple[int, Change]] = ()) -> Applied:
+    def _result(self, left: Sequence[tuple[int, Change]] = ()) -> ApplyResult:
         in_order = tuple(sorted(self._records, key=lambda record: record.seq))
         unrecorded = tuple(self._unrecorded)
-        return Applied(in_order, self._gone, self._lost, self._pause, unrecorded, tuple(left), self._since)
+        return ApplyResult(
+            in_order, self._workspace_error, self._state_error, self._pause, unrecorded, tuple(left), self._first_seq
+        )
 
-    def _why_not(self, change: Change, failed: AbstractSet[str]) -> str:
+    def _skip_reason(self, change: Change, failed: AbstractSet[str]) -> str:
         """Return why *change* is not tried, empty when it is."""
-        if self._lost is not None:
-            return self._lost.message
-        if self._gone is not None:
-            return self._gone.message
+        if self._state_error is not None:
+            return self._state_error.message
+        if self._workspace_error is not None:
+            return self._workspace_error.message
         if self._pause is not None:
-            return _paused(self._pause)
+            return _pause_sentence(self._pause)
         if self.is_stopping():
             return "The run was stopped."
         return "The member that has the address did not move away." if change.waits_for in failed else ""
 
-    async def _adopt(self, adoptions: Sequence[tuple[int, Change]]) -> list[ChangeRecord]:
+    async def _adopt_members(self, adoptions: Sequence[tuple[int, Change]]) -> list[ChangeRecord]:
         if not adoptions:
             return []
-        linked = [(seq, change, _link(change, change.scim_id or "")) for seq, change in adoptions]
+        linked = [(seq, change, _link_for(change, change.scim_id or "")) for seq, change in adoptions]
         try:
-            await self.state.adopted(self.lease, self.run_id, linked)
+            await self.state.record_adoptions(self.lease, self.run_id, linked)
         except (LeaseLost, StateError) as error:
-            self._lost = error
-            return [await self._skipped(seq, change, error.message) for seq, change in adoptions]
+            self._state_error = error
+            return [await self._record_skipped(seq, change, error.message) for seq, change in adoptions]
         now = self.clock.now()
         log.info("members.adopted", workspace=self.lease.workspace, members=len(linked))
         return [
@@ -171,31 +173,33 @@ class Applier:
             for seq, change in adoptions
         ]
 
-    async def _make(
+    async def _apply_change(
         self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]
     ) -> ChangeRecord:
         sent_at = self.clock.now()
         try:
-            await self.secure()
-            intending = self.state.intend(self.lease, self.run_id, seq, change, heeds_pause=self.heeds_pause)
+            await self.ensure_lease()
+            intending = self.state.record_intent(
+                self.lease, self.run_id, seq, change, respects_pause=self.respects_pause
+            )
             self._pause = await intending
         except (LeaseLost, StateError) as error:
-            self._lost = error
-            return await self._skipped(seq, change, error.message)
+            self._state_error = error
+            return await self._record_skipped(seq, change, error.message)
         if self._pause is not None:
-            return await self._skipped(seq, change, _paused(self._pause))
+            return await self._record_skipped(seq, change, _pause_sentence(self._pause))
         try:
             answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken)
         except WriteStopped as error:
-            self._lost = lease_lost(self.lease.workspace)
-            outcome = Outcome.UNKNOWN if error.may_be_made else Outcome.NOT_TRIED
-            answered = Answered(outcome, f"{error.message} {error.hint}")
-        except WorkspaceGone as error:
-            self._gone = error
+            self._state_error = lease_lost_error(self.lease.workspace)
+            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED
+            answered = ChangeResult(outcome, f"{error.message} {error.hint}")
+        except WorkspaceUnavailable as error:
+            self._workspace_error = error
             # Refused credentials wrote nothing, unless an attempt before them did.
-            outcome = Outcome.UNKNOWN if error.may_be_made else Outcome.FAILED
-            answered = Answered(outcome, f"{error.message} {error.hint}")
-        answered = _of_this_member(answered, change, members)
+            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.FAILED
+            answered = ChangeResult(outcome, f"{error.message} {error.hint}")
+        answered = _verified_result(answered, change, members)
         scim_id = answered.member.scim_id if answered.member else change.scim_id
         now = self.clock.now()
         record = ChangeRecord(
@@ -210,31 +214,33 @@ class Applier:
             answered.is_accepted,
         )
         created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
-        await self._journal(record, _link(change, scim_id) if created and scim_id else None)
+        await self._record_answer(record, _link_for(change, scim_id) if created and scim_id else None)
         report = log.info if answered.outcome is Outcome.DONE else log.warning
         report("change.applied", workspace=self.lease.workspace, kind=change.kind, outcome=answered.outcome, seq=seq)
         return record
 
-    async def _journal(self, record: ChangeRecord, link: Link | None = None) -> None:
+    async def _record_answer(self, record: ChangeRecord, link: Link | None = None) -> None:
         """Write the outcome of a change and its link; keep it in memory if the state refuses it or is out of reach."""
-        if self._lost is None:
+        if self._state_error is None:
             try:
-                await self.state.answered(self.lease, record, link)
+                await self.state.record_answer(self.lease, record, link)
             except (LeaseLost, StateError) as error:
-                self._lost = error
+                self._state_error = error
             else:
                 return
         # Without its link on record a create that was made must be found again by the next run.
         self._unrecorded.append(record if link is None else replace(record, outcome=Outcome.UNKNOWN))
 
-    async def _skipped(self, seq: int, change: Change, why: str, outcome: Outcome = Outcome.NOT_TRIED) -> ChangeRecord:
+    async def _record_skipped(
+        self, seq: int, change: Change, why: str, outcome: Outcome = Outcome.NOT_TRIED
+    ) -> ChangeRecord:
         now = self.clock.now()
         record = ChangeRecord(self.run_id, seq, change, outcome, why, now, now, change.scim_id)
-        await self._journal(record)
+        await self._record_answer(record)
         return record
 
 
-def _as_met(change: Change, answered: Answered) -> Change:
+def _as_met(change: Change, answered: ChangeResult) -> Change:
     """Return *change* as it turned out: a create that met a member says how it was before, and leaves it its name."""
     if answered.met is None:
         return change
@@ -245,27 +251,27 @@ def _as_met(change: Change, answered: Answered) -> Change:
 
 def _is_adoption(change: Change) -> bool:
     """Return whether *change* writes a link and sends nothing. An undo of one ends a link instead."""
-    return change.kind is Kind.ADOPT and change.undoes is None
+    return change.kind is Kind.ADOPT and change.undone_change is None
 
 
-def _paused(pause: Pause) -> str:
+def _pause_sentence(pause: Pause) -> str:
     why = f": {pause.reason}" if pause.reason else ""
     return f"The workspace was paused by {pause.by} at {pause.since:%Y-%m-%d %H:%M} UTC{why}."
 
 
-def _of_this_member(answered: Answered, change: Change, members: Mapping[str, Member]) -> Answered:
+def _verified_result(answered: ChangeResult, change: Change, members: Mapping[str, Member]) -> ChangeResult:
     """Return *answered*, or a failure where the member under its new id is another one of the listing."""
     shown = answered.member
     if shown is None or change.scim_id in {None, shown.scim_id} or shown.scim_id not in members:
         return answered
-    return Answered(
+    return ChangeResult(
         Outcome.NOT_PERSISTED,
         f"The workspace answered the change of {change.email} with another member ({shown.scim_id}), which it listed "
         "before. Check both members in Pigment.",
     )
 
 
-def _link(change: Change, scim_id: str) -> Link:
+def _link_for(change: Change, scim_id: str) -> Link:
     if change.person is None:
         raise AssertionError("only a person's change makes a link")
     return Link(change.person, scim_id, change.group_refs)

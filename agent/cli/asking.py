@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from agent.answer import Access, Explanation
+from agent.bootstrap import Components
 from agent.cli.output import print_json, print_text
-from agent.cli.running import run_within, workspace_option
-from agent.engine.inquiry import accesses, explanations, past_accesses
-from agent.errors import Exit, unread, worst
+from agent.cli.runtime import run_with_components, workspace_option
+from agent.engine.queries import explain_person, list_access, list_past_access
+from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
 from agent.model import Unplanned
-from agent.report.access import access_page, access_sheet, access_text
-from agent.report.escape import harmless
-from agent.wiring import Parts
+from agent.model.access import Access, Explanation
+from agent.report.access import access_csv, access_html, access_text
+from agent.report.escape import escape_control
 
 __all__ = ["access", "explain"]
 
@@ -42,36 +42,38 @@ def explain(context: click.Context, email: str, names: Sequence[str], form: str)
     pigment-sync explain ana.souza@acme.com -w pigment-latam --format json
     """
 
-    async def body(parts: Parts) -> list[Explanation | Unplanned]:
-        return await explanations(parts.survey, parts.read_sites, names, email)
+    async def body(parts: Components) -> list[Explanation | Unplanned]:
+        return await explain_person(parts.planner, parts.read_only_workspaces, names, email)
 
-    explained = run_within(context, body, is_reading=True)
+    explained = run_with_components(context, body, is_reading=True)
     if form == "json":
         print_json([asdict(each) for each in explained])
     else:
-        print_text("".join(map(_told, explained)))
+        print_text("".join(map(_format_explanation, explained)))
     if all(isinstance(each, Explanation) and not each.found for each in explained):
-        click.echo(harmless(f"pigment-sync: No person or member has {email} in {_names(explained)}."), err=True)
+        click.echo(
+            escape_control(f"pigment-sync: No person or member has {email} in {_workspace_names(explained)}."), err=True
+        )
         click.echo("  Check the spelling. A person is found by their current, wanted or previous address.", err=True)
-        return Exit.USAGE
-    return worst(unread(each.code) for each in explained if isinstance(each, Unplanned))
+        return ExitCode.USAGE
+    return worst_exit_code(exit_code_for_read_error(each.code) for each in explained if isinstance(each, Unplanned))
 
 
-def _names(explained: Sequence[Explanation | Unplanned]) -> str:
+def _workspace_names(explained: Sequence[Explanation | Unplanned]) -> str:
     return ", ".join(each.workspace for each in explained)
 
 
-def _told(each: Explanation | Unplanned) -> str:
+def _format_explanation(each: Explanation | Unplanned) -> str:
     lines = [f"── {each.workspace}"]
     if isinstance(each, Unplanned):
-        return "\n".join([*lines, f"  {harmless(each.message)}", f"  → {harmless(each.remedy)}", "", ""])
+        return "\n".join([*lines, f"  {escape_control(each.message)}", f"  → {escape_control(each.remedy)}", "", ""])
     for number, step in enumerate(STEPS, start=1):
         first, *rest = getattr(each, step)
-        lines.append(f"  {number} {step:<9} {harmless(first)}")
-        lines += [f"              {harmless(sentence)}" for sentence in rest]
+        lines.append(f"  {number} {step:<9} {escape_control(first)}")
+        lines += [f"              {escape_control(sentence)}" for sentence in rest]
     if each.near:
         lines.append("    resembling:")
-        lines += [f"              {harmless(sentence)}" for sentence in each.near]
+        lines += [f"              {escape_control(sentence)}" for sentence in each.near]
     return "\n".join([*lines, "", ""])
 
 
@@ -106,41 +108,41 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
     pigment-sync access --format csv > access.csv
     pigment-sync access -w pigment-latam --as-of 2026-06-30
     """
-    failures: dict[str, Exit] = {}
+    failures: dict[str, ExitCode] = {}
 
-    async def body(parts: Parts) -> tuple[list[Access], str]:
+    async def body(parts: Components) -> tuple[list[Access], str]:
         if as_of is None:
             rows: list[Access] = []
-            for each in await accesses(parts.survey, parts.read_sites, names):
+            for each in await list_access(parts.planner, parts.read_only_workspaces, names):
                 if isinstance(each, Unplanned):
-                    failures[f"{each.workspace}: {each.message} {each.remedy}"] = unread(each.code)
+                    failures[f"{each.workspace}: {each.message} {each.remedy}"] = exit_code_for_read_error(each.code)
                 else:
                     rows.extend(each)
             return rows, parts.clock.now().strftime("%Y-%m-%d %H:%M UTC")
-        return await _past(parts, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
+        return await _load_past_access(parts, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
 
-    rows, when = run_within(context, body, is_reading=True)
+    rows, when = run_with_components(context, body, is_reading=True)
     match form:
         case "csv":
-            print_text(access_sheet(rows, bom=bom))
+            print_text(access_csv(rows, bom=bom))
         case "html":
-            print_text(access_page(rows, when))
+            print_text(access_html(rows, when))
         case _:
             print_text(access_text(rows))
     for failure in failures:
-        click.echo(f"pigment-sync: {harmless(failure)}", err=True)
-    return worst(failures.values())
+        click.echo(f"pigment-sync: {escape_control(failure)}", err=True)
+    return worst_exit_code(failures.values())
 
 
-async def _past(
-    parts: Parts, names: Sequence[str], until: datetime, failures: dict[str, Exit]
+async def _load_past_access(
+    parts: Components, names: Sequence[str], until: datetime, failures: dict[str, ExitCode]
 ) -> tuple[list[Access], str]:
     rows: list[Access] = []
     times = []
-    for name, taken, found in await past_accesses(parts.survey, parts.read_sites, names, until):
+    for name, taken, found in await list_past_access(parts.planner, parts.read_only_workspaces, names, until):
         if taken is None:
             sentence = f"{name}: the journal has no run until then. See: pigment-sync history --workspace {name}"
-            failures[sentence] = Exit.INCOMPLETE
+            failures[sentence] = ExitCode.INCOMPLETE
         else:
             rows.extend(found)
             times.append(f"{name} {taken:%Y-%m-%d %H:%M} UTC")

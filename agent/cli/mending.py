@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import click
 
-from agent.cli.completing import workspace_names
-from agent.cli.output import document_of, look, outcomes_of, print_text
-from agent.cli.running import by_option, reason_option, run_within
+from agent.bootstrap import Components
+from agent.cli.completion import complete_workspace
+from agent.cli.output import document_from_results, outcomes_by_workspace, print_text, render_options
+from agent.cli.runtime import by_option, reason_option, run_with_components
 from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
-from agent.engine.order import Order, Result
-from agent.engine.run import noted
-from agent.engine.survey import chosen
-from agent.errors import Exit, PigmentSyncError, UsageError, worst
+from agent.engine.planner import select_workspaces
+from agent.engine.records import admin_run
+from agent.engine.request import RunRequest, RunResult
+from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
 from agent.ports import ChangeRecord, Pause, Run, RunStatus, Trigger
-from agent.report.escape import harmless
-from agent.report.rendering import Format, render
-from agent.report.view import approvable
-from agent.wiring import Parts
+from agent.report.escape import escape_control
+from agent.report.render import Format, render
+from agent.report.view import is_approvable
 
 __all__ = ["pause", "resume", "undo"]
 
@@ -49,52 +49,52 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
 
     approvals = frozenset() if digest is None else frozenset({digest_prefix(digest)})
 
-    async def body(parts: Parts) -> list[Result]:
-        run = await parts.state.run(run_id)
+    async def body(parts: Components) -> list[RunResult]:
+        run = await parts.state.load_run(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
-        chosen(parts.sites, [run.workspace])
-        order = Order(Trigger.UNDO, by, reason or f"undo of {run_id}", approvals=approvals)
+        select_workspaces(parts.contexts, [run.workspace])
+        order = RunRequest(Trigger.UNDO, by, reason or f"undo of {run_id}", approved_digests=approvals)
         if digest is None:
-            return await dry_run(parts.undoing(run_id), parts.read_sites, [run.workspace], order)
-        return await _undone(parts, run, order)
+            return await dry_run(parts.undo_planner(run_id), parts.read_only_workspaces, [run.workspace], order)
+        return await _pause_and_undo(parts, run, order)
 
-    results = run_within(context, body, is_reading=digest is None)
-    shown = replace(look(verbose=True), approves=False)
-    print_text(render(document_of(results), Format.TEXT, shown, outcomes_of(results)))
+    results = run_with_components(context, body, is_reading=digest is None)
+    shown = replace(render_options(verbose=True), shows_approval=False)
+    print_text(render(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results)))
     for result in results:
-        waits = bool(result.object["changes"]) or approvable(result.object)
+        waits = bool(result.document["changes"]) or is_approvable(result.document)
         if digest is None and waits:
-            again = f"pigment-sync undo {run_id} --approve {result.object['digest']}"
+            again = f"pigment-sync undo {run_id} --approve {result.document['digest']}"
             click.echo(f"Nothing was written. To do it: {again}", err=True)
-            return Exit.HELD
+            return ExitCode.HELD
         if digest is not None and result.status is not RunStatus.BUSY:
             click.echo(f"{result.workspace} is paused. To go on: pigment-sync resume {result.workspace}", err=True)
-    return worst(result.exit for result in results)
+    return worst_exit_code(result.exit_code for result in results)
 
 
-async def _undone(parts: Parts, run: Run, order: Order) -> list[Result]:
+async def _pause_and_undo(parts: Components, run: Run, order: RunRequest) -> list[RunResult]:
     """Pause the workspace of *run* and put back what it did; what was never begun leaves no pause behind."""
     state, name = parts.state, run.workspace
-    was_paused = await state.paused(name)
+    was_paused = await state.load_pause(name)
     # Before anything is written: a schedule that waits for the lease would redo the mistake at once.
-    await state.pause(name, Pause(parts.clock.now(), order.by, order.reason))
+    await state.set_pause(name, Pause(parts.clock.now(), order.by, order.reason))
     try:
-        results = await parts.undoing_sync(run.id).run([name], order)
+        results = await parts.undo_sync(run.id).run([name], order)
     except PigmentSyncError:
-        await state.pause(name, was_paused)
+        await state.set_pause(name, was_paused)
         raise
     except asyncio.CancelledError:
-        if not parts.sync.stopping.has_begun:
-            await asyncio.shield(state.pause(name, was_paused))
+        if not parts.sync.shutdown.may_have_written:
+            await asyncio.shield(state.set_pause(name, was_paused))
         raise
     if any(result.status is RunStatus.BUSY for result in results):
-        await state.pause(name, was_paused)
+        await state.set_pause(name, was_paused)
     return results
 
 
 @click.command()
-@click.argument("name", metavar="WORKSPACE", shell_complete=workspace_names)
+@click.argument("name", metavar="WORKSPACE", shell_complete=complete_workspace)
 @by_option
 @reason_option
 @click.pass_context
@@ -108,23 +108,25 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     pigment-sync pause pigment-latam --reason "migration this weekend"
     """
 
-    async def body(parts: Parts) -> tuple[ChangeRecord, ...]:
-        chosen(parts.sites, [name])
+    async def body(parts: Components) -> tuple[ChangeRecord, ...]:
+        select_workspaces(parts.contexts, [name])
         now = parts.clock.now()
-        run = noted(name, Order(Trigger.PAUSE, by, reason), now)
-        return await parts.state.pause(name, Pause(now, by, reason), run)
+        run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
+        return await parts.state.set_pause(name, Pause(now, by, reason), run)
 
-    in_flight = run_within(context, body)
+    in_flight = run_with_components(context, body)
     click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
     for record in in_flight:
-        click.echo(harmless(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}."))
+        click.echo(
+            escape_control(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}.")
+        )
     for run_id in dict.fromkeys(record.run_id for record in in_flight):
         click.echo(f"  To see its outcome: pigment-sync report {run_id}")
-    return Exit.DONE
+    return ExitCode.DONE
 
 
 @click.command()
-@click.argument("name", metavar="WORKSPACE", shell_complete=workspace_names)
+@click.argument("name", metavar="WORKSPACE", shell_complete=complete_workspace)
 @by_option
 @reason_option
 @click.pass_context
@@ -137,13 +139,15 @@ def resume(context: click.Context, name: str, by: str, reason: str) -> int:
     pigment-sync resume pigment-latam --reason "migration done"
     """
 
-    async def body(parts: Parts) -> bool:
-        chosen(parts.sites, [name])
-        if await parts.state.paused(name) is None:
+    async def body(parts: Components) -> bool:
+        select_workspaces(parts.contexts, [name])
+        if await parts.state.load_pause(name) is None:
             return False
-        await parts.state.pause(name, None, noted(name, Order(Trigger.RESUME, by, reason), parts.clock.now()))
+        await parts.state.set_pause(
+            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), parts.clock.now())
+        )
         return True
 
-    was_paused = run_within(context, body)
+    was_paused = run_with_components(context, body)
     click.echo(f"{name} is written to again." if was_paused else f"{name} was not paused.")
-    return Exit.DONE
+    return ExitCode.DONE

@@ -11,16 +11,25 @@ from pathlib import Path
 
 import click
 
-from agent.engine.order import Result
+from agent.engine.request import RunResult
 from agent.errors import UsageError
-from agent.report.document import document, written
-from agent.report.rendering import Format, Look, render
-from agent.report.shape import Document, OutcomeLine
+from agent.report.document import plan_document, to_json_bytes
+from agent.report.render import Format, RenderOptions, render
+from agent.report.schema import Document, OutcomeRow
 
-__all__ = ["Form", "document_of", "look", "outcomes_of", "print_json", "print_text", "show", "write_file"]
+__all__ = [
+    "FormatChoice",
+    "document_from_results",
+    "outcomes_by_workspace",
+    "print_document",
+    "print_json",
+    "print_text",
+    "render_options",
+    "write_file",
+]
 
 
-class Form(click.Choice[str]):
+class FormatChoice(click.Choice[str]):
     """The formats of a report, by the words of `--format`."""
 
     def __init__(self) -> None:
@@ -30,17 +39,17 @@ class Form(click.Choice[str]):
         return Format(super().convert(value, param, ctx))
 
 
-def document_of(results: Sequence[Result], user: str = "") -> Document:
+def document_from_results(results: Sequence[RunResult], user: str = "") -> Document:
     """Return the plan document of one command's results."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return document([result.object for result in results], now, user)
+    return plan_document([result.document for result in results], now, user)
 
 
-def outcomes_of(results: Sequence[Result]) -> Mapping[str, Sequence[OutcomeLine]]:
+def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence[OutcomeRow]]:
     """Return what became of the changes of the runs that were not dry."""
     return {
         result.workspace: [
-            OutcomeLine(record.seq, record.change.kind, record.change.email, record.outcome, record.detail)
+            OutcomeRow(record.seq, record.change.kind, record.change.email, record.outcome, record.detail)
             for record in result.records
         ]
         for result in results
@@ -48,11 +57,11 @@ def outcomes_of(results: Sequence[Result]) -> Mapping[str, Sequence[OutcomeLine]
     }
 
 
-def look(*, verbose: bool = False, bom: bool = False) -> Look:
+def render_options(*, verbose: bool = False, bom: bool = False) -> RenderOptions:
     """Return how text looks on this stdout: colours only on a terminal that wants them (NO_COLOR)."""
     is_terminal = sys.stdout.isatty()
     width = os.get_terminal_size().columns if is_terminal else 100
-    return Look(max(60, min(width, 160)), is_terminal and "NO_COLOR" not in os.environ, verbose, bom)
+    return RenderOptions(max(60, min(width, 160)), is_terminal and "NO_COLOR" not in os.environ, verbose, bom)
 
 
 def print_text(text: str) -> None:
@@ -63,13 +72,13 @@ def print_text(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Write *value* to stdout as JSON whose names can't move the cursor of a terminal that shows it."""
-    print_text(written(value, sorts_keys=False).decode())
+    print_text(to_json_bytes(value, sorts_keys=False).decode())
 
 
-def show(
-    whole: Document, form: Format, outcomes: Mapping[str, Sequence[OutcomeLine]], *, verbose: bool = False
+def print_document(
+    whole: Document, form: Format, outcomes: Mapping[str, Sequence[OutcomeRow]], *, verbose: bool = False
 ) -> None:
-    print_text(render(whole, form, look(verbose=verbose), outcomes))
+    print_text(render(whole, form, render_options(verbose=verbose), outcomes))
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import click
 
-from agent.cli.output import Form, document_of, outcomes_of, show, write_file
-from agent.cli.running import by_option, reason_option, run_within, warn, workspace_option
+from agent.bootstrap import Components
+from agent.cli.output import FormatChoice, document_from_results, outcomes_by_workspace, print_document, write_file
+from agent.cli.runtime import by_option, reason_option, run_with_components, warn, workspace_option
 from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
-from agent.engine.memory import state_warning
-from agent.engine.order import Order, Result
-from agent.engine.retention import forget_old_runs
-from agent.engine.run import counted
-from agent.errors import Exit, UsageError, worst
+from agent.engine.records import outcome_summary
+from agent.engine.request import RunRequest, RunResult
+from agent.engine.retention import prune_old_runs
+from agent.engine.state_checks import empty_state_warning
+from agent.errors import ExitCode, UsageError, worst_exit_code
 from agent.ports import Trigger
-from agent.report.document import encode
-from agent.report.escape import harmless
-from agent.report.rendering import Format
-from agent.report.saved import parse
-from agent.report.view import wrong_target
-from agent.wiring import Parts
+from agent.report.document import encode_document
+from agent.report.escape import escape_control
+from agent.report.parse import parse_document
+from agent.report.render import Format
+from agent.report.view import wrong_target_message
 
 __all__ = ["apply", "plan", "sync"]
 
@@ -41,7 +41,7 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every 
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
 )
-@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
+@click.option("--format", "form", type=FormatChoice(), default="text", show_default=True, help="How it is shown.")
 @click.option(
     "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
 )
@@ -68,59 +68,59 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync plan --out plan.json && pigment-sync apply plan.json
     """
 
-    async def body(parts: Parts) -> list[Result]:
-        order = Order(Trigger.PLAN, user=user)
-        return await dry_run(parts.survey, parts.read_sites, names, order, exit_code=exit_code)
+    async def body(parts: Components) -> list[RunResult]:
+        order = RunRequest(Trigger.PLAN, user=user)
+        return await dry_run(parts.planner, parts.read_only_workspaces, names, order, exit_code=exit_code)
 
-    results = run_within(context, body, is_reading=True)
-    _warn(results)
-    whole = document_of(results, user)
+    results = run_with_components(context, body, is_reading=True)
+    warn_about_state(results)
+    whole = document_from_results(results, user)
     if out is not None:
-        write_file(out, encode(whole))
-    show(whole, form, {}, verbose=verbose)
-    return worst(result.exit for result in results)
+        write_file(out, encode_document(whole))
+    print_document(whole, form, {}, verbose=verbose)
+    return worst_exit_code(result.exit_code for result in results)
 
 
-def _synced(context: click.Context, names: Sequence[str], order: Order, form: Format, verbose: bool) -> int:
-    async def body(parts: Parts) -> list[Result]:
+def run_sync(context: click.Context, names: Sequence[str], order: RunRequest, form: Format, verbose: bool) -> int:
+    async def body(parts: Components) -> list[RunResult]:
         results = await parts.sync.run(names, order)
         # Of a run for one person nobody can say that the workspace is fine again.
-        if order.is_whole:
-            await parts.tell(results)
-            await forget_old_runs(parts.state, parts.clock)
+        if order.is_for_everyone:
+            await parts.notify(results)
+            await prune_old_runs(parts.state, parts.clock)
         return results
 
-    results = run_within(context, body)
-    _warn(results)
-    show(document_of(results, order.user), form, outcomes_of(results), verbose=verbose)
+    results = run_with_components(context, body)
+    warn_about_state(results)
+    print_document(document_from_results(results, order.user), form, outcomes_by_workspace(results), verbose=verbose)
     for result in results:
-        _explain(result)
-    return worst(result.exit for result in results)
+        _print_why_not_written(result)
+    return worst_exit_code(result.exit_code for result in results)
 
 
-def _warn(results: Sequence[Result]) -> None:
+def warn_about_state(results: Sequence[RunResult]) -> None:
     for result in results:
-        if reason := state_warning(result.object):
+        if reason := empty_state_warning(result.document):
             warn(reason)
 
 
-def _explain(result: Result) -> None:
+def _print_why_not_written(result: RunResult) -> None:
     """Say on stderr why nothing, or not everything, was written."""
     name = result.workspace
     if result.error:
-        click.echo(harmless(f"{name}: {result.error}"), err=True)
+        click.echo(escape_control(f"{name}: {result.error}"), err=True)
     elif result.pause is not None:
         since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
         why = f": {result.pause.reason}" if result.pause.reason else ""
-        made = counted(result.records) or "Nothing was written."
-        click.echo(harmless(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
+        made = outcome_summary(result.records) or "Nothing was written."
+        click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
         click.echo(f"  To go on: pigment-sync resume {name}", err=True)
-    elif result.object["status"] == "planned" and result.object["mode"] == "dry-run":
+    elif result.document["status"] == "planned" and result.document["mode"] == "dry-run":
         click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
         click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
-    elif result.exit is Exit.HELD and (message := wrong_target(result.object)):
-        click.echo(harmless(f"{name}: {message}"), err=True)
-    elif result.exit is Exit.HELD:
+    elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.document)):
+        click.echo(escape_control(f"{name}: {message}"), err=True)
+    elif result.exit_code is ExitCode.HELD:
         click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)
         click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)
 
@@ -138,7 +138,7 @@ def _explain(result: Result) -> None:
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
+@click.option("--format", "form", type=FormatChoice(), default="text", show_default=True, help="How it is shown.")
 @verbose_option
 @click.pass_context
 def sync(  # noqa: PLR0913  (click hands each option by name)
@@ -168,8 +168,8 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
     pigment-sync sync --wait 300
     """
-    order = Order(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, digests)), wait_seconds)
-    return _synced(context, names, order, form, verbose)
+    order = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, digests)), wait_seconds)
+    return run_sync(context, names, order, form, verbose)
 
 
 @click.command()
@@ -177,7 +177,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
 @by_option
 @reason_option
 @wait_option
-@click.option("--format", "form", type=Form(), default="text", show_default=True, help="How it is shown.")
+@click.option("--format", "form", type=FormatChoice(), default="text", show_default=True, help="How it is shown.")
 @verbose_option
 @click.pass_context
 def apply(  # noqa: PLR0913  (click hands each option by name)
@@ -198,7 +198,7 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
     except OSError as error:
         hint = "Name a file that `pigment-sync plan --out FILE` wrote."
         raise UsageError(f"{file} can't be read ({error.strerror}).", hint) from error
-    saved = parse(raw, str(file))
+    saved = parse_document(raw, str(file))
     names = [workspace["name"] for workspace in saved["workspaces"]]
     unplanned = [each["name"] for each in saved["workspaces"] if each["status"] != "planned"]
     if unplanned or not names:
@@ -208,5 +208,5 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
         )
     digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
     reviewed = tuple(saved["workspaces"])
-    order = Order(Trigger.APPLY, by, reason, saved.get("user", ""), digests, wait_seconds, reviewed)
-    return _synced(context, names, order, form, verbose)
+    order = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), digests, wait_seconds, reviewed)
+    return run_sync(context, names, order, form, verbose)

@@ -22,33 +22,33 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from agent.report.escape import harmless
+from agent.report.escape import escape_control
 from connectors.base import Progress as Told
 
-__all__ = ["Bars", "Lines", "Shown", "shown"]
+__all__ = ["ProgressBars", "ProgressDisplay", "ProgressLog", "show_progress"]
 
 log = structlog.get_logger()
-LOG_EVERY_SECONDS = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 
 
 def _no_budget() -> int | None:
     return None
 
 
-class Shown(Told, Protocol):
+class ProgressDisplay(Told, Protocol):
     """What is told of progress. *budget* says how many requests Pigment's hosts would take now, None: not known."""
 
     budget: Callable[[], int | None]
 
 
-class _Rate(ProgressColumn):
+class _RateColumn(ProgressColumn):
     """How many a second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-class Bars:
+class ProgressBars:
     """One bar for each kind of work, made when it is first told of."""
 
     def __init__(self, console: Console) -> None:
@@ -59,7 +59,7 @@ class Bars:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            _Rate(),
+            _RateColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[budget]}", markup=False),
             console=console,
@@ -70,34 +70,34 @@ class Bars:
         left = self.budget()
         budget = "" if left is None else f"{left} requests left"
         if what not in self._tasks:
-            self._tasks[what] = self.display.add_task(harmless(what), total=total, budget=budget)
+            self._tasks[what] = self.display.add_task(escape_control(what), total=total, budget=budget)
         self.display.update(self._tasks[what], completed=done, total=total, budget=budget)
 
 
-class Lines:
+class ProgressLog:
     """At most one log line a minute for each kind of work. *now* tells monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.budget: Callable[[], int | None] = _no_budget
         self._now = now
-        self._last: dict[str, tuple[float, int]] = {}
+        self._last_logged: dict[str, tuple[float, int]] = {}
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         now = self._now()
-        at, former = self._last.setdefault(what, (now, done))
-        if now - at < LOG_EVERY_SECONDS:
+        at, former = self._last_logged.setdefault(what, (now, done))
+        if now - at < LOG_INTERVAL_SECONDS:
             return
-        self._last[what] = (now, done)
+        self._last_logged[what] = (now, done)
         rate = round((done - former) / (now - at), 1)
         log.info("work.progressed", what=what, done=done, total=total, per_second=rate, budget=self.budget())
 
 
 @contextmanager
-def shown() -> Iterator[Shown]:
+def show_progress() -> Iterator[ProgressDisplay]:
     """Yield what is to be told of progress, for as long as the work lasts."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield ProgressLog()
         return
-    bars = Bars(Console(stderr=True))
+    bars = ProgressBars(Console(stderr=True))
     with bars.display:
         yield bars

@@ -9,9 +9,9 @@ import sys
 import click
 
 from agent.cli.output import print_text
-from agent.cli.running import config_path, configure_logs, loaded
-from agent.errors import Exit
-from agent.settings.token import Role, hashed, new_token
+from agent.cli.runtime import config_path, configure_logs, load_settings
+from agent.errors import ExitCode
+from agent.settings.token import Role, hashed_token, new_token
 
 __all__ = ["hash_token", "serve"]
 
@@ -30,11 +30,11 @@ def serve(context: click.Context) -> int:
     pigment-sync --config /etc/pigment-sync/config.yaml serve
     """
     # The server and the scheduler would make every other command start later.
-    from agent.serving import serve as serve_until_stopped
+    from agent.server import serve as serve_until_stopped
 
-    settings = loaded(context)
+    settings = load_settings(context)
     asyncio.run(serve_until_stopped(config_path(context), os.environ, settings, configure_logs))
-    return Exit.DONE
+    return ExitCode.DONE
 
 
 @click.command("hash-token")
@@ -58,9 +58,9 @@ def hash_token(name: str, role: str) -> int:
     pigment-sync hash-token grafana
     """
     token = new_token()
-    entry = hashed(token, Role(role), name)
+    entry = hashed_token(token, Role(role), name)
     print_text(f"{entry}\n")
     click.echo(
         f"The line above goes into server.tokens. The token, for {name} and shown only now:\n{token}", sys.stderr
     )
-    return Exit.DONE
+    return ExitCode.DONE

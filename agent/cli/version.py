@@ -12,32 +12,32 @@ from pathlib import Path
 
 import click
 
-__all__ = ["commits", "version_line", "version_option"]
+__all__ = ["commit_candidates", "version_line", "version_option"]
 
-NAME = "pigment-sync"
-VARIABLE = "PIGMENT_SYNC_REVISION"
-COMMIT = re.compile(r"[0-9a-f]{7,64}")
-CHECKOUT = Path(__file__).parents[2]
+DISTRIBUTION_NAME = "pigment-sync"
+REVISION_VARIABLE = "PIGMENT_SYNC_REVISION"
+COMMIT_PATTERN = re.compile(r"[0-9a-f]{7,64}")
+CHECKOUT_ROOT = Path(__file__).parents[2]
 
 
-def version_line(environ: Mapping[str, str], installed: Distribution, checkout: Path = CHECKOUT) -> str:
+def version_line(environ: Mapping[str, str], installed: Distribution, checkout: Path = CHECKOUT_ROOT) -> str:
     """Return `pigment-sync 1.2.3 (commit abcdef1, Python 3.11.7)`, without the commit where nobody knows it."""
-    known = (commit for commit in commits(environ, installed, checkout) if COMMIT.fullmatch(commit))
+    known = (commit for commit in commit_candidates(environ, installed, checkout) if COMMIT_PATTERN.fullmatch(commit))
     parts = [
         *(f"commit {commit[:7]}" for commit in [next(known, None)] if commit),
         f"Python {platform.python_version()}",
     ]
-    return f"{NAME} {installed.version} ({', '.join(parts)})"
+    return f"{DISTRIBUTION_NAME} {installed.version} ({', '.join(parts)})"
 
 
-def commits(environ: Mapping[str, str], installed: Distribution, checkout: Path) -> Iterator[str]:
+def commit_candidates(environ: Mapping[str, str], installed: Distribution, checkout: Path) -> Iterator[str]:
     """Yield what may be the commit: of the image, of what pip installed (PEP 610), of the checkout that this is in."""
-    yield environ.get(VARIABLE, "").strip().lower()
-    yield _of_pip(installed)
-    yield _of_git(checkout / ".git")
+    yield environ.get(REVISION_VARIABLE, "").strip().lower()
+    yield _pip_commit(installed)
+    yield _git_commit(checkout / ".git")
 
 
-def _of_pip(installed: Distribution) -> str:
+def _pip_commit(installed: Distribution) -> str:
     try:
         origin = json.loads(installed.read_text("direct_url.json") or "{}")
         return str(origin.get("vcs_info", {}).get("commit_id", ""))
@@ -45,7 +45,7 @@ def _of_pip(installed: Distribution) -> str:
         return ""
 
 
-def _of_git(folder: Path) -> str:
+def _git_commit(folder: Path) -> str:
     """Return what HEAD is, read as git keeps it: no image has a git to ask."""
     try:
         head = (folder / "HEAD").read_text("utf-8").strip()
@@ -60,9 +60,9 @@ def _of_git(folder: Path) -> str:
     return next((line.partition(" ")[0] for line in packed.splitlines() if line.endswith(f" {name}")), "")
 
 
-def _show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(version_line(os.environ, distribution(NAME)))
+        click.echo(version_line(os.environ, distribution(DISTRIBUTION_NAME)))
         context.exit()
 
 
@@ -71,6 +71,6 @@ version_option = click.option(
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_show,
+    callback=_print_version,
     help="Show the release, its commit and the Python that runs it.",
 )

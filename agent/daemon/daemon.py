@@ -8,73 +8,73 @@ from datetime import datetime
 
 import structlog
 
-from agent.answer import Explanation
-from agent.daemon.proof import WriteProof
-from agent.daemon.questions import Questions
-from agent.daemon.runner import InForce, Opening, Runner, Told
-from agent.daemon.schedule import Tick, spelled, ticks
-from agent.daemon.timetable import Timetable
-from agent.desk import Health, Ongoing, Request, Standing, UnknownName
-from agent.engine.inquiry import explanations
-from agent.engine.order import Order
-from agent.engine.retention import forget_old_runs
-from agent.engine.run import noted
-from agent.engine.stopping import Stopping
+from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, WorkspaceStatus
+from agent.daemon.query_limit import QueryLimiter
+from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
+from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule
+from agent.daemon.scheduler import RunScheduler
+from agent.daemon.state_probe import StateProbe
+from agent.engine.queries import explain_person
+from agent.engine.records import admin_run
+from agent.engine.request import RunRequest
+from agent.engine.retention import prune_old_runs
+from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
+from agent.model.access import Explanation
 from agent.ports import Clock, Pause, Run, RunStatus, State, Trigger
 from agent.settings.root import Settings
 from agent.settings.workspace import WorkspaceSettings
-from connectors.base import silent
+from connectors.base import discard_progress
 
 __all__ = ["Daemon"]
 
 log = structlog.get_logger()
-WAIT_FOR_LEASE_SECONDS = 300.0
+LEASE_WAIT_SECONDS = 300.0
 """How long a run that somebody asked for waits for the one that holds its workspace."""
-PATIENCE_SECONDS = 20.0
+SHUTDOWN_TIMEOUT_SECONDS = 20.0
 """How long a stop waits for writes in flight; whoever stops a container kills it after 30 s."""
-LOOKED_AT = 200
+MAX_RUNS_SCANNED = 200
 """Runs of the journal that are looked through for how a workspace stands."""
-READ = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
-APPLIED = {RunStatus.DONE, RunStatus.HELD}
-NOT_WHOLE = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
+READ_STATUSES = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
+APPLIED_STATUSES = {RunStatus.DONE, RunStatus.HELD}
+PARTIAL_TRIGGERS = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
 """Runs that show nothing about the whole workspace: neither its status nor that it was brought in step."""
 
 
 class Daemon:
-    """Implements `agent.desk.Desk`. Start it within a running event loop, and stop it."""
+    """Implements `agent.daemon.interface.DaemonApi`. Start it within a running event loop, and stop it."""
 
     def __init__(
         self,
         settings: Settings,
         state: State,
         clock: Clock,
-        opening: Opening,
-        told: Told,
+        opening: ComponentsFactory,
+        told: RunObserver,
         budget_left: Callable[[], int | None],
     ) -> None:
         self.state = state
         self._clock = clock
-        self._opening = opening
+        self._components_factory = opening
         self._budget_left = budget_left
-        self._questions = Questions(budget_left)
-        self._write_proof = WriteProof()
+        self._query_limiter = QueryLimiter(budget_left)
+        self._state_probe = StateProbe()
         self._started_at = clock.now()
-        self._config = InForce(settings, self._started_at)
+        self._config = ActiveConfig(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, opening, told)
-        self._timetable = Timetable(clock, self._due, self._last_run)
+        self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
 
     async def start(self) -> None:
         """Plan the schedules and begin; what was missed while nothing ran is made up once. Raises `StateError`."""
-        self._timetable.replace(await self._first_times(self._config.settings))
-        self._timetable.daily("prune", self._prune)
-        self._timetable.start()
+        self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
+        self._scheduler.add_daily_job("prune", self._prune_runs)
+        self._scheduler.start()
 
     async def stop(self) -> bool:
         """Let the writes in flight end, close the runs, and return whether nothing had to be broken off."""
-        self._timetable.halt()
-        was_gentle = await self._runner.work.end(PATIENCE_SECONDS)
-        self._timetable.close()
+        self._scheduler.pause()
+        was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
+        self._scheduler.close()
         log.info("daemon.stopped", was_gentle=was_gentle)
         return was_gentle
 
@@ -83,38 +83,38 @@ class Daemon:
 
         All of them or nothing: the state is asked first. Raises `StateError`, and has then changed nothing.
         """
-        first_times = await self._first_times(settings)
+        first_times = await self._load_first_times(settings)
         self._config.replace(settings, self._clock.now())
-        self._timetable.replace(first_times)
-        log.info("config.reloaded", workspaces=list(self.names))
+        self._scheduler.replace_schedules(first_times)
+        log.info("config.reloaded", workspaces=list(self.workspace_names))
 
-    def refuse(self, what: str, why: str) -> None:
+    def report_refused_config(self, what: str, why: str) -> None:
         """Keep the configuration in force with its schedules; `/readyz` reports *what* became of a newer one."""
-        since = self._config.at.strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._config.trouble = f"{what} The one of {since} is in force, with its schedules. {why}"
+        since = self._config.loaded_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._config.problem = f"{what} The one of {since} is in force, with its schedules. {why}"
 
-    async def _first_times(self, settings: Settings) -> dict[str, tuple[Tick, datetime | None]]:
+    async def _load_first_times(self, settings: Settings) -> dict[str, tuple[ScheduleGroup, datetime | None]]:
         schedules = {name: each.schedule for name, each in settings.workspaces.items()}
-        return await self._timetable.first_times(ticks(schedules))
+        return await self._scheduler.compute_first_times(group_by_schedule(schedules))
 
-    def _due(self, tick: Tick) -> asyncio.Task[None] | None:
-        names = [name for name in tick.workspaces if name in self.names]
-        if not names or self._runner.work.is_stopping:
+    def _start_due_run(self, tick: ScheduleGroup) -> asyncio.Task[None] | None:
+        names = [name for name in tick.workspaces if name in self.workspace_names]
+        if not names or self._runner.tasks.is_stopping:
             return None
-        _, task = self._runner.start(names, Order(Trigger.SCHEDULE), is_dry_run=False)
+        _, task = self._runner.start(names, RunRequest(Trigger.SCHEDULE), is_dry_run=False)
         return task
 
-    async def _last_run(self, tick: Tick) -> datetime | None:
+    async def _find_last_run(self, tick: ScheduleGroup) -> datetime | None:
         """Return when the tick ran last; None when one of its workspaces never ran on schedule."""
         times = []
         for name in tick.workspaces:
-            runs = await self.state.runs([name], limit=LOOKED_AT)
+            runs = await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
             times.append(next((run.started_at for run in runs if run.trigger is Trigger.SCHEDULE), None))
         known = [time for time in times if time is not None]
         return min(known) if len(known) == len(times) else None
 
-    async def _prune(self) -> None:
-        await forget_old_runs(self.state, self._clock)
+    async def _prune_runs(self) -> None:
+        await prune_old_runs(self.state, self._clock)
 
     # The desk
 
@@ -128,84 +128,86 @@ class Daemon:
         return self._config.settings.workspaces
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def workspace_names(self) -> tuple[str, ...]:
         return tuple(self._workspaces)
 
     @property
-    def ongoing(self) -> tuple[Ongoing, ...]:
-        return self._runner.work.ongoing
+    def active_runs(self) -> tuple[ActiveRun, ...]:
+        return self._runner.tasks.active_runs
 
-    async def ask(self, request: Request) -> str:
-        self._expect(request.workspace)
-        self._runner.work.refuse_too_much()
-        approvals = frozenset({request.approval} if request.approval else ())
-        order = Order(
-            request.trigger, request.by, request.reason, request.user, approvals, wait_seconds=WAIT_FOR_LEASE_SECONDS
+    async def request_run(self, request: ManualRunRequest) -> str:
+        self._require_workspace(request.workspace)
+        self._runner.tasks.require_capacity()
+        approvals = frozenset({request.approved_digest} if request.approved_digest else ())
+        order = RunRequest(
+            request.trigger, request.by, request.reason, request.user, approvals, wait_seconds=LEASE_WAIT_SECONDS
         )
         run_ids, _ = self._runner.start([request.workspace], order, is_dry_run=request.is_dry_run)
         return run_ids[request.workspace]
 
-    async def standing(self, name: str) -> Standing:
-        self._expect(name)
+    async def load_workspace_status(self, name: str) -> WorkspaceStatus:
+        self._require_workspace(name)
         workspace = self._workspaces[name]
         runs = [
             run
-            for run in await self.state.runs([name], limit=LOOKED_AT)
-            if run.trigger not in NOT_WHOLE and not run.user
+            for run in await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
+            if run.trigger not in PARTIAL_TRIGGERS and not run.user
         ]
-        pause = await self.state.paused(name)
-        return Standing(
+        pause = await self.state.load_pause(name)
+        return WorkspaceStatus(
             name,
             Mode(workspace.mode),
-            spelled(workspace.schedule),
-            self._timetable.next_run(name),
+            format_schedule(workspace.schedule),
+            self._scheduler.next_run(name),
             workspace.token_expires,
             pause,
-            last=_last(runs, Mode(workspace.mode)),
-            read=_newest(runs, READ),
-            applied=_newest([run for run in runs if not run.dry_run], APPLIED),
-            in_flight=() if pause is None else await self.state.in_flight(name),
+            last_run=_last_relevant_run(runs, Mode(workspace.mode)),
+            last_read=_newest_with_status(runs, READ_STATUSES),
+            last_applied=_newest_with_status([run for run in runs if not run.dry_run], APPLIED_STATUSES),
+            in_flight=() if pause is None else await self.state.load_in_flight(name),
         )
 
-    async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
+    async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         settings = self._config.settings
         async with (
-            self._questions.turn(settings.pigment.requests_per_window),
-            self._opening(settings, silent, Stopping()) as tools,
+            self._query_limiter.acquire(settings.pigment.requests_per_window),
+            self._components_factory(settings, discard_progress, GracefulShutdown()) as tools,
         ):
-            return await explanations(tools.survey, tools.read_sites, [], email)
+            return await explain_person(tools.planner, tools.read_only_workspaces, [], email)
 
     async def pause(self, name: str, by: str, reason: str) -> None:
-        self._expect(name)
+        self._require_workspace(name)
         now = self._clock.now()
-        await self.state.pause(name, Pause(now, by, reason), noted(name, Order(Trigger.PAUSE, by, reason), now))
+        await self.state.set_pause(
+            name, Pause(now, by, reason), admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
+        )
 
     async def resume(self, name: str, by: str, reason: str) -> None:
-        self._expect(name)
-        if await self.state.paused(name) is not None:
-            run = noted(name, Order(Trigger.RESUME, by, reason), self._clock.now())
-            await self.state.pause(name, None, run)
+        self._require_workspace(name)
+        if await self.state.load_pause(name) is not None:
+            run = admin_run(name, RunRequest(Trigger.RESUME, by, reason), self._clock.now())
+            await self.state.set_pause(name, None, run)
 
-    async def health(self) -> Health:
-        state_trouble = await self._write_proof.trouble(self.state)
-        troubles = [each for each in (self._config.trouble, state_trouble) if each]
-        troubles += self._timetable.troubles()
-        return Health(tuple(troubles), self._started_at, self._config.at, is_state_up=not state_trouble)
+    async def check_health(self) -> Health:
+        state_trouble = await self._state_probe.find_problem(self.state)
+        troubles = [each for each in (self._config.problem, state_trouble) if each]
+        troubles += self._scheduler.problems()
+        return Health(tuple(troubles), self._started_at, self._config.loaded_at, is_state_up=not state_trouble)
 
     def budget_left(self) -> int | None:
         return self._budget_left()
 
-    def _expect(self, name: str) -> None:
-        if name not in self.names:
-            raise UnknownName(f"There is no workspace {name}.", f"The workspaces are: {', '.join(self.names)}.")
+    def _require_workspace(self, name: str) -> None:
+        if name not in self.workspace_names:
+            raise NotFound(f"There is no workspace {name}.", f"The workspaces are: {', '.join(self.workspace_names)}.")
 
 
-def _last(runs: Sequence[Run], mode: Mode) -> Run | None:
+def _last_relevant_run(runs: Sequence[Run], mode: Mode) -> Run | None:
     """Return the newest run that has ended. A look by hand does not clear what the last sync held or failed to do."""
     ended = [run for run in runs if run.status is not RunStatus.RUNNING]
     telling = ended if mode is Mode.DRY_RUN else [run for run in ended if not run.dry_run] or ended
     return next(iter(telling), None)
 
 
-def _newest(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:
+def _newest_with_status(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:
     return next((run for run in runs if run.status in statuses), None)

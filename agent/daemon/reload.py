@@ -10,19 +10,19 @@ import structlog
 
 from agent.daemon.daemon import Daemon
 from agent.errors import PigmentSyncError
-from agent.settings.file import found
+from agent.settings.file import find_config_file
 from agent.settings.load import load
 from agent.settings.root import Settings
-from agent.settings.variables import refuse_variables
+from agent.settings.variables import refuse_invalid_variables
 
-__all__ = ["Reloading"]
+__all__ = ["ConfigWatcher"]
 
 log = structlog.get_logger()
-LOOK_EVERY_SECONDS = 2.0
-Fingerprint = tuple[str, int, int, int] | None
+POLL_SECONDS = 2.0
+FileFingerprint = tuple[str, int, int, int] | None
 
 
-class Reloading:
+class ConfigWatcher:
     """Watches the file at *path* (else the default places). *taken* is told of each configuration that came into force.
 
     A file that a ConfigMap or a deployment tool swaps under a link is followed to where it points now.
@@ -40,63 +40,63 @@ class Reloading:
         self._environ = environ
         self._settings = settings
         self._daemon = daemon
-        self._taken = taken
-        self._asked = asyncio.Event()
-        self._seen = self._fingerprint()
+        self._on_reloaded = taken
+        self._reload_requested = asyncio.Event()
+        self._last_fingerprint = self._file_fingerprint()
         self._refusal = ""
 
-    def ask(self) -> None:
+    def request_reload(self) -> None:
         """Load again even if the file looks the same: SIGHUP."""
-        self._asked.set()
+        self._reload_requested.set()
 
     async def watch(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Look at the file for ever."""
         while True:
-            waiting = asyncio.ensure_future(self._asked.wait())
-            pause = asyncio.ensure_future(sleep(LOOK_EVERY_SECONDS))
+            waiting = asyncio.ensure_future(self._reload_requested.wait())
+            pause = asyncio.ensure_future(sleep(POLL_SECONDS))
             await asyncio.wait({waiting, pause}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
             pause.cancel()
-            await self.look()
+            await self.reload_if_changed()
 
-    async def look(self) -> None:
+    async def reload_if_changed(self) -> None:
         """Load the configuration if it was asked for, if the file has changed, or if it was not taken last time."""
-        now = self._fingerprint()
-        if now == self._seen and not self._asked.is_set() and not self._refusal:
+        now = self._file_fingerprint()
+        if now == self._last_fingerprint and not self._reload_requested.is_set() and not self._refusal:
             return
-        self._seen = now
-        self._asked.clear()
+        self._last_fingerprint = now
+        self._reload_requested.clear()
         try:
-            settings = await asyncio.to_thread(self._load)
+            settings = await asyncio.to_thread(self._load_settings)
         except PigmentSyncError as error:
             # It may refer to another file, which is not watched.
-            self._refuse(error, "A newer configuration was refused and will be tried again.")
+            self._report_refusal(error, "A newer configuration was refused and will be tried again.")
             return
         try:
             await self._daemon.reload(settings)
         except PigmentSyncError as error:
-            self._refuse(error, "A newer configuration could not be applied yet and will be tried again.")
+            self._report_refusal(error, "A newer configuration could not be applied yet and will be tried again.")
             return
         self._refusal = ""
-        self._warn(settings)
+        self._warn_restart_needed(settings)
         self._settings = settings
-        self._taken(settings)
+        self._on_reloaded(settings)
 
-    def _load(self) -> Settings:
+    def _load_settings(self) -> Settings:
         """Return the configuration once its files can be used too. Raises `ConfigError`."""
         settings = load(self._path, self._environ)
-        refuse_variables(self._environ, settings)
+        refuse_invalid_variables(self._environ, settings)
         return settings
 
-    def _refuse(self, error: PigmentSyncError, what: str) -> None:
+    def _report_refusal(self, error: PigmentSyncError, what: str) -> None:
         """Log each reason once, however often it is met."""
         refusal = f"{what} {error.message}"
         if refusal != self._refusal:
             log.error("config.refused", error=error.message, remedy=error.hint)
         self._refusal = refusal
-        self._daemon.refuse(what, error.message)
+        self._daemon.report_refused_config(what, error.message)
 
-    def _warn(self, new: Settings) -> None:
+    def _warn_restart_needed(self, new: Settings) -> None:
         """Say what a running daemon can't change under itself."""
         old = self._settings
         places = {
@@ -108,9 +108,9 @@ class Reloading:
         for key in (key for key, is_same in places.items() if not is_same):
             log.warning("config.needs_restart", key=key)
 
-    def _fingerprint(self) -> Fingerprint:
+    def _file_fingerprint(self) -> FileFingerprint:
         try:
-            file = found(self._path, self._environ).resolve()
+            file = find_config_file(self._path, self._environ).resolve()
             status = file.stat()
         except (PigmentSyncError, OSError):
             return None

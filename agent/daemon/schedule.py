@@ -13,16 +13,16 @@ from apscheduler.triggers.interval import IntervalTrigger
 from agent.settings.crontab import next_time
 from agent.settings.workspace import ScheduleSettings
 
-__all__ = ["Tick", "first_due", "spelled", "ticks", "trigger"]
+__all__ = ["ScheduleGroup", "build_trigger", "first_due", "format_schedule", "group_by_schedule"]
 
 # Not all daemons of a company, nor all its workspaces, may knock at the same second.
 JITTER_SHARE = 0.1
-LONGEST_JITTER_SECONDS = 30.0
+MAX_JITTER_SECONDS = 30.0
 UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class ScheduleGroup:
     """Workspaces that are due together: one command plans all of them, so that `fleet` sees them together and what
     they share at the sources is read once. *name* is the schedule, as the configuration says it."""
 
@@ -31,7 +31,7 @@ class Tick:
     workspaces: tuple[str, ...]
 
 
-def spelled(schedule: ScheduleSettings | None) -> str:
+def format_schedule(schedule: ScheduleSettings | None) -> str:
     """Return the schedule in the words of the configuration: `every 15m`, `cron 0 6 * * mon (Europe/Berlin)`."""
     if schedule is None:
         return ""
@@ -43,18 +43,18 @@ def spelled(schedule: ScheduleSettings | None) -> str:
     return f"cron {schedule.cron} ({schedule.timezone or 'UTC'})"
 
 
-def ticks(schedules: Mapping[str, ScheduleSettings | None]) -> tuple[Tick, ...]:
+def group_by_schedule(schedules: Mapping[str, ScheduleSettings | None]) -> tuple[ScheduleGroup, ...]:
     """Group the workspaces that have the same schedule; those without one are due by nobody."""
     groups: dict[str, list[str]] = {}
     known: dict[str, ScheduleSettings] = {}
     for name, schedule in schedules.items():
         if schedule is not None:
-            groups.setdefault(spelled(schedule), []).append(name)
-            known[spelled(schedule)] = schedule
-    return tuple(Tick(name, known[name], tuple(workspaces)) for name, workspaces in groups.items())
+            groups.setdefault(format_schedule(schedule), []).append(name)
+            known[format_schedule(schedule)] = schedule
+    return tuple(ScheduleGroup(name, known[name], tuple(workspaces)) for name, workspaces in groups.items())
 
 
-class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
+class _CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
     """The times of a crontab, all in UTC, each later by the same part of *jitter*.
 
     So no two are closer than in the crontab, and the one after a time with jitter is never the same time again.
@@ -64,23 +64,23 @@ class _Cron(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
         self.jitter = jitter
         self._crontab = crontab
         self._timezone = timezone
-        self._late = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load and guards nothing
+        self._delay = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load and guards nothing
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the first time after both; several that were missed are not returned one by one."""
-        after = now.astimezone(UTC) - self._late
+        after = now.astimezone(UTC) - self._delay
         if previous_fire_time is not None:
             after = max(after, previous_fire_time.astimezone(UTC))
         due = next_time(self._crontab, self._timezone, after)
-        return None if due is None else due + self._late
+        return None if due is None else due + self._delay
 
 
-def trigger(schedule: ScheduleSettings) -> BaseTrigger:
+def build_trigger(schedule: ScheduleSettings) -> BaseTrigger:
     """Return the APScheduler trigger of the schedule, in UTC, with some jitter."""
     if schedule.cron is not None:
-        return _Cron(schedule.cron, schedule.timezone or "UTC", LONGEST_JITTER_SECONDS)
-    seconds = _interval(schedule).total_seconds()
-    jitter = min(LONGEST_JITTER_SECONDS, seconds * JITTER_SHARE)
+        return _CronTrigger(schedule.cron, schedule.timezone or "UTC", MAX_JITTER_SECONDS)
+    seconds = _interval_of(schedule).total_seconds()
+    jitter = min(MAX_JITTER_SECONDS, seconds * JITTER_SHARE)
     return IntervalTrigger(seconds=int(seconds), timezone=UTC, jitter=jitter)
 
 
@@ -94,16 +94,16 @@ def first_due(schedule: ScheduleSettings, last: datetime | None, now: datetime) 
     # A run in the future was recorded while the clock was wrong: it must not put the next one off until then.
     last = None if last is None else min(now, last.astimezone(UTC))
     if schedule.cron is None:
-        return now if last is None else max(now, last + _interval(schedule))
+        return now if last is None else max(now, last + _interval_of(schedule))
     # A run that began within the jitter of its time is the run of that time. One that is due at this moment is due.
-    after = now - timedelta(microseconds=1) if last is None else last + timedelta(seconds=LONGEST_JITTER_SECONDS + 1)
+    after = now - timedelta(microseconds=1) if last is None else last + timedelta(seconds=MAX_JITTER_SECONDS + 1)
     due = next_time(schedule.cron, schedule.timezone or "UTC", after)
     if due is None:
-        raise ValueError(f"{spelled(schedule)} is never due")
+        raise ValueError(f"{format_schedule(schedule)} is never due")
     return max(now, due)
 
 
-def _interval(schedule: ScheduleSettings) -> timedelta:
+def _interval_of(schedule: ScheduleSettings) -> timedelta:
     if schedule.every is None:
         raise ValueError("a schedule has every or cron")
     return schedule.every

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 import structlog
 
-__all__ = ["HUNG", "LIMIT_SECONDS", "Silence", "Watchdog", "end_within"]
+__all__ = ["HANG_LIMIT_SECONDS", "HUNG_EXIT_CODE", "Silence", "Watchdog", "force_exit_after"]
 
 log = structlog.get_logger()
-LIMIT_SECONDS = 30.0
+HANG_LIMIT_SECONDS = 30.0
 """A plan of a million people takes 12 s of one processor; nothing that is meant to happen takes this long."""
-HUNG = 70
+HUNG_EXIT_CODE = 70
 """The exit code: none of a command's. It is EX_SOFTWARE of sysexits.h."""
-LOOK_EVERY_SECONDS = 1.0
-LOG_WITHIN_SECONDS = 2.0
+CHECK_INTERVAL_SECONDS = 1.0
+LOG_TIMEOUT_SECONDS = 2.0
 IDLE_SHARE = 0.001
 """A thread that used less of the time between two looks does not run at all."""
 TOP_FRAMES = 8
@@ -39,17 +39,17 @@ class Silence:
     it is back. A loop that works counts by the processor time that it got, which is little on a busy machine.
     """
 
-    look_seconds: float
+    interval_seconds: float
     seconds: float = 0.0
 
-    def look(self, *, has_answered: bool, used_seconds: float) -> float:
+    def update(self, *, has_answered: bool, used_seconds: float) -> float:
         """Count one look, before which the loop's thread used *used_seconds* of a processor. Return the silence."""
         if has_answered:
             self.seconds = 0.0
-        elif used_seconds < self.look_seconds * IDLE_SHARE:
-            self.seconds += self.look_seconds
+        elif used_seconds < self.interval_seconds * IDLE_SHARE:
+            self.seconds += self.interval_seconds
         else:
-            self.seconds += min(used_seconds, self.look_seconds)
+            self.seconds += min(used_seconds, self.interval_seconds)
         return self.seconds
 
 
@@ -58,12 +58,12 @@ class Watchdog:
 
     def __init__(
         self,
-        limit_seconds: float = LIMIT_SECONDS,
-        look_every_seconds: float = LOOK_EVERY_SECONDS,
+        limit_seconds: float = HANG_LIMIT_SECONDS,
+        check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         self._limit_seconds = limit_seconds
-        self._look_every_seconds = look_every_seconds
+        self._check_interval_seconds = check_interval_seconds
         self._end = end
         self._closed = threading.Event()
         self._answered = threading.Event()
@@ -82,15 +82,15 @@ class Watchdog:
         self._closed.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
-        silence = Silence(self._look_every_seconds)
+        silence = Silence(self._check_interval_seconds)
         self._answered.set()
-        used = _processor_seconds(thread)
-        while not self._closed.wait(self._look_every_seconds):
-            before, used = used, _processor_seconds(thread)
+        used = _thread_cpu_seconds(thread)
+        while not self._closed.wait(self._check_interval_seconds):
+            before, used = used, _thread_cpu_seconds(thread)
             has_answered = self._answered.is_set()
-            if silence.look(has_answered=has_answered, used_seconds=used - before) >= self._limit_seconds:
-                self._report(thread, silence.seconds)
-                self._end(HUNG)
+            if silence.update(has_answered=has_answered, used_seconds=used - before) >= self._limit_seconds:
+                self._log_hang(thread, silence.seconds)
+                self._end(HUNG_EXIT_CODE)
                 return
             if has_answered:
                 self._answered.clear()
@@ -100,35 +100,39 @@ class Watchdog:
                     # The loop has been closed: the process ends.
                     return
 
-    def _report(self, thread: int, seconds: float) -> None:
+    def _log_hang(self, thread: int, seconds: float) -> None:
         frame = sys._current_frames().get(thread)  # noqa: SLF001, documented; no other way to see another thread
         frames = traceback.extract_stack(frame)[-TOP_FRAMES:] if frame is not None else []
         where = [f"{each.filename}:{each.lineno} {each.name}" for each in reversed(frames)]
 
-        _log("daemon.hung", silent_seconds=round(seconds), where=where)
+        _log_with_timeout("daemon.hung", silent_seconds=round(seconds), where=where)
 
 
-def end_within(seconds: float, end: Callable[[int], object] = os._exit) -> None:
+def force_exit_after(seconds: float, end: Callable[[int], object] = os._exit) -> None:
     """End the process *seconds* from now, if it has not ended by itself by then."""
 
     def watch() -> None:
         threading.Event().wait(seconds)
-        _log("daemon.stop_overdue", seconds=round(seconds))
-        end(HUNG)
+        _log_with_timeout("daemon.stop_overdue", seconds=round(seconds))
+        end(HUNG_EXIT_CODE)
 
     threading.Thread(target=watch, name="stop-watchdog", daemon=True).start()
 
 
-def _log(event: str, **facts: object) -> None:
+def _log_with_timeout(event: str, **facts: object) -> None:
     """Log why the process ends, but not for long: the log itself may be what it hangs in."""
     writing = threading.Thread(
-        target=log.critical, args=[event], kwargs={"exit_code": HUNG, **facts}, name="watchdog-log", daemon=True
+        target=log.critical,
+        args=[event],
+        kwargs={"exit_code": HUNG_EXIT_CODE, **facts},
+        name="watchdog-log",
+        daemon=True,
     )
     writing.start()
-    writing.join(LOG_WITHIN_SECONDS)
+    writing.join(LOG_TIMEOUT_SECONDS)
 
 
-def _processor_seconds(thread: int) -> float:
+def _thread_cpu_seconds(thread: int) -> float:
     """Return the processor time that *thread* has used; where no clock of a thread is known, the time of day's."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.monotonic()

@@ -11,14 +11,14 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol
 
-from agent.address import folded, same_name
-from agent.model import Kind, Left, Link, Member, Memory, Note, Written
+from agent.model import Kind, LastSeen, Link, Member, Memory, Note, Written
+from agent.model.email import is_same_name, normalize
 from agent.ports import ChangeRecord, Outcome
 
-__all__ = ["Difference", "Expectation", "drift", "members_left"]
+__all__ = ["Difference", "Expectation", "drift_notes", "last_seen_members"]
 
 # After these nobody knows how the member is: what differs next time may be ours.
-UNSURE = frozenset({Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
+UNCERTAIN_OUTCOMES = frozenset({Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
 class Difference(Enum):
@@ -38,9 +38,9 @@ class Expectation(Protocol):
         ...
 
 
-def members_left(
+def last_seen_members(
     members: Mapping[str, Member], records: Sequence[ChangeRecord], links: Sequence[Link]
-) -> tuple[Left, ...]:
+) -> tuple[LastSeen, ...]:
     """Return the members of the listing with what a run has done to them, in the order of their ids."""
     owners = {link.scim_id: link for link in links}
     shown: dict[str, tuple[str, str, bool | None]] = {
@@ -58,50 +58,50 @@ def members_left(
             name = name if after.display_name is None else after.display_name
             active = active if after.active is None else after.active
             shown[scim_id] = (after.email or email, name, active)
-        elif record.outcome in UNSURE:
+        elif record.outcome in UNCERTAIN_OUTCOMES:
             shown[scim_id] = (email, name, None)
     left = []
     for scim_id, (email, name, active) in sorted(shown.items()):
         link = owners.get(scim_id)
         groups = tuple(sorted({group.name for group in link.groups})) if link else ()
-        left.append(Left(scim_id, email, name, active, link.person if link else None, groups))
+        left.append(LastSeen(scim_id, email, name, active, link.person if link else None, groups))
     return tuple(left)
 
 
-def drift(
+def drift_notes(
     memory: Memory, members: Mapping[str, Member], settled: frozenset[str], expected: Expectation
 ) -> Iterator[Note]:
     """Yield a note for each difference to how our last run left the members; none when there was no run.
 
     *settled* are members that lost creates of ours made.
     """
-    if memory.left is None:
+    if memory.last_seen is None:
         return
     written: dict[str, list[Written]] = {}
     for each in sorted(memory.written, key=lambda each: (each.sent_at, each.seq)):
         written.setdefault(each.scim_id, []).append(each)
-    former = {each.scim_id: each for each in memory.left}
+    former = {each.scim_id: each for each in memory.last_seen}
     for scim_id, member in members.items():
         ours = written.get(scim_id, ())
         was = _after(former.get(scim_id), ours)
         if was is not None:
-            yield from _changed(was, member, ours, expected)
+            yield from _changed_member_notes(was, member, ours, expected)
         elif scim_id not in settled and not ours:
             is_called_for = expected.call_for(Difference.CREATED, member)
-            yield _note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
+            yield _drift_note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
     for scim_id, was in former.items():
         if scim_id not in members:
-            yield _note(was.email, was.display_name, "is not in the listing any more")
+            yield _drift_note(was.email, was.display_name, "is not in the listing any more")
 
 
-def _after(was: Left | None, ours: Iterable[Written]) -> Left | None:
+def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
     """Return how a member was left, with what we wrote after that: by a run that did not come to its end."""
     for each in ours:
         if not each.is_after_left:
             continue
         if was is None and (each.email is None or each.display_name is None):
             return None
-        was = was or Left(each.scim_id, "", "", True)
+        was = was or LastSeen(each.scim_id, "", "", True)
         was = replace(
             was,
             email=was.email if each.email is None else each.email,
@@ -113,28 +113,30 @@ def _after(was: Left | None, ours: Iterable[Written]) -> Left | None:
     return was
 
 
-def _changed(was: Left, member: Member, ours: Sequence[Written], expected: Expectation) -> Iterator[Note]:
+def _changed_member_notes(
+    was: LastSeen, member: Member, ours: Sequence[Written], expected: Expectation
+) -> Iterator[Note]:
     """Yield a note for each field that differs, unless a write of ours without a known answer may have set it."""
     if was.active is None:
         return
-    email, name = folded(member.email), member.display_name
-    if folded(was.email) != email:
-        sent = [(each, folded(each.email)) for each in ours if each.email is not None]
+    email, name = normalize(member.email), member.display_name
+    if normalize(was.email) != email:
+        sent = [(each, normalize(each.email)) for each in ours if each.email is not None]
         if not _may_be_ours(sent, email):
-            tail = _tail(Difference.EMAIL, member, sent, (folded(was.email), email), expected)
-            yield _note(member.email, name, f"had the email {was.email}", tail)
+            tail = _tail(Difference.EMAIL, member, sent, (normalize(was.email), email), expected)
+            yield _drift_note(member.email, name, f"had the email {was.email}", tail)
     if was.display_name != name:
         names = [(each, each.display_name) for each in ours if each.display_name is not None]
         if not _may_be_ours(names, name):
             # Another spelling of the same name is neither ours nor what a source calls for.
-            is_other = not same_name(was.display_name, name)
+            is_other = not is_same_name(was.display_name, name)
             tail = _tail(Difference.NAME, member, names, (was.display_name, name), expected) if is_other else ""
-            yield _note(member.email, name, f"was renamed from {was.display_name or 'nothing'}", tail)
+            yield _drift_note(member.email, name, f"was renamed from {was.display_name or 'nothing'}", tail)
     if member.active is not None and was.active is not member.active:
         states = [(each, each.active) for each in ours if each.active is not None]
         if not _may_be_ours(states, member.active):
             tail = _tail(Difference.ACTIVE, member, states, (was.active, member.active), expected)
-            yield _note(member.email, name, "was reactivated" if member.active else "was deactivated", tail)
+            yield _drift_note(member.email, name, "was reactivated" if member.active else "was deactivated", tail)
 
 
 def _may_be_ours(sent: Iterable[tuple[Written, object]], now: object) -> bool:
@@ -165,6 +167,6 @@ AS_SOURCES = f", as the sources have it: {ELSE}"
 UNDOES_US = f", which undoes what this agent wrote within 24 hours: {ELSE}"
 
 
-def _note(email: str, name: str, what: str, tail: str = "") -> Note:
+def _drift_note(email: str, name: str, what: str, tail: str = "") -> Note:
     code = "another-writer" if tail else "drift"
     return Note(code, email, f"{name or email} {what} since our last run, and not by us{tail or '.'}")

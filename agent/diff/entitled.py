@@ -4,153 +4,161 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agent.address import folded, folded_name, is_allowed
-from agent.diff import words
-from agent.diff.draft import Draft
-from agent.diff.match import compare, creation, hold_contested, meet
-from agent.diff.roster import Assigned, Standing
+from agent.diff import messages
+from agent.diff.assignments import AssignedPerson, Entitlement
+from agent.diff.builder import PlanBuilder
+from agent.diff.match import hold_contested_email, match_member, new_member_claim, reconcile_member
 from agent.model import Kind, Link, Member
+from agent.model.email import is_allowed, normalize, normalize_name
 from connectors.base import PersonKey
 
 __all__ = ["decide_entitled"]
 
 
-def decide_entitled(draft: Draft) -> None:
+def decide_entitled(draft: PlanBuilder) -> None:
     """Decide for everybody who is entitled: those with a link first, then by email, by alias, by name, by nothing."""
     strangers = []
-    for assigned in draft.roster.by_key.values():
-        if assigned.standing is not Standing.ENTITLED:
+    for assigned in draft.assignments.by_key.values():
+        if assigned.entitlement is not Entitlement.ENTITLED:
             continue
-        link = draft.link_of.get(assigned.key)
+        link = draft.link_by_person.get(assigned.key)
         if link is None:
             strangers.append(assigned)
             continue
         if link.groups != assigned.groups or link.missed_reads:
-            draft.seen.append(Link(link.person, link.scim_id, assigned.groups))
+            draft.updated_links.append(Link(link.person, link.scim_id, assigned.groups))
         member = draft.members.get(link.scim_id)
         if member is None:
-            _linked_member_missing(draft, assigned)
+            _relink_or_hold_missing_member(draft, assigned)
         else:
-            compare(draft, assigned, member)
-    left = [assigned for assigned in strangers if not _matched_by_email(draft, assigned)]
-    left = _unmatched_by_alias(draft, left)
-    _renamed_or_new(draft, left)
+            reconcile_member(draft, assigned, member)
+    left = [assigned for assigned in strangers if not _match_by_email(draft, assigned)]
+    left = _match_by_alias(draft, left)
+    _create_or_hold_rename(draft, left)
 
 
-def _linked_member_missing(draft: Draft, assigned: Assigned) -> None:
+def _relink_or_hold_missing_member(draft: PlanBuilder, assigned: AssignedPerson) -> None:
     """Row 5: the member we remember is not in the listing."""
-    holders = draft.holders.get(assigned.email, ())
-    if len(holders) == 1 and holders[0].scim_id not in draft.owner_of:
-        if draft.roster.is_contested(assigned.email):
-            hold_contested(draft, assigned, holders[0])
+    holders = draft.members_by_email.get(assigned.email, ())
+    if len(holders) == 1 and holders[0].scim_id not in draft.person_by_scim_id:
+        if draft.assignments.is_contested(assigned.email):
+            hold_contested_email(draft, assigned, holders[0])
         else:
-            meet(draft, assigned, holders[0], "relinked")
+            match_member(draft, assigned, holders[0], "relinked")
         return
-    link = draft.link_of[assigned.key]
-    reason = f"The member {link.scim_id} of {words.title(assigned)} is not in the listing any more."
+    link = draft.link_by_person[assigned.key]
+    reason = f"The member {link.scim_id} of {messages.person_label(assigned)} is not in the listing any more."
     remedy = (
         f"If another member is theirs: "
-        f"{words.remedy_assign('EMAIL', draft.policy.workspace, assigned.key)}. If they are to get a new one: "
+        f"{messages.assign_command('EMAIL', draft.policy.workspace, assigned.key)}. If they are to get a new one: "
         f"pigment-sync links forget {assigned.key.connector}:{assigned.key.id} --workspace {draft.policy.workspace}"
     )
-    draft.hold(Kind.CREATE, "linked-member-missing", assigned, None, (reason, remedy))
+    draft.add_hold(Kind.CREATE, "linked-member-missing", assigned, None, (reason, remedy))
 
 
-def _owner(draft: Draft, claims: Sequence[Assigned]) -> Assigned:
+def _preferred_claimant(draft: PlanBuilder, claims: Sequence[AssignedPerson]) -> AssignedPerson:
     """Return who of several sources' people with one email has the member: the linked one, else the first listed."""
-    linked = [claim for claim in claims if claim.key in draft.link_of]
-    return min(linked or claims, key=lambda claim: (claim.rank, claim.key))
+    linked = [claim for claim in claims if claim.key in draft.link_by_person]
+    return min(linked or claims, key=lambda claim: (claim.source_rank, claim.key))
 
 
-def _matched_by_email(draft: Draft, assigned: Assigned) -> bool:
+def _match_by_email(draft: PlanBuilder, assigned: AssignedPerson) -> bool:
     """Rows 6 to 10. Return whether the address has settled what becomes of the person."""
-    claims = draft.roster.claims.get(assigned.email, (assigned,))
-    contested = draft.roster.is_contested(assigned.email)
+    claims = draft.assignments.entitled_by_email.get(assigned.email, (assigned,))
+    contested = draft.assignments.is_contested(assigned.email)
     if len(claims) > 1 and not contested:
-        owner = _owner(draft, claims)
+        owner = _preferred_claimant(draft, claims)
         if owner is not assigned:
             reason = (
-                f"{words.title(assigned)} of {assigned.key.connector} is the same human as in {owner.key.connector}."
+                f"{messages.person_label(assigned)} of {assigned.key.connector} is the same "
+                f"human as in {owner.key.connector}."
             )
-            draft.note("also-in", assigned.person.email, reason)
+            draft.add_note("also-in", assigned.person.email, reason)
             return True
-    holders = draft.holders.get(assigned.email, ())
+    holders = draft.members_by_email.get(assigned.email, ())
     if not holders:
         if contested:
-            draft.wants.append(creation(assigned))
+            draft.email_claims.append(new_member_claim(assigned))
         return contested
-    linked = [member for member in holders if member.scim_id in draft.owner_of]
+    linked = [member for member in holders if member.scim_id in draft.person_by_scim_id]
     if contested and not linked:
-        hold_contested(draft, assigned, holders[0])
+        hold_contested_email(draft, assigned, holders[0])
     elif len(holders) > 1 or contested:
-        draft.wants.append(creation(assigned))
+        draft.email_claims.append(new_member_claim(assigned))
     elif linked:
-        _occupied(draft, assigned, linked[0])
+        _resolve_email_held_by_other(draft, assigned, linked[0])
     else:
-        meet(draft, assigned, holders[0], "matched-by-email")
+        match_member(draft, assigned, holders[0], "matched-by-email")
     return True
 
 
-def _occupied(draft: Draft, assigned: Assigned, member: Member) -> None:
+def _resolve_email_held_by_other(draft: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
     """Rows 8 to 10: the member with the address is linked to somebody else."""
-    key = draft.owner_of[member.scim_id]
-    other = draft.roster.by_key.get(key)
+    key = draft.person_by_scim_id[member.scim_id]
+    other = draft.assignments.by_key.get(key)
     if draft.is_protected(member):
-        reason = f"{words.member_title(member)} is protected: the member is not linked to {words.title(assigned)}."
-        draft.note("protected", member.email, reason)
-    elif other is not None and other.standing is Standing.ENTITLED:
-        draft.wants.append(creation(assigned))
+        reason = (
+            f"{messages.member_label(member)} is protected: the member is not linked to "
+            f"{messages.person_label(assigned)}."
+        )
+        draft.add_note("protected", member.email, reason)
+    elif other is not None and other.entitlement is Entitlement.ENTITLED:
+        draft.email_claims.append(new_member_claim(assigned))
     elif key.connector == assigned.key.connector:
         reason = (
-            f"{words.title(assigned)} has the email of a member that is linked to another person of {key.connector} "
+            f"{messages.person_label(assigned)} has the email of a member that is linked to another "
+            f"person of {key.connector} "
             f"({key.id}): the account must not pass on."
         )
-        assign = words.remedy_assign(member.email, draft.policy.workspace, assigned.key)
-        remedy = f"Give {words.title(assigned)} another email; or, if both are one human: {assign}"
-        draft.hold(Kind.CREATE, "recycled-address", assigned, None, (reason, remedy))
-    elif key.connector in draft.connectors and _is_gone(draft, key, other):
-        draft.moved.add(key)
-        meet(draft, assigned, member, "relinked")
+        assign = messages.assign_command(member.email, draft.policy.workspace, assigned.key)
+        remedy = f"Give {messages.person_label(assigned)} another email; or, if both are one human: {assign}"
+        draft.add_hold(Kind.CREATE, "recycled-address", assigned, None, (reason, remedy))
+    elif key.connector in draft.connectors and _is_no_longer_entitled(draft, key, other):
+        draft.relinked_people.add(key)
+        match_member(draft, assigned, member, "relinked")
     elif other is not None and other.email == assigned.email and key.connector in draft.connectors:
-        reason = f"{words.title(assigned)} of {assigned.key.connector} is the same human as in {key.connector}."
-        draft.note("also-in", assigned.person.email, reason)
+        reason = (
+            f"{messages.person_label(assigned)} of {assigned.key.connector} is the same human as in {key.connector}."
+        )
+        draft.add_note("also-in", assigned.person.email, reason)
     else:
         reason = (
-            f"{words.title(assigned)} of {assigned.key.connector} has the email of a member that is linked to a "
+            f"{messages.person_label(assigned)} of {assigned.key.connector} has the email of a member "
+            "that is linked to a "
             f"person of {key.connector} ({key.id})."
         )
-        remedy = words.remedy_move(key.connector, assigned.key.connector, draft.policy.workspace)
-        draft.hold(Kind.ADOPT, "source-changed", assigned, member, (reason, remedy))
+        remedy = messages.links_move_remedy(key.connector, assigned.key.connector, draft.policy.workspace)
+        draft.add_hold(Kind.ADOPT, "source-changed", assigned, member, (reason, remedy))
 
 
-def _is_gone(draft: Draft, key: PersonKey, other: Assigned | None) -> bool:
+def _is_no_longer_entitled(draft: PlanBuilder, key: PersonKey, other: AssignedPerson | None) -> bool:
     """Tell whether a person of another source is surely not entitled any more, so that the link may move."""
     if other is not None:
-        return other.standing in {Standing.INACTIVE, Standing.INDIVIDUAL}
-    return not draft.roster.unseen.get(key.connector)
+        return other.entitlement in {Entitlement.INACTIVE, Entitlement.INDIVIDUAL}
+    return not draft.assignments.unidentified_emails.get(key.connector)
 
 
-def _alias_matches(draft: Draft, assigned: Assigned) -> list[Member]:
+def _members_by_alias(draft: PlanBuilder, assigned: AssignedPerson) -> list[Member]:
     """Return the unlinked active members that have an alias of the person and that nobody has by email."""
     found = {}
     for alias in assigned.person.aliases:
-        email = folded(alias)
-        if email in draft.roster.claims or email in draft.roster.others:
+        email = normalize(alias)
+        if email in draft.assignments.entitled_by_email or email in draft.assignments.not_entitled_by_email:
             continue
         if not is_allowed(alias, draft.policy.allowed_domains):
             continue
-        for member in draft.holders.get(email, ()):
-            if member.active and member.scim_id not in draft.owner_of:
+        for member in draft.members_by_email.get(email, ()):
+            if member.active and member.scim_id not in draft.person_by_scim_id:
                 found[member.scim_id] = member
     return [found[scim_id] for scim_id in sorted(found)]
 
 
-def _unmatched_by_alias(draft: Draft, people: Iterable[Assigned]) -> list[Assigned]:
+def _match_by_alias(draft: PlanBuilder, people: Iterable[AssignedPerson]) -> list[AssignedPerson]:
     """Row 11. Return those whom no alias matched."""
     left, matches = [], []
     rivals: dict[str, int] = {}
     for assigned in people:
-        found = _alias_matches(draft, assigned) if assigned.person.aliases else []
+        found = _members_by_alias(draft, assigned) if assigned.person.aliases else []
         if found:
             matches.append((assigned, found))
         else:
@@ -159,58 +167,62 @@ def _unmatched_by_alias(draft: Draft, people: Iterable[Assigned]) -> list[Assign
             rivals[member.scim_id] = rivals.get(member.scim_id, 0) + 1
     for assigned, found in matches:
         if len(found) == 1 and rivals[found[0].scim_id] == 1:
-            meet(draft, assigned, found[0], "matched-by-alias")
+            match_member(draft, assigned, found[0], "matched-by-alias")
             continue
-        draft.matched.update(member.scim_id for member in found)
-        named = words.listed(member.email for member in found)
-        reason = f"Aliases of {words.title(assigned)} match {named}, and not one member of one person only."
-        remedy = words.remedy_assign(found[0].email, draft.policy.workspace, assigned.key)
-        draft.hold(Kind.ADOPT, "ambiguous-alias", assigned, found[0], (reason, f"Say whose it is: {remedy}"))
+        draft.matched_ids.update(member.scim_id for member in found)
+        named = messages.format_list(member.email for member in found)
+        reason = f"Aliases of {messages.person_label(assigned)} match {named}, and not one member of one person only."
+        remedy = messages.assign_command(found[0].email, draft.policy.workspace, assigned.key)
+        draft.add_hold(Kind.ADOPT, "ambiguous-alias", assigned, found[0], (reason, f"Say whose it is: {remedy}"))
     return left
 
 
-def _renamed_or_new(draft: Draft, people: Sequence[Assigned]) -> None:
+def _create_or_hold_rename(draft: PlanBuilder, people: Sequence[AssignedPerson]) -> None:
     """Rows 12 and 13: nothing matches but perhaps a name, which counts only while nothing else could have told."""
     remembered: dict[PersonKey, list[str]] = {}
-    for key, scim_id in draft.reads.memory.possible_renames:
+    for key, scim_id in draft.inputs.memory.possible_renames:
         remembered.setdefault(key, []).append(scim_id)
-    namesakes = _namesakes(draft) if people and not draft.link_of else {}
+    namesakes = _member_ids_by_name(draft) if people and not draft.link_by_person else {}
     for assigned in people:
-        if assigned.key in draft.awaited:
-            _hold_awaited(draft, assigned)
+        if assigned.key in draft.awaited_creates:
+            _hold_awaited_create(draft, assigned)
             continue
-        want = creation(assigned)
-        ids = {*remembered.get(assigned.key, ()), *namesakes.get(folded_name(assigned.person.display_name), ())}
-        want.namesakes = [draft.members[each] for each in sorted(ids) if _is_nobodys(draft, each)]
-        draft.renames.update((assigned.key, member.scim_id) for member in want.namesakes)
-        draft.wants.append(want)
-    draft.matched.update(scim_id for _, scim_id in draft.renames)
+        want = new_member_claim(assigned)
+        ids = {*remembered.get(assigned.key, ()), *namesakes.get(normalize_name(assigned.person.display_name), ())}
+        want.same_name_members = [draft.members[each] for each in sorted(ids) if _is_unclaimed_member(draft, each)]
+        draft.possible_renames.update((assigned.key, member.scim_id) for member in want.same_name_members)
+        draft.email_claims.append(want)
+    draft.matched_ids.update(scim_id for _, scim_id in draft.possible_renames)
 
 
-def _hold_awaited(draft: Draft, assigned: Assigned) -> None:
-    lost = draft.awaited[assigned.key]
+def _hold_awaited_create(draft: PlanBuilder, assigned: AssignedPerson) -> None:
+    lost = draft.awaited_creates[assigned.key]
     reason = (
         f"The workspace accepted a create for {lost.email} and does not list the member yet: "
-        f"{words.title(assigned)} is not created a second time."
+        f"{messages.person_label(assigned)} is not created a second time."
     )
     remedy = (
         "Each run looks for the member. After three complete listings without it, and an hour, it is created again. "
         "If Pigment shows the member, ask Pigment's support why its SCIM listing does not."
     )
-    draft.hold(Kind.CREATE, "create-unsettled", assigned, None, (reason, remedy))
+    draft.add_hold(Kind.CREATE, "create-unsettled", assigned, None, (reason, remedy))
 
 
-def _is_nobodys(draft: Draft, scim_id: str) -> bool:
-    if scim_id not in draft.members or scim_id in draft.owner_of or scim_id in draft.matched:
+def _is_unclaimed_member(draft: PlanBuilder, scim_id: str) -> bool:
+    if scim_id not in draft.members or scim_id in draft.person_by_scim_id or scim_id in draft.matched_ids:
         return False
-    email = draft.folds[scim_id]
-    return email not in draft.roster.claims and email not in draft.roster.others and not draft.protected.match(email)
+    email = draft.normalized_emails[scim_id]
+    return (
+        email not in draft.assignments.entitled_by_email
+        and email not in draft.assignments.not_entitled_by_email
+        and not draft.protected_pattern.match(email)
+    )
 
 
-def _namesakes(draft: Draft) -> dict[str, list[str]]:
+def _member_ids_by_name(draft: PlanBuilder) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for scim_id, member in draft.members.items():
-        name = folded_name(member.display_name)
+        name = normalize_name(member.display_name)
         if name:
             found.setdefault(name, []).append(scim_id)
     return found

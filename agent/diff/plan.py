@@ -43,20 +43,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from agent.address import folded
-from agent.diff.draft import Draft, draft
-from agent.diff.drift import drift
+from agent.diff.assignments import Entitlement, collect_assignments
+from agent.diff.builder import PlanBuilder, new_plan_builder
+from agent.diff.drift import drift_notes
+from agent.diff.email_moves import resolve_email_claims
 from agent.diff.entitled import decide_entitled
-from agent.diff.leaver import decide_leavers
-from agent.diff.lost import settle_creates
-from agent.diff.moves import settle
-from agent.diff.roster import Standing, roster
-from agent.diff.undone import still_undone
+from agent.diff.leavers import decide_leavers
+from agent.diff.unconfirmed_creates import resolve_unconfirmed_creates
+from agent.diff.undone_changes import still_undone_changes
 from agent.diff.writer import Sources
-from agent.model import Change, Hold, Kind, MemberCounts, Note, Plan, Policy, Reads, SourceCounts
+from agent.model import Change, Hold, Inputs, Kind, MemberCounts, Note, Plan, Policy, SourceCounts
+from agent.model.email import normalize
 from connectors.base import PersonKey, Snapshot
 
-__all__ = ["compute_plan", "vanished"]
+__all__ = ["compute_plan", "leavers_to_look_up"]
 
 PHASES = {
     Kind.ADOPT: 0,
@@ -70,66 +70,66 @@ PHASES = {
 MAX_LOOKUPS = 25
 
 
-UNEXPLAINED = frozenset({"left-groups", "no-longer-assigned", "duplicate-left"})
+UNEXPLAINED_CODES = frozenset({"left-groups", "no-longer-assigned", "duplicate-left"})
 """Codes of leavers that the snapshots do not show at all."""
 
 
-def compute_plan(reads: Reads, policy: Policy) -> Plan:
+def compute_plan(reads: Inputs, policy: Policy) -> Plan:
     """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
-    people = roster(reads.snapshots, policy)
-    making = draft(reads, policy, people)
-    settle_creates(making)
+    people = collect_assignments(reads.snapshots, policy)
+    making = new_plan_builder(reads, policy, people)
+    resolve_unconfirmed_creates(making)
     decide_entitled(making)
     decide_leavers(making)
-    depths = settle(making)
+    depths = resolve_email_claims(making)
     notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
-    ours = {link.scim_id for link in making.settled} | {member.scim_id for _, member in making.duplicates}
-    notes.update(drift(reads.memory, making.members, frozenset(ours), Sources(making, frozenset(ours))))
+    ours = {link.scim_id for link in making.recovered_links} | {member.scim_id for _, member in making.duplicates}
+    notes.update(drift_notes(reads.memory, making.members, frozenset(ours), Sources(making, frozenset(ours))))
     return Plan(
         policy.workspace,
         policy.mode,
         _source_counts(reads.snapshots, making),
         _member_counts(making),
         making.in_sync,
-        tuple(sorted(making.changes, key=lambda change: _place(change, depths))),
-        tuple(sorted(making.holds, key=_hold_place)),
-        tuple(sorted({*notes, *making.notes}, key=lambda note: (note.code, folded(note.email), note.reason))),
-        seen=tuple(sorted(making.seen, key=lambda link: link.person)),
-        possible_renames=frozenset(making.renames),
-        looked_for=tuple(making.looked_for),
-        undone=still_undone(making),
+        tuple(sorted(making.changes, key=lambda change: _change_order(change, depths))),
+        tuple(sorted(making.holds, key=_hold_order)),
+        tuple(sorted({*notes, *making.notes}, key=lambda note: (note.code, normalize(note.email), note.reason))),
+        updated_links=tuple(sorted(making.updated_links, key=lambda link: link.person)),
+        possible_renames=frozenset(making.possible_renames),
+        checked_creates=tuple(making.checked_creates),
+        undone_changes=still_undone_changes(making),
     )
 
 
-def _place(change: Change, depths: dict[str, int]) -> tuple[int, int, str, str]:
+def _change_order(change: Change, depths: dict[str, int]) -> tuple[int, int, str, str]:
     """Return where a change stands in the order of applying (design section 7)."""
     phase = PHASES[Kind.UPDATE_EMAIL] if change.changes_email else PHASES[change.kind]
     depth = depths.get(change.scim_id or "", 0) if change.changes_email else 0
-    return phase, depth, folded(change.email), change.scim_id or ""
+    return phase, depth, normalize(change.email), change.scim_id or ""
 
 
-def _hold_place(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
-    return folded(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
+def _hold_order(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
+    return normalize(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
 
 
-def _source_counts(snapshots: Sequence[Snapshot], making: Draft) -> tuple[SourceCounts, ...]:
+def _source_counts(snapshots: Sequence[Snapshot], making: PlanBuilder) -> tuple[SourceCounts, ...]:
     by_source = {snapshot.source: snapshot for snapshot in snapshots}
     counts = []
     for source in making.policy.sources:
         snapshot = by_source[source]
         entitled = individual = 0
         for person in snapshot.people:
-            assigned = making.roster.by_key.get(PersonKey(person.connector, person.id))
-            entitled += assigned is not None and assigned.standing is Standing.ENTITLED
+            assigned = making.assignments.by_key.get(PersonKey(person.connector, person.id))
+            entitled += assigned is not None and assigned.entitlement is Entitlement.ENTITLED
             individual += person.individual and not person.groups
         groups = tuple(sorted((group.id, group.name, group.people) for group in snapshot.groups))
         counts.append(SourceCounts(source.connector, source.app, len(snapshot.people), entitled, groups, individual))
     return tuple(counts)
 
 
-def _member_counts(making: Draft) -> MemberCounts:
+def _member_counts(making: PlanBuilder) -> MemberCounts:
     active = Counter(member.active is True for member in making.members.values())[True]
-    ours = {link.scim_id for link in making.reads.memory.links if link.scim_id in making.members}
+    ours = {link.scim_id for link in making.inputs.memory.links if link.scim_id in making.members}
     adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
     # A member that a lost create made beside a linked one belongs to that person, and may be deactivated with it.
     theirs = {member.scim_id for _, member in making.duplicates}
@@ -137,7 +137,7 @@ def _member_counts(making: Draft) -> MemberCounts:
     return MemberCounts(len(making.members), active, len(ours), guarded)
 
 
-def vanished(plan: Plan) -> tuple[PersonKey, ...]:
+def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:
     """Return the leavers that no snapshot shows, at most 25, to be looked up at their source.
 
     *plan* was computed from reads without `Reads.whereabouts`.
@@ -145,6 +145,6 @@ def vanished(plan: Plan) -> tuple[PersonKey, ...]:
     asked = [
         change.person
         for change in plan.changes
-        if change.kind is Kind.DEACTIVATE and change.code in UNEXPLAINED and change.person
+        if change.kind is Kind.DEACTIVATE and change.code in UNEXPLAINED_CODES and change.person
     ]
     return tuple(dict.fromkeys(asked))[:MAX_LOOKUPS]

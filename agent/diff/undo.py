@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.address import folded
-from agent.diff.draft import protects
+from agent.diff.builder import protected_pattern
 from agent.model import (
     Change,
     Fields,
@@ -19,29 +18,30 @@ from agent.model import (
     Note,
     Plan,
     Policy,
-    Undone,
+    UndoneChange,
 )
+from agent.model.email import normalize
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import PersonKey
 
 __all__ = ["compute_undo"]
 
 # A change without a known answer may have been made: the listing tells.
-MADE = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
+POSSIBLY_APPLIED = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
 @dataclass(slots=True)
-class Reversal:
+class UndoBuilder:
     """The undo in the making. *links* are the SCIM ids of people's members.
 
-    *emails* are the folded addresses that members have as it goes on, with their SCIM id. *freed* maps an address to
-    the member that gives it up in this plan.
+    *scim_id_by_email* are the folded addresses that members have as it goes on, with their SCIM id. *freed_emails* maps
+    an address to the member that gives it up in this plan.
     """
 
     members: dict[str, Member]
     links: dict[PersonKey, str]
-    emails: dict[str, str]
-    freed: dict[str, str] = field(default_factory=dict)
+    scim_id_by_email: dict[str, str]
+    freed_emails: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -56,21 +56,21 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
     not taken back (hold `email-taken`).
     """
     members = {member.scim_id: member for member in listing.members}
-    emails = {folded(member.email): member.scim_id for member in listing.members if member.email}
-    making = Reversal(members, {link.person: link.scim_id for link in memory.links}, emails)
-    protected = protects(policy.protect)
+    emails = {normalize(member.email): member.scim_id for member in listing.members if member.email}
+    making = UndoBuilder(members, {link.person: link.scim_id for link in memory.links}, emails)
+    protected = protected_pattern(policy.protect)
     for record in sorted(records, key=lambda each: each.seq, reverse=True):
         member = members.get(record.scim_id or "")
-        if record.outcome not in MADE or record.change.kind is Kind.ADOPT:
+        if record.outcome not in POSSIBLY_APPLIED or record.change.kind is Kind.ADOPT:
             continue
         if member is None:
             making.notes.append(
                 Note("changed-since", record.change.email, "The member is not in the listing any more.")
             )
-        elif protected.match(folded(member.email)):
+        elif protected.match(normalize(member.email)):
             making.notes.append(Note("protected", member.email, "The member is protected: nothing is changed."))
         else:
-            _reverse(making, record.change, member)
+            _add_reversal(making, record.change, member)
     active = sum(member.active is True for member in listing.members)
     ours = [members[link.scim_id] for link in memory.links if link.scim_id in members]
     guarded = sum(member.active is True for member in ours)
@@ -80,35 +80,35 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
         (),
         MemberCounts(len(members), active, len(ours), guarded),
         0,
-        tuple(_ordered(making.changes)),
-        tuple(sorted(making.holds, key=lambda hold: (folded(hold.email), hold.scim_id or ""))),
-        tuple(sorted(making.notes, key=lambda note: (note.code, folded(note.email), note.reason))),
+        tuple(_in_apply_order(making.changes)),
+        tuple(sorted(making.holds, key=lambda hold: (normalize(hold.email), hold.scim_id or ""))),
+        tuple(sorted(making.notes, key=lambda note: (note.code, normalize(note.email), note.reason))),
         possible_renames=memory.possible_renames,
-        undone=memory.undone,
+        undone_changes=memory.undone_changes,
     )
 
 
-def _ordered(changes: Iterable[Change]) -> list[Change]:
+def _in_apply_order(changes: Iterable[Change]) -> list[Change]:
     """Leavers first, then emails in the order in which they become free, then the rest."""
     ranks = {Kind.ADOPT: 0, Kind.DEACTIVATE: 0, Kind.UPDATE_EMAIL: 1, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3}
     return sorted(changes, key=lambda change: 1 if change.changes_email else ranks[change.kind])
 
 
-def _shows(member: Member, change: Change) -> bool:
+def _is_as_changed(member: Member, change: Change) -> bool:
     """Tell whether the member still is as the change left it."""
     after = change.after
     return (
-        (after.email is None or folded(after.email) == folded(member.email))
+        (after.email is None or normalize(after.email) == normalize(member.email))
         and (after.display_name is None or after.display_name == member.display_name)
         and (after.active is None or after.active is member.active)
     )
 
 
-def _reverse(making: Reversal, change: Change, member: Member) -> None:
+def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
     if change.kind is Kind.CREATE and change.before.active:
         _unlink(making, change, member)
         return
-    if not _shows(member, change):
+    if not _is_as_changed(member, change):
         reason = f"{member.display_name or member.email} is not as the run left them: somebody has changed them since."
         making.notes.append(Note("changed-since", member.email, reason))
         return
@@ -116,7 +116,7 @@ def _reverse(making: Reversal, change: Change, member: Member) -> None:
     back = Fields(active=False) if is_new else change.before
     former = Fields(active=True) if is_new else change.after
     undone = Change(
-        _kind(change),
+        _reverse_kind(change),
         back.email or member.email,
         back.display_name if back.display_name is not None else member.display_name,
         member.scim_id,
@@ -125,15 +125,15 @@ def _reverse(making: Reversal, change: Change, member: Member) -> None:
         back,
         f"undo-{change.kind}",
         f"Puts back what the run did: {change.reason}",
-        undoes=_undone(change, member),
+        undone_change=_undone_change(change, member),
     )
     if undone.changes_email:
-        _move_back(making, undone, member)
+        _restore_email(making, undone, member)
     else:
         making.changes.append(undone)
 
 
-def _unlink(making: Reversal, change: Change, member: Member) -> None:
+def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
     """End the link of a member that the run was to create, met active and left as it was. Nothing is sent."""
     who = member.display_name or member.email
     if change.person is None or making.links.get(change.person) != member.scim_id:
@@ -154,19 +154,19 @@ def _unlink(making: Reversal, change: Change, member: Member) -> None:
             Fields(),
             f"undo-{change.kind}",
             reason,
-            undoes=_undone(change, member),
+            undone_change=_undone_change(change, member),
         )
     )
 
 
-def _undone(change: Change, member: Member) -> Undone:
+def _undone_change(change: Change, member: Member) -> UndoneChange:
     groups = tuple(sorted({group.id for group in change.group_refs}))
     # A leaver's address at the source may be another than the member's, which a deactivation has.
-    email = "" if change.kind is Kind.DEACTIVATE else folded(change.email)
-    return Undone(member.scim_id, change.kind, change.person, change.code, groups, email, change.display_name)
+    email = "" if change.kind is Kind.DEACTIVATE else normalize(change.email)
+    return UndoneChange(member.scim_id, change.kind, change.person, change.code, groups, email, change.display_name)
 
 
-def _kind(change: Change) -> Kind:
+def _reverse_kind(change: Change) -> Kind:
     match change.kind:
         case Kind.DEACTIVATE:
             return Kind.REACTIVATE
@@ -176,10 +176,10 @@ def _kind(change: Change) -> Kind:
             return change.kind
 
 
-def _move_back(making: Reversal, undone: Change, member: Member) -> None:
-    wanted, present = folded(undone.email), folded(member.email)
-    if making.emails.get(wanted, member.scim_id) != member.scim_id:
-        holder = making.members[making.emails[wanted]]
+def _restore_email(making: UndoBuilder, undone: Change, member: Member) -> None:
+    wanted, present = normalize(undone.email), normalize(member.email)
+    if making.scim_id_by_email.get(wanted, member.scim_id) != member.scim_id:
+        holder = making.members[making.scim_id_by_email[wanted]]
         making.holds.append(
             Hold(
                 undone.kind,
@@ -193,8 +193,8 @@ def _move_back(making: Reversal, undone: Change, member: Member) -> None:
             )
         )
         return
-    making.emails[wanted] = member.scim_id
-    making.emails.pop(present, None)
-    making.freed[present] = member.scim_id
-    waits_for = making.freed.get(wanted)
+    making.scim_id_by_email[wanted] = member.scim_id
+    making.scim_id_by_email.pop(present, None)
+    making.freed_emails[present] = member.scim_id
+    waits_for = making.freed_emails.get(wanted)
     making.changes.append(undone if waits_for == member.scim_id else replace(undone, waits_for=waits_for))

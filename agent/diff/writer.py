@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agent.address import folded
-from agent.diff.draft import Draft
+from agent.diff.builder import PlanBuilder
 from agent.diff.drift import Difference
-from agent.diff.leaver import would_deactivate
+from agent.diff.leavers import would_deactivate
 from agent.model import Member
+from agent.model.email import normalize
 from connectors.base import PersonKey
 
 __all__ = ["Sources"]
@@ -19,25 +19,27 @@ class Sources:
     person or with its email, so nothing about such a one is called another's.
     """
 
-    def __init__(self, draft: Draft, ours: frozenset[str]) -> None:
+    def __init__(self, draft: PlanBuilder, ours: frozenset[str]) -> None:
         self._draft = draft
         self._ours = ours
-        self._unsettled_emails = {folded(lost.email) for lost in draft.reads.memory.unsettled}
-        self._unsettled_people = {lost.person for lost in draft.reads.memory.unsettled}
+        self._unsettled_emails = {normalize(lost.email) for lost in draft.inputs.memory.unconfirmed_creates}
+        self._unsettled_people = {lost.person for lost in draft.inputs.memory.unconfirmed_creates}
 
     def call_for(self, difference: Difference, member: Member) -> bool:
         """Return whether our own plan would have made *difference*, and leaves nothing to do for *member*."""
         draft, scim_id = self._draft, member.scim_id
         assigned = draft.in_step.get(scim_id)
-        person = assigned.key if assigned else draft.owner_of.get(scim_id)
+        person = assigned.key if assigned else draft.person_by_scim_id.get(scim_id)
         if scim_id in self._ours or draft.is_protected(member) or self._is_unsettled(member, person):
             return False
         if assigned is None:
             return difference is Difference.ACTIVE and member.active is False and would_deactivate(draft, member)
         if difference is Difference.CREATED:
             # What has a link is known from before, whatever the last listing showed.
-            return scim_id not in draft.owner_of
+            return scim_id not in draft.person_by_scim_id
         return difference is not Difference.NAME or assigned.person.display_name != ""
 
     def _is_unsettled(self, member: Member, person: PersonKey | None) -> bool:
-        return self._draft.folds[member.scim_id] in self._unsettled_emails or person in self._unsettled_people
+        return (
+            self._draft.normalized_emails[member.scim_id] in self._unsettled_emails or person in self._unsettled_people
+        )

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.engine.order import Order
+from agent.engine.request import RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode, Policy
 from agent.ports import State, Trigger
-from agent.report.difference import difference
+from agent.report.diff import diff_lines
 from agent.report.document import document_digest
-from agent.report.saved import parse_workspace
-from agent.report.shape import WorkspaceObject
+from agent.report.parse import parse_workspace
+from agent.report.schema import WorkspaceObject
 
-__all__ = ["approved", "digest_prefix", "refuse_dry_run"]
+__all__ = ["digest_prefix", "match_approvals", "refuse_dry_run"]
 
-DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})", re.IGNORECASE)
+DIGEST_PATTERN = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})", re.IGNORECASE)
 NOT_APPROVABLE = "Nothing is written in mode dry-run, so nothing can be approved; set mode to enforce first."
 
 
 def digest_prefix(text: str) -> str:
     """Return a digest, or the beginning of one, as `sha256:` and its digits. Raises `UsageError` for anything else."""
-    match = DIGEST.fullmatch(text.strip())
+    match = DIGEST_PATTERN.fullmatch(text.strip())
     if match is None:
         raise UsageError(
             "The approval is not a digest: it is sha256: and 64 hexadecimal digits, or at least the first 8 of them.",
@@ -31,15 +31,15 @@ def digest_prefix(text: str) -> str:
     return f"sha256:{match[1].lower()}"
 
 
-def refuse_dry_run(policies: Iterable[Policy], order: Order) -> None:
+def refuse_dry_run(policies: Iterable[Policy], order: RunRequest) -> None:
     """Raise `UsageError` for an approval where no workspace of *policies* is written to, before anything is read."""
     wanted = list(policies)
-    if order.approvals and wanted and all(policy.mode is Mode.DRY_RUN for policy in wanted):
+    if order.approved_digests and wanted and all(policy.mode is Mode.DRY_RUN for policy in wanted):
         names = ", ".join(policy.workspace for policy in wanted)
         raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
-async def approved(fresh: Sequence[WorkspaceObject], order: Order, state: State) -> dict[str, str]:
+async def match_approvals(fresh: Sequence[WorkspaceObject], order: RunRequest, state: State) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
@@ -50,17 +50,20 @@ async def approved(fresh: Sequence[WorkspaceObject], order: Order, state: State)
     known = {each["digest"] for each in fresh if each["status"] == "planned"}
     is_complete = all(each["status"] == "planned" for each in fresh)
     candidates = known | ({whole} if is_complete else set())
-    fits = {given: sorted(each for each in candidates if each.startswith(given)) for given in sorted(order.approvals)}
+    fits = {
+        given: sorted(each for each in candidates if each.startswith(given)) for given in sorted(order.approved_digests)
+    }
     _refuse_ambiguous(fits)
     unknown = [given for given, found in fits.items() if not found]
     if unknown:
         raise StalePlan(
-            await _stale(unknown, fresh, order, state), "Read the new plan, and approve its digest if it is right."
+            await _describe_stale(unknown, fresh, order, state),
+            "Read the new plan, and approve its digest if it is right.",
         )
     digests = {found[0] for found in fits.values()}
     if order.trigger is not Trigger.APPLY:
         # A file has the plans of all its workspaces, those that nothing is written to among them.
-        _refuse_unwritten(each for each in fresh if each["digest"] in digests)
+        _refuse_unapprovable(each for each in fresh if each["digest"] in digests)
     named = {each["name"]: each["digest"] for each in fresh if each["digest"] in digests}
     return {each["name"]: whole for each in fresh} | named if whole in digests else named
 
@@ -74,7 +77,7 @@ def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
             )
 
 
-def _refuse_unwritten(approved: Iterable[WorkspaceObject]) -> None:
+def _refuse_unapprovable(approved: Iterable[WorkspaceObject]) -> None:
     for each in approved:
         if each["mode"] == "dry-run":
             raise UsageError(
@@ -87,22 +90,24 @@ def _refuse_unwritten(approved: Iterable[WorkspaceObject]) -> None:
             )
 
 
-async def _stale(digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: Order, state: State) -> str:
+async def _describe_stale(
+    digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: RunRequest, state: State
+) -> str:
     lines = []
     for digest in digests:
         lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
-        former = await _reviewed(digest, order, state)
+        former = await _find_reviewed_plan(digest, order, state)
         now = next((each for each in fresh if former is not None and each["name"] == former["name"]), None)
         if former is not None and now is not None:
-            _refuse_unwritten([now])
+            _refuse_unapprovable([now])
             lines.append(f"What has changed in {former['name']}:")
-            lines.extend(f"  {line}" for line in difference(former, now))
+            lines.extend(f"  {line}" for line in diff_lines(former, now))
     return "\n".join(lines)
 
 
-async def _reviewed(digest: str, order: Order, state: State) -> WorkspaceObject | None:
-    for each in order.reviewed:
+async def _find_reviewed_plan(digest: str, order: RunRequest, state: State) -> WorkspaceObject | None:
+    for each in order.reviewed_plans:
         if each["digest"].startswith(digest):
             return each
-    run = await state.run_by_digest(digest)
+    run = await state.load_run_by_digest(digest)
     return parse_workspace(run.document) if run is not None and run.document is not None else None

@@ -7,43 +7,48 @@ from dataclasses import replace
 
 from structlog.contextvars import bound_contextvars
 
-from agent.engine.order import Decision, Order, Result, is_waiting, would_change
-from agent.engine.run import finished, new_run_id
-from agent.engine.survey import Deciding, ReadSite, chosen
-from agent.errors import Exit, unread
+from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace, select_workspaces
+from agent.engine.records import finished_dry_run, new_run_id
+from agent.engine.request import Decision, RunRequest, RunResult, has_pending_changes, is_awaiting_approval
+from agent.errors import ExitCode, exit_code_for_read_error
 
 __all__ = ["dry_run"]
 
 
 async def dry_run(
-    survey: Deciding, sites: Mapping[str, ReadSite], names: Sequence[str], order: Order, *, exit_code: bool = False
-) -> list[Result]:
+    survey: PlannerProtocol,
+    sites: Mapping[str, ReadOnlyWorkspace],
+    names: Sequence[str],
+    order: RunRequest,
+    *,
+    exit_code: bool = False,
+) -> list[RunResult]:
     """Plan the named workspaces, all when none is named, and record each as a run. No lease is taken.
 
     With *exit_code* the results say whether a sync would change something, or a guard would hold something.
     """
-    wanted, now = chosen(sites, names), survey.clock.now()
+    wanted, now = select_workspaces(sites, names), survey.clock.now()
     run_ids = {name: order.run_ids.get(name) or new_run_id(now) for name in wanted}
     order = replace(order, run_ids=run_ids)
     with bound_contextvars(run_id=" ".join(run_ids.values())):
-        decisions = await survey.decide(list(wanted.values()), order.user)
+        decisions = await survey.plan(list(wanted.values()), order.user)
     results = []
     for decision in decisions:
-        run = finished(decision, order, survey.clock.now())
+        run = finished_dry_run(decision, order, survey.clock.now())
         await survey.state.record_run(run)
-        paused = await survey.state.paused(decision.policy.workspace)
-        code = _exit(decision, exit_code=exit_code)
+        paused = await survey.state.load_pause(decision.policy.workspace)
+        code = _exit_code(decision, exit_code=exit_code)
         results.append(
-            Result(run.workspace, run.id, run.status, code, decision.object, pause=paused, requests=run.requests)
+            RunResult(run.workspace, run.id, run.status, code, decision.document, pause=paused, requests=run.requests)
         )
     return results
 
 
-def _exit(decision: Decision, *, exit_code: bool) -> Exit:
+def _exit_code(decision: Decision, *, exit_code: bool) -> ExitCode:
     if decision.plan is None:
-        return unread(decision.unplanned.code if decision.unplanned else "")
-    if exit_code and is_waiting(decision.plan):
-        return Exit.HELD
-    if exit_code and would_change(decision.plan):
-        return Exit.WOULD_CHANGE
-    return Exit.DONE
+        return exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
+    if exit_code and is_awaiting_approval(decision.plan):
+        return ExitCode.HELD
+    if exit_code and has_pending_changes(decision.plan):
+        return ExitCode.WOULD_CHANGE
+    return ExitCode.DONE

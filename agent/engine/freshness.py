@@ -9,33 +9,40 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from agent.apply.changes import Applied, Applier, IsOld
-from agent.engine.order import Decision, Order
-from agent.engine.survey import Deciding, ReadSite
+from agent.apply.changes import Applier, ApplyResult, IsOutdated
+from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace
+from agent.engine.request import Decision, RunRequest
 from agent.errors import PigmentSyncError
-from agent.guard.again import Content, contents, in_grace, only_again, released_again, still_held
+from agent.guard.replan import (
+    ChangeContent,
+    hold_message,
+    people_in_grace,
+    plan_contents,
+    release_identical,
+    restrict_to_continuation,
+)
 from agent.model import Change
 from agent.ports import Outcome, Trigger
 
-__all__ = ["Application"]
+__all__ = ["ReplanningApplier"]
 
 log = structlog.get_logger()
 # These were asked for as they were reviewed: what has come up since is for another run.
-EXACT = frozenset({Trigger.APPLY, Trigger.UNDO})
+EXACT_TRIGGERS = frozenset({Trigger.APPLY, Trigger.UNDO})
 
 
 @dataclass(slots=True)
-class Application:
+class ReplanningApplier:
     """Applies to one workspace. *read_at* is when its reads began, by `Clock.elapsed`."""
 
-    survey: Deciding
-    site: ReadSite
+    planner: PlannerProtocol
+    workspace: ReadOnlyWorkspace
     applier: Applier
-    order: Order
+    request: RunRequest
     max_age_seconds: float
     read_at: float
 
-    async def apply(self, decision: Decision, approved: frozenset[Content]) -> tuple[Applied, Decision]:
+    async def apply(self, decision: Decision, approved: frozenset[ChangeContent]) -> tuple[ApplyResult, Decision]:
         """Make the changes of *decision*; *approved* are those that guards had held.
 
         Returns the outcome of all changes, and the newest decision that was followed.
@@ -43,48 +50,50 @@ class Application:
         first = decision
         if first.plan is None:
             raise AssertionError("only a plan is applied")
-        begun, waiting = contents(first.plan), in_grace(first.plan)
-        applied = await self._round(decision, self.is_old)
-        while applied.left:
+        begun, waiting = plan_contents(first.plan), people_in_grace(first.plan)
+        applied = await self._apply_once(decision, self.is_outdated)
+        while applied.remaining:
             if applied.has_idle_round:
                 # Each plan must get something done, or a workspace that refuses all would be read for ever.
-                return await self._end(applied, "Nothing of the plan could be made before it was too old."), decision
-            fresh = await self._plan_again()
+                return await self._record_untried(
+                    applied, "Nothing of the plan could be made before it was too old."
+                ), decision
+            fresh = await self._replan()
             if isinstance(fresh, str) or fresh.plan is None or fresh.unguarded is None:
                 why = fresh if isinstance(fresh, str) else fresh.unplanned.message if fresh.unplanned else ""
-                return await self._end(applied, f"The plan was too old to go on with. {why}"), decision
-            plan = released_again(fresh.plan, fresh.unguarded, approved)
-            plan = only_again(plan, begun, waiting, is_exact=self.order.trigger in EXACT)
+                return await self._record_untried(applied, f"The plan was too old to go on with. {why}"), decision
+            plan = release_identical(fresh.plan, fresh.unguarded, approved)
+            plan = restrict_to_continuation(plan, begun, waiting, is_exact=self.request.trigger in EXACT_TRIGGERS)
             decision = replace(fresh, plan=plan)
-            await self._account(applied.left, decision)
-            applied = await self._round(decision, lambda tried: tried > 0 and self.is_old(tried))
+            await self._record_held(applied.remaining, decision)
+            applied = await self._apply_once(decision, lambda tried: tried > 0 and self.is_outdated(tried))
         return applied, decision
 
-    def is_old(self, _tried: int) -> bool:
-        return self.survey.clock.elapsed() - self.read_at > self.max_age_seconds
+    def is_outdated(self, _tried: int) -> bool:
+        return self.planner.clock.elapsed() - self.read_at > self.max_age_seconds
 
-    async def _round(self, decision: Decision, is_old: IsOld) -> Applied:
+    async def _apply_once(self, decision: Decision, is_old: IsOutdated) -> ApplyResult:
         if decision.plan is None:
             raise AssertionError("only a plan is applied")
-        return await self.applier.apply(decision.plan.changes, decision.members, decision.taken, is_old)
+        return await self.applier.apply(decision.plan.changes, decision.members, decision.linked_ids, is_old)
 
-    async def _plan_again(self) -> Decision | str:
+    async def _replan(self) -> Decision | str:
         """Return the new decision, or why it could not be made: an error must not hide the changes made before."""
-        self.read_at = self.survey.clock.elapsed()
-        log.info("plan.outdated", workspace=self.site.policy.workspace)
+        self.read_at = self.planner.clock.elapsed()
+        log.info("plan.outdated", workspace=self.workspace.policy.workspace)
         try:
-            return (await self.survey.decide([self.site], self.order.user))[0]
+            return (await self.planner.plan([self.workspace], self.request.user))[0]
         except PigmentSyncError as error:
             return error.message
 
-    async def _end(self, applied: Applied, why: str) -> Applied:
-        return await self.applier.leave(applied.left, Outcome.NOT_TRIED, why)
+    async def _record_untried(self, applied: ApplyResult, why: str) -> ApplyResult:
+        return await self.applier.record_not_applied(applied.remaining, Outcome.NOT_TRIED, why)
 
-    async def _account(self, left: tuple[tuple[int, Change], ...], decision: Decision) -> None:
+    async def _record_held(self, left: tuple[tuple[int, Change], ...], decision: Decision) -> None:
         """Record what the new plan holds of the old one; what it does not need any more has no record."""
         if decision.plan is None:
             raise AssertionError("only a plan is applied")
         for seq, change in left:
-            if why := still_held(change, decision.plan):
+            if why := hold_message(change, decision.plan):
                 words = f"The workspace was read and planned again, because its plan was too old. {why}"
-                await self.applier.leave(((seq, change),), Outcome.HELD, words)
+                await self.applier.record_not_applied(((seq, change),), Outcome.HELD, words)

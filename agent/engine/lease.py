@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from agent.errors import Busy, LeaseLost, StateError, lease_lost
+from agent.errors import LeaseLost, StateError, WorkspaceBusy, lease_lost_error
 from agent.ports import Clock, Lease, State
 
-__all__ = ["DEADLINE_SECONDS", "RENEW_SECONDS", "HeldLease", "held"]
+__all__ = ["DEADLINE_SECONDS", "RENEW_SECONDS", "HeldLease", "acquire_lease"]
 
 # A lease is void 15 s after its last renewal (design section 3): two renewals may fail before it is lost.
 RENEW_SECONDS = 5.0
@@ -55,26 +55,26 @@ class HeldLease:
         await self.state.renew_lease(self.lease)
         self.deadline = max(self.deadline, asked_at + DEADLINE_SECONDS)
 
-    async def secure(self) -> None:
+    async def ensure_lease(self) -> None:
         """Renew where the next renewal is overdue. Raises `LeaseLost` when the lease ran out and could not be renewed.
 
         A long transaction keeps renewals waiting, and is one itself at its end, which the deadline does not know.
         """
         if self.remaining_seconds() > DEADLINE_SECONDS - RENEW_SECONDS - RETRY_SECONDS:
             return
-        await self._is_renewed()
+        await self._try_renew()
         if self.remaining_seconds() <= 0:
-            raise lease_lost(self.lease.workspace)
+            raise lease_lost_error(self.lease.workspace)
 
     async def keep_renewing(self) -> None:
         """Renew every 5 s; a renewal that failed is tried again each second. Ends when another has the lease."""
         with suppress(LeaseLost):
             while True:
                 await self.sleep(RENEW_SECONDS)
-                while not await self._is_renewed():
+                while not await self._try_renew():
                     await self.sleep(RETRY_SECONDS)
 
-    async def _is_renewed(self) -> bool:
+    async def _try_renew(self) -> bool:
         try:
             await self.renew()
         except StateError as error:
@@ -86,7 +86,7 @@ class HeldLease:
         return True
 
 
-async def _taken(
+async def _take_lease(
     state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float
 ) -> HeldLease:
     name, target = workspace
@@ -96,23 +96,23 @@ async def _taken(
         try:
             lease = await state.take_lease(name, holder, target)
             return HeldLease(lease, state, clock, sleep, asked_at + DEADLINE_SECONDS)
-        except Busy:
+        except WorkspaceBusy:
             if clock.now().timestamp() >= until:
                 raise
         await sleep(POLL_SECONDS)
 
 
 @asynccontextmanager
-async def held(
+async def acquire_lease(
     state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float = 0
 ) -> AsyncIterator[HeldLease]:
     """Take the lease of *workspace* (its key and its fingerprint), renew it, and release it at the end.
 
     Another run's is waited for up to *wait_seconds*.
 
-    Raises `Busy` when it can't be had. When it is lost, the state refuses whatever is written under it.
+    Raises `WorkspaceBusy` when it can't be had. When it is lost, the state refuses whatever is written under it.
     """
-    ours = await _taken(state, clock, sleep, workspace, holder, wait_seconds)
+    ours = await _take_lease(state, clock, sleep, workspace, holder, wait_seconds)
     renewal = asyncio.create_task(ours.keep_renewing())
     try:
         yield ours
@@ -120,10 +120,10 @@ async def held(
         renewal.cancel()
         with suppress(asyncio.CancelledError):
             await renewal
-        await asyncio.shield(_release(ours))
+        await asyncio.shield(_release_lease(ours))
 
 
-async def _release(ours: HeldLease) -> None:
+async def _release_lease(ours: HeldLease) -> None:
     try:
         await ours.state.release_lease(ours.lease)
     except StateError as error:

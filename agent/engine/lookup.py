@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from agent.model import Policy
-from connectors.base import Connector, PersonKey, ReadError, Snapshot, Source, Status, Whereabouts
+from connectors.base import Connector, LookupResult, PersonKey, ReadError, Snapshot, Source, Status
 
 __all__ = ["Lookups"]
 
-AT_ONCE = 4
-MOST_FAILURES = 3
+MAX_CONCURRENT = 4
+MAX_FAILURES = 3
 """Failures in a row after which a connector is not asked any more: the next would most likely fail too."""
 
 log = structlog.get_logger()
@@ -25,40 +25,43 @@ log = structlog.get_logger()
 class Lookups:
     """Looks leavers up at their connectors. One instance serves one command: failures add up over its workspaces.
 
-    *seconds* bounds one lookup with its retries: a provider that does not answer costs one such wait and not 25.
+    *timeout_seconds* bounds one lookup with its retries: a provider that does not answer costs one such wait and not
+    25.
     """
 
     connectors: Mapping[str, Connector]
-    seconds: float = 20
+    timeout_seconds: float = 20
     failures: Counter[str] = field(default_factory=Counter)
 
-    async def ask(
+    async def look_up(
         self, people: Sequence[PersonKey], snapshots: Sequence[Snapshot], policy: Policy
-    ) -> dict[PersonKey, Whereabouts]:
+    ) -> dict[PersonKey, LookupResult]:
         """Return where *people* are, each with those of their groups only that the workspace counts. Raises nothing."""
-        at_once = asyncio.Semaphore(AT_ONCE)
+        at_once = asyncio.Semaphore(MAX_CONCURRENT)
         counted = {each.source: frozenset(group.id for group in each.groups) for each in snapshots}
 
-        async def one(key: PersonKey) -> Whereabouts:
+        async def one(key: PersonKey) -> LookupResult:
             async with at_once:
                 sources = [source for source in policy.sources if source.connector == key.connector]
-                found = [_counted(await self._answer(key, source), counted[source]) for source in sources]
+                found = [
+                    _restrict_groups(await self._look_up_person(key, source), counted[source]) for source in sources
+                ]
                 # Of several applications of one connector, one that still counts the person is enough.
                 return min(found, key=lambda each: (not each.is_assigned, bool(each.failure)))
 
         return dict(zip(people, await asyncio.gather(*map(one, people)), strict=True))
 
-    async def _answer(self, key: PersonKey, source: Source) -> Whereabouts:
+    async def _look_up_person(self, key: PersonKey, source: Source) -> LookupResult:
         name = key.connector
-        if self.failures[name] >= MOST_FAILURES:
-            return Whereabouts(Status.UNKNOWN, failure="not tried after other lookups failed")
+        if self.failures[name] >= MAX_FAILURES:
+            return LookupResult(Status.UNKNOWN, failure="not tried after other lookups failed")
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.timeout_seconds):
                 found = await self.connectors[name].lookup(key.id, source)
         except ReadError as error:
             failure, message = error.cause, error.message
         except TimeoutError:
-            failure, message = "no answer in time", f"no answer within {self.seconds:g} s"
+            failure, message = "no answer in time", f"no answer within {self.timeout_seconds:g} s"
         else:
             self.failures[name] = 0
             if found.groups_failure:
@@ -66,8 +69,8 @@ class Lookups:
             return found
         self.failures[name] += 1
         log.warning("lookup.failed", connector=name, person=key.id, error=message)
-        return Whereabouts(Status.UNKNOWN, failure=failure)
+        return LookupResult(Status.UNKNOWN, failure=failure)
 
 
-def _counted(found: Whereabouts, counted: frozenset[str]) -> Whereabouts:
+def _restrict_groups(found: LookupResult, counted: frozenset[str]) -> LookupResult:
     return found if found.groups is None else replace(found, groups=found.groups & counted)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 
 from agent.diff.plan import compute_plan
-from agent.model import Plan, Policy, Reads
+from agent.model import Inputs, Plan, Policy
 
-__all__ = ["planned"]
+__all__ = ["compute_plan_without_gc"]
 
 
-def planned(reads: Reads, policy: Policy) -> Plan:
+def compute_plan_without_gc(reads: Inputs, policy: Policy) -> Plan:
     """Return `compute_plan` of the same.
 
     A plan of a million people makes tens of millions of values and not one cycle. The collector would look through all

@@ -9,17 +9,17 @@ import structlog
 from agent.errors import PigmentSyncError
 from agent.ports import Clock, State
 
-__all__ = ["KEPT", "forget_old_runs"]
+__all__ = ["RETENTION", "prune_old_runs"]
 
 log = structlog.get_logger()
-KEPT = timedelta(days=400)
+RETENTION = timedelta(days=400)
 """How long runs stay, so that an audit still finds the same month of last year."""
 
 
-async def forget_old_runs(state: State, clock: Clock) -> None:
+async def prune_old_runs(state: State, clock: Clock) -> None:
     """Forget runs that are older than `KEPT`, but for what later ones need. Raises nothing: the next time is soon."""
     try:
-        gone = await state.prune(clock.now() - KEPT)
+        gone = await state.prune(clock.now() - RETENTION)
     except PigmentSyncError as failure:
         log.warning("journal.not_pruned", error=failure.message)
     else:

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.address import folded
-from agent.guard.limit import (
-    ALONE,
-    APPROVE,
+from agent.guard.guards import (
+    APPROVE_REMEDY,
+    INDIVIDUALLY_HELD_CODES,
     Baselines,
-    History,
-    Verdict,
-    floor,
+    GuardHistory,
+    GuardResult,
+    guard_results,
     is_deactivation,
+    make_guard,
+    percent_floor,
     percent_limit,
-    repeated,
-    tripped,
-    verdicts,
+    repeats_of_undone,
 )
-from agent.guard.target import target_verdicts
+from agent.guard.target import target_guard_results
 from agent.model import Change, Hold, Kind, Plan, Policy
+from agent.model.email import normalize
 from connectors.base import PersonKey
 
-__all__ = ["Fleet", "guarded", "guarded_fleet", "next_baselines", "released"]
+__all__ = ["FleetContext", "apply_fleet_guard", "apply_guards", "next_baselines", "release_approved"]
 
 BY_OTHER_HANDS = frozenset({"drift", "another-writer"})
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetContext:
     """What the fleet guard knows beside the plans of one command.
 
     *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
@@ -42,58 +42,60 @@ class Fleet:
     percent: float = 10
 
 
-def guarded(plan: Plan, policy: Policy, history: History) -> Plan:
+def apply_guards(plan: Plan, policy: Policy, history: GuardHistory) -> Plan:
     """Return *plan* with everything that a guard of its workspace holds among its holds."""
-    first = list(target_verdicts(plan, history.target))
-    if history.target.moved:
+    first = list(target_guard_results(plan, history.target_check))
+    if history.target_check.mismatch:
         # Of a plan for another workspace nothing may be released, not even what the planning table held.
         # And it is not compared with how our runs left this one.
         notes = tuple(note for note in plan.notes if note.code not in BY_OTHER_HANDS)
         holds = tuple(replace(hold, change=None) for hold in plan.holds)
-        return _held(replace(plan, holds=holds, notes=notes), first)
-    return _held(plan, [*first, *verdicts(plan, policy, history)])
+        return _hold_changes(replace(plan, holds=holds, notes=notes), first)
+    return _hold_changes(plan, [*first, *guard_results(plan, policy, history)])
 
 
-def guarded_fleet(plans: Sequence[Plan], fleet: Fleet) -> tuple[Plan, ...]:
+def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan, ...]:
     """Return the plans of one command, their deactivations held where all workspaces together lose too many.
 
     Deactivations that a guard of their own workspace holds count too: an approval would release them.
     """
     if fleet.workspaces < 2:
         return tuple(plans)
-    going = {plan.workspace: _going(plan) for plan in plans}
+    going = {plan.workspace: _planned_deactivations(plan) for plan in plans}
     members = fleet.others + sum(plan.members.guarded for plan in plans)
     planned = sum(map(len, going.values()))
     recent = sum(len(ids.difference(going.get(name, ()))) for name, ids in fleet.recent.items())
-    least, words = min(floor(plan, filter(is_deactivation, plan.changes)) for plan in plans)
+    least, words = min(percent_floor(plan, filter(is_deactivation, plan.changes)) for plan in plans)
     if not planned or planned + recent <= percent_limit(fleet.percent, members, least):
         return tuple(plans)
     limit = f"{fleet.percent:g} % of {members} active linked members of all workspaces{words}"
     before = f", and {recent} were in the last 60 minutes" if recent else ""
     message = (
-        f"{planned} members of {_many(sum(map(bool, going.values())))} would be deactivated{before}; "
+        f"{planned} members of {_workspace_count_phrase(sum(map(bool, going.values())))} would be deactivated{before}; "
         f"the limit is {limit}."
     )
     cause = "All workspaces together would lose more members than the fleet limit allows."
     held = []
     for plan in plans:
-        guard = tripped("fleet", plan.changes, is_deactivation, recent, limit, message)
-        verdict = Verdict(guard, is_deactivation, cause, APPROVE)
-        held.append(_held(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
+        guard = make_guard("fleet", plan.changes, is_deactivation, recent, limit, message)
+        verdict = GuardResult(guard, is_deactivation, cause, APPROVE_REMEDY)
+        held.append(_hold_changes(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
     return tuple(held)
 
 
-def _many(workspaces: int) -> str:
+def _workspace_count_phrase(workspaces: int) -> str:
     return "1 workspace" if workspaces == 1 else f"{workspaces} workspaces"
 
 
-def _going(plan: Plan) -> frozenset[str]:
+def _planned_deactivations(plan: Plan) -> frozenset[str]:
     """Return the members that the plan, once approved, deactivates; without those that are held individually."""
-    releasable = [hold.change for hold in plan.holds if hold.change is not None and hold.code not in ALONE]
+    releasable = [
+        hold.change for hold in plan.holds if hold.change is not None and hold.code not in INDIVIDUALLY_HELD_CODES
+    ]
     return frozenset(each.scim_id for each in (*plan.changes, *releasable) if is_deactivation(each) and each.scim_id)
 
 
-def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
+def _hold_changes(plan: Plan, tripping: Sequence[GuardResult]) -> Plan:
     if not tripping:
         return plan
     kept: list[Change] = []
@@ -101,16 +103,16 @@ def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
     movers: dict[str, bool] = {}
     adopted: dict[str, bool] = {}
     for change in plan.changes:
-        verdict = next((each for each in tripping if each.holds(change)), None)
+        verdict = next((each for each in tripping if each.affects(change)), None)
         scim_id = change.scim_id or ""
         if verdict is not None:
             is_final = verdict.is_final
-            cause = verdict.causes.get(scim_id, verdict.cause)
-            holds.append(_hold(change, verdict.guard.code, cause, verdict.remedy, is_final=is_final))
+            cause = verdict.cause_by_scim_id.get(scim_id, verdict.cause)
+            holds.append(_make_hold(change, verdict.guard.code, cause, verdict.remedy, is_final=is_final))
         elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
             is_final = waited
             cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
-            holds.append(_hold(change, "waits-for-held", cause, remedy, is_final=is_final))
+            holds.append(_make_hold(change, "waits-for-held", cause, remedy, is_final=is_final))
         else:
             kept.append(change)
             continue
@@ -119,10 +121,10 @@ def _held(plan: Plan, tripping: Sequence[Verdict]) -> Plan:
         if change.kind is Kind.ADOPT:
             adopted[scim_id] = is_final
     guards = (*plan.guards, *(verdict.guard for verdict in tripping))
-    return replace(plan, changes=tuple(kept), holds=tuple(sorted(holds, key=_place)), guards=guards)
+    return replace(plan, changes=tuple(kept), holds=tuple(sorted(holds, key=_hold_order)), guards=guards)
 
 
-def _hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
+def _make_hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
     former = change.before.email
     return Hold(
         change.kind,
@@ -137,11 +139,11 @@ def _hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool)
     )
 
 
-def _place(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
-    return folded(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
+def _hold_order(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
+    return normalize(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
 
 
-def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
+def release_approved(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     """Return *plan* with the holds that its approval releases made changes again.
 
     *unguarded* is the same plan before any guard, which gives the order of applying. Creates that row 12 held come
@@ -151,15 +153,15 @@ def released(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
     freed = {hold.change for hold in plan.holds if hold.change is not None}
     allowed = freed.union(plan.changes)
     changes = [change for change in unguarded.changes if change in allowed]
-    changes.extend(sorted(freed.difference(changes), key=lambda change: folded(change.email)))
+    changes.extend(sorted(freed.difference(changes), key=lambda change: normalize(change.email)))
     kept = tuple(hold for hold in plan.holds if hold.change is None)
     freeing = {hold.code for hold in plan.holds if hold.change is not None}
     words = f" Released by an approval{f' of {by}' if by else ''}."
     guards = [replace(each, message=each.message + words) if each.code in freeing else each for each in plan.guards]
     # The approval was the decision: if the change fails, the next run tries it again.
-    decided = set(repeated(plan, freed).values())
-    undone = tuple(each for each in plan.undone if each not in decided)
-    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards), undone=undone)
+    decided = set(repeats_of_undone(plan, freed).values())
+    undone = tuple(each for each in plan.undone_changes if each not in decided)
+    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards), undone_changes=undone)
 
 
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:
@@ -170,7 +172,7 @@ def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_read
     """
     waiting = set(filter(is_deactivation, unguarded.changes)).difference(made.changes)
     kept = {(each.person.connector, group.id) for each in waiting if each.person for group in each.group_refs}
-    for link in unguarded.seen:
+    for link in unguarded.updated_links:
         if 0 < link.missed_reads < grace_reads:
             kept.update((link.person.connector, group.id) for group in link.groups)
     now = {

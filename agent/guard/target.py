@@ -16,24 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from agent.guard.limit import Verdict, is_deactivation, tripped
-from agent.model import Change, KnownTarget, Link, MovedTenant, Plan, Policy, Reads, TargetCheck
+from agent.guard.guards import GuardResult, is_deactivation, make_guard
+from agent.model import Change, Inputs, KnownTarget, Link, MovedTenant, Plan, Policy, TargetCheck
 
-__all__ = ["WRONG_TARGET", "compare_targets", "moved_target", "target_verdicts", "uncounted"]
+__all__ = ["WRONG_TARGET", "check_workspace_target", "compare_targets", "target_guard_results", "uncounted"]
 
 WRONG_TARGET = "wrong-target"
-NEVER_BY_APPROVAL = "An approval does not release it."
-SELF = ""
+NOT_RELEASED_BY_APPROVAL = "An approval does not release it."
+WORKSPACE_ITSELF = ""
 """The connector of a record that is about the workspace itself."""
 
 
-def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
+def check_workspace_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
     """Return whether the key of *policy* stands for another workspace than the state knows it by."""
     name, now = policy.workspace, policy.target
     if not now:
         return TargetCheck()
-    own = next((each for each in known if each.workspace == name and each.connector == SELF), None)
-    owners = [each for each in known if each.connector == SELF and each.fingerprint == now]
+    own = next((each for each in known if each.workspace == name and each.connector == WORKSPACE_ITSELF), None)
+    owners = [each for each in known if each.connector == WORKSPACE_ITSELF and each.fingerprint == now]
     owner = max(owners, key=lambda each: (each.recorded_at, each.workspace), default=None)
     other = owner.workspace if owner is not None and owner.workspace != name else ""
     reset = f"`pigment-sync workspaces reset {name}`"
@@ -47,7 +47,7 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
         else:
             same = f"`pigment-sync workspaces rename {name} {name}`"
             cause, remedy = f"{cause}.", f"or, if it is the same workspace: {same}; or, if it is another one: {reset}"
-        return TargetCheck(cause, f"Correct the scim_url of {name}; {remedy}. {NEVER_BY_APPROVAL}")
+        return TargetCheck(cause, f"Correct the scim_url of {name}; {remedy}. {NOT_RELEASED_BY_APPROVAL}")
     if other:
         cause = f"The state knows {now}, the scim_url of {name}, as {other}."
         rename = (
@@ -56,25 +56,25 @@ def moved_target(policy: Policy, known: Sequence[KnownTarget]) -> TargetCheck:
             else f"If {other} is now called {name}: `pigment-sync workspaces rename {other} {name}`; "
         )
         begin = f"if {name} is to start without what the state knows about {other}: {reset}"
-        return TargetCheck(cause, f"{rename}{begin}. {NEVER_BY_APPROVAL}")
-    return TargetCheck(accepted=() if own is not None else ((SELF, now),))
+        return TargetCheck(cause, f"{rename}{begin}. {NOT_RELEASED_BY_APPROVAL}")
+    return TargetCheck(accepted_targets=() if own is not None else ((WORKSPACE_ITSELF, now),))
 
 
-def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads, plan: Plan) -> TargetCheck:
+def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Inputs, plan: Plan) -> TargetCheck:
     """Return what the guard holds by, and what a run may record once nothing of it is held any more.
 
     *plan* is the plan of all *reads*, before any guard.
     """
-    found = moved_target(policy, known)
-    if found.moved:
+    found = check_workspace_target(policy, known)
+    if found.mismatch:
         return found
     listed = {member.scim_id for member in reads.listing.members}
     links = reads.memory.links
     found = replace(
-        found, now=policy.target, linked=len(links), missing=sum(link.scim_id not in listed for link in links)
+        found, fingerprint=policy.target, linked=len(links), missing=sum(link.scim_id not in listed for link in links)
     )
     records = {each.connector: each.fingerprint for each in known if each.workspace == policy.workspace}
-    accepted, pending, moved = list(found.accepted), [], []
+    accepted, pending, moved = list(found.accepted_targets), [], []
     for connector, now in policy.tenants:
         was = records.get(connector)
         if was is None or (was != now and _is_harmless(connector, reads, plan)):
@@ -82,13 +82,13 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Reads, 
         elif was != now:
             moved.append(MovedTenant(connector, was, now))
             pending.append((connector, now))
-    found = replace(found, tenants=tuple(moved), accepted=tuple(accepted), pending=tuple(pending))
+    found = replace(found, moved_tenants=tuple(moved), accepted_targets=tuple(accepted), pending_targets=tuple(pending))
     if found.is_mostly_missing:
-        return replace(found, accepted=(), pending=found.accepted + found.pending)
+        return replace(found, accepted_targets=(), pending_targets=found.accepted_targets + found.pending_targets)
     return found
 
 
-def _is_harmless(connector: str, reads: Reads, plan: Plan) -> bool:
+def _is_harmless(connector: str, reads: Inputs, plan: Plan) -> bool:
     """Return whether no one loses access because of what *connector* reads now: it still shows everyone at risk.
 
     Most likely it is then the same directory under another address. Links do not prove that: while deactivations are
@@ -99,7 +99,7 @@ def _is_harmless(connector: str, reads: Reads, plan: Plan) -> bool:
     return is_clear and _people_at_risk(connector, reads) <= shown
 
 
-def _people_at_risk(connector: str, reads: Reads) -> set[str]:
+def _people_at_risk(connector: str, reads: Inputs) -> set[str]:
     """Return the ids of the people of *connector* who have a member, or may have one, and are not known to have left.
 
     Acceptance lasts, so the present listing does not decide: a member that is inactive or not listed now may be active
@@ -107,7 +107,7 @@ def _people_at_risk(connector: str, reads: Reads) -> set[str]:
     """
     active = {member.scim_id for member in reads.listing.members if member.active is not False}
     linked = {link.person for link in reads.memory.links if link.scim_id in active or not link.missed_reads}
-    lost = {create.person for create in reads.memory.unsettled}
+    lost = {create.person for create in reads.memory.unconfirmed_creates}
     return {person.id for person in linked | lost if person.connector == connector}
 
 
@@ -121,31 +121,35 @@ def uncounted(seen: Sequence[Link], found: TargetCheck) -> tuple[Link, ...]:
 
     Whom another tenant does not show has not left: counted, they would not be at risk any more at the next run.
     """
-    moved = {each.connector for each in found.tenants}
+    moved = {each.connector for each in found.moved_tenants}
     return tuple(link for link in seen if not link.missed_reads or link.person.connector not in moved)
 
 
-def target_verdicts(plan: Plan, found: TargetCheck) -> Iterator[Verdict]:
+def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult]:
     """Yield the verdicts that trip on *plan*. The guard also trips with nothing to hold: a person must check."""
-    if found.moved:
-        guard = tripped("wrong-target", plan.changes, _is_any, 0, "the workspace that the state knows", "")
-        message = f"{found.moved} Everything is held, and nothing is recorded. {found.remedy}"
-        yield Verdict(replace(guard, message=message), _is_any, found.moved, found.remedy, is_final=True)
+    if found.mismatch:
+        guard = make_guard("wrong-target", plan.changes, _is_any_change, 0, "the workspace that the state knows", "")
+        message = f"{found.mismatch} Everything is held, and nothing is recorded. {found.remedy}"
+        yield GuardResult(replace(guard, message=message), _is_any_change, found.mismatch, found.remedy, is_final=True)
         return
     if found.is_mostly_missing:
-        listing = f"the listing of {plan.workspace}" + (f" ({found.now})" if found.now else "")
+        listing = f"the listing of {plan.workspace}" + (f" ({found.fingerprint})" if found.fingerprint else "")
         cause = f"{found.missing} of {found.linked} linked members are not in {listing}."
         why = "Either its scim_url belongs to another workspace, or its members were made again."
         message = f"{cause} {why} Everything is held until the plan is approved."
-        guard = tripped("wrong-target", plan.changes, _is_any, 0, "half of the linked members, of 4 or more", message)
-        yield Verdict(guard, _is_any, cause, "Check the scim_url; if it is right, approve this plan by its digest.")
-    for each in found.tenants:
-        cause = f"The connector {each.connector} read {each.was} before, and now reads {each.now}."
+        guard = make_guard(
+            "wrong-target", plan.changes, _is_any_change, 0, "half of the linked members, of 4 or more", message
+        )
+        yield GuardResult(
+            guard, _is_any_change, cause, "Check the scim_url; if it is right, approve this plan by its digest."
+        )
+    for each in found.moved_tenants:
+        cause = f"The connector {each.connector} read {each.previous} before, and now reads {each.current}."
         message = f"{cause} All deactivations are held until the plan is approved."
-        guard = tripped("wrong-target", plan.changes, is_deactivation, 0, "the tenant that was read before", message)
+        guard = make_guard("wrong-target", plan.changes, is_deactivation, 0, "the tenant that was read before", message)
         remedy = f"Check what {each.connector} should read; if that is right, approve this plan by its digest."
-        yield Verdict(guard, is_deactivation, cause, remedy)
+        yield GuardResult(guard, is_deactivation, cause, remedy)
 
 
-def _is_any(_: Change) -> bool:
+def _is_any_change(_: Change) -> bool:
     return True

@@ -6,37 +6,38 @@ Words about people at the source (person, group, snapshot) are in `connectors.ba
 from __future__ import annotations
 
 from agent.model.change import NO_FIELDS, Change, Fields, Hold, Note
-from agent.model.kind import Kind
-from agent.model.plan import Guard, MemberCounts, Plan, Recent, SourceCounts, Unplanned
-from agent.model.policy import Individual, Limits, Mode, Policy, Toggles, Unmanaged
-from agent.model.read import (
+from agent.model.inputs import (
     GroupRef,
     GroupSighting,
-    Left,
+    Inputs,
+    LastSeen,
     Link,
     Listing,
     Member,
     Memory,
-    Reads,
-    Undone,
-    Unsettled,
+    UnconfirmedCreate,
+    UndoneChange,
     Written,
 )
-from agent.model.target import UNCHANGED, KnownTarget, MovedTenant, TargetCheck
+from agent.model.kind import Kind
+from agent.model.plan import Guard, MemberCounts, Plan, RecentChanges, SourceCounts, Unplanned
+from agent.model.policy import IndividualAction, Limits, Mode, Policy, Toggles, UnmanagedAction
+from agent.model.target import TARGET_UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
 __all__ = [
     "NO_FIELDS",
-    "UNCHANGED",
+    "TARGET_UNCHANGED",
     "Change",
     "Fields",
     "GroupRef",
     "GroupSighting",
     "Guard",
     "Hold",
-    "Individual",
+    "IndividualAction",
+    "Inputs",
     "Kind",
     "KnownTarget",
-    "Left",
+    "LastSeen",
     "Limits",
     "Link",
     "Listing",
@@ -48,14 +49,13 @@ __all__ = [
     "Note",
     "Plan",
     "Policy",
-    "Reads",
-    "Recent",
+    "RecentChanges",
     "SourceCounts",
     "TargetCheck",
     "Toggles",
-    "Undone",
-    "Unmanaged",
+    "UnconfirmedCreate",
+    "UndoneChange",
+    "UnmanagedAction",
     "Unplanned",
-    "Unsettled",
     "Written",
 ]

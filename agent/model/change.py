@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agent.model.inputs import GroupRef, UndoneChange
 from agent.model.kind import Kind
-from agent.model.read import GroupRef, Undone
 from connectors.base import PersonKey
 
 __all__ = [
@@ -36,9 +36,9 @@ class Change:
 
     *email* and *display_name* are those the member has afterwards. *person* is None only for the deactivation of an
     unmanaged member. *groups* are names and *group_refs* the same with ids: those that give the assignment, or for a
-    deactivation those that were left. *waits_for* is the SCIM id of the member that must move away first.
-    *given_name* and *family_name* are sent with a create, and are empty otherwise. *undoes* is what an undo puts back
-    with it; the journal does not keep it.
+    deactivation those that were left. *waits_for* is the SCIM id of the member that must move away first. *given_name*
+    and *family_name* are sent with a create, and are empty otherwise. *undone_change* is what an undo puts back with
+    it; the journal does not keep it.
     """
 
     kind: Kind
@@ -54,7 +54,7 @@ class Change:
     waits_for: str | None = None
     given_name: str = ""
     family_name: str = ""
-    undoes: Undone | None = field(default=None, compare=False, repr=False)
+    undone_change: UndoneChange | None = field(default=None, compare=False, repr=False)
 
     @property
     def groups(self) -> tuple[str, ...]:

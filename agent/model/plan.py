@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.model.change import Change, Hold, Note
+from agent.model.inputs import Link, UnconfirmedCreate, UndoneChange
 from agent.model.policy import Mode
-from agent.model.read import Link, Undone, Unsettled
 from connectors.base import PersonKey
 
 __all__ = [
     "Guard",
     "MemberCounts",
     "Plan",
-    "Recent",
+    "RecentChanges",
     "SourceCounts",
     "Unplanned",
 ]
@@ -42,15 +42,16 @@ class MemberCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class RecentChanges:
     """Who was, or may have been, changed within the last 60 minutes, each once however often it happened.
 
-    *deactivated* and *readdressed* (`Change.changes_email`) are SCIM ids, *created* the people of the new members.
+    *deactivated_ids* and *email_changed_ids* (`Change.changes_email`) are SCIM ids, *created_people* the people of the
+    new members.
     """
 
-    deactivated: frozenset[str] = frozenset()
-    created: frozenset[PersonKey] = frozenset()
-    readdressed: frozenset[str] = frozenset()
+    deactivated_ids: frozenset[str] = frozenset()
+    created_people: frozenset[PersonKey] = frozenset()
+    email_changed_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,10 @@ class Guard:
 class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
-    Changes stand in the order of applying. *seen* are links whose groups or missed reads are to be remembered,
-    *possible_renames* the pairs to remember, *undone* what the plan may not repeat because an undo put it back: all by
-    an enforcing run only and outside the digest. *looked_for* are the creates that were unsettled, with the member that
-    this listing shows for each, if any.
+    Changes stand in the order of applying. *updated_links* are links whose groups or missed reads are to be remembered,
+    *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because an undo put it back:
+    all by an enforcing run only and outside the digest. *checked_creates* are the creates that were unsettled, with the
+    member that this listing shows for each, if any.
     """
 
     workspace: str
@@ -88,10 +89,10 @@ class Plan:
     holds: tuple[Hold, ...]
     notes: tuple[Note, ...]
     guards: tuple[Guard, ...] = ()
-    seen: tuple[Link, ...] = ()
+    updated_links: tuple[Link, ...] = ()
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
-    looked_for: tuple[Unsettled, ...] = ()
-    undone: tuple[Undone, ...] = ()
+    checked_creates: tuple[UnconfirmedCreate, ...] = ()
+    undone_changes: tuple[UndoneChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from agent.model.kind import Kind
 from connectors.base import Source
 
 __all__ = [
-    "Individual",
+    "IndividualAction",
     "Limits",
     "Mode",
     "Policy",
     "Toggles",
-    "Unmanaged",
+    "UnmanagedAction",
 ]
 
 
@@ -23,12 +23,12 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
 
 
-class Unmanaged(StrEnum):
+class UnmanagedAction(StrEnum):
     REPORT = "report"
     DEACTIVATE = "deactivate"
 
 
-class Individual(StrEnum):
+class IndividualAction(StrEnum):
     """What an individual assignment is taken for (design, row 16)."""
 
     HOLD = "hold"
@@ -68,8 +68,8 @@ class Policy:
     allowed_domains: frozenset[str] = frozenset()
     mode: Mode = Mode.DRY_RUN
     protect: tuple[str, ...] = ()
-    unmanaged: Unmanaged = Unmanaged.REPORT
-    individual_assignments: Individual = Individual.HOLD
+    unmanaged: UnmanagedAction = UnmanagedAction.REPORT
+    individual_assignments: IndividualAction = IndividualAction.HOLD
     grace_reads: int = 1
     limits: Limits = Limits()
     require_approval: frozenset[Kind] = frozenset()

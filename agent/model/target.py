@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-__all__ = ["UNCHANGED", "KnownTarget", "MovedTenant", "TargetCheck"]
+__all__ = ["TARGET_UNCHANGED", "KnownTarget", "MovedTenant", "TargetCheck"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +26,29 @@ class MovedTenant:
     """A connector that reads another tenant or base URL than when its people were last accepted."""
 
     connector: str
-    was: str
-    now: str
+    previous: str
+    current: str
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCheck:
     """What was found when the targets of a file were compared with those of the state, and the links with the listing.
 
-    *moved* is a sentence: the key stands for another workspace, and *remedy* names the command that settles
-    it; both are empty when it does not. *now* is the fingerprint of the file. *missing* of *linked* members are not in
-    the listing. *tenants* are connectors that read something else now. *accepted* are (connector, fingerprint) to
-    record, *pending* those to record once an approval released what is held because of them; the connector of the
-    workspace itself is empty.
+    *mismatch* is a sentence: the key stands for another workspace, and *remedy* names the command that settles it; both
+    are empty when it does not. *fingerprint* is the fingerprint of the file. *missing* of *linked* members are not in
+    the listing. *moved_tenants* are connectors that read something else now. *accepted_targets* are (connector,
+    fingerprint) to record, *pending_targets* those to record once an approval released what is held because of them;
+    the connector of the workspace itself is empty.
     """
 
-    moved: str = ""
+    mismatch: str = ""
     remedy: str = ""
-    now: str = ""
+    fingerprint: str = ""
     linked: int = 0
     missing: int = 0
-    tenants: tuple[MovedTenant, ...] = ()
-    accepted: tuple[tuple[str, str], ...] = ()
-    pending: tuple[tuple[str, str], ...] = ()
+    moved_tenants: tuple[MovedTenant, ...] = ()
+    accepted_targets: tuple[tuple[str, str], ...] = ()
+    pending_targets: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_mostly_missing(self) -> bool:
@@ -57,14 +57,20 @@ class TargetCheck:
 
     @property
     def holds_everything(self) -> bool:
-        return bool(self.moved) or self.is_mostly_missing
+        return bool(self.mismatch) or self.is_mostly_missing
 
     @property
-    def released(self) -> TargetCheck:
+    def after_approval(self) -> TargetCheck:
         """Return the same after an approval: what only a command settles stays."""
-        if self.moved:
+        if self.mismatch:
             return self
-        return replace(self, missing=0, tenants=(), accepted=self.accepted + self.pending, pending=())
+        return replace(
+            self,
+            missing=0,
+            moved_tenants=(),
+            accepted_targets=self.accepted_targets + self.pending_targets,
+            pending_targets=(),
+        )
 
 
-UNCHANGED = TargetCheck()
+TARGET_UNCHANGED = TargetCheck()

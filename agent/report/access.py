@@ -11,11 +11,11 @@ from importlib.resources import files
 
 from jinja2 import Environment
 
-from agent.answer import Access
-from agent.report.escape import harmless
-from agent.report.sheet import cell
+from agent.model.access import Access
+from agent.report.csv import escape_cell
+from agent.report.escape import escape_control
 
-__all__ = ["COLUMNS", "access_page", "access_sheet", "access_text"]
+__all__ = ["COLUMNS", "access_csv", "access_html", "access_text"]
 
 COLUMNS = (
     "workspace",
@@ -32,25 +32,25 @@ COLUMNS = (
 )
 
 
-HEAD = "\t".join(column.replace("_", " ") for column in COLUMNS[1:8])
+HEADER = "\t".join(column.replace("_", " ") for column in COLUMNS[1:8])
 
 
-def _when(moment: datetime | None) -> str:
+def _format_date(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d") if moment else ""
 
 
-def _values(row: Access) -> tuple[str, ...]:
-    last = f"{_when(row.last_at)} {row.last_kind}" if row.last_at else ""
+def _cells(row: Access) -> tuple[str, ...]:
+    last = f"{_format_date(row.last_change_at)} {row.last_change_kind}" if row.last_change_at else ""
     return tuple(
         map(
-            harmless,
+            escape_control,
             (
                 row.workspace,
                 row.email,
                 row.display_name,
                 ", ".join(row.groups),
-                _when(row.since),
-                _when(row.first_seen),
+                _format_date(row.since),
+                _format_date(row.first_seen),
                 last,
                 ", ".join(row.exceptions),
                 row.person.connector if row.person else "",
@@ -61,11 +61,11 @@ def _values(row: Access) -> tuple[str, ...]:
     )
 
 
-def headline(name: str, rows: Sequence[Access]) -> str:
+def access_headline(name: str, rows: Sequence[Access]) -> str:
     """Return one sentence: how many have access, and what stands out."""
     odd = Counter(word for row in rows for word in row.exceptions)
     told = ", ".join(f"{count} {word}" for word, count in sorted(odd.items())) or "no exceptions"
-    return f"{harmless(name)}: {len(rows):,} have access; {told}"
+    return f"{escape_control(name)}: {len(rows):,} have access; {told}"
 
 
 def access_text(rows: Sequence[Access]) -> str:
@@ -73,21 +73,21 @@ def access_text(rows: Sequence[Access]) -> str:
     lines = []
     for name in dict.fromkeys(row.workspace for row in rows):
         mine = [row for row in rows if row.workspace == name]
-        lines += [headline(name, mine), HEAD, *("\t".join(_values(row)[1:8]).rstrip() for row in mine), ""]
+        lines += [access_headline(name, mine), HEADER, *("\t".join(_cells(row)[1:8]).rstrip() for row in mine), ""]
     return "\n".join(lines)
 
 
-def access_sheet(rows: Sequence[Access], *, bom: bool = False) -> str:
+def access_csv(rows: Sequence[Access], *, bom: bool = False) -> str:
     """Return CSV; a cell never starts like a formula. *bom* puts a byte order mark in front."""
     out = io.StringIO()
     out.write("\ufeff" if bom else "")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([cell(value) for value in _values(row)] for row in rows)
+    writer.writerows([escape_cell(value) for value in _cells(row)] for row in rows)
     return out.getvalue()
 
 
-PAGE = """<!doctype html>
+PAGE_TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Access, {{ when }}</title><style>{{ style }}</style></head><body><main>
 <h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
@@ -101,15 +101,15 @@ PAGE = """<!doctype html>
 """
 
 
-def access_page(rows: Sequence[Access], when: str) -> str:
+def access_html(rows: Sequence[Access], when: str) -> str:
     """Return one self-contained HTML file without scripts; *when* is said at its head."""
     style = files("agent.report").joinpath("page.css").read_text("utf-8")
     names = dict.fromkeys(row.workspace for row in rows)
     grouped = {name: [row for row in rows if row.workspace == name] for name in names}
     shown = [
-        (harmless(name), {"headline": headline(name, mine), "rows": [_values(row)[1:8] for row in mine]})
+        (escape_control(name), {"headline": access_headline(name, mine), "rows": [_cells(row)[1:8] for row in mine]})
         for name, mine in grouped.items()
     ]
-    page = Environment(autoescape=True).from_string(PAGE)
+    page = Environment(autoescape=True).from_string(PAGE_TEMPLATE)
     columns = [column.replace("_", " ") for column in COLUMNS[1:8]]
     return page.render(when=when, style=style, count=f"{len(rows):,}", workspaces=shown, columns=columns)

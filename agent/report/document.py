@@ -16,9 +16,9 @@ import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
 from agent.ports import Pause
-from agent.report.escape import escaped_json, unquotable
-from agent.report.shape import (
-    COUNTS,
+from agent.report.escape import escape_json, escape_surrogates
+from agent.report.schema import (
+    COUNT_KEYS,
     VERSION,
     ChangeObject,
     Counts,
@@ -37,31 +37,31 @@ from connectors.base import PersonKey
 
 __all__ = [
     "counts_of",
-    "digest_of",
-    "document",
     "document_digest",
-    "encode",
+    "encode_document",
     "encode_workspace",
+    "plan_document",
+    "to_json_bytes",
     "with_guards",
+    "workspace_digest",
     "workspace_object",
-    "written",
 ]
 
-OUTSIDE = frozenset({"digest", "guards", "paused"})
+UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused"})
 """What a digest does not cover: it moves with the clock, or does not change what the plan would do."""
 
-FIRST = 10
+MAX_NAMED = 10
 """How many of those whom a guard affects are named."""
 
 
 def workspace_object(plan: Plan | Unplanned, pause: Pause | None = None) -> WorkspaceObject:
     """Return the plan of one workspace as the document shows it, with its digest; *pause*: nothing is written now."""
-    bare: WorkspaceObject = _unplanned(plan) if isinstance(plan, Unplanned) else _planned(plan)
+    bare: WorkspaceObject = _unplanned_object(plan) if isinstance(plan, Unplanned) else _planned_object(plan)
     if pause is not None and bare["status"] == "planned":
         since = pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
         bare["paused"] = {"by": pause.by, "since": since, "reason": pause.reason}
     whole = cast("WorkspaceObject", _encodable(bare))
-    whole["digest"] = digest_of(whole)
+    whole["digest"] = workspace_digest(whole)
     return whole
 
 
@@ -70,11 +70,11 @@ def with_guards(workspace: WorkspaceObject, plan: Plan) -> WorkspaceObject:
     return (
         workspace
         if workspace["status"] != "planned"
-        else {**workspace, "guards": [_guard(each) for each in plan.guards]}
+        else {**workspace, "guards": [_guard_object(each) for each in plan.guards]}
     )
 
 
-def document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
+def plan_document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
     """Return the document of *objects*, in the order of the file. *generated_at* is UTC: `2026-03-01T12:00:00Z`.
 
     *user* is whose changes alone were kept (`--user`); `apply` plans for them again.
@@ -90,19 +90,19 @@ def document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = 
     return whole
 
 
-def encode(whole: Document) -> bytes:
+def encode_document(whole: Document) -> bytes:
     """Return the document as it is written: UTF-8, keys sorted, one newline at the end."""
-    return written(whole)
+    return to_json_bytes(whole)
 
 
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
-    """Return one workspace's object as the journal keeps it; `agent.report.saved.parse_workspace` reads it."""
-    return written(workspace)
+    """Return one workspace's object as the journal keeps it; `agent.report.parse.parse_workspace` reads it."""
+    return to_json_bytes(workspace)
 
 
-def digest_of(workspace: WorkspaceObject) -> str:
+def workspace_digest(workspace: WorkspaceObject) -> str:
     """Return the digest of what the workspace's plan would do and why."""
-    covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in OUTSIDE}
+    covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in UNDIGESTED_KEYS}
     if workspace["status"] != "planned":
         covered["error"] = {"code": workspace["error"]["code"]}
     return _sha256(covered)
@@ -115,17 +115,17 @@ def document_digest(objects: Sequence[WorkspaceObject]) -> str:
 def counts_of(plan_counts: Counter[str], holds: int, notes: int, in_sync: int) -> Counts:
     """Return `counts` with every key there."""
     others = {"hold": holds, "note": notes, "in-sync": in_sync}
-    return {key: others.get(key, plan_counts[key]) for key in COUNTS}
+    return {key: others.get(key, plan_counts[key]) for key in COUNT_KEYS}
 
 
 def _sha256(value: object) -> str:
     return "sha256:" + hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def written(value: object, *, sorts_keys: bool = True) -> bytes:
+def to_json_bytes(value: object, *, sorts_keys: bool = True) -> bytes:
     """Return *value*, made of what JSON has, as a file of JSON that is safe to show on a terminal."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | (orjson.OPT_SORT_KEYS if sorts_keys else 0)
-    return escaped_json(orjson.dumps(_encodable(value), option=options).decode()).encode()
+    return escape_json(orjson.dumps(_encodable(value), option=options).decode()).encode()
 
 
 def _encodable(value: object) -> object:
@@ -133,21 +133,21 @@ def _encodable(value: object) -> object:
     try:
         orjson.dumps(value)
     except TypeError:
-        return _spelled(value)
+        return _escape_surrogates_in(value)
     return value
 
 
-def _spelled(value: object) -> object:
+def _escape_surrogates_in(value: object) -> object:
     if isinstance(value, str):
-        return unquotable(value)
+        return escape_surrogates(value)
     if isinstance(value, list | tuple):
-        return [_spelled(item) for item in value]
+        return [_escape_surrogates_in(item) for item in value]
     if isinstance(value, dict):
-        return {key: _spelled(item) for key, item in value.items()}
+        return {key: _escape_surrogates_in(item) for key, item in value.items()}
     return value
 
 
-def _unplanned(plan: Unplanned) -> UnplannedObject:
+def _unplanned_object(plan: Unplanned) -> UnplannedObject:
     return {
         "name": plan.workspace,
         "mode": plan.mode.value,
@@ -160,7 +160,7 @@ def _unplanned(plan: Unplanned) -> UnplannedObject:
     }
 
 
-def _planned(plan: Plan) -> PlannedObject:
+def _planned_object(plan: Plan) -> PlannedObject:
     kinds = Counter(change.kind.value for change in plan.changes)
     members = plan.members
     return {
@@ -168,22 +168,22 @@ def _planned(plan: Plan) -> PlannedObject:
         "mode": plan.mode.value,
         "status": "planned",
         "digest": "",
-        "sources": [_source(source) for source in plan.sources],
+        "sources": [_source_object(source) for source in plan.sources],
         "members": {"total": members.total, "active": members.active, "linked": members.linked},
         "counts": counts_of(Counter(kinds), len(plan.holds), len(plan.notes), plan.in_sync),
-        "changes": [_change(change) for change in plan.changes],
-        "holds": sorted((_hold(hold) for hold in plan.holds), key=_canonical),
-        "notes": sorted((_note(note) for note in plan.notes), key=_canonical),
-        "guards": [_guard(guard) for guard in plan.guards],
+        "changes": [_change_object(change) for change in plan.changes],
+        "holds": sorted((_hold_object(hold) for hold in plan.holds), key=_sort_key),
+        "notes": sorted((_note_object(note) for note in plan.notes), key=_sort_key),
+        "guards": [_guard_object(guard) for guard in plan.guards],
     }
 
 
-def _canonical(entry: HoldObject | NoteObject) -> tuple[str, str, str]:
+def _sort_key(entry: HoldObject | NoteObject) -> tuple[str, str, str]:
     """Order what has no order of its own; changes keep theirs, in which they are applied."""
     return entry["code"], entry["email"], entry["reason"]
 
 
-def _source(source: SourceCounts) -> SourceObject:
+def _source_object(source: SourceCounts) -> SourceObject:
     return {
         "connector": source.connector,
         "app": source.app,
@@ -194,24 +194,24 @@ def _source(source: SourceCounts) -> SourceObject:
     }
 
 
-def _change(change: Change) -> ChangeObject:
+def _change_object(change: Change) -> ChangeObject:
     shown: ChangeObject = {
         "kind": change.kind.value,
         "email": change.email,
         "display_name": change.display_name,
         "scim_id": change.scim_id,
-        "person": _person(change.person) if change.person else None,
-        "before": _fields(change.before, change.after),
-        "after": _fields(change.after, change.before),
+        "person": _person_object(change.person) if change.person else None,
+        "before": _fields_object(change.before, change.after),
+        "after": _fields_object(change.after, change.before),
         "code": change.code,
         "reason": change.reason,
         "groups": list(change.groups),
     }
-    _add_sent(shown, change)
+    _add_sent_fields(shown, change)
     return shown
 
 
-def _hold(hold: Hold) -> HoldObject:
+def _hold_object(hold: Hold) -> HoldObject:
     shown: HoldObject = {
         "kind": hold.kind.value,
         "code": hold.code,
@@ -224,23 +224,23 @@ def _hold(hold: Hold) -> HoldObject:
     if hold.scim_id is not None:
         shown["scim_id"] = hold.scim_id
     if hold.person is not None:
-        shown["person"] = _person(hold.person)
+        shown["person"] = _person_object(hold.person)
     if hold.change is not None:
-        _add_held(shown, hold.change)
+        _add_held_change(shown, hold.change)
     return shown
 
 
-def _add_held(shown: HoldObject, change: Change) -> None:
-    shown["before"] = _fields(change.before, change.after)
-    shown["after"] = _fields(change.after, change.before)
+def _add_held_change(shown: HoldObject, change: Change) -> None:
+    shown["before"] = _fields_object(change.before, change.after)
+    shown["after"] = _fields_object(change.after, change.before)
     shown["display_name"] = change.display_name
     shown["groups"] = list(change.groups)
     shown["change_code"] = change.code
     shown["change_reason"] = change.reason
-    _add_sent(shown, change)
+    _add_sent_fields(shown, change)
 
 
-def _add_sent(shown: ChangeObject | HoldObject, change: Change) -> None:
+def _add_sent_fields(shown: ChangeObject | HoldObject, change: Change) -> None:
     if change.given_name:
         shown["given_name"] = change.given_name
     if change.family_name:
@@ -249,7 +249,7 @@ def _add_sent(shown: ChangeObject | HoldObject, change: Change) -> None:
         shown["waits_for"] = change.waits_for
 
 
-def _fields(fields: Fields, other: Fields) -> FieldsObject:
+def _fields_object(fields: Fields, other: Fields) -> FieldsObject:
     """Return what *fields* says differently from *other*."""
     shown: FieldsObject = {}
     if fields.email is not None and fields.email != other.email:
@@ -261,15 +261,15 @@ def _fields(fields: Fields, other: Fields) -> FieldsObject:
     return shown
 
 
-def _person(person: PersonKey) -> PersonObject:
+def _person_object(person: PersonKey) -> PersonObject:
     return {"connector": person.connector, "id": person.id}
 
 
-def _note(note: Note) -> NoteObject:
+def _note_object(note: Note) -> NoteObject:
     return {"code": note.code, "email": note.email, "reason": note.reason}
 
 
-def _guard(guard: Guard) -> GuardObject:
+def _guard_object(guard: Guard) -> GuardObject:
     return {
         "code": guard.code,
         "count": guard.count,
@@ -277,5 +277,5 @@ def _guard(guard: Guard) -> GuardObject:
         "limit": guard.limit,
         "message": guard.message,
         "affected": len(guard.affected),
-        "first": list(guard.affected[:FIRST]),
+        "first": list(guard.affected[:MAX_NAMED]),
     }

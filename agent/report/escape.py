@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escaped_json", "harmless", "unquotable"]
+__all__ = ["escape_control", "escape_json", "escape_surrogates"]
 
-LONGEST = 2_000
+MAX_LENGTH = 2_000
 SLACK = 50
 """Leaves room for the remark on what was cut, so that showing a text twice is showing it once."""
 
@@ -19,35 +19,35 @@ INVISIBLE = (
 )
 CONTROL = "\x00-\x1f\x7f-\x9f"
 
-_shown = re.compile(f"[{CONTROL}{INVISIBLE}]")
-_raw_in_json = re.compile(f"[\x7f-\x9f{INVISIBLE}]")
-_half = re.compile("[\ud800-\udfff]")
+_unsafe = re.compile(f"[{CONTROL}{INVISIBLE}]")
+_unsafe_in_json = re.compile(f"[\x7f-\x9f{INVISIBLE}]")
+_lone_surrogate = re.compile("[\ud800-\udfff]")
 
 
-def harmless(text: str) -> str:
+def escape_control(text: str) -> str:
     r"""Return *text* with controls as `\x1b` and characters that hide or reverse as `⟦U+202E⟧`, on one line.
 
     Joiners and variation selectors stay, because names and emoji need them. What is longer than anybody reads is cut,
     and says so.
     """
-    if len(text) > LONGEST + SLACK:
-        text = f"{text[:LONGEST]}… ({len(text):,} characters)"
+    if len(text) > MAX_LENGTH + SLACK:
+        text = f"{text[:MAX_LENGTH]}… ({len(text):,} characters)"
     if text.isascii() and text.isprintable():
         return text
-    return _shown.sub(_name, text)
+    return _unsafe.sub(_escape_char, text)
 
 
-def escaped_json(text: str) -> str:
+def escape_json(text: str) -> str:
     r"""Return JSON *text* meaning the same, with what `harmless` would show written as `\u202e`."""
-    return _raw_in_json.sub(_json_escape, text)
+    return _unsafe_in_json.sub(_json_escape, text)
 
 
-def unquotable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     r"""Return *text* with lone halves of surrogate pairs, which UTF-8 cannot hold, spelled out as `\ud83d`."""
-    return _half.sub(_json_escape, text)
+    return _lone_surrogate.sub(_json_escape, text)
 
 
-def _name(match: re.Match[str]) -> str:
+def _escape_char(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0xA0 else f"⟦U+{code:04X}⟧"
 

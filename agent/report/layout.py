@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
 
-__all__ = ["BAD", "BOLD", "DIM", "PLAIN", "TINTS", "WARN", "Row", "Words", "paragraph", "rows_in_columns", "wrapped"]
+__all__ = [
+    "BAD",
+    "BOLD",
+    "DIM",
+    "KIND_STYLES",
+    "PLAIN",
+    "WARN",
+    "Row",
+    "StyledLine",
+    "paragraph_lines",
+    "rows_in_columns",
+    "wrap_text",
+]
 
 PLAIN = Style()
 BOLD = Style(bold=True)
 DIM = Style(dim=True)
-TINTS = {
+KIND_STYLES = {
     "create": Style(color="green"),
     "deactivate": Style(color="red"),
     "reactivate": Style(color="green"),
@@ -24,7 +36,7 @@ TINTS = {
 WARN = Style(color="yellow")
 BAD = Style(color="red", bold=True)
 
-Words = Sequence[tuple[str, Style]]
+StyledLine = Sequence[tuple[str, Style]]
 """One line, in pieces of one style each."""
 
 
@@ -33,35 +45,35 @@ class Row:
     """A sign, who it is about, and paragraphs about them."""
 
     sign: str
-    tint: Style
-    who: str
-    said: Words
+    style: Style
+    subject: str
+    details: StyledLine
 
 
-def paragraph(words: str, style: Style, indent: int, width: int) -> Iterator[Words]:
-    return ([(" " * indent + line, style)] for line in wrapped(words, width - indent))
+def paragraph_lines(words: str, style: Style, indent: int, width: int) -> Iterator[StyledLine]:
+    return ([(" " * indent + line, style)] for line in wrap_text(words, width - indent))
 
 
-def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[Words]:
+def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[StyledLine]:
     """Put who on the left and what is said on the right; below each other where there is no room for two columns."""
-    widest = max((cell_len(row.who) for row in rows), default=0)
+    widest = max((cell_len(row.subject) for row in rows), default=0)
     column = 4 + min(widest, width * 2 // 5) + 2 if width >= 80 else width
     for row in rows:
-        yield from _row(row, column, width)
+        yield from _row_lines(row, column, width)
 
 
-def _row(row: Row, column: int, width: int) -> Iterator[Words]:
-    used = 4 + cell_len(row.who)
+def _row_lines(row: Row, column: int, width: int) -> Iterator[StyledLine]:
+    used = 4 + cell_len(row.subject)
     indent = column if column < width else 8
-    said = [(line, style) for words, style in row.said for line in wrapped(words, width - indent)]
-    start: list[tuple[str, Style]] = [(f"  {row.sign} ", row.tint), (row.who, PLAIN)]
+    said = [(line, style) for words, style in row.details for line in wrap_text(words, width - indent)]
+    start: list[tuple[str, Style]] = [(f"  {row.sign} ", row.style), (row.subject, PLAIN)]
     if said and used < indent and column < width:
         start += [(" " * (indent - used), PLAIN), said.pop(0)]
     yield start
     yield from ([(" " * indent, PLAIN), piece] for piece in said)
 
 
-def wrapped(words: str, width: int) -> list[str]:
+def wrap_text(words: str, width: int) -> list[str]:
     """Break *words* into lines of at most *width* cells: between words, else within them."""
     if cell_len(words) <= width:
         return [words]

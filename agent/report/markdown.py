@@ -11,20 +11,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from agent.report.escape import harmless
-from agent.report.shape import Document, GuardObject, HoldObject, NoteObject, OutcomeLine, Outcomes, PlannedObject
-from agent.report.view import Line, View, approvable, approval, before_approval, moves, reasons, releases, views
-from agent.report.wording import APPROVE, KINDS, WORDS, unwritten
+from agent.report.escape import escape_control
+from agent.report.labels import APPROVE_PROMPT, KIND_LABELS, KINDS, no_write_reason
+from agent.report.schema import Document, GuardObject, HoldObject, NoteObject, OutcomeRow, Outcomes, PlannedObject
+from agent.report.view import (
+    ChangeRow,
+    View,
+    approval_prerequisite,
+    approve_command,
+    changed_fields,
+    document_views,
+    hold_reasons,
+    is_approvable,
+    released_summary,
+)
 
-__all__ = ["markdown"]
+__all__ = ["render_markdown"]
 
 _special = re.compile(r"[\\`*_\[\]|~$<>&]")
 _entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _mention = re.compile(r"(?<![\w.+-])@(?=\w)")
-_link = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
+_autolink = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
-COUNTED = (*KINDS, "hold", "in-sync")
-HEADINGS = (*(WORDS[kind].title for kind in KINDS), "Held", "In step")
+COUNTED_KEYS = (*KINDS, "hold", "in-sync")
+HEADINGS = (*(KIND_LABELS[kind].title for kind in KINDS), "Held", "In step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,8 @@ class _Table:
         return [
             f"<details><summary>{self.summary}</summary>",
             "",
-            _row(self.columns),
-            _row(["---"] * len(self.columns)),
+            _table_row(self.columns),
+            _table_row(["---"] * len(self.columns)),
             *self.rows[:shown],
             "",
             *((*remark, "") if left_out else ()),
@@ -52,27 +62,29 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _WorkspacePart:
     """One workspace: what is always shown, and the tables that share the rest of the room."""
 
     head: Sequence[str]
     tables: Sequence[_Table]
 
 
-def markdown(document: Document, outcomes: Outcomes, *, most: int, approves: bool = True) -> str:
+def render_markdown(document: Document, outcomes: Outcomes, *, max_chars: int, shows_approval: bool = True) -> str:
     """Return the report in at most *most* characters (not less than 4,000), and say what was left out.
 
     *approves*: with the commands that approve what is held.
     """
-    most = max(most, 4_000)
-    shown = views(document, outcomes)
-    top = _top(document, shown, most // 4)
-    parts, missing = _fitting([_part(view, approves=approves) for view in shown], most // 2 - _size(top))
+    max_chars = max(max_chars, 4_000)
+    shown = document_views(document, outcomes)
+    top = _header_lines(document, shown, max_chars // 4)
+    parts, missing = _parts_that_fit(
+        [_workspace_part(view, approves=shows_approval) for view in shown], max_chars // 2 - _length(top)
+    )
     remark = [f"_{missing:,} workspaces are left out here: the JSON, CSV and HTML have all._", ""] if missing else []
-    fixed = _size(top) + _size(remark) + sum(map(_least, parts))
-    if fixed > most:
+    fixed = _length(top) + _length(remark) + sum(map(_min_length, parts))
+    if fixed > max_chars:
         return "\n".join([*top, "_The rest is too long for here: the JSON, CSV and HTML have all._", ""])
-    room = _shares([table for part in parts for table in part.tables], most - fixed)
+    room = _row_counts([table for part in parts for table in part.tables], max_chars - fixed)
     lines = list(top)
     for part in parts:
         lines += part.head
@@ -81,46 +93,46 @@ def markdown(document: Document, outcomes: Outcomes, *, most: int, approves: boo
     return "\n".join([*lines, *remark])
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return *text* so that Markdown shows it as it is: no markup, no link, nobody called."""
-    shown = _special.sub(lambda match: _entities.get(match.group(), "\\" + match.group()), harmless(text))
-    return _called(shown)
+    shown = _special.sub(lambda match: _entities.get(match.group(), "\\" + match.group()), escape_control(text))
+    return _escape_mentions(shown)
 
 
-def _called(text: str) -> str:
+def _escape_mentions(text: str) -> str:
     """Take from *text* what would call somebody or make a link by itself."""
-    return _link.sub(lambda match: f"&#{ord(match.group())};", _mention.sub("@&#8203;", text))
+    return _autolink.sub(lambda match: f"&#{ord(match.group())};", _mention.sub("@&#8203;", text))
 
 
-def _code(text: str) -> str:
-    shown = harmless(text)
-    return f"`{shown}`" if shown and not set("`|\\") & set(shown) else escaped(text)
+def _format_code(text: str) -> str:
+    shown = escape_control(text)
+    return f"`{shown}`" if shown and not set("`|\\") & set(shown) else escape_markdown(text)
 
 
-def _row(cells: Sequence[str]) -> str:
+def _table_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _size(lines: Sequence[str]) -> int:
+def _length(lines: Sequence[str]) -> int:
     return sum(len(line) + 1 for line in lines)
 
 
-def _least(part: _Part) -> int:
-    return _size(part.head) + sum(_size(table.lines(0)) for table in part.tables)
+def _min_length(part: _WorkspacePart) -> int:
+    return _length(part.head) + sum(_length(table.lines(0)) for table in part.tables)
 
 
-def _fitting(parts: Sequence[_Part], room: int) -> tuple[list[_Part], int]:
+def _parts_that_fit(parts: Sequence[_WorkspacePart], room: int) -> tuple[list[_WorkspacePart], int]:
     """Return the first parts whose fixed lines fit, at least one, and the number of the others."""
-    fitting: list[_Part] = []
+    fitting: list[_WorkspacePart] = []
     for part in parts:
-        room -= _least(part)
+        room -= _min_length(part)
         if room < 0 and fitting:
             break
         fitting.append(part)
     return fitting, len(parts) - len(fitting)
 
 
-def _shares(tables: Sequence[_Table], room: int) -> dict[int, int]:
+def _row_counts(tables: Sequence[_Table], room: int) -> dict[int, int]:
     """Share *room* out in rows: small tables are shown whole before big ones divide what is left."""
     shown: dict[int, int] = {}
     for place, table in enumerate(sorted(tables, key=lambda table: len(table.rows))):
@@ -136,124 +148,142 @@ def _shares(tables: Sequence[_Table], room: int) -> dict[int, int]:
     return shown
 
 
-def _top(document: Document, shown: Sequence[View], room: int) -> list[str]:
+def _header_lines(document: Document, shown: Sequence[View], room: int) -> list[str]:
     executed = any(view.executed for view in shown)
     lines = [
         "# Pigment: what was done" if executed else "# Pigment: what a sync would do",
         "",
-        f"{'' if executed else 'Nothing was written. '}Plan of {escaped(document['generated_at'])}, "
-        f"digest `{harmless(document['digest'])}`.",
+        f"{'' if executed else 'Nothing was written. '}Plan of {escape_markdown(document['generated_at'])}, "
+        f"digest `{escape_control(document['digest'])}`.",
         "",
     ]
-    rows = [_overview(view) for view in shown]
+    rows = [_overview_row(view) for view in shown]
     kept = list(rows)
-    while len(kept) > 1 and _size(kept) > room:
+    while len(kept) > 1 and _length(kept) > room:
         kept.pop()
     if len(shown) > 1:
-        lines += [_row(["Workspace", *HEADINGS]), _row(["---", *["---:"] * len(HEADINGS)]), *kept, ""]
+        lines += [_table_row(["Workspace", *HEADINGS]), _table_row(["---", *["---:"] * len(HEADINGS)]), *kept, ""]
     if len(kept) < len(rows):
         lines += [f"_{len(rows) - len(kept):,} more workspaces._", ""]
     return lines
 
 
-def _overview(view: View) -> str:
+def _overview_row(view: View) -> str:
     workspace = view.workspace
     if workspace["status"] != "planned":
-        return _row([_code(workspace["name"]), *["?"] * len(COUNTED)])
-    return _row([_code(workspace["name"]), *(f"{workspace['counts'][key]:,}" for key in COUNTED)])
+        return _table_row([_format_code(workspace["name"]), *["?"] * len(COUNTED_KEYS)])
+    return _table_row([_format_code(workspace["name"]), *(f"{workspace['counts'][key]:,}" for key in COUNTED_KEYS)])
 
 
-def _part(view: View, *, approves: bool) -> _Part:
+def _workspace_part(view: View, *, approves: bool) -> _WorkspacePart:
     workspace = view.workspace
-    head = [f"## {escaped(workspace['name'])}", "", f"**{escaped(view.headline)}**", ""]
+    head = [f"## {escape_markdown(workspace['name'])}", "", f"**{escape_markdown(view.headline)}**", ""]
     if workspace["status"] != "planned":
         error = workspace["error"]
-        said = f"{_code(error['code'])}: {escaped(error['message'])} {escaped(error['remedy'])}"
-        return _Part([*head, said, ""], ())
-    head += [*_facts(workspace), *_guards(view, workspace, approves=approves)]
-    return _Part(head, _tables(view, workspace))
+        said = f"{_format_code(error['code'])}: {escape_markdown(error['message'])} {escape_markdown(error['remedy'])}"
+        return _WorkspacePart([*head, said, ""], ())
+    head += [*_facts(workspace), *_guard_lines(view, workspace, approves=approves)]
+    return _WorkspacePart(head, _tables(view, workspace))
 
 
 def _facts(workspace: PlannedObject) -> list[str]:
     members = workspace["members"]
-    why = unwritten(workspace)
-    mode = f" · {escaped(why)}" if why else ""
+    why = no_write_reason(workspace)
+    mode = f" · {escape_markdown(why)}" if why else ""
     lines = [f"- {members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked{mode}"]
     for source in workspace["sources"]:
-        groups = ", ".join(f"{escaped(group['name'])} {group['people']:,}" for group in source["groups"][:8])
+        groups = ", ".join(f"{escape_markdown(group['name'])} {group['people']:,}" for group in source["groups"][:8])
         rest = len(source["groups"]) - 8
         lines.append(
-            f"- {_code(source['connector'])} {_code(source['app'])}: {source['people']:,} assigned, "
+            f"- {_format_code(source['connector'])} {_format_code(source['app'])}: {source['people']:,} assigned, "
             f"{source['entitled']:,} entitled, {source['individual']:,} individually"
             + (f"; {groups}" if groups else "")
             + (f" and {rest:,} more groups" if rest > 0 else "")
         )
-    return [*lines, f"- digest `{harmless(workspace['digest'])}`", ""]
+    return [*lines, f"- digest `{escape_control(workspace['digest'])}`", ""]
 
 
-def _guards(view: View, workspace: PlannedObject, *, approves: bool) -> list[str]:
-    lines = [_guard(guard) for guard in workspace["guards"]]
+def _guard_lines(view: View, workspace: PlannedObject, *, approves: bool) -> list[str]:
+    lines = [_guard_line(guard) for guard in workspace["guards"]]
     if lines:
         lines = ["**Guards**", "", *lines, ""]
-    if approves and approvable(workspace) and not view.executed and (first := before_approval(workspace)):
-        lines += [escaped(first), ""]
-    elif approves and approvable(workspace) and not view.executed:
-        lines += [f"{APPROVE} {releases(workspace)}.", "", "```sh", approval(view), "```", ""]
+    if approves and is_approvable(workspace) and not view.executed and (first := approval_prerequisite(workspace)):
+        lines += [escape_markdown(first), ""]
+    elif approves and is_approvable(workspace) and not view.executed:
+        lines += [f"{APPROVE_PROMPT} {released_summary(workspace)}.", "", "```sh", approve_command(view), "```", ""]
     return lines
 
 
-def _guard(guard: GuardObject) -> str:
+def _guard_line(guard: GuardObject) -> str:
     rest = guard["affected"] - len(guard["first"])
-    names = ", ".join(map(_code, guard["first"])) + (f" and {rest:,} more" if rest > 0 else "")
+    names = ", ".join(map(_format_code, guard["first"])) + (f" and {rest:,} more" if rest > 0 else "")
     return (
-        f"- {_code(guard['code'])}: {guard['count']:,} in this plan, {guard['recent']:,} in the last 60 minutes; "
-        f"limit {escaped(guard['limit'])}. {escaped(guard['message'])} Affects {guard['affected']:,}: {names}"
+        f"- {_format_code(guard['code'])}: {guard['count']:,} in this plan, {guard['recent']:,} in "
+        "the last 60 minutes; "
+        f"limit {escape_markdown(guard['limit'])}. {escape_markdown(guard['message'])} Affects "
+        f"{guard['affected']:,}: {names}"
     )
 
 
 def _tables(view: View, workspace: PlannedObject) -> list[_Table]:
     tables = []
     if view.holds:
-        rows = [_hold(hold) for hold in view.holds]
+        rows = [_hold_row(hold) for hold in view.holds]
         heading = ("Email", "Change", "Held by", "Why", "What to do")
         tables.append(_Table(f"<b>Held ({len(rows):,})</b>", heading, rows))
-    for kind, lines in view.lines.items():
+    for kind, lines in view.changes_by_kind.items():
         columns = ("Email", "Name", "Before → after", "Why", *(["Outcome"] if view.executed else []))
-        rows = [_change(line, view.executed) for line in lines]
-        tables.append(_Table(f"<b>{WORDS[kind].title} ({len(rows):,})</b> {WORDS[kind].meaning}", columns, rows))
-    if view.others:
-        rows = [_other(one) for one in view.others]
+        rows = [_change_row(line, view.executed) for line in lines]
+        tables.append(
+            _Table(f"<b>{KIND_LABELS[kind].title} ({len(rows):,})</b> {KIND_LABELS[kind].meaning}", columns, rows)
+        )
+    if view.unplanned_outcomes:
+        rows = [_unplanned_row(one) for one in view.unplanned_outcomes]
         tables.append(_Table(f"<b>Also done ({len(rows):,})</b>", ("Email", "Change", "Outcome"), rows))
     notes = workspace["notes"]
     if notes:
         codes = Counter(note["code"] for note in notes).most_common()
-        folded = ", ".join(f"{count:,} {_called(escape(harmless(code)))}" for code, count in codes)
-        tables.append(_Table(f"Notes ({len(notes):,}): {folded}", ("Email", "Note", "Why"), [*map(_note, notes)]))
+        folded = ", ".join(f"{count:,} {_escape_mentions(escape(escape_control(code)))}" for code, count in codes)
+        tables.append(_Table(f"Notes ({len(notes):,}): {folded}", ("Email", "Note", "Why"), [*map(_note_row, notes)]))
     return tables
 
 
-def _change(line: Line, executed: bool) -> str:
-    moved = "<br>".join(f"{escaped(before)} → {escaped(after)}" for _, before, after in moves(line))
-    cells = [_code(line.email), escaped(line.display_name), moved, escaped(line.reason)]
+def _change_row(line: ChangeRow, executed: bool) -> str:
+    moved = "<br>".join(
+        f"{escape_markdown(before)} → {escape_markdown(after)}" for _, before, after in changed_fields(line)
+    )
+    cells = [_format_code(line.email), escape_markdown(line.display_name), moved, escape_markdown(line.reason)]
     if executed:
         outcome = line.outcome
         told = f"{outcome.outcome}: {outcome.detail}" if outcome and outcome.detail else outcome and outcome.outcome
-        cells.append(escaped(told or "no record") + (" (approved)" if line.released else ""))
-    return _row(cells)
+        cells.append(escape_markdown(told or "no record") + (" (approved)" if line.is_released else ""))
+    return _table_row(cells)
 
 
-def _other(one: OutcomeLine) -> str:
-    return _row(
-        [_code(one.email), escaped(one.kind), escaped(f"{one.outcome}: {one.detail}" if one.detail else one.outcome)]
+def _unplanned_row(one: OutcomeRow) -> str:
+    return _table_row(
+        [
+            _format_code(one.email),
+            escape_markdown(one.kind),
+            escape_markdown(f"{one.outcome}: {one.detail}" if one.detail else one.outcome),
+        ]
     )
 
 
-def _hold(hold: HoldObject) -> str:
-    wanted = f" → {_code(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
-    why = " ".join(filter(None, reasons(hold)))
-    kind = WORDS[hold["kind"]].title + wanted
-    return _row([_code(hold["email"]), kind, _code(hold["code"]), escaped(why), escaped(hold["remedy"])])
+def _hold_row(hold: HoldObject) -> str:
+    wanted = f" → {_format_code(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
+    why = " ".join(filter(None, hold_reasons(hold)))
+    kind = KIND_LABELS[hold["kind"]].title + wanted
+    return _table_row(
+        [
+            _format_code(hold["email"]),
+            kind,
+            _format_code(hold["code"]),
+            escape_markdown(why),
+            escape_markdown(hold["remedy"]),
+        ]
+    )
 
 
-def _note(note: NoteObject) -> str:
-    return _row([_code(note["email"]), escaped(note["code"]), escaped(note["reason"])])
+def _note_row(note: NoteObject) -> str:
+    return _table_row([_format_code(note["email"]), escape_markdown(note["code"]), escape_markdown(note["reason"])])

@@ -8,40 +8,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from agent.address import folded
-from agent.report.escape import harmless
-from agent.report.shape import (
+from agent.model.email import normalize
+from agent.report.escape import escape_control
+from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
+from agent.report.schema import (
     ChangeObject,
     Document,
     FieldsObject,
     HoldObject,
-    OutcomeLine,
+    OutcomeRow,
     Outcomes,
     WorkspaceObject,
 )
-from agent.report.wording import DONE, KINDS, WORDS, executed_sentence, planned_sentence, unplanned_sentence
 
 __all__ = [
+    "ChangeRow",
     "HoldGroup",
-    "Line",
     "View",
-    "approvable",
-    "approval",
-    "approval_of_all",
-    "before_approval",
+    "approval_prerequisite",
+    "approve_all_command",
+    "approve_command",
+    "changed_fields",
+    "document_views",
     "hold_groups",
-    "moves",
-    "reasons",
-    "releases",
-    "view",
-    "views",
-    "wrong_target",
+    "hold_reasons",
+    "is_approvable",
+    "released_summary",
+    "workspace_view",
+    "wrong_target_message",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One change as it is shown. *released*: it was held, and an approval let it through."""
+class ChangeRow:
+    """One change as it is shown. *is_released*: it was held, and an approval let it through."""
 
     kind: str
     email: str
@@ -53,32 +53,33 @@ class Line:
     after: FieldsObject
     scim_id: str
     person: tuple[str, str] | None
-    outcome: OutcomeLine | None = None
-    released: bool = False
+    outcome: OutcomeRow | None = None
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """One workspace, ready to be written down.
 
-    *lines* has the kinds that occur, in reading order. *holds* are those still held. *others* are outcomes of changes
-    that the plan did not have. *executed* tells a run that applied from a plan; then *done* counts by kind what was
-    made and *undone* by outcome what was not (empty: the journal has none). *user* is whom alone the plan is for.
+    *changes_by_kind* has the kinds that occur, in reading order. *holds* are those still held. *unplanned_outcomes* are
+    outcomes of changes that the plan did not have. *executed* tells a run that applied from a plan; then
+    *applied_by_kind* counts by kind what was made and *not_applied_by_outcome* by outcome what was not (empty: the
+    journal has none). *user* is whom alone the plan is for.
     """
 
     workspace: WorkspaceObject
     executed: bool
-    lines: Mapping[str, tuple[Line, ...]]
+    changes_by_kind: Mapping[str, tuple[ChangeRow, ...]]
     holds: tuple[HoldObject, ...]
-    others: tuple[OutcomeLine, ...]
+    unplanned_outcomes: tuple[OutcomeRow, ...]
     headline: str
-    done: Mapping[str, int] = field(default_factory=dict)
-    undone: Mapping[str, int] = field(default_factory=dict)
+    applied_by_kind: Mapping[str, int] = field(default_factory=dict)
+    not_applied_by_outcome: Mapping[str, int] = field(default_factory=dict)
     user: str = ""
 
     @property
     def name(self) -> str:
-        return harmless(self.workspace["name"])
+        return escape_control(self.workspace["name"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +92,33 @@ class HoldGroup:
     remedy: str
 
 
-def views(document: Document, outcomes: Outcomes) -> list[View]:
+def document_views(document: Document, outcomes: Outcomes) -> list[View]:
     user = document.get("user", "")
-    shown = [view(workspace, outcomes.get(workspace["name"]), user) for workspace in document["workspaces"]]
+    shown = [workspace_view(workspace, outcomes.get(workspace["name"]), user) for workspace in document["workspaces"]]
     return [replace(each, user=user) for each in shown] if user else shown
 
 
-def view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeLine] | None, user: str = "") -> View:
+def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | None, user: str = "") -> View:
     """Return what to show of *workspace*; *outcomes* None: it was planned only. *user*: for that person alone."""
     if workspace["status"] != "planned":
         return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
-    waiting: dict[tuple[str, str], list[OutcomeLine]] = defaultdict(list)
+    waiting: dict[tuple[str, str], list[OutcomeRow]] = defaultdict(list)
     for outcome in outcomes or ():
-        waiting[outcome.kind, folded(outcome.email)].append(outcome)
-    lines = [_line_of_change(change, waiting) for change in workspace["changes"]]
+        waiting[outcome.kind, normalize(outcome.email)].append(outcome)
+    lines = [_row_from_change(change, waiting) for change in workspace["changes"]]
     holds = []
     for hold in workspace["holds"]:
-        answer = _taken(waiting, hold["kind"], _addresses(hold)) if waiting else None
+        answer = _take_outcome(waiting, hold["kind"], _hold_addresses(hold)) if waiting else None
         if answer is None:
             holds.append(hold)
         else:
-            lines.append(_line_of_hold(hold, answer))
+            lines.append(_row_from_hold(hold, answer))
     others = tuple(sorted((one for left in waiting.values() for one in left), key=lambda one: one.seq))
     by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
     shown = {kind: some for kind, some in by_kind.items() if some}
     if outcomes is None:
         return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace, user))
-    done, undone = _tallies(lines, others)
+    done, undone = _outcome_counts(lines, others)
     headline = executed_sentence(done, undone, len(holds), workspace["counts"]["in-sync"], user)
     return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
 
@@ -129,141 +130,148 @@ def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
         by_code[hold["code"]].append(hold)
     groups = [
         HoldGroup(
-            harmless(code),
+            escape_control(code),
             some,
-            _common([reasons(hold)[1] for hold in some]),
-            _common([hold["remedy"] for hold in some]),
+            _shared_sentence([hold_reasons(hold)[1] for hold in some]),
+            _shared_sentence([hold["remedy"] for hold in some]),
         )
         for code, some in by_code.items()
     ]
     return sorted(groups, key=lambda group: len(group.holds))
 
 
-def reasons(hold: HoldObject) -> tuple[str, str]:
+def hold_reasons(hold: HoldObject) -> tuple[str, str]:
     """Return why the change would be made, empty where that is not known apart, and why it is not."""
     why = hold.get("change_reason", "")
     return why, hold["reason"].removeprefix(why).strip()
 
 
-def moves(line: Line) -> list[tuple[str, str, str]]:
+def changed_fields(line: ChangeRow) -> list[tuple[str, str, str]]:
     """Return (field, before, after) for what an existing member would have changed; nothing for a create."""
     fields = (("email", "email"), ("display_name", "name"), ("active", "status"))
     before, after = cast("Mapping[str, object]", line.before), cast("Mapping[str, object]", line.after)
-    return [(word, _said(before[key]), _said(after[key])) for key, word in fields if key in before and key in after]
+    return [
+        (word, _format_value(before[key]), _format_value(after[key]))
+        for key, word in fields
+        if key in before and key in after
+    ]
 
 
-def approvable(workspace: WorkspaceObject) -> bool:
+def is_approvable(workspace: WorkspaceObject) -> bool:
     """Tell whether an approval would release any hold of this plan."""
     return any("after" in hold for hold in workspace["holds"])
 
 
-def before_approval(workspace: WorkspaceObject) -> str:
+def approval_prerequisite(workspace: WorkspaceObject) -> str:
     """Return what has to be done before an approval could release anything; empty where it would now."""
     if workspace["mode"] == "dry-run":
         return "This workspace is in dry-run mode: set its mode to enforce, then approve the new plan."
     if workspace["status"] == "planned" and "paused" in workspace:
-        name = shlex.quote(harmless(workspace["name"]))
+        name = shlex.quote(escape_control(workspace["name"]))
         return f"This workspace is paused: resume it first, with pigment-sync resume {name}."
     return ""
 
 
-def wrong_target(workspace: WorkspaceObject) -> str:
+def wrong_target_message(workspace: WorkspaceObject) -> str:
     """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
     if workspace["status"] != "planned":
         return ""
     return next((guard["message"] for guard in workspace["guards"] if guard["code"] == "wrong-target"), "")
 
 
-def releases(workspace: WorkspaceObject) -> str:
+def released_summary(workspace: WorkspaceObject) -> str:
     """Return what an approval would let through of what is held, as "30 deactivated, 1 created"."""
     kinds: Counter[str] = Counter(hold["kind"] for hold in workspace["holds"] if "after" in hold)
-    return ", ".join(f"{kinds[kind]:,} {WORDS[kind].done}" for kind in KINDS if kinds[kind])
+    return ", ".join(f"{kinds[kind]:,} {KIND_LABELS[kind].past_tense}" for kind in KINDS if kinds[kind])
 
 
-def approval(view: View) -> str:
+def approve_command(view: View) -> str:
     """Return the command that approves the workspace's plan."""
-    return f"pigment-sync sync -w {shlex.quote(view.name)}{_only(view.user)} --approve {_digest(view.workspace)}"
+    return (
+        f"pigment-sync sync -w {shlex.quote(view.name)}{_user_option(view.user)} --approve "
+        f"{_safe_digest(view.workspace)}"
+    )
 
 
-def approval_of_all(document: Document) -> str:
+def approve_all_command(document: Document) -> str:
     """Return the command that approves the plans of all workspaces of *document*."""
-    return f"pigment-sync sync{_only(document.get('user', ''))} --approve {harmless(document['digest'])}"
+    return f"pigment-sync sync{_user_option(document.get('user', ''))} --approve {escape_control(document['digest'])}"
 
 
-def _digest(workspace: WorkspaceObject) -> str:
-    return harmless(workspace["digest"])
+def _safe_digest(workspace: WorkspaceObject) -> str:
+    return escape_control(workspace["digest"])
 
 
-def _only(user: str) -> str:
+def _user_option(user: str) -> str:
     # A plan for one person is another plan than that for everybody, with a digest of its own.
-    return f" --user {shlex.quote(harmless(user))}" if user else ""
+    return f" --user {shlex.quote(escape_control(user))}" if user else ""
 
 
-def _tallies(lines: Sequence[Line], others: Sequence[OutcomeLine]) -> tuple[Counter[str], Counter[str]]:
-    told = [(line.kind, harmless(line.outcome.outcome) if line.outcome else "") for line in lines]
-    told += [(one.kind, harmless(one.outcome)) for one in others]
+def _outcome_counts(lines: Sequence[ChangeRow], others: Sequence[OutcomeRow]) -> tuple[Counter[str], Counter[str]]:
+    told = [(line.kind, escape_control(line.outcome.outcome) if line.outcome else "") for line in lines]
+    told += [(one.kind, escape_control(one.outcome)) for one in others]
     done = Counter(kind for kind, outcome in told if outcome == DONE)
     return done, Counter(outcome for _, outcome in told if outcome != DONE)
 
 
-def _common(sentences: Sequence[str]) -> str:
+def _shared_sentence(sentences: Sequence[str]) -> str:
     several = len(sentences) > 1 and len(set(sentences)) == 1
-    return harmless(sentences[0]) if several else ""
+    return escape_control(sentences[0]) if several else ""
 
 
-def _said(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "active" if value else "inactive"
-    return harmless(str(value))
+    return escape_control(str(value))
 
 
-def _addresses(hold: HoldObject) -> list[str]:
+def _hold_addresses(hold: HoldObject) -> list[str]:
     after = hold.get("after", {})
     return [after.get("email", ""), hold.get("wanted", ""), hold["email"]]
 
 
-def _taken(
-    waiting: dict[tuple[str, str], list[OutcomeLine]], kind: str, addresses: Sequence[str]
-) -> OutcomeLine | None:
+def _take_outcome(
+    waiting: dict[tuple[str, str], list[OutcomeRow]], kind: str, addresses: Sequence[str]
+) -> OutcomeRow | None:
     """Take the outcome of one change out of those that wait for theirs."""
     for address in addresses:
-        found = waiting.get((kind, folded(address)))
+        found = waiting.get((kind, normalize(address)))
         if address and found:
             return found.pop(0)
     return None
 
 
-def _line_of_change(change: ChangeObject, waiting: dict[tuple[str, str], list[OutcomeLine]]) -> Line:
+def _row_from_change(change: ChangeObject, waiting: dict[tuple[str, str], list[OutcomeRow]]) -> ChangeRow:
     person = change["person"]
-    return Line(
+    return ChangeRow(
         change["kind"],
-        harmless(change["email"]),
-        harmless(change["display_name"]),
-        harmless(change["code"]),
-        harmless(change["reason"]),
-        tuple(map(harmless, change["groups"])),
+        escape_control(change["email"]),
+        escape_control(change["display_name"]),
+        escape_control(change["code"]),
+        escape_control(change["reason"]),
+        tuple(map(escape_control, change["groups"])),
         change["before"],
         change["after"],
-        harmless(change["scim_id"] or ""),
-        (harmless(person["connector"]), harmless(person["id"])) if person else None,
-        _taken(waiting, change["kind"], [change["email"]]) if waiting else None,
+        escape_control(change["scim_id"] or ""),
+        (escape_control(person["connector"]), escape_control(person["id"])) if person else None,
+        _take_outcome(waiting, change["kind"], [change["email"]]) if waiting else None,
     )
 
 
-def _line_of_hold(hold: HoldObject, outcome: OutcomeLine) -> Line:
+def _row_from_hold(hold: HoldObject, outcome: OutcomeRow) -> ChangeRow:
     person = hold.get("person")
     after = hold.get("after", {})
-    return Line(
+    return ChangeRow(
         hold["kind"],
-        harmless(after.get("email", hold["email"])),
-        harmless(hold.get("display_name", "")),
-        harmless(hold.get("change_code", hold["code"])),
-        harmless(hold.get("change_reason", hold["reason"])),
-        tuple(map(harmless, hold.get("groups", ()))),
+        escape_control(after.get("email", hold["email"])),
+        escape_control(hold.get("display_name", "")),
+        escape_control(hold.get("change_code", hold["code"])),
+        escape_control(hold.get("change_reason", hold["reason"])),
+        tuple(map(escape_control, hold.get("groups", ()))),
         hold.get("before", {}),
         after,
-        harmless(hold.get("scim_id", "")),
-        (harmless(person["connector"]), harmless(person["id"])) if person else None,
+        escape_control(hold.get("scim_id", "")),
+        (escape_control(person["connector"]), escape_control(person["id"])) if person else None,
         outcome,
-        released=True,
+        is_released=True,
     )

@@ -10,14 +10,14 @@ from uuid import uuid4
 import httpx
 
 from agent.model import Fields, Listing, Member
-from agent.scim.check import Checkup
 from agent.scim.endpoint import Endpoint
-from agent.scim.find import Finder
-from agent.scim.paging import Lister
-from agent.scim.token import Tokens, Warn
-from agent.scim.write import Writer
-from connectors.base import Finding, Permit, Progress, silent
-from connectors.rest import DEFAULT_BOUNDS, NO_PACE, REAL_TIME, Api, Bounds, Pace, Timer
+from agent.scim.listing import Lister
+from agent.scim.lookup import Finder
+from agent.scim.preflight import Preflight
+from agent.scim.tokens import WarnFunction, WorkspaceTokens
+from agent.scim.writer import Writer
+from connectors.base import Finding, Permit, Progress, discard_progress
+from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClient, RateLimiter, RequestLimits, Timer
 
 __all__ = ["ScimClient", "ScimWriter"]
 
@@ -25,7 +25,7 @@ PAGE_SIZE = 100
 """Every server seen takes it; some refuse more (`docs/reads-and-writes.md`)."""
 
 
-def _ignore(event: str, **fields: object) -> None:
+def _ignore_warning(event: str, **fields: object) -> None:
     """Warn nobody."""
 
 
@@ -43,40 +43,40 @@ class ScimClient:
         tokens: Sequence[Callable[[], str]],
         client: httpx.AsyncClient,
         *,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        pace: Pace = NO_PACE,
+        bounds: RequestLimits = DEFAULT_LIMITS,
+        pace: RateLimiter = NO_RATE_LIMITER,
         timer: Timer = REAL_TIME,
         total_results: Literal["check", "ignore"] = "check",
         page_size: int = PAGE_SIZE,
-        warn: Warn = _ignore,
+        warn: WarnFunction = _ignore_warning,
     ) -> None:
         self.name = name
-        self._tokens = Tokens(name, tokens, warn)
+        self._tokens = WorkspaceTokens(name, tokens, warn)
         who = f"Pigment workspace {name}"
         url = scim_url.removesuffix("/")
-        self._api = Api(who, url, client, self._tokens.authorize, bounds=bounds, pace=pace, timer=timer)
+        self._api = ApiClient(who, url, client, self._tokens.authorize, limits=bounds, rate_limiter=pace, timer=timer)
         endpoint = Endpoint(self._api, self._tokens, timer)
         finder = Finder(endpoint, page_size)
         self._finder = finder
         self._lister = Lister(endpoint, page_size, bounds.max_pages, total_results)
         self._timer = timer
-        self._checkup = Checkup(endpoint, finder)
+        self._preflight = Preflight(endpoint, finder)
 
     @property
     def requests(self) -> int:
         """How many HTTP requests were sent so far."""
-        return self._api.requests
+        return self._api.request_count
 
-    async def listing(self, progress: Progress = silent) -> Listing:
+    async def list_members(self, progress: Progress = discard_progress) -> Listing:
         """Return all members, inactive ones too. Raises `ReadError`. Every run begins here, with the first token."""
         self._tokens.restart()
-        return await self._lister.listing(progress)
+        return await self._lister.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
         """Return the members whose `userName` is *email*, case ignored. Raises `ReadError`."""
         return await self._finder.find(email)
 
-    def writing(self, permit: Permit) -> ScimWriter:
+    def writer_for(self, permit: Permit) -> ScimWriter:
         """Return the same workspace to write to while *permit* holds."""
         endpoint = Endpoint(self._api, self._tokens, self._timer, permit)
         return ScimWriter(self, Writer(endpoint, self._finder, self._timer))
@@ -84,7 +84,7 @@ class ScimClient:
     async def check(self, unlikely: Callable[[], object] = uuid4) -> list[Finding]:
         """Try the URL, each token, and a lookup that finds no one; *unlikely* gives an address that no member has."""
         self._tokens.restart()
-        return await self._checkup.findings(str(unlikely()))
+        return await self._preflight.run(str(unlikely()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,9 @@ class ScimWriter:
         """How many HTTP requests were sent so far."""
         return self.client.requests
 
-    async def listing(self, progress: Progress = silent) -> Listing:
+    async def list_members(self, progress: Progress = discard_progress) -> Listing:
         """Return all members. Raises `ReadError`."""
-        return await self.client.listing(progress)
+        return await self.client.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
         """Return the members whose `userName` is *email*, case ignored. Raises `ReadError`."""

@@ -15,21 +15,23 @@ import orjson
 from agent.model import Member
 from connectors.base import IncompleteRead
 
-__all__ = ["Page", "attribute", "member_from_json", "page_from_json", "scim_type", "spoken_name"]
+__all__ = ["Page", "attribute", "full_name", "member_from_json", "page_from_json", "scim_type"]
 
-TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a listing. *rows* counts all of its rows, *unreadable* those that are no member with an id.
+    """One answer of a listing.
+
+    *row_count* counts all of its rows, *unreadable_count* those that are no member with an id.
 
     *total* is `totalResults`, None where it is missing or no count; *cursor* is `nextCursor` (RFC 9865), if any.
     """
 
     members: tuple[Member, ...]
-    rows: int
-    unreadable: int
+    row_count: int
+    unreadable_count: int
     total: int | None
     cursor: str | None
 
@@ -45,12 +47,12 @@ def attribute(resource: Mapping[str, object], name: str) -> object:
 def page_from_json(document: object, who: str) -> Page:
     """Return what a ListResponse holds. Raises `IncompleteRead` when it is none."""
     if not isinstance(document, dict):
-        raise _no_list(who)
+        raise _not_a_list_error(who)
     rows = attribute(document, "Resources")
     if rows is None:
         rows = []
     if not isinstance(rows, list):
-        raise _no_list(who)
+        raise _not_a_list_error(who)
     read = [member_from_json(row) for row in rows]
     members = tuple(member for member in read if member is not None)
     cursor = attribute(document, "nextCursor")
@@ -58,7 +60,7 @@ def page_from_json(document: object, who: str) -> Page:
         members,
         len(rows),
         len(rows) - len(members),
-        _count(attribute(document, "totalResults")),
+        _parse_count(attribute(document, "totalResults")),
         cursor if isinstance(cursor, str) and cursor else None,
     )
 
@@ -67,7 +69,7 @@ def member_from_json(row: object) -> Member | None:
     """Return the member that a User resource shows, None when it has no id or is not to be written down again."""
     if not isinstance(row, dict):
         return None
-    scim_id = _scalar(attribute(row, "id"))
+    scim_id = _scalar_text(attribute(row, "id"))
     if not scim_id:
         return None
     try:
@@ -81,19 +83,21 @@ def member_from_json(row: object) -> Member | None:
     etag = attribute(meta, "version") if isinstance(meta, dict) else None
     return Member(
         scim_id,
-        _text(attribute(row, "userName")),
-        _display_name(attribute(row, "displayName"), name),
-        _truth(attribute(row, "active")),
+        _text_or_empty(attribute(row, "userName")),
+        _shown_name(attribute(row, "displayName"), name),
+        _boolean(attribute(row, "active")),
         formatted if isinstance(formatted, str) else None,
         resource,
-        _text(etag),
+        _text_or_empty(etag),
     )
 
 
-def spoken_name(name: Mapping[str, object]) -> str:
+def full_name(name: Mapping[str, object]) -> str:
     """Return given and family name as one would say them; empty when there is neither."""
     return " ".join(
-        part for part in (_text(attribute(name, "givenName")), _text(attribute(name, "familyName"))) if part
+        part
+        for part in (_text_or_empty(attribute(name, "givenName")), _text_or_empty(attribute(name, "familyName")))
+        if part
     )
 
 
@@ -103,38 +107,38 @@ def scim_type(document: object) -> str:
     return found if isinstance(found, str) and found.isascii() and found.isalnum() else ""
 
 
-def _display_name(display: object, name: object) -> str:
+def _shown_name(display: object, name: object) -> str:
     """Servers that don't show `displayName` still show a name, and it is that one that people see."""
     if isinstance(display, str):
         return display
     if not isinstance(name, dict):
         return ""
-    return _text(attribute(name, "formatted")) or spoken_name(name)
+    return _text_or_empty(attribute(name, "formatted")) or full_name(name)
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _scalar(value: object) -> str:
+def _scalar_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None or isinstance(value, list | dict) else orjson.dumps(value).decode()
 
 
-def _truth(value: object) -> bool | None:
+def _boolean(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
-    return TRUTHS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    return BOOLEAN_WORDS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
 
 
-def _count(value: object) -> int | None:
+def _parse_count(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _no_list(who: str) -> IncompleteRead:
+def _not_a_list_error(who: str) -> IncompleteRead:
     return IncompleteRead(
         f"{who} answered with JSON that is not a SCIM list.",
         "Check that `scim_url` is the URL that Pigment generated for this workspace.",

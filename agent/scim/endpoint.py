@@ -7,38 +7,38 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from agent.errors import WorkspaceGone, WriteError, WriteStopped
+from agent.errors import WorkspaceUnavailable, WriteError, WriteStopped
 from agent.scim.codec import scim_type
-from agent.scim.token import Tokens
+from agent.scim.tokens import WorkspaceTokens
 from connectors.base import CredentialsRefused, IncompleteRead, Permit, ReadError
-from connectors.rest import (
-    HEALING,
+from connectors.http import (
     REAL_TIME,
-    Answer,
-    Api,
-    NoAnswer,
-    NotPermitted,
-    NotSent,
-    Patience,
+    RETRYABLE_STATUSES,
+    ApiClient,
+    ApiResponse,
+    NoResponse,
+    PermitExpired,
+    RequestNotSent,
+    RetryPolicy,
     Timer,
     is_rate_limit,
 )
 
-__all__ = ["FIRST_ROW", "REFUSALS", "UNANSWERED", "Endpoint", "error_type", "user_path"]
+__all__ = ["PROBE_URL", "REFUSAL_STATUSES", "UNKNOWN_OUTCOME_STATUSES", "Endpoint", "error_type", "user_path"]
 
 OK, FORBIDDEN = 200, 403
-REFUSALS = frozenset({401, FORBIDDEN})
-NOT_DONE = frozenset({425, 429})
+REFUSAL_STATUSES = frozenset({401, FORBIDDEN})
+NOT_EXECUTED_STATUSES = frozenset({425, 429})
 """A POST that is answered so was surely not carried out."""
 
-FIRST_ROW = "Users?startIndex=1&count=1"
+PROBE_URL = "Users?startIndex=1&count=1"
 """The cheapest request that shows whether a token is accepted."""
 
-PROOF_SECONDS = 60.0
+TOKEN_PROBE_SECONDS = 60.0
 """How long an accepted token stays proved, so that refusals of hundreds of creates cost one GET a minute."""
 
 UNSUPPORTED_MEDIA = 415
-UNANSWERED = frozenset({408, *range(500, 600)})
+UNKNOWN_OUTCOME_STATUSES = frozenset({408, *range(500, 600)})
 """Answers after which a request may have been carried out."""
 
 SCIM_JSON, PLAIN_JSON = "application/scim+json", "application/json"
@@ -51,7 +51,7 @@ def user_path(scim_id: str) -> str:
     return f"Users/{quote(scim_id, safe='')}"
 
 
-def error_type(answer: Answer) -> str:
+def error_type(answer: ApiResponse) -> str:
     """Return the `scimType` of an error answer; empty when it has none, or no JSON."""
     try:
         return scim_type(answer.json())
@@ -67,53 +67,55 @@ class _Request:
     etag: str = ""
 
 
-class _EveryTokenRefused(Exception):
-    """*answer* is the refusal of the last token."""
+class _AllTokensRefused(Exception):
+    """*response* is the refusal of the last token."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ApiResponse) -> None:
         super().__init__()
-        self.answer = answer
+        self.response = answer
 
 
 @dataclass(slots=True)
-class _Past:
+class _AttemptHistory:
     """What the attempts at one request have met so far, and whether one of them may have done what it asks for."""
 
-    met: str = ""
-    may_be_made: bool = False
+    last_failure: str = ""
+    may_be_applied: bool = False
 
 
 class Endpoint:
     """Reads below a `scim_url`, and writes as long as *permit* holds, failing over from token to token."""
 
-    def __init__(self, api: Api, tokens: Tokens, timer: Timer = REAL_TIME, permit: Permit | None = None) -> None:
+    def __init__(
+        self, api: ApiClient, tokens: WorkspaceTokens, timer: Timer = REAL_TIME, permit: Permit | None = None
+    ) -> None:
         self.api = api
         self.tokens = tokens
         self._timer = timer
         self._permit = permit
-        self._media = SCIM_JSON
-        self._proving = asyncio.Lock()
-        self._proved_at: dict[int, float] = {}
+        self._content_type = SCIM_JSON
+        self._probe_lock = asyncio.Lock()
+        self._accepted_at: dict[int, float] = {}
 
     @property
-    def who(self) -> str:
-        return self.api.who
+    def name(self) -> str:
+        return self.api.name
 
-    async def read(self, url: str, accept: Collection[int] = (OK,), *, is_listing: bool = False) -> Answer:
+    async def read(self, url: str, accept: Collection[int] = (OK,), *, is_listing: bool = False) -> ApiResponse:
         """GET, retried. Raises `ReadError`: `CredentialsRefused` when every token was refused.
 
         A 403 to a listing refuses the token; to anything else it may be meant for this one request.
         """
 
-        async def once() -> Answer:
-            return await self.api.get(url, accept=(*accept, *REFUSALS))
+        async def once() -> ApiResponse:
+            return await self.api.get(url, accept=(*accept, *REFUSAL_STATUSES))
 
         try:
-            answer = await self._admitted(once, may_be_meant=not is_listing)
-        except _EveryTokenRefused as refused:
-            raise self.api.refusal(refused.answer) from None
+            answer = await self._try_tokens(once, may_be_meant=not is_listing)
+        except _AllTokensRefused as refused:
+            raise self.api.error_from_response(refused.response) from None
         if answer.status == FORBIDDEN:
-            refusal = self.api.refusal(answer)
+            refusal = self.api.error_from_response(answer)
             if is_rate_limit(answer.status, answer.headers):
                 raise refusal
             raise IncompleteRead(
@@ -123,96 +125,104 @@ class Endpoint:
             )
         return answer
 
-    async def repeat(self, method: str, url: str, json: object, etag: str = "") -> Answer:
+    async def send_idempotent(self, method: str, url: str, json: object, etag: str = "") -> ApiResponse:
         """PUT or PATCH, retried as far as the bounds go: doing it twice does no more than once.
 
-        Returns the last answer. Raises `NotSent`, `NoAnswer`, `WriteStopped` or `WorkspaceGone`.
+        Returns the last answer. Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
-        return await self._attempts(_Request(method, url, json, etag), HEALING, (NotSent, NoAnswer))
+        return await self._send_with_retries(
+            _Request(method, url, json, etag), RETRYABLE_STATUSES, (RequestNotSent, NoResponse)
+        )
 
-    async def post(self, url: str, json: object) -> Answer:
+    async def post(self, url: str, json: object) -> ApiResponse:
         """POST, retried only when it surely was not done: not sent, or refused by a limit (429, 403 with a time).
 
-        Raises `NotSent`, `NoAnswer`, `WriteStopped` or `WorkspaceGone`.
+        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
-        return await self._attempts(_Request("POST", url, json), NOT_DONE, (NotSent,))
+        return await self._send_with_retries(_Request("POST", url, json), NOT_EXECUTED_STATUSES, (RequestNotSent,))
 
-    async def _attempts(
+    async def _send_with_retries(
         self, request: _Request, healing: frozenset[int], transient: tuple[type[Exception], ...]
-    ) -> Answer:
-        patience = self.api.patience(healing, transient, self._permit)
-        past = _Past()
+    ) -> ApiResponse:
+        patience = self.api.retry_policy(healing, transient, self._permit)
+        past = _AttemptHistory()
 
-        async def once() -> Answer:
-            return await self._sent(request, patience, past)
+        async def once() -> ApiResponse:
+            return await self._send_once(request, patience, past)
 
-        async def admitted() -> Answer:
-            answer = await self._admitted(once)
-            if answer.status == UNSUPPORTED_MEDIA and self._media == SCIM_JSON:
-                self._media = PLAIN_JSON
-                answer = await self._admitted(once)
+        async def admitted() -> ApiResponse:
+            answer = await self._try_tokens(once)
+            if answer.status == UNSUPPORTED_MEDIA and self._content_type == SCIM_JSON:
+                self._content_type = PLAIN_JSON
+                answer = await self._try_tokens(once)
             return answer
 
         try:
             return await patience.attempt(admitted)
-        except NotPermitted as error:
+        except PermitExpired as error:
             raise WriteStopped(
-                f"This run's lease ended before {request.method} left{f' again after {past.met}' if past.met else ''}.",
+                f"This run's lease ended before {request.method} "
+                f"left{f' again after {past.last_failure}' if past.last_failure else ''}.",
                 "The next run reads the workspace and plans again.",
-                may_be_made=past.may_be_made,
+                may_be_applied=past.may_be_applied,
             ) from error
         except ReadError as error:
-            raise WorkspaceGone(error.message, error.hint, "credentials", may_be_made=past.may_be_made) from error
-        except _EveryTokenRefused as refused:
-            answer = refused.answer
-            raise WorkspaceGone(
-                f"{self.who} refuses every token: {answer.status} to {request.method}{self.api.said(answer)}.",
+            raise WorkspaceUnavailable(
+                error.message, error.hint, "credentials", may_be_applied=past.may_be_applied
+            ) from error
+        except _AllTokensRefused as refused:
+            answer = refused.response
+            raise WorkspaceUnavailable(
+                f"{self.name} refuses every token: {answer.status} to "
+                f"{request.method}{self.api.response_excerpt(answer)}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
                 "credentials",
-                may_be_made=past.may_be_made,
+                may_be_applied=past.may_be_applied,
             ) from None
 
-    async def _sent(self, request: _Request, patience: Patience, past: _Past) -> Answer:
-        headers = {"Content-Type": self._media, **({"If-Match": request.etag} if request.etag else {})}
+    async def _send_once(self, request: _Request, patience: RetryPolicy, past: _AttemptHistory) -> ApiResponse:
+        headers = {"Content-Type": self._content_type, **({"If-Match": request.etag} if request.etag else {})}
         try:
             answer = await self.api.send(
-                request.method, request.url, json=request.json, headers=headers, patience=patience
+                request.method, request.url, json=request.json, headers=headers, retry_policy=patience
             )
-        except (NoAnswer, NotSent) as error:
-            past.met = str(error)
-            past.may_be_made = past.may_be_made or isinstance(error, NoAnswer)
+        except (NoResponse, RequestNotSent) as error:
+            past.last_failure = str(error)
+            past.may_be_applied = past.may_be_applied or isinstance(error, NoResponse)
             raise
-        past.met = f"answer {answer.status}"
-        past.may_be_made = past.may_be_made or answer.status in UNANSWERED
+        past.last_failure = f"answer {answer.status}"
+        past.may_be_applied = past.may_be_applied or answer.status in UNKNOWN_OUTCOME_STATUSES
         return answer
 
-    async def _admitted(self, once: Callable[[], Awaitable[Answer]], *, may_be_meant: bool = True) -> Answer:
+    async def _try_tokens(
+        self, once: Callable[[], Awaitable[ApiResponse]], *, may_be_meant: bool = True
+    ) -> ApiResponse:
         """Return the first answer that accepts a token: a 403 that refuses only this request is one.
 
-        *may_be_meant*: a 403 may be meant for this request. Raises `_EveryTokenRefused`.
+        *may_be_meant*: a 403 may be meant for this request. Raises `_AllTokensRefused`.
         """
         while True:
             held = self.tokens.current
             answer = await once()
-            if answer.status not in REFUSALS or is_rate_limit(answer.status, answer.headers):
+            if answer.status not in REFUSAL_STATUSES or is_rate_limit(answer.status, answer.headers):
                 return answer
-            if answer.status == FORBIDDEN and may_be_meant and await self._accepts(held):
+            if answer.status == FORBIDDEN and may_be_meant and await self._is_token_accepted(held):
                 return answer
-            if not self.tokens.move_on(held, answer.status):
-                raise _EveryTokenRefused(answer)
+            if not self.tokens.fail_over(held, answer.status):
+                raise _AllTokensRefused(answer)
 
-    async def _accepts(self, held: int) -> bool:
+    async def _is_token_accepted(self, held: int) -> bool:
         """Return whether the workspace answers a read with token *held*; a token that it can't be asked about does."""
-        async with self._proving:
-            proved_at = self._proved_at.get(held)
-            if proved_at is not None and self._timer.now() - proved_at < PROOF_SECONDS:
+        async with self._probe_lock:
+            proved_at = self._accepted_at.get(held)
+            if proved_at is not None and self._timer.now() - proved_at < TOKEN_PROBE_SECONDS:
                 return True
             try:
-                answer = await self.api.get(FIRST_ROW, accept=(OK, *REFUSALS))
+                answer = await self.api.get(PROBE_URL, accept=(OK, *REFUSAL_STATUSES))
             except CredentialsRefused:
                 return False
             except ReadError:
                 return True
             if answer.status == OK:
-                self._proved_at[held] = self._timer.now()
+                self._accepted_at[held] = self._timer.now()
             return answer.status == OK

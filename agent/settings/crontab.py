@@ -16,29 +16,29 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
-__all__ = ["next_time", "spelled"]
+__all__ = ["next_time", "normalize_crontab"]
 
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-WEEKDAYS = re.compile(r"(?:\*|(?P<first>[0-7]|[a-z]{3})(?:-(?P<last>[0-7]|[a-z]{3}))?)(?:/(?P<step>[1-7]))?")
-FIELDS = 5
-SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+WEEKDAY_PATTERN = re.compile(r"(?:\*|(?P<first>[0-7]|[a-z]{3})(?:-(?P<last>[0-7]|[a-z]{3}))?)(?:/(?P<step>[1-7]))?")
+FIELD_COUNT = 5
+REFERENCE_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 # A zone that changed its day skipped 24 hours (Apia, 2011): no change reaches further than that.
-NEIGHBOURHOOD = timedelta(hours=26)
+MAX_OFFSET_CHANGE = timedelta(hours=26)
 
 
-def spelled(text: str) -> str:
+def normalize_crontab(text: str) -> str:
     """Return *text* with weekdays by name. Raises `ValueError` with a sentence for what is no crontab."""
     fields = text.lower().split()
-    if len(fields) != FIELDS:
+    if len(fields) != FIELD_COUNT:
         raise ValueError('must have five fields: minute, hour, day, month, weekday; as "0 6 * * mon-fri"')
     if fields[2] != "*" and fields[4] != "*":
         raise ValueError("names a day of the month and a weekday; crons disagree on what that means: name one of them")
-    crontab = " ".join([*fields[:4], _weekdays(fields[4])])
+    crontab = " ".join([*fields[:4], _named_weekdays(fields[4])])
     try:
         trigger = CronTrigger.from_crontab(crontab, UTC)
     except ValueError as error:
         raise ValueError(f"is no crontab: {error}") from None
-    if trigger.get_next_fire_time(None, SOME_DAY) is None:
+    if trigger.get_next_fire_time(None, REFERENCE_DAY) is None:
         raise ValueError("names a day that never comes")
     return crontab
 
@@ -54,12 +54,12 @@ def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
     """
     zone = ZoneInfo(timezone)
     is_hourly = crontab.split()[1].startswith("*")
-    reach = _reach(zone, after)
+    reach = _offset_change(zone, after)
     wall = after.astimezone(zone).replace(tzinfo=None) - reach
     best: datetime | None = None
     limit: datetime | None = None
-    while (found := _next_wall(crontab, wall)) is not None and (limit is None or found <= limit):
-        for moment in _moments(found, zone, is_hourly=is_hourly):
+    while (found := _next_wall_time(crontab, wall)) is not None and (limit is None or found <= limit):
+        for moment in _due_times(found, zone, is_hourly=is_hourly):
             if moment > after and (best is None or moment < best):
                 best = moment
                 # Near a change a later time of the wall clock may be an earlier moment.
@@ -68,20 +68,22 @@ def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
     return best
 
 
-def _reach(zone: ZoneInfo, at: datetime) -> timedelta:
+def _offset_change(zone: ZoneInfo, at: datetime) -> timedelta:
     """Return by how much the clocks of *zone* change about *at*; zero on nearly all days."""
     here = at.astimezone(zone).utcoffset() or timedelta()
-    offsets = [(at + side).astimezone(zone).utcoffset() or timedelta() for side in (-NEIGHBOURHOOD, NEIGHBOURHOOD)]
+    offsets = [
+        (at + side).astimezone(zone).utcoffset() or timedelta() for side in (-MAX_OFFSET_CHANGE, MAX_OFFSET_CHANGE)
+    ]
     return max(abs(offset - here) for offset in offsets)
 
 
-def _moments(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetime]:
+def _due_times(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetime]:
     """Return when *wall* is due; PEP 495 has what `fold` means for times that are skipped or repeated."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return [first, second] if second > first and is_hourly else [first]
 
 
-def _next_wall(crontab: str, wall: datetime) -> datetime | None:
+def _next_wall_time(crontab: str, wall: datetime) -> datetime | None:
     """Return the first time of a wall clock, not before *wall*, that matches; None: no time matches."""
     found: datetime | None = _trigger(crontab).get_next_fire_time(None, wall.replace(tzinfo=UTC))
     return None if found is None else found.replace(tzinfo=None)
@@ -92,25 +94,25 @@ def _trigger(crontab: str) -> CronTrigger:
     return CronTrigger.from_crontab(crontab, UTC)
 
 
-def _weekdays(field: str) -> str:
+def _named_weekdays(field: str) -> str:
     chosen: set[int] = set()
     for part in field.split(","):
-        match = WEEKDAYS.fullmatch(part)
+        match = WEEKDAY_PATTERN.fullmatch(part)
         if match is None:
             raise ValueError("has a weekday that is none; write 0 to 7 (0 and 7 are Sunday) or sun to sat")
-        first, last = _ends(match)
+        first, last = _range_ends(match)
         chosen |= {day % 7 for day in range(first, last + 1, int(match["step"] or 1))}
-    return "*" if len(chosen) == len(DAYS) else ",".join(DAYS[day] for day in sorted(chosen))
+    return "*" if len(chosen) == len(WEEKDAY_NAMES) else ",".join(WEEKDAY_NAMES[day] for day in sorted(chosen))
 
 
-def _ends(match: re.Match[str]) -> tuple[int, int]:
+def _range_ends(match: re.Match[str]) -> tuple[int, int]:
     """Return the first and the last day of a range, where 7 is the Sunday after Saturday."""
     if match["first"] is None:
         return 0, 6
-    first = _day(match["first"])
+    first = _weekday_number(match["first"])
     if match["last"] is None:
         return first, 6 if match["step"] else first
-    last = _day(match["last"])
+    last = _weekday_number(match["last"])
     if last == 0 and first > 0:
         last = 7
     if last < first:
@@ -118,9 +120,9 @@ def _ends(match: re.Match[str]) -> tuple[int, int]:
     return first, last
 
 
-def _day(word: str) -> int:
+def _weekday_number(word: str) -> int:
     if word.isdigit():
         return int(word)
-    if word not in DAYS:
+    if word not in WEEKDAY_NAMES:
         raise ValueError("has a weekday that is none; write 0 to 7 (0 and 7 are Sunday) or sun to sat")
-    return DAYS.index(word)
+    return WEEKDAY_NAMES.index(word)

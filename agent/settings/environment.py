@@ -16,23 +16,23 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings.sources.utils import parse_env_vars
 
 from agent.errors import ConfigError
+from agent.settings.merge import ConfigTree, KeyPath, merge_trees
 from agent.settings.root import Settings
-from agent.settings.tree import Path, Tree, merged
 
-__all__ = ["overlaid"]
+__all__ = ["with_environment"]
 
 PREFIX = "PIGMENT_SYNC__"
 
 
-class _One(EnvSettingsSource):
+class _SingleVariableSource(EnvSettingsSource):
     """What a single variable sets: handed in, not looked up, so that whatever is wrong has a name."""
 
     def __init__(self, name: str, value: str) -> None:
-        self._given = {name: value}
+        self._variables = {name: value}
         super().__init__(Settings)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return parse_env_vars(self._given, False, True, self.env_parse_none_str)
+        return parse_env_vars(self._variables, False, True, self.env_parse_none_str)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         # A token of digits alone is JSON too, and yet no number.
@@ -41,19 +41,19 @@ class _One(EnvSettingsSource):
         return super().decode_complex_value(field_name, field, value)
 
 
-def overlaid(tree: Tree, environ: Mapping[str, str]) -> tuple[Tree, dict[Path, str]]:
+def with_environment(tree: ConfigTree, environ: Mapping[str, str]) -> tuple[ConfigTree, dict[KeyPath, str]]:
     """Return *tree* with what *environ* sets, and the variable that set each path. Raises `ConfigError`."""
-    origins: dict[Path, str] = {}
+    origins: dict[KeyPath, str] = {}
     for name in sorted(name for name in environ if name.upper().startswith(PREFIX) and environ[name]):
-        for path, value in _spelled(_set_by(name, environ[name]), tree, name):
+        for path, value in _paths_and_values(_parse_variable(name, environ[name]), tree, name):
             origins[path] = name
-            tree = merged(tree, _at(path, value))
+            tree = merge_trees(tree, _nested(path, value))
     return tree, origins
 
 
-def _set_by(name: str, value: str) -> Tree:
+def _parse_variable(name: str, value: str) -> ConfigTree:
     try:
-        found = _One(name, value)()
+        found = _SingleVariableSource(name, value)()
     except ValueError:
         raise ConfigError(
             f"The environment variable {name} can't be read.",
@@ -64,17 +64,17 @@ def _set_by(name: str, value: str) -> Tree:
         raise ConfigError(
             f"The environment variable {name} sets no known key.", f"After {PREFIX} comes one of {known}."
         )
-    return _decoded_defaults(found)
+    return _decode_defaults(found)
 
 
-def _decoded_defaults(tree: Tree) -> Tree:
+def _decode_defaults(tree: ConfigTree) -> ConfigTree:
     """Read JSON below `defaults`, of whose keys the library knows no type."""
-    return {**tree, "defaults": _decoded(tree["defaults"])} if "defaults" in tree else tree
+    return {**tree, "defaults": _decode_json(tree["defaults"])} if "defaults" in tree else tree
 
 
-def _decoded(value: Any) -> Any:
+def _decode_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _decoded(each) for key, each in value.items()}
+        return {key: _decode_json(each) for key, each in value.items()}
     if isinstance(value, str) and value.startswith(("[", "{")):
         try:
             return json.loads(value)
@@ -83,23 +83,23 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def _spelled(found: Tree, tree: object, variable: str) -> list[tuple[Path, Any]]:
+def _paths_and_values(found: ConfigTree, tree: object, variable: str) -> list[tuple[KeyPath, Any]]:
     """Return each path that *found* sets, spelled as *tree* spells it, and the value there."""
-    result: list[tuple[Path, Any]] = []
+    result: list[tuple[KeyPath, Any]] = []
     for name, value in found.items():
-        key = _key(name, tree, variable)
+        key = _matching_key(name, tree, variable)
         if not isinstance(value, dict) or not value:
             result.append(((key,), value))
             continue
-        result += [((key, *path), each) for path, each in _spelled(value, _below(tree, key), variable)]
+        result += [((key, *path), each) for path, each in _paths_and_values(value, _child(tree, key), variable)]
     return result
 
 
-def _key(name: str, tree: object, variable: str) -> str | int:
+def _matching_key(name: str, tree: object, variable: str) -> str | int:
     """Match `pigment_latam` with the file's `pigment-latam`, and `0` with the first entry of a list."""
     if isinstance(tree, list):
-        return _entry(name, len(tree), variable)
-    keys = [key for key in tree if _folded(key) == _folded(name)] if isinstance(tree, dict) else []
+        return _list_index(name, len(tree), variable)
+    keys = [key for key in tree if _normalize_key(key) == _normalize_key(name)] if isinstance(tree, dict) else []
     if len(keys) > 1:
         raise ConfigError(
             f"The environment variable {variable} could mean any of {', '.join(keys)}.",
@@ -108,7 +108,7 @@ def _key(name: str, tree: object, variable: str) -> str | int:
     return keys[0] if keys else name
 
 
-def _entry(name: str, length: int, variable: str) -> int:
+def _list_index(name: str, length: int, variable: str) -> int:
     if not name.isdecimal() or int(name) >= length:
         raise ConfigError(
             f"The environment variable {variable} names an entry that a list of {length} does not have.",
@@ -117,17 +117,17 @@ def _entry(name: str, length: int, variable: str) -> int:
     return int(name)
 
 
-def _folded(key: str) -> str:
+def _normalize_key(key: str) -> str:
     return key.lower().replace("-", "_").replace(".", "_")
 
 
-def _below(tree: object, key: str | int) -> object:
+def _child(tree: object, key: str | int) -> object:
     if isinstance(tree, list):
         return tree[key] if isinstance(key, int) and key < len(tree) else None
     return tree.get(key) if isinstance(tree, dict) else None
 
 
-def _at(path: Path, value: Any) -> Any:
+def _nested(path: KeyPath, value: Any) -> Any:
     """Return *value* at the end of nested mappings (an entry of a list: under its number)."""
     for step in reversed(path):
         value = {step: value}

@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 from agent.errors import ConfigError
-from agent.settings.tree import Tree
+from agent.settings.merge import ConfigTree
 
-__all__ = ["found", "read"]
+__all__ = ["find_config_file", "read_config_file"]
 
-VARIABLE = "PIGMENT_SYNC_CONFIG"
-LOCAL, SYSTEM = Path("config.yaml"), Path("/etc/pigment-sync/config.yaml")
+CONFIG_VARIABLE = "PIGMENT_SYNC_CONFIG"
+LOCAL_PATH, SYSTEM_PATH = Path("config.yaml"), Path("/etc/pigment-sync/config.yaml")
 # What the library says of the commonest slips, and what the person who made one needs to hear.
-PLAIN = {
+YAML_HINTS = {
     r"could not find expected ':'": "a key without its colon, or a value that goes on in the next line",
     r"mapping values are not allowed": "a colon where none may stand: put the value in quotes, or mend the spaces",
     r"cannot start any token": "a value that starts with a tab, @, `, % or |: indent with spaces, put values in quotes",
@@ -30,10 +30,10 @@ PLAIN = {
     r"unhashable key": "braces where a value should stand: a template that was not filled in?",
     r"unknown escape|escape sequence|expected escape": "a backslash in double quotes: use single quotes",
 }
-MERGE = "tag:yaml.org,2002:merge"
+MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
-class _Loader(yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """YAML's safe subset, with two differences.
 
     A key that stands twice is an error and not the last one's silent victory. A key is the text that stands there: YAML
@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
                 key.tag = "tag:yaml.org,2002:str"
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, "a key that stands twice", key.start_mark)
@@ -51,25 +51,25 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def found(path: Path | None, environ: Mapping[str, str]) -> Path:
+def find_config_file(path: Path | None, environ: Mapping[str, str]) -> Path:
     """Return the file to read: *path*, else $PIGMENT_SYNC_CONFIG, else ./config.yaml, else the system's."""
     if path is not None:
-        return _existing(path, "--config names")
-    if environ.get(VARIABLE):
-        return _existing(Path(environ[VARIABLE]), f"${VARIABLE} names")
-    for candidate in (LOCAL, SYSTEM):
-        if _is_there(candidate):
+        return _require_existing(path, "--config names")
+    if environ.get(CONFIG_VARIABLE):
+        return _require_existing(Path(environ[CONFIG_VARIABLE]), f"${CONFIG_VARIABLE} names")
+    for candidate in (LOCAL_PATH, SYSTEM_PATH):
+        if _is_present(candidate):
             return candidate
     raise ConfigError(
-        f"There is no configuration: neither --config nor ${VARIABLE} is set, "
-        f"and neither {LOCAL.absolute()} nor {SYSTEM} exists.",
-        f"Write {LOCAL} with `pigment-sync init` or after config.example.yaml, mount one at {SYSTEM}, "
+        f"There is no configuration: neither --config nor ${CONFIG_VARIABLE} is set, "
+        f"and neither {LOCAL_PATH.absolute()} nor {SYSTEM_PATH} exists.",
+        f"Write {LOCAL_PATH} with `pigment-sync init` or after config.example.yaml, mount one at {SYSTEM_PATH}, "
         "or try `pigment-sync demo`, which needs none.",
     )
 
 
-def _existing(path: Path, who: str) -> Path:
-    if not _is_there(path):
+def _require_existing(path: Path, who: str) -> Path:
+    if not _is_present(path):
         raise ConfigError(
             f"There is no configuration {path.absolute()}, which {who}.",
             "Name the file that exists, mount it there, or start from config.example.yaml.",
@@ -77,7 +77,7 @@ def _existing(path: Path, who: str) -> Path:
     return path
 
 
-def _is_there(path: Path) -> bool:
+def _is_present(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
@@ -85,7 +85,7 @@ def _is_there(path: Path) -> bool:
         return True
 
 
-def read(file: Path) -> Tree:
+def read_config_file(file: Path) -> ConfigTree:
     """Return what stands in *file*. Raises `ConfigError` with line and column."""
     try:
         text = file.read_bytes().decode()
@@ -102,10 +102,10 @@ def read(file: Path) -> Tree:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 (at byte {error.start + 1}).", "Save it as UTF-8.") from None
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+        tree = yaml.load(text, _StrictLoader)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(
-            f"{file} can't be read as YAML: {_said(error, text)}.", f"Mend that line of {file}."
+            f"{file} can't be read as YAML: {_yaml_error_message(error, text)}.", f"Mend that line of {file}."
         ) from None
     except RecursionError:
         raise ConfigError(f"{file} is nested without end.", "Take out the alias (*) that refers to itself.") from None
@@ -115,10 +115,10 @@ def read(file: Path) -> Tree:
     return tree
 
 
-def _said(error: Exception, text: str) -> str:
+def _yaml_error_message(error: Exception, text: str) -> str:
     """Return where it went wrong and what to look for. The library's own words may quote a secret."""
     problem = str(getattr(error, "problem", None) or "")
-    words = next((plain for pattern, plain in PLAIN.items() if re.search(pattern, problem)), "")
+    words = next((plain for pattern, plain in YAML_HINTS.items() if re.search(pattern, problem)), "")
     if isinstance(error, yaml.reader.ReaderError):
         before = text[: error.position]
         line, column = before.count("\n"), error.position - before.rfind("\n") - 1

@@ -9,17 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.errors import ConfigError
-from agent.settings.agreement import Problem, disagreements
-from agent.settings.environment import overlaid
-from agent.settings.file import found, read
-from agent.settings.problem import problems
-from agent.settings.root import STATE_FILE, STATE_URL, Settings
-from agent.settings.tree import Path, Tree, absolute, holds, with_defaults
+from agent.settings.cross_checks import ConfigProblem, config_conflicts
+from agent.settings.environment import with_environment
+from agent.settings.file import find_config_file, read_config_file
+from agent.settings.merge import ConfigTree, KeyPath, has_path, with_absolute_paths, with_defaults
+from agent.settings.messages import validation_problems
+from agent.settings.root import DEFAULT_STATE_URL, STATE_FILE_NAME, Settings
 from agent.settings.workspace import WorkspaceSettings
 
 __all__ = ["load"]
 
-LONGEST_STEP = 80
+MAX_STEP_LENGTH = 80
 
 
 def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
@@ -27,15 +27,15 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
 
     Raises `ConfigError`, which names every problem with its path in the file and how to mend it, and never a secret.
     """
-    file = found(path, environ)
+    file = find_config_file(path, environ)
     try:
-        written, origins = overlaid(read(file), environ)
-        tree = absolute(with_defaults(written), file.absolute().parent, _state_url(environ))
-        settings, wrong = _checked(tree)
+        written, origins = with_environment(read_config_file(file), environ)
+        tree = with_absolute_paths(with_defaults(written), file.absolute().parent, _default_state_url(environ))
+        settings, wrong = _validate(tree)
     except RecursionError:
         raise ConfigError(f"{file} is nested without end.", "Take out the alias (*) that refers to itself.") from None
     if settings is None or wrong:
-        lines = dict.fromkeys(_line(problem, written, origins) for problem in wrong)
+        lines = dict.fromkeys(_problem_line(problem, written, origins) for problem in wrong)
         raise ConfigError(
             "\n".join([f"{file} is not valid:", *(f"  {line}" for line in lines)]),
             f"Mend {file}; docs/configuration.md describes every key.",
@@ -43,61 +43,65 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _state_url(environ: Mapping[str, str]) -> str:
+def _default_state_url(environ: Mapping[str, str]) -> str:
     """Return where the state is when the configuration does not say.
 
     A service manager that keeps a folder for us names it in $STATE_DIRECTORY (systemd.exec(5)); so does our image. It
     ranks below the file, so that nobody's `state.url` is overruled by what runs the agent.
     """
     folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return f"sqlite:///{folder}/{STATE_FILE}" if folder else STATE_URL
+    return f"sqlite:///{folder}/{STATE_FILE_NAME}" if folder else DEFAULT_STATE_URL
 
 
-def _checked(tree: Tree) -> tuple[Settings | None, list[Problem]]:
+def _validate(tree: ConfigTree) -> tuple[Settings | None, list[ConfigProblem]]:
     """Return the settings, or all that is wrong: what does not fit together is told beside what is wrong in itself."""
     # pydantic-settings would take keys such as _env_file for arguments of its own.
-    wrong = [Problem((key,), "is not a known key") for key in tree if key.startswith("_")]
+    wrong = [ConfigProblem((key,), "is not a known key") for key in tree if key.startswith("_")]
     try:
         settings = Settings.model_validate({key: value for key, value in tree.items() if not key.startswith("_")})
     except ValidationError as error:
-        return None, [*wrong, *problems(error), *disagreements(_kinds(tree), dict(_valid(tree)))]
-    return settings, [*wrong, *disagreements(_kinds(tree), settings.workspaces)]
+        return None, [
+            *wrong,
+            *validation_problems(error),
+            *config_conflicts(_connector_types(tree), dict(_valid_workspaces(tree))),
+        ]
+    return settings, [*wrong, *config_conflicts(_connector_types(tree), settings.workspaces)]
 
 
-def _kinds(tree: Tree) -> dict[str, str]:
-    connectors = _mapping(tree.get("connectors"))
-    return {name: str(_mapping(each).get("type")) for name, each in connectors.items()}
+def _connector_types(tree: ConfigTree) -> dict[str, str]:
+    connectors = _mapping_or_empty(tree.get("connectors"))
+    return {name: str(_mapping_or_empty(each).get("type")) for name, each in connectors.items()}
 
 
-def _valid(tree: Tree) -> Iterator[tuple[str, WorkspaceSettings]]:
-    for name, each in _mapping(tree.get("workspaces")).items():
+def _valid_workspaces(tree: ConfigTree) -> Iterator[tuple[str, WorkspaceSettings]]:
+    for name, each in _mapping_or_empty(tree.get("workspaces")).items():
         try:
             yield name, WorkspaceSettings.model_validate(each)
         except ValidationError:
             continue
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def _mapping_or_empty(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _line(problem: Problem, written: Tree, origins: Mapping[Path, str]) -> str:
-    path = _written_at(problem.path, written)
+def _problem_line(problem: ConfigProblem, written: ConfigTree, origins: Mapping[KeyPath, str]) -> str:
+    path = _path_in_file(problem.path, written)
     variable = next((name for place, name in origins.items() if path[: len(place)] == place), None)
-    words = f"{'.'.join(_printable(step) for step in path) or 'the file'}: {_printable(problem.words, 1000)}"
+    words = f"{'.'.join(_printable(step) for step in path) or 'the file'}: {_printable(problem.message, 1000)}"
     return f"{words} (set by {variable})" if variable else words
 
 
-def _written_at(path: Path, written: Tree) -> Path:
+def _path_in_file(path: KeyPath, written: ConfigTree) -> KeyPath:
     """Return where a value of a workspace was written: under `defaults`, if the workspace does not say it itself."""
     if path[:1] == ("workspaces",) and len(path) > 2:
         inner = path[2:]
-        if not holds(written, path) and holds(written.get("defaults"), inner):
+        if not has_path(written, path) and has_path(written.get("defaults"), inner):
             return ("defaults", *inner)
     return path
 
 
-def _printable(step: object, longest: int = LONGEST_STEP) -> str:
+def _printable(step: object, longest: int = MAX_STEP_LENGTH) -> str:
     text = str(step)
     text = text if len(text) <= longest else f"{text[:longest]}…"
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

@@ -13,15 +13,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from agent.settings.introspect import discriminator_value, fields_by_key, union_members
 from agent.settings.root import Settings
-from agent.settings.shape import fields_of, members, tag_of
-from agent.settings.value import duration_text
+from agent.settings.types import format_duration
 from connectors.secret import Secret
 
-__all__ = ["keys", "refreshed"]
+__all__ = ["key_tables", "updated_document"]
 
-BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
-WORDS = {
+BEGIN_MARK, END_MARK = "<!-- keys: begin -->", "<!-- keys: end -->"
+TYPE_LABELS = {
     bool: "`true` or `false`",
     int: "whole number",
     float: "number",
@@ -31,20 +31,20 @@ WORDS = {
     Secret: "secret",
     Path: "path",
 }
-BOUNDS = {"ge": ("least", "at least"), "gt": ("least", "more than"), "le": ("most", "at most")}
-HEAD = "| key | value | default | what it is |\n|---|---|---|---|"
+BOUND_LABELS = {"ge": ("least", "at least"), "gt": ("least", "more than"), "le": ("most", "at most")}
+TABLE_HEADER = "| key | value | default | what it is |\n|---|---|---|---|"
 
 
-def refreshed(document: str) -> str:
+def updated_document(document: str) -> str:
     """Return *document* with what stands between its two marks written anew."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{keys()}\n{END}{after}"
+    before, _, rest = document.partition(BEGIN_MARK)
+    _, _, after = rest.partition(END_MARK)
+    return f"{before}{BEGIN_MARK}\n\n{key_tables()}\n{END_MARK}{after}"
 
 
-def keys() -> str:
+def key_tables() -> str:
     """Return every key as Markdown: one table for each mapping of the configuration."""
-    return "\n".join(_section("The whole file", Settings, "")) + "\n" + "\n".join(_below("", Settings))
+    return "\n".join(_section("The whole file", Settings, "")) + "\n" + "\n".join(_subsections("", Settings))
 
 
 def _section(title: str, model: type[BaseModel], path: str) -> Iterator[str]:
@@ -52,48 +52,48 @@ def _section(title: str, model: type[BaseModel], path: str) -> Iterator[str]:
     # The docstring of the root is for who reads the code.
     if path and model.__doc__:
         yield f"{model.__doc__.splitlines()[0]}\n"
-    yield HEAD
-    for key, field in fields_of(model).items():
-        yield f"| `{key}` | {_value(field)} | {_default(field)} | {field.description or ''} |"
+    yield TABLE_HEADER
+    for key, field in fields_by_key(model).items():
+        yield f"| `{key}` | {_value_label(field)} | {_default_label(field)} | {field.description or ''} |"
     yield ""
 
 
-def _below(path: str, model: type[BaseModel]) -> Iterator[str]:
+def _subsections(path: str, model: type[BaseModel]) -> Iterator[str]:
     """Yield the sections of the mappings within *model*, each after the one that it is in."""
-    for key, field in fields_of(model).items():
-        for place, inner in _models(f"{path}{key}", field.annotation):
+    for key, field in fields_by_key(model).items():
+        for place, inner in _nested_models(f"{path}{key}", field.annotation):
             yield from _section(f"`{place}`", inner, place)
-            yield from _below(f"{place}.", inner)
+            yield from _subsections(f"{place}.", inner)
 
 
-def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
-    found = [each for each in members(annotation) if each is not NoneType]
+def _nested_models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    found = [each for each in union_members(annotation) if each is not NoneType]
     for each in found:
         origin, arguments = get_origin(each), get_args(each)
         if isinstance(each, type) and issubclass(each, BaseModel):
-            yield (f"{path} (type: {tag_of(each)})" if len(found) > 1 else path), each
+            yield (f"{path} (type: {discriminator_value(each)})" if len(found) > 1 else path), each
         elif origin is dict:
-            yield from _models(f"{path}.NAME", arguments[1])
+            yield from _nested_models(f"{path}.NAME", arguments[1])
         elif origin is tuple:
-            yield from _models(f"{path}[]", arguments[0])
+            yield from _nested_models(f"{path}[]", arguments[0])
 
 
-def _value(field: FieldInfo) -> str:
-    kinds = [each for each in members(field.annotation) if each is not NoneType]
-    words = _kind(kinds[0])
-    return f"{words}{_bounds(field)}"
+def _value_label(field: FieldInfo) -> str:
+    kinds = [each for each in union_members(field.annotation) if each is not NoneType]
+    words = _type_label(kinds[0])
+    return f"{words}{_bounds_label(field)}"
 
 
-def _kind(annotation: Any) -> str:
+def _type_label(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in arguments)
     if origin in {tuple, frozenset}:
-        inner = members(arguments[0])[0]
-        return "list of mappings" if _is_model(inner) else f"list of {_plural(_kind(inner))}"
+        inner = union_members(arguments[0])[0]
+        return "list of mappings" if _is_model(inner) else f"list of {_plural(_type_label(inner))}"
     if origin is dict or _is_model(annotation):
         return "mapping"
-    return WORDS[annotation]
+    return TYPE_LABELS[annotation]
 
 
 def _plural(word: str) -> str:
@@ -104,17 +104,17 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _bounds(field: FieldInfo) -> str:
+def _bounds_label(field: FieldInfo) -> str:
     words = {}
     for each in field.metadata:
         # Of two bounds of a kind, the narrower stands last.
-        for name, (kind, phrase) in BOUNDS.items():
+        for name, (kind, phrase) in BOUND_LABELS.items():
             if hasattr(each, name):
                 words[kind] = f", {phrase} {getattr(each, name)}"
     return "".join(words.values())
 
 
-def _default(field: FieldInfo) -> str:
+def _default_label(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     default = field.get_default(call_default_factory=True)
@@ -123,7 +123,7 @@ def _default(field: FieldInfo) -> str:
     if default is None or default is PydanticUndefined or isinstance(default, BaseModel | dict):
         return ""
     if isinstance(default, timedelta):
-        return f"`{duration_text(default)}`"
+        return f"`{format_duration(default)}`"
     if isinstance(default, tuple | frozenset):
         return f"`[{', '.join(sorted(map(str, default)))}]`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
@@ -131,4 +131,4 @@ def _default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
-    file.write_text(refreshed(file.read_text("utf-8")), "utf-8")
+    file.write_text(updated_document(file.read_text("utf-8")), "utf-8")

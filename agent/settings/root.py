@@ -11,44 +11,44 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.settings.server import ServerSettings
-from agent.settings.value import Amount, Count, Duration, Name, Percent, Strict
+from agent.settings.types import Count, Duration, Name, Percent, PositiveNumber, StrictModel
 from agent.settings.workspace import WorkspaceSettings
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginSettings
 from connectors.secret import Secret, SecretInvalid
 
-__all__ = ["STATE_FILE", "STATE_URL", "ConnectorSettings", "Settings"]
+__all__ = ["DEFAULT_STATE_URL", "STATE_FILE_NAME", "ConnectorSettings", "Settings"]
 
-STATE_FILE = "state.db"
-STATE_URL = f"sqlite:///{STATE_FILE}"
-OTHER_POSTGRESQL = re.compile(r"(?:postgres|postgresql)(?:\+[a-z0-9]+)?://")
-DATABASE = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
+STATE_FILE_NAME = "state.db"
+DEFAULT_STATE_URL = f"sqlite:///{STATE_FILE_NAME}"
+POSTGRESQL_SCHEME = re.compile(r"(?:postgres|postgresql)(?:\+[a-z0-9]+)?://")
+STATE_URL_PATTERN = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
 
 ConnectorSettings = Annotated[OktaSettings | EntraSettings | OneLoginSettings, Field(discriminator="type")]
 
 
-def _state_url(place: Secret) -> Secret:
+def _validate_state_url(place: Secret) -> Secret:
     """Refuse at once what is written into the file; what is kept elsewhere is seen when it is revealed."""
-    if place.written is not None and (wrong := _wrong_url(place.written)):
+    if place.inline_value is not None and (wrong := _state_url_error(place.inline_value)):
         raise ValueError(wrong)
     return place
 
 
-def _wrong_url(url: str) -> str:
-    if DATABASE.fullmatch(url):
+def _state_url_error(url: str) -> str:
+    if STATE_URL_PATTERN.fullmatch(url):
         return ""
-    other = OTHER_POSTGRESQL.match(url)
+    other = POSTGRESQL_SCHEME.match(url)
     if other is not None:
         return f"must start with postgresql+psycopg://, not {other[0]}"
     return "must be sqlite:///state.db (a file), or postgresql+psycopg://user@host/db"
 
 
-class StateSettings(Strict):
+class StateSettings(StrictModel):
     """Where links, leases and the journal are kept."""
 
-    place: Annotated[Secret, AfterValidator(_state_url)] = Field(
-        default=Secret("value", STATE_URL),
+    place: Annotated[Secret, AfterValidator(_validate_state_url)] = Field(
+        default=Secret("value", DEFAULT_STATE_URL),
         alias="url",
         description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`. Without it, where "
         "`$STATE_DIRECTORY` is set, as systemd and the image do: `state.db` in that folder.",
@@ -58,12 +58,12 @@ class StateSettings(Strict):
     def url(self) -> str:
         """Return the URL with all that is in it, which may be a password. Raises `SecretError`."""
         url = self.place.reveal()
-        if wrong := _wrong_url(url):
-            raise SecretInvalid(f"state.url, in {self.place.where}, {wrong}.", "Write the URL there in that form.")
+        if wrong := _state_url_error(url):
+            raise SecretInvalid(f"state.url, in {self.place.location}, {wrong}.", "Write the URL there in that form.")
         return url
 
 
-class FleetSettings(Strict):
+class FleetSettings(StrictModel):
     """Guards over all workspaces together."""
 
     fleet_deactivations_percent: Percent = Field(
@@ -73,14 +73,14 @@ class FleetSettings(Strict):
     )
 
 
-class PigmentSettings(Strict):
+class PigmentSettings(StrictModel):
     """The request budget of each Pigment host, shared by all its workspaces."""
 
     requests_per_window: Annotated[Count, Field(ge=1)] = Field(default=480, description="Requests in one window.")
-    window_seconds: Amount = Field(default=300, description="How long the window is, in seconds.")
+    window_seconds: PositiveNumber = Field(default=300, description="How long the window is, in seconds.")
 
 
-class NotifySettings(Strict):
+class NotifySettings(StrictModel):
     """Who is told."""
 
     urls: tuple[Secret, ...] = Field(default=(), description="Apprise URLs: mail, chat, webhooks.")
@@ -89,10 +89,10 @@ class NotifySettings(Strict):
     )
 
 
-class HttpSettings(Strict):
+class HttpSettings(StrictModel):
     """Bounds of every request to an identity provider or to Pigment."""
 
-    timeout_seconds: Annotated[Amount, Field(le=600)] = Field(
+    timeout_seconds: Annotated[PositiveNumber, Field(le=600)] = Field(
         default=30, description="How long connecting, and each silence of the server, may last."
     )
     retries: Annotated[Count, Field(le=20)] = Field(
@@ -100,12 +100,12 @@ class HttpSettings(Strict):
         description="How often a request that failed temporarily is sent again; refusals that name a retry time "
         "are not counted.",
     )
-    max_wait_seconds: Annotated[Amount, Field(le=3600)] = Field(
+    max_wait_seconds: Annotated[PositiveNumber, Field(le=3600)] = Field(
         default=300, description="How long one request may take with all its retries."
     )
 
 
-class ApplySettings(Strict):
+class ApplySettings(StrictModel):
     """How changes are sent."""
 
     max_plan_age: Duration = Field(
@@ -115,7 +115,7 @@ class ApplySettings(Strict):
     )
 
 
-class LogSettings(Strict):
+class LogSettings(StrictModel):
     """The log on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is shown.")

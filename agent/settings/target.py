@@ -13,7 +13,7 @@ import httpx
 
 from agent.model import Policy
 from agent.settings.root import ConnectorSettings, Settings
-from agent.settings.value import same_url
+from agent.settings.types import canonical_url
 from agent.settings.workspace import WorkspaceSettings
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
@@ -24,9 +24,13 @@ __all__ = ["policies", "tenant_of", "workspace_target"]
 
 def workspace_target(scim_url: str) -> str:
     """Return the fingerprint of a workspace: its `scim_url`, without what two spellings of one URL differ in."""
-    url = httpx.URL(same_url(scim_url))
+    url = httpx.URL(canonical_url(scim_url))
     host = url.raw_host.decode("ascii")
-    return same_url(str(url.copy_with(host=host.removesuffix(".")))) if host.endswith(".") else same_url(str(url))
+    return (
+        canonical_url(str(url.copy_with(host=host.removesuffix("."))))
+        if host.endswith(".")
+        else canonical_url(str(url))
+    )
 
 
 def tenant_of(settings: ConnectorSettings) -> str:
@@ -35,7 +39,7 @@ def tenant_of(settings: ConnectorSettings) -> str:
         case OktaSettings():
             return f"okta {workspace_target(settings.org_url)}"
         case EntraSettings():
-            return f"entra {settings.tenant_id.lower()} {workspace_target(settings.graph)}"
+            return f"entra {settings.tenant_id.lower()} {workspace_target(settings.graph_root)}"
         case OneLoginSettings():
             return f"onelogin {workspace_target(settings.base_url)}"
         case _:

@@ -11,10 +11,10 @@ from enum import StrEnum
 
 from agent.errors import ConfigError, UsageError
 
-__all__ = ["HashedToken", "Role", "hashed", "new_token"]
+__all__ = ["HashedToken", "Role", "hashed_token", "new_token"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
-ENTRY = re.compile(rf"(read|operate):({NAME.pattern}):sha256:([0-9a-f]{{64}})")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
+ENTRY_PATTERN = re.compile(rf"(read|operate):({NAME_PATTERN.pattern}):sha256:([0-9a-f]{{64}})")
 PREFIX = "pgs_"
 """Lets scanners of leaked secrets, and people, tell what it is."""
 
@@ -43,7 +43,7 @@ class HashedToken:
     @classmethod
     def parse(cls, entry: str) -> HashedToken:
         """Raises `ConfigError`; the message repeats nothing of the entry, which may be a token by mistake."""
-        match = ENTRY.fullmatch(entry.strip())
+        match = ENTRY_PATTERN.fullmatch(entry.strip())
         if match is None:
             raise ConfigError(
                 "server.tokens: an entry is not a hashed token.",
@@ -64,9 +64,9 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def hashed(token: str, role: Role, name: str) -> HashedToken:
+def hashed_token(token: str, role: Role, name: str) -> HashedToken:
     """Return the entry for *token*. Raises `UsageError` for a name that can't be one."""
-    if not NAME.fullmatch(name):
+    if not NAME_PATTERN.fullmatch(name):
         raise UsageError(
             "The name may have letters, digits and @ . _ + - only, 64 at most.", "It appears in the journal as `by`."
         )

@@ -12,26 +12,26 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.errors import ConfigError
-from agent.settings.root import STATE_FILE, Settings
+from agent.settings.root import STATE_FILE_NAME, Settings
 from connectors.base import Finding
-from connectors.rest.proxy import ProxyProblem, proxies_from
-from connectors.rest.tls import TrustProblem, tls_context
+from connectors.http.proxy import ProxyConfigError, proxies_from_environment
+from connectors.http.tls import TlsConfigError, tls_context
 from connectors.secret import SecretError
 
-__all__ = ["refuse_variables", "variable_findings"]
+__all__ = ["refuse_invalid_variables", "variable_findings"]
 
 REQUESTS_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CA_HINT = "To trust a private authority, set ca_bundle in the configuration: it applies to every request."
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LIBPQ_FILES = ("PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGPASSFILE")
 LIBPQ_NUMBERS = ("PGPORT", "PGCONNECT_TIMEOUT")
-LIBPQ_SECRET = frozenset({"PGPASSWORD", "PGSSLPASSWORD"})
-LIBPQ = re.compile(r"PG[A-Z_]+")
-LIBPQ_OWN_WORDS = {"PGSSLROOTCERT": "system"}
+LIBPQ_SECRETS = frozenset({"PGPASSWORD", "PGSSLPASSWORD"})
+LIBPQ_PATTERN = re.compile(r"PG[A-Z_]+")
+LIBPQ_SPECIAL_VALUES = {"PGSSLROOTCERT": "system"}
 """Values that name no file (libpq 16)."""
 
 
-def refuse_variables(environ: Mapping[str, str], settings: Settings) -> None:
+def refuse_invalid_variables(environ: Mapping[str, str], settings: Settings) -> None:
     """Raise `ConfigError` for variables that can't be used, naming each with what to write."""
     bad = [finding for finding in variable_findings(environ, settings) if finding.level == "error"]
     if bad:
@@ -44,39 +44,39 @@ def refuse_variables(environ: Mapping[str, str], settings: Settings) -> None:
 def variable_findings(environ: Mapping[str, str], settings: Settings) -> list[Finding]:
     """Return a finding for each variable that is set and that something here goes by, or might be thought to."""
     return [
-        *_proxies(environ),
-        *_trust(environ, settings.ca_bundle),
-        *_requests(environ, has_notices=bool(settings.notify.urls)),
-        *_unheeded(environ),
-        *_state_directory(environ, settings.state.place.written or ""),
-        *_time_zone(environ),
-        *(_libpq(environ) if _is_postgresql(settings) else ()),
+        *_proxy_findings(environ),
+        *_trust_findings(environ, settings.ca_bundle),
+        *_requests_bundle_findings(environ, has_notices=bool(settings.notify.urls)),
+        *_ignored_variable_findings(environ),
+        *_state_directory_findings(environ, settings.state.place.inline_value or ""),
+        *_time_zone_findings(environ),
+        *(_libpq_findings(environ) if _is_postgresql(settings) else ()),
     ]
 
 
-def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _proxy_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
-        proxies = proxies_from(environ)
-    except ProxyProblem as error:
-        yield Finding("error", error.variable, f"{error.words}.", error.hint)
+        proxies = proxies_from_environment(environ)
+    except ProxyConfigError as error:
+        yield Finding("error", error.variable, f"{error.problem}.", error.hint)
         return
     for scheme in sorted(proxies.by_scheme, reverse=True):
-        proxy = proxies.words(scheme).partition(" ")[0]
+        proxy = proxies.display_url(scheme).partition(" ")[0]
         yield Finding("ok", proxies.variables[scheme], f"requests to {scheme}:// go through the proxy {proxy}")
-    if proxies.odd:
+    if proxies.invalid_entries:
         yield Finding(
             "warning",
             "NO_PROXY",
-            f"has entries that match nothing: {', '.join(proxies.odd)}.",
+            f"has entries that match nothing: {', '.join(proxies.invalid_entries)}.",
             "Write names, addresses or networks, separated by commas: localhost,.acme.com,10.0.0.0/8,fd00::/8.",
         )
 
 
-def _trust(environ: Mapping[str, str], ca_bundle: Path | None) -> Iterator[Finding]:
+def _trust_findings(environ: Mapping[str, str], ca_bundle: Path | None) -> Iterator[Finding]:
     try:
         tls_context(ca_bundle, environ)
-    except TrustProblem as error:
-        yield Finding("error", error.name, f"{error.words}.", error.hint)
+    except TlsConfigError as error:
+        yield Finding("error", error.name, f"{error.problem}.", error.hint)
         return
     if ca_bundle is not None:
         yield Finding("ok", "ca_bundle", f"{ca_bundle} has the trusted authorities")
@@ -86,7 +86,7 @@ def _trust(environ: Mapping[str, str], ca_bundle: Path | None) -> Iterator[Findi
         yield Finding("ok", used, f"{environ[used]} has the trusted authorities")
 
 
-def _requests(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
+def _requests_bundle_findings(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
     used = next((name for name in REQUESTS_BUNDLES if environ.get(name)), None)
     if used is None:
         return
@@ -97,7 +97,7 @@ def _requests(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Find
         yield Finding("warning", used, "is used by notices only, not for providers or Pigment.", CA_HINT)
 
 
-def _unheeded(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _ignored_variable_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("PYTHONHTTPSVERIFY") == "0":
         yield Finding("warning", "PYTHONHTTPSVERIFY", "has no effect: certificates are always checked.", CA_HINT)
     if environ.get("SSLKEYLOGFILE"):
@@ -109,9 +109,9 @@ def _unheeded(environ: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-def _state_directory(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
+def _state_directory_findings(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
     folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if folder and not Path(folder).is_absolute() and url.endswith(f"/{folder}/{STATE_FILE}"):
+    if folder and not Path(folder).is_absolute() and url.endswith(f"/{folder}/{STATE_FILE_NAME}"):
         yield Finding(
             "error",
             "STATE_DIRECTORY",
@@ -120,7 +120,7 @@ def _state_directory(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
         )
 
 
-def _time_zone(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _time_zone_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     name = environ.get("TZ", "").removeprefix(":")
     if not name:
         return
@@ -143,23 +143,23 @@ def _is_postgresql(settings: Settings) -> bool:
         return False
 
 
-def _libpq(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _libpq_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what libpq takes from the environment where `state.url` does not set it (PostgreSQL manual, 34.15)."""
-    for name in sorted(name for name in environ if LIBPQ.fullmatch(name) and environ[name]):
-        if trouble := _libpq_trouble(name, environ[name]):
+    for name in sorted(name for name in environ if LIBPQ_PATTERN.fullmatch(name) and environ[name]):
+        if trouble := _libpq_problem(name, environ[name]):
             yield Finding("error", name, f"{trouble[0]}.", trouble[1])
-        elif name in LIBPQ_SECRET:
+        elif name in LIBPQ_SECRETS:
             yield Finding("ok", name, "is used for the database of the state where state.url has no password")
         else:
             yield Finding("ok", name, "is used for the database of the state, unless state.url sets the same")
 
 
-def _libpq_trouble(name: str, value: str) -> tuple[str, str] | None:
+def _libpq_problem(name: str, value: str) -> tuple[str, str] | None:
     if name == "PGSSLMODE" and value not in SSL_MODES:
         return "is not a mode that PostgreSQL knows", f"Write {name} as one of {', '.join(SSL_MODES)}, or unset it."
     if name in LIBPQ_NUMBERS and not value.strip().isdecimal():
         return "is not a number", f"Write {name} as a number, or unset it."
-    is_missing = name in LIBPQ_FILES and value != LIBPQ_OWN_WORDS.get(name) and not os.access(value, os.R_OK)
+    is_missing = name in LIBPQ_FILES and value != LIBPQ_SPECIAL_VALUES.get(name) and not os.access(value, os.R_OK)
     # A password file or a list of revoked certificates may be absent: libpq goes on without.
     if is_missing and name not in {"PGPASSFILE", "PGSSLCRL"}:
         return f"names {value}, which can't be read", f"Let {name} name a file that is there, or unset it."

@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from agent import model
 from agent.model import Kind
-from agent.settings.crontab import spelled
-from agent.settings.value import (
-    App,
+from agent.settings.crontab import normalize_crontab
+from agent.settings.types import (
+    AppId,
     Count,
     Day,
     Domain,
@@ -18,8 +18,8 @@ from agent.settings.value import (
     Glob,
     GuardCount,
     GuardPercent,
-    Strict,
-    Text,
+    NonEmptyText,
+    StrictModel,
     TimeZone,
     Url,
 )
@@ -28,17 +28,17 @@ from connectors.secret import Secret
 
 __all__ = ["LimitSettings", "ScheduleSettings", "SourceSettings", "ToggleSettings", "WorkspaceSettings"]
 
-ReleasedKind = Literal["adopt", "create", "update-name", "update-email", "reactivate", "deactivate"]
+ApprovalKind = Literal["adopt", "create", "update-name", "update-email", "reactivate", "deactivate"]
 
 
-class SourceSettings(Strict):
+class SourceSettings(StrictModel):
     """An application in one identity provider, and which of its assignments count."""
 
-    connector: Text = Field(description="The name of one of the `connectors`.")
-    app: App = Field(
+    connector: NonEmptyText = Field(description="The name of one of the `connectors`.")
+    app: AppId = Field(
         description="The application's id: Okta app id, object id of the Entra service principal, OneLogin app id."
     )
-    groups: tuple[Text, ...] = Field(
+    groups: tuple[NonEmptyText, ...] = Field(
         default=(), description="Only these of the application's groups or roles, by id or exact name. Empty: all."
     )
     nested: bool = Field(default=False, description="Entra only: count the members of groups within the groups.")
@@ -49,7 +49,7 @@ class SourceSettings(Strict):
     )
 
 
-class ScheduleSettings(Strict):
+class ScheduleSettings(StrictModel):
     """When `serve` runs the workspace: exactly one of `every` and `cron`."""
 
     every: Duration | None = Field(default=None, description="A duration from 10s to 31d: `90s`, `15m`, `1h`.")
@@ -63,11 +63,11 @@ class ScheduleSettings(Strict):
 
     @field_validator("cron")
     @classmethod
-    def _spelled(cls, value: str | None) -> str | None:
-        return value if value is None else spelled(value)
+    def _normalize_cron(cls, value: str | None) -> str | None:
+        return value if value is None else normalize_crontab(value)
 
     @model_validator(mode="after")
-    def _one(self) -> ScheduleSettings:
+    def _require_exactly_one(self) -> ScheduleSettings:
         if (self.every is None) == (self.cron is None):
             raise ValueError('needs exactly one of every and cron, as {every: 15m} or {cron: "0 6 * * mon-fri"}')
         if self.cron is None and self.timezone is not None:
@@ -75,7 +75,7 @@ class ScheduleSettings(Strict):
         return self
 
 
-class LimitSettings(Strict):
+class LimitSettings(StrictModel):
     """The guards that count, over 60 minutes. What exceeds one is held until somebody approves the plan."""
 
     max_deactivations: GuardCount = Field(default=25, description="So many deactivations; more, and all are held.")
@@ -89,7 +89,7 @@ class LimitSettings(Strict):
     max_email_changes: GuardCount = Field(default=25, description="So many email changes; more, and all are held.")
 
 
-class ToggleSettings(Strict):
+class ToggleSettings(StrictModel):
     """Which kinds of changes may be made at all; the others are held until the toggle is back on."""
 
     create: bool = Field(default=True, description="Creates and reactivations.")
@@ -97,7 +97,7 @@ class ToggleSettings(Strict):
     deactivate: bool = Field(default=True, description="Deactivations.")
 
 
-class WorkspaceSettings(Strict):
+class WorkspaceSettings(StrictModel):
     """One Pigment workspace."""
 
     scim_url: Url = Field(description="The SCIM URL, exactly as Pigment generated it for this workspace.")
@@ -135,7 +135,7 @@ class WorkspaceSettings(Strict):
         default=1, description="How many complete reads in a row somebody must be missing from to be deactivated."
     )
     limits: LimitSettings = Field(default=LimitSettings(), description="The guards that count.")
-    require_approval: frozenset[ReleasedKind] = Field(
+    require_approval: frozenset[ApprovalKind] = Field(
         default=frozenset(), description="Kinds of changes that always wait for an approval."
     )
     toggles: ToggleSettings = Field(default=ToggleSettings(), description="Which kinds of changes may be made at all.")
@@ -157,8 +157,8 @@ class WorkspaceSettings(Strict):
             allowed_domains=self.allowed_domains,
             mode=model.Mode(self.mode),
             protect=self.protect,
-            unmanaged=model.Unmanaged(self.unmanaged),
-            individual_assignments=model.Individual(self.individual_assignments),
+            unmanaged=model.UnmanagedAction(self.unmanaged),
+            individual_assignments=model.IndividualAction(self.individual_assignments),
             grace_reads=self.grace_reads,
             limits=model.Limits(
                 limits.max_deactivations,

@@ -10,25 +10,25 @@ from typing import Any
 
 import orjson
 
-from agent.model import Change, Fields, GroupRef, Kind, Left, Link
+from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link
 from connectors.base import PersonKey
 
 __all__ = [
     "change_from_json",
     "change_to_json",
+    "compress",
+    "decompress",
+    "from_micros",
     "groups_from_json",
     "groups_to_json",
-    "left_from_bytes",
-    "left_to_bytes",
+    "last_seen_from_bytes",
+    "last_seen_to_bytes",
     "link_from_json",
     "link_to_json",
-    "packed",
-    "ticks",
-    "time",
-    "unpacked",
+    "to_micros",
 ]
 
-PLAIN = (
+PLAIN_FIELDS = (
     "kind",
     "email",
     "display_name",
@@ -43,11 +43,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def ticks(moment: datetime) -> int:
+def to_micros(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-def time(value: int) -> datetime:
+def from_micros(value: int) -> datetime:
     return EPOCH + value * MICROSECOND
 
 
@@ -61,7 +61,7 @@ def groups_from_json(text: str) -> tuple[GroupRef, ...]:
 
 def change_to_json(change: Change) -> str:
     stored = {
-        **{name: getattr(change, name) for name in PLAIN},
+        **{name: getattr(change, name) for name in PLAIN_FIELDS},
         "person": list(change.person) if change.person else None,
         "before": asdict(change.before),
         "after": asdict(change.after),
@@ -98,7 +98,7 @@ def link_from_json(text: str | None) -> Link | None:
     return Link(PersonKey(*person), scim_id, tuple(GroupRef(*pair) for pair in groups), missed_reads)
 
 
-def left_to_bytes(members: Iterable[Left]) -> bytes:
+def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
     rows = [
         [each.scim_id, each.email, each.display_name, each.active, each.person and list(each.person), list(each.groups)]
         for each in members
@@ -106,16 +106,16 @@ def left_to_bytes(members: Iterable[Left]) -> bytes:
     return zlib.compress(orjson.dumps(rows))
 
 
-def left_from_bytes(stored: bytes) -> tuple[Left, ...]:
+def last_seen_from_bytes(stored: bytes) -> tuple[LastSeen, ...]:
     return tuple(
-        Left(scim_id, email, name, active, PersonKey(*person) if person else None, tuple(groups))
+        LastSeen(scim_id, email, name, active, PersonKey(*person) if person else None, tuple(groups))
         for scim_id, email, name, active, person, groups in orjson.loads(zlib.decompress(stored))
     )
 
 
-def packed(document: bytes | None) -> bytes | None:
+def compress(document: bytes | None) -> bytes | None:
     return None if document is None else zlib.compress(document)
 
 
-def unpacked(stored: bytes | None) -> bytes | None:
+def decompress(stored: bytes | None) -> bytes | None:
     return None if stored is None else zlib.decompress(stored)

@@ -8,15 +8,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent.store.database import Database
 from agent.store.tables import notices
 
-__all__ = ["read", "write"]
+__all__ = ["load_notice", "set_notice"]
 
 
-def read(connection: Connection, subject: str) -> str | None:
+def load_notice(connection: Connection, subject: str) -> str | None:
     row = connection.execute(select(notices.c.condition).where(notices.c.subject == subject)).first()
     return None if row is None else str(row.condition)
 
 
-def write(database: Database, connection: Connection, subject: str, condition: str) -> None:
+def set_notice(database: Database, connection: Connection, subject: str, condition: str) -> None:
     # Two processes may tell of one workspace at once: the later word stands.
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
     row = insert(notices).values(subject=subject, condition=condition)

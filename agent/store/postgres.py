@@ -11,17 +11,17 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-__all__ = ["PATIENT_SECONDS", "BoundedConnection", "bound", "open_engine"]
+__all__ = ["MIGRATION_SILENCE_SECONDS", "BoundedConnection", "open_engine", "set_silence_limit"]
 
-BUSY_SECONDS = 10
-PATIENT_SECONDS = 600.0
+LOCK_TIMEOUT_SECONDS = 10
+MIGRATION_SILENCE_SECONDS = 600.0
 """How long a server may send nothing while it changes the tables."""
-LOOK_EVERY_SECONDS = 0.1
+POLL_SECONDS = 0.1
 ENDING = "the program ends, and the server has not answered yet"
 # A server that has fallen silent, or another process that was stopped in the middle, must not hold a run up for ever.
-CONNECTING = {
-    "connect_timeout": BUSY_SECONDS,
-    "tcp_user_timeout": BUSY_SECONDS * 1000,
+CONNECT_ARGS = {
+    "connect_timeout": LOCK_TIMEOUT_SECONDS,
+    "tcp_user_timeout": LOCK_TIMEOUT_SECONDS * 1000,
     "keepalives_idle": 5,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -32,8 +32,9 @@ CONNECTING = {
     "prepare_threshold": None,
 }
 # Of the transaction, not of the session: in a pooler's transaction mode that would be another program's next.
-SETTINGS = (
-    f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; SET LOCAL idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'"
+TRANSACTION_SETTINGS = (
+    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; SET LOCAL "
+    f"idle_in_transaction_session_timeout = '{LOCK_TIMEOUT_SECONDS}s'"
 )
 
 
@@ -44,7 +45,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     at once. Only waits are counted, not the clock: a machine that slept has not waited.
     """
 
-    silent_seconds = float(BUSY_SECONDS)
+    silent_seconds = float(LOCK_TIMEOUT_SECONDS)
     closing: Event | None = None
 
     @classmethod
@@ -73,30 +74,28 @@ class BoundedConnection(psycopg.Connection[Any]):
         if cls.closing is not None and cls.closing.is_set():
             raise psycopg.OperationalError(ENDING)
 
-    def wait(
-        self, gen: Generator[Any, Any, Any], interval: float = LOOK_EVERY_SECONDS, timeout: float | None = None
-    ) -> Any:
+    def wait(self, gen: Generator[Any, Any, Any], interval: float = POLL_SECONDS, timeout: float | None = None) -> Any:
         """Run *gen* as psycopg does, with a bound on how long nothing comes."""
         # psycopg 3.2 has no *timeout*.
         more = {} if timeout is None else {"timeout": timeout}
-        return super().wait(self._bounded(gen), interval=min(interval, LOOK_EVERY_SECONDS), **more)
+        return super().wait(self._with_silence_limit(gen), interval=min(interval, POLL_SECONDS), **more)
 
-    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    def _with_silence_limit(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         silent = 0.0
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                silent = 0.0 if ready else silent + LOOK_EVERY_SECONDS
+                silent = 0.0 if ready else silent + POLL_SECONDS
                 if silent > self.silent_seconds:
-                    self._give_up(f"the server has not answered for {self.silent_seconds:.0f} s")
+                    self._abort(f"the server has not answered for {self.silent_seconds:.0f} s")
                 if not ready and self.closing is not None and self.closing.is_set():
-                    self._give_up(ENDING)
+                    self._abort(ENDING)
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value
 
-    def _give_up(self, why: str) -> None:
+    def _abort(self, why: str) -> None:
         # Not `close`, let alone a rollback: nothing may wait for this server any more.
         self.pgconn.finish()
         raise psycopg.OperationalError(why)
@@ -114,7 +113,7 @@ def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
         if connection is not None:
             connection.silent_seconds = silent_seconds
 
-    engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=CONNECTING)
+    engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=CONNECT_ARGS)
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
         connection = Ours.connect(*arguments, **options)
@@ -123,16 +122,16 @@ def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "checkin", reset)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _configure_transaction)
     return engine
 
 
-def bound(connection: SqlConnection, silent_seconds: float) -> None:
+def set_silence_limit(connection: SqlConnection, silent_seconds: float) -> None:
     """Let the server be silent for *silent_seconds* until the end of the transaction of *connection*."""
     driver = connection.connection.driver_connection
     if isinstance(driver, BoundedConnection):
         driver.silent_seconds = silent_seconds
 
 
-def _begin(connection: SqlConnection) -> None:
-    connection.exec_driver_sql(SETTINGS)
+def _configure_transaction(connection: SqlConnection) -> None:
+    connection.exec_driver_sql(TRANSACTION_SETTINGS)

@@ -8,29 +8,31 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, select
 
 from agent.ports import RunStatus
-from agent.store.codec import ticks
-from agent.store.journal import may_be_made
-from agent.store.tables import changes, left, runs
+from agent.store.codec import to_micros
+from agent.store.run_journal import unconfirmed_create_condition
+from agent.store.tables import changes, left_members, runs
 
-__all__ = ["AT_ONCE", "doomed", "forget"]
+__all__ = ["BATCH_SIZE", "delete_runs", "load_expired_run_ids"]
 
 # The guards count an hour back; a day leaves no doubt about clocks.
-ALWAYS_KEPT = timedelta(hours=24)
+MIN_RETENTION = timedelta(hours=24)
 # Runs in one transaction, so that leases can be renewed in between.
-AT_ONCE = 100
+BATCH_SIZE = 100
 
 
-def doomed(connection: Connection, before: datetime, now: datetime) -> list[str]:
+def load_expired_run_ids(connection: Connection, before: datetime, now: datetime) -> list[str]:
     """Return the ids of runs that began before *before* and that nothing needs any more, oldest first.
 
     Kept are runs of the last 24 hours, running ones, the newest complete one of each workspace (the fleet guard counts
     by it), the one whose members drift and past days are told by, and those with creates that may have been made
     unseen.
     """
-    limit = ticks(min(before, now - ALWAYS_KEPT))
-    newest = _newest(runs.c.id, runs.c.workspace, runs.c.started_at, runs.c.guarded.is_not(None))
-    told_by = _newest(left.c.run_id, left.c.workspace, left.c.taken_at, left.c.taken_at <= limit)
-    needed = [newest, told_by, select(changes.c.run_id).where(may_be_made(now))]
+    limit = to_micros(min(before, now - MIN_RETENTION))
+    newest = _newest_run_query(runs.c.id, runs.c.workspace, runs.c.started_at, runs.c.guarded.is_not(None))
+    told_by = _newest_run_query(
+        left_members.c.run_id, left_members.c.workspace, left_members.c.taken_at, left_members.c.taken_at <= limit
+    )
+    needed = [newest, told_by, select(changes.c.run_id).where(unconfirmed_create_condition(now))]
     is_old = and_(runs.c.started_at < limit, runs.c.status != RunStatus.RUNNING)
     is_free = and_(*(runs.c.id.not_in(each) for each in needed))
     return list(
@@ -38,12 +40,12 @@ def doomed(connection: Connection, before: datetime, now: datetime) -> list[str]
     )
 
 
-def forget(connection: Connection, run_ids: Sequence[str]) -> None:
+def delete_runs(connection: Connection, run_ids: Sequence[str]) -> None:
     """Remove runs with their changes, mends and members. Links, baselines, pauses and leases belong to no run."""
     connection.execute(delete(runs).where(runs.c.id.in_(run_ids)))
 
 
-def _newest(
+def _newest_run_query(
     run_id: Column[str], workspace: Column[str], at: Column[int], condition: ColumnElement[bool]
 ) -> Select[tuple[str]]:
     """Return the run of each workspace that is the newest of those that fulfil *condition*."""

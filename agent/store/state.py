@@ -14,23 +14,32 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from agent.errors import StateError
-from agent.model import Change, GroupSighting, KnownTarget, Left, Link, Memory, Recent, Undone, Unsettled
-from agent.ports import ChangeRecord, Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, WorkspaceRecord
-from agent.store import journal, memory, notices, past, targets, workspaces
-from agent.store import lease as leases
+from agent.model import (
+    Change,
+    GroupSighting,
+    KnownTarget,
+    LastSeen,
+    Link,
+    Memory,
+    RecentChanges,
+    UnconfirmedCreate,
+    UndoneChange,
+)
+from agent.ports import ChangeRecord, Lease, LinkEdit, MemberHistory, Outcome, Pause, Run, RunOutcome, WorkspaceRecord
+from agent.store import leases, member_snapshots, notices, run_journal, targets, workspace_memory, workspaces
 from agent.store.database import Database
-from agent.store.retention import AT_ONCE, doomed, forget
+from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
 from connectors.base import PersonKey
 
 __all__ = ["SqlState"]
 
 T = TypeVar("T")
-CLOSE_WITHIN_SECONDS = 3.0
+CLOSE_TIMEOUT_SECONDS = 3.0
 """How long a database may take for what it is asked already; one that answers takes milliseconds."""
-RETRY_SECONDS, RETRY_WITHIN_SECONDS = 1.0, 12.0
-RENEW_WITHIN_SECONDS = 4.0
+RETRY_SECONDS, RETRY_LIMIT_SECONDS = 1.0, 12.0
+RENEW_TIMEOUT_SECONDS = 4.0
 """How long one renewal may take: less than what is left of the lease, so that another can follow."""
-RENEWALS = 4
+MAX_RENEWALS = 4
 
 
 class SqlState:
@@ -48,7 +57,7 @@ class SqlState:
         self._writer = writer
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-read")
         self._is_closing = False
-        self._renewer = ThreadPoolExecutor(max_workers=RENEWALS, thread_name_prefix="state-renew")
+        self._renewer = ThreadPoolExecutor(max_workers=MAX_RENEWALS, thread_name_prefix="state-renew")
 
     @classmethod
     async def open(cls, url: str, now: Callable[[], datetime], *, only_new: bool = False) -> SqlState:
@@ -66,9 +75,9 @@ class SqlState:
         return cls(database, now, writer)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the state is, without a password."""
-        return self._database.place
+        return self._database.location
 
     @property
     def is_new(self) -> bool:
@@ -80,13 +89,13 @@ class SqlState:
         self._is_closing = True
         running = (self._renewer, self._reader, self._writer)
         threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in running))
-        await asyncio.wait({threads}, timeout=CLOSE_WITHIN_SECONDS)
-        self._database.break_off()
+        await asyncio.wait({threads}, timeout=CLOSE_TIMEOUT_SECONDS)
+        self._database.abort_waits()
         await threads
         await asyncio.to_thread(self._database.close)
 
     async def prove_writable(self) -> None:
-        await self._in(self._writer, self._database.prove_writable)
+        await self._in(self._writer, self._database.check_writable)
 
     def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
         """Begin *work*. Raises `StateError` once the state is being closed, which work that was broken off may meet."""
@@ -94,21 +103,21 @@ class SqlState:
             raise StateError("The state is closed, because this program ends.", "Start it again.")
         return asyncio.get_running_loop().run_in_executor(threads, work)
 
-    async def _read(self, body: Callable[[Connection], T]) -> T:
+    async def _read_transaction(self, body: Callable[[Connection], T]) -> T:
         def transaction() -> T:
-            with self._database.reading() as connection:
+            with self._database.begin_read() as connection:
                 return body(connection)
 
         return await self._in(self._reader, transaction)
 
-    async def _write(self, body: Callable[[Connection], T]) -> T:
+    async def _write_transaction(self, body: Callable[[Connection], T]) -> T:
         def transaction() -> T:
-            with self._database.writing() as connection:
+            with self._database.begin_write() as connection:
                 return body(connection)
 
         return await self._in(self._writer, transaction)
 
-    async def _under(
+    async def _write_under_lease(
         self, lease: Lease, body: Callable[[Connection], T], *, is_long: bool = False, is_repeatable: bool = True
     ) -> T:
         """Run *body* in one transaction with the proof that *lease* still holds.
@@ -123,95 +132,115 @@ class SqlState:
                 leases.renew(self._database, connection, lease)
             return result
 
-        return await (self._again(lambda: self._write(proved)) if is_repeatable else self._write(proved))
+        return await (
+            self._retry(lambda: self._write_transaction(proved)) if is_repeatable else self._write_transaction(proved)
+        )
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await *attempt*, and again each second while the state is away for a moment, as long as a lease can outlast.
 
         Each attempt must do no more than the first: whether a transaction was committed is not known when the
         connection breaks off at its end.
         """
-        until = time.monotonic() + RETRY_WITHIN_SECONDS
+        until = time.monotonic() + RETRY_LIMIT_SECONDS
         while True:
             try:
                 return await attempt()
             except StateError as error:
-                if not error.may_pass or self._is_closing or time.monotonic() >= until:
+                if not error.is_transient or self._is_closing or time.monotonic() >= until:
                     raise
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _at_once(self, body: Callable[[Connection], None]) -> None:
+    async def _write_on_renewer(self, body: Callable[[Connection], None]) -> None:
         """Run *body* beside all other writes, for no longer than a lease can wait.
 
         A thread that hangs is left to its own bound. Raises `StateError`.
         """
 
         def transaction() -> None:
-            with self._database.writing() as connection:
+            with self._database.begin_write() as connection:
                 body(connection)
 
         running = self._in(self._renewer, transaction)
         # Who waits for it may be broken off.
-        running.add_done_callback(_forget)
-        done, _ = await asyncio.wait({running}, timeout=RENEW_WITHIN_SECONDS)
+        running.add_done_callback(_consume_result)
+        done, _ = await asyncio.wait({running}, timeout=RENEW_TIMEOUT_SECONDS)
         if not done:
             raise StateError(
-                f"The state has not answered for {RENEW_WITHIN_SECONDS:g} s.",
+                f"The state has not answered for {RENEW_TIMEOUT_SECONDS:g} s.",
                 "Check that its server runs, and what blocks it.",
-                may_pass=True,
+                is_transient=True,
             )
         running.result()
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
-        return await self._write(lambda connection: leases.take(self._database, connection, workspace, holder, target))
+        return await self._write_transaction(
+            lambda connection: leases.take(self._database, connection, workspace, holder, target)
+        )
 
     async def renew_lease(self, lease: Lease) -> None:
         def body(connection: Connection) -> None:
             leases.check(self._database, connection, lease)
             leases.renew(self._database, connection, lease)
 
-        await self._at_once(body)
+        await self._write_on_renewer(body)
 
     async def release_lease(self, lease: Lease) -> None:
-        await self._at_once(lambda connection: leases.release(self._database, connection, lease))
+        await self._write_on_renewer(lambda connection: leases.release(self._database, connection, lease))
 
-    async def memory(self, workspace: str) -> Memory:
+    async def load_memory(self, workspace: str) -> Memory:
         def body(connection: Connection) -> Memory:
-            known = memory.read(connection, workspace)
+            known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
-            unsettled = journal.unsettled(connection, workspace, now)
-            left_at, left = past.last(connection, workspace) or (None, None)
-            written = journal.written(connection, workspace, now, left_at)
-            return replace(known, unsettled=unsettled, left=left, written=written)
+            unsettled = run_journal.load_unconfirmed_creates(connection, workspace, now)
+            left_at, left = member_snapshots.load_latest(connection, workspace) or (None, None)
+            written = run_journal.written(connection, workspace, now, left_at)
+            return replace(known, unconfirmed_creates=unsettled, last_seen=left, written=written)
 
-        return await self._again(lambda: self._read(body))
+        return await self._retry(lambda: self._read_transaction(body))
 
-    async def recent(self, workspace: str, since: datetime) -> Recent:
-        return await self._again(lambda: self._read(lambda connection: journal.recent(connection, workspace, since)))
-
-    async def contested(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
-        return await self._again(lambda: self._read(lambda connection: journal.contested(connection, workspace, since)))
-
-    async def baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
-        return await self._again(
-            lambda: self._read(lambda connection: memory.read_baselines(connection, workspace, since))
+    async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
+        return await self._retry(
+            lambda: self._read_transaction(
+                lambda connection: run_journal.load_recent_changes(connection, workspace, since)
+            )
         )
 
-    async def sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
-        return await self._again(lambda: self._read(lambda connection: memory.read_sightings(connection, workspace)))
+    async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        return await self._retry(
+            lambda: self._read_transaction(
+                lambda connection: run_journal.load_contested_members(connection, workspace, since)
+            )
+        )
+
+    async def load_baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:
+        return await self._retry(
+            lambda: self._read_transaction(
+                lambda connection: workspace_memory.load_baselines(connection, workspace, since)
+            )
+        )
+
+    async def load_sightings(self, workspace: str) -> Mapping[tuple[str, str], GroupSighting]:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: workspace_memory.load_sightings(connection, workspace))
+        )
 
     async def record_sightings(self, lease: Lease, sightings: Mapping[tuple[str, str], GroupSighting]) -> None:
-        await self._under(lease, lambda connection: memory.put_sightings(connection, lease.workspace, sightings))
+        await self._write_under_lease(
+            lease, lambda connection: workspace_memory.write_sightings(connection, lease.workspace, sightings)
+        )
 
-    async def targets(self) -> tuple[KnownTarget, ...]:
-        return await self._again(lambda: self._read(targets.read))
+    async def load_targets(self) -> tuple[KnownTarget, ...]:
+        return await self._retry(lambda: self._read_transaction(targets.load_targets))
 
     async def record_targets(self, lease: Lease, found: Sequence[tuple[str, str]]) -> None:
         now = self._now()
-        await self._under(lease, lambda connection: targets.write(connection, lease.workspace, found, now))
+        await self._write_under_lease(
+            lease, lambda connection: targets.record_targets(connection, lease.workspace, found, now)
+        )
 
-    async def workspaces(self) -> tuple[WorkspaceRecord, ...]:
-        return await self._read(workspaces.read)
+    async def load_workspaces(self) -> tuple[WorkspaceRecord, ...]:
+        return await self._read_transaction(workspaces.load_workspaces)
 
     async def rename_workspace(self, old: Lease, new: Lease, run: Run) -> None:
         now = self._now()
@@ -219,19 +248,19 @@ class SqlState:
         def body(connection: Connection) -> None:
             leases.check(self._database, connection, new)
             workspaces.rename(connection, old.workspace, new.workspace, now)
-            journal.record(connection, run)
+            run_journal.insert_run(connection, run)
 
         # Once more would take the new key's memory for what is to be replaced.
-        await self._under(old, body, is_repeatable=False)
+        await self._write_under_lease(old, body, is_repeatable=False)
 
     async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
         now = self._now()
 
         def body(connection: Connection) -> None:
             workspaces.retarget(connection, lease.workspace, target, now)
-            journal.record(connection, run)
+            run_journal.insert_run(connection, run)
 
-        await self._under(lease, body, is_repeatable=False)
+        await self._write_under_lease(lease, body, is_repeatable=False)
 
     async def reset_workspace(self, lease: Lease, run: Run, target: str) -> tuple[Link, ...]:
         now = self._now()
@@ -239,18 +268,20 @@ class SqlState:
         def body(connection: Connection) -> tuple[Link, ...]:
             return workspaces.reset(connection, lease.workspace, run, target, now)
 
-        return await self._under(lease, body, is_repeatable=False)
+        return await self._write_under_lease(lease, body, is_repeatable=False)
 
-    async def guarded(self, workspace: str) -> int:
-        return await self._again(lambda: self._read(lambda connection: journal.guarded(connection, workspace)))
+    async def count_guarded(self, workspace: str) -> int:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: run_journal.count_guarded(connection, workspace))
+        )
 
     async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
-        return await self._under(lease, lambda connection: journal.begin(connection, run))
+        return await self._write_under_lease(lease, lambda connection: run_journal.begin_run(connection, run))
 
     async def record_run(self, run: Run) -> None:
-        await self._write(lambda connection: journal.record(connection, run))
+        await self._write_transaction(lambda connection: run_journal.insert_run(connection, run))
 
-    async def adopted(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+    async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         now = self._now()
 
         def body(connection: Connection) -> None:
@@ -258,153 +289,173 @@ class SqlState:
                 ChangeRecord(run_id, seq, change, Outcome.DONE, "", now, now, change.scim_id)
                 for seq, change, _ in adoptions
             ]
-            journal.intend(connection, lease.workspace, records)
-            memory.write(connection, lease.workspace, [link for _, _, link in adoptions])
+            run_journal.record_intents(connection, lease.workspace, records)
+            workspace_memory.write_links(connection, lease.workspace, [link for _, _, link in adoptions])
 
-        await self._under(lease, body, is_long=True)
+        await self._write_under_lease(lease, body, is_long=True)
 
-    async def intend(
-        self, lease: Lease, run_id: str, seq: int, change: Change, *, heeds_pause: bool = True
+    async def record_intent(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
     ) -> Pause | None:
-        flying = ChangeRecord(run_id, seq, change, journal.IN_FLIGHT, "", self._now(), None, change.scim_id)
+        flying = ChangeRecord(run_id, seq, change, run_journal.IN_FLIGHT_OUTCOME, "", self._now(), None, change.scim_id)
 
         def body(connection: Connection) -> Pause | None:
-            pause = memory.paused(connection, lease.workspace) if heeds_pause else None
+            pause = workspace_memory.load_pause(connection, lease.workspace) if respects_pause else None
             if pause is None:
-                journal.intend(connection, lease.workspace, [flying])
-                memory.undo(connection, lease.workspace, run_id, change)
+                run_journal.record_intents(connection, lease.workspace, [flying])
+                workspace_memory.record_undo(connection, lease.workspace, run_id, change)
             return pause
 
-        return await self._under(lease, body)
+        return await self._write_under_lease(lease, body)
 
-    async def answered(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+    async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         def body(connection: Connection) -> None:
-            journal.answer(connection, lease.workspace, record)
+            run_journal.record_answer(connection, lease.workspace, record)
             former = record.change.scim_id
             if former and record.scim_id and record.scim_id != former:
-                memory.follow(connection, lease.workspace, former, record.scim_id)
+                workspace_memory.move_link(connection, lease.workspace, former, record.scim_id)
             if link is not None:
-                memory.write(connection, lease.workspace, [link])
-            memory.undo_answered(connection, lease.workspace, record)
+                workspace_memory.write_links(connection, lease.workspace, [link])
+            workspace_memory.record_undo_answer(connection, lease.workspace, record)
 
-        await self._under(lease, body)
+        await self._write_under_lease(lease, body)
 
-    async def remember(
+    async def update_memory(
         self,
         lease: Lease,
         seen: Sequence[Link],
         possible_renames: frozenset[tuple[PersonKey, str]],
         baselines: Mapping[tuple[str, str], tuple[str, int]],
-        undone: Sequence[Undone] | None = None,
+        undone: Sequence[UndoneChange] | None = None,
     ) -> None:
         now = self._now()
 
         def body(connection: Connection) -> None:
-            memory.see(connection, lease.workspace, seen)
-            memory.replace_renames(connection, lease.workspace, possible_renames)
-            memory.add_sizes(connection, lease.workspace, baselines, now)
+            workspace_memory.update_seen_links(connection, lease.workspace, seen)
+            workspace_memory.replace_renames(connection, lease.workspace, possible_renames)
+            workspace_memory.record_group_sizes(connection, lease.workspace, baselines, now)
             if undone is not None:
-                memory.replace_undone(connection, lease.workspace, undone)
+                workspace_memory.replace_undone(connection, lease.workspace, undone)
 
-        await self._under(lease, body, is_long=True)
+        await self._write_under_lease(lease, body, is_long=True)
 
-    async def saw_creates(self, lease: Lease, looked_for: Sequence[Unsettled]) -> None:
-        await self._under(lease, lambda connection: journal.saw_creates(connection, looked_for))
+    async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
+        await self._write_under_lease(
+            lease, lambda connection: run_journal.record_create_checks(connection, looked_for)
+        )
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         def body(connection: Connection) -> None:
-            journal.set_plan(connection, run_id, digest, document, approved)
+            run_journal.set_plan(connection, run_id, digest, document, approved_digest)
 
-        await self._under(lease, body, is_long=True)
+        await self._write_under_lease(lease, body, is_long=True)
 
-    async def leave(self, lease: Lease, run_id: str, members: Sequence[Left]) -> None:
+    async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         now = self._now()
 
         def body(connection: Connection) -> None:
-            past.leave(connection, lease.workspace, run_id, members, now)
+            member_snapshots.record_last_seen(connection, lease.workspace, run_id, members, now)
 
-        await self._under(lease, body, is_long=True)
+        await self._write_under_lease(lease, body, is_long=True)
 
-    async def left_at(self, workspace: str, when: datetime) -> tuple[datetime, tuple[Left, ...]] | None:
-        return await self._read(lambda connection: past.left_at(connection, workspace, when))
+    async def load_last_seen(self, workspace: str, when: datetime) -> tuple[datetime, tuple[LastSeen, ...]] | None:
+        return await self._read_transaction(
+            lambda connection: member_snapshots.load_last_seen(connection, workspace, when)
+        )
 
-    async def member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
-        return await self._read(lambda connection: past.history(connection, workspace))
+    async def load_member_history(self, workspace: str) -> Mapping[str, MemberHistory]:
+        return await self._read_transaction(
+            lambda connection: member_snapshots.load_member_history(connection, workspace)
+        )
 
-    async def end_run(self, lease: Lease, run_id: str, ending: Ending) -> None:
-        await self._under(lease, lambda connection: journal.end(connection, run_id, ending, self._now()))
+    async def end_run(self, lease: Lease, run_id: str, ending: RunOutcome) -> None:
+        await self._write_under_lease(
+            lease, lambda connection: run_journal.end_run(connection, run_id, ending, self._now())
+        )
 
-    async def close_lost(self, run_id: str, ending: Ending, records: Sequence[ChangeRecord]) -> None:
-        await self._at_once(lambda connection: journal.close_lost(connection, run_id, ending, records, self._now()))
+    async def close_run_without_lease(self, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord]) -> None:
+        await self._write_on_renewer(
+            lambda connection: run_journal.close_run_without_lease(connection, run_id, ending, records, self._now())
+        )
 
-    async def mend(self, lease: Lease, run: Run, mends: Sequence[Mend]) -> None:
+    async def record_link_edits(self, lease: Lease, run: Run, mends: Sequence[LinkEdit]) -> None:
         def body(connection: Connection) -> None:
-            journal.record(connection, run)
-            memory.mended(connection, lease.workspace, run.id, mends)
+            run_journal.insert_run(connection, run)
+            workspace_memory.record_link_edits(connection, lease.workspace, run.id, mends)
 
-        await self._under(lease, body, is_repeatable=False)
+        await self._write_under_lease(lease, body, is_repeatable=False)
 
-    async def mends(self, run_id: str) -> list[Mend]:
+    async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         """Return the links that a run of `mend` wrote, with what each was before."""
-        return await self._read(lambda connection: memory.read_mends(connection, run_id))
+        return await self._read_transaction(lambda connection: workspace_memory.load_link_edits(connection, run_id))
 
-    async def pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
+    async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         def body(connection: Connection) -> tuple[ChangeRecord, ...]:
             # An intent is written under this lock: it either sees the pause, or is seen here.
             leases.lock(self._database, connection, workspace)
-            memory.pause(connection, workspace, pause)
+            workspace_memory.set_pause(connection, workspace, pause)
             if run is not None:
-                journal.record(connection, run)
-            return journal.in_flight(connection, workspace)
+                run_journal.insert_run(connection, run)
+            return run_journal.load_in_flight(connection, workspace)
 
-        return await self._write(body)
+        return await self._write_transaction(body)
 
-    async def paused(self, workspace: str) -> Pause | None:
-        return await self._again(lambda: self._read(lambda connection: memory.paused(connection, workspace)))
+    async def load_pause(self, workspace: str) -> Pause | None:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: workspace_memory.load_pause(connection, workspace))
+        )
 
-    async def in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
-        return await self._read(lambda connection: journal.in_flight(connection, workspace))
+    async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
+        return await self._read_transaction(lambda connection: run_journal.load_in_flight(connection, workspace))
 
-    async def notice(self, subject: str) -> str | None:
-        return await self._read(lambda connection: notices.read(connection, subject))
+    async def load_notice(self, subject: str) -> str | None:
+        return await self._read_transaction(lambda connection: notices.load_notice(connection, subject))
 
     async def set_notice(self, subject: str, condition: str) -> None:
-        await self._write(lambda connection: notices.write(self._database, connection, subject, condition))
+        await self._write_transaction(
+            lambda connection: notices.set_notice(self._database, connection, subject, condition)
+        )
 
-    async def lease(self, workspace: str) -> Lease | None:
-        return await self._read(lambda connection: leases.current(self._database, connection, workspace))
+    async def load_lease(self, workspace: str) -> Lease | None:
+        return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))
 
-    async def runs(self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50) -> list[Run]:
-        return await self._read(lambda connection: journal.read_runs(connection, workspaces, since, limit))
+    async def load_runs(
+        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+    ) -> list[Run]:
+        return await self._read_transaction(
+            lambda connection: run_journal.load_runs(connection, workspaces, since, limit)
+        )
 
-    async def run(self, run_id: str) -> Run | None:
-        return await self._read(lambda connection: journal.read_run(connection, run_id=run_id))
+    async def load_run(self, run_id: str) -> Run | None:
+        return await self._read_transaction(lambda connection: run_journal.load_run(connection, run_id=run_id))
 
-    async def run_by_digest(self, digest: str) -> Run | None:
-        return await self._read(lambda connection: journal.read_run(connection, digest=digest))
+    async def load_run_by_digest(self, digest: str) -> Run | None:
+        return await self._read_transaction(lambda connection: run_journal.load_run(connection, digest=digest))
 
-    async def changes(self, run_id: str) -> list[ChangeRecord]:
-        return await self._read(lambda connection: journal.read_changes(connection, run_id))
+    async def load_changes(self, run_id: str) -> list[ChangeRecord]:
+        return await self._read_transaction(lambda connection: run_journal.load_changes(connection, run_id))
 
-    async def actions(
+    async def load_member_changes(
         self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
     ) -> list[ChangeRecord]:
-        return await self._read(lambda connection: journal.actions(connection, workspace, limit, email, scim_id))
+        return await self._read_transaction(
+            lambda connection: run_journal.load_member_changes(connection, workspace, limit, email, scim_id)
+        )
 
     async def prune(self, before: datetime) -> int:
         """Forget runs that began before *before*, but what a later run needs, and return how many are gone.
 
         Safe beside a running sync, whatever *before* says; `agent.store.retention` has the rules.
         """
-        old = await self._read(lambda connection: doomed(connection, before, self._now()))
-        for start in range(0, len(old), AT_ONCE):
-            await self._write(partial(forget, run_ids=old[start : start + AT_ONCE]))
+        old = await self._read_transaction(lambda connection: load_expired_run_ids(connection, before, self._now()))
+        for start in range(0, len(old), BATCH_SIZE):
+            await self._write_transaction(partial(delete_runs, run_ids=old[start : start + BATCH_SIZE]))
         return len(old)
 
 
-def _forget(abandoned: asyncio.Future[None]) -> None:
+def _consume_result(abandoned: asyncio.Future[None]) -> None:
     """Consume its result, which was reported when it was given up."""
     if not abandoned.cancelled():
         abandoned.exception()

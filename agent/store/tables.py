@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from agent.store.text import Words
+from agent.store.text import EscapedText
 
 __all__ = [
     "baselines",
@@ -25,7 +25,7 @@ __all__ = [
     "former_sizes",
     "group_sightings",
     "leases",
-    "left",
+    "left_members",
     "links",
     "mends",
     "metadata",
@@ -49,8 +49,8 @@ metadata = MetaData(
 leases = Table(
     "leases",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("holder", Words, nullable=False),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("holder", EscapedText, nullable=False),
     Column("since", BigInteger, nullable=False),
     # Renewed last; 0 once it was released.
     Column("renewed_at", BigInteger, nullable=False),
@@ -60,10 +60,10 @@ leases = Table(
 links = Table(
     "links",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("connector", Words, primary_key=True),
-    Column("person", Words, primary_key=True),
-    Column("scim_id", Words, nullable=False),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("scim_id", EscapedText, nullable=False),
     # JSON: [[id, name], …], those that gave the assignment when the person was last seen entitled.
     Column("groups", Text, nullable=False),
     Column("missed_reads", Integer, nullable=False),
@@ -73,19 +73,19 @@ links = Table(
 possible_renames = Table(
     "possible_renames",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("connector", Words, primary_key=True),
-    Column("person", Words, primary_key=True),
-    Column("scim_id", Words, primary_key=True),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("scim_id", EscapedText, primary_key=True),
 )
 
 baselines = Table(
     "baselines",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("connector", Words, primary_key=True),
-    Column("group_id", Words, primary_key=True),
-    Column("name", Words, nullable=False),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("group_id", EscapedText, primary_key=True),
+    Column("name", EscapedText, nullable=False),
     Column("people", Integer, nullable=False),
     # When an enforcing run accepted this size last; null where a release without this column wrote it.
     Column("seen_at", BigInteger),
@@ -95,9 +95,9 @@ baselines = Table(
 former_sizes = Table(
     "former_sizes",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("connector", Words, primary_key=True),
-    Column("group_id", Words, primary_key=True),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("group_id", EscapedText, primary_key=True),
     Column("people", Integer, primary_key=True, autoincrement=False),
     Column("seen_at", BigInteger, nullable=False),
 )
@@ -106,12 +106,12 @@ former_sizes = Table(
 group_sightings = Table(
     "group_sightings",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("connector", Words, primary_key=True),
-    Column("group_id", Words, primary_key=True),
-    Column("name", Words, nullable=False),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("group_id", EscapedText, primary_key=True),
+    Column("name", EscapedText, nullable=False),
     # The application that counts it; empty where it came from `baselines`.
-    Column("app", Words, nullable=False),
+    Column("app", EscapedText, nullable=False),
     Column("people", Integer, nullable=False),
     # When a run first read it empty after that; null: it has people.
     Column("empty_since", BigInteger),
@@ -120,10 +120,10 @@ group_sightings = Table(
 targets = Table(
     "targets",
     metadata,
-    Column("workspace", Words, primary_key=True),
+    Column("workspace", EscapedText, primary_key=True),
     # Empty: the workspace itself.
-    Column("connector", Words, primary_key=True),
-    Column("fingerprint", Words, nullable=False),
+    Column("connector", EscapedText, primary_key=True),
+    Column("fingerprint", EscapedText, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
 )
 
@@ -131,66 +131,66 @@ targets = Table(
 undone = Table(
     "undone",
     metadata,
-    Column("workspace", Words, primary_key=True),
-    Column("scim_id", Words, primary_key=True),
+    Column("workspace", EscapedText, primary_key=True),
+    Column("scim_id", EscapedText, primary_key=True),
     Column("kind", Text, primary_key=True),
     # Null for an unmanaged member.
-    Column("connector", Words),
-    Column("person", Words),
+    Column("connector", EscapedText),
+    Column("person", EscapedText),
     Column("code", Text, nullable=False),
     # JSON: ids.
     Column("groups", Text, nullable=False),
-    Column("email", Words, nullable=False),
-    Column("display_name", Words, nullable=False),
-    Column("run_id", Words, nullable=False),
+    Column("email", EscapedText, nullable=False),
+    Column("display_name", EscapedText, nullable=False),
+    Column("run_id", EscapedText, nullable=False),
 )
 
 pauses = Table(
     "pauses",
     metadata,
-    Column("workspace", Words, primary_key=True),
+    Column("workspace", EscapedText, primary_key=True),
     Column("since", BigInteger, nullable=False),
-    Column("by", Words, nullable=False),
-    Column("reason", Words, nullable=False),
+    Column("by", EscapedText, nullable=False),
+    Column("reason", EscapedText, nullable=False),
 )
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", Words, primary_key=True),
-    Column("workspace", Words, nullable=False),
+    Column("id", EscapedText, primary_key=True),
+    Column("workspace", EscapedText, nullable=False),
     Column("trigger", Text, nullable=False),
     Column("dry_run", Boolean, nullable=False),
     Column("status", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
-    Column("by", Words, nullable=False),
-    Column("reason", Words, nullable=False),
+    Column("by", EscapedText, nullable=False),
+    Column("reason", EscapedText, nullable=False),
     Column("approved", Text),
     Column("digest", Text),
     # The workspace's object of the plan document, as JSON, compressed with zlib.
     Column("document", LargeBinary),
-    Column("error", Words, nullable=False),
+    Column("error", EscapedText, nullable=False),
     Column("guarded", Integer),
     Column("requests", Integer, nullable=False),
     # The one person that the run was for.
-    Column("for_user", Words, nullable=False, server_default=text("''")),
+    Column("for_user", EscapedText, nullable=False, server_default=text("''")),
     # The tally, for lists and charts; null where there was no plan.
     Column("active", Integer),
     Column("changed", Integer),
     Column("held", Integer),
     Column("failed", Integer),
     # The fingerprint of the workspace; null: the run is of a release that knew none, or was over no workspace.
-    Column("target", Words),
+    Column("target", EscapedText),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
 )
 
-left = Table(
+left_members = Table(
     "left_members",
     metadata,
-    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("workspace", Words, nullable=False),
+    Column("run_id", EscapedText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("workspace", EscapedText, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
     # JSON, compressed with zlib: [[scim id, email, display name, active, [connector, person] or null, [group, …]], …].
     Column("members", LargeBinary, nullable=False),
@@ -200,18 +200,18 @@ left = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", EscapedText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("workspace", Words, nullable=False),
+    Column("workspace", EscapedText, nullable=False),
     Column("kind", Text, nullable=False),
     Column("changes_email", Boolean, nullable=False),
     # The whole change as JSON; the two below are its addresses as `address_key` spells them, to find it by.
     Column("change", Text, nullable=False),
-    Column("email", Words, nullable=False),
-    Column("former_email", Words, nullable=False),
-    Column("scim_id", Words),
+    Column("email", EscapedText, nullable=False),
+    Column("former_email", EscapedText, nullable=False),
+    Column("scim_id", EscapedText),
     Column("outcome", Text, nullable=False),
-    Column("detail", Words, nullable=False),
+    Column("detail", EscapedText, nullable=False),
     Column("sent_at", BigInteger, nullable=False),
     # Null while it is in flight, and for ever if the process died before the answer.
     Column("answered_at", BigInteger),
@@ -229,7 +229,7 @@ changes = Table(
 mends = Table(
     "mends",
     metadata,
-    Column("run_id", Words, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", EscapedText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True),
     # Links as JSON: what a human replaced, and what holds from then on.
     Column("was", Text),
@@ -240,6 +240,6 @@ notices = Table(
     "notices",
     metadata,
     # `run:pigment-latam`, `token:pigment-latam`.
-    Column("subject", Words, primary_key=True),
-    Column("condition", Words, nullable=False),
+    Column("subject", EscapedText, primary_key=True),
+    Column("condition", EscapedText, nullable=False),
 )

@@ -8,37 +8,39 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, delete, insert, select
 
 from agent.model import KnownTarget
-from agent.store.codec import ticks, time
+from agent.store.codec import from_micros, to_micros
 from agent.store.tables import targets
 
-__all__ = ["fingerprint", "keys", "read", "write"]
+__all__ = ["load_fingerprint", "load_keys_of_same_target", "load_targets", "record_targets"]
 
 SELF = ""
 
 
-def read(connection: Connection) -> tuple[KnownTarget, ...]:
+def load_targets(connection: Connection) -> tuple[KnownTarget, ...]:
     rows = connection.execute(select(targets).order_by(targets.c.workspace, targets.c.connector))
-    return tuple(KnownTarget(row.workspace, row.connector, row.fingerprint, time(row.recorded_at)) for row in rows)
+    return tuple(
+        KnownTarget(row.workspace, row.connector, row.fingerprint, from_micros(row.recorded_at)) for row in rows
+    )
 
 
-def write(connection: Connection, workspace: str, found: Sequence[tuple[str, str]], now: datetime) -> None:
+def record_targets(connection: Connection, workspace: str, found: Sequence[tuple[str, str]], now: datetime) -> None:
     for connector, text in found:
         is_it = and_(targets.c.workspace == workspace, targets.c.connector == connector)
         connection.execute(delete(targets).where(is_it))
-        row = {"workspace": workspace, "connector": connector, "fingerprint": text, "recorded_at": ticks(now)}
+        row = {"workspace": workspace, "connector": connector, "fingerprint": text, "recorded_at": to_micros(now)}
         connection.execute(insert(targets).values(**row))
 
 
-def fingerprint(connection: Connection, workspace: str) -> str | None:
+def load_fingerprint(connection: Connection, workspace: str) -> str | None:
     """Return what the workspace's key stands for, None as long as no run has recorded it."""
     is_it = and_(targets.c.workspace == workspace, targets.c.connector == SELF)
     found = connection.execute(select(targets.c.fingerprint).where(is_it)).scalar()
     return None if found is None else str(found)
 
 
-def keys(connection: Connection, workspace: str) -> list[str]:
+def load_keys_of_same_target(connection: Connection, workspace: str) -> list[str]:
     """Return *workspace* and the other keys that stand, or stood, for the same fingerprint."""
-    known = fingerprint(connection, workspace)
+    known = load_fingerprint(connection, workspace)
     if known is None:
         return [workspace]
     same = select(targets.c.workspace).where(and_(targets.c.connector == SELF, targets.c.fingerprint == known))

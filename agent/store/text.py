@@ -11,42 +11,42 @@ import re
 from sqlalchemy import Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
-from agent.address import folded
+from agent.model.email import normalize
 
-__all__ = ["Words", "address_key", "escaped", "unescaped"]
+__all__ = ["EscapedText", "address_key", "escape", "unescape"]
 
-UNSAFE = re.compile("[\\\\\0\ud800-\udfff]")
-ESCAPED = re.compile(r"\\(\\|u[0-9a-f]{4})")
+UNSAFE_PATTERN = re.compile("[\\\\\0\ud800-\udfff]")
+ESCAPED_PATTERN = re.compile(r"\\(\\|u[0-9a-f]{4})")
 # PostgreSQL refuses index entries of more than 2704 bytes; no real address comes near (RFC 5321: 254 octets).
-LONGEST_KEY = 500
+MAX_KEY_BYTES = 500
 
 
-def escaped(text: str) -> str:
-    return UNSAFE.sub(lambda found: "\\\\" if found[0] == "\\" else f"\\u{ord(found[0]):04x}", text)
+def escape(text: str) -> str:
+    return UNSAFE_PATTERN.sub(lambda found: "\\\\" if found[0] == "\\" else f"\\u{ord(found[0]):04x}", text)
 
 
-def unescaped(text: str) -> str:
-    return ESCAPED.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), text)
+def unescape(text: str) -> str:
+    return ESCAPED_PATTERN.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), text)
 
 
-class Words(TypeDecorator[str]):
+class EscapedText(TypeDecorator[str]):
     """A column of text that comes back as it went in, whatever it holds."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  (SQLAlchemy's signature)
-        return None if value is None else escaped(value)
+        return None if value is None else escape(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  (SQLAlchemy's signature)
-        return unescaped(value) if value is not None and "\\" in value else value
+        return unescape(value) if value is not None and "\\" in value else value
 
 
 def address_key(email: str) -> str:
     """Return what an address is found by: folded, or a digest of that where it is too long for an index."""
-    key = folded(email)
+    key = normalize(email)
     return (
         key
-        if len(key.encode(errors="surrogatepass")) <= LONGEST_KEY
+        if len(key.encode(errors="surrogatepass")) <= MAX_KEY_BYTES
         else hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
     )

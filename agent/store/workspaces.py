@@ -7,41 +7,41 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, and_, delete, func, select, update
 
-from agent.journal import WorkspaceRecord
 from agent.model import Link
-from agent.ports import Mend, Run
-from agent.store import journal, memory, targets
-from agent.store.codec import ticks
+from agent.model.run import WorkspaceRecord
+from agent.ports import LinkEdit, Run
+from agent.store import run_journal, targets, workspace_memory
+from agent.store.codec import to_micros
 from agent.store.tables import leases, links, metadata, notices, pauses, runs
 from agent.store.tables import targets as fingerprints
 
-__all__ = ["FORGOTTEN", "read", "rename", "reset", "retarget"]
+__all__ = ["TARGET_BEFORE_RESET", "load_workspaces", "rename", "reset", "retarget"]
 
-FORGOTTEN = "before a reset"
+TARGET_BEFORE_RESET = "before a reset"
 """The target of runs before a reset, where none was recorded."""
 
 
-def _tables() -> Iterator[Table]:
+def _workspace_tables() -> Iterator[Table]:
     """Yield the tables that belong to keys. A lease is held by processes, and does not move."""
     return (table for table in metadata.sorted_tables if "workspace" in table.c and table is not leases)
 
 
-def _is_memory(table: Table) -> bool:
+def _is_memory_table(table: Table) -> bool:
     """Return whether the table has one row for each thing remembered of a key, and is not part of the journal."""
     return "workspace" in table.primary_key.columns and table is not pauses
 
 
-def read(connection: Connection) -> tuple[WorkspaceRecord, ...]:
+def load_workspaces(connection: Connection) -> tuple[WorkspaceRecord, ...]:
     counted = select(links.c.workspace, func.count()).group_by(links.c.workspace)
     counts = {row[0]: int(row[1]) for row in connection.execute(counted)}
-    known = {each.workspace: each.fingerprint for each in targets.read(connection) if not each.connector}
+    known = {each.workspace: each.fingerprint for each in targets.load_targets(connection) if not each.connector}
     named = set(connection.execute(select(runs.c.workspace).distinct()).scalars())
     return tuple(
         WorkspaceRecord(
             name,
             known.get(name, ""),
             counts.get(name, 0),
-            next(iter(journal.read_runs(connection, [name], None, 1)), None),
+            next(iter(run_journal.load_runs(connection, [name], None, 1)), None),
         )
         for name in sorted({*counts, *known, *named})
     )
@@ -50,11 +50,11 @@ def read(connection: Connection) -> tuple[WorkspaceRecord, ...]:
 def rename(connection: Connection, old: str, new: str, now: datetime) -> None:
     if connection.execute(select(pauses).where(pauses.c.workspace == new)).first() is not None:
         connection.execute(delete(pauses).where(pauses.c.workspace == old))
-    for table in _tables():
-        if _is_memory(table):
+    for table in _workspace_tables():
+        if _is_memory_table(table):
             connection.execute(delete(table).where(table.c.workspace == new))
         connection.execute(update(table).where(table.c.workspace == old).values(workspace=new))
-    connection.execute(update(fingerprints).where(fingerprints.c.workspace == new).values(recorded_at=ticks(now)))
+    connection.execute(update(fingerprints).where(fingerprints.c.workspace == new).values(recorded_at=to_micros(now)))
     for subject in connection.execute(select(notices.c.subject)).scalars().all():
         kind, *rest = subject.split(":")
         if rest[:1] == [old]:
@@ -65,24 +65,24 @@ def rename(connection: Connection, old: str, new: str, now: datetime) -> None:
 
 def retarget(connection: Connection, name: str, target: str, now: datetime) -> None:
     """Let *name* stand for *target*. Its runs were over the same workspace, so they count on."""
-    was = targets.fingerprint(connection, name)
+    was = targets.load_fingerprint(connection, name)
     if was is not None:
         is_it = and_(runs.c.workspace == name, runs.c.target == was)
         connection.execute(update(runs).where(is_it).values(target=target))
-    targets.write(connection, name, [("", target)], now)
+    targets.record_targets(connection, name, [("", target)], now)
 
 
 def reset(connection: Connection, name: str, run: Run, target: str, now: datetime) -> tuple[Link, ...]:
-    dropped = memory.read(connection, name).links
-    was = targets.fingerprint(connection, name)
+    dropped = workspace_memory.load_memory(connection, name).links
+    was = targets.load_fingerprint(connection, name)
     if was != target:
         is_it = and_(runs.c.workspace == name, runs.c.target.is_(None))
-        connection.execute(update(runs).where(is_it).values(target=was or FORGOTTEN))
-    for table in _tables():
-        if _is_memory(table):
+        connection.execute(update(runs).where(is_it).values(target=was or TARGET_BEFORE_RESET))
+    for table in _workspace_tables():
+        if _is_memory_table(table):
             connection.execute(delete(table).where(table.c.workspace == name))
     if target:
-        targets.write(connection, name, [("", target)], now)
-    journal.record(connection, run)
-    memory.mended(connection, name, run.id, [Mend(None, link) for link in dropped])
+        targets.record_targets(connection, name, [("", target)], now)
+    run_journal.insert_run(connection, run)
+    workspace_memory.record_link_edits(connection, name, run.id, [LinkEdit(None, link) for link in dropped])
     return dropped

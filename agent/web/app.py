@@ -15,17 +15,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from agent.desk import Desk
+from agent.daemon.interface import DaemonApi
 from agent.errors import PigmentSyncError
 from agent.metrics import Metrics
 from agent.settings.server import ServerSettings
 from agent.web import api, health, pages
-from agent.web.front import Front
-from agent.web.login import NotIn
-from agent.web.oidc import Oidc
-from agent.web.problem import Refusal, problem, refusal_of
-from agent.web.shield import Shield
-from agent.web.visitor import LoginLimit, Sessions, entries
+from agent.web.auth import LoginRateLimit, Sessions, parse_tokens
+from agent.web.context import WebContext
+from agent.web.login import LoginRequired
+from agent.web.middleware import SecurityMiddleware
+from agent.web.oidc import OidcLogin
+from agent.web.problems import HttpProblem, problem_from_error, problem_response
 from connectors.base import ReadError
 
 __all__ = ["application"]
@@ -35,7 +35,7 @@ REMEDIES = {404: "Look at / for what there is.", 405: "Use another method."}
 
 
 def application(
-    desk: Desk,
+    desk: DaemonApi,
     metrics: Metrics,
     server: Callable[[], ServerSettings],
     transport: Callable[[], httpx.AsyncBaseTransport],
@@ -48,9 +48,9 @@ def application(
     Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: who starts the daemon is to
     hear of it, not who tries to log in.
     """
-    entries(server().tokens)
-    front = Front(desk, server, Sessions(now), LoginLimit(now))
-    shown = pages.Pages(front, Oidc(server, now, transport))
+    parse_tokens(server().tokens)
+    front = WebContext(desk, server, Sessions(now), LoginRateLimit(now))
+    shown = pages.Pages(front, OidcLogin(server, now, transport))
     routes: Sequence[BaseRoute] = [
         *health.routes(desk, metrics),
         *api.routes(front),
@@ -58,30 +58,32 @@ def application(
     ]
 
     async def answered(request: HttpRequest, error: Exception) -> Response:
-        if isinstance(error, NotIn):
-            return RedirectResponse("/login" if error.to == "/" else f"/login?next={quote(error.to)}", 303)
-        refusal = _refusal(request, error)
-        return problem(refusal) if request.url.path.startswith("/api/") else shown.refused(refusal)
+        if isinstance(error, LoginRequired):
+            return RedirectResponse(
+                "/login" if error.next_path == "/" else f"/login?next={quote(error.next_path)}", 303
+            )
+        refusal = _problem_from_exception(request, error)
+        return problem_response(refusal) if request.url.path.startswith("/api/") else shown.render_problem(refusal)
 
     app = Starlette(
         routes=routes,
         exception_handlers=dict.fromkeys(
-            (Refusal, NotIn, PigmentSyncError, ReadError, HTTPException, Exception), answered
+            (HttpProblem, LoginRequired, PigmentSyncError, ReadError, HTTPException, Exception), answered
         ),
     )
-    return Shield(app, server)
+    return SecurityMiddleware(app, server)
 
 
-def _refusal(request: HttpRequest, error: Exception) -> Refusal:
+def _problem_from_exception(request: HttpRequest, error: Exception) -> HttpProblem:
     """Return what the sender of *request* is told of *error*."""
     match error:
-        case Refusal():
+        case HttpProblem():
             return error
         case PigmentSyncError() | ReadError():
-            return refusal_of(error)
+            return problem_from_error(error)
         case HTTPException():
             remedy = REMEDIES.get(error.status_code, "See /api/v1/openapi.json.")
-            return Refusal(error.status_code, "http", f"{error.detail}.", remedy, error.headers)
+            return HttpProblem(error.status_code, "http", f"{error.detail}.", remedy, error.headers)
         case _:
             log.error("request.crashed", path=request.url.path, error=type(error).__name__, exc_info=error)
-            return Refusal(500, "unexpected", "This should not happen.", "Report it with what the log says.")
+            return HttpProblem(500, "unexpected", "This should not happen.", "Report it with what the log says.")

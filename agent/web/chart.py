@@ -10,9 +10,9 @@ from pygal.style import Style
 
 from agent.ports import Run, Trigger
 
-__all__ = ["POLICY", "chart"]
+__all__ = ["CONTENT_SECURITY_POLICY", "render_chart"]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """The file styles itself and can do nothing else, also when it is opened by itself."""
 NAMESPACE = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", NAMESPACE)
@@ -23,7 +23,7 @@ COLOURS = {
 }
 
 
-def chart(runs: Sequence[Run], theme: str) -> bytes:
+def render_chart(runs: Sequence[Run], theme: str) -> bytes:
     """Draw *runs* over the whole workspace, given newest first; *theme* is `light` or `dark`."""
     whole = [run for run in reversed(runs) if not run.user and run.trigger is not Trigger.UNDO]
     shown = [(run, run.tally) for run in whole if run.tally is not None]
@@ -61,8 +61,8 @@ def chart(runs: Sequence[Run], theme: str) -> bytes:
         stroke_style={"width": 2},
         no_data_text="No run with a plan yet",
         value_formatter=lambda number: f"{number:,.0f}",
-        range=_range([tally.active for tally in tallies]),
-        secondary_range=_range([max(tally.changes, tally.held) for tally in tallies]),
+        range=_axis_range([tally.active for tally in tallies]),
+        secondary_range=_axis_range([max(tally.changes, tally.held) for tally in tallies]),
     )
     drawing.x_labels = [f"{run.started_at:%m-%d %H:%M}" for run, _ in shown]
     drawing.add("Active members", [tally.active for tally in tallies])
@@ -77,6 +77,6 @@ def chart(runs: Sequence[Run], theme: str) -> bytes:
     return drawn
 
 
-def _range(numbers: Sequence[int]) -> tuple[int, int]:
+def _axis_range(numbers: Sequence[int]) -> tuple[int, int]:
     """Return an axis from zero, so that a step of one among thousands does not look like a fall."""
     return 0, max([*numbers, 1])

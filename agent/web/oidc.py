@@ -19,78 +19,83 @@ from starlette.responses import Response
 from agent.errors import ConfigError
 from agent.settings.server import OidcSettings, ServerSettings
 from agent.settings.token import Role
-from agent.web.problem import Refusal
-from agent.web.visitor import Now, Visitor
+from agent.web.auth import MonotonicClock, Principal
+from agent.web.problems import HttpProblem
 
-__all__ = ["CALLBACK", "Oidc"]
+__all__ = ["CALLBACK_PATH", "OidcLogin"]
 
 log = structlog.get_logger()
-CALLBACK = "/login/oidc/callback"
-COOKIE = "pigment-sync-login"
-PENDING_SECONDS, MOST_PENDING = 600, 1000
+CALLBACK_PATH = "/login/oidc/callback"
+COOKIE_NAME = "pigment-sync-login"
+PENDING_SECONDS, MAX_PENDING = 600, 1000
 TIMEOUT_SECONDS = 15
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 """Of what a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
 
 
-class Oidc:
+class OidcLogin:
     """Sends visitors to the identity provider and takes them back.
 
     What was sent with them (state, nonce, PKCE verifier) is kept here, under a cookie that Lax lets return with them.
     """
 
     def __init__(
-        self, server: Callable[[], ServerSettings], now: Now, transport: Callable[[], httpx.AsyncBaseTransport]
+        self,
+        server: Callable[[], ServerSettings],
+        now: MonotonicClock,
+        transport: Callable[[], httpx.AsyncBaseTransport],
     ) -> None:
-        self._server = server
+        self._server_settings = server
         self._now = now
         self._transport = transport
         self._pending: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
 
     async def begin(self, request: HttpRequest) -> Response:
-        """Send the visitor to the identity provider. Raises `Refusal`."""
-        client = self._client(self._settings())
+        """Send the visitor to the identity provider. Raises `HttpProblem`."""
+        client = self._create_client(self._require_settings())
         kept: dict[str, Any] = {}
         request.scope["session"] = kept
-        response: Response = await self._answered(client.authorize_redirect(request, self._callback(request)))
+        response: Response = await self._await_provider(client.authorize_redirect(request, self._callback_url(request)))
         cookie = secrets.token_urlsafe(32)
-        while len(self._pending) >= MOST_PENDING:
+        while len(self._pending) >= MAX_PENDING:
             self._pending.popitem(last=False)
         self._pending[cookie] = (self._now(), kept)
-        is_secure = self._callback(request).startswith("https:")
+        is_secure = self._callback_url(request).startswith("https:")
         response.set_cookie(
-            COOKIE, cookie, max_age=PENDING_SECONDS, path="/login", secure=is_secure, httponly=True, samesite="lax"
+            COOKIE_NAME, cookie, max_age=PENDING_SECONDS, path="/login", secure=is_secure, httponly=True, samesite="lax"
         )
         return response
 
-    async def finish(self, request: HttpRequest) -> Visitor:
-        """Return who the identity provider says came back. Raises `Refusal`."""
-        settings = self._settings()
-        since, kept = self._pending.pop(request.cookies.get(COOKIE, ""), (0.0, {}))
+    async def finish(self, request: HttpRequest) -> Principal:
+        """Return who the identity provider says came back. Raises `HttpProblem`."""
+        settings = self._require_settings()
+        since, kept = self._pending.pop(request.cookies.get(COOKIE_NAME, ""), (0.0, {}))
         if not kept or self._now() - since > PENDING_SECONDS:
-            raise Refusal(403, "login", "This login was not begun in this browser, or too long ago.", "Log in again.")
+            raise HttpProblem(
+                403, "login", "This login was not begun in this browser, or too long ago.", "Log in again."
+            )
         request.scope["session"] = kept
-        client = self._client(settings)
-        await self._agree_on_issuer(client, settings)
-        token = await self._answered(client.authorize_access_token(request))
+        client = self._create_client(settings)
+        await self._verify_issuer(client, settings)
+        token = await self._await_provider(client.authorize_access_token(request))
         claims = token.get("userinfo")
         if not isinstance(claims, Mapping):
-            raise Refusal(403, "login", "The identity provider sent no ID token.", "Let `scopes` have openid.")
-        return _visitor(claims, settings)
+            raise HttpProblem(403, "login", "The identity provider sent no ID token.", "Let `scopes` have openid.")
+        return _principal_from_claims(claims, settings)
 
-    def _settings(self) -> OidcSettings:
-        settings = self._server().oidc
+    def _require_settings(self) -> OidcSettings:
+        settings = self._server_settings().oidc
         if settings is None:
-            raise Refusal(404, "not-found", "Login by an identity provider is not set up.", "Set server.oidc.")
+            raise HttpProblem(404, "not-found", "Login by an identity provider is not set up.", "Set server.oidc.")
         return settings
 
-    def _callback(self, request: HttpRequest) -> str:
-        public = self._server().public_url
-        return (public or str(request.base_url).removesuffix("/")) + CALLBACK
+    def _callback_url(self, request: HttpRequest) -> str:
+        public = self._server_settings().public_url
+        return (public or str(request.base_url).removesuffix("/")) + CALLBACK_PATH
 
-    def _client(self, settings: OidcSettings) -> Any:
+    def _create_client(self, settings: OidcSettings) -> Any:
         """Return a client made anew: the secret may have been rotated."""
-        oauth = _library()
+        oauth = _import_authlib()
         registry = oauth.OAuth()
         return registry.register(
             "provider",
@@ -106,51 +111,51 @@ class Oidc:
             },
         )
 
-    async def _agree_on_issuer(self, client: Any, settings: OidcSettings) -> None:
+    async def _verify_issuer(self, client: Any, settings: OidcSettings) -> None:
         """Authlib compares the ID token with the issuer that the metadata names; it must be the configured one."""
-        metadata = await self._answered(client.load_server_metadata())
+        metadata = await self._await_provider(client.load_server_metadata())
         if str(metadata.get("issuer", "")).rstrip("/") != settings.issuer.rstrip("/"):
-            raise Refusal(
+            raise HttpProblem(
                 502, "login", "The identity provider's metadata names another issuer.", "Correct server.oidc.issuer."
             )
 
-    async def _answered(self, asking: Any) -> Any:
-        """Await a step of the protocol. Raises `Refusal` for what goes wrong outside."""
+    async def _await_provider(self, asking: Any) -> Any:
+        """Await a step of the protocol. Raises `HttpProblem` for what goes wrong outside."""
         from joserfc.errors import JoseError
 
         try:
             return await asking
-        except _library().OAuthError as error:
+        except _import_authlib().OAuthError as error:
             log.warning("login.refused", error=error.error)
-            raise Refusal(403, "login", "The identity provider refused the login.", "Log in again.") from error
+            raise HttpProblem(403, "login", "The identity provider refused the login.", "Log in again.") from error
         except JoseError as error:
             log.warning("login.refused", error=type(error).__name__)
-            raise Refusal(403, "login", "The ID token is not valid.", "Log in again.") from error
+            raise HttpProblem(403, "login", "The ID token is not valid.", "Log in again.") from error
         except (httpx.HTTPError, ValueError, KeyError, TypeError, RuntimeError) as error:
             # Authlib trips in many ways over metadata that lack something.
             log.warning("login.unanswered", error=f"{type(error).__name__}: {error}")
-            raise Refusal(
+            raise HttpProblem(
                 502, "login", "The identity provider can't be understood or reached.", "See server.oidc.issuer."
             ) from error
 
 
-def _visitor(claims: Mapping[str, Any], settings: OidcSettings) -> Visitor:
+def _principal_from_claims(claims: Mapping[str, Any], settings: OidcSettings) -> Principal:
     groups = claims.get(settings.groups_claim)
     listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     roles = {role for group, role in settings.roles.items() if group in listed}
-    name = _name(claims)
+    name = _name_from_claims(claims)
     if not roles or not name:
         log.warning("login.refused", error="no role")
-        raise Refusal(
+        raise HttpProblem(
             403,
             "role",
             "None of your groups may use pigment-sync.",
             f"Let server.oidc.roles name one of them, and the claim {settings.groups_claim} list them.",
         )
-    return Visitor(name, Role.OPERATE if Role.OPERATE in roles else Role.READ)
+    return Principal(name, Role.OPERATE if Role.OPERATE in roles else Role.READ)
 
 
-def _name(claims: Mapping[str, Any]) -> str:
+def _name_from_claims(claims: Mapping[str, Any]) -> str:
     """Return what the journal will call the visitor; empty when the claims have nothing.
 
     An email that somebody may type in for themselves is a claim and no proof: only a verified one stands alone, and
@@ -158,12 +163,12 @@ def _name(claims: Mapping[str, Any]) -> str:
     """
     told = {key: value for key in ("email", "preferred_username", "sub") if isinstance(value := claims.get(key), str)}
     if told.get("email") and claims.get("email_verified") is True:
-        return told["email"][:LONGEST_NAME]
+        return told["email"][:MAX_NAME_LENGTH]
     name, subject = told.get("preferred_username") or told.get("email") or "", told.get("sub", "")[:255]
-    return f"{name[:LONGEST_NAME]} ({subject})" if name and subject else subject
+    return f"{name[:MAX_NAME_LENGTH]} ({subject})" if name and subject else subject
 
 
-def _library() -> Any:
+def _import_authlib() -> Any:
     """Return Authlib. Raises `ConfigError` where the extra is not installed."""
     try:
         with warnings.catch_warnings(record=True):

@@ -11,33 +11,33 @@ import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from agent.web.shapes import (
-    Approval,
-    Asked,
-    PersonShape,
+from agent.web.schemas import (
+    ApprovalBody,
+    PersonSchema,
     Problem,
-    Reason,
+    ReasonBody,
     RunAccepted,
     RunList,
-    RunShape,
+    RunRequestBody,
+    RunSchema,
     WorkspaceList,
-    WorkspaceShape,
+    WorkspaceSchema,
 )
 
-__all__ = ["document"]
+__all__ = ["openapi_document"]
 
-TAKEN: Sequence[type[BaseModel]] = (Asked, Approval, Reason)
-GIVEN: Sequence[type[BaseModel]] = (
+REQUEST_MODELS: Sequence[type[BaseModel]] = (RunRequestBody, ApprovalBody, ReasonBody)
+RESPONSE_MODELS: Sequence[type[BaseModel]] = (
     Problem,
     RunAccepted,
     RunList,
-    RunShape,
-    PersonShape,
+    RunSchema,
+    PersonSchema,
     WorkspaceList,
-    WorkspaceShape,
+    WorkspaceSchema,
 )
-REF = "#/components/schemas/{model}"
-PROBLEMS = {
+REF_TEMPLATE = "#/components/schemas/{model}"
+PROBLEM_DESCRIPTIONS = {
     "400": "The request can't be read.",
     "401": "There is no token, or a wrong one.",
     "403": "The token's role does not allow it.",
@@ -50,18 +50,21 @@ PROBLEMS = {
     "502": "An identity provider or a workspace could not be read.",
     "503": "The state can't be reached.",
 }
-READS, WRITES = ("400", "401", "403", "429", "503"), ("400", "401", "403", "413", "415", "422", "429", "503")
-NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-RUN_ID = {"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}}
-Part = dict[str, Any]
+READ_PROBLEMS, WRITE_PROBLEMS = (
+    ("400", "401", "403", "429", "503"),
+    ("400", "401", "403", "413", "415", "422", "429", "503"),
+)
+NAME_PARAMETER = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+RUN_ID_PARAMETER = {"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}}
+JsonObject = dict[str, Any]
 
 
 @cache
-def document() -> bytes:
+def openapi_document() -> bytes:
     """Return the document as JSON."""
-    modes: list[tuple[type[BaseModel], Any]] = [(each, "validation") for each in TAKEN]
-    modes += [(each, "serialization") for each in GIVEN]
-    _, schemas = models_json_schema(modes, ref_template=REF)
+    modes: list[tuple[type[BaseModel], Any]] = [(each, "validation") for each in REQUEST_MODELS]
+    modes += [(each, "serialization") for each in RESPONSE_MODELS]
+    _, schemas = models_json_schema(modes, ref_template=REF_TEMPLATE)
     whole = {
         "openapi": "3.1.0",
         "info": {
@@ -80,89 +83,114 @@ def document() -> bytes:
     return orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
 
 
-def _paths() -> Part:
+def _paths() -> JsonObject:
     return {
         "/api/v1/openapi.json": {
-            "get": {"summary": "This document.", "security": [], "responses": {"200": _json("The document.", None)}}
+            "get": {
+                "summary": "This document.",
+                "security": [],
+                "responses": {"200": _json_content("The document.", None)},
+            }
         },
-        "/api/v1/workspaces": {"get": _reading("How all workspaces stand.", WorkspaceList)},
-        "/api/v1/workspaces/{name}": {"get": _reading("How one workspace stands.", WorkspaceShape, (NAME,), ("404",))},
-        "/api/v1/workspaces/{name}/runs": {"post": _asking("Ask for a one-off run.", Asked, (NAME,), ("404",))},
+        "/api/v1/workspaces": {"get": _read_operation("How all workspaces stand.", WorkspaceList)},
+        "/api/v1/workspaces/{name}": {
+            "get": _read_operation("How one workspace stands.", WorkspaceSchema, (NAME_PARAMETER,), ("404",))
+        },
+        "/api/v1/workspaces/{name}/runs": {
+            "post": _run_operation("Ask for a one-off run.", RunRequestBody, (NAME_PARAMETER,), ("404",))
+        },
         "/api/v1/workspaces/{name}/pause": {
-            "post": _writing("Stop writing to a workspace; planning goes on.", Reason, WorkspaceShape, (NAME,))
+            "post": _write_operation(
+                "Stop writing to a workspace; planning goes on.", ReasonBody, WorkspaceSchema, (NAME_PARAMETER,)
+            )
         },
         "/api/v1/workspaces/{name}/resume": {
-            "post": _writing("Write to a paused workspace again.", Reason, WorkspaceShape, (NAME,))
+            "post": _write_operation(
+                "Write to a paused workspace again.", ReasonBody, WorkspaceSchema, (NAME_PARAMETER,)
+            )
         },
         "/api/v1/runs": {
-            "get": _reading(
+            "get": _read_operation(
                 "Past runs, newest first, without their plans.",
                 RunList,
                 (
-                    _query("workspace", {"type": "string"}),
-                    _query("since", {"type": "string", "format": "date-time"}),
-                    _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
+                    _query_parameter("workspace", {"type": "string"}),
+                    _query_parameter("since", {"type": "string", "format": "date-time"}),
+                    _query_parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
                 ),
                 ("404",),
             )
         },
         "/api/v1/runs/{run_id}": {
-            "get": _reading("One run with its plan, and what became of each change.", RunShape, (RUN_ID,), ("404",))
+            "get": _read_operation(
+                "One run with its plan, and what became of each change.", RunSchema, (RUN_ID_PARAMETER,), ("404",)
+            )
         },
         "/api/v1/runs/{run_id}/approval": {
-            "post": _asking("Release what a guard held of this run's plan.", Approval, (RUN_ID,), ("404", "409"))
+            "post": _run_operation(
+                "Release what a guard held of this run's plan.", ApprovalBody, (RUN_ID_PARAMETER,), ("404", "409")
+            )
         },
         "/api/v1/people": {
-            "get": _reading(
+            "get": _read_operation(
                 "Why a person is in or out of each workspace, from fresh reads (seconds).",
-                PersonShape,
-                (_query("email", {"type": "string", "format": "email"}, required=True),),
+                PersonSchema,
+                (_query_parameter("email", {"type": "string", "format": "email"}, required=True),),
                 ("502",),
             )
         },
     }
 
 
-def _query(name: str, schema: Part, *, required: bool = False) -> Part:
+def _query_parameter(name: str, schema: JsonObject, *, required: bool = False) -> JsonObject:
     return {"name": name, "in": "query", "required": required, "schema": schema}
 
 
-def _reading(summary: str, shape: type[BaseModel], parameters: Sequence[Part] = (), more: Sequence[str] = ()) -> Part:
+def _read_operation(
+    summary: str, shape: type[BaseModel], parameters: Sequence[JsonObject] = (), more: Sequence[str] = ()
+) -> JsonObject:
     return {
         "summary": summary,
         "parameters": list(parameters),
-        "responses": {"200": _json("Done.", shape), **_problems([*READS, *more])},
+        "responses": {"200": _json_content("Done.", shape), **_problem_responses([*READ_PROBLEMS, *more])},
     }
 
 
-def _writing(summary: str, taken: type[BaseModel], given: type[BaseModel], parameters: Sequence[Part]) -> Part:
+def _write_operation(
+    summary: str, taken: type[BaseModel], given: type[BaseModel], parameters: Sequence[JsonObject]
+) -> JsonObject:
     return {
         "summary": summary,
         "parameters": list(parameters),
-        "requestBody": _json(taken.__doc__ or "", taken) | {"required": True},
-        "responses": {"200": _json("Done.", given), **_problems([*WRITES, "404"])},
+        "requestBody": _json_content(taken.__doc__ or "", taken) | {"required": True},
+        "responses": {"200": _json_content("Done.", given), **_problem_responses([*WRITE_PROBLEMS, "404"])},
     }
 
 
-def _asking(summary: str, taken: type[BaseModel], parameters: Sequence[Part], more: Sequence[str]) -> Part:
+def _run_operation(
+    summary: str, taken: type[BaseModel], parameters: Sequence[JsonObject], more: Sequence[str]
+) -> JsonObject:
     location = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
-    accepted = _json("The run was taken on; its URL says how it goes.", RunAccepted) | {"headers": location}
+    accepted = _json_content("The run was taken on; its URL says how it goes.", RunAccepted) | {"headers": location}
     return {
         "summary": summary,
         "parameters": list(parameters),
-        "requestBody": _json(taken.__doc__ or "", taken) | {"required": True},
-        "responses": {"202": accepted, **_problems([*WRITES, *more])},
+        "requestBody": _json_content(taken.__doc__ or "", taken) | {"required": True},
+        "responses": {"202": accepted, **_problem_responses([*WRITE_PROBLEMS, *more])},
     }
 
 
-def _json(description: str, shape: type[BaseModel] | None) -> Part:
-    schema = {"type": "object"} if shape is None else {"$ref": REF.format(model=shape.__name__)}
+def _json_content(description: str, shape: type[BaseModel] | None) -> JsonObject:
+    schema = {"type": "object"} if shape is None else {"$ref": REF_TEMPLATE.format(model=shape.__name__)}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _problems(statuses: Sequence[str]) -> Mapping[str, Part]:
-    schema = {"$ref": REF.format(model=Problem.__name__)}
+def _problem_responses(statuses: Sequence[str]) -> Mapping[str, JsonObject]:
+    schema = {"$ref": REF_TEMPLATE.format(model=Problem.__name__)}
     return {
-        status: {"description": PROBLEMS[status], "content": {"application/problem+json": {"schema": schema}}}
+        status: {
+            "description": PROBLEM_DESCRIPTIONS[status],
+            "content": {"application/problem+json": {"schema": schema}},
+        }
         for status in sorted(statuses)
     }

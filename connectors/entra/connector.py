@@ -13,21 +13,21 @@ from pathlib import Path
 
 import httpx
 
-from connectors.base import Finding, Progress, ReadError, Snapshot, Source, Status, Whereabouts, silent
-from connectors.entra import endpoint
-from connectors.entra.assembly import snapshot
-from connectors.entra.checkup import findings
-from connectors.entra.credential import Tokens
-from connectors.entra.directory import Directory
-from connectors.entra.graph import Graph
-from connectors.entra.portrait import Portrait, enabled_word
-from connectors.entra.row import member_from_json
+from connectors.base import Finding, LookupResult, Progress, ReadError, Snapshot, Source, Status, discard_progress
+from connectors.entra import endpoints
+from connectors.entra.auth import AccessTokens
+from connectors.entra.client import GraphClient
+from connectors.entra.directory import DirectoryReader
+from connectors.entra.mapping import UserMapper, enabled_text
+from connectors.entra.preflight import check_sources
+from connectors.entra.row import group_member_from_json
 from connectors.entra.settings import EntraSettings
-from connectors.rest import DEFAULT_BOUNDS, REAL_TIME, Api, Bounds, Pause, Timer
+from connectors.entra.snapshot import build_snapshot
+from connectors.http import DEFAULT_LIMITS, REAL_TIME, ApiClient, RequestLimits, RetryAfterLimiter, Timer
 
 __all__ = ["EntraConnector"]
 
-NOBODY = "00000000-0000-0000-0000-000000000000"
+NIL_CLIENT_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class EntraConnector:
@@ -43,57 +43,61 @@ class EntraConnector:
         client: httpx.AsyncClient,
         *,
         ca_bundle: Path | None = None,
-        bounds: Bounds = DEFAULT_BOUNDS,
+        limits: RequestLimits = DEFAULT_LIMITS,
         timer: Timer = REAL_TIME,
         wall: Callable[[], float] = time.time,
-        progress: Progress = silent,
+        progress: Progress = discard_progress,
     ) -> None:
         who = f"Entra ({name})"
-        tokens = Tokens(who, settings, ca_bundle, bounds, timer, wall)
-        pace = Pause(who, bounds.max_wait_seconds, timer)
-        self._api = Api(who, f"{settings.graph}/v1.0", client, tokens, bounds=bounds, pace=pace, timer=timer)
-        self._graph = Graph(self._api, progress)
-        self._roles = tokens.roles
-        self.forget()
-        self._portrait = Portrait(name)
+        tokens = AccessTokens(who, settings, ca_bundle, limits, timer, wall)
+        pace = RetryAfterLimiter(who, limits.max_wait_seconds, timer)
+        self._api = ApiClient(
+            who, f"{settings.graph_root}/v1.0", client, tokens, limits=limits, rate_limiter=pace, timer=timer
+        )
+        self._client = GraphClient(self._api, progress)
+        self._token_roles = tokens.token_roles
+        self.clear_cache()
+        self._mapper = UserMapper(name)
         self._name = name
-        self._knock = endpoint.ourselves(settings.client_id or NOBODY)
+        self._probe = endpoints.own_principal(settings.client_id or NIL_CLIENT_ID)
 
     @property
     def name(self) -> str:
         return self._name
 
     @property
-    def requests(self) -> int:
+    def request_count(self) -> int:
         """How many requests were sent so far, those for tokens aside."""
-        return self._api.requests
+        return self._api.request_count
 
-    def forget(self) -> None:
-        self._directory = Directory(self._graph, self._roles)
-        self._fresh = Directory(self._graph, self._roles)
+    def clear_cache(self) -> None:
+        self._directory = DirectoryReader(self._client, self._token_roles)
+        self._fresh_directory = DirectoryReader(self._client, self._token_roles)
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
-        directory = self._fresh if fresh else self._directory
-        return snapshot(await directory.read(source), source, replace(self._portrait, email=source.email))
+        directory = self._fresh_directory if fresh else self._directory
+        return build_snapshot(await directory.read_app_data(source), source, replace(self._mapper, email=source.email))
 
-    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
         """Return what has become of one person. A deleted one moves to the deleted items, and is forgotten in time."""
-        found = await self._directory.user(person_id)
+        found = await self._directory.read_user(person_id)
         if found is None:
             # Asked for so that one replica that lags behind is not all that speaks for it.
-            await self._graph.find(endpoint.deleted(person_id))
-            return Whereabouts(Status.DELETED)
-        status, word = self._portrait.status(found), enabled_word(found)
+            await self._client.find_one(endpoints.deleted_user(person_id))
+            return LookupResult(Status.DELETED)
+        status, word = self._mapper.status_of(found), enabled_text(found)
         if status is Status.SUSPENDED:
-            return Whereabouts(status, word)
+            return LookupResult(status, word)
         if found.is_guest and not source.guests:
-            return Whereabouts(status, word, frozenset())
+            return LookupResult(status, word, frozenset())
         try:
-            rows = await self._graph.rows(endpoint.groups_of(person_id, nested=source.nested), member_from_json)
+            rows = await self._client.read_all(
+                endpoints.user_groups(person_id, nested=source.nested), group_member_from_json
+            )
         except ReadError as error:
             # The status stands without them.
-            return Whereabouts(status, word, groups_failure=error.cause, groups_error=error.message)
-        return Whereabouts(status, word, frozenset(row.user.id for row in rows if row.user.id))
+            return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
+        return LookupResult(status, word, frozenset(row.user.id for row in rows if row.user.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await findings(self._name, self._graph, self._directory, self._knock, sources, self.lookup)
+        return await check_sources(self._name, self._client, self._directory, self._probe, sources, self.lookup)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 __all__ = [
     "USER_FIELDS",
     "App",
-    "Assignment",
-    "Member",
+    "AppAssignment",
+    "GroupMember",
     "User",
     "app_from_json",
     "assignment_from_json",
+    "group_member_from_json",
     "hides_members",
-    "member_from_json",
     "user_from_json",
 ]
 
@@ -26,10 +26,10 @@ USER_FIELDS = (
 )
 """Graph leaves `accountEnabled`, `userType` and `proxyAddresses` out unless they are asked for."""
 
-EXTERNAL = "#ext#"
+EXTERNAL_MARKER = "#ext#"
 """Stands in the login of whoever comes from another directory."""
 
-SMTP = "smtp:"
+SMTP_PREFIX = "smtp:"
 HIDDEN_MEMBERSHIP = "hiddenmembership"
 KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "orgcontact"})
 """Types of members of a group, in lower case; people are the first two."""
@@ -39,8 +39,8 @@ KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "org
 class User:
     """A human as Entra shows them. Empty fields were absent, null or not text; *is_enabled* is None for the like.
 
-    *odd_kind* is the type of a row that is neither a user nor anything else that is known here: what its fields mean is
-    not known either, so *is_enabled* is None.
+    *unknown_kind* is the type of a row that is neither a user nor anything else that is known here: what its fields
+    mean is not known either, so *is_enabled* is None.
     """
 
     id: str
@@ -50,13 +50,13 @@ class User:
     given_name: str = ""
     family_name: str = ""
     is_enabled: bool | None = None
-    kind: str = ""
+    user_type: str = ""
     other_mails: tuple[str, ...] = ()
-    proxies: tuple[str, ...] = ()
-    odd_kind: str = ""
+    proxy_addresses: tuple[str, ...] = ()
+    unknown_kind: str = ""
 
     @property
-    def is_somebody(self) -> bool:
+    def has_address(self) -> bool:
         """Return whether the row shows what only those have who may sign in."""
         return bool(self.login or self.mail)
 
@@ -68,22 +68,22 @@ class User:
     @property
     def is_external(self) -> bool:
         """Tell whether the login is no address, but encodes one of another directory."""
-        return EXTERNAL in self.login.lower()
+        return EXTERNAL_MARKER in self.login.lower()
 
     @property
     def is_guest(self) -> bool:
-        """Old guests have no `userType`; a `Member` may come from another directory."""
-        return self.kind.lower() == "guest" or (not self.kind and self.is_external)
+        """Old guests have no `userType`; a `GroupMember` may come from another directory."""
+        return self.user_type.lower() == "guest" or (not self.user_type and self.is_external)
 
     @property
     def home_address(self) -> str:
         """Return the address that an external login encodes: `ann_acme.com#EXT#@…` is ann@acme.com."""
-        name, mark, domain = self.login[: self.login.lower().find(EXTERNAL)].rpartition("_")
+        name, mark, domain = self.login[: self.login.lower().find(EXTERNAL_MARKER)].rpartition("_")
         return f"{name}@{domain}" if self.is_external and mark and name and domain else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupMember:
     """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row shows none.
 
     *hides_members* is for a group in the group.
@@ -95,7 +95,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class AppAssignment:
     """A row of `appRoleAssignedTo`: the principal's id, its kind (`user`, `group`, `serviceprincipal`) and its name."""
 
     id: str
@@ -114,63 +114,67 @@ class App:
 
 def user_from_json(row: object) -> User:
     """Return the human of a user object; the id is empty where the row has none."""
-    fields = _object(row)
+    fields = _as_object(row)
     enabled = fields.get("accountEnabled")
-    word = _kind(fields)
+    word = _kind_name(fields)
     odd = "" if word.lower() in KNOWN_KINDS else word
     return User(
-        _text(fields.get("id")),
-        _text(fields.get("userPrincipalName")),
-        _text(fields.get("mail")),
-        _text(fields.get("displayName")),
-        _text(fields.get("givenName")),
-        _text(fields.get("surname")),
+        _as_text(fields.get("id")),
+        _as_text(fields.get("userPrincipalName")),
+        _as_text(fields.get("mail")),
+        _as_text(fields.get("displayName")),
+        _as_text(fields.get("givenName")),
+        _as_text(fields.get("surname")),
         enabled if isinstance(enabled, bool) and not odd else None,
-        _text(fields.get("userType")),
-        _texts(fields.get("otherMails")),
-        tuple(each[len(SMTP) :].strip() for each in _texts(fields.get("proxyAddresses")) if each.lower()[:5] == SMTP),
+        _as_text(fields.get("userType")),
+        _as_texts(fields.get("otherMails")),
+        tuple(
+            each[len(SMTP_PREFIX) :].strip()
+            for each in _as_texts(fields.get("proxyAddresses"))
+            if each.lower()[:5] == SMTP_PREFIX
+        ),
         odd,
     )
 
 
-def member_from_json(row: object) -> Member:
+def group_member_from_json(row: object) -> GroupMember:
     """Return a row of a group's members; what stands beside people has but an id and a name."""
-    fields = _object(row)
-    return Member(_kind(fields).lower(), user_from_json(row), hides_members(fields))
+    fields = _as_object(row)
+    return GroupMember(_kind_name(fields).lower(), user_from_json(row), hides_members(fields))
 
 
 def hides_members(group: Mapping[str, object]) -> bool:
     """Return whether a group shows its members only to those who have a permission of its own for it."""
-    return _text(group.get("visibility")).lower() == HIDDEN_MEMBERSHIP
+    return _as_text(group.get("visibility")).lower() == HIDDEN_MEMBERSHIP
 
 
-def _kind(fields: Mapping[str, object]) -> str:
+def _kind_name(fields: Mapping[str, object]) -> str:
     """Return the type without its namespace, as `user` of `#microsoft.graph.user`; empty where the row has none."""
-    return _text(fields.get("@odata.type")).rpartition(".")[2]
+    return _as_text(fields.get("@odata.type")).rpartition(".")[2]
 
 
-def assignment_from_json(row: object) -> Assignment:
-    fields = _object(row)
+def assignment_from_json(row: object) -> AppAssignment:
+    fields = _as_object(row)
     name = fields.get("principalDisplayName")
     # Spaces around a group's name are part of it.
     named = name if isinstance(name, str) else ""
-    return Assignment(_text(fields.get("principalId")), _text(fields.get("principalType")).lower(), named)
+    return AppAssignment(_as_text(fields.get("principalId")), _as_text(fields.get("principalType")).lower(), named)
 
 
 def app_from_json(row: object) -> App:
     """Return the application. Only an outright `false` disables or opens it: Graph's schema lets both be null."""
-    fields = _object(row)
+    fields = _as_object(row)
     is_enabled, is_open = (fields.get(name) is not False for name in ("accountEnabled", "appRoleAssignmentRequired"))
-    return App(_text(fields.get("displayName")), is_enabled, not is_open)
+    return App(_as_text(fields.get("displayName")), is_enabled, not is_open)
 
 
-def _object(value: object) -> Mapping[str, object]:
+def _as_object(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(filter(None, map(_text, value))) if isinstance(value, list) else ()
+def _as_texts(value: object) -> tuple[str, ...]:
+    return tuple(filter(None, map(_as_text, value))) if isinstance(value, list) else ()

@@ -7,29 +7,29 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.rest import is_loopback, refuse_no_host
+from connectors.http import is_loopback, validate_host
 from connectors.secret import Secret
 
 __all__ = ["EntraSettings"]
 
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
 
-AUTHORITIES: dict[Cloud, str] = {
+AUTHORITY_URLS: dict[Cloud, str] = {
     "global": "https://login.microsoftonline.com",
     "usgov": "https://login.microsoftonline.us",
     "usgov-dod": "https://login.microsoftonline.us",
     "china": "https://login.chinacloudapi.cn",
 }
-GRAPHS: dict[Cloud, str] = {
+GRAPH_URLS: dict[Cloud, str] = {
     "global": "https://graph.microsoft.com",
     "usgov": "https://graph.microsoft.us",
     "usgov-dod": "https://dod-graph.microsoft.us",
     "china": "https://microsoftgraph.chinacloudapi.cn",
 }
-SHARED = frozenset({"common", "organizations", "consumers"})
+SHARED_TENANTS = frozenset({"common", "organizations", "consumers"})
 
 
-def _root(text: str) -> str:
+def _validate_root_url(text: str) -> str:
     """Return a root without a trailing slash."""
     try:
         url = httpx.URL(text.strip())
@@ -39,20 +39,20 @@ def _root(text: str) -> str:
         raise ValueError("must start with https:// and name a host, as https://graph.example.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
-    refuse_no_host(url)
+    validate_host(url)
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the root alone, without /v1.0 and without the tenant")
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
-def _tenant(text: str) -> str:
-    if text.lower() in SHARED:
+def _validate_tenant(text: str) -> str:
+    if text.lower() in SHARED_TENANTS:
         raise ValueError("must be your own tenant: its id, or a domain of it as acme.onmicrosoft.com")
     return text
 
 
-Root = Annotated[str, AfterValidator(_root)]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+RootUrl = Annotated[str, AfterValidator(_validate_root_url)]
+ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 class EntraSettings(BaseModel):
@@ -61,10 +61,10 @@ class EntraSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Literal["entra"] = Field(description="Microsoft Entra ID.")
-    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$"), AfterValidator(_tenant)] = Field(
+    tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$"), AfterValidator(_validate_tenant)] = Field(
         description="The tenant's id, or a domain of it."
     )
-    client_id: Id | None = Field(
+    client_id: ClientId | None = Field(
         default=None,
         description="The app registration's application id. With managed_identity: the client id of a user-assigned "
         "identity; left out, the identity is the machine's own.",
@@ -77,13 +77,15 @@ class EntraSettings(BaseModel):
         default=False, description="Instead of client_secret: the managed identity of the Azure machine."
     )
     cloud: Cloud = Field(default="global", description="Which of Microsoft's clouds the tenant is in.")
-    graph_url: Root | None = Field(default=None, description="In place of the cloud's Graph: its root, without /v1.0.")
-    authority_url: Root | None = Field(
+    graph_url: RootUrl | None = Field(
+        default=None, description="In place of the cloud's Graph: its root, without /v1.0."
+    )
+    authority_url: RootUrl | None = Field(
         default=None, description="In place of the cloud's sign-in: its root, without the tenant."
     )
 
     @model_validator(mode="after")
-    def _one_credential(self) -> EntraSettings:
+    def _require_one_credential(self) -> EntraSettings:
         given = [self.client_secret is not None, self.certificate is not None, self.managed_identity]
         if sum(given) != 1:
             raise ValueError("set exactly one of client_secret, certificate and managed_identity: true")
@@ -92,14 +94,14 @@ class EntraSettings(BaseModel):
         return self
 
     @property
-    def graph(self) -> str:
-        return self.graph_url or GRAPHS[self.cloud]
+    def graph_root(self) -> str:
+        return self.graph_url or GRAPH_URLS[self.cloud]
 
     @property
-    def authority(self) -> str:
-        return self.authority_url or AUTHORITIES[self.cloud]
+    def authority_root(self) -> str:
+        return self.authority_url or AUTHORITY_URLS[self.cloud]
 
     @property
-    def resource(self) -> str:
+    def token_resource(self) -> str:
         """What tokens are asked for: the cloud's own Graph, wherever it is reached."""
-        return GRAPHS[self.cloud]
+        return GRAPH_URLS[self.cloud]

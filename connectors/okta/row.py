@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 __all__ = ["AppGroup", "AppUser", "User", "app_group_from_json", "app_user_from_json", "user_from_json"]
 
-LONGEST_WORD = 100
+MAX_STATUS_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class AppUser:
-    """One row of an application's people. *link_group* is the id of the one group that Okta names for it, or empty."""
+    """One row of an application's people.
+
+    *link_group_id* is the id of the one group that Okta names for it, or empty.
+    """
 
     user: User
     scope: str
-    link_group: str
+    link_group_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,17 @@ class AppGroup:
 
 def user_from_json(row: object) -> User:
     """Return the human of a user object; its id is empty where the row has none."""
-    fields = _object(row)
-    profile = _object(fields.get("profile"))
+    fields = _as_object(row)
+    profile = _as_object(fields.get("profile"))
     return User(
-        _text(fields.get("id")),
-        _text(fields.get("status"))[:LONGEST_WORD],
-        _text(profile.get("login")),
-        _text(profile.get("email")),
-        _text(profile.get("displayName")),
-        _text(profile.get("firstName")),
-        _text(profile.get("lastName")),
-        _text(profile.get("secondEmail")),
+        _as_text(fields.get("id")),
+        _as_text(fields.get("status"))[:MAX_STATUS_CHARS],
+        _as_text(profile.get("login")),
+        _as_text(profile.get("email")),
+        _as_text(profile.get("displayName")),
+        _as_text(profile.get("firstName")),
+        _as_text(profile.get("lastName")),
+        _as_text(profile.get("secondEmail")),
     )
 
 
@@ -71,33 +74,33 @@ def app_user_from_json(row: object) -> AppUser:
     `status` and `profile` of the row itself are the application's and say nothing of the human: whether they may sign
     in stands in `_embedded.user` alone.
     """
-    fields = _object(row)
-    user = user_from_json(_object(fields.get("_embedded")).get("user"))
-    if own_id := _text(fields.get("id")):
+    fields = _as_object(row)
+    user = user_from_json(_as_object(fields.get("_embedded")).get("user"))
+    if own_id := _as_text(fields.get("id")):
         user = replace(user, id=own_id)
-    link = _object(_object(fields.get("_links")).get("group"))
-    return AppUser(user, _text(fields.get("scope"))[:LONGEST_WORD], _linked_group(link))
+    link = _as_object(_as_object(fields.get("_links")).get("group"))
+    return AppUser(user, _as_text(fields.get("scope"))[:MAX_STATUS_CHARS], _linked_group_id(link))
 
 
 def app_group_from_json(row: object) -> AppGroup:
     """Return a row of `GET /apps/{id}/groups?expand=group`; its own `profile` is the assignment's, not the group's."""
-    fields = _object(row)
-    return AppGroup(_text(fields.get("id")), group_name(_object(fields.get("_embedded")).get("group")))
+    fields = _as_object(row)
+    return AppGroup(_as_text(fields.get("id")), group_name(_as_object(fields.get("_embedded")).get("group")))
 
 
 def group_name(group: object) -> str:
     """Return the name of a group object, empty where it has none. Spaces around it are part of the name."""
-    name = _object(_object(group).get("profile")).get("name")
+    name = _as_object(_as_object(group).get("profile")).get("name")
     return name if isinstance(name, str) else ""
 
 
-def _linked_group(link: Mapping[str, object]) -> str:
-    return _text(link.get("href")).rstrip("/").rpartition("/")[2] or _text(link.get("name"))
+def _linked_group_id(link: Mapping[str, object]) -> str:
+    return _as_text(link.get("href")).rstrip("/").rpartition("/")[2] or _as_text(link.get("name"))
 
 
-def _object(value: object) -> Mapping[str, object]:
+def _as_object(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Membership", "User", "id_of", "is_id", "membership_from_json", "name_of", "role_ids", "user_from_json"]
+__all__ = ["Membership", "User", "is_id", "membership_from_json", "role_ids", "row_id", "row_name", "user_from_json"]
 
-ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-LONGEST_NUMBER = 15
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
+MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +41,58 @@ class Membership:
 
 def is_id(text: str) -> bool:
     """Tell whether *text* can stand in a path: ids of OneLogin are numbers, and nothing else may lead elsewhere."""
-    return ID.fullmatch(text) is not None
+    return ID_PATTERN.fullmatch(text) is not None
 
 
-def id_of(row: object) -> str | None:
+def row_id(row: object) -> str | None:
     """Return the id as text: types differ between lists, the id does not."""
-    return _id(_object(row).get("id"))
+    return _id_from_json(_as_object(row).get("id"))
 
 
-def name_of(row: object) -> str:
+def row_name(row: object) -> str:
     """Return the name, empty where there is none. Spaces around it are part of it."""
-    name = _object(row).get("name")
+    name = _as_object(row).get("name")
     return name if isinstance(name, str) else ""
 
 
 def role_ids(app: Mapping[str, object]) -> list[str] | None:
     """Return the ids of the roles that grant an application, None where it does not show them all."""
     listed = app.get("role_ids")
-    ids = [_id(each) for each in listed] if isinstance(listed, list) else [None]
+    ids = [_id_from_json(each) for each in listed] if isinstance(listed, list) else [None]
     known = {each for each in ids if each is not None}
     return None if None in ids else sorted(known)
 
 
 def membership_from_json(row: object) -> Membership:
-    return Membership(id_of(row), _object(row).get("assigned") is not False)
+    return Membership(row_id(row), _as_object(row).get("assigned") is not False)
 
 
 def user_from_json(row: object) -> User:
-    fields = _object(row)
+    fields = _as_object(row)
     return User(
-        id_of(row),
-        _text(fields.get("email")) or None,
-        _text(fields.get("firstname")),
-        _text(fields.get("lastname")),
-        _whole(fields.get("status")),
-        _whole(fields.get("state")),
+        row_id(row),
+        _as_text(fields.get("email")) or None,
+        _as_text(fields.get("firstname")),
+        _as_text(fields.get("lastname")),
+        _as_integer(fields.get("status")),
+        _as_integer(fields.get("state")),
     )
 
 
-def _id(value: object) -> str | None:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+def _id_from_json(value: object) -> str | None:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _as_text(value)
     return text if is_id(text) else None
 
 
-def _object(row: object) -> Mapping[str, object]:
+def _as_object(row: object) -> Mapping[str, object]:
     return row if isinstance(row, dict) else {}
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_NUMBER:
+def _as_integer(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

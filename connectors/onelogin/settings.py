@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.onelogin.portrait import ENTITLED
-from connectors.rest import is_loopback, refuse_no_host
+from connectors.http import is_loopback, validate_host
+from connectors.onelogin.mapping import ENTITLED_STATUSES
 from connectors.secret import Secret
 
 __all__ = ["OneLoginSettings"]
@@ -19,13 +19,13 @@ ACTIVE = 1
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
 
-def _subdomain(text: str) -> str:
+def _validate_subdomain(text: str) -> str:
     if not SUBDOMAIN.fullmatch(text):
         raise ValueError("must be the first part of the account's address alone, as acme for https://acme.onelogin.com")
     return text.lower()
 
 
-def _api_url(text: str) -> str:
+def _validate_api_url(text: str) -> str:
     try:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL:
@@ -34,7 +34,7 @@ def _api_url(text: str) -> str:
         raise ValueError("must start with https:// and name the account, as https://acme.onelogin.com")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
-    refuse_no_host(url)
+    validate_host(url)
     if url.userinfo or url.query or url.fragment or url.path != "/":
         raise ValueError("must be the account's root alone, as https://acme.onelogin.com")
     return str(url).rstrip("/")
@@ -46,10 +46,10 @@ class OneLoginSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Literal["onelogin"]
-    subdomain: Annotated[str, AfterValidator(_subdomain)] | None = Field(
+    subdomain: Annotated[str, AfterValidator(_validate_subdomain)] | None = Field(
         default=None, description="`acme` for https://acme.onelogin.com."
     )
-    api_url: Annotated[str, AfterValidator(_api_url)] | None = Field(
+    api_url: Annotated[str, AfterValidator(_validate_api_url)] | None = Field(
         default=None, description="The account's root, in place of `subdomain`."
     )
     client_id: str = Field(
@@ -57,17 +57,19 @@ class OneLoginSettings(BaseModel):
     )
     client_secret: Secret = Field(description="Of the same credential.")
     entitled_statuses: frozenset[EntitledStatus] = Field(
-        default=ENTITLED, validate_default=True, description="OneLogin's statuses of people who may have access."
+        default=ENTITLED_STATUSES,
+        validate_default=True,
+        description="OneLogin's statuses of people who may have access.",
     )
 
     @model_validator(mode="after")
-    def _one_address(self) -> OneLoginSettings:
+    def _require_one_address(self) -> OneLoginSettings:
         if (self.subdomain is None) == (self.api_url is None):
             raise ValueError("set exactly one of subdomain and api_url")
         return self
 
     @model_validator(mode="after")
-    def _active_is_entitled(self) -> OneLoginSettings:
+    def _require_active_entitled(self) -> OneLoginSettings:
         if ACTIVE not in self.entitled_statuses:
             raise ValueError("entitled_statuses must hold 1 (active): without it nobody would be entitled")
         return self

@@ -11,38 +11,38 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from sandbox.admin import people, system
-from sandbox.admin.body import BadRequest, Body, body_of
-from sandbox.company import CompanyError, Taken, Unknown
+from sandbox.admin import actions, people
+from sandbox.admin.body import BadRequest, RequestBody, read_body
+from sandbox.company import AddressTaken, CompanyError, NotFound
+from sandbox.environment import Environment
 from sandbox.faults.admin import faults_app
-from sandbox.pigment.refusal import Refusal
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import SwitchError
-from sandbox.week import week
-from sandbox.world import World
+from sandbox.pigment.errors import ScimError
+from sandbox.pigment.options import OptionError
+from sandbox.pigment.workspace import PigmentWorkspace
+from sandbox.week import simulate_week
 
 __all__ = ["admin_app"]
 
-NEWEST = 100
-Act = Callable[[World, Request, Body], tuple[int, object]]
+DEFAULT_LIMIT = 100
+Handler = Callable[[Environment, Request, RequestBody], tuple[int, object]]
 
 
-def admin_app(world: World) -> Starlette:
+def admin_app(world: Environment) -> Starlette:
     """Return the application that shows and changes *world*. docs/sandbox.md has the table of what it can do."""
-    routes: list[tuple[str, str, Act]] = [
+    routes: list[tuple[str, str, Handler]] = [
         ("GET", "/", _index),
-        ("GET", "/people", _people),
+        ("GET", "/people", _list_people),
         ("POST", "/people", _hire),
-        ("GET", "/people/{key}", _person),
-        ("POST", "/people/{key}/{action}", _happens),
-        ("GET", "/directories", _directories),
-        ("POST", "/directories/{name}/{action}", _directory),
-        ("GET", "/workspaces", _workspaces),
-        ("GET", "/workspaces/{name}/members", _members),
-        ("POST", "/workspaces/{name}/{action}", _workspace),
-        ("POST", "/week", _week),
-        ("GET", "/requests", _requests),
-        ("DELETE", "/requests", _forget),
+        ("GET", "/people/{key}", _show_person),
+        ("POST", "/people/{key}/{action}", _act_on_person),
+        ("GET", "/directories", _list_directories),
+        ("POST", "/directories/{name}/{action}", _act_on_directory),
+        ("GET", "/workspaces", _list_workspaces),
+        ("GET", "/workspaces/{name}/members", _list_members),
+        ("POST", "/workspaces/{name}/{action}", _act_on_workspace),
+        ("POST", "/week", _simulate_week),
+        ("GET", "/requests", _list_requests),
+        ("DELETE", "/requests", _clear_requests),
     ]
     return Starlette(
         routes=[
@@ -52,116 +52,116 @@ def admin_app(world: World) -> Starlette:
     )
 
 
-def _endpoint(world: World, act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(world: Environment, act: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            status, told = act(world, request, await body_of(request))
-        except Unknown as error:
-            return _json(404, {"error": str(error)})
-        except Taken as error:
-            return _json(409, {"error": str(error)})
-        except Refusal as refusal:
-            return _json(refusal.status, {"error": refusal.detail})
-        except (BadRequest, CompanyError, SwitchError) as error:
-            return _json(400, {"error": str(error)})
-        return _json(status, told)
+            status, told = act(world, request, await read_body(request))
+        except NotFound as error:
+            return _json_response(404, {"error": str(error)})
+        except AddressTaken as error:
+            return _json_response(409, {"error": str(error)})
+        except ScimError as refusal:
+            return _json_response(refusal.status, {"error": refusal.detail})
+        except (BadRequest, CompanyError, OptionError) as error:
+            return _json_response(400, {"error": str(error)})
+        return _json_response(status, told)
 
     return endpoint
 
 
-def _index(_: World, __: Request, ___: Body) -> tuple[int, object]:
+def _index(_: Environment, __: Request, ___: RequestBody) -> tuple[int, object]:
     """Say what there is, to a person who opens the address in a browser."""
     return 200, {
         "people": "/people?directory=&q=",
         "what can happen to people": sorted(people.ACTIONS),
         "directories": "/directories",
-        "what can happen to directories": sorted(system.DIRECTORY_ACTIONS),
+        "what can happen to directories": sorted(actions.DIRECTORY_ACTIONS),
         "workspaces": "/workspaces",
-        "what can happen to workspaces": sorted(system.WORKSPACE_ACTIONS),
+        "what can happen to workspaces": sorted(actions.WORKSPACE_ACTIONS),
         "a week": "/week",
         "requests": "/requests?system=&method=&limit=",
         "faults": "/faults",
     }
 
 
-def _people(world: World, request: Request, _: Body) -> tuple[int, object]:
+def _list_people(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
     query = request.query_params
-    return 200, people.listed(world.company, query.get("directory", ""), query.get("q", ""))
+    return 200, people.list_people(world.company, query.get("directory", ""), query.get("q", ""))
 
 
-def _hire(world: World, _: Request, body: Body) -> tuple[int, object]:
-    return 201, people.shown(world.company, people.hire(world.company, body))
+def _hire(world: Environment, _: Request, body: RequestBody) -> tuple[int, object]:
+    return 201, people.person_to_json(world.company, people.hire(world.company, body))
 
 
-def _person(world: World, request: Request, _: Body) -> tuple[int, object]:
-    return 200, people.shown(world.company, world.company.person(request.path_params["key"]))
+def _show_person(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+    return 200, people.person_to_json(world.company, world.company.person(request.path_params["key"]))
 
 
-def _happens(world: World, request: Request, body: Body) -> tuple[int, object]:
-    person = people.told(world.company, request.path_params["key"], request.path_params["action"], body)
-    return 200, people.shown(world.company, person)
+def _act_on_person(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
+    person = people.perform_action(world.company, request.path_params["key"], request.path_params["action"], body)
+    return 200, people.person_to_json(world.company, person)
 
 
-def _directories(world: World, _: Request, __: Body) -> tuple[int, object]:
-    return 200, system.directories(world.company)
+def _list_directories(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, actions.describe_directories(world.company)
 
 
-def _directory(world: World, request: Request, body: Body) -> tuple[int, object]:
+def _act_on_directory(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
     name, action = request.path_params["name"], request.path_params["action"]
     world.company.directory(name)
-    if action not in system.DIRECTORY_ACTIONS:
-        raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(system.DIRECTORY_ACTIONS))}.")
-    fields, act = system.DIRECTORY_ACTIONS[action]
-    body.hold_to(*fields)
+    if action not in actions.DIRECTORY_ACTIONS:
+        raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(actions.DIRECTORY_ACTIONS))}.")
+    fields, act = actions.DIRECTORY_ACTIONS[action]
+    body.refuse_unknown(*fields)
     act(world, name, body)
-    return 200, system.directories(world.company)[name]
+    return 200, actions.describe_directories(world.company)[name]
 
 
-def _workspaces(world: World, _: Request, __: Body) -> tuple[int, object]:
-    return 200, system.workspaces(world)
+def _list_workspaces(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, actions.describe_workspaces(world)
 
 
-def _members(world: World, request: Request, _: Body) -> tuple[int, object]:
-    space = _space(world, request)
+def _list_members(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+    space = _find_workspace(world, request)
     return 200, [
         {"id": each.id, "email": each.user_name, "display_name": each.display_name, "active": each.active}
         for each in space.members
     ]
 
 
-def _workspace(world: World, request: Request, body: Body) -> tuple[int, object]:
-    space, action = _space(world, request), request.path_params["action"]
-    if action not in system.WORKSPACE_ACTIONS:
-        raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(system.WORKSPACE_ACTIONS))}.")
-    fields, act = system.WORKSPACE_ACTIONS[action]
+def _act_on_workspace(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
+    space, action = _find_workspace(world, request), request.path_params["action"]
+    if action not in actions.WORKSPACE_ACTIONS:
+        raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(actions.WORKSPACE_ACTIONS))}.")
+    fields, act = actions.WORKSPACE_ACTIONS[action]
     if fields is not None:
-        body.hold_to(*fields)
+        body.refuse_unknown(*fields)
     act(space, body)
-    return 200, system.workspaces(world)[space.name]
+    return 200, actions.describe_workspaces(world)[space.name]
 
 
-def _space(world: World, request: Request) -> PigmentSpace:
+def _find_workspace(world: Environment, request: Request) -> PigmentWorkspace:
     name = request.path_params["name"]
-    if name not in world.pigment.spaces:
-        raise Unknown(f"There is no workspace {name!r}; there are {', '.join(world.pigment.spaces)}.")
-    return world.pigment.spaces[name]
+    if name not in world.pigment.workspaces:
+        raise NotFound(f"There is no workspace {name!r}; there are {', '.join(world.pigment.workspaces)}.")
+    return world.pigment.workspaces[name]
 
 
-def _week(world: World, _: Request, __: Body) -> tuple[int, object]:
-    return 200, list(week(world.company))
+def _simulate_week(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, list(simulate_week(world.company))
 
 
-def _requests(world: World, request: Request, _: Body) -> tuple[int, object]:
+def _list_requests(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
     query = request.query_params
-    seen = world.traffic.of(query.get("system", ""), query.get("method", "").upper())
-    limit = int(query.get("limit", NEWEST)) if query.get("limit", "1").isdecimal() else NEWEST
+    seen = world.request_log.matching(query.get("system", ""), query.get("method", "").upper())
+    limit = int(query.get("limit", DEFAULT_LIMIT)) if query.get("limit", "1").isdecimal() else DEFAULT_LIMIT
     return 200, {"count": len(seen), "newest": [dataclasses.asdict(each) for each in seen[-limit:]] if limit else []}
 
 
-def _forget(world: World, _: Request, __: Body) -> tuple[int, object]:
-    world.traffic.clear()
+def _clear_requests(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    world.request_log.clear()
     return 200, {"count": 0, "newest": []}
 
 
-def _json(status: int, body: object) -> Response:
+def _json_response(status: int, body: object) -> Response:
     return Response(orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE), status, media_type="application/json")

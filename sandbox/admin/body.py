@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import orjson
 from starlette.requests import Request
 
-__all__ = ["BadRequest", "Body", "body_of"]
+__all__ = ["BadRequest", "RequestBody", "read_body"]
 
 
 class BadRequest(Exception):
     """The request can't be understood: the message says what was expected."""
 
 
-class Body:
+class RequestBody:
     """The fields of one request. Raise `BadRequest` for those that are missing or of another kind."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
@@ -32,7 +32,7 @@ class Body:
             raise BadRequest(f"{name} must be a text.")
         return value
 
-    def texts_or_none(self, name: str) -> list[str] | None:
+    def text_list_or_none(self, name: str) -> list[str] | None:
         value = self._fields.get(name)
         if value is None:
             return None
@@ -40,16 +40,16 @@ class Body:
             raise BadRequest(f"{name} must be a list of texts.")
         return value
 
-    def truth(self, name: str, otherwise: bool) -> bool:
+    def flag(self, name: str, otherwise: bool) -> bool:
         value = self._fields.get(name, otherwise)
         if not isinstance(value, bool):
             raise BadRequest(f"{name} must be true or false.")
         return value
 
-    def all(self) -> dict[str, object]:
+    def fields(self) -> dict[str, object]:
         return dict(self._fields)
 
-    def hold_to(self, *names: str) -> None:
+    def refuse_unknown(self, *names: str) -> None:
         """Refuse fields that nobody would look at."""
         odd = sorted(set(self._fields) - set(names))
         if odd:
@@ -57,7 +57,7 @@ class Body:
             raise BadRequest(f"There is no field {odd[0]!r} here; {expected}.")
 
 
-async def body_of(request: Request) -> Body:
+async def read_body(request: Request) -> RequestBody:
     """Return the fields of a request; one without a body has none."""
     raw = await request.body()
     try:
@@ -66,4 +66,4 @@ async def body_of(request: Request) -> Body:
         raise BadRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.")
-    return Body(document)
+    return RequestBody(document)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sandbox.admin.body import BadRequest, Body
+from sandbox.admin.body import BadRequest, RequestBody
 from sandbox.company import Company, Person
 
-__all__ = ["ACTIONS", "hire", "listed", "shown", "told"]
+__all__ = ["ACTIONS", "hire", "list_people", "perform_action", "person_to_json"]
 
 
-def shown(company: Company, person: Person) -> dict[str, object]:
+def person_to_json(company: Company, person: Person) -> dict[str, object]:
     home = company.directory(person.directory)
     return {
         "directory": person.directory,
@@ -28,54 +28,54 @@ def shown(company: Company, person: Person) -> dict[str, object]:
     }
 
 
-def listed(company: Company, directory: str, text: str) -> list[dict[str, object]]:
+def list_people(company: Company, directory: str, text: str) -> list[dict[str, object]]:
     """Return the people of *directory* (empty: of all) whose name or address holds *text*."""
     people = list(company.directory(directory).people.values()) if directory else company.everyone()
     wanted = text.casefold()
     return [
-        shown(company, person)
+        person_to_json(company, person)
         for person in people
         if wanted in f"{person.display_name} {person.given} {person.family} {person.email}".casefold()
     ]
 
 
-def hire(company: Company, body: Body) -> Person:
-    body.hold_to("directory", "given", "family", "groups", "email")
+def hire(company: Company, body: RequestBody) -> Person:
+    body.refuse_unknown("directory", "given", "family", "groups", "email")
     return company.hire(
         body.text("directory"),
         body.text("given"),
         body.text("family"),
-        body.texts_or_none("groups") or [],
+        body.text_list_or_none("groups") or [],
         body.text_or_none("email"),
     )
 
 
-def told(company: Company, key: str, action: str, body: Body) -> Person:
+def perform_action(company: Company, key: str, action: str, body: RequestBody) -> Person:
     """Let *action* happen to the person *key*."""
     if action not in ACTIONS:
         raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(ACTIONS))}.")
     fields, act = ACTIONS[action]
-    body.hold_to(*fields)
+    body.refuse_unknown(*fields)
     return act(company, key, body)
 
 
-Act = Callable[[Company, str, Body], Person]
+Action = Callable[[Company, str, RequestBody], Person]
 
 
-def _rename(company: Company, key: str, body: Body) -> Person:
+def _rename(company: Company, key: str, body: RequestBody) -> Person:
     given, family, email = (body.text_or_none(name) for name in ("given", "family", "email"))
     if given is family is email is None:
         raise BadRequest("One of given, family and email is needed.")
     return company.rename(key, given, family, email)
 
 
-ACTIONS: Mapping[str, tuple[tuple[str, ...], Act]] = {
+ACTIONS: Mapping[str, tuple[tuple[str, ...], Action]] = {
     "leave": ((), lambda company, key, _: company.leave(key)),
     "deactivate": ((), lambda company, key, _: company.deactivate(key)),
     "suspend": ((), lambda company, key, _: company.suspend(key)),
     "reinstate": ((), lambda company, key, _: company.reinstate(key)),
     "delete": ((), lambda company, key, _: company.delete(key)),
-    "rehire": (("groups",), lambda company, key, body: company.rehire(key, body.texts_or_none("groups"))),
+    "rehire": (("groups",), lambda company, key, body: company.rehire(key, body.text_list_or_none("groups"))),
     "rename": (("given", "family", "email"), _rename),
     "marry": (("family",), lambda company, key, body: company.marry(key, body.text("family"))),
     "move": (("from", "to"), lambda company, key, body: company.move(key, body.text("from"), body.text("to"))),

@@ -1,19 +1,19 @@
 """The pretend company: its people in three directories, and what happens to them. Plain objects, no HTTP."""
 
 from sandbox.company.company import Company
-from sandbox.company.directory import App, CompanyError, Directory, Group, Taken, Unknown
-from sandbox.company.founding import DIRECTORIES, founded
+from sandbox.company.directory import AddressTaken, App, CompanyError, Directory, Group, NotFound
+from sandbox.company.generate import DIRECTORIES, generate_company
 from sandbox.company.person import Person
 
 __all__ = [
     "DIRECTORIES",
+    "AddressTaken",
     "App",
     "Company",
     "CompanyError",
     "Directory",
     "Group",
+    "NotFound",
     "Person",
-    "Taken",
-    "Unknown",
-    "founded",
+    "generate_company",
 ]

@@ -6,13 +6,13 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from sandbox.company.directory import App, CompanyError, Directory, Group, Taken, Unknown, folded
+from sandbox.company.directory import AddressTaken, App, CompanyError, Directory, Group, NotFound, normalize_address
 from sandbox.company.person import Person
 
 __all__ = ["Company"]
 
-DAY_ONE = datetime(2026, 11, 2, 9, tzinfo=UTC)
-SPELLED = str.maketrans(
+START_TIME = datetime(2026, 11, 2, 9, tzinfo=UTC)
+TRANSLITERATION = str.maketrans(
     {
         "ß": "ss",
         "ø": "o",
@@ -33,8 +33,8 @@ SPELLED = str.maketrans(
 class Company:
     """The people of all directories. A person may be given as themselves, by id, or by sign-in address in any case.
 
-    Methods raise `CompanyError` (`Unknown`, `Taken`) and then have changed nothing. *version* grows with each change,
-    and the company's clock goes on by a second with it.
+    Methods raise `CompanyError` (`NotFound`, `RequestModel`) and then have changed nothing. *version* grows with each
+    change, and the company's clock goes on by a second with it.
     """
 
     def __init__(self, seed: int, directories: Iterable[Directory]) -> None:
@@ -57,23 +57,23 @@ class Company:
     @property
     def now(self) -> datetime:
         """The company's time: that of the last change."""
-        return DAY_ONE + timedelta(seconds=self.version)
+        return START_TIME + timedelta(seconds=self.version)
 
     def directory(self, name: str) -> Directory:
         if name not in self.directories:
-            raise Unknown(f"There is no directory {name!r}; there are {', '.join(self.directories)}.")
+            raise NotFound(f"There is no directory {name!r}; there are {', '.join(self.directories)}.")
         return self.directories[name]
 
     def everyone(self) -> list[Person]:
         return [person for directory in self.directories.values() for person in list(directory.people.values())]
 
     def person(self, key: str | Person) -> Person:
-        """Return the person with this id or sign-in address; raise `Unknown`."""
+        """Return the person with this id or sign-in address; raise `NotFound`."""
         if isinstance(key, Person):
             return key
         found = next(filter(None, (directory.person(key) for directory in self.directories.values())), None)
         if found is None:
-            raise Unknown(f"Nobody in the company has the id or the address {key!r}.")
+            raise NotFound(f"Nobody in the company has the id or the address {key!r}.")
         return found
 
     def groups_of(self, key: str | Person) -> list[Group]:
@@ -86,14 +86,14 @@ class Company:
         """Add an active person; *groups* are ids or names. Without *email* the address is made from the name."""
         home = self.directory(directory)
         joined = [home.group(group) for group in groups]
-        address = email or free_address(home, given, family)
-        _must_be_free(home, address)
-        now = self._step()
+        address = email or unused_address(home, given, family)
+        _require_unused(home, address)
+        now = self._advance_clock()
         person = Person(
-            home.name, home.new_id("person"), address, given, family, home.words.active, now, now, now, address
+            home.name, home.new_id("person"), address, given, family, home.status_words.active, now, now, now, address
         )
         home.people[person.id] = person
-        home.by_address[folded(address)] = person.id
+        home.id_by_address[normalize_address(address)] = person.id
         everybody = [group for group in home.groups.values() if group.is_built_in]
         for group in (*joined, *everybody):
             group.people.append(person.id)
@@ -103,33 +103,35 @@ class Company:
         """Deactivate a person and take them off all groups and applications."""
         person = self.person(key)
         home = self.directories[person.directory]
-        person.left = [group.id for group in home.groups_of(person.id) if not group.is_built_in] or person.left
-        self._take_off(home, person)
-        return self._become(person, home.words.left)
+        person.left_groups = [
+            group.id for group in home.groups_of(person.id) if not group.is_built_in
+        ] or person.left_groups
+        self._remove_from_groups_and_apps(home, person)
+        return self._set_status(person, home.status_words.deactivated)
 
     def deactivate(self, key: str | Person) -> Person:
         """Deactivate a person who stays in their groups, as Okta does it."""
         person = self.person(key)
-        return self._become(person, self.directories[person.directory].words.left)
+        return self._set_status(person, self.directories[person.directory].status_words.deactivated)
 
     def suspend(self, key: str | Person) -> Person:
         person = self.person(key)
-        return self._become(person, self.directories[person.directory].words.suspended)
+        return self._set_status(person, self.directories[person.directory].status_words.suspended)
 
     def reinstate(self, key: str | Person) -> Person:
         person = self.person(key)
-        return self._become(person, self.directories[person.directory].words.active)
+        return self._set_status(person, self.directories[person.directory].status_words.active)
 
     def rehire(self, key: str | Person, groups: Iterable[str] | None = None) -> Person:
         """Bring a leaver back, into *groups* or, without any, those that they left."""
         person = self.person(key)
         home = self.directories[person.directory]
-        joined = [home.group(group) for group in (person.left if groups is None else groups)]
+        joined = [home.group(group) for group in (person.left_groups if groups is None else groups)]
         for group in joined:
             if person.id not in group.people:
                 group.people.append(person.id)
-        person.left = []
-        return self._become(person, home.words.active)
+        person.left_groups = []
+        return self._set_status(person, home.status_words.active)
 
     def rename(
         self, key: str | Person, given: str | None = None, family: str | None = None, email: str | None = None
@@ -137,21 +139,21 @@ class Company:
         """Change what is given: names, the address, or both. In Entra the old address stays as an alias."""
         person = self.person(key)
         home = self.directories[person.directory]
-        if email is not None and folded(email) != folded(person.email):
-            _must_be_free(home, email)
-        person.changed = self._step()
+        if email is not None and normalize_address(email) != normalize_address(person.email):
+            _require_unused(home, email)
+        person.changed = self._advance_clock()
         person.given, person.family = given or person.given, family or person.family
         if given or family:
-            person.display = ""
+            person.custom_display_name = ""
         if email is not None:
-            _readdress(home, person, email)
+            _change_address(home, person, email)
         return person
 
     def marry(self, key: str | Person, new_family: str) -> Person:
         """Change the family name, and the address with it."""
         person = self.person(key)
         home = self.directories[person.directory]
-        address = free_address(home, person.given, new_family, person.email.rpartition("@")[2])
+        address = unused_address(home, person.given, new_family, person.email.rpartition("@")[2])
         return self.rename(person, family=new_family, email=address)
 
     def swap_emails(self, one: str | Person, other: str | Person) -> None:
@@ -160,22 +162,22 @@ class Company:
         if first.directory != second.directory:
             raise CompanyError("Only people of one directory can swap their addresses.")
         home = self.directories[first.directory]
-        first.changed = second.changed = self._step()
+        first.changed = second.changed = self._advance_clock()
         mine, theirs = first.email, second.email
         for person, address in ((first, theirs), (second, mine)):
             person.email = person.mail = address
-            home.by_address[folded(address)] = person.id
+            home.id_by_address[normalize_address(address)] = person.id
 
     def delete(self, key: str | Person) -> Person:
         """Delete a person; `Directory.deleted` remembers them, and their address is free."""
         person = self.person(key)
         home = self.directories[person.directory]
-        self._take_off(home, person)
+        self._remove_from_groups_and_apps(home, person)
         for group in home.groups_of(person.id):
             group.people.remove(person.id)
-        person.changed = self._step()
+        person.changed = self._advance_clock()
         del home.people[person.id]
-        home.by_address.pop(folded(person.email), None)
+        home.id_by_address.pop(normalize_address(person.email), None)
         home.deleted[person.id] = person
         return person
 
@@ -185,7 +187,7 @@ class Company:
         old, new = home.group(from_group), home.group(to_group)
         if person.id not in old.people:
             raise CompanyError(f"{person.email} is not in {old.name}.")
-        self._step()
+        self._advance_clock()
         old.people.remove(person.id)
         if person.id not in new.people:
             new.people.append(person.id)
@@ -194,7 +196,7 @@ class Company:
     def join(self, key: str | Person, group: str) -> Person:
         person = self.person(key)
         joined = self.directories[person.directory].group(group)
-        self._step()
+        self._advance_clock()
         if person.id not in joined.people:
             joined.people.append(person.id)
         return person
@@ -205,29 +207,29 @@ class Company:
         left = self.directories[person.directory].group(group)
         if person.id not in left.people:
             raise CompanyError(f"{person.email} is not in {left.name}.")
-        self._step()
+        self._advance_clock()
         left.people.remove(person.id)
         return person
 
     def assign_group(self, app: App, group: str) -> None:
-        assigned = self._home_of(app).group(group)
-        self._step()
+        assigned = self._directory_of(app).group(group)
+        self._advance_clock()
         if assigned.id not in app.groups:
             app.groups.append(assigned.id)
 
     def unassign_group(self, app: App, group: str) -> None:
         """Take a group off an application; the group and its people stay."""
-        unassigned = self._home_of(app).group(group)
+        unassigned = self._directory_of(app).group(group)
         if unassigned.id not in app.groups:
             raise CompanyError(f"{unassigned.name} is not assigned to {app.name}.")
-        self._step()
+        self._advance_clock()
         app.groups.remove(unassigned.id)
 
     def delete_group(self, directory: str, group: str) -> Group:
         """Delete a group; in Entra its assignments linger, as they do in truth."""
         home = self.directory(directory)
         gone = home.group(group)
-        self._step()
+        self._advance_clock()
         del home.groups[gone.id]
         if home.name != "entra":
             for app in home.apps.values():
@@ -238,7 +240,7 @@ class Company:
         """Assign a person to *app* (without one: Pigment) directly, beside whatever their groups give them."""
         person = self.person(key)
         assigned = app or self.directories[person.directory].pigment
-        self._step()
+        self._advance_clock()
         if person.id not in assigned.individuals:
             assigned.individuals.append(person.id)
         return person
@@ -248,51 +250,51 @@ class Company:
         assigned = app or self.directories[person.directory].pigment
         if person.id not in assigned.individuals:
             raise CompanyError(f"{person.email} is not assigned to {assigned.name} individually.")
-        self._step()
+        self._advance_clock()
         assigned.individuals.remove(person.id)
         return person
 
-    def _home_of(self, app: App) -> Directory:
+    def _directory_of(self, app: App) -> Directory:
         return next(home for home in self.directories.values() if home.apps.get(app.id) is app)
 
-    def _take_off(self, home: Directory, person: Person) -> None:
+    def _remove_from_groups_and_apps(self, home: Directory, person: Person) -> None:
         for group in home.groups_of(person.id):
             if not group.is_built_in:
                 group.people.remove(person.id)
         for app in home.apps.values():
             app.individuals = [each for each in app.individuals if each != person.id]
 
-    def _become(self, person: Person, status: str) -> Person:
+    def _set_status(self, person: Person, status: str) -> Person:
         person.status = status
-        person.changed = person.status_changed = self._step()
+        person.changed = person.status_changed = self._advance_clock()
         return person
 
-    def _step(self) -> datetime:
+    def _advance_clock(self) -> datetime:
         self.version += 1
         return self.now
 
 
-def free_address(home: Directory, given: str, family: str, domain: str = "acme.com") -> str:
+def unused_address(home: Directory, given: str, family: str, domain: str = "acme.com") -> str:
     """Return `given.family@domain` in plain letters, with a number behind it when somebody has that."""
-    local = ".".join(filter(None, (_plain(given), _plain(family)))) or "person"
+    local = ".".join(filter(None, (_ascii_letters(given), _ascii_letters(family)))) or "person"
     tries = (f"{local}{number or ''}@{domain}" for number in range(len(home.people) + 2))
-    return next(address for address in tries if folded(address) not in home.by_address)
+    return next(address for address in tries if normalize_address(address) not in home.id_by_address)
 
 
-def _plain(name: str) -> str:
-    letters = unicodedata.normalize("NFKD", name.translate(SPELLED)).casefold()
+def _ascii_letters(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name.translate(TRANSLITERATION)).casefold()
     return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())
 
 
-def _must_be_free(home: Directory, address: str) -> None:
-    if folded(address) in home.by_address:
-        raise Taken(f"Somebody in {home.name} already signs in as {address}.")
+def _require_unused(home: Directory, address: str) -> None:
+    if normalize_address(address) in home.id_by_address:
+        raise AddressTaken(f"Somebody in {home.name} already signs in as {address}.")
 
 
-def _readdress(home: Directory, person: Person, address: str) -> None:
-    home.by_address.pop(folded(person.email), None)
-    home.by_address[folded(address)] = person.id
-    if home.name == "entra" and folded(person.email) != folded(address):
+def _change_address(home: Directory, person: Person, address: str) -> None:
+    home.id_by_address.pop(normalize_address(person.email), None)
+    home.id_by_address[normalize_address(address)] = person.id
+    if home.name == "entra" and normalize_address(person.email) != normalize_address(address):
         person.aliases.append(person.email)
     person.mail = address if person.mail == person.email else person.mail
     person.email = address

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from sandbox.company.identifier import new_id
 from sandbox.company.person import Person
 
-__all__ = ["App", "CompanyError", "Directory", "Group", "Taken", "Unknown", "Words", "folded"]
+__all__ = ["AddressTaken", "App", "CompanyError", "Directory", "Group", "NotFound", "StatusWords", "normalize_address"]
 
 
 Thing = TypeVar("Thing", "Group", "App")
@@ -21,20 +21,20 @@ class CompanyError(ValueError):
     """Something that can't happen in the company: the message is for a person."""
 
 
-class Unknown(CompanyError):
+class NotFound(CompanyError):
     """There is no such person, group, application or directory."""
 
 
-class Taken(CompanyError):
+class AddressTaken(CompanyError):
     """Another person of the directory has the address."""
 
 
-class Words(NamedTuple):
+class StatusWords(NamedTuple):
     """The provider's words for a person's status."""
 
     active: str
     suspended: str
-    left: str
+    deactivated: str
 
 
 @dataclass(slots=True)
@@ -75,13 +75,13 @@ class Directory:
     """What one identity provider knows. *name* is `okta`, `entra` or `onelogin`; *deleted* are people who were."""
 
     name: str
-    words: Words
-    chance: random.Random = field(repr=False)
+    status_words: StatusWords
+    rng: random.Random = field(repr=False)
     people: dict[str, Person] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     apps: dict[str, App] = field(default_factory=dict)
     deleted: dict[str, Person] = field(default_factory=dict)
-    by_address: dict[str, str] = field(default_factory=dict)
+    id_by_address: dict[str, str] = field(default_factory=dict)
 
     @property
     def pigment(self) -> App:
@@ -90,19 +90,19 @@ class Directory:
 
     def new_id(self, kind: str) -> str:
         """Return an id of this provider's shape; *kind* is `person`, `group` or `app`."""
-        return new_id(self.name, kind, self.chance)
+        return new_id(self.name, kind, self.rng)
 
     def person(self, key: str) -> Person | None:
         """Return the person with this id or, in any case, this sign-in address."""
-        return self.people.get(key) or self.people.get(self.by_address.get(folded(key), ""))
+        return self.people.get(key) or self.people.get(self.id_by_address.get(normalize_address(key), ""))
 
     def group(self, key: str) -> Group:
-        """Return the group with this id or name; raise `Unknown`."""
-        return _found(self.groups, key, f"group in {self.name}")
+        """Return the group with this id or name; raise `NotFound`."""
+        return _find(self.groups, key, f"group in {self.name}")
 
     def app(self, key: str) -> App:
-        """Return the application with this id or name; raise `Unknown`."""
-        return _found(self.apps, key, f"application in {self.name}")
+        """Return the application with this id or name; raise `NotFound`."""
+        return _find(self.apps, key, f"application in {self.name}")
 
     def add_group(self, name: str, kind: str = "OKTA_GROUP") -> Group:
         group = Group(self.new_id("group"), name, kind=kind)
@@ -121,7 +121,7 @@ class Directory:
         """Yield the people who are in *group* directly, whatever their status, in the order in which they came."""
         return (self.people[key] for key in list(group.people) if key in self.people)
 
-    def assigned(self, app: App) -> dict[str, list[str]]:
+    def assignments(self, app: App) -> dict[str, list[str]]:
         """Return everyone who is assigned to *app*: person id -> ids of the groups that give it, none if individually.
 
         Groups come in the order in which they were assigned (the first has Okta's highest priority); nesting gives
@@ -136,13 +136,13 @@ class Directory:
         return found
 
 
-def folded(address: str) -> str:
+def normalize_address(address: str) -> str:
     return unicodedata.normalize("NFC", address).casefold()
 
 
-def _found(things: dict[str, Thing], key: str, what: str) -> Thing:
+def _find(things: dict[str, Thing], key: str, what: str) -> Thing:
     found = things.get(key) or next((each for each in things.values() if each.name == key), None)
     if found is None:
         names = ", ".join(sorted(each.name for each in things.values()))
-        raise Unknown(f"There is no {what} called {key!r}; there are {names}.")
+        raise NotFound(f"There is no {what} called {key!r}; there are {names}.")
     return found

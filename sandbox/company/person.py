@@ -16,8 +16,8 @@ class Person:
     *mail* where they get mail (None: no mailbox), the same unless said. *status* is the provider's word: Okta's
     (`ACTIVE`), Entra's `enabled`, `disabled` or `unknown`, OneLogin's number (`"1"`). *state* is OneLogin's second one.
     A *guest* (Entra) has the address of another company; the `#EXT#` login is made from it. *aliases* are other
-    addresses: `proxyAddresses` in Entra, the first is Okta's `secondEmail`. *display* is set where the provider's
-    display name is not "given family". *left* are the groups that a leaver was in.
+    addresses: `proxyAddresses` in Entra, the first is Okta's `secondEmail`. *custom_display_name* is set where the
+    provider's display name is not "given family". *left_groups* are the groups that a leaver was in.
     """
 
     directory: str
@@ -30,12 +30,12 @@ class Person:
     changed: datetime
     status_changed: datetime
     mail: str | None = None
-    display: str = ""
+    custom_display_name: str = ""
     state: int = 1
     guest: bool = False
     aliases: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    left_groups: list[str] = field(default_factory=list)
 
     @property
     def display_name(self) -> str:
-        return self.display or f"{self.given} {self.family}".strip()
+        return self.custom_display_name or f"{self.given} {self.family}".strip()

@@ -12,40 +12,40 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from sandbox.entra.graph import Call
+from sandbox.entra.errors import GraphError, bad_request
+from sandbox.entra.graph import GraphRequest
 from sandbox.entra.login import login_routes
-from sandbox.entra.refusal import GraphRefusal, bad_request
-from sandbox.entra.row import Row
+from sandbox.entra.resources import JsonObject
 from sandbox.entra.tenant import EntraTenant
-from sandbox.faults.answer import answer_of
+from sandbox.faults.response import capture_response
 
 __all__ = ["entra_app"]
 
-Act = Callable[[Call], Row]
+Handler = Callable[[GraphRequest], JsonObject]
 Options = frozenset[str]
 
-MEDIA = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
-BATCH = 20
-CAST = ("microsoft.graph.user", "graph.user")
+MEDIA_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+MAX_BATCH_SIZE = 20
+USER_CASTS = ("microsoft.graph.user", "graph.user")
 
-OBJECT: Options = frozenset({"$select"})
-LIST: Options = OBJECT | {"$top", "$skiptoken", "$count"}
+OBJECT_OPTIONS: Options = frozenset({"$select"})
+LIST_OPTIONS: Options = OBJECT_OPTIONS | {"$top", "$skiptoken", "$count"}
 
 # path below /v1.0, cost in resource units (entra.md, section 6), what answers, query options that it knows
-ROUTES: tuple[tuple[str, int, Act, Options], ...] = (
-    ("/servicePrincipals(appId='{id}')", 1, Call.principal_by_app_id, OBJECT),
-    ("/servicePrincipals/{id}", 1, Call.principal, OBJECT),
-    ("/servicePrincipals/{id}/appRoleAssignedTo", 2, Call.assigned, LIST | {"$filter"}),
-    ("/groups/{id}", 1, Call.group, OBJECT),
-    ("/groups/{id}/members", 3, Call.members, LIST),
-    ("/groups/{id}/transitiveMembers", 5, Call.nested_members, LIST),
-    *((f"/groups/{{id}}/members/{cast}", 3, Call.users_only, LIST) for cast in CAST),
-    *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, Call.users_only, LIST) for cast in CAST),
-    ("/users/{id}", 2, Call.user, OBJECT),
-    ("/users/{id}/memberOf", 2, Call.groups_of_user, LIST),
-    ("/users/{id}/transitiveMemberOf", 3, Call.groups_of_user, LIST),
-    *((f"/directory/deletedItems/{cast}", 1, Call.deleted_users, LIST) for cast in CAST),
-    ("/directory/deletedItems/{id}", 1, Call.deleted, OBJECT),
+ROUTES: tuple[tuple[str, int, Handler, Options], ...] = (
+    ("/servicePrincipals(appId='{id}')", 1, GraphRequest.principal_by_app_id, OBJECT_OPTIONS),
+    ("/servicePrincipals/{id}", 1, GraphRequest.principal, OBJECT_OPTIONS),
+    ("/servicePrincipals/{id}/appRoleAssignedTo", 2, GraphRequest.assigned, LIST_OPTIONS | {"$filter"}),
+    ("/groups/{id}", 1, GraphRequest.group, OBJECT_OPTIONS),
+    ("/groups/{id}/members", 3, GraphRequest.members, LIST_OPTIONS),
+    ("/groups/{id}/transitiveMembers", 5, GraphRequest.transitive_members, LIST_OPTIONS),
+    *((f"/groups/{{id}}/members/{cast}", 3, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
+    *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
+    ("/users/{id}", 2, GraphRequest.user, OBJECT_OPTIONS),
+    ("/users/{id}/memberOf", 2, GraphRequest.groups_of_user, LIST_OPTIONS),
+    ("/users/{id}/transitiveMemberOf", 3, GraphRequest.groups_of_user, LIST_OPTIONS),
+    *((f"/directory/deletedItems/{cast}", 1, GraphRequest.deleted_users, LIST_OPTIONS) for cast in USER_CASTS),
+    ("/directory/deletedItems/{id}", 1, GraphRequest.deleted, OBJECT_OPTIONS),
 )
 
 
@@ -57,12 +57,12 @@ def entra_app(tenant: EntraTenant) -> Starlette:
                 Route(f"/v1.0{path}", _endpoint(tenant, cost, act, options), methods=["GET"])
                 for path, cost, act, options in ROUTES
             ),
-            Route("/v1.0/{rest:path}", _endpoint(tenant, 1, _nothing), methods=["GET", "POST", "PATCH", "DELETE"]),
+            Route("/v1.0/{rest:path}", _endpoint(tenant, 1, _not_found), methods=["GET", "POST", "PATCH", "DELETE"]),
         ]
     )
 
     async def batch(request: Request) -> Response:
-        return await _batch(tenant, graph, request)
+        return await _answer_batch(tenant, graph, request)
 
     return Starlette(
         routes=[Route("/v1.0/$batch", batch, methods=["POST"]), *graph.routes, *login_routes(tenant)],
@@ -70,27 +70,27 @@ def entra_app(tenant: EntraTenant) -> Starlette:
 
 
 def _endpoint(
-    tenant: EntraTenant, cost: int, act: Act, options: Options | None = None
+    tenant: EntraTenant, cost: int, act: Handler, options: Options | None = None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         units = max(1, cost - ("$select" in request.query_params))
         headers = {"x-ms-resource-unit": str(units)}
         try:
-            share = tenant.spend(units)
+            share = tenant.consume_units(units)
             if share > 0.8:
                 headers["x-ms-throttle-limit-percentage"] = f"{share:.2f}"
-            roles = _roles(tenant, request)
+            roles = _require_roles(tenant, request)
             if options is not None:
-                _hold_to(request, options)
-            answer = act(Call(tenant, request, roles))
-        except GraphRefusal as refusal:
-            return _refused(request, refusal)
-        return _json(request, answer, 200, headers)
+                _refuse_unknown_options(request, options)
+            answer = act(GraphRequest(tenant, request, roles))
+        except GraphError as refusal:
+            return _error_response(request, refusal)
+        return _json_response(request, answer, 200, headers)
 
     return endpoint
 
 
-def _hold_to(request: Request, options: Options) -> None:
+def _refuse_unknown_options(request: Request, options: Options) -> None:
     """Refuse what is not modelled here: an option that was ignored would hide a mistake of who sends it."""
     query = request.query_params
     names = [name for name, _ in query.multi_items()]
@@ -106,31 +106,31 @@ def _hold_to(request: Request, options: Options) -> None:
         raise bad_request(f"Invalid value '{query['$count']}' for $count.")
 
 
-def _roles(tenant: EntraTenant, request: Request) -> frozenset[str]:
-    roles = tenant.grants.roles_of(request.headers.get("authorization", ""))
+def _require_roles(tenant: EntraTenant, request: Request) -> frozenset[str]:
+    roles = tenant.token_issuer.token_roles(request.headers.get("authorization", ""))
     if roles is None:
         asks = 'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"'
         message = "Lifetime validation failed, the token is expired."
-        raise GraphRefusal(401, "InvalidAuthenticationToken", message, {"WWW-Authenticate": asks})
+        raise GraphError(401, "InvalidAuthenticationToken", message, {"WWW-Authenticate": asks})
     return roles
 
 
-def _nothing(call: Call) -> Row:
+def _not_found(call: GraphRequest) -> JsonObject:
     raise bad_request(f"Resource not found for the segment '{call.request.path_params['rest']}'.")
 
 
-async def _batch(tenant: EntraTenant, graph: Starlette, request: Request) -> Response:
+async def _answer_batch(tenant: EntraTenant, graph: Starlette, request: Request) -> Response:
     """Answer each part by itself; the whole is 200 whatever became of them, in an order of its own."""
     try:
-        _roles(tenant, request)
-        parts = _parts(await request.body())
-    except GraphRefusal as refusal:
-        return _refused(request, refusal)
-    answers = [await _part(graph, request, part) for part in reversed(parts)]
-    return _json(request, {"responses": answers}, 200, {})
+        _require_roles(tenant, request)
+        parts = _parse_batch(await request.body())
+    except GraphError as refusal:
+        return _error_response(request, refusal)
+    answers = [await _answer_batch_part(graph, request, part) for part in reversed(parts)]
+    return _json_response(request, {"responses": answers}, 200, {})
 
 
-def _parts(body: bytes) -> list[dict[str, object]]:
+def _parse_batch(body: bytes) -> list[dict[str, object]]:
     try:
         parts = orjson.loads(body)["requests"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -139,30 +139,30 @@ def _parts(body: bytes) -> list[dict[str, object]]:
         isinstance(part, dict) and {"id", "url"} <= part.keys() for part in parts
     ):
         raise bad_request("Invalid batch payload format.", "BadRequest")
-    if len(parts) > BATCH:
-        raise bad_request(f"Number of batch request steps exceeds the maximum value of {BATCH}.", "BadRequest")
+    if len(parts) > MAX_BATCH_SIZE:
+        raise bad_request(f"Number of batch request steps exceeds the maximum value of {MAX_BATCH_SIZE}.", "BadRequest")
     return parts
 
 
-async def _part(graph: Starlette, request: Request, part: dict[str, object]) -> dict[str, object]:
+async def _answer_batch_part(graph: Starlette, request: Request, part: dict[str, object]) -> dict[str, object]:
     url = urlsplit(str(part["url"]))
     path = f"/v1.0{unquote(url.path)}"
     scope: dict[str, object] = {
         key: request.scope[key] for key in ("type", "asgi", "http_version", "scheme", "server", "client")
     }
     scope |= {"method": part.get("method", "GET"), "path": path, "raw_path": path.encode(), "root_path": ""}
-    scope |= {"query_string": url.query.encode(), "headers": _part_headers(request, part)}
+    scope |= {"query_string": url.query.encode(), "headers": _batch_part_headers(request, part)}
 
     async def nothing() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    answer = await answer_of(graph, scope, nothing)
+    answer = await capture_response(graph, scope, nothing)
     shown = ("retry-after", "x-ms-resource-unit", "content-type")
     headers = {name.title(): value for name, value in answer.headers if name in shown}
     return {"id": part["id"], "status": answer.status, "headers": headers, "body": answer.json()}
 
 
-def _part_headers(request: Request, part: dict[str, object]) -> list[tuple[bytes, bytes]]:
+def _batch_part_headers(request: Request, part: dict[str, object]) -> list[tuple[bytes, bytes]]:
     """A part has the batch's authorisation and host, and headers of its own."""
     own = part.get("headers")
     kept = [(name, value) for name, value in request.headers.raw if name in (b"authorization", b"host")]
@@ -170,12 +170,12 @@ def _part_headers(request: Request, part: dict[str, object]) -> list[tuple[bytes
     return kept + [(str(name).lower().encode(), str(value).encode()) for name, value in more]
 
 
-def _refused(request: Request, refusal: GraphRefusal) -> Response:
+def _error_response(request: Request, refusal: GraphError) -> Response:
     asked = request.headers.get("client-request-id", "sandbox")
-    return _json(request, refusal.body(asked), refusal.status, refusal.headers)
+    return _json_response(request, refusal.body(asked), refusal.status, refusal.headers)
 
 
-def _json(request: Request, body: object, status: int, headers: dict[str, str]) -> Response:
+def _json_response(request: Request, body: object, status: int, headers: dict[str, str]) -> Response:
     asked = request.headers.get("client-request-id", "sandbox")
     usual = {"OData-Version": "4.0", "request-id": asked, "client-request-id": asked, "Cache-Control": "no-cache"}
-    return Response(orjson.dumps(body), status, usual | headers, media_type=MEDIA)
+    return Response(orjson.dumps(body), status, usual | headers, media_type=MEDIA_TYPE)

@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.entra.refusal import TokenRefusal
+from sandbox.entra.errors import TokenError
 from sandbox.entra.tenant import EntraTenant
-from sandbox.entra.token import LIFETIME
+from sandbox.entra.token import LIFETIME_SECONDS
 
 __all__ = ["login_routes"]
 
 Form = Mapping[str, str]
-Act = Callable[[EntraTenant, Request, Form], Response]
+Handler = Callable[[EntraTenant, Request, Form], Response]
 
 IDENTITY_HEADER = "sandbox-identity"
 """What App Service would put into the variable of that name."""
@@ -25,58 +25,60 @@ IDENTITY_HEADER = "sandbox-identity"
 
 def login_routes(tenant: EntraTenant) -> list[Route]:
     """Return the routes below the authority: `/{tenant}/…`, and those of the managed identity."""
-    routes: list[tuple[str, str, Act]] = [
+    routes: list[tuple[str, str, Handler]] = [
         ("GET", "/metadata/identity/oauth2/token", _imds),
         ("GET", "/msi/token", _app_service),
-        ("GET", "/common/discovery/instance", _instance),
+        ("GET", "/common/discovery/instance", _instance_discovery),
         ("POST", "/{tenant}/oauth2/v2.0/token", _token),
-        ("GET", "/{tenant}/v2.0/.well-known/openid-configuration", _configuration),
+        ("GET", "/{tenant}/v2.0/.well-known/openid-configuration", _openid_configuration),
     ]
     return [Route(path, _endpoint(tenant, act), methods=[method]) for method, path, act in routes]
 
 
-def _endpoint(tenant: EntraTenant, act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(tenant: EntraTenant, act: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         try:
             return act(tenant, request, form)
-        except TokenRefusal as refusal:
-            return _json(refusal.body(), refusal.status)
+        except TokenError as refusal:
+            return _json_response(refusal.body(), refusal.status)
 
     return endpoint
 
 
 def _token(tenant: EntraTenant, request: Request, form: Form) -> Response:
-    _known(tenant, request)
-    return _json(tenant.grants.answer(form, request.url.path))
+    _require_tenant(tenant, request)
+    return _json_response(tenant.token_issuer.issue_token(form, request.url.path))
 
 
-def _instance(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+def _instance_discovery(tenant: EntraTenant, request: Request, _form: Form) -> Response:
     authority = f"https://{request.url.netloc}/{tenant.tenant_id}/v2.0/.well-known/openid-configuration"
-    return _json({"tenant_discovery_endpoint": authority, "api-version": "1.1", "metadata": []})
+    return _json_response({"tenant_discovery_endpoint": authority, "api-version": "1.1", "metadata": []})
 
 
 def _imds(tenant: EntraTenant, request: Request, _form: Form) -> Response:
     if request.headers.get("metadata") != "true":
-        return _json({"error": "bad_request_102", "error_description": "Required metadata header not specified"}, 400)
-    return _managed(tenant, request, expires_in=True)
+        return _json_response(
+            {"error": "bad_request_102", "error_description": "Required metadata header not specified"}, 400
+        )
+    return _managed_identity_token(tenant, request, expires_in=True)
 
 
 def _app_service(tenant: EntraTenant, request: Request, _form: Form) -> Response:
     if request.headers.get("x-identity-header") != IDENTITY_HEADER:
-        return _json({"statusCode": 401, "message": "The X-IDENTITY-HEADER is missing or wrong."}, 401)
-    return _managed(tenant, request, expires_in=False)
+        return _json_response({"statusCode": 401, "message": "The X-IDENTITY-HEADER is missing or wrong."}, 401)
+    return _managed_identity_token(tenant, request, expires_in=False)
 
 
-def _known(tenant: EntraTenant, request: Request) -> None:
+def _require_tenant(tenant: EntraTenant, request: Request) -> None:
     asked = request.path_params["tenant"]
     if asked.casefold() != tenant.tenant_id.casefold():
-        raise TokenRefusal(400, "invalid_tenant", 90002, f"Tenant '{asked}' not found.")
+        raise TokenError(400, "invalid_tenant", 90002, f"Tenant '{asked}' not found.")
 
 
-def _configuration(tenant: EntraTenant, request: Request, _form: Form) -> Response:
+def _openid_configuration(tenant: EntraTenant, request: Request, _form: Form) -> Response:
     """The addresses are https even where the sandbox speaks http: msal takes no others."""
-    _known(tenant, request)
+    _require_tenant(tenant, request)
     root = f"https://{request.url.netloc}/{request.path_params['tenant']}"
     document = {
         "token_endpoint": f"{root}/oauth2/v2.0/token",
@@ -89,20 +91,24 @@ def _configuration(tenant: EntraTenant, request: Request, _form: Form) -> Respon
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": ["RS256"],
     }
-    return _json(document)
+    return _json_response(document)
 
 
-def _managed(tenant: EntraTenant, request: Request, *, expires_in: bool) -> Response:
+def _managed_identity_token(tenant: EntraTenant, request: Request, *, expires_in: bool) -> Response:
     """Give the machine's own identity a token. Numbers are texts here, unlike those of the token endpoint."""
     resource = request.query_params.get("resource", "")
     if not resource or "api-version" not in request.query_params:
-        return _json({"error": "invalid_request", "error_description": "resource and api-version are required"}, 400)
+        return _json_response(
+            {"error": "invalid_request", "error_description": "resource and api-version are required"}, 400
+        )
     client_id = request.query_params.get("client_id", "system")
-    granted = tenant.grants.granted(client_id, resource)
-    until = str(int(tenant.now()) + LIFETIME)
+    granted = tenant.token_issuer.token_response(client_id, resource)
+    until = str(int(tenant.now()) + LIFETIME_SECONDS)
     body = {"access_token": granted["access_token"], "expires_on": until, "resource": resource, "token_type": "Bearer"}
-    return _json(body | {"client_id": client_id} | ({"expires_in": str(LIFETIME)} if expires_in else {}))
+    return _json_response(
+        body | {"client_id": client_id} | ({"expires_in": str(LIFETIME_SECONDS)} if expires_in else {})
+    )
 
 
-def _json(body: object, status: int = 200) -> Response:
+def _json_response(body: object, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, media_type="application/json")

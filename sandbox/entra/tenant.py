@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sandbox.company import App, Directory, Group, Person
-from sandbox.entra.refusal import GraphRefusal, not_found
-from sandbox.entra.token import Client, Grants
+from sandbox.entra.errors import GraphError, not_found
+from sandbox.entra.token import Client, TokenIssuer
 
-__all__ = ["ALL_ROLES", "EntraSwitches", "EntraTenant"]
+__all__ = ["ALL_ROLES", "EntraOptions", "EntraTenant"]
 
 T = TypeVar("T")
 
 ALL_ROLES = frozenset({"Application.Read.All", "GroupMember.Read.All", "User.Read.All"})
-EVERYTHING = "Directory.Read.All"
+DIRECTORY_READ_ALL = "Directory.Read.All"
 
 
 @dataclass(frozen=True, slots=True)
-class EntraSwitches:
+class EntraOptions:
     """How the tenant behaves. *page_size* holds without `$top`, *largest_page* is the most that `$top` can ask for.
 
-    *units* per *seconds* are the resource units of one application; None: no limit. *required* is the service
-    principal's `appRoleAssignmentRequired`.
+    *units* per *seconds* are the resource units of one application; None: no limit. *is_assignment_required* is the
+    service principal's `appRoleAssignmentRequired`.
     """
 
     page_size: int = 100
     largest_page: int = 999
     units: int | None = 5000
     seconds: float = 10.0
-    required: bool = True
+    is_assignment_required: bool = True
 
 
-USUAL = EntraSwitches()
+DEFAULT_OPTIONS = EntraOptions()
 
 
 class EntraTenant:
-    """One tenant. *roles* (the granted application permissions) and *switches* may be changed at any time; tokens
+    """One tenant. *roles* (the granted application permissions) and *options* may be changed at any time; tokens
     carry the roles that were granted when they were given. The object id of a service principal is the app's id."""
 
     def __init__(
@@ -46,62 +46,62 @@ class EntraTenant:
         directory: Directory,
         tenant_id: str,
         clients: Iterable[Client],
-        switches: EntraSwitches = USUAL,
+        switches: EntraOptions = DEFAULT_OPTIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self.tenant_id = tenant_id
-        self.switches = switches
+        self.options = switches
         self.now = now
-        self.grants = Grants(tenant_id, {client.client_id: client for client in clients}, now)
-        self.grants.roles = ALL_ROLES
-        self.requests = 0
-        self._began = float("-inf")
+        self.token_issuer = TokenIssuer(tenant_id, {client.client_id: client for client in clients}, now)
+        self.token_issuer.roles = ALL_ROLES
+        self.request_count = 0
+        self._window_start = float("-inf")
         self._used = 0
 
     @property
     def roles(self) -> frozenset[str]:
-        return self.grants.roles
+        return self.token_issuer.roles
 
     @roles.setter
     def roles(self, roles: Iterable[str]) -> None:
-        self.grants.roles = frozenset(roles)
+        self.token_issuer.roles = frozenset(roles)
 
-    def spend(self, units: int) -> float:
-        """Count resource units and return the share of the budget that is used. Raise `GraphRefusal` 429."""
-        self.requests += 1
-        if self.switches.units is None:
+    def consume_units(self, units: int) -> float:
+        """Count resource units and return the share of the budget that is used. Raise `GraphError` 429."""
+        self.request_count += 1
+        if self.options.units is None:
             return 0.0
         now = self.now()
-        if now >= self._began + self.switches.seconds:
-            self._began, self._used = now, 0
-        if self._used + units > self.switches.units:
-            wait = str(max(1, round(self._began + self.switches.seconds - now)))
+        if now >= self._window_start + self.options.seconds:
+            self._window_start, self._used = now, 0
+        if self._used + units > self.options.units:
+            wait = str(max(1, round(self._window_start + self.options.seconds - now)))
             scope = f"Tenant_Application/Read/sandbox/{self.tenant_id}"
             headers = {"Retry-After": wait, "x-ms-throttle-scope": scope}
             headers["x-ms-throttle-information"] = "ResourceUnitLimitExceeded"
-            raise GraphRefusal(429, "TooManyRequests", "Too many requests.", headers)
+            raise GraphError(429, "TooManyRequests", "Too many requests.", headers)
         self._used += units
-        return self._used / self.switches.units
+        return self._used / self.options.units
 
     def app(self, key: str) -> App:
-        return _known(self.directory.apps.get(key), key)
+        return _require_found(self.directory.apps.get(key), key)
 
     def app_by_client_id(self, client_id: str) -> App:
         found = (app for app in list(self.directory.apps.values()) if app.client_id == client_id)
-        return _known(next(found, None), client_id)
+        return _require_found(next(found, None), client_id)
 
     def group(self, key: str) -> Group:
-        return _known(self.directory.groups.get(key), key)
+        return _require_found(self.directory.groups.get(key), key)
 
     def person(self, key: str) -> Person:
-        return _known(self.directory.person(key), key)
+        return _require_found(self.directory.person(key), key)
 
     def deleted(self, key: str) -> Person:
-        return _known(self.directory.deleted.get(key), key)
+        return _require_found(self.directory.deleted.get(key), key)
 
 
-def _known(found: T | None, key: str) -> T:
+def _require_found(found: T | None, key: str) -> T:
     if found is None:
         raise not_found(key)
     return found

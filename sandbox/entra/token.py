@@ -11,14 +11,14 @@ import jwt
 from cryptography.x509 import load_pem_x509_certificate
 from jwt.types import Options
 
-from sandbox.entra.refusal import TokenRefusal
+from sandbox.entra.errors import TokenError
 
-__all__ = ["Client", "Grants"]
+__all__ = ["Client", "TokenIssuer"]
 
-BY_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS = ["PS256", "RS256"]
-LIFETIME = 3599
-SIGNED_ONLY: Options = {"verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+LIFETIME_SECONDS = 3599
+SIGNATURE_ONLY: Options = {"verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
 """PyJWT looks at the signature; times are looked at here, for they have a clock of their own."""
 
 
@@ -31,7 +31,7 @@ class Client:
     certificate: str = ""
 
 
-class Grants:
+class TokenIssuer:
     """The token endpoint of one tenant. *roles* are the application permissions that new tokens carry."""
 
     def __init__(self, tenant_id: str, clients: Mapping[str, Client], now: Callable[[], float]) -> None:
@@ -40,24 +40,24 @@ class Grants:
         self.roles: frozenset[str] = frozenset()
         self._now = now
         self._key = hashlib.sha256(f"sandbox {tenant_id}".encode()).hexdigest()
-        self._valid_from = 0.0
+        self._revoked_up_to = 0.0
         self._count = 0
 
-    def answer(self, form: Mapping[str, str], path: str) -> dict[str, object]:
-        """Return the answer to a token request at *path*. Raise `TokenRefusal`."""
+    def issue_token(self, form: Mapping[str, str], path: str) -> dict[str, object]:
+        """Return the answer to a token request at *path*. Raise `TokenError`."""
         if form.get("grant_type") != "client_credentials":
-            raise TokenRefusal(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
+            raise TokenError(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
         client = self.clients.get(form.get("client_id", ""))
         if client is None:
             told = f"Application with identifier '{form.get('client_id')}' was not found in the directory."
-            raise TokenRefusal(400, "unauthorized_client", 700016, told)
+            raise TokenError(400, "unauthorized_client", 700016, told)
         scope = form.get("scope", "").split(" ")[0]
         if not scope.endswith("/.default"):
-            raise TokenRefusal(400, "invalid_scope", 70011, "The provided value for the input 'scope' is not valid.")
-        self._prove(client, form, path)
-        return self.granted(client.client_id, scope.removesuffix("/.default"))
+            raise TokenError(400, "invalid_scope", 70011, "The provided value for the input 'scope' is not valid.")
+        self._authenticate_client(client, form, path)
+        return self.token_response(client.client_id, scope.removesuffix("/.default"))
 
-    def granted(self, client_id: str, resource: str) -> dict[str, object]:
+    def token_response(self, client_id: str, resource: str) -> dict[str, object]:
         """Return a token for *resource* without asking for proof."""
         now = int(self._now())
         self._count += 1
@@ -66,43 +66,48 @@ class Grants:
             "iss": f"https://sts.windows.net/{self.tenant_id}/",
             "iat": now,
             "nbf": now,
-            "exp": now + LIFETIME,
+            "exp": now + LIFETIME_SECONDS,
             "appid": client_id,
             "tid": self.tenant_id,
             "roles": sorted(self.roles),
             "uti": str(self._count),
         }
         token = jwt.encode(claims, self._key, algorithm="HS256")
-        return {"token_type": "Bearer", "expires_in": LIFETIME, "ext_expires_in": LIFETIME, "access_token": token}
+        return {
+            "token_type": "Bearer",
+            "expires_in": LIFETIME_SECONDS,
+            "ext_expires_in": LIFETIME_SECONDS,
+            "access_token": token,
+        }
 
-    def revoke(self) -> None:
+    def revoke_all(self) -> None:
         """Refuse all tokens that were given until now."""
-        self._valid_from = self._count
+        self._revoked_up_to = self._count
 
-    def roles_of(self, authorization: str) -> frozenset[str] | None:
+    def token_roles(self, authorization: str) -> frozenset[str] | None:
         """Return the roles in a bearer token, None when it is not one of ours, expired or revoked."""
         kind, _, token = authorization.partition(" ")
         if kind.casefold() != "bearer":
             return None
         try:
-            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], options=SIGNED_ONLY)
+            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], options=SIGNATURE_ONLY)
         except jwt.PyJWTError:
             return None
-        if claims["exp"] <= self._now() or int(claims["uti"]) <= self._valid_from:
+        if claims["exp"] <= self._now() or int(claims["uti"]) <= self._revoked_up_to:
             return None
         return frozenset(claims["roles"])
 
-    def _prove(self, client: Client, form: Mapping[str, str], path: str) -> None:
-        if form.get("client_assertion_type") == BY_ASSERTION and client.certificate:
-            self._check(client, form.get("client_assertion", ""), path)
+    def _authenticate_client(self, client: Client, form: Mapping[str, str], path: str) -> None:
+        if form.get("client_assertion_type") == ASSERTION_TYPE and client.certificate:
+            self._check_assertion(client, form.get("client_assertion", ""), path)
         elif not client.secret or form.get("client_secret") != client.secret:
             told = (
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
                 f"value, not the client secret ID, for a secret added to app '{client.client_id}'."
             )
-            raise TokenRefusal(401, "invalid_client", 7000215, told)
+            raise TokenError(401, "invalid_client", 7000215, told)
 
-    def _check(self, client: Client, assertion: str, path: str) -> None:
+    def _check_assertion(self, client: Client, assertion: str, path: str) -> None:
         """Hold a signed assertion to the client's certificate, to its names, its audience and its time."""
         key = load_pem_x509_certificate(client.certificate.encode()).public_key()
         try:
@@ -110,14 +115,14 @@ class Grants:
                 assertion,
                 key,  # type: ignore[arg-type]  # only RSA certificates can have signed with ALGORITHMS
                 algorithms=ALGORITHMS,
-                options=SIGNED_ONLY,
+                options=SIGNATURE_ONLY,
             )
         except jwt.PyJWTError:
             told = "Client assertion failed signature validation."
-            raise TokenRefusal(401, "invalid_client", 700027, told) from None
+            raise TokenError(401, "invalid_client", 700027, told) from None
         if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:
-            raise TokenRefusal(401, "invalid_client", 700021, "Client assertion application identifier doesn't match.")
+            raise TokenError(401, "invalid_client", 700021, "Client assertion application identifier doesn't match.")
         if not str(claims.get("aud", "")).endswith(path):
-            raise TokenRefusal(401, "invalid_client", 700023, "Client assertion audience claim doesn't match.")
+            raise TokenError(401, "invalid_client", 700023, "Client assertion audience claim doesn't match.")
         if not isinstance(claims.get("exp"), int | float) or claims["exp"] <= self._now():
-            raise TokenRefusal(401, "invalid_client", 700024, "Client assertion is not within its valid time range.")
+            raise TokenError(401, "invalid_client", 700024, "Client assertion is not within its valid time range.")

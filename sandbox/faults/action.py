@@ -48,24 +48,24 @@ class System(StrEnum):
     PIGMENT = "pigment"
 
 
-EVERYONE = frozenset(System)
-WITH_LINKS = frozenset({System.OKTA, System.ENTRA, System.ONELOGIN})
-WITH_TOTAL = frozenset({System.ENTRA, System.ONELOGIN, System.PIGMENT})
+ALL_SYSTEMS = frozenset(System)
+SYSTEMS_WITH_LINKS = frozenset({System.OKTA, System.ENTRA, System.ONELOGIN})
+SYSTEMS_WITH_TOTAL = frozenset({System.ENTRA, System.ONELOGIN, System.PIGMENT})
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A fault. *word* is its name in a file."""
+    """A fault. *fault_name* is its name in a file."""
 
-    word: ClassVar[str] = ""
-    systems: ClassVar[frozenset[System]] = EVERYONE
+    fault_name: ClassVar[str] = ""
+    systems: ClassVar[frozenset[System]] = ALL_SYSTEMS
 
 
 @dataclass(frozen=True, slots=True)
 class Status(Action):
     """Answer with *status* and the system's own error body, or *body*. *committed*: only after the request was done."""
 
-    word: ClassVar[str] = "status"
+    fault_name: ClassVar[str] = "status"
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
@@ -76,7 +76,7 @@ class Status(Action):
 class Html(Action):
     """Answer as a gateway in front of the system does."""
 
-    word: ClassVar[str] = "html"
+    fault_name: ClassVar[str] = "html"
     status: int = 502
     committed: bool = False
 
@@ -85,21 +85,21 @@ class Html(Action):
 class Disconnect(Action):
     """Close the connection before anything is done."""
 
-    word: ClassVar[str] = "disconnect"
+    fault_name: ClassVar[str] = "disconnect"
 
 
 @dataclass(frozen=True, slots=True)
 class Reset(Action):
     """Do what was asked, then reset the connection without an answer."""
 
-    word: ClassVar[str] = "reset"
+    fault_name: ClassVar[str] = "reset"
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Action):
     """Answer a PATCH or PUT as if it was done, and do nothing. *posts*: a POST too, with 202."""
 
-    word: ClassVar[str] = "dropped"
+    fault_name: ClassVar[str] = "dropped"
     systems: ClassVar[frozenset[System]] = frozenset({System.PIGMENT})
     posts: bool = False
 
@@ -108,14 +108,14 @@ class Dropped(Action):
 class RevokeToken(Action):
     """Refuse this request's credentials, in this request and in all later ones to the same system."""
 
-    word: ClassVar[str] = "revoke-token"
+    fault_name: ClassVar[str] = "revoke-token"
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyRetry(Action):
     """Answer 429 with `Retry-After`; whoever comes back before it is over waits twice as long as they were told."""
 
-    word: ClassVar[str] = "early-retry"
+    fault_name: ClassVar[str] = "early-retry"
     seconds: float = 2.0
 
 
@@ -123,7 +123,7 @@ class EarlyRetry(Action):
 class Concurrency(Action):
     """Answer 429 while more than *limit* of the matching requests are in flight."""
 
-    word: ClassVar[str] = "concurrency"
+    fault_name: ClassVar[str] = "concurrency"
     limit: int = 1
 
 
@@ -131,7 +131,7 @@ class Concurrency(Action):
 class Slow(Action):
     """Wait before the request is done."""
 
-    word: ClassVar[str] = "slow"
+    fault_name: ClassVar[str] = "slow"
     seconds: float = 1.0
 
 
@@ -139,14 +139,14 @@ class Slow(Action):
 class ExpiredCursor(Action):
     """Say that the place in the list is known no more."""
 
-    word: ClassVar[str] = "expired-cursor"
+    fault_name: ClassVar[str] = "expired-cursor"
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated(Action):
     """Cut the body, keeping a share of it; the answer is whole as far as HTTP can tell."""
 
-    word: ClassVar[str] = "truncated"
+    fault_name: ClassVar[str] = "truncated"
     keep: float = 0.5
 
 
@@ -154,7 +154,7 @@ class Truncated(Action):
 class InvalidJson(Action):
     """Answer 200 with something that is not JSON and says it is."""
 
-    word: ClassVar[str] = "invalid-json"
+    fault_name: ClassVar[str] = "invalid-json"
     text: str = "{'rows': [,]}"
 
 
@@ -162,7 +162,7 @@ class InvalidJson(Action):
 class NoBody(Action):
     """Do what was asked and answer without a body."""
 
-    word: ClassVar[str] = "no-body"
+    fault_name: ClassVar[str] = "no-body"
     status: int = 204
 
 
@@ -170,7 +170,7 @@ class NoBody(Action):
 class Headers(Action):
     """Set headers of the answer; an empty value takes one away."""
 
-    word: ClassVar[str] = "headers"
+    fault_name: ClassVar[str] = "headers"
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -178,7 +178,7 @@ class Headers(Action):
 class DoubledHeaders(Action):
     """Send each header whose name matches the glob *names* twice, as some gateways do."""
 
-    word: ClassVar[str] = "doubled-headers"
+    fault_name: ClassVar[str] = "doubled-headers"
     names: str = "x-*"
 
 
@@ -186,7 +186,7 @@ class DoubledHeaders(Action):
 class HugeBody(Action):
     """Stream a JSON text of *size* bytes."""
 
-    word: ClassVar[str] = "huge-body"
+    fault_name: ClassVar[str] = "huge-body"
     size: int = 2**30
 
 
@@ -194,7 +194,7 @@ class HugeBody(Action):
 class DeepJson(Action):
     """Answer with arrays in arrays, *depth* deep."""
 
-    word: ClassVar[str] = "deep-json"
+    fault_name: ClassVar[str] = "deep-json"
     depth: int = 100_000
 
 
@@ -202,14 +202,14 @@ class DeepJson(Action):
 class EmptyPage(Action):
     """Put a page without rows before the page that was asked for; its next link leads there."""
 
-    word: ClassVar[str] = "empty-page"
+    fault_name: ClassVar[str] = "empty-page"
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedCursor(Action):
     """Percent-encode the cursor of the next page, as OneLogin has done."""
 
-    word: ClassVar[str] = "encoded-cursor"
+    fault_name: ClassVar[str] = "encoded-cursor"
     systems: ClassVar[frozenset[System]] = frozenset({System.ONELOGIN, System.PIGMENT})
 
 
@@ -217,15 +217,15 @@ class EncodedCursor(Action):
 class RepeatedCursor(Action):
     """Let the next link lead to the page that it stands on."""
 
-    word: ClassVar[str] = "repeated-cursor"
+    fault_name: ClassVar[str] = "repeated-cursor"
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignLink(Action):
     """Let the next link lead to another *origin*."""
 
-    word: ClassVar[str] = "foreign-link"
-    systems: ClassVar[frozenset[System]] = WITH_LINKS
+    fault_name: ClassVar[str] = "foreign-link"
+    systems: ClassVar[frozenset[System]] = SYSTEMS_WITH_LINKS
     origin: str = "http://127.0.0.2:9"
 
 
@@ -233,22 +233,22 @@ class ForeignLink(Action):
 class EndlessPages(Action):
     """Let every page have a next page, for ever, each with a cursor that was not seen before."""
 
-    word: ClassVar[str] = "endless-pages"
+    fault_name: ClassVar[str] = "endless-pages"
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPageAgain(Action):
     """Take no notice of where in the list the request wants to be."""
 
-    word: ClassVar[str] = "first-page-again"
+    fault_name: ClassVar[str] = "first-page-again"
 
 
 @dataclass(frozen=True, slots=True)
 class WrongTotal(Action):
     """Count *by* more members than there are."""
 
-    word: ClassVar[str] = "wrong-total"
-    systems: ClassVar[frozenset[System]] = WITH_TOTAL
+    fault_name: ClassVar[str] = "wrong-total"
+    systems: ClassVar[frozenset[System]] = SYSTEMS_WITH_TOTAL
     by: int = 1
 
 
@@ -256,14 +256,14 @@ class WrongTotal(Action):
 class DuplicateRows(Action):
     """Show the first row of the page once more at its end."""
 
-    word: ClassVar[str] = "duplicate-rows"
+    fault_name: ClassVar[str] = "duplicate-rows"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift(Action):
     """Let somebody come or go before this page while the list is read: rows move by one, and the total changes."""
 
-    word: ClassVar[str] = "drift"
+    fault_name: ClassVar[str] = "drift"
     kind: Literal["added", "removed"] = "removed"
 
 
@@ -271,9 +271,9 @@ class Drift(Action):
 class Nulls(Action):
     """Show null for everything that a missing permission hides; *ids* too if wanted, in *rows* `all` or `first`."""
 
-    word: ClassVar[str] = "nulls"
+    fault_name: ClassVar[str] = "nulls"
     rows: Literal["all", "first"] = "all"
     ids: bool = False
 
 
-ACTIONS: Mapping[str, type[Action]] = {kind.word: kind for kind in Action.__subclasses__()}
+ACTIONS: Mapping[str, type[Action]] = {kind.fault_name: kind for kind in Action.__subclasses__()}

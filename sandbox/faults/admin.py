@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.faults.book import FaultBook
-from sandbox.faults.reading import rules_from, told
+from sandbox.faults.parse import parse_rules, rules_to_json
+from sandbox.faults.registry import FaultRegistry
 from sandbox.faults.rule import FaultError
 
 __all__ = ["faults_app"]
 
 
-def faults_app(book: FaultBook) -> Starlette:
+def faults_app(book: FaultRegistry) -> Starlette:
     """Return the application that shows and sets *book*.
 
     GET shows the rules and, as `fired`, what went wrong by them; PUT takes `{"faults": [...]}` in the place of all
@@ -25,13 +25,13 @@ def faults_app(book: FaultBook) -> Starlette:
     """
 
     async def shown(_request: Request) -> Response:
-        rules = orjson.loads(told(book.rules))["faults"]
+        rules = orjson.loads(rules_to_json(book.rules))["faults"]
         fired = [dataclasses.asdict(fired) for fired in book.fired]
         return Response(orjson.dumps({"faults": rules, "fired": fired}), media_type="application/json")
 
     async def put(request: Request) -> Response:
         try:
-            rules = rules_from(orjson.loads(await request.body()))
+            rules = parse_rules(orjson.loads(await request.body()))
         except (orjson.JSONDecodeError, FaultError) as error:
             return Response(orjson.dumps({"error": str(error)}), 400, media_type="application/json")
         book.put(rules)

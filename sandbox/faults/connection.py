@@ -11,13 +11,13 @@ from typing import cast
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["Abortable", "lose"]
+__all__ = ["AbortableProtocol", "abort_connection"]
 
-ABORT = "sandbox.abort"
+ABORT_KEY = "sandbox.abort"
 NO_LINGER = struct.pack("ii", 1, 0)
 
 
-class Abortable(H11Protocol):
+class AbortableProtocol(H11Protocol):
     """uvicorn's protocol (`uvicorn.Config(http=Abortable)`), with which an application can abort its connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -31,16 +31,16 @@ class Abortable(H11Protocol):
             transport.abort()
 
         async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
-            scope[ABORT] = abort
+            scope[ABORT_KEY] = abort
             await inner(scope, receive, send)
 
         self.app = with_abort
 
 
-async def lose(scope: Scope, receive: Receive, error: Callable[[str], Exception], *, reset: bool) -> None:
+async def abort_connection(scope: Scope, receive: Receive, error: Callable[[str], Exception], *, reset: bool) -> None:
     """Abort the connection of a request, with *reset* (its body was read then) so that the client's socket sees a
     reset. Where there is no socket, raise *error*."""
-    abort = scope.get(ABORT)
+    abort = scope.get(ABORT_KEY)
     if abort is None:
         raise error("The connection was lost.")
     while not reset and (await receive()).get("more_body"):  # closing with data unread would be a reset

@@ -28,39 +28,39 @@ from sandbox.faults.action import (
     Status,
     System,
 )
-from sandbox.faults.answer import Answer, answer_of
-from sandbox.faults.book import Armed, FaultBook, Fired
-from sandbox.faults.connection import lose
-from sandbox.faults.place import Place, place_of
-from sandbox.faults.refusal import busy, expired_cursor, refused, throttled
-from sandbox.faults.spoiling import doubled, drifted, spoilt, worded
-from sandbox.pigment.app import DROPPED
+from sandbox.faults.connection import abort_connection
+from sandbox.faults.corrupt import apply_drift, corrupt, double_headers, error_for_action
+from sandbox.faults.cursor import PagePosition, position_from_scope
+from sandbox.faults.error_responses import concurrency_error, error_response, expired_cursor_error, throttle_response
+from sandbox.faults.registry import ActiveRule, FaultRegistry, FiredFault
+from sandbox.faults.response import CapturedResponse, capture_response
+from sandbox.pigment.app import DROP_WRITE_KEY
 
-__all__ = ["Faults", "Surroundings"]
+__all__ = ["FaultMiddleware", "Runtime"]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Runtime:
     """The clock, how to wait, and what is raised for a lost connection where there is no socket to abort."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    lost: Callable[[str], Exception] = ConnectionResetError
+    connection_error: Callable[[str], Exception] = ConnectionResetError
 
 
-USUAL = Surroundings()
+DEFAULT_RUNTIME = Runtime()
 
 
 @dataclass(slots=True)
-class Visit:
+class InterceptedRequest:
     """One request on its way: what it wants, and the rules that it met (with how often each was applied by now)."""
 
     scope: Scope
     receive: Receive
-    place: Place
+    position: PagePosition
     path: str
-    met: list[tuple[Armed, int]]
-    drifts: list[tuple[Armed, bool]]
+    matched_rules: list[tuple[ActiveRule, int]]
+    drifting_rules: list[tuple[ActiveRule, bool]]
 
     @property
     def method(self) -> str:
@@ -71,141 +71,145 @@ class Visit:
         return next((value.decode("latin-1") for name, value in self.scope["headers"] if name == b"authorization"), "")
 
     def actions(self) -> list[Action]:
-        return [armed.rule.action for armed, _ in self.met]
+        return [armed.rule.action for armed, _ in self.matched_rules]
 
 
-class Faults:
-    """ASGI middleware for *app*, which is *system*. Several may share one *book*."""
+class FaultMiddleware:
+    """ASGI middleware for *app*, which is *system*. Several may share one *registry*."""
 
-    def __init__(self, app: ASGIApp, book: FaultBook, system: System, around: Surroundings = USUAL) -> None:
+    def __init__(self, app: ASGIApp, book: FaultRegistry, system: System, runtime: Runtime = DEFAULT_RUNTIME) -> None:
         self.app = app
-        self.book = book
+        self.registry = book
         self.system = system
-        self.around = around
+        self.runtime = runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        visit = self._visit(scope, receive)
-        watched = [armed for armed in self._covering(visit) if isinstance(armed.rule.action, Concurrency)]
+        visit = self._intercept(scope, receive)
+        watched = [armed for armed in self._matching_rules(visit) if isinstance(armed.rule.action, Concurrency)]
         for armed in watched:
             armed.in_flight += 1
         try:
-            await self._pass(visit, send)
+            await self._respond(visit, send)
         finally:
             for armed in watched:
                 armed.in_flight -= 1
 
-    async def _pass(self, visit: Visit, send: Send) -> None:
+    async def _respond(self, visit: InterceptedRequest, send: Send) -> None:
         for action in visit.actions():
             if isinstance(action, Slow):
-                await self.around.sleep(action.seconds)
+                await self.runtime.sleep(action.seconds)
         if any(isinstance(action, Disconnect) for action in visit.actions()):
-            await lose(visit.scope, visit.receive, self.around.lost, reset=False)
+            await abort_connection(visit.scope, visit.receive, self.runtime.connection_error, reset=False)
             return
-        refusal = self._refusal(visit)
+        refusal = self._early_response(visit)
         if refusal is not None:
             for action in visit.actions():
-                refusal = doubled(action, refusal) if isinstance(action, DoubledHeaders) else refusal
-            await refusal.sent(send)
-        elif not visit.met and not visit.drifts:
+                refusal = double_headers(action, refusal) if isinstance(action, DoubledHeaders) else refusal
+            await refusal.send_to(send)
+        elif not visit.matched_rules and not visit.drifting_rules:
             await self.app(visit.scope, visit.receive, send)
         else:
-            await self._spoil(visit, send)
+            await self._send_corrupted(visit, send)
 
-    async def _spoil(self, visit: Visit, send: Send) -> None:
-        answer = await answer_of(self.app, visit.scope, visit.receive)
+    async def _send_corrupted(self, visit: InterceptedRequest, send: Send) -> None:
+        answer = await capture_response(self.app, visit.scope, visit.receive)
         if any(isinstance(action, Reset) for action in visit.actions()):
-            await lose(visit.scope, visit.receive, self.around.lost, reset=True)
+            await abort_connection(visit.scope, visit.receive, self.runtime.connection_error, reset=True)
             return
-        for armed, here in visit.drifts:
+        for armed, here in visit.drifting_rules:
             if isinstance(armed.rule.action, Drift):
-                answer = drifted(armed.rule.action.kind, answer, visit.place, here=here)
-        for armed, turn in visit.met:
-            answer = spoilt(armed.rule.action, answer, visit.place, turn)
-        await answer.sent(send)
+                answer = apply_drift(armed.rule.action.kind, answer, visit.position, here=here)
+        for armed, turn in visit.matched_rules:
+            answer = corrupt(armed.rule.action, answer, visit.position, turn)
+        await answer.send_to(send)
 
-    def _visit(self, scope: Scope, receive: Receive) -> Visit:
+    def _intercept(self, scope: Scope, receive: Receive) -> InterceptedRequest:
         """Count the request with every rule that covers it, and set its query to what the application is to see."""
-        place = place_of(self.system, scope)
+        place = position_from_scope(self.system, scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        visit = Visit(dict(scope), receive, place, path, [], [])
-        for armed in self._covering(visit):
-            met = armed.is_met()
+        visit = InterceptedRequest(dict(scope), receive, place, path, [], [])
+        for armed in self._matching_rules(visit):
+            met = armed.count_request()
             if isinstance(armed.rule.action, Drift):
-                self._drift(visit, armed, met=met)
+                self._update_drift(visit, armed, met=met)
             if met:
-                visit.met.append((armed, armed.fired))
-                self.book.fired.append(Fired(armed.rule.name, self.system, visit.method, path))
-        visit.scope["query_string"] = self._query(visit).encode("latin-1")
-        visit.scope[DROPPED] = any(
+                visit.matched_rules.append((armed, armed.fired))
+                self.registry.fired.append(FiredFault(armed.rule.name, self.system, visit.method, path))
+        visit.scope["query_string"] = self._effective_query(visit).encode("latin-1")
+        visit.scope[DROP_WRITE_KEY] = any(
             isinstance(action, Dropped) and (action.posts or visit.method != "POST") for action in visit.actions()
         )
         return visit
 
-    def _covering(self, visit: Visit) -> list[Armed]:
-        query = unquote_plus(visit.place.query)
-        return [armed for armed in self.book.armed if armed.rule.covers(self.system, visit.method, visit.path, query)]
+    def _matching_rules(self, visit: InterceptedRequest) -> list[ActiveRule]:
+        query = unquote_plus(visit.position.query)
+        return [
+            armed
+            for armed in self.registry.active_rules
+            if armed.rule.matches(self.system, visit.method, visit.path, query)
+        ]
 
-    def _drift(self, visit: Visit, armed: Armed, *, met: bool) -> None:
+    def _update_drift(self, visit: InterceptedRequest, armed: ActiveRule, *, met: bool) -> None:
         """A list that has drifted stays so until it is read from its beginning again."""
-        armed.drifting = met or (armed.drifting and not visit.place.is_first)
-        if armed.drifting:
-            visit.drifts.append((armed, met))
+        armed.is_drifting = met or (armed.is_drifting and not visit.position.is_first_page)
+        if armed.is_drifting:
+            visit.drifting_rules.append((armed, met))
 
-    def _query(self, visit: Visit) -> str:
-        place, actions = visit.place, visit.actions()
+    def _effective_query(self, visit: InterceptedRequest) -> str:
+        place, actions = visit.position, visit.actions()
         if any(isinstance(action, FirstPageAgain) for action in actions):
-            return place.at_first()
+            return place.first_page_query()
         if self.system is not System.PIGMENT:
             return place.query
         if any(isinstance(action, EndlessPages) for action in actions):
-            return place.at_first()
-        shift = sum(_shift(armed.rule.action) for armed, _ in visit.drifts) if place.is_list else 0
-        return place.moved_to(max(1, place.start_index() + shift)) if shift else place.query
+            return place.first_page_query()
+        shift = sum(_drift_offset(armed.rule.action) for armed, _ in visit.drifting_rules) if place.is_list else 0
+        return place.query_at(max(1, place.start_index() + shift)) if shift else place.query
 
-    def _refusal(self, visit: Visit) -> Answer | None:
+    def _early_response(self, visit: InterceptedRequest) -> CapturedResponse | None:
         """Return what is answered in the application's place, if anything is."""
-        for armed, _ in visit.met:
-            answer = self._refused(armed, visit)
+        for armed, _ in visit.matched_rules:
+            answer = self._rule_response(armed, visit)
             if answer is not None:
                 return answer
-        if visit.credentials and (self.system, visit.credentials) in self.book.revoked:
-            return refused(self.system, 401)
-        return self._banned(visit)
+        if visit.credentials and (self.system, visit.credentials) in self.registry.revoked:
+            return error_response(self.system, 401)
+        return self._repeated_throttle(visit)
 
-    def _refused(self, armed: Armed, visit: Visit) -> Answer | None:
+    def _rule_response(self, armed: ActiveRule, visit: InterceptedRequest) -> CapturedResponse | None:
         match armed.rule.action:
             case Status(committed=False) | Html(committed=False) as action:
-                return worded(action, visit.place)
+                return error_for_action(action, visit.position)
             case ExpiredCursor():
-                return expired_cursor(self.system)
+                return expired_cursor_error(self.system)
             case RevokeToken():
-                self.book.revoked.add((self.system, visit.credentials))
-                return refused(self.system, 401)
+                self.registry.revoked.add((self.system, visit.credentials))
+                return error_response(self.system, 401)
             case Concurrency(limit=limit) if armed.in_flight > limit:
-                return busy(self.system, self.around.now())
-            case EarlyRetry(seconds=seconds) if armed.until <= self.around.now():
-                return self._ban(armed, seconds)
+                return concurrency_error(self.system, self.runtime.now())
+            case EarlyRetry(seconds=seconds) if armed.throttled_until <= self.runtime.now():
+                return self._throttle(armed, seconds)
             case _:
                 return None
 
-    def _banned(self, visit: Visit) -> Answer | None:
+    def _repeated_throttle(self, visit: InterceptedRequest) -> CapturedResponse | None:
         """Refuse again, and for twice as long, whoever did not wait."""
-        for armed in self._covering(visit):
-            if isinstance(armed.rule.action, EarlyRetry) and armed.until > self.around.now():
-                return self._ban(armed, armed.wait * 2)
+        for armed in self._matching_rules(visit):
+            if isinstance(armed.rule.action, EarlyRetry) and armed.throttled_until > self.runtime.now():
+                return self._throttle(armed, armed.throttle_seconds * 2)
         return None
 
-    def _ban(self, armed: Armed, seconds: float) -> Answer:
-        now = self.around.now()
-        wait = throttled(self.system, seconds, now)
-        armed.wait, armed.until = seconds, wait.until
-        return wait.answer
+    def _throttle(self, armed: ActiveRule, seconds: float) -> CapturedResponse:
+        now = self.runtime.now()
+        wait = throttle_response(self.system, seconds, now)
+        armed.throttle_seconds, armed.throttled_until = seconds, wait.until
+        return wait.response
 
 
-def _shift(action: Action) -> int:
+def _drift_offset(action: Action) -> int:
     if not isinstance(action, Drift):
         return 0
     return 1 if action.kind == "removed" else -1

@@ -34,13 +34,13 @@ class Rule:
     start: int = 0
     times: int = 0
 
-    def covers(self, system: System, method: str, path: str, query: str = "") -> bool:
+    def matches(self, system: System, method: str, path: str, query: str = "") -> bool:
         """Say whether a request is one of those that are counted."""
         if system not in self.action.systems or self.system not in (None, system):
             return False
         return self.method in ("", method) and fnmatchcase(path, self.path) and fnmatchcase(query, self.query)
 
-    def hits(self, count: int) -> bool:
+    def is_due(self, count: int) -> bool:
         """Say whether the *count*-th of the counted requests goes wrong."""
         if self.at:
             return count == self.at

@@ -15,13 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.company import App, Group, Person
-from sandbox.okta.expression import matching
-from sandbox.okta.org import LEFT, OktaOrg
-from sandbox.okta.page import page
-from sandbox.okta.refusal import Refusal, forbidden, not_found, too_many, unauthorised
-from sandbox.okta.row import Row, Rows
-from sandbox.okta.token import TokenRefusal
-from sandbox.quota import Reading
+from sandbox.okta.errors import OktaError, forbidden, not_found, too_many_requests, unauthorized
+from sandbox.okta.filter import filter_people
+from sandbox.okta.org import DEPROVISIONED, OktaOrg
+from sandbox.okta.pagination import paginate
+from sandbox.okta.resources import JsonObject, ResourceBuilder
+from sandbox.okta.token import TokenError
+from sandbox.quota import QuotaState
 
 __all__ = ["okta_app"]
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OktaRequest:
     """One authorised request."""
 
     org: OktaOrg
@@ -54,8 +54,8 @@ class Call:
         return self.org.cursor_age
 
     @property
-    def rows(self) -> Rows:
-        return Rows(str(self.request.base_url).rstrip("/"), self.org.directory)
+    def resources(self) -> ResourceBuilder:
+        return ResourceBuilder(str(self.request.base_url).rstrip("/"), self.org.directory)
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
@@ -63,17 +63,17 @@ class Call:
     def query(self, name: str) -> str:
         return self.request.query_params.get(name, "")
 
-    def expands(self, what: str) -> bool:
+    def is_expanded(self, what: str) -> bool:
         return what in self.query("expand").split(",")
 
 
-Act = Callable[[Call], Response]
+Handler = Callable[[OktaRequest], Response]
 
 
 def okta_app(org: OktaOrg) -> Starlette:
     """Return the application that answers for *org*."""
     # path below /api/v1, bucket of the rate limit, scope, what answers, query parameters that it knows
-    routes: list[tuple[str, str, str, Act, str]] = [
+    routes: list[tuple[str, str, str, Handler, str]] = [
         ("/apps", "apps", "okta.apps.read", _apps, "limit after"),
         ("/apps/{app}", "app", "okta.apps.read", _app, ""),
         ("/apps/{app}/users", "apps", "okta.apps.read", _app_users, "limit after q expand"),
@@ -85,7 +85,7 @@ def okta_app(org: OktaOrg) -> Starlette:
         ("/users", "users", "okta.users.read", _users, "limit after q filter search"),
         ("/users/{user}", "other", "okta.users.read", _user, ""),
         ("/users/{user}/groups", "other", "okta.users.read", _groups_of_user, ""),
-        ("/{rest:path}", "other", "", _nothing, "*"),
+        ("/{rest:path}", "other", "", _not_found, "*"),
     ]
     management = [
         Route(f"/api/v1{path}", _endpoint(org, bucket, scope, act, known.split()), methods=METHODS)
@@ -94,71 +94,71 @@ def okta_app(org: OktaOrg) -> Starlette:
     return Starlette(routes=[Route("/oauth2/v1/token", _token_endpoint(org), methods=["POST"]), *management])
 
 
-def _endpoint(org: OktaOrg, bucket: str, scope: str, act: Act, known: list[str]) -> Callable[[Request], object]:
+def _endpoint(org: OktaOrg, bucket: str, scope: str, act: Handler, known: list[str]) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
-        reading = org.take(bucket)
+        reading = org.count_request(bucket)
         try:
-            if reading.refused:
-                raise too_many()
-            _authorise(org, request, scope)
-            _hold_to(request, known)
-            answer = act(Call(org, request))
-        except Refusal as refusal:
-            answer = _json(refusal.body(), refusal.status)
-        return _marked(answer, reading)
+            if reading.is_refused:
+                raise too_many_requests()
+            _authorize(org, request, scope)
+            _refuse_unknown_parameters(request, known)
+            answer = act(OktaRequest(org, request))
+        except OktaError as refusal:
+            answer = _json_response(refusal.body(), refusal.status)
+        return _with_rate_limit_headers(answer, reading)
 
     return endpoint
 
 
 def _token_endpoint(org: OktaOrg) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
-        reading = org.take("token")
+        reading = org.count_request("token")
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         audience = str(request.url.replace(query=""))
         try:
-            if reading.refused:
-                raise too_many()
-            answer = _json(org.grants.answer(form, audience, has_proof="dpop" in request.headers))
-        except TokenRefusal as refused:
-            answer = _json(refused.body, refused.status)
-        except Refusal as refusal:
-            answer = _json(refusal.body(), refusal.status)
-        return _marked(answer, reading)
+            if reading.is_refused:
+                raise too_many_requests()
+            answer = _json_response(org.token_issuer.issue_token(form, audience, has_proof="dpop" in request.headers))
+        except TokenError as refused:
+            answer = _json_response(refused.body, refused.status)
+        except OktaError as refusal:
+            answer = _json_response(refusal.body(), refusal.status)
+        return _with_rate_limit_headers(answer, reading)
 
     return endpoint
 
 
-def _authorise(org: OktaOrg, request: Request, scope: str) -> None:
-    allowed = org.allows(request.headers.get("authorization", ""), scope)
+def _authorize(org: OktaOrg, request: Request, scope: str) -> None:
+    allowed = org.is_allowed(request.headers.get("authorization", ""), scope)
     if allowed is None:
-        raise unauthorised()
+        raise unauthorized()
     if request.method != "GET":
-        raise Refusal(405, "E0000022", "The endpoint does not support the provided HTTP method")
+        raise OktaError(405, "E0000022", "The endpoint does not support the provided HTTP method")
     if not allowed and scope:
         raise forbidden()
 
 
-def _hold_to(request: Request, known: list[str]) -> None:
+def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
     """Refuse what is not modelled here. Okta ignores it: then a mistake of who sends it would not show."""
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None and known != ["*"]:
-        raise Refusal(400, "E0000001", f"Api validation failed: {unknown}", f"{unknown}: not known here.")
+        raise OktaError(400, "E0000001", f"Api validation failed: {unknown}", f"{unknown}: not known here.")
 
 
-def _apps(call: Call) -> Response:
-    return _listed(call, list(call.org.directory.apps.values()), _id, (1, 20, 200), call.rows.app)
+def _apps(call: OktaRequest) -> Response:
+    return _list_response(call, list(call.org.directory.apps.values()), _resource_id, (1, 20, 200), call.resources.app)
 
 
-def _app(call: Call) -> Response:
-    return _json(call.rows.app(call.org.app(call.path("app"))))
+def _app(call: OktaRequest) -> Response:
+    return _json_response(call.resources.app(call.org.app(call.path("app"))))
 
 
-def _app_users(call: Call) -> Response:
+def _app_users(call: OktaRequest) -> Response:
     app = call.org.app(call.path("app"))
     begins = call.query("q").casefold()
-    found = [each for each in call.org.assigned(app) if _begins(each.person, begins)]
-    rows, with_user = call.rows, call.expands("user")
-    return _listed(
+    found = [each for each in call.org.app_assignments(app) if _has_name_prefix(each.person, begins)]
+    rows, with_user = call.resources, call.is_expanded("user")
+    return _list_response(
         call,
         found,
         lambda each: each.person.id,
@@ -167,78 +167,92 @@ def _app_users(call: Call) -> Response:
     )
 
 
-def _app_user(call: Call) -> Response:
+def _app_user(call: OktaRequest) -> Response:
     app, key = call.org.app(call.path("app")), call.path("user")
-    found = next((each for each in call.org.assigned(app) if each.person.id == key), None)
+    found = next((each for each in call.org.app_assignments(app) if each.person.id == key), None)
     if found is None:
         raise not_found("AppUser", key)
-    return _json(call.rows.app_user(app, found, with_user=call.expands("user")))
+    return _json_response(call.resources.app_user(app, found, with_user=call.is_expanded("user")))
 
 
-def _app_groups(call: Call) -> Response:
+def _app_groups(call: OktaRequest) -> Response:
     app = call.org.app(call.path("app"))
-    rows, with_group = call.rows, call.expands("group")
-    return _listed(call, app.groups, str, (20, 20, 200), lambda each: rows.app_group(app, each, with_group=with_group))
+    rows, with_group = call.resources, call.is_expanded("group")
+    return _list_response(
+        call, app.groups, str, (20, 20, 200), lambda each: rows.app_group(app, each, with_group=with_group)
+    )
 
 
-def _groups(call: Call) -> Response:
+def _groups(call: OktaRequest) -> Response:
     begins = call.query("q").casefold()
     found = [group for group in call.org.directory.groups.values() if group.name.casefold().startswith(begins)]
-    rows, with_stats = call.rows, call.expands("stats")
-    return _listed(call, found, _id, (1, 200, 10_000), lambda each: rows.group(each, with_stats=with_stats))
+    rows, with_stats = call.resources, call.is_expanded("stats")
+    return _list_response(
+        call, found, _resource_id, (1, 200, 10_000), lambda each: rows.group(each, with_stats=with_stats)
+    )
 
 
-def _group(call: Call) -> Response:
-    return _json(call.rows.group(call.org.group(call.path("group"))))
+def _group(call: OktaRequest) -> Response:
+    return _json_response(call.resources.group(call.org.group(call.path("group"))))
 
 
-def _members(call: Call) -> Response:
+def _members(call: OktaRequest) -> Response:
     members = list(call.org.directory.members(call.org.group(call.path("group"))))
-    return _listed(call, members, _id, (1, 1000, 1000), call.rows.user)
+    return _list_response(call, members, _resource_id, (1, 1000, 1000), call.resources.user)
 
 
-def _users(call: Call) -> Response:
+def _users(call: OktaRequest) -> Response:
     """List people: without a filter those who were deactivated are left out."""
     people = list(call.org.directory.people.values())
     expression = call.query("filter") or call.query("search")
-    present = [person for person in people if person.status != LEFT]
-    found = matching(people, expression) if expression else present
+    present = [person for person in people if person.status != DEPROVISIONED]
+    found = filter_people(people, expression) if expression else present
     begins = call.query("q").casefold()
-    return _listed(call, [each for each in found if _begins(each, begins)], _id, (1, 200, 200), call.rows.user)
+    return _list_response(
+        call,
+        [each for each in found if _has_name_prefix(each, begins)],
+        _resource_id,
+        (1, 200, 200),
+        call.resources.user,
+    )
 
 
-def _user(call: Call) -> Response:
-    return _json(call.rows.user(call.org.person(call.path("user"))))
+def _user(call: OktaRequest) -> Response:
+    return _json_response(call.resources.user(call.org.person(call.path("user"))))
 
 
-def _groups_of_user(call: Call) -> Response:
+def _groups_of_user(call: OktaRequest) -> Response:
     person = call.org.person(call.path("user"))
-    return _json([call.rows.group(group) for group in call.org.directory.groups_of(person.id)])
+    return _json_response([call.resources.group(group) for group in call.org.directory.groups_of(person.id)])
 
 
-def _nothing(call: Call) -> Response:
+def _not_found(call: OktaRequest) -> Response:
     raise not_found("Endpoint", call.request.url.path)
 
 
-def _listed(
-    call: Call, things: Sequence[T], key: Callable[[T], str], sizes: tuple[int, int, int], row: Callable[[T], Row]
+def _list_response(
+    call: OktaRequest,
+    things: Sequence[T],
+    key: Callable[[T], str],
+    sizes: tuple[int, int, int],
+    row: Callable[[T], JsonObject],
 ) -> Response:
-    shown, links = page(call, things, key, sizes)
-    answer = _json([row(thing) for thing in shown])
+    shown, links = paginate(call, things, key, sizes)
+    answer = _json_response([row(thing) for thing in shown])
     for link in links:
         answer.headers.append("link", link)
     return answer
 
 
-def _id(thing: App | Group | Person) -> str:
+def _resource_id(thing: App | Group | Person) -> str:
     return thing.id
 
 
-def _begins(person: Person, text: str) -> bool:
+def _has_name_prefix(person: Person, text: str) -> bool:
     return any(word.casefold().startswith(text) for word in (person.given, person.family, person.email))
 
 
-def _marked(answer: Response, reading: Reading) -> Response:
+def _with_rate_limit_headers(answer: Response, reading: QuotaState) -> Response:
     """Set the rate headers. *Reset* is in whole seconds since 1970."""
     answer.headers["X-Rate-Limit-Limit"] = str(reading.limit)
     answer.headers["X-Rate-Limit-Remaining"] = str(reading.remaining)
@@ -246,5 +260,5 @@ def _marked(answer: Response, reading: Reading) -> Response:
     return answer
 
 
-def _json(body: object, status: int = 200) -> Response:
+def _json_response(body: object, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from sandbox.company import App, Directory, Group, Person
-from sandbox.okta.refusal import not_found
-from sandbox.okta.token import Client, Grants
-from sandbox.quota import Quota, Reading
+from sandbox.okta.errors import not_found
+from sandbox.okta.token import ServiceApp, TokenIssuer
+from sandbox.quota import Quota, QuotaState
 
-__all__ = ["FREE", "GENEROUS", "WORKFORCE", "Assigned", "Limits", "OktaOrg", "OktaSwitches"]
+__all__ = ["FREE", "GENEROUS", "WORKFORCE", "AppAssignment", "OktaOptions", "OktaOrg", "RateLimits"]
 
-LEFT = "DEPROVISIONED"
+DEPROVISIONED = "DEPROVISIONED"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """Requests a minute for one token, by bucket (okta.com, Rate limits): half of what the org has."""
 
     apps: int = 5000
@@ -36,13 +36,13 @@ class Limits:
     """The rest of `/api/v1`, so also `/api/v1/groups/{id}/users`."""
 
 
-GENEROUS = Limits()
-WORKFORCE = Limits(apps=50, app=250, groups=250, group=500, users=300, token=150, other=600)
-FREE = Limits(apps=10, app=50, groups=50, group=50, users=50, token=150, other=50)
+GENEROUS = RateLimits()
+WORKFORCE = RateLimits(apps=50, app=250, groups=250, group=500, users=300, token=150, other=600)
+FREE = RateLimits(apps=10, app=50, groups=50, group=50, users=50, token=150, other=50)
 
 
 @dataclass(frozen=True, slots=True)
-class OktaSwitches:
+class OktaOptions:
     """What a real org may do one way or the other."""
 
     lists_deprovisioned: bool = False
@@ -52,7 +52,7 @@ class OktaSwitches:
 
 
 @dataclass(frozen=True, slots=True)
-class Assigned:
+class AppAssignment:
     """A person who is assigned to an application: *group* is the id of the one that Okta names, None when direct."""
 
     person: Person
@@ -66,41 +66,41 @@ class OktaOrg:
         self,
         directory: Directory,
         *,
-        clients: Iterable[Client] = (),
+        clients: Iterable[ServiceApp] = (),
         api_tokens: Iterable[str] = (),
-        limits: Limits = GENEROUS,
+        limits: RateLimits = GENEROUS,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self.now = now
-        self.grants = Grants(now)
+        self.token_issuer = TokenIssuer(now)
         for client in clients:
-            self.grants.add(client)
+            self.token_issuer.add(client)
         self.api_tokens = set(api_tokens)
-        self.switches = OktaSwitches()
+        self.options = OktaOptions()
         self.cursor_age = 0
         self._quotas: dict[str, Quota] = {}
-        self.limit(limits)
+        self.set_rate_limits(limits)
 
-    def limit(self, limits: Limits) -> None:
+    def set_rate_limits(self, limits: RateLimits) -> None:
         """Set how many requests a minute there may be."""
         self._quotas = {bucket.name: Quota(getattr(limits, bucket.name), 60, self.now) for bucket in fields(limits)}
 
-    def take(self, bucket: str) -> Reading:
-        return self._quotas[bucket].take()
+    def count_request(self, bucket: str) -> QuotaState:
+        return self._quotas[bucket].count_request()
 
     def expire_cursors(self) -> None:
         """Let every `next` link that was given so far lead to `E0000029`."""
         self.cursor_age += 1
 
-    def allows(self, authorization: str, scope: str) -> bool | None:
+    def is_allowed(self, authorization: str, scope: str) -> bool | None:
         """Return whether this `Authorization` header grants *scope*; None when it is not a credential of this org."""
         kind, _, secret = authorization.partition(" ")
         if kind == "SSWS" and secret in self.api_tokens:
             return True
-        if self.switches.takes_tight_ssws and authorization.removeprefix("SSWS") in self.api_tokens:
+        if self.options.takes_tight_ssws and authorization.removeprefix("SSWS") in self.api_tokens:
             return True
-        scopes = self.grants.scopes(secret) if kind == "Bearer" else None
+        scopes = self.token_issuer.token_scopes(secret) if kind == "Bearer" else None
         return None if scopes is None else scope in scopes
 
     def app(self, key: str) -> App:
@@ -120,9 +120,9 @@ class OktaOrg:
             raise not_found("User", key)
         return person
 
-    def assigned(self, app: App) -> Iterator[Assigned]:
+    def app_assignments(self, app: App) -> Iterator[AppAssignment]:
         """Yield who is assigned to *app*. A direct assignment wins over those through groups."""
-        for key, groups in self.directory.assigned(app).items():
+        for key, groups in self.directory.assignments(app).items():
             person = self.directory.people[key]
-            if person.status != LEFT or self.switches.lists_deprovisioned:
-                yield Assigned(person, None if key in app.individuals else groups[0])
+            if person.status != DEPROVISIONED or self.options.lists_deprovisioned:
+                yield AppAssignment(person, None if key in app.individuals else groups[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-__all__ = ["LIFETIME_SECONDS", "READ_SCOPES", "Client", "Grants", "TokenRefusal"]
+__all__ = ["LIFETIME_SECONDS", "READ_SCOPES", "ServiceApp", "TokenError", "TokenIssuer"]
 
 LIFETIME_SECONDS = 3600
 READ_SCOPES = frozenset({"okta.apps.read", "okta.groups.read", "okta.users.read"})
@@ -22,7 +22,7 @@ CLOCK_SKEW_SECONDS = 60
 CLAIMS = ("iss", "sub", "aud", "exp", "jti")
 
 
-class TokenRefusal(Exception):
+class TokenError(Exception):
     """No token: *error* is OAuth's word (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
@@ -32,7 +32,7 @@ class TokenRefusal(Exception):
 
 
 @dataclass(slots=True)
-class Client:
+class ServiceApp:
     """A service app: its public *keys* as PEM by key id, the *scopes* that an administrator granted to it."""
 
     client_id: str
@@ -42,90 +42,92 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class IssuedToken:
     scopes: frozenset[str]
-    expires: float
+    expires_at: float
 
 
 @dataclass(slots=True)
-class Grants:
+class TokenIssuer:
     """Who may have access tokens, and the tokens that were given. *now* is in seconds since 1970."""
 
     now: Callable[[], float]
-    clients: dict[str, Client] = field(default_factory=dict)
-    _given: dict[str, Grant] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    clients: dict[str, ServiceApp] = field(default_factory=dict)
+    _issued: dict[str, IssuedToken] = field(default_factory=dict)
+    _used_assertions: set[str] = field(default_factory=set)
 
-    def add(self, client: Client) -> None:
+    def add(self, client: ServiceApp) -> None:
         self.clients[client.client_id] = client
 
     def revoke_all(self) -> None:
         """Let every access token that was given be refused from now on; new ones can be had."""
-        self._given.clear()
+        self._issued.clear()
 
-    def scopes(self, token: str) -> frozenset[str] | None:
+    def token_scopes(self, token: str) -> frozenset[str] | None:
         """Return what *token* may be used for, None when it is unknown, revoked or expired."""
-        grant = self._given.get(token)
-        return grant.scopes if grant is not None and grant.expires > self.now() else None
+        grant = self._issued.get(token)
+        return grant.scopes if grant is not None and grant.expires_at > self.now() else None
 
-    def answer(self, form: Mapping[str, str], audience: str, *, has_proof: bool) -> dict[str, object]:
-        """Return the token response; raise `TokenRefusal`. *has_proof*: the request had a DPoP header."""
+    def issue_token(self, form: Mapping[str, str], audience: str, *, has_proof: bool) -> dict[str, object]:
+        """Return the token response; raise `TokenError`. *has_proof*: the request had a DPoP header."""
         if form.get("grant_type") != "client_credentials":
-            raise TokenRefusal("unsupported_grant_type", "The authorization grant type is not supported.")
+            raise TokenError("unsupported_grant_type", "The authorization grant type is not supported.")
         if form.get("client_assertion_type") != ASSERTION_TYPE:
-            raise TokenRefusal("invalid_client", "The client must authenticate with private_key_jwt.", 401)
-        client = self._client(form.get("client_assertion", ""), audience)
+            raise TokenError("invalid_client", "The client must authenticate with private_key_jwt.", 401)
+        client = self._authenticate_client(form.get("client_assertion", ""), audience)
         if client.requires_dpop and not has_proof:
-            raise TokenRefusal("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
+            raise TokenError("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
         scopes = form.get("scope", "").split()
-        self._must_be_granted(client, scopes)
+        self._require_granted(client, scopes)
         token = f"eyJ{secrets.token_urlsafe(48)}"
-        self._given[token] = Grant(frozenset(scopes), self.now() + LIFETIME_SECONDS)
+        self._issued[token] = IssuedToken(frozenset(scopes), self.now() + LIFETIME_SECONDS)
         told = {"token_type": "Bearer", "expires_in": LIFETIME_SECONDS, "access_token": token}
         return told | {"scope": " ".join(scopes)}
 
-    def _must_be_granted(self, client: Client, scopes: Iterable[str]) -> None:
+    def _require_granted(self, client: ServiceApp, scopes: Iterable[str]) -> None:
         asked = list(scopes)
         if not asked:
-            raise TokenRefusal("invalid_scope", "The authorization server resource does not have any scopes.")
+            raise TokenError("invalid_scope", "The authorization server resource does not have any scopes.")
         refused = [scope for scope in asked if scope not in client.scopes]
         if refused:
-            raise TokenRefusal(
+            raise TokenError(
                 "invalid_scope",
                 "One or more scopes are not configured for the authorization server resource: " + ", ".join(refused),
             )
 
-    def _client(self, assertion: str, audience: str) -> Client:
+    def _authenticate_client(self, assertion: str, audience: str) -> ServiceApp:
         """Return who signed *assertion*."""
         try:
             header = jwt.get_unverified_header(assertion)
             said = jwt.decode(assertion, options={"verify_signature": False})
         except jwt.InvalidTokenError:
-            raise _bad("The client_assertion is not a JWT.") from None
+            raise _invalid_client("The client_assertion is not a JWT.") from None
         client = self.clients.get(str(said.get("iss")))
         if client is None or said.get("sub") != client.client_id:
-            raise _bad("The issuer and subject of client_assertion must be the client id of a known client.")
-        claims = _verified(assertion, header, client, audience)
-        self._hold_to_time(claims)
+            raise _invalid_client("The issuer and subject of client_assertion must be the client id of a known client.")
+        claims = _verify_assertion(assertion, header, client, audience)
+        self._check_times(claims)
         return client
 
-    def _hold_to_time(self, claims: Mapping[str, object]) -> None:
+    def _check_times(self, claims: Mapping[str, object]) -> None:
         expires, used = claims["exp"], str(claims["jti"])
-        if used in self._seen:
-            raise _bad("The client_assertion token has already been used.")
-        self._seen.add(used)
+        if used in self._used_assertions:
+            raise _invalid_client("The client_assertion token has already been used.")
+        self._used_assertions.add(used)
         if not isinstance(expires, int | float) or expires <= self.now() - CLOCK_SKEW_SECONDS:
-            raise _bad("The client_assertion token is expired.")
+            raise _invalid_client("The client_assertion token is expired.")
         if expires > self.now() + LIFETIME_SECONDS + CLOCK_SKEW_SECONDS:
-            raise _bad("The client_assertion token has an expiration that is too far into the future.")
+            raise _invalid_client("The client_assertion token has an expiration that is too far into the future.")
 
 
-def _verified(assertion: str, header: Mapping[str, object], client: Client, audience: str) -> Mapping[str, object]:
+def _verify_assertion(
+    assertion: str, header: Mapping[str, object], client: ServiceApp, audience: str
+) -> Mapping[str, object]:
     """Return the claims. Times are judged by the org's own clock, elsewhere."""
     options = {"require": list(CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     kid = header.get("kid")
     if kid is not None and kid not in client.keys:
-        raise _bad("The client_assertion was signed with a key that is not registered.")
+        raise _invalid_client("The client_assertion was signed with a key that is not registered.")
     pems = [client.keys[str(kid)]] if kid is not None else list(client.keys.values())
     for pem in pems:
         try:
@@ -140,12 +142,14 @@ def _verified(assertion: str, header: Mapping[str, object], client: Client, audi
         except (jwt.InvalidSignatureError, jwt.InvalidKeyError, jwt.InvalidAlgorithmError, TypeError):
             continue
         except jwt.InvalidAudienceError:
-            raise _bad(f"The audience claim for client_assertion must be the endpoint: {audience}.") from None
+            raise _invalid_client(
+                f"The audience claim for client_assertion must be the endpoint: {audience}."
+            ) from None
         except jwt.InvalidTokenError:
-            raise _bad(f"The client_assertion must have the claims {', '.join(CLAIMS)}.") from None
+            raise _invalid_client(f"The client_assertion must have the claims {', '.join(CLAIMS)}.") from None
         return claims
-    raise _bad("The client_assertion signature is invalid.")
+    raise _invalid_client("The client_assertion signature is invalid.")
 
 
-def _bad(description: str) -> TokenRefusal:
-    return TokenRefusal("invalid_client", description, 401)
+def _invalid_client(description: str) -> TokenError:
+    return TokenError("invalid_client", description, 401)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sandbox.company import App, Directory, Group, Person
-from sandbox.onelogin.refusal import Refusal, not_found, token_refusal
+from sandbox.onelogin.errors import OneLoginError, not_found, token_error
 from sandbox.quota import Quota
 
-__all__ = ["Credential", "OneLoginAccount", "OneLoginSwitches"]
+__all__ = ["Credential", "OneLoginAccount", "OneLoginOptions"]
 
 LIFETIME_SECONDS = 36_000
 APP_SCOPES = frozenset({"Read All", "Manage All"})
@@ -28,7 +28,7 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class OneLoginSwitches:
+class OneLoginOptions:
     """What is documented in two ways, or happens to some."""
 
     end_cursor: str = "absent"
@@ -40,9 +40,9 @@ class OneLoginSwitches:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class AccessToken:
     text: str
-    created: float
+    created_at: float
     scope: str
 
 
@@ -60,44 +60,44 @@ class OneLoginAccount:
         self.directory = directory
         self.now = now
         self.credentials = {credential.client_id: credential for credential in credentials}
-        self.switches = OneLoginSwitches()
+        self.options = OneLoginOptions()
         self.quota = Quota(limit, 3600, now)
-        self._tokens: dict[str, Token] = {}
+        self._tokens: dict[str, AccessToken] = {}
 
-    def token(self, client_id: str, secret: str) -> dict[str, object]:
+    def issue_token(self, client_id: str, secret: str) -> dict[str, object]:
         """Return the token response: the same token until it expires or is revoked."""
-        if self.switches.owner_deleted:
-            raise Refusal(500, "Internal server error")
+        if self.options.owner_deleted:
+            raise OneLoginError(500, "Internal server error")
         known = self.credentials.get(client_id)
         if known is None or not secrets.compare_digest(known.secret.encode(), secret.encode()):
-            raise token_refusal(401, "Unauthorized", "Unauthorized Error")
+            raise token_error(401, "Unauthorized", "Unauthorized Error")
         token = self._tokens.get(client_id)
-        if token is None or self._is_over(token):
-            token = Token(secrets.token_hex(32), self.now(), known.scope)
+        if token is None or self._is_expired(token):
+            token = AccessToken(secrets.token_hex(32), self.now(), known.scope)
             self._tokens[client_id] = token
         return {
             "access_token": token.text,
             "refresh_token": "deprecated",
             "account_id": 555555,
-            "created_at": f"{datetime.fromtimestamp(token.created, UTC):%Y-%m-%dT%H:%M:%S}.000Z",
+            "created_at": f"{datetime.fromtimestamp(token.created_at, UTC):%Y-%m-%dT%H:%M:%S}.000Z",
             "token_type": "bearer",
-            "expires_in": int(token.created + LIFETIME_SECONDS - self.now()),
+            "expires_in": int(token.created_at + LIFETIME_SECONDS - self.now()),
         }
 
     def revoke_all(self) -> None:
         """Let every token be refused from now on; new ones can be had."""
         self._tokens.clear()
 
-    def authorise(self, authorization: str, *, apps: bool) -> None:
-        """Raise `Refusal` when this `Authorization` header may not read; *apps*: something about applications."""
-        if self.switches.owner_deleted:
-            raise Refusal(500, "Internal server error")
+    def authorize(self, authorization: str, *, apps: bool) -> None:
+        """Raise `HttpProblem` when this `Authorization` header may not read; *apps*: something about applications."""
+        if self.options.owner_deleted:
+            raise OneLoginError(500, "Internal server error")
         kind, _, text = authorization.partition(" ")
         token = next((each for each in self._tokens.values() if each.text == text), None)
-        if kind.casefold() != "bearer" or token is None or self._is_over(token):
-            raise Refusal(401, "Unauthorized")
+        if kind.casefold() != "bearer" or token is None or self._is_expired(token):
+            raise OneLoginError(401, "Unauthorized")
         if apps and token.scope not in APP_SCOPES:
-            raise Refusal(403, "Insufficient Permissions")
+            raise OneLoginError(403, "Insufficient Permissions")
 
     def app(self, key: str) -> App:
         if key not in self.directory.apps:
@@ -114,5 +114,5 @@ class OneLoginAccount:
             raise not_found()
         return self.directory.people[key]
 
-    def _is_over(self, token: Token) -> bool:
-        return token.created + LIFETIME_SECONDS <= self.now()
+    def _is_expired(self, token: AccessToken) -> bool:
+        return token.created_at + LIFETIME_SECONDS <= self.now()

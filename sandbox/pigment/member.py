@@ -8,18 +8,18 @@ from urllib.parse import quote
 
 import orjson
 
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
 
 __all__ = ["Member"]
 
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 
 @dataclass(slots=True)
 class Member:
     """An account in a workspace. Its email is its `userName`. *version* grows with each change.
 
-    *past* are the times at which it was changed, in seconds of the workspace's timer, each with how it was before
+    *history* are the times at which it was changed, in seconds of the workspace's timer, each with how it was before
     (None: it was not there).
     """
 
@@ -32,22 +32,22 @@ class Member:
     family_name: str = ""
     modified: datetime | None = None
     version: int = 1
-    past: list[tuple[float, Member | None]] = field(default_factory=list, repr=False)
-    _shown: tuple[str, Switches, bytes] | None = field(default=None, repr=False)
+    history: list[tuple[float, Member | None]] = field(default_factory=list, repr=False)
+    _cached_json: tuple[str, WorkspaceOptions, bytes] | None = field(default=None, repr=False)
 
-    def changed(self, now: datetime) -> None:
+    def mark_changed(self, now: datetime) -> None:
         """Tell that something was changed: the version, the time, and what was serialised before."""
         self.version += 1
         self.modified = now
-        self._shown = None
+        self._cached_json = None
 
-    def remember(self, at: float) -> None:
+    def save_state(self, at: float) -> None:
         """Keep how the member is now, ahead of a change."""
-        self.past = [*self.past[-9:], (at, replace(self, past=[], _shown=None))]
+        self.history = [*self.history[-9:], (at, replace(self, history=[], _cached_json=None))]
 
     def as_of(self, moment: float) -> Member | None:
         """Return the member as it was at *moment*, None when it was not there yet."""
-        return next((before for at, before in self.past if at > moment), self)
+        return next((before for at, before in self.history if at > moment), self)
 
     @property
     def etag(self) -> str:
@@ -56,15 +56,15 @@ class Member:
     def location(self, base: str) -> str:
         return f"{base}/Users/{quote(self.id, safe='')}"
 
-    def json(self, base: str, switches: Switches) -> bytes:
+    def to_json(self, base: str, switches: WorkspaceOptions) -> bytes:
         """Return the resource; *base* is the workspace's SCIM URL as the client wrote it. Remembered until a change."""
-        shown = self._shown
+        shown = self._cached_json
         if shown is None or shown[0] != base or shown[1] != switches:
             shown = (base, switches, orjson.dumps(self._resource(base, switches)))
-            self._shown = shown
+            self._cached_json = shown
         return shown[2]
 
-    def _resource(self, base: str, switches: Switches) -> dict[str, object]:
+    def _resource(self, base: str, switches: WorkspaceOptions) -> dict[str, object]:
         meta = {
             "resourceType": "User",
             "created": self.created.isoformat(),
@@ -74,7 +74,7 @@ class Member:
         if switches.etags and switches.versions != "demanded":
             meta["version"] = self.etag
         resource: dict[str, object] = {
-            "schemas": [USER],
+            "schemas": [USER_SCHEMA],
             "id": self.id,
             "userName": self.user_name,
             "displayName": self.display_name,
@@ -87,7 +87,7 @@ class Member:
             resource["name"] = name
         return resource
 
-    def _name(self, switches: Switches) -> dict[str, str]:
+    def _name(self, switches: WorkspaceOptions) -> dict[str, str]:
         name = {"formatted": self.display_name} if switches.shows_formatted else {}
         if switches.keeps_name_parts:
             parts = {"givenName": self.given_name, "familyName": self.family_name}

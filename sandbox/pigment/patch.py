@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sandbox.pigment.refusal import Refusal, bad_value
-from sandbox.pigment.wish import SCHEMA, attributes, flag
+from sandbox.pigment.errors import ScimError, invalid_value
+from sandbox.pigment.user_resource import SCHEMA, normalized_attributes, parse_boolean
 
-__all__ = ["Patch", "patch"]
+__all__ = ["ParsedPatch", "parse_patch"]
 
-ACTIVE = "active"
-NAMES = ("displayname", "name.formatted")
+ACTIVE_PATH = "active"
+NAME_PATHS = ("displayname", "name.formatted")
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class ParsedPatch:
     """What a PATCH does (None: nothing), and *dropped*: the paths that Pigment silently ignores."""
 
     active: bool | None
@@ -23,49 +23,49 @@ class Patch:
     dropped: tuple[str, ...]
 
 
-def patch(body: object) -> Patch:
-    """Return what *body* asks for. Raise `Refusal` (400) when it is no PATCH at all or a value can't be."""
-    operations = attributes(body).get("operations")
+def parse_patch(body: object) -> ParsedPatch:
+    """Return what *body* asks for. Raise `HttpProblem` (400) when it is no PATCH at all or a value can't be."""
+    operations = normalized_attributes(body).get("operations")
     if not isinstance(operations, list) or not operations:
-        raise Refusal(400, "Operations are required.", "invalidSyntax")
+        raise ScimError(400, "Operations are required.", "invalidSyntax")
     active: bool | None = None
     display_name: str | None = None
     dropped: list[str] = []
-    for path, value in (asked for operation in operations for asked in _asked(operation)):
-        if path == ACTIVE:
-            active = flag(value)
-        elif path in NAMES:
-            display_name = _name(value)
+    for path, value in (asked for operation in operations for asked in _operation_values(operation)):
+        if path == ACTIVE_PATH:
+            active = parse_boolean(value)
+        elif path in NAME_PATHS:
+            display_name = _display_name(value)
         else:
             dropped.append(path)
-    return Patch(active, display_name, tuple(dropped))
+    return ParsedPatch(active, display_name, tuple(dropped))
 
 
-def _asked(operation: object) -> Iterator[tuple[str, object]]:
+def _operation_values(operation: object) -> Iterator[tuple[str, object]]:
     """Yield a folded path and its value for each thing that one operation asks for."""
-    given = attributes(operation)
+    given = normalized_attributes(operation)
     kind = str(given.get("op", "")).casefold()
     if kind not in ("add", "replace", "remove"):
-        raise Refusal(400, f"{kind!r} is not an operation.", "invalidSyntax")
+        raise ScimError(400, f"{kind!r} is not an operation.", "invalidSyntax")
     path = str(given.get("path") or "").casefold().removeprefix(SCHEMA)
     if kind == "remove":
         yield f"remove {path}", None
     elif path:
         yield path, given.get("value")
     else:
-        yield from _flat(given.get("value"))
+        yield from _pathless_values(given.get("value"))
 
 
-def _flat(value: object) -> Iterator[tuple[str, object]]:
+def _pathless_values(value: object) -> Iterator[tuple[str, object]]:
     """Yield what an operation without a path sets; `name.formatted` may stand in an object `name`."""
-    for name, inner in attributes(value).items():
+    for name, inner in normalized_attributes(value).items():
         if name == "name" and isinstance(inner, dict):
-            yield from ((f"name.{part}", text) for part, text in attributes(inner).items())
+            yield from ((f"name.{part}", text) for part, text in normalized_attributes(inner).items())
         else:
             yield name, inner
 
 
-def _name(value: object) -> str:
+def _display_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise bad_value("displayName must be a text that is not empty.")
+        raise invalid_value("displayName must be a text that is not empty.")
     return value

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-__all__ = ["Restriction", "Token", "Tokens"]
+__all__ = ["DomainRestriction", "Token", "TokenStore"]
 
-ALWAYS_LET_IN = frozenset({"support@pigment.com", "support@gopigment.com"})
+ALWAYS_ALLOWED = frozenset({"support@pigment.com", "support@gopigment.com"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,17 @@ class Token:
     expires: date | None = None
 
 
-class Tokens:
+class TokenStore:
     """The tokens of one workspace: several may be valid at once, so that they can be rotated."""
 
     def __init__(self, tokens: Iterable[Token | str]) -> None:
-        self._tokens = {token.secret: token for token in map(_token, tokens)}
+        self._tokens = {token.secret: token for token in map(_as_token, tokens)}
 
     def __iter__(self) -> Iterator[Token]:
         return iter(tuple(self._tokens.values()))
 
     def add(self, token: Token | str) -> None:
-        added = _token(token)
+        added = _as_token(token)
         self._tokens[added.secret] = added
 
     def revoke(self, secret: str) -> None:
@@ -42,17 +42,17 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Restriction:
+class DomainRestriction:
     """Pigment's domain restriction: bare domains, compared exactly and case-insensitively; no subdomain is implied."""
 
     on: bool = False
     domains: tuple[str, ...] = ()
 
-    def allows(self, email: str) -> bool:
+    def is_allowed(self, email: str) -> bool:
         """Say whether a new invitation to *email* would be let through if the restriction was on."""
         folded = email.lower()
-        return folded in ALWAYS_LET_IN or folded.rpartition("@")[2] in {domain.lower() for domain in self.domains}
+        return folded in ALWAYS_ALLOWED or folded.rpartition("@")[2] in {domain.lower() for domain in self.domains}
 
 
-def _token(token: Token | str) -> Token:
+def _as_token(token: Token | str) -> Token:
     return Token(token) if isinstance(token, str) else token

@@ -12,9 +12,9 @@ import httpx
 import jwt
 import respx
 
-from connectors.base import Progress, Source, silent
+from connectors.base import Progress, Source, discard_progress
 from connectors.entra import EntraConnector, EntraSettings
-from connectors.rest import DEFAULT_BOUNDS, Bounds
+from connectors.http import DEFAULT_LIMITS, RequestLimits
 from tests.contract.okta_org import FakeTime, Fault, Row, Transport
 
 GRAPH, LOGIN = "https://graph.microsoft.com", "https://login.microsoftonline.com"
@@ -164,8 +164,8 @@ class Tenant:
 
     def connector(
         self,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        progress: Progress = silent,
+        bounds: RequestLimits = DEFAULT_LIMITS,
+        progress: Progress = discard_progress,
         transport: Transport | None = None,
         **settings: object,
     ) -> EntraConnector:
@@ -173,7 +173,7 @@ class Tenant:
         said = EntraSettings.model_validate(usual | settings)
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
         timer, wall = self.time.timer, self.time.wall
-        return EntraConnector("entra-eu", said, client, bounds=bounds, timer=timer, wall=wall, progress=progress)
+        return EntraConnector("entra-eu", said, client, limits=bounds, timer=timer, wall=wall, progress=progress)
 
 
 def company() -> Tenant:

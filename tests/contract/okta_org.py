@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from connectors.base import Progress, Source, silent
+from connectors.base import Progress, Source, discard_progress
+from connectors.http import DEFAULT_LIMITS, RequestLimits, Timer
 from connectors.okta import OktaConnector, OktaSettings
-from connectors.rest import DEFAULT_BOUNDS, Bounds, Timer
 
 ORG = "https://acme.okta.com"
 APP, SALES, STAFF = "0oa1b2c3d4", "00g1sales", "00g2staff"
@@ -184,15 +184,15 @@ class Org:
 
     def connector(
         self,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        progress: Progress = silent,
+        bounds: RequestLimits = DEFAULT_LIMITS,
+        progress: Progress = discard_progress,
         transport: Transport | None = None,
         **settings: object,
     ) -> OktaConnector:
         said = OktaSettings.model_validate({"type": "okta", "org_url": ORG, "api_token": "00token"} | settings)
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
         timer, wall = self.time.timer, self.time.wall
-        return OktaConnector("okta-main", said, client, bounds=bounds, timer=timer, wall=wall, progress=progress)
+        return OktaConnector("okta-main", said, client, limits=bounds, timer=timer, wall=wall, progress=progress)
 
 
 def company() -> Org:

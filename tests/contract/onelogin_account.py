@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, parse_qsl
 
 import httpx
 
-from connectors.base import Progress, Source, silent
+from connectors.base import Progress, Source, discard_progress
+from connectors.http import DEFAULT_LIMITS, RequestLimits
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
-from connectors.rest import DEFAULT_BOUNDS, Bounds
 from tests.contract.okta_org import FakeTime, Fault
 
 ROOT = "https://acme.onelogin.com"
@@ -176,8 +176,8 @@ class Account:
 
     def connector(
         self,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        progress: Progress = silent,
+        bounds: RequestLimits = DEFAULT_LIMITS,
+        progress: Progress = discard_progress,
         transport: Transport | None = None,
         **settings: object,
     ) -> OneLoginConnector:
@@ -190,7 +190,7 @@ class Account:
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
         parsed = OneLoginSettings.model_validate(said | settings)
         return OneLoginConnector(
-            "onelogin-apac", parsed, client, bounds=bounds, timer=self.time.timer, progress=progress
+            "onelogin-apac", parsed, client, limits=bounds, timer=self.time.timer, progress=progress
         )
 
 

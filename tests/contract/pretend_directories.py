@@ -10,8 +10,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from sandbox.company import Company, founded
-from sandbox.okta import Client, OktaOrg, okta_app
+from sandbox.company import Company, generate_company
+from sandbox.okta import OktaOrg, ServiceApp, okta_app
 from sandbox.onelogin import Credential, OneLoginAccount, onelogin_app
 
 ORG = "https://acme.okta.example"
@@ -45,10 +45,10 @@ class PretendOkta:
 
     def __init__(self, company: Company | None = None) -> None:
         self.clock = Clock()
-        self.company = company or founded()
+        self.company = company or generate_company()
         keys = {"ec": public(EC_KEY), "rsa": public(RSA_KEY)}
         self.org = OktaOrg(
-            self.company.okta, clients=[Client("0oaservice", keys)], api_tokens=["api-token"], now=self.clock
+            self.company.okta, clients=[ServiceApp("0oaservice", keys)], api_tokens=["api-token"], now=self.clock
         )
         self.app = self.company.okta.pigment
         self.http = httpx.AsyncClient(
@@ -90,7 +90,7 @@ class PretendOneLogin:
 
     def __init__(self, company: Company | None = None) -> None:
         self.clock = Clock()
-        self.company = company or founded()
+        self.company = company or generate_company()
         self.account = OneLoginAccount(
             self.company.onelogin,
             [Credential("id", SECRET), Credential("people", SECRET, "Read Users")],

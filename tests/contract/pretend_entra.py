@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import httpx
 
 from sandbox.company import App, Company, Directory, Group, Person
-from sandbox.company.directory import Words
-from sandbox.entra import Client, EntraSwitches, EntraTenant, entra_app
+from sandbox.company.directory import StatusWords
+from sandbox.entra import Client, EntraOptions, EntraTenant, entra_app
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-000000000000"
 SECRET = "s3cret-of-the-app"
 GRAPH = "https://graph.microsoft.com/.default"
-GENEROUS = EntraSwitches(units=None)
+GENEROUS = EntraOptions(units=None)
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Office:
     """A tenant whose group `Sales` holds *people*, a nested group with one more person, and a device."""
 
     people: int = 3
-    switches: EntraSwitches = GENEROUS
+    switches: EntraOptions = GENEROUS
     clock: list[float] = field(default_factory=lambda: [1_790_000_000.0])
     certificate: str = ""
 
     def __post_init__(self) -> None:
-        self.directory = Directory("entra", Words("enabled", "disabled", "disabled"), random.Random(7))
+        self.directory = Directory("entra", StatusWords("enabled", "disabled", "disabled"), random.Random(7))
         self.company = Company(7, [self.directory])
         self.sales: Group = self.directory.add_group("Sales")
         self.inner: Group = self.directory.add_group("Inner")
@@ -45,7 +45,7 @@ class Office:
         self.tenant = EntraTenant(self.directory, TENANT, [client], self.switches, now=lambda: self.clock[0])
 
     def client(self, *, authorised: bool = True) -> httpx.AsyncClient:
-        token = str(self.tenant.grants.granted(CLIENT, "https://graph.microsoft.com")["access_token"])
+        token = str(self.tenant.token_issuer.token_response(CLIENT, "https://graph.microsoft.com")["access_token"])
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(entra_app(self.tenant)),
             base_url="http://127.0.0.1:8080/v1.0",

@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.faults.action import System
-from sandbox.faults.book import FaultBook
-from sandbox.faults.middleware import Faults, Surroundings
-from sandbox.faults.reading import rules_from
+from sandbox.faults.middleware import FaultMiddleware, Runtime
+from sandbox.faults.parse import parse_rules
+from sandbox.faults.registry import FaultRegistry
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
+from sandbox.pigment.workspace import PigmentWorkspace
 
 PATH = {
     System.OKTA: "/api/v1/apps/0oa1/users?limit=2",
@@ -29,23 +29,23 @@ PATH = {
 PEOPLE = [f"p{number}" for number in range(5)]
 
 
-def an_app(system: System, space: PigmentSpace | None = None) -> Starlette:
+def an_app(system: System, space: PigmentWorkspace | None = None) -> Starlette:
     if system is System.PIGMENT:
-        return pigment_app(Pigment([space or a_full_space()], Limiter(Limit(None))))
+        return pigment_app(Pigment([space or a_full_space()], RateLimiter(RateLimit(None))))
     page = {System.OKTA: _okta, System.ENTRA: _entra, System.ONELOGIN: _onelogin}[system]
     return Starlette(routes=[Route("/{rest:path}", page, methods=["GET", "POST"])])
 
 
-def a_full_space() -> PigmentSpace:
-    space = PigmentSpace("latam", ["good"], Switches(page_size=2))
+def a_full_space() -> PigmentWorkspace:
+    space = PigmentWorkspace("latam", ["good"], WorkspaceOptions(page_size=2))
     for person in PEOPLE:
-        space.by_hand_create(f"{person}@acme.com", person)
+        space.admin_create(f"{person}@acme.com", person)
     return space
 
 
-def a_book(*rows: dict[str, object]) -> FaultBook:
-    book = FaultBook()
-    book.put(rules_from({"faults": list(rows)}))
+def a_book(*rows: dict[str, object]) -> FaultRegistry:
+    book = FaultRegistry()
+    book.put(parse_rules({"faults": list(rows)}))
     return book
 
 
@@ -53,10 +53,10 @@ def a_client(
     system: System,
     *rows: dict[str, object],
     app: Starlette | None = None,
-    book: FaultBook | None = None,
-    around: Surroundings = Surroundings(lost=httpx.ReadError),  # noqa: B008  # it is frozen
+    book: FaultRegistry | None = None,
+    around: Runtime = Runtime(connection_error=httpx.ReadError),  # noqa: B008  # it is frozen
 ) -> httpx.AsyncClient:
-    faults = Faults(app or an_app(system), book or a_book(*rows), system, around)
+    faults = FaultMiddleware(app or an_app(system), book or a_book(*rows), system, around)
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(faults),
         base_url="http://127.0.0.1:8080",

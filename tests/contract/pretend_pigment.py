@@ -8,14 +8,14 @@ from urllib.parse import quote
 import httpx
 
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
-from sandbox.pigment.token import Restriction, Token
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
+from sandbox.pigment.token import DomainRestriction, Token
+from sandbox.pigment.workspace import PigmentWorkspace
 
 GOOD = "good"
-AS_ASSUMED = Switches()
-OPEN = Restriction()
+AS_ASSUMED = WorkspaceOptions()
+OPEN = DomainRestriction()
 TEMPLATE = {
     "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
     "id": "ana@acme.com",
@@ -28,13 +28,13 @@ TEMPLATE = {
 
 
 def a_space(
-    switches: Switches = AS_ASSUMED,
-    restriction: Restriction = OPEN,
+    switches: WorkspaceOptions = AS_ASSUMED,
+    restriction: DomainRestriction = OPEN,
     *,
     members: int = 0,
     at: str = "2026-06-30T23:59:59",
-) -> PigmentSpace:
-    space = PigmentSpace(
+) -> PigmentWorkspace:
+    space = PigmentWorkspace(
         "latam",
         [Token(GOOD), Token("until-june", date(2026, 7, 1))],
         switches,
@@ -42,12 +42,12 @@ def a_space(
         now=lambda: datetime.fromisoformat(at).replace(tzinfo=UTC),
     )
     for number in range(members):
-        space.by_hand_create(f"p{number}@acme.com", f"Person {number}", active=number % 7 != 3)
+        space.admin_create(f"p{number}@acme.com", f"Person {number}", active=number % 7 != 3)
     return space
 
 
-def a_client(*spaces: PigmentSpace, limiter: Limiter | None = None, token: str = GOOD) -> httpx.AsyncClient:
-    app = pigment_app(Pigment(spaces, limiter or Limiter(Limit(None))))
+def a_client(*spaces: PigmentWorkspace, limiter: RateLimiter | None = None, token: str = GOOD) -> httpx.AsyncClient:
+    app = pigment_app(Pigment(spaces, limiter or RateLimiter(RateLimit(None))))
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://127.0.0.1/latam/scim/v2",

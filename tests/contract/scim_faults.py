@@ -15,12 +15,12 @@ import httpx
 
 from agent.model import Fields, Member
 from agent.scim.client import ScimClient, ScimWriter
-from connectors.rest import Timer
+from connectors.http import Timer
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.token import Token
+from sandbox.pigment.workspace import PigmentWorkspace
 
 URL = "https://pigment.example/latam/scim/v2"
 TOKENS = ("first-token", "second-token")
@@ -46,7 +46,7 @@ class OpenClient(ScimClient):
     @property
     def writer(self) -> ScimWriter:
         if not hasattr(self, "_open"):
-            self._open = self.writing(Unending())
+            self._open = self.writer_for(Unending())
         return self._open
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
@@ -152,7 +152,7 @@ def kind(request: httpx.Request) -> str:
 class Scene:
     """One workspace with its wire, its time and what it warned of."""
 
-    space: PigmentSpace
+    space: PigmentWorkspace
     wire: Wire
     time: FakeTime = field(default_factory=FakeTime)
     warnings: list[dict[str, object]] = field(default_factory=list)
@@ -170,10 +170,10 @@ class Scene:
 
 def a_scene(members: int = 0, **switches: Any) -> Scene:
     """Return a workspace with that many members: p1@acme.com and so on."""
-    space = PigmentSpace("latam", [Token(token) for token in TOKENS], Switches(**switches))
+    space = PigmentWorkspace("latam", [Token(token) for token in TOKENS], WorkspaceOptions(**switches))
     for number in range(1, members + 1):
-        space.by_hand_create(f"p{number}@acme.com", f"Person {number}")
-    app = pigment_app(Pigment([space], Limiter(Limit(None))))
+        space.admin_create(f"p{number}@acme.com", f"Person {number}")
+    app = pigment_app(Pigment([space], RateLimiter(RateLimit(None))))
     return Scene(space, Wire(httpx.ASGITransport(app)))
 
 

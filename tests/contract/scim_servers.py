@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx
 
-from connectors.rest import Timer
+from connectors.http import Timer
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.token import Token
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.scim_faults import OpenClient
 
 TOKEN = "good-token"
-AWKWARD = Switches(
+AWKWARD = WorkspaceOptions(
     page_size=3,
     short_pages=True,
     empty_resources="absent",
@@ -30,7 +30,7 @@ AWKWARD = Switches(
     active_as="text",
     ids="awkward",
 )
-CURSORS = Switches(page_size=4, next_cursor=True, put_without_active="activates")
+CURSORS = WorkspaceOptions(page_size=4, next_cursor=True, put_without_active="activates")
 
 
 class InThread(httpx.AsyncBaseTransport):
@@ -78,9 +78,9 @@ class Server:
             yield OpenClient("latam", self.url, reveal, http, timer=Timer(sleep=no_wait), **more)
 
 
-def pigment(switches: Switches) -> Server:
-    space = PigmentSpace("latam", [Token(TOKEN), Token("second-token")], switches)
-    app = pigment_app(Pigment([space], Limiter(Limit(None))))
+def pigment(switches: WorkspaceOptions) -> Server:
+    space = PigmentWorkspace("latam", [Token(TOKEN), Token("second-token")], switches)
+    app = pigment_app(Pigment([space], RateLimiter(RateLimit(None))))
     return Server("http://127.0.0.1/latam/scim/v2", httpx.ASGITransport(app))
 
 
@@ -135,7 +135,7 @@ def django_scim2_server() -> Server:
 
 
 SERVERS: dict[str, Callable[[], Server]] = {
-    "pigment": lambda: pigment(Switches()),
+    "pigment": lambda: pigment(WorkspaceOptions()),
     "pigment-awkward": lambda: pigment(AWKWARD),
     "pigment-cursors": lambda: pigment(CURSORS),
     "scim2-server": scim2_server,

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.errors import Exit
+from agent.errors import ExitCode
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
-from connectors.rest import Bounds
+from connectors.http import RequestLimits
 from tests.contract.entra_tenant import (
     APP,
     ASSIGNED,
@@ -101,7 +101,7 @@ async def test_refusals_that_name_a_time_end_at_the_longest_wait() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [throttled_until(tenant, float("inf"))] * WHAT_STAYS
     with pytest.raises(IncompleteRead, match="answered 429"):
-        await tenant.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+        await tenant.connector(RequestLimits(max_wait_seconds=60)).read(SOURCE)
     assert 50 < tenant.time.now - 1000 < 63
     assert len(tenant.asked(MEMBERS)) < 20
 
@@ -115,7 +115,7 @@ def throttled_until(tenant: Tenant, end: float) -> Fault:
 async def test_refused_request_holds_back_every_request_to_graph() -> None:
     tenant = company()
     tenant.at[PERSON] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
-    connector = tenant.connector(Bounds(max_wait_seconds=10))
+    connector = tenant.connector(RequestLimits(max_wait_seconds=10))
     with pytest.raises(IncompleteRead, match="answered 429"):
         await connector.lookup("u-udo", SOURCE)
     with pytest.raises(IncompleteRead, match="rate limit for another 40 seconds"):
@@ -448,7 +448,7 @@ async def test_answer_over_the_size_bound_is_an_error() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [body(b'{"value": [' + b" " * 5000 + b"]}")]
     with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
-        await tenant.connector(Bounds(max_bytes=4000)).read(SOURCE)
+        await tenant.connector(RequestLimits(max_bytes=4000)).read(SOURCE)
 
 
 async def test_page_that_expires_again_and_again_ends_the_read() -> None:
@@ -471,7 +471,7 @@ async def test_list_over_the_page_bound_is_an_error() -> None:
     for name in ("ana", "eva", "ivo", "udo"):
         tenant.hire(name, SALES)
     with pytest.raises(IncompleteRead, match="goes on after 3 pages"):
-        await tenant.connector(Bounds(max_pages=3)).read(SOURCE)
+        await tenant.connector(RequestLimits(max_pages=3)).read(SOURCE)
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
@@ -645,4 +645,4 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
-    assert codes == {Exit.DONE, Exit.HELD, Exit.INCOMPLETE, Exit.CONFIG}
+    assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connectors.base import Group, IncompleteRead, Person, ReadNote, Source, Status
-from connectors.rest import Bounds
+from connectors.http import RequestLimits
 from tests.contract.entra_tenant import (
     APP,
     ASSIGNED,
@@ -283,7 +283,7 @@ async def test_progress_tells_the_rows_of_each_list() -> None:
     await connector.read(SOURCE)
     assert (f"Entra (entra-eu): the users and groups of application {APP}", 2, None) in told
     assert (f"Entra (entra-eu): the users and groups of application {APP}", 6, 6) in told
-    assert connector.requests == len(tenant.requests)
+    assert connector.request_count == len(tenant.requests)
     assert connector.name == "entra-eu"
 
 
@@ -301,7 +301,7 @@ async def test_other_cloud_is_asked_on_its_own_hosts() -> None:
     tenant = company()
     tenant.at[THE_APP] = [error(404)]
     with pytest.raises(IncompleteRead):
-        await tenant.connector(Bounds(), graph_url="https://graph.microsoft.us").read(SOURCE)
+        await tenant.connector(RequestLimits(), graph_url="https://graph.microsoft.us").read(SOURCE)
     assert {request.url.host for request in tenant.requests} == {"graph.microsoft.us"}
 
 

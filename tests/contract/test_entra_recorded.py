@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Source, Status
-from connectors.entra.row import Assignment, assignment_from_json, member_from_json, user_from_json
+from connectors.entra.row import AppAssignment, assignment_from_json, group_member_from_json, user_from_json
 from tests.contract.entra_tenant import ASSIGNED, MEMBERS, SOURCE, THE_APP, company, sign_in
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "graph-doc-samples.json"
@@ -30,13 +30,13 @@ def rows(sample: Mapping[str, Any]) -> list[Any]:
 def test_sample_of_assignments_shows_whom_each_assigns(sample: dict[str, Any]) -> None:
     found = [assignment_from_json(row) for row in rows(sample)]
     assert {each.kind for each in found} == {"user", "group", "serviceprincipal"}
-    assert Assignment("cdb555e3-b33e-4fd5-a427-17fadacbdfa7", "user", "MOD Administrator") in found
+    assert AppAssignment("cdb555e3-b33e-4fd5-a427-17fadacbdfa7", "user", "MOD Administrator") in found
     assert all(each.id for each in found)
 
 
 @pytest.mark.parametrize("sample", labelled("members page"))
 def test_sample_of_members_tells_people_from_others(sample: dict[str, Any]) -> None:
-    found = [member_from_json(row) for row in rows(sample)]
+    found = [group_member_from_json(row) for row in rows(sample)]
     assert {"user", "group"} <= {each.kind for each in found}
     people = [each.user for each in found if each.kind == "user"]
     assert all(each.id and each.login and each.is_enabled is not None for each in people)

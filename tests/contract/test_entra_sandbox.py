@@ -11,9 +11,9 @@ import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
 from connectors.entra import EntraConnector, EntraSettings
-from connectors.rest import Bounds
-from sandbox.entra import EntraSwitches, entra_app
-from sandbox.host import hosted
+from connectors.http import RequestLimits
+from sandbox.entra import EntraOptions, entra_app
+from sandbox.host import host_apps
 from tests.contract.entra_tenant import CLIENT_ID, TENANT_ID, sign_in
 from tests.contract.pretend_entra import SECRET, Office
 from tests.contract.test_entra_token import KEY, certificate, pem
@@ -29,7 +29,9 @@ def connected(office: Office) -> Iterator[EntraConnector]:
     client = httpx.AsyncClient(transport=httpx.ASGITransport(entra_app(office.tenant)))
     with sign_in() as router:
         router["token"].mock(
-            side_effect=lambda _: httpx.Response(200, json=office.tenant.grants.granted(CLIENT_ID, "graph"))
+            side_effect=lambda _: httpx.Response(
+                200, json=office.tenant.token_issuer.token_response(CLIENT_ID, "graph")
+            )
         )
         yield EntraConnector("entra-eu", settings, client)
 
@@ -44,7 +46,7 @@ async def seen(office: Office, **changes: object) -> Snapshot:
 
 
 async def test_whole_company_is_read_over_many_small_pages() -> None:
-    office = Office(people=25, switches=EntraSwitches(units=None, largest_page=4))
+    office = Office(people=25, switches=EntraOptions(units=None, largest_page=4))
     shot = await seen(office)
     assert {person.id for person in shot.people} == {person.id for person in office.staff}
     assert {person.email for person in shot.people} == {person.email for person in office.staff}
@@ -97,7 +99,7 @@ async def test_revoked_token_is_made_anew_between_two_reads() -> None:
     office = Office()
     with connected(office) as connector:
         first = await connector.read(source(office))
-        office.tenant.grants.revoke()
+        office.tenant.token_issuer.revoke_all()
         again = await connector.read(replace(source(office), nested=True))
         assert set(first.people) < set(again.people)
 
@@ -121,11 +123,13 @@ async def test_check_of_the_pretend_tenant_is_well() -> None:
 
 
 async def read_over_sockets(office: Office, say: Callable[[str], dict[str, object]]) -> Snapshot:
-    with hosted({"entra": entra_app(office.tenant)}, 0) as urls:
+    with host_apps({"entra": entra_app(office.tenant)}, 0) as urls:
         roots: dict[str, object] = {"graph_url": urls["entra"], "authority_url": urls["entra"]}
         settings = EntraSettings.model_validate(USUAL | roots | say(urls["entra"]))
         async with httpx.AsyncClient(trust_env=False) as client:
-            return await EntraConnector("entra-eu", settings, client, bounds=Bounds(retries=0)).read(source(office))
+            return await EntraConnector("entra-eu", settings, client, limits=RequestLimits(retries=0)).read(
+                source(office)
+            )
 
 
 async def test_secret_gives_a_token_over_sockets() -> None:

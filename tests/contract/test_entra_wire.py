@@ -17,8 +17,8 @@ import pytest
 import respx
 import trustme
 
-from connectors.entra.wire import MOST_BYTES, Reply, Wire
-from connectors.rest import Bounds, NoAnswer
+from connectors.entra.msal_transport import MAX_BYTES, MsalResponse, MsalTransport
+from connectors.http import NoResponse, RequestLimits
 from tests.contract.okta_org import FakeTime
 
 URL = "https://login.example.com/token"
@@ -73,8 +73,10 @@ def never_silent(*pieces: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def wire(ca_bundle: Path | None = None, plain: str = "", trusts_environment: bool = True) -> Iterator[Wire]:
-    made = Wire(ca_bundle, Bounds(), FakeTime().timer.now, plain=plain, trusts_environment=trusts_environment)
+def wire(ca_bundle: Path | None = None, plain: str = "", trusts_environment: bool = True) -> Iterator[MsalTransport]:
+    made = MsalTransport(
+        ca_bundle, RequestLimits(), FakeTime().timer.now, plain=plain, trusts_environment=trusts_environment
+    )
     try:
         yield made
     finally:
@@ -90,7 +92,7 @@ def test_private_authority_is_trusted_through_the_bundle_alone(tmp_path: Path) -
     with listening(context) as port:
         with wire(bundle) as trusting:
             assert trusting.get(f"https://localhost:{port}/").text == "hello"
-        with wire() as strict, pytest.raises(NoAnswer, match=r"(?i)certificate"):
+        with wire() as strict, pytest.raises(NoResponse, match=r"(?i)certificate"):
             strict.get(f"https://localhost:{port}/")
 
 
@@ -101,7 +103,7 @@ def test_proxy_of_the_environment_is_passed_by_where_it_is_not_trusted(monkeypat
     with listening() as port:
         with wire(trusts_environment=False) as direct:
             assert direct.get(f"http://127.0.0.1:{port}/").text == "hello"
-        with wire() as proxied, pytest.raises(NoAnswer):
+        with wire() as proxied, pytest.raises(NoResponse):
             proxied.get(f"http://127.0.0.1:{port}/")
 
 
@@ -124,7 +126,7 @@ def test_only_the_origin_that_is_http_in_truth_is_asked_so(url: str, real: str) 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:x/", "ftp://login.example.com/", "no URL"])
 def test_url_that_cannot_be_asked_has_no_answer(url: str) -> None:
-    with wire() as asking, pytest.raises(NoAnswer):
+    with wire() as asking, pytest.raises(NoResponse):
         asking.get(url)
 
 
@@ -145,17 +147,17 @@ def test_last_answer_is_kept_and_forgotten_at_the_next_request() -> None:
     respx.get(URL).mock(side_effect=[httpx.Response(503, text="busy"), httpx.ConnectError("refused")])
     with wire() as asking:
         reply = asking.get(URL)
-        assert asking.last is reply
+        assert asking.last_response is reply
         assert (reply.status_code, reply.text, str(reply.url)) == (503, "busy", URL)
         with pytest.raises(RuntimeError, match="503"):
             reply.raise_for_status()
-        with pytest.raises(NoAnswer, match="refused"):
+        with pytest.raises(NoResponse, match="refused"):
             asking.get(URL)
-        assert asking.last is None
+        assert asking.last_response is None
 
 
 def test_reply_that_is_well_raises_nothing() -> None:
-    Reply(httpx.Response(200, request=httpx.Request("GET", URL)), "ok").raise_for_status()
+    MsalResponse(httpx.Response(200, request=httpx.Request("GET", URL)), "ok").raise_for_status()
 
 
 @respx.mock
@@ -165,10 +167,10 @@ def test_answer_over_the_bound_is_not_read_on() -> None:
     def pieces() -> Iterator[bytes]:
         for number in range(100):
             read.append(number)
-            yield b"x" * (MOST_BYTES // 4)
+            yield b"x" * (MAX_BYTES // 4)
 
     respx.get(URL).mock(return_value=httpx.Response(200, content=pieces()))
-    with wire() as asking, pytest.raises(NoAnswer, match="does not end"):
+    with wire() as asking, pytest.raises(NoResponse, match="does not end"):
         asking.get(URL)
     assert len(read) < 7
 
@@ -184,8 +186,8 @@ def test_answer_that_drips_is_not_waited_for_longer_than_a_request_may_take() ->
 
     respx.get(URL).mock(return_value=httpx.Response(200, content=drops()))
     began = time.now
-    asking = Wire(None, Bounds(max_wait_seconds=300), time.timer.now)
-    with pytest.raises(NoAnswer, match="does not end"):
+    asking = MsalTransport(None, RequestLimits(max_wait_seconds=300), time.timer.now)
+    with pytest.raises(NoResponse, match="does not end"):
         asking.get(URL)
     asking.close()
     assert time.now - began <= 330
@@ -194,7 +196,9 @@ def test_answer_that_drips_is_not_waited_for_longer_than_a_request_may_take() ->
 @pytest.mark.parametrize("pieces", [(b"HTTP/1.1 100 Continue\r\n\r\n",), (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")])
 def test_answer_that_never_begins_is_not_waited_for_longer_either(pieces: tuple[bytes, ...]) -> None:
     with never_silent(*pieces) as port:
-        asking = Wire(None, Bounds(timeout_seconds=5, max_wait_seconds=0.3), time.monotonic, trusts_environment=False)
-        with pytest.raises(NoAnswer, match="does not end"):
+        asking = MsalTransport(
+            None, RequestLimits(timeout_seconds=5, max_wait_seconds=0.3), time.monotonic, trusts_environment=False
+        )
+        with pytest.raises(NoResponse, match="does not end"):
             asking.get(f"http://127.0.0.1:{port}/")
         asking.close()

@@ -14,23 +14,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.engine.confirm import Confirmation
-from agent.engine.lookup import AT_ONCE, MOST_FAILURES, Lookups
-from agent.guard.emptied import Sightings, emptied_groups, next_sightings
-from agent.guard.hold import guarded
-from agent.guard.limit import History
-from agent.model import Change, GroupRef, Hold, Kind, Limits, Link, Listing, Member, Memory, Mode, Policy, Reads
+from agent.engine.lookup import MAX_CONCURRENT, MAX_FAILURES, Lookups
+from agent.guard.empty_groups import GroupSightings, newly_empty_groups, next_sightings
+from agent.guard.guards import GuardHistory
+from agent.guard.hold import apply_guards
+from agent.model import Change, GroupRef, Hold, Inputs, Kind, Limits, Link, Listing, Member, Memory, Mode, Policy
 from connectors.base import (
     Connector,
     CredentialsRefused,
     Finding,
     Group,
     IncompleteRead,
+    LookupResult,
     Person,
     PersonKey,
     Snapshot,
     Source,
     Status,
-    Whereabouts,
 )
 from tests.contract import entra_tenant, okta_org, onelogin_account
 from tests.contract.entra_tenant import Tenant
@@ -115,7 +115,7 @@ async def planned(pretend: Provider, *people: str) -> tuple[list[Change], list[H
     policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
     connectors = {pretend.source.connector: pretend.connector()}
     snapshot = await connectors[pretend.source.connector].read(pretend.source)
-    reads = Reads((snapshot,), Listing(members), Memory(tuple(links)))
+    reads = Inputs((snapshot,), Listing(members), Memory(tuple(links)))
     _, plan = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy, {}, NOW)
     leave = [change for change in plan.changes if change.kind is Kind.DEACTIVATE]
     return leave, [hold for hold in plan.holds if hold.kind is Kind.DEACTIVATE]
@@ -206,17 +206,17 @@ OKTA = Source("okta-main", "0oa1")
 class Scripted:
     """A connector whose lookups do what *act* does."""
 
-    act: Callable[[str], Whereabouts | None]
+    act: Callable[[str], LookupResult | None]
     asked: list[str] = field(default_factory=list)
     name: str = "okta-main"
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         raise AssertionError((source, fresh))
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         raise AssertionError
 
-    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         self.asked.append(person_id)
         await asyncio.sleep(0)
         found = self.act(person_id)
@@ -229,38 +229,38 @@ class Scripted:
         raise AssertionError(sources)
 
 
-def an_answer(groups: frozenset[str] = frozenset()) -> Whereabouts:
-    return Whereabouts(Status.ACTIVE, groups=groups)
+def an_answer(groups: frozenset[str] = frozenset()) -> LookupResult:
+    return LookupResult(Status.ACTIVE, groups=groups)
 
 
-def refused(_: str) -> Whereabouts:
+def refused(_: str) -> LookupResult:
     raise CredentialsRefused("no", "ask", 403)
 
 
-async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> list[Whereabouts]:
+async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> list[LookupResult]:
     keys = [PersonKey("okta-main", f"p{number}") for number in range(count)]
     person = Person("okta-main", "p", None, "", groups=("g1",))
     snapshot = Snapshot(OKTA, "Pigment", (Group("g1", "G", 1),), (person,))
     lookups = Lookups({"okta-main": scripted}, seconds)
-    return list((await lookups.ask(keys, [snapshot], Policy("latam", (OKTA,)))).values())
+    return list((await lookups.look_up(keys, [snapshot], Policy("latam", (OKTA,)))).values())
 
 
 async def test_failures_in_a_row_end_the_lookups_of_that_connector() -> None:
     scripted = Scripted(refused)
     found = await asked(scripted)
-    assert len(scripted.asked) < MOST_FAILURES + AT_ONCE
+    assert len(scripted.asked) < MAX_FAILURES + MAX_CONCURRENT
     assert {each.failure for each in found} == {"403", "not tried after other lookups failed"}
 
 
 async def test_lookups_that_hang_cost_one_wait_and_not_one_each() -> None:
     scripted = Scripted(lambda _: None)
     found = await asked(scripted, seconds=0.05)
-    assert len(scripted.asked) < MOST_FAILURES + AT_ONCE
+    assert len(scripted.asked) < MAX_FAILURES + MAX_CONCURRENT
     assert found[0].failure == "no answer in time"
 
 
 async def test_failures_for_single_people_leave_the_others_their_lookups() -> None:
-    def sometimes(person: str) -> Whereabouts:
+    def sometimes(person: str) -> LookupResult:
         if int(person[1:]) % 5 == 0:
             raise IncompleteRead("odd", "again", 500)
         return an_answer()
@@ -311,7 +311,7 @@ async def test_connector_that_forgets_reads_every_list_again(name: str) -> None:
     await connector.read(pretend.source)
     await connector.read(pretend.source, fresh=True)
     before = dict(pretend.readings)
-    connector.forget()
+    connector.clear_cache()
     await connector.read(pretend.source)
     assert {path: count - before[path] for path, count in pretend.readings.items()} == dict.fromkeys(before, 1)
 
@@ -346,7 +346,9 @@ def with_a_small_group(name: str) -> Provider:
     return pretend
 
 
-async def run(pretend: Provider, sightings: Sightings, now: datetime) -> tuple[Sightings, list[str], list[str]]:
+async def run(
+    pretend: Provider, sightings: GroupSightings, now: datetime
+) -> tuple[GroupSightings, list[str], list[str]]:
     """Return what a run remembers of groups, and the codes of leo's deactivation and of its hold."""
     key = PersonKey(pretend.source.connector, pretend.omitted)
     group = {"okta": "00g3small", "entra": "g-small", "onelogin": "93"}[key.connector.partition("-")[0]]
@@ -354,10 +356,10 @@ async def run(pretend: Provider, sightings: Sightings, now: datetime) -> tuple[S
     policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
     connectors = {key.connector: pretend.connector()}
     snapshot = await connectors[key.connector].read(pretend.source)
-    reads = Reads((snapshot,), Listing((Member("m0", "leo@example.com", "Leo", True),)), memory)
+    reads = Inputs((snapshot,), Listing((Member("m0", "leo@example.com", "Leo", True),)), memory)
     reads, unguarded = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy, sightings, now)
-    emptied = emptied_groups(reads.snapshots, sightings, now)
-    plan = guarded(unguarded, replace(policy, limits=Limits(25, 100)), History(emptied=emptied))
+    emptied = newly_empty_groups(reads.snapshots, sightings, now)
+    plan = apply_guards(unguarded, replace(policy, limits=Limits(25, 100)), GuardHistory(newly_empty_groups=emptied))
     going = [change.code for change in plan.changes if change.person == key and change.kind is Kind.DEACTIVATE]
     changed = next_sightings(reads.snapshots, sightings, now)
     return {**sightings, **changed}, going, [hold.code for hold in plan.holds if hold.person == key]

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.errors import Exit
+from agent.errors import ExitCode
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
-from connectors.rest import Bounds
+from connectors.http import RequestLimits
 from tests.contract.okta_org import (
     APP,
     ORG,
@@ -97,7 +97,7 @@ async def test_refusals_that_name_a_reset_are_bounded_by_the_time_and_not_by_the
     assert await org.connector().read(SOURCE) == await whole()
     org.at[PEOPLE] = [lambda _: httpx.Response(429, headers=org.limits(100, 0, 20))] * WHAT_STAYS
     with pytest.raises(IncompleteRead, match="answered 429"):
-        await org.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+        await org.connector(RequestLimits(max_wait_seconds=60)).read(SOURCE)
 
 
 async def test_refusal_without_oktas_headers_is_bounded_by_retry_after() -> None:
@@ -342,7 +342,7 @@ async def test_answer_over_the_size_bound_is_an_error() -> None:
     org = company()
     org.at[PEOPLE] = [body(b"[" + b" " * 5000 + b"]")]
     with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
-        await org.connector(Bounds(max_bytes=4000)).read(SOURCE)
+        await org.connector(RequestLimits(max_bytes=4000)).read(SOURCE)
 
 
 async def test_list_over_the_page_bound_is_an_error() -> None:
@@ -350,7 +350,7 @@ async def test_list_over_the_page_bound_is_an_error() -> None:
     for name in ("ana", "eva", "ivo", "udo"):
         org.hire(name, SALES)
     with pytest.raises(IncompleteRead, match="goes on after 3 pages"):
-        await org.connector(Bounds(max_pages=3)).read(SOURCE)
+        await org.connector(RequestLimits(max_pages=3)).read(SOURCE)
 
 
 async def test_cursor_that_expires_twice_ends_the_read() -> None:
@@ -537,4 +537,4 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
-    assert codes == {Exit.DONE, Exit.HELD, Exit.INCOMPLETE, Exit.CONFIG}
+    assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -196,7 +196,7 @@ async def test_progress_tells_the_rows_of_each_list() -> None:
     await connector.read(SOURCE)
     assert (f"Okta (okta-main): the people of application {APP}", 2, None) in told
     assert (f"Okta (okta-main): the people of application {APP}", 4, 4) in told
-    assert connector.requests == len(org.requests)
+    assert connector.request_count == len(org.requests)
     assert connector.name == "okta-main"
 
 

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from connectors.base import Status
-from connectors.okta.org import error_code
-from connectors.okta.pace import OktaPace
-from connectors.okta.portrait import Portrait
+from connectors.http import ApiResponse
+from connectors.okta.client import error_code
+from connectors.okta.mapping import UserMapper
+from connectors.okta.rate_limit import OktaRateLimiter
 from connectors.okta.row import app_group_from_json, app_user_from_json, user_from_json
-from connectors.rest import Answer
 from tests.contract.okta_org import FakeTime
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "okta-recorded-samples.json"
@@ -25,14 +25,14 @@ def labelled(*starts: str) -> list[dict[str, Any]]:
     return [sample for sample in SAMPLES if sample["label"].startswith(starts)]
 
 
-def answer(sample: dict[str, Any]) -> Answer:
+def answer(sample: dict[str, Any]) -> ApiResponse:
     headers = [
         (name, value)
         for name, values in sample["headers"].items()
         for value in (values if isinstance(values, list) else [values])
     ]
     url = httpx.URL(sample["request"]["uri"])
-    return Answer(sample["status"], httpx.Headers(headers), url, orjson.dumps(sample["body"]))
+    return ApiResponse(sample["status"], httpx.Headers(headers), url, orjson.dumps(sample["body"]))
 
 
 @pytest.mark.parametrize("sample", labelled("user-", "users-list", "group-users"))
@@ -44,7 +44,7 @@ def test_recorded_person_is_read_whole(sample: dict[str, Any]) -> None:
         assert not person.is_blank
         assert person.login.endswith("@example.com")
         assert person.given_name
-        assert Portrait("okta-main").status(person.status) is not Status.UNKNOWN
+        assert UserMapper("okta-main").status_of(person.status) is not Status.UNKNOWN
 
 
 @pytest.mark.parametrize("sample", labelled("app-users"))
@@ -74,8 +74,8 @@ def test_recorded_error_shows_its_code(sample: dict[str, Any]) -> None:
 @pytest.mark.parametrize("sample", labelled("error-429"))
 async def test_recorded_refusal_is_waited_out(sample: dict[str, Any]) -> None:
     time = FakeTime()
-    pace = OktaPace(0.5, 300, time.timer, time.wall)
+    pace = OktaRateLimiter(0.5, 300, time.timer, time.wall)
     refused = answer(sample)
-    pace.learned(refused.url, refused.status, refused.headers)
-    await pace.admit("GET", refused.url)
+    pace.on_response(refused.url, refused.status, refused.headers)
+    await pace.acquire("GET", refused.url)
     assert time.naps == [1757607758 - 1757607710 + 1]

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.http import client
+from agent.http_client import create_client
 from connectors.base import Source
 from connectors.okta import OktaConnector, OktaSettings
-from sandbox.host import hosted
+from sandbox.host import host_apps
 from sandbox.okta import okta_app
 from tests.contract.pretend_directories import RSA_KEY, PretendOkta, private
 
@@ -28,7 +28,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pr
     okta = PretendOkta()
     # The SDK's assertions and those of our connector are dated by the real clock.
     okta.clock.seconds = time.time()
-    with hosted({"okta": okta_app(okta.org)}, 0) as urls:
+    with host_apps({"okta": okta_app(okta.org)}, 0) as urls:
         yield okta, urls["okta"]
 
 
@@ -75,7 +75,7 @@ async def test_sdk_lists_the_app_users_that_our_connector_lists(served: tuple[Pr
     settings = OktaSettings.model_validate(
         {"type": "okta", "org_url": url, "client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa"}
     )
-    async with client(None, 10) as http:
+    async with create_client(None, 10) as http:
         snapshot = await OktaConnector("okta-main", settings, http).read(Source("okta-main", okta.app.id))
     ours = {person.id: person for person in snapshot.people if person.individual or not only_in_groups(okta, person.id)}
     assert {row.id for row in listed} == set(ours)

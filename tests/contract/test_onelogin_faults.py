@@ -11,9 +11,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from agent.errors import Exit
+from agent.errors import ExitCode
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, Person, ReadError, Snapshot, Status
-from connectors.rest import Bounds
+from connectors.http import RequestLimits
 from tests.contract.okta_org import Fault, body, broken_off, cut_off, unreachable
 from tests.contract.onelogin_account import (
     ANA,
@@ -136,7 +136,7 @@ async def test_refusals_that_name_a_time_are_bounded_by_the_time_and_not_by_thei
     assert await account.connector().read(SOURCE) == await whole()
     account.at[path] = [lambda _: httpx.Response(429, headers=named)] * WHAT_STAYS
     with pytest.raises(IncompleteRead, match="answered 429"):
-        await account.connector(Bounds(max_wait_seconds=60)).read(SOURCE)
+        await account.connector(RequestLimits(max_wait_seconds=60)).read(SOURCE)
 
 
 async def test_limit_headers_that_stand_twice_are_read_by_the_later_reset() -> None:
@@ -567,7 +567,7 @@ async def test_answer_over_the_size_bound_is_an_error() -> None:
     account = company()
     account.at[PEOPLE] = [body(b"[" + b" " * 5000 + b"]")]
     with pytest.raises(IncompleteRead, match="more than 4,000 bytes"):
-        await account.connector(Bounds(max_bytes=4000)).read(SOURCE)
+        await account.connector(RequestLimits(max_bytes=4000)).read(SOURCE)
 
 
 @pytest.mark.parametrize("status", [400, 410, 422])
@@ -589,7 +589,7 @@ async def test_list_over_the_page_bound_is_an_error() -> None:
     for name in ("ana", "eva", "ivo", "udo"):
         account.hire(name, SALES)
     with pytest.raises(IncompleteRead, match="goes on after 3 pages"):
-        await account.connector(Bounds(max_pages=3)).read(SOURCE)
+        await account.connector(RequestLimits(max_pages=3)).read(SOURCE)
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -769,4 +769,4 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert here <= named <= here | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
-    assert codes == {Exit.DONE, Exit.HELD, Exit.INCOMPLETE}
+    assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE}

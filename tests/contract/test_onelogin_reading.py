@@ -341,7 +341,7 @@ async def test_progress_tells_the_rows_of_each_list() -> None:
     await connector.read(SOURCE)
     assert (f"OneLogin (onelogin-apac): users of application {APP}", 2, 4) in told
     assert (f"OneLogin (onelogin-apac): users of application {APP}", 4, 4) in told
-    assert connector.requests == len(account.requests)
+    assert connector.request_count == len(account.requests)
     assert connector.name == "onelogin-apac"
 
 
@@ -351,7 +351,7 @@ async def test_unchanged_account_costs_its_pages_and_one_count() -> None:
     connector = account.connector()
     await connector.read(SOURCE)
     # The application, its roles, its users, two roles' people, the count of all users, and all users.
-    assert connector.requests == 7
+    assert connector.request_count == 7
 
 
 async def test_role_that_is_refused_does_not_become_individual_assignments() -> None:

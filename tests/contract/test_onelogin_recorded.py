@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from connectors.base import Status
-from connectors.onelogin.portrait import Portrait
-from connectors.onelogin.row import id_of, membership_from_json, name_of, user_from_json
-from connectors.rest.quote import quoted
+from connectors.http.redact import error_excerpt
+from connectors.onelogin.mapping import UserMapper
+from connectors.onelogin.row import membership_from_json, row_id, row_name, user_from_json
 from tests.contract.onelogin_account import ANA, SOURCE, TOKEN_PATH, company
 
 SAMPLES_FILE = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "onelogin-doc-samples.json"
@@ -27,7 +27,7 @@ def labelled(*labels: str) -> list[dict[str, Any]]:
 def test_documented_user_is_read_whole(sample: dict[str, Any]) -> None:
     (row,) = map(user_from_json, sample["body"])
     assert (row.id, row.email, row.display_name) == ("56781966", "mike.tester@example.com", "Mike Tester")
-    assert Portrait("onelogin-apac").status(row) is Status.ACTIVE
+    assert UserMapper("onelogin-apac").status_of(row) is Status.ACTIVE
 
 
 @pytest.mark.parametrize("sample", labelled("app users"))
@@ -45,7 +45,7 @@ def test_documented_row_of_a_role_is_somebody_who_has_it(sample: dict[str, Any])
 
 @pytest.mark.parametrize("sample", labelled("roles of an app"))
 def test_documented_role_has_id_and_name(sample: dict[str, Any]) -> None:
-    assert [(id_of(row), name_of(row)) for row in sample["body"]] == [("12", "Sales")]
+    assert [(row_id(row), row_name(row)) for row in sample["body"]] == [("12", "Sales")]
 
 
 @pytest.mark.parametrize("sample", labelled("error 404 v2"))
@@ -71,4 +71,4 @@ async def test_documented_token_is_used(sample: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sample", labelled("token 401", "error 401 v2", "error 404 v2", "error 422 v2"))
 def test_documented_error_is_quoted_by_its_message(sample: dict[str, Any]) -> None:
-    assert quoted(orjson.dumps(sample["body"]), {}) == f': "{sample["body"]["message"]}"'
+    assert error_excerpt(orjson.dumps(sample["body"]), {}) == f': "{sample["body"]["message"]}"'

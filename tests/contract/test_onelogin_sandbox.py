@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, Person, ReadError, Snapshot, Source, Status
+from connectors.http import RequestLimits
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
-from connectors.rest import Bounds
 from sandbox import company
 from sandbox.faults.action import System
-from sandbox.faults.book import FaultBook
-from sandbox.faults.middleware import Faults, Surroundings
-from sandbox.faults.reading import rules_from
-from sandbox.onelogin import OneLoginSwitches, onelogin_app
+from sandbox.faults.middleware import FaultMiddleware, Runtime
+from sandbox.faults.parse import parse_rules
+from sandbox.faults.registry import FaultRegistry
+from sandbox.onelogin import OneLoginOptions, onelogin_app
 from tests.contract.okta_org import FakeTime
 from tests.contract.pretend_directories import ACCOUNT, PretendOneLogin
 
@@ -27,7 +27,7 @@ class Office:
     """A pretend account behind faults, and a connector that reads it."""
 
     pretend: PretendOneLogin = field(default_factory=PretendOneLogin)
-    book: FaultBook = field(default_factory=FaultBook)
+    book: FaultRegistry = field(default_factory=FaultRegistry)
     time: FakeTime = field(default_factory=FakeTime)
 
     @property
@@ -35,24 +35,24 @@ class Office:
         return Source("onelogin-apac", self.pretend.app.id)
 
     def connector(self, client_id: str = "id") -> OneLoginConnector:
-        around = Surroundings(lambda: self.time.now, self.time.sleep, httpx.ReadError)
-        app = Faults(onelogin_app(self.pretend.account), self.book, System.ONELOGIN, around)
+        around = Runtime(lambda: self.time.now, self.time.sleep, httpx.ReadError)
+        app = FaultMiddleware(onelogin_app(self.pretend.account), self.book, System.ONELOGIN, around)
         said = {"type": "onelogin", "api_url": ACCOUNT, "client_id": client_id, "client_secret": "secret"}
         return OneLoginConnector(
             "onelogin-apac",
             OneLoginSettings.model_validate(said),
             httpx.AsyncClient(transport=httpx.ASGITransport(app)),
-            bounds=Bounds(max_bytes=2**20, max_pages=30),
+            limits=RequestLimits(max_bytes=2**20, max_pages=30),
             timer=self.time.timer,
         )
 
     async def read(self, *faults: Fault) -> Snapshot:
-        self.book.put(rules_from({"faults": list(faults)}))
+        self.book.put(parse_rules({"faults": list(faults)}))
         return await self.connector().read(self.source)
 
     def everybody(self) -> dict[str, company.Person]:
         directory = self.pretend.company.onelogin
-        return {key: directory.people[key] for key in directory.assigned(self.pretend.app)}
+        return {key: directory.people[key] for key in directory.assignments(self.pretend.app)}
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ async def test_check_finds_nothing_to_mend(office: Office) -> None:
     assert [finding.level for finding in findings] == ["ok", "ok"]
 
 
-@pytest.mark.parametrize("switches", [OneLoginSwitches(end_cursor="empty"), OneLoginSwitches(wraps_token=True)])
-async def test_what_is_documented_in_two_ways_is_read_alike(office: Office, switches: OneLoginSwitches) -> None:
+@pytest.mark.parametrize("switches", [OneLoginOptions(end_cursor="empty"), OneLoginOptions(wraps_token=True)])
+async def test_what_is_documented_in_two_ways_is_read_alike(office: Office, switches: OneLoginOptions) -> None:
     expected = await office.read()
-    office.pretend.account.switches = switches
+    office.pretend.account.options = switches
     assert await office.read() == expected
 
 
@@ -114,7 +114,7 @@ async def test_scope_that_is_too_small_is_a_matter_of_credentials(office: Office
 
 
 async def test_credential_whose_owner_was_deleted_says_so(office: Office) -> None:
-    office.pretend.account.switches = OneLoginSwitches(owner_deleted=True)
+    office.pretend.account.options = OneLoginOptions(owner_deleted=True)
     with pytest.raises(IncompleteRead, match="answered 500 to the token request") as raised:
         await office.read()
     assert "administrator" in raised.value.hint

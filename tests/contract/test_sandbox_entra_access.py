@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.entra import EntraSwitches
+from sandbox.entra import EntraOptions
 from tests.contract.pretend_entra import Office, code, rows
 
 
@@ -65,14 +65,14 @@ async def test_a_token_is_needed_and_not_an_expired_or_revoked_one() -> None:
         office.clock[0] += 3600
         assert (await client.get(office.members_path())).status_code == 401
     async with office.client() as client:
-        office.tenant.grants.revoke()
+        office.tenant.token_issuer.revoke_all()
         assert (await client.get(office.members_path())).status_code == 401
     async with office.client() as client:
         assert (await client.get(office.members_path())).status_code == 200
 
 
 async def test_resource_units_are_counted_and_refused_with_the_wait() -> None:
-    office = Office(switches=EntraSwitches(units=10, seconds=10))
+    office = Office(switches=EntraOptions(units=10, seconds=10))
     async with office.client() as client:
         answers = [await client.get(office.members_path("?$select=id")) for _ in range(6)]
         office.clock[0] += 10
@@ -106,11 +106,11 @@ async def test_batch_answers_each_part_by_itself() -> None:
     assert found["1"]["body"]["accountEnabled"] is True
     assert found["2"]["body"]["error"]["code"] == "Request_ResourceNotFound"
     assert found["3"]["body"]["@odata.nextLink"].startswith("http://127.0.0.1:8080/v1.0/groups/")
-    assert office.tenant.requests == 3
+    assert office.tenant.request_count == 3
 
 
 async def test_batch_parts_are_throttled_each_by_itself() -> None:
-    office = Office(switches=EntraSwitches(units=4, seconds=10))
+    office = Office(switches=EntraOptions(units=4, seconds=10))
     parts = [{"id": str(number), "url": f"/users/{office.staff[0].id}"} for number in range(3)]
     async with office.client() as client:
         found = (await client.post("/$batch", json={"requests": parts})).json()["responses"]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sandbox.entra import EntraSwitches
+from sandbox.entra import EntraOptions
 from tests.contract.pretend_entra import Office, code, rows
 
 SELECT = "id,userPrincipalName,mail,displayName,accountEnabled,userType,proxyAddresses"
@@ -125,7 +125,7 @@ async def test_next_link_is_opaque_absolute_and_keeps_the_query() -> None:
 
 @pytest.mark.parametrize(("top", "size"), [("", 3), ("?$top=2", 2), ("?$top=999", 4)])
 async def test_page_size_is_as_asked_up_to_the_largest(top: str, size: int) -> None:
-    office = Office(people=5, switches=EntraSwitches(page_size=3, largest_page=4, units=None))
+    office = Office(people=5, switches=EntraOptions(page_size=3, largest_page=4, units=None))
     async with office.client() as client:
         assert len((await client.get(office.members_path(top))).json()["value"]) == size
 
@@ -162,7 +162,7 @@ async def test_guest_has_an_external_login_and_a_room_no_mail() -> None:
     office = Office()
     guest, room, married = office.staff
     guest.email, guest.guest = "a.b@contoso.com", True
-    room.mail, room.given, room.family, room.display = None, "", "", "Room"
+    room.mail, room.given, room.family, room.custom_display_name = None, "", "", "Room"
     office.company.marry(married, "Holm")
     async with office.client() as client:
         select = f"{SELECT},otherMails,externalUserState,givenName,surname"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from sandbox.company import founded
-from sandbox.entra import Client, EntraSwitches, EntraTenant, entra_app
+from sandbox.company import generate_company
+from sandbox.entra import Client, EntraOptions, EntraTenant, entra_app
 from tests.contract.pretend_entra import CLIENT, SECRET, TENANT
 from tests.contract.vendor_spec import IS_THERE, complaints
 
@@ -26,10 +26,10 @@ HERE = LISTS if IS_THERE else []
 
 @pytest.mark.parametrize(("path", "query"), HERE)
 async def test_lists_fit_the_document(path: str, query: str) -> None:
-    company = founded()
+    company = generate_company()
     company.delete(next(iter(company.entra.people)))
-    tenant = EntraTenant(company.entra, TENANT, [Client(CLIENT, SECRET)], EntraSwitches(units=None))
-    token = tenant.grants.granted(CLIENT, "https://graph.microsoft.com")["access_token"]
+    tenant = EntraTenant(company.entra, TENANT, [Client(CLIENT, SECRET)], EntraOptions(units=None))
+    token = tenant.token_issuer.token_response(CLIENT, "https://graph.microsoft.com")["access_token"]
     headers = {"Authorization": f"Bearer {token}", "ConsistencyLevel": "eventual"}
     keys = [company.entra.pigment.id] if path.startswith("/servicePrincipals") else list(company.entra.groups)
     async with httpx.AsyncClient(
@@ -46,9 +46,9 @@ async def test_lists_fit_the_document(path: str, query: str) -> None:
 
 @pytest.mark.parametrize("status", [401, 403] if IS_THERE else [])
 async def test_refusals_fit_the_document(status: int) -> None:
-    tenant = EntraTenant(founded().entra, TENANT, [Client(CLIENT, SECRET)])
+    tenant = EntraTenant(generate_company().entra, TENANT, [Client(CLIENT, SECRET)])
     tenant.roles = frozenset()
-    token = tenant.grants.granted(CLIENT, "https://graph.microsoft.com")["access_token"]
+    token = tenant.token_issuer.token_response(CLIENT, "https://graph.microsoft.com")["access_token"]
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(entra_app(tenant)), base_url="http://127.0.0.1"
     ) as client:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sandbox.faults.action import System
-from sandbox.faults.middleware import Surroundings
+from sandbox.faults.middleware import Runtime
 from tests.contract.pretend_lists import PATH, a_client, a_full_space, an_app
 
 ERROR_WORDS = {
@@ -50,7 +50,7 @@ async def test_an_error_may_come_after_the_write_was_done(word: str, committed: 
     async with a_client(System.PIGMENT, rule, app=an_app(System.PIGMENT, space)) as client:
         answer = await client.post("/latam/scim/v2/Users", json=NEW)
     assert answer.status_code == 502
-    assert (space.member("new@acme.com") is not None) is committed
+    assert (space.find_member("new@acme.com") is not None) is committed
 
 
 async def test_html_is_a_gateways_page() -> None:
@@ -67,7 +67,7 @@ async def test_a_lost_connection_is_an_error_of_the_transport(word: str, done: b
     async with a_client(System.PIGMENT, {"do": word}, app=an_app(System.PIGMENT, space)) as client:
         with pytest.raises(httpx.ReadError):
             await client.post("/latam/scim/v2/Users", json=NEW)
-    assert (space.member("new@acme.com") is not None) is done
+    assert (space.find_member("new@acme.com") is not None) is done
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
@@ -79,7 +79,7 @@ async def test_dropped_write_is_answered_as_if_it_was_done_and_journalled_as_not
         answer = await client.request(method, f"/latam/scim/v2/Users/{member.id}", json=bodies.get(method))
     assert (answer.status_code, answer.json()["userName"], answer.json()["active"]) == (200, "p0@acme.com", True)
     assert (member.user_name, member.active) == ("p0@acme.com", True)
-    assert [(write.method, write.applied) for write in space.journal.writes] == [(method, False)]
+    assert [(write.method, write.applied) for write in space.write_log.writes] == [(method, False)]
 
 
 @pytest.mark.parametrize("posts", [False, True])
@@ -88,7 +88,7 @@ async def test_dropped_create_is_answered_as_accepted_only_where_posts_are_asked
     async with a_client(System.PIGMENT, {"do": "dropped", "posts": posts}, app=an_app(System.PIGMENT, space)) as client:
         answer = await client.post("/latam/scim/v2/Users", json=NEW)
     assert answer.status_code == (202 if posts else 201)
-    assert (space.member("new@acme.com") is None) is posts
+    assert (space.find_member("new@acme.com") is None) is posts
 
 
 @pytest.mark.parametrize("system", System)
@@ -114,7 +114,7 @@ WAITS = {
 @pytest.mark.parametrize("system", System)
 async def test_early_retry_is_told_to_wait_twice_as_long(system: System) -> None:
     clock = [1_000_000.0]
-    around = Surroundings(now=lambda: clock[0])
+    around = Runtime(now=lambda: clock[0])
     name, first = WAITS[system]
     async with a_client(system, {"do": "early-retry", "at": 1, "seconds": 3}, around=around) as client:
         told = []
@@ -134,7 +134,7 @@ async def test_early_retry_is_told_to_wait_twice_as_long(system: System) -> None
 @pytest.mark.parametrize("system", System)
 async def test_early_retry_lets_through_who_waited(system: System) -> None:
     clock = [1_000_000.0]
-    around = Surroundings(now=lambda: clock[0])
+    around = Runtime(now=lambda: clock[0])
     async with a_client(system, {"do": "early-retry", "at": 1, "seconds": 3}, around=around) as client:
         statuses = []
         for clock[0] in (1_000_000.0, 1_000_003.0, 1_000_003.1):
@@ -157,7 +157,7 @@ async def test_concurrency_refuses_those_beyond_the_limit_only_while_they_are_be
         {"name": "limit", "do": "concurrency", "limit": 2},
         {"name": "hold", "do": "slow", "times": 2},
     ]
-    async with a_client(system, *rules, around=Surroundings(now=lambda: 100.5, sleep=wait)) as client:
+    async with a_client(system, *rules, around=Runtime(now=lambda: 100.5, sleep=wait)) as client:
         held = [asyncio.create_task(client.get(PATH[system])) for _ in range(2)]
         await both.wait()
         beyond = await client.get(PATH[system])
@@ -175,12 +175,12 @@ async def test_slow_waits_before_the_request_is_done() -> None:
     space = a_full_space()
 
     async def sleep(seconds: float) -> None:
-        assert space.member("new@acme.com") is None
+        assert space.find_member("new@acme.com") is None
         waited.append(seconds)
 
     rule = {"do": "slow", "seconds": 2.5}
     app = an_app(System.PIGMENT, space)
-    async with a_client(System.PIGMENT, rule, app=app, around=Surroundings(sleep=sleep)) as client:
+    async with a_client(System.PIGMENT, rule, app=app, around=Runtime(sleep=sleep)) as client:
         assert (await client.post("/latam/scim/v2/Users", json=NEW)).status_code == 201
     assert waited == [2.5]
 
@@ -249,7 +249,7 @@ async def test_no_body_comes_after_the_write_was_done(status: int) -> None:
         answer = await client.post("/latam/scim/v2/Users", json=NEW)
     assert (answer.status_code, answer.content) == (status, b"")
     assert "content-type" not in answer.headers
-    assert space.member("new@acme.com")
+    assert space.find_member("new@acme.com")
 
 
 async def test_headers_are_set_and_taken_away() -> None:

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from sandbox.faults.action import System
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.pretend_lists import PATH, PEOPLE, a_client, an_app, listed, names, next_url, pages, total
 
 LINKED = [System.OKTA, System.ENTRA, System.ONELOGIN]
@@ -188,8 +188,8 @@ PAGED = [
 
 @pytest.mark.parametrize("word", PAGED)
 async def test_what_is_no_page_passes_untouched(word: str) -> None:
-    space = PigmentSpace("latam", ["good"], Switches())
-    member = space.by_hand_create("a@acme.com", "A")
+    space = PigmentWorkspace("latam", ["good"], WorkspaceOptions())
+    member = space.admin_create("a@acme.com", "A")
     app = an_app(System.PIGMENT, space)
     async with a_client(System.PIGMENT, app=app) as client:
         plain = await client.get(f"/latam/scim/v2/Users/{member.id}")

@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.faults.action import ACTIONS, System
 from sandbox.faults.admin import faults_app
-from sandbox.faults.book import FaultBook
-from sandbox.faults.reading import load_rules, rules_from, told
+from sandbox.faults.parse import load_rules, parse_rules, rules_to_json
+from sandbox.faults.registry import FaultRegistry
 from sandbox.faults.rule import FaultError
 from tests.contract.pretend_lists import PATH, a_book, a_client
 
@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_example_file_has_one_of_each_fault_and_loads() -> None:
     rules = load_rules(DOCS / "faults.example.yaml")
-    assert {rule.action.word for rule in rules} == set(ACTIONS)
+    assert {rule.action.fault_name for rule in rules} == set(ACTIONS)
 
 
 @pytest.mark.parametrize("word", sorted(ACTIONS))
@@ -30,7 +30,7 @@ def test_document_says_what_each_fault_does(word: str) -> None:
 
 def test_rules_are_told_in_the_words_in_which_they_are_read() -> None:
     rules = load_rules(DOCS / "faults.example.yaml")
-    assert rules_from(orjson.loads(told(rules))) == rules
+    assert parse_rules(orjson.loads(rules_to_json(rules))) == rules
 
 
 def test_rules_are_read_from_json_too(tmp_path: Path) -> None:
@@ -74,18 +74,18 @@ def test_rules_are_read_from_json_too(tmp_path: Path) -> None:
 )
 def test_a_rule_that_can_not_be_is_refused_with_the_reason(row: object, said: str) -> None:
     with pytest.raises(FaultError, match=said):
-        rules_from({"faults": [row]})
+        parse_rules({"faults": [row]})
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"faults": {}}, {"faults": [], "more": 1}])
 def test_a_document_that_is_no_list_of_faults_is_refused(document: object) -> None:
     with pytest.raises(FaultError, match="a list named `faults`"):
-        rules_from(document)
+        parse_rules(document)
 
 
 def test_two_faults_of_one_name_are_refused() -> None:
     with pytest.raises(FaultError, match="two faults are named 'x'"):
-        rules_from({"faults": [{"name": "x", "do": "html"}, {"name": "x", "do": "reset"}]})
+        parse_rules({"faults": [{"name": "x", "do": "html"}, {"name": "x", "do": "reset"}]})
 
 
 @pytest.mark.parametrize(("text", "said"), [("faults: [", "is not YAML"), ("faults: 3", "a list named `faults`")])
@@ -151,7 +151,7 @@ async def test_rules_of_one_book_count_over_all_systems_that_share_it() -> None:
 
 
 async def test_admin_shows_sets_and_clears_the_faults_of_a_running_sandbox() -> None:
-    book = FaultBook()
+    book = FaultRegistry()
     admin = httpx.AsyncClient(transport=httpx.ASGITransport(faults_app(book)), base_url="http://127.0.0.1")
     async with admin, a_client(System.OKTA, book=book) as okta:
         assert (await admin.get("/faults")).json() == {"faults": [], "fired": []}

@@ -12,20 +12,20 @@ import pytest
 import uvicorn
 
 from sandbox.faults.action import System
-from sandbox.faults.book import FaultBook
-from sandbox.faults.connection import Abortable
-from sandbox.faults.middleware import Faults
-from sandbox.pigment.space import PigmentSpace
+from sandbox.faults.connection import AbortableProtocol
+from sandbox.faults.middleware import FaultMiddleware
+from sandbox.faults.registry import FaultRegistry
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.pretend_lists import a_book, a_full_space, an_app
 
 NEW = {"userName": "new@acme.com", "displayName": "New"}
 
 
 @contextmanager
-def served(space: PigmentSpace, book: FaultBook) -> Iterator[httpx.Client]:
+def served(space: PigmentWorkspace, book: FaultRegistry) -> Iterator[httpx.Client]:
     """Serve a workspace on a free port of the loopback; the client is ready when the server is."""
-    app = Faults(an_app(System.PIGMENT, space), book, System.PIGMENT)
-    config = uvicorn.Config(app, http=Abortable, ws="none", lifespan="off", log_level="error", log_config=None)
+    app = FaultMiddleware(an_app(System.PIGMENT, space), book, System.PIGMENT)
+    config = uvicorn.Config(app, http=AbortableProtocol, ws="none", lifespan="off", log_level="error", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))  # it queues connections until the server takes them
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -45,7 +45,7 @@ def test_disconnect_closes_the_connection_before_anything_is_done(caplog: pytest
     with served(space, a_book({"do": "disconnect", "times": 1})) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             client.post("/Users", json=NEW)
-        assert space.member("new@acme.com") is None
+        assert space.find_member("new@acme.com") is None
         assert client.post("/Users", json=NEW).status_code == 201
     assert not caplog.records
 
@@ -55,7 +55,7 @@ def test_reset_breaks_the_connection_after_the_write_was_done(caplog: pytest.Log
     with served(space, a_book({"do": "reset", "times": 1})) as client:
         with pytest.raises(httpx.ReadError):
             client.post("/Users", json=NEW)
-        assert space.member("new@acme.com") is not None
+        assert space.find_member("new@acme.com") is not None
         assert client.post("/Users", json=NEW).status_code == 409
     assert not caplog.records
 

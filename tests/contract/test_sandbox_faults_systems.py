@@ -7,9 +7,9 @@ import pytest
 
 from sandbox.entra import entra_app
 from sandbox.faults.action import System
-from sandbox.faults.book import FaultBook
-from sandbox.faults.middleware import Faults
-from sandbox.faults.reading import rules_from
+from sandbox.faults.middleware import FaultMiddleware
+from sandbox.faults.parse import parse_rules
+from sandbox.faults.registry import FaultRegistry
 from sandbox.okta import okta_app
 from sandbox.onelogin import onelogin_app
 from tests.contract.pretend_directories import ACCOUNT, ORG, PretendOkta, PretendOneLogin
@@ -21,7 +21,7 @@ class Walk:
 
     def __init__(self, system: System, *rows: dict[str, object]) -> None:
         self.system = system
-        self.book = FaultBook()
+        self.book = FaultRegistry()
         self._okta, self._onelogin, self._office = PretendOkta(), PretendOneLogin(), Office(people=12)
         apps = {
             System.OKTA: lambda: okta_app(self._okta.org),
@@ -29,9 +29,9 @@ class Walk:
             System.ONELOGIN: lambda: onelogin_app(self._onelogin.account),
         }
         base = {System.OKTA: ORG, System.ENTRA: "http://127.0.0.1:8080", System.ONELOGIN: ACCOUNT}[system]
-        transport = httpx.ASGITransport(Faults(apps[system](), self.book, system))
+        transport = httpx.ASGITransport(FaultMiddleware(apps[system](), self.book, system))
         self.http = httpx.AsyncClient(transport=transport, base_url=base)
-        self.rules = rules_from({"faults": list(rows)})
+        self.rules = parse_rules({"faults": list(rows)})
 
     async def ids(self, most: int = 40) -> tuple[list[str], list[str]]:
         """Return the ids in the order in which they came, and the addresses of the pages, *most* at most."""

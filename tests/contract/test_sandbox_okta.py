@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.okta import Limits, OktaSwitches
+from sandbox.okta import OktaOptions, RateLimits
 from tests.contract.pretend_directories import ORG, PretendOkta
 
 
@@ -22,7 +22,7 @@ def embedded(row: dict[str, object]) -> dict[str, object]:
 async def test_app_users_are_everyone_assigned_but_the_deactivated(okta: PretendOkta) -> None:
     rows = await okta.rows(f"/apps/{okta.app.id}/users", expand="user", limit="25")
 
-    assigned = okta.company.okta.assigned(okta.app)
+    assigned = okta.company.okta.assignments(okta.app)
     left = {person.id for person in okta.company.okta.people.values() if person.status == "DEPROVISIONED"}
     assert {row["id"] for row in rows} == set(assigned) - left
     assert left & set(assigned)
@@ -30,7 +30,7 @@ async def test_app_users_are_everyone_assigned_but_the_deactivated(okta: Pretend
 
 
 async def test_app_users_list_the_deactivated_where_the_switch_says_so(okta: PretendOkta) -> None:
-    okta.org.switches = OktaSwitches(lists_deprovisioned=True)
+    okta.org.options = OktaOptions(lists_deprovisioned=True)
 
     rows = await okta.rows(f"/apps/{okta.app.id}/users")
 
@@ -120,7 +120,7 @@ async def test_nobody_is_skipped_when_somebody_leaves_between_two_pages(okta: Pr
     rest = (await okta.http.get(first.links["next"]["url"])).json()
 
     assert {row["id"] for row in [*first.json(), *rest]} >= {
-        key for key in okta.company.okta.assigned(okta.app) if okta.company.person(key).status != "DEPROVISIONED"
+        key for key in okta.company.okta.assignments(okta.app) if okta.company.person(key).status != "DEPROVISIONED"
     }
 
 
@@ -200,7 +200,7 @@ async def test_filter_that_cannot_be_read_is_refused(okta: PretendOkta) -> None:
 
 
 async def test_each_answer_tells_what_is_left_of_the_limit(okta: PretendOkta) -> None:
-    okta.org.limit(Limits(apps=3))
+    okta.org.set_rate_limits(RateLimits(apps=3))
 
     left = [(await okta.get(f"/apps/{okta.app.id}/users")).headers["x-rate-limit-remaining"] for _ in range(3)]
 
@@ -210,7 +210,7 @@ async def test_each_answer_tells_what_is_left_of_the_limit(okta: PretendOkta) ->
 
 
 async def test_limit_that_is_used_up_answers_429_until_it_resets(okta: PretendOkta) -> None:
-    okta.org.limit(Limits(apps=1))
+    okta.org.set_rate_limits(RateLimits(apps=1))
     await okta.get(f"/apps/{okta.app.id}/users")
 
     refused = await okta.get(f"/apps/{okta.app.id}/users")

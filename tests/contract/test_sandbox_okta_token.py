@@ -6,7 +6,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sandbox.okta import Limits, OktaSwitches
+from sandbox.okta import OktaOptions, RateLimits
 from tests.contract.pretend_directories import ASSERTION_TYPE, EC_KEY, RSA_KEY, PretendOkta
 
 
@@ -84,7 +84,7 @@ async def test_scope_that_was_not_granted_is_refused(okta: PretendOkta) -> None:
 
 
 async def test_app_that_requires_dpop_says_so(okta: PretendOkta) -> None:
-    okta.org.grants.clients["0oaservice"].requires_dpop = True
+    okta.org.token_issuer.clients["0oaservice"].requires_dpop = True
 
     answer = await okta.token(signed(okta))
 
@@ -116,7 +116,7 @@ async def test_token_ends_after_an_hour(okta: PretendOkta) -> None:
 async def test_revoked_token_is_refused(okta: PretendOkta) -> None:
     headers = await okta.granted("okta.apps.read")
 
-    okta.org.grants.revoke_all()
+    okta.org.token_issuer.revoke_all()
 
     answer = await okta.http.get("/api/v1/apps", headers=headers)
     assert (answer.status_code, answer.json()["errorCode"]) == (401, "E0000011")
@@ -132,7 +132,7 @@ async def test_api_token_is_taken_in_its_documented_form_only(okta: PretendOkta,
 
 
 async def test_api_token_without_a_space_is_taken_where_the_switch_says_so(okta: PretendOkta) -> None:
-    okta.org.switches = OktaSwitches(takes_tight_ssws=True)
+    okta.org.options = OktaOptions(takes_tight_ssws=True)
 
     answer = await okta.http.get("/api/v1/apps", headers={"Authorization": "SSWSapi-token"})
 
@@ -156,7 +156,7 @@ async def test_token_request_of_another_kind_is_refused(okta: PretendOkta, chang
 
 
 async def test_token_endpoint_has_a_limit_of_its_own(okta: PretendOkta) -> None:
-    okta.org.limit(Limits(token=0))
+    okta.org.set_rate_limits(RateLimits(token=0))
 
     answer = await okta.token(signed(okta))
 

@@ -6,7 +6,7 @@ from base64 import b64decode
 
 import pytest
 
-from sandbox.onelogin import OneLoginSwitches
+from sandbox.onelogin import OneLoginOptions
 from tests.contract.pretend_directories import PretendOneLogin
 
 
@@ -18,7 +18,7 @@ def onelogin() -> PretendOneLogin:
 async def test_app_users_are_everyone_assigned_and_tell_no_status(onelogin: PretendOneLogin) -> None:
     rows = await onelogin.rows(f"/apps/{onelogin.app.id}/users", limit="30")
 
-    assert {str(row["id"]) for row in rows} == set(onelogin.company.onelogin.assigned(onelogin.app))
+    assert {str(row["id"]) for row in rows} == set(onelogin.company.onelogin.assignments(onelogin.app))
     assert set(rows[0]) == {"id", "firstname", "lastname", "email", "username"}
 
 
@@ -106,7 +106,7 @@ async def test_limit_above_the_largest_is_clipped(onelogin: PretendOneLogin) -> 
 
 @pytest.mark.parametrize(("word", "shown"), [("absent", None), ("empty", "")])
 async def test_last_page_has_no_cursor_to_follow(onelogin: PretendOneLogin, word: str, shown: str | None) -> None:
-    onelogin.account.switches = OneLoginSwitches(end_cursor=word)
+    onelogin.account.options = OneLoginOptions(end_cursor=word)
 
     assert (await onelogin.get("/users", limit="100", page="2")).headers.get("after-cursor") == shown
 
@@ -206,14 +206,14 @@ async def test_read_users_is_not_enough_for_applications(onelogin: PretendOneLog
 async def test_everything_fails_once_the_owner_of_the_credential_is_deleted(onelogin: PretendOneLogin) -> None:
     await onelogin.get("/users")
 
-    onelogin.account.switches = OneLoginSwitches(owner_deleted=True)
+    onelogin.account.options = OneLoginOptions(owner_deleted=True)
 
     assert (await onelogin.token()).status_code == 500
     assert (await onelogin.get("/users")).status_code == 500
 
 
 async def test_token_may_come_wrapped(onelogin: PretendOneLogin) -> None:
-    onelogin.account.switches = OneLoginSwitches(wraps_token=True)
+    onelogin.account.options = OneLoginOptions(wraps_token=True)
 
     assert (await onelogin.token()).json()["data"][0]["token_type"] == "bearer"
 

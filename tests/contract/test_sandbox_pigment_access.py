@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.token import Token
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.pretend_pigment import TEMPLATE, a_client, a_space
 
 
@@ -30,7 +30,7 @@ async def test_pigment_refuses_tokens_that_are_unknown_or_expired(token: str) ->
     async with a_client(space, token=token or " ") as client:
         answer = await client.post("/Users", json=TEMPLATE)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert [(write.status, write.applied) for write in space.journal.writes] == [(401, False)]
+    assert [(write.status, write.applied) for write in space.write_log.writes] == [(401, False)]
 
 
 async def test_pigment_takes_a_token_until_the_day_before_it_expires_and_until_it_is_revoked() -> None:
@@ -45,7 +45,7 @@ async def test_pigment_takes_a_token_until_the_day_before_it_expires_and_until_i
 
 
 async def test_pigment_refuses_when_scim_is_off() -> None:
-    async with a_client(a_space(Switches(scim_on=False))) as client:
+    async with a_client(a_space(WorkspaceOptions(scim_on=False))) as client:
         assert (await client.get("/Users")).status_code == 403
 
 
@@ -53,12 +53,12 @@ async def test_pigment_refuses_when_scim_is_off() -> None:
 async def test_pigment_has_no_groups(where: str, status: int) -> None:
     async with a_client(a_space()) as client:
         assert (await client.get(where)).status_code == 404
-    async with a_client(a_space(Switches(groups_status=501))) as client:
+    async with a_client(a_space(WorkspaceOptions(groups_status=501))) as client:
         assert (await client.get(where)).status_code == status
 
 
 async def test_pigment_workspaces_do_not_share_members_or_tokens() -> None:
-    one, other = a_space(members=2), PigmentSpace("emea", ["emea-token"])
+    one, other = a_space(members=2), PigmentWorkspace("emea", ["emea-token"])
     async with a_client(one, other) as client:
         assert (await client.get("http://127.0.0.1/emea/scim/v2/Users")).status_code == 401
         emea = {"Authorization": "Bearer emea-token"}
@@ -72,7 +72,7 @@ async def test_pigment_limits_requests_of_a_client_until_the_window_resets(
     retry_after: bool, header: str | None
 ) -> None:
     clock = [1000.0]
-    limiter = Limiter(Limit(3, 300, retry_after=retry_after), now=lambda: clock[0])
+    limiter = RateLimiter(RateLimit(3, 300, retry_after=retry_after), now=lambda: clock[0])
     async with a_client(a_space(), limiter=limiter) as client:
         statuses = []
         for _ in range(3):
@@ -88,9 +88,9 @@ async def test_pigment_limits_requests_of_a_client_until_the_window_resets(
 
 def test_pigment_sliding_limit_counts_the_last_seconds_at_each_request() -> None:
     clock = [0.0]
-    limiter = Limiter(Limit(2, 10, "sliding"), now=lambda: clock[0])
+    limiter = RateLimiter(RateLimit(2, 10, "sliding"), now=lambda: clock[0])
     waits = []
     for clock[0] in (0.0, 9.0, 9.5, 10.0, 10.5, 19.0):
-        waits.append(limiter.wait("a"))
+        waits.append(limiter.acquire("a"))
     assert waits == [0.0, 0.0, 0.5, 0.0, 8.5, 0.0]
-    assert limiter.wait("b") == 0.0
+    assert limiter.acquire("b") == 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.pigment.switch import Switches
+from sandbox.pigment.options import WorkspaceOptions
 from tests.contract.pretend_pigment import a_client, a_space, path
 
 
@@ -61,7 +61,7 @@ async def test_pigment_refuses_a_count_that_is_no_number() -> None:
 
 
 async def test_pigment_short_pages_still_hold_everyone_once() -> None:
-    space = a_space(Switches(short_pages=True), members=450)
+    space = a_space(WorkspaceOptions(short_pages=True), members=450)
     seen: list[str] = []
     sizes: set[int] = set()
     async with a_client(space) as client:
@@ -75,7 +75,7 @@ async def test_pigment_short_pages_still_hold_everyone_once() -> None:
 
 
 async def test_pigment_next_cursor_leads_to_everyone() -> None:
-    space = a_space(Switches(next_cursor=True), members=250)
+    space = a_space(WorkspaceOptions(next_cursor=True), members=250)
     seen: list[str] = []
     params: dict[str, str] = {"startIndex": "1", "count": "100"}
     async with a_client(space) as client:
@@ -91,7 +91,7 @@ async def test_pigment_next_cursor_leads_to_everyone() -> None:
 
 
 async def test_pigment_may_list_in_another_order_each_time() -> None:
-    space = a_space(Switches(order_stable=False), members=50)
+    space = a_space(WorkspaceOptions(order_stable=False), members=50)
     async with a_client(space) as client:
         lists = [[row["id"] for row in (await client.get("/Users")).json()["Resources"]] for _ in range(2)]
     assert lists[0] != lists[1]
@@ -112,7 +112,7 @@ async def test_pigment_may_list_in_another_order_each_time() -> None:
 )
 async def test_pigment_finds_a_member_by_email_whatever_the_case(expression: str) -> None:
     space = a_space(members=3)
-    space.by_hand_create("ana@acme.com", "Ana", active=False)
+    space.admin_create("ana@acme.com", "Ana", active=False)
     async with a_client(space) as client:
         page = (await client.get("/Users", params={"filter": expression, "startIndex": "1", "count": "100"})).json()
     assert [row["userName"] for row in page["Resources"]] == ["ana@acme.com"]
@@ -121,14 +121,14 @@ async def test_pigment_finds_a_member_by_email_whatever_the_case(expression: str
 
 async def test_pigment_finds_addresses_with_quotes_and_plus_signs() -> None:
     space = a_space()
-    space.by_hand_create('o"neil\\x+1@acme.com', "O")
+    space.admin_create('o"neil\\x+1@acme.com', "O")
     async with a_client(space) as client:
         page = (await client.get("/Users", params={"filter": 'userName eq "o\\"neil\\\\x+1@acme.com"'})).json()
     assert page["totalResults"] == 1
 
 
-@pytest.mark.parametrize("switches", [Switches(), Switches(empty_resources="absent")])
-async def test_pigment_answers_a_filter_that_finds_nobody_with_an_empty_list(switches: Switches) -> None:
+@pytest.mark.parametrize("switches", [WorkspaceOptions(), WorkspaceOptions(empty_resources="absent")])
+async def test_pigment_answers_a_filter_that_finds_nobody_with_an_empty_list(switches: WorkspaceOptions) -> None:
     async with a_client(a_space(switches, members=3)) as client:
         answer = await client.get("/Users", params={"filter": 'userName eq "nobody@acme.com"'})
     assert (answer.status_code, answer.json()["totalResults"]) == (200, 0)
@@ -153,13 +153,13 @@ async def test_pigment_refuses_other_filters(expression: str) -> None:
 
 
 async def test_pigment_may_not_know_the_email_filter() -> None:
-    async with a_client(a_space(Switches(filter_emails=False))) as client:
+    async with a_client(a_space(WorkspaceOptions(filter_emails=False))) as client:
         answer = await client.get("/Users", params={"filter": 'emails.value eq "a@acme.com"'})
     assert answer.status_code == 400
 
 
 async def test_pigment_may_show_active_as_text_and_have_awkward_ids() -> None:
-    space = a_space(Switches(active_as="text", ids="awkward"), members=2)
+    space = a_space(WorkspaceOptions(active_as="text", ids="awkward"), members=2)
     member = space.members[1]
     async with a_client(space) as client:
         row = (await client.get(path(member.id))).json()
@@ -169,23 +169,23 @@ async def test_pigment_may_show_active_as_text_and_have_awkward_ids() -> None:
 
 async def test_pigment_by_hand_changes_are_seen_and_not_journalled() -> None:
     space = a_space()
-    space.by_hand_create("a@acme.com", "A")
-    space.by_hand_rename("A@acme.com", "B")
-    space.by_hand_move("a@acme.com", "b@acme.com")
-    space.by_hand_deactivate("b@acme.com")
+    space.admin_create("a@acme.com", "A")
+    space.admin_rename("A@acme.com", "B")
+    space.admin_change_email("a@acme.com", "b@acme.com")
+    space.admin_deactivate("b@acme.com")
     async with a_client(space) as client:
         row = (await client.get("/Users")).json()["Resources"][0]
         assert (row["userName"], row["displayName"], row["active"]) == ("b@acme.com", "B", False)
-        space.by_hand_reactivate("b@acme.com")
+        space.admin_reactivate("b@acme.com")
         assert (await client.get("/Users")).json()["Resources"][0]["active"] is True
-        space.by_hand_remove("b@acme.com")
+        space.admin_remove("b@acme.com")
         assert (await client.get("/Users")).json()["totalResults"] == 0
-    assert space.journal.writes == []
-    assert space.journal.requests["GET"] == 3
+    assert space.write_log.writes == []
+    assert space.write_log.request_counts["GET"] == 3
 
 
 async def test_pigment_lists_twenty_thousand_members_page_by_page() -> None:
-    space = a_space(Switches(page_size=1000), members=20_000)
+    space = a_space(WorkspaceOptions(page_size=1000), members=20_000)
     async with a_client(space) as client:
         pages = [
             await client.get("/Users", params={"startIndex": 1 + page * 1000, "count": 1000}) for page in range(20)

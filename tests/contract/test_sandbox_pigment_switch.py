@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.pigment.switch import SwitchError, Switches, switched
+from sandbox.pigment.options import OptionError, WorkspaceOptions, with_changes
 
 
 def test_switches_change_by_name() -> None:
-    changed = switched(Switches(), {"page_size": 10, "patch_dropped": "204", "etags": True})
-    assert changed == Switches(page_size=10, patch_dropped="204", etags=True)
+    changed = with_changes(WorkspaceOptions(), {"page_size": 10, "patch_dropped": "204", "etags": True})
+    assert changed == WorkspaceOptions(page_size=10, patch_dropped="204", etags=True)
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_switches_change_by_name() -> None:
     ],
 )
 def test_switches_name_what_can_not_be(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(SwitchError, match=told):
-        switched(Switches(), changes)
+    with pytest.raises(OptionError, match=told):
+        with_changes(WorkspaceOptions(), changes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.pigment.switch import Switches
-from sandbox.pigment.token import Restriction
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.token import DomainRestriction
 from tests.contract.pretend_pigment import TEMPLATE, a_client, a_space, path, replace
 
 
@@ -22,24 +22,24 @@ async def test_pigment_creates_a_member_and_stores_only_what_is_mapped() -> None
         assert row["name"] == {"formatted": "Ana Lima"}
         inactive = await client.post("/Users", json={"USERNAME": "b@acme.com", "DisplayName": "B", "active": "False"})
     assert inactive.json()["active"] is False
-    assert [write.applied for write in space.journal.writes] == [True, True]
-    assert space.journal.writes[0].body == TEMPLATE
-    assert space.journal.writes[0].scim_id == row["id"]
+    assert [write.applied for write in space.write_log.writes] == [True, True]
+    assert space.write_log.writes[0].body == TEMPLATE
+    assert space.write_log.writes[0].scim_id == row["id"]
 
 
 async def test_pigment_may_keep_the_parts_of_a_name() -> None:
-    async with a_client(a_space(Switches(keeps_name_parts=True, shows_formatted=False))) as client:
+    async with a_client(a_space(WorkspaceOptions(keeps_name_parts=True, shows_formatted=False))) as client:
         row = (await client.post("/Users", json=TEMPLATE)).json()
     assert row["name"] == {"givenName": "Ana", "familyName": "Lima"}
 
 
 async def test_pigment_refuses_a_second_member_with_the_same_email_active_or_not() -> None:
     space = a_space()
-    space.by_hand_create("ANA@acme.com", "Someone", active=False)
+    space.admin_create("ANA@acme.com", "Someone", active=False)
     async with a_client(space) as client:
         answer = await client.post("/Users", json=TEMPLATE)
     assert (answer.status_code, answer.json()["scimType"], answer.json()["status"]) == (409, "uniqueness", "409")
-    assert not space.journal.applied()
+    assert not space.write_log.applied_writes()
 
 
 @pytest.mark.parametrize("missing", ["userName", "displayName"])
@@ -56,15 +56,15 @@ async def test_pigment_refuses_a_body_that_is_not_json() -> None:
     async with a_client(space) as client:
         answer = await client.post("/Users", content=b"{")
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidSyntax")
-    assert space.journal.writes[0].body is None
+    assert space.write_log.writes[0].body is None
 
 
-ACME_ONLY = Restriction(on=True, domains=("acme.com",))
+ACME_ONLY = DomainRestriction(on=True, domains=("acme.com",))
 
 
 async def test_pigment_domain_restriction_holds_for_invitations_and_email_changes_only() -> None:
     space = a_space(restriction=ACME_ONLY)
-    other = space.by_hand_create("x@other.com", "X")
+    other = space.admin_create("x@other.com", "X")
     async with a_client(space) as client:
         refused = await client.post("/Users", json=TEMPLATE | {"userName": "ana@eu.acme.com"})
         assert (refused.status_code, refused.json()["scimType"]) == (400, "invalidValue")
@@ -80,7 +80,7 @@ async def test_pigment_domain_restriction_holds_for_invitations_and_email_change
 
 async def test_pigment_checks_the_work_email_of_a_put_too() -> None:
     space = a_space(restriction=ACME_ONLY)
-    ana = space.by_hand_create("ana@acme.com", "Ana")
+    ana = space.admin_create("ana@acme.com", "Ana")
     body = {"userName": "a@acme.com", "displayName": "Ana", "emails": [{"type": "work", "value": "a@other.com"}]}
     async with a_client(space) as client:
         assert (await client.put(path(ana.id), json=body)).status_code == 400
@@ -89,8 +89,8 @@ async def test_pigment_checks_the_work_email_of_a_put_too() -> None:
 
 @pytest.mark.parametrize(("checked", "status"), [(False, 200), (True, 400)])
 async def test_pigment_may_check_email_changes_without_the_restriction(checked: bool, status: int) -> None:
-    space = a_space(Switches(email_checked=checked), Restriction(on=False, domains=("acme.com",)))
-    ana = space.by_hand_create("ana@acme.com", "Ana")
+    space = a_space(WorkspaceOptions(email_checked=checked), DomainRestriction(on=False, domains=("acme.com",)))
+    ana = space.admin_create("ana@acme.com", "Ana")
     async with a_client(space) as client:
         answer = await client.put(path(ana.id), json={"userName": "ana@other.com", "displayName": "Ana"})
     assert answer.status_code == status
@@ -107,13 +107,13 @@ async def test_pigment_put_changes_the_email_in_place() -> None:
         old = await client.get("/Users", params={"filter": 'userName eq "p0@acme.com"'})
     assert (taken.status_code, taken.json()["scimType"]) == (409, "uniqueness")
     assert old.json()["totalResults"] == 0
-    assert space.member("new@acme.com") is first
+    assert space.find_member("new@acme.com") is first
 
 
 @pytest.mark.parametrize(("switch", "active"), [("keeps", False), ("activates", True)])
 async def test_pigment_put_without_active(switch: str, active: bool) -> None:
-    space = a_space(Switches(put_without_active=switch))  # type: ignore[arg-type]  # parametrize knows no literals
-    ana = space.by_hand_create("ana@acme.com", "Ana", active=False)
+    space = a_space(WorkspaceOptions(put_without_active=switch))  # type: ignore[arg-type]  # parametrize knows no literals
+    ana = space.admin_create("ana@acme.com", "Ana", active=False)
     async with a_client(space) as client:
         answer = await client.put(path(ana.id), json={"userName": "ana@acme.com", "displayName": "Ana"})
     assert answer.json()["active"] is active
@@ -163,8 +163,8 @@ async def test_pigment_patch_silently_drops_what_it_does_not_support(dropped: st
         before = (await client.get("/Users")).json()["Resources"][0]
         answer = await client.patch(path(space.members[0].id), json=replace(**{dropped: "x@acme.com"}))
     assert (answer.status_code, answer.json()) == (200, before)
-    assert [write.applied for write in space.journal.writes] == [False]
-    assert space.journal.patched_paths() == {dropped.casefold()}
+    assert [write.applied for write in space.write_log.writes] == [False]
+    assert space.write_log.patched_paths() == {dropped.casefold()}
 
 
 async def test_pigment_patch_does_the_supported_half_of_a_mixed_request() -> None:
@@ -177,8 +177,8 @@ async def test_pigment_patch_does_the_supported_half_of_a_mixed_request() -> Non
 async def test_pigment_may_answer_a_dropped_patch_with_204_or_400() -> None:
     mixed = replace(userName="x@acme.com", active=False)
     silent, strict = (
-        a_space(Switches(patch_dropped="204"), members=1),
-        a_space(Switches(patch_dropped="400"), members=1),
+        a_space(WorkspaceOptions(patch_dropped="204"), members=1),
+        a_space(WorkspaceOptions(patch_dropped="400"), members=1),
     )
     async with a_client(silent) as client:
         answer = await client.patch(path(silent.members[0].id), json=mixed)
@@ -207,7 +207,7 @@ async def test_pigment_refuses_a_patch_that_is_none(body: object) -> None:
     async with a_client(space) as client:
         answer = await client.patch(path(space.members[0].id), json=body)
     assert answer.status_code == 400
-    assert not space.journal.applied()
+    assert not space.write_log.applied_writes()
 
 
 async def test_pigment_patch_remove_does_nothing() -> None:
@@ -226,11 +226,11 @@ async def test_pigment_delete_deactivates_and_keeps_the_member_listed() -> None:
         page = (await client.get("/Users")).json()
     assert (answer.status_code, answer.content) == (204, b"")
     assert (page["totalResults"], page["Resources"][0]["active"]) == (1, False)
-    assert space.journal.writes[0].applied
+    assert space.write_log.writes[0].applied
 
 
 async def test_pigment_etags_are_held_to() -> None:
-    space = a_space(Switches(etags=True), members=1)
+    space = a_space(WorkspaceOptions(etags=True), members=1)
     where = path(space.members[0].id)
     async with a_client(space) as client:
         first = await client.get(where)
@@ -256,7 +256,7 @@ async def test_pigment_journal_names_what_was_patched_in_any_dialect() -> None:
         for body in bodies:
             await client.patch(where, json=body)
         await client.patch(where, content=b"{")
-    assert space.journal.patched_paths() == {"username", "active", "emails"}
-    assert [write.status for write in space.journal.writes] == [200, 200, 400, 400, 400]
-    space.journal.clear()
-    assert (space.journal.writes, space.journal.requests.total()) == ([], 0)
+    assert space.write_log.patched_paths() == {"username", "active", "emails"}
+    assert [write.status for write in space.write_log.writes] == [200, 200, 400, 400, 400]
+    space.write_log.clear()
+    assert (space.write_log.writes, space.write_log.request_counts.total()) == ([], 0)

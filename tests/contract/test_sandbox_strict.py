@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.pretend_directories import PretendOkta, PretendOneLogin
 from tests.contract.pretend_entra import Office, code
 
@@ -66,8 +66,8 @@ async def test_onelogin_refuses_what_it_does_not_model(path: str, query: str) ->
 
 @pytest.mark.parametrize("query", ["?attributes=userName", "?sortBy=id", "?startindex=1", "?cont=5"])
 async def test_workspace_refuses_what_it_does_not_model(query: str) -> None:
-    space = PigmentSpace("latam", ["good"])
-    app = pigment_app(Pigment([space], Limiter(Limit(None))))
+    space = PigmentWorkspace("latam", ["good"])
+    app = pigment_app(Pigment([space], RateLimiter(RateLimit(None))))
     headers = {"Authorization": "Bearer good"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x", headers=headers) as client:
         answer = await client.get(f"/latam/scim/v2/Users{query}")

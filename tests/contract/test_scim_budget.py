@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from agent.model import Fields
-from agent.scim.pace import Paces
+from agent.scim.rate_limit import RateLimiters
 from sandbox.pigment.app import Pigment, pigment_app
-from sandbox.pigment.pace import Limit, Limiter
-from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.rate_limit import RateLimit, RateLimiter
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.scim_faults import Hours, OpenClient, Wire
 
 NAMES = ("latam", "emea", "apac", "anz", "na")
@@ -21,13 +21,13 @@ NAMES = ("latam", "emea", "apac", "anz", "na")
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 async def test_workspaces_side_by_side_never_meet_the_limit_of_their_host(window: Literal["fixed", "sliding"]) -> None:
     hours = Hours()
-    spaces = [PigmentSpace(name, [f"token-{name}"]) for name in NAMES]
+    spaces = [PigmentWorkspace(name, [f"token-{name}"]) for name in NAMES]
     for space in spaces:
         for number in range(120):
-            space.by_hand_create(f"p{number}@acme.com", f"Person {number}")
-    app = pigment_app(Pigment(spaces, Limiter(Limit(500, 300, window), now=lambda: hours.now)))
+            space.admin_create(f"p{number}@acme.com", f"Person {number}")
+    app = pigment_app(Pigment(spaces, RateLimiter(RateLimit(500, 300, window), now=lambda: hours.now)))
     wire = Wire(httpx.ASGITransport(app))
-    paces = Paces(480, 300, hours.timer())
+    paces = RateLimiters(480, 300, hours.timer())
     statuses: set[int] = set()
 
     async def note(response: httpx.Response) -> None:
@@ -38,9 +38,9 @@ async def test_workspaces_side_by_side_never_meet_the_limit_of_their_host(window
         async def synced(name: str) -> None:
             url = f"https://pigment.example/{name}/scim/v2"
             client = OpenClient(
-                name, url, [lambda: f"token-{name}"], http, pace=paces.of(url), timer=hours.timer(), page_size=2
+                name, url, [lambda: f"token-{name}"], http, pace=paces.for_url(url), timer=hours.timer(), page_size=2
             )
-            for member in (await client.listing()).members:
+            for member in (await client.list_members()).members:
                 await client.patch(member, Fields(active=False))
 
         await hours.run(*(asyncio.create_task(synced(name)) for name in NAMES))

@@ -15,7 +15,7 @@ import pytest
 
 from agent.scim.client import ScimClient
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError
-from connectors.rest import Bounds, Timer
+from connectors.http import RequestLimits, Timer
 from tests.contract.scim_faults import (
     ALWAYS,
     TOKENS,
@@ -56,10 +56,10 @@ async def test_listing_survives_what_heals(fault: Fault) -> None:
     scene.wire.fault("GET list", [1, 3], fault)
 
     async with scene.client(page_size=2) as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
         assert len(listing.members) == 5
-        assert (listing.pages, workspace.requests) == (3, 5)
+        assert (listing.page_count, workspace.requests) == (3, 5)
     assert all(nap > 0 for nap in scene.time.naps)
 
 
@@ -69,9 +69,9 @@ async def test_listing_fails_when_it_does_not_heal(fault: Fault) -> None:
     scene.wire.fault("GET list", ALWAYS, fault)
 
     began = scene.time.now
-    async with scene.client(bounds=Bounds(retries=3, max_wait_seconds=60)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=3, max_wait_seconds=60)) as workspace:
         with pytest.raises(IncompleteRead) as failed:
-            await workspace.listing()
+            await workspace.list_members()
 
     assert "Pigment workspace latam" in failed.value.message
     assert failed.value.hint
@@ -84,9 +84,9 @@ async def test_listing_refused_by_a_limit_for_good_blames_no_token() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("GET list", ALWAYS, answer(403, retry_after="2"))
 
-    async with scene.client(*TOKENS, bounds=Bounds(retries=2)) as workspace:
+    async with scene.client(*TOKENS, bounds=RequestLimits(retries=2)) as workspace:
         with pytest.raises(IncompleteRead, match="answered 403") as failed:
-            await workspace.listing()
+            await workspace.list_members()
 
     assert "limits how often" in failed.value.hint
     assert scene.warnings == []
@@ -103,7 +103,7 @@ async def test_byte_order_mark_before_json_is_skipped(of: str) -> None:
     scene.wire.fault(of, ALWAYS, marked)
 
     async with scene.client() as workspace:
-        assert len((await workspace.listing()).members) == 2
+        assert len((await workspace.list_members()).members) == 2
         assert [member.email for member in await workspace.find("p2@acme.com")] == ["p2@acme.com"]
 
 
@@ -139,9 +139,9 @@ async def test_listing_fails_at_once_for_what_does_not_heal(fault: Fault, said: 
     scene = a_scene(members=5)
     scene.wire.fault("GET list", ALWAYS, fault)
 
-    async with scene.client(bounds=Bounds(max_bytes=2**20)) as workspace:
+    async with scene.client(bounds=RequestLimits(max_bytes=2**20)) as workspace:
         with pytest.raises(IncompleteRead) as failed:
-            await workspace.listing()
+            await workspace.list_members()
 
     assert said in failed.value.message
     assert len(scene.wire.sent) == 1
@@ -153,19 +153,19 @@ async def test_fault_on_a_later_page_ends_the_listing_too(fault: Fault, said: st
     scene = a_scene(members=5)
     scene.wire.fault("GET list", 3, fault)
 
-    async with scene.client(page_size=2, bounds=Bounds(max_bytes=2**20)) as workspace:
+    async with scene.client(page_size=2, bounds=RequestLimits(max_bytes=2**20)) as workspace:
         with pytest.raises(IncompleteRead, match=said):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 async def test_gzip_bomb_is_never_unpacked_beyond_the_bound() -> None:
     scene = a_scene()
     scene.wire.fault("GET list", ALWAYS, bomb(64 * 2**20))
 
-    async with scene.client(bounds=Bounds(max_bytes=2**20)) as workspace:
+    async with scene.client(bounds=RequestLimits(max_bytes=2**20)) as workspace:
         tracemalloc.start()
         with pytest.raises(IncompleteRead):
-            await workspace.listing()
+            await workspace.list_members()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
 
@@ -177,7 +177,7 @@ async def test_redirect_on_the_same_origin_is_followed() -> None:
     scene.wire.fault("GET list", 1, answer(308, location="/latam/scim/v2/Users?startIndex=1&count=100"))
 
     async with scene.client() as workspace:
-        assert len((await workspace.listing()).members) == 1
+        assert len((await workspace.list_members()).members) == 1
     assert scene.wire.sent[1].headers["authorization"] == "Bearer first-token"
 
 
@@ -187,7 +187,7 @@ async def test_retry_after_is_kept_in_seconds_and_as_a_date(asked: str) -> None:
     scene.wire.fault("GET list", 1, answer(429, retry_after=asked))
 
     async with scene.client() as workspace:
-        await workspace.listing()
+        await workspace.list_members()
 
     assert 60 <= scene.time.naps[0] <= 61
 
@@ -198,7 +198,7 @@ async def test_retry_after_beyond_the_bounds_ends_the_read_at_once() -> None:
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead, match="429"):
-            await workspace.listing()
+            await workspace.list_members()
 
     assert (len(scene.wire.sent), scene.time.naps) == (1, [])
 
@@ -207,9 +207,9 @@ async def test_internal_error_is_retried_twice_only() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("GET list", ALWAYS, answer(500, "boom"))
 
-    async with scene.client(bounds=Bounds(retries=10)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=10)) as workspace:
         with pytest.raises(IncompleteRead, match=r'500 .*"boom"'):
-            await workspace.listing()
+            await workspace.list_members()
 
     assert len(scene.wire.sent) == 3
 
@@ -223,9 +223,9 @@ async def test_answer_that_never_ends_is_bounded_in_time() -> None:
 
     scene.wire.fault("GET list", ALWAYS, drip)
 
-    async with scene.client(bounds=Bounds(max_wait_seconds=0.01, retries=0), timer=Timer()) as workspace:
+    async with scene.client(bounds=RequestLimits(max_wait_seconds=0.01, retries=0), timer=Timer()) as workspace:
         with pytest.raises(IncompleteRead, match=r"within 0\.01 s"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 # Tokens.
@@ -237,7 +237,7 @@ async def test_refused_token_gives_way_to_the_next(status: int) -> None:
     scene.wire.fault("GET list", 2, answer(status))
 
     async with scene.client(*TOKENS, page_size=2) as workspace:
-        assert len((await workspace.listing()).members) == 6
+        assert len((await workspace.list_members()).members) == 6
 
     assert [warning["token"] for warning in scene.warnings] == [1]
 
@@ -254,7 +254,7 @@ async def test_token_revoked_in_the_middle_is_replaced_for_all_pages_under_way()
     scene.wire.fault("GET list", range(2, 1000), revoked)
 
     async with scene.client(*TOKENS, page_size=2) as workspace:
-        assert len((await workspace.listing()).members) == 40
+        assert len((await workspace.list_members()).members) == 40
 
     assert len(scene.warnings) == 1
 
@@ -266,7 +266,7 @@ async def test_listing_without_an_accepted_token_is_a_matter_of_credentials(stat
 
     async with scene.client(*TOKENS) as workspace:
         with pytest.raises(CredentialsRefused) as refused:
-            await workspace.listing()
+            await workspace.list_members()
 
     shown = refused.value.message + refused.value.hint + str(scene.warnings)
     assert str(status) in shown
@@ -278,9 +278,9 @@ async def test_next_listing_begins_with_the_first_token_again() -> None:
     scene.wire.fault("GET list", [1, 3], answer(401))
 
     async with scene.client(*TOKENS) as workspace:
-        await workspace.listing()
-        await workspace.listing()
-        await workspace.listing()
+        await workspace.list_members()
+        await workspace.list_members()
+        await workspace.list_members()
 
     used = [request.headers["authorization"].split()[1] for request in scene.wire.sent]
     assert used == ["first-token", "second-token"] * 2 + ["first-token"]
@@ -293,7 +293,7 @@ async def test_token_that_no_header_can_hold_is_named_and_not_shown(token: str) 
 
     async with scene.client(token) as workspace:
         with pytest.raises(CredentialsRefused, match="Token 1 of workspace latam") as refused:
-            await workspace.listing()
+            await workspace.list_members()
 
     assert not token or token not in refused.value.message
     assert scene.wire.sent == []
@@ -303,7 +303,7 @@ async def test_token_that_can_not_be_revealed_gives_way_to_the_next() -> None:
     scene = a_scene(members=1)
 
     async with scene.client("", TOKENS[1]) as workspace:
-        assert len((await workspace.listing()).members) == 1
+        assert len((await workspace.list_members()).members) == 1
 
     assert scene.warnings == [
         {"event": "token.refused", "workspace": "latam", "token": 1, "of": 2, "why": "secret-invalid"}
@@ -317,9 +317,9 @@ async def test_unchanged_workspace_costs_exactly_its_pages() -> None:
     scene = a_scene(members=250)
 
     async with scene.client() as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
-        assert (len(listing.members), listing.pages, workspace.requests) == (250, 3, 3)
+        assert (len(listing.members), listing.page_count, workspace.requests) == (250, 3, 3)
 
 
 @pytest.mark.parametrize("members", [0, 1, 99, 100, 101, 199, 200, 201])
@@ -327,7 +327,7 @@ async def test_listing_is_whole_around_the_edges_of_pages(members: int) -> None:
     scene = a_scene(members)
 
     async with scene.client() as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
         assert len(listing.members) == members
         assert workspace.requests == max(1, -(-members // 100))
@@ -337,7 +337,7 @@ async def test_pages_smaller_than_asked_for_are_continued_by_what_came() -> None
     scene = a_scene(members=50, page_size=7, short_pages=True)
 
     async with scene.client() as workspace:
-        assert len((await workspace.listing()).members) == 50
+        assert len((await workspace.list_members()).members) == 50
 
 
 async def test_items_per_page_is_not_believed() -> None:
@@ -345,7 +345,7 @@ async def test_items_per_page_is_not_believed() -> None:
     scene.wire.fault("GET list", ALWAYS, edited(lambda page: page.update(itemsPerPage=100)))
 
     async with scene.client(page_size=2) as workspace:
-        assert len((await workspace.listing()).members) == 5
+        assert len((await workspace.list_members()).members) == 5
 
 
 @pytest.mark.parametrize("absent", [None, "missing"])
@@ -356,16 +356,16 @@ async def test_empty_listing_may_lack_its_resources(absent: str | None) -> None:
     )
 
     async with scene.client() as workspace:
-        assert (await workspace.listing()).members == ()
+        assert (await workspace.list_members()).members == ()
 
 
 async def test_cursors_are_followed_to_the_end() -> None:
     scene = a_scene(members=10, page_size=3, next_cursor=True)
 
     async with scene.client() as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
-    assert (len(listing.members), listing.pages) == (10, 4)
+    assert (len(listing.members), listing.page_count) == (10, 4)
 
 
 async def test_cursor_that_repeats_is_refused() -> None:
@@ -374,7 +374,7 @@ async def test_cursor_that_repeats_is_refused() -> None:
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead, match=r"never ends|answered 400"):
-            await workspace.listing()
+            await workspace.list_members()
     assert len(scene.wire.sent) == 2
 
 
@@ -386,7 +386,7 @@ async def test_empty_page_with_a_cursor_is_not_the_end() -> None:
     }
 
     async with serving(lambda request: pages[request.url.params.get("cursor", "1")]) as workspace:
-        assert len((await workspace.listing()).members) == 2
+        assert len((await workspace.list_members()).members) == 2
 
 
 async def test_expired_cursor_starts_the_listing_again() -> None:
@@ -394,9 +394,9 @@ async def test_expired_cursor_starts_the_listing_again() -> None:
     scene.wire.fault("GET list", 2, scim_error(400, "expiredCursor"))
 
     async with scene.client() as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
-    assert (len(listing.members), listing.pages) == (10, 6)
+    assert (len(listing.members), listing.page_count) == (10, 6)
 
 
 async def test_cursor_that_always_expires_ends_the_listing() -> None:
@@ -405,7 +405,7 @@ async def test_cursor_that_always_expires_ends_the_listing() -> None:
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead, match="expire"):
-            await workspace.listing()
+            await workspace.list_members()
     assert len(scene.wire.sent) == 6
 
 
@@ -433,7 +433,7 @@ async def test_total_that_does_not_match_ends_the_listing_after_three(edit: Call
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead) as failed:
-            await workspace.listing()
+            await workspace.list_members()
 
     assert "in 3 listings" in failed.value.message
     assert "total_results: ignore" in failed.value.hint
@@ -444,30 +444,30 @@ async def test_rows_given_twice_are_one_member() -> None:
     scene.wire.fault("GET list", ALWAYS, edited(lambda page: page["Resources"].append(page["Resources"][0])))
 
     async with scene.client() as workspace:
-        assert len((await workspace.listing()).members) == 6
+        assert len((await workspace.list_members()).members) == 6
 
 
 async def test_members_that_come_while_listing_cost_a_second_listing() -> None:
     scene = a_scene(members=6)
 
     async def hire(request: httpx.Request, real: Answering) -> httpx.Response:
-        scene.space.by_hand_create("new@acme.com", "New")
+        scene.space.admin_create("new@acme.com", "New")
         return await real(request)
 
     scene.wire.fault("GET list", 2, hire)
 
     async with scene.client(page_size=2) as workspace:
-        listing = await workspace.listing()
+        listing = await workspace.list_members()
 
     assert len(listing.members) == 7
-    assert listing.pages == 3 + 4
+    assert listing.page_count == 3 + 4
 
 
 async def test_unstable_order_never_makes_a_short_listing() -> None:
     scene = a_scene(members=30, order_stable=False)
 
     async with scene.client(page_size=5) as workspace:
-        outcome = await asyncio.gather(workspace.listing(), return_exceptions=True)
+        outcome = await asyncio.gather(workspace.list_members(), return_exceptions=True)
 
     assert isinstance(outcome[0], IncompleteRead) or len(outcome[0].members) == 30  # type: ignore[union-attr]  # a listing
 
@@ -477,7 +477,7 @@ async def test_server_that_ignores_where_to_start_does_not_trap_us() -> None:
 
     async with serving(lambda _: {"totalResults": 30, "Resources": rows}) as workspace:
         with pytest.raises(IncompleteRead, match="30 and listed 10"):
-            await workspace.listing()
+            await workspace.list_members()
         assert workspace.requests == 9
 
 
@@ -487,7 +487,7 @@ async def test_wrong_total_can_be_ignored_when_two_listings_agree(total: int | N
     scene.wire.fault("GET list", ALWAYS, edited(lambda page: page.update(totalResults=total)))
 
     async with scene.client(page_size=4, total_results="ignore") as workspace:
-        assert len((await workspace.listing()).members) == 9
+        assert len((await workspace.list_members()).members) == 9
 
 
 async def test_listings_that_never_agree_are_an_error() -> None:
@@ -495,14 +495,14 @@ async def test_listings_that_never_agree_are_an_error() -> None:
     numbers: Iterator[int] = itertools.count()
 
     async def hire(request: httpx.Request, real: Answering) -> httpx.Response:
-        scene.space.by_hand_create(f"new{next(numbers)}@acme.com", "New")
+        scene.space.admin_create(f"new{next(numbers)}@acme.com", "New")
         return await real(request)
 
     scene.wire.fault("GET list", [1, 3, 5], hire)
 
     async with scene.client(total_results="ignore") as workspace:
         with pytest.raises(IncompleteRead, match="other members each time"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 async def test_endless_pages_are_bounded() -> None:
@@ -512,27 +512,27 @@ async def test_endless_pages_are_bounded() -> None:
         number = next(numbers)
         return {"totalResults": 1, "Resources": [{"id": str(number), "userName": "x"}], "nextCursor": str(number)}
 
-    async with serving(page, bounds=Bounds(max_pages=50)) as workspace:
+    async with serving(page, bounds=RequestLimits(max_pages=50)) as workspace:
         with pytest.raises(IncompleteRead, match=r"more than can be read|goes on after"):
-            await workspace.listing()
+            await workspace.list_members()
         assert workspace.requests <= 50
 
 
 async def test_endless_pages_are_bounded_where_no_total_is_believed() -> None:
     async with serving(
         lambda request: {"Resources": [{"id": request.url.params["startIndex"], "userName": "x"}]},
-        bounds=Bounds(max_pages=50),
+        bounds=RequestLimits(max_pages=50),
         total_results="ignore",
     ) as workspace:
         with pytest.raises(IncompleteRead, match="more than can be read"):
-            await workspace.listing()
+            await workspace.list_members()
         assert workspace.requests == 50
 
 
 async def test_total_beyond_all_bounds_is_refused_before_it_is_walked() -> None:
     async with serving(lambda _: {"totalResults": 10**12, "Resources": [{"id": "1", "userName": "a"}]}) as workspace:
         with pytest.raises(IncompleteRead, match="more than can be read"):
-            await workspace.listing()
+            await workspace.list_members()
         assert workspace.requests == 1
 
 
@@ -545,7 +545,7 @@ async def test_row_without_an_id_ends_the_listing_and_says_so() -> None:
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead, match="1 of 6 rows without an id"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 @pytest.mark.parametrize("total_results", ["check", "ignore"])
@@ -561,14 +561,14 @@ async def test_row_without_an_id_is_never_counted_out(total_results: str) -> Non
 
     async with scene.client(total_results=total_results) as workspace:
         with pytest.raises(IncompleteRead, match="1 of 6 rows without an id"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 @pytest.mark.parametrize("rows", [[{}, {"id": None}], [None, "x"], [{"id": ""}, {"id": []}]])
 async def test_rows_of_which_none_has_an_id_are_an_error_at_once(rows: list[object]) -> None:
     async with serving(lambda _: {"totalResults": 2, "Resources": rows}) as workspace:
         with pytest.raises(IncompleteRead, match="none of them is a member"):
-            await workspace.listing()
+            await workspace.list_members()
         assert workspace.requests == 1
 
 
@@ -578,7 +578,7 @@ async def test_members_of_whom_none_has_a_user_name_are_an_error() -> None:
 
     async with scene.client() as workspace:
         with pytest.raises(IncompleteRead, match="no userName"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 async def test_odd_rows_among_good_ones_are_read_for_what_they_say() -> None:
@@ -589,7 +589,7 @@ async def test_odd_rows_among_good_ones_are_read_for_what_they_say() -> None:
     ]
 
     async with serving(lambda _: {"TOTALRESULTS": "3", "resources": rows}) as workspace:
-        first, second, third = (await workspace.listing()).members
+        first, second, third = (await workspace.list_members()).members
 
     assert (first.scim_id, first.email, first.display_name, first.active) == ("7", "a@acme.com", "A", True)
     assert (second.scim_id, second.display_name, second.active) == ("b/../c", "\x1b[31mred\r\n\u202e", False)
@@ -602,7 +602,7 @@ async def test_name_cut_in_the_middle_of_a_letter_does_not_cost_the_page() -> No
     scene.wire.fault("GET", ALWAYS, answer(200, page))
 
     async with scene.client() as workspace:
-        assert (await workspace.listing()).members[0].display_name == "Ana \ufffd"
+        assert (await workspace.list_members()).members[0].display_name == "Ana \ufffd"
 
 
 async def test_resource_too_deep_to_be_sent_back_counts_as_unreadable() -> None:
@@ -611,7 +611,7 @@ async def test_resource_too_deep_to_be_sent_back_counts_as_unreadable() -> None:
 
     async with serving(lambda _: {"totalResults": 2, "Resources": rows}) as workspace:
         with pytest.raises(IncompleteRead, match="1 of 2 rows"):
-            await workspace.listing()
+            await workspace.list_members()
 
 
 # Looking up.
@@ -734,6 +734,6 @@ async def test_scim_url_is_taken_verbatim_but_for_one_slash() -> None:
     scene = a_scene(members=1)
     async with httpx.AsyncClient(transport=scene.wire) as http:
         workspace = ScimClient("latam", f"{URL}/", [lambda: TOKENS[0]], http)
-        await workspace.listing()
+        await workspace.list_members()
 
     assert str(scene.wire.sent[0].url).startswith(f"{URL}/Users?")

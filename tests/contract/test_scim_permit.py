@@ -15,7 +15,7 @@ from agent.errors import WriteStopped
 from agent.model import Fields, Member
 from agent.ports import Workspace
 from agent.scim.client import ScimClient
-from connectors.rest import Api, NotPermitted
+from connectors.http import ApiClient, PermitExpired
 from tests.contract.scim_faults import (
     ALWAYS,
     TOKENS,
@@ -58,7 +58,7 @@ async def writing(scene: Scene, permit: Until, **more: Any) -> AsyncIterator[Wor
         client = ScimClient(
             "latam", URL, [lambda: TOKENS[0], lambda: TOKENS[1]], http, timer=scene.time.timer(), **more
         )
-        yield client.writing(permit)
+        yield client.writer_for(permit)
 
 
 def a_permit(scene: Scene, seconds: float = 13) -> Until:
@@ -70,7 +70,7 @@ def writes(scene: Scene) -> list[str]:
 
 
 async def first(workspace: Workspace) -> Member:
-    return (await workspace.listing()).members[0]
+    return (await workspace.list_members()).members[0]
 
 
 async def patched(workspace: Workspace) -> None:
@@ -96,7 +96,7 @@ async def test_write_after_the_permit_does_not_leave(write: Callable[[Workspace]
         with pytest.raises(WriteStopped) as stopped:
             await write(workspace)
 
-    assert (writes(scene), stopped.value.may_be_made) == ([], False)
+    assert (writes(scene), stopped.value.may_be_applied) == ([], False)
 
 
 def then_suspended(scene: Scene, fault: Fault) -> Fault:
@@ -137,10 +137,10 @@ async def test_request_is_not_repeated_after_the_permit(method: str, fault: Faul
         with pytest.raises(WriteStopped) as stopped:
             await WRITES[method](workspace)
 
-    assert (writes(scene), stopped.value.may_be_made) == ([method], may_be_made)
+    assert (writes(scene), stopped.value.may_be_applied) == ([method], may_be_made)
 
 
-class SlowPace:
+class SlowRateLimiter:
     """Lets a request through once it is released."""
 
     def __init__(self) -> None:
@@ -148,17 +148,17 @@ class SlowPace:
         self.open = asyncio.Event()
         self.learnt: list[int] = []
 
-    async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002  (the pace has it)
+    async def acquire(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002  (the pace has it)
         if method != "GET":
             self.asked.set()
             await self.open.wait()
 
-    def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002  (the same)
+    def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002  (the same)
         self.learnt.append(status)
 
 
 async def test_wait_for_the_pace_ends_with_the_permit() -> None:
-    scene, pace = a_scene(members=1), SlowPace()
+    scene, pace = a_scene(members=1), SlowRateLimiter()
     permit = a_permit(scene)
 
     async with writing(scene, permit, pace=pace) as workspace:
@@ -172,7 +172,7 @@ async def test_wait_for_the_pace_ends_with_the_permit() -> None:
 
 
 async def test_request_that_the_pace_lets_through_too_late_does_not_leave_and_is_given_back() -> None:
-    scene, pace = a_scene(members=1), SlowPace()
+    scene, pace = a_scene(members=1), SlowRateLimiter()
 
     async with writing(scene, a_permit(scene), pace=pace) as workspace:
         write = asyncio.create_task(patched(workspace))
@@ -198,7 +198,7 @@ async def test_wait_before_a_repetition_ends_with_the_permit() -> None:
     async with httpx.AsyncClient(transport=scene.wire) as http:
         timer = scene.time.timer()
         client = ScimClient("latam", URL, [lambda: TOKENS[0]], http, timer=type(timer)(timer.now, sleep, timer.wall))
-        write = asyncio.create_task(patched(client.writing(permit)))
+        write = asyncio.create_task(patched(client.writer_for(permit)))
         await asleep.wait()
         permit.expire()
         with pytest.raises(WriteStopped):
@@ -209,10 +209,10 @@ async def test_wait_before_a_repetition_ends_with_the_permit() -> None:
 
 async def test_write_without_a_permit_is_a_bug() -> None:
     async with httpx.AsyncClient(transport=a_scene().wire) as http:
-        api = Api("Pigment", URL, http, no_credentials)
+        api = ApiClient("Pigment", URL, http, no_credentials)
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             with pytest.raises(AssertionError):
-                await api.send(method, "Users", json={}, patience=api.patience(frozenset()))
+                await api.send(method, "Users", json={}, retry_policy=api.retry_policy(frozenset()))
 
 
 @dataclass
@@ -246,10 +246,10 @@ async def answered_over_a_socket(looks: int) -> tuple[bytes, httpx.Response | No
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/scim/v2"
     response = None
     async with server, httpx.AsyncClient(trust_env=False) as http:
-        api = Api("Pigment", url, http, no_credentials)
-        patience = api.patience(frozenset(), (), Asked(looks))
-        with suppress(NotPermitted):
-            answer = await api.send("PATCH", "Users/1", json={"active": False}, patience=patience)
+        api = ApiClient("Pigment", url, http, no_credentials)
+        patience = api.retry_policy(frozenset(), (), Asked(looks))
+        with suppress(PermitExpired):
+            answer = await api.send("PATCH", "Users/1", json={"active": False}, retry_policy=patience)
             response = httpx.Response(answer.status)
         # A connection on which nothing was sent is kept, and closed with the client.
     if received:

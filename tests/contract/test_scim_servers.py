@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from agent.errors import WorkspaceGone, WriteRefused
+from agent.errors import WorkspaceUnavailable, WriteRefused
 from agent.model import Fields, Member
 from agent.ports import Workspace
 from connectors.base import CredentialsRefused
@@ -39,9 +39,9 @@ async def test_client_is_a_workspace(workspace: OpenClient) -> None:
 
 
 async def test_empty_workspace_is_one_page_without_members(workspace: Workspace) -> None:
-    listing = await workspace.listing()
+    listing = await workspace.list_members()
 
-    assert (listing.members, listing.pages, workspace.requests) == ((), 1, 1)
+    assert (listing.members, listing.page_count, workspace.requests) == ((), 1, 1)
 
 
 async def test_listing_holds_every_member_inactive_ones_too(server: Server, workspace: Workspace) -> None:
@@ -50,18 +50,18 @@ async def test_listing_holds_every_member_inactive_ones_too(server: Server, work
     await workspace.patch(leaver, Fields(active=False))
 
     async with server.client(page_size=10) as small_pages:
-        listing = await small_pages.listing()
+        listing = await small_pages.list_members()
 
         assert {member.scim_id for member in listing.members} == made
         assert {member.email for member in listing.members if member.active is False} == {"p7@acme.com"}
-        assert listing.pages == small_pages.requests
+        assert listing.page_count == small_pages.requests
 
 
 async def test_created_member_shows_what_was_sent(workspace: Workspace) -> None:
     member = await workspace.create("Ana.Souza@acme.com", "Ana Souza", "Ana", "Souza")
 
     assert (member.email, member.display_name, member.active) == ("Ana.Souza@acme.com", "Ana Souza", True)
-    assert (await workspace.listing()).members == (member,)
+    assert (await workspace.list_members()).members == (member,)
 
 
 @pytest.mark.parametrize("email", ["ana+test@acme.com", "o'brien@acme.com", "josé@acme.com", "a&b=c%20#d@acme.com"])
@@ -86,7 +86,7 @@ async def test_second_member_with_an_email_is_refused_as_taken(workspace: Worksp
         await hired(workspace, "ana")
 
     assert refused.value.status == 409
-    assert len((await workspace.listing()).members) == 1
+    assert len((await workspace.list_members()).members) == 1
 
 
 async def test_leaver_is_deactivated_and_comes_back(workspace: Workspace) -> None:
@@ -105,7 +105,7 @@ async def test_new_name_is_shown(workspace: Workspace) -> None:
     renamed = await workspace.patch(ana, Fields(display_name="Ana de Souza"))
 
     assert renamed.display_name == "Ana de Souza"
-    assert (await workspace.listing()).members == (renamed,)
+    assert (await workspace.list_members()).members == (renamed,)
 
 
 async def test_new_email_is_put_on_the_same_member(workspace: Workspace) -> None:
@@ -117,7 +117,7 @@ async def test_new_email_is_put_on_the_same_member(workspace: Workspace) -> None
         ana.scim_id, "Ana.Souza@acme.com", "Ana Souza", True,
     )  # fmt: skip
     assert await workspace.find("ana@acme.com") == ()
-    assert (await workspace.listing()).members == (moved,)
+    assert (await workspace.list_members()).members == (moved,)
 
 
 async def test_new_email_leaves_an_inactive_member_inactive(workspace: Workspace) -> None:
@@ -157,7 +157,7 @@ async def test_email_of_somebody_else_is_refused(workspace: Workspace) -> None:
         await workspace.replace(ana, Fields(email=bea.email))
 
     assert refused.value.status == 409
-    assert {member.email for member in (await workspace.listing()).members} == {ana.email, bea.email}
+    assert {member.email for member in (await workspace.list_members()).members} == {ana.email, bea.email}
 
 
 async def test_change_of_a_member_that_is_gone_is_refused(workspace: Workspace) -> None:
@@ -172,8 +172,8 @@ async def test_change_of_a_member_that_is_gone_is_refused(workspace: Workspace) 
 async def test_wrong_token_ends_a_read_and_a_write(server: Server) -> None:
     async with server.client("wrong") as workspace:
         with pytest.raises(CredentialsRefused):
-            await workspace.listing()
-        with pytest.raises(WorkspaceGone) as gone:
+            await workspace.list_members()
+        with pytest.raises(WorkspaceUnavailable) as gone:
             await hired(workspace, "ana")
 
     assert gone.value.code == "credentials"
@@ -185,7 +185,7 @@ async def test_second_token_takes_over_with_a_warning(server: Server) -> None:
     async with server.client(
         "wrong", "second-token", warn=lambda event, **fields: warnings.append((event, fields))
     ) as workspace:
-        await workspace.listing()
+        await workspace.list_members()
         ana = await hired(workspace, "ana")
         await workspace.patch(ana, Fields(active=False))
 
@@ -204,7 +204,7 @@ async def test_name_of_a_member_is_shown_even_by_a_server_without_display_names(
 ) -> None:
     await hired(workspace, "ana")
 
-    shown = (await workspace.listing()).members[0]
+    shown = (await workspace.list_members()).members[0]
 
     assert (b'"displayName"' in shown.resource) is server.knows_display_name
     assert shown.display_name == "Ana Lima"

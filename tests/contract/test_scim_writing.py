@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.errors import NotPersisted, WorkspaceGone, WriteError, WriteLost, WriteRefused
+from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused
 from agent.model import Fields, Member
 from agent.ports import Workspace
-from connectors.rest import Bounds
+from connectors.http import RequestLimits
 from tests.contract.scim_faults import (
     ALWAYS,
     TOKENS,
@@ -41,7 +41,7 @@ async def create(workspace: Workspace) -> Member:
 
 
 async def first(workspace: Workspace) -> Member:
-    return (await workspace.listing()).members[0]
+    return (await workspace.list_members()).members[0]
 
 
 def active(scene: Scene) -> list[tuple[str, bool]]:
@@ -138,7 +138,7 @@ async def test_lost_create_that_can_not_be_looked_up_is_lost_and_not_sent_again(
     scene.wire.fault("POST", ALWAYS, reset_after)
     scene.wire.fault("GET find", ALWAYS, answer(502))
 
-    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=1)) as workspace:
         with pytest.raises(WriteLost):
             await create(workspace)
 
@@ -178,7 +178,7 @@ async def test_lost_create_whose_second_attempt_meets_what_nobody_sees_is_lost_a
 @pytest.mark.parametrize(("name", "is_active"), [("Somebody Else", True), ("Ana Lima", False)])
 async def test_lost_create_never_takes_a_member_that_is_not_what_was_sent(name: str, is_active: bool) -> None:
     scene = a_scene()
-    scene.space.by_hand_create("ana@acme.com", name, active=is_active)
+    scene.space.admin_create("ana@acme.com", name, active=is_active)
     scene.wire.fault("POST", ONCE, silent)
 
     async with scene.client() as workspace:
@@ -355,7 +355,7 @@ async def test_workspace_without_patch_gets_a_put_and_is_not_asked_again(status:
     scene.wire.fault("PATCH", ALWAYS, answer(status))
 
     async with scene.client() as workspace:
-        for member in (await workspace.listing()).members:
+        for member in (await workspace.list_members()).members:
             assert (await workspace.patch(member, Fields(active=False))).active is False
 
     assert scene.wire.kinds() == ["GET list", "PATCH", "PUT", "PUT"]
@@ -412,7 +412,7 @@ async def test_many_changes_that_never_show_cost_two_looks_each() -> None:
     scene.wire.fault("PATCH", ALWAYS, answer(204))
 
     async with scene.client() as workspace:
-        for member in (await workspace.listing()).members:
+        for member in (await workspace.list_members()).members:
             with pytest.raises(NotPersisted):
                 await workspace.patch(member, Fields(active=False))
 
@@ -499,7 +499,7 @@ async def test_member_that_gets_a_new_id_with_its_new_email_is_changed(keeps_old
 async def test_member_that_can_not_be_looked_for_under_its_new_email_is_lost_with_the_reason() -> None:
     scene = a_scene(members=2)
 
-    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=1)) as workspace:
         member = await first(workspace)
         scene.wire.fault("GET find", ALWAYS, answer(403))
         Renaming(scene, member.scim_id, says=204)
@@ -562,7 +562,7 @@ async def test_change_whose_proof_can_not_be_read_is_lost(proof: Fault) -> None:
     scene.wire.fault("PATCH", ALWAYS, done_but(204))
     scene.wire.fault("GET one", ALWAYS, proof)
 
-    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=1)) as workspace:
         member = await first(workspace)
         with pytest.raises(WriteLost):
             await workspace.patch(member, Fields(active=False))
@@ -611,7 +611,7 @@ async def test_change_without_any_answer_is_lost_after_bounded_attempts() -> Non
     scene = a_scene(members=1)
     scene.wire.fault("PATCH", ALWAYS, silent)
 
-    async with scene.client(bounds=Bounds(retries=2)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=2)) as workspace:
         member = await first(workspace)
         with pytest.raises(WriteLost, match="no answer in time"):
             await workspace.patch(member, Fields(active=False))
@@ -624,8 +624,8 @@ async def test_refused_change_is_this_members_alone(status: int, word: str) -> N
     scene = a_scene(members=5)
     scene.wire.fault("PATCH", range(1, 100), scim_error(status, detail="no"))
 
-    async with scene.client(bounds=Bounds(retries=0)) as workspace:
-        for member in (await workspace.listing()).members:
+    async with scene.client(bounds=RequestLimits(retries=0)) as workspace:
+        for member in (await workspace.list_members()).members:
             with pytest.raises(WriteRefused) as refused:
                 await workspace.patch(member, Fields(active=False))
             assert refused.value.status == status
@@ -663,8 +663,8 @@ async def test_outdated_member_that_still_is_what_was_read_is_changed() -> None:
 
     async with scene.client() as workspace:
         member = await first(workspace)
-        scene.space.by_hand_rename("p1@acme.com", "Other")
-        scene.space.by_hand_rename("p1@acme.com", "Person 1")
+        scene.space.admin_rename("p1@acme.com", "Other")
+        scene.space.admin_rename("p1@acme.com", "Person 1")
         assert (await workspace.replace(member, Fields(email="new@acme.com"))).email == "new@acme.com"
 
     assert scene.wire.kinds() == ["GET list", "PUT", "GET one", "PUT"]
@@ -675,7 +675,7 @@ async def test_member_that_somebody_changed_meanwhile_is_left_to_the_next_run() 
 
     async with scene.client() as workspace:
         member = await first(workspace)
-        scene.space.by_hand_rename("p1@acme.com", "Somebody Else")
+        scene.space.admin_rename("p1@acme.com", "Somebody Else")
         with pytest.raises(WriteRefused, match="otherwise than when it was listed") as refused:
             await workspace.replace(member, Fields(email="new@acme.com"))
 
@@ -795,8 +795,8 @@ async def test_seat_limit_that_refuses_every_create_costs_one_question_a_minute(
 async def test_403_whose_token_can_not_be_asked_about_is_this_members_alone() -> None:
     scene = a_scene(members=2)
 
-    async with scene.client(bounds=Bounds(retries=0)) as workspace:
-        one, other = (await workspace.listing()).members
+    async with scene.client(bounds=RequestLimits(retries=0)) as workspace:
+        one, other = (await workspace.list_members()).members
         scene.wire.fault("PATCH", ONCE, answer(403, "no"))
         scene.wire.fault("GET list", ALWAYS, answer(502))
         with pytest.raises(WriteRefused):
@@ -811,7 +811,7 @@ async def test_403_to_everything_stops_the_workspace(method: str) -> None:
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
         scene.wire.fault("", ALWAYS, scim_error(403, detail="SCIM is off"))
-        with pytest.raises(WorkspaceGone, match="refuses every token: 403") as gone:
+        with pytest.raises(WorkspaceUnavailable, match="refuses every token: 403") as gone:
             await write(workspace, method, member)
 
     assert gone.value.code == "credentials"
@@ -872,7 +872,7 @@ async def test_write_without_an_accepted_token_stops_the_workspace(method: str) 
 
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
-        with pytest.raises(WorkspaceGone) as gone:
+        with pytest.raises(WorkspaceUnavailable) as gone:
             await write(workspace, method, member)
 
     assert gone.value.code == "credentials"
@@ -889,13 +889,13 @@ async def test_tokens_refused_after_a_lost_answer_leave_open_whether_the_change_
         scene.wire.fault(method, 1, reset_after)
         scene.wire.fault(method, ALWAYS, answer(401))
         scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
-        with pytest.raises(WorkspaceGone) as gone:
+        with pytest.raises(WorkspaceUnavailable) as gone:
             await write(workspace, method, member)
-        with pytest.raises(WorkspaceGone) as again:
+        with pytest.raises(WorkspaceUnavailable) as again:
             await write(workspace, method, member)
 
-    assert (gone.value.code, gone.value.may_be_made) == ("credentials", True)
-    assert (again.value.code, again.value.may_be_made) == ("credentials", False)
+    assert (gone.value.code, gone.value.may_be_applied) == ("credentials", True)
+    assert (again.value.code, again.value.may_be_applied) == ("credentials", False)
 
 
 async def test_accepted_create_that_can_not_be_looked_up_is_not_sent_again_blindly() -> None:
@@ -903,7 +903,7 @@ async def test_accepted_create_that_can_not_be_looked_up_is_not_sent_again_blind
     scene.wire.fault("POST", ALWAYS, done_but(202))
     scene.wire.fault("GET find", ALWAYS, answer(502))
 
-    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=0)) as workspace:
         with pytest.raises(WriteLost) as lost:
             await create(workspace)
 
@@ -915,9 +915,9 @@ async def test_workspace_that_can_not_be_reached_is_gone(method: str) -> None:
     scene = a_scene(members=1)
     scene.wire.fault(method, ALWAYS, unreachable)
 
-    async with scene.client(bounds=Bounds(retries=2)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=2)) as workspace:
         member = await first(workspace)
-        with pytest.raises(WorkspaceGone) as gone:
+        with pytest.raises(WorkspaceUnavailable) as gone:
             await write(workspace, method, member)
 
     assert gone.value.code == "unreachable"
@@ -930,19 +930,19 @@ async def test_three_changes_in_a_row_without_an_answer_end_the_attempts(method:
     scene = a_scene(members=1)
     scene.wire.fault(method, ALWAYS, fault)
 
-    async with scene.client(bounds=Bounds(retries=1)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=1)) as workspace:
         member = await first(workspace)
         outcomes = [await outcome(workspace, method, member) for _ in range(3)]
 
-    assert WorkspaceGone not in outcomes[:2]
-    assert outcomes[2] is WorkspaceGone
+    assert WorkspaceUnavailable not in outcomes[:2]
+    assert outcomes[2] is WorkspaceUnavailable
 
 
 async def test_answer_in_between_shows_that_the_workspace_is_there() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("PATCH", [1, 2, 4, 5], silent)
 
-    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=0)) as workspace:
         member = await first(workspace)
         outcomes = [await outcome(workspace, "PATCH", member) for _ in range(6)]
 
@@ -954,7 +954,7 @@ async def test_lost_create_that_is_found_shows_that_the_workspace_is_there() -> 
     scene.wire.fault("PATCH", ALWAYS, silent)
     scene.wire.fault("POST", ALWAYS, reset_after)
 
-    async with scene.client(bounds=Bounds(retries=0)) as workspace:
+    async with scene.client(bounds=RequestLimits(retries=0)) as workspace:
         member = await first(workspace)
         outcomes = [await outcome(workspace, method, member) for method in ("PATCH", "PATCH", "POST", "PATCH", "PATCH")]
 
@@ -982,7 +982,7 @@ async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> 
     async with httpx.AsyncClient(transport=scene.wire) as http:
         workspace = OpenClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
         member = await first(workspace)
-        with pytest.raises(WorkspaceGone) as gone:
+        with pytest.raises(WorkspaceUnavailable) as gone:
             await workspace.patch(member, Fields(active=False))
 
     assert gone.value.code == "credentials"

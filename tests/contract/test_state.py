@@ -14,26 +14,38 @@ from agent.model import (
     GroupSighting,
     Kind,
     KnownTarget,
-    Left,
+    LastSeen,
     Link,
     Memory,
-    Recent,
-    Undone,
-    Unsettled,
+    RecentChanges,
+    UnconfirmedCreate,
+    UndoneChange,
     Written,
 )
-from agent.ports import Ending, Lease, MemberHistory, Mend, Outcome, Pause, Run, RunStatus, State, Tally, Trigger
+from agent.ports import (
+    Lease,
+    LinkEdit,
+    MemberHistory,
+    Outcome,
+    Pause,
+    Run,
+    RunCounts,
+    RunOutcome,
+    RunStatus,
+    State,
+    Trigger,
+)
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
 
 async def test_run_of_a_dead_process_is_closed_as_interrupted(state: State) -> None:
     lease = await begun(state)
-    await state.intend(lease, "r1", 0, a_change())
+    await state.record_intent(lease, "r1", 0, a_change())
     await state.release_lease(lease)
     again = await state.take_lease("latam", "two")
     closed = await state.begin_run(a_run("r2", at=NOW + timedelta(minutes=1)), again)
-    first = await state.run("r1")
-    (record,) = await state.changes("r1")
+    first = await state.load_run("r1")
+    (record,) = await state.load_changes("r1")
 
     assert closed == ("r1",)
     assert first is not None
@@ -44,38 +56,38 @@ async def test_run_of_a_dead_process_is_closed_as_interrupted(state: State) -> N
 async def test_adoptions_write_links_and_a_relinked_member_changes_its_person(state: State) -> None:
     lease = await begun(state)
     adopt = a_change(Kind.ADOPT)
-    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
-    await state.adopted(lease, "r1", [(2, adopt, Link(BEA, "m1"))])
+    await state.record_adoptions(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
+    await state.record_adoptions(lease, "r1", [(2, adopt, Link(BEA, "m1"))])
 
-    assert (await state.memory("latam")).links == (Link(BEA, "m1"),)
-    assert [record.outcome for record in await state.changes("r1")] == [Outcome.DONE] * 3
+    assert (await state.load_memory("latam")).links == (Link(BEA, "m1"),)
+    assert [record.outcome for record in await state.load_changes("r1")] == [Outcome.DONE] * 3
 
 
 async def test_person_who_is_adopted_twice_at_once_has_the_last_member(state: State) -> None:
     lease = await begun(state)
     adopt = a_change(Kind.ADOPT)
-    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(ANN, "m2"))])
+    await state.record_adoptions(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(ANN, "m2"))])
 
-    assert (await state.memory("latam")).links == (Link(ANN, "m2"),)
+    assert (await state.load_memory("latam")).links == (Link(ANN, "m2"),)
 
 
 async def test_answer_writes_outcome_and_link_together(state: State) -> None:
     lease = await begun(state)
     change = a_change(Kind.CREATE, scim_id=None)
-    await state.intend(lease, "r1", 0, change)
+    await state.record_intent(lease, "r1", 0, change)
     answered = replace(done(change), scim_id="m9", detail="made")
-    await state.answered(lease, answered, Link(ANN, "m9", PLANNERS))
+    await state.record_answer(lease, answered, Link(ANN, "m9", PLANNERS))
 
-    assert await state.changes("r1") == [answered]
-    assert (await state.memory("latam")).links == (Link(ANN, "m9", PLANNERS),)
+    assert await state.load_changes("r1") == [answered]
+    assert (await state.load_memory("latam")).links == (Link(ANN, "m9", PLANNERS),)
 
 
 async def test_change_that_was_not_tried_is_journalled_without_an_intent(state: State) -> None:
     lease = await begun(state)
     record = done(a_change(), outcome=Outcome.NOT_TRIED)
-    await state.answered(lease, record)
+    await state.record_answer(lease, record)
 
-    assert await state.changes("r1") == [record]
+    assert await state.load_changes("r1") == [record]
 
 
 async def test_recent_has_whom_something_may_have_changed_within_the_window(state: State) -> None:
@@ -96,22 +108,24 @@ async def test_recent_has_whom_something_may_have_changed_within_the_window(stat
         done(a_change(Kind.UPDATE_NAME, scim_id="m11"), 10),
     ]
     for record in records:
-        await state.answered(lease, record)
-    await state.intend(lease, "r1", 11, gone[6])
-    expected = Recent(frozenset({"m1", "m2", "m3", "m6"}), frozenset({ANN}), frozenset({"m8", "m10"}))
+        await state.record_answer(lease, record)
+    await state.record_intent(lease, "r1", 11, gone[6])
+    expected = RecentChanges(frozenset({"m1", "m2", "m3", "m6"}), frozenset({ANN}), frozenset({"m8", "m10"}))
 
-    assert await state.recent("latam", edge) == expected
-    assert await state.recent("emea", edge) == Recent()
+    assert await state.load_recent_changes("latam", edge) == expected
+    assert await state.load_recent_changes("emea", edge) == RecentChanges()
 
 
 async def test_recent_has_a_member_once_however_often_it_was_changed(state: State) -> None:
     lease = await begun(state)
     for seq in range(3):
-        await state.answered(lease, done(a_change(), seq))
-        await state.answered(lease, done(a_change(Kind.UPDATE_EMAIL), 3 + seq))
-        await state.answered(lease, done(a_change(Kind.CREATE, f"ann{seq}@acme.com", scim_id=None), 6 + seq))
+        await state.record_answer(lease, done(a_change(), seq))
+        await state.record_answer(lease, done(a_change(Kind.UPDATE_EMAIL), 3 + seq))
+        await state.record_answer(lease, done(a_change(Kind.CREATE, f"ann{seq}@acme.com", scim_id=None), 6 + seq))
 
-    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}), frozenset({ANN}), frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(
+        frozenset({"m1"}), frozenset({ANN}), frozenset({"m1"})
+    )
 
 
 async def test_member_is_contested_that_we_deactivated_twice_and_did_not_reactivate(state: State) -> None:
@@ -127,11 +141,11 @@ async def test_member_is_contested_that_we_deactivated_twice_and_did_not_reactiv
     earlier = [done(a_change(scim_id="m4"), 7, at=at[0]), done(a_change(scim_id="m4"), 8, at=at[1])]
     again = [done(each.change, 9 + each.seq, at=at[5 + each.seq]) for each in (twice[0],)]
     for record in (*twice, *once, *ours, *earlier, *again):
-        await state.answered(lease, record)
+        await state.record_answer(lease, record)
 
-    assert await state.contested("latam", at[1]) == {"m1": (at[1], at[3], at[5])}
-    assert await state.contested("latam", at[4]) == {}
-    assert await state.contested("emea", at[0]) == {}
+    assert await state.load_contested_members("latam", at[1]) == {"m1": (at[1], at[3], at[5])}
+    assert await state.load_contested_members("latam", at[4]) == {}
+    assert await state.load_contested_members("emea", at[0]) == {}
 
 
 HERE, THERE = "https://pigment.example.com/latam", "https://pigment.example.com/eu"
@@ -139,12 +153,12 @@ HERE, THERE = "https://pigment.example.com/latam", "https://pigment.example.com/
 
 async def test_targets_are_known_by_key_and_connector_and_replaced(state: State, clock: Clock) -> None:
     lease = await begun(state)
-    assert await state.targets() == ()
+    assert await state.load_targets() == ()
     await state.record_targets(lease, [("", HERE), ("okta-main", "okta https://acme.okta.com")])
     clock.pass_seconds(5)
     await state.record_targets(lease, [("", THERE)])
 
-    assert await state.targets() == (
+    assert await state.load_targets() == (
         KnownTarget("latam", "", THERE, clock.now()),
         KnownTarget("latam", "okta-main", "okta https://acme.okta.com", NOW),
     )
@@ -154,42 +168,45 @@ async def test_counts_unsettled_creates_and_members_are_those_of_the_target(stat
     """What was done to the workspace that a key stood for before counts for nothing of what it stands for now."""
     lease = await begun(state, replace(a_run(), target=HERE))
     await state.record_targets(lease, [("", HERE)])
-    await state.answered(lease, done(a_change()))
-    await state.intend(lease, "r1", 1, a_change(Kind.CREATE, scim_id=None))
-    await state.leave(lease, "r1", [Left("m1", "ann@acme.com", "Ann Lee", True)])
-    before = await state.memory("latam")
-    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}), frozenset({ANN}))
+    await state.record_answer(lease, done(a_change()))
+    await state.record_intent(lease, "r1", 1, a_change(Kind.CREATE, scim_id=None))
+    await state.record_last_seen(lease, "r1", [LastSeen("m1", "ann@acme.com", "Ann Lee", True)])
+    before = await state.load_memory("latam")
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}), frozenset({ANN}))
     await state.record_targets(lease, [("", THERE)])
-    after = await state.memory("latam")
+    after = await state.load_memory("latam")
 
-    assert await state.recent("latam", NOW) == Recent()
-    assert (len(before.unsettled), before.left) == (1, (Left("m1", "ann@acme.com", "Ann Lee", True),))
-    assert (after.unsettled, after.left) == ((), None)
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
+    assert (len(before.unconfirmed_creates), before.last_seen) == (
+        1,
+        (LastSeen("m1", "ann@acme.com", "Ann Lee", True),),
+    )
+    assert (after.unconfirmed_creates, after.last_seen) == ((), None)
 
 
 async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: State, clock: Clock) -> None:
     lease = await begun(state, replace(a_run(), target=HERE))
     await state.record_targets(lease, [("", HERE)])
-    await state.answered(lease, done(a_change()))
+    await state.record_answer(lease, done(a_change()))
     other = await state.take_lease("brazil", "two")
     await state.begin_run(replace(a_run("r2", "brazil"), target=HERE), other)
-    await state.answered(other, done(a_change(scim_id="m2"), run="r2"))
+    await state.record_answer(other, done(a_change(scim_id="m2"), run="r2"))
     clock.pass_seconds(1)
     await state.record_targets(other, [("", HERE)])
 
-    assert await state.recent("brazil", NOW) == Recent(frozenset({"m1", "m2"}))
+    assert await state.load_recent_changes("brazil", NOW) == RecentChanges(frozenset({"m1", "m2"}))
 
 
 async def remembered(state: State) -> Lease:
     """Remember something of each kind under the key latam, and return its lease."""
     lease = await begun(state, replace(a_run(), target=HERE))
     await state.record_targets(lease, [("", HERE), ("okta-main", "okta https://acme.okta.com")])
-    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
-    await state.answered(lease, done(a_change(), 1))
-    await state.remember(lease, (), frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
-    await state.leave(lease, "r1", [Left("m1", "ann@acme.com", "Ann Lee", True)])
-    await state.end_run(lease, "r1", Ending(RunStatus.DONE, guarded=7))
-    await state.pause("latam", Pause(NOW, "ops", "why"))
+    await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
+    await state.record_answer(lease, done(a_change(), 1))
+    await state.update_memory(lease, (), frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
+    await state.record_last_seen(lease, "r1", [LastSeen("m1", "ann@acme.com", "Ann Lee", True)])
+    await state.end_run(lease, "r1", RunOutcome(RunStatus.DONE, guarded=7))
+    await state.set_pause("latam", Pause(NOW, "ops", "why"))
     await state.set_notice("run:latam", "held")
     await state.set_notice("token:latam:0", "30")
     return lease
@@ -205,27 +222,27 @@ async def test_renamed_key_keeps_all_that_is_known(state: State) -> None:
     lease = await remembered(state)
     other = await state.take_lease("brazil", "two")
     await state.begin_run(replace(a_run("r2", "brazil"), target=HERE), other)
-    await state.end_run(other, "r2", Ending(RunStatus.HELD))
+    await state.end_run(other, "r2", RunOutcome(RunStatus.HELD))
     await state.set_notice("run:brazil", "fine")
-    before = await state.memory("latam")
+    before = await state.load_memory("latam")
     await state.rename_workspace(lease, other, by_hand("r3", "brazil"))
 
-    assert await state.memory("brazil") == before
-    assert before.left is not None
-    assert await state.memory("latam") == Memory()
-    assert await state.recent("brazil", NOW) == Recent(frozenset({"m1"}))
-    assert await state.recent("latam", NOW) == Recent()
-    assert await state.baselines("brazil", NOW) == {("okta-main", "g1"): ("Planners", 12)}
-    assert await state.guarded("brazil") == 7
-    assert await state.paused("brazil") == Pause(NOW, "ops", "why")
-    assert await state.paused("latam") is None
-    assert (await state.notice("run:brazil"), await state.notice("run:latam")) == ("held", None)
-    assert await state.notice("token:brazil:0") == "30"
-    assert {run.id for run in await state.runs(["brazil"])} == {"r1", "r2", "r3"}
-    assert await state.runs(["latam"]) == []
-    assert [record.change.kind for record in await state.actions("brazil")] == [Kind.DEACTIVATE, Kind.ADOPT]
-    assert await state.left_at("brazil", NOW) is not None
-    assert {(each.workspace, each.connector) for each in await state.targets()} == {
+    assert await state.load_memory("brazil") == before
+    assert before.last_seen is not None
+    assert await state.load_memory("latam") == Memory()
+    assert await state.load_recent_changes("brazil", NOW) == RecentChanges(frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
+    assert await state.load_baselines("brazil", NOW) == {("okta-main", "g1"): ("Planners", 12)}
+    assert await state.count_guarded("brazil") == 7
+    assert await state.load_pause("brazil") == Pause(NOW, "ops", "why")
+    assert await state.load_pause("latam") is None
+    assert (await state.load_notice("run:brazil"), await state.load_notice("run:latam")) == ("held", None)
+    assert await state.load_notice("token:brazil:0") == "30"
+    assert {run.id for run in await state.load_runs(["brazil"])} == {"r1", "r2", "r3"}
+    assert await state.load_runs(["latam"]) == []
+    assert [record.change.kind for record in await state.load_member_changes("brazil")] == [Kind.DEACTIVATE, Kind.ADOPT]
+    assert await state.load_last_seen("brazil", NOW) is not None
+    assert {(each.workspace, each.connector) for each in await state.load_targets()} == {
         ("brazil", ""),
         ("brazil", "okta-main"),
     }
@@ -238,8 +255,8 @@ async def test_rename_needs_both_leases(state: State) -> None:
     with pytest.raises(LeaseLost):
         await state.rename_workspace(lease, other, by_hand("r3", "brazil"))
 
-    assert len((await state.memory("latam")).links) == 1
-    assert await state.run("r3") is None
+    assert len((await state.load_memory("latam")).links) == 1
+    assert await state.load_run("r3") is None
 
 
 async def test_reset_forgets_all_but_the_journal_and_a_pause(state: State) -> None:
@@ -248,111 +265,115 @@ async def test_reset_forgets_all_but_the_journal_and_a_pause(state: State) -> No
     dropped = await state.reset_workspace(lease, by_hand("r3", "latam"), THERE)
 
     assert dropped == (Link(ANN, "m1", PLANNERS),)
-    assert await state.memory("latam") == Memory()
-    assert await state.baselines("latam", NOW) == {}
-    assert await state.recent("latam", NOW) == Recent(), "what was done to another workspace counts for nothing here"
-    assert await state.mends("r3") == [Mend(None, Link(ANN, "m1", PLANNERS))]
-    assert {run.id for run in await state.runs(["latam"])} == {"r1", "r3"}
-    assert len(await state.actions("latam")) == 2
-    assert await state.paused("latam") is not None
-    assert [(each.connector, each.fingerprint) for each in await state.targets()] == [("", THERE)]
+    assert await state.load_memory("latam") == Memory()
+    assert await state.load_baselines("latam", NOW) == {}
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(), (
+        "what was done to another workspace counts for nothing here"
+    )
+    assert await state.load_link_edits("r3") == [LinkEdit(None, Link(ANN, "m1", PLANNERS))]
+    assert {run.id for run in await state.load_runs(["latam"])} == {"r1", "r3"}
+    assert len(await state.load_member_changes("latam")) == 2
+    assert await state.load_pause("latam") is not None
+    assert [(each.connector, each.fingerprint) for each in await state.load_targets()] == [("", THERE)]
 
 
 async def test_reset_for_the_same_target_keeps_the_counts_of_the_hour(state: State) -> None:
     lease = await remembered(state)
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
-    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
-    assert (await state.memory("latam")).links == ()
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
+    assert (await state.load_memory("latam")).links == ()
 
 
 async def test_reset_of_a_key_that_was_never_recorded_counts_nothing_of_before(state: State) -> None:
     lease = await begun(state)
-    await state.answered(lease, done(a_change()))
+    await state.record_answer(lease, done(a_change()))
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
-    assert await state.recent("latam", NOW) == Recent()
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
 
 
 async def test_key_that_is_forgotten_stands_for_nothing(state: State) -> None:
     lease = await remembered(state)
     await state.reset_workspace(lease, by_hand("r3", "latam"), "")
 
-    assert await state.targets() == ()
-    assert [(each.name, each.target, each.links) for each in await state.workspaces()] == [("latam", "", 0)]
+    assert await state.load_targets() == ()
+    assert [(each.name, each.target, each.link_count) for each in await state.load_workspaces()] == [("latam", "", 0)]
 
 
 async def test_retargeted_key_keeps_links_and_counts(state: State) -> None:
     lease = await remembered(state)
-    before = await state.memory("latam")
+    before = await state.load_memory("latam")
     await state.retarget_workspace(lease, by_hand("r3", "latam"), THERE)
 
-    assert await state.memory("latam") == before
-    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
-    assert [each.fingerprint for each in await state.targets() if not each.connector] == [THERE]
+    assert await state.load_memory("latam") == before
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
+    assert [each.fingerprint for each in await state.load_targets() if not each.connector] == [THERE]
 
 
 async def test_workspaces_are_all_keys_that_something_is_known_of(state: State) -> None:
     await remembered(state)
     await state.record_run(a_run("r5", "emea", NOW + timedelta(minutes=1)))
-    found = await state.workspaces()
+    found = await state.load_workspaces()
 
-    assert [(each.name, each.target, each.links) for each in found] == [("emea", "", 0), ("latam", HERE, 1)]
-    assert [each.last.id if each.last else "" for each in found] == ["r5", "r1"]
+    assert [(each.name, each.target, each.link_count) for each in found] == [("emea", "", 0), ("latam", HERE, 1)]
+    assert [each.last_run.id if each.last_run else "" for each in found] == ["r5", "r1"]
 
 
 async def test_runs_of_releases_that_knew_no_targets_count(state: State) -> None:
     lease = await begun(state)
-    await state.answered(lease, done(a_change()))
+    await state.record_answer(lease, done(a_change()))
     await state.record_targets(lease, [("", HERE)])
 
-    assert await state.recent("latam", NOW) == Recent(frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
 
 
 async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
     lease = await begun(state)
-    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1"))])
+    await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1"))])
     seen = [Link(ANN, "m1", PLANNERS, 2), Link(BEA, "m2", PLANNERS, 1)]
-    await state.remember(lease, seen, frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
-    await state.remember(lease, [Link(ANN, "m8", (), 9)], frozenset({(BEA, "m8")}), {("okta-main", "g2"): ("X", 1)})
+    await state.update_memory(lease, seen, frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
+    await state.update_memory(
+        lease, [Link(ANN, "m8", (), 9)], frozenset({(BEA, "m8")}), {("okta-main", "g2"): ("X", 1)}
+    )
 
-    assert await state.memory("latam") == Memory((Link(ANN, "m1", PLANNERS, 2),), frozenset({(BEA, "m8")}))
+    assert await state.load_memory("latam") == Memory((Link(ANN, "m1", PLANNERS, 2),), frozenset({(BEA, "m8")}))
     sizes = {("okta-main", "g1"): ("Planners", 12), ("okta-main", "g2"): ("X", 1)}
-    assert await state.baselines("latam", NOW) == sizes
-    assert await state.memory("emea") == Memory()
+    assert await state.load_baselines("latam", NOW) == sizes
+    assert await state.load_memory("emea") == Memory()
 
 
 async def test_baseline_is_the_largest_size_since_a_time_and_else_the_last(state: State, clock: Clock) -> None:
     lease = await begun(state)
     group, other = ("okta-main", "g1"), ("okta-main", "g2")
     for name, people in (("Planners", 24), ("Planners", 24), ("Planners", 12), ("Planning", 6)):
-        await state.remember(lease, (), frozenset(), {group: (name, people), other: ("Readers", 1)})
+        await state.update_memory(lease, (), frozenset(), {group: (name, people), other: ("Readers", 1)})
         clock.pass_seconds(10)
         await state.renew_lease(lease)
     seen = [NOW + timedelta(seconds=seconds) for seconds in (0, 10, 20, 30, 40)]
 
-    assert [(await state.baselines("latam", since))[group] for since in seen] == [
+    assert [(await state.load_baselines("latam", since))[group] for since in seen] == [
         ("Planning", 24),
         ("Planning", 24),
         ("Planning", 12),
         ("Planning", 6),
         ("Planning", 6),
     ]
-    assert (await state.baselines("latam", NOW))[other] == ("Readers", 1)
-    assert await state.baselines("emea", NOW) == {}
+    assert (await state.load_baselines("latam", NOW))[other] == ("Readers", 1)
+    assert await state.load_baselines("emea", NOW) == {}
 
 
 async def test_size_that_returns_is_of_its_last_time(state: State, clock: Clock) -> None:
     lease = await begun(state)
     group = ("okta-main", "g1")
     for people in (24, 12, 24, 12, 3):
-        await state.remember(lease, (), frozenset(), {group: ("Planners", people)})
+        await state.update_memory(lease, (), frozenset(), {group: ("Planners", people)})
         clock.pass_seconds(10)
         await state.renew_lease(lease)
 
-    assert await state.baselines("latam", NOW + timedelta(seconds=20)) == {group: ("Planners", 24)}
-    assert await state.baselines("latam", NOW + timedelta(seconds=21)) == {group: ("Planners", 12)}
-    assert await state.baselines("latam", NOW + timedelta(seconds=31)) == {group: ("Planners", 3)}
+    assert await state.load_baselines("latam", NOW + timedelta(seconds=20)) == {group: ("Planners", 24)}
+    assert await state.load_baselines("latam", NOW + timedelta(seconds=21)) == {group: ("Planners", 12)}
+    assert await state.load_baselines("latam", NOW + timedelta(seconds=31)) == {group: ("Planners", 3)}
 
 
 async def test_sightings_of_groups_replace_those_of_the_same_groups_only(state: State) -> None:
@@ -362,8 +383,8 @@ async def test_sightings_of_groups_replace_those_of_the_same_groups_only(state: 
     await state.record_sightings(lease, {sales: full, board: alone})
     await state.record_sightings(lease, {sales: replace(full, empty_since=NOW)})
 
-    assert await state.sightings("latam") == {sales: replace(full, empty_since=NOW), board: alone}
-    assert await state.sightings("emea") == {}
+    assert await state.load_sightings("latam") == {sales: replace(full, empty_since=NOW), board: alone}
+    assert await state.load_sightings("emea") == {}
 
 
 async def test_sightings_of_groups_need_the_lease(state: State) -> None:
@@ -371,80 +392,82 @@ async def test_sightings_of_groups_need_the_lease(state: State) -> None:
     await state.release_lease(lease)
     with pytest.raises(LeaseLost):
         await state.record_sightings(lease, {("okta-main", "g1"): GroupSighting("Sales", 9)})
-    assert await state.sightings("latam") == {}
+    assert await state.load_sightings("latam") == {}
 
 
 async def test_mends_replace_and_forget_links(state: State) -> None:
     lease = await begun(state)
-    await state.adopted(
+    await state.record_adoptions(
         lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1")), (1, a_change(Kind.ADOPT), Link(BEA, "m2"))]
     )
     run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
-    await state.mend(lease, run, [Mend(None, Link(BEA, "m2")), Mend(Link(BEA, "m1"), Link(ANN, "m1"))])
+    await state.record_link_edits(
+        lease, run, [LinkEdit(None, Link(BEA, "m2")), LinkEdit(Link(BEA, "m1"), Link(ANN, "m1"))]
+    )
 
-    assert (await state.memory("latam")).links == (Link(BEA, "m1"),)
-    assert await state.run("r2") == run
+    assert (await state.load_memory("latam")).links == (Link(BEA, "m1"),)
+    assert await state.load_run("r2") == run
 
 
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
     await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")
-    await state.end_run(lease, "r1", Ending(RunStatus.HELD, "held", 12, 7, Tally(14, 3, 2, 1)))
+    await state.end_run(lease, "r1", RunOutcome(RunStatus.HELD, "held", 12, 7, RunCounts(14, 3, 2, 1)))
     later = replace(
         a_run("r2", at=NOW + timedelta(hours=1), dry=True),
         digest="sha256:a",
         status=RunStatus.PLANNED,
-        tally=Tally(15, 0, 4),
+        tally=RunCounts(15, 0, 4),
         user="ann@acme.com",
     )
     await state.record_run(later)
-    first, newest = await state.run("r1"), await state.run_by_digest("sha256:a")
+    first, newest = await state.load_run("r1"), await state.load_run_by_digest("sha256:a")
 
     assert first is not None
     assert (first.document, first.approved, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
     assert (first.status, first.error, first.finished_at) == (RunStatus.HELD, "held", NOW)
-    assert [run.tally for run in await state.runs()] == [Tally(15, 0, 4), Tally(14, 3, 2, 1)]
+    assert [run.tally for run in await state.load_runs()] == [RunCounts(15, 0, 4), RunCounts(14, 3, 2, 1)]
     assert newest == later
-    assert [run.id for run in await state.runs()] == ["r2", "r1"]
-    assert [run.id for run in await state.runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
-    assert [run.id for run in await state.runs(limit=1)] == ["r2"]
-    assert await state.runs(["emea"]) == []
-    assert await state.guarded("latam") == 12
-    assert await state.guarded("emea") == 0
-    assert await state.run("r9") is None
-    assert await state.run_by_digest("sha256:z") is None
+    assert [run.id for run in await state.load_runs()] == ["r2", "r1"]
+    assert [run.id for run in await state.load_runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
+    assert [run.id for run in await state.load_runs(limit=1)] == ["r2"]
+    assert await state.load_runs(["emea"]) == []
+    assert await state.count_guarded("latam") == 12
+    assert await state.count_guarded("emea") == 0
+    assert await state.load_run("r9") is None
+    assert await state.load_run_by_digest("sha256:z") is None
 
 
 async def test_actions_are_found_by_either_address_and_by_member(state: State) -> None:
     lease = await begun(state)
     moved = done(a_change(Kind.UPDATE_EMAIL), 0)
     gone = done(a_change(email="bea@acme.com", scim_id="m2"), 1, at=NOW + timedelta(seconds=1))
-    await state.answered(lease, moved)
-    await state.answered(lease, gone)
+    await state.record_answer(lease, moved)
+    await state.record_answer(lease, gone)
 
-    assert await state.actions("latam", email="ANN@acme.com") == [moved]
-    assert await state.actions("latam", email="former@ACME.com") == [moved]
-    assert await state.actions("latam", scim_id="m2") == [gone]
-    assert await state.actions("latam", limit=1) == [gone]
-    assert await state.actions("emea") == []
+    assert await state.load_member_changes("latam", email="ANN@acme.com") == [moved]
+    assert await state.load_member_changes("latam", email="former@ACME.com") == [moved]
+    assert await state.load_member_changes("latam", scim_id="m2") == [gone]
+    assert await state.load_member_changes("latam", limit=1) == [gone]
+    assert await state.load_member_changes("emea") == []
 
 
 async def test_creates_without_an_end_are_remembered_whoever_is_linked_meanwhile(state: State) -> None:
     lease = await begun(state)
     lost, flying = a_change(Kind.CREATE, scim_id=None), a_change(Kind.CREATE, "bea@acme.com", scim_id=None)
-    await state.answered(lease, done(lost, 0, Outcome.UNKNOWN))
-    await state.intend(lease, "r1", 1, replace(flying, person=BEA))
-    await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
-    await state.answered(lease, done(a_change(), 3, Outcome.UNKNOWN))
-    ann = Unsettled(ANN, "ann@acme.com", "Ann Lee", "r1", 0, groups=PLANNERS)
-    bea = Unsettled(BEA, "bea@acme.com", "Ann Lee", "r1", 1, groups=PLANNERS)
+    await state.record_answer(lease, done(lost, 0, Outcome.UNKNOWN))
+    await state.record_intent(lease, "r1", 1, replace(flying, person=BEA))
+    await state.record_answer(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
+    await state.record_answer(lease, done(a_change(), 3, Outcome.UNKNOWN))
+    ann = UnconfirmedCreate(ANN, "ann@acme.com", "Ann Lee", "r1", 0, groups=PLANNERS)
+    bea = UnconfirmedCreate(BEA, "bea@acme.com", "Ann Lee", "r1", 1, groups=PLANNERS)
 
-    assert (await state.memory("latam")).unsettled == (ann, bea)
-    await state.adopted(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])
-    assert (await state.memory("latam")).unsettled == (ann, bea)
-    await state.saw_creates(lease, [replace(ann, scim_id="m7"), bea])
-    assert (await state.memory("latam")).unsettled == (replace(ann, scim_id="m7"), bea)
-    assert (await state.memory("emea")).unsettled == ()
+    assert (await state.load_memory("latam")).unconfirmed_creates == (ann, bea)
+    await state.record_adoptions(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])
+    assert (await state.load_memory("latam")).unconfirmed_creates == (ann, bea)
+    await state.record_create_checks(lease, [replace(ann, scim_id="m7"), bea])
+    assert (await state.load_memory("latam")).unconfirmed_creates == (replace(ann, scim_id="m7"), bea)
+    assert (await state.load_memory("emea")).unconfirmed_creates == ()
 
 
 async def test_create_without_an_end_is_forgotten_after_a_week_and_three_listings_without_it(
@@ -452,59 +475,59 @@ async def test_create_without_an_end_is_forgotten_after_a_week_and_three_listing
 ) -> None:
     lease = await begun(state)
     for seq in range(2):
-        await state.answered(lease, done(a_change(Kind.CREATE, scim_id=None), seq, Outcome.UNKNOWN))
-    never, once = (await state.memory("latam")).unsettled
+        await state.record_answer(lease, done(a_change(Kind.CREATE, scim_id=None), seq, Outcome.UNKNOWN))
+    never, once = (await state.load_memory("latam")).unconfirmed_creates
     for seen in (None, None, "m7", None, None):
-        await state.saw_creates(lease, [never, replace(once, scim_id=seen)])
+        await state.record_create_checks(lease, [never, replace(once, scim_id=seen)])
 
-    assert len((await state.memory("latam")).unsettled) == 2
+    assert len((await state.load_memory("latam")).unconfirmed_creates) == 2
     clock.pass_seconds(8 * 86_400)
-    assert (await state.memory("latam")).unsettled == (replace(once, scim_id="m7"),)
+    assert (await state.load_memory("latam")).unconfirmed_creates == (replace(once, scim_id="m7"),)
 
 
 async def test_create_that_was_accepted_is_awaited_for_an_hour_and_three_listings(state: State, clock: Clock) -> None:
     lease = await begun(state)
     for seq, outcome in enumerate((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)):
         record = done(a_change(Kind.CREATE, scim_id=None), seq, outcome)
-        await state.answered(lease, replace(record, is_accepted=True))
-        assert (await state.changes("r1"))[seq].is_accepted
-    both = (await state.memory("latam")).unsettled
+        await state.record_answer(lease, replace(record, is_accepted=True))
+        assert (await state.load_changes("r1"))[seq].is_accepted
+    both = (await state.load_memory("latam")).unconfirmed_creates
     for _ in range(3):
-        await state.saw_creates(lease, both)
+        await state.record_create_checks(lease, both)
 
-    assert [each.is_awaited for each in (await state.memory("latam")).unsettled] == [True, True]
+    assert [each.is_awaited for each in (await state.load_memory("latam")).unconfirmed_creates] == [True, True]
     clock.pass_seconds(3_601)
-    assert [each.is_awaited for each in (await state.memory("latam")).unsettled] == [False, False]
+    assert [each.is_awaited for each in (await state.load_memory("latam")).unconfirmed_creates] == [False, False]
 
 
 async def test_link_follows_its_member_to_a_new_id(state: State) -> None:
     lease = await begun(state)
     adopt = a_change(Kind.ADOPT)
-    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
-    await state.intend(lease, "r1", 2, a_change(Kind.UPDATE_EMAIL))
-    await state.answered(lease, replace(done(a_change(Kind.UPDATE_EMAIL), 2), scim_id="m9"))
+    await state.record_adoptions(lease, "r1", [(0, adopt, Link(ANN, "m1", PLANNERS)), (1, adopt, Link(BEA, "m2"))])
+    await state.record_intent(lease, "r1", 2, a_change(Kind.UPDATE_EMAIL))
+    await state.record_answer(lease, replace(done(a_change(Kind.UPDATE_EMAIL), 2), scim_id="m9"))
 
-    assert (await state.memory("latam")).links == (Link(ANN, "m9", PLANNERS), Link(BEA, "m2"))
+    assert (await state.load_memory("latam")).links == (Link(ANN, "m9", PLANNERS), Link(BEA, "m2"))
 
 
 async def test_members_are_remembered_as_each_run_left_them(state: State, clock: Clock) -> None:
     lease = await begun(state)
-    one = (Left("m1", "ann@acme.com", "Ann Lee", True, ANN, ("Planners",)), Left("m2", "x@acme.com", "", None))
+    one = (LastSeen("m1", "ann@acme.com", "Ann Lee", True, ANN, ("Planners",)), LastSeen("m2", "x@acme.com", "", None))
     two = (replace(one[0], active=False),)
-    assert (await state.memory("latam")).left is None
-    await state.leave(lease, "r1", one)
+    assert (await state.load_memory("latam")).last_seen is None
+    await state.record_last_seen(lease, "r1", one)
     clock.pass_seconds(1)
     await state.begin_run(a_run("r2"), lease)
-    await state.leave(lease, "r2", one)
+    await state.record_last_seen(lease, "r2", one)
     clock.pass_seconds(1)
     await state.begin_run(a_run("r3"), lease)
-    await state.leave(lease, "r3", two)
+    await state.record_last_seen(lease, "r3", two)
 
-    assert (await state.memory("latam")).left == two
-    assert await state.left_at("latam", NOW + timedelta(seconds=1)) == (NOW, one)
-    assert await state.left_at("latam", NOW + timedelta(seconds=2)) == (NOW + timedelta(seconds=2), two)
-    assert await state.left_at("latam", NOW - timedelta(seconds=1)) is None
-    assert (await state.memory("emea")).left is None
+    assert (await state.load_memory("latam")).last_seen == two
+    assert await state.load_last_seen("latam", NOW + timedelta(seconds=1)) == (NOW, one)
+    assert await state.load_last_seen("latam", NOW + timedelta(seconds=2)) == (NOW + timedelta(seconds=2), two)
+    assert await state.load_last_seen("latam", NOW - timedelta(seconds=1)) is None
+    assert (await state.load_memory("emea")).last_seen is None
 
 
 async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were_left(
@@ -528,7 +551,7 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
         done(a_change(Kind.ADOPT, scim_id="m8"), 9, at=NOW + minute),
     ]
     for record in records:
-        await state.answered(lease, record)
+        await state.record_answer(lease, record)
     clock.pass_seconds(day.total_seconds())
     recent = (
         Written("m1", None, "Ann", None, NOW, 1),
@@ -537,18 +560,18 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
         Written("m4", "ann@acme.com", "Ann Lee", True, NOW + minute, 4),
         Written("m5", None, None, None, NOW + minute, 5),
     )
-    assert (await state.memory("latam")).written == recent
-    assert (await state.memory("emea")).written == ()
+    assert (await state.load_memory("latam")).written == recent
+    assert (await state.load_memory("emea")).written == ()
 
     left_at = NOW + day
     await state.release_lease(lease)
     lease = await state.take_lease("latam", "two")
-    await state.leave(lease, "r1", ())
-    await state.answered(lease, done(a_change(scim_id="m9"), 10, at=left_at))
-    await state.answered(lease, done(a_change(scim_id="m9"), 11, at=left_at + minute))
+    await state.record_last_seen(lease, "r1", ())
+    await state.record_answer(lease, done(a_change(scim_id="m9"), 10, at=left_at))
+    await state.record_answer(lease, done(a_change(scim_id="m9"), 11, at=left_at + minute))
     clock.pass_seconds(2 * day.total_seconds())
 
-    assert (await state.memory("latam")).written == (
+    assert (await state.load_memory("latam")).written == (
         Written("m9", None, None, False, left_at, 10, is_recent=False),
         Written("m9", None, None, False, left_at + minute, 11, is_recent=False, is_after_left=True),
     )
@@ -557,15 +580,15 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
 async def test_access_that_our_runs_did_not_give_has_no_beginning(state: State) -> None:
     lease = await begun(state)
     later, latest = NOW + timedelta(days=1), NOW + timedelta(days=2)
-    await state.answered(lease, done(a_change(Kind.ADOPT), 0))
-    await state.answered(lease, done(a_change(Kind.UPDATE_NAME), 1, at=later))
-    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 2))
-    await state.answered(lease, done(a_change(Kind.REACTIVATE, scim_id="m2"), 3, at=later))
-    await state.answered(lease, done(a_change(Kind.CREATE, scim_id="m3"), 4))
-    await state.answered(lease, done(a_change(Kind.DEACTIVATE, scim_id="m3"), 5, at=later))
-    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m3"), 6, at=latest))
+    await state.record_answer(lease, done(a_change(Kind.ADOPT), 0))
+    await state.record_answer(lease, done(a_change(Kind.UPDATE_NAME), 1, at=later))
+    await state.record_answer(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 2))
+    await state.record_answer(lease, done(a_change(Kind.REACTIVATE, scim_id="m2"), 3, at=later))
+    await state.record_answer(lease, done(a_change(Kind.CREATE, scim_id="m3"), 4))
+    await state.record_answer(lease, done(a_change(Kind.DEACTIVATE, scim_id="m3"), 5, at=later))
+    await state.record_answer(lease, done(a_change(Kind.ADOPT, scim_id="m3"), 6, at=latest))
 
-    assert await state.member_history("latam") == {
+    assert await state.load_member_history("latam") == {
         "m1": MemberHistory(None, NOW, later, Kind.UPDATE_NAME),
         "m2": MemberHistory(later, NOW, later, Kind.REACTIVATE),
         "m3": MemberHistory(None, NOW, latest, Kind.ADOPT),
@@ -574,12 +597,12 @@ async def test_access_that_our_runs_did_not_give_has_no_beginning(state: State) 
 
 async def test_member_was_first_seen_by_the_oldest_run_that_left_it(state: State, clock: Clock) -> None:
     lease = await begun(state)
-    await state.leave(lease, "r1", (Left("m1", "ann@acme.com", "Ann Lee", True),))
+    await state.record_last_seen(lease, "r1", (LastSeen("m1", "ann@acme.com", "Ann Lee", True),))
     later = NOW + timedelta(days=1)
-    await state.answered(lease, done(a_change(Kind.ADOPT), 0, at=later))
-    await state.answered(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 1, at=later))
+    await state.record_answer(lease, done(a_change(Kind.ADOPT), 0, at=later))
+    await state.record_answer(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 1, at=later))
 
-    assert await state.member_history("latam") == {
+    assert await state.load_member_history("latam") == {
         "m1": MemberHistory(None, NOW, later, Kind.ADOPT),
         "m2": MemberHistory(None, later, later, Kind.ADOPT),
     }
@@ -588,61 +611,61 @@ async def test_member_was_first_seen_by_the_oldest_run_that_left_it(state: State
 async def test_members_have_a_history(state: State) -> None:
     lease = await begun(state)
     later = NOW + timedelta(minutes=1)
-    await state.answered(lease, done(a_change(Kind.REACTIVATE), 0))
-    await state.answered(lease, done(a_change(Kind.UPDATE_EMAIL), 1, at=later))
-    await state.answered(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED, at=later))
-    await state.answered(lease, done(a_change(Kind.UPDATE_NAME, scim_id="m2"), 3))
+    await state.record_answer(lease, done(a_change(Kind.REACTIVATE), 0))
+    await state.record_answer(lease, done(a_change(Kind.UPDATE_EMAIL), 1, at=later))
+    await state.record_answer(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED, at=later))
+    await state.record_answer(lease, done(a_change(Kind.UPDATE_NAME, scim_id="m2"), 3))
 
-    assert await state.member_history("latam") == {
+    assert await state.load_member_history("latam") == {
         "m1": MemberHistory(NOW, NOW, later, Kind.UPDATE_EMAIL),
         "m2": MemberHistory(None, NOW, NOW, Kind.UPDATE_NAME),
     }
-    assert await state.member_history("emea") == {}
+    assert await state.load_member_history("emea") == {}
 
 
 async def test_pause_is_kept_until_it_is_lifted(state: State) -> None:
     pause = Pause(NOW, "ops", "a mistake")
-    await state.pause("latam", pause)
-    await state.pause("latam", pause)
+    await state.set_pause("latam", pause)
+    await state.set_pause("latam", pause)
 
-    assert await state.paused("latam") == pause
-    assert await state.paused("emea") is None
-    await state.pause("latam", None)
-    assert await state.paused("latam") is None
+    assert await state.load_pause("latam") == pause
+    assert await state.load_pause("emea") is None
+    await state.set_pause("latam", None)
+    assert await state.load_pause("latam") is None
 
 
 async def test_notice_is_remembered_until_the_next(state: State) -> None:
-    assert await state.notice("run:latam") is None
+    assert await state.load_notice("run:latam") is None
     await state.set_notice("run:latam", "held")
     await state.set_notice("run:emea", "failure")
     await state.set_notice("run:latam", "fine")
 
-    assert await state.notice("run:latam") == "fine"
-    assert await state.notice("run:emea") == "failure"
+    assert await state.load_notice("run:latam") == "fine"
+    assert await state.load_notice("run:emea") == "failure"
 
 
 def an_undo(kind: Kind = Kind.DEACTIVATE, scim_id: str = "m1") -> Change:
-    undoes = Undone(scim_id, kind, ANN, "left-groups", ("g1",), "ann@acme.com", "Ann Lee")
-    return replace(a_change(Kind.REACTIVATE, scim_id=scim_id), undoes=undoes)
+    undoes = UndoneChange(scim_id, kind, ANN, "left-groups", ("g1",), "ann@acme.com", "Ann Lee")
+    return replace(a_change(Kind.REACTIVATE, scim_id=scim_id), undone_change=undoes)
 
 
 async def test_what_an_undo_puts_back_is_known_before_it_is_sent(state: State) -> None:
     lease = await begun(state)
     stranger = replace(an_undo(scim_id="m2"), person=None)
-    assert stranger.undoes is not None
-    stranger = replace(stranger, undoes=replace(stranger.undoes, person=None, groups=()))
-    assert stranger.undoes is not None
-    await state.intend(lease, "r1", 0, stranger)
-    await state.intend(lease, "r1", 1, an_undo())
-    await state.intend(lease, "r1", 2, a_change(Kind.REACTIVATE, scim_id="m3"))
-    mine = an_undo().undoes
+    assert stranger.undone_change is not None
+    stranger = replace(stranger, undone_change=replace(stranger.undone_change, person=None, groups=()))
+    assert stranger.undone_change is not None
+    await state.record_intent(lease, "r1", 0, stranger)
+    await state.record_intent(lease, "r1", 1, an_undo())
+    await state.record_intent(lease, "r1", 2, a_change(Kind.REACTIVATE, scim_id="m3"))
+    mine = an_undo().undone_change
     assert mine is not None
 
-    assert (await state.memory("latam")).undone == (
+    assert (await state.load_memory("latam")).undone_changes == (
         replace(mine, run_id="r1"),
-        replace(stranger.undoes, run_id="r1"),
+        replace(stranger.undone_change, run_id="r1"),
     )
-    assert (await state.memory("emea")).undone == ()
+    assert (await state.load_memory("emea")).undone_changes == ()
 
 
 async def test_what_was_not_put_back_after_all_is_forgotten(state: State) -> None:
@@ -650,27 +673,27 @@ async def test_what_was_not_put_back_after_all_is_forgotten(state: State) -> Non
     kept = []
     for seq, outcome in enumerate(Outcome):
         change = an_undo(scim_id=f"m{seq}")
-        await state.intend(lease, "r1", seq, change)
-        await state.answered(lease, done(change, seq, outcome))
+        await state.record_intent(lease, "r1", seq, change)
+        await state.record_answer(lease, done(change, seq, outcome))
         kept += [f"m{seq}"] if outcome in {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED} else []
     await state.begin_run(a_run("r2"), lease)
-    await state.answered(lease, done(an_undo(scim_id=kept[0]), 0, Outcome.NOT_TRIED, run="r2"))
+    await state.record_answer(lease, done(an_undo(scim_id=kept[0]), 0, Outcome.NOT_TRIED, run="r2"))
 
-    assert [each.scim_id for each in (await state.memory("latam")).undone] == kept
+    assert [each.scim_id for each in (await state.load_memory("latam")).undone_changes] == kept
 
 
 async def test_undo_of_a_create_ends_its_link_and_no_other(state: State) -> None:
     lease = await begun(state)
     adopt = a_change(Kind.ADOPT)
-    await state.adopted(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(BEA, "m2"))])
+    await state.record_adoptions(lease, "r1", [(0, adopt, Link(ANN, "m1")), (1, adopt, Link(BEA, "m2"))])
     refused, other = an_undo(Kind.CREATE), an_undo(Kind.REACTIVATE)
-    await state.answered(lease, done(refused, 2, Outcome.FAILED))
-    await state.answered(lease, done(refused, 3, Outcome.UNKNOWN))
-    await state.answered(lease, done(other, 4))
-    assert (await state.memory("latam")).links == (Link(ANN, "m1"), Link(BEA, "m2"))
-    await state.answered(lease, done(refused, 5))
+    await state.record_answer(lease, done(refused, 2, Outcome.FAILED))
+    await state.record_answer(lease, done(refused, 3, Outcome.UNKNOWN))
+    await state.record_answer(lease, done(other, 4))
+    assert (await state.load_memory("latam")).links == (Link(ANN, "m1"), Link(BEA, "m2"))
+    await state.record_answer(lease, done(refused, 5))
 
-    assert (await state.memory("latam")).links == (Link(BEA, "m2"),)
+    assert (await state.load_memory("latam")).links == (Link(BEA, "m2"),)
 
 
 async def test_last_undo_of_a_member_forgets_what_it_contradicts(state: State) -> None:
@@ -678,9 +701,9 @@ async def test_last_undo_of_a_member_forgets_what_it_contradicts(state: State) -
 
     async def known(*kinds: Kind) -> set[Kind]:
         for seq, kind in enumerate(kinds):
-            await state.intend(lease, "r1", seq + 10 * len(kinds), an_undo(kind))
-        found = {each.kind for each in (await state.memory("latam")).undone}
-        await state.remember(lease, (), frozenset(), {}, ())
+            await state.record_intent(lease, "r1", seq + 10 * len(kinds), an_undo(kind))
+        found = {each.kind for each in (await state.load_memory("latam")).undone_changes}
+        await state.update_memory(lease, (), frozenset(), {}, ())
         return found
 
     assert await known(Kind.DEACTIVATE, Kind.UPDATE_NAME, Kind.UPDATE_EMAIL, Kind.REACTIVATE) == {
@@ -694,14 +717,14 @@ async def test_last_undo_of_a_member_forgets_what_it_contradicts(state: State) -
 
 async def test_undone_changes_are_replaced_only_where_asked(state: State) -> None:
     lease = await begun(state)
-    await state.intend(lease, "r1", 0, an_undo())
-    await state.remember(lease, (), frozenset(), {})
-    (mine,) = (await state.memory("latam")).undone
-    await state.remember(lease, (), frozenset(), {}, (mine,))
-    assert (await state.memory("latam")).undone == (mine,)
+    await state.record_intent(lease, "r1", 0, an_undo())
+    await state.update_memory(lease, (), frozenset(), {})
+    (mine,) = (await state.load_memory("latam")).undone_changes
+    await state.update_memory(lease, (), frozenset(), {}, (mine,))
+    assert (await state.load_memory("latam")).undone_changes == (mine,)
     renamed = replace(mine, kind=Kind.UPDATE_NAME, display_name="Ann Ray")
-    await state.remember(lease, (), frozenset(), {}, (mine, renamed))
-    assert (await state.memory("latam")).undone == (mine, renamed)
-    await state.remember(lease, (), frozenset(), {}, ())
+    await state.update_memory(lease, (), frozenset(), {}, (mine, renamed))
+    assert (await state.load_memory("latam")).undone_changes == (mine, renamed)
+    await state.update_memory(lease, (), frozenset(), {}, ())
 
-    assert (await state.memory("latam")).undone == ()
+    assert (await state.load_memory("latam")).undone_changes == ()

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agent.errors import Busy, LeaseLost
+from agent.errors import LeaseLost, WorkspaceBusy
 from agent.model import Link, Memory
-from agent.ports import Ending, Mend, RunStatus, State
+from agent.ports import LinkEdit, RunOutcome, RunStatus, State
 from tests.state_samples import ANN, Clock, a_change, a_run, begun, done
 
 
 async def test_lease_is_held_by_one_and_names_its_holder(state: State) -> None:
     lease = await state.take_lease("latam", "host, process 1")
-    with pytest.raises(Busy, match="host, process 1"):
+    with pytest.raises(WorkspaceBusy, match="host, process 1"):
         await state.take_lease("latam", "another")
     other = await state.take_lease("emea", "another")
 
@@ -22,13 +22,13 @@ async def test_lease_is_held_by_one_and_names_its_holder(state: State) -> None:
 
 
 async def test_lease_is_seen_while_it_is_held(state: State) -> None:
-    assert await state.lease("latam") is None
+    assert await state.load_lease("latam") is None
     held = await state.take_lease("latam", "host, process 1")
-    seen = await state.lease("latam")
+    seen = await state.load_lease("latam")
     await state.release_lease(held)
 
     assert seen == held
-    assert await state.lease("latam") is None
+    assert await state.load_lease("latam") is None
 
 
 async def test_released_lease_can_be_taken_with_a_higher_fence(state: State) -> None:
@@ -47,14 +47,14 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
     writes: list[Callable[[], Awaitable[object]]] = [
         lambda: state.renew_lease(old),
         lambda: state.begin_run(a_run("r2"), old),
-        lambda: state.intend(old, "r1", 0, change),
-        lambda: state.answered(old, done(change), Link(ANN, "m1")),
-        lambda: state.adopted(old, "r1", [(0, change, Link(ANN, "m1"))]),
-        lambda: state.remember(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
+        lambda: state.record_intent(old, "r1", 0, change),
+        lambda: state.record_answer(old, done(change), Link(ANN, "m1")),
+        lambda: state.record_adoptions(old, "r1", [(0, change, Link(ANN, "m1"))]),
+        lambda: state.update_memory(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
         lambda: state.record_plan(old, "r1", "sha256:x", b"{}"),
-        lambda: state.leave(old, "r1", ()),
-        lambda: state.end_run(old, "r1", Ending(RunStatus.DONE)),
-        lambda: state.mend(old, a_run("r3"), [Mend(Link(ANN, "m1"), None)]),
+        lambda: state.record_last_seen(old, "r1", ()),
+        lambda: state.end_run(old, "r1", RunOutcome(RunStatus.DONE)),
+        lambda: state.record_link_edits(old, a_run("r3"), [LinkEdit(Link(ANN, "m1"), None)]),
         lambda: state.record_targets(old, [("", TARGET)]),
     ]
     for write in writes:
@@ -63,10 +63,10 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
     await state.release_lease(old)
     await state.renew_lease(new)
 
-    assert await state.memory("latam") == Memory()
-    assert await state.changes("r1") == []
-    assert [run.id for run in await state.runs()] == ["r1"]
-    assert await state.targets() == ()
+    assert await state.load_memory("latam") == Memory()
+    assert await state.load_changes("r1") == []
+    assert [run.id for run in await state.load_runs()] == ["r1"]
+    assert await state.load_targets() == ()
 
 
 @pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
@@ -75,7 +75,7 @@ async def test_lease_is_void_15_seconds_after_its_last_renewal(state: State, clo
     clock.pass_seconds(10)
     await state.renew_lease(lease)
     clock.pass_seconds(14.9)
-    with pytest.raises(Busy):
+    with pytest.raises(WorkspaceBusy):
         await state.take_lease("latam", "two")
     clock.pass_seconds(0.1)
     with pytest.raises(LeaseLost):
@@ -101,9 +101,9 @@ async def test_lease_that_ran_out_can_write_nothing_even_if_nobody_took_it(state
     lease = await begun(state)
     clock.pass_seconds(15)
     with pytest.raises(LeaseLost):
-        await state.intend(lease, "r1", 0, a_change())
+        await state.record_intent(lease, "r1", 0, a_change())
 
-    assert await state.changes("r1") == []
+    assert await state.load_changes("r1") == []
 
 
 TARGET = "https://pigment.example.com/scim/v2"
@@ -111,7 +111,7 @@ TARGET = "https://pigment.example.com/scim/v2"
 
 async def test_one_target_has_one_lease_whatever_key_it_is_held_under(state: State) -> None:
     lease = await state.take_lease("latam", "host, process 1", TARGET)
-    with pytest.raises(Busy, match="host, process 1"):
+    with pytest.raises(WorkspaceBusy, match="host, process 1"):
         await state.take_lease("latam-again", "another", TARGET)
     await state.renew_lease(lease)
     await state.release_lease(lease)
@@ -125,11 +125,11 @@ async def test_one_target_has_one_lease_whatever_key_it_is_held_under(state: Sta
 async def test_one_key_has_one_lease_whatever_target_it_is_held_for(state: State) -> None:
     """A release that knew nothing of targets takes the key alone: neither may run beside the other."""
     old = await state.take_lease("latam", "the release before")
-    with pytest.raises(Busy, match="the release before"):
+    with pytest.raises(WorkspaceBusy, match="the release before"):
         await state.take_lease("latam", "this one", TARGET)
     await state.release_lease(old)
     new = await state.take_lease("latam", "this one", TARGET)
-    with pytest.raises(Busy, match="this one"):
+    with pytest.raises(WorkspaceBusy, match="this one"):
         await state.take_lease("latam", "the release before")
 
     assert new.fence > old.fence
@@ -137,7 +137,7 @@ async def test_one_key_has_one_lease_whatever_target_it_is_held_for(state: State
 
 async def test_key_whose_target_changed_is_held_off_by_runs_of_both(state: State) -> None:
     await state.take_lease("emea", "one", TARGET)
-    with pytest.raises(Busy, match="one"):
+    with pytest.raises(WorkspaceBusy, match="one"):
         await state.take_lease("latam", "two", TARGET)
     free = await state.take_lease("latam", "two", "https://pigment.example.com/scim/v3")
 
@@ -148,7 +148,7 @@ async def test_runs_of_other_workspaces_are_not_closed(state: State) -> None:
     await begun(state)
     other = await state.take_lease("emea", "one")
     closed = await state.begin_run(a_run("r2", "emea"), other)
-    first = await state.run("r1")
+    first = await state.load_run("r1")
 
     assert closed == ()
     assert first is not None

@@ -9,7 +9,7 @@ import pytest
 
 from agent.errors import StateError
 from agent.model import Kind, Link
-from agent.ports import Ending, Outcome, Pause, RunStatus, State
+from agent.ports import Outcome, Pause, RunOutcome, RunStatus, State
 from agent.store.state import SqlState
 from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun, done
 
@@ -18,49 +18,49 @@ PAUSE = Pause(NOW, "ops", "the wrong group")
 
 async def test_change_of_a_paused_workspace_is_not_journalled_as_sent(state: State) -> None:
     lease = await begun(state)
-    await state.pause("latam", PAUSE)
+    await state.set_pause("latam", PAUSE)
 
-    assert await state.intend(lease, "r1", 0, a_change()) == PAUSE
-    assert await state.changes("r1") == []
+    assert await state.record_intent(lease, "r1", 0, a_change()) == PAUSE
+    assert await state.load_changes("r1") == []
 
 
 async def test_run_that_heeds_no_pause_goes_on(state: State) -> None:
     lease = await begun(state)
-    await state.pause("latam", PAUSE)
+    await state.set_pause("latam", PAUSE)
 
-    assert await state.intend(lease, "r1", 0, a_change(), heeds_pause=False) is None
-    assert [record.outcome for record in await state.changes("r1")] == [Outcome.UNKNOWN]
+    assert await state.record_intent(lease, "r1", 0, a_change(), respects_pause=False) is None
+    assert [record.outcome for record in await state.load_changes("r1")] == [Outcome.UNKNOWN]
 
 
 async def test_pause_of_another_workspace_stops_nothing(state: State) -> None:
     lease = await begun(state)
-    await state.pause("emea", PAUSE)
+    await state.set_pause("emea", PAUSE)
 
-    assert await state.intend(lease, "r1", 0, a_change()) is None
+    assert await state.record_intent(lease, "r1", 0, a_change()) is None
 
 
 async def test_pause_names_what_is_in_flight_and_nothing_else(state: State) -> None:
     lease = await begun(state)
     answered, flying = a_change(email="bea@acme.com", scim_id="m2"), a_change()
-    await state.intend(lease, "r1", 0, answered)
-    await state.answered(lease, done(answered))
-    await state.intend(lease, "r1", 1, flying)
+    await state.record_intent(lease, "r1", 0, answered)
+    await state.record_answer(lease, done(answered))
+    await state.record_intent(lease, "r1", 1, flying)
     other = await state.take_lease("emea", "two")
     await state.begin_run(a_run("r2", "emea"), other)
-    await state.intend(other, "r2", 0, a_change(email="cat@acme.com"))
+    await state.record_intent(other, "r2", 0, a_change(email="cat@acme.com"))
 
-    found = await state.pause("latam", PAUSE)
+    found = await state.set_pause("latam", PAUSE)
 
     assert [(record.run_id, record.seq, record.change) for record in found] == [("r1", 1, flying)]
-    assert await state.in_flight("latam") == found
+    assert await state.load_in_flight("latam") == found
 
 
 async def test_what_a_closed_run_never_heard_of_is_not_in_flight(state: State) -> None:
     lease = await begun(state)
-    await state.intend(lease, "r1", 0, a_change())
-    await state.end_run(lease, "r1", Ending(RunStatus.INTERRUPTED))
+    await state.record_intent(lease, "r1", 0, a_change())
+    await state.end_run(lease, "r1", RunOutcome(RunStatus.INTERRUPTED))
 
-    assert await state.pause("latam", PAUSE) == ()
+    assert await state.set_pause("latam", PAUSE) == ()
 
 
 async def test_each_change_is_either_stopped_by_the_pause_or_named_by_it(state: State) -> None:
@@ -68,12 +68,12 @@ async def test_each_change_is_either_stopped_by_the_pause_or_named_by_it(state: 
     for number in range(10):
         lease = await begun(state, a_run(f"r{number}"))
         stopped, named = await asyncio.gather(
-            state.intend(lease, f"r{number}", 0, a_change()), state.pause("latam", PAUSE)
+            state.record_intent(lease, f"r{number}", 0, a_change()), state.set_pause("latam", PAUSE)
         )
 
         assert (stopped is None) == (len(named) == 1)
-        await state.pause("latam", None)
-        await state.end_run(lease, f"r{number}", Ending(RunStatus.DONE))
+        await state.set_pause("latam", None)
+        await state.end_run(lease, f"r{number}", RunOutcome(RunStatus.DONE))
         await state.release_lease(lease)
 
 
@@ -81,48 +81,48 @@ async def test_intent_that_is_written_again_is_one(state: State) -> None:
     """A connection that breaks off at the end of a transaction leaves open whether it was committed."""
     lease = await begun(state)
     for _ in range(2):
-        await state.intend(lease, "r1", 0, a_change())
-        await state.adopted(lease, "r1", [(1, a_change(Kind.ADOPT, scim_id="m2"), Link(ANN, "m2"))])
+        await state.record_intent(lease, "r1", 0, a_change())
+        await state.record_adoptions(lease, "r1", [(1, a_change(Kind.ADOPT, scim_id="m2"), Link(ANN, "m2"))])
 
-    assert [record.seq for record in await state.changes("r1")] == [0, 1]
+    assert [record.seq for record in await state.load_changes("r1")] == [0, 1]
 
 
 async def test_run_that_is_begun_again_does_not_interrupt_itself(state: State) -> None:
     lease = await begun(state)
 
     assert await state.begin_run(a_run(), lease) == ()
-    assert [(run.id, run.status) for run in await state.runs()] == [("r1", RunStatus.RUNNING)]
+    assert [(run.id, run.status) for run in await state.load_runs()] == [("r1", RunStatus.RUNNING)]
 
 
 async def test_run_without_its_lease_writes_what_it_knows_of_itself_and_no_link(state: State) -> None:
     old = await begun(state)
-    await state.intend(old, "r1", 0, a_change())
+    await state.record_intent(old, "r1", 0, a_change())
     await state.release_lease(old)
     new = await state.take_lease("latam", "two")
     assert await state.begin_run(a_run("r2"), new) == ("r1",)
     unsent = done(a_change(), outcome=Outcome.NOT_TRIED)
     left = done(a_change(email="bea@acme.com", scim_id="m2"), seq=1, outcome=Outcome.NOT_TRIED)
 
-    await state.close_lost("r1", Ending(RunStatus.INTERRUPTED, "It lost its lease."), [unsent, left])
+    await state.close_run_without_lease("r1", RunOutcome(RunStatus.INTERRUPTED, "It lost its lease."), [unsent, left])
 
-    assert await state.changes("r1") == [unsent, left]
-    assert (await state.memory("latam")).links == ()
-    runs = {run.id: (run.status, run.error) for run in await state.runs()}
+    assert await state.load_changes("r1") == [unsent, left]
+    assert (await state.load_memory("latam")).links == ()
+    runs = {run.id: (run.status, run.error) for run in await state.load_runs()}
     assert runs == {"r1": (RunStatus.INTERRUPTED, "It lost its lease."), "r2": (RunStatus.RUNNING, "")}
 
 
 async def test_run_that_is_forgotten_is_not_closed(state: State) -> None:
-    await state.close_lost("r9", Ending(RunStatus.INTERRUPTED), [done(a_change(), run="r9")])
+    await state.close_run_without_lease("r9", RunOutcome(RunStatus.INTERRUPTED), [done(a_change(), run="r9")])
 
-    assert await state.runs() == []
-    assert await state.changes("r9") == []
+    assert await state.load_runs() == []
+    assert await state.load_changes("r9") == []
 
 
 async def test_pause_and_its_line_in_the_journal_are_written_together(state: State) -> None:
-    await state.pause("latam", PAUSE, a_run("r8"))
-    assert await state.run("r8") is not None
-    await state.pause("latam", None, a_run("r9"))
-    assert await state.run("r9") is not None
+    await state.set_pause("latam", PAUSE, a_run("r8"))
+    assert await state.load_run("r8") is not None
+    await state.set_pause("latam", None, a_run("r9"))
+    assert await state.load_run("r9") is not None
 
 
 async def test_pause_that_can_not_be_journalled_is_not_made(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_pause_that_can_not_be_journalled_is_not_made(tmp_path: Path) -> N
     await state.record_run(a_run("r8"))
     # Any failure of the second write: here the id is taken.
     with pytest.raises(StateError):
-        await state.pause("latam", PAUSE, a_run("r8"))
+        await state.set_pause("latam", PAUSE, a_run("r8"))
 
-    assert await state.paused("latam") is None
+    assert await state.load_pause("latam") is None
     await state.close()

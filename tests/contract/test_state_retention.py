@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent.model import Kind, Left, Link, Undone
-from agent.ports import Ending, Lease, Mend, Outcome, Pause, Run, RunStatus, Trigger
+from agent.model import Kind, LastSeen, Link, UndoneChange
+from agent.ports import Lease, LinkEdit, Outcome, Pause, Run, RunOutcome, RunStatus, Trigger
 from agent.store.state import SqlState
 from tests.memory_state import MemoryState
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
@@ -20,46 +20,47 @@ def a_dry_run(name: str, at: datetime) -> Run:
 
 
 async def kept(state: AnyState) -> set[str]:
-    return {run.id for run in await state.runs()}
+    return {run.id for run in await state.load_runs()}
 
 
 async def ended(state: AnyState, lease: Lease, run_id: str) -> None:
-    await state.end_run(lease, run_id, Ending(RunStatus.DONE))
+    await state.end_run(lease, run_id, RunOutcome(RunStatus.DONE))
 
 
 async def test_old_runs_go_with_their_changes_and_mends(state: AnyState) -> None:
     lease = await begun(state, a_run(at=NOW - 40 * DAY))
-    await state.answered(lease, done(a_change(), at=NOW - 40 * DAY))
+    await state.record_answer(lease, done(a_change(), at=NOW - 40 * DAY))
     await ended(state, lease, "r1")
     mending = replace(a_run("r2", at=NOW - 40 * DAY), status=RunStatus.DONE, trigger=Trigger.LINKS)
-    await state.mend(lease, mending, [Mend(Link(ANN, "m1", PLANNERS), None)])
+    await state.record_link_edits(lease, mending, [LinkEdit(Link(ANN, "m1", PLANNERS), None)])
     await state.record_run(a_dry_run("r3", NOW - 30 * DAY))
 
     assert await state.prune(NOW - 30 * DAY) == 2
     assert await kept(state) == {"r3"}
-    assert await state.changes("r1") == []
-    assert await state.mends("r2") == []
-    assert await state.actions("latam", scim_id="m1") == []
+    assert await state.load_changes("r1") == []
+    assert await state.load_link_edits("r2") == []
+    assert await state.load_member_changes("latam", scim_id="m1") == []
 
 
 async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyState) -> None:
     lease = await begun(state, a_run(at=NOW - 400 * DAY))
-    await state.adopted(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
-    await state.remember(lease, (), frozenset({(BEA, "m2")}), {("okta-main", "g1"): ("Planners", 12)})
-    undone = Undone("m1", Kind.DEACTIVATE, ANN, "left-groups", (), "ann@acme.com", "Ann Lee")
-    await state.intend(lease, "r1", 1, replace(a_change(Kind.REACTIVATE), undoes=undone))
+    await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
+    await state.update_memory(lease, (), frozenset({(BEA, "m2")}), {("okta-main", "g1"): ("Planners", 12)})
+    undone = UndoneChange("m1", Kind.DEACTIVATE, ANN, "left-groups", (), "ann@acme.com", "Ann Lee")
+    await state.record_intent(lease, "r1", 1, replace(a_change(Kind.REACTIVATE), undone_change=undone))
     pause = Pause(NOW, "ops", "a mistake")
-    await state.pause("latam", pause)
+    await state.set_pause("latam", pause)
     await ended(state, lease, "r1")
-    before = await state.memory("latam")
+    before = await state.load_memory("latam")
     await state.prune(NOW + DAY)
 
     assert await kept(state) == set()
-    assert await state.memory("latam") == before
-    assert before.undone == (replace(undone, run_id="r1"),)
+    # What a forgotten run wrote goes with it: it only judges what changed since a recent run.
+    assert await state.load_memory("latam") == replace(before, written=())
+    assert before.undone_changes == (replace(undone, run_id="r1"),)
     assert before.links == (Link(ANN, "m1", PLANNERS),)
-    assert await state.baselines("latam", NOW) == {("okta-main", "g1"): ("Planners", 12)}
-    assert await state.paused("latam") == pause
+    assert await state.load_baselines("latam", NOW) == {("okta-main", "g1"): ("Planners", 12)}
+    assert await state.load_pause("latam") == pause
     await state.renew_lease(lease)
 
 
@@ -79,7 +80,7 @@ async def test_newest_complete_run_of_each_workspace_stays(state: AnyState) -> N
 
     assert await state.prune(NOW) == 1
     assert await kept(state) == {"b", "c"}
-    assert (await state.guarded("latam"), await state.guarded("emea")) == (50, 70)
+    assert (await state.count_guarded("latam"), await state.count_guarded("emea")) == (50, 70)
 
 
 async def test_members_of_past_days_that_are_not_forgotten_can_still_be_told(state: AnyState, clock: Clock) -> None:
@@ -87,16 +88,16 @@ async def test_members_of_past_days_that_are_not_forgotten_can_still_be_told(sta
     for days in (50, 40, 20):
         clock.moment = NOW - days * DAY
         lease = await begun(state, a_run(f"d{days}", at=clock.moment))
-        lefts[days] = (Left(f"m{days}", "ann@acme.com", "Ann Lee", True),)
-        await state.leave(lease, f"d{days}", lefts[days])
+        lefts[days] = (LastSeen(f"m{days}", "ann@acme.com", "Ann Lee", True),)
+        await state.record_last_seen(lease, f"d{days}", lefts[days])
         await ended(state, lease, f"d{days}")
         await state.release_lease(lease)
     clock.moment = NOW
 
     assert await state.prune(NOW - 30 * DAY) == 1
-    assert await state.left_at("latam", NOW - 30 * DAY) == (NOW - 40 * DAY, lefts[40])
-    assert (await state.memory("latam")).left == lefts[20]
-    assert await state.left_at("latam", NOW - 45 * DAY) is None
+    assert await state.load_last_seen("latam", NOW - 30 * DAY) == (NOW - 40 * DAY, lefts[40])
+    assert (await state.load_memory("latam")).last_seen == lefts[20]
+    assert await state.load_last_seen("latam", NOW - 45 * DAY) is None
 
 
 async def test_creates_that_may_have_been_made_unseen_stay_until_listings_show_that_they_were_not(
@@ -105,16 +106,16 @@ async def test_creates_that_may_have_been_made_unseen_stay_until_listings_show_t
     for days in (6, 8, 9):
         lease = await begun(state, a_run(f"d{days}", at=NOW - days * DAY))
         unknown = done(a_change(Kind.CREATE, scim_id=None), 0, Outcome.UNKNOWN, NOW - days * DAY, f"d{days}")
-        await state.answered(lease, unknown)
+        await state.record_answer(lease, unknown)
         if days != 9:
             for _ in range(3):
-                await state.saw_creates(lease, (await state.memory("latam")).unsettled)
+                await state.record_create_checks(lease, (await state.load_memory("latam")).unconfirmed_creates)
         await ended(state, lease, f"d{days}")
         await state.release_lease(lease)
 
     assert await state.prune(NOW) == 1
     assert await kept(state) == {"d6", "d9"}
-    assert [each.run_id for each in (await state.memory("latam")).unsettled] == ["d9", "d6"]
+    assert [each.run_id for each in (await state.load_memory("latam")).unconfirmed_creates] == ["d9", "d6"]
 
 
 async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyState) -> None:
@@ -128,8 +129,8 @@ async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyStat
 async def test_mends_keep_what_each_link_was_before(state: AnyState) -> None:
     lease = await begun(state)
     run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
-    mends = [Mend(None, Link(BEA, "m2")), Mend(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]
-    await state.mend(lease, run, mends)
+    mends = [LinkEdit(None, Link(BEA, "m2")), LinkEdit(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]
+    await state.record_link_edits(lease, run, mends)
 
-    assert await state.mends("r2") == mends
-    assert await state.mends("r1") == []
+    assert await state.load_link_edits("r2") == mends
+    assert await state.load_link_edits("r1") == []

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.address import folded
-from agent.model import Change, Fields, GroupRef, Kind, Left, Link
+from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link
+from agent.model.email import normalize
 from agent.ports import Pause, State
 from agent.store.codec import change_from_json, change_to_json, link_from_json, link_to_json
-from agent.store.text import address_key, escaped, unescaped
+from agent.store.text import address_key, escape, unescape
 from connectors.base import PersonKey
 from tests.state_samples import NOW, a_change, a_run, begun, done
 
@@ -36,28 +36,28 @@ async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> Non
     await state.begin_run(replace(a_run("r1", text), by=text, reason=text), lease)
     change = replace(a_change(email=f"{text}@acme.com", scim_id=link.scim_id), person=person, display_name=text)
     record = replace(done(change), detail=text)
-    await state.intend(lease, "r1", 0, change)
-    await state.answered(lease, record, link)
-    await state.remember(lease, (), frozenset({(person, text)}), {(text, text): (text, 3)})
-    left = (Left(text, text, text, True, person, (text,)),)
-    await state.leave(lease, "r1", left)
-    await state.pause(text, Pause(NOW, text, text))
-    run, memory = await state.run("r1"), await state.memory(text)
+    await state.record_intent(lease, "r1", 0, change)
+    await state.record_answer(lease, record, link)
+    await state.update_memory(lease, (), frozenset({(person, text)}), {(text, text): (text, 3)})
+    left = (LastSeen(text, text, text, True, person, (text,)),)
+    await state.record_last_seen(lease, "r1", left)
+    await state.set_pause(text, Pause(NOW, text, text))
+    run, memory = await state.load_run("r1"), await state.load_memory(text)
 
     assert run is not None
     assert (run.workspace, run.by, run.reason) == (text, text, text)
-    assert (memory.links, memory.possible_renames, memory.left) == ((link,), frozenset({(person, text)}), left)
-    assert await state.changes("r1") == [record]
-    assert await state.actions(text, email=f"{text}@acme.com") == [record]
-    assert await state.actions(text, scim_id=link.scim_id) == [record]
-    assert await state.baselines(text, NOW) == {(text, text): (text, 3)}
-    assert await state.paused(text) == Pause(NOW, text, text)
+    assert (memory.links, memory.possible_renames, memory.last_seen) == ((link,), frozenset({(person, text)}), left)
+    assert await state.load_changes("r1") == [record]
+    assert await state.load_member_changes(text, email=f"{text}@acme.com") == [record]
+    assert await state.load_member_changes(text, scim_id=link.scim_id) == [record]
+    assert await state.load_baselines(text, NOW) == {(text, text): (text, 3)}
+    assert await state.load_pause(text) == Pause(NOW, text, text)
 
 
 async def test_half_a_pair_of_utf16_in_a_reason_is_kept(state: State) -> None:
     """What stands on a command line in another encoding than the terminal's reaches us so."""
     await begun(state, replace(a_run(), reason="caf\udce9"))
-    run = await state.run("r1")
+    run = await state.load_run("r1")
 
     assert run is not None
     assert run.reason == "caf\udce9"
@@ -68,24 +68,24 @@ async def test_endless_address_is_found_again(state: State) -> None:
     # Of chance letters, for an index entry is compressed before it is found too long.
     email = "".join(random.Random(1).choices(string.ascii_letters, k=20_000)) + "@acme.com"
     record = done(a_change(email=email))
-    await state.answered(lease, record)
+    await state.record_answer(lease, record)
 
-    assert await state.actions("latam", email=email.upper()) == [record]
-    assert await state.actions("latam", email=f"x{email}") == []
+    assert await state.load_member_changes("latam", email=email.upper()) == [record]
+    assert await state.load_member_changes("latam", email=f"x{email}") == []
 
 
 @given(st.text(st.characters()))
 def test_escaping_is_undone(text: str) -> None:
-    there = escaped(text)
+    there = escape(text)
 
-    assert unescaped(there) == text
+    assert unescape(there) == text
     assert "\0" not in there
     there.encode()
 
 
 @given(st.emails())
 def test_ordinary_address_is_its_own_key(email: str) -> None:
-    assert address_key(email) == folded(email)
+    assert address_key(email) == normalize(email)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from sandbox.okta import Limits
+from sandbox.okta import RateLimits
 from tests.contract.pretend_directories import PretendOkta, PretendOneLogin
 from tests.contract.vendor_spec import IS_THERE, complaints, paths, sample
 
@@ -85,7 +85,7 @@ async def okta_answer(case: Case) -> httpx.Response:
     if case.about == "stranger":
         okta.http.headers["Authorization"] = "SSWS stranger"
     if case.about == "busy":
-        okta.org.limit(Limits(0, 0, 0, 0, 0, 0, 0))
+        okta.org.set_rate_limits(RateLimits(0, 0, 0, 0, 0, 0, 0))
     path = case.path.format(**(dict.fromkeys(ids, "unknown") if case.about == "unknown" else ids))
     return await okta.http.get(path, params=case.query)
 

@@ -6,7 +6,7 @@ import io
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from agent.cli.group import run
+from agent.cli.app import run_cli
 from tests.e2e.agent_process import Ran
 
 __all__ = ["said"]
@@ -16,7 +16,7 @@ def said(config: Path, *arguments: str) -> Ran:
     """Return what a command answers, byte for byte as a pipe would get it."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
-        code = run(["--config", str(config), *arguments])
+        code = run_cli(["--config", str(config), *arguments])
     return Ran(code, _text(out), _text(err))
 
 

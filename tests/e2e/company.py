@@ -13,7 +13,7 @@ LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 def leavers(sandbox: Sandbox, count: int) -> list[Person]:
     """Let *count* people who have an active member of pigment-latam leave; a guard holds more than three."""
     company = sandbox.company
-    members = {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active}
+    members = {member.user_name.lower() for member in sandbox.workspace(LATAM).members if member.active}
     active = [
         person
         for person in company.okta.people.values()

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
-from agent.settings.token import Role, hashed
+from agent.settings.token import Role, hashed_token
 from sandbox.server import Sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 
@@ -94,7 +94,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def access() -> dict[str, object]:
     """Return `server:` with two tokens: ana@acme.com may operate, audit may read."""
-    entries = [hashed(OPERATOR, Role.OPERATE, "ana@acme.com"), hashed(READER, Role.READ, "audit")]
+    entries = [hashed_token(OPERATOR, Role.OPERATE, "ana@acme.com"), hashed_token(READER, Role.READ, "audit")]
     return {"port": 0, "tokens": [str(entry) for entry in entries]}
 
 

@@ -16,7 +16,7 @@ import yaml
 from sqlalchemy import Engine, create_engine, select
 
 from agent.store.tables import changes, leases, links, runs
-from sandbox.pigment.journal import Write
+from sandbox.pigment.write_log import Write
 from sandbox.server import Sandbox
 from tests.e2e.agent_process import Agent
 
@@ -105,13 +105,13 @@ class Office:
 
     def wrong(self) -> list[str]:
         """Return a line for everybody of ours whose member is not as the company says."""
-        space, told = self.sandbox.space(WORKSPACE), []
+        space, told = self.sandbox.workspace(WORKSPACE), []
         for person in self.sandbox.company.okta.people.values():
             if not person.given.startswith("Hire"):
                 continue
-            is_active = person.status == self.sandbox.company.okta.words.active
+            is_active = person.status == self.sandbox.company.okta.status_words.active
             is_in = any(group.name == GROUP for group in self.sandbox.company.groups_of(person))
-            member = space.member(person.email)
+            member = space.find_member(person.email)
             shown = (member.active, member.display_name) if member else None
             wanted = (is_active and is_in, f"{person.given} {person.family}")
             if shown != wanted:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 from sandbox.company import Person
 from sandbox.pigment.member import Member
-from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.workspace import PigmentWorkspace
 from sandbox.server import Sandbox
 
 __all__ = ["EMAILS", "GROUP", "IDS", "MEMBERS", "NAMES", "HostilePage", "cells", "filled", "raw"]
@@ -87,7 +87,7 @@ MEMBERS = (
 GROUP = f"Group {ESC}[31m{RLO}<script>alert(1)</script>\n=cmd"
 
 
-def filled(sandbox: Sandbox, space: PigmentSpace) -> dict[str, Person]:
+def filled(sandbox: Sandbox, space: PigmentWorkspace) -> dict[str, Person]:
     """Hire everybody above into `GROUP`, and give the workspace members above; return the people by SCIM name or id.
 
     Members whose word is even in number belong to people by their email, the others to nobody.
@@ -104,16 +104,16 @@ def filled(sandbox: Sandbox, space: PigmentSpace) -> dict[str, Person]:
         del home.people[person.id]
         person.id = key
         home.people[key] = person
-        home.by_address[person.email] = key
+        home.id_by_address[person.email] = key
         group.people.append(key)
         people.append(person)
     for number, (scim_id, word) in enumerate(MEMBERS):
         if number % 2 == 0:
             people.append(company.hire("okta", "Member", word, [group.id], f"{word}@acme.com"))
         name = f"Member {word}" if number % 2 else f"Former {NAMES[number]}"
-        space.roster.add(Member(scim_id, f"{word}@acme.com", name, space.now()))
+        space.member_store.add(Member(scim_id, f"{word}@acme.com", name, space.now()))
     for number, email in enumerate((f"{ESC}[2Jstranger@acme.com", "=stranger|x@acme.com", f"s{NUL}\n@acme.com")):
-        space.by_hand_create(email, NAMES[number])
+        space.admin_create(email, NAMES[number])
     return {person.id: person for person in people}
 
 

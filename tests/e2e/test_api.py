@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
@@ -25,7 +25,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=5, size=40, limit=Limit(None)) as served:
+    with run_sandbox(seed=5, size=40, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -90,14 +90,14 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
 
     wrong = operator.post(approval, json={"digest": "sha256:" + "0" * 64})
     assert (wrong.status_code, wrong.json()["code"]) == (409, "digest")
-    assert any(member.active for email in gone if (member := sandbox.space(LATAM).member(email)))
+    assert any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
 
     done = ended(
         operator, operator.post(approval, json={"digest": held["digest"][:20], "reason": "moved"}).json()["url"]
     )
     assert (done["approved"], done["by"], done["trigger"]) == (held["digest"], "ana@acme.com", "api")
     assert {change["outcome"] for change in done["changes"]} == {"done"}
-    assert not any(member.active for email in gone if (member := sandbox.space(LATAM).member(email)))
+    assert not any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
 
 
 def test_workspaces_runs_and_people_can_be_read(visitor: httpx.Client) -> None:

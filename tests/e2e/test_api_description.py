@@ -16,8 +16,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance, unsupported_method
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import run_sandbox
 from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
 
 LATAM = "pigment-latam"
@@ -27,7 +27,7 @@ EXCLUDED = [positive_data_acceptance, ignored_auth, unsupported_method]
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with running(seed=5, size=10, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=5, size=10, limit=RateLimit(None)) as sandbox:
         agent = configured(sandbox, tmp_path_factory.mktemp("described"), None, server=access())
         with serving(agent) as found:
             yield found

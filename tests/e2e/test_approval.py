@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sandbox.company import Person
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.company import leavers
 
@@ -22,7 +22,7 @@ GROUP = "Pigment LatAm"
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=5, size=40) as served:
+    with run_sandbox(seed=5, size=40) as served:
         yield served
 
 
@@ -40,7 +40,7 @@ def digest(ran: Ran) -> str:
 
 
 def is_active(sandbox: Sandbox, person: Person) -> bool:
-    member = sandbox.space("pigment-latam").member(person.email)
+    member = sandbox.workspace("pigment-latam").find_member(person.email)
     assert member is not None
     return member.active
 
@@ -136,7 +136,7 @@ def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox
     assert stale.code == 9
     assert joiner.email in stale.err
     assert all(is_active(sandbox, person) for person in gone)
-    assert sandbox.space("pigment-latam").member(joiner.email) is None
+    assert sandbox.workspace("pigment-latam").find_member(joiner.email) is None
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
     assert agent.run("apply", str(plan)).code == 0
     assert not any(is_active(sandbox, person) for person in gone)
@@ -189,7 +189,11 @@ def test_no_secret_is_ever_said(sandbox: Sandbox, agent: Agent) -> None:
     for command in (("check",), ("plan", "--format", "json"), ("sync",), ("history",), ("members",), ("links", "list")):
         ran = agent.run(*command)
         said += ran.out + ran.err
-    secrets = [*sandbox.world.tokens("pigment-latam"), sandbox.world.secret("entra"), sandbox.world.secret("onelogin")]
+    secrets = [
+        *sandbox.environment.tokens("pigment-latam"),
+        sandbox.environment.secret("entra"),
+        sandbox.environment.secret("onelogin"),
+    ]
 
     assert not [secret for secret in secrets if secret in said]
     assert "PRIVATE KEY" not in said

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
 LATAM = ("-w", "pigment-latam")
@@ -19,7 +19,7 @@ LATAM = ("-w", "pigment-latam")
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=1, size=30) as served:
+    with run_sandbox(seed=1, size=30) as served:
         yield served
 
 
@@ -69,7 +69,7 @@ def test_run_for_somebody_who_is_in_step_ends_with_0(agent: Agent) -> None:
 
 
 def test_what_somebody_else_changed_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
-    sandbox.space("pigment-latam").by_hand_rename("ana.lima@acme.com", "Ana By Hand")
+    sandbox.workspace("pigment-latam").admin_rename("ana.lima@acme.com", "Ana By Hand")
     ran = agent.run("plan", *LATAM, "-v")
 
     assert "Ana By Hand was renamed from Ana Lima since our last run, and not by us." in " ".join(ran.out.split())
@@ -80,7 +80,7 @@ def test_what_somebody_else_changed_is_named_as_drift(sandbox: Sandbox, agent: A
 def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sandbox, agent: Agent) -> None:
     ran = agent.run("access", *LATAM, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(ran.out)))
-    active = {member.user_name for member in sandbox.space("pigment-latam").members if member.active}
+    active = {member.user_name for member in sandbox.workspace("pigment-latam").members if member.active}
 
     assert ran.code == 0, ran.err
     assert {row["email"] for row in rows} == active

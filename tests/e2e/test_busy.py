@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
 # Other tests reach the same lines, and the tracer would make these take twice the time.
@@ -24,7 +24,7 @@ SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "se
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=31, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=31, size=30, limit=RateLimit(None)) as served:
         for number in range(25):
             served.company.hire("okta", f"Late{number}", "Comer", ["Pigment LatAm"])
         yield served
@@ -33,7 +33,7 @@ def sandbox() -> Iterator[Sandbox]:
 @contextmanager
 def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
     """A sync that has begun to write and has seconds of work before it."""
-    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     process = agent.start("sync", *LATAM)
     try:
         for _ in range(6_000):
@@ -76,7 +76,7 @@ def test_run_with_another_key_for_the_same_scim_url_is_told_who_holds_it(sandbox
         assert (busy.code, settling.code) == (7, 7), busy.err + settling.err
         assert f"process {first.pid}" in " ".join((busy.out + busy.err).split())
         assert f"process {first.pid}" in " ".join(settling.err.split())
-    members = [member.user_name.lower() for member in sandbox.space("pigment-latam").members]
+    members = [member.user_name.lower() for member in sandbox.workspace("pigment-latam").members]
     assert len(members) == len(set(members))
 
 
@@ -89,7 +89,7 @@ def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path
         assert first.wait(300) == 0
     (workspace,) = json.loads(waited.out)["workspaces"]
     assert workspace["counts"]["create"] == 0, "the first had made them all"
-    members = [member.user_name.lower() for member in sandbox.space("pigment-latam").members]
+    members = [member.user_name.lower() for member in sandbox.workspace("pigment-latam").members]
     assert len(members) == len(set(members))
 
 

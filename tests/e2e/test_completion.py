@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.cli.group import app
+from agent.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 from tests.e2e.daemon_process import configured, serving
 
@@ -39,7 +39,7 @@ class Limited(Agent):
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=9, size=20, limit=Limit(None)) as served:
+    with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -89,7 +89,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
     with serving(Limited(agent.config, traced=False, files=files)) as daemon:
         daemon.until("run.finished")
         with half_open(daemon.port) as connections:
-            requests = sandbox.space(LATAM).journal.requests
+            requests = sandbox.workspace(LATAM).write_log.request_counts
             asked = requests["GET"]
             assert daemon.answer("/healthz").status_code == 200
             full = daemon.until("server.connections_full")

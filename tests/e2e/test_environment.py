@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 
 
 @pytest.fixture(scope="module", name="agent")
 def _agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    with running(seed=8, size=6) as sandbox:
+    with run_sandbox(seed=8, size=6) as sandbox:
         yield _configured(sandbox, tmp_path_factory)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from agent.cli.group import run
+from agent.cli.app import run_cli
 from sandbox.faults.action import ACTIONS
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.ended_process import unlimited
 from tests.e2e.fault_cells import CELLS, LISTS, SYSTEMS, WORKSPACES, Cell
@@ -37,7 +37,7 @@ class Tenants:
         out = config.parent / "plan.json"
         out.unlink(missing_ok=True)
         chosen = [word for name in names for word in ("-w", name)]
-        code = run(["--config", str(config), "plan", "--out", str(out), *chosen])
+        code = run_cli(["--config", str(config), "plan", "--out", str(out), *chosen])
         return code, {each["name"]: each for each in json.loads(out.read_bytes())["workspaces"]}
 
 
@@ -47,7 +47,9 @@ def _moved(sandbox: Sandbox) -> None:
             continue
         home = sandbox.company.directory(directory)
         group = next(group for group in home.groups.values() if "Pigment" in group.name)
-        people = [person for person in map(sandbox.company.person, group.people) if person.status == home.words.active]
+        people = [
+            person for person in map(sandbox.company.person, group.people) if person.status == home.status_words.active
+        ]
         sandbox.company.leave(people[0])
         sandbox.company.suspend(people[1])
         sandbox.company.rename(people[2], given="Renamed")
@@ -59,13 +61,13 @@ def _moved(sandbox: Sandbox) -> None:
 def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     patient, strict = tmp_path_factory.mktemp("patient"), tmp_path_factory.mktemp("strict")
     url = f"sqlite:///{patient}/state.db"
-    with running(seed=11, size=130, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=11, size=130, limit=RateLimit(None)) as sandbox:
         bounds = {"timeout_seconds": 2.0, "max_wait_seconds": 8.0}
         agents = [
             unlimited(sandbox.write_config(folder, url), http={**bounds, "retries": retries})
             for folder, retries in ((patient, 1), (strict, 0))
         ]
-        assert run(["--config", str(agents[0].config), "sync"]) == 0
+        assert run_cli(["--config", str(agents[0].config), "sync"]) == 0
         _moved(sandbox)
         made = Tenants(sandbox, agents[0].config, agents[1].config, {})
         code, good = made.plan(made.patient)
@@ -80,7 +82,7 @@ def _deactivated(workspace: dict[str, Any]) -> set[str]:
 def _met(tenants: Tenants, system: str, cell: Cell, *names: str) -> tuple[int, dict[str, Any]]:
     """Plan while *system* has the fault of *cell*, which must have happened."""
     rule = {"name": "fault", "system": system, "path": LISTS[system], **cell.fault}
-    tenants.sandbox.faults.put(rules_from({"faults": [rule]}))
+    tenants.sandbox.faults.put(parse_rules({"faults": [rule]}))
     try:
         met = tenants.plan(tenants.patient if cell.patient else tenants.strict, *names)
         # Two lists must be asked for at once before one of them can be refused for it.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.group import run
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from agent.cli.app import run_cli
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
 from tests.e2e.write_cells import WRITES, WriteCell
@@ -30,7 +30,7 @@ class Desk:
     office: Office
 
     def sync(self) -> int:
-        return run(["--config", str(self.config), "sync", "-w", WORKSPACE])
+        return run_cli(["--config", str(self.config), "sync", "-w", WORKSPACE])
 
     def change(self) -> None:
         """Somebody leaves, somebody marries, somebody is renamed, and two come."""
@@ -41,14 +41,14 @@ class Desk:
         company.marry(married, f"Wed{self.office.rounds}")
         company.rename(renamed, family="New")
         self.office.hire(2)
-        self.sandbox.space(WORKSPACE).journal.clear()
+        self.sandbox.workspace(WORKSPACE).write_log.clear()
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     url = f"sqlite:///{folder}/state.db"
-    with running(seed=12, size=12, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=12, size=12, limit=RateLimit(None)) as sandbox:
         bounds = {"timeout_seconds": 1.5, "max_wait_seconds": 6.0, "retries": 1}
         agent = unlimited(sandbox.write_config(folder, url), http=bounds)
         with State.at(url) as state:
@@ -65,7 +65,7 @@ def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, des
     ]
     if "method" not in cell.fault and ("start" in cell.fault or "times" in cell.fault):
         rules = [{**rules[0], "method": "PATCH"}]
-    desk.sandbox.faults.put(rules_from({"faults": rules}))
+    desk.sandbox.faults.put(parse_rules({"faults": rules}))
     try:
         code = desk.sync()
         assert desk.sandbox.faults.fired
@@ -75,8 +75,8 @@ def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, des
     outcomes = Counter(each["outcome"] for each in desk.state.changes(run_id))
     assert desk.sync() == 0
     assert desk.office.wrong() == []
-    journal = desk.sandbox.space(WORKSPACE).journal
-    made = Counter(write.scim_id for write in journal.applied() if write.method == "POST")
+    journal = desk.sandbox.workspace(WORKSPACE).write_log
+    made = Counter(write.scim_id for write in journal.applied_writes() if write.method == "POST")
     assert len(made) == 2
     assert "username" not in journal.patched_paths()
     assert (code, outcomes["done"]) == (cell.exit, CHANGES - cell.failed), outcomes

@@ -6,14 +6,14 @@ import json
 import sqlite3
 from pathlib import Path
 
-from sandbox.server import running
+from sandbox.server import run_sandbox
 from tests.e2e.agent_process import Agent
 
 DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 
 
 def test_sync_forgets_runs_of_more_than_400_days(tmp_path: Path) -> None:
-    with running(seed=6, size=12) as sandbox:
+    with run_sandbox(seed=6, size=12) as sandbox:
         agent = Agent(sandbox.write_config(tmp_path))
         told = []
         for _ in range(3):

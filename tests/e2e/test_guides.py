@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.server import running
+from sandbox.server import run_sandbox
 from tests.e2e.agent_process import REPOSITORY, Agent
 from tests.guide_page import Page, pages
 from tests.programs import require
@@ -41,7 +41,7 @@ def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: P
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agent "$@"\n', "utf-8")
     command.chmod(0o755)
     folder = tmp_path / "folder"
-    with running(seed=1) as sandbox:
+    with run_sandbox(seed=1) as sandbox:
         agent = Agent(sandbox.write_config(folder), traced=False)
         (folder / "sandbox-out").symlink_to(".")
         environment = agent.environment | {

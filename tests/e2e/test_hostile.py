@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from agent.report.escape import harmless
+from agent.report.escape import escape_control
 from sandbox.company import Person
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Ran
 from tests.e2e.command_line import said
@@ -69,8 +69,8 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if request.param == "sqlite"
         else postgres.new_database(request.getfixturevalue("postgres_server"))
     )
-    with running(seed=41, size=12, limit=Limit(None)) as sandbox:
-        people = filled(sandbox, sandbox.space(WORKSPACE))
+    with run_sandbox(seed=41, size=12, limit=RateLimit(None)) as sandbox:
+        people = filled(sandbox, sandbox.workspace(WORKSPACE))
         agent = unlimited(sandbox.write_config(folder, url), log={"level": "debug", "format": "json", "emails": True})
         plan = agent.run("plan", "--format", "json", *ONLY)
         sync = agent.run("sync", "--format", "json", "--reason", NAMES[0], "--by", "\x9b2J\u202eroot", *ONLY)
@@ -94,7 +94,7 @@ def test_everybody_is_planned_or_held_for_an_address_that_is_none(story: Story) 
 
 
 def test_sync_writes_every_name_as_it_is_and_has_nothing_left_to_do(story: Story) -> None:
-    space = story.sandbox.space(WORKSPACE)
+    space = story.sandbox.workspace(WORKSPACE)
     shown = {member.user_name: member for member in space.members}
     good = [person for person in story.people.values() if person.email not in NOT_ADDRESSES]
 
@@ -110,14 +110,14 @@ def test_sync_writes_every_name_as_it_is_and_has_nothing_left_to_do(story: Story
 
 
 def test_members_with_ids_that_bite_are_written_to_and_no_others(story: Story) -> None:
-    space = story.sandbox.space(WORKSPACE)
-    written = {write.scim_id for write in space.journal.applied() if write.method != "POST"}
+    space = story.sandbox.workspace(WORKSPACE)
+    written = {write.scim_id for write in space.write_log.applied_writes() if write.method != "POST"}
     ours = {scim_id for number, (scim_id, _) in enumerate(MEMBERS) if number % 2 == 0}
     strangers = {scim_id for number, (scim_id, _) in enumerate(MEMBERS) if number % 2}
 
     assert ours <= written
     assert not strangers & written
-    assert {space.known(scim_id).display_name for scim_id in strangers} == {
+    assert {space.require_member(scim_id).display_name for scim_id in strangers} == {
         f"Member {word}" for number, (_, word) in enumerate(MEMBERS) if number % 2
     }
 
@@ -136,7 +136,7 @@ def test_links_list_shows_each_person_on_one_line(story: Story) -> None:
     linked = {line.split("\t")[2] for line in lines}
 
     good = {person.id for person in story.people.values() if person.email not in NOT_ADDRESSES}
-    assert {harmless(f"okta-main:{key}") for key in good} <= linked
+    assert {escape_control(f"okta-main:{key}") for key in good} <= linked
     assert {len(line.split("\t")) for line in lines} <= {4, 5}
 
 
@@ -205,7 +205,7 @@ def test_tables_hold_everybody_and_no_formula(command: tuple[str, ...], story: S
     # After the sync the plan has nothing to say of the others.
     wanted = NOT_ADDRESSES if command[0] == "plan" else good
 
-    assert {harmless(email) for email in wanted} <= {row["email"].removeprefix("'") for row in rows}
+    assert {escape_control(email) for email in wanted} <= {row["email"].removeprefix("'") for row in rows}
     assert len(cells(story.say("report", story.run_id, "--format", "csv").out)) == sum(
         len(story.planned[part]) for part in PARTS
     )
@@ -222,7 +222,7 @@ def test_pages_hold_everybody_and_only_their_own_elements(command: str, story: S
     assert page.scripts == plain.scripts
     assert page.handlers == []
     for name in NAMES:
-        assert harmless(name.strip())[:1500] in page.text
+        assert escape_control(name.strip())[:1500] in page.text
 
 
 def _other(story: Story, command: str) -> tuple[str, ...]:
@@ -248,4 +248,4 @@ def test_markdown_has_no_markup_link_or_row_of_a_name(story: Story) -> None:
     assert {child.type for child in inside} <= {"text", "code_inline", "softbreak", "strong_open", "strong_close"}
     assert rows["tr_open"] - rows["thead_open"] == sum(len(story.planned[part]) for part in PARTS)
     for name in NAMES:
-        assert harmless(name.strip())[:1500] in shown
+        assert escape_control(name.strip())[:1500] in shown

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.ended_process import unlimited
 from tests.e2e.hostile_names import raw
@@ -91,7 +91,7 @@ def _target(servers: Hostile, kind: str, name: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with running(seed=43, size=12, limit=Limit(None)) as sandbox, hostile() as servers:
+    with run_sandbox(seed=43, size=12, limit=RateLimit(None)) as sandbox, hostile() as servers:
         yield Place(sandbox, servers, _configured(sandbox, servers, tmp_path_factory.mktemp("hostile")))
 
 
@@ -138,7 +138,9 @@ def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(met: Met, place
     assert met.ran.code == 6
     assert met.workspaces["pigment-eu"]["status"] == "planned"
     assert met.workspaces["pigment-eu"]["counts"]["create"]
-    assert [write for write in place.sandbox.space("pigment-eu").journal.applied() if write.method == "POST"]
+    assert [
+        write for write in place.sandbox.workspace("pigment-eu").write_log.applied_writes() if write.method == "POST"
+    ]
 
 
 def test_nothing_is_written_and_nothing_said_that_harms(met: Met) -> None:

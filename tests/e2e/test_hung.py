@@ -7,19 +7,19 @@ import os
 import subprocess
 from pathlib import Path
 
-from agent.daemon.watchdog import HUNG, LIMIT_SECONDS
-from sandbox.pigment.pace import Limit
-from sandbox.server import running
+from agent.daemon.watchdog import HANG_LIMIT_SECONDS, HUNG_EXIT_CODE
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import run_sandbox
 from tests.e2e.agent_process import REPOSITORY, Agent
 from tests.e2e.daemon_process import configured
 
-WITHIN_SECONDS = LIMIT_SECONDS + 120
+WITHIN_SECONDS = HANG_LIMIT_SECONDS + 120
 SMALLEST_PIPE = 4096
 
 
 def test_daemon_whose_log_nobody_takes_ends_itself(tmp_path: Path) -> None:
     # A log collector that hangs: once the pipe is full, the loop waits for ever to write its next line.
-    with running(seed=9, size=20, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as sandbox:
         agent = Agent(configured(sandbox, tmp_path, {"every": "10s"}).config, traced=False)
         unread, log = os.pipe()
         fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
@@ -28,7 +28,7 @@ def test_daemon_whose_log_nobody_takes_ends_itself(tmp_path: Path) -> None:
         )
         os.close(log)
         try:
-            assert process.wait(WITHIN_SECONDS) == HUNG
+            assert process.wait(WITHIN_SECONDS) == HUNG_EXIT_CODE
         finally:
             process.kill()
             process.wait()

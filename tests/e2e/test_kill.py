@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.pigment.journal import Journal
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.pigment.write_log import WriteLog
+from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Ended, Office, State, Unheard, environment_points, unlimited
@@ -44,12 +44,12 @@ class Place:
         self.state.let_an_hour_pass()
         count, self.here = self.office.change(self.here)
         self.journal.writes = []
-        self.journal.requests = Counter()
+        self.journal.request_counts = Counter()
         return count
 
     @property
-    def journal(self) -> Journal:
-        return self.sandbox.space(WORKSPACE).journal
+    def journal(self) -> WriteLog:
+        return self.sandbox.workspace(WORKSPACE).write_log
 
 
 def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Place]:
@@ -68,13 +68,13 @@ def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("sqlite")
-    with running(seed=5, size=30, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=5, size=30, limit=RateLimit(None)) as sandbox:
         yield from _place(sandbox, folder, f"sqlite:///{folder}/state.db")
 
 
 @pytest.fixture(scope="module")
 def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with running(seed=6, size=30, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=6, size=30, limit=RateLimit(None)) as sandbox:
         yield from _place(sandbox, tmp_path_factory.mktemp("postgres"), postgres.new_database(postgres_server))
 
 
@@ -82,7 +82,7 @@ def _check_after(place: Place, linked: dict[str, str]) -> None:
     """Nothing is lost, doubled or unrecorded after a run that died and one that did not."""
     (_, last), (died, status) = place.state.newest_runs()[:2]
     recorded = place.state.changes(*(run for run, _ in place.state.newest_runs()[:2]))
-    applied = place.sandbox.space(WORKSPACE).journal.applied()
+    applied = place.sandbox.workspace(WORKSPACE).write_log.applied_writes()
     made = Counter(write.scim_id for write in applied)
 
     assert (last, status) == ("done", "interrupted"), died
@@ -95,7 +95,7 @@ def _check_after(place: Place, linked: dict[str, str]) -> None:
     now = place.state.links()
     assert linked.items() <= now.items(), "a link was lost"
     assert len(set(now.values())) == len(now)
-    names = Counter(member.display_name for member in place.sandbox.space(WORKSPACE).members)
+    names = Counter(member.display_name for member in place.sandbox.workspace(WORKSPACE).members)
     assert [name for name, count in names.items() if count > 1 and name.startswith("Hire")] == []
 
 
@@ -104,12 +104,12 @@ def _killed_and_run_again(place: Place, at: int, *, before: bool) -> None:
     linked = place.state.links()
     process = place.agent.start(*SYNC)
     if before:
-        place.journal.requests = Unheard(process, at)
+        place.journal.request_counts = Unheard(process, at)
     else:
         place.journal.writes = Ended(process, at, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert len(place.journal.applied()) == at - before
+    assert len(place.journal.applied_writes()) == at - before
     place.state.let_lease_go_void()
     ran = place.agent.run(*SYNC)
     assert ran.code == 0, ran.out + ran.err
@@ -156,8 +156,8 @@ def test_sync_that_is_asked_to_stop_finishes_its_change_and_closes_its_run(at: i
     assert process.returncode == 5
     assert status == "failed"
     assert outcomes == {"done": at, "not-tried": CHANGES - at}
-    assert len(place.journal.applied()) == at
+    assert len(place.journal.applied_writes()) == at
     # The lease is free at once, and the next run does the rest.
     assert place.agent.run(*SYNC).code == 0
     assert place.office.wrong() == []
-    assert len(place.journal.applied()) == CHANGES
+    assert len(place.journal.applied_writes()) == CHANGES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
 WORKSPACES = ("pigment-latam", "pigment-eu", "pigment-apac")
@@ -18,7 +18,7 @@ DIRECTORIES = {"okta": "pigment-latam", "entra": "pigment-eu", "onelogin": "pigm
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=3, size=40) as served:
+    with run_sandbox(seed=3, size=40) as served:
         yield served
 
 
@@ -44,7 +44,7 @@ def writes(sandbox: Sandbox) -> list[tuple[str, str]]:
 
 
 def test_dry_run_sends_nothing_but_reads(sandbox: Sandbox, agent: Agent) -> None:
-    sandbox.traffic.clear()
+    sandbox.request_log.clear()
     ran = agent.run("plan", "--format", "json")
     sent = set(writes(sandbox))
 
@@ -79,11 +79,11 @@ def test_check_finds_everything_well(agent: Agent) -> None:
 @pytest.mark.parametrize("directory", DIRECTORIES)
 def test_everything_that_happens_to_people_arrives(directory: str, sandbox: Sandbox, in_step: Agent) -> None:
     """Joiner, rename, marriage, suspension, leaver and rehire, each in its workspace; an email change keeps the id."""
-    space, company = sandbox.space(DIRECTORIES[directory]), sandbox.company
+    space, company = sandbox.workspace(DIRECTORIES[directory]), sandbox.company
     groups = [group.name for group in sandbox.company.directory(directory).groups.values() if "Pigment" in group.name]
     people = [company.hire(directory, f"{word}", f"Tester{directory.title()}", groups[:1]) for word in PEOPLE]
     assert in_step.run("sync").code == 0
-    made = {person.id: space.member(person.email) for person in people}
+    made = {person.id: space.find_member(person.email) for person in people}
     assert all(member is not None and member.active for member in made.values())
     ids = {key: member.id for key, member in made.items() if member is not None}
     joiner, renamed, married, suspended, leaver, rehired = people
@@ -92,10 +92,10 @@ def test_everything_that_happens_to_people_arrives(directory: str, sandbox: Sand
     company.suspend(suspended)
     company.leave(leaver)
     company.leave(rehired)
-    space.journal.clear()
+    space.write_log.clear()
     ran = in_step.run("sync", "--reason", "a week later")
     assert ran.code == 0, ran.out + ran.err
-    methods = Counter(write.method for write in space.journal.applied())
+    methods = Counter(write.method for write in space.write_log.applied_writes())
     now = {member.id: member for member in space.members}
 
     assert methods == {"PATCH": 4, "PUT": 1}
@@ -110,7 +110,7 @@ def test_everything_that_happens_to_people_arrives(directory: str, sandbox: Sand
     assert now[ids[suspended.id]].active
     assert now[ids[rehired.id]].active
     assert not now[ids[leaver.id]].active
-    assert "username" not in space.journal.patched_paths()
+    assert "username" not in space.write_log.patched_paths()
 
 
 PEOPLE = ("Joiner", "Renamed", "Married", "Suspended", "Leaver", "Rehired")
@@ -118,10 +118,10 @@ PEOPLE = ("Joiner", "Renamed", "Married", "Suspended", "Leaver", "Rehired")
 
 def test_unchanged_workspaces_cost_their_listing_and_no_write(sandbox: Sandbox, in_step: Agent) -> None:
     assert in_step.run("sync").code == 0
-    sandbox.traffic.clear()
+    sandbox.request_log.clear()
     ran = in_step.run("sync", "--format", "json")
     listed = Counter(each.path.split("/")[1] for each in sandbox.requests("pigment"))
-    pages = {name: -(-len(sandbox.space(name).members) // 100) for name in WORKSPACES}
+    pages = {name: -(-len(sandbox.workspace(name).members) // 100) for name in WORKSPACES}
 
     assert ran.code == 0, ran.err
     assert {method for system, method in writes(sandbox) if system == "pigment"} == set()
@@ -156,7 +156,9 @@ def test_members_and_links_list_what_is_there(sandbox: Sandbox, in_step: Agent) 
     one = json.loads(in_step.run("members", "-w", "pigment-eu", "--format", "json", "--email", members[0]["email"]).out)
     links = in_step.run("links", "list", "-w", "pigment-eu").out.splitlines()
 
-    assert {member["scim_id"] for member in members} == {member.id for member in sandbox.space("pigment-eu").members}
+    assert {member["scim_id"] for member in members} == {
+        member.id for member in sandbox.workspace("pigment-eu").members
+    }
     assert one == members[:1]
     assert all("entra-eu:" in line for line in links)
     assert links

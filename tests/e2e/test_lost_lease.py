@@ -15,9 +15,9 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
@@ -51,14 +51,14 @@ class Place:
     def refuse(self, at: int, seconds: str) -> None:
         """Answer the PATCH number *at* with 429 and that `Retry-After`, once."""
         fault = {"name": "late", "do": "status", "system": "pigment", "method": "PATCH", "at": at, "status": 429}
-        self.sandbox.faults.put(rules_from({"faults": [fault | {"headers": {"Retry-After": seconds}}]}))
+        self.sandbox.faults.put(parse_rules({"faults": [fault | {"headers": {"Retry-After": seconds}}]}))
 
     def writes(self) -> int:
         """Return how many requests that write have arrived, whatever was answered."""
         return sum(len(self.sandbox.requests("pigment", method)) for method in ("POST", "PUT", "PATCH"))
 
     def active(self, person: str) -> bool:
-        member = self.sandbox.space(WORKSPACE).member(self.sandbox.company.person(person).email)
+        member = self.sandbox.workspace(WORKSPACE).find_member(self.sandbox.company.person(person).email)
         assert member is not None
         return member.active
 
@@ -74,12 +74,12 @@ class Place:
 
 @contextmanager
 def a_place(folder: Path, url: str) -> Iterator[Place]:
-    with running(seed=11, size=20, limit=Limit(None)) as sandbox, State.at(url) as state:
+    with run_sandbox(seed=11, size=20, limit=RateLimit(None)) as sandbox, State.at(url) as state:
         agent = unlimited(sandbox.write_config(folder, url))
         people = Office(sandbox).hire(4)
         place = Place(sandbox, folder, agent, state, people)
         place.sync()
-        sandbox.traffic.clear()
+        sandbox.request_log.clear()
         yield place
 
 

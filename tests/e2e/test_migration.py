@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
 # Other tests reach the same lines, and the tracer would make these take twice the time.
@@ -24,7 +24,7 @@ WRITING = {"POST", "PUT", "PATCH", "DELETE"}
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=11, size=40) as served:
+    with run_sandbox(seed=11, size=40) as served:
         yield served
 
 
@@ -74,10 +74,12 @@ def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
     company.assign_group(company.entra.pigment, GROUP)
     emails = []
     for email, person in links(agent).items():
-        member = sandbox.space(LATAM).member(email)
+        member = sandbox.workspace(LATAM).find_member(email)
         if member is not None and member.active and email != staying:
             okta = company.person(person.partition(":")[2])
-            company.hire("entra", okta.given, okta.family, [GROUP], okta.email).display = okta.display
+            company.hire(
+                "entra", okta.given, okta.family, [GROUP], okta.email
+            ).custom_display_name = okta.custom_display_name
             emails.append(email)
     tree = configured(agent)
     source = {"connector": "entra-eu", "app": company.entra.pigment.id, "groups": [GROUP]}
@@ -113,7 +115,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     emails = moved_to_entra(sandbox, agent, staying)
     newcomer = sandbox.company.hire("entra", "Nova", "Chegada", [GROUP])
     before = links(agent)
-    sandbox.traffic.clear()
+    sandbox.request_log.clear()
     assert len(emails) > 20
 
     # Nothing is decided for those who were linked: neither locked out, nor made a second time.
@@ -160,7 +162,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     sandbox.company.leave(sandbox.company.entra.people[after[emails[0]].partition(":")[2]])
     ran = agent.run("sync", "--by", "test")
     assert ran.code == 0, ran.out + ran.err
-    active = {member.user_name.lower(): member.active for member in sandbox.space(LATAM).members}
+    active = {member.user_name.lower(): member.active for member in sandbox.workspace(LATAM).members}
     assert active[emails[0]] is False
     assert active[staying] is True
     assert active[newcomer.email.lower()] is True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
 GONE = "gone.token"
@@ -16,7 +16,7 @@ GONE = "gone.token"
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=8, size=12) as sandbox:
+    with run_sandbox(seed=8, size=12) as sandbox:
         yield sandbox
 
 

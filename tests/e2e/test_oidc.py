@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e import browser
 from tests.e2e.daemon_process import Serving, configured, serving
 
@@ -37,7 +37,7 @@ LOGIN = "Log in with your company's account"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=5, size=20, limit=Limit(None)) as served:
+    with run_sandbox(seed=5, size=20, limit=RateLimit(None)) as served:
         yield served
 
 

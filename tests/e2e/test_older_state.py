@@ -14,10 +14,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
-import agent.store.schema
-from agent.store.schema import HEAD
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+import agent.store.migrate
+from agent.store.migrate import HEAD
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Ran
 from tests.e2e.command_line import said
 from tests.postgres import new_database
@@ -43,14 +43,14 @@ READING = (
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=13, size=20, limit=Limit(None)) as served:
+    with run_sandbox(seed=13, size=20, limit=RateLimit(None)) as served:
         yield served
 
 
 def old_state(url: str) -> None:
     """Make an empty state of the release before."""
     config = Config()
-    folder = Path(agent.store.schema.__file__).parent / "migrations"
+    folder = Path(agent.store.migrate.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -147,7 +147,7 @@ def warned(ran: Ran) -> list[str]:
 def test_new_and_empty_states_are_warned_of_until_there_are_links(sandbox: Sandbox, tmp_path: Path) -> None:
     config = sandbox.write_config(tmp_path)
     only_latam(config)
-    sandbox.space(LATAM).by_hand_create("somebody@acme.com", "Some Body")
+    sandbox.workspace(LATAM).admin_create("somebody@acme.com", "Some Body")
     first, second = said(config, "plan"), said(config, "plan", "--format", "json")
     place = str(tmp_path / "state.db")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e import browser
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
@@ -38,7 +38,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(seed=5, size=40, limit=Limit(None)) as sandbox, browser.opened() as chromium:
+    with run_sandbox(seed=5, size=40, limit=RateLimit(None)) as sandbox, browser.opened() as chromium:
         agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access())
         assert agent.run("sync").code in {0, 4}
         with serving(agent) as daemon:
@@ -53,7 +53,7 @@ def log_in(page: Page, token: str = OPERATOR) -> None:
 
 
 def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
-    return {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active} & emails
+    return {member.user_name.lower() for member in sandbox.workspace(LATAM).members if member.active} & emails
 
 
 def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
@@ -90,12 +90,12 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
 
 def test_running_sync_shows_how_far_it_is_and_then_its_result(house: House) -> None:
     company = house.sandbox.company
-    here = {member.user_name.lower() for member in house.sandbox.space(LATAM).members if member.active}
+    here = {member.user_name.lower() for member in house.sandbox.workspace(LATAM).members if member.active}
     staying = [each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in here]
     for person in staying[:4]:
         company.rename(person, family="Nova")
     slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "PATCH", "seconds": 1.5}
-    house.sandbox.faults.put(rules_from({"faults": [slow]}))
+    house.sandbox.faults.put(parse_rules({"faults": [slow]}))
     with browser.tab(house.browser, house.url) as page:
         log_in(page)
         page.get_by_role("button", name=f"Sync now {LATAM}").click()
@@ -153,7 +153,7 @@ HEADS = {"Started", "Run", "Status", "Numbers", "Trigger, by and why"}
 
 
 def test_person_is_explained_in_each_workspace(house: House) -> None:
-    someone = next(member.user_name for member in house.sandbox.space(LATAM).members if member.active)
+    someone = next(member.user_name for member in house.sandbox.workspace(LATAM).members if member.active)
     with browser.tab(house.browser, house.url) as page:
         log_in(page)
         page.get_by_role("link", name="Explain a person").click()

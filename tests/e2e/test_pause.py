@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import OPERATOR, access, configured, serving
 from tests.e2e.running_sync import started
@@ -30,7 +30,7 @@ WHY = "the wrong group"
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=31, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=31, size=30, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -39,7 +39,7 @@ def hire(sandbox: Sandbox) -> None:
     for number in range(JOINERS):
         sandbox.company.hire("okta", f"Late{number}", "Comer", ["Pigment LatAm"])
     slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}
-    sandbox.faults.put(rules_from({"faults": [slow]}))
+    sandbox.faults.put(parse_rules({"faults": [slow]}))
 
 
 def created(sandbox: Sandbox) -> int:

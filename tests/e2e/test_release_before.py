@@ -20,8 +20,8 @@ from sqlalchemy import create_engine
 from agent.store.tables import metadata
 from sandbox.company import Person
 from sandbox.pigment.member import Member
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.command_line import said
 from tests.e2e.release_before import ReleaseBefore, release_before
 from tests.postgres import new_database
@@ -43,7 +43,7 @@ class Place:
 
     def create(self, person: Person) -> Member:
         """Let the workspace have a member as the release before creates it."""
-        return self.sandbox.space(LATAM).by_hand_create(person.email, f"{person.given} {person.family}")
+        return self.sandbox.workspace(LATAM).admin_create(person.email, f"{person.given} {person.family}")
 
     def planned(self) -> Any:
         ran = said(self.config, "plan", "--format", "json")
@@ -68,7 +68,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgresql":
         url = new_database(request.getfixturevalue("postgres_server"))
-    with running(seed=13, size=20, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=13, size=20, limit=RateLimit(None)) as sandbox:
         config = sandbox.write_config(tmp_path, url)
         tree = yaml.safe_load(config.read_text("utf-8"))
         config.write_text(yaml.safe_dump(tree | {"workspaces": {LATAM: tree["workspaces"][LATAM]}}), "utf-8")
@@ -99,7 +99,7 @@ def test_runs_of_the_release_before_bring_no_hold_and_cost_nothing_that_was_know
     assert {name: place.known(name) for name in known} == known
     newcomer = place.hire("New")
     place.sync()
-    assert place.sandbox.space(LATAM).member(newcomer.email) is not None
+    assert place.sandbox.workspace(LATAM).find_member(newcomer.email) is not None
     assert all(each["seen_at"] for each in place.known("baselines"))
     listed = said(place.config, "history", "--format", "json").out
     assert {"aaaaaa", "bbbbbb", "cccccc"} <= {each["id"][-6:] for each in json.loads(listed)}
@@ -115,7 +115,9 @@ def test_create_that_the_release_before_never_heard_of_is_settled_and_made_once(
     place.sync()
 
     assert [each for each in place.known("runs") if each["status"] == "running"] == []
-    (member,) = [each for each in place.sandbox.space(LATAM).members if each.user_name.lower() == joiner.email.lower()]
+    (member,) = [
+        each for each in place.sandbox.workspace(LATAM).members if each.user_name.lower() == joiner.email.lower()
+    ]
     assert made is None or member.id == made.id
     assert {each["scim_id"] for each in place.known("links") if each["person"] == joiner.id} == {member.id}
     assert place.planned()["changes"] == []
@@ -130,14 +132,14 @@ def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_oth
         older.release_lease()
         older.pause()
     paused = said(place.config, "sync")
-    member = place.sandbox.space(LATAM).member(joiner.email)
+    member = place.sandbox.workspace(LATAM).find_member(joiner.email)
     said(place.config, "resume", LATAM)
     place.sync()
 
     assert busy.code == 7
     assert "older, process 7" in busy.out + busy.err
     assert member is None, paused.out
-    assert place.sandbox.space(LATAM).member(joiner.email) is not None
+    assert place.sandbox.workspace(LATAM).find_member(joiner.email) is not None
     # What the release before looks at when it takes the lease: its key's row, whose number only grows.
     fences = {each["workspace"]: each["fence"] for each in place.known("leases")}
     assert fences[LATAM] == max(fences.values())

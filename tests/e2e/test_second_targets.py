@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 from tests.contract.scim_servers import TOKEN, django_scim2_server, scim2_server
 from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.ended_process import unlimited
@@ -136,7 +136,7 @@ def _sites(document: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with ExitStack() as stack:
-        sandbox = stack.enter_context(running(seed=21, size=30))
+        sandbox = stack.enter_context(run_sandbox(seed=21, size=30))
         targets = {
             "scim2-server": stack.enter_context(serving(scim2_server(), TOKEN)),
             "django-scim2-server": stack.enter_context(serving(django_scim2_server(), "second-token")),

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.daemon_process import configured, serving
 
 LATAM = "pigment-latam"
@@ -22,7 +22,7 @@ SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "se
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=9, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=9, size=30, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -38,7 +38,7 @@ def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Pa
         assert re.search(r'pigment_sync_runs_total\{[^}]*workspace="pigment-latam"[^}]*\} 1\.0', metrics)
         gone = sandbox.company.leave(next(iter(active(sandbox))))
         daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
-        member = sandbox.space(LATAM).member(gone.email)
+        member = sandbox.workspace(LATAM).find_member(gone.email)
         assert member is not None
         assert not member.active
         assert daemon.stop() == 0
@@ -49,7 +49,7 @@ def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Pa
 
 
 def active(sandbox: Sandbox) -> list[str]:
-    members = {member.user_name.lower() for member in sandbox.space(LATAM).members if member.active}
+    members = {member.user_name.lower() for member in sandbox.workspace(LATAM).members if member.active}
     return [
         person.id
         for person in sandbox.company.okta.people.values()
@@ -59,7 +59,7 @@ def active(sandbox: Sandbox) -> list[str]:
 
 def test_stop_in_the_middle_of_a_sync_leaves_nothing_open(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = configured(sandbox, tmp_path, {"every": "1h"})
-    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     with serving(agent) as daemon:
         daemon.until("change.applied")
         assert daemon.stop() == 0
@@ -68,7 +68,7 @@ def test_stop_in_the_middle_of_a_sync_leaves_nothing_open(sandbox: Sandbox, tmp_
     assert runs
     assert not {run["status"] for run in runs} & {"running"}
     assert agent.run("sync").code == 0
-    members = [member.user_name.lower() for member in sandbox.space(LATAM).members]
+    members = [member.user_name.lower() for member in sandbox.workspace(LATAM).members]
     assert len(members) == len(set(members))
 
 
@@ -104,7 +104,7 @@ def test_rotated_token_needs_no_restart(sandbox: Sandbox, tmp_path: Path) -> Non
     secret = tmp_path / "latam-token"
     agent = configured(sandbox, tmp_path, {"every": "10s"})
     document = yaml.safe_load(agent.config.read_text("utf-8"))
-    tokens = sandbox.space(LATAM).tokens
+    tokens = sandbox.workspace(LATAM).tokens
     tokens.add("first-token-of-latam")
     secret.write_text("first-token-of-latam\n", "utf-8")
     document["workspaces"] = {LATAM: document["workspaces"][LATAM] | {"tokens": [{"file": str(secret)}]}}

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from sqlalchemy import create_engine, text
 
-from agent.daemon.watchdog import HUNG
-from agent.serving import END_WITHIN_SECONDS
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from agent.daemon.watchdog import HUNG_EXIT_CODE
+from agent.server import FORCE_EXIT_AFTER_SECONDS
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.daemon_process import configured, serving
@@ -26,7 +26,7 @@ WITHIN_SECONDS = 120
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=9, size=20, limit=Limit(None)) as served:
+    with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -83,7 +83,7 @@ def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox,
                 assert "pigment_sync_state_up 0.0" in daemon.answer("/metrics").text.splitlines()
                 command = agent.run("sync", "-w", LATAM, timeout=WITHIN_SECONDS)
                 daemon.process.send_signal(signal.SIGTERM)
-                code = daemon.process.wait(END_WITHIN_SECONDS + WITHIN_SECONDS)
+                code = daemon.process.wait(FORCE_EXIT_AFTER_SECONDS + WITHIN_SECONDS)
                 log = [daemon.lines.get() for _ in range(daemon.lines.qsize())]
 
     assert command.code == 1
@@ -93,4 +93,4 @@ def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox,
     # its connections are broken off. That is 27 s with the end of the process. The last resort comes 28 s after the
     # signal by the clock, because a container is killed after 30 s. Where the machine is too busy for the second
     # between them, the last resort comes first, as it should, and it is on record.
-    assert code == (HUNG if "daemon.stop_overdue" in {line.get("event") for line in log} else 0)
+    assert code == (HUNG_EXIT_CODE if "daemon.stop_overdue" in {line.get("event") for line in log} else 0)

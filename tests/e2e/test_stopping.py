@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import create_engine, select
 
 from agent.store.tables import pauses
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import configured, serving
 
@@ -29,7 +29,7 @@ SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "second
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=11, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=11, size=30, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -48,8 +48,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 def asked(sandbox: Sandbox) -> Callable[[], bool]:
     """Return what tells that the workspace was listed once more, while Okta has not answered yet."""
-    before = sandbox.space(LATAM).journal.requests["GET"]
-    return lambda: sandbox.space(LATAM).journal.requests["GET"] > before
+    before = sandbox.workspace(LATAM).write_log.request_counts["GET"]
+    return lambda: sandbox.workspace(LATAM).write_log.request_counts["GET"] > before
 
 
 def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
@@ -60,7 +60,7 @@ def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: Sandbox, agent: Agent) -> None:
-    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = asked(sandbox)
     process = agent.start("sync", "-w", LATAM)
     until(is_asked)
@@ -71,13 +71,13 @@ def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: 
     assert err.splitlines()[-1] == "pigment-sync: stopped."
     (run,) = json.loads(agent.run("history", "--format", "json").out)
     assert (run["status"], run["error"]) == ("interrupted", "The run was stopped.")
-    assert sandbox.space(LATAM).journal.writes == []
+    assert sandbox.workspace(LATAM).write_log.writes == []
     # The lease is free at once.
     assert agent.run("sync", "-w", LATAM).code == 0
 
 
 def test_plan_is_broken_off(sandbox: Sandbox, agent: Agent) -> None:
-    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = asked(sandbox)
     process = agent.start("plan", "-w", LATAM)
     until(is_asked)
@@ -90,8 +90,8 @@ def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent:
     assert agent.run("sync", "-w", LATAM).code == 0
     (run,) = json.loads(agent.run("history", "--format", "json").out)
     digest = agent.run("undo", run["id"]).err.split()[-1]
-    written = len(sandbox.space(LATAM).journal.writes)
-    sandbox.faults.put(rules_from({"faults": [SLOW | {"system": "pigment"}]}))
+    written = len(sandbox.workspace(LATAM).write_log.writes)
+    sandbox.faults.put(parse_rules({"faults": [SLOW | {"system": "pigment"}]}))
     engine = create_engine(f"sqlite:///{tmp_path}/state.db")
 
     def is_paused() -> bool:
@@ -104,14 +104,14 @@ def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent:
     sandbox.faults.clear()
 
     assert code == 1
-    assert len(sandbox.space(LATAM).journal.writes) == written
+    assert len(sandbox.workspace(LATAM).write_log.writes) == written
     assert not is_paused()
     engine.dispose()
 
 
 def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = configured(sandbox, tmp_path, {"every": "1h"})
-    sandbox.faults.put(rules_from({"faults": [SLOW]}))
+    sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = asked(sandbox)
     with serving(agent) as daemon:
         until(is_asked)
@@ -120,4 +120,4 @@ def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path
         assert daemon.process.wait(LONGEST_SECONDS) == 0
     runs = json.loads(agent.run("history", "--format", "json").out)
     assert {run["status"] for run in runs} == {"interrupted"}
-    assert sandbox.space(LATAM).journal.writes == []
+    assert sandbox.workspace(LATAM).write_log.writes == []

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from agent.cli.group import run
-from sandbox.faults.reading import rules_from
+from agent.cli.app import run_cli
+from sandbox.faults.parse import parse_rules
 from sandbox.pigment.member import Member
-from sandbox.pigment.pace import Limit
-from sandbox.pigment.switch import Switches
-from sandbox.server import Sandbox, running
+from sandbox.pigment.options import WorkspaceOptions
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
 
 LATE = 100_000.0
@@ -36,31 +36,33 @@ class Desk:
     seconds: list[float] = field(default_factory=lambda: [0.0])
 
     def sync(self) -> int:
-        code = run(["--config", str(self.config), "sync", "-w", WORKSPACE])
+        code = run_cli(["--config", str(self.config), "sync", "-w", WORKSPACE])
         self.capture.readouterr()
         return code
 
     def plan(self) -> Any:
         """Return the workspace of a dry run."""
         self.capture.readouterr()
-        assert run(["--config", str(self.config), "plan", "-w", WORKSPACE, "--format", "json"]) == 0
+        assert run_cli(["--config", str(self.config), "plan", "-w", WORKSPACE, "--format", "json"]) == 0
         return json.loads(self.capture.readouterr().out)["workspaces"][0]
 
     def codes(self) -> set[str]:
         return {hold["code"] for hold in self.plan()["holds"]}
 
     def switch(self, **switches: Any) -> None:
-        self.sandbox.space(WORKSPACE).switches = Switches(**switches)
+        self.sandbox.workspace(WORKSPACE).options = WorkspaceOptions(**switches)
 
     def fault(self, *rules: dict[str, object]) -> None:
         path = f"/{WORKSPACE}/*"
-        self.sandbox.faults.put(rules_from({"faults": [{"system": "pigment", "path": path, **rule} for rule in rules]}))
+        self.sandbox.faults.put(
+            parse_rules({"faults": [{"system": "pigment", "path": path, **rule} for rule in rules]})
+        )
 
     def hire(self, given: str) -> Any:
         return self.sandbox.company.hire("okta", f"Hire{given}", "Tester", [GROUP])
 
     def member(self, email: str) -> Member | None:
-        return self.sandbox.space(WORKSPACE).member(email)
+        return self.sandbox.workspace(WORKSPACE).find_member(email)
 
     def outcomes(self) -> Counter[str]:
         (newest, _), *_ = self.state.newest_runs()
@@ -77,15 +79,15 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
     url = f"sqlite:///{tmp_path}/state.db"
-    with running(seed=12, size=12, limit=Limit(None)) as sandbox:
+    with run_sandbox(seed=12, size=12, limit=RateLimit(None)) as sandbox:
         bounds = {"timeout_seconds": 30, "max_wait_seconds": 60, "retries": 1}
         agent = unlimited(sandbox.write_config(tmp_path, url), http=bounds)
         with State.at(url) as state:
             desk = Desk(sandbox, agent.config, state, Office(sandbox), capsys)
-            sandbox.space(WORKSPACE).elapsed = lambda: desk.seconds[0]
+            sandbox.workspace(WORKSPACE).elapsed = lambda: desk.seconds[0]
             assert desk.sync() == 0
             desk.seconds[0] = LATE
-            sandbox.traffic.clear()
+            sandbox.request_log.clear()
             yield desk
 
 
@@ -114,7 +116,7 @@ def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(de
     assert not [note for note in workspace["notes"] if note["email"] == first]
 
     # Whatever happens to it meanwhile, it is remembered whose it is.
-    desk.sandbox.space(WORKSPACE).by_hand_rename(first, "Somebody")
+    desk.sandbox.workspace(WORKSPACE).admin_rename(first, "Somebody")
     desk.sandbox.company.quit(person, GROUP)
     workspace = desk.plan()
     codes = {each["email"]: each["code"] for each in workspace["changes"]}
@@ -164,7 +166,7 @@ def test_accepted_create_that_was_never_made_is_posted_again_after_an_hour_and_t
 def test_reads_that_lag_behind_writes_fail_no_change(desk: Desk) -> None:
     people = [desk.hire(f"Lag{letter}") for letter in "abc"]
     assert desk.sync() == 0
-    desk.sandbox.space(WORKSPACE).elapsed = lambda: time.monotonic() + 2 * LATE
+    desk.sandbox.workspace(WORKSPACE).elapsed = lambda: time.monotonic() + 2 * LATE
     desk.switch(reads_lag=1, writes_shown=False)
     desk.sandbox.company.leave(people[0])
     desk.sandbox.company.marry(people[1], "Wed")
@@ -197,7 +199,7 @@ def test_seats_that_are_taken_fail_each_create_and_nothing_else(desk: Desk) -> N
     desk.switch(seats=1)
     desk.office.hire(3)
     desk.sandbox.company.marry(married, "Wed")
-    desk.sandbox.traffic.clear()
+    desk.sandbox.request_log.clear()
     assert desk.sync() == 5
     assert desk.outcomes() == {"done": 1, "failed": 3}
     assert "All 1 seats of the workspace are taken" in desk.details()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Ran
 from tests.e2e.command_line import said
 from tests.e2e.company import leavers
@@ -58,7 +58,7 @@ class Office:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=7, size=40, limit=Limit(None)) as served:
+    with run_sandbox(seed=7, size=40, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -104,7 +104,7 @@ def test_renamed_key_holds_everything_until_it_is_said_to_be_the_same(office: Of
     assert office.links("brazil") == links
     ran, written = office.synced("-w", "brazil")
     assert (ran.code, written) == (0, 1), ran.out + ran.err
-    member = sandbox.space(LATAM).member(leaver.email)
+    member = sandbox.workspace(LATAM).find_member(leaver.email)
     assert member is not None
     assert not member.active, "who left meanwhile is not lost"
 
@@ -125,7 +125,7 @@ def test_swapped_urls_write_nothing_anywhere(office: Office, sandbox: Sandbox) -
     assert f"which the state knows as {EU}" in ran.err
     assert f"which the state knows as {LATAM}" in ran.err
     assert f"pigment-sync workspaces reset {LATAM}" in ran.err
-    stranger = next(member.user_name for member in sandbox.space(EU).members if member.active)
+    stranger = next(member.user_name for member in sandbox.workspace(EU).members if member.active)
     assigned = office.run("links", "assign", stranger, "-w", LATAM, "--person", "okta-main:00u1", "--reason", "why")
     assert assigned.code == 4, "nor is a link written by hand"
     assert f"workspaces reset {LATAM}" in assigned.err
@@ -145,7 +145,7 @@ def test_swapped_urls_write_nothing_anywhere(office: Office, sandbox: Sandbox) -
 def test_wrong_url_deactivates_no_strangers_and_reset_says_that_it_is_right(office: Office, sandbox: Sandbox) -> None:
     links = office.links(LATAM)
     for number in range(3):
-        sandbox.space(EU).by_hand_create(f"stranger{number}@acme.com", f"Stranger {number}")
+        sandbox.workspace(EU).admin_create(f"stranger{number}@acme.com", f"Stranger {number}")
 
     def point_elsewhere(tree: Any) -> None:
         spaces = tree["workspaces"]
@@ -236,7 +236,7 @@ def test_connector_that_reads_another_tenant_deactivates_nobody_unapproved(sandb
 
     office.edit(alone)
     assert office.synced()[0].code == 0
-    with running(seed=8, size=12, limit=Limit(None)) as elsewhere:
+    with run_sandbox(seed=8, size=12, limit=RateLimit(None)) as elsewhere:
         moved = yaml.safe_load(elsewhere.write_config(tmp_path / "elsewhere").read_text("utf-8"))
 
         def reconnect(tree: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.server import running
+from sandbox.server import run_sandbox
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, unlimited
 
@@ -41,7 +41,7 @@ def sync(agent: Agent) -> None:
 
 
 def test_second_agent_is_named_by_what_it_did_and_by_what_it_undoes(tmp_path: Path) -> None:
-    with running(seed=3, size=20) as sandbox:
+    with run_sandbox(seed=3, size=20) as sandbox:
         one, two = (unlimited(sandbox.write_config(tmp_path / name)) for name in ("one", "two"))
         sync(one)
         sync(two)
@@ -54,7 +54,7 @@ def test_second_agent_is_named_by_what_it_did_and_by_what_it_undoes(tmp_path: Pa
 
         count_only(two, ["Pigment LatAm", "Pigment LatAm Modelers"])
         sync(two)
-        member = sandbox.space(WORKSPACE).member(ada.email)
+        member = sandbox.workspace(WORKSPACE).find_member(ada.email)
         assert member is not None
         assert not member.active
         undone = notes(one)

@@ -17,9 +17,9 @@ import yaml
 from sqlalchemy import select
 
 from agent.store.tables import leases
-from sandbox.faults.reading import rules_from
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
@@ -45,7 +45,7 @@ class Office:
     def begin(self) -> None:
         """Count from now on."""
         self.sandbox.faults.clear()
-        self.sandbox.space(WORKSPACE).journal.clear()
+        self.sandbox.workspace(WORKSPACE).write_log.clear()
         self.known = {run for run, _ in self.state.newest_runs()}
 
     def hire(self, *names: str) -> list[str]:
@@ -53,16 +53,16 @@ class Office:
 
     def slow_down(self, seconds: float = 0.3) -> None:
         """Let each create take so long."""
-        self.sandbox.faults.put(rules_from({"faults": [SLOW | {"method": "POST", "seconds": seconds}]}))
+        self.sandbox.faults.put(parse_rules({"faults": [SLOW | {"method": "POST", "seconds": seconds}]}))
 
     def active(self, email: str) -> bool:
-        member = self.sandbox.space(WORKSPACE).member(email)
+        member = self.sandbox.workspace(WORKSPACE).find_member(email)
         return member is not None and member.active
 
     def sent(self) -> Counter[tuple[str, str]]:
         """Count the writes that have arrived, whatever was answered, by method and address."""
-        emails = {member.id: member.user_name.lower() for member in self.sandbox.space(WORKSPACE).members}
-        writes = self.sandbox.space(WORKSPACE).journal.writes
+        emails = {member.id: member.user_name.lower() for member in self.sandbox.workspace(WORKSPACE).members}
+        writes = self.sandbox.workspace(WORKSPACE).write_log.writes
         return Counter((write.method, emails.get(str(write.scim_id)) or addressed(write.body)) for write in writes)
 
     def journalled(self) -> Counter[tuple[str, str]]:
@@ -88,7 +88,7 @@ class Office:
 @pytest.fixture(scope="module")
 def made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     url, folder = new_database(postgres_server), tmp_path_factory.mktemp("daemons")
-    with running(seed=9, size=20, limit=Limit(None)) as sandbox, State.at(url) as state:
+    with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as sandbox, State.at(url) as state:
         agent = scheduled(sandbox, folder, url, None)
         assert agent.run("sync").code in {0, 4}
         yield Office(sandbox, agent, state)

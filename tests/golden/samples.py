@@ -17,8 +17,8 @@ from agent.model import (
     SourceCounts,
     Unplanned,
 )
-from agent.report.document import document, workspace_object
-from agent.report.shape import Document, OutcomeLine
+from agent.report.document import plan_document, workspace_object
+from agent.report.schema import Document, OutcomeRow
 from connectors.base import PersonKey
 
 MADE_AT = "2026-03-01T12:00:00Z"
@@ -226,22 +226,22 @@ def a_document() -> Document:
         "Renew the client secret of onelogin-apac.",
     )
     plans = (latam(), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
-    return document([workspace_object(plan) for plan in plans], MADE_AT)
+    return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
 
 
-def outcomes() -> dict[str, list[OutcomeLine]]:
+def outcomes() -> dict[str, list[OutcomeRow]]:
     """What became of the changes of `latam`, one of the held ones approved among them."""
     made = [
-        OutcomeLine(seq, change.kind.value, change.email, "done")
+        OutcomeRow(seq, change.kind.value, change.email, "done")
         for seq, change in enumerate(latam().changes)
         if change.email not in ("joao@acme.com", "hostile0@acme.com")
     ]
     return {
         "pigment-latam": [
             *made,
-            OutcomeLine(20, "update-name", "joao@acme.com", "not-persisted", "The member still shows the old name."),
-            OutcomeLine(21, "create", "hostile0@acme.com", "not-tried", "The workspace stopped answering."),
-            OutcomeLine(22, "deactivate", "leaver3@acme.com", "done"),
-            OutcomeLine(23, "adopt", "hostile1@acme.com", "done", "Someone made the member meanwhile."),
+            OutcomeRow(20, "update-name", "joao@acme.com", "not-persisted", "The member still shows the old name."),
+            OutcomeRow(21, "create", "hostile0@acme.com", "not-tried", "The workspace stopped answering."),
+            OutcomeRow(22, "deactivate", "leaver3@acme.com", "done"),
+            OutcomeRow(23, "adopt", "hostile1@acme.com", "done", "Someone made the member meanwhile."),
         ]
     }

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 from tests.image.setting import Setting, prepared
 from tests.image.size import megabytes
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=5, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=5, size=30, limit=RateLimit(None)) as served:
         yield served
 
 

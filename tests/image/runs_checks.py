@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sandbox.faults.reading import rules_from
+from sandbox.faults.parse import parse_rules
 from sandbox.server import Sandbox
 from tests.image.engine import Mount, podman, ran, started
 from tests.image.setting import Setting
@@ -74,7 +74,7 @@ def check_demo_needs_nothing_at_all() -> None:
 
 def check_sync_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:
     """A command is process 1 of its container, where a signal that nobody waits for is lost."""
-    sandbox.faults.put(rules_from({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 1}]}))
+    sandbox.faults.put(parse_rules({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 1}]}))
     try:
         with started("sync", mounts=[*setting.mounts, setting.state(10001, 0)]) as container:
             while not sandbox.requests("pigment"):

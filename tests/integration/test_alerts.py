@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.metrics import SCRAPED, Metrics
+from agent.metrics import SCRAPE_GAUGES, Metrics
 from agent.ports import RunStatus
 from tests.programs import require
 
@@ -49,8 +49,8 @@ def test_rules_tell_what_they_should_and_nothing_else() -> None:
 
 def test_every_metric_of_an_alert_is_exposed() -> None:
     metrics = Metrics(CollectorRegistry())
-    metrics.replace({name: [(labels, 1)] for name, (_, labels) in SCRAPED.items()})
-    exposed = {family.name for family in text_string_to_metric_families(metrics.text().decode())}
+    metrics.set_gauges({name: [(labels, 1)] for name, (_, labels) in SCRAPE_GAUGES.items()})
+    exposed = {family.name for family in text_string_to_metric_families(metrics.render().decode())}
     asked = {name for rule in rules() for name in NAME.findall(str(rule["expr"]))}
 
     assert asked

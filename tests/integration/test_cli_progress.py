@@ -7,12 +7,12 @@ import io
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from agent.cli.progress import Bars, Lines
+from agent.cli.progress import ProgressBars, ProgressLog
 
 
 def test_bars_show_counts_and_the_budget_that_is_left() -> None:
     out = io.StringIO()
-    bars = Bars(Console(file=out, force_terminal=True, width=160))
+    bars = ProgressBars(Console(file=out, force_terminal=True, width=160))
     bars.budget = lambda: 412
     with bars.display:
         bars("pigment-latam: listing", 100, None)
@@ -27,7 +27,7 @@ def test_bars_show_counts_and_the_budget_that_is_left() -> None:
 
 def test_name_of_a_group_is_neither_markup_nor_a_sequence() -> None:
     out = io.StringIO()
-    bars = Bars(Console(file=out, force_terminal=True, width=160))
+    bars = ProgressBars(Console(file=out, force_terminal=True, width=160))
     with bars.display:
         bars("okta: [/PROD] Pigment", 1, None)
         bars("okta: [link=http://evil.example]click[/link]", 1, None)
@@ -42,7 +42,7 @@ def test_name_of_a_group_is_neither_markup_nor_a_sequence() -> None:
 
 def test_log_has_one_line_a_minute_for_each_kind_of_work() -> None:
     now = [0.0]
-    lines = Lines(lambda: now[0])
+    lines = ProgressLog(lambda: now[0])
     with capture_logs() as said:
         for second in range(0, 181, 10):
             now[0] = float(second)

@@ -10,29 +10,29 @@ from pathlib import Path
 import click
 import pytest
 
-from agent.cli.reference import page, root, walked
-from agent.errors import Exit
+from agent.cli.reference import command_contexts, commands_page, root_context
+from agent.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "commands.md"
-CONTEXTS = {context.command_path: context for context in walked(root())}
+CONTEXTS = {context.command_path: context for context in command_contexts(root_context())}
 
 
 def section(path: str) -> str:
     """Return what the page says of one command, the commands below it not included."""
     name = path.removeprefix("pigment-sync ")
-    [found] = re.findall(rf"^#+ `{re.escape(name)}`\n(.*?)(?=^#)", page(), re.MULTILINE | re.DOTALL)
+    [found] = re.findall(rf"^#+ `{re.escape(name)}`\n(.*?)(?=^#)", commands_page(), re.MULTILINE | re.DOTALL)
     return str(found)
 
 
 def test_page_is_current() -> None:
-    assert PAGE.read_text("utf-8") == page(), "run scripts/command-docs"
+    assert PAGE.read_text("utf-8") == commands_page(), "run scripts/command-docs"
 
 
 def test_script_writes_the_page(tmp_path: Path) -> None:
     written = tmp_path / "page.md"
     subprocess.run([sys.executable, "-m", "agent.cli.reference", str(written)], cwd=ROOT, check=True)
-    assert written.read_text("utf-8") == page()
+    assert written.read_text("utf-8") == commands_page()
 
 
 @pytest.mark.parametrize("path", CONTEXTS)
@@ -64,6 +64,6 @@ def test_values_and_defaults_are_told_in_words() -> None:
 
 
 def test_every_exit_code_is_told_once() -> None:
-    codes = re.findall(r"^\| (\d) \| .", page(), re.MULTILINE)
-    assert [int(code) for code in codes] == sorted(Exit)
-    assert "in the order 1, 8, 6, 5, 9, 7, 4, 3." in page()
+    codes = re.findall(r"^\| (\d) \| .", commands_page(), re.MULTILINE)
+    assert [int(code) for code in codes] == sorted(ExitCode)
+    assert "in the order 1, 8, 6, 5, 9, 7, 4, 3." in commands_page()

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from agent.web.connections import LOG_EVERY_SECONDS, LogLimit, bounded
+from agent.web.connections import LOG_INTERVAL_SECONDS, LogRateLimit, bounded_protocol
 
 HEAD_SECONDS = 0.5
 WITHIN_SECONDS = 60
@@ -27,7 +27,7 @@ async def echo(request: Request) -> PlainTextResponse:
 @asynccontextmanager
 async def listening(most: int, head_seconds: float = HEAD_SECONDS) -> AsyncIterator[int]:
     app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
-    protocol = bounded(most, head_seconds)
+    protocol = bounded_protocol(most, head_seconds)
     config = uvicorn.Config(app, http=protocol, log_config=None, lifespan="off", port=0, timeout_keep_alive=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
@@ -126,9 +126,9 @@ async def test_answered_connections_that_stay_open_make_room_too() -> None:
 
 def test_log_has_one_line_a_minute_of_a_kind_and_counts_the_others() -> None:
     now = 0.0
-    limit = LogLimit(lambda: now)
+    limit = LogRateLimit(lambda: now)
 
-    assert [limit.allows("full") for _ in range(3)] == [0, None, None]
-    assert limit.allows("bad request") == 0
-    now = LOG_EVERY_SECONDS
-    assert limit.allows("full") == 2
+    assert [limit.admit("full") for _ in range(3)] == [0, None, None]
+    assert limit.admit("bad request") == 0
+    now = LOG_INTERVAL_SECONDS
+    assert limit.admit("full") == 2

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from agent.bootstrap import open_components
 from agent.engine.dryrun import dry_run
-from agent.engine.order import Order
-from agent.engine.stopping import Stopping
-from agent.errors import Exit
+from agent.engine.request import RunRequest
+from agent.engine.shutdown import GracefulShutdown
+from agent.errors import ExitCode
 from agent.model import Listing, Member
 from agent.ports import RunStatus, Trigger
 from agent.settings.load import load
-from agent.wiring import opened
-from connectors.base import Progress, silent
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from connectors.base import Progress, discard_progress
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 
 LATAM = "pigment-latam"
 
@@ -29,7 +29,7 @@ class Tripping:
 
     requests = 1
 
-    async def listing(self, progress: Progress = silent) -> Listing:  # noqa: ARG002
+    async def list_members(self, progress: Progress = discard_progress) -> Listing:  # noqa: ARG002
         raise ZeroDivisionError("a bug")
 
     async def find(self, email: str) -> tuple[Member, ...]:
@@ -38,23 +38,23 @@ class Tripping:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=3, size=20, limit=Limit(None)) as served:
+    with run_sandbox(seed=3, size=20, limit=RateLimit(None)) as served:
         yield served
 
 
 async def test_bug_in_one_listing_leaves_the_other_workspaces_their_plans(sandbox: Sandbox, tmp_path: Path) -> None:
     settings = load(sandbox.write_config(tmp_path), {})
-    async with opened(settings, silent, Stopping()) as parts:
-        sites = parts.read_sites
-        sites[LATAM] = replace(sites[LATAM], workspace=Tripping())
+    async with open_components(settings, discard_progress, GracefulShutdown()) as parts:
+        sites = parts.read_only_workspaces
+        sites[LATAM] = replace(sites[LATAM], reader=Tripping())
         with capture_logs() as lines:
-            results = await dry_run(parts.survey, sites, [], Order(Trigger.PLAN))
+            results = await dry_run(parts.planner, sites, [], RunRequest(Trigger.PLAN))
 
-    found = {result.workspace: (result.status, result.exit) for result in results}
-    assert found.pop(LATAM) == (RunStatus.INCOMPLETE, Exit.UNEXPECTED)
-    assert set(found.values()) == {(RunStatus.PLANNED, Exit.DONE)}
+    found = {result.workspace: (result.status, result.exit_code) for result in results}
+    assert found.pop(LATAM) == (RunStatus.INCOMPLETE, ExitCode.UNEXPECTED)
+    assert set(found.values()) == {(RunStatus.PLANNED, ExitCode.DONE)}
     (told,) = (line for line in lines if line["event"] == "read.crashed")
     assert (told["workspace"], "test_contained_bug.py" in told["where"]) == (LATAM, True)
-    (broken,) = (result.object for result in results if result.workspace == LATAM)
+    (broken,) = (result.document for result in results if result.workspace == LATAM)
     assert "ZeroDivisionError" in str(broken)
     assert "This is a bug" in str(broken)

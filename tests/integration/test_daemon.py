@@ -14,30 +14,30 @@ import pytest
 import yaml
 from structlog.testing import capture_logs
 
+from agent.bootstrap import Components, SharedResources, SystemClock, build_components, open_shared_resources
 from agent.daemon.daemon import Daemon
-from agent.daemon.questions import MOST_QUESTIONS
-from agent.daemon.reload import Reloading
-from agent.daemon.runner import NEVER_BEGAN, STOPPED
-from agent.daemon.work import MOST_WAITING
-from agent.desk import Request, TooMuch, UnknownName
-from agent.engine.order import Order, Result
-from agent.engine.run import begun
-from agent.engine.stopping import Stopping
+from agent.daemon.interface import ManualRunRequest, NotFound, TooManyRequests
+from agent.daemon.query_limit import MAX_QUERIES
+from agent.daemon.reload import ConfigWatcher
+from agent.daemon.runner import NEVER_STARTED, STOPPED
+from agent.daemon.tasks import MAX_ACTIVE_RUNS
+from agent.engine.records import new_run
+from agent.engine.request import RunRequest, RunResult
+from agent.engine.shutdown import GracefulShutdown
 from agent.errors import StateError
 from agent.ports import Pause, Run, RunStatus, Trigger
 from agent.settings.load import load
 from agent.settings.root import Settings
-from agent.wiring import Lasting, Parts, SystemClock, lasting, parts
 from connectors.base import Progress
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
 
 LATAM, WITHIN_SECONDS = "pigment-latam", 300
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running(seed=21, size=30, limit=Limit(None)) as served:
+    with run_sandbox(seed=21, size=30, limit=RateLimit(None)) as served:
         yield served
 
 
@@ -46,9 +46,9 @@ class House:
     """A daemon with what it stands on. *ended* are the results it told of, *blocks* keeps runs from beginning."""
 
     daemon: Daemon
-    kept: Lasting
+    kept: SharedResources
     config: Path
-    ended: list[tuple[Trigger, Result]] = field(default_factory=list)
+    ended: list[tuple[Trigger, RunResult]] = field(default_factory=list)
     blocks: asyncio.Event | None = None
 
     async def until(self, holds: Callable[[], object]) -> None:
@@ -59,10 +59,10 @@ class House:
         raise TimeoutError(f"not within {WITHIN_SECONDS} s")
 
     async def idle(self) -> None:
-        await self.until(lambda: not self.daemon.ongoing)
+        await self.until(lambda: not self.daemon.active_runs)
 
     async def run(self, run_id: str) -> Run:
-        found = await self.kept.state.run(run_id)
+        found = await self.kept.state.load_run(run_id)
         assert found is not None
         return found
 
@@ -79,21 +79,21 @@ def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
 @asynccontextmanager
 async def at_home(config: Path) -> AsyncIterator[House]:
     settings = load(config, {})
-    async with lasting(settings) as kept:
+    async with open_shared_resources(settings) as kept:
         houses: list[House] = []
 
-        async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:
+        async def told(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert seconds >= 0
             houses[0].ended += [(trigger, result) for result in results]
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
+        async def opening(now: Settings, progress: Progress, stopping: GracefulShutdown) -> AsyncIterator[Components]:
             if houses[0].blocks is not None:
                 await houses[0].blocks.wait()
-            async with parts(now, progress, stopping, kept) as made:
+            async with build_components(now, progress, stopping, kept) as made:
                 yield made
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.rate_limiters.budget_left)
         houses.append(House(daemon, kept, config))
         await daemon.start()
         try:
@@ -109,14 +109,14 @@ def home(sandbox: Sandbox, tmp_path: Path) -> AbstractAsyncContextManager[House]
     return at_home(written(sandbox, tmp_path))
 
 
-def asked(*, is_dry_run: bool = False, approval: str | None = None, workspace: str = LATAM) -> Request:
-    return Request(workspace, is_dry_run, Trigger.API, "ana", "to see", approval=approval)
+def asked(*, is_dry_run: bool = False, approval: str | None = None, workspace: str = LATAM) -> ManualRunRequest:
+    return ManualRunRequest(workspace, is_dry_run, Trigger.API, "ana", "to see", approved_digest=approval)
 
 
 async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        run_id = await house.daemon.ask(asked(is_dry_run=True))
-        (ongoing,) = house.daemon.ongoing
+        run_id = await house.daemon.request_run(asked(is_dry_run=True))
+        (ongoing,) = house.daemon.active_runs
         await house.idle()
 
         assert (ongoing.run_id, ongoing.workspace, ongoing.is_dry_run, ongoing.by) == (run_id, LATAM, True, "ana")
@@ -129,33 +129,33 @@ async def test_sync_that_was_asked_for_is_told_of_and_stands_in_the_journal(
     home: AbstractAsyncContextManager[House],
 ) -> None:
     async with home as house:
-        run_id = await house.daemon.ask(asked())
+        run_id = await house.daemon.request_run(asked())
         await house.idle()
-        standing = await house.daemon.standing(LATAM)
+        standing = await house.daemon.load_workspace_status(LATAM)
 
         assert [(trigger, result.run_id) for trigger, result in house.ended] == [(Trigger.API, run_id)]
-        assert standing.last is not None
-        assert standing.last.id == run_id
-        assert standing.read == standing.applied == standing.last
-        await house.daemon.ask(asked(is_dry_run=True))
+        assert standing.last_run is not None
+        assert standing.last_run.id == run_id
+        assert standing.last_read == standing.last_applied == standing.last_run
+        await house.daemon.request_run(asked(is_dry_run=True))
         await house.idle()
-        after = await house.daemon.standing(LATAM)
-        assert after.last == standing.last, "a look by hand does not clear what a sync held"
-        assert after.read != standing.read
+        after = await house.daemon.load_workspace_status(LATAM)
+        assert after.last_run == standing.last_run, "a look by hand does not clear what a sync held"
+        assert after.last_read != standing.last_read
         assert (standing.schedule, standing.next_run) == ("", None)
 
 
 async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        await house.daemon.ask(asked(is_dry_run=True))
-        await house.until(lambda: any(run.step for run in house.daemon.ongoing) or not house.daemon.ongoing)
+        await house.daemon.request_run(asked(is_dry_run=True))
+        await house.until(lambda: any(run.step for run in house.daemon.active_runs) or not house.daemon.active_runs)
 
-        assert house.daemon.ongoing, "it ended without a word of progress"
+        assert house.daemon.active_runs, "it ended without a word of progress"
 
 
 async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        run_id = await house.daemon.ask(asked(approval="sha256:" + "0" * 64))
+        run_id = await house.daemon.request_run(asked(approval="sha256:" + "0" * 64))
         await house.idle()
 
         run = await house.run(run_id)
@@ -165,10 +165,10 @@ async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncC
 
 async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        with pytest.raises(UnknownName) as refused:
-            await house.daemon.ask(asked(workspace="nowhere"))
-        with pytest.raises(UnknownName):
-            await house.daemon.standing("nowhere")
+        with pytest.raises(NotFound) as refused:
+            await house.daemon.request_run(asked(workspace="nowhere"))
+        with pytest.raises(NotFound):
+            await house.daemon.load_workspace_status("nowhere")
 
         assert LATAM in refused.value.hint
 
@@ -176,35 +176,35 @@ async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAs
 async def test_client_in_a_loop_is_told_to_wait(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
-        for _ in range(MOST_WAITING):
-            await house.daemon.ask(asked(is_dry_run=True))
+        for _ in range(MAX_ACTIVE_RUNS):
+            await house.daemon.request_run(asked(is_dry_run=True))
 
-        with pytest.raises(TooMuch, match=str(MOST_WAITING)):
-            await house.daemon.ask(asked())
+        with pytest.raises(TooManyRequests, match=str(MAX_ACTIVE_RUNS)):
+            await house.daemon.request_run(asked())
 
 
 async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
-        asking = [asyncio.create_task(house.daemon.explain("ana@acme.com")) for _ in range(MOST_QUESTIONS + 1)]
+        asking = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
         await asyncio.sleep(0)
-        with pytest.raises(TooMuch, match="5 questions"):
+        with pytest.raises(TooManyRequests, match="5 questions"):
             await asking.pop()
         house.blocks.set()
-        assert len(await asyncio.gather(*asking)) == MOST_QUESTIONS
+        assert len(await asyncio.gather(*asking)) == MAX_QUERIES
 
-        window = house.kept.paces.of(str(house.daemon.settings.workspaces[LATAM].scim_url))
+        window = house.kept.rate_limiters.for_url(str(house.daemon.settings.workspaces[LATAM].scim_url))
         before = house.daemon.budget_left()
         assert before is not None
         # As if a run, or another daemon's questions, had used more than half of the window.
         asked_for = httpx.URL(house.daemon.settings.workspaces[LATAM].scim_url)
         for _ in range(before - house.daemon.settings.pigment.requests_per_window // 2 + 1):
-            await window.admit("GET", asked_for)
-            window.learned(asked_for, 200, httpx.Headers())
-        with pytest.raises(TooMuch, match="kept for runs"):
-            await house.daemon.explain("ana@acme.com")
+            await window.acquire("GET", asked_for)
+            window.on_response(asked_for, 200, httpx.Headers())
+        with pytest.raises(TooManyRequests, match="kept for runs"):
+            await house.daemon.explain_person("ana@acme.com")
         # A run goes on with what was kept.
-        run_id = await house.daemon.ask(asked(is_dry_run=True))
+        run_id = await house.daemon.request_run(asked(is_dry_run=True))
         await house.idle()
         assert (await house.run(run_id)).status is RunStatus.PLANNED
 
@@ -212,7 +212,7 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
 async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
-        ids = [await house.daemon.ask(asked(is_dry_run=True)) for _ in range(6)]
+        ids = [await house.daemon.request_run(asked(is_dry_run=True)) for _ in range(6)]
         await asyncio.sleep(0)
         stopping = asyncio.create_task(house.daemon.stop())
         await asyncio.sleep(0)
@@ -221,20 +221,20 @@ async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextM
 
         runs = [await house.run(run_id) for run_id in ids]
         assert {run.status for run in runs} == {RunStatus.INTERRUPTED}
-        assert {run.error for run in runs} == {NEVER_BEGAN, STOPPED}
+        assert {run.error for run in runs} == {NEVER_STARTED, STOPPED}
 
 
 async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         await house.daemon.pause(LATAM, "ana", "an audit")
-        paused = await house.daemon.standing(LATAM)
+        paused = await house.daemon.load_workspace_status(LATAM)
         await house.daemon.resume(LATAM, "bea", "it is over")
-        resumed = await house.daemon.standing(LATAM)
+        resumed = await house.daemon.load_workspace_status(LATAM)
 
         assert isinstance(paused.pause, Pause)
         assert (paused.pause.by, paused.pause.reason) == ("ana", "an audit")
         assert resumed.pause is None
-        runs = await house.kept.state.runs([LATAM])
+        runs = await house.kept.state.load_runs([LATAM])
         assert {(run.trigger, run.by) for run in runs} >= {(Trigger.PAUSE, "ana"), (Trigger.RESUME, "bea")}
 
 
@@ -242,14 +242,14 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
     config = written(sandbox, tmp_path, schedule={"every": "1h"})
     settings = load(config, {})
     long_ago = datetime.now(UTC) - timedelta(days=2)
-    async with lasting(settings) as kept:
-        run = begun(settings.workspaces[LATAM].policy(LATAM), Order(Trigger.SCHEDULE), long_ago)
+    async with open_shared_resources(settings) as kept:
+        run = new_run(settings.workspaces[LATAM].policy(LATAM), RunRequest(Trigger.SCHEDULE), long_ago)
         await kept.state.record_run(run)
 
     async with at_home(config) as house:
         await house.until(lambda: house.ended)
         await house.idle()
-        standing = await house.daemon.standing(LATAM)
+        standing = await house.daemon.load_workspace_status(LATAM)
 
         assert [trigger for trigger, _ in house.ended] == [Trigger.SCHEDULE]
         assert standing.schedule == "every 1h"
@@ -257,7 +257,7 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
         assert timedelta(minutes=59) < standing.next_run - datetime.now(UTC) < timedelta(minutes=61)
 
     async with at_home(config) as again:
-        due = (await again.daemon.standing(LATAM)).next_run
+        due = (await again.daemon.load_workspace_status(LATAM)).next_run
         assert due is not None
         assert timedelta(minutes=58) < due - datetime.now(UTC) <= timedelta(hours=1)
         assert not again.ended
@@ -267,36 +267,36 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
     config = written(sandbox, tmp_path)
     async with at_home(config) as house:
         taken: list[Settings] = []
-        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
-        await reloading.look()
+        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
+        await reloading.reload_if_changed()
         assert not taken
 
         written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"}, mode="dry-run")
-        await reloading.look()
-        standing = await house.daemon.standing(LATAM)
+        await reloading.reload_if_changed()
+        standing = await house.daemon.load_workspace_status(LATAM)
         assert standing.schedule == "cron 0 6 * * * (UTC)"
         assert standing.next_run is not None
         assert len(taken) == 1
 
         config.write_text("workspaces: {", "utf-8")
         with capture_logs() as lines:
-            await reloading.look()
-        health = await house.daemon.health()
-        assert (await house.daemon.standing(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+            await reloading.reload_if_changed()
+        health = await house.daemon.check_health()
+        assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
         assert [line["event"] for line in lines if line["log_level"] == "error"] == ["config.refused"]
-        assert any("was refused" in trouble for trouble in health.troubles)
+        assert any("was refused" in trouble for trouble in health.problems)
 
         written(sandbox, tmp_path)
         config.write_text(config.read_text("utf-8") + "ca_bundle: not-there.pem\n", "utf-8")
-        await reloading.look()
-        assert any("ca_bundle names" in trouble for trouble in (await house.daemon.health()).troubles)
-        assert (await house.daemon.standing(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+        await reloading.reload_if_changed()
+        assert any("ca_bundle names" in trouble for trouble in (await house.daemon.check_health()).problems)
+        assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
 
         written(sandbox, tmp_path)
-        reloading.ask()
-        await reloading.look()
-        assert (await house.daemon.health()).troubles == ()
-        assert (await house.daemon.standing(LATAM)).next_run is None
+        reloading.request_reload()
+        await reloading.reload_if_changed()
+        assert (await house.daemon.check_health()).problems == ()
+        assert (await house.daemon.load_workspace_status(LATAM)).next_run is None
 
 
 class Gone:
@@ -312,32 +312,32 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
     config = written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"})
     async with at_home(config) as house:
         taken: list[Settings] = []
-        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
-        before = await house.daemon.standing(LATAM)
-        loaded_at = (await house.daemon.health()).config_loaded_at
+        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
+        before = await house.daemon.load_workspace_status(LATAM)
+        loaded_at = (await house.daemon.check_health()).config_loaded_at
         house.daemon.state = Gone()  # type: ignore[assignment]
         written(sandbox, tmp_path, schedule={"cron": "0 7 * * *"}, mode="dry-run")
         with capture_logs() as lines:
-            await reloading.look()
-            await reloading.look()
-        troubles = (await house.daemon.health()).troubles
+            await reloading.reload_if_changed()
+            await reloading.reload_if_changed()
+        troubles = (await house.daemon.check_health()).problems
         house.daemon.state = house.kept.state
 
-        assert await house.daemon.standing(LATAM) == before
+        assert await house.daemon.load_workspace_status(LATAM) == before
         assert before.next_run is not None
         assert house.daemon.settings.workspaces[LATAM].mode == "enforce"
-        assert (await house.daemon.health()).config_loaded_at == loaded_at
+        assert (await house.daemon.check_health()).config_loaded_at == loaded_at
         assert not taken
         assert "tried again" in troubles[0]
         assert f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC is in force, with its schedules. The state" in troubles[0]
         assert [line["event"] for line in lines] == ["config.refused"], "each reason once, not every two seconds"
 
         # The file is not touched, and no SIGHUP is sent.
-        await reloading.look()
-        after = await house.daemon.standing(LATAM)
+        await reloading.reload_if_changed()
+        after = await house.daemon.load_workspace_status(LATAM)
         assert (after.schedule, after.mode) == ("cron 0 7 * * * (UTC)", "dry-run")
         assert after.next_run is not None
-        assert (await house.daemon.health()).troubles == ()
+        assert (await house.daemon.check_health()).problems == ()
         assert len(taken) == 1
 
 
@@ -345,40 +345,40 @@ async def test_refused_file_is_tried_again_when_what_it_refers_to_is_mended(sand
     config = written(sandbox, tmp_path)
     async with at_home(config) as house:
         taken: list[Settings] = []
-        reloading = Reloading(config, {}, load(config, {}), house.daemon, taken.append)
+        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
         good = config.read_text("utf-8")
         config.unlink()
-        await reloading.look()
-        assert any("was refused" in trouble for trouble in (await house.daemon.health()).troubles)
+        await reloading.reload_if_changed()
+        assert any("was refused" in trouble for trouble in (await house.daemon.check_health()).problems)
         config.write_text(good, "utf-8")
-        await reloading.look()
+        await reloading.reload_if_changed()
 
-        assert (await house.daemon.health()).troubles == ()
+        assert (await house.daemon.check_health()).problems == ()
         assert len(taken) == 1
 
 
 async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     settings = load(config, {})
-    async with lasting(settings) as kept:
+    async with open_shared_resources(settings) as kept:
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, stopping: Stopping) -> AsyncIterator[Parts]:
-            if len(await kept.state.runs([LATAM])) == 0:
+        async def opening(now: Settings, progress: Progress, stopping: GracefulShutdown) -> AsyncIterator[Components]:
+            if len(await kept.state.load_runs([LATAM])) == 0:
                 raise ZeroDivisionError("a bug")
-            async with parts(now, progress, stopping, kept) as made:
+            async with build_components(now, progress, stopping, kept) as made:
                 yield made
 
-        async def told(results: Sequence[Result], trigger: Trigger, seconds: float) -> None:
+        async def told(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert results
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.paces.budget_left)
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.rate_limiters.budget_left)
         house = House(daemon, kept, config)
         await daemon.start()
         with capture_logs() as lines:
-            first = await daemon.ask(asked())
+            first = await daemon.request_run(asked())
             await house.idle()
-        second = await daemon.ask(asked(is_dry_run=True))
+        second = await daemon.request_run(asked(is_dry_run=True))
         await house.idle()
         await daemon.stop()
 
@@ -390,10 +390,10 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
 
 async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        assert (await house.daemon.health()).troubles == ()
+        assert (await house.daemon.check_health()).problems == ()
 
         house.daemon.state = Gone()  # type: ignore[assignment]
         try:
-            assert any("The state is gone." in trouble for trouble in (await house.daemon.health()).troubles)
+            assert any("The state is gone." in trouble for trouble in (await house.daemon.check_health()).problems)
         finally:
             house.daemon.state = house.kept.state

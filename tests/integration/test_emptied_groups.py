@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 
 from agent.engine.dryrun import dry_run
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import ReadSite, Survey
-from agent.engine.sync import Site, Sync
-from agent.errors import Exit
+from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
 from agent.ports import Trigger
 from agent.scim.client import ScimClient
@@ -22,13 +22,13 @@ from connectors.base import (
     Finding,
     Group,
     IncompleteRead,
+    LookupResult,
     Person,
     PersonKey,
     Snapshot,
     Source,
     Status,
-    Whereabouts,
-    silent,
+    discard_progress,
 )
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedWorld
@@ -75,15 +75,15 @@ class Directory:
         )
         return Snapshot(source, "Pigment", groups, listed)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Keep nothing anyway."""
 
-    async def lookup(self, person_id: str, _source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         self.looked_up.append(person_id)
         person = self.people.get(person_id)
         if person is None:
-            return Whereabouts(Status.DELETED)
-        return Whereabouts(person.status, groups=frozenset(person.groups) if self.lookups else None)
+            return LookupResult(Status.DELETED)
+        return LookupResult(person.status, groups=frozenset(person.groups) if self.lookups else None)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         raise AssertionError(sources)
@@ -106,29 +106,29 @@ class Scene:
         for name in sorted(SALES):
             self.directory.hire(name, "sales")
 
-    def parts(self) -> tuple[Survey, Sync, dict[str, ReadSite]]:
+    def parts(self) -> tuple[Planner, Sync, dict[str, ReadOnlyWorkspace]]:
         async def for_ever(_seconds: float) -> None:
             await asyncio.Event().wait()
 
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], self.world.client())
-        survey = Survey(self.connectors, self.state, self.world, FleetLimit(("latam",)), silent)
-        sync = Sync(survey, {"latam": Site(self.policy, workspace)}, "process", for_ever)
-        return survey, sync, {"latam": ReadSite(self.policy, workspace)}
+        survey = Planner(self.connectors, self.state, self.world, FleetLimit(("latam",)), discard_progress)
+        sync = Sync(survey, {"latam": WorkspaceContext(self.policy, workspace)}, "process", for_ever)
+        return survey, sync, {"latam": ReadOnlyWorkspace(self.policy, workspace)}
 
-    async def run(self, minutes: float = 0, **order: object) -> Result:
+    async def run(self, minutes: float = 0, **order: object) -> RunResult:
         """Run once, *minutes* after what was before."""
         self.world.pass_minutes(minutes)
-        (result,) = await self.parts()[1].run([], Order(Trigger.SYNC, **order))  # type: ignore[arg-type]  # as Order
+        (result,) = await self.parts()[1].run([], RunRequest(Trigger.SYNC, **order))  # type: ignore[arg-type]  # as Order
         return result
 
-    async def plan(self, minutes: float = 0) -> Result:
+    async def plan(self, minutes: float = 0) -> RunResult:
         self.world.pass_minutes(minutes)
         survey, _, sites = self.parts()
-        (result,) = await dry_run(survey, sites, [], Order(Trigger.PLAN))
+        (result,) = await dry_run(survey, sites, [], RunRequest(Trigger.PLAN))
         return result
 
     async def in_step(self) -> Scene:
-        assert (await self.run()).exit is Exit.DONE
+        assert (await self.run()).exit_code is ExitCode.DONE
         self.directory.reads = 0
         self.world.pass_minutes(15)
         return self
@@ -137,15 +137,15 @@ class Scene:
         return {member.user_name.partition("@")[0] for member in self.world.space.members if not member.active}
 
 
-def held(result: Result, code: str = "group-emptied") -> set[str]:
-    return {hold["email"].partition("@")[0] for hold in result.object["holds"] if hold["code"] == code}
+def held(result: RunResult, code: str = "group-emptied") -> set[str]:
+    return {hold["email"].partition("@")[0] for hold in result.document["holds"] if hold["code"] == code}
 
 
 async def test_group_that_one_answer_shows_empty_costs_nobody_access() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden = [{"sales"}]
     result = await scene.run()
-    assert (result.exit, result.records, held(result)) == (Exit.DONE, (), set())
+    assert (result.exit_code, result.records, held(result)) == (ExitCode.DONE, (), set())
     assert scene.directory.reads == 2
     assert scene.inactive() == set()
 
@@ -155,22 +155,22 @@ async def test_group_that_stays_empty_is_believed_by_a_run_five_minutes_on(minut
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     first = await scene.run()
-    assert (first.exit, held(first), scene.inactive()) == (Exit.HELD, SALES, set())
+    assert (first.exit_code, held(first), scene.inactive()) == (ExitCode.HELD, SALES, set())
     assert held(await scene.run(4)) == SALES
     last = await scene.run(minutes)
-    assert (last.exit, held(last), scene.inactive()) == (Exit.DONE, set(), SALES)
+    assert (last.exit_code, held(last), scene.inactive()) == (ExitCode.DONE, set(), SALES)
 
 
 async def test_hold_says_which_group_how_large_it_was_until_when_and_how_to_go_on() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     result = await scene.run()
-    (hold, *_) = result.object["holds"]
+    (hold, *_) = result.document["holds"]
     assert "Sales of entra-eu is empty and had 9 people at the last read" in hold["reason"]
     assert "at least 5 minutes" in hold["remedy"]
     assert "approve this plan by its digest" in hold["remedy"]
-    assert "held until a run 5 minutes on reads the same" in str(result.object)
-    first, again = scene.world.moment, str((await scene.run(1)).object)
+    assert "held until a run 5 minutes on reads the same" in str(result.document)
+    first, again = scene.world.moment, str((await scene.run(1)).document)
     assert f"held until a run after {first + timedelta(minutes=5):%Y-%m-%d %H:%M}" in again
     assert "'code': 'group-emptied', 'count': 9" in again
 
@@ -182,7 +182,7 @@ async def test_group_of_one_person_is_guarded_too() -> None:
     scene.directory.hidden_for_good = {"board"}
     result = await scene.run()
     assert held(result) == {"solo"}
-    assert "had 1 person" in result.object["holds"][0]["reason"]
+    assert "had 1 person" in result.document["holds"][0]["reason"]
     await scene.run(5)
     assert scene.inactive() == {"solo"}
 
@@ -222,7 +222,7 @@ async def test_group_that_filled_again_starts_anew() -> None:
     scene.directory.hidden_for_good = {"sales"}
     await scene.run()
     scene.directory.hidden_for_good = set()
-    assert (await scene.run(4)).exit is Exit.DONE
+    assert (await scene.run(4)).exit_code is ExitCode.DONE
     scene.directory.hidden_for_good = {"sales"}
     assert held(await scene.run(4)) == SALES
     assert held(await scene.run(4)) == SALES
@@ -234,9 +234,9 @@ async def test_group_that_filled_again_starts_anew() -> None:
 async def test_approval_releases_it_as_any_guard() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
-    digest = (await scene.plan()).object["digest"]
-    result = await scene.run(1, approvals=frozenset({digest}))
-    assert result.exit is Exit.DONE
+    digest = (await scene.plan()).document["digest"]
+    result = await scene.run(1, approved_digests=frozenset({digest}))
+    assert result.exit_code is ExitCode.DONE
     assert scene.inactive() == SALES
 
 
@@ -263,7 +263,7 @@ async def test_run_for_one_person_holds_them_and_counts_as_a_reading() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     assert held(await scene.run(user="s3@acme.com")) == {"s3"}
-    assert (await scene.run(5, user="s3@acme.com")).exit is Exit.DONE
+    assert (await scene.run(5, user="s3@acme.com")).exit_code is ExitCode.DONE
     assert scene.inactive() == {"s3"}
 
 
@@ -271,7 +271,7 @@ async def test_run_for_one_person_looks_up_that_person_alone() -> None:
     scene = await Scene().in_step()
     for name in ("p3", "p4", "p5"):
         scene.directory.people[name] = replace(scene.directory.people[name], groups=())
-    assert (await scene.run(user="p4@acme.com")).exit is Exit.DONE
+    assert (await scene.run(user="p4@acme.com")).exit_code is ExitCode.DONE
     assert (scene.directory.looked_up, scene.inactive()) == (["p4"], {"p4"})
 
 
@@ -280,7 +280,7 @@ async def test_grace_and_emptied_group_both_have_to_be_over() -> None:
     scene.directory.hidden_for_good = {"sales"}
     for _ in range(2):
         result = await scene.run(1)
-        assert (held(result), {note["code"] for note in result.object["notes"]}) == (set(), {"in-grace"})
+        assert (held(result), {note["code"] for note in result.document["notes"]}) == (set(), {"in-grace"})
     assert held(await scene.run(1)) == SALES
     await scene.run(5)
     assert scene.inactive() == SALES
@@ -300,7 +300,7 @@ async def test_second_reading_that_fails_holds_and_lets_the_rest_of_the_run_go_o
     scene.directory.hidden_for_good, scene.directory.is_down = {"sales"}, True
     del scene.directory.people["p7"]
     result = await scene.run()
-    assert (result.exit, held(result), scene.inactive()) == (Exit.HELD, SALES, {"p7"})
+    assert (result.exit_code, held(result), scene.inactive()) == (ExitCode.HELD, SALES, {"p7"})
 
 
 async def test_group_that_the_application_does_not_list_any_more_counts_as_empty() -> None:
@@ -364,7 +364,7 @@ async def test_who_is_entitled_through_another_source_moves_there_and_is_not_hel
     assert [(each.change.kind, each.change.code) for each in result.records] == [(Kind.ADOPT, "relinked")]
     assert PersonKey(OTHER.connector, "s1") in scene.state.links["latam"]
     scene.directory.hidden_for_good = set()
-    assert (await scene.run(15)).exit is Exit.DONE
+    assert (await scene.run(15)).exit_code is ExitCode.DONE
     assert scene.inactive() == set()
 
 
@@ -387,11 +387,11 @@ async def test_person_who_leaves_another_group_while_theirs_is_shown_empty_is_he
     scene.directory.hire("rest", "board")
     await scene.in_step()
     scene.directory.hidden_for_good = {"sales"}
-    assert (await scene.run(1)).exit is Exit.HELD
+    assert (await scene.run(1)).exit_code is ExitCode.HELD
 
     # Sales still holds them, and no read shows it.
     scene.directory.people["twice"] = replace(scene.directory.people["twice"], groups=("sales",))
     held = await scene.run(1)
 
     assert "twice" not in scene.inactive()
-    assert "group-emptied" in {hold["code"] for hold in held.object["holds"] if hold["email"] == "twice@acme.com"}
+    assert "group-emptied" in {hold["code"] for hold in held.document["holds"] if hold["email"] == "twice@acme.com"}

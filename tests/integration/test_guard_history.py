@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from agent.engine.dryrun import dry_run
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import ReadSite, Survey
-from agent.engine.sync import Site, Sync
-from agent.engine.undo import UndoSurvey
-from agent.model import Limits, Mode, Policy, Unmanaged
+from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.undo import UndoPlanner
+from agent.model import Limits, Mode, Policy, UnmanagedAction
 from agent.ports import State, Trigger
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
-from connectors.base import Person, Source, Status, silent
-from connectors.rest import Timer
+from connectors.base import Person, Source, Status, discard_progress
+from connectors.http import Timer
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -32,7 +32,7 @@ class Company:
         self.world = next(iter(worlds.values()))
         self.limits = Limits(1000, 100, None, 1000)
         self.fleet_percent = 100.0
-        self.unmanaged = Unmanaged.REPORT
+        self.unmanaged = UnmanagedAction.REPORT
 
     def hire(self, *names: str, groups: tuple[str, ...] = ("planners",), world: SteppedWorld | None = None) -> None:
         for name in names:
@@ -47,7 +47,7 @@ class Company:
         for world in self.worlds.values():
             world.pass_minutes(minutes)
 
-    def _survey(self, name: str) -> tuple[Survey, ScimClient, Policy]:
+    def _survey(self, name: str) -> tuple[Planner, ScimClient, Policy]:
         world = self.worlds[name]
         policy = Policy(name, (Source("okta", "app"),), mode=Mode.ENFORCE, limits=self.limits, unmanaged=self.unmanaged)
 
@@ -58,7 +58,9 @@ class Company:
         client = ScimClient(name, BASE, [lambda: world.token], world.client(), timer=timer)
         connectors = {"okta": SteppedConnector(world, "okta")}
         return (
-            Survey(connectors, self.state, world, FleetLimit(tuple(self.worlds), self.fleet_percent), silent),
+            Planner(
+                connectors, self.state, world, FleetLimit(tuple(self.worlds), self.fleet_percent), discard_progress
+            ),
             client,
             policy,
         )
@@ -66,26 +68,26 @@ class Company:
     async def _for_ever(self, _seconds: float) -> None:
         await asyncio.Event().wait()
 
-    async def plan(self, name: str = "latam") -> Result:
+    async def plan(self, name: str = "latam") -> RunResult:
         survey, client, policy = self._survey(name)
-        (result,) = await dry_run(survey, {name: ReadSite(policy, client)}, [], Order(Trigger.PLAN))
+        (result,) = await dry_run(survey, {name: ReadOnlyWorkspace(policy, client)}, [], RunRequest(Trigger.PLAN))
         return result
 
-    async def sync(self, name: str = "latam", *, user: str = "", approve: bool = False) -> Result:
-        digests = frozenset({(await self.plan(name)).object["digest"]} if approve else ())
+    async def sync(self, name: str = "latam", *, user: str = "", approve: bool = False) -> RunResult:
+        digests = frozenset({(await self.plan(name)).document["digest"]} if approve else ())
         survey, client, policy = self._survey(name)
-        order = Order(Trigger.SYNC, "ops", user=user, approvals=digests)
-        (result,) = await Sync(survey, {name: Site(policy, client)}, "one", self._for_ever).run([], order)
+        order = RunRequest(Trigger.SYNC, "ops", user=user, approved_digests=digests)
+        (result,) = await Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever).run([], order)
         self.pass_minutes(1)
         return result
 
-    async def undo(self, run_id: str, name: str = "latam") -> Result:
+    async def undo(self, run_id: str, name: str = "latam") -> RunResult:
         _, client, policy = self._survey(name)
-        survey = UndoSurvey(run_id, self.state, self.worlds[name], silent)
-        sync = Sync(survey, {name: Site(policy, client)}, "one", self._for_ever)
-        (planned,) = await dry_run(survey, {name: ReadSite(policy, client)}, [], Order(Trigger.PLAN))
-        approvals = frozenset({planned.object["digest"]})
-        (result,) = await sync.run([], Order(Trigger.UNDO, "ops", approvals=approvals))
+        survey = UndoPlanner(run_id, self.state, self.worlds[name], discard_progress)
+        sync = Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever)
+        (planned,) = await dry_run(survey, {name: ReadOnlyWorkspace(policy, client)}, [], RunRequest(Trigger.PLAN))
+        approvals = frozenset({planned.document["digest"]})
+        (result,) = await sync.run([], RunRequest(Trigger.UNDO, "ops", approved_digests=approvals))
         self.pass_minutes(1)
         return result
 
@@ -106,12 +108,12 @@ async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await state.close()
 
 
-def codes(result: Result) -> set[str]:
-    return {hold["code"] for hold in result.object["holds"]}
+def codes(result: RunResult) -> set[str]:
+    return {hold["code"] for hold in result.document["holds"]}
 
 
-def messages(result: Result) -> list[str]:
-    return [guard["message"] for guard in result.object["guards"]] if result.object["status"] == "planned" else []
+def messages(result: RunResult) -> list[str]:
+    return [guard["message"] for guard in result.document["guards"]] if result.document["status"] == "planned" else []
 
 
 def numbered(count: int, start: int = 0) -> list[str]:
@@ -176,7 +178,7 @@ async def test_leaver_whom_another_tool_reactivates_uses_the_limit_once_and_is_h
     company.change(names[0], groups=())
     for _ in range(2):
         await company.sync()
-        company.world.space.by_hand_reactivate(f"{names[0]}@acme.com")
+        company.world.space.admin_reactivate(f"{names[0]}@acme.com")
     contested = await company.sync()
     assert codes(contested) == {"contested-by-another-writer"}
     company.change(*names[1:3], groups=())
@@ -188,7 +190,7 @@ async def test_leaver_whom_another_tool_reactivates_uses_the_limit_once_and_is_h
     assert messages(approved)[0].endswith("Released by an approval of ops.")
     assert company.active() == set(names[3:])
     company.pass_minutes(24 * 60)
-    company.world.space.by_hand_reactivate(f"{names[0]}@acme.com")
+    company.world.space.admin_reactivate(f"{names[0]}@acme.com")
     assert codes(await company.sync()) == set(), "a day later it is not known any more"
 
 
@@ -207,8 +209,8 @@ async def test_fleet_counts_the_members_that_each_workspace_was_left_with(compan
     ]
     company.change("p0", "p1", groups=("planners",))
     assert codes(await company.sync("latam")) == set(), "7 of 80"
-    assert [await company.state.guarded(name) for name in company.worlds] == [33, 40]
-    company.world.space.by_hand_reactivate("p2@acme.com")
+    assert [await company.state.count_guarded(name) for name in company.worlds] == [33, 40]
+    company.world.space.admin_reactivate("p2@acme.com")
     assert codes(await company.sync("latam")) == set(), "one of the 7 again"
     company.change("p20", groups=())
     assert codes(await company.sync("latam")) == {"fleet"}
@@ -234,13 +236,13 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     names = await founded(company, readers=3)
     company.change(*names[:5], groups=())
     mistake = await company.sync()
-    assert (await company.undo(mistake.run_id)).exit == 0
+    assert (await company.undo(mistake.run_id)).exit_code == 0
     assert company.active() >= set(names)
 
     resumed = await company.sync()
-    assert (codes(resumed), resumed.exit) == ({"undone"}, 4)
+    assert (codes(resumed), resumed.exit_code) == ({"undone"}, 4)
     assert company.active() >= set(names)
-    (hold, *_) = resumed.object["holds"]
+    (hold, *_) = resumed.document["holds"]
     assert "An undo put this back" in hold["reason"]
     company.change(names[5], groups=())
     assert (codes(await company.sync()), names[5] in company.active()) == ({"undone"}, False)
@@ -252,10 +254,10 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     await company.sync()
     assert names[1] not in company.active(), "a later departure is no repetition"
     approved = await company.sync(approve=True)
-    assert approved.exit == 0
+    assert approved.exit_code == 0
     assert messages(approved) == ["3 changes would repeat what an undo put back. Released by an approval of ops."]
     assert not company.active() & set(names[:6])
-    company.world.space.by_hand_reactivate(f"{names[2]}@acme.com")
+    company.world.space.admin_reactivate(f"{names[2]}@acme.com")
     await company.sync()
     assert names[2] not in company.active(), "who approved it decided"
 
@@ -264,12 +266,12 @@ async def test_undo_of_a_create_ends_the_link_and_the_next_plan_does_not_reactiv
     await founded(company, 3, 0)
     company.hire("new")
     made = await company.sync(approve=True)
-    assert (await company.undo(made.run_id)).exit == 0
-    assert {link.person.id for link in (await company.state.memory("latam")).links} == {"p0", "p1", "p2"}
+    assert (await company.undo(made.run_id)).exit_code == 0
+    assert {link.person.id for link in (await company.state.load_memory("latam")).links} == {"p0", "p1", "p2"}
 
     for _ in range(2):
         again = await company.sync()
-        assert [(hold["kind"], hold["code"]) for hold in again.object["holds"]] == [
+        assert [(hold["kind"], hold["code"]) for hold in again.document["holds"]] == [
             ("adopt", "undone"),
             ("reactivate", "undone"),
         ]
@@ -277,7 +279,7 @@ async def test_undo_of_a_create_ends_the_link_and_the_next_plan_does_not_reactiv
     company.change("new", groups=("planners", "readers"))
     assert codes(await company.sync()) == set()
     assert company.active() == {"p0", "p1", "p2", "new"}
-    assert (await company.state.memory("latam")).undone == ()
+    assert (await company.state.load_memory("latam")).undone_changes == ()
 
 
 async def test_undone_addresses_and_names_stay_undone_until_they_change_at_the_source(company: Company) -> None:
@@ -285,10 +287,10 @@ async def test_undone_addresses_and_names_stay_undone_until_they_change_at_the_s
     company.change(names[0], email="wrong@acme.com")
     company.change(names[1], display_name="Wrong Name")
     mistake = await company.sync()
-    assert (await company.undo(mistake.run_id)).exit == 0
+    assert (await company.undo(mistake.run_id)).exit_code == 0
 
     held = await company.sync()
-    assert {(hold["kind"], hold["code"]) for hold in held.object["holds"]} == {
+    assert {(hold["kind"], hold["code"]) for hold in held.document["holds"]} == {
         ("update-email", "undone"),
         ("update-name", "undone"),
     }
@@ -301,8 +303,8 @@ async def test_undone_addresses_and_names_stay_undone_until_they_change_at_the_s
 
 async def test_undone_deactivation_of_an_unmanaged_member_stays_undone(company: Company) -> None:
     await founded(company, 4, 0)
-    company.world.space.by_hand_create("stranger@acme.com", "Stranger")
-    company.unmanaged = Unmanaged.DEACTIVATE
+    company.world.space.admin_create("stranger@acme.com", "Stranger")
+    company.unmanaged = UnmanagedAction.DEACTIVATE
     mistake = await company.sync()
     assert "stranger" not in company.active()
     await company.undo(mistake.run_id)
@@ -311,7 +313,7 @@ async def test_undone_deactivation_of_an_unmanaged_member_stays_undone(company: 
     assert "stranger" in company.active()
     company.hire("stranger")
     assert codes(await company.sync()) == set()
-    assert (await company.state.memory("latam")).undone == ()
+    assert (await company.state.load_memory("latam")).undone_changes == ()
 
 
 async def test_undo_of_an_undo_holds_nothing_of_the_first(company: Company) -> None:
@@ -322,7 +324,7 @@ async def test_undo_of_an_undo_holds_nothing_of_the_first(company: Company) -> N
     again = await company.undo(back.run_id)
     assert (codes(again), codes(await company.sync())) == (set(), set())
     assert names[0] not in company.active()
-    company.world.space.by_hand_reactivate(f"{names[0]}@acme.com")
+    company.world.space.admin_reactivate(f"{names[0]}@acme.com")
 
     assert codes(await company.sync()) == set()
     assert names[0] not in company.active()

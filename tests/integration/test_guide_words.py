@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from agent.settings.file import read
+from agent.settings.file import read_config_file
 from agent.settings.load import load
-from agent.settings.tree import merged
+from agent.settings.merge import merge_trees
 from tests.command_words import calls, parsed
 from tests.guide_page import REPOSITORY, Block, Page, pages
 
@@ -99,14 +99,16 @@ def test_configuration_in_guides_is_valid(block: Block, tmp_path: Path) -> None:
     """A block holds whole top-level keys; what it leaves out of a connector or workspace is filled in here."""
     file = tmp_path / "config.yaml"
     file.write_text(block.text, "utf-8")
-    shown, example = read(file), read(REPOSITORY / "config.example.yaml")
-    document = merged(example, {key: value for key, value in shown.items() if key != "workspaces"})
+    shown, example = read_config_file(file), read_config_file(REPOSITORY / "config.example.yaml")
+    document = merge_trees(example, {key: value for key, value in shown.items() if key != "workspaces"})
     workspaces = shown.get("workspaces") or {"pigment": {}}
     document["connectors"].update(
         {name: each for name, each in (shown.get("connectors") or {}).items() if "type" in each}
     )
     document["workspaces"] = {
-        name: merged({**LEAST, "scim_url": f"https://{number}.example.com/scim/v2", "tokens": [f"t{number}"]}, each)
+        name: merge_trees(
+            {**LEAST, "scim_url": f"https://{number}.example.com/scim/v2", "tokens": [f"t{number}"]}, each
+        )
         for number, (name, each) in enumerate(workspaces.items())
     }
     file.write_text(json.dumps(document, default=str), "utf-8")

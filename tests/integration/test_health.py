@@ -12,11 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agent.answer import Explanation
-from agent.desk import Health, Ongoing, Request, Standing
+from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, WorkspaceStatus
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Mode, Unplanned
+from agent.model.access import Explanation
 from agent.ports import Pause, Run, RunStatus, State, Trigger
 from agent.web.health import routes
 from agent.web.overdue import stale_after
@@ -27,36 +27,38 @@ RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.HELD, NOW + tim
 
 
 @dataclass
-class SmallDesk:
+class FakeDaemonApi:
     """A desk with one workspace. *delay* is how long its state takes; *is_gone*: it can't be reached."""
 
     state: State = field(default_factory=lambda: MemoryState(Clock().now))
-    names: tuple[str, ...] = ("latam",)
-    ongoing: tuple[Ongoing, ...] = ()
+    workspace_names: tuple[str, ...] = ("latam",)
+    active_runs: tuple[ActiveRun, ...] = ()
     troubles: tuple[str, ...] = ()
     is_gone: bool = False
     delay: float = 0
     expires: date | None = None
     last: Run | None = RUN
 
-    async def standing(self, name: str) -> Standing:
+    async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)
         if self.is_gone:
             raise StateError("The state can't be reached.", "Start the database.")
         pause = Pause(NOW, "ops", "")
-        return Standing(name, Mode.ENFORCE, "every 15m", NOW, self.expires, pause, self.last, self.last, self.last)
+        return WorkspaceStatus(
+            name, Mode.ENFORCE, "every 15m", NOW, self.expires, pause, self.last, self.last, self.last
+        )
 
-    async def health(self) -> Health:
+    async def check_health(self) -> Health:
         await asyncio.sleep(self.delay)
         return Health(self.troubles, NOW, NOW)
 
     def budget_left(self) -> int | None:
         return 470
 
-    async def ask(self, request: Request) -> str:
+    async def request_run(self, request: ManualRunRequest) -> str:
         return request.workspace
 
-    async def explain(self, email: str) -> Sequence[Explanation | Unplanned]:
+    async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         assert email
         return []
 
@@ -67,20 +69,20 @@ class SmallDesk:
         """Do nothing."""
 
 
-async def ask(desk: SmallDesk, path: str, patience_seconds: float = 5) -> httpx.Response:
+async def ask(desk: FakeDaemonApi, path: str, patience_seconds: float = 5) -> httpx.Response:
     app = Starlette(routes=routes(desk, Metrics(CollectorRegistry()), patience_seconds))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
         return await client.get(path)
 
 
 async def test_process_is_alive_whatever_its_state_does() -> None:
-    assert (await ask(SmallDesk(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
+    assert (await ask(FakeDaemonApi(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
 
 
 async def test_daemon_is_ready_or_says_what_is_wrong() -> None:
-    ready = await ask(SmallDesk(), "/readyz")
-    troubled = await ask(SmallDesk(troubles=("The state is gone. Start it.",)), "/readyz")
-    slow = await ask(SmallDesk(delay=5), "/readyz", 0.05)
+    ready = await ask(FakeDaemonApi(), "/readyz")
+    troubled = await ask(FakeDaemonApi(troubles=("The state is gone. Start it.",)), "/readyz")
+    slow = await ask(FakeDaemonApi(delay=5), "/readyz", 0.05)
 
     assert (ready.status_code, ready.text) == (200, "ready\n")
     assert (troubled.status_code, troubled.text) == (503, "The state is gone. Start it.\n")
@@ -89,7 +91,7 @@ async def test_daemon_is_ready_or_says_what_is_wrong() -> None:
 
 async def test_scrape_shows_how_a_workspace_stands() -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=7)
-    desk = SmallDesk(expires=tomorrow)
+    desk = FakeDaemonApi(expires=tomorrow)
     await desk.state.take_lease("latam", "host, process 7")
     answer = await ask(desk, "/metrics")
     finished = (NOW + timedelta(minutes=1)).timestamp()
@@ -114,8 +116,8 @@ async def test_scrape_shows_how_a_workspace_stands() -> None:
     assert float(values[stale]) == finished + 2 * 15 * 60
 
 
-@pytest.mark.parametrize("desk", [SmallDesk(is_gone=True), SmallDesk(delay=5)], ids=["gone", "hanging"])
-async def test_scrape_without_a_state_says_so_and_still_answers(desk: SmallDesk) -> None:
+@pytest.mark.parametrize("desk", [FakeDaemonApi(is_gone=True), FakeDaemonApi(delay=5)], ids=["gone", "hanging"])
+async def test_scrape_without_a_state_says_so_and_still_answers(desk: FakeDaemonApi) -> None:
     answer = await ask(desk, "/metrics", 0.1)
 
     assert answer.status_code == 200
@@ -124,7 +126,7 @@ async def test_scrape_without_a_state_says_so_and_still_answers(desk: SmallDesk)
 
 
 async def test_workspace_that_was_never_read_is_stale_by_the_start() -> None:
-    answer = await ask(SmallDesk(last=None), "/metrics")
+    answer = await ask(FakeDaemonApi(last=None), "/metrics")
 
     assert "pigment_sync_last_read_timestamp_seconds{" not in answer.text
     assert "pigment_sync_last_run{" not in answer.text
@@ -132,7 +134,7 @@ async def test_workspace_that_was_never_read_is_stale_by_the_start() -> None:
 
 
 async def test_status_of_the_last_run_replaces_the_one_before() -> None:
-    desk = SmallDesk()
+    desk = FakeDaemonApi()
     app = Starlette(routes=routes(desk, Metrics(CollectorRegistry())))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
         await client.get("/metrics")

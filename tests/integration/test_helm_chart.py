@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from agent.settings.load import load
-from agent.settings.tree import merged
-from agent.web.shield import PROBES
+from agent.settings.merge import merge_trees
+from agent.web.middleware import PROBE_PATHS
 from tests.guide_page import REPOSITORY, pages
 
 Values = Mapping[str, Any]
@@ -82,10 +82,10 @@ FULL: dict[str, Any] = {
 CRON: dict[str, Any] = {"mode": "cronjob", "cronjob": {"timeZone": "Europe/Berlin"}}
 SETS: dict[str, Values] = {
     "least": LEAST,
-    "postgres": merged(LEAST, POSTGRES),
-    "full": merged(LEAST, FULL),
-    "cronjob": merged(LEAST, CRON),
-    "claimed": merged(LEAST, {"state": {"persistence": {"existingClaim": "kept", "storageClass": "fast"}}}),
+    "postgres": merge_trees(LEAST, POSTGRES),
+    "full": merge_trees(LEAST, FULL),
+    "cronjob": merge_trees(LEAST, CRON),
+    "claimed": merge_trees(LEAST, {"state": {"persistence": {"existingClaim": "kept", "storageClass": "fast"}}}),
 }
 
 
@@ -153,7 +153,7 @@ def test_configuration_of_the_configmap_loads(documents: Mapping[str, dict[str, 
         (port,) = pod(documents)["containers"][0]["ports"]
         assert (settings.server.host, settings.server.port) == ("0.0.0.0", port["containerPort"])  # noqa: S104
     has_volume = any(volume["name"] == "state" for volume in pod(documents)["volumes"])
-    assert has_volume == (settings.state.place.written == "sqlite:////var/lib/pigment-sync/state.db")
+    assert has_volume == (settings.state.place.inline_value == "sqlite:////var/lib/pigment-sync/state.db")
 
 
 def test_pods_meet_the_restricted_standard(documents: Mapping[str, dict[str, Any]]) -> None:
@@ -182,7 +182,7 @@ def test_probes_ask_for_what_the_daemon_answers() -> None:
     container = pod(rendered(LEAST))["containers"][0]
     asked = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
-    assert set(asked.values()) <= PROBES
+    assert set(asked.values()) <= PROBE_PATHS
 
 
 def test_one_volume_is_never_held_by_two_pods() -> None:
@@ -256,11 +256,11 @@ def test_versions_are_those_of_the_project() -> None:
 )
 def test_values_that_would_not_run_are_refused_by_name(change: Values, said: str) -> None:
     with pytest.raises(helm.HelmError, match=said):
-        rendered(merged(LEAST, change))
+        rendered(merge_trees(LEAST, change))
 
 
 def test_names_of_digits_stay_names() -> None:
-    odd = merged(
+    odd = merge_trees(
         LEAST, {"secrets": {"existingSecret": "123"}, "imagePullSecrets": ["0123"], "fullnameOverride": "2024"}
     )
     documents = rendered(odd)
@@ -274,7 +274,7 @@ def test_names_of_digits_stay_names() -> None:
 
 def test_database_without_a_password_may_stand_in_the_open() -> None:
     url = "postgresql+psycopg://sync@db.acme.com/sync"
-    assert rendered(merged(LEAST, {**POSTGRES, "config": {"state": {"url": url}}}))
+    assert rendered(merge_trees(LEAST, {**POSTGRES, "config": {"state": {"url": url}}}))
 
 
 def test_chart_without_a_configuration_is_refused() -> None:
@@ -292,7 +292,7 @@ def test_values_of_the_guide_render() -> None:
     shown = [yaml.safe_load(block.text) for block in guide.blocks if block.mark == "values"]
     assert len(shown) == sum(block.language == "yaml" for block in guide.blocks)
     for values in shown:
-        assert rendered(merged(LEAST, values))
+        assert rendered(merge_trees(LEAST, values))
 
 
 def test_notes_name_commands_that_exist() -> None:

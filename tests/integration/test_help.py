@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from agent.cli.group import app
+from agent.cli.app import app
 from tests.command_words import calls, parsed
 
 Path = tuple[str, ...]

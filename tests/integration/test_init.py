@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli.group import run
+from agent.cli.app import run_cli
 from agent.settings.load import load
-from agent.settings.start import PIGMENT, PROVIDERS, checked, questions, text
+from agent.settings.template import PIGMENT_QUESTIONS, PROVIDER_QUESTIONS, questions_for, render_config, validate_answer
 from connectors.secret import Secret
 
 ROOT = Path(__file__).parents[2]
@@ -100,12 +100,12 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     os.close(side)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", PROVIDER_QUESTIONS)
 def test_file_loads_for_each_provider_without_a_question(
     provider: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "config.yaml"
-    code = run(["init", "--provider", provider, "--out", str(out), *OPTIONS[provider], *SCIM])
+    code = run_cli(["init", "--provider", provider, "--out", str(out), *OPTIONS[provider], *SCIM])
     said = capfd.readouterr()
     assert (code, said.err) == (0, "")
     settings = load(out, {})
@@ -120,7 +120,7 @@ def test_file_loads_for_each_provider_without_a_question(
     assert "export PIGMENT_TOKEN=…" in said.out
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", PROVIDER_QUESTIONS)
 def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Terminal, tmp_path: Path) -> None:
     for line in [provider, *TYPED[provider]]:
         terminal.type(f"{line}\n")
@@ -191,7 +191,7 @@ def test_existing_file_is_left_as_it_is(kind: str, tmp_path: Path, capfd: pytest
         case _:
             out.symlink_to(tmp_path / "elsewhere")
     named = ["init", "--out", str(out)] if kind == "folder" else ["--config", str(out), "init"]
-    assert run([*named, "--provider", "okta"]) == 8
+    assert run_cli([*named, "--provider", "okta"]) == 8
     err = capfd.readouterr().err
     assert f"{out} exists already, and is left as it is." in err
     assert "--out" in err
@@ -230,7 +230,7 @@ def test_wrong_option_is_a_usage_error_with_its_name(
     changed: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "config.yaml"
-    code = run(["init", "--provider", "okta", "--out", str(out), *OPTIONS["okta"], *SCIM, *changed])
+    code = run_cli(["init", "--provider", "okta", "--out", str(out), *OPTIONS["okta"], *SCIM, *changed])
     err = capfd.readouterr().err
     assert code == 2
     assert words in err
@@ -241,17 +241,17 @@ def test_wrong_option_is_a_usage_error_with_its_name(
 
 @given(st.data())
 def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> None:
-    provider = data.draw(st.sampled_from(list(PROVIDERS)))
+    provider = data.draw(st.sampled_from(list(PROVIDER_QUESTIONS)))
     answers = {}
-    for question in questions(provider):
+    for question in questions_for(provider):
         wild = data.draw(st.text().map(lambda words: f"file:{words}")) if question.is_secret else data.draw(st.text())
         try:
-            answers[question.key] = checked(provider, question, wild)
+            answers[question.key] = validate_answer(provider, question, wild)
         except ValueError:
             answers[question.key] = question.sample
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
-        file.write_bytes(text(provider, answers).encode())
+        file.write_bytes(render_config(provider, answers).encode())
         (workspace,) = load(file, {}).workspaces.values()
         assert workspace.scim_url == answers["scim_url"].removesuffix("/")
 
@@ -266,14 +266,16 @@ def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> No
     ],
 )
 def test_host_may_be_any_that_there_is(url: str) -> None:
-    assert checked("okta", PIGMENT[1], f" {url} ") == url
+    assert validate_answer("okta", PIGMENT_QUESTIONS[1], f" {url} ") == url
 
 
 def test_file_says_nothing_of_what_has_a_default() -> None:
-    answers = {question.key: question.sample for question in questions("okta")}
+    answers = {question.key: question.sample for question in questions_for("okta")}
     keys = [
-        line.strip().split(":")[0] for line in text("okta", answers).splitlines() if ":" in line and "#" not in line
+        line.strip().split(":")[0]
+        for line in render_config("okta", answers).splitlines()
+        if ":" in line and "#" not in line
     ]
     assert "mode" in keys
     assert set(keys).isdisjoint({"state", "server", "log", "limits", "toggles", "defaults"})
-    assert [question.key for question in PIGMENT] == ["workspace", "scim_url", "token"]
+    assert [question.key for question in PIGMENT_QUESTIONS] == ["workspace", "scim_url", "token"]

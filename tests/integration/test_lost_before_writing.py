@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import Survey
-from agent.engine.sync import Site, Sync
-from agent.errors import Exit, StateError, lease_lost
+from agent.engine.planner import Planner
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.errors import ExitCode, StateError, lease_lost_error
 from agent.model import Mode, Policy
 from agent.ports import Lease, Run, RunStatus, State, Trigger
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
-from connectors.base import Person, Snapshot, Source, silent
+from connectors.base import Person, Snapshot, Source, discard_progress
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -52,7 +52,7 @@ class Overtaken(MemoryState):
 
     async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
         if lease.workspace == "emea":
-            raise lease_lost("emea")
+            raise lease_lost_error("emea")
         return await super().begin_run(run, lease)
 
 
@@ -68,14 +68,14 @@ class Office:
     world: SteppedWorld
     worlds: dict[str, SteppedWorld]
 
-    async def sync(self, during: Callable[[], None]) -> dict[str, Result]:
+    async def sync(self, during: Callable[[], None]) -> dict[str, RunResult]:
         connectors = {"okta": Interrupted(self.world, "okta", during)}
-        survey = Survey(connectors, self.state, self.world, FleetLimit(NAMES), silent)
+        survey = Planner(connectors, self.state, self.world, FleetLimit(NAMES), discard_progress)
         sites = {}
         for name, world in self.worlds.items():
             policy = Policy(name, (Source("okta", f"app-{name}"),), mode=Mode.ENFORCE)
-            sites[name] = Site(policy, ScimClient(name, BASE, [lambda: "token"], world.client()))
-        results = await Sync(survey, sites, "one", for_ever).run([], Order(Trigger.SYNC))
+            sites[name] = WorkspaceContext(policy, ScimClient(name, BASE, [lambda: "token"], world.client()))
+        results = await Sync(survey, sites, "one", for_ever).run([], RunRequest(Trigger.SYNC))
         return {result.workspace: result for result in results}
 
     def members(self) -> dict[str, int]:
@@ -87,11 +87,11 @@ def office(state: State, world: SteppedWorld) -> Office:
     return Office(state, world, {name: SteppedWorld() for name in NAMES})
 
 
-async def expect_others_done(place: Office, results: dict[str, Result]) -> None:
+async def expect_others_done(place: Office, results: dict[str, RunResult]) -> None:
     lost = results.pop("emea")
-    assert {(each.status, each.exit) for each in results.values()} == {(RunStatus.DONE, Exit.DONE)}
+    assert {(each.status, each.exit_code) for each in results.values()} == {(RunStatus.DONE, ExitCode.DONE)}
     assert place.members() == {"latam": 1, "emea": 0, "apac": 1}
-    run = await place.state.run(lost.run_id)
+    run = await place.state.load_run(lost.run_id)
     assert run is not None
     assert (run.status, lost.status, lost.records) == (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, ())
     assert run.error
@@ -121,7 +121,7 @@ async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the
 
         results = await place.sync(take_over)
 
-    assert results["emea"].exit is Exit.BUSY
+    assert results["emea"].exit_code is ExitCode.BUSY
     assert "lost its lease of emea" in results["emea"].error
     await expect_others_done(place, results)
     if kind == "sqlite":
@@ -134,7 +134,7 @@ async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_the
 
     results = await place.sync(lambda: None)
 
-    assert results["emea"].exit is Exit.UNEXPECTED
+    assert results["emea"].exit_code is ExitCode.UNEXPECTED
     assert results["emea"].error == "The state can't be used (a lock). Find who has it."
     await expect_others_done(place, results)
 
@@ -146,7 +146,7 @@ async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_
     results = await place.sync(lambda: None)
 
     lost = results.pop("emea")
-    assert (lost.status, lost.exit) == (RunStatus.BUSY, Exit.BUSY)
-    assert "lost its lease of emea" in str(lost.object)
-    assert {each.exit for each in results.values()} == {Exit.DONE}
+    assert (lost.status, lost.exit_code) == (RunStatus.BUSY, ExitCode.BUSY)
+    assert "lost its lease of emea" in str(lost.document)
+    assert {each.exit_code for each in results.values()} == {ExitCode.DONE}
     assert place.members() == {"latam": 1, "emea": 0, "apac": 1}

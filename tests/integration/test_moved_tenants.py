@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import httpx
 
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import Survey
-from agent.engine.sync import Site, Sync
-from agent.model import Limits, Mode, Policy, Unmanaged
+from agent.engine.planner import Planner
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.model import Limits, Mode, Policy, UnmanagedAction
 from agent.ports import Outcome, Trigger
 from agent.scim.client import ScimClient
-from connectors.base import Person, Source, silent
-from connectors.rest import Timer
+from connectors.base import Person, Source, discard_progress
+from connectors.http import Timer
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -60,7 +60,7 @@ class Company:
         for name in names:
             self.hire(name)
 
-    async def run(self, *, way: httpx.AsyncBaseTransport | None = None, user: str = "") -> Result:
+    async def run(self, *, way: httpx.AsyncBaseTransport | None = None, user: str = "") -> RunResult:
         async def at_once(_seconds: float) -> None:
             await asyncio.sleep(0)
 
@@ -71,10 +71,10 @@ class Company:
         timer = Timer(lambda: 0.0, at_once, self.world.moment.timestamp)
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], client, timer=timer)
         connectors = {"okta": SteppedConnector(self.world, "okta")}
-        survey = Survey(connectors, self.state, self.world, FleetLimit(("latam",)), silent)
+        survey = Planner(connectors, self.state, self.world, FleetLimit(("latam",)), discard_progress)
         policy = replace(self.policy, tenants=(("okta", self.tenant),))
-        sync = Sync(survey, {"latam": Site(policy, workspace)}, "process", for_ever)
-        (result,) = await sync.run([], Order(Trigger.SYNC, user=user))
+        sync = Sync(survey, {"latam": WorkspaceContext(policy, workspace)}, "process", for_ever)
+        (result,) = await sync.run([], RunRequest(Trigger.SYNC, user=user))
         self.world.pass_minutes(15)
         return result
 
@@ -82,9 +82,9 @@ class Company:
         return {member.user_name.partition("@")[0] for member in self.world.space.members if member.active}
 
 
-def waits(result: Result) -> bool:
-    assert result.object["status"] == "planned"
-    return "wrong-target" in {guard["code"] for guard in result.object["guards"]}
+def waits(result: RunResult) -> bool:
+    assert result.document["status"] == "planned"
+    return "wrong-target" in {guard["code"] for guard in result.document["guards"]}
 
 
 async def test_person_whose_create_was_lost_stays_in_when_the_tenant_moves() -> None:
@@ -101,21 +101,21 @@ async def test_person_whose_create_was_lost_stays_in_when_the_tenant_moves() -> 
 async def test_person_whose_member_was_inactive_when_the_tenant_moved_stays_in_once_it_is_active_again() -> None:
     company = Company()
     await company.run()
-    company.world.space.by_hand_deactivate("ann@acme.com")
+    company.world.space.admin_deactivate("ann@acme.com")
     company.move("eve")
     for _ in range(3):
         assert waits(await company.run())
-    company.world.space.by_hand_reactivate("ann@acme.com")
+    company.world.space.admin_reactivate("ann@acme.com")
 
     assert waits(await company.run())
     assert company.active() == {"ann", "eve"}
 
 
 async def test_run_for_one_person_accepts_no_tenant_that_would_cost_another_one_access() -> None:
-    company = Company(unmanaged=Unmanaged.DEACTIVATE)
+    company = Company(unmanaged=UnmanagedAction.DEACTIVATE)
     company.world.people = {}
     await company.run()
-    company.world.space.by_hand_create("bea@acme.com", "Bea", active=True)
+    company.world.space.admin_create("bea@acme.com", "Bea", active=True)
     company.move("eve")
 
     assert waits(await company.run(user="eve@acme.com"))

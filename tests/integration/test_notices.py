@@ -15,12 +15,12 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from agent.engine.order import Result
-from agent.errors import Exit
-from agent.logs import cleaned
-from agent.notices.tell import Notices
+from agent.engine.request import RunResult
+from agent.errors import ExitCode
+from agent.logs import sanitize
+from agent.notifications.notifier import Notifier
 from agent.ports import ChangeRecord, Outcome, RunStatus, State
-from agent.report.shape import PlannedObject, UnplannedObject, WorkspaceObject
+from agent.report.schema import PlannedObject, UnplannedObject, WorkspaceObject
 from agent.store.state import SqlState
 from connectors.secret import Secret
 from tests.memory_state import MemoryState
@@ -67,8 +67,8 @@ REFUSED: UnplannedObject = {
 }
 
 
-def ended(status: RunStatus, found: WorkspaceObject = PLANNED, *records: ChangeRecord, error: str = "") -> Result:
-    return Result("latam", "20260301-120000-3f9a1c", status, Exit.DONE, found, records, error=error)
+def ended(status: RunStatus, found: WorkspaceObject = PLANNED, *records: ChangeRecord, error: str = "") -> RunResult:
+    return RunResult("latam", "20260301-120000-3f9a1c", status, ExitCode.DONE, found, records, error=error)
 
 
 DONE, HELD, FAILED = ended(RunStatus.DONE), ended(RunStatus.HELD), ended(RunStatus.FAILED)
@@ -91,12 +91,12 @@ def state() -> MemoryState:
     return MemoryState(Clock().now)
 
 
-def notices(state: State, *urls: Secret, on: tuple[str, ...] = ALL, emails: bool = False) -> Notices:
-    return Notices(urls, on, state, partial(cleaned, emails=emails))
+def notices(state: State, *urls: Secret, on: tuple[str, ...] = ALL, emails: bool = False) -> Notifier:
+    return Notifier(urls, on, state, partial(sanitize, emails=emails))
 
 
 async def test_mail_says_who_what_why_and_what_to_do(state: MemoryState, mailbox: Mailbox) -> None:
-    await notices(state, mailbox.url).tell([HELD])
+    await notices(state, mailbox.url).notify_results([HELD])
     (mail,) = mailbox.mails
     assert isinstance(mail.content, bytes)
     message = message_from_bytes(mail.content, policy=default)
@@ -120,16 +120,16 @@ async def test_private_authority_is_trusted_where_the_configuration_names_it(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     with webhook(tls) as receiver:
-        await notices(state, receiver.url).tell([FAILED])
+        await notices(state, receiver.url).notify_results([FAILED])
         assert receiver.received == []
-        await Notices([receiver.url], ALL, state, str, bundle).tell([FAILED])
+        await Notifier([receiver.url], ALL, state, str, bundle).notify_results([FAILED])
         assert len(receiver.received) == 1
 
 
 async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, webhook: Webhook) -> None:
     told = notices(state, webhook.url)
     for result in (DONE, HELD, HELD, FAILED, FAILED, ended(RunStatus.INCOMPLETE), DONE, DONE, HELD):
-        await told.tell([result])
+        await told.notify_results([result])
 
     assert webhook.titles == [
         "changes of latam are held",
@@ -144,8 +144,8 @@ async def test_restart_tells_nobody_again(webhook: Webhook, tmp_path: Path) -> N
     for _ in range(2):
         state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
         told = notices(state, webhook.url)
-        await told.tell([HELD])
-        await told.token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
+        await told.notify_results([HELD])
+        await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
         await state.close()
 
     assert webhook.titles == ["changes of latam are held", "the Pigment token of latam expires in 30 days"]
@@ -157,10 +157,10 @@ async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
     told = notices(state, webhook.url, mailbox.url)
     webhook.status = 500
     with capture_logs() as lines:
-        await told.tell([FAILED])
+        await told.notify_results([FAILED])
     missed = list(webhook.received)
     webhook.status = 200
-    await told.tell([FAILED])
+    await told.notify_results([FAILED])
 
     assert missed == []
     assert webhook.titles == ["a run of latam failed"]
@@ -181,7 +181,7 @@ async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
 )
 async def test_notice_that_cannot_be_sent_breaks_nothing(state: MemoryState, webhook: Webhook, url: Secret) -> None:
     with capture_logs() as lines:
-        await notices(state, url, webhook.url).tell([FAILED])
+        await notices(state, url, webhook.url).notify_results([FAILED])
 
     assert webhook.titles == ["a run of latam failed"]
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["notice.not_sent"]
@@ -189,9 +189,9 @@ async def test_notice_that_cannot_be_sent_breaks_nothing(state: MemoryState, web
 
 
 async def test_notice_holds_no_secret_and_emails_only_if_asked_for(state: MemoryState, webhook: Webhook) -> None:
-    await notices(state, webhook.url).tell([ended(RunStatus.CREDENTIALS, REFUSED)])
-    await notices(state, webhook.url).tell([HELD])
-    await notices(MemoryState(Clock().now), webhook.url, emails=True).tell([HELD])
+    await notices(state, webhook.url).notify_results([ended(RunStatus.CREDENTIALS, REFUSED)])
+    await notices(state, webhook.url).notify_results([HELD])
+    await notices(MemoryState(Clock().now), webhook.url, emails=True).notify_results([HELD])
     refused, hidden, shown = (each["message"] for each in webhook.received)
 
     assert "Okta refused the token." in refused
@@ -204,14 +204,16 @@ async def test_notice_holds_no_secret_and_emails_only_if_asked_for(state: Memory
 
 async def test_failure_says_how_many_changes_were_not_made_and_why(state: MemoryState, webhook: Webhook) -> None:
     failed = replace(done(a_change(), 1, Outcome.FAILED), detail="Pigment answered 400.")
-    await notices(state, webhook.url).tell([ended(RunStatus.FAILED, PLANNED, done(a_change()), failed)])
+    await notices(state, webhook.url).notify_results([ended(RunStatus.FAILED, PLANNED, done(a_change()), failed)])
 
     assert "1 of 2 changes were not made. Pigment answered 400." in webhook.received[0]["message"]
     assert "pigment-sync report 20260301-120000-3f9a1c" in webhook.received[0]["message"]
 
 
 async def test_failure_after_planning_says_why(state: MemoryState, webhook: Webhook) -> None:
-    await notices(state, webhook.url).tell([ended(RunStatus.INTERRUPTED, error="This run lost its lease. Run again.")])
+    await notices(state, webhook.url).notify_results(
+        [ended(RunStatus.INTERRUPTED, error="This run lost its lease. Run again.")]
+    )
 
     assert "This run lost its lease. Run again." in webhook.received[0]["message"]
 
@@ -219,8 +221,8 @@ async def test_failure_after_planning_says_why(state: MemoryState, webhook: Webh
 async def test_only_what_is_asked_for_is_told(state: MemoryState, webhook: Webhook) -> None:
     told = notices(state, webhook.url, on=("failure",))
     for result in (HELD, ended(RunStatus.CREDENTIALS, REFUSED), FAILED, HELD):
-        await told.tell([result])
-    await told.token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
+        await told.notify_results([result])
+    await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
 
     assert webhook.titles == ["a run of latam failed", "latam is fine again"]
 
@@ -229,15 +231,15 @@ async def test_only_what_is_asked_for_is_told(state: MemoryState, webhook: Webho
 async def test_run_that_proves_nothing_changes_nothing(state: MemoryState, webhook: Webhook, status: RunStatus) -> None:
     told = notices(state, webhook.url)
     for result in (HELD, ended(status), HELD):
-        await told.tell([result])
+        await told.notify_results([result])
 
     assert webhook.titles == ["changes of latam are held"]
 
 
 async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook: Webhook) -> None:
     told = notices(state, webhook.url)
-    await told.tell([ended(RunStatus.INCOMPLETE)])
-    await told.tell([ended(RunStatus.PLANNED, {**PLANNED, "mode": "dry-run"})])
+    await told.notify_results([ended(RunStatus.INCOMPLETE)])
+    await told.notify_results([ended(RunStatus.PLANNED, {**PLANNED, "mode": "dry-run"})])
 
     assert webhook.titles == ["a run of latam failed", "latam is fine again"]
 
@@ -246,9 +248,9 @@ async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, we
     told = notices(state, webhook.url)
     expires = date(2026, 5, 31)
     for ordinal in range(expires.toordinal() - 40, expires.toordinal() + 3):
-        await told.token_expiry("latam", expires, date.fromordinal(ordinal))
-    await told.token_expiry("latam", date(2027, 5, 31), expires)
-    await told.token_expiry("latam", None, expires)
+        await told.notify_token_expiry("latam", expires, date.fromordinal(ordinal))
+    await told.notify_token_expiry("latam", date(2027, 5, 31), expires)
+    await told.notify_token_expiry("latam", None, expires)
 
     assert webhook.titles == [
         "the Pigment token of latam expires in 30 days",
@@ -259,6 +261,6 @@ async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, we
 
 
 async def test_token_that_has_expired_unseen_is_told(state: MemoryState, webhook: Webhook) -> None:
-    await notices(state, webhook.url).token_expiry("latam", date(2026, 3, 1), date(2026, 3, 2))
+    await notices(state, webhook.url).notify_token_expiry("latam", date(2026, 3, 1), date(2026, 3, 2))
 
     assert webhook.titles == ["the Pigment token of latam has expired"]

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from agent.engine.dryrun import dry_run
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import ReadSite, Survey
-from agent.engine.sync import Site, Sync
-from agent.errors import Exit
+from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
 from agent.ports import Outcome, RunStatus, Trigger
 from agent.scim.client import ScimClient
-from connectors.base import Person, Source, Status, silent
-from connectors.rest import Timer
+from connectors.base import Person, Source, Status, discard_progress
+from connectors.http import Timer
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -73,7 +73,7 @@ class Office:
     def turn(self, name: str, status: Status) -> None:
         self.world.people["okta", name] = replace(self.world.people["okta", name], status=status)
 
-    def parts(self) -> tuple[Sync, dict[str, ReadSite]]:
+    def parts(self) -> tuple[Sync, dict[str, ReadOnlyWorkspace]]:
         async def for_ever(_seconds: float) -> None:
             await asyncio.Event().wait()
 
@@ -82,26 +82,36 @@ class Office:
 
         http = httpx.AsyncClient(transport=self.pigment)
         client = ScimClient("latam", BASE, [lambda: self.world.token], http, timer=Timer(sleep=at_once))
-        survey = Survey(
-            {"okta": SteppedConnector(self.world, "okta")}, self.state, self.world, FleetLimit(("latam",)), silent
+        survey = Planner(
+            {"okta": SteppedConnector(self.world, "okta")},
+            self.state,
+            self.world,
+            FleetLimit(("latam",)),
+            discard_progress,
         )
-        sync = Sync(survey, {"latam": Site(self.policy, client)}, "one", for_ever, max_plan_age_seconds=MAX_AGE_SECONDS)
-        return sync, {"latam": ReadSite(self.policy, client)}
+        sync = Sync(
+            survey,
+            {"latam": WorkspaceContext(self.policy, client)},
+            "one",
+            for_ever,
+            max_plan_age_seconds=MAX_AGE_SECONDS,
+        )
+        return sync, {"latam": ReadOnlyWorkspace(self.policy, client)}
 
-    async def sync(self, trigger: Trigger = Trigger.SYNC, *, approve: bool = False) -> Result:
+    async def sync(self, trigger: Trigger = Trigger.SYNC, *, approve: bool = False) -> RunResult:
         sync, sites = self.parts()
         digests: frozenset[str] = frozenset()
         if approve:
-            (planned,) = await dry_run(sync.survey, sites, [], Order(Trigger.PLAN))
-            digests = frozenset({planned.object["digest"]})
+            (planned,) = await dry_run(sync.planner, sites, [], RunRequest(Trigger.PLAN))
+            digests = frozenset({planned.document["digest"]})
         self.pigment.writes = self.pigment.listings = 0
-        (result,) = await sync.run([], Order(trigger, by="ops", reason="why", approvals=digests))
+        (result,) = await sync.run([], RunRequest(trigger, by="ops", reason="why", approved_digests=digests))
         return result
 
     async def in_step(self, *names: str) -> None:
         later, self.later = self.later, {}
         self.hire(*names)
-        assert (await self.sync()).exit is Exit.DONE
+        assert (await self.sync()).exit_code is ExitCode.DONE
         self.later = later
         self.world.pass_minutes(61)
 
@@ -109,7 +119,7 @@ class Office:
         return {member.user_name.partition("@")[0] for member in self.world.space.members if member.active}
 
 
-def outcomes(result: Result) -> dict[str, str]:
+def outcomes(result: RunResult) -> dict[str, str]:
     return {record.change.email.partition("@")[0]: record.outcome for record in result.records}
 
 
@@ -119,7 +129,7 @@ async def test_young_plan_is_followed_to_its_end_with_one_read() -> None:
 
     result = await office.sync()
 
-    assert (result.exit, office.active(), office.pigment.listings) == (Exit.DONE, {"ann", "bea", "cat"}, 1)
+    assert (result.exit_code, office.active(), office.pigment.listings) == (ExitCode.DONE, {"ann", "bea", "cat"}, 1)
 
 
 async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
@@ -134,12 +144,12 @@ async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
     office.later = {2: meanwhile}
     result = await office.sync()
 
-    assert result.exit is Exit.DONE
+    assert result.exit_code is ExitCode.DONE
     assert office.active() == {"ann", "bea", "cat", "dan", "zoe"}
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan", "zoe"], Outcome.DONE)
     assert office.pigment.listings == 2
     assert [record.seq for record in result.records] == sorted({record.seq for record in result.records})
-    assert await office.state.changes(result.run_id) == list(result.records)
+    assert await office.state.load_changes(result.run_id) == list(result.records)
 
 
 async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
@@ -149,7 +159,7 @@ async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
 
     result = await office.sync()
 
-    assert (result.exit, office.active()) == (Exit.DONE, set(names))
+    assert (result.exit_code, office.active()) == (ExitCode.DONE, set(names))
     assert office.pigment.writes == len(names)
     assert office.pigment.listings == 4
 
@@ -170,10 +180,10 @@ async def test_approval_releases_in_the_new_plan_only_what_it_released_before() 
 
     assert office.active() == {"eve", "fay"}
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan"], Outcome.DONE)
-    assert result.exit is Exit.HELD
-    run = await office.state.run(result.run_id)
+    assert result.exit_code is ExitCode.HELD
+    run = await office.state.load_run(result.run_id)
     assert run is not None
-    assert (run.digest, run.approved) == (result.object["digest"], result.object["digest"])
+    assert (run.digest, run.approved) == (result.document["digest"], result.document["digest"])
 
 
 async def test_approved_change_that_became_another_is_held_and_the_report_has_it() -> None:
@@ -181,7 +191,7 @@ async def test_approved_change_that_became_another_is_held_and_the_report_has_it
     await office.in_step("ann", "bea", "cat", "dan", "eve")
     for name in ("ann", "bea", "cat", "dan"):
         office.turn(name, Status.SUSPENDED)
-    office.later = {2: lambda: office.world.space.by_hand_rename("dan@acme.com", "Another Name")}
+    office.later = {2: lambda: office.world.space.admin_rename("dan@acme.com", "Another Name")}
 
     result = await office.sync(approve=True)
 
@@ -189,7 +199,7 @@ async def test_approved_change_that_became_another_is_held_and_the_report_has_it
     last = result.records[-1]
     assert (last.change.email, last.outcome) == ("dan@acme.com", Outcome.HELD)
     assert "planned again" in last.detail
-    assert result.exit is Exit.HELD
+    assert result.exit_code is ExitCode.HELD
 
 
 async def test_what_is_applied_already_counts_against_the_limits_of_the_new_plan() -> None:
@@ -204,7 +214,7 @@ async def test_what_is_applied_already_counts_against_the_limits_of_the_new_plan
     result = await office.sync()
 
     assert office.active() == {"dan", "eve", "fay", "gus", "new1", "new2"}
-    assert result.exit is Exit.HELD
+    assert result.exit_code is ExitCode.HELD
 
 
 async def test_rest_is_not_tried_when_the_workspace_can_not_be_planned_again() -> None:
@@ -214,7 +224,7 @@ async def test_rest_is_not_tried_when_the_workspace_can_not_be_planned_again() -
 
     result = await office.sync()
 
-    assert (result.exit, result.status) == (Exit.FAILED, RunStatus.FAILED)
+    assert (result.exit_code, result.status) == (ExitCode.FAILED, RunStatus.FAILED)
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat"], Outcome.DONE) | {"dan": Outcome.NOT_TRIED}
     assert "too old" in result.records[-1].detail
     assert "broke off" in result.records[-1].detail
@@ -227,7 +237,7 @@ async def test_workspace_that_refuses_everything_is_not_read_for_ever() -> None:
 
     result = await office.sync()
 
-    assert result.exit is Exit.FAILED
+    assert result.exit_code is ExitCode.FAILED
     assert office.pigment.listings == 1
     assert set(outcomes(result).values()) == {Outcome.FAILED, Outcome.NOT_TRIED}
 
@@ -243,8 +253,8 @@ async def test_reads_of_one_run_count_once_towards_grace() -> None:
     still_there = "ann" in office.active()
     second = await office.sync()
 
-    assert (first.exit, still_there) == (Exit.DONE, True)
-    assert second.exit is Exit.DONE
+    assert (first.exit_code, still_there) == (ExitCode.DONE, True)
+    assert second.exit_code is ExitCode.DONE
     assert "ann" not in office.active()
 
 

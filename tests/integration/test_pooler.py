@@ -11,7 +11,7 @@ import pytest
 
 from agent.errors import StateError
 from agent.model import Kind, Link
-from agent.ports import Ending, RunStatus
+from agent.ports import RunOutcome, RunStatus
 from agent.store.state import SqlState
 from connectors.base import PersonKey
 from tests.pgbouncer import pooled
@@ -33,14 +33,16 @@ async def use(state: SqlState, run_id: str, workspace: str) -> None:
     await state.begin_run(a_run(run_id, workspace=workspace), lease)
     people = [PersonKey("okta-main", f"{workspace}-{number}") for number in range(2000)]
     adopt = a_change(Kind.ADOPT)
-    await state.adopted(lease, run_id, [(seq, adopt, Link(each, f"m{seq}")) for seq, each in enumerate(people)])
+    await state.record_adoptions(
+        lease, run_id, [(seq, adopt, Link(each, f"m{seq}")) for seq, each in enumerate(people)]
+    )
     for seq in range(len(people), len(people) + CHANGES):
         change = a_change()
-        await state.intend(lease, run_id, seq, change)
+        await state.record_intent(lease, run_id, seq, change)
         await state.renew_lease(lease)
-        await state.answered(lease, done(change, seq, run=run_id))
-        await state.memory(workspace)
-    await state.end_run(lease, run_id, Ending(RunStatus.DONE))
+        await state.record_answer(lease, done(change, seq, run=run_id))
+        await state.load_memory(workspace)
+    await state.end_run(lease, run_id, RunOutcome(RunStatus.DONE))
     await state.prove_writable()
     await state.release_lease(lease)
 
@@ -52,7 +54,7 @@ async def test_state_works_through_a_pooler(mode: str, size: int, postgres_serve
         second = await SqlState.open(url, Clock().now)
         await asyncio.gather(use(first, "r1", "latam"), use(second, "r2", "emea"))
         for state, run_id in ((first, "r1"), (second, "r2")):
-            assert len(await state.changes(run_id)) == 2000 + CHANGES
+            assert len(await state.load_changes(run_id)) == 2000 + CHANGES
             await state.close()
 
 
@@ -77,7 +79,7 @@ async def test_settings_of_the_state_hold_in_each_transaction(postgres_server: s
         state = await SqlState.open(url, Clock().now)
         with another_program(url) as other:
             other.execute("SET lock_timeout = 0")
-        with state._database.writing() as connection:
+        with state._database.begin_write() as connection:
             assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "10s"
             assert connection.exec_driver_sql("SHOW client_encoding").scalar() == "UTF8"
         await state.close()

@@ -14,7 +14,7 @@ import respx
 import yaml
 
 from agent.ports import Pause
-from agent.preflight import preflight
+from agent.preflight import run_preflight
 from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import Finding
@@ -50,8 +50,8 @@ def settings(folder: Path, **more: object) -> Settings:
 async def findings(given: Settings, pause: Pause | None = None) -> list[Finding]:
     state = MemoryState(Clock().now)
     if pause is not None:
-        await state.pause("latam", pause)
-    return await preflight(given, state, ["latam"])
+        await state.set_pause("latam", pause)
+    return await run_preflight(given, state, ["latam"])
 
 
 async def test_nothing_is_found_where_nothing_is_set_up(tmp_path: Path) -> None:

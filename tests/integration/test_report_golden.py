@@ -7,34 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from agent.report.document import encode
-from agent.report.rendering import NO_OUTCOMES, Format, Look, render
-from agent.report.saved import parse
+from agent.report.document import encode_document
+from agent.report.parse import parse_document
+from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
 from tests.golden.samples import a_document, outcomes
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
 FILES = {
-    "plan.txt": (Format.TEXT, Look(), False),
-    "plan.narrow.txt": (Format.TEXT, Look(width=60), False),
-    "plan.verbose.ansi": (Format.TEXT, Look(width=120, colour=True, verbose=True), False),
-    "plan.json": (Format.JSON, Look(), False),
-    "plan.md": (Format.MARKDOWN, Look(), False),
-    "plan.short.md": (Format.MARKDOWN, Look(most=6_000), False),
-    "plan.html": (Format.HTML, Look(), False),
-    "plan.csv": (Format.CSV, Look(), False),
-    "run.txt": (Format.TEXT, Look(), True),
-    "run.json": (Format.JSON, Look(), True),
-    "run.md": (Format.MARKDOWN, Look(), True),
-    "run.html": (Format.HTML, Look(), True),
-    "run.csv": (Format.CSV, Look(bom=True), True),
+    "plan.txt": (Format.TEXT, RenderOptions(), False),
+    "plan.narrow.txt": (Format.TEXT, RenderOptions(width=60), False),
+    "plan.verbose.ansi": (Format.TEXT, RenderOptions(width=120, colour=True, verbose=True), False),
+    "plan.json": (Format.JSON, RenderOptions(), False),
+    "plan.md": (Format.MARKDOWN, RenderOptions(), False),
+    "plan.short.md": (Format.MARKDOWN, RenderOptions(max_chars=6_000), False),
+    "plan.html": (Format.HTML, RenderOptions(), False),
+    "plan.csv": (Format.CSV, RenderOptions(), False),
+    "run.txt": (Format.TEXT, RenderOptions(), True),
+    "run.json": (Format.JSON, RenderOptions(), True),
+    "run.md": (Format.MARKDOWN, RenderOptions(), True),
+    "run.html": (Format.HTML, RenderOptions(), True),
+    "run.csv": (Format.CSV, RenderOptions(bom=True), True),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_rendering_is_the_golden_file(name: str) -> None:
     form, look, executed = FILES[name]
-    saved = parse(encode(a_document()))
+    saved = parse_document(encode_document(a_document()))
     shown = render(saved, form, look, outcomes() if executed else NO_OUTCOMES)
     golden = FOLDER / name
     if os.environ.get("PIGMENT_SYNC_GOLDEN") == "write":

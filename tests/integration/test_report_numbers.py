@@ -25,11 +25,11 @@ from agent.model import (
     Plan,
     SourceCounts,
 )
-from agent.report.document import document, encode, workspace_object
-from agent.report.rendering import Format, Look, render
-from agent.report.saved import parse
-from agent.report.shape import Document, PlannedObject
-from agent.report.wording import KINDS, WORDS
+from agent.report.document import encode_document, plan_document, workspace_object
+from agent.report.labels import KIND_LABELS, KINDS
+from agent.report.parse import parse_document
+from agent.report.render import Format, RenderOptions, render
+from agent.report.schema import Document, PlannedObject
 from connectors.base import PersonKey
 from tests.golden.samples import MADE_AT
 
@@ -94,7 +94,7 @@ def documents(draw: st.DrawFn) -> Document:
         )
         for number in range(draw(st.integers(1, 3)))
     ]
-    return document([workspace_object(plan) for plan in plans], MADE_AT)
+    return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
 
 
 def planned(whole: Document) -> list[PlannedObject]:
@@ -107,7 +107,7 @@ def number(text: str) -> int:
 
 def said_in(sentence: str, verb: str) -> Counter[str]:
     """Return the counts that a headline states, by their keys in the document."""
-    said = {kind: rf"([\d,]+) (?:{verb} )?{WORDS[kind].done}\b" for kind in KINDS}
+    said = {kind: rf"([\d,]+) (?:{verb} )?{KIND_LABELS[kind].past_tense}\b" for kind in KINDS}
     said |= {"hold": r"([\d,]+) held and needs? you", "in-sync": r"([\d,]+) in step"}
     found = {key: re.search(rf"(?:^|[ ;,]){pattern}", sentence) for key, pattern in said.items()}
     return Counter({key: number(match[1]) for key, match in found.items() if match})
@@ -155,7 +155,7 @@ class Page(HTMLParser):
 @given(documents())
 @a_few
 def test_saved_document_has_the_numbers_of_its_lists(whole: Document) -> None:
-    for workspace in planned(parse(encode(whole))):
+    for workspace in planned(parse_document(encode_document(whole))):
         kinds = Counter[str](change["kind"] for change in workspace["changes"])
         assert {kind: workspace["counts"][kind] for kind in KINDS} == {kind: kinds[kind] for kind in KINDS}
         assert workspace["counts"]["hold"] == len(workspace["holds"])
@@ -165,7 +165,7 @@ def test_saved_document_has_the_numbers_of_its_lists(whole: Document) -> None:
 @given(documents())
 @a_few
 def test_numbers_of_the_text_are_those_of_the_document(whole: Document) -> None:
-    shown = render(whole, Format.TEXT, Look(width=10_000, verbose=True))
+    shown = render(whole, Format.TEXT, RenderOptions(width=10_000, verbose=True))
     for workspace in planned(whole):
         verb = "will be" if workspace["mode"] == "enforce" else "would be"
         name = workspace["name"]
@@ -173,12 +173,12 @@ def test_numbers_of_the_text_are_those_of_the_document(whole: Document) -> None:
         assert said_in(headline.removeprefix(f"{name}: "), verb) == told(workspace)
         section = re.split(r"^── (w\d) ─+$", shown, flags=re.MULTILINE)
         body = section[section.index(name) + 1]
-        titles = {WORDS[kind].title: kind for kind in KINDS} | {"Held": "hold", "Notes": "note"}
+        titles = {KIND_LABELS[kind].title: kind for kind in KINDS} | {"Held": "hold", "Notes": "note"}
         headings = re.findall(r"^  ([A-Z][a-z ]+) \(([\d,]+)\)", body, flags=re.MULTILINE)
         counted = {titles[title]: number(count) for title, count in headings if title in titles}
         assert counted == {key: count for key, count in workspace["counts"].items() if count and key != "in-sync"}
         for kind in KINDS:
-            rows = [line for line in body.splitlines() if line.startswith(f"  {WORDS[kind].sign} ")]
+            rows = [line for line in body.splitlines() if line.startswith(f"  {KIND_LABELS[kind].symbol} ")]
             assert len(rows) == workspace["counts"][kind]
 
 
@@ -196,7 +196,7 @@ def test_rows_of_the_sheet_are_those_of_the_document(whole: Document) -> None:
 @given(documents())
 @a_few
 def test_numbers_and_rows_of_the_markdown_are_those_of_the_document(whole: Document) -> None:
-    shown = render(whole, Format.MARKDOWN, Look(most=1_000_000))
+    shown = render(whole, Format.MARKDOWN, RenderOptions(max_chars=1_000_000))
     headlines = re.findall(r"^## (w\d)\n\n\*\*(.*)\*\*$", shown, flags=re.MULTILINE)
     sections = re.split(r"^## (?=w\d$)", shown, flags=re.MULTILINE)[1:]
     for workspace, (name, headline), section in zip(planned(whole), headlines, sections, strict=True):
@@ -207,7 +207,7 @@ def test_numbers_and_rows_of_the_markdown_are_those_of_the_document(whole: Docum
         expected = sum(workspace["counts"][key] for key in (*KINDS, "hold", "note"))
         assert html.count("<tr>") - html.count("<thead>") == expected
         for kind in KINDS:
-            found = re.findall(rf"<summary><b>{WORDS[kind].title} \(([\d,]+)\)</b>", section)
+            found = re.findall(rf"<summary><b>{KIND_LABELS[kind].title} \(([\d,]+)\)</b>", section)
             assert [number(one) for one in found] == [workspace["counts"][kind]] * bool(workspace["counts"][kind])
 
 

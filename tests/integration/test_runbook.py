@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.errors import Exit
+from agent.errors import ExitCode
 from agent.ports import Outcome, RunStatus
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ ADRS = sorted((REPOSITORY / "docs" / "adr").glob("*.md"))
 CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 # How the planner says "held, for this reason": the code is the second argument.
-HOLDING = {"Hold", "hold", "_hold", "_hold_leaver"}
+HOLDING = {"Hold", "add_hold", "_hold_deactivation"}
 
 
 def section(title: str, text: str = RUNBOOK) -> str:
@@ -65,7 +65,7 @@ def hold_codes() -> set[str]:
     found = set()
     for name, tree in trees("diff"):
         found |= {text_of(given[1]) for call, given in called(tree) if call in HOLDING and len(given) > 1}
-        if name == "moves.py":  # which does nothing but hold what can't move
+        if name == "email_moves.py":  # which does nothing but hold what can't move
             found |= {text_of(node) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     return {code for code in found if CODE.fullmatch(code)}
 
@@ -73,7 +73,7 @@ def hold_codes() -> set[str]:
 def guard_codes() -> set[str]:
     found = set()
     for _, tree in trees("guard"):
-        found |= {text_of(given[0]) for call, given in called(tree) if call == "tripped" and given}
+        found |= {text_of(given[0]) for call, given in called(tree) if call == "make_guard" and given}
     return {code for code in found if code}
 
 
@@ -103,7 +103,7 @@ def test_every_section_of_an_alert_is_of_an_alert_that_exists() -> None:
 
 
 def test_each_exit_code_has_its_row_and_no_other_has() -> None:
-    assert {key for key in rows("Exit codes") if key.isdecimal()} == {str(code.value) for code in Exit}
+    assert {key for key in rows("Exit codes") if key.isdecimal()} == {str(code.value) for code in ExitCode}
 
 
 def test_each_way_a_run_can_end_has_its_row_and_no_other_has() -> None:

@@ -9,22 +9,22 @@ import httpx
 import pytest
 
 from sandbox.admin import admin_app
+from sandbox.admin.actions import DIRECTORY_ACTIONS, WORKSPACE_ACTIONS
 from sandbox.admin.people import ACTIONS
-from sandbox.admin.system import DIRECTORY_ACTIONS, WORKSPACE_ACTIONS
-from sandbox.world import World
+from sandbox.environment import Environment
 
 
 @pytest.fixture
-def world() -> World:
-    return World(1, size=40)
+def world() -> Environment:
+    return Environment(1, size=40)
 
 
 @pytest.fixture
-def admin(world: World) -> httpx.AsyncClient:
+def admin(world: Environment) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(admin_app(world)), base_url="http://127.0.0.1")
 
 
-async def test_person_is_hired(world: World, admin: httpx.AsyncClient) -> None:
+async def test_person_is_hired(world: Environment, admin: httpx.AsyncClient) -> None:
     answer = await admin.post(
         "/people", json={"directory": "entra", "given": "Zoë", "family": "Ørsted", "groups": ["Pigment EU People"]}
     )
@@ -72,7 +72,9 @@ async def test_each_action_is_shown_at_the_root(admin: httpx.AsyncClient) -> Non
     assert (await admin.get("/")).json()["what can happen to people"] == sorted(ACTIONS)
 
 
-async def test_person_is_found_by_id_and_by_any_part_of_their_name(world: World, admin: httpx.AsyncClient) -> None:
+async def test_person_is_found_by_id_and_by_any_part_of_their_name(
+    world: Environment, admin: httpx.AsyncClient
+) -> None:
     ana = world.company.person("ana.lima@acme.com")
 
     assert (await admin.get(f"/people/{ana.id}")).json()["email"] == ana.email
@@ -130,7 +132,7 @@ async def test_body_that_is_no_object_is_refused(admin: httpx.AsyncClient, body:
     assert (await admin.post("/people", content=body)).status_code == 400
 
 
-async def test_group_is_unassigned_and_assigned(world: World, admin: httpx.AsyncClient) -> None:
+async def test_group_is_unassigned_and_assigned(world: Environment, admin: httpx.AsyncClient) -> None:
     body = {"group": "Pigment APAC"}
 
     without = await admin.post("/directories/onelogin/unassign-group", json=body)
@@ -146,23 +148,23 @@ async def test_group_is_deleted(admin: httpx.AsyncClient) -> None:
     assert "Pigment EU Board" not in (await admin.get("/directories")).json()["entra"]["groups"]
 
 
-async def test_tokens_of_a_provider_are_revoked(world: World, admin: httpx.AsyncClient) -> None:
-    token = str(world.onelogin.token(world.onelogin_client_id, world.secret("onelogin"))["access_token"])
+async def test_tokens_of_a_provider_are_revoked(world: Environment, admin: httpx.AsyncClient) -> None:
+    token = str(world.onelogin.issue_token(world.onelogin_client_id, world.secret("onelogin"))["access_token"])
 
     for name in ("okta", "entra", "onelogin"):
         assert (await admin.post(f"/directories/{name}/revoke-tokens")).status_code == 200
 
-    assert world.onelogin.token(world.onelogin_client_id, world.secret("onelogin"))["access_token"] != token
+    assert world.onelogin.issue_token(world.onelogin_client_id, world.secret("onelogin"))["access_token"] != token
 
 
-async def test_okta_is_given_the_limits_of_a_free_org(world: World, admin: httpx.AsyncClient) -> None:
+async def test_okta_is_given_the_limits_of_a_free_org(world: Environment, admin: httpx.AsyncClient) -> None:
     await admin.post("/directories/okta/limit", json={"preset": "free"})
 
-    assert world.okta.take("apps").limit == 10
+    assert world.okta.count_request("apps").limit == 10
 
 
 async def test_group_of_entra_hides_its_members_and_permissions_are_granted(
-    world: World, admin: httpx.AsyncClient
+    world: Environment, admin: httpx.AsyncClient
 ) -> None:
     board = "Pigment EU Board"
 
@@ -173,14 +175,14 @@ async def test_group_of_entra_hides_its_members_and_permissions_are_granted(
     assert world.entra.roles == {"Member.Read.Hidden"}
 
 
-async def test_workspace_switches_are_thrown(world: World, admin: httpx.AsyncClient) -> None:
+async def test_workspace_switches_are_thrown(world: Environment, admin: httpx.AsyncClient) -> None:
     answer = await admin.post("/workspaces/pigment-eu/switch", json={"page_size": 7, "etags": True})
 
     assert answer.json()["switches"]["page_size"] == 7
-    assert world.pigment.spaces["pigment-eu"].switches.etags
+    assert world.pigment.workspaces["pigment-eu"].options.etags
 
 
-async def test_workspace_tokens_are_rotated(world: World, admin: httpx.AsyncClient) -> None:
+async def test_workspace_tokens_are_rotated(world: Environment, admin: httpx.AsyncClient) -> None:
     old, spare = world.tokens("pigment-eu")
 
     await admin.post("/workspaces/pigment-eu/add-token", json={"secret": "new", "expires": "2027-07-01"})
@@ -192,7 +194,7 @@ async def test_workspace_tokens_are_rotated(world: World, admin: httpx.AsyncClie
     ]
 
 
-async def test_domain_restriction_is_set(world: World, admin: httpx.AsyncClient) -> None:
+async def test_domain_restriction_is_set(world: Environment, admin: httpx.AsyncClient) -> None:
     answer = await admin.post("/workspaces/pigment-eu/restrict", json={"on": True, "domains": ["example.com"]})
 
     assert answer.json()["restriction"] == {"on": True, "domains": ["example.com"]}
@@ -217,7 +219,7 @@ async def test_members_are_changed_by_hand(admin: httpx.AsyncClient) -> None:
     }
 
 
-async def test_week_passes(world: World, admin: httpx.AsyncClient) -> None:
+async def test_week_passes(world: Environment, admin: httpx.AsyncClient) -> None:
     lines = (await admin.post("/week")).json()
 
     assert any("marries" in line for line in lines)
@@ -233,7 +235,7 @@ async def test_week_passes_only_once(admin: httpx.AsyncClient) -> None:
     assert "error" in answer.json()
 
 
-async def test_requests_are_shown_and_forgotten(world: World, admin: httpx.AsyncClient) -> None:
+async def test_requests_are_shown_and_forgotten(world: Environment, admin: httpx.AsyncClient) -> None:
     pigment = httpx.AsyncClient(transport=httpx.ASGITransport(world.apps()["pigment"]), base_url="http://127.0.0.1")
     for _ in range(3):
         await pigment.get("/pigment-eu/scim/v2/Users")
@@ -247,7 +249,7 @@ async def test_requests_are_shown_and_forgotten(world: World, admin: httpx.Async
     assert (await admin.get("/requests")).json() == {"count": 0, "newest": []}
 
 
-async def test_faults_are_set_here_too(world: World, admin: httpx.AsyncClient) -> None:
+async def test_faults_are_set_here_too(world: Environment, admin: httpx.AsyncClient) -> None:
     await admin.put("/faults", json={"faults": [{"do": "status", "status": 503, "system": "okta"}]})
 
     assert len(world.faults.rules) == 1
@@ -260,11 +262,11 @@ def test_each_action_is_in_the_guide() -> None:
     assert [word for word in (*ACTIONS, *DIRECTORY_ACTIONS, *WORKSPACE_ACTIONS) if f"/{word}`" not in text] == []
 
 
-def test_each_special_person_of_the_guide_is_in_the_company_or_a_workspace(world: World) -> None:
+def test_each_special_person_of_the_guide_is_in_the_company_or_a_workspace(world: Environment) -> None:
     text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
     table = text.partition("## Who is special")[2].partition("##")[0]
     there = {person.email for person in world.company.everyone()}
-    there |= {member.user_name for space in world.pigment.spaces.values() for member in space.members}
+    there |= {member.user_name for space in world.pigment.workspaces.values() for member in space.members}
 
     named = set(re.findall(r"[\w.+']+@[\w.]+", table))
 

@@ -1,4 +1,4 @@
-"""The first dry run against a fresh sandbox shows something of each kind: what `sandbox/seeding.py` promises."""
+"""The first dry run against a fresh sandbox shows a change of each kind, as `sandbox/initial_members.py` promises."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from agent.diff.plan import compute_plan
-from agent.http import client
-from agent.model import Kind, Plan, Policy, Reads
+from agent.http_client import create_client
+from agent.model import Inputs, Kind, Plan, Policy
 from agent.scim.client import ScimClient
 from connectors.base import Connector, Source
 from connectors.okta import OktaConnector, OktaSettings
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
-from sandbox.server import Sandbox, running
+from sandbox.server import Sandbox, run_sandbox
 
 
 async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
@@ -23,22 +23,22 @@ async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
     settings = config["workspaces"][workspace]
     name = settings["sources"][0]["connector"]
     source = Source(name, settings["sources"][0]["app"])
-    async with client(None, 10) as http:
+    async with create_client(None, 10) as http:
         connector: Connector
         if name == "okta-main":
             connector = OktaConnector(name, OktaSettings.model_validate(config["connectors"][name]), http)
         else:
             connector = OneLoginConnector(name, OneLoginSettings.model_validate(config["connectors"][name]), http)
         scim = ScimClient(workspace, settings["scim_url"], [lambda: str(settings["tokens"][0])], http)
-        snapshot, listing = await asyncio.gather(connector.read(source), scim.listing())
+        snapshot, listing = await asyncio.gather(connector.read(source), scim.list_members())
     return compute_plan(
-        Reads((snapshot,), listing), Policy(workspace, (source,), frozenset(settings["allowed_domains"]))
+        Inputs((snapshot,), listing), Policy(workspace, (source,), frozenset(settings["allowed_domains"]))
     )
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_first_dry_run_of_latam_shows_something_of_each_kind(seed: int) -> None:
-    with running(seed) as sandbox:
+    with run_sandbox(seed) as sandbox:
         plan = await first_plan(sandbox, "pigment-latam")
 
     kinds = Counter(change.kind for change in plan.changes)
@@ -54,7 +54,7 @@ async def test_first_dry_run_of_latam_shows_something_of_each_kind(seed: int) ->
 
 
 async def test_first_dry_run_of_apac_shows_what_drifted() -> None:
-    with running() as sandbox:
+    with run_sandbox() as sandbox:
         plan = await first_plan(sandbox, "pigment-apac")
 
     kinds = Counter(change.kind for change in plan.changes)

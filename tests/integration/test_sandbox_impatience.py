@@ -5,16 +5,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.faults.reading import rules_from
-from sandbox.server import running
+from sandbox.faults.parse import parse_rules
+from sandbox.server import run_sandbox
 
 
 def test_client_that_does_not_wait_is_remembered_and_makes_no_noise(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(seed=4, size=10) as sandbox:
+    with run_sandbox(seed=4, size=10) as sandbox:
         slow = {"name": "slow", "do": "slow", "system": "onelogin", "seconds": 1}
-        sandbox.faults.put(rules_from({"faults": [slow]}))
+        sandbox.faults.put(parse_rules({"faults": [slow]}))
         url = sandbox.config_yaml().split("api_url: ")[1].split()[0]
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/auth/oauth2/v2/token", json={}, timeout=httpx.Timeout(120, read=0.1), trust_env=False)

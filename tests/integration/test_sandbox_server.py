@@ -15,8 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.pigment.pace import Limit
-from sandbox.server import Sandbox, SandboxError, running
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, SandboxError, run_sandbox
 
 SYSTEMS = ("okta", "entra", "onelogin", "pigment", "admin")
 
@@ -24,18 +24,18 @@ SYSTEMS = ("okta", "entra", "onelogin", "pigment", "admin")
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
     """A sandbox for the tests that only look."""
-    with running() as sandbox:
+    with run_sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running() as made:
+    with run_sandbox() as made:
         yield made
 
 
 def members(sandbox: Sandbox, workspace: str, token: str = "") -> httpx.Response:
-    secret = token or sandbox.world.tokens(workspace)[0]
+    secret = token or sandbox.environment.tokens(workspace)[0]
     url = f"{sandbox.pigment_url}/{workspace}/scim/v2/Users"
     return httpx.get(url, headers={"Authorization": f"Bearer {secret}"})
 
@@ -55,7 +55,7 @@ def test_each_system_answers_in_its_own_words(shared: Sandbox) -> None:
 
 
 def test_ports_are_in_a_row_when_the_first_is_named() -> None:
-    with running(port=free_row()) as made:
+    with run_sandbox(port=free_row()) as made:
         ports = [int(made.urls[name].rpartition(":")[2]) for name in SYSTEMS]
 
     assert ports == list(range(ports[0], ports[0] + 5))
@@ -66,11 +66,11 @@ def test_port_that_is_taken_is_told_and_nothing_stays_open() -> None:
     with (
         socket.create_server(("127.0.0.1", first + 2)),
         pytest.raises(SandboxError, match=str(first + 2)),
-        running(port=first),
+        run_sandbox(port=first),
     ):
         pass
 
-    with running(port=first) as made:
+    with run_sandbox(port=first) as made:
         assert made.okta_url == f"http://127.0.0.1:{first}"
 
 
@@ -89,7 +89,7 @@ def free_row() -> int:
 
 def test_nothing_is_left_when_the_block_ends() -> None:
     threads = threading.active_count()
-    with running() as made:
+    with run_sandbox() as made:
         assert httpx.get(made.admin_url).status_code == 200
 
     with pytest.raises(httpx.ConnectError):
@@ -101,7 +101,7 @@ def test_signals_and_logging_are_left_to_the_process() -> None:
     import logging
 
     before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
-    with running() as made:
+    with run_sandbox() as made:
         httpx.get(made.admin_url)
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
         assert logging.getLogger("uvicorn").handlers == []
@@ -109,25 +109,25 @@ def test_signals_and_logging_are_left_to_the_process() -> None:
 
 
 def test_same_seed_gives_the_same_world(shared: Sandbox) -> None:
-    with running() as other, running(seed=2) as stranger:
+    with run_sandbox() as other, run_sandbox(seed=2) as stranger:
         assert repr(other.company.directories) == repr(shared.company.directories)
-        assert [each.id for each in other.space("pigment-eu").members] == [
-            each.id for each in shared.space("pigment-eu").members
+        assert [each.id for each in other.workspace("pigment-eu").members] == [
+            each.id for each in shared.workspace("pigment-eu").members
         ]
-        assert other.world.key.private == shared.world.key.private
-        assert stranger.world.key.private != shared.world.key.private
+        assert other.environment.okta_key.private_pem == shared.environment.okta_key.private_pem
+        assert stranger.environment.okta_key.private_pem != shared.environment.okta_key.private_pem
 
 
 def test_size_decides_how_many_people_there_are() -> None:
-    with running(size=30) as made:
+    with run_sandbox(size=30) as made:
         assert [len(each.people) for each in made.company.directories.values()] == [30, 32, 30]
 
 
 def test_workspaces_hold_most_people_and_a_little_of_everything(shared: Sandbox) -> None:
     for name, directory in (("pigment-latam", "okta"), ("pigment-eu", "entra"), ("pigment-apac", "onelogin")):
         home = shared.company.directory(directory)
-        assigned = {home.people[key].email.casefold() for key in home.assigned(home.pigment)}
-        listed = {member.user_name.casefold(): member for member in shared.space(name).members}
+        assigned = {home.people[key].email.casefold() for key in home.assignments(home.pigment)}
+        listed = {member.user_name.casefold(): member for member in shared.workspace(name).members}
         assert len(assigned & set(listed)) > 0.85 * len(assigned)
         assert assigned - set(listed)
         assert "support@pigment.com" in listed
@@ -146,7 +146,7 @@ def test_requests_are_remembered_by_system(sandbox: Sandbox) -> None:
     assert [each.status for each in sandbox.requests("pigment")] == [200, 401]
     assert len(sandbox.requests()) == 3
     assert sandbox.requests("pigment", "POST") == []
-    sandbox.traffic.clear()
+    sandbox.request_log.clear()
     assert sandbox.requests() == []
 
 
@@ -177,7 +177,7 @@ def test_lost_connection_is_remembered_without_a_status(sandbox: Sandbox) -> Non
 
 
 def test_pigment_holds_to_the_limit_that_was_set() -> None:
-    with running(limit=Limit(2, 300)) as made:
+    with run_sandbox(limit=RateLimit(2, 300)) as made:
         assert [members(made, "pigment-eu").status_code for _ in range(3)] == [200, 200, 429]
         assert "requests_per_window: 2" in made.config_yaml()
 
@@ -194,7 +194,7 @@ def test_config_names_the_three_workspaces_and_where_they_are_fed_from(shared: S
         "pigment-eu": ("entra-eu", shared.company.entra.pigment.id, "dry-run"),
         "pigment-apac": ("onelogin-apac", shared.company.onelogin.pigment.id, "dry-run"),
     }
-    assert config["connectors"]["okta-main"]["private_key"] == shared.world.key.private
+    assert config["connectors"]["okta-main"]["private_key"] == shared.environment.okta_key.private_pem
     assert config["connectors"]["okta-main"]["org_url"] == shared.okta_url
 
 
@@ -203,7 +203,7 @@ def test_written_config_keeps_the_key_in_a_file_beside_it(shared: Sandbox, tmp_p
 
     config = yaml.safe_load(path.read_text("utf-8"))
     key = path.parent / config["connectors"]["okta-main"]["private_key"]["file"]
-    assert key.read_text("utf-8") == shared.world.key.private
+    assert key.read_text("utf-8") == shared.environment.okta_key.private_pem
     assert "PRIVATE KEY" not in path.read_text("utf-8")
     assert [each.stat().st_mode & 0o777 for each in (path, key)] == [0o600, 0o600]
 
@@ -225,14 +225,16 @@ def test_config_opens_each_system(shared: Sandbox) -> None:
     )
 
     assert (token.status_code, other.status_code) == (200, 200)
-    assert {members(shared, name).status_code for name in shared.pigment.spaces} == {200}
-    assert {members(shared, name, shared.world.tokens(name)[1]).status_code for name in shared.pigment.spaces} == {200}
+    assert {members(shared, name).status_code for name in shared.pigment.workspaces} == {200}
+    assert {
+        members(shared, name, shared.environment.tokens(name)[1]).status_code for name in shared.pigment.workspaces
+    } == {200}
 
 
 def test_week_tells_what_happens_in_each_directory(sandbox: Sandbox) -> None:
     before = {name: repr(each) for name, each in sandbox.company.directories.items()}
 
-    lines = sandbox.week()
+    lines = sandbox.simulate_week()
 
     assert {line.partition(",")[0] for line in lines} == {"LatAm", "EU", "APAC"}
     assert all(repr(each) != before[name] for name, each in sandbox.company.directories.items())

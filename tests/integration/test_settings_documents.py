@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from agent.settings.load import load
-from agent.settings.reference import keys, refreshed
+from agent.settings.reference import key_tables, updated_document
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 def documented() -> list[tuple[str, str]]:
     """Return the last word of each section's title, and each key that stands in it."""
     found, section = [], ""
-    for line in keys().splitlines():
+    for line in key_tables().splitlines():
         if line.startswith("### "):
             section = line
         elif match := re.match(r"\| `(\w+)` \|", line):
@@ -66,11 +66,11 @@ def test_example_names_nobody_real() -> None:
 
 def test_page_lists_every_key_as_the_settings_have_it() -> None:
     text = PAGE.read_text("utf-8")
-    assert refreshed(text) == text, "run scripts/config-docs"
+    assert updated_document(text) == text, "run scripts/config-docs"
 
 
 def test_every_key_says_what_it_is() -> None:
-    silent = [line for line in keys().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    silent = [line for line in key_tables().splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert [line for line in silent if not line.startswith("| `type`")] == []
 
 
@@ -78,12 +78,12 @@ def test_script_writes_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- keys: begin -->stale<!-- keys: end -->\n", "utf-8")
     subprocess.run([sys.executable, "-m", "agent.settings.reference", str(page)], cwd=ROOT, check=True)
-    assert page.read_text("utf-8") == refreshed("<!-- keys: begin --><!-- keys: end -->\n")
+    assert page.read_text("utf-8") == updated_document("<!-- keys: begin --><!-- keys: end -->\n")
 
 
 def test_page_is_written_anew_between_its_marks_only() -> None:
     old = "before <!-- keys: begin -->stale<!-- keys: end --> after"
-    new = refreshed(old)
+    new = updated_document(old)
     assert new.startswith("before <!-- keys: begin -->\n\n### The whole file")
     assert new.endswith("<!-- keys: end --> after")
     assert "stale" not in new

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent.errors import ConfigError
-from agent.model import Individual, Kind, Limits, Mode, Policy, Toggles, Unmanaged
+from agent.model import IndividualAction, Kind, Limits, Mode, Policy, Toggles, UnmanagedAction
 from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import Source
@@ -101,8 +101,8 @@ def test_policy_says_all_that_the_file_does(write: Write) -> None:
         allowed_domains=frozenset({"acme.com", "xn--bcher-kva.example.com"}),
         mode=Mode.ENFORCE,
         protect=("owner@acme.com", "svc-*@*.xn--bcher-kva.example.com"),
-        unmanaged=Unmanaged.DEACTIVATE,
-        individual_assignments=Individual.INCLUDE,
+        unmanaged=UnmanagedAction.DEACTIVATE,
+        individual_assignments=IndividualAction.INCLUDE,
         grace_reads=3,
         limits=Limits(5, 2.5, 100, 7),
         require_approval=frozenset({Kind.DEACTIVATE, Kind.UPDATE_EMAIL}),

@@ -9,7 +9,7 @@ import yaml
 
 from agent.errors import ConfigError
 from agent.settings.load import load
-from agent.settings.missing import missing_secrets, refuse_missing_secrets
+from agent.settings.secret_checks import missing_secrets, refuse_missing_secrets
 from connectors.secret import SecretInvalid
 
 

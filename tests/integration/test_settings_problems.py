@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.errors import ConfigError, Exit
-from agent.settings.agreement import refuse_shared_tokens
+from agent.errors import ConfigError, ExitCode
+from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.load import load
 
 SECRET = "s3cretS3CRETs3cret"
@@ -57,7 +57,7 @@ def problem(tmp_path: Path) -> Problem:
         assert str(path) in error.message
         assert error.hint
         assert SECRET not in error.message + error.hint
-        assert error.exit == Exit.CONFIG
+        assert error.exit_code == ExitCode.CONFIG
         return error
 
     return found

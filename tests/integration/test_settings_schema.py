@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from agent.settings.load import load
-from agent.settings.schema import schema, written
-from sandbox.server import running
+from agent.settings.schema import config_schema, config_schema_text
+from sandbox.server import run_sandbox
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -47,7 +47,7 @@ def tree(text: str) -> Any:
 
 
 def wrong(document: object) -> list[ValidationError]:
-    return list(Draft202012Validator(schema()).iter_errors(document))
+    return list(Draft202012Validator(config_schema()).iter_errors(document))
 
 
 def with_value(path: tuple[str | int, ...], value: object) -> Any:
@@ -61,18 +61,18 @@ def with_value(path: tuple[str | int, ...], value: object) -> Any:
 
 
 def test_published_schema_is_what_the_settings_say() -> None:
-    assert FILE.read_text("utf-8") == written(), "run scripts/config-docs"
+    assert FILE.read_text("utf-8") == config_schema_text(), "run scripts/config-docs"
 
 
 def test_schema_is_one() -> None:
-    Draft202012Validator.check_schema(schema())
-    assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(config_schema())
+    assert config_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_script_writes_the_schema(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     subprocess.run([sys.executable, "-m", "agent.settings.schema", str(file)], cwd=ROOT, check=True)
-    assert json.loads(file.read_bytes()) == schema()
+    assert json.loads(file.read_bytes()) == config_schema()
     assert "agent.settings.schema docs/config.schema.json" in (ROOT / "scripts" / "config-docs").read_text("utf-8")
 
 
@@ -86,7 +86,7 @@ def test_example_is_valid_and_leads_editors_to_the_schema() -> None:
 
 
 def test_configuration_of_the_sandbox_is_valid() -> None:
-    with running(size=10) as sandbox:
+    with run_sandbox(size=10) as sandbox:
         assert wrong(tree(sandbox.config_yaml())) == []
 
 
@@ -153,7 +153,7 @@ def test_slip_is_named(path: tuple[str | int, ...], value: object, words: str) -
 def test_every_key_of_the_settings_is_described() -> None:
     silent = [
         key
-        for mapping in mappings(schema())
+        for mapping in mappings(config_schema())
         for key, value in mapping["properties"].items()
         if "description" not in value and key != "type"
     ]

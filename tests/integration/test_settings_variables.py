@@ -9,10 +9,10 @@ import pytest
 import trustme
 
 from agent.errors import ConfigError
-from agent.http import client
+from agent.http_client import create_client
 from agent.settings.load import load
 from agent.settings.root import Settings
-from agent.settings.variables import refuse_variables, variable_findings
+from agent.settings.variables import refuse_invalid_variables, variable_findings
 
 TEXT = """\
 connectors:
@@ -58,7 +58,7 @@ def test_variable_that_cannot_be_used_is_named_with_what_to_write(
 ) -> None:
     environ = {variable: value}
     with pytest.raises(ConfigError) as raised:
-        refuse_variables(environ, settings(tmp_path, more, **environ))
+        refuse_invalid_variables(environ, settings(tmp_path, more, **environ))
 
     assert raised.value.message.startswith(f"{variable} ")
     assert why in raised.value.message
@@ -93,7 +93,7 @@ def test_variable_that_does_no_harm_is_at_most_a_finding(
     environ = {variable: value}
     loaded = settings(tmp_path, more, **environ)
 
-    refuse_variables(environ, loaded)
+    refuse_invalid_variables(environ, loaded)
     findings = variable_findings(environ, loaded)
 
     assert [finding.level for finding in findings if finding.subject == variable] == ([level] if level else [])
@@ -103,7 +103,7 @@ def test_variable_that_does_no_harm_is_at_most_a_finding(
 def test_every_bad_variable_is_named_at_once(tmp_path: Path) -> None:
     environ = {"HTTPS_PROXY": "socks5://p", "SSL_CERT_FILE": "/not/there.pem"}
     with pytest.raises(ConfigError) as raised:
-        refuse_variables(environ, settings(tmp_path))
+        refuse_invalid_variables(environ, settings(tmp_path))
     assert [line.partition(" ")[0] for line in raised.value.message.splitlines()] == ["HTTPS_PROXY", "SSL_CERT_FILE"]
 
 
@@ -111,9 +111,9 @@ def test_bundle_of_the_configuration_counts_before_that_of_the_environment(tmp_p
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     environ = {"SSL_CERT_FILE": "/not/there.pem"}
 
-    refuse_variables(environ, settings(tmp_path, "ca_bundle: ca.pem\n"))
+    refuse_invalid_variables(environ, settings(tmp_path, "ca_bundle: ca.pem\n"))
     with pytest.raises(ConfigError, match=r"ca_bundle names .*/none\.pem, which can't be used"):
-        refuse_variables({}, settings(tmp_path, "ca_bundle: none.pem\n"))
+        refuse_invalid_variables({}, settings(tmp_path, "ca_bundle: none.pem\n"))
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_bundle_of_the_configuration_counts_before_that_of_the_environment(tmp_p
 )
 def test_client_itself_never_meets_a_bad_variable_as_a_bug(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(environ))):
-        client(None, 30, environ)
+        create_client(None, 30, environ)
 
 
 async def test_client_is_made_whatever_no_proxy_holds() -> None:
     environ = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "localhost,[::1],fd00::/8,[,://,*:*"}
-    async with client(None, 30, environ):
+    async with create_client(None, 30, environ):
         pass
 
 

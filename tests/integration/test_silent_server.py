@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from agent.daemon.proof import WriteProof
+from agent.daemon.state_probe import StateProbe
 from agent.errors import StateError
 from agent.store.database import Database
 from agent.store.postgres import open_engine
@@ -62,8 +62,8 @@ async def test_write_to_a_stopped_server_process_goes_on_with_another(postgres_s
         lease = await begun(state)
         with stopped_processes(url):
             async with asyncio.timeout(WITHIN_SECONDS):
-                await state.intend(lease, "r1", 0, a_change())
-                assert len(await state.changes("r1")) == 1
+                await state.record_intent(lease, "r1", 0, a_change())
+                assert len(await state.load_changes("r1")) == 1
 
 
 async def test_transaction_in_which_the_server_process_is_stopped_ends_with_an_error(postgres_server: str) -> None:
@@ -72,7 +72,7 @@ async def test_transaction_in_which_the_server_process_is_stopped_ends_with_an_e
         await begun(state)
 
         def body() -> None:
-            with state._database.writing() as connection:
+            with state._database.begin_write() as connection:
                 connection.execute(text("SELECT 1"))
                 with stopped_processes(url):
                     connection.execute(text("SELECT 2"))
@@ -89,8 +89,8 @@ async def test_close_does_not_wait_for_a_server_that_is_silent(postgres_server: 
     async with opened(url, 3600) as state:
         lease = await begun(state)
         with stopped_processes(url):
-            writing = asyncio.create_task(state.intend(lease, "r1", 0, a_change()))
-            reading = asyncio.create_task(state.runs())
+            writing = asyncio.create_task(state.record_intent(lease, "r1", 0, a_change()))
+            reading = asyncio.create_task(state.load_runs())
             await asyncio.sleep(0)
             async with asyncio.timeout(WITHIN_SECONDS):
                 await state.close()
@@ -102,18 +102,18 @@ async def test_proof_that_the_state_can_be_written_waits_in_the_line_of_the_writ
     url = new_database(postgres_server)
     async with opened(url, 3600) as state:
         await begun(state)
-        proof = WriteProof()
-        assert await proof.trouble(state) == ""
+        proof = StateProbe()
+        assert await proof.find_problem(state) == ""
         with stopped_processes(url):
-            fresh = WriteProof()
+            fresh = StateProbe()
             for _ in range(3):
                 # The caller stops waiting, as a probe does; calls to the state do not pile up.
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
-                        await fresh.trouble(state)
+                        await fresh.find_problem(state)
             assert state._writer._work_queue.qsize() == 0
         async with asyncio.timeout(WITHIN_SECONDS):
-            assert await fresh.trouble(state) == ""
+            assert await fresh.find_problem(state) == ""
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -126,9 +126,9 @@ async def test_state_that_can_be_read_only_is_no_state_to_work_with(
             other = create_engine(f"sqlite:///{path}")
             with other.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                trouble = await WriteProof().trouble(state)
+                trouble = await StateProbe().find_problem(state)
             other.dispose()
-            assert await state.runs() == []
+            assert await state.load_runs() == []
         assert "locked" in trouble
         return
     url = new_database(request.getfixturevalue("postgres_server"))
@@ -141,8 +141,8 @@ async def test_state_that_can_be_read_only_is_no_state_to_work_with(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pigment-sync'")
             )
         engine.dispose()
-        assert "standby" in await WriteProof().trouble(state)
-        assert await state.runs() == []
+        assert "standby" in await StateProbe().find_problem(state)
+        assert await state.load_runs() == []
 
 
 def test_connection_that_is_being_made_ends_with_the_program() -> None:
@@ -164,6 +164,6 @@ def test_connection_that_is_being_made_ends_with_the_program() -> None:
 async def test_state_that_is_being_closed_takes_no_more_work(postgres_server: str) -> None:
     state = await SqlState.open(new_database(postgres_server), Clock().now)
     await state.close()
-    for late in (state.prove_writable(), state.memory("latam"), state.take_lease("latam", "one")):
+    for late in (state.prove_writable(), state.load_memory("latam"), state.take_lease("latam", "one")):
         with pytest.raises(StateError, match="this program ends"):
             await late

@@ -19,6 +19,6 @@ async def test_database_without_an_encoding_is_spoken_to_in_utf8(postgres_server
     engine.dispose()
     state = await SqlState.open(f"{postgres_server}/{name}", Clock().now)
     pause = Pause(NOW, "zoë@example.com", "Ørsted moves")
-    await state.pause("pigment-latam", pause)
-    assert await state.paused("pigment-latam") == pause
+    await state.set_pause("pigment-latam", pause)
+    assert await state.load_pause("pigment-latam") == pause
     await state.close()

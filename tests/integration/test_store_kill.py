@@ -47,8 +47,8 @@ def pass_fifteen_seconds(url: str) -> None:
 
 
 async def check(state: SqlState, run_id: str, said: Sequence[Sequence[str]]) -> None:
-    records = {record.seq: record for record in await state.changes(run_id)}
-    links = {link.person: link.scim_id for link in (await state.memory("latam")).links}
+    records = {record.seq: record for record in await state.load_changes(run_id)}
+    links = {link.person: link.scim_id for link in (await state.load_memory("latam")).links}
     intended = {int(words[2]) for words in said if words[0] == "intended"}
     answered = {int(words[2]) for words in said if words[0] == "answered"}
     done = {seq for seq, record in records.items() if record.outcome is Outcome.DONE}
@@ -80,7 +80,7 @@ async def test_killed_writer_loses_nothing_that_was_acknowledged(
         await check(state, run_id, said)
     lease = await state.take_lease("latam", "the next")
     closed = await state.begin_run(a_run("next", at=datetime.now(UTC)), lease)
-    statuses = {run.id: run.status for run in await state.runs()}
+    statuses = {run.id: run.status for run in await state.load_runs()}
     await state.close()
 
     assert closed == (f"r{ROUNDS - 1}",)

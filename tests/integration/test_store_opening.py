@@ -19,18 +19,18 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-import agent.store.schema
+import agent.store.migrate
 from agent.errors import StateError
 from agent.model import GroupSighting, Kind, Link
-from agent.store.codec import change_to_json, ticks
-from agent.store.schema import HEAD, KNOWN
+from agent.store.codec import change_to_json, to_micros
+from agent.store.migrate import HEAD, KNOWN_REVISIONS
 from agent.store.state import SqlState
 from agent.store.tables import metadata
 from tests.postgres import new_database
 from tests.state_samples import ANN, NOW, PLANNERS, Clock, a_change
 
 REPOSITORY = Path(__file__).parent.parent.parent
-MIGRATIONS = Path(agent.store.schema.__file__).parent / "migrations"
+MIGRATIONS = Path(agent.store.migrate.__file__).parent / "migrations"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -85,7 +85,7 @@ def test_every_migration_is_known() -> None:
     scripts = ScriptDirectory.from_config(config)
 
     assert scripts.get_heads() == [HEAD]
-    assert {script.revision for script in scripts.walk_revisions()} == KNOWN
+    assert {script.revision for script in scripts.walk_revisions()} == KNOWN_REVISIONS
 
 
 async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: str) -> None:
@@ -96,8 +96,8 @@ async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: st
         """ VALUES ('latam', 'okta-main', 'ann', 'm1', '[["g1", "Planners"]]', 0)""",
     )
     state = await opened(url)
-    memory = await state.memory("latam")
-    mends = await state.mends("r1")
+    memory = await state.load_memory("latam")
+    mends = await state.load_link_edits("r1")
     await state.close()
 
     assert memory.links == (Link(ANN, "m1", PLANNERS),)
@@ -114,7 +114,7 @@ async def test_old_creates_without_an_end_stay_forgotten_and_keys_of_addresses_a
         config.attributes["connection"] = connection
         command.upgrade(config, "0004")
         for name, days, email in (("old", 30, "strasse@acme.com"), ("new", 1, "straße@acme.com")):
-            sent = ticks(clock.moment - timedelta(days=days))
+            sent = to_micros(clock.moment - timedelta(days=days))
             connection.execute(
                 text(
                     'INSERT INTO runs (id, workspace, "trigger", dry_run, status, started_at, "by", reason, error,'
@@ -134,14 +134,14 @@ async def test_old_creates_without_an_end_stay_forgotten_and_keys_of_addresses_a
             )
     engine.dispose()
     state = await SqlState.open(url, clock.now)
-    memory = await state.memory("latam")
+    memory = await state.load_memory("latam")
     found = (
-        await state.actions("latam", email="straße@acme.com"),
-        await state.actions("latam", email="STRASSE@acme.com"),
+        await state.load_member_changes("latam", email="straße@acme.com"),
+        await state.load_member_changes("latam", email="STRASSE@acme.com"),
     )
     await state.close()
 
-    assert [each.run_id for each in memory.unsettled] == ["new"]
+    assert [each.run_id for each in memory.unconfirmed_creates] == ["new"]
     assert [[each.run_id for each in actions] for actions in found] == [["new"], ["old"]]
 
 
@@ -153,7 +153,7 @@ async def test_sizes_of_groups_that_an_older_release_stored_guard_the_first_run(
         "INSERT INTO baselines (workspace, connector, group_id, name, people) VALUES ('latam', 'okta', 'g2', 'T', 0)",
     )
     state = await opened(url)
-    sightings = await state.sightings("latam")
+    sightings = await state.load_sightings("latam")
     await state.close()
 
     assert sightings == {("okta", "g1"): GroupSighting("S", 9)}
@@ -169,7 +169,7 @@ async def test_baselines_that_an_older_release_stored_count_as_those_of_the_last
     engine = create_engine(url)
     with engine.begin() as connection:
         for status, dry, minutes in runs:
-            at = ticks(NOW - timedelta(minutes=minutes))
+            at = to_micros(NOW - timedelta(minutes=minutes))
             connection.execute(insert, {"status": status, "dry": dry, "at": at})
     engine.dispose()
     execute(
@@ -180,9 +180,9 @@ async def test_baselines_that_an_older_release_stored_count_as_those_of_the_last
     state = await opened(url)
     for name in ("latam", "emea"):
         lease = await state.take_lease(name, "one")
-        await state.remember(lease, (), frozenset(), {("okta", "g1"): ("S", 12)})
+        await state.update_memory(lease, (), frozenset(), {("okta", "g1"): ("S", 12)})
     found = [
-        await state.baselines(name, NOW - timedelta(minutes=minutes))
+        await state.load_baselines(name, NOW - timedelta(minutes=minutes))
         for name, minutes in (("latam", 60), ("latam", 59), ("emea", 9999))
     ]
     await state.close()
@@ -243,7 +243,12 @@ async def test_tasks_that_open_an_empty_database_at_once_share_it(url: str) -> N
     for state in states:
         await state.close()
 
-    assert sorted(type(lease).__name__ for lease in leases) == ["Busy", "Busy", "Busy", "Lease"]
+    assert sorted(type(lease).__name__ for lease in leases) == [
+        "Lease",
+        "WorkspaceBusy",
+        "WorkspaceBusy",
+        "WorkspaceBusy",
+    ]
 
 
 def test_package_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None:
@@ -262,7 +267,7 @@ def test_package_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None
 async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "below" / "state.db"
     state = await opened(f"sqlite:///{path}")
-    await state.pause("latam", None)
+    await state.set_pause("latam", None)
     modes = [each.stat().st_mode & 0o077 for each in (path.parent, *path.parent.iterdir())]
     await state.close()
 
@@ -272,7 +277,7 @@ async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 async def test_sqlite_commits_survive_a_power_cut_and_readers_do_not_wait(tmp_path: Path) -> None:
     state = await opened(f"sqlite:///{tmp_path / 'state.db'}")
-    with state._database.writing() as connection:
+    with state._database.begin_write() as connection:
         names = ("journal_mode", "synchronous", "foreign_keys")
         values = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
     await state.close()
@@ -288,5 +293,5 @@ def test_migrations_are_in_the_wheel(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"agent/store/migrations/versions/{path.name}" for path in (MIGRATIONS / "versions").glob("*.py")}
 
-    assert len(wanted) == len(KNOWN)
+    assert len(wanted) == len(KNOWN_REVISIONS)
     assert {"agent/store/migrations/env.py", *wanted} <= names

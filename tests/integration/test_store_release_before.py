@@ -12,11 +12,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, Table, UniqueConstraint, create_engine, inspect
 
-import agent.store.schema
-from agent.store.schema import HEAD
+import agent.store.migrate
+from agent.store.migrate import HEAD
 from tests.postgres import new_database
 
-MIGRATIONS = Path(agent.store.schema.__file__).parent / "migrations"
+MIGRATIONS = Path(agent.store.migrate.__file__).parent / "migrations"
 BEFORE = "0004"
 """The newest schema of the release before this one."""
 

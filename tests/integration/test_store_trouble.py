@@ -14,11 +14,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from agent.errors import Busy, LeaseLost, StateError
+from agent.errors import LeaseLost, StateError, WorkspaceBusy
 from agent.model import Kind, Link, Memory
-from agent.store.location import located
+from agent.store.errors import translate_errors
 from agent.store.state import SqlState
-from agent.store.trouble import translated
+from agent.store.url import parse_state_url
 from connectors.base import PersonKey
 from tests.postgres import new_database
 from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun
@@ -124,8 +124,8 @@ def cut_off(whole: bytes) -> bytes:
 async def read_all(url: str) -> None:
     state = await SqlState.open(url, Clock().now)
     try:
-        await state.memory("latam")
-        await state.runs()
+        await state.load_memory("latam")
+        await state.load_runs()
     finally:
         await state.close()
 
@@ -151,11 +151,11 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked") as caught:
-            await state.intend(lease, "r1", 0, a_change())
+            await state.record_intent(lease, "r1", 0, a_change())
         # Whoever only reads is not kept waiting by whoever writes.
-        assert await state.memory("latam") == Memory()
+        assert await state.load_memory("latam") == Memory()
         other.execute("ROLLBACK")
-    await state.intend(lease, "r1", 0, a_change())
+    await state.record_intent(lease, "r1", 0, a_change())
     await state.close()
 
     assert "network file system" in caught.value.hint
@@ -176,7 +176,7 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
     ],
 )
 def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
-    with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+    with pytest.raises(StateError) as caught, translate_errors(parse_state_url("sqlite:///state.db")):
         raise OperationalError("SELECT 'a person'", None, RuntimeError(f"{said}\nDETAIL: a person"))
 
     assert caught.value.message == f"The state state.db can't be used ({said})."
@@ -200,7 +200,11 @@ def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
 )
 def test_remedy_is_chosen_by_the_code_of_the_server(postgres_server: str, statement: str, remedy: str) -> None:
     engine = create_engine(f"{postgres_server}/postgres")
-    with pytest.raises(StateError) as caught, translated(located(postgres_server)), engine.connect() as connection:
+    with (
+        pytest.raises(StateError) as caught,
+        translate_errors(parse_state_url(postgres_server)),
+        engine.connect() as connection,
+    ):
         connection.exec_driver_sql(statement)
     engine.dispose()
 
@@ -210,9 +214,9 @@ def test_remedy_is_chosen_by_the_code_of_the_server(postgres_server: str, statem
 
 def test_remedy_is_chosen_by_the_code_of_sqlite(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'state.db'}")
-    with translated(located("sqlite:///state.db")), engine.connect() as connection:
+    with translate_errors(parse_state_url("sqlite:///state.db")), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
-        with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+        with pytest.raises(StateError) as caught, translate_errors(parse_state_url("sqlite:///state.db")):
             connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
     engine.dispose()
 
@@ -220,7 +224,7 @@ def test_remedy_is_chosen_by_the_code_of_sqlite(tmp_path: Path) -> None:
 
 
 def test_control_characters_in_what_the_server_says_are_not_passed_on() -> None:
-    with pytest.raises(StateError) as caught, translated(located("sqlite:///state.db")):
+    with pytest.raises(StateError) as caught, translate_errors(parse_state_url("sqlite:///state.db")):
         raise OperationalError("", None, RuntimeError("\x1b[31m" + "x" * 1000))
 
     assert "\x1b" not in caught.value.message
@@ -231,15 +235,15 @@ async def test_store_goes_on_after_its_connections_were_cut(postgres_server: str
     url = new_database(postgres_server)
     state = await SqlState.open(url, Clock().now)
     lease = await begun(state)
-    await state.runs()
+    await state.load_runs()
     engine = create_engine(url)
     with engine.begin() as connection:
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pigment-sync'"
         connection.execute(text(f"{cut} AND datname = current_database()"))
     engine.dispose()
-    await state.intend(lease, "r1", 0, a_change())
+    await state.record_intent(lease, "r1", 0, a_change())
 
-    assert len(await state.changes("r1")) == 1
+    assert len(await state.load_changes("r1")) == 1
     await state.close()
 
 
@@ -250,7 +254,7 @@ async def test_lease_on_a_server_is_judged_by_the_servers_clock(postgres_server:
     lease = await begun(state)
     clock.pass_seconds(3600)
     await state.renew_lease(lease)
-    with pytest.raises(Busy, match="one, since"):
+    with pytest.raises(WorkspaceBusy, match="one, since"):
         await state.take_lease("latam", "two")
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -258,7 +262,7 @@ async def test_lease_on_a_server_is_judged_by_the_servers_clock(postgres_server:
     engine.dispose()
     taken = await state.take_lease("latam", "two")
     with pytest.raises(LeaseLost):
-        await state.intend(lease, "r1", 0, a_change())
+        await state.record_intent(lease, "r1", 0, a_change())
     await state.close()
 
     assert taken.fence == lease.fence + 1
@@ -270,7 +274,7 @@ async def test_long_write_is_a_sign_of_life(tmp_path: Path) -> None:
     state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", clock.now)
     lease = await begun(state)
     clock.pass_seconds(14)
-    await state.remember(lease, (), frozenset(), {})
+    await state.update_memory(lease, (), frozenset(), {})
     clock.pass_seconds(14)
     await state.renew_lease(lease)
     await state.close()
@@ -282,11 +286,11 @@ async def test_ten_thousand_adoptions_are_one_transaction(tmp_path: Path) -> Non
     adopt = a_change(Kind.ADOPT)
     people = [PersonKey("okta-main", f"p{number}") for number in range(10_000)]
     taken = [(seq, adopt, Link(person, f"m{seq}")) for seq, person in enumerate(people)]
-    await state.adopted(lease, "r1", taken)
+    await state.record_adoptions(lease, "r1", taken)
     await state.begin_run(a_run("r2"), lease)
     swapped = [(0, adopt, Link(people[0], "m1")), (1, adopt, Link(people[1], "m0")), (2, adopt, Link(ANN, "m2"))]
-    await state.adopted(lease, "r2", swapped)
-    links = {link.person: link.scim_id for link in (await state.memory("latam")).links}
+    await state.record_adoptions(lease, "r2", swapped)
+    links = {link.person: link.scim_id for link in (await state.load_memory("latam")).links}
     await state.close()
 
     assert (links[people[0]], links[people[1]], links[ANN]) == ("m1", "m0", "m2")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.daemon.daemon import PATIENCE_SECONDS
-from agent.errors import Exit
+from agent.daemon.daemon import SHUTDOWN_TIMEOUT_SECONDS
+from agent.errors import ExitCode
 from tests.command_words import calls, parsed
 from tests.guide_page import REPOSITORY
 from tests.programs import require
@@ -46,8 +46,8 @@ def test_daemon_is_not_started_again_for_what_people_must_mend() -> None:
     daemon = unit(DAEMON)
     assert only(daemon, "Service", "Restart") == "on-failure"
     assert [int(code) for code in only(daemon, "Service", "RestartPreventExitStatus").split()] == [
-        Exit.USAGE,
-        Exit.CONFIG,
+        ExitCode.USAGE,
+        ExitCode.CONFIG,
     ]
     assert int(only(daemon, "Unit", "StartLimitBurst")) <= 5
 
@@ -60,7 +60,7 @@ def test_held_and_failed_runs_are_failures_of_the_service() -> None:
 
 @pytest.mark.parametrize("name", [DAEMON, ONCE])
 def test_stop_waits_longer_than_the_agent_takes(name: str) -> None:
-    assert float(only(unit(name), "Service", "TimeoutStopSec")) > PATIENCE_SECONDS + 10
+    assert float(only(unit(name), "Service", "TimeoutStopSec")) > SHUTDOWN_TIMEOUT_SECONDS + 10
 
 
 @pytest.mark.parametrize("name", [DAEMON, ONCE])

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.engine.order import Result
+from agent.engine.request import RunResult
 from agent.model import Link
 from agent.store.state import SqlState
 from tests.integration.test_guard_history import Company, codes
@@ -28,7 +28,7 @@ class Raced(httpx.AsyncBaseTransport):
         if request.method == "POST" and self._world.is_raced:
             await self._pigment.handle_async_request(request)
             if self._world.leaves_inactive:
-                self._world.space.by_hand_deactivate("ann@acme.com")
+                self._world.space.admin_deactivate("ann@acme.com")
         if request.method in {"POST", "PATCH", "PUT"}:
             self._world.writes.append(request.method)
         return await self._pigment.handle_async_request(request)
@@ -51,14 +51,14 @@ class Office:
     company: Company
     world: RacedWorld
 
-    async def hire(self) -> Result:
+    async def hire(self) -> RunResult:
         self.company.hire("ann")
         result = await self.company.sync()
         self.world.writes.clear()
         return result
 
     async def links(self) -> tuple[Link, ...]:
-        return (await self.company.state.memory("latam")).links
+        return (await self.company.state.load_memory("latam")).links
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent.cli.group import app
+from agent.cli.app import app
 from agent.cli.version import version_line
 from tests.programs import require
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.daemon.watchdog import HUNG
+from agent.daemon.watchdog import HUNG_EXIT_CODE
 
 REPOSITORY = Path(__file__).parents[2]
 WITHIN_SECONDS = 60
@@ -30,7 +30,7 @@ def write_for_ever():
     sys.stdout.flush()
 
 async def main():
-    Watchdog(limit_seconds=1, look_every_seconds=0.05).start()
+    Watchdog(limit_seconds=1, check_interval_seconds=0.05).start()
     for place in range(1, 4):
         await asyncio.to_thread(sys.stdin.readline)
         print(place, flush=True)
@@ -56,7 +56,7 @@ def test_watchdog_ends_a_process_whose_loop_hangs(hang: str) -> None:
     process = started(hang)
     out, err = process.communicate("go\n" * 3, timeout=WITHIN_SECONDS)
 
-    assert process.returncode == HUNG
+    assert process.returncode == HUNG_EXIT_CODE
     log = out + err
     assert "daemon.hung" in log
     assert hang in log
@@ -69,7 +69,7 @@ def test_watchdog_ends_a_process_that_hangs_in_its_log() -> None:
     process.stdin.write("go\n" * 3)
     process.stdin.flush()
 
-    assert process.wait(WITHIN_SECONDS) == HUNG
+    assert process.wait(WITHIN_SECONDS) == HUNG_EXIT_CODE
     process.communicate()
 
 

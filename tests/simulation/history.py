@@ -22,19 +22,19 @@ import httpx
 
 from agent.diff.plan import compute_plan
 from agent.engine.dryrun import dry_run
-from agent.engine.order import FleetLimit, Order, Result
-from agent.engine.survey import ReadSite, Survey
-from agent.engine.sync import Site, Sync
-from agent.engine.undo import UndoSurvey
+from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.undo import UndoPlanner
 from agent.errors import PigmentSyncError, StalePlan
-from agent.model import Individual, Kind, Limits, Mode, Plan, Policy, Reads, Unmanaged
+from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction
 from agent.ports import ChangeRecord, Outcome, Pause, Run, RunStatus, State, Trigger
 from agent.scim.client import ScimClient
-from agent.scim.pace import Paces
+from agent.scim.rate_limit import RateLimiters
 from agent.store.state import SqlState
-from connectors.base import PersonKey, silent
-from connectors.rest import Bounds, Timer
-from sandbox.pigment.journal import Write
+from connectors.base import PersonKey, discard_progress
+from connectors.http import RequestLimits, Timer
+from sandbox.pigment.write_log import Write
 from tests.memory_state import MemoryState
 from tests.simulation.invariants import Broken, Sender, Watch, check_run, is_entitled
 from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
@@ -75,7 +75,7 @@ FLEET_LIMIT = 3
 """The floor: there are never so many people that 10 % are more."""
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
 HOUR = timedelta(minutes=60)
-BOUNDS = Bounds(retries=2, max_wait_seconds=60)
+BOUNDS = RequestLimits(retries=2, max_wait_seconds=60)
 ROUNDS, QUIET_ROUNDS = 8, 2
 """How many approved runs put everything right, and after how many without a write nothing more follows."""
 NAMES = ("latam", "apac")
@@ -117,7 +117,7 @@ class Other:
         self.groups: tuple[str, ...] = chance.choice([(), (), GROUPS[:1]])
         self.options = dict(options)
         if chance.random() < 0.3:
-            self.options["individual_assignments"] = chance.choice(list(Individual))
+            self.options["individual_assignments"] = chance.choice(list(IndividualAction))
         self.writes: set[tuple[str, int]] = set()
 
     def policies(self) -> dict[str, Policy]:
@@ -154,9 +154,9 @@ class Agent:
     """What one process of the agent is made of."""
 
     sender: Sender
-    survey: Survey
+    survey: Planner
     sync: Sync
-    read_sites: dict[str, ReadSite]
+    read_sites: dict[str, ReadOnlyWorkspace]
 
 
 class History:
@@ -176,8 +176,10 @@ class History:
         self.renamed: dict[str, str] = {}
         self.was_renamed = False
         self.options = {
-            "unmanaged": self.chance.choice([Unmanaged.REPORT, Unmanaged.REPORT, Unmanaged.DEACTIVATE]),
-            "individual_assignments": self.chance.choice(list(Individual)),
+            "unmanaged": self.chance.choice(
+                [UnmanagedAction.REPORT, UnmanagedAction.REPORT, UnmanagedAction.DEACTIVATE]
+            ),
+            "individual_assignments": self.chance.choice(list(IndividualAction)),
             "grace_reads": self.chance.choice([1, 1, 2]),
         }
         self.numbers = count(1)
@@ -229,7 +231,7 @@ class History:
 
         timer = Timer(world.elapsed, wait, lambda: world.now().timestamp())
         client = httpx.AsyncClient(transport=SimulatedPigment(world, sender, watch.write), timeout=30)
-        paces = Paces(timer=timer)
+        paces = RateLimiters(timer=timer)
         clients = {
             name: ScimClient(
                 name,
@@ -237,18 +239,18 @@ class History:
                 [lambda url=policy.target: world.workspaces[url].token],  # type: ignore[misc]  # bound where it is made
                 client,
                 bounds=BOUNDS,
-                pace=paces.of(policy.target),
+                pace=paces.for_url(policy.target),
                 timer=timer,
             )
             for name, policy in policies.items()
         }
         connectors = {name: SimulatedConnector(world, name, process, read_at[name]) for name in read_at}
         state, clock = watched(watch.state, process), SimulatedClock(world, process)
-        survey = Survey(connectors, state, clock, FleetLimit(tuple(policies)), silent)
-        sites = {name: Site(policy, clients[name]) for name, policy in policies.items()}
+        survey = Planner(connectors, state, clock, FleetLimit(tuple(policies)), discard_progress)
+        sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
         sync = Sync(survey, sites, sender.holder, renewal)
         return Agent(
-            sender, survey, sync, {name: ReadSite(each.policy, each.workspace) for name, each in sites.items()}
+            sender, survey, sync, {name: ReadOnlyWorkspace(each.policy, each.client) for name, each in sites.items()}
         )
 
     def conditions(self) -> dict[str, Callable[[], bool]]:
@@ -285,10 +287,10 @@ class History:
                 task.result()
         self.world.is_moving = False
 
-    async def alive(self, agent: Agent, work: Awaitable[list[Result]]) -> list[Result] | None:
+    async def alive(self, agent: Agent, work: Awaitable[list[RunResult]]) -> list[RunResult] | None:
         """Return the results of *work*, None when its process died, lost its lease or its state, or was refused."""
 
-        async def main() -> list[Result]:
+        async def main() -> list[RunResult]:
             return await work
 
         task = asyncio.create_task(main())
@@ -302,12 +304,14 @@ class History:
                 raise
             return None
 
-    async def run(self, agent: Agent, order: Order | None = None, names: Sequence[str] = ()) -> list[Result] | None:
+    async def run(
+        self, agent: Agent, order: RunRequest | None = None, names: Sequence[str] = ()
+    ) -> list[RunResult] | None:
         """Run once; None when the process did not come to its end."""
         by_hand, was_failing = self.world.by_hand, bool(self.world.failing)
         written = self.written()
         was_calm = not self.others and not self.world.is_moving
-        results = await self.alive(agent, agent.sync.run(names, order or Order(Trigger.SYNC)))
+        results = await self.alive(agent, agent.sync.run(names, order or RunRequest(Trigger.SYNC)))
         if results is None:
             return None
         is_calm = was_calm and not self.world.is_moving and not self.others and self.world.by_hand == by_hand
@@ -316,30 +320,30 @@ class History:
             self.expect(bool(failed) or written == self.written(), "an incomplete read led to a write")
         for result in results:
             self.check_own(result)
-            error = str(result.object.get("error"))
+            error = str(result.document.get("error"))
             self.expect("unexpected error" not in error, f"a bug: {error}")
             if result.run_id and await self.is_own(result.run_id):
                 url = agent.read_sites[result.workspace].policy.target
                 await check_run(result, self.state, self.world.workspaces[url], is_calm=is_calm)
         return results
 
-    def check_own(self, result: Result) -> None:
+    def check_own(self, result: RunResult) -> None:
         """What our own runs did is never taken for another writer's."""
-        codes = {note["code"] for note in result.object["notes"]}
+        codes = {note["code"] for note in result.document["notes"]}
         is_alone = not self.world.by_hand and self.other is None and not self.is_listed_past
         self.expect(not is_alone or "another-writer" not in codes, "our own change was taken for another writer's")
 
     async def is_own(self, run_id: str) -> bool:
         """Return whether a run was closed by its own process, and not by one that took its lease."""
-        run = await self.state.run(run_id)
+        run = await self.state.load_run(run_id)
         return run is not None and run.status is not RunStatus.INTERRUPTED
 
     def written(self) -> int:
-        return sum(len(space.journal.writes) for space in self.world.spaces)
+        return sum(len(space.write_log.writes) for space in self.world.spaces)
 
     def own_writes(self, workspace: Workspace) -> list[Write]:
         """Return the writes to a workspace that the other agent did not make."""
-        writes = workspace.space.journal.writes
+        writes = workspace.space.write_log.writes
         if self.other is None:
             return writes
         return [write for at, write in enumerate(writes) if (workspace.url, at) not in self.other.writes]
@@ -347,15 +351,17 @@ class History:
     async def digests(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Read the plans, as an operator would, and return their digests by workspace."""
         agent, written = self.agent(), self.written()
-        planned = await dry_run(agent.survey, agent.read_sites, names, Order(Trigger.PLAN))
+        planned = await dry_run(agent.survey, agent.read_sites, names, RunRequest(Trigger.PLAN))
         self.expect(self.written() == written or bool(self.others), "a dry run wrote")
-        return {each.workspace: each.object["digest"] for each in planned if each.object["status"] == "planned"}
+        return {each.workspace: each.document["digest"] for each in planned if each.document["status"] == "planned"}
 
     async def run_approved(self, digests: dict[str, str], agent: Agent, names: Sequence[str] = ()) -> bool:
         """Run with approvals of plans by workspace; return whether it was not refused and came to its end."""
         agent.sender.is_approved = True
         written = self.written()
-        order = Order(Trigger.SYNC, by="ana@acme.com", reason="reviewed", approvals=frozenset(digests.values()))
+        order = RunRequest(
+            Trigger.SYNC, by="ana@acme.com", reason="reviewed", approved_digests=frozenset(digests.values())
+        )
         task = agent.sync.run(names, order)
         is_alone = not self.others
         try:
@@ -369,14 +375,14 @@ class History:
                 # An approval of what was undone ends its memory, whether or not the change then succeeds.
                 url = self.right[result.workspace]
                 self.watch.undone = {key: kept for key, kept in self.watch.undone.items() if key[0] != url}
-                is_meant = result.object["digest"] == digests[result.workspace]
+                is_meant = result.document["digest"] == digests[result.workspace]
                 self.expect(is_meant or not result.records, "another plan than the approved one was applied")
         return results is not None
 
-    async def run_raising(self, agent: Agent, work: Awaitable[list[Result]]) -> list[Result] | None:
+    async def run_raising(self, agent: Agent, work: Awaitable[list[RunResult]]) -> list[RunResult] | None:
         refused: list[StalePlan] = []
 
-        async def caught() -> list[Result]:
+        async def caught() -> list[RunResult]:
             try:
                 return await work
             except StalePlan as error:
@@ -404,14 +410,14 @@ class History:
             await self.check_limits(await _records(self.other.state))
         for name in NAMES:
             space = self.world.workspaces[self.right[name]].space
-            patched = space.journal.patched_paths()
+            patched = space.write_log.patched_paths()
             self.expect(patched <= {"active", "displayname", "name.formatted"}, f"PATCHed {patched}")
             await self.watch.links(name)
             records = [record for run, record in found if run.workspace == name]
             await self.check_workspace(name, self.world.workspaces[self.right[name]], records)
 
     async def check_workspace(self, name: str, workspace: Workspace, records: list[ChangeRecord]) -> None:
-        links = (await self.state.memory(name)).links
+        links = (await self.state.load_memory(name)).links
         self.linked_ever.update(link.scim_id for link in links)
         given = {Kind.ADOPT, Kind.CREATE}
         self.linked_ever.update(each.scim_id for each in records if each.scim_id and each.change.kind in given)
@@ -427,7 +433,7 @@ class History:
                 made[person] += self._is_theirs(name, person, write.scim_id or "")
                 self.expect(body["userName"] in wanted, "a create is not in the journal")
             else:
-                asked = self.options["unmanaged"] is Unmanaged.DEACTIVATE or write.scim_id in self.linked_ever
+                asked = self.options["unmanaged"] is UnmanagedAction.DEACTIVATE or write.scim_id in self.linked_ever
                 # A create that met an inactive member of the same name reactivates it: the record names it afterwards.
                 adopted_by_conflict = body.get("userName") in wanted or write.scim_id in created
                 self.expect(asked or adopted_by_conflict, "an unlinked member was touched unasked")
@@ -544,7 +550,7 @@ class History:
     async def run_for_one(self) -> None:
         if self.world.people:
             person = self.chance.choice(list(self.world.people.values()))
-            await self.run(self.agent(), Order(Trigger.SYNC, user=person.email or ""))
+            await self.run(self.agent(), RunRequest(Trigger.SYNC, user=person.email or ""))
 
     async def run_other(self) -> None:
         """Let the other agent run, and require that our next plan names what it changed."""
@@ -553,12 +559,12 @@ class History:
             return
         before = {name: members_now(world.workspaces[url]) for name, url in self.right.items()}
         agent = self.agent(other=other)
-        for result in await self.alive(agent, agent.sync.run((), Order(Trigger.SYNC))) or ():
-            self.expect("unexpected error" not in str(result.object.get("error")), "a bug in the other agent's run")
+        for result in await self.alive(agent, agent.sync.run((), RunRequest(Trigger.SYNC))) or ():
+            self.expect("unexpected error" not in str(result.document.get("error")), "a bug in the other agent's run")
             if result.run_id:
                 await check_run(result, other.state, world.workspaces[self.right[result.workspace]], is_calm=True)
         for name, url in self.right.items():
-            links = (await other.state.memory(name)).links
+            links = (await other.state.load_memory(name)).links
             self.expect(len({link.scim_id for link in links}) == len(links), "one member has two people")
             await other.watch.links(name)
             workspace = world.workspaces[url]
@@ -571,14 +577,14 @@ class History:
 
     async def check_named(self, name: str, before: Shown, now: Shown) -> None:
         """Check that a plan of ours names the other agent's changes that undo ours, or are what the sources say."""
-        taken = await self.state.left_at(name, self.world.now())
+        taken = await self.state.load_last_seen(name, self.world.now())
         fault_rate, self.world.fault_rate = self.world.fault_rate, 0
         plan = await self.plan(name)
         self.world.fault_rate = fault_rate
         noted = {note.email for note in plan.notes if note.code == "another-writer"}
         if taken is None:
             return
-        links = {link.scim_id: link.person for link in (await self.state.memory(name)).links}
+        links = {link.scim_id: link.person for link in (await self.state.load_memory(name)).links}
         ours = [record for run, record in await self.records() if run.workspace == name]
         judge = Writers(self.world, self.policies()[name], taken, links, ours)
         for scim_id, shown in now.items():
@@ -600,14 +606,14 @@ class History:
 
     async def is_known(self) -> bool:
         """Return whether the state knows every workspace: until then a key stands for what it is first run with."""
-        return {known.workspace for known in await self.state.targets() if not known.connector} >= set(NAMES)
+        return {known.workspace for known in await self.state.load_targets() if not known.connector} >= set(NAMES)
 
     async def pause_or_resume(self) -> None:
         name = self.chance.choice(NAMES)
-        if await self.state.paused(name) is None:
-            await self.state.pause(name, Pause(self.world.now(), "ana@acme.com", "wait"))
+        if await self.state.load_pause(name) is None:
+            await self.state.set_pause(name, Pause(self.world.now(), "ana@acme.com", "wait"))
         else:
-            await self.state.pause(name, None)
+            await self.state.set_pause(name, None)
 
     async def pause_soon(self) -> None:
         """Pause a workspace in the middle of what is going on there."""
@@ -616,15 +622,15 @@ class History:
 
     async def undo_last(self) -> None:
         """Put back what the last run of a workspace did, as an operator who approves it."""
-        runs = await self.state.runs([self.chance.choice(NAMES)], limit=5)
+        runs = await self.state.load_runs([self.chance.choice(NAMES)], limit=5)
         run = next((each for each in runs if each.trigger is Trigger.SYNC and each.status is RunStatus.DONE), None)
         if run is None or self.is_misconfigured:
             return
         agent = self.agent()
-        undoing = UndoSurvey(run.id, agent.survey.state, agent.survey.clock, silent)
-        order = Order(Trigger.UNDO, by="ana@acme.com", reason="a mistake")
+        undoing = UndoPlanner(run.id, agent.survey.state, agent.survey.clock, discard_progress)
+        order = RunRequest(Trigger.UNDO, by="ana@acme.com", reason="a mistake")
         agent.sender.is_approved = agent.sender.is_undo = True
-        for result in await self.alive(agent, replace(agent.sync, survey=undoing).run([run.workspace], order)) or ():
+        for result in await self.alive(agent, replace(agent.sync, planner=undoing).run([run.workspace], order)) or ():
             self.approved_runs.add(result.run_id)
             for record in result.records:
                 active = record.change.after.active
@@ -687,7 +693,7 @@ class History:
         world.failing, world.unrest, world.short_rate, world.is_blind = set(), 0, 0, False
         await asyncio.sleep(60)
 
-    async def check_leavers(self, results: Sequence[Result]) -> None:
+    async def check_leavers(self, results: Sequence[RunResult]) -> None:
         """After a run without trouble each leaver is out, or the run named who stays and why."""
         world = self.world
         if world.fault_rate or world.unrest or world.short_rate or world.failing or self.is_misconfigured:
@@ -697,7 +703,7 @@ class History:
         for result in results:
             if result.status not in {RunStatus.DONE, RunStatus.HELD}:
                 continue
-            held = {each["email"] for each in (*result.object["holds"], *result.object["notes"])}
+            held = {each["email"] for each in (*result.document["holds"], *result.document["notes"])}
             for change in (await self.plan(result.workspace)).changes:
                 is_named = change.kind is not Kind.DEACTIVATE or change.email in held
                 self.expect(is_named or result.pause is not None, "a leaver is neither out nor held by name")
@@ -721,7 +727,7 @@ class History:
         world.lies.clear()
         self.targets, self.renamed, self.groups = dict(self.right), {}, ()
         for name in NAMES:
-            await self.state.pause(name, None)
+            await self.state.set_pause(name, None)
 
     async def converge(self) -> None:
         """Once nothing goes wrong any more and every plan is approved, everybody is in step or held by the table."""
@@ -793,13 +799,13 @@ class History:
         policy = agent.read_sites[name].policy
         connectors = agent.survey.connectors
         snapshots = [await connectors[source.connector].read(source) for source in policy.sources]
-        listing = await agent.read_sites[name].workspace.listing()
-        return compute_plan(Reads(tuple(snapshots), listing, await self.state.memory(name)), policy)
+        listing = await agent.read_sites[name].reader.list_members()
+        return compute_plan(Inputs(tuple(snapshots), listing, await self.state.load_memory(name)), policy)
 
     async def check_everybody(self, name: str, plan: Plan) -> None:
         policy = self.policies()[name]
         workspace = self.world.workspaces[self.right[name]]
-        links = {link.person: link.scim_id for link in (await self.state.memory(name)).links}
+        links = {link.person: link.scim_id for link in (await self.state.load_memory(name)).links}
         members = {member.id: member for member in workspace.space.members}
         held = {hold.person for hold in plan.holds}
         waiting = {hold.scim_id for hold in plan.holds}
@@ -820,8 +826,8 @@ class History:
 
 
 async def _records(state: State) -> list[tuple[Run, ChangeRecord]]:
-    runs = await state.runs(limit=10_000)
-    return [(run, record) for run in runs for record in await state.changes(run.id)]
+    runs = await state.load_runs(limit=10_000)
+    return [(run, record) for run in runs for record in await state.load_changes(run.id)]
 
 
 def _ids(known: Sequence[tuple[float, object]]) -> int:

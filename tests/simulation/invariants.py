@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from agent.address import folded
-from agent.engine.order import Result
-from agent.model import Individual, Kind, Link, Policy
+from agent.engine.request import RunResult
+from agent.model import IndividualAction, Kind, Link, Policy
+from agent.model.email import normalize
 from agent.ports import ChangeRecord, Outcome, State
 from connectors.base import Person, PersonKey, Status
 from sandbox.pigment.member import Member
@@ -39,7 +39,7 @@ def counted_groups(person: Person, policy: Policy) -> tuple[str, ...]:
 
 
 def is_entitled(person: Person, policy: Policy) -> bool:
-    counts_alone = policy.individual_assignments is Individual.INCLUDE and _has_source(person, policy)
+    counts_alone = policy.individual_assignments is IndividualAction.INCLUDE and _has_source(person, policy)
     groups = counted_groups(person, policy)
     return person.status is Status.ACTIVE and bool(groups or (person.individual and counts_alone))
 
@@ -50,13 +50,13 @@ def _has_source(person: Person, policy: Policy) -> bool:
 
 def _may_not_lose(person: Person, policy: Policy) -> bool:
     """Return whether a member of this person must stay active, be it only until a human decides."""
-    waits = policy.individual_assignments is Individual.HOLD and person.individual and _has_source(person, policy)
+    waits = policy.individual_assignments is IndividualAction.HOLD and person.individual and _has_source(person, policy)
     return is_entitled(person, policy) or (person.status is Status.ACTIVE and waits)
 
 
 def _is_shown(person: Person, policy: Policy) -> bool:
     """Return whether the source shows a person as assigned, active or not."""
-    is_alone = person.individual and policy.individual_assignments is not Individual.IGNORE
+    is_alone = person.individual and policy.individual_assignments is not IndividualAction.IGNORE
     return bool(counted_groups(person, policy) or is_alone)
 
 
@@ -104,12 +104,12 @@ class Watch:
         await self._permit(sender, workspace, policy)
         if member is None:
             return
-        address = folded(member.user_name)
+        address = normalize(member.user_name)
         # No plan can know of an address that a member got since it was listed.
         is_calm = not self.world.unrest and not self.world.is_moving
-        if is_calm and address in policy.protect and folded(str(body.get("userName", ""))) != address:
+        if is_calm and address in policy.protect and normalize(str(body.get("userName", ""))) != address:
             raise Broken(f"{method} to the protected {address}")
-        links = {link.scim_id: link for link in (await self.state.memory(policy.workspace)).links}
+        links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
         if member.id not in links:
             return
         self._remake(sender, workspace, links[member.id], member, _sets_active(method, body))
@@ -120,16 +120,16 @@ class Watch:
     async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
         """Check what every write needs: the lease, a known target, a plan that is not too old, no pause."""
         now = self.world.elapsed()
-        lease = await self.state.lease(policy.workspace)
+        lease = await self.state.load_lease(policy.workspace)
         if lease is None or lease.holder != sender.holder:
             raise Broken("a process without its lease wrote")
         if not self.is_right(policy.workspace, workspace.url):
             raise Broken("a workspace was written to under a key that is not known to be its own")
         if now - sender.listed_at.get(workspace.url, now) > OLDEST_PLAN_SECONDS:
             raise Broken("a plan was applied that is too old")
-        pause = await self.state.paused(policy.workspace)
+        pause = await self.state.load_pause(policy.workspace)
         if pause is not None and not sender.is_undo:
-            under_way = await self.state.in_flight(policy.workspace)
+            under_way = await self.state.load_in_flight(policy.workspace)
             if any(record.sent_at > pause.since for record in under_way):
                 raise Broken("a paused workspace was written to")
 
@@ -178,7 +178,9 @@ class Watch:
             person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
                 return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
-            return is_sure and folded(person.email or "") == folded(member.user_name) and is_entitled(person, policy)
+            return (
+                is_sure and normalize(person.email or "") == normalize(member.user_name) and is_entitled(person, policy)
+            )
 
         if self.world.was_always(link.person, since, is_theirs):
             raise Broken(f"{link.person} is deactivated and should not be")
@@ -193,7 +195,7 @@ class Watch:
 
     async def links(self, workspace: str) -> None:
         """A member never goes from one person to another of the same connector, but to the same human."""
-        for link in (await self.state.memory(workspace)).links:
+        for link in (await self.state.load_memory(workspace)).links:
             former = self.owners.setdefault((workspace, link.scim_id), link.person)
             is_other = former.connector == link.person.connector and human(former.id) != human(link.person.id)
             if is_other and human(former.id) not in self.let_go:
@@ -219,9 +221,9 @@ def _sets_active(method: str, body: Mapping[str, object]) -> bool | None:
     return bool(values[0]) if values else None
 
 
-async def check_run(result: Result, state: State, workspace: Workspace, *, is_calm: bool) -> None:
+async def check_run(result: RunResult, state: State, workspace: Workspace, *, is_calm: bool) -> None:
     """Check a run that ended by itself: its journal, its order, and that what it calls done is done."""
-    recorded = sorted(map(_timeless, await state.changes(result.run_id)), key=lambda record: record.seq)
+    recorded = sorted(map(_timeless, await state.load_changes(result.run_id)), key=lambda record: record.seq)
     # A run that lost its state could not record its end; what it did record must still be what it reports.
     # Whether a commit was made of which no answer came, only the state knows; an adoption sends nothing.
     known = {each.seq for each in recorded if each.answered_at is not None and each.change.kind is not Kind.ADOPT}
@@ -234,7 +236,7 @@ async def check_run(result: Result, state: State, workspace: Workspace, *, is_ca
     if phases != sorted(phases):
         raise Broken(f"the changes were made in the order {phases}")
     members = {member.id: member for member in workspace.space.members}
-    links = {link.person: link.scim_id for link in (await state.memory(result.workspace)).links}
+    links = {link.person: link.scim_id for link in (await state.load_memory(result.workspace)).links}
     for each in sent:
         if each.outcome is Outcome.DONE:
             if is_calm:
@@ -257,7 +259,7 @@ def _check_done(record: ChangeRecord, member: Member | None) -> None:
     if member is None:
         raise Broken(f"{record.change} is called done, and there is no member")
     is_shown = (
-        (after.email is None or folded(member.user_name) == folded(after.email))
+        (after.email is None or normalize(member.user_name) == normalize(after.email))
         and (after.active is None or member.active is after.active)
         # A create that met a member leaves its name to the next run.
         and (after.display_name is None or record.detail or member.display_name == after.display_name)

@@ -35,9 +35,9 @@ class Mutant:
     caught: str
 
 
-CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/survey.py", "agent/scim/write.py"
-PERMIT, CONFIRM, TARGET = "connectors/rest/permit.py", "agent/engine/confirm.py", "agent/guard/target.py"
-MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leaver.py"
+CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/planner.py", "agent/scim/writer.py"
+PERMIT, CONFIRM, TARGET = "connectors/http/permit.py", "agent/engine/confirm.py", "agent/guard/target.py"
+MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leavers.py"
 MUTANTS = (
     Mutant(
         "writes without an intent",
@@ -49,26 +49,26 @@ MUTANTS = (
         (
             (
                 CHANGES,
-                "await self._journal(record, _link(change",
-                "(lambda record, link: None)(record, _link(change",
+                "await self._record_answer(record, _link_for(change",
+                "(lambda record, link: None)(record, _link_for(change",
             ),
         ),
         "the journal says something else than the run",
     ),
     Mutant(
         "forgets the link of a new member",
-        ((CHANGES, "_link(change, scim_id) if created and scim_id else None", "None"),),
+        ((CHANGES, "_link_for(change, scim_id) if created and scim_id else None", "None"),),
         "is not linked",
     ),
     Mutant(
         "PATCHes the email",
         (
-            ("agent/apply/write.py", "if change.changes_email:", "if False:"),
+            ("agent/apply/send.py", "if change.changes_email:", "if False:"),
             (WRITE, "wanted.email is not None or has_unseen_name", "has_unseen_name"),
             (
                 WRITE,
-                "return modification(member, display_name=wanted.display_name, active=wanted.active)",
-                "body = modification(member, display_name=wanted.display_name, active=wanted.active)\n"
+                "return patch_payload(member, display_name=wanted.display_name, active=wanted.active)",
+                "body = patch_payload(member, display_name=wanted.display_name, active=wanted.active)\n"
                 "        email = {'op': 'replace', 'path': 'userName', 'value': wanted.email}\n"
                 "        body['Operations'] += [email] if wanted.email else []\n"
                 "        return body",
@@ -78,12 +78,12 @@ MUTANTS = (
     ),
     Mutant(
         "ignores the guards",
-        ((SURVEY, "with_state_note(guarded(unguarded, policy, history), reads)", "unguarded"),),
+        ((SURVEY, "with_state_note(apply_guards(unguarded, policy, history), reads)", "unguarded"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
         "guards each run by itself, not an hour",
-        ((SURVEY, "return History(recent, ", "return History(type(recent)(), "),),
+        ((SURVEY, "return GuardHistory(recent, ", "return GuardHistory(type(recent)(), "),),
         "more deactivations than the guard allows",
     ),
     Mutant(
@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "POSTs again without looking",
-        ((WRITE, "if member := await self._looked_up(wanted, lost):", "if False:"),),
+        ((WRITE, "if member := await self._find_created(wanted, lost):", "if False:"),),
         "a create was sent twice without a look",
     ),
     Mutant(
@@ -109,7 +109,7 @@ MUTANTS = (
         (
             (
                 WRITE,
-                "        if member is not None and shows(member, sent, formatted):\n            return member\n",
+                "        if member is not None and is_persisted(member, sent, formatted):\n            return member\n",
                 "        if member is not None:\n            return member\n",
             ),
         ),
@@ -117,33 +117,37 @@ MUTANTS = (
     ),
     Mutant(
         "deactivates unmanaged members",
-        ((LEAVER, "draft.policy.unmanaged is Unmanaged.REPORT", "False"),),
+        ((LEAVER, "draft.policy.unmanaged is UnmanagedAction.REPORT", "False"),),
         "an unlinked member was touched unasked",
     ),
     Mutant(
         "gives a leaver's account to the next with the address",
         (
             (ENTITLED, "elif key.connector == assigned.key.connector:", "elif False:"),
-            (ENTITLED, "elif key.connector in draft.connectors and _is_gone(draft, key, other):", "elif True:"),
+            (
+                ENTITLED,
+                "elif key.connector in draft.connectors and _is_no_longer_entitled(draft, key, other):",
+                "elif True:",
+            ),
         ),
         "was given to",
     ),
     Mutant(
         "gives the account to the person that a create met",
-        (("agent/apply/write.py", "or member.scim_id in taken", ""),),
+        (("agent/apply/send.py", "or member.scim_id in taken", ""),),
         "is not linked",
     ),
     Mutant(
         "forgets creates without an answer",
-        (("agent/diff/plan.py", "    settle_creates(making)\n", ""),),
+        (("agent/diff/plan.py", "    resolve_unconfirmed_creates(making)\n", ""),),
         "got 2 members",
     ),
     Mutant(
         "changes protected members",
         (
             (
-                "agent/diff/draft.py",
-                "return self.protected.match(self.folds[member.scim_id]) is not None",
+                "agent/diff/builder.py",
+                "return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None",
                 "return False",
             ),
         ),
@@ -154,8 +158,8 @@ MUTANTS = (
         (
             (
                 LEAVER,
-                "            _hold_individual(draft, assigned, member)",
-                "            _deactivate(draft, assigned.key, member, ('suspended', ''), ())",
+                "            _hold_individual_assignment(draft, assigned, member)",
+                "            _add_deactivation(draft, assigned.key, member, ('suspended', ''), ())",
             ),
         ),
         "is deactivated and should not be",
@@ -183,7 +187,7 @@ MUTANTS = (
             (
                 "agent/engine/dryrun.py",
                 "    results = []\n",
-                "    results = []\n    from agent.apply.write import send\n"
+                "    results = []\n    from agent.apply.send import send\n"
                 "    class Always:\n"
                 "        def remaining_seconds(self): return 9.0\n"
                 "        async def wait_until_ended(self): await __import__('asyncio').sleep(9)\n"
@@ -198,8 +202,8 @@ MUTANTS = (
     Mutant(
         "sends after its lease ended",
         (
-            (PERMIT, "    if left <= 0:\n        raise NotPermitted\n    return left", "    return max(left, 30.0)"),
-            (PERMIT, "        if not wait.done():\n            raise NotPermitted\n", "        await wait\n"),
+            (PERMIT, "    if left <= 0:\n        raise PermitExpired\n    return left", "    return max(left, 30.0)"),
+            (PERMIT, "        if not wait.done():\n            raise PermitExpired\n", "        await wait\n"),
         ),
         "a process without its lease wrote",
     ),
@@ -208,8 +212,8 @@ MUTANTS = (
         (
             (
                 "agent/engine/lease.py",
-                "while not await self._is_renewed():\n                    await self.sleep(RETRY_SECONDS)",
-                "if not await self._is_renewed():\n                    return",
+                "while not await self._try_renew():\n                    await self.sleep(RETRY_SECONDS)",
+                "if not await self._try_renew():\n                    return",
             ),
         ),
         "a run ended for a database that was away shortly",
@@ -217,10 +221,10 @@ MUTANTS = (
     Mutant(
         "takes one empty answer for an empty group",
         (
-            ("agent/guard/limit.py", "    yield from _group_emptied(changes, history)\n", ""),
+            ("agent/guard/guards.py", "    yield from _group_emptied_guard(changes, history)\n", ""),
             (
                 CONFIRM,
-                "emptied = {connector for connector, _ in emptied_groups(reads.snapshots, sightings, now)}",
+                "emptied = {connector for connector, _ in newly_empty_groups(reads.snapshots, sightings, now)}",
                 "emptied = set[str]()",
             ),
         ),
@@ -251,7 +255,7 @@ MUTANTS = (
     ),
     Mutant(
         "takes another tenant for the same",
-        ((TARGET, "    for each in found.tenants:\n", "    for each in ():\n"),),
+        ((TARGET, "    for each in found.moved_tenants:\n", "    for each in ():\n"),),
         "is deactivated and should not be",
     ),
     Mutant(
@@ -261,12 +265,18 @@ MUTANTS = (
     ),
     Mutant(
         "forgets what an undo put back",
-        (("agent/guard/limit.py", "found = repeated(plan, changes) if plan.undone else {}", "found = {}"),),
+        (
+            (
+                "agent/guard/guards.py",
+                "found = repeats_of_undone(plan, changes) if plan.undone_changes else {}",
+                "found = {}",
+            ),
+        ),
         "an undone change was made again",
     ),
     Mutant(
         "does not see a pause while it writes",
-        ((CHANGES, "heeds_pause=self.heeds_pause", "heeds_pause=False"),),
+        ((CHANGES, "respects_pause=self.respects_pause", "respects_pause=False"),),
         "a paused workspace was written to",
     ),
     Mutant(
@@ -274,8 +284,8 @@ MUTANTS = (
         (
             (
                 "agent/engine/freshness.py",
-                "applied = await self._round(decision, self.is_old)",
-                "applied = await self._round(decision, lambda _: False)",
+                "applied = await self._apply_once(decision, self.is_outdated)",
+                "applied = await self._apply_once(decision, lambda _: False)",
             ),
         ),
         "a plan was applied that is too old",
@@ -284,9 +294,9 @@ MUTANTS = (
         "fights another tool over a member",
         (
             (
-                "agent/guard/limit.py",
-                "(*_undone(plan, changes), *_contested(changes, history))",
-                "_undone(plan, changes)",
+                "agent/guard/guards.py",
+                "(*_undone_guard(plan, changes), *_contested_guard(changes, history))",
+                "_undone_guard(plan, changes)",
             ),
         ),
         "was deactivated a third time",
@@ -295,7 +305,7 @@ MUTANTS = (
         "forgets what it wrote when another writer undoes it",
         (
             (
-                "agent/journal.py",
+                "agent/model/run.py",
                 "if record.change.kind is not Kind.ADOPT and record.outcome in MAY_BE_MADE",
                 "if record.outcome is Outcome.FAILED",
             ),
@@ -315,7 +325,7 @@ MUTANTS = (
     ),
     Mutant(
         "guards each workspace by itself",
-        ((SURVEY, "held = {plan.workspace: plan for plan in guarded_fleet(plans, fleet)}", "held = {}"),),
+        ((SURVEY, "held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}", "held = {}"),),
         "more deactivations than the guard of all workspaces allows",
     ),
     Mutant(

@@ -20,8 +20,8 @@ async def _read_while_away(happening: Happening, seconds: float) -> tuple[Memory
     process = Process(Counter(), (Fate("state runs", 1, happening, seconds),))
     state = watched(MemoryState(lambda: datetime(2026, 3, 1, tzinfo=UTC)), process)
     with pytest.raises(StateError):
-        await state.runs()
-    return await state.memory("latam"), asyncio.get_running_loop().time()
+        await state.load_runs()
+    return await state.load_memory("latam"), asyncio.get_running_loop().time()
 
 
 def test_read_of_a_run_outlasts_a_database_that_is_away_shortly() -> None:

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import httpx
 import orjson
 
-from sandbox.pigment.journal import Write
-from sandbox.pigment.listing import listing
+from sandbox.pigment.errors import ScimError
+from sandbox.pigment.listing import listing_page
 from sandbox.pigment.member import Member
-from sandbox.pigment.refusal import Refusal
+from sandbox.pigment.write_log import Write
 from tests.simulation.invariants import Broken, Sender
 from tests.simulation.world import Workspace, World
 
@@ -45,7 +45,7 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
         workspace = world.workspaces[base]
         space = workspace.space
         self._disturb(request, workspace)
-        space.journal.requests[request.method] += 1
+        space.write_log.request_counts[request.method] += 1
         fault = world.chance.choice(FAULTS) if world.chance.random() < world.fault_rate else ""
         if fault == "unsent":
             raise httpx.ConnectError("refused", request=request)
@@ -57,7 +57,7 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
             return httpx.Response(401, request=request)
         try:
             response = await self._answer(request, workspace, rest, is_dropped=fault == "dropped")
-        except Refusal as refusal:
+        except ScimError as refusal:
             error = {"status": str(refusal.status), "scimType": refusal.scim_type, "detail": refusal.detail}
             response = httpx.Response(refusal.status, content=orjson.dumps(error), request=request)
         if fault == "lost":
@@ -93,9 +93,9 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
                 if "filter" not in request.url.params:
                     self._sender.listed_at[workspace.url] = self._world.elapsed()
                 return self._listed(request, workspace)
-            return self._shown(space.known(member_id), 200, request)
+            return self._shown(space.require_member(member_id), 200, request)
         body = orjson.loads(request.content)
-        member = None if request.method == "POST" else space.known(member_id)
+        member = None if request.method == "POST" else space.require_member(member_id)
         await self._watch(self._sender, workspace, request.method, member, body)
         if member is None:
             address = (workspace.url, body["userName"])
@@ -115,22 +115,22 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
 
     def _listed(self, request: httpx.Request, workspace: Workspace) -> httpx.Response:
         space = workspace.space
-        present = space.roster
+        present = space.member_store
         if workspace.were is not None and workspace.lists_past_until > self._world.elapsed():
-            space.roster = workspace.were
+            space.member_store = workspace.were
         try:
-            content = listing(space, dict(request.url.params), workspace.url)
+            content = listing_page(space, dict(request.url.params), workspace.url)
         finally:
-            space.roster = present
+            space.member_store = present
         return httpx.Response(200, content=content, request=request)
 
     def _shown(self, member: Member, status: int, request: httpx.Request) -> httpx.Response:
         space = self._world.workspaces[str(request.url).partition("/Users")[0]].space
-        content = member.json(str(request.url).partition("/Users")[0], space.switches)
+        content = member.to_json(str(request.url).partition("/Users")[0], space.options)
         return httpx.Response(status, content=content, request=request)
 
     def _journal(self, request: httpx.Request, workspace: Workspace, body: object, status: int, member: Member) -> None:
-        journal = workspace.space.journal
+        journal = workspace.space.write_log
         path = request.url.path
         now = self._world.now()
         self._sender.writes.add((workspace.url, len(journal.writes)))

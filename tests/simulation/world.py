@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.base import Finding, Group, IncompleteRead, Person, PersonKey, Snapshot, Source, Status, Whereabouts
+from connectors.base import Finding, Group, IncompleteRead, LookupResult, Person, PersonKey, Snapshot, Source, Status
+from sandbox.pigment.errors import ScimError
 from sandbox.pigment.member import Member
-from sandbox.pigment.refusal import Refusal
-from sandbox.pigment.roster import Roster
-from sandbox.pigment.space import PigmentSpace
+from sandbox.pigment.member_store import MemberStore
+from sandbox.pigment.workspace import PigmentWorkspace
 from tests.simulation.process import Process
 
 __all__ = ["GROUPS", "SOURCES", "START", "TENANTS", "SimulatedConnector", "Workspace", "World", "human"]
@@ -36,18 +36,18 @@ def human(person_id: str) -> str:
     return person_id.partition("~")[0]
 
 
-class _LaxRoster(Roster):
+class _LaxMemberStore(MemberStore):
     """Several members may have one address; who came last is found by it."""
 
-    def move(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
+    def change_address(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
         self._by_address.setdefault(member.user_name.lower(), member)
-        super().move(member, address, now, follows=follows)
+        super().change_address(member, address, now, follows=follows)
 
 
-class _LaxSpace(PigmentSpace):
+class _LaxWorkspace(PigmentWorkspace):
     """A workspace that does not hold addresses to be unique."""
 
-    def _must_be_free(self, address: str, but_for: Member | None) -> None:
+    def _require_unused_address(self, address: str, but_for: Member | None) -> None:
         """Let everyone have it."""
 
 
@@ -56,14 +56,14 @@ class Workspace:
     """A pretend workspace. *url* is its target; until *lists_past_until* it lists its members as they *were*."""
 
     url: str
-    space: PigmentSpace
+    space: PigmentWorkspace
     is_lax: bool = False
     token: str = "token-0"
-    were: Roster | None = None
+    were: MemberStore | None = None
     lists_past_until: float = 0.0
 
     def list_past(self, until: float) -> None:
-        self.were, self.lists_past_until = copy.deepcopy(self.space.roster), until
+        self.were, self.lists_past_until = copy.deepcopy(self.space.member_store), until
 
 
 @dataclass
@@ -106,15 +106,15 @@ class World:
 
     def add_workspace(self, name: str, *, is_lax: bool = False) -> Workspace:
         url = f"https://pigment.example.com/{name}/scim/v2"
-        space = (_LaxSpace if is_lax else PigmentSpace)(name, ["token-0"], now=self.now)
+        space = (_LaxWorkspace if is_lax else PigmentWorkspace)(name, ["token-0"], now=self.now)
         if is_lax:
-            space.roster = _LaxRoster(name)
+            space.member_store = _LaxMemberStore(name)
         made = Workspace(url, space, is_lax)
         self.workspaces[url] = made
         return made
 
     @property
-    def spaces(self) -> list[PigmentSpace]:
+    def spaces(self) -> list[PigmentWorkspace]:
         return [each.space for each in self.workspaces.values()]
 
     # What happens at the sources. People's names hold their id, so that no account can be taken for another's.
@@ -226,40 +226,40 @@ class World:
         try:
             match self.chance.choice(["create", "rename", "deactivate", "reactivate", "move"]):
                 case "create":
-                    space.by_hand_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
+                    space.admin_create(email, f"Hand {self.chance.randrange(100)}", active=is_active)
                 case "rename":
-                    space.by_hand_rename(email, f"Hand {self.chance.randrange(100)}")
+                    space.admin_rename(email, f"Hand {self.chance.randrange(100)}")
                     self._edited(space, email)
                 case "deactivate":
-                    space.by_hand_deactivate(email)
+                    space.admin_deactivate(email)
                 case "reactivate":
-                    space.by_hand_reactivate(email)
+                    space.admin_reactivate(email)
                 case _:
                     self._move_by_hand(space, email, self.chance.choice(ADDRESSES))
-        except Refusal:
+        except ScimError:
             # No member has that address, or another one has it: then nothing was done by hand.
             return
 
-    def undo_us(self, space: PigmentSpace) -> None:
+    def undo_us(self, space: PigmentWorkspace) -> None:
         """Another tool reactivates everyone in a workspace."""
         self.by_hand += 1
         for member in space.members:
             # Of several members with one address only the last is found by it.
-            with suppress(Refusal):
-                space.by_hand_reactivate(member.user_name)
+            with suppress(ScimError):
+                space.admin_reactivate(member.user_name)
 
-    def take_address(self, space: PigmentSpace, address: str) -> None:
+    def take_address(self, space: PigmentWorkspace, address: str) -> None:
         """Give a member, by hand, the address that another is about to get."""
         self.by_hand += 1
         members = [member for member in space.members if member.user_name != address]
-        if members and space.member(address) is None:
+        if members and space.find_member(address) is None:
             self._move_by_hand(space, self.chance.choice(members).user_name, address)
 
-    def _move_by_hand(self, space: PigmentSpace, email: str, to: str) -> None:
-        space.by_hand_move(email, to)
+    def _move_by_hand(self, space: PigmentWorkspace, email: str, to: str) -> None:
+        space.admin_change_email(email, to)
         self._edited(space, to)
 
-    def _edited(self, space: PigmentSpace, email: str) -> None:
+    def _edited(self, space: PigmentWorkspace, email: str) -> None:
         self.edited.update(member.id for member in space.members if member.user_name == email)
 
     def rotate_token(self, workspace: Workspace) -> None:
@@ -319,18 +319,18 @@ class SimulatedConnector:
         # Of people without a group nothing but the list speaks.
         return [person for person in people if not person.groups or chance.random() < 0.7]
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Keep nothing from one read to the next."""
 
-    async def lookup(self, person_id: str, source: Source, /) -> Whereabouts:
+    async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
         await self.process.at("read")
         if self.name in self.world.strangers:
-            return Whereabouts(Status.DELETED)
+            return LookupResult(Status.DELETED)
         person = self.world.people.get(PersonKey(self.name, person_id))
         if person is None:
-            return Whereabouts(Status.DELETED)
+            return LookupResult(Status.DELETED)
         groups = frozenset(each for each in person.groups if not source.groups or each in source.groups)
-        return Whereabouts(person.status, groups=None if self.world.is_blind else groups)
+        return LookupResult(person.status, groups=None if self.world.is_blind else groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return [Finding("ok", self.name, f"{len(sources)} sources")]

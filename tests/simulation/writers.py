@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agent.address import folded
-from agent.model import Kind, Left, Policy
+from agent.model import Kind, LastSeen, Policy
+from agent.model.email import normalize
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
 from tests.simulation.invariants import counted_groups, is_entitled
@@ -34,14 +34,14 @@ class Writers:
 
     world: World
     policy: Policy
-    taken: tuple[datetime, tuple[Left, ...]]
+    taken: tuple[datetime, tuple[LastSeen, ...]]
     links: Mapping[str, PersonKey]
     ours: Sequence[ChangeRecord]
 
     def is_anothers(self, scim_id: str, before: tuple[str, str, bool] | None, now: tuple[str, str, bool]) -> bool:
         """Return whether a plan must name what another agent made of a member: *now*, of *before*."""
         left = {each.scim_id: (each.email, each.display_name, each.active) for each in self.taken[1]}
-        if left.get(scim_id) != before or before == now or folded(now[0]) in self.policy.protect:
+        if left.get(scim_id) != before or before == now or normalize(now[0]) in self.policy.protect:
             return False
         mine = [each for each in self.ours if each.scim_id == scim_id and each.change.kind is not Kind.ADOPT]
         if any(each.sent_at > self.taken[0] or each.outcome is not Outcome.DONE or each.detail for each in mine):
@@ -74,7 +74,7 @@ class Writers:
         if is_entitled(person, self.policy):
             return now == (person.email, person.display_name, True)
         is_leaver = person.status is Status.SUSPENDED and bool(counted_groups(person, self.policy))
-        return is_leaver and before == (*now[:2], True) and not now[2] and folded(now[0]) == person.email
+        return is_leaver and before == (*now[:2], True) and not now[2] and normalize(now[0]) == person.email
 
     def _is_made_for(self, now: tuple[str, str, bool]) -> bool:
         """Return whether a new member is that of a person who has none, and none of ours that had no answer."""

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.answer import Access
-from agent.diff.access import access_now, access_then
-from agent.model import Individual, Kind, Left, Link
+from agent.diff.access import current_access, past_access
+from agent.model import IndividualAction, Kind, LastSeen, Link
+from agent.model.access import Access
 from agent.ports import MemberHistory
-from agent.report.access import access_page, access_sheet, access_text
+from agent.report.access import access_csv, access_html, access_text
 from connectors.base import Person, PersonKey, Status
 from tests.factories import a_policy, key, link, member, person, reads
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def one(of: Person | None, *links: Link, protect: tuple[str, ...] = ()) -> Access:
     given = reads([of] if of else [], [member("ann")], links)
-    (row,) = access_now(given, a_policy(protect=protect), {})
+    (row,) = current_access(given, a_policy(protect=protect), {})
     return row
 
 
@@ -50,7 +50,7 @@ def test_exception_is_named(exception: str, of: Person | None, links: tuple[Link
 
 def test_included_individual_assignment_is_still_named() -> None:
     given = reads([person("ann", groups=(), individual=True)], [member("ann")], [link("ann")])
-    (row,) = access_now(given, a_policy(individual_assignments=Individual.INCLUDE), {})
+    (row,) = current_access(given, a_policy(individual_assignments=IndividualAction.INCLUDE), {})
 
     assert row.exceptions == ("individual-assignment",)
 
@@ -62,31 +62,31 @@ def test_protected_member_is_marked_beside_what_else_it_is() -> None:
 def test_inactive_members_have_no_access_and_unreadable_ones_may_have() -> None:
     given = reads([], [member("ann", active=False), member("bea", active=None)])
 
-    assert [row.email for row in access_now(given, a_policy(), {})] == ["bea@acme.com"]
+    assert [row.email for row in current_access(given, a_policy(), {})] == ["bea@acme.com"]
 
 
 def test_since_and_last_change_come_from_the_journal() -> None:
     given = reads([person("ann")], [member("ann")], [link("ann")])
-    (row,) = access_now(given, a_policy(), {"m-ann": MemberHistory(NOW, NOW, NOW, Kind.UPDATE_NAME)})
+    (row,) = current_access(given, a_policy(), {"m-ann": MemberHistory(NOW, NOW, NOW, Kind.UPDATE_NAME)})
 
-    assert (row.since, row.first_seen, row.last_at, row.last_kind) == (NOW, NOW, NOW, Kind.UPDATE_NAME)
+    assert (row.since, row.first_seen, row.last_change_at, row.last_change_kind) == (NOW, NOW, NOW, Kind.UPDATE_NAME)
 
 
 def test_adopted_member_has_the_day_it_was_seen_and_no_since() -> None:
     given = reads([person("ann")], [member("ann")], [link("ann")])
-    rows = access_now(given, a_policy(), {"m-ann": MemberHistory(None, NOW, NOW, Kind.ADOPT)})
-    (sheet,) = csv.DictReader(io.StringIO(access_sheet(rows)))
+    rows = current_access(given, a_policy(), {"m-ann": MemberHistory(None, NOW, NOW, Kind.ADOPT)})
+    (sheet,) = csv.DictReader(io.StringIO(access_csv(rows)))
 
     assert (sheet["since"], sheet["first_seen"], sheet["last_change"]) == ("", "2026-03-01", "2026-03-01 adopt")
 
 
 def test_past_access_is_what_a_run_left() -> None:
     left = (
-        Left("m2", "bea@acme.com", "Bea", True),
-        Left("m1", "ann@acme.com", "Ann", True, PersonKey("okta-main", "ann"), ("Planners",)),
-        Left("m3", "cat@acme.com", "Cat", False),
+        LastSeen("m2", "bea@acme.com", "Bea", True),
+        LastSeen("m1", "ann@acme.com", "Ann", True, PersonKey("okta-main", "ann"), ("Planners",)),
+        LastSeen("m3", "cat@acme.com", "Cat", False),
     )
-    rows = access_then("latam", left)
+    rows = past_access("latam", left)
 
     assert [(row.email, row.groups, row.exceptions) for row in rows] == [
         ("ann@acme.com", ("Planners",), ()),
@@ -100,7 +100,7 @@ HOSTILE = Access(
 
 
 def test_renderings_show_hostile_names_harmlessly() -> None:
-    text, sheet, page = access_text([HOSTILE]), access_sheet([HOSTILE], bom=True), access_page([HOSTILE], "now")
+    text, sheet, page = access_text([HOSTILE]), access_csv([HOSTILE], bom=True), access_html([HOSTILE], "now")
     (_, row) = csv.reader(io.StringIO(sheet.removeprefix("\ufeff")))
 
     assert text.startswith("latam: 1 have access; 1 unmanaged\n")
@@ -113,7 +113,7 @@ def test_renderings_show_hostile_names_harmlessly() -> None:
 
 
 def test_page_is_one_file_that_needs_nothing() -> None:
-    page = access_page([HOSTILE], "2026-03-01")
+    page = access_html([HOSTILE], "2026-03-01")
 
     assert "As of 2026-03-01. 1 active members." in page
     assert "<link" not in page

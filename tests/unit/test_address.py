@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.address import domain_of, folded, folded_domain, folded_name, is_allowed, is_valid, same_name
+from agent.model.email import domain_of, is_allowed, is_same_name, is_valid, normalize, normalize_domain, normalize_name
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from agent.address import domain_of, folded, folded_domain, folded_name, is_allo
     ],
 )
 def test_two_spellings_of_one_address_fold_alike(one: str, other: str) -> None:
-    assert folded(one) == folded(other)
+    assert normalize(one) == normalize(other)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_two_spellings_of_one_address_fold_alike(one: str, other: str) -> None:
     ],
 )
 def test_different_addresses_stay_different(one: str, other: str) -> None:
-    assert folded(one) != folded(other)
+    assert normalize(one) != normalize(other)
 
 
 def test_domain_that_idna_does_not_know_is_only_casefolded() -> None:
-    assert folded_domain("Ä☃.example") == "ä☃.example"
-    assert folded("x@Ä☃.example") == "x@ä☃.example"
+    assert normalize_domain("Ä☃.example") == "ä☃.example"
+    assert normalize("x@Ä☃.example") == "x@ä☃.example"
 
 
 def test_domain_is_what_follows_the_last_at() -> None:
@@ -110,7 +110,7 @@ def test_address_that_could_get_none_is_not(email: str) -> None:
 
 
 def test_names_compare_by_composition_and_white_space_and_case_counts() -> None:
-    assert same_name("Zoe\u0308  Ann ", "Zoë Ann")
-    assert not same_name("Ann", "ann")
-    assert folded_name(" ANN \t Straße") == folded_name("ann strasse")
-    assert folded_name("É") == folded_name("e\u0301")
+    assert is_same_name("Zoe\u0308  Ann ", "Zoë Ann")
+    assert not is_same_name("Ann", "ann")
+    assert normalize_name(" ANN \t Straße") == normalize_name("ann strasse")
+    assert normalize_name("É") == normalize_name("e\u0301")

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.engine.approval import approved
-from agent.engine.order import Order
+from agent.engine.approval import match_approvals
+from agent.engine.request import RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode
 from agent.ports import Pause, Trigger
 from agent.report.document import document_digest, workspace_object
-from agent.report.shape import WorkspaceObject
+from agent.report.schema import WorkspaceObject
 from tests.golden.samples import a_guarded_leaver, a_plan
 from tests.memory_state import MemoryState
 from tests.state_samples import Clock
@@ -26,8 +26,8 @@ def planned(name: str, mode: Mode = Mode.ENFORCE, pause: Pause | None = None) ->
 
 
 async def agreed(*approvals: str, fresh: list[WorkspaceObject], trigger: Trigger = Trigger.SYNC) -> dict[str, str]:
-    order = Order(trigger, approvals=frozenset(approvals))
-    return await approved(fresh, order, MemoryState(Clock().now))
+    order = RunRequest(trigger, approved_digests=frozenset(approvals))
+    return await match_approvals(fresh, order, MemoryState(Clock().now))
 
 
 async def test_beginning_of_a_digest_approves_the_plan_it_fits() -> None:

@@ -13,20 +13,21 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.diff.only import only
 from agent.diff.plan import compute_plan
-from agent.guard.hold import Fleet, guarded, guarded_fleet, released
-from agent.guard.limit import History
+from agent.diff.single_user import restrict_to_user
+from agent.guard.guards import GuardHistory
+from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, release_approved
 from agent.guard.target import compare_targets
 from agent.model import (
     Change,
     GroupRef,
     GroupSighting,
     Hold,
-    Individual,
+    IndividualAction,
+    Inputs,
     Kind,
     KnownTarget,
-    Left,
+    LastSeen,
     Limits,
     Link,
     Listing,
@@ -36,16 +37,15 @@ from agent.model import (
     Note,
     Plan,
     Policy,
-    Reads,
-    Recent,
+    RecentChanges,
     Toggles,
-    Undone,
-    Unmanaged,
-    Unsettled,
+    UnconfirmedCreate,
+    UndoneChange,
+    UnmanagedAction,
     Written,
 )
 from agent.report.document import workspace_object
-from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status, Whereabouts
+from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source, Status
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
@@ -116,20 +116,20 @@ def _links(entries: Mapping[str, Any]) -> Iterator[Link]:
             yield Link(_key(person), shown["member"], groups, shown.get("missed_reads", 0))
 
 
-def _unsettled(entries: Mapping[str, Any]) -> Iterator[Unsettled]:
+def _unsettled(entries: Mapping[str, Any]) -> Iterator[UnconfirmedCreate]:
     for person, sent in entries.items():
         for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
             seen, awaited = each.get("seen"), each.get("awaited", False)
             groups = tuple(GroupRef(name, name) for name in each.get("groups", ()))
-            yield Unsettled(_key(person), each["email"], each["name"], "r1", seq, seen, awaited, groups)
+            yield UnconfirmedCreate(_key(person), each["email"], each["name"], "r1", seq, seen, awaited, groups)
 
 
 def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
     more = dict(case.get("policy", {}))
     wrapped: dict[str, Any] = {
         "mode": Mode(more.pop("mode", "enforce")),
-        "unmanaged": Unmanaged(more.pop("unmanaged", "report")),
-        "individual_assignments": Individual(more.pop("individual_assignments", "hold")),
+        "unmanaged": UnmanagedAction(more.pop("unmanaged", "report")),
+        "individual_assignments": IndividualAction(more.pop("individual_assignments", "hold")),
         "limits": Limits(**more.pop("limits", {})),
         "toggles": Toggles(**more.pop("toggles", {})),
         "require_approval": frozenset(Kind(kind) for kind in more.pop("require_approval", ())),
@@ -143,19 +143,19 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
     return Policy("latam", sources, **wrapped)
 
 
-def _whereabouts(shown: str | Mapping[str, Any]) -> Whereabouts:
+def _whereabouts(shown: str | Mapping[str, Any]) -> LookupResult:
     """Read `deleted`, `{status: active, groups: [Planners]}`, `{status: active, groups_failure: "403"}`, or
     `{failure: "403"}`."""
     if isinstance(shown, str):
-        return Whereabouts(Status(shown))
+        return LookupResult(Status(shown))
     groups = shown.get("groups")
     status = Status(shown.get("status", "unknown"))
     known = None if groups is None else frozenset(groups)
     failure, groups_failure = shown.get("failure", ""), shown.get("groups_failure", "")
-    return Whereabouts(status, groups=known, failure=failure, groups_failure=groups_failure)
+    return LookupResult(status, groups=known, failure=failure, groups_failure=groups_failure)
 
 
-def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
+def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
     shown = case.get("sources", {"okta-main": case})
     sources = tuple(Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}") for name in shown)
     snapshots = tuple(_snapshot(source, each) for source, each in zip(sources, shown.values(), strict=True))
@@ -163,17 +163,17 @@ def _reads(case: Mapping[str, Any]) -> tuple[Reads, tuple[Source, ...]]:
         tuple(_links(case.get("links", {}))),
         frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
         tuple(_unsettled(case.get("unsettled", {}))),
-        undone=tuple(_undone(case.get("undone", {}))),
-        left=tuple(_left(case["left"])) if "left" in case else None,
+        undone_changes=tuple(_undone(case.get("undone", {}))),
+        last_seen=tuple(_left(case["left"])) if "left" in case else None,
         written=tuple(_written(case.get("written", {}))),
     )
     whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
-    return Reads(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
+    return Inputs(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
 
 
-def _undone(entries: Mapping[str, Any]) -> Iterator[Undone]:
+def _undone(entries: Mapping[str, Any]) -> Iterator[UndoneChange]:
     for scim_id, shown in entries.items():
-        yield Undone(
+        yield UndoneChange(
             scim_id,
             Kind(shown["kind"]),
             _key(shown["person"]) if "person" in shown else None,
@@ -185,9 +185,9 @@ def _undone(entries: Mapping[str, Any]) -> Iterator[Undone]:
         )
 
 
-def _left(entries: Mapping[str, Any]) -> Iterator[Left]:
+def _left(entries: Mapping[str, Any]) -> Iterator[LastSeen]:
     for scim_id, shown in entries.items():
-        yield Left(scim_id, shown["email"], shown["name"], shown.get("active", True))
+        yield LastSeen(scim_id, shown["email"], shown["name"], shown.get("active", True))
 
 
 def _written(entries: Mapping[str, Any]) -> Iterator[Written]:
@@ -204,24 +204,26 @@ def _ids(shown: int | list[str]) -> frozenset[str]:
     return frozenset(f"gone-{number}" for number in range(shown)) if isinstance(shown, int) else frozenset(shown)
 
 
-def _history(case: Mapping[str, Any]) -> History:
+def _history(case: Mapping[str, Any]) -> GuardHistory:
     recent = case.get("recent", {})
     made = recent.get("creates", 0)
     sizes = {_key(group): size for group, size in case.get("baselines", {}).items()}
-    return History(
-        Recent(
+    return GuardHistory(
+        RecentChanges(
             _ids(recent.get("deactivations", 0)),
             frozenset(PersonKey("okta-main", each) for each in _ids(made)),
             _ids(recent.get("email_changes", 0)),
         ),
         {(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
         {scim_id: [datetime.fromisoformat(at) for at in times] for scim_id, times in case.get("contested", {}).items()},
-        emptied={_key(group): GroupSighting(_key(group).id, size) for group, size in case.get("emptied", {}).items()},
+        newly_empty_groups={
+            _key(group): GroupSighting(_key(group).id, size) for group, size in case.get("emptied", {}).items()
+        },
     )
 
 
-def _fleet(shown: Mapping[str, Any]) -> Fleet:
-    return Fleet(**{**shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}})
+def _fleet(shown: Mapping[str, Any]) -> FleetContext:
+    return FleetContext(**{**shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}})
 
 
 def _known(entries: Mapping[str, str]) -> tuple[KnownTarget, ...]:
@@ -236,11 +238,11 @@ def _planned(case: Mapping[str, Any]) -> Plan:
     unguarded = compute_plan(reads, policy)
     target = compare_targets(policy, _known(case.get("known", {})), reads, unguarded)
     if "user" in case:
-        unguarded = only(unguarded, case["user"])
-    plan = guarded(unguarded, policy, replace(_history(case), target=target))
+        unguarded = restrict_to_user(unguarded, case["user"])
+    plan = apply_guards(unguarded, policy, replace(_history(case), target_check=target))
     if "fleet" in case:
-        (plan,) = guarded_fleet([plan], _fleet(case["fleet"]))
-    return released(plan, unguarded) if case.get("approved") else plan
+        (plan,) = apply_fleet_guard([plan], _fleet(case["fleet"]))
+    return release_approved(plan, unguarded) if case.get("approved") else plan
 
 
 def _change(change: Change) -> str:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.diff.drift import Difference, Expectation, drift, members_left
+from agent.diff.drift import Difference, Expectation, drift_notes, last_seen_members
 from agent.diff.plan import compute_plan
-from agent.model import Change, Fields, Kind, Left, Member, Memory, Unsettled, Written
+from agent.model import Change, Fields, Kind, LastSeen, Member, Memory, UnconfirmedCreate, Written
 from agent.ports import ChangeRecord, Outcome
 from tests.factories import Nothing, a_policy, key, link, member, person, reads
 
@@ -16,13 +16,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN = member("ann")
 
 
-def told(left: tuple[Left, ...] | None, *members: object) -> list[str]:
+def told(left: tuple[LastSeen, ...] | None, *members: object) -> list[str]:
     found = {each.scim_id: each for each in members if isinstance(each, type(ANN))}
-    return sorted(note.reason for note in drift(Memory(left=left), found, frozenset(), Nothing()))
+    return sorted(note.reason for note in drift_notes(Memory(last_seen=left), found, frozenset(), Nothing()))
 
 
-def left(*, email: str = "ann@acme.com", name: str = "Ann", active: bool | None = True) -> Left:
-    return Left("m-ann", email, name, active)
+def left(*, email: str = "ann@acme.com", name: str = "Ann", active: bool | None = True) -> LastSeen:
+    return LastSeen("m-ann", email, name, active)
 
 
 def record(kind: Kind, after: Fields, outcome: Outcome = Outcome.DONE, scim_id: str = "m-ann") -> ChangeRecord:
@@ -55,25 +55,27 @@ def test_what_our_run_did_is_no_drift() -> None:
         record(Kind.CREATE, Fields("ann@acme.com", "Ann", True), scim_id="m-new"),
         record(Kind.DEACTIVATE, Fields(active=False), Outcome.FAILED),
     ]
-    remembered = members_left({"m-ann": ANN}, records, [link("ann")])
+    remembered = last_seen_members({"m-ann": ANN}, records, [link("ann")])
 
     assert remembered == (
-        Left("m-ann", "new@acme.com", "New", True, key("ann"), ("Planners",)),
-        Left("m-new", "ann@acme.com", "Ann", True),
+        LastSeen("m-ann", "new@acme.com", "New", True, key("ann"), ("Planners",)),
+        LastSeen("m-new", "ann@acme.com", "Ann", True),
     )
 
 
 def test_change_without_a_known_answer_leaves_the_member_unknown() -> None:
     for outcome in (Outcome.UNKNOWN, Outcome.NOT_PERSISTED):
-        (remembered,) = members_left({"m-ann": ANN}, [record(Kind.UPDATE_NAME, Fields(None, "X"), outcome)], [])
+        (remembered,) = last_seen_members({"m-ann": ANN}, [record(Kind.UPDATE_NAME, Fields(None, "X"), outcome)], [])
         assert remembered.active is None
-    (adopted,) = members_left({"m-ann": ANN}, [record(Kind.ADOPT, Fields())], [])
+    (adopted,) = last_seen_members({"m-ann": ANN}, [record(Kind.ADOPT, Fields())], [])
     assert adopted.active is True
 
 
 def test_plan_notes_drift_but_not_what_a_lost_create_made() -> None:
     given = reads([person("ann"), person("bea")], [ANN, member("bea")], [link("bea")])
-    memory = Memory(given.memory.links, left=(), unsettled=(Unsettled(key("ann"), "ann@acme.com", "Ann"),))
+    memory = Memory(
+        given.memory.links, last_seen=(), unconfirmed_creates=(UnconfirmedCreate(key("ann"), "ann@acme.com", "Ann"),)
+    )
     plan = compute_plan(replace(given, memory=memory), a_policy())
 
     assert [note.email for note in plan.notes if note.code == "drift"] == ["bea@acme.com"]
@@ -91,9 +93,9 @@ def wrote(*, sure: bool = True, recent: bool = True, seq: int = 0, **fields: Any
     return replace(given, **fields)
 
 
-def codes(was: Left | None, *written: Written, now: Member = ANN, sources: Expectation | None = None) -> list[str]:
-    memory = Memory(left=() if was is None else (was,), written=written)
-    return [note.code for note in drift(memory, {now.scim_id: now}, frozenset(), sources or Nothing())]
+def codes(was: LastSeen | None, *written: Written, now: Member = ANN, sources: Expectation | None = None) -> list[str]:
+    memory = Memory(last_seen=() if was is None else (was,), written=written)
+    return [note.code for note in drift_notes(memory, {now.scim_id: now}, frozenset(), sources or Nothing())]
 
 
 def test_what_the_sources_call_for_is_another_writers() -> None:
@@ -133,6 +135,6 @@ def test_name_in_another_spelling_is_not_another_writers() -> None:
 
 def test_member_with_a_link_that_was_not_listed_before_is_not_another_writers() -> None:
     given = reads([person("ann")], [ANN], [link("ann")])
-    plan = compute_plan(replace(given, memory=replace(given.memory, left=())), a_policy())
+    plan = compute_plan(replace(given, memory=replace(given.memory, last_seen=())), a_policy())
 
     assert [note.code for note in plan.notes] == ["drift"]

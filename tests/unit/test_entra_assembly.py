@@ -8,13 +8,13 @@ from itertools import permutations
 import pytest
 
 from connectors.base import Group, IncompleteRead, Source, Status
-from connectors.entra.assembly import AppRead, Members, members, snapshot
-from connectors.entra.portrait import Portrait
-from connectors.entra.row import Assignment, Member, User
-from connectors.entra.selection import AppGroup, assigned, counted_groups
+from connectors.entra.mapping import UserMapper
+from connectors.entra.row import AppAssignment, GroupMember, User
+from connectors.entra.selection import AppGroup, select_groups, sort_assignments
+from connectors.entra.snapshot import AppData, GroupMembers, build_snapshot, group_members
 
 SOURCE = Source("entra-eu", "sp-pigment")
-PORTRAIT = Portrait("entra-eu")
+PORTRAIT = UserMapper("entra-eu")
 SALES, STAFF = AppGroup("g-sales", "Sales"), AppGroup("g-staff", "Staff")
 
 
@@ -22,34 +22,34 @@ def person(name: str, is_enabled: bool | None = True, **fields: str) -> User:
     return User(f"u-{name}", f"{name}@example.com", is_enabled=is_enabled, **fields)  # type: ignore[arg-type]
 
 
-def inside(*users: User, unidentified: tuple[User, ...] = (), nested: tuple[str, ...] = ()) -> Members:
-    return Members({user.id: user for user in users}, unidentified, nested)
+def inside(*users: User, unidentified: tuple[User, ...] = (), nested: tuple[str, ...] = ()) -> GroupMembers:
+    return GroupMembers({user.id: user for user in users}, unidentified, nested)
 
 
-def app(counted: dict[AppGroup, Members], individuals: dict[str, User | None] | None = None) -> AppRead:
+def app(counted: dict[AppGroup, GroupMembers], individuals: dict[str, User | None] | None = None) -> AppData:
     names = {key: key.removeprefix("u-").title() for key in individuals or {}}
-    return AppRead("Pigment", counted, individuals or {}, names)
+    return AppData("Pigment", counted, individuals or {}, names)
 
 
 def test_members_are_sorted_out_by_what_they_are() -> None:
     rows = [
-        Member("user", person("ana")),
-        Member("group", User("g-inner", display_name="Inner")),
-        Member("group", User("g-nameless")),
-        Member("device", User("d-1")),
-        Member("orgcontact", User("c-1")),
-        Member("serviceprincipal", User("s-1")),
-        Member("user", User("", "lost@example.com")),
-        Member("", person("odd")),
+        GroupMember("user", person("ana")),
+        GroupMember("group", User("g-inner", display_name="Inner")),
+        GroupMember("group", User("g-nameless")),
+        GroupMember("device", User("d-1")),
+        GroupMember("orgcontact", User("c-1")),
+        GroupMember("serviceprincipal", User("s-1")),
+        GroupMember("user", User("", "lost@example.com")),
+        GroupMember("", person("odd")),
     ]
-    found = members(rows, "Sales")
+    found = group_members(rows, "Sales")
     assert dict(found.people) == {"u-ana": person("ana"), "u-odd": person("odd", None)}
     assert found.unidentified == (User("", "lost@example.com"),)
-    assert found.nested == ("Inner", "g-nameless")
+    assert found.nested_groups == ("Inner", "g-nameless")
 
 
 def test_group_of_devices_and_groups_holds_nobody_and_lacks_no_permission() -> None:
-    assert members([Member("device", User("d-1")), Member("group", User("g-1"))], "Sales").people == {}
+    assert group_members([GroupMember("device", User("d-1")), GroupMember("group", User("g-1"))], "Sales").people == {}
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,18 @@ def test_group_of_devices_and_groups_holds_nobody_and_lacks_no_permission() -> N
 )
 def test_field_that_no_row_shows_is_a_missing_permission(users: list[User], absent: str) -> None:
     with pytest.raises(IncompleteRead, match=f"none of them shows: {absent}\\.") as raised:
-        members([Member("user", user) for user in users], "Sales")
+        group_members([GroupMember("user", user) for user in users], "Sales")
     assert "User.Read.All" in raised.value.hint
 
 
 def test_one_row_that_shows_it_is_enough() -> None:
-    assert len(members([Member("user", User("u-1")), Member("user", person("ana"))], "Sales").people) == 2
+    assert (
+        len(group_members([GroupMember("user", User("u-1")), GroupMember("user", person("ana"))], "Sales").people) == 2
+    )
 
 
 def test_person_of_several_groups_is_one_with_all_of_them() -> None:
-    shot = snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, PORTRAIT)
+    shot = build_snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, PORTRAIT)
     assert [(each.id, each.groups) for each in shot.people] == [("u-ana", ("g-sales", "g-staff"))]
     assert shot.groups == (Group("g-sales", "Sales", 1), Group("g-staff", "Staff", 1))
 
@@ -80,31 +82,31 @@ def test_person_of_several_groups_is_one_with_all_of_them() -> None:
 def test_row_that_says_most_is_taken_of_two() -> None:
     blank = User("u-ana")
     for one, other in permutations([blank, person("ana")]):
-        shot = snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, PORTRAIT)
+        shot = build_snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, PORTRAIT)
         assert [each.status for each in shot.people] == [Status.ACTIVE]
 
 
 def test_group_counts_everybody_in_it_whatever_their_status() -> None:
-    guest = person("gus", kind="Guest")
-    shot = snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, PORTRAIT)
+    guest = person("gus", user_type="Guest")
+    shot = build_snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, PORTRAIT)
     assert shot.groups[0].people == 3
     assert [each.id for each in shot.people] == ["u-ana", "u-ivo"]
 
 
 def test_guest_who_is_assigned_individually_is_left_out_as_any_guest() -> None:
-    read = app({}, {"u-gus": person("gus", kind="Guest")})
-    assert snapshot(read, SOURCE, PORTRAIT).people == ()
-    assert len(snapshot(read, replace(SOURCE, guests=True), PORTRAIT).people) == 1
+    read = app({}, {"u-gus": person("gus", user_type="Guest")})
+    assert build_snapshot(read, SOURCE, PORTRAIT).people == ()
+    assert len(build_snapshot(read, replace(SOURCE, guests=True), PORTRAIT).people) == 1
 
 
 def test_guest_without_an_address_is_named_by_id() -> None:
-    (note,) = snapshot(app({SALES: inside(User("u-gus", kind="Guest"))}), SOURCE, PORTRAIT).notes
+    (note,) = build_snapshot(app({SALES: inside(User("u-gus", user_type="Guest"))}), SOURCE, PORTRAIT).notes
     assert (note.code, note.email) == ("guest", "")
     assert note.reason.startswith("u-gus is a guest")
 
 
 def test_individual_who_is_gone_is_told_of() -> None:
-    shot = snapshot(app({}, {"u-gone": None}), SOURCE, PORTRAIT)
+    shot = build_snapshot(app({}, {"u-gone": None}), SOURCE, PORTRAIT)
     assert shot.people == ()
     assert [note.code for note in shot.notes] == ["assignment-left-over"]
     assert "Gone is assigned individually" in shot.notes[0].reason
@@ -113,7 +115,7 @@ def test_individual_who_is_gone_is_told_of() -> None:
 def test_unidentified_rows_are_counted_by_their_address() -> None:
     lost = User("", "lost@example.com")
     read = app({SALES: inside(unidentified=(lost, User(""))), STAFF: inside(unidentified=(lost,))})
-    shot = snapshot(read, SOURCE, PORTRAIT)
+    shot = build_snapshot(read, SOURCE, PORTRAIT)
     assert shot.unidentified == ("", "lost@example.com", "lost@example.com")
     assert [note.reason.split(":")[0] for note in shot.notes] == [
         "Entra returned 1 row(s) without an id (without an email)",
@@ -122,48 +124,48 @@ def test_unidentified_rows_are_counted_by_their_address() -> None:
 
 
 def test_snapshot_is_the_same_in_any_order() -> None:
-    ana, eva, gus = person("ana"), person("eva"), person("gus", kind="Guest")
+    ana, eva, gus = person("ana"), person("eva"), person("gus", user_type="Guest")
     first = app({SALES: inside(ana, eva, gus), STAFF: inside(gus, ana)}, {"u-eva": eva, "u-gone": None})
     for order in permutations([ana, eva, gus]):
         again = app({STAFF: inside(ana, gus), SALES: inside(*order)}, {"u-gone": None, "u-eva": eva})
-        assert snapshot(again, SOURCE, PORTRAIT) == snapshot(first, SOURCE, PORTRAIT)
+        assert build_snapshot(again, SOURCE, PORTRAIT) == build_snapshot(first, SOURCE, PORTRAIT)
 
 
 def test_assignments_are_sorted_out_each_once() -> None:
     rows = [
-        Assignment("g-staff", "group", "Staff"),
-        Assignment("g-sales", "group", ""),
-        Assignment("g-staff", "group", "Staff"),
-        Assignment("u-ana", "user", "Ana"),
-        Assignment("u-ana", "user", "Ana"),
-        Assignment("s-1", "serviceprincipal", "Export"),
-        Assignment("s-2", "serviceprincipal", ""),
-        Assignment("s-3", "somethingnew", "Export"),
+        AppAssignment("g-staff", "group", "Staff"),
+        AppAssignment("g-sales", "group", ""),
+        AppAssignment("g-staff", "group", "Staff"),
+        AppAssignment("u-ana", "user", "Ana"),
+        AppAssignment("u-ana", "user", "Ana"),
+        AppAssignment("s-1", "serviceprincipal", "Export"),
+        AppAssignment("s-2", "serviceprincipal", ""),
+        AppAssignment("s-3", "somethingnew", "Export"),
     ]
-    found = assigned(rows, "sp-pigment")
+    found = sort_assignments(rows, "sp-pigment")
     assert found.groups == (AppGroup("g-sales", "g-sales"), STAFF)
-    assert found.individuals == {"u-ana": "Ana"}
-    assert found.others == ("Export", "s-2")
+    assert found.individual_names == {"u-ana": "Ana"}
+    assert found.other_principals == ("Export", "s-2")
 
 
-@pytest.mark.parametrize("row", [Assignment("", "group", "Staff"), Assignment("g-1", "", "Staff")])
-def test_assignment_that_does_not_say_whom_it_assigns_is_refused(row: Assignment) -> None:
+@pytest.mark.parametrize("row", [AppAssignment("", "group", "Staff"), AppAssignment("g-1", "", "Staff")])
+def test_assignment_that_does_not_say_whom_it_assigns_is_refused(row: AppAssignment) -> None:
     with pytest.raises(IncompleteRead, match="application sp-pigment without whom"):
-        assigned([row], "sp-pigment")
+        sort_assignments([row], "sp-pigment")
 
 
 def test_groups_are_counted_as_the_source_names_them() -> None:
-    assert counted_groups([SALES, STAFF], [], "Pigment") == (SALES, STAFF)
-    assert counted_groups([SALES, STAFF], ["Staff", "G-STAFF", "g-sales"], "Pigment") == (STAFF, SALES)
+    assert select_groups([SALES, STAFF], [], "Pigment") == (SALES, STAFF)
+    assert select_groups([SALES, STAFF], ["Staff", "G-STAFF", "g-sales"], "Pigment") == (STAFF, SALES)
 
 
 def test_id_of_one_group_goes_before_the_name_of_another() -> None:
-    assert counted_groups([SALES, AppGroup("g-2", "g-sales")], ["g-sales"], "Pigment") == (SALES,)
+    assert select_groups([SALES, AppGroup("g-2", "g-sales")], ["g-sales"], "Pigment") == (SALES,)
 
 
 @pytest.mark.parametrize("wanted", ["staff", " Staff", "", "Nobody"])
 def test_group_that_is_not_assigned_is_an_error_that_names_those_that_are(wanted: str) -> None:
     with pytest.raises(IncompleteRead, match="its groups are: Sales, Staff"):
-        counted_groups([SALES, STAFF], [wanted], "Pigment")
+        select_groups([SALES, STAFF], [wanted], "Pigment")
     with pytest.raises(IncompleteRead, match="its groups are: none"):
-        counted_groups([], [wanted], "Pigment")
+        select_groups([], [wanted], "Pigment")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Status
-from connectors.entra.portrait import Portrait
+from connectors.entra.mapping import UserMapper
 from connectors.entra.row import (
     App,
-    Assignment,
-    Member,
+    AppAssignment,
+    GroupMember,
     User,
     app_from_json,
     assignment_from_json,
-    member_from_json,
+    group_member_from_json,
     user_from_json,
 )
 
-PORTRAIT = Portrait("entra-eu")
+PORTRAIT = UserMapper("entra-eu")
 GUEST = "ann_lee_acme.com#EXT#@example.onmicrosoft.com"
 ANA: dict[str, object] = {
     "@odata.type": "#microsoft.graph.user",
@@ -52,8 +52,8 @@ def test_user_is_read_from_a_whole_object() -> None:
 @pytest.mark.parametrize("odd", [None, [], "row", 7, {}, {"id": 7, "accountEnabled": 1, "proxyAddresses": "smtp:a@b"}])
 def test_odd_user_is_an_empty_one(odd: object) -> None:
     assert user_from_json(odd) == User("")
-    assert member_from_json(odd) == Member("", User(""))
-    assert assignment_from_json(odd) == Assignment("", "", "")
+    assert group_member_from_json(odd) == GroupMember("", User(""))
+    assert assignment_from_json(odd) == AppAssignment("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_odd_user_is_an_empty_one(odd: object) -> None:
     ],
 )
 def test_member_tells_what_it_is(kind: object, read: str) -> None:
-    assert member_from_json({"@odata.type": kind, "id": "x"}).kind == read
+    assert group_member_from_json({"@odata.type": kind, "id": "x"}).kind == read
 
 
 def test_assignment_keeps_the_spaces_of_a_groups_name() -> None:
     row = {"principalId": "g-1", "principalType": "Group", "principalDisplayName": " Sales "}
-    assert assignment_from_json(row) == Assignment("g-1", "group", " Sales ")
+    assert assignment_from_json(row) == AppAssignment("g-1", "group", " Sales ")
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_application_is_disabled_or_open_by_an_outright_false_only(enabled: obje
 @pytest.mark.parametrize(
     ("user", "is_guest"),
     [
-        (User("u", "ann@example.com", kind="Guest"), True),
-        (User("u", "ann@example.com", kind="guest"), True),
+        (User("u", "ann@example.com", user_type="Guest"), True),
+        (User("u", "ann@example.com", user_type="guest"), True),
         (User("u", GUEST), True),
         (User("u", GUEST.lower()), True),
-        (User("u", GUEST, kind="Member"), False),
-        (User("u", "ann@example.com", kind="Member"), False),
+        (User("u", GUEST, user_type="Member"), False),
+        (User("u", "ann@example.com", user_type="Member"), False),
         (User("u", "ann@example.com"), False),
         (User("u"), False),
     ],
@@ -123,10 +123,13 @@ def test_external_login_encodes_the_home_address(login: str, address: str) -> No
 
 def test_external_person_is_addressed_by_mail_then_other_mail_then_home_address() -> None:
     for kind in ("Guest", "Member"):
-        assert PORTRAIT.address(User("u", GUEST, "a@acme.com", kind=kind, other_mails=("b@acme.com",))) == "a@acme.com"
-        assert PORTRAIT.address(User("u", GUEST, kind=kind, other_mails=("b@acme.com",))) == "b@acme.com"
-        assert PORTRAIT.address(User("u", GUEST, kind=kind)) == "ann_lee@acme.com"
-    assert Portrait("entra-eu", "mail").address(User("u", GUEST, other_mails=("b@acme.com",))) == ""
+        assert (
+            PORTRAIT.email_of(User("u", GUEST, "a@acme.com", user_type=kind, other_mails=("b@acme.com",)))
+            == "a@acme.com"
+        )
+        assert PORTRAIT.email_of(User("u", GUEST, user_type=kind, other_mails=("b@acme.com",))) == "b@acme.com"
+        assert PORTRAIT.email_of(User("u", GUEST, user_type=kind)) == "ann_lee@acme.com"
+    assert UserMapper("entra-eu", "mail").email_of(User("u", GUEST, other_mails=("b@acme.com",))) == ""
 
 
 @pytest.mark.parametrize(
@@ -138,29 +141,29 @@ def test_external_person_is_addressed_by_mail_then_other_mail_then_home_address(
     ],
 )
 def test_account_enabled_decides_the_status(enabled: bool | None, status: Status, word: str) -> None:
-    person = PORTRAIT.person(User("u", "a@example.com", is_enabled=enabled), (), individual=False)
+    person = PORTRAIT.person_from_user(User("u", "a@example.com", is_enabled=enabled), (), individual=False)
     assert (person.status, person.source_status) == (status, word)
 
 
 def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
-    person = PORTRAIT.person(user_from_json(ANA), ("g-1",), individual=True)
+    person = PORTRAIT.person_from_user(user_from_json(ANA), ("g-1",), individual=True)
     assert (person.connector, person.id, person.email) == ("entra-eu", "u-ana", "ana@example.com")
     assert (person.display_name, person.given_name, person.family_name) == ("Ana L.", "Ana", "Lima")
     assert (person.groups, person.individual, person.pending) == (("g-1",), True, False)
     assert person.aliases == ("al@example.com", "ana.lima@example.com")
-    by_mail = Portrait("entra-eu", "mail").person(user_from_json(ANA), (), individual=False)
+    by_mail = UserMapper("entra-eu", "mail").person_from_user(user_from_json(ANA), (), individual=False)
     assert (by_mail.email, by_mail.aliases) == ("ana.lima@example.com", ("al@example.com",))
 
 
 def test_person_without_a_display_name_has_given_and_family_name() -> None:
     assert (
-        PORTRAIT.person(User("u", given_name="Ana", family_name="Lima"), (), individual=False).display_name
+        PORTRAIT.person_from_user(User("u", given_name="Ana", family_name="Lima"), (), individual=False).display_name
         == "Ana Lima"
     )
-    assert PORTRAIT.person(User("u", family_name="Lima"), (), individual=False).display_name == "Lima"
+    assert PORTRAIT.person_from_user(User("u", family_name="Lima"), (), individual=False).display_name == "Lima"
 
 
 def test_person_without_the_wanted_address_has_none() -> None:
-    user = User("u", "ana@example.com", proxies=("al@example.com",))
-    person = Portrait("entra-eu", "mail").person(user, (), individual=False)
+    user = User("u", "ana@example.com", proxy_addresses=("al@example.com",))
+    person = UserMapper("entra-eu", "mail").person_from_user(user, (), individual=False)
     assert (person.email, person.aliases) == (None, ("al@example.com",))

@@ -25,7 +25,10 @@ def problem(fields: dict[str, object]) -> str:
 def test_settings_have_the_documented_defaults() -> None:
     settings = EntraSettings.model_validate(USUAL)
     assert (settings.cloud, settings.managed_identity) == ("global", False)
-    assert (settings.graph, settings.authority) == ("https://graph.microsoft.com", "https://login.microsoftonline.com")
+    assert (settings.graph_root, settings.authority_root) == (
+        "https://graph.microsoft.com",
+        "https://login.microsoftonline.com",
+    )
     assert all(field.description for field in EntraSettings.model_fields.values())
 
 
@@ -39,12 +42,12 @@ def test_settings_have_the_documented_defaults() -> None:
 )
 def test_cloud_decides_where_graph_and_the_sign_in_are(cloud: str, graph: str, authority: str) -> None:
     settings = EntraSettings.model_validate(USUAL | {"cloud": cloud})
-    assert (settings.graph, settings.authority, settings.resource) == (graph, authority, graph)
+    assert (settings.graph_root, settings.authority_root, settings.token_resource) == (graph, authority, graph)
 
 
 def test_override_moves_where_graph_is_reached_and_not_what_tokens_are_for() -> None:
     settings = EntraSettings.model_validate(USUAL | {"graph_url": "http://127.0.0.1:8081"})
-    assert (settings.graph, settings.resource) == ("http://127.0.0.1:8081", "https://graph.microsoft.com")
+    assert (settings.graph_root, settings.token_resource) == ("http://127.0.0.1:8081", "https://graph.microsoft.com")
 
 
 @pytest.mark.parametrize("field", ["graph_url", "authority_url"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from agent.answer import Explanation
 from agent.diff.explain import explain
 from agent.diff.plan import compute_plan
-from agent.model import Change, Fields, Kind, Mode, Reads
+from agent.model import Change, Fields, Inputs, Kind, Mode
+from agent.model.access import Explanation
 from agent.ports import ChangeRecord, Outcome, Pause
 from connectors.base import Status
 from tests.factories import a_policy, key, link, member, person, reads
@@ -16,7 +16,7 @@ from tests.factories import a_policy, key, link, member, person, reads
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def explained(email: str, given: Reads, *actions: ChangeRecord) -> Explanation:
+def explained(email: str, given: Inputs, *actions: ChangeRecord) -> Explanation:
     policy = a_policy()
     return explain(email, given, policy, compute_plan(given, policy), actions)
 

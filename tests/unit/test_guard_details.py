@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.diff.plan import compute_plan, vanished
-from agent.guard.hold import Fleet, guarded, guarded_fleet, next_baselines, released
-from agent.guard.limit import History, percent_limit
-from agent.model import GroupRef, Kind, Limits, Link, Plan, Recent, Toggles, Unmanaged
+from agent.diff.plan import compute_plan, leavers_to_look_up
+from agent.guard.guards import GuardHistory, percent_limit
+from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, next_baselines, release_approved
+from agent.model import GroupRef, Kind, Limits, Link, Plan, RecentChanges, Toggles, UnmanagedAction
 from connectors.base import PersonKey, Status
 from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
 
@@ -37,7 +37,7 @@ def test_percentage_never_goes_below_the_floor_nor_above_itself() -> None:
     ("count", "of", "is_held"), [(3, 5, False), (4, 40, False), (5, 40, True), (25, 250, False), (26, 500, True)]
 )
 def test_deactivations_are_held_over_count_or_percentage(count: int, of: int, is_held: bool) -> None:
-    plan = guarded(leavers(count, of), a_policy(), History())
+    plan = apply_guards(leavers(count, of), a_policy(), GuardHistory())
 
     assert [guard.code for guard in plan.guards] == (["max-deactivations"] if is_held else [])
     assert len(plan.changes) == (0 if is_held else count)
@@ -49,12 +49,12 @@ def ids(count: int) -> frozenset[str]:
     return frozenset(f"gone-{number}" for number in range(count))
 
 
-def recent(gone: int = 0, made: int = 0, moved: int = 0) -> Recent:
-    return Recent(ids(gone), frozenset(map(key, ids(made))), ids(moved))
+def recent(gone: int = 0, made: int = 0, moved: int = 0) -> RecentChanges:
+    return RecentChanges(ids(gone), frozenset(map(key, ids(made))), ids(moved))
 
 
 def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
-    (guard,) = guarded(leavers(5, 40), a_policy(), History(recent(2))).guards
+    (guard,) = apply_guards(leavers(5, 40), a_policy(), GuardHistory(recent(2))).guards
 
     assert (guard.count, guard.recent) == (5, 2)
     assert guard.affected == tuple(f"p{number}@acme.com" for number in range(5))
@@ -65,27 +65,27 @@ def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
 
 
 def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hold() -> None:
-    full = History(recent(100, 100, 100))
+    full = GuardHistory(recent(100, 100, 100))
 
-    assert guarded(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
+    assert apply_guards(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
 
 
 def test_member_that_the_last_hour_counted_counts_once() -> None:
     """A leaver that another tool reactivates uses the limit once; so does a create that is tried again."""
     policy = a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
-    gone = Recent(deactivated=frozenset({"m-p0", *ids(22)}))
-    made = Recent(created=frozenset({key("p0"), key("p1")}))
-    moved = Recent(readdressed=frozenset({"m-p0", "m-p1"}))
+    gone = RecentChanges(deactivated_ids=frozenset({"m-p0", *ids(22)}))
+    made = RecentChanges(created_people=frozenset({key("p0"), key("p1")}))
+    moved = RecentChanges(email_changed_ids=frozenset({"m-p0", "m-p1"}))
 
-    assert guarded(leavers(3, 40), policy, History(gone)).guards == ()
-    (guard,) = guarded(leavers(4, 40), policy, History(gone)).guards
+    assert apply_guards(leavers(3, 40), policy, GuardHistory(gone)).guards == ()
+    (guard,) = apply_guards(leavers(4, 40), policy, GuardHistory(gone)).guards
     assert (guard.count, guard.recent) == (4, 22)
     assert guard.message.startswith("4 members (26 with the 22 of the last 60 minutes)")
-    assert guarded(joiners(2), policy, History(made)).guards == ()
-    assert guarded(joiners(3), policy, History(made)).guards != ()
+    assert apply_guards(joiners(2), policy, GuardHistory(made)).guards == ()
+    assert apply_guards(joiners(3), policy, GuardHistory(made)).guards != ()
     strict = a_policy(limits=Limits(max_email_changes=2))
-    assert guarded(movers(2), strict, History(moved)).guards == ()
-    assert guarded(movers(3), strict, History(moved)).guards != ()
+    assert apply_guards(movers(2), strict, GuardHistory(moved)).guards == ()
+    assert apply_guards(movers(3), strict, GuardHistory(moved)).guards != ()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_member_that_the_last_hour_counted_counts_once() -> None:
 )
 def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, percent: float, is_held: bool) -> None:
     policy = a_policy(limits=Limits(max_deactivations_percent=percent))
-    plan = guarded(leavers(count, of, joining=("new",)), policy, History())
+    plan = apply_guards(leavers(count, of, joining=("new",)), policy, GuardHistory())
 
     assert [guard.code for guard in plan.guards] == (["max-deactivations"] if is_held else [])
     if is_held:
@@ -109,7 +109,7 @@ def strangers(count: int, adopted: int, linked: int) -> Plan:
     names = [f"p{number}" for number in range(adopted + linked)]
     members = [member(name) for name in [*names, *(f"x{number}" for number in range(count))]]
     given = reads([person(name) for name in names], members, [link(name) for name in names[adopted:]])
-    return compute_plan(given, a_policy(unmanaged=Unmanaged.DEACTIVATE))
+    return compute_plan(given, a_policy(unmanaged=UnmanagedAction.DEACTIVATE))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def strangers(count: int, adopted: int, linked: int) -> Plan:
 def test_floor_never_covers_unmanaged_members_of_a_workspace_without_links(
     count: int, adopted: int, linked: int, is_held: bool
 ) -> None:
-    plan = guarded(strangers(count, adopted, linked), a_policy(), History())
+    plan = apply_guards(strangers(count, adopted, linked), a_policy(), GuardHistory())
 
     assert [guard.code for guard in plan.guards if guard.code != "empty-source"] == (
         ["max-deactivations"] if is_held else []
@@ -128,10 +128,11 @@ def test_floor_never_covers_unmanaged_members_of_a_workspace_without_links(
 
 def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_new_one() -> None:
     whole, large = leavers(2, 2, "one"), leavers(0, 10, "two")
-    held = guarded_fleet([whole, large], Fleet(2, percent=10))
-    new = guarded_fleet([strangers(1, 1, 0), large], Fleet(2, percent=5))
-    own = guarded_fleet(
-        [guarded(leavers(1, 1, "one"), a_policy(), History()), leavers(1, 10, "two")], Fleet(2, percent=10)
+    held = apply_fleet_guard([whole, large], FleetContext(2, percent=10))
+    new = apply_fleet_guard([strangers(1, 1, 0), large], FleetContext(2, percent=5))
+    own = apply_fleet_guard(
+        [apply_guards(leavers(1, 1, "one"), a_policy(), GuardHistory()), leavers(1, 10, "two")],
+        FleetContext(2, percent=10),
     )
 
     assert held[0].guards[0].message == (
@@ -139,7 +140,7 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
         "workspaces, and that is every member of the workspace."
     )
     assert [hold.code for hold in new[0].holds] == ["fleet"]
-    assert guarded_fleet([leavers(1, 2, "one"), large], Fleet(2, percent=5))[0].guards == ()
+    assert apply_fleet_guard([leavers(1, 2, "one"), large], FleetContext(2, percent=5))[0].guards == ()
     assert own[1].guards == (), "what its own guard holds takes no floor from others"
 
 
@@ -148,7 +149,7 @@ def test_fleet_counts_deactivations_only() -> None:
     moved = replace(movers(5), workspace="three")
     plans = [joined, leavers(1, 10, "two"), moved]
 
-    assert guarded_fleet(plans, Fleet(3, percent=5)) == tuple(plans)
+    assert apply_fleet_guard(plans, FleetContext(3, percent=5)) == tuple(plans)
 
 
 def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
@@ -156,14 +157,14 @@ def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
     again = {"one": frozenset({"m-p0", "m-p1"}), "two": frozenset({"m-p0"})}
     namesake = {"three": frozenset({"m-p0"})}
 
-    assert guarded_fleet(plans, Fleet(3, 0, again, percent=10)) == tuple(plans)
-    assert guarded_fleet(plans, Fleet(3, 0, namesake, percent=10))[0].guards != ()
+    assert apply_fleet_guard(plans, FleetContext(3, 0, again, percent=10)) == tuple(plans)
+    assert apply_fleet_guard(plans, FleetContext(3, 0, namesake, percent=10))[0].guards != ()
 
 
 def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit() -> None:
     contested = {"m-p0": [AT - timedelta(hours=1), AT, AT + timedelta(minutes=20)], "m-p9": [AT, AT], "gone": [AT, AT]}
     limits = Limits(max_deactivations=2)
-    plan = guarded(leavers(3, 40), a_policy(limits=limits), History(contested=contested))
+    plan = apply_guards(leavers(3, 40), a_policy(limits=limits), GuardHistory(contested_members=contested))
 
     assert [change.scim_id for change in plan.changes] == ["m-p1", "m-p2"]
     (hold,) = plan.holds
@@ -176,32 +177,34 @@ def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit
     (guard,) = plan.guards
     assert (guard.code, guard.count, guard.affected) == ("contested-by-another-writer", 1, ("p0@acme.com",))
     assert guard.message.startswith("1 member was deactivated by pigment-sync twice within 24 hours")
-    assert released(plan, leavers(3, 40)).changes == leavers(3, 40).changes
+    assert release_approved(plan, leavers(3, 40)).changes == leavers(3, 40).changes
 
 
 def test_contested_members_count_for_no_other_guard() -> None:
     contested = {f"m-p{number}": [AT, AT] for number in range(4)}
-    plan = guarded(leavers(5, 40), a_policy(), History(contested=contested))
+    plan = apply_guards(leavers(5, 40), a_policy(), GuardHistory(contested_members=contested))
     other = leavers(3, 30, "two")
-    fleet = guarded_fleet([plan, other], Fleet(2, percent=10))
+    fleet = apply_fleet_guard([plan, other], FleetContext(2, percent=10))
 
     assert [guard.message.split(" within")[0] for guard in plan.guards] == [
         "4 members were deactivated by pigment-sync twice"
     ]
     assert [len(each.changes) for each in fleet] == [1, 3]
-    assert guarded(joiners(1), a_policy(), History(contested=contested)).guards == ()
+    assert apply_guards(joiners(1), a_policy(), GuardHistory(contested_members=contested)).guards == ()
 
 
 def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> None:
     """The largest size of the last day is the baseline, so that steps are no way round the guard."""
-    history = History(baselines={("okta-main", "planners"): ("Planners", 24)})
+    history = GuardHistory(baselines={("okta-main", "planners"): ("Planners", 24)})
     names = [f"p{number}" for number in range(12)]
 
     def shrunk(to: int) -> Plan:
         given = reads(
             [person(name) for name in names[:to]], [member(name) for name in names], [link(name) for name in names]
         )
-        return guarded(compute_plan(given, a_policy(limits=Limits(25, 100))), a_policy(limits=Limits(25, 100)), history)
+        return apply_guards(
+            compute_plan(given, a_policy(limits=Limits(25, 100))), a_policy(limits=Limits(25, 100)), history
+        )
 
     assert [guard.code for guard in shrunk(12).guards] == []
     assert [guard.code for guard in shrunk(11).guards] == ["group-shrink"]
@@ -211,12 +214,12 @@ def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> N
 def test_fleet_of_one_workspace_has_no_guard_of_its_own() -> None:
     plan = leavers(3, 5)
 
-    assert guarded_fleet([plan], Fleet(1, percent=0)) == (plan,)
+    assert apply_fleet_guard([plan], FleetContext(1, percent=0)) == (plan,)
 
 
 def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
     plans = [leavers(3, 30, "one"), leavers(3, 30, "two"), leavers(0, 20, "three")]
-    held = guarded_fleet(plans, Fleet(3, 0, {"one": ids(3)}, percent=10))
+    held = apply_fleet_guard(plans, FleetContext(3, 0, {"one": ids(3)}, percent=10))
 
     assert [len(plan.changes) for plan in held] == [0, 0, 0]
     assert [[guard.code for guard in plan.guards] for plan in held] == [["fleet"], ["fleet"], []]
@@ -231,14 +234,14 @@ def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
 @pytest.mark.parametrize(("others", "before", "is_held"), [(0, 0, False), (0, 1, True), (10, 1, False), (10, 2, True)])
 def test_fleet_counts_the_other_workspaces_and_the_last_hour(others: int, before: int, is_held: bool) -> None:
     plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
-    held = guarded_fleet(plans, Fleet(3, others, {"three": ids(before)}, percent=10))
+    held = apply_fleet_guard(plans, FleetContext(3, others, {"three": ids(before)}, percent=10))
 
     assert bool(held[0].guards) is is_held
 
 
 def test_fleet_counts_deactivations_that_an_own_guard_holds() -> None:
-    own = guarded(leavers(5, 40, "one"), replace(a_policy(), workspace="one"), History())
-    held = guarded_fleet([own, leavers(3, 30, "two")], Fleet(2, percent=10))
+    own = apply_guards(leavers(5, 40, "one"), replace(a_policy(), workspace="one"), GuardHistory())
+    held = apply_fleet_guard([own, leavers(3, 30, "two")], FleetContext(2, percent=10))
 
     assert [hold.code for hold in held[1].holds] == ["fleet"] * 3
     assert {hold.code for hold in held[0].holds} == {"max-deactivations"}
@@ -246,13 +249,13 @@ def test_fleet_counts_deactivations_that_an_own_guard_holds() -> None:
 
 def test_approval_releases_in_the_order_of_applying() -> None:
     unguarded = leavers(5, 40)
-    plan = guarded(unguarded, a_policy(), History())
+    plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
-    approved = released(plan, unguarded, "ops@acme.com")
-    assert released(plan, unguarded).changes == approved.changes == unguarded.changes
+    approved = release_approved(plan, unguarded, "ops@acme.com")
+    assert release_approved(plan, unguarded).changes == approved.changes == unguarded.changes
     assert approved.holds == ()
     assert approved.guards[0].message == f"{plan.guards[0].message} Released by an approval of ops@acme.com."
-    assert released(plan, unguarded).guards[0].message.endswith(" Released by an approval.")
+    assert release_approved(plan, unguarded).guards[0].message.endswith(" Released by an approval.")
 
 
 def test_guard_that_an_approval_does_not_release_is_not_called_released() -> None:
@@ -260,7 +263,7 @@ def test_guard_that_an_approval_does_not_release_is_not_called_released() -> Non
     names = [f"p{number}" for number in range(20)]
     given = reads([person("new"), *map(person, names[1:])], [member(name) for name in names], list(map(link, names)))
     unguarded = compute_plan(given, policy)
-    off, required = released(guarded(unguarded, policy, History()), unguarded).guards
+    off, required = release_approved(apply_guards(unguarded, policy, GuardHistory()), unguarded).guards
 
     assert "Released" not in off.message
     assert required.message.endswith("as the config asks for: deactivate. Released by an approval.")
@@ -285,10 +288,10 @@ def test_group_that_is_not_assigned_any_more_has_nobody() -> None:
 
 def test_group_keeps_its_baseline_while_a_leaver_of_it_is_held() -> None:
     unguarded = leavers(5, 40)
-    plan = guarded(unguarded, a_policy(), History())
+    plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
     assert baselines(unguarded, plan, {"planners": 40}) == {}
-    assert baselines(unguarded, released(plan, unguarded), {"planners": 40}) == {"planners": 35}
+    assert baselines(unguarded, release_approved(plan, unguarded), {"planners": 40}) == {"planners": 35}
     assert baselines(unguarded, plan) == {"planners": 35}, "a group without a baseline gets its first"
 
 
@@ -304,16 +307,16 @@ def test_leavers_are_looked_up_at_most_25_and_only_those_nobody_shows() -> None:
     suspended = person("sue", status=Status.SUSPENDED)
     names = [f"p{number:02}" for number in range(30)]
     given = reads([suspended], [member(name) for name in [*names, "sue"]], [link(name) for name in [*names, "sue"]])
-    asked = vanished(compute_plan(given, a_policy()))
+    asked = leavers_to_look_up(compute_plan(given, a_policy()))
 
     assert asked == tuple(key(name) for name in names[:25])
-    assert vanished(compute_plan(reads([], [member("eve")]), a_policy())) == ()
+    assert leavers_to_look_up(compute_plan(reads([], [member("eve")]), a_policy())) == ()
 
 
 def test_shrunken_group_of_a_former_connector_holds_nobody() -> None:
-    history = History(baselines={("former", "planners"): ("Planners", 50)})
+    history = GuardHistory(baselines={("former", "planners"): ("Planners", 50)})
 
-    assert guarded(leavers(3, 30), a_policy(), history).guards == ()
+    assert apply_guards(leavers(3, 30), a_policy(), history).guards == ()
 
 
 def test_group_of_one_connector_says_nothing_of_its_namesake_in_another() -> None:
@@ -321,8 +324,8 @@ def test_group_of_one_connector_says_nothing_of_its_namesake_in_another() -> Non
     shown = snapshot([person("sue", connector="entra-eu", groups=("planners",))], ENTRA)
     given = reads([person("ann")], [member("ann"), member("eve"), member("sue")], [link("ann"), gone], shown)
     policy = a_policy(OKTA, ENTRA)
-    plan = guarded(
-        compute_plan(given, policy), policy, History(baselines={("okta-main", "planners"): ("Planners", 40)})
+    plan = apply_guards(
+        compute_plan(given, policy), policy, GuardHistory(baselines={("okta-main", "planners"): ("Planners", 40)})
     )
 
     assert [change.scim_id for change in plan.changes if change.kind is Kind.DEACTIVATE] == ["m-eve"]
@@ -343,8 +346,8 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
     count: int, before: int, is_held: bool
 ) -> None:
     policy = a_policy(limits=Limits(max_creates=2, max_email_changes=2))
-    made = guarded(joiners(count), policy, History(recent(made=before)))
-    moved = guarded(movers(count), policy, History(recent(moved=before)))
+    made = apply_guards(joiners(count), policy, GuardHistory(recent(made=before)))
+    moved = apply_guards(movers(count), policy, GuardHistory(recent(moved=before)))
 
     assert [guard.code for guard in made.guards] == (["max-creates"] if is_held else [])
     assert [guard.code for guard in moved.guards] == (["max-email-changes"] if is_held else [])
@@ -352,9 +355,9 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
 
 def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
     policy = a_policy(limits=Limits(max_creates=0, max_email_changes=0))
-    (made,) = guarded(joiners(1), policy, History(recent(made=3))).guards
-    (moved,) = guarded(movers(2), policy, History(recent(moved=3))).guards
-    (fleet,) = guarded_fleet([leavers(4, 10, "one"), leavers(0, 1, "two")], Fleet(2, percent=10))[0].guards
+    (made,) = apply_guards(joiners(1), policy, GuardHistory(recent(made=3))).guards
+    (moved,) = apply_guards(movers(2), policy, GuardHistory(recent(moved=3))).guards
+    (fleet,) = apply_fleet_guard([leavers(4, 10, "one"), leavers(0, 1, "two")], FleetContext(2, percent=10))[0].guards
 
     assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."
     assert moved.message == ("2 members (5 with the 3 of the last 60 minutes) would get another email; the limit is 0.")
@@ -365,10 +368,12 @@ def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
     given = reads([], [member("ann")], [link("ann")], snapshot((), ENTRA))
     policy = a_policy(OKTA, ENTRA, limits=Limits(max_deactivations_percent=100))
     plan = compute_plan(given, policy)
-    (empty, shrunk) = guarded(
+    (empty, shrunk) = apply_guards(
         plan,
         policy,
-        History(baselines={("okta-main", "planners"): ("Planners", 12), ("entra-eu", "planners"): ("Finance", 10)}),
+        GuardHistory(
+            baselines={("okta-main", "planners"): ("Planners", 12), ("entra-eu", "planners"): ("Finance", 10)}
+        ),
     ).guards
 
     assert empty.message == ("No one is entitled in okta-main 0oapigment, entra-eu sp-pigment.")
@@ -376,18 +381,18 @@ def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
 
 
 def test_groups_are_compared_by_id_and_not_by_name() -> None:
-    history = History(baselines={("okta-main", "planners"): ("Former name", 10)})
+    history = GuardHistory(baselines={("okta-main", "planners"): ("Former name", 10)})
 
-    assert guarded(leavers(3, 12), a_policy(), history).guards == ()
+    assert apply_guards(leavers(3, 12), a_policy(), history).guards == ()
 
 
 def test_baseline_moves_though_a_create_is_held_or_a_link_changed_its_groups() -> None:
     unguarded = joiners(1)
-    plan = guarded(unguarded, a_policy(limits=Limits(max_creates=0)), History())
+    plan = apply_guards(unguarded, a_policy(limits=Limits(max_creates=0)), GuardHistory())
     regrouped = compute_plan(reads([person("ann", groups=("readers",))], [member("ann")], [link("ann")]), a_policy())
 
     assert baselines(unguarded, plan, {"planners": 9}) == {"planners": 1}
-    assert [each.missed_reads for each in regrouped.seen] == [0]
+    assert [each.missed_reads for each in regrouped.updated_links] == [0]
     assert baselines(regrouped, before={"planners": 9, "readers": 9}) == {"planners": 0, "readers": 1}
 
 
@@ -395,10 +400,10 @@ def test_released_creates_of_the_table_come_last_by_address() -> None:
     people = [person("zed", display_name="Zed"), person("ann", display_name="Ann"), person("bob", display_name="Bob")]
     listed = [member("x", display_name="zed"), member("y", display_name="ann"), member("bob")]
     unguarded = compute_plan(reads(people, listed), a_policy())
-    plan = guarded(unguarded, a_policy(), History())
+    plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
     assert [hold.code for hold in plan.holds] == ["possible-rename", "possible-rename"]
-    assert [(change.kind, change.email) for change in released(plan, unguarded).changes] == [
+    assert [(change.kind, change.email) for change in release_approved(plan, unguarded).changes] == [
         ("adopt", "bob@acme.com"),
         ("create", "ann@acme.com"),
         ("create", "zed@acme.com"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from agent.diff.mend import Moves, assignment, moves
+from agent.diff.link_edits import RebindPlan, assignment_edits, rebind_plan
 from agent.model import GroupRef, Link, Listing, Memory
-from agent.ports import Mend
+from agent.ports import LinkEdit
 from connectors.base import PersonKey
 from tests.factories import ENTRA, key, link, member, person, snapshot
 
 FINANCE = (GroupRef("finance", "Finance"),)
 
 
-def moved(*people: tuple[str, str], links: tuple[Link, ...], members: tuple[str, ...] = ("ann", "bea")) -> Moves:
+def moved(*people: tuple[str, str], links: tuple[Link, ...], members: tuple[str, ...] = ("ann", "bea")) -> RebindPlan:
     shown = [person(name, email, connector=ENTRA.connector, groups=("finance",)) for name, email in people]
     listing = Listing(tuple(member(name) for name in members))
-    return moves(
+    return rebind_plan(
         Memory(links),
         listing,
         [snapshot(shown, ENTRA), snapshot([person("x", "bea@acme.com")])],
@@ -27,7 +27,9 @@ def test_links_move_by_the_members_email() -> None:
     was = link("ann")
     found = moved(("a1", "Ann@ACME.com"), links=(was,))
 
-    assert found == Moves((("ann@acme.com", Mend(Link(PersonKey("entra-eu", "a1"), "m-ann", FINANCE), was)),), ())
+    assert found == RebindPlan(
+        (("ann@acme.com", LinkEdit(Link(PersonKey("entra-eu", "a1"), "m-ann", FINANCE), was)),), ()
+    )
 
 
 def test_link_stays_where_nobody_or_not_one_unlinked_person_has_the_email() -> None:
@@ -39,18 +41,18 @@ def test_link_stays_where_nobody_or_not_one_unlinked_person_has_the_email() -> N
 
 
 def test_links_of_other_connectors_are_left_alone() -> None:
-    assert moved(("a1", "ann@acme.com"), links=(link("ann", connector="onelogin"),)) == Moves((), ())
+    assert moved(("a1", "ann@acme.com"), links=(link("ann", connector="onelogin"),)) == RebindPlan((), ())
 
 
 def test_moves_stand_in_the_order_of_their_people() -> None:
     found = moved(("b1", "bea@acme.com"), ("a1", "ann@acme.com"), links=(link("bea"), link("ann")))
 
-    assert [email for email, _ in found.mends] == ["ann@acme.com", "bea@acme.com"]
+    assert [email for email, _ in found.edits] == ["ann@acme.com", "bea@acme.com"]
 
 
 def test_person_in_two_snapshots_of_the_connector_is_one() -> None:
     shown = [person("a1", "ann@acme.com", connector=ENTRA.connector)]
-    found = moves(
+    found = rebind_plan(
         Memory((link("ann"),)),
         Listing((member("ann"),)),
         [snapshot(shown, ENTRA), snapshot(shown, ENTRA)],
@@ -58,17 +60,20 @@ def test_person_in_two_snapshots_of_the_connector_is_one() -> None:
         "entra-eu",
     )
 
-    assert len(found.mends) == 1
+    assert len(found.edits) == 1
 
 
 def test_assignment_releases_what_stood_in_its_way() -> None:
     ann, bea = link("ann"), link("bea")
     memory = Memory((ann, bea))
 
-    assert assignment(memory, member("bea"), key("ann")) == (Mend(None, ann), Mend(Link(key("ann"), "m-bea"), bea))
-    assert assignment(memory, member("ann"), key("ann")) == ()
-    assert assignment(Memory(), member("ann"), key("ann")) == (Mend(Link(key("ann"), "m-ann"), None),)
-    assert assignment(memory, member("cat"), key("cat")) == (Mend(Link(key("cat"), "m-cat"), None),)
+    assert assignment_edits(memory, member("bea"), key("ann")) == (
+        LinkEdit(None, ann),
+        LinkEdit(Link(key("ann"), "m-bea"), bea),
+    )
+    assert assignment_edits(memory, member("ann"), key("ann")) == ()
+    assert assignment_edits(Memory(), member("ann"), key("ann")) == (LinkEdit(Link(key("ann"), "m-ann"), None),)
+    assert assignment_edits(memory, member("cat"), key("cat")) == (LinkEdit(Link(key("cat"), "m-cat"), None),)
 
 
 def test_links_move_within_one_connector_whose_people_have_other_ids() -> None:
@@ -76,7 +81,9 @@ def test_links_move_within_one_connector_whose_people_have_other_ids() -> None:
     memory = Memory((link("ann"), link("bea")))
     listing = Listing((member("ann"), member("bea")))
     people = snapshot([person("new-ann", "ann@acme.com"), person("bea")])
-    found = moves(memory, listing, [people], "okta-main", "okta-main")
+    found = rebind_plan(memory, listing, [people], "okta-main", "okta-main")
 
-    assert [(mend.link and mend.link.person, mend.was) for _, mend in found.mends] == [(key("new-ann"), link("ann"))]
+    assert [(mend.link and mend.link.person, mend.previous) for _, mend in found.edits] == [
+        (key("new-ann"), link("ann"))
+    ]
     assert found.unmatched == ("bea@acme.com",)

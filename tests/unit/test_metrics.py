@@ -7,16 +7,16 @@ from dataclasses import replace
 import httpx
 from prometheus_client import CollectorRegistry
 
-from agent.engine.order import Result
-from agent.errors import Exit
-from agent.metrics import MOST_HOSTS, Metrics
+from agent.engine.request import RunResult
+from agent.errors import ExitCode
+from agent.metrics import MAX_HOSTS, Metrics
 from agent.model import Kind
 from agent.ports import Outcome, RunStatus, Trigger
-from agent.report.shape import HoldObject, PlannedObject
+from agent.report.schema import HoldObject, PlannedObject
 from tests.state_samples import a_change, done
 
 
-def a_result(*codes: str) -> Result:
+def a_result(*codes: str) -> RunResult:
     """Return a held run with a done creation and two failed deactivations."""
     holds: list[HoldObject] = [
         {"kind": "create", "code": code, "email": "ann@acme.com", "reason": "", "remedy": ""} for code in codes
@@ -36,7 +36,7 @@ def a_result(*codes: str) -> Result:
     }
     failed = [done(a_change(), seq, Outcome.FAILED) for seq in (1, 2)]
     records = (done(a_change(Kind.CREATE)), *failed)
-    return Result("latam", "r1", RunStatus.HELD, Exit.HELD, planned, records)
+    return RunResult("latam", "r1", RunStatus.HELD, ExitCode.HELD, planned, records)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -46,7 +46,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
 def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.finished(a_result("address-taken", "address-taken", "unknown-status"), Trigger.SCHEDULE, 12)
+    metrics.record_run(a_result("address-taken", "address-taken", "unknown-status"), Trigger.SCHEDULE, 12)
 
     assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="schedule") == 1
     assert value(registry, "pigment_sync_run_duration_seconds_sum", workspace="latam") == 12
@@ -58,8 +58,8 @@ def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
 def test_hold_that_is_no_more_is_shown_as_zero() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.finished(a_result("address-taken"), Trigger.SCHEDULE, 1)
-    metrics.finished(a_result("unknown-status"), Trigger.SCHEDULE, 1)
+    metrics.record_run(a_result("address-taken"), Trigger.SCHEDULE, 1)
+    metrics.record_run(a_result("unknown-status"), Trigger.SCHEDULE, 1)
 
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 0
     assert value(registry, "pigment_sync_holds", workspace="latam", code="unknown-status") == 1
@@ -68,8 +68,8 @@ def test_hold_that_is_no_more_is_shown_as_zero() -> None:
 def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspace() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.finished(a_result(*["address-taken"] * 31), Trigger.SCHEDULE, 1)
-    metrics.finished(replace(a_result(), is_whole=False), Trigger.API, 1)
+    metrics.record_run(a_result(*["address-taken"] * 31), Trigger.SCHEDULE, 1)
+    metrics.record_run(replace(a_result(), is_for_everyone=False), Trigger.API, 1)
 
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 31
     assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="api") == 1
@@ -79,22 +79,22 @@ async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     transport = httpx.MockTransport(lambda _: httpx.Response(429))
-    async with httpx.AsyncClient(transport=transport, event_hooks={"response": [metrics.answered]}) as client:
-        for number in range(MOST_HOSTS + 2):
+    async with httpx.AsyncClient(transport=transport, event_hooks={"response": [metrics.count_response]}) as client:
+        for number in range(MAX_HOSTS + 2):
             await client.get(f"https://host{number}.example.com/secret?token=x")
 
     assert value(registry, "pigment_sync_requests_total", host="host0.example.com", status="429") == 1
     assert value(registry, "pigment_sync_requests_total", host="other", status="429") == 2
-    assert b"secret" not in metrics.text()
+    assert b"secret" not in metrics.render()
 
 
 def test_scrape_forgets_what_it_is_not_told_again() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.replace({"pigment_sync_paused": [(("latam",), 1)], "pigment_sync_budget_left": [((), 7)]})
+    metrics.set_gauges({"pigment_sync_paused": [(("latam",), 1)], "pigment_sync_budget_left": [((), 7)]})
     assert value(registry, "pigment_sync_budget_left") == 7
-    metrics.replace({"pigment_sync_paused": [(("emea",), 0)]})
+    metrics.set_gauges({"pigment_sync_paused": [(("emea",), 0)]})
 
     assert value(registry, "pigment_sync_paused", workspace="latam") is None
     assert value(registry, "pigment_sync_paused", workspace="emea") == 0
-    assert b"pigment_sync_budget_left NaN" in metrics.text()
+    assert b"pigment_sync_budget_left NaN" in metrics.render()

@@ -1,4 +1,4 @@
-"""The table above `connectors.okta.assembly`, row by row, and what makes a read incomplete."""
+"""The table above `connectors.okta.snapshot`, row by row, and what makes a read incomplete."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from connectors.base import IncompleteRead, Person, Snapshot, Source, Status
-from connectors.okta.assembly import AppRead, Members, app_people, members, snapshot
-from connectors.okta.portrait import Portrait
+from connectors.okta.mapping import UserMapper
 from connectors.okta.row import AppGroup, AppUser, User
+from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 SOURCE = Source("okta-main", "0oa1")
-PORTRAIT = Portrait("okta-main")
-EMPTY = Members({})
+PORTRAIT = UserMapper("okta-main")
+EMPTY = GroupMembers({})
 SALES, STAFF, OTHER = AppGroup("00g1", "Sales"), AppGroup("00g2", "Staff"), "00g9"
 
 
@@ -25,12 +25,12 @@ def row(name: str, scope: str = "GROUP", link: str = "", status: str = "ACTIVE")
     return AppUser(user(name, status), scope, link)
 
 
-def inside(*users: User) -> Members:
-    return Members({each.id: each for each in users})
+def inside(*users: User) -> GroupMembers:
+    return GroupMembers({each.id: each for each in users})
 
 
-def read_of(*rows: AppUser, sales: Members = EMPTY, staff: Members = EMPTY) -> AppRead:
-    return AppRead(
+def read_of(*rows: AppUser, sales: GroupMembers = EMPTY, staff: GroupMembers = EMPTY) -> AppData:
+    return AppData(
         "Pigment",
         {each.user.id: each for each in rows},
         (),
@@ -39,11 +39,11 @@ def read_of(*rows: AppUser, sales: Members = EMPTY, staff: Members = EMPTY) -> A
     )
 
 
-def taken(read: AppRead, portrait: Portrait = PORTRAIT) -> Snapshot:
-    return snapshot(read, SOURCE, portrait)
+def taken(read: AppData, portrait: UserMapper = PORTRAIT) -> Snapshot:
+    return build_snapshot(read, SOURCE, portrait)
 
 
-def only_person(read: AppRead) -> Person:
+def only_person(read: AppData) -> Person:
     (person,) = taken(read).people
     return person
 
@@ -142,11 +142,11 @@ def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
     nobody, somebody = User(""), User("", "ACTIVE", "eva@example.com")
     first = read_of(row("ana"), row("eva"), sales=inside(user("eva"), user("ana")), staff=inside(user("ana")))
     first = replace(first, unidentified=(somebody, nobody))
-    second = AppRead(
+    second = AppData(
         first.app_name,
         dict(reversed(list(first.people.items()))),
         (nobody, somebody),
-        first.assigned,
+        first.assigned_group_ids,
         dict(reversed(list(first.counted.items()))),
     )
     assert taken(first) == taken(second)
@@ -155,7 +155,7 @@ def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
 def test_rows_without_an_id_are_told_by_their_email_with_a_note() -> None:
     nobody, somebody = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
     read = replace(
-        read_of(row("ana"), sales=Members({"00u-ana": user("ana")}, (somebody,))), unidentified=(nobody, somebody)
+        read_of(row("ana"), sales=GroupMembers({"00u-ana": user("ana")}, (somebody,))), unidentified=(nobody, somebody)
     )
     shot = taken(read)
     assert shot.unidentified == ("", "eva@example.com", "eva@example.com")
@@ -170,7 +170,7 @@ def test_of_several_rows_of_one_person_the_last_counts() -> None:
     people, unidentified = app_people([row("ana"), row("ana", "USER")], "0oa1")
     assert people == {"00u-ana": row("ana", "USER")}
     assert unidentified == ()
-    assert members([user("ana"), user("ana", "SUSPENDED")], "00g1") == inside(user("ana", "SUSPENDED"))
+    assert group_members([user("ana"), user("ana", "SUSPENDED")], "00g1") == inside(user("ana", "SUSPENDED"))
 
 
 def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
@@ -178,19 +178,19 @@ def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
     people, unidentified = app_people([row("ana"), nobody], "0oa1")
     assert list(people) == ["00u-ana"]
     assert unidentified == (nobody.user,)
-    assert members([user("ana"), nobody.user], "00g1") == Members({"00u-ana": user("ana")}, (nobody.user,))
+    assert group_members([user("ana"), nobody.user], "00g1") == GroupMembers({"00u-ana": user("ana")}, (nobody.user,))
 
 
 def test_empty_lists_are_complete() -> None:
     assert app_people([], "0oa1") == ({}, ())
-    assert members([], "00g1") == Members({})
+    assert group_members([], "00g1") == GroupMembers({})
 
 
 @pytest.mark.parametrize("field", ["id", "status", "login"])
 def test_field_that_no_row_shows_is_a_missing_permission(field: str) -> None:
     users = [replace(user("ana"), **{field: ""}), replace(user("eva"), **{field: ""})]
     with pytest.raises(IncompleteRead, match=f"none of them shows: {field}") as raised:
-        members(users, "00g1")
+        group_members(users, "00g1")
     assert "okta.users.read" in raised.value.hint
     with pytest.raises(IncompleteRead, match=r"people of application 0oa1 \(2 rows\)"):
         app_people([AppUser(each, "USER", "") for each in users], "0oa1")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from connectors.base import IncompleteRead
-from connectors.okta.pace import OktaPace, bucket
+from connectors.okta.rate_limit import OktaRateLimiter, bucket_for_path
 from tests.contract.okta_org import FakeTime
 
 ROOT = "https://acme.okta.com"
@@ -20,20 +20,20 @@ GROUP = httpx.URL(f"{ROOT}/api/v1/groups/00g1/users")
 class Server:
     """Counts a bucket of *limit* requests a window, on a clock an hour ahead of ours, and tells the pace of each."""
 
-    def __init__(self, time: FakeTime, pace: OktaPace, limit: int, window_seconds: int = 60) -> None:
+    def __init__(self, time: FakeTime, pace: OktaRateLimiter, limit: int, window_seconds: int = 60) -> None:
         self.time, self.pace, self.limit, self.window_seconds = time, pace, limit, window_seconds
         self.ends = 0.0
         self.used = 0
         self.most_used = 0
 
     async def ask(self, url: httpx.URL = PEOPLE) -> None:
-        await self.pace.admit("GET", url)
+        await self.pace.acquire("GET", url)
         if self.time.now >= self.ends:
             self.ends, self.used = self.time.now + self.window_seconds, 0
         self.used += 1
         self.most_used = max(self.most_used, self.used)
         assert self.used <= self.limit
-        self.pace.learned(url, 200, self.headers(self.limit, self.limit - self.used, self.ends - self.time.now))
+        self.pace.on_response(url, 200, self.headers(self.limit, self.limit - self.used, self.ends - self.time.now))
 
     def headers(self, limit: int, remaining: int, seconds: float, date: bool = True) -> httpx.Headers:
         there = self.time.wall() + (3600 if date else 0)
@@ -42,9 +42,9 @@ class Server:
         return httpx.Headers(said | ({"date": formatdate(int(there), usegmt=True)} if date else {}))
 
 
-def paced(share: float = 0.5, max_wait_seconds: float = 300) -> tuple[FakeTime, OktaPace]:
+def paced(share: float = 0.5, max_wait_seconds: float = 300) -> tuple[FakeTime, OktaRateLimiter]:
     time = FakeTime()
-    return time, OktaPace(share, max_wait_seconds, time.timer, time.wall)
+    return time, OktaRateLimiter(share, max_wait_seconds, time.timer, time.wall)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def paced(share: float = 0.5, max_wait_seconds: float = 300) -> tuple[FakeTime, 
     ],
 )
 def test_bucket_is_that_of_oktas_table(path: str, name: str) -> None:
-    assert bucket(path) == name
+    assert bucket_for_path(path) == name
 
 
 @pytest.mark.parametrize(("share", "uses"), [(0.5, 50), (0.0, 100), (0.9, 10)])
@@ -86,43 +86,43 @@ async def test_even_the_smallest_limit_lets_one_request_a_window_through() -> No
 
 async def test_each_bucket_is_counted_for_itself() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 200, Server(time, pace, 100).headers(100, 1, 30))
-    await pace.admit("GET", GROUP)
+    pace.on_response(PEOPLE, 200, Server(time, pace, 100).headers(100, 1, 30))
+    await pace.acquire("GET", GROUP)
     assert time.naps == []
-    await pace.admit("GET", PEOPLE)
+    await pace.acquire("GET", PEOPLE)
     assert len(time.naps) == 1
 
 
 async def test_requests_that_are_still_unanswered_count() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 200, Server(time, pace, 10).headers(10, 8, 30))
+    pace.on_response(PEOPLE, 200, Server(time, pace, 10).headers(10, 8, 30))
     for _ in range(3):
-        await pace.admit("GET", PEOPLE)
+        await pace.acquire("GET", PEOPLE)
     assert time.naps == []
-    await pace.admit("GET", PEOPLE)
+    await pace.acquire("GET", PEOPLE)
     assert len(time.naps) == 1
 
 
 async def test_request_without_an_answer_counts_no_longer() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 200, Server(time, pace, 10).headers(10, 6, 30))
-    await pace.admit("GET", PEOPLE)
-    pace.learned(PEOPLE, 0, httpx.Headers())
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, Server(time, pace, 10).headers(10, 6, 30))
+    await pace.acquire("GET", PEOPLE)
+    pace.on_response(PEOPLE, 0, httpx.Headers())
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == []
 
 
 async def test_unanswered_requests_of_one_window_count_in_the_next() -> None:
     time, pace = paced(max_wait_seconds=50)
-    pace.learned(PEOPLE, 200, Server(time, pace, 10).headers(10, 10, 30))
+    pace.on_response(PEOPLE, 200, Server(time, pace, 10).headers(10, 10, 30))
     for _ in range(5):
-        await pace.admit("GET", PEOPLE)
+        await pace.acquire("GET", PEOPLE)
     time.now += 31
-    pace.learned(PEOPLE, 0, httpx.Headers())
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 0, httpx.Headers())
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == []
     with pytest.raises(IncompleteRead):
-        await pace.admit("GET", PEOPLE)
+        await pace.acquire("GET", PEOPLE)
 
 
 async def test_many_waiters_go_on_within_the_next_windows_share() -> None:
@@ -136,39 +136,39 @@ async def test_many_waiters_go_on_within_the_next_windows_share() -> None:
 async def test_late_answer_of_an_earlier_window_changes_nothing() -> None:
     time, pace = paced()
     server = Server(time, pace, 100)
-    pace.learned(PEOPLE, 200, server.headers(100, 99, 70))
-    pace.learned(PEOPLE, 200, server.headers(100, 0, 10))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, server.headers(100, 99, 70))
+    pace.on_response(PEOPLE, 200, server.headers(100, 0, 10))
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == []
 
 
 async def test_answers_of_one_window_that_come_in_disorder_count_the_lowest() -> None:
     time, pace = paced()
     server = Server(time, pace, 100)
-    pace.learned(PEOPLE, 200, server.headers(100, 50, 30))
-    pace.learned(PEOPLE, 200, server.headers(100, 51, 30))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, server.headers(100, 50, 30))
+    pace.on_response(PEOPLE, 200, server.headers(100, 51, 30))
+    await pace.acquire("GET", PEOPLE)
     assert len(time.naps) == 1
 
 
 async def test_refusal_is_never_retried_before_the_reset() -> None:
     time, pace = paced(0)
-    pace.learned(PEOPLE, 429, Server(time, pace, 100).headers(100, 7, 40))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 429, Server(time, pace, 100).headers(100, 7, 40))
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == [pytest.approx(41, abs=0.1)]
 
 
 async def test_refusal_for_concurrency_says_nothing_of_the_bucket() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 429, Server(time, pace, 100).headers(0, 0, 3000))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 429, Server(time, pace, 100).headers(0, 0, 3000))
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == []
 
 
 async def test_reset_without_a_date_is_taken_by_our_clock() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, 20, date=False))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, 20, date=False))
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == [pytest.approx(21, abs=1)]
 
 
@@ -178,22 +178,22 @@ async def test_headers_that_are_no_numbers_are_ignored(name: str, word: str) -> 
     time, pace = paced()
     headers = Server(time, pace, 100).headers(100, 0, 30)
     headers[f"x-rate-limit-{name}"] = word
-    pace.learned(PEOPLE, 200, headers)
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, headers)
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == []
 
 
 async def test_reset_in_the_past_is_waited_for_a_second() -> None:
     time, pace = paced()
-    pace.learned(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, -500))
-    await pace.admit("GET", PEOPLE)
+    pace.on_response(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, -500))
+    await pace.acquire("GET", PEOPLE)
     assert time.naps == [1]
 
 
 async def test_wait_beyond_the_bound_is_an_error_with_the_ways_out() -> None:
     time, pace = paced(max_wait_seconds=10)
-    pace.learned(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, 30))
+    pace.on_response(PEOPLE, 200, Server(time, pace, 100).headers(100, 0, 30))
     with pytest.raises(IncompleteRead, match="100 requests a minute") as raised:
-        await pace.admit("GET", PEOPLE)
+        await pace.acquire("GET", PEOPLE)
     assert "rate_limit_share" in raised.value.hint
     assert time.naps == []

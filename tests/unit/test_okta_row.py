@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Status
-from connectors.okta.portrait import WORDS, Assignment, Portrait
+from connectors.okta.mapping import KNOWN_STATUSES, Assignment, UserMapper
 from connectors.okta.row import AppGroup, AppUser, User, app_group_from_json, app_user_from_json, user_from_json
 
-PORTRAIT = Portrait("okta-main")
+PORTRAIT = UserMapper("okta-main")
 ANA: dict[str, object] = {
     "id": "00uana",
     "status": "ACTIVE",
@@ -65,7 +65,7 @@ def test_app_user_without_an_embedded_user_is_blank() -> None:
     ],
 )
 def test_link_names_the_group_by_its_address_or_its_name(link: object, group: str) -> None:
-    assert app_user_from_json({"id": "00u1", "_links": {"group": link}}).link_group == group
+    assert app_user_from_json({"id": "00u1", "_links": {"group": link}}).link_group_id == group
 
 
 def test_app_group_takes_its_name_from_the_embedded_group_as_it_is_spelled() -> None:
@@ -92,44 +92,51 @@ def test_app_group_takes_its_name_from_the_embedded_group_as_it_is_spelled() -> 
     ],
 )
 def test_status_word_is_judged_as_documented(word: str, status: Status) -> None:
-    assert PORTRAIT.status(word) is status
+    assert PORTRAIT.status_of(word) is status
 
 
 def test_entitled_statuses_decide_between_active_and_suspended_only() -> None:
-    portrait = Portrait("okta-main", entitled_statuses=frozenset({"ACTIVE", "STAGED"}))
-    assert {word for word in WORDS if portrait.status(word) is Status.ACTIVE} == {"ACTIVE", "STAGED"}
-    assert portrait.status("FROZEN") is Status.UNKNOWN
+    portrait = UserMapper("okta-main", entitled_statuses=frozenset({"ACTIVE", "STAGED"}))
+    assert {word for word in KNOWN_STATUSES if portrait.status_of(word) is Status.ACTIVE} == {"ACTIVE", "STAGED"}
+    assert portrait.status_of("FROZEN") is Status.UNKNOWN
 
 
 def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
-    person = PORTRAIT.person(user_from_json(ANA), Assignment(("00g1",)))
+    person = PORTRAIT.person_from_user(user_from_json(ANA), Assignment(("00g1",)))
     assert (person.connector, person.id, person.email) == ("okta-main", "00uana", "ana@example.com")
     assert (person.display_name, person.given_name, person.family_name) == ("Ana Lima", "Ana", "Lima")
     assert (person.source_status, person.groups, person.aliases) == ("ACTIVE", ("00g1",), ())
-    by_mail = Portrait("okta-main", "mail").person(user_from_json(ANA), Assignment())
+    by_mail = UserMapper("okta-main", "mail").person_from_user(user_from_json(ANA), Assignment())
     assert by_mail.email == "ana.lima@example.com"
 
 
 def test_display_name_of_the_user_goes_before_given_and_family_name() -> None:
-    assert PORTRAIT.person(User("00u1", "ACTIVE", display_name="Ana L."), Assignment()).display_name == "Ana L."
-    assert PORTRAIT.person(User("00u1", "ACTIVE", family_name="Lima"), Assignment()).display_name == "Lima"
+    assert (
+        PORTRAIT.person_from_user(User("00u1", "ACTIVE", display_name="Ana L."), Assignment()).display_name == "Ana L."
+    )
+    assert PORTRAIT.person_from_user(User("00u1", "ACTIVE", family_name="Lima"), Assignment()).display_name == "Lima"
 
 
 def test_person_without_the_wanted_address_has_none() -> None:
-    assert Portrait("okta-main", "mail").person(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).email is None
+    assert (
+        UserMapper("okta-main", "mail").person_from_user(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).email
+        is None
+    )
 
 
 def test_second_email_is_an_alias_only_where_the_settings_say_so() -> None:
-    portrait = Portrait("okta-main", second_email_is_alias=True)
-    assert portrait.person(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
+    portrait = UserMapper("okta-main", second_email_is_alias=True)
+    assert portrait.person_from_user(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
     same = User("00u1", "ACTIVE", "ana@example.com", second_email="ANA@example.com")
-    assert portrait.person(same, Assignment()).aliases == ()
-    assert portrait.person(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).aliases == ()
+    assert portrait.person_from_user(same, Assignment()).aliases == ()
+    assert portrait.person_from_user(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).aliases == ()
 
 
 def test_only_an_active_person_is_pending() -> None:
     waiting = Assignment(("00g1",), pending=True)
-    assert [PORTRAIT.person(User("00u1", word), waiting).pending for word in ("ACTIVE", "SUSPENDED", "?")] == [
+    assert [
+        PORTRAIT.person_from_user(User("00u1", word), waiting).pending for word in ("ACTIVE", "SUSPENDED", "?")
+    ] == [
         True,
         False,
         False,

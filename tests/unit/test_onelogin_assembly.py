@@ -5,13 +5,21 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Group, IncompleteRead, Source, Status
-from connectors.onelogin.assembly import AppRead, Members, app_people, assignments, members, require_sight, snapshot
-from connectors.onelogin.portrait import Assignment, Portrait
+from connectors.onelogin.mapping import Assignment, UserMapper
 from connectors.onelogin.row import Membership, User
-from connectors.onelogin.selection import Role, counted_roles
+from connectors.onelogin.selection import Role, select_roles
+from connectors.onelogin.snapshot import (
+    AppData,
+    RoleMembers,
+    app_people,
+    assignments,
+    build_snapshot,
+    require_visible,
+    role_members,
+)
 
 SOURCE = Source("onelogin-apac", "2000001")
-PORTRAIT = Portrait("onelogin-apac")
+PORTRAIT = UserMapper("onelogin-apac")
 SALES, STAFF = Role("501", "Sales"), Role("502", "Staff")
 
 
@@ -25,12 +33,12 @@ def read(
     staff: tuple[str, ...] = (),
     counted: tuple[Role, ...] = (SALES, STAFF),
     unidentified: tuple[int, int] = (0, 0),
-) -> AppRead:
+) -> AppData:
     inside = {
-        "501": Members(frozenset(sales), unidentified[0]),
-        "502": Members(frozenset(staff), unidentified[1]),
+        "501": RoleMembers(frozenset(sales), unidentified[0]),
+        "502": RoleMembers(frozenset(staff), unidentified[1]),
     }
-    return AppRead("Pigment", {key: user(key) for key in people}, (), inside, counted)
+    return AppData("Pigment", {key: user(key) for key in people}, (), inside, counted)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +56,13 @@ def read(
         (read(("1",), ("1",), (), (SALES,), (0, 1)), Assignment(("501",), individual=False)),
     ],
 )
-def test_assignment_is_decided_by_the_table(shown: AppRead, assignment: Assignment | None) -> None:
+def test_assignment_is_decided_by_the_table(shown: AppData, assignment: Assignment | None) -> None:
     assert assignments(shown).get("1") == assignment
 
 
 def test_snapshot_has_everybody_once_and_in_order() -> None:
     shown = read(("3", "1", "2"), ("2", "1"), ("2",))
-    shot = snapshot(shown, {key: user(key) for key in "321"}, SOURCE, PORTRAIT)
+    shot = build_snapshot(shown, {key: user(key) for key in "321"}, SOURCE, PORTRAIT)
     assert [(each.id, each.groups, each.individual) for each in shot.people] == [
         ("1", ("501",), False),
         ("2", ("501", "502"), False),
@@ -65,25 +73,25 @@ def test_snapshot_has_everybody_once_and_in_order() -> None:
 
 
 def test_person_whom_the_account_does_not_know_is_unknown_among_others() -> None:
-    shot = snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, PORTRAIT)
+    shot = build_snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, PORTRAIT)
     assert [each.status for each in shot.people] == [Status.UNKNOWN, Status.ACTIVE]
 
 
 def test_account_that_knows_nobody_of_the_application_is_an_error() -> None:
     with pytest.raises(IncompleteRead, match="none of the 2 people"):
-        snapshot(read(("1", "2"), ("1", "2")), {}, SOURCE, PORTRAIT)
+        build_snapshot(read(("1", "2"), ("1", "2")), {}, SOURCE, PORTRAIT)
 
 
 def test_people_of_one_application_may_all_have_no_email() -> None:
-    shown = AppRead("Pigment", {}, (), {"501": Members(frozenset("12"))}, (SALES,))
-    shot = snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, PORTRAIT)
+    shown = AppData("Pigment", {}, (), {"501": RoleMembers(frozenset("12"))}, (SALES,))
+    shot = build_snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, PORTRAIT)
     assert [person.email for person in shot.people] == [None, None]
 
 
 def test_rows_without_an_id_are_told_by_their_email_or_by_nothing() -> None:
     nobody = (user(None, "b@example.com"), user(None, None), user(None, "b@example.com"))
-    shown = AppRead("Pigment", {"1": user("1")}, nobody, {"501": Members(frozenset("1"), 1)}, (SALES,))
-    shot = snapshot(shown, {"1": user("1")}, SOURCE, PORTRAIT)
+    shown = AppData("Pigment", {"1": user("1")}, nobody, {"501": RoleMembers(frozenset("1"), 1)}, (SALES,))
+    shot = build_snapshot(shown, {"1": user("1")}, SOURCE, PORTRAIT)
     assert shot.unidentified == ("", "", "b@example.com", "b@example.com")
     assert [(note.code, note.email) for note in shot.notes] == [
         ("unidentified-row", ""),
@@ -101,10 +109,10 @@ def test_application_shows_its_people_by_id_and_the_others_apart() -> None:
 
 def test_role_has_those_who_are_assigned() -> None:
     rows = [Membership("1", True), Membership("2", False), Membership(None, True), Membership(None, False)]
-    assert members(rows, "501") == Members(frozenset("1"), 1)
-    assert members([], "501") == members([Membership("2", False)], "501") == Members(frozenset())
+    assert role_members(rows, "501") == RoleMembers(frozenset("1"), 1)
+    assert role_members([], "501") == role_members([Membership("2", False)], "501") == RoleMembers(frozenset())
     with pytest.raises(IncompleteRead, match="people of role 501"):
-        members([Membership(None, True)], "501")
+        role_members([Membership(None, True)], "501")
 
 
 @pytest.mark.parametrize(
@@ -119,29 +127,29 @@ def test_role_has_those_who_are_assigned() -> None:
 )
 def test_field_that_nobody_shows_is_a_missing_permission(rows: list[User], hidden: str) -> None:
     with pytest.raises(IncompleteRead, match=f"none of them shows: {hidden}") as raised:
-        require_sight(rows, "the users")
+        require_visible(rows, "the users")
     assert "Read All" in raised.value.hint
 
 
 def test_field_that_one_row_shows_is_not_hidden() -> None:
-    require_sight([], "the users")
-    require_sight([User("1", None, "", ""), user("2")], "the users")
+    require_visible([], "the users")
+    require_visible([User("1", None, "", ""), user("2")], "the users")
 
 
 def test_roles_are_counted_by_id_or_exact_name() -> None:
     granting = [SALES, STAFF, Role("503", "501")]
-    assert counted_roles(granting, (), "Pigment") == tuple(granting)
-    assert counted_roles(granting, ("Staff", "501", "502"), "Pigment") == (SALES, STAFF)
+    assert select_roles(granting, (), "Pigment") == tuple(granting)
+    assert select_roles(granting, ("Staff", "501", "502"), "Pigment") == (SALES, STAFF)
 
 
 @pytest.mark.parametrize("wanted", ["sales", "Sales ", "50", ""])
 def test_role_that_the_application_does_not_have_is_an_error(wanted: str) -> None:
     with pytest.raises(IncompleteRead, match="its roles are: Sales, Staff"):
-        counted_roles([SALES, STAFF], (wanted,), "Pigment")
+        select_roles([SALES, STAFF], (wanted,), "Pigment")
     with pytest.raises(IncompleteRead, match="its roles are: none"):
-        counted_roles([], (wanted,), "Pigment")
+        select_roles([], (wanted,), "Pigment")
 
 
 def test_name_that_two_roles_have_is_an_error_that_lists_them() -> None:
     with pytest.raises(IncompleteRead, match=r"2 roles .* named 'Sales': 501, 502"):
-        counted_roles([SALES, Role("502", "Sales")], ("Sales",), "Pigment")
+        select_roles([SALES, Role("502", "Sales")], ("Sales",), "Pigment")

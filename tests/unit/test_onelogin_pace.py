@@ -6,16 +6,16 @@ import httpx
 import pytest
 
 from connectors.base import IncompleteRead
-from connectors.onelogin.pace import OneLoginPace
-from connectors.rest import Timer
+from connectors.http import Timer
+from connectors.onelogin.rate_limit import OneLoginRateLimiter
 from tests.contract.okta_org import FakeTime
 
 URL = httpx.URL("https://acme.onelogin.com/api/2/users")
 
 
-def paced(max_wait_seconds: float = 4000) -> tuple[FakeTime, OneLoginPace]:
+def paced(max_wait_seconds: float = 4000) -> tuple[FakeTime, OneLoginRateLimiter]:
     clock = FakeTime()
-    return clock, OneLoginPace("OneLogin (onelogin-apac)", max_wait_seconds, clock.timer)
+    return clock, OneLoginRateLimiter("OneLogin (onelogin-apac)", max_wait_seconds, clock.timer)
 
 
 def said(remaining: object, reset: object) -> httpx.Headers:
@@ -26,57 +26,57 @@ def said(remaining: object, reset: object) -> httpx.Headers:
 @pytest.mark.parametrize(("remaining", "naps"), [(4000, []), (8, []), (7, [832]), (0, [832])])
 async def test_limit_is_waited_for_once_eight_requests_would_use_it_up(remaining: int, naps: list[float]) -> None:
     clock, pace = paced()
-    pace.learned(URL, 200, said(remaining, 832))
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 200, said(remaining, 832))
+    await pace.acquire("GET", URL)
     assert clock.naps == naps
 
 
 async def test_reset_is_seconds_from_the_answer() -> None:
     clock, pace = paced()
-    pace.learned(URL, 200, said(0, 100))
+    pace.on_response(URL, 200, said(0, 100))
     clock.now += 60
-    await pace.admit("GET", URL)
+    await pace.acquire("GET", URL)
     assert clock.naps == [40]
-    await pace.admit("GET", URL)
+    await pace.acquire("GET", URL)
     assert clock.naps == [40]
 
 
 @pytest.mark.parametrize("remaining", [4000, None])
 async def test_refusal_is_never_retried_before_the_reset(remaining: int | None) -> None:
     clock, pace = paced()
-    pace.learned(URL, 429, said(remaining, 40))
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 429, said(remaining, 40))
+    await pace.acquire("GET", URL)
     assert clock.naps == [40]
 
 
 @pytest.mark.parametrize("reset", [None, "", "0", "-5", "3601", "1800000000", "soon", "4.5", "9" * 400])
 async def test_reset_that_cannot_be_is_ignored(reset: str | None) -> None:
     clock, pace = paced()
-    pace.learned(URL, 429, said(0, reset))
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 429, said(0, reset))
+    await pace.acquire("GET", URL)
     assert clock.naps == []
 
 
 @pytest.mark.parametrize("remaining", [None, "", "-1", "few", "9" * 400])
 async def test_remainder_that_is_no_number_is_ignored(remaining: str | None) -> None:
     clock, pace = paced()
-    pace.learned(URL, 200, said(remaining, 100))
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 200, said(remaining, 100))
+    await pace.acquire("GET", URL)
     assert clock.naps == []
 
 
 async def test_request_without_an_answer_tells_nothing() -> None:
     clock, pace = paced()
-    pace.learned(URL, 0, httpx.Headers())
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 0, httpx.Headers())
+    await pace.acquire("GET", URL)
     assert clock.naps == []
 
 
 async def test_earlier_reset_does_not_shorten_a_wait() -> None:
     clock, pace = paced()
-    pace.learned(URL, 200, said(0, 100))
-    pace.learned(URL, 200, said(7, 10))
-    await pace.admit("GET", URL)
+    pace.on_response(URL, 200, said(0, 100))
+    pace.on_response(URL, 200, said(7, 10))
+    await pace.acquire("GET", URL)
     assert clock.naps == [100]
 
 
@@ -85,22 +85,22 @@ async def test_reset_that_is_told_during_a_wait_is_waited_for_too() -> None:
 
     async def sleep(seconds: float) -> None:
         if not clock.naps:
-            pace.learned(URL, 429, said(0, 150))
+            pace.on_response(URL, 429, said(0, 150))
         await clock.sleep(seconds)
 
-    pace = OneLoginPace("OneLogin (onelogin-apac)", 4000, Timer(lambda: clock.now, sleep, clock.wall))
-    pace.learned(URL, 200, said(0, 100))
-    await pace.admit("GET", URL)
+    pace = OneLoginRateLimiter("OneLogin (onelogin-apac)", 4000, Timer(lambda: clock.now, sleep, clock.wall))
+    pace.on_response(URL, 200, said(0, 100))
+    await pace.acquire("GET", URL)
     assert clock.naps == [100, 50]
 
 
 async def test_wait_beyond_the_bound_is_an_error_with_the_ways_out() -> None:
     clock, pace = paced(max_wait_seconds=300)
-    pace.learned(URL, 200, said(0, 832))
+    pace.on_response(URL, 200, said(0, 832))
     with pytest.raises(IncompleteRead, match="another 832 seconds") as raised:
-        await pace.admit("GET", URL)
+        await pace.acquire("GET", URL)
     assert "http.max_wait_seconds" in raised.value.hint
     assert clock.naps == []
     clock.now += 532
-    await pace.admit("GET", URL)
+    await pace.acquire("GET", URL)
     assert clock.naps == [300]

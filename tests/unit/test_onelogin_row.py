@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Person, Status
-from connectors.onelogin.portrait import Assignment, Portrait
+from connectors.onelogin.mapping import Assignment, UserMapper
 from connectors.onelogin.row import (
     Membership,
     User,
-    id_of,
     is_id,
     membership_from_json,
-    name_of,
     role_ids,
+    row_id,
+    row_name,
     user_from_json,
 )
 
-PORTRAIT = Portrait("onelogin-apac")
+PORTRAIT = UserMapper("onelogin-apac")
 SALES = Assignment(("501",), individual=False)
 ANA = User("101", "ana@example.com", "Ana", "Lima", 1, 1)
 
@@ -46,13 +46,13 @@ def user(status: int | None, state: int | None) -> User:
     ],
 )
 def test_id_is_text_that_can_be_asked_for(value: object, key: str | None) -> None:
-    assert id_of({"id": value}) == key
+    assert row_id({"id": value}) == key
 
 
 @pytest.mark.parametrize("row", [None, 7, "101", [], [101], {}])
 def test_row_that_is_no_object_has_neither_id_nor_name_nor_fields(row: object) -> None:
-    assert id_of(row) is None
-    assert name_of(row) == ""
+    assert row_id(row) is None
+    assert row_name(row) == ""
     assert user_from_json(row) == User(None, None, "", "", None, None)
     assert membership_from_json(row) == Membership(None, is_assigned=True)
 
@@ -64,7 +64,7 @@ def test_id_is_a_whole_one() -> None:
 
 @pytest.mark.parametrize(("name", "read"), [("Sales", "Sales"), (" Sales ", " Sales "), (None, ""), (7, "")])
 def test_name_is_as_spelled(name: object, read: str) -> None:
-    assert name_of({"name": name}) == read
+    assert row_name({"name": name}) == read
 
 
 @pytest.mark.parametrize(
@@ -124,35 +124,35 @@ def test_display_name_is_given_and_family_name(given: str, family: str, name: st
 
 @pytest.mark.parametrize("status", [0, 1, 3, 4, 5, 7, 8])
 def test_approved_person_is_active_whatever_their_trouble_signing_in(status: int) -> None:
-    assert PORTRAIT.status(user(status, 1)) is Status.ACTIVE
+    assert PORTRAIT.status_of(user(status, 1)) is Status.ACTIVE
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 5, 7, 8])
 @pytest.mark.parametrize("state", [0, 2, 3])
 def test_person_who_is_not_approved_is_suspended(status: int, state: int) -> None:
-    assert PORTRAIT.status(user(status, state)) is Status.SUSPENDED
+    assert PORTRAIT.status_of(user(status, state)) is Status.SUSPENDED
 
 
 @pytest.mark.parametrize("state", [0, 1, 2, 3, 9, None])
 def test_suspended_person_is_suspended_in_any_state(state: int | None) -> None:
-    assert PORTRAIT.status(user(2, state)) is Status.SUSPENDED
+    assert PORTRAIT.status_of(user(2, state)) is Status.SUSPENDED
 
 
 @pytest.mark.parametrize(
     ("status", "state"), [(6, 1), (9, 1), (-1, 1), (None, 1), (6, 3), (None, 3), (1, None), (1, 4)]
 )
 def test_number_that_nobody_documents_is_unknown(status: int | None, state: int | None) -> None:
-    assert PORTRAIT.status(user(status, state)) is Status.UNKNOWN
+    assert PORTRAIT.status_of(user(status, state)) is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(("status", "seen"), [(1, Status.ACTIVE), (7, Status.SUSPENDED), (6, Status.UNKNOWN)])
 def test_settings_narrow_who_is_active(status: int, seen: Status) -> None:
-    assert Portrait("onelogin-apac", frozenset({1, 3})).status(user(status, 1)) is seen
+    assert UserMapper("onelogin-apac", frozenset({1, 3})).status_of(user(status, 1)) is seen
 
 
 def test_person_is_the_accounts_own_row() -> None:
     listed = User("101", "old@example.com", "A", "L")
-    assert PORTRAIT.person("101", ANA, listed, SALES) == Person(
+    assert PORTRAIT.person_from_user("101", ANA, listed, SALES) == Person(
         "onelogin-apac",
         "101",
         "ana@example.com",
@@ -166,23 +166,23 @@ def test_person_is_the_accounts_own_row() -> None:
 
 
 def test_person_without_the_accounts_row_is_unknown_and_keeps_what_the_application_shows() -> None:
-    seen = PORTRAIT.person("101", None, User("101", "ana@example.com", "Ana", "Lima"), SALES)
+    seen = PORTRAIT.person_from_user("101", None, User("101", "ana@example.com", "Ana", "Lima"), SALES)
     assert (seen.status, seen.email, seen.display_name) == (Status.UNKNOWN, "ana@example.com", "Ana Lima")
-    bare = PORTRAIT.person("101", None, None, SALES)
+    bare = PORTRAIT.person_from_user("101", None, None, SALES)
     assert (bare.status, bare.email, bare.display_name, bare.groups) == (Status.UNKNOWN, None, "", ("501",))
 
 
 def test_person_of_whose_roles_one_is_unsure_is_unknown() -> None:
-    seen = PORTRAIT.person("101", ANA, None, Assignment((), individual=True, is_sure=False))
+    seen = PORTRAIT.person_from_user("101", ANA, None, Assignment((), individual=True, is_sure=False))
     assert (seen.status, seen.individual) == (Status.UNKNOWN, True)
 
 
 def test_email_is_taken_from_the_application_only_where_the_account_shows_none() -> None:
     listed = User("101", "ana@example.com", "Ana", "Lima")
     hidden = User("101", None, "Ana", "Lima", 1, 1)
-    assert PORTRAIT.person("101", hidden, listed, SALES).email == "ana@example.com"
-    assert PORTRAIT.person("101", hidden, None, SALES).email is None
+    assert PORTRAIT.person_from_user("101", hidden, listed, SALES).email == "ana@example.com"
+    assert PORTRAIT.person_from_user("101", hidden, None, SALES).email is None
 
 
 def test_number_that_is_missing_is_called_none() -> None:
-    assert PORTRAIT.person("101", user(None, 1), None, SALES).source_status == "status none, state 1"
+    assert PORTRAIT.person_from_user("101", user(None, 1), None, SALES).source_status == "status none, state 1"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from connectors.okta.assertion import signing_key
-from connectors.pem import instead_of_key, pem_text
+from connectors.pem import normalize_pem, private_key_problem
 from connectors.secret import Secret, SecretInvalid
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -73,7 +73,7 @@ def test_private_key_is_taken_in_every_shape_it_arrives_in(shape: str, monkeypat
     ],
 )
 def test_what_is_not_a_private_key_is_named_for_what_it_is(text: str, what: str) -> None:
-    assert what in instead_of_key(pem_text(text))
+    assert what in private_key_problem(normalize_pem(text))
 
     with pytest.raises(SecretInvalid) as raised:
         signing_key(Secret("value", text))
@@ -84,6 +84,6 @@ def test_what_is_not_a_private_key_is_named_for_what_it_is(text: str, what: str)
 
 
 def test_sealed_key_keeps_its_headers() -> None:
-    opened = load_pem_private_key(pem_text(SEALED_OLD).encode(), b"passphrase")
+    opened = load_pem_private_key(normalize_pem(SEALED_OLD).encode(), b"passphrase")
     assert isinstance(opened, ec.EllipticCurvePrivateKey)
     assert opened.private_numbers() == KEY.private_numbers()

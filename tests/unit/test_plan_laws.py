@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.address import folded
-from agent.diff.only import only
+from agent.diff.assignments import collect_assignments
 from agent.diff.plan import compute_plan
-from agent.diff.roster import roster
-from agent.guard.hold import guarded, next_baselines, released
-from agent.guard.limit import History
+from agent.diff.single_user import restrict_to_user
+from agent.guard.guards import GuardHistory
+from agent.guard.hold import apply_guards, next_baselines, release_approved
 from agent.model import (
     Change,
-    Individual,
+    IndividualAction,
+    Inputs,
     Kind,
-    Left,
+    LastSeen,
     Limits,
     Link,
     Listing,
@@ -30,13 +30,13 @@ from agent.model import (
     Memory,
     Plan,
     Policy,
-    Reads,
-    Recent,
+    RecentChanges,
     Toggles,
-    Unmanaged,
-    Unsettled,
+    UnconfirmedCreate,
+    UnmanagedAction,
     Written,
 )
+from agent.model.email import normalize
 from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
 
@@ -79,7 +79,7 @@ def snapshots(draw: st.DrawFn, source: Source) -> Snapshot:
 
 @st.composite
 def listings(draw: st.DrawFn) -> Listing:
-    taken = draw(st.lists(emails, unique_by=folded, max_size=7))
+    taken = draw(st.lists(emails, unique_by=normalize, max_size=7))
     active = st.sampled_from([True, True, False, None])
     return Listing(tuple(Member(f"m{at}", email, draw(names), draw(active)) for at, email in enumerate(taken)))
 
@@ -93,14 +93,14 @@ def memories(draw: st.DrawFn) -> Memory:
         if f"m{number}" not in {link.scim_id for link in links.values()}:
             links.setdefault(key, Link(key, f"m{number}", (), draw(st.integers(0, 2))))
     states = st.sampled_from([True, True, False, None])
-    left = tuple(Left(f"m{at}", draw(emails), draw(names), draw(states)) for at in draw(st.sets(st.integers(0, 7))))
+    left = tuple(LastSeen(f"m{at}", draw(emails), draw(names), draw(states)) for at in draw(st.sets(st.integers(0, 7))))
     unsettled = tuple(
-        Unsettled(key, draw(emails), draw(names)) for key in draw(st.lists(st.sampled_from(keys), max_size=1))
+        UnconfirmedCreate(key, draw(emails), draw(names)) for key in draw(st.lists(st.sampled_from(keys), max_size=1))
     )
     return Memory(
         tuple(links.values()),
-        unsettled=unsettled,
-        left=draw(st.sampled_from([None, left, left])),
+        unconfirmed_creates=unsettled,
+        last_seen=draw(st.sampled_from([None, left, left])),
         written=tuple(draw(sent(seq)) for seq in range(draw(st.integers(0, 6)))),
     )
 
@@ -122,8 +122,8 @@ def policies(draw: st.DrawFn, sources: tuple[Source, ...]) -> Policy:
         sources,
         allowed_domains=draw(st.sampled_from([frozenset(), frozenset({"acme.com"})])),
         protect=draw(st.sampled_from([(), ("a@*",), ("?@other.example",)])),
-        unmanaged=draw(st.sampled_from(Unmanaged)),
-        individual_assignments=draw(st.sampled_from(Individual)),
+        unmanaged=draw(st.sampled_from(UnmanagedAction)),
+        individual_assignments=draw(st.sampled_from(IndividualAction)),
         grace_reads=draw(st.integers(1, 3)),
         limits=Limits(draw(st.integers(0, 4)), 100, draw(st.sampled_from([None, 0, 2])), draw(st.integers(0, 4))),
         require_approval=draw(st.frozensets(st.sampled_from(Kind), max_size=2)),
@@ -132,13 +132,13 @@ def policies(draw: st.DrawFn, sources: tuple[Source, ...]) -> Policy:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[Reads, Policy]:
+def worlds(draw: st.DrawFn) -> tuple[Inputs, Policy]:
     sources = draw(st.sampled_from([(OKTA,), (OKTA, ENTRA), (ENTRA, OKTA, OKTA_TOO)]))
     shown = tuple(draw(snapshots(source)) for source in sources)
-    return Reads(shown, draw(listings()), draw(memories())), draw(policies(sources))
+    return Inputs(shown, draw(listings()), draw(memories())), draw(policies(sources))
 
 
-def shuffled(reads: Reads, seed: int) -> Reads:
+def shuffled(reads: Inputs, seed: int) -> Inputs:
     chance = random.Random(seed)
 
     def mixed(items: tuple[T, ...]) -> tuple[T, ...]:
@@ -148,17 +148,17 @@ def shuffled(reads: Reads, seed: int) -> Reads:
     for each in reads.snapshots:
         found = mixed(tuple(replace(person, groups=mixed(person.groups)) for person in each.people))
         shown.append(replace(each, people=found, groups=mixed(each.groups)))
-    left = reads.memory.left
+    left = reads.memory.last_seen
     memory = replace(
         reads.memory,
         links=mixed(reads.memory.links),
-        left=None if left is None else mixed(left),
+        last_seen=None if left is None else mixed(left),
         written=mixed(reads.memory.written),
     )
-    return Reads(mixed(tuple(shown)), Listing(mixed(reads.listing.members)), memory)
+    return Inputs(mixed(tuple(shown)), Listing(mixed(reads.listing.members)), memory)
 
 
-def after(reads: Reads, plan: Plan, changes: tuple[Change, ...]) -> Reads:
+def after(reads: Inputs, plan: Plan, changes: tuple[Change, ...]) -> Inputs:
     """Apply *changes* one by one to the listing and the links, as the workspace would let them be applied."""
     members = {member.scim_id: member for member in reads.listing.members}
     links = {link.person: link for link in reads.memory.links}
@@ -166,8 +166,8 @@ def after(reads: Reads, plan: Plan, changes: tuple[Change, ...]) -> Reads:
         scim_id = change.scim_id or f"new-{len(members)}"
         member = members.get(scim_id) or Member(scim_id, change.email, change.display_name, True)
         if change.after.email is not None:
-            others = {folded(other.email) for other in members.values() if other.scim_id != scim_id}
-            assert folded(change.after.email) not in others, "the address is not free yet"
+            others = {normalize(other.email) for other in members.values() if other.scim_id != scim_id}
+            assert normalize(change.after.email) not in others, "the address is not free yet"
         members[scim_id] = replace(
             member,
             email=change.after.email or member.email,
@@ -179,11 +179,11 @@ def after(reads: Reads, plan: Plan, changes: tuple[Change, ...]) -> Reads:
             links = {key: link for key, link in links.items() if link.scim_id != scim_id}
             links[change.person] = Link(change.person, scim_id, change.group_refs)
     memory = Memory(tuple(links.values()), plan.possible_renames)
-    return Reads(reads.snapshots, Listing(tuple(members.values())), memory)
+    return Inputs(reads.snapshots, Listing(tuple(members.values())), memory)
 
 
 @given(worlds(), st.integers())
-def test_order_of_inputs_changes_no_byte(world: tuple[Reads, Policy], seed: int) -> None:
+def test_order_of_inputs_changes_no_byte(world: tuple[Inputs, Policy], seed: int) -> None:
     reads, policy = world
     one, other = compute_plan(reads, policy), compute_plan(shuffled(reads, seed), policy)
 
@@ -192,7 +192,7 @@ def test_order_of_inputs_changes_no_byte(world: tuple[Reads, Policy], seed: int)
 
 
 @given(worlds())
-def test_applied_plan_leaves_nothing_but_holds(world: tuple[Reads, Policy]) -> None:
+def test_applied_plan_leaves_nothing_but_holds(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     again = compute_plan(after(reads, plan, plan.changes), policy)
@@ -201,28 +201,28 @@ def test_applied_plan_leaves_nothing_but_holds(world: tuple[Reads, Policy]) -> N
 
 
 @given(worlds())
-def test_guarded_plan_can_be_applied_in_its_order(world: tuple[Reads, Policy]) -> None:
+def test_guarded_plan_can_be_applied_in_its_order(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     unguarded = compute_plan(reads, policy)
-    plan = guarded(unguarded, policy, History())
+    plan = apply_guards(unguarded, policy, GuardHistory())
 
     after(reads, plan, plan.changes)
-    after(reads, plan, released(plan, unguarded).changes)
+    after(reads, plan, release_approved(plan, unguarded).changes)
 
 
 @given(worlds())
-def test_protected_members_get_no_change(world: tuple[Reads, Policy]) -> None:
+def test_protected_members_get_no_change(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, replace(policy, protect=("a@*",)))
-    protected = {member.scim_id for member in reads.listing.members if folded(member.email).startswith("a@")}
+    protected = {member.scim_id for member in reads.listing.members if normalize(member.email).startswith("a@")}
 
     assert not protected & {change.scim_id for change in plan.changes}
 
 
 @given(worlds())
-def test_unmanaged_members_get_no_change_unasked(world: tuple[Reads, Policy]) -> None:
+def test_unmanaged_members_get_no_change_unasked(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
-    plan = compute_plan(reads, replace(policy, unmanaged=Unmanaged.REPORT))
+    plan = compute_plan(reads, replace(policy, unmanaged=UnmanagedAction.REPORT))
     linked = {link.scim_id for link in reads.memory.links}
     adopted = {change.scim_id for change in plan.changes if change.kind is Kind.ADOPT}
     touched = {change.scim_id for change in plan.changes if change.scim_id is not None}
@@ -231,7 +231,7 @@ def test_unmanaged_members_get_no_change_unasked(world: tuple[Reads, Policy]) ->
 
 
 @given(worlds())
-def test_member_gets_one_change_beside_adopt(world: tuple[Reads, Policy]) -> None:
+def test_member_gets_one_change_beside_adopt(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     members = Counter(change.scim_id for change in plan.changes if change.kind is not Kind.ADOPT and change.scim_id)
@@ -241,7 +241,7 @@ def test_member_gets_one_change_beside_adopt(world: tuple[Reads, Policy]) -> Non
 
 
 @given(worlds())
-def test_person_never_gets_a_second_member(world: tuple[Reads, Policy]) -> None:
+def test_person_never_gets_a_second_member(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     listed = {member.scim_id for member in reads.listing.members}
@@ -258,15 +258,17 @@ keys = st.frozensets(st.sampled_from([PersonKey("okta", name) for name in "12345
 
 @given(worlds(), ids, keys, ids, ids)
 def test_no_change_passes_a_guard(
-    world: tuple[Reads, Policy],
+    world: tuple[Inputs, Policy],
     gone: frozenset[str],
     made: frozenset[PersonKey],
     moved: frozenset[str],
     contested: frozenset[str],
 ) -> None:
     reads, policy = world
-    history = History(Recent(gone, made, moved), contested={scim_id: [NOW, NOW] for scim_id in contested})
-    plan = guarded(compute_plan(reads, policy), policy, history)
+    history = GuardHistory(
+        RecentChanges(gone, made, moved), contested_members={scim_id: [NOW, NOW] for scim_id in contested}
+    )
+    plan = apply_guards(compute_plan(reads, policy), policy, history)
     of_kind = {kind: [change for change in plan.changes if change.kind is kind] for kind in Kind}
     kinds = Counter(change.kind for change in plan.changes)
     limits, toggles = policy.limits, policy.toggles
@@ -285,12 +287,12 @@ def test_no_change_passes_a_guard(
 
 
 @given(worlds())
-def test_guards_lose_nothing(world: tuple[Reads, Policy]) -> None:
+def test_guards_lose_nothing(world: tuple[Inputs, Policy]) -> None:
     """Every change is either still there or held, and an approval brings back all but what toggles hold."""
     reads, policy = world
     unguarded = compute_plan(reads, policy)
-    plan = guarded(unguarded, policy, History())
-    approved = released(plan, unguarded)
+    plan = apply_guards(unguarded, policy, GuardHistory())
+    approved = release_approved(plan, unguarded)
 
     assert len(plan.changes) + len(plan.holds) == len(unguarded.changes) + len(unguarded.holds)
     if policy.toggles == Toggles():
@@ -299,7 +301,7 @@ def test_guards_lose_nothing(world: tuple[Reads, Policy]) -> None:
 
 
 @given(worlds())
-def test_nobody_is_deactivated_while_entitled(world: tuple[Reads, Policy]) -> None:
+def test_nobody_is_deactivated_while_entitled(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     entitled = {
@@ -313,22 +315,22 @@ def test_nobody_is_deactivated_while_entitled(world: tuple[Reads, Policy]) -> No
 
 
 @given(worlds())
-def test_leaver_stays_while_somebody_new_has_the_address(world: tuple[Reads, Policy]) -> None:
+def test_leaver_stays_while_somebody_new_has_the_address(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     linked = {link.person for link in reads.memory.links}
-    claims = roster(reads.snapshots, policy).claims
+    claims = collect_assignments(reads.snapshots, policy).entitled_by_email
     new = {email for email, several in claims.items() if any(each.key not in linked for each in several)}
     gone = [change for change in plan.changes if change.kind is Kind.DEACTIVATE and change.person in linked]
 
-    assert not new & {folded(change.email) for change in gone}
+    assert not new & {normalize(change.email) for change in gone}
 
 
 @given(worlds(), emails)
-def test_one_persons_plan_is_part_of_the_whole_and_can_be_applied(world: tuple[Reads, Policy], email: str) -> None:
+def test_one_persons_plan_is_part_of_the_whole_and_can_be_applied(world: tuple[Inputs, Policy], email: str) -> None:
     reads, policy = world
     whole = compute_plan(reads, policy)
-    part = only(whole, email)
+    part = restrict_to_user(whole, email)
 
     assert set(part.changes) <= set(whole.changes)
     assert set(part.holds) <= set(whole.holds)
@@ -336,10 +338,10 @@ def test_one_persons_plan_is_part_of_the_whole_and_can_be_applied(world: tuple[R
 
 
 @given(worlds())
-def test_baseline_stands_while_its_leavers_are_held(world: tuple[Reads, Policy]) -> None:
+def test_baseline_stands_while_its_leavers_are_held(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     unguarded = compute_plan(reads, policy)
-    plan = guarded(unguarded, policy, History())
+    plan = apply_guards(unguarded, policy, GuardHistory())
     baselines = {("okta", group): (group, 50) for group in GROUPS}
     moved = next_baselines(unguarded, plan, baselines, policy.grace_reads)
     held = {

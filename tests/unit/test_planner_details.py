@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.address import folded, is_valid
-from agent.diff import words
-from agent.diff.drift import drift, members_left
-from agent.diff.mend import moves
+from agent.diff import messages
+from agent.diff.drift import drift_notes, last_seen_members
+from agent.diff.link_edits import rebind_plan
 from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
-from agent.model import Change, Fields, GroupRef, Kind, Left, Link, Listing, Member, Memory, Note, Plan
+from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link, Listing, Member, Memory, Note, Plan
+from agent.model.email import is_valid, normalize
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import PersonKey, ReadNote, Status
 from tests.factories import ENTRA, OKTA, Nothing, a_policy, key, link, member, person, reads, snapshot
@@ -61,14 +61,14 @@ def test_inactive_member_without_a_name_may_be_somebody_else() -> None:
     assert "nothing, who may be somebody else" in hold.reason
 
 
-def noted(was: Left | None, now: Member | None) -> list[tuple[str, str]]:
+def noted(was: LastSeen | None, now: Member | None) -> list[tuple[str, str]]:
     members = {} if now is None else {now.scim_id: now}
-    memory = Memory(left=() if was is None else (was,))
-    return [(note.email, note.reason) for note in drift(memory, members, frozenset(), Nothing())]
+    memory = Memory(last_seen=() if was is None else (was,))
+    return [(note.email, note.reason) for note in drift_notes(memory, members, frozenset(), Nothing())]
 
 
 def test_drift_names_the_member_by_its_email() -> None:
-    was = Left("m-ann", "ann@acme.com", "Ann", True)
+    was = LastSeen("m-ann", "ann@acme.com", "Ann", True)
     ann = member("ann")
     assert noted(was, None)[0][0] == "ann@acme.com"
     assert noted(was, replace(ann, email="new@acme.com"))[0][0] == "new@acme.com"
@@ -87,18 +87,18 @@ def test_members_are_left_as_the_last_of_several_changes_made_them() -> None:
         record(a_change(Kind.CREATE, Fields("cat@acme.com", "Cat"), "cat@acme.com", None), scim_id="m-cat"),
     ]
 
-    assert members_left({"m-ann": ann, "m-bea": bea}, records, []) == (
-        Left("m-ann", "new@acme.com", "Ann", True),
-        Left("m-bea", "bea@acme.com", "Bea", False),
-        Left("m-cat", "cat@acme.com", "Cat", True),
+    assert last_seen_members({"m-ann": ann, "m-bea": bea}, records, []) == (
+        LastSeen("m-ann", "new@acme.com", "Ann", True),
+        LastSeen("m-bea", "bea@acme.com", "Bea", False),
+        LastSeen("m-cat", "cat@acme.com", "Cat", True),
     )
 
 
 def test_moved_link_names_a_group_that_no_read_shows_by_its_id() -> None:
     someone = person("a1", "ann@acme.com", connector=ENTRA.connector, groups=("hidden",))
     unseen = replace(snapshot([someone], ENTRA), groups=())
-    found = moves(Memory((link("ann"),)), Listing((member("ann"),)), [unseen], "okta-main", "entra-eu")
-    moved = found.mends[0][1].link
+    found = rebind_plan(Memory((link("ann"),)), Listing((member("ann"),)), [unseen], "okta-main", "entra-eu")
+    moved = found.edits[0][1].link
 
     assert moved == Link(PersonKey("entra-eu", "a1"), "m-ann", (GroupRef("hidden", "hidden"),))
 
@@ -123,7 +123,11 @@ def test_undo_goes_on_after_what_it_does_not_put_back() -> None:
 
 
 def test_words_are_listed_as_people_do() -> None:
-    assert [words.listed(each) for each in (["A"], ["A", "B"], ["A", "B", "C"])] == ["A", "A and B", "A, B and C"]
+    assert [messages.format_list(each) for each in (["A"], ["A", "B"], ["A", "B", "C"])] == [
+        "A",
+        "A and B",
+        "A, B and C",
+    ]
 
 
 def test_member_is_titled_by_the_first_thing_that_is_known() -> None:
@@ -132,7 +136,7 @@ def test_member_is_titled_by_the_first_thing_that_is_known() -> None:
         Member("m1", "a@acme.com", "", True),
         Member("m1", "", "", True),
     ]
-    assert [words.member_title(each) for each in members] == ["Ann", "a@acme.com", "member m1"]
+    assert [messages.member_label(each) for each in members] == ["Ann", "a@acme.com", "member m1"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,7 @@ def test_address_is_one_within_its_limits(email: str, is_one: bool) -> None:
 
 
 def test_domain_is_what_stands_behind_the_last_at() -> None:
-    assert folded("Odd@Name@BÜCHER.example.com") == "odd@name@xn--bcher-kva.example.com"
+    assert normalize("Odd@Name@BÜCHER.example.com") == "odd@name@xn--bcher-kva.example.com"
 
 
 def test_leaver_of_two_sources_without_a_link_is_deactivated_once() -> None:
@@ -173,4 +177,4 @@ def test_person_assigned_individually_without_a_member_is_noted() -> None:
 def test_member_that_answered_under_a_new_id_is_left_under_that_one_alone() -> None:
     moved = record(a_change(Kind.UPDATE_EMAIL, Fields(email="new@acme.com")), scim_id="m-new")
 
-    assert members_left({"m-ann": member("ann")}, [moved], []) == (Left("m-new", "new@acme.com", "Ann", True),)
+    assert last_seen_members({"m-ann": member("ann")}, [moved], []) == (LastSeen("m-new", "new@acme.com", "Ann", True),)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agent.diff.only import only
 from agent.diff.plan import compute_plan
+from agent.diff.single_user import restrict_to_user
 from agent.model import GroupRef, Kind, Link, Plan
 from tests.factories import a_policy, key, link, member, person, reads
 
@@ -11,7 +11,7 @@ FINANCE = (GroupRef("finance", "Finance"),)
 
 
 def seen(plan: Plan) -> list[Link]:
-    return list(plan.seen)
+    return list(plan.updated_links)
 
 
 def test_missed_read_is_counted_by_one_until_the_grace_is_over() -> None:
@@ -33,7 +33,7 @@ def test_plan_of_one_person_has_their_holds_and_notes_alone() -> None:
     assert {hold.email for hold in plan.holds} == {"ann@acme.com", "bea@acme.com"}
     assert {note.email for note in plan.notes} == {"cat@acme.com", "dan@acme.com"}
 
-    ann, cat = only(plan, "Ann@acme.com"), only(plan, "cat@acme.com")
+    ann, cat = restrict_to_user(plan, "Ann@acme.com"), restrict_to_user(plan, "cat@acme.com")
     assert ([hold.email for hold in ann.holds], ann.notes) == (["ann@acme.com"], ())
     assert (cat.holds, [note.email for note in cat.notes]) == ((), ["cat@acme.com"])
 
@@ -41,5 +41,5 @@ def test_plan_of_one_person_has_their_holds_and_notes_alone() -> None:
 def test_hold_that_names_only_the_person_or_only_the_member_is_still_theirs() -> None:
     wanting = person("ann", "nowhere@elsewhere.example.com")
     plan = compute_plan(reads([wanting]), a_policy(allowed_domains=frozenset({"acme.com"})))
-    assert [hold.kind for hold in only(plan, "nowhere@elsewhere.example.com").holds] == [Kind.CREATE]
-    assert only(plan, "other@acme.com").holds == ()
+    assert [hold.kind for hold in restrict_to_user(plan, "nowhere@elsewhere.example.com").holds] == [Kind.CREATE]
+    assert restrict_to_user(plan, "other@acme.com").holds == ()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from connectors.rest import Bounds
-from connectors.rest.proxy import AsyncProxied, ProxyProblem, proxies_from
-from connectors.rest.transfer import NotSent, transfer
+from connectors.http import RequestLimits
+from connectors.http.proxy import AsyncProxyTransport, ProxyConfigError, proxies_from_environment
+from connectors.http.send import RequestNotSent, send_request
 
 PROXY = "http://ana:s3cret@proxy.acme.com:3128"
 
 
 def straight(no_proxy: str, url: str) -> bool:
-    proxies = proxies_from({"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY, "NO_PROXY": no_proxy})
-    return proxies.of(httpx.URL(url)) is None
+    proxies = proxies_from_environment({"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY, "NO_PROXY": no_proxy})
+    return proxies.proxy_for(httpx.URL(url)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_no_entry_names_goes_through_the_proxy(no_proxy: str, url: str) -> 
 
 
 def test_entry_that_matches_nothing_is_known() -> None:
-    assert proxies_from({"NO_PROXY": "a/b/c,localhost,]["}).odd == ("a/b/c", "][")
+    assert proxies_from_environment({"NO_PROXY": "a/b/c,localhost,]["}).invalid_entries == ("a/b/c", "][")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_entry_that_matches_nothing_is_known() -> None:
     ],
 )  # fmt: skip
 def test_variable_that_counts_is_taken(environ: dict[str, str], url: str, proxy: str | None) -> None:
-    assert proxies_from(environ).of(httpx.URL(url)) == proxy
+    assert proxies_from_environment(environ).proxy_for(httpx.URL(url)) == proxy
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_variable_that_counts_is_taken(environ: dict[str, str], url: str, proxy:
     ],
 )
 def test_proxy_that_cannot_be_used_is_named_without_its_value(variable: str, value: str, why: str) -> None:
-    with pytest.raises(ProxyProblem) as raised:
-        proxies_from({variable: value})
+    with pytest.raises(ProxyConfigError) as raised:
+        proxies_from_environment({variable: value})
 
     assert raised.value.variable == variable
     assert str(raised.value).startswith(f"{variable} ")
-    assert why in raised.value.words
+    assert why in raised.value.problem
     assert f"Write {variable}=http://host:port" in raised.value.hint
     assert "s3cret" not in str(raised.value) + raised.value.hint
 
@@ -126,13 +126,13 @@ async def test_proxy_stands_in_the_error_of_a_connection_without_its_password() 
     def refused(request: httpx.Request) -> httpx.Response:
         raise httpx.ProxyError("407 Proxy Authentication Required", request=request)
 
-    proxies = proxies_from({"https_proxy": PROXY, "NO_PROXY": "127.0.0.1"})
+    proxies = proxies_from_environment({"https_proxy": PROXY, "NO_PROXY": "127.0.0.1"})
     unreachable = httpx.MockTransport(lambda _: httpx.Response(200))
-    transport = AsyncProxied(proxies, unreachable, https=httpx.MockTransport(refused))
+    transport = AsyncProxyTransport(proxies, unreachable, https=httpx.MockTransport(refused))
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-        with pytest.raises(NotSent) as raised:
-            await transfer(client, client.build_request("GET", "https://acme.okta.com/api"), Bounds())
-        answer, _ = await transfer(client, client.build_request("GET", "https://127.0.0.1/api"), Bounds())
+        with pytest.raises(RequestNotSent) as raised:
+            await send_request(client, client.build_request("GET", "https://acme.okta.com/api"), RequestLimits())
+        answer, _ = await send_request(client, client.build_request("GET", "https://127.0.0.1/api"), RequestLimits())
 
     assert str(raised.value) == (
         "407 Proxy Authentication Required, through the proxy http://proxy.acme.com:3128 (https_proxy)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.model import Fields, Mode, Note, Plan, Unplanned
-from agent.report.difference import difference
+from agent.report.diff import diff_lines
 from agent.report.document import workspace_object
 from tests.golden.samples import (
     a_create,
@@ -23,7 +23,7 @@ GONE = Unplanned("pigment-latam", Mode.ENFORCE, "credentials", "credentials", "O
 
 
 def lines(approved: Plan | Unplanned, fresh: Plan | Unplanned) -> tuple[str, ...]:
-    return difference(workspace_object(approved), workspace_object(fresh))
+    return diff_lines(workspace_object(approved), workspace_object(fresh))
 
 
 def test_same_plan_has_no_difference() -> None:
@@ -138,4 +138,4 @@ def test_difference_that_no_line_names_is_still_a_difference() -> None:
     plan = workspace_object(a_plan())
     other = workspace_object(a_plan())
     other["digest"] = "sha256:other"
-    assert difference(plan, other) == ("the plans differ in details that a report does not show",)
+    assert diff_lines(plan, other) == ("the plans differ in details that a report does not show",)

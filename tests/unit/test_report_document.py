@@ -12,9 +12,9 @@ import pytest
 
 from agent.model import Fields, Guard, Mode, Plan, Unplanned
 from agent.ports import Pause
-from agent.report.document import digest_of, document, encode, encode_workspace, workspace_object
-from agent.report.saved import parse, parse_workspace
-from agent.report.shape import COUNTS, PlannedObject
+from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
+from agent.report.parse import parse_document, parse_workspace
+from agent.report.schema import COUNT_KEYS, PlannedObject
 from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_leaver, a_plan, latam
 
@@ -27,12 +27,12 @@ def planned(plan: Plan) -> PlannedObject:
 
 def test_document_is_read_back_as_it_was_written() -> None:
     whole = a_document()
-    assert parse(encode(whole)) == whole
+    assert parse_document(encode_document(whole)) == whole
 
 
 def test_document_of_no_workspaces_is_read_back() -> None:
-    whole = document([], MADE_AT)
-    assert parse(encode(whole)) == whole
+    whole = plan_document([], MADE_AT)
+    assert parse_document(encode_document(whole)) == whole
 
 
 def test_workspace_is_read_back_as_the_journal_kept_it() -> None:
@@ -41,7 +41,7 @@ def test_workspace_is_read_back_as_the_journal_kept_it() -> None:
 
 
 def test_encoded_document_is_utf8_with_sorted_keys_and_one_newline_at_the_end() -> None:
-    raw = encode(a_document())
+    raw = encode_document(a_document())
     assert raw.endswith(b"}\n")
     assert not raw.endswith(b"\n\n")
     assert "João Pereira".encode() in raw
@@ -60,13 +60,13 @@ def test_digest_can_be_computed_by_anybody_with_a_json_library() -> None:
 
 def test_document_digest_covers_every_workspace_and_their_order() -> None:
     objects = a_document()["workspaces"]
-    digests = {document(some, MADE_AT)["digest"] for some in (objects, objects[:2], objects[::-1])}
+    digests = {plan_document(some, MADE_AT)["digest"] for some in (objects, objects[:2], objects[::-1])}
     assert len(digests) == 3
 
 
 def test_document_digest_does_not_know_the_time() -> None:
     objects = a_document()["workspaces"]
-    assert document(objects, MADE_AT)["digest"] == document(objects, "2031-01-01T00:00:00Z")["digest"]
+    assert plan_document(objects, MADE_AT)["digest"] == plan_document(objects, "2031-01-01T00:00:00Z")["digest"]
 
 
 def test_digest_stays_when_only_the_numbers_of_guards_move() -> None:
@@ -121,7 +121,7 @@ def test_unplanned_workspace_has_an_error_and_no_changes() -> None:
 
 
 def test_counts_have_every_key_even_when_nothing_is_there() -> None:
-    assert planned(a_plan())["counts"] == {key: 398 if key == "in-sync" else 0 for key in COUNTS}
+    assert planned(a_plan())["counts"] == {key: 398 if key == "in-sync" else 0 for key in COUNT_KEYS}
 
 
 def test_counts_are_those_of_the_lists() -> None:
@@ -172,20 +172,20 @@ def test_lone_surrogates_are_spelled_out_and_told_apart() -> None:
     plans = [planned(a_plan(changes=(a_leaver(name=f"half {half}"),))) for half in ("\ud83d", "\ud83e")]
     assert plans[0]["changes"][0]["display_name"] == "half \\ud83d"
     assert plans[0]["digest"] != plans[1]["digest"]
-    assert digest_of(plans[0]) == plans[0]["digest"]
+    assert workspace_digest(plans[0]) == plans[0]["digest"]
 
 
 def test_written_json_cannot_reverse_a_terminal_and_means_the_same() -> None:
     name = "\u202egnp\u0085\x7f\U000e0041\x1b[31m"
-    whole = document([workspace_object(a_plan(changes=(a_leaver(name=name),)))], MADE_AT)
-    raw = encode(whole)
+    whole = plan_document([workspace_object(a_plan(changes=(a_leaver(name=name),)))], MADE_AT)
+    raw = encode_document(whole)
     assert not set("\u202e\u0085\x7f\U000e0041\x1b") & set(raw.decode())
-    assert parse(raw)["workspaces"][0]["changes"][0]["display_name"] == name
+    assert parse_document(raw)["workspaces"][0]["changes"][0]["display_name"] == name
 
 
 def test_document_says_whose_changes_alone_were_kept() -> None:
-    assert document([], "2026-03-01T12:00:00Z", "ann@acme.com").get("user") == "ann@acme.com"
-    assert "user" not in document([], "2026-03-01T12:00:00Z")
+    assert plan_document([], "2026-03-01T12:00:00Z", "ann@acme.com").get("user") == "ann@acme.com"
+    assert "user" not in plan_document([], "2026-03-01T12:00:00Z")
 
 
 def test_pause_stands_in_the_document_and_outside_its_digest() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.report.escape import LONGEST, escaped_json, harmless, unquotable
+from agent.report.escape import MAX_LENGTH, escape_control, escape_json, escape_surrogates
 
 
 @pytest.mark.parametrize(
@@ -28,41 +28,41 @@ from agent.report.escape import LONGEST, escaped_json, harmless, unquotable
     ],
 )
 def test_what_moves_the_cursor_or_hides_is_shown_by_name(text: str, shown: str) -> None:
-    assert harmless(text) == shown
+    assert escape_control(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["שרה כהן", "李伟", "Zoë O'Brien-Łukasz", "👩\u200d🚀", "می\u200cخواهم", "葛\U000e0100城", "❤\ufe0f"]
 )
 def test_names_of_people_are_left_alone(text: str) -> None:
-    assert harmless(text) == text
+    assert escape_control(text) == text
 
 
 @given(st.text())
 def test_shown_text_is_one_line_without_controls_or_overrides(text: str) -> None:
-    shown = harmless(text)
+    shown = escape_control(text)
     assert len(shown.splitlines()) <= 1
     assert not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in shown)
     assert not any(unicodedata.bidirectional(letter) in ("RLO", "LRO", "RLE", "LRE", "PDF") for letter in shown)
 
 
-@given(st.text(max_size=3 * LONGEST))
+@given(st.text(max_size=3 * MAX_LENGTH))
 def test_showing_twice_is_showing_once(text: str) -> None:
-    assert harmless(harmless(text)) == harmless(text)
+    assert escape_control(escape_control(text)) == escape_control(text)
 
 
 def test_text_longer_than_anybody_reads_is_cut_and_says_so() -> None:
-    assert harmless("x" * 5_000) == "x" * LONGEST + "… (5,000 characters)"
+    assert escape_control("x" * 5_000) == "x" * MAX_LENGTH + "… (5,000 characters)"
 
 
 @given(st.text())
 def test_escaped_json_means_the_same(text: str) -> None:
-    plain = unquotable(text)
-    raw = escaped_json(orjson.dumps(plain).decode())
+    plain = escape_surrogates(text)
+    raw = escape_json(orjson.dumps(plain).decode())
     assert json.loads(raw) == plain
-    assert harmless(raw[:LONGEST]) == raw[:LONGEST]
+    assert escape_control(raw[:MAX_LENGTH]) == raw[:MAX_LENGTH]
 
 
 def test_halves_of_pairs_are_spelled_out_so_that_utf8_can_hold_them() -> None:
-    assert unquotable("a\ud83db") == "a\\ud83db"
-    assert unquotable("🦊") == "🦊"
+    assert escape_surrogates("a\ud83db") == "a\\ud83db"
+    assert escape_surrogates("🦊") == "🦊"

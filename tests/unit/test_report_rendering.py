@@ -15,17 +15,17 @@ from markdown_it import MarkdownIt
 
 from agent.model import Mode, Note, Plan, Unplanned
 from agent.ports import Pause
-from agent.report.document import document, workspace_object
-from agent.report.page import policy
-from agent.report.rendering import Format, Look, render
-from agent.report.saved import parse
-from agent.report.shape import Document, OutcomeLine
+from agent.report.document import plan_document, workspace_object
+from agent.report.html import content_security_policy
+from agent.report.parse import parse_document
+from agent.report.render import Format, RenderOptions, render
+from agent.report.schema import Document, OutcomeRow
 from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_guarded_leaver, a_leaver, a_plan, outcomes
 
 
 def of(*plans: Plan | Unplanned) -> Document:
-    return document([workspace_object(plan) for plan in plans], MADE_AT)
+    return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
 
 
 class Tags(HTMLParser):
@@ -56,7 +56,7 @@ HOSTILE_DOCUMENT = of(
 
 @pytest.mark.parametrize("form", Format)
 def test_hostile_names_cannot_move_a_cursor_or_reverse_a_line(form: Format) -> None:
-    shown = render(HOSTILE_DOCUMENT, form, Look(verbose=True, most=500_000))
+    shown = render(HOSTILE_DOCUMENT, form, RenderOptions(verbose=True, max_chars=500_000))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
 
 
@@ -75,7 +75,7 @@ def test_hostile_names_become_no_tag_of_a_page_and_no_template() -> None:
 
 
 def test_hostile_names_become_no_tag_link_or_mention_of_markdown() -> None:
-    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, Look(most=500_000))
+    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, RenderOptions(max_chars=500_000))
     page = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(shown))
     assert not {"script", "a", "img", "i"} & set(page.tags)
     prose = re.sub("`[^`\n]*`", "", shown)
@@ -84,7 +84,7 @@ def test_hostile_names_become_no_tag_link_or_mention_of_markdown() -> None:
 
 
 def test_markdown_tables_keep_their_columns_whatever_a_name_holds() -> None:
-    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, Look(most=500_000))
+    shown = render(HOSTILE_DOCUMENT, Format.MARKDOWN, RenderOptions(max_chars=500_000))
     for row in (line for line in shown.splitlines() if line.startswith("| ")):
         assert len(re.findall(r"(?<!\\)\|", row)) in (4, 5, 6, 10)
 
@@ -104,7 +104,7 @@ def test_every_start_of_a_formula_is_disarmed(start: str) -> None:
 
 
 def test_sheet_starts_with_a_byte_order_mark_only_when_asked() -> None:
-    assert render(a_document(), Format.CSV, Look(bom=True)) == "\ufeff" + render(a_document(), Format.CSV)
+    assert render(a_document(), Format.CSV, RenderOptions(bom=True)) == "\ufeff" + render(a_document(), Format.CSV)
 
 
 def test_sheet_has_a_row_for_a_workspace_that_could_not_be_planned() -> None:
@@ -119,7 +119,7 @@ def test_sheet_has_a_row_for_a_workspace_that_could_not_be_planned() -> None:
 
 def test_text_without_colour_has_no_escape_sequence_and_with_colour_the_same_words() -> None:
     plain = render(a_document(), Format.TEXT)
-    coloured = render(a_document(), Format.TEXT, Look(colour=True))
+    coloured = render(a_document(), Format.TEXT, RenderOptions(colour=True))
     assert "\x1b" not in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
     assert coloured != plain
@@ -127,7 +127,7 @@ def test_text_without_colour_has_no_escape_sequence_and_with_colour_the_same_wor
 
 def test_text_keeps_to_its_width_but_for_digests_and_commands() -> None:
     for width in (40, 60, 80, 120):
-        lines = render(a_document(), Format.TEXT, Look(width=width)).splitlines()
+        lines = render(a_document(), Format.TEXT, RenderOptions(width=width)).splitlines()
         assert [line for line in lines if len(line) > width and "sha256:" not in line] == []
 
 
@@ -136,13 +136,13 @@ def test_text_shows_two_hundred_rows_of_a_kind_and_counts_the_rest() -> None:
     short = render(of(plan), Format.TEXT)
     assert short.count("\n  + ") == 200
     assert "… and 30 more; all are in --format csv, html and json" in short
-    assert render(of(plan), Format.TEXT, Look(verbose=True)).count("\n  + ") == 230
+    assert render(of(plan), Format.TEXT, RenderOptions(verbose=True)).count("\n  + ") == 230
 
 
 def test_text_folds_notes_by_code_and_shows_them_all_when_asked() -> None:
     assert "Notes (3): 2 unmanaged, 1 individual-assignment" in render(a_document(), Format.TEXT)
     assert "robot@acme.com is a member" not in render(a_document(), Format.TEXT)
-    assert "robot@acme.com is a member" in render(a_document(), Format.TEXT, Look(verbose=True))
+    assert "robot@acme.com is a member" in render(a_document(), Format.TEXT, RenderOptions(verbose=True))
 
 
 def test_markdown_of_many_changes_keeps_to_its_cap_and_says_what_it_left_out() -> None:
@@ -155,7 +155,9 @@ def test_markdown_of_many_changes_keeps_to_its_cap_and_says_what_it_left_out() -
 
 
 def test_markdown_of_many_workspaces_keeps_to_its_cap_and_counts_those_left_out() -> None:
-    shown = render(of(*(a_plan(f"pigment-{number}") for number in range(300))), Format.MARKDOWN, Look(most=20_000))
+    shown = render(
+        of(*(a_plan(f"pigment-{number}") for number in range(300))), Format.MARKDOWN, RenderOptions(max_chars=20_000)
+    )
     assert len(shown) <= 20_000
     missing = int(re.findall(r"_(\d+) workspaces are left out here", shown)[0])
     assert shown.count("\n## ") == 300 - missing
@@ -186,11 +188,11 @@ def test_plan_with_something_to_approve_shows_the_command(form: Format) -> None:
 def test_reason_that_all_holds_of_a_code_share_is_said_once_and_no_reason_twice() -> None:
     whole = of(a_plan(holds=tuple(a_guarded_leaver(number) for number in range(3))))
     for form in (Format.TEXT, Format.HTML):
-        shown = render(whole, form, Look(width=400))
+        shown = render(whole, form, RenderOptions(width=400))
         assert shown.count("More than 25 people would be deactivated.") == 1
         assert shown.count("Leaver 2 left the group Pigment LatAm and has no other assignment.") == 1
     alone = of(a_plan(holds=(replace(a_guarded_leaver(1), reason="Said in other words."),)))
-    shown = render(alone, Format.TEXT, Look(width=400))
+    shown = render(alone, Format.TEXT, RenderOptions(width=400))
     assert "Said in other words." in shown
     assert "Leaver 1 left the group" in shown
 
@@ -221,7 +223,7 @@ def test_run_tells_what_became_of_each_change_and_of_what_was_approved() -> None
 
 
 def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
-    shown = render(a_document(), Format.TEXT, Look(width=400), outcomes())
+    shown = render(a_document(), Format.TEXT, RenderOptions(width=400), outcomes())
     assert shown.splitlines()[0] == (
         "pigment-latam: 10 created, 2 deactivated, 1 reactivated, 1 given a new email, 2 adopted; "
         "1 accepted but not made, 1 not tried; 28 held and need you; 398 in step"
@@ -232,8 +234,8 @@ def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
 
 def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
     whole = of(a_plan(changes=(a_create(), a_leaver())))
-    some = {"pigment-latam": [OutcomeLine(0, "create", "ANA.SOUZA@acme.com", "odd\x1b")]}
-    assert render(whole, Format.TEXT, Look(width=400), some).startswith(
+    some = {"pigment-latam": [OutcomeRow(0, "create", "ANA.SOUZA@acme.com", "odd\x1b")]}
+    assert render(whole, Format.TEXT, RenderOptions(width=400), some).startswith(
         "pigment-latam: 1 without a record, 1 odd\\x1b; 398 in step\n"
     )
     assert "no record" in render(whole, Format.HTML, outcomes=some)
@@ -241,13 +243,13 @@ def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
 
 
 def test_run_that_applied_nothing_says_so() -> None:
-    shown = render(of(a_plan()), Format.TEXT, Look(width=400), {"pigment-latam": []})
+    shown = render(of(a_plan()), Format.TEXT, RenderOptions(width=400), {"pigment-latam": []})
     assert shown.startswith("pigment-latam: nothing was changed; 398 in step\n")
 
 
 def test_json_of_a_run_has_its_outcomes_and_is_still_the_plan() -> None:
     shown = render(a_document(), Format.JSON, outcomes=outcomes())
-    assert parse(shown.encode())["digest"] == a_document()["digest"]
+    assert parse_document(shown.encode())["digest"] == a_document()["digest"]
     assert json.loads(shown)["outcomes"]["pigment-latam"][0] == {
         "seq": 0,
         "kind": "adopt",
@@ -258,14 +260,14 @@ def test_json_of_a_run_has_its_outcomes_and_is_still_the_plan() -> None:
 
 
 def test_json_of_a_run_survives_an_outcome_that_utf8_cannot_hold() -> None:
-    some = {"pigment-latam": [OutcomeLine(0, "create", "half\ud83d", "failed")]}
+    some = {"pigment-latam": [OutcomeRow(0, "create", "half\ud83d", "failed")]}
     assert json.loads(render(a_document(), Format.JSON, outcomes=some))["outcomes"]["pigment-latam"]
 
 
 def test_page_allows_its_own_style_and_script_and_nothing_else() -> None:
     shown = render(a_document(), Format.HTML)
-    assert policy().startswith("default-src 'none'; style-src 'sha256-")
-    assert f'content="{policy().replace(chr(39), "&#39;")}"' in shown
+    assert content_security_policy().startswith("default-src 'none'; style-src 'sha256-")
+    assert f'content="{content_security_policy().replace(chr(39), "&#39;")}"' in shown
     assert not re.search(r"(?:src|href)=.?(?:https?:)?//", shown)
 
 
@@ -297,7 +299,7 @@ def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> N
 def test_workspace_that_nothing_is_written_to_is_not_shown_as_written_to(form: Format, mode: Mode) -> None:
     pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake") if mode is Mode.ENFORCE else None
     plan = replace(a_plan(changes=(a_create(),), holds=(a_guarded_leaver(1),)), mode=mode)
-    shown = render(document([workspace_object(plan, pause)], MADE_AT), form)
+    shown = render(plan_document([workspace_object(plan, pause)], MADE_AT), form)
 
     assert "writes when synced" not in shown
     assert "would be" in shown
@@ -309,7 +311,7 @@ def test_workspace_that_nothing_is_written_to_is_not_shown_as_written_to(form: F
 @pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
 def test_plan_for_one_person_is_shown_as_theirs_and_not_as_the_workspaces(form: Format) -> None:
     objects = [workspace_object(a_plan(changes=(a_create(),)))]
-    shown, whole = (render(document(objects, MADE_AT, user), form) for user in ("zoe@acme.com", ""))
+    shown, whole = (render(plan_document(objects, MADE_AT, user), form) for user in ("zoe@acme.com", ""))
 
     assert "alone: 1" in shown
     assert "alone: 1" not in whole

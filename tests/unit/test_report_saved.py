@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent.errors import Exit, UsageError
-from agent.report.document import digest_of, document_digest, encode, encode_workspace
-from agent.report.saved import parse, parse_workspace
+from agent.errors import ExitCode, UsageError
+from agent.report.document import document_digest, encode_document, encode_workspace, workspace_digest
+from agent.report.parse import parse_document, parse_workspace
 from tests.golden.samples import a_document
 
 Loose = dict[str, Any]
@@ -19,19 +19,19 @@ Loose = dict[str, Any]
 
 def refusal(raw: bytes) -> str:
     with pytest.raises(UsageError) as refused:
-        parse(raw, "plan.json")
-    assert refused.value.exit is Exit.USAGE
+        parse_document(raw, "plan.json")
+    assert refused.value.exit_code is ExitCode.USAGE
     assert "pigment-sync plan --out FILE" in refused.value.hint
     return refused.value.message
 
 
 def edited(edit: Callable[[Loose], object], *, sealed: bool = False) -> bytes:
     """Return the sample with *edit* done to it; *sealed*: with digests that match what it says now."""
-    whole = copy.deepcopy(json.loads(encode(a_document())))
+    whole = copy.deepcopy(json.loads(encode_document(a_document())))
     edit(whole)
     if sealed:
         for workspace in whole["workspaces"]:
-            workspace["digest"] = digest_of(workspace)
+            workspace["digest"] = workspace_digest(workspace)
         whole["digest"] = document_digest(whole["workspaces"])
     return json.dumps(whole).encode()
 
@@ -56,7 +56,7 @@ def test_what_is_no_plan_is_refused_by_name(raw: bytes, said: str) -> None:
 
 
 def test_truncated_plan_is_refused_as_truncated_wherever_it_was_cut() -> None:
-    raw = encode(a_document())
+    raw = encode_document(a_document())
     in_a_letter = raw.index("João".encode()) + 3
     for end in (*range(1, len(raw) - 2, 997), in_a_letter):
         assert refusal(raw[:end]) == f"plan.json is truncated: it ends in the middle, after {end:,} bytes."
@@ -132,11 +132,11 @@ def test_refusal_shows_hostile_names_harmlessly() -> None:
 
 
 def test_plan_saved_by_an_editor_with_a_byte_order_mark_is_read() -> None:
-    assert parse(b"\xef\xbb\xbf" + encode(a_document())) == a_document()
+    assert parse_document(b"\xef\xbb\xbf" + encode_document(a_document())) == a_document()
 
 
 def test_plan_laid_out_by_another_program_is_the_same_plan() -> None:
-    assert parse(edited(dict)) == a_document()
+    assert parse_document(edited(dict)) == a_document()
 
 
 def test_recorded_workspace_that_was_altered_is_refused() -> None:

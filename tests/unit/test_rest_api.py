@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing
-from connectors.rest import Answer, Api, Bounds, NoAnswer, NotSent, Patience, Timer
+from connectors.http import ApiClient, ApiResponse, NoResponse, RequestLimits, RequestNotSent, RetryPolicy, Timer
 from tests.contract.scim_faults import Unending
 
 
@@ -25,7 +25,7 @@ class Office:
         self.naps: list[float] = []
         self.now = 0.0
         self._answers = list(answers)
-        self.api = Api(
+        self.api = ApiClient(
             "Acme (main)",
             "https://acme.example/api",
             httpx.AsyncClient(transport=httpx.MockTransport(self._answer)),
@@ -50,8 +50,8 @@ class Office:
         return answer(request) if callable(answer) else answer
 
 
-def may_write(office: Office) -> Patience:
-    return office.api.patience(frozenset(), permit=Unending())
+def may_write(office: Office) -> RetryPolicy:
+    return office.api.retry_policy(frozenset(), permit=Unending())
 
 
 def ok(request: httpx.Request) -> httpx.Response:
@@ -67,7 +67,7 @@ async def test_get_sends_our_headers_and_encodes_parameters_whole() -> None:
     assert request.url.raw_path == b"/api/users?$filter=a%20eq%20%27b%2Bc%27&q=%C3%A9%26"
     assert (request.headers["authorization"], request.headers["x-more"]) == ("Bearer token-0", "1")
     assert request.headers["accept-encoding"] == "gzip"
-    assert (answer.status, answer.rows(None), office.api.requests) == (200, [], 1)
+    assert (answer.status, answer.rows(None), office.api.request_count) == (200, [], 1)
 
 
 async def test_403_that_names_a_time_is_waited_for_and_never_blamed_on_the_credentials() -> None:
@@ -76,7 +76,7 @@ async def test_403_that_names_a_time_is_waited_for_and_never_blamed_on_the_crede
 
     assert (await Office(limited, limited, ok).api.get("/users")).status == 200
     with pytest.raises(IncompleteRead, match="answered 403 to GET"):
-        await Office(limited, bounds=Bounds(retries=1)).api.get("/users")
+        await Office(limited, limits=RequestLimits(retries=1)).api.get("/users")
     with pytest.raises(CredentialsRefused):
         await Office(httpx.Response(403)).api.get("/users")
 
@@ -96,7 +96,7 @@ async def test_link_to_another_origin_is_not_asked(url: str) -> None:
     with pytest.raises(IncompleteRead, match="another server"):
         await office.api.get(url)
 
-    assert (office.requests, office.api.requests) == ([], 0)
+    assert (office.requests, office.api.request_count) == ([], 0)
 
 
 async def test_refused_credentials_are_made_fresh_once() -> None:
@@ -131,11 +131,11 @@ async def test_requests_refused_together_make_fresh_credentials_once() -> None:
         return httpx.Response(401 if request.headers["authorization"] == "Bearer token-0" else 200, json=[])
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        api = Api("Acme", "https://acme.example", http, authorize)
+        api = ApiClient("Acme", "https://acme.example", http, authorize)
         await asyncio.gather(*(api.get(f"users/{number}") for number in range(8)))
 
     assert renewals == 1
-    assert api.requests == 16
+    assert api.request_count == 16
 
 
 async def test_renewal_that_failed_for_one_request_is_tried_again_for_the_next() -> None:
@@ -153,11 +153,11 @@ async def test_renewal_that_failed_for_one_request_is_tried_again_for_the_next()
         return httpx.Response(401 if request.headers["authorization"] == "Bearer token-0" else 200, json=[])
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        api = Api("Acme", "https://acme.example", http, authorize)
+        api = ApiClient("Acme", "https://acme.example", http, authorize)
         found = await asyncio.gather(*(api.get(f"users/{number}") for number in range(2)), return_exceptions=True)
 
     # The second is not answered with the refused token, and its credentials are not blamed.
-    assert [type(each) for each in found] == [IncompleteRead, Answer]
+    assert [type(each) for each in found] == [IncompleteRead, ApiResponse]
 
 
 async def test_missing_permission_is_a_matter_of_credentials() -> None:
@@ -193,7 +193,7 @@ async def test_other_status_is_an_error_with_a_way_out(status: int, hint: str) -
 
 
 async def test_attempts_are_bounded_in_number() -> None:
-    office = Office(httpx.Response(503), bounds=Bounds(retries=4))
+    office = Office(httpx.Response(503), limits=RequestLimits(retries=4))
 
     with pytest.raises(IncompleteRead, match="503"):
         await office.api.get("users")
@@ -203,7 +203,9 @@ async def test_attempts_are_bounded_in_number() -> None:
 
 
 async def test_attempts_are_bounded_in_time() -> None:
-    office = Office(httpx.Response(503, headers={"retry-after": "20"}), bounds=Bounds(retries=100, max_wait_seconds=70))
+    office = Office(
+        httpx.Response(503, headers={"retry-after": "20"}), limits=RequestLimits(retries=100, max_wait_seconds=70)
+    )
 
     with pytest.raises(IncompleteRead, match="503"):
         await office.api.get("users")
@@ -219,7 +221,7 @@ async def test_gateway_that_did_not_reach_the_server_is_asked_again(status: int)
 
 
 async def test_refusals_that_name_a_time_are_not_counted() -> None:
-    office = Office(*[httpx.Response(429, headers={"retry-after": "1"})] * 12, ok, bounds=Bounds(retries=1))
+    office = Office(*[httpx.Response(429, headers={"retry-after": "1"})] * 12, ok, limits=RequestLimits(retries=1))
 
     assert (await office.api.get("users")).status == 200
     assert all(1 <= nap <= 6 for nap in office.naps)
@@ -227,7 +229,7 @@ async def test_refusals_that_name_a_time_are_not_counted() -> None:
 
 @pytest.mark.parametrize("named", ["0", "0.5", "soon", ""])
 async def test_refusals_that_name_no_time_worth_it_are_counted(named: str) -> None:
-    office = Office(httpx.Response(429, headers={"retry-after": named}), bounds=Bounds(retries=4))
+    office = Office(httpx.Response(429, headers={"retry-after": named}), limits=RequestLimits(retries=4))
 
     with pytest.raises(IncompleteRead, match="429"):
         await office.api.get("users")
@@ -237,7 +239,7 @@ async def test_refusals_that_name_no_time_worth_it_are_counted(named: str) -> No
 
 async def test_failures_between_refusals_that_name_a_time_are_counted() -> None:
     named, bare = httpx.Response(503, headers={"retry-after": "2"}), httpx.Response(503)
-    office = Office(named, bare, named, bare, named, bare, named, ok, bounds=Bounds(retries=2))
+    office = Office(named, bare, named, bare, named, bare, named, ok, limits=RequestLimits(retries=2))
 
     with pytest.raises(IncompleteRead, match="503"):
         await office.api.get("users")
@@ -247,13 +249,13 @@ async def test_failures_between_refusals_that_name_a_time_are_counted() -> None:
 
 async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
     class Slow:
-        async def admit(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
+        async def acquire(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
             patient.now += 1_000
 
-        def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
+        def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
             """Learn nothing."""
 
-    patient = Office(httpx.Response(503), ok, pace=Slow(), bounds=Bounds(max_wait_seconds=10))
+    patient = Office(httpx.Response(503), ok, rate_limiter=Slow(), limits=RequestLimits(max_wait_seconds=10))
 
     assert (await patient.api.get("users")).status == 200
 
@@ -262,14 +264,18 @@ async def test_pace_is_asked_before_each_request_and_told_of_each_answer() -> No
     told: list[tuple[str, int]] = []
 
     class Told:
-        async def admit(self, method: str, url: httpx.URL) -> None:
+        async def acquire(self, method: str, url: httpx.URL) -> None:
             told.append((f"{method} {url.path}", -1))
 
-        def learned(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
+        def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
             told.append((url.path, status))
 
     office = Office(
-        httpx.Response(307, headers={"location": "/moved"}), httpx.ReadError("x"), httpx.Response(503), ok, pace=Told()
+        httpx.Response(307, headers={"location": "/moved"}),
+        httpx.ReadError("x"),
+        httpx.Response(503),
+        ok,
+        rate_limiter=Told(),
     )
     await office.api.get("users")
 
@@ -277,7 +283,7 @@ async def test_pace_is_asked_before_each_request_and_told_of_each_answer() -> No
         ("GET /api/users", -1), ("/api/users", 307), ("GET /moved", -1), ("/moved", 0),
         ("GET /api/users", -1), ("/api/users", 503), ("GET /api/users", -1), ("/api/users", 200),
     ]  # fmt: skip
-    assert office.api.requests == 4
+    assert office.api.request_count == 4
 
 
 async def test_no_more_than_eight_requests_are_in_flight() -> None:
@@ -295,7 +301,7 @@ async def test_no_more_than_eight_requests_are_in_flight() -> None:
         return {}
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        api = Api("Acme", "https://acme.example", http, authorize)
+        api = ApiClient("Acme", "https://acme.example", http, authorize)
         await asyncio.gather(*(api.get(f"users/{number}") for number in range(50)))
 
     assert most == 8
@@ -333,7 +339,7 @@ async def test_redirects_end() -> None:
 async def test_redirect_keeps_method_and_body_of_a_write() -> None:
     office = Office(httpx.Response(307, headers={"location": "/moved"}), httpx.Response(201))
 
-    answer = await office.api.send("POST", "users", json={"a": 1}, patience=may_write(office))
+    answer = await office.api.send("POST", "users", json={"a": 1}, retry_policy=may_write(office))
 
     assert [(request.method, request.content) for request in office.requests] == [("POST", b'{"a":1}')] * 2
     assert (answer.status, answer.url.path) == (201, "/moved")
@@ -343,7 +349,7 @@ async def test_send_makes_one_attempt_and_judges_no_status() -> None:
     office = Office(httpx.Response(503))
 
     answer = await office.api.send(
-        "PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"}, patience=may_write(office)
+        "PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"}, retry_policy=may_write(office)
     )
 
     (request,) = office.requests
@@ -354,21 +360,21 @@ async def test_send_makes_one_attempt_and_judges_no_status() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (httpx.ConnectError("refused"), NotSent),
-        (httpx.ConnectTimeout(""), NotSent),
-        (httpx.PoolTimeout(""), NotSent),
-        (httpx.ProxyError("no"), NotSent),
-        (httpx.ReadTimeout(""), NoAnswer),
-        (httpx.WriteError("x"), NoAnswer),
-        (httpx.ReadError("x"), NoAnswer),
-        (httpx.RemoteProtocolError("x"), NoAnswer),
+        (httpx.ConnectError("refused"), RequestNotSent),
+        (httpx.ConnectTimeout(""), RequestNotSent),
+        (httpx.PoolTimeout(""), RequestNotSent),
+        (httpx.ProxyError("no"), RequestNotSent),
+        (httpx.ReadTimeout(""), NoResponse),
+        (httpx.WriteError("x"), NoResponse),
+        (httpx.ReadError("x"), NoResponse),
+        (httpx.RemoteProtocolError("x"), NoResponse),
     ],
 )
 async def test_send_tells_whether_the_server_may_have_got_it(error: Exception, kind: type[Exception]) -> None:
     office = Office(error)
 
     with pytest.raises(kind) as failed:
-        await office.api.send("POST", "users", json={}, patience=may_write(office))
+        await office.api.send("POST", "users", json={}, retry_policy=may_write(office))
 
     assert str(failed.value)
     assert len(office.requests) == 1
@@ -384,7 +390,7 @@ async def test_unreachable_server_is_named_with_what_to_look_at() -> None:
 
 
 async def test_walk_of_an_api_knows_its_first_page() -> None:
-    walk = Office(ok).api.walk("users", {"limit": "2"})
+    walk = Office(ok).api.page_guard("users", {"limit": "2"})
 
     with pytest.raises(IncompleteRead):
-        walk.follow("https://acme.example/api/users?limit=2")
+        walk.advance("https://acme.example/api/users?limit=2")

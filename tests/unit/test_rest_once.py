@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from connectors.base import IncompleteRead
-from connectors.rest.once import Once, side_by_side
-from connectors.rest.one_by_one import OneByOne
+from connectors.http.isolated_reads import IsolatedReads
+from connectors.http.single_flight import SingleFlight, task_group
 
 
 class Source:
@@ -38,7 +38,7 @@ async def settle() -> None:
 
 async def test_once_reads_a_key_once_for_all_who_ask() -> None:
     source = Source()
-    once = Once(source.read)
+    once = SingleFlight(source.read)
     asked = [asyncio.create_task(once(key)) for key in ("a", "a", "b")]
     await settle()
     source.go_on.set()
@@ -49,7 +49,7 @@ async def test_once_reads_a_key_once_for_all_who_ask() -> None:
 
 async def test_once_tells_a_failure_to_all_who_wait_and_forgets_it() -> None:
     source = Source(IncompleteRead("cut off", "try again"))
-    once = Once(source.read)
+    once = SingleFlight(source.read)
     asked = [asyncio.create_task(once("a")) for _ in range(2)]
     await settle()
     source.go_on.set()
@@ -61,7 +61,7 @@ async def test_once_tells_a_failure_to_all_who_wait_and_forgets_it() -> None:
 
 async def test_once_goes_on_for_the_others_when_one_gives_up() -> None:
     source = Source()
-    once = Once(source.read)
+    once = SingleFlight(source.read)
     first, second = asyncio.create_task(once("a")), asyncio.create_task(once("a"))
     await settle()
     first.cancel()
@@ -74,7 +74,7 @@ async def test_once_goes_on_for_the_others_when_one_gives_up() -> None:
 
 async def test_once_ends_a_reading_that_nobody_waits_for_and_reads_anew() -> None:
     source = Source()
-    once = Once(source.read)
+    once = SingleFlight(source.read)
     only = asyncio.create_task(once("a"))
     await settle()
     only.cancel()
@@ -87,7 +87,7 @@ async def test_once_ends_a_reading_that_nobody_waits_for_and_reads_anew() -> Non
 
 async def test_once_reads_anew_while_a_given_up_reading_is_still_ending() -> None:
     source = Source()
-    once = Once(source.read)
+    once = SingleFlight(source.read)
     only = asyncio.create_task(once("a"))
     await settle()
     only.cancel()
@@ -102,7 +102,7 @@ async def test_side_by_side_ends_the_others_and_raises_the_failure_itself() -> N
     bad.go_on.set()
 
     async def both() -> None:
-        async with side_by_side() as tasks:
+        async with task_group() as tasks:
             tasks.create_task(slow.read("slow"))
             tasks.create_task(bad.read("bad"))
 
@@ -114,7 +114,7 @@ async def test_side_by_side_ends_the_others_and_raises_the_failure_itself() -> N
 async def test_side_by_side_waits_for_all() -> None:
     source = Source()
     source.go_on.set()
-    async with side_by_side() as tasks:
+    async with task_group() as tasks:
         results = [tasks.create_task(source.read(key)) for key in "ab"]
     assert [task.result() for task in results] == ["A", "B"]
 
@@ -125,7 +125,7 @@ async def test_one_by_one_keeps_the_failure_of_one_object_to_itself() -> None:
             raise IncompleteRead("odd", "again", 500)
         return key.upper()
 
-    found = await OneByOne().read("abcd", one)
+    found = await IsolatedReads().read_each("abcd", one)
     assert [each if isinstance(each, str) else each.cause for each in found.values()] == ["A", "500", "C", "D"]
 
 
@@ -137,6 +137,6 @@ async def test_one_by_one_stops_after_failures_in_a_row_and_bounds_each_wait() -
         await asyncio.Event().wait()
         return key
 
-    found = await OneByOne(seconds=0.05).read([str(number) for number in range(50)], never)
+    found = await IsolatedReads(timeout_seconds=0.05).read_each([str(number) for number in range(50)], never)
     assert len(asked) < 8
     assert all(isinstance(each, IncompleteRead) for each in found.values())

@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ConfigError
-from agent.http import client
+from agent.http_client import create_client
 from connectors.base import IncompleteRead
-from connectors.rest import (
-    Answer,
-    Walk,
-    harmless_quote,
+from connectors.http import (
+    ApiResponse,
+    PageGuard,
+    decode_cursor,
+    escape_control,
     header_numbers,
     is_loopback,
-    legible,
-    plain_cursor,
-    refuse_no_host,
-    request_id,
+    redact,
+    request_id_from_headers,
     retry_after_seconds,
+    validate_host,
 )
-from connectors.rest.origin import Origin
-from connectors.rest.quote import quoted
+from connectors.http.origin import Origin
+from connectors.http.redact import error_excerpt
 
 BASE = Origin("https://acme.example/api/")
 
@@ -64,7 +64,7 @@ def test_origin_refuses_what_leads_away(url: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.8.8", "::1", "[::1]"])
 def test_loopback_is_this_machine(host: str) -> None:
     assert is_loopback(host)
-    assert Origin(f"http://{'[::1]' if ':' in host else host}:8080/scim").base
+    assert Origin(f"http://{'[::1]' if ':' in host else host}:8080/scim").base_url
 
 
 @pytest.mark.parametrize("host", ["acme.example", "10.0.0.1", "0.0.0.0", "localhost.evil.example", "", "1270.0.1"])  # noqa: S104
@@ -86,7 +86,7 @@ def test_everything_else_is_not(host: str) -> None:
     ],
 )  # fmt: skip
 def test_quote_cuts_out_what_looks_like_a_secret(secret: str) -> None:
-    shown = harmless_quote(f"before {secret} after")
+    shown = redact(f"before {secret} after")
 
     assert shown.startswith("before ")
     assert shown.endswith(" after")
@@ -96,14 +96,14 @@ def test_quote_cuts_out_what_looks_like_a_secret(secret: str) -> None:
 
 @given(st.text())
 def test_quote_is_short_and_on_one_line(text: str) -> None:
-    shown = harmless_quote(text)
+    shown = redact(text)
 
     assert len(shown) <= 200
     assert shown.isprintable() or not any(ord(letter) < 32 or 0x7F <= ord(letter) < 0xA0 for letter in shown)
 
 
 def test_quote_shows_controls_and_reversals_as_text() -> None:
-    assert harmless_quote("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
+    assert redact("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_quote_shows_controls_and_reversals_as_text() -> None:
     ],
 )
 def test_answer_is_quoted_by_what_it_says(body: bytes, shown: str) -> None:
-    assert quoted(body, {"Authorization": "Bearer my-own-token"}) == shown
+    assert error_excerpt(body, {"Authorization": "Bearer my-own-token"}) == shown
 
 
 def test_own_names_and_ids_are_shown_whole() -> None:
     path = "/v1.0/groups/11111111-2222-3333-4444-555555555555/members"
-    assert legible(path) == path
-    assert legible("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
+    assert escape_control(path) == path
+    assert escape_control("a\x1b[31m\u202eb\n c\x00") == "a\\x1b[31m\\x202eb c\\x00"
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,14 @@ def test_own_names_and_ids_are_shown_whole() -> None:
     ],
 )  # fmt: skip
 def test_request_id_is_shown_where_it_is_one(headers: dict[str, str], shown: str) -> None:
-    assert request_id(httpx.Headers(headers), {"Authorization": "Bearer my-own-token"}) == shown
+    assert request_id_from_headers(httpx.Headers(headers), {"Authorization": "Bearer my-own-token"}) == shown
 
 
 # Answers.
 
 
-def an_answer(body: bytes = b"", headers: list[tuple[str, str]] | None = None) -> Answer:
-    return Answer(200, httpx.Headers(headers or []), httpx.URL("https://acme.example/api/users?x=1"), body, "Acme")
+def an_answer(body: bytes = b"", headers: list[tuple[str, str]] | None = None) -> ApiResponse:
+    return ApiResponse(200, httpx.Headers(headers or []), httpx.URL("https://acme.example/api/users?x=1"), body, "Acme")
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_json_mends_half_letters(body: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("body", [b'["a"]', b'["a", "\\ud800"]'])
 def test_json_after_a_byte_order_mark_is_read(body: bytes) -> None:
-    marked = Answer(200, httpx.Headers(), httpx.URL("https://a.example"), b"\xef\xbb\xbf" + body)
+    marked = ApiResponse(200, httpx.Headers(), httpx.URL("https://a.example"), b"\xef\xbb\xbf" + body)
 
     assert marked.rows(None)[0] == "a"
-    assert quoted(b'\xef\xbb\xbf{"detail": "no seats"}', {}) == ': "no seats"'
+    assert error_excerpt(b'\xef\xbb\xbf{"detail": "no seats"}', {}) == ': "no seats"'
 
 
 @given(st.text(alphabet=st.characters(), max_size=20))
@@ -291,33 +291,33 @@ def test_numbers_of_a_header_are_each_different_one(lines: list[str], numbers: l
     ],
 )  # fmt: skip
 def test_cursor_is_decoded_before_it_is_encoded(sent: str, plain: str) -> None:
-    assert plain_cursor(sent) == plain
+    assert decode_cursor(sent) == plain
 
 
 def test_walk_refuses_a_page_that_it_has_seen() -> None:
-    walk = Walk("Acme", "one", 10)
+    walk = PageGuard("Acme", "one", 10)
 
-    assert [walk.follow("two"), walk.follow("three")] == ["two", "three"]
+    assert [walk.advance("two"), walk.advance("three")] == ["two", "three"]
     for cursor in ("one", "two", "three"):
         with pytest.raises(IncompleteRead, match=r"Acme .* never ends"):
-            walk.follow(cursor)
+            walk.advance(cursor)
 
 
 def test_walk_ends_after_its_pages() -> None:
-    walk = Walk("Acme", "0", 3)
+    walk = PageGuard("Acme", "0", 3)
 
-    walk.follow("1")
-    walk.follow("2")
+    walk.advance("1")
+    walk.advance("2")
     with pytest.raises(IncompleteRead, match="after 3 pages"):
-        walk.follow("3")
-    assert walk.pages == 3
+        walk.advance("3")
+    assert walk.page_count == 3
 
 
 # The client that the wiring hands to everybody.
 
 
 async def test_client_follows_nothing_by_itself() -> None:
-    async with client(None, 12) as http:
+    async with create_client(None, 12) as http:
         assert http.follow_redirects is False
         assert http.timeout == httpx.Timeout(12)
 
@@ -326,7 +326,7 @@ async def test_client_trusts_the_bundle_it_is_given(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(bundle)
 
-    async with client(bundle, 12) as http:
+    async with create_client(bundle, 12) as http:
         assert isinstance(http, httpx.AsyncClient)
 
 
@@ -337,7 +337,7 @@ def test_bundle_that_can_not_be_used_is_an_error_with_its_path(tmp_path: Path, c
         bundle.write_text(content)
 
     with pytest.raises(ConfigError, match=r"ca_bundle: .*ca\.pem"):
-        client(bundle, 12)
+        create_client(bundle, 12)
 
 
 @pytest.mark.parametrize(
@@ -351,10 +351,10 @@ def test_bundle_that_can_not_be_used_is_an_error_with_its_path(tmp_path: Path, c
     ],
 )
 def test_host_that_a_name_server_could_know_passes(url: str) -> None:
-    refuse_no_host(httpx.URL(url))
+    validate_host(httpx.URL(url))
 
 
 @pytest.mark.parametrize("url", ["https://a..b", "https://[acme", "https://acme-.com", "https://{org}.okta.com"])
 def test_host_that_no_name_server_could_know_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="host name that is none"):
-        refuse_no_host(httpx.URL(url))
+        validate_host(httpx.URL(url))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.engine.run import tally
+from agent.engine.records import run_counts
 from agent.model import Change, Hold, Kind, MemberCounts, Mode, Plan
-from agent.ports import Outcome, Tally
+from agent.ports import Outcome, RunCounts
 from tests.state_samples import a_change, done
 
 
@@ -17,11 +17,11 @@ PLAN = Plan("latam", Mode.ENFORCE, (), MemberCounts(9, 7, 6, 6), 3, CHANGES, (a_
 
 
 def test_tally_of_a_dry_run_counts_what_it_would_do() -> None:
-    assert tally(PLAN) == Tally(7, 3, 1)
+    assert run_counts(PLAN) == RunCounts(7, 3, 1)
 
 
 def test_tally_of_a_run_counts_what_became_of_it() -> None:
     outcomes = (Outcome.DONE, Outcome.DONE, Outcome.HELD, Outcome.NOT_TRIED)
     records = [done(change, seq, outcome) for seq, (change, outcome) in enumerate(zip(CHANGES, outcomes, strict=True))]
 
-    assert tally(PLAN, records) == Tally(7, 1, 2, 1)
+    assert run_counts(PLAN, records) == RunCounts(7, 1, 2, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.company import Company, CompanyError, Person, Taken, Unknown, founded
+from sandbox.company import AddressTaken, Company, CompanyError, NotFound, Person, generate_company
 
 
 @pytest.fixture
 def company() -> Company:
-    return founded()
+    return generate_company()
 
 
 def groups(company: Company, person: Person) -> list[str]:
@@ -17,12 +17,12 @@ def groups(company: Company, person: Person) -> list[str]:
 
 
 def test_company_is_the_same_for_the_same_seed() -> None:
-    assert repr(founded(5).directories) == repr(founded(5).directories)
-    assert repr(founded(5).directories) != repr(founded(6).directories)
+    assert repr(generate_company(5).directories) == repr(generate_company(5).directories)
+    assert repr(generate_company(5).directories) != repr(generate_company(6).directories)
 
 
 def test_company_stays_the_same_while_the_same_happens() -> None:
-    one, other = founded(), founded()
+    one, other = generate_company(), generate_company()
 
     for each in (one, other):
         each.hire("okta", "Ada", "Lovelace", ["Pigment LatAm"])
@@ -60,7 +60,7 @@ def test_hired_person_is_active_and_in_their_groups(company: Company) -> None:
 def test_address_that_is_taken_is_refused_and_nothing_changes(company: Company) -> None:
     before = repr(company.directories)
 
-    with pytest.raises(Taken):
+    with pytest.raises(AddressTaken):
         company.hire("okta", "Ana", "Lima", email="ANA.Lima@acme.com")
 
     assert repr(company.directories) == before
@@ -75,7 +75,7 @@ def test_leaver_is_deactivated_and_in_no_group(company: Company) -> None:
 
     assert person.status == "DEPROVISIONED"
     assert groups(company, person) == []
-    assert person.id not in company.okta.assigned(company.okta.pigment)
+    assert person.id not in company.okta.assignments(company.okta.pigment)
 
 
 def test_deactivated_person_stays_in_their_groups(company: Company) -> None:
@@ -178,14 +178,14 @@ def test_individual_assignment_stands_beside_groups(company: Company) -> None:
     person = company.hire("okta", "Ada", "Lovelace")
 
     company.assign_individually(person)
-    assert company.okta.assigned(company.okta.pigment)[person.id] == []
+    assert company.okta.assignments(company.okta.pigment)[person.id] == []
 
     company.join(person, "Pigment LatAm")
-    assert company.okta.assigned(company.okta.pigment)[person.id] == [company.okta.group("Pigment LatAm").id]
+    assert company.okta.assignments(company.okta.pigment)[person.id] == [company.okta.group("Pigment LatAm").id]
 
     company.unassign_individually(person)
     company.quit(person, "Pigment LatAm")
-    assert person.id not in company.okta.assigned(company.okta.pigment)
+    assert person.id not in company.okta.assignments(company.okta.pigment)
 
 
 def test_deleted_group_lingers_as_an_assignment_in_entra_alone(company: Company) -> None:
@@ -194,7 +194,7 @@ def test_deleted_group_lingers_as_an_assignment_in_entra_alone(company: Company)
 
     assert okta.id not in company.okta.pigment.groups
     assert entra.id in company.entra.pigment.groups
-    assert len(company.entra.assigned(company.entra.pigment)) > 0
+    assert len(company.entra.assignments(company.entra.pigment)) > 0
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(company: Company, attempt
 
 
 def test_unknown_group_is_told_with_those_there_are(company: Company) -> None:
-    with pytest.raises(Unknown, match="Pigment LatAm Finance"):
+    with pytest.raises(NotFound, match="Pigment LatAm Finance"):
         company.join("ana.lima@acme.com", "Finance")
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from agent.daemon.schedule import first_due, spelled, ticks, trigger
+from agent.daemon.schedule import build_trigger, first_due, format_schedule, group_by_schedule
 from agent.settings.workspace import ScheduleSettings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -32,11 +32,11 @@ def cron(text: str, timezone: str | None = None) -> ScheduleSettings:
     ],
 )
 def test_schedule_is_told_as_the_configuration_says_it(schedule: ScheduleSettings | None, words: str) -> None:
-    assert spelled(schedule) == words
+    assert format_schedule(schedule) == words
 
 
 def test_workspaces_of_one_schedule_are_one_tick() -> None:
-    found = ticks({"latam": every("15m"), "emea": cron("0 6 * * *"), "apac": every("900s"), "lab": None})
+    found = group_by_schedule({"latam": every("15m"), "emea": cron("0 6 * * *"), "apac": every("900s"), "lab": None})
 
     assert [tick.workspaces for tick in found] == [("latam", "apac"), ("emea",)]
 
@@ -71,13 +71,13 @@ def test_cron_keeps_to_its_time_zone_through_summer_time() -> None:
 
 
 def test_trigger_spreads_by_a_tenth_and_by_half_a_minute_at_most() -> None:
-    assert trigger(every("10s")).jitter == 1
-    assert trigger(every("1h")).jitter == 30
-    assert trigger(cron("0 6 * * *")).jitter == 30
+    assert build_trigger(every("10s")).jitter == 1
+    assert build_trigger(every("1h")).jitter == 30
+    assert build_trigger(cron("0 6 * * *")).jitter == 30
 
 
 def test_trigger_follows_the_interval() -> None:
-    due = trigger(every("10m")).get_next_fire_time(NOON, NOON)
+    due = build_trigger(every("10m")).get_next_fire_time(NOON, NOON)
 
     assert timedelta(minutes=10) <= due - NOON <= timedelta(minutes=10, seconds=30)
 
@@ -94,7 +94,7 @@ def test_trigger_follows_the_interval() -> None:
 )
 def test_scheduler_is_never_sent_back_through_a_repeated_hour(zone: str, begin: datetime) -> None:
     schedule = cron("*/15 * * * *", zone)
-    when = trigger(schedule)
+    when = build_trigger(schedule)
     due = [first_due(schedule, None, begin)]
     for _ in range(16):
         # As APScheduler asks: for the next at the last, a little after it was due.
@@ -106,14 +106,14 @@ def test_scheduler_is_never_sent_back_through_a_repeated_hour(zone: str, begin: 
 
 
 def test_many_missed_times_are_passed_in_one_step() -> None:
-    when = trigger(cron("* * * * *", "Europe/Berlin"))
+    when = build_trigger(cron("* * * * *", "Europe/Berlin"))
     woken = NOON + timedelta(days=30)
 
     assert woken < when.get_next_fire_time(NOON, woken) <= woken + timedelta(seconds=91)
 
 
 def test_spread_time_that_is_still_to_come_is_not_left_out() -> None:
-    when = trigger(cron("*/15 * * * *"))
+    when = build_trigger(cron("*/15 * * * *"))
     spread = when.get_next_fire_time(NOON, NOON)
 
     # As after a loop that was blocked until a moment before the spread time.

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Fields, Member
-from agent.scim.body import creation, modification, replacement, shows_display_name
 from agent.scim.codec import member_from_json, page_from_json, scim_type
-from agent.scim.proof import lacking, shows
+from agent.scim.payloads import create_payload, has_display_name, patch_payload, replace_payload
+from agent.scim.verify import is_persisted, missing_fields
 from connectors.base import IncompleteRead
 
 json_values = st.recursive(
@@ -86,7 +86,7 @@ def test_any_page_is_read_or_refused(document: object) -> None:
         page = page_from_json(document, "Pigment")
     except IncompleteRead:
         return
-    assert page.rows == len(page.members) + page.unreadable
+    assert page.row_count == len(page.members) + page.unreadable_count
     assert page.total is None or page.total >= 0
 
 
@@ -98,11 +98,11 @@ def test_put_says_who_and_whether_active_for_any_resource(
     if member is None:
         return
 
-    body = replacement(member, Fields(email, display_name), active)
+    body = replace_payload(member, Fields(email, display_name), active)
     again = member_from_json(body)
 
     assert again is not None
-    assert shows(again, Fields(email, display_name, active))
+    assert is_persisted(again, Fields(email, display_name, active))
     assert {key.lower() for key in body}.isdisjoint({"meta", "groups"})
     names = [key.lower() for key in body if key.lower() != "id"]
     assert len(set(names)) == len(names)
@@ -114,7 +114,7 @@ def test_put_says_who_and_whether_active_for_any_resource(
 def test_patch_never_names_an_email(display_name: str | None, active: bool | None, formatted: str | None) -> None:
     member = Member("1", "ana@acme.com", "Ana", True, formatted)
 
-    body: Any = modification(member, display_name=display_name, active=active)
+    body: Any = patch_payload(member, display_name=display_name, active=active)
 
     assert {operation["path"] for operation in body["Operations"]} <= {"active", "displayName", "name.formatted"}
     assert {operation["op"] for operation in body["Operations"]} <= {"replace"}
@@ -145,7 +145,7 @@ def test_patch_never_names_an_email(display_name: str | None, active: bool | Non
     ],
 )
 def test_put_has_the_new_email_as_the_one_for_work(shown: object, written: object) -> None:
-    assert replacement(a_member(emails=shown), Fields("new@acme.com"), True)["emails"] == written
+    assert replace_payload(a_member(emails=shown), Fields("new@acme.com"), True)["emails"] == written
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_put_has_the_new_email_as_the_one_for_work(shown: object, written: objec
     ],
 )
 def test_put_has_the_new_name_wherever_the_old_one_was_shown(shown: object, written: object) -> None:
-    body = replacement(a_member(name=shown), Fields(display_name="Ana Maria Souza"), True)
+    body = replace_payload(a_member(name=shown), Fields(display_name="Ana Maria Souza"), True)
 
     assert (body["displayName"], body["name"]) == ("Ana Maria Souza", written)
 
@@ -170,24 +170,24 @@ def test_put_has_the_new_name_wherever_the_old_one_was_shown(shown: object, writ
 def test_put_without_a_new_name_leaves_the_name_alone() -> None:
     name = {"givenName": "Ana", "familyName": "Lima"}
 
-    assert replacement(a_member(name=name), Fields("new@acme.com"), True)["name"] == name
+    assert replace_payload(a_member(name=name), Fields("new@acme.com"), True)["name"] == name
 
 
 def test_put_writes_attributes_once_in_whatever_case_they_came() -> None:
     member = member_from_json({"id": "1", "USERNAME": "ana@acme.com", "ACTIVE": True, "x": 1})
     assert member is not None
 
-    body = replacement(member, Fields("new@acme.com"), False)
+    body = replace_payload(member, Fields("new@acme.com"), False)
 
     assert (body["userName"], body["active"], body["x"]) == ("new@acme.com", False, 1)
     assert not {"USERNAME", "ACTIVE"} & body.keys()
 
 
 def test_create_is_proved_by_its_own_body() -> None:
-    member = member_from_json(creation("Ana@acme.com", "Ana", "", "") | {"id": "1"})
+    member = member_from_json(create_payload("Ana@acme.com", "Ana", "", "") | {"id": "1"})
 
     assert member is not None
-    assert shows(member, Fields("ana@ACME.com", "Ana", True))
+    assert is_persisted(member, Fields("ana@ACME.com", "Ana", True))
 
 
 @pytest.mark.parametrize(
@@ -200,19 +200,19 @@ def test_create_is_proved_by_its_own_body() -> None:
     ],
 )
 def test_proof_compares_emails_folded_and_names_as_written(wanted: Fields, lacks: list[str]) -> None:
-    assert lacking(a_member(), wanted) == lacks
+    assert missing_fields(a_member(), wanted) == lacks
 
 
 def test_member_that_does_not_say_whether_it_is_active_proves_neither() -> None:
     member = a_member(active=None)
 
-    assert not shows(member, Fields(active=True))
-    assert not shows(member, Fields(active=False))
+    assert not is_persisted(member, Fields(active=True))
+    assert not is_persisted(member, Fields(active=False))
 
 
 def test_display_name_is_shown_or_made_up() -> None:
-    assert shows_display_name(a_member())
-    assert not shows_display_name(a_member(displayName=None))
+    assert has_display_name(a_member())
+    assert not has_display_name(a_member(displayName=None))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.scim.pace import Paces, SlidingWindow
-from connectors.rest import Timer
+from agent.scim.rate_limit import RateLimiters, SlidingWindow
+from connectors.http import Timer
 from tests.contract.scim_faults import Hours
 
 URL = httpx.URL("https://pigment.example/scim")
@@ -40,11 +40,11 @@ def test_no_window_ever_holds_more_than_the_budget(
 
         async def one(wait: float, takes: float, arrives: float, status: int) -> None:
             await hours.sleep(wait)
-            await pace.admit("GET", URL)
+            await pace.acquire("GET", URL)
             # The request reaches the host at some moment between its departure and its answer.
             arrivals.append(hours.now + takes * arrives)
             await hours.sleep(takes)
-            pace.learned(URL, status, httpx.Headers())
+            pace.on_response(URL, status, httpx.Headers())
 
         await hours.run(*(asyncio.create_task(one(*journey)) for journey in journeys))
 
@@ -56,8 +56,8 @@ def test_no_window_ever_holds_more_than_the_budget(
 
 
 async def paced(pace: SlidingWindow, status: int = 200, **headers: str) -> None:
-    await pace.admit("GET", URL)
-    pace.learned(URL, status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}))
+    await pace.acquire("GET", URL)
+    pace.on_response(URL, status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 class Clock:
@@ -148,9 +148,9 @@ async def test_requests_refused_together_are_one_refusal() -> None:
     pace = SlidingWindow(480, 300, clock.timer())
 
     for _ in range(8):
-        await pace.admit("GET", URL)
+        await pace.acquire("GET", URL)
     for _ in range(8):
-        pace.learned(URL, 429, httpx.Headers())
+        pace.on_response(URL, 429, httpx.Headers())
     await paced(pace)
 
     assert clock.now == 1
@@ -159,23 +159,24 @@ async def test_requests_refused_together_are_one_refusal() -> None:
 async def test_request_under_way_takes_its_place() -> None:
     hours = Hours()
     pace = SlidingWindow(2, 10, hours.timer())
-    await pace.admit("GET", URL)
-    await pace.admit("GET", URL)
+    await pace.acquire("GET", URL)
+    await pace.acquire("GET", URL)
     assert pace.budget_left() == 0
 
-    third = asyncio.create_task(pace.admit("GET", URL))
+    third = asyncio.create_task(pace.acquire("GET", URL))
     await asyncio.sleep(0.01)
     assert not third.done()
-    pace.learned(URL, 0, httpx.Headers())  # even without an answer it may have been counted there
+    pace.on_response(URL, 0, httpx.Headers())  # even without an answer it may have been counted there
     await hours.run(third)
 
     assert hours.now == 10
 
 
 def test_workspaces_on_one_host_share_its_budget() -> None:
-    paces = Paces(5, 300)
+    paces = RateLimiters(5, 300)
     one, same, other = (
-        paces.of(url) for url in ("https://pigment.example/a", "https://PIGMENT.example/b", "https://other.example/a")
+        paces.for_url(url)
+        for url in ("https://pigment.example/a", "https://PIGMENT.example/b", "https://other.example/a")
     )
 
     assert one is same
@@ -188,7 +189,7 @@ async def test_cancelled_waiter_leaves_the_budget_as_it_was() -> None:
     pace = SlidingWindow(1, 10, hours.timer())
     await paced(pace)
 
-    waiting = asyncio.create_task(pace.admit("GET", URL))
+    waiting = asyncio.create_task(pace.acquire("GET", URL))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

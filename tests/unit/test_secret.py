@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.base import CredentialsRefused
-from connectors.secret import Secret, SecretError, revealed
+from connectors.secret import Secret, SecretError, revealed_values
 
 VALUE = "s3cret-Value-1234"
 
@@ -226,6 +226,6 @@ def test_secret_that_is_one_already_stays_as_it_is() -> None:
 def test_revealed_values_are_known_for_redaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_TOKEN", "a-value-that-no-other-test-has")
     token = secret({"env": "ACME_TOKEN"})
-    assert "a-value-that-no-other-test-has" not in revealed()
+    assert "a-value-that-no-other-test-has" not in revealed_values()
     token.reveal()
-    assert "a-value-that-no-other-test-has" in revealed()
+    assert "a-value-that-no-other-test-has" in revealed_values()

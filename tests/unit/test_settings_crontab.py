@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 
-from agent.settings.crontab import spelled
+from agent.settings.crontab import normalize_crontab
 
 SUNDAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def days(crontab: str) -> str:
     """Return the weekdays of the first week on which the spelled *crontab* fires at midnight."""
-    trigger, now, fired = CronTrigger.from_crontab(spelled(crontab), UTC), SUNDAY, []
+    trigger, now, fired = CronTrigger.from_crontab(normalize_crontab(crontab), UTC), SUNDAY, []
     while (at := trigger.get_next_fire_time(None, now)).day < 29 and at.month == 11:
         fired.append(at.strftime("%a"))
         now = at.replace(minute=1)
@@ -47,7 +47,7 @@ def test_weekday_is_that_of_cron_not_of_the_library(weekday: str, fires: str) ->
 
 @pytest.mark.parametrize("crontab", ["*/15 * * * *", "0 6 1,15 * *", "30 22 * jan-jun *", "0 0 29 2 *"])
 def test_other_fields_stay_as_they_are(crontab: str) -> None:
-    assert spelled(f" {crontab} ") == crontab
+    assert normalize_crontab(f" {crontab} ") == crontab
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_other_fields_stay_as_they_are(crontab: str) -> None:
 )
 def test_what_is_no_crontab_is_refused_with_the_reason(crontab: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        spelled(crontab)
+        normalize_crontab(crontab)

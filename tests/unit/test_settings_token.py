@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import ConfigError, UsageError
-from agent.settings.token import HashedToken, Role, hashed, new_token
+from agent.settings.token import HashedToken, Role, hashed_token, new_token
 
 
 def test_printed_entry_lets_its_token_in_and_no_other() -> None:
     token = new_token()
-    entry = HashedToken.parse(f" {hashed(token, Role.READ, 'ana+audit@acme.com')}\n")
+    entry = HashedToken.parse(f" {hashed_token(token, Role.READ, 'ana+audit@acme.com')}\n")
 
     assert (entry.role, entry.name) == (Role.READ, "ana+audit@acme.com")
     assert entry.matches(token)
@@ -33,7 +33,7 @@ def test_operators_may_read_and_readers_may_not_operate() -> None:
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "x" * 65, "\x1b[31m", "-x"])
 def test_name_that_the_journal_could_not_show_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
-        hashed("t", Role.READ, name)
+        hashed_token("t", Role.READ, name)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.settings.tree import absolute, holds, merged, with_defaults
+from agent.settings.merge import has_path, merge_trees, with_absolute_paths, with_defaults
 
 FOLDER = Path("/etc/pigment-sync")
 
@@ -29,12 +29,12 @@ FOLDER = Path("/etc/pigment-sync")
     ],
 )
 def test_merge_goes_key_by_key(lower: Any, upper: Any, result: Any) -> None:
-    assert merged(lower, upper) == result
+    assert merge_trees(lower, upper) == result
 
 
 def test_merge_leaves_what_it_was_given_alone() -> None:
     lower: dict[str, Any] = {"a": {"x": 1}}
-    merged(lower, {"a": {"y": 2}})
+    merge_trees(lower, {"a": {"y": 2}})
     assert lower == {"a": {"x": 1}}
 
 
@@ -73,12 +73,14 @@ def test_defaults_that_are_none_change_nothing(tree: dict[str, Any]) -> None:
     ],
 )
 def test_state_is_relative_to_the_file(url: object, result: object) -> None:
-    assert absolute({"state": {"url": url}}, FOLDER, "")["state"]["url"] == result
+    assert with_absolute_paths({"state": {"url": url}}, FOLDER, "")["state"]["url"] == result
 
 
 @pytest.mark.parametrize("tree", [{}, {"state": {}}])
 def test_state_without_a_url_lies_beside_the_file(tree: dict[str, Any]) -> None:
-    assert absolute(tree, FOLDER, "sqlite:///state.db") == {"state": {"url": "sqlite:////etc/pigment-sync/state.db"}}
+    assert with_absolute_paths(tree, FOLDER, "sqlite:///state.db") == {
+        "state": {"url": "sqlite:////etc/pigment-sync/state.db"}
+    }
 
 
 def test_files_are_relative_to_the_file_at_any_depth() -> None:
@@ -88,7 +90,7 @@ def test_files_are_relative_to_the_file_at_any_depth() -> None:
         "workspaces": {"a": {"tokens": [{"file": "token"}, {"file": "/run/secrets/next"}, {"env": "file"}]}},
         "connectors": {"file": {"type": "okta", "private_key": {"file": "../key.pem"}}},
     }
-    assert absolute(tree, FOLDER, "") == {
+    assert with_absolute_paths(tree, FOLDER, "") == {
         "state": {"url": {"file": "/etc/pigment-sync/url"}},
         "ca_bundle": "/etc/pigment-sync/ca.pem",
         "workspaces": {
@@ -102,7 +104,7 @@ def test_files_are_relative_to_the_file_at_any_depth() -> None:
     "tree", [{"state": 5}, {"state": None}, {"ca_bundle": 5, "state": 1}, {"x": {"file": ""}, "state": 1}]
 )
 def test_values_of_the_wrong_kind_stay_for_the_validation_to_tell(tree: dict[str, Any]) -> None:
-    assert absolute(tree, FOLDER, "") == tree
+    assert with_absolute_paths(tree, FOLDER, "") == tree
 
 
 @pytest.mark.parametrize(
@@ -117,4 +119,4 @@ def test_values_of_the_wrong_kind_stay_for_the_validation_to_tell(tree: dict[str
     ],
 )
 def test_path_is_held_when_something_stands_there(path: tuple[str | int, ...], is_held: bool) -> None:
-    assert holds({"a": {"b": [0, None]}}, path) is is_held
+    assert has_path({"a": {"b": [0, None]}}, path) is is_held

@@ -8,15 +8,15 @@ from datetime import date, timedelta
 
 import pytest
 
-from agent.desk import Ongoing, Standing
+from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Mode
-from agent.ports import Run, RunStatus, Tally, Trigger
-from agent.web.chart import chart
-from agent.web.standing import ago, card, until
+from agent.ports import Run, RunCounts, RunStatus, Trigger
+from agent.web.chart import render_chart
+from agent.web.status import format_ago, format_until, status_card
 from tests.state_samples import NOW
 
-RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.DONE, NOW, tally=Tally(40, 2, 0))
-STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RUN, RUN)
+RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.DONE, NOW, tally=RunCounts(40, 2, 0))
+STANDING = WorkspaceStatus("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RUN, RUN)
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RU
     [
         (None, "never run", "none"),
         (RUN, "in step", "good"),
-        (replace(RUN, status=RunStatus.HELD, tally=Tally(40, 2, 1200)), "1,200 held", "warn"),
-        (replace(RUN, status=RunStatus.FAILED, tally=Tally(40, 2, 1, 3)), "3 failed", "bad"),
+        (replace(RUN, status=RunStatus.HELD, tally=RunCounts(40, 2, 1200)), "1,200 held", "warn"),
+        (replace(RUN, status=RunStatus.FAILED, tally=RunCounts(40, 2, 1, 3)), "3 failed", "bad"),
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True), "2 to change", "warn"),
         (replace(RUN, status=RunStatus.PLANNED), "2 to change", "warn"),
-        (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=Tally(40, 0, 0)), "in step", "good"),
+        (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=RunCounts(40, 0, 0)), "in step", "good"),
         (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),
         (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "check credentials", "bad"),
         (replace(RUN, status=RunStatus.INTERRUPTED), "interrupted", "bad"),
@@ -36,27 +36,27 @@ STANDING = Standing("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RU
     ],
 )
 def test_workspace_stands_as_its_last_run_left_it(run: Run | None, word: str, tone: str) -> None:
-    shown = card(replace(STANDING, last=run), (), NOW, NOW)
-    assert (shown.word, shown.tone) == (word, tone)
+    shown = status_card(replace(STANDING, last_run=run), (), NOW, NOW)
+    assert (shown.label, shown.tone) == (word, tone)
 
 
 def test_workspace_that_nobody_read_in_time_is_overdue() -> None:
     early, late = NOW + timedelta(minutes=29), NOW + timedelta(minutes=31)
-    assert [card(STANDING, (), when, NOW).overdue for when in (early, late)] == [False, True]
-    assert not card(replace(STANDING, schedule=""), (), late, NOW).overdue
+    assert [status_card(STANDING, (), when, NOW).is_overdue for when in (early, late)] == [False, True]
+    assert not status_card(replace(STANDING, schedule=""), (), late, NOW).is_overdue
 
 
 def test_token_is_told_when_it_ends_soon() -> None:
     days = [
-        card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW, NOW)
+        status_card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW, NOW)
         for each in (31, 30, -1)
     ]
-    assert [(each.expires_in, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
+    assert [(each.expires_in_days, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
 
 
 def test_card_shows_its_own_runs() -> None:
-    runs = [Ongoing(name, name, Trigger.PAGE, True, "ana", NOW) for name in ("latam", "eu")]
-    assert [each.run_id for each in card(STANDING, runs, NOW, NOW).ongoing] == ["latam"]
+    runs = [ActiveRun(name, name, Trigger.PAGE, True, "ana", NOW) for name in ("latam", "eu")]
+    assert [each.run_id for each in status_card(STANDING, runs, NOW, NOW).active_runs] == ["latam"]
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_card_shows_its_own_runs() -> None:
     [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "119 min"), (7200, "2 h"), (200_000, "2 d")],
 )
 def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
-    assert ago(NOW - timedelta(seconds=seconds), NOW) == f"{told} ago"
-    assert until(NOW + timedelta(seconds=seconds), NOW) == f"in {told}"
+    assert format_ago(NOW - timedelta(seconds=seconds), NOW) == f"{told} ago"
+    assert format_until(NOW + timedelta(seconds=seconds), NOW) == f"in {told}"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(count)]
-    drawn = chart([*runs, replace(RUN, tally=None)], theme)
+    drawn = render_chart([*runs, replace(RUN, tally=None)], theme)
     root = ET.fromstring(drawn)  # noqa: S314 - our own
 
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -83,6 +83,6 @@ def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> N
 
 def test_run_for_one_person_is_no_part_of_the_chart() -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(3)]
-    others = [replace(RUN, user="ann@acme.com", tally=Tally(40, 0, 0)), replace(RUN, trigger=Trigger.UNDO)]
+    others = [replace(RUN, user="ann@acme.com", tally=RunCounts(40, 0, 0)), replace(RUN, trigger=Trigger.UNDO)]
 
-    assert chart([*others, *runs], "light").count(b"<circle") == chart(runs, "light").count(b"<circle")
+    assert render_chart([*others, *runs], "light").count(b"<circle") == render_chart(runs, "light").count(b"<circle")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.rest.tls import tls_context
+from connectors.http.tls import tls_context
 
 
 def test_authorities_that_come_with_us_are_read_once() -> None:

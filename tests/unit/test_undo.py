@@ -7,12 +7,26 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 
-from agent.address import folded
 from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
-from agent.guard.hold import guarded, released
-from agent.guard.limit import History, repeated
-from agent.model import Change, Fields, Kind, Link, Listing, Member, Memory, Mode, Plan, Policy, Reads, Toggles, Undone
+from agent.guard.guards import GuardHistory, repeats_of_undone
+from agent.guard.hold import apply_guards, release_approved
+from agent.model import (
+    Change,
+    Fields,
+    Inputs,
+    Kind,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Mode,
+    Plan,
+    Policy,
+    Toggles,
+    UndoneChange,
+)
+from agent.model.email import normalize
 from agent.ports import ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
 from tests.factories import a_policy, key, link, member, person, reads
@@ -81,8 +95,8 @@ def test_active_member_that_a_create_met_loses_its_link_and_nothing_else() -> No
     (only,) = plan.changes
     assert (only.code, only.person) == ("undo-create", key("ann"))
     assert "existed before the run" in only.reason
-    assert only.undoes is not None
-    assert (only.undoes.kind, only.undoes.scim_id) == (Kind.CREATE, "m-ann")
+    assert only.undone_change is not None
+    assert (only.undone_change.kind, only.undone_change.scim_id) == (Kind.CREATE, "m-ann")
 
 
 def test_active_member_that_a_create_met_and_whose_link_has_ended_is_only_named() -> None:
@@ -187,7 +201,7 @@ def test_only_what_was_or_may_have_been_made_is_undone() -> None:
     assert undone(replace(gone, kind=Kind.ADOPT, before=Fields(), after=Fields()), members=members).changes == ()
 
 
-def run_and_undo(reads: Reads, policy: Policy) -> tuple[Reads, Plan, Reads, dict[PersonKey | None, str]]:
+def run_and_undo(reads: Inputs, policy: Policy) -> tuple[Inputs, Plan, Inputs, dict[PersonKey | None, str]]:
     """Apply the plan of *reads* and undo it: the world between, the undo, the world after, the ids of new members."""
     plan = compute_plan(reads, policy)
     changed = after(reads, plan, plan.changes)
@@ -205,16 +219,16 @@ def run_and_undo(reads: Reads, policy: Policy) -> tuple[Reads, Plan, Reads, dict
     undo = compute_undo(journal, changed.listing, changed.memory, policy)
     back = after(changed, undo, undo.changes)
     links = tuple(link for link in back.memory.links if link.scim_id not in ids.values())
-    facts = tuple(change.undoes for change in undo.changes if change.undoes is not None)
-    return changed, undo, replace(back, memory=replace(back.memory, links=links, undone=facts)), ids
+    facts = tuple(change.undone_change for change in undo.changes if change.undone_change is not None)
+    return changed, undo, replace(back, memory=replace(back.memory, links=links, undone_changes=facts)), ids
 
 
-def shows(reads: Reads) -> dict[str, tuple[str, str, bool | None]]:
+def shows(reads: Inputs) -> dict[str, tuple[str, str, bool | None]]:
     return {each.scim_id: (each.email, each.display_name, each.active) for each in reads.listing.members}
 
 
 @given(worlds())
-def test_applied_and_undone_every_member_is_as_before_or_held(world: tuple[Reads, Policy]) -> None:
+def test_applied_and_undone_every_member_is_as_before_or_held(world: tuple[Inputs, Policy]) -> None:
     """An address that the run freed and a new member has stays taken: who had it is held, and so is who waits for that.
 
     They are as the run left them. What the run made is inactive.
@@ -228,8 +242,8 @@ def test_applied_and_undone_every_member_is_as_before_or_held(world: tuple[Reads
     for scim_id in before:
         assert back[scim_id] == (between if scim_id in held else before)[scim_id]
     assert not any(back[scim_id][2] for scim_id in ids.values())
-    holders = {folded(email): scim_id for scim_id, (email, _, _) in back.items()}
-    assert {holders[folded(hold.wanted or "")] for hold in undo.holds} <= {*ids.values(), *held}
+    holders = {normalize(email): scim_id for scim_id, (email, _, _) in back.items()}
+    assert {holders[normalize(hold.wanted or "")] for hold in undo.holds} <= {*ids.values(), *held}
 
 
 def test_address_that_a_move_freed_and_a_new_member_has_can_not_be_put_back() -> None:
@@ -243,32 +257,32 @@ def test_address_that_a_move_freed_and_a_new_member_has_can_not_be_put_back() ->
 
 
 @given(worlds())
-def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tuple[Reads, Policy]) -> None:
+def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     policy = replace(policy, protect=(), toggles=Toggles(), require_approval=frozenset())
     _, undo, undone, _ = run_and_undo(reads, policy)
     unguarded = compute_plan(undone, policy)
-    plan = guarded(unguarded, policy, History())
+    plan = apply_guards(unguarded, policy, GuardHistory())
     later = shows(after(undone, plan, plan.changes))
     put_back = {change.scim_id for change in undo.changes}
-    approved = released(plan, unguarded)
+    approved = release_approved(plan, unguarded)
 
     assert {scim_id: later[scim_id] for scim_id in put_back if scim_id} == {
         scim_id: shows(undone)[scim_id] for scim_id in put_back if scim_id
     }
-    assert {change for change in approved.changes if change in repeated(plan, unguarded.changes)} == set(
-        repeated(plan, unguarded.changes)
+    assert {change for change in approved.changes if change in repeats_of_undone(plan, unguarded.changes)} == set(
+        repeats_of_undone(plan, unguarded.changes)
     )
 
 
-PUT_BACK = Undone("m-ann", Kind.DEACTIVATE, key("ann"), "left-groups", ("planners",), "", "Ann", "r1")
+PUT_BACK = UndoneChange("m-ann", Kind.DEACTIVATE, key("ann"), "left-groups", ("planners",), "", "Ann", "r1")
 
 
-def standing(undone: Undone, *people: Person, grace: int = 1, active: bool = True) -> tuple[Undone, ...]:
+def standing(undone: UndoneChange, *people: Person, grace: int = 1, active: bool = True) -> tuple[UndoneChange, ...]:
     """Return what still counts as undone when the sources show *people*; Ann and Bea have members and links."""
     given = reads(people, [member("ann", active=active), member("bea")], [link("ann"), link("bea")])
-    given = replace(given, memory=replace(given.memory, undone=(undone,)))
-    return compute_plan(given, a_policy(grace_reads=grace)).undone
+    given = replace(given, memory=replace(given.memory, undone_changes=(undone,)))
+    return compute_plan(given, a_policy(grace_reads=grace)).undone_changes
 
 
 def test_undone_deactivation_stands_until_the_person_is_assigned_again_or_gone_for_another_reason() -> None:
@@ -307,10 +321,12 @@ def test_undone_create_stands_while_nothing_may_be_concluded_of_its_person() -> 
 def test_undone_deactivation_of_a_stranger_stands_while_the_member_is_nobodys() -> None:
     stranger = replace(PUT_BACK, scim_id="m-cat", person=None, groups=())
 
-    def left(*people: Person, listed: bool = True) -> tuple[Undone, ...]:
+    def left(*people: Person, listed: bool = True) -> tuple[UndoneChange, ...]:
         members = [member("ann"), *([member("cat")] if listed else [])]
         given = reads((person("ann"), *people), members, [link("ann")])
-        return compute_plan(replace(given, memory=replace(given.memory, undone=(stranger,))), a_policy()).undone
+        return compute_plan(
+            replace(given, memory=replace(given.memory, undone_changes=(stranger,))), a_policy()
+        ).undone_changes
 
     assert left() == (stranger,)
     assert left(listed=False) == ()
@@ -319,13 +335,15 @@ def test_undone_deactivation_of_a_stranger_stands_while_the_member_is_nobodys() 
 
 
 def test_approval_ends_what_it_decides_and_no_other_undone_change() -> None:
-    other = Undone("m-bea", Kind.UPDATE_NAME, key("bea"), "name-changed", ("planners",), "bea@acme.com", "Bea", "r1")
+    other = UndoneChange(
+        "m-bea", Kind.UPDATE_NAME, key("bea"), "name-changed", ("planners",), "bea@acme.com", "Bea", "r1"
+    )
     given = reads([person("bea")], [member("ann"), member("bea")], [link("ann"), link("bea")])
-    unguarded = compute_plan(replace(given, memory=replace(given.memory, undone=(PUT_BACK, other))), a_policy())
-    plan = guarded(unguarded, a_policy(), History())
+    unguarded = compute_plan(replace(given, memory=replace(given.memory, undone_changes=(PUT_BACK, other))), a_policy())
+    plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
-    assert (unguarded.undone, [hold.code for hold in plan.holds]) == ((PUT_BACK, other), ["undone"])
-    assert released(plan, unguarded).undone == (other,)
+    assert (unguarded.undone_changes, [hold.code for hold in plan.holds]) == ((PUT_BACK, other), ["undone"])
+    assert release_approved(plan, unguarded).undone_changes == (other,)
 
 
 def test_counts_are_of_the_listing_and_the_links() -> None:

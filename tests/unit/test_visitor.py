@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pytest
 
 from agent.settings.server import ServerSettings
-from agent.settings.token import Role, hashed
-from agent.web.login import local
-from agent.web.visitor import GUESSES, LoginLimit, Sessions, Visitor, known
+from agent.settings.token import Role, hashed_token
+from agent.web.auth import MAX_FAILED_LOGINS, LoginRateLimit, Principal, Sessions, find_principal
+from agent.web.login import safe_redirect_path
 
-ANA = hashed("pgs_ana", Role.OPERATE, "ana")
+ANA = hashed_token("pgs_ana", Role.OPERATE, "ana")
 SERVER = ServerSettings.model_validate({"tokens": [str(ANA)]})
 NOBODY = ServerSettings.model_validate({})
-VISITOR = Visitor("ana", Role.OPERATE, ANA)
+VISITOR = Principal("ana", Role.OPERATE, ANA)
 
 
 @dataclass
@@ -31,10 +31,10 @@ def test_session_ends_after_two_hours_without_a_request() -> None:
     cookie = sessions.open(VISITOR)
     for _ in range(3):
         clock.passed += 7199
-        assert sessions.of(cookie, SERVER) is not None
+        assert sessions.find(cookie, SERVER) is not None
     clock.passed += 7201
 
-    assert sessions.of(cookie, SERVER) is None
+    assert sessions.find(cookie, SERVER) is None
 
 
 def test_session_ends_after_twelve_hours_whatever_is_asked() -> None:
@@ -44,41 +44,41 @@ def test_session_ends_after_twelve_hours_whatever_is_asked() -> None:
     seen = []
     for _ in range(14):
         clock.passed += 3600
-        seen.append(sessions.of(cookie, SERVER) is not None)
+        seen.append(sessions.find(cookie, SERVER) is not None)
 
     assert seen == [True] * 12 + [False] * 2
 
 
 def test_session_ends_with_the_token_that_made_it() -> None:
     sessions = Sessions(Seconds().now)
-    cookie, other = sessions.open(VISITOR), sessions.open(Visitor("eve@acme.com", Role.READ))
+    cookie, other = sessions.open(VISITOR), sessions.open(Principal("eve@acme.com", Role.READ))
 
-    assert sessions.of(other, SERVER) is None, "who came by OIDC goes when OIDC is taken out"
-    assert sessions.of(cookie, NOBODY) is None
-    assert sessions.of(cookie, SERVER) is None, "and does not come back with it"
+    assert sessions.find(other, SERVER) is None, "who came by OIDC goes when OIDC is taken out"
+    assert sessions.find(cookie, NOBODY) is None
+    assert sessions.find(cookie, SERVER) is None, "and does not come back with it"
 
 
 def test_oldest_session_makes_room() -> None:
     sessions = Sessions(Seconds().now)
     cookies = [sessions.open(VISITOR) for _ in range(1001)]
 
-    assert sessions.of(cookies[0], SERVER) is None
-    assert all(sessions.of(cookie, SERVER) for cookie in cookies[1:])
+    assert sessions.find(cookies[0], SERVER) is None
+    assert all(sessions.find(cookie, SERVER) for cookie in cookies[1:])
     assert len(set(cookies)) == 1001
 
 
 def test_token_is_known_by_its_hash_alone() -> None:
-    assert known(SERVER.tokens, "pgs_ana") == VISITOR
-    assert known(SERVER.tokens, str(ANA)) is None
-    assert known(SERVER.tokens, "") is None
+    assert find_principal(SERVER.tokens, "pgs_ana") == VISITOR
+    assert find_principal(SERVER.tokens, str(ANA)) is None
+    assert find_principal(SERVER.tokens, "") is None
 
 
 def test_guesses_of_one_address_wait_and_others_do_not() -> None:
     clock = Seconds(1000)
-    limit = LoginLimit(clock.now)
-    for _ in range(GUESSES):
+    limit = LoginRateLimit(clock.now)
+    for _ in range(MAX_FAILED_LOGINS):
         assert limit.wait_seconds("one") == 0
-        limit.failed("one")
+        limit.record_failure("one")
         clock.passed += 1
     assert 280 < limit.wait_seconds("one") <= 300
     assert limit.wait_seconds("other") == 0
@@ -100,4 +100,4 @@ def test_guesses_of_one_address_wait_and_others_do_not() -> None:
     ],
 )
 def test_login_goes_on_to_our_own_pages_only(wanted: str, taken: str) -> None:
-    assert local(wanted) == taken
+    assert safe_redirect_path(wanted) == taken

@@ -8,8 +8,8 @@ from agent.daemon.watchdog import Silence
 
 
 def silent(used_seconds: list[float]) -> float:
-    silence = Silence(look_seconds=1)
-    return [silence.look(has_answered=False, used_seconds=used) for used in used_seconds][-1]
+    silence = Silence(interval_seconds=1)
+    return [silence.update(has_answered=False, used_seconds=used) for used in used_seconds][-1]
 
 
 def test_silence_of_a_blocked_loop_is_counted_by_looks() -> None:
@@ -23,10 +23,10 @@ def test_silence_of_a_spinning_loop_is_the_processor_time_that_it_used() -> None
 
 
 def test_silence_ends_with_an_answer() -> None:
-    silence = Silence(look_seconds=1)
-    silence.look(has_answered=False, used_seconds=0)
+    silence = Silence(interval_seconds=1)
+    silence.update(has_answered=False, used_seconds=0)
 
-    assert silence.look(has_answered=True, used_seconds=0) == 0
+    assert silence.update(has_answered=True, used_seconds=0) == 0
 
 
 def test_machine_that_slept_counts_for_one_look() -> None:

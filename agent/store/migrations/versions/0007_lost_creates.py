@@ -6,7 +6,7 @@ import orjson
 import sqlalchemy as sa
 from alembic import op
 
-from agent.store.text import Words, address_key
+from agent.store.text import EscapedText, address_key
 
 revision = "0007"
 down_revision = "0006"
@@ -34,11 +34,11 @@ def _renew_keys(connection: sa.Connection) -> None:
     """Rewrite the keys of addresses with letters beyond ASCII: they were folded with expansion before."""
     changes = sa.table(
         "changes",
-        sa.column("run_id", Words),
+        sa.column("run_id", EscapedText),
         sa.column("seq", sa.Integer()),
         sa.column("change", sa.Text()),
-        sa.column("email", Words),
-        sa.column("former_email", Words),
+        sa.column("email", EscapedText),
+        sa.column("former_email", EscapedText),
     )
     renewed = []
     for row in connection.execute(sa.select(changes)):

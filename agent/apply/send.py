@@ -1,0 +1,110 @@
+"""Send one change to the workspace and say what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
+from agent.model import Change, Fields, Kind, Member
+from agent.model.email import normalize_name
+from agent.ports import Outcome, Workspace
+from connectors.base import ReadError
+
+__all__ = ["ChangeResult", "send"]
+
+CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """The outcome of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
+
+    *is_accepted*: the workspace answered with a success, and does not show it. *met* is the member that a create found
+    in its place, as it was before.
+    """
+
+    outcome: Outcome
+    detail: str = ""
+    member: Member | None = None
+    is_accepted: bool = False
+    met: Member | None = None
+
+
+async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> ChangeResult:
+    """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
+
+    Raises `WorkspaceUnavailable` and `WriteStopped` when the rest of the plan can't be made either; every other failure
+    is this person's.
+    """
+    if change.kind is Kind.ADOPT:
+        # What an undo does to a member that a create only met: the state ends the link with this answer.
+        return ChangeResult(Outcome.DONE, "The link ended; nothing was sent.", member)
+    try:
+        return ChangeResult(Outcome.DONE, member=await _write_change(workspace, change, member))
+    except (WorkspaceUnavailable, WriteStopped):
+        raise
+    except WriteRefused as error:
+        if change.kind is Kind.CREATE and error.status == CONFLICT:
+            return await _resolve_conflict(workspace, change, taken, error)
+        return _failure_result(error)
+    except WriteError as error:
+        return _failure_result(error)
+
+
+def _failure_result(error: WriteError) -> ChangeResult:
+    """Return the outcome of a change that *error* ended; it may have been made nevertheless."""
+    if isinstance(error, NotPersisted):
+        return ChangeResult(Outcome.NOT_PERSISTED, _error_sentence(error), is_accepted=True)
+    if isinstance(error, WriteLost):
+        return ChangeResult(Outcome.UNKNOWN, _error_sentence(error), is_accepted=error.is_accepted)
+    return ChangeResult(Outcome.FAILED, _error_sentence(error))
+
+
+def _error_sentence(error: WriteError | ReadError) -> str:
+    return f"{error.message} {error.hint}"
+
+
+async def _write_change(workspace: Workspace, change: Change, member: Member | None) -> Member:
+    if change.kind is Kind.CREATE:
+        return await workspace.create(change.email, change.display_name, change.given_name, change.family_name)
+    if member is None:
+        raise AssertionError("every change but a create is about a member of the listing")
+    # Pigment drops an email in a PATCH without a word (pigment-scim.md), so whatever changes one is the full PUT.
+    if change.changes_email:
+        return await workspace.replace(member, change.after)
+    return await workspace.patch(member, change.after)
+
+
+async def _resolve_conflict(
+    workspace: Workspace, change: Change, taken: AbstractSet[str], conflict: WriteRefused
+) -> ChangeResult:
+    """A create met a member that the listing did not show: adopt it by rows 6 and 7, or hold."""
+    try:
+        found = await workspace.find(change.email)
+    except ReadError as error:
+        return ChangeResult(Outcome.FAILED, _error_sentence(error))
+    if not found:
+        return ChangeResult(Outcome.FAILED, _error_sentence(conflict))
+    member = found[0]
+    if len(found) > 1 or member.scim_id in taken or member.active is None:
+        return ChangeResult(
+            Outcome.HELD, f"{change.email} belongs to a member that is somebody else's; see the next plan."
+        )
+    if member.active:
+        return ChangeResult(Outcome.DONE, "The member existed and is linked; nothing was changed.", member, met=member)
+    name = normalize_name(change.display_name)
+    if not name or name != normalize_name(member.display_name):
+        named = member.display_name or "nothing"
+        return ChangeResult(Outcome.HELD, f"An inactive member named {named} has {change.email}; see the next plan.")
+    return await _reactivate_member(workspace, member)
+
+
+async def _reactivate_member(workspace: Workspace, member: Member) -> ChangeResult:
+    try:
+        active = await workspace.patch(member, Fields(active=True))
+    except (WorkspaceUnavailable, WriteStopped):
+        raise
+    except WriteError as error:
+        return replace(_failure_result(error), met=member)
+    return ChangeResult(Outcome.DONE, "The member existed and was reactivated.", active, met=member)

@@ -1,0 +1,252 @@
+"""The composition root: builds every part from the settings, and hands each what it needs. Everybody else is handed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import assert_never
+
+import httpx
+import structlog
+
+from agent import http_client, logs
+from agent.engine.links import LinkEditor
+from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.request import FleetLimit, RunResult
+from agent.engine.shutdown import GracefulShutdown
+from agent.engine.state_checks import check_links, check_state
+from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.undo import UndoPlanner
+from agent.engine.workspaces import WorkspaceKeys
+from agent.notifications.notifier import Notifier
+from agent.ports import Clock, State
+from agent.preflight import run_preflight
+from agent.scim.client import ScimClient
+from agent.scim.rate_limit import RateLimiters
+from agent.settings.cross_checks import refuse_shared_tokens
+from agent.settings.root import ConnectorSettings, Settings
+from agent.settings.target import policies
+from agent.settings.workspace import WorkspaceSettings
+from agent.store.state import SqlState
+from connectors.base import Connector, Finding, Progress, Source
+from connectors.entra import EntraConnector, EntraSettings
+from connectors.http import RequestLimits
+from connectors.okta.connector import OktaConnector
+from connectors.okta.settings import OktaSettings
+from connectors.onelogin import OneLoginConnector, OneLoginSettings
+
+__all__ = [
+    "Components",
+    "SharedResources",
+    "SystemClock",
+    "build_components",
+    "open_components",
+    "open_shared_resources",
+]
+
+log = structlog.get_logger()
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def elapsed(self) -> float:
+        # Linux stops its monotonic clock while the machine is suspended, and its leases run out.
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedResources:
+    """What outlives one run in a daemon: the state, and how much of each host's budget is spent."""
+
+    state: State
+    rate_limiters: RateLimiters
+    location: str = ""
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What a command works with. *read_only_workspaces* are all that a dry run is given.
+
+    *shared* is where the state is, and whether it is new.
+    """
+
+    settings: Settings
+    state: State
+    clock: Clock
+    planner: Planner
+    contexts: Mapping[str, WorkspaceContext]
+    sync: Sync
+    clients: Mapping[str, ScimClient]
+    shared: SharedResources
+    notifier: Notifier
+
+    def budget_left(self) -> int | None:
+        """Return how many requests the busiest Pigment host would take now."""
+        return self.shared.rate_limiters.budget_left()
+
+    @property
+    def read_only_workspaces(self) -> dict[str, ReadOnlyWorkspace]:
+        return {name: ReadOnlyWorkspace(site.policy, site.client) for name, site in self.contexts.items()}
+
+    def link_editor(self, name: str) -> LinkEditor:
+        return LinkEditor(self.planner, self.read_only_workspaces[name], self.sync.holder, self.sync.sleep)
+
+    @property
+    def workspace_keys(self) -> WorkspaceKeys:
+        policies = {name: site.policy for name, site in self.contexts.items()}
+        return WorkspaceKeys(self.state, self.clock, policies, self.sync.holder, self.sync.sleep)
+
+    def undo_planner(self, run_id: str) -> UndoPlanner:
+        return UndoPlanner(run_id, self.state, self.clock, self.planner.progress)
+
+    def undo_sync(self, run_id: str) -> Sync:
+        return replace(self.sync, planner=self.undo_planner(run_id))
+
+    async def notify(self, results: Sequence[RunResult]) -> None:
+        """Tell those whom `notify` names of runs that have ended, and of tokens that soon will. Raises nothing."""
+        await self.notifier.notify_results(results)
+        today = self.clock.now().date()
+        for name in {result.workspace: None for result in results}:
+            await self.notifier.notify_token_expiry(name, self.settings.workspaces[name].token_expires, today)
+
+    async def check(self, names: Sequence[str]) -> list[Finding]:
+        """Try the named workspaces, and every connector that one of them needs. Raises nothing for what it finds."""
+        sources: dict[str, list[Source]] = {}
+        for name in names:
+            for source in self.contexts[name].policy.sources:
+                sources.setdefault(source.connector, []).append(source)
+        checks = [self.planner.connectors[name].check(each) for name, each in sources.items()]
+        others = run_preflight(self.settings, self.state, names)
+        found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names), others)
+        state = [*check_state(self.shared.location, is_new=self.shared.is_new), *await self._check_links(names)]
+        return [*state, *(finding for findings in found for finding in findings)]
+
+    async def _check_links(self, names: Sequence[str]) -> list[Finding]:
+        policies = [self.contexts[name].policy for name in names]
+        return check_links(
+            self.shared.location, policies, await self.state.load_workspaces(), await self.state.load_targets()
+        )
+
+
+@asynccontextmanager
+async def open_shared_resources(settings: Settings, *, is_reading: bool = False) -> AsyncIterator[SharedResources]:
+    """Open the state, and close it at the end; what is only reading leaves an older one as it is.
+
+    *place* of what is yielded is where it is, *is_new* whether it was just created. Raises `StateError`.
+    """
+    state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
+    try:
+        paces = RateLimiters(settings.pigment.requests_per_window, settings.pigment.window_seconds)
+        yield SharedResources(state, paces, state.location, state.is_new)
+    finally:
+        await state.close()
+
+
+@asynccontextmanager
+async def open_components(
+    settings: Settings, progress: Progress, stopping: GracefulShutdown, *, is_reading: bool = False
+) -> AsyncIterator[Components]:
+    """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
+    async with (
+        open_shared_resources(settings, is_reading=is_reading) as kept,
+        build_components(settings, progress, stopping, kept) as made,
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def build_components(
+    settings: Settings,
+    progress: Progress,
+    stopping: GracefulShutdown,
+    kept: SharedResources,
+    answered: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
+) -> AsyncIterator[Components]:
+    """Build the parts for one run upon what is *kept*; *answered* is told of each answer of another system.
+
+    Connectors remember what they read, so parts are not for long. Raises `ConfigError`.
+    """
+    refuse_shared_tokens(settings.workspaces)
+    async with http_client.create_client(settings.ca_bundle, settings.http.timeout_seconds) as client:
+        client.event_hooks = {"response": list(answered)}
+        yield _assemble_components(settings, progress, stopping, client, kept)
+
+
+def _assemble_components(
+    settings: Settings,
+    progress: Progress,
+    stopping: GracefulShutdown,
+    client: httpx.AsyncClient,
+    kept: SharedResources,
+) -> Components:
+    clock, state, paces = SystemClock(), kept.state, kept.rate_limiters
+    bounds = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
+    connectors = {
+        name: _build_connector(name, each, settings, client, bounds, progress)
+        for name, each in settings.connectors.items()
+    }
+    clients = {
+        name: _build_scim_client(name, each, client, bounds, paces) for name, each in settings.workspaces.items()
+    }
+    sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
+    fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
+    survey = Planner(connectors, state, clock, fleet, progress)
+    max_age = settings.apply.max_plan_age.total_seconds()
+    sync = Sync(survey, sites, _lease_holder_name(), asyncio.sleep, stopping, max_plan_age_seconds=max_age)
+    clean = partial(logs.sanitize, emails=settings.log.emails)
+    notices = Notifier(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
+    return Components(settings, state, clock, survey, sites, sync, clients, kept, notices)
+
+
+def _build_connector(
+    name: str,
+    settings: ConnectorSettings,
+    whole: Settings,
+    client: httpx.AsyncClient,
+    bounds: RequestLimits,
+    progress: Progress,
+) -> Connector:
+    match settings:
+        case OktaSettings():
+            return OktaConnector(name, settings, client, limits=bounds, progress=progress)
+        case EntraSettings():
+            return EntraConnector(name, settings, client, ca_bundle=whole.ca_bundle, limits=bounds, progress=progress)
+        case OneLoginSettings():
+            return OneLoginConnector(name, settings, client, limits=bounds, progress=progress)
+        case _:
+            assert_never(settings)
+
+
+def _build_scim_client(
+    name: str, settings: WorkspaceSettings, client: httpx.AsyncClient, bounds: RequestLimits, paces: RateLimiters
+) -> ScimClient:
+    return ScimClient(
+        name,
+        settings.scim_url,
+        [token.reveal_token for token in settings.tokens],
+        client,
+        bounds=bounds,
+        pace=paces.for_url(settings.scim_url),
+        total_results=settings.total_results,
+        warn=log.warning,
+    )
+
+
+def _lease_holder_name() -> str:
+    """Name this process to another that wants its lease."""
+    command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:2]])  # noqa: PTH119
+    return f"{socket.gethostname()}, process {os.getpid()}, {command}"

@@ -1,0 +1,111 @@
+"""The commands as one group, and the translation of every error into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from agent.cli import asking, completion, looking, mending, planning, serving
+from agent.cli.commands import init, links, sandbox, state, workspaces
+from agent.cli.version import version_option
+from agent.errors import ExitCode, PigmentSyncError, exit_code_for_read_error
+from agent.report.escape import escape_control
+from connectors.base import ReadError
+
+__all__ = ["app", "run_cli"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The configuration; else $PIGMENT_SYNC_CONFIG, ./config.yaml, /etc/pigment-sync/config.yaml.",
+)
+@version_option
+@click.pass_context
+def app(context: click.Context, config: Path | None) -> None:
+    """Keep the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin.
+
+    Results go to stdout, everything else to stderr. `pigment-sync COMMAND --help` tells what each command
+    reads and writes, with examples.
+
+    \b
+    pigment-sync demo                    # see it work, with nothing set up
+    pigment-sync init                    # write a first configuration
+    pigment-sync check                   # try all that it names
+    pigment-sync plan                    # what a sync would do, and why
+
+    \b
+    Exit codes: 0 done · 1 unexpected error · 2 usage · 3 a sync would change something (plan --exit-code) ·
+    4 held by a guard · 5 some changes failed · 6 a read was not complete or credentials were refused ·
+    7 busy · 8 the configuration is invalid · 9 the approval is stale
+    """
+    context.obj = config
+
+
+for command in (
+    planning.plan,
+    planning.sync,
+    planning.apply,
+    init.init,
+    looking.check,
+    asking.explain,
+    asking.access,
+    looking.members,
+    looking.history,
+    looking.report,
+    links.links,
+    workspaces.workspaces,
+    state.state,
+    mending.undo,
+    mending.pause,
+    mending.resume,
+    serving.serve,
+    serving.hash_token,
+    completion.completion,
+    sandbox.demo,
+    sandbox.sandbox,
+):
+    app.add_command(command)
+
+
+def _print_error(message: str, hint: str = "") -> None:
+    for number, line in enumerate([*message.splitlines(), *(f"  {line}" for line in hint.splitlines())]):
+        click.echo(("" if number else "pigment-sync: ") + escape_control(line), err=True)
+
+
+def run_cli(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; no error of any kind gets past here."""
+    try:
+        result = app.main(list(arguments), prog_name="pigment-sync", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return ExitCode.USAGE
+    except PigmentSyncError as error:
+        _print_error(error.message, error.hint)
+        return error.exit_code
+    except ReadError as error:
+        _print_error(error.message, error.hint)
+        return exit_code_for_read_error(error.code)
+    except (KeyboardInterrupt, click.Abort):
+        _print_error("stopped.")
+        return ExitCode.UNEXPECTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.UNEXPECTED
+    except Exception as error:  # noqa: BLE001  (the outermost place: a bug ends here, as a sentence)
+        _print_error(
+            f"unexpected error: {type(error).__name__}: {error}",
+            "This is a bug; set PIGMENT_SYNC_TRACEBACK=1 to see where.",
+        )
+        if os.environ.get("PIGMENT_SYNC_TRACEBACK"):
+            traceback.print_exc()
+        return ExitCode.UNEXPECTED
+    return int(result or 0)

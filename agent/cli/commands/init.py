@@ -1,0 +1,198 @@
+"""`init`: ask for the few things that a first configuration needs, and write it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from agent.cli.output import print_text
+from agent.cli.runtime import config_path
+from agent.errors import ConfigError, ExitCode, UsageError
+from agent.report.escape import escape_control
+from agent.settings.template import (
+    PROVIDER_QUESTIONS,
+    Question,
+    parse_secret_reference,
+    questions_for,
+    render_config,
+    validate_answer,
+)
+
+__all__ = ["init"]
+
+PROVIDER_NAMES = {"okta": "Okta", "entra": "Microsoft Entra ID", "onelogin": "OneLogin"}
+
+
+@click.command()
+@click.option("--provider", type=click.Choice(list(PROVIDER_QUESTIONS)), help="The identity provider.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What to write; else what --config names, else config.yaml.",
+)
+@click.option("--org-url", metavar="URL", help="Okta: the org, as https://acme.okta.com.")
+@click.option("--tenant-id", metavar="ID", help="Entra: the tenant's id, or a domain of it.")
+@click.option("--subdomain", metavar="NAME", help="OneLogin: acme for https://acme.onelogin.com.")
+@click.option("--client-id", metavar="ID", help="Of the service app, the app registration or the API credential.")
+@click.option("--secret", metavar="env:NAME|file:PATH", help="Where its private key or client secret is kept.")
+@click.option("--app", metavar="ID", help="Pigment's application; in Entra, the service principal's object id.")
+@click.option("--workspace", metavar="NAME", help="A name for the Pigment workspace.  [default: pigment]")
+@click.option("--scim-url", metavar="URL", help="The workspace's SCIM URL, exactly as Pigment generated it.")
+@click.option(
+    "--token", metavar="env:NAME|file:PATH", help="Where its API token is kept.  [default: env:PIGMENT_TOKEN]"
+)
+@click.pass_context
+def init(context: click.Context, /, provider: str | None, out: Path | None, **given: str | None) -> int:
+    """Write a first configuration, in dry-run mode.
+
+    One identity provider, one Pigment workspace. Asks for what the options do not say, if there is a terminal. Secrets
+    are not asked for, only where they are kept. Reads nothing, and writes one file, for its owner alone (mode 0600);
+    one that exists is left as it is (exit code 8).
+
+    \b
+    pigment-sync init
+    pigment-sync init --provider entra --out /etc/pigment-sync/config.yaml
+    pigment-sync init --provider okta --org-url https://acme.okta.com --client-id 0oa1 --app 0oa2 \\
+        --secret file:okta.pem --scim-url https://eu.example.com/scim/v2 --token env:PIGMENT_TOKEN
+    """
+    file = out or config_path(context) or Path("config.yaml")
+    if os.path.lexists(file):
+        raise _already_exists_error(file)
+    try:
+        provider = provider or _prompt_for_provider()
+        _refuse_unrelated_options(provider, given)
+        answers = _collect_answers(provider, given)
+    except click.Abort:
+        click.echo("\nNothing was written.", err=True)
+        raise
+    _create_file(file, render_config(provider, answers))
+    print_text(_next_steps(file, provider, answers))
+    return ExitCode.DONE
+
+
+def _already_exists_error(file: Path) -> ConfigError:
+    return ConfigError(
+        f"{file} exists already, and is left as it is.",
+        "Name another file with --out, or move that one away. docs/configuration.md tells how to add to it.",
+    )
+
+
+def _is_interactive() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _prompt_for_provider() -> str:
+    if not _is_interactive():
+        raise UsageError(
+            "--provider is missing, and nobody can be asked: stdin is no terminal.",
+            f"Say --provider {', '.join(PROVIDER_QUESTIONS)}.",
+        )
+    chosen: str = click.prompt("Identity provider", type=click.Choice(list(PROVIDER_QUESTIONS)), err=True)
+    return chosen
+
+
+def _refuse_unrelated_options(provider: str, given: Mapping[str, str | None]) -> None:
+    known = {question.key for question in questions_for(provider)}
+    strays = [_option_name(key) for key, value in given.items() if value is not None and key not in known]
+    if strays:
+        raise UsageError(
+            f"{', '.join(strays)}: not for {PROVIDER_NAMES[provider]}.", "Leave it out, or choose another provider."
+        )
+
+
+def _collect_answers(provider: str, given: Mapping[str, str | None]) -> dict[str, str]:
+    """Return an answer to each question: what was given, else what is typed. Raises `UsageError`."""
+    answers = {}
+    missing = []
+    for question in questions_for(provider):
+        value = given[question.key]
+        if value is None and not _is_interactive():
+            value = question.default or None
+            if value is None:
+                missing.append(_option_name(question.key))
+        elif value is None:
+            value = click.prompt(
+                question.prompt,
+                default=question.default or None,
+                value_proc=_answer_validator(provider, question),
+                err=True,
+            )
+        if value is not None:
+            answers[question.key] = _validate_option(provider, question, value)
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UsageError(
+            f"{', '.join(missing)} {verb} missing, and nobody can be asked: stdin is no terminal.",
+            "Say them, or run pigment-sync init in a terminal.",
+        )
+    return answers
+
+
+def _answer_validator(provider: str, question: Question) -> Callable[[str], str]:
+    """Return the check of what is typed: what is wrong with it is said, and it is asked again."""
+
+    def value(typed: str) -> str:
+        try:
+            return validate_answer(provider, question, typed)
+        except ValueError as error:
+            raise click.UsageError(f"that {error}") from None
+
+    return value
+
+
+def _validate_option(provider: str, question: Question, value: str) -> str:
+    try:
+        return validate_answer(provider, question, value)
+    except ValueError as error:
+        raise UsageError(f"{_option_name(question.key)}: {error}.", f"It is: {question.prompt}.") from None
+
+
+def _option_name(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _create_file(file: Path, content: str) -> None:
+    """Make *file*, whole or not at all, for its owner alone."""
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise _already_exists_error(file) from None
+    except OSError as error:
+        raise _write_error(file, error) from None
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content.encode())
+            os.fsync(out.fileno())
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise _write_error(file, error) from None
+
+
+def _write_error(file: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{file} can't be written ({error.strerror}).", "Name a file in a folder that you may write to, with --out."
+    )
+
+
+def _next_steps(file: Path, provider: str, answers: Mapping[str, str]) -> str:
+    """Say what to do now, in the words of a shell."""
+    command = "pigment-sync" if file == Path("config.yaml") else f"pigment-sync --config {shlex.quote(str(file))}"
+    lines = [f"{file} is written. Nothing is sent to Pigment before its mode is enforce.", "", "Next:"]
+    for question in questions_for(provider):
+        if question.is_secret:
+            ((kind, place),) = parse_secret_reference(answers[question.key]).items()
+            what = "the API token" if question.key == "token" else "the key or secret"
+            lines.append(
+                f"  export {place}=…    # {what}" if kind == "env" else f"  # put {what} into {file.parent / place}"
+            )
+    lines += [
+        f"  {command} check    # tries everything that it names",
+        f"  {command} plan     # what a sync would do, and why",
+    ]
+    return "".join(f"{escape_control(line)}\n" for line in lines)

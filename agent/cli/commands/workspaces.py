@@ -1,0 +1,146 @@
+"""`workspaces`: what the state knows about each key, and which workspace a key stands for after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import click
+
+from agent.bootstrap import Components
+from agent.cli.completion import complete_workspace
+from agent.cli.output import print_json, print_text
+from agent.cli.runtime import by_option, reason_option, run_with_components
+from agent.engine.request import RunRequest
+from agent.errors import ExitCode
+from agent.ports import Trigger, WorkspaceRecord
+from agent.report.escape import escape_control
+
+__all__ = ["workspaces"]
+
+
+@click.group()
+def workspaces() -> None:
+    """Show and set which workspace a key stands for.
+
+    What the state knows belongs to a workspace, identified by its scim_url. If a key was renamed or has a new scim_url,
+    a run holds everything as wrong-target until `rename` or `reset` settles it. Nothing is sent to Pigment.
+
+    \b
+    pigment-sync workspaces list
+    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
+    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    """
+
+
+@workspaces.command("list")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is shown."
+)
+@click.pass_context
+def list_workspaces(context: click.Context, form: str) -> int:
+    """List what the state knows under each key.
+
+    One line for each key, with fields separated by tabs: key, scim_url in the state, number of links, the newest run
+    with its status, and whether the key is in the configuration. Reads the state; writes nothing.
+
+    \b
+    pigment-sync workspaces list
+    pigment-sync workspaces list --format json
+    """
+
+    async def body(parts: Components) -> list[tuple[WorkspaceRecord, str]]:
+        return await parts.workspace_keys.list_keys()
+
+    listed = run_with_components(context, body, is_reading=True)
+    if form == "json":
+        print_json([_workspace_row(record, target) for record, target in listed])
+    else:
+        print_text("".join(_workspace_line(record, target) for record, target in listed))
+    return ExitCode.DONE
+
+
+def _workspace_row(record: WorkspaceRecord, target: str) -> dict[str, object]:
+    last = record.last_run
+    return {
+        "name": record.name,
+        "url": record.target or None,
+        "configured_url": target or None,
+        "in_configuration": bool(target),
+        "links": record.link_count,
+        "last_run": None if last is None else {"id": last.id, "status": last.status, "started_at": last.started_at},
+    }
+
+
+def _workspace_line(record: WorkspaceRecord, target: str) -> str:
+    last = (
+        f"{record.last_run.started_at:%Y-%m-%d %H:%M} UTC {record.last_run.status}" if record.last_run else "(no run)"
+    )
+    if not target:
+        place = "not in the configuration"
+    elif record.target in {"", target}:
+        place = "in the configuration"
+    else:
+        place = f"in the configuration at {target}"
+    cells = (record.name, record.target or "(not recorded)", f"{record.link_count} links", last, place)
+    return "\t".join(map(escape_control, cells)) + "\n"
+
+
+def _print_lines(lines: Sequence[str]) -> int:
+    first, *rest = lines
+    click.echo(escape_control(first))
+    for line in rest:
+        click.echo(escape_control(line), err=True)
+    return ExitCode.DONE
+
+
+@workspaces.command()
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW", shell_complete=complete_workspace)
+@by_option
+@reason_option
+@click.pass_context
+def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> int:
+    """Record that the key OLD is now called NEW.
+
+    Everything that the state knows under OLD is moved: links, counts of the last hour, sizes of groups, possible
+    renames, a pause, runs and changes. If OLD and NEW are the same, the workspace has moved to the scim_url that is now
+    in the configuration. Writes the state; neither reads nor writes Pigment.
+
+    Exits 2 when NEW has links of its own, 7 while a run holds either workspace.
+
+    \b
+    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
+    pigment-sync workspaces rename brazil brazil --reason "Pigment moved it to another host"
+    """
+    return _print_lines(
+        _run_workspace_edit(context, by, reason, lambda parts, order: parts.workspace_keys.rename(old, new, order))
+    )
+
+
+@workspaces.command()
+@click.argument("name", metavar="NAME", shell_complete=complete_workspace)
+@by_option
+@reason_option
+@click.pass_context
+def reset(context: click.Context, name: str, by: str, reason: str) -> int:
+    """Record that NAME now stands for a new workspace.
+
+    Its links, possible renames and sizes of groups are dropped: the next run adopts members by their email. Runs and
+    changes stay in the journal, with the links that were dropped. A key that is no longer in the configuration is
+    forgotten. Writes the state; neither reads nor writes Pigment.
+
+    Exits 7 while a run holds the workspace.
+
+    \b
+    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    """
+    return _print_lines(
+        _run_workspace_edit(context, by, reason, lambda parts, order: parts.workspace_keys.reset(name, order))
+    )
+
+
+def _run_workspace_edit(
+    context: click.Context, by: str, reason: str, settle: Callable[[Components, RunRequest], Awaitable[list[str]]]
+) -> list[str]:
+    order = RunRequest(Trigger.WORKSPACES, by, reason)
+    return run_with_components(context, lambda parts: settle(parts, order))

@@ -1,0 +1,142 @@
+"""Who is assigned: the people of all snapshots, each once, with what may be concluded about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from agent.model import GroupRef, IndividualAction, Policy
+from agent.model.email import normalize
+from connectors.base import Person, PersonKey, Snapshot, Status
+
+__all__ = ["AssignedPerson", "Assignments", "Entitlement", "collect_assignments"]
+
+
+class Entitlement(Enum):
+    """What the snapshots say of one assigned person."""
+
+    ENTITLED = "entitled"
+    UNKNOWN = "unknown"
+    """The status at the source is a word nobody knows, or two sources contradict each other: no change."""
+    PENDING = "pending"
+    """In a group, and not (yet) shown by the application: no change."""
+    INDIVIDUAL = "individual"
+    """Active, and assigned to the application directly only."""
+    INACTIVE = "inactive"
+
+
+UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING, Entitlement.INDIVIDUAL})
+
+
+@dataclass(slots=True)
+class AssignedPerson:
+    """One person of the workspace's sources. *rank* is the place of the first source that shows them."""
+
+    person: Person
+    key: PersonKey
+    entitlement: Entitlement
+    email: str
+    groups: tuple[GroupRef, ...]
+    source_rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignments:
+    """Everybody who is assigned. *claims* are the entitled by folded email, *others* everybody else by theirs.
+
+    *unseen* are, for each connector, the folded emails of rows without an id: no one with such an
+    email is known to be absent, and an empty string among them means that it may be anyone. *has_nameless*: a person of
+    unknown status shows no address, so a member that seems to belong to no one may be theirs.
+    """
+
+    by_key: dict[PersonKey, AssignedPerson]
+    entitled_by_email: dict[str, tuple[AssignedPerson, ...]]
+    not_entitled_by_email: dict[str, tuple[AssignedPerson, ...]]
+    unidentified_emails: dict[str, frozenset[str]]
+    has_unknown_without_email: bool = False
+
+    def is_contested(self, email: str) -> bool:
+        """Tell whether two people of one connector claim the address, neither of whom a guess may prefer."""
+        claims = self.entitled_by_email.get(email, ())
+        return len(claims) > 1 and len({claim.key.connector for claim in claims}) < len(claims)
+
+
+def _entitlement(person: Person, policy: Policy) -> Entitlement | None:
+    """Return None for somebody who is to be taken for not assigned."""
+    # Without a group and not individual: pending, or of an unknown kind, of which nothing may be concluded.
+    if person.individual and not person.groups and policy.individual_assignments is IndividualAction.IGNORE:
+        return None
+    if person.status is not Status.ACTIVE:
+        return Entitlement.UNKNOWN if person.status is Status.UNKNOWN else Entitlement.INACTIVE
+    if person.pending:
+        return Entitlement.PENDING
+    if not person.groups and policy.individual_assignments is IndividualAction.HOLD:
+        return Entitlement.INDIVIDUAL
+    return Entitlement.ENTITLED
+
+
+def _combined_assignment(first: AssignedPerson, second: AssignedPerson) -> AssignedPerson:
+    """Join what two sources on one connector show of one person: the union of the groups."""
+    pair = {first.entitlement, second.entitlement}
+    if Entitlement.UNKNOWN in pair or (Entitlement.INACTIVE in pair and len(pair) > 1):
+        standing = Entitlement.UNKNOWN
+    elif Entitlement.ENTITLED in pair:
+        standing = Entitlement.ENTITLED
+    else:
+        standing = min(pair, key=lambda each: each is not Entitlement.PENDING)
+    groups = tuple(sorted({*first.groups, *second.groups}))
+    leading = min(first, second, key=lambda each: (each.entitlement is not standing, each.source_rank))
+    return AssignedPerson(
+        leading.person, first.key, standing, leading.email, groups, min(first.source_rank, second.source_rank)
+    )
+
+
+def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[PersonKey, AssignedPerson]:
+    found: dict[PersonKey, AssignedPerson] = {}
+    for rank, source in enumerate(policy.sources):
+        for snapshot in (each for each in snapshots if each.source == source):
+            names = {group.id: GroupRef(group.id, group.name) for group in snapshot.groups}
+            known: dict[tuple[str, ...], tuple[GroupRef, ...]] = {}
+            for person in snapshot.people:
+                standing = _entitlement(person, policy)
+                if standing is None:
+                    continue
+                groups = known.get(person.groups)
+                if groups is None:
+                    groups = known[person.groups] = tuple(sorted(names[each] for each in set(person.groups)))
+                key = PersonKey(person.connector, person.id)
+                assigned = AssignedPerson(person, key, standing, normalize(person.email or ""), groups, rank)
+                earlier = found.get(key)
+                found[key] = assigned if earlier is None else _combined_assignment(earlier, assigned)
+    return found
+
+
+def _people_by_email(people: Iterable[AssignedPerson]) -> dict[str, tuple[AssignedPerson, ...]]:
+    """Group people by folded email, the first listed source first; people without an email stand nowhere."""
+    claims: dict[str, tuple[AssignedPerson, ...]] = {}
+    rivals: dict[str, list[AssignedPerson]] = {}
+    for assigned in people:
+        # Nearly everybody has an address of their own: only those who do not cost a list.
+        if assigned.email and claims.setdefault(assigned.email, one := (assigned,)) is not one:
+            rivals.setdefault(assigned.email, list(claims[assigned.email])).append(assigned)
+    for email, several in rivals.items():
+        claims[email] = tuple(sorted(several, key=lambda each: (each.source_rank, each.key)))
+    return claims
+
+
+def collect_assignments(snapshots: Sequence[Snapshot], policy: Policy) -> Assignments:
+    """Return everybody of *snapshots*, one for each of the policy's sources, as *policy* takes them."""
+    people = _people_by_key(snapshots, policy)
+    unseen: dict[str, set[str]] = {}
+    for snapshot in snapshots:
+        if snapshot.unidentified:
+            emails = {normalize(email) for email in snapshot.unidentified}
+            unseen.setdefault(snapshot.source.connector, set()).update(emails)
+    return Assignments(
+        people,
+        _people_by_email(each for each in people.values() if each.entitlement is Entitlement.ENTITLED),
+        _people_by_email(each for each in people.values() if each.entitlement is not Entitlement.ENTITLED),
+        {connector: frozenset(emails) for connector, emails in unseen.items()},
+        any(each.entitlement is Entitlement.UNKNOWN and not each.email for each in people.values()),
+    )

@@ -1,0 +1,126 @@
+"""The plan in the making: what was read, indexed once, and what has been decided so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+
+from agent.diff.assignments import AssignedPerson, Assignments
+from agent.model import Change, Hold, Inputs, Kind, Link, Member, Note, Policy, UnconfirmedCreate
+from agent.model.email import normalize
+from connectors.base import PersonKey
+
+__all__ = ["SUPPORT_EMAILS", "EmailClaim", "PlanBuilder", "new_plan_builder", "protected_pattern"]
+
+# Pigment's own support address by-passes its domain restriction; its published page spells it both ways.
+SUPPORT_EMAILS = ("support@pigment.com", "support@gopigment.com")
+
+
+@dataclass(slots=True)
+class EmailClaim:
+    """A change that needs an address nobody else has: whether it may have it is decided when all wants are known.
+
+    *same_name_members* are members that the person of a create may be under a former address (row 12).
+    """
+
+    change: Change
+    assigned: AssignedPerson
+    email: str
+    member: Member | None
+    same_name_members: list[Member] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PlanBuilder:
+    """Indexes of the reads, and the decisions so far.
+
+    *normalized_emails* maps a SCIM id to its folded email, *members_by_email* a folded email to the members that have
+    it (one, unless the workspace tells apart what we do not). *matched_ids* are SCIM ids that belong to somebody's
+    decision and therefore are not unmanaged; *relinked_people* are persons whose member was given to another person of
+    the same human; *recovered_links* are links of members that a lost create made, *duplicates* members that one made
+    beside its person's own. *awaited_creates* are the creates that were accepted and whose members are not listed;
+    *checked_creates* are all of them, with what was found. *in_step* maps SCIM ids to people who are entitled and whose
+    members, linked or adopted, are as they should be.
+    """
+
+    policy: Policy
+    inputs: Inputs
+    assignments: Assignments
+    protected_pattern: re.Pattern[str]
+    connectors: frozenset[str]
+    members: dict[str, Member]
+    normalized_emails: dict[str, str]
+    members_by_email: dict[str, list[Member]]
+    link_by_person: dict[PersonKey, Link]
+    person_by_scim_id: dict[str, PersonKey]
+    changes: list[Change] = field(default_factory=list)
+    email_claims: list[EmailClaim] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    updated_links: list[Link] = field(default_factory=list)
+    possible_renames: set[tuple[PersonKey, str]] = field(default_factory=set)
+    matched_ids: set[str] = field(default_factory=set)
+    relinked_people: set[PersonKey] = field(default_factory=set)
+    recovered_links: list[Link] = field(default_factory=list)
+    duplicates: list[tuple[UnconfirmedCreate, Member]] = field(default_factory=list)
+    awaited_creates: dict[PersonKey, UnconfirmedCreate] = field(default_factory=dict)
+    checked_creates: list[UnconfirmedCreate] = field(default_factory=list)
+    in_sync: int = 0
+    in_step: dict[str, AssignedPerson] = field(default_factory=dict)
+
+    def is_protected(self, member: Member) -> bool:
+        return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None
+
+    def add_note(self, code: str, email: str | None, reason: str) -> None:
+        self.notes.append(Note(code, email or "", reason))
+
+    def add_hold(
+        self, kind: Kind, code: str, assigned: AssignedPerson, member: Member | None, words: tuple[str, str]
+    ) -> None:
+        """Hold what a person would get; *words* are the reason and the remedy."""
+        wanted = assigned.person.email or ""
+        self.holds.append(
+            Hold(
+                kind,
+                code,
+                member.email if member else wanted,
+                words[0],
+                words[1],
+                wanted if member and self.normalized_emails[member.scim_id] != assigned.email else None,
+                member.scim_id if member else None,
+                assigned.key,
+            )
+        )
+
+
+def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of folded addresses that get no change: *globs* and, always, Pigment's support."""
+    return re.compile("|".join(translate(normalize(glob)) for glob in (*SUPPORT_EMAILS, *globs)))
+
+
+def new_plan_builder(reads: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
+    """Index what was read. The first of several members with one email is the one with the smallest id."""
+    members = {member.scim_id: member for member in reads.listing.members}
+    folds = {scim_id: normalize(member.email) for scim_id, member in members.items()}
+    holders: dict[str, list[Member]] = {}
+    for scim_id, email in folds.items():
+        holders.setdefault(email, []).append(members[scim_id])
+    holders.pop("", None)
+    for several in holders.values():
+        if len(several) > 1:
+            several.sort(key=lambda member: member.scim_id)
+    links = reads.memory.links
+    return PlanBuilder(
+        policy,
+        reads,
+        people,
+        protected_pattern(policy.protect),
+        frozenset(source.connector for source in policy.sources),
+        members,
+        folds,
+        holders,
+        {link.person: link for link in links},
+        {link.scim_id: link.person for link in links},
+    )

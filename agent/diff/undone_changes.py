@@ -1,0 +1,66 @@
+"""Which changes that an undo put back no plan may repeat: those whose cause the sources still show as it was. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agent.diff.assignments import AssignedPerson, Entitlement
+from agent.diff.builder import PlanBuilder
+from agent.model import Change, Kind, UndoneChange
+from agent.model.email import is_same_name
+
+__all__ = ["still_undone_changes"]
+
+# A lookup of the leaver may show these at one time and not at another; if it shows nothing, that proves nothing.
+CONCLUSIVE_CODES = frozenset({"suspended", "deleted"})
+UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING})
+
+
+def still_undone_changes(draft: PlanBuilder) -> tuple[UndoneChange, ...]:
+    """Return what of the memory's undone changes still stands, once everything else of the plan is decided.
+
+    It ends when the person's groups, status or address at the source change.
+    """
+    leavers = {change.scim_id: change for change in draft.changes if change.kind is Kind.DEACTIVATE}
+    standing = [
+        _with_source_email(draft, each)
+        for each in draft.inputs.memory.undone_changes
+        if _is_still_undone(draft, each, leavers)
+    ]
+    return tuple(sorted(standing, key=lambda each: (each.scim_id, each.kind)))
+
+
+def _with_source_email(draft: PlanBuilder, undone: UndoneChange) -> UndoneChange:
+    """Add the address of a leaver at the source, which the journal of the deactivation does not have."""
+    assigned = draft.assignments.by_key.get(undone.person) if undone.person else None
+    return undone if undone.email or assigned is None else replace(undone, email=assigned.email)
+
+
+def _is_still_undone(draft: PlanBuilder, undone: UndoneChange, leavers: Mapping[str | None, Change]) -> bool:
+    if undone.person is None:
+        scim_id = undone.scim_id
+        return scim_id in draft.members and scim_id not in draft.person_by_scim_id and scim_id not in draft.matched_ids
+    assigned = draft.assignments.by_key.get(undone.person)
+    if undone.kind is Kind.DEACTIVATE:
+        return _is_same_departure(undone, assigned, leavers.get(undone.scim_id))
+    if assigned is None or assigned.entitlement in UNDECIDED:
+        return assigned is not None
+    return (
+        assigned.entitlement is Entitlement.ENTITLED
+        and tuple(sorted({group.id for group in assigned.groups})) == undone.groups
+        and assigned.email == undone.email
+        and (undone.kind is not Kind.UPDATE_NAME or is_same_name(assigned.person.display_name, undone.display_name))
+    )
+
+
+def _is_same_departure(undone: UndoneChange, assigned: AssignedPerson | None, leaving: Change | None) -> bool:
+    """Return whether a person who was put back is still gone for the same reason, or can't be judged yet."""
+    if assigned is not None and assigned.entitlement is Entitlement.ENTITLED:
+        return False
+    if leaving is None:
+        return True
+    if assigned is not None and undone.email not in {"", assigned.email}:
+        return False
+    left = tuple(sorted({group.id for group in leaving.group_refs}))
+    return left == undone.groups and (leaving.code == undone.code or leaving.code not in CONCLUSIVE_CODES)

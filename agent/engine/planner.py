@@ -1,0 +1,266 @@
+"""Read every source and the workspace side by side, decide, and guard. Nothing here can write to a workspace."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from agent.diff.explain import EmailMatches, email_matches, similar_entries
+from agent.diff.single_user import restrict_to_user
+from agent.engine.confirm import Confirmation
+from agent.engine.lookup import Lookups
+from agent.engine.request import Decision, FleetLimit
+from agent.engine.state_checks import with_state_note
+from agent.errors import PigmentSyncError, UsageError
+from agent.guard.empty_groups import links_with_empty_groups, newly_empty_groups, next_sightings
+from agent.guard.guards import GuardHistory
+from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
+from agent.guard.target import compare_targets
+from agent.model import Inputs, Plan, Policy, Unplanned
+from agent.ports import Clock, State, WorkspaceReader
+from agent.report.document import workspace_object
+from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
+
+__all__ = [
+    "BASELINE_WINDOW",
+    "RECENT_WINDOW",
+    "Planner",
+    "PlannerProtocol",
+    "ReadOnlyWorkspace",
+    "failed_read_decision",
+    "select_workspaces",
+]
+
+RECENT_WINDOW = timedelta(minutes=60)
+BASELINE_WINDOW = timedelta(hours=24)
+"""How far back groups' sizes are compared with, and another tool's reactivations looked for."""
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlyWorkspace:
+    """One workspace as a dry run knows it: what is wanted of it, and a way to read it."""
+
+    policy: Policy
+    reader: WorkspaceReader
+
+
+class PlannerProtocol(Protocol):
+    """What reads and decides for the workspaces of one command, and can't write to them."""
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    async def plan(self, sites: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
+        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Reads and decides for all workspaces of a command before the first is written to."""
+
+    connectors: Mapping[str, Connector]
+    state: State
+    clock: Clock
+    fleet_limit: FleetLimit
+    progress: Progress
+
+    async def plan(self, sites: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
+        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+        # A command that plans again, because its plan grew old, must not plan from the lists of the first time.
+        for connector in self.connectors.values():
+            connector.clear_cache()
+        read = await asyncio.gather(*(self._read_workspace(site) for site in sites))
+        sure = Confirmation(self.connectors, Lookups(self.connectors))
+        decisions = [
+            await self._plan_workspace(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)
+        ]
+        if user:
+            await self._refuse_unknown_user(user, decisions)
+        return await self._apply_fleet_guard(decisions)
+
+    async def _read_workspace(self, site: ReadOnlyWorkspace) -> Inputs | Unplanned:
+        policy = site.policy
+        name = policy.workspace
+        listing = asyncio.ensure_future(site.reader.list_members(self.progress))
+        sources = [asyncio.ensure_future(self._find_connector(each.connector).read(each)) for each in policy.sources]
+        await asyncio.gather(listing, *sources, return_exceptions=True)
+        try:
+            snapshots = tuple(source.result() for source in sources)
+            members = listing.result()
+        except ReadError as error:
+            log.warning("read.failed", workspace=name, code=error.code)
+            return _unplanned_from_error(policy, error)
+        except PigmentSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a bug that one system's answer met ends what was read of it)
+            return _unplanned_from_error(policy, _unexpected_read_error(name, error))
+        log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.page_count)
+        for snapshot in snapshots:
+            log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
+        return Inputs(snapshots, members, await self.state.load_memory(name))
+
+    def _find_connector(self, name: str) -> Connector:
+        return self.connectors[name]
+
+    async def _plan_workspace(
+        self, site: ReadOnlyWorkspace, outcome: Inputs | Unplanned, sure: Confirmation, user: str
+    ) -> Decision:
+        policy = site.policy
+        if isinstance(outcome, Unplanned):
+            return _failed_decision(policy, outcome, site.reader.requests)
+
+        async def narrow(plan: Plan, shown: Inputs) -> Plan:
+            return await self._restrict_to_user(plan, shown, policy, user)
+
+        try:
+            sightings = await self.state.load_sightings(policy.workspace)
+            reads, unguarded = await sure.confirm(outcome, policy, sightings, self.clock.now(), narrow)
+        except ReadError as error:
+            return failed_read_decision(policy, error, site.reader.requests)
+        except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
+            return failed_read_decision(policy, _unexpected_read_error(policy.workspace, error), site.reader.requests)
+        target = compare_targets(policy, await self.state.load_targets(), reads, unguarded)
+        unguarded = await self._restrict_to_user(unguarded, reads, policy, user)
+        pause = await self.state.load_pause(policy.workspace)
+        now = self.clock.now()
+        emptied = newly_empty_groups(reads.snapshots, sightings, now)
+        unguarded = replace(
+            unguarded, updated_links=links_with_empty_groups(unguarded.updated_links, reads.memory.links, emptied)
+        )
+        history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
+        plan = with_state_note(apply_guards(unguarded, policy, history), reads)
+        return Decision(
+            policy,
+            workspace_object(plan, pause),
+            plan,
+            unguarded,
+            members={member.scim_id: member for member in reads.listing.members},
+            linked_ids=frozenset(link.scim_id for link in reads.memory.links),
+            requests=site.reader.requests,
+            inputs=reads,
+            target_check=target,
+            sightings=next_sightings(reads.snapshots, sightings, now),
+            pause=pause,
+        )
+
+    async def _restrict_to_user(self, plan: Plan, reads: Inputs, policy: Policy, user: str) -> Plan:
+        """Return what *plan* holds for *user*; all of it where no one is named."""
+        if not user:
+            return plan
+        meant = await self._find_subject(user, reads, policy)
+        ids = {member.scim_id for member in meant.members}
+        return restrict_to_user(plan, user, {each.key for each in meant.people}, ids)
+
+    async def _find_subject(self, email: str, reads: Inputs, policy: Policy) -> EmailMatches:
+        """Return the person that *email* means now, else the one it meant in an earlier action."""
+        meant = email_matches(email, reads, policy)
+        if meant.people or meant.members:
+            return meant
+        return email_matches(email, reads, policy, await self.state.load_member_changes(policy.workspace, email=email))
+
+    async def _refuse_unknown_user(self, email: str, decisions: Sequence[Decision]) -> None:
+        """Raise `UsageError` when all was read and no one has, wants or had *email*: it is misspelt, or all is done."""
+        near: list[str] = []
+        for decision in decisions:
+            reads, plan = decision.inputs, decision.plan
+            if reads is None or plan is None or plan.changes or plan.holds:
+                return
+            meant = await self._find_subject(email, reads, decision.policy)
+            if meant.people or meant.members:
+                return
+            near += await asyncio.to_thread(similar_entries, email, reads)
+        names = ", ".join(decision.policy.workspace for decision in decisions)
+        hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(near))])
+        raise UsageError(
+            f"No person or member has {email} in {names}; nothing was written.",
+            hint if near else "Check the spelling. A person is found by their current, wanted or previous address.",
+        )
+
+    async def _load_history(self, workspace: str) -> GuardHistory:
+        now = self.clock.now()
+        recent = await self.state.load_recent_changes(workspace, now - RECENT_WINDOW)
+        baselines = await self.state.load_baselines(workspace, now - BASELINE_WINDOW)
+        return GuardHistory(
+            recent, baselines, await self.state.load_contested_members(workspace, now - BASELINE_WINDOW)
+        )
+
+    async def _apply_fleet_guard(self, decisions: list[Decision]) -> list[Decision]:
+        plans = [decision.plan for decision in decisions if decision.plan is not None]
+        if len(self.fleet_limit.workspaces) < 2 or not plans:
+            return decisions
+        here = {plan.workspace for plan in plans}
+        since = self.clock.now() - RECENT_WINDOW
+        recent = {
+            name: (await self.state.load_recent_changes(name, since)).deactivated_ids
+            for name in self.fleet_limit.workspaces
+        }
+        others = [await self.state.count_guarded(name) for name in self.fleet_limit.workspaces if name not in here]
+        fleet = FleetContext(len(self.fleet_limit.workspaces), sum(others), recent, self.fleet_limit.percent)
+        held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
+        return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
+
+
+class UnexpectedRead(IncompleteRead):
+    """A bug of ours, met by what one system answered."""
+
+    code = "unexpected"
+
+
+def _unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
+    """Return the error of a workspace whose data met a bug: nothing is concluded of it, and the others go on.
+
+    Else whoever runs one server, or names one person, could keep the leavers of all workspaces in.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
+    log.error("read.crashed", workspace=workspace, error=f"{type(error).__name__}: {error}", where=where)
+    return UnexpectedRead(
+        f"unexpected error: {type(error).__name__} at {where}.",
+        "This is a bug: report it with the line read.crashed of the log. Nothing is written to this workspace.",
+    )
+
+
+def _decision_with_plan(decision: Decision, plan: Plan | None) -> Decision:
+    if plan is None or plan is decision.plan:
+        return decision
+    return replace(decision, plan=plan, document=workspace_object(plan, decision.pause))
+
+
+def _unplanned_from_error(policy: Policy, error: ReadError) -> Unplanned:
+    status = "credentials" if isinstance(error, CredentialsRefused) or error.code == "credentials" else "incomplete"
+    return Unplanned(policy.workspace, policy.mode, status, error.code, error.message, error.hint)
+
+
+def _failed_decision(policy: Policy, unplanned: Unplanned, requests: int) -> Decision:
+    return Decision(policy, workspace_object(unplanned), unplanned=unplanned, requests=requests)
+
+
+def failed_read_decision(policy: Policy, error: ReadError, requests: int) -> Decision:
+    """Return the decision of a workspace whose read was not complete: nothing."""
+    return _failed_decision(policy, _unplanned_from_error(policy, error), requests)
+
+
+def select_workspaces(sites: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+    """Return the named workspaces in the order of the file, all when none is named."""
+    unknown = sorted(set(names) - set(sites))
+    if unknown:
+        raise UsageError(
+            f"There is no workspace {', '.join(unknown)}.", f"The config has: {', '.join(sites) or 'none at all'}."
+        )
+    return {name: site for name, site in sites.items() if not names or name in names}

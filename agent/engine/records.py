@@ -1,0 +1,102 @@
+"""Runs as the journal has them: what is written when one begins and when a dry run ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from agent.engine.request import Decision, RunRequest
+from agent.model import Kind, Mode, Plan, Policy
+from agent.ports import ChangeRecord, Outcome, Run, RunCounts, RunStatus
+from agent.report.document import encode_workspace
+
+__all__ = ["admin_run", "finished_dry_run", "new_run", "new_run_id", "outcome_summary", "run_counts"]
+
+
+def new_run_id(now: datetime) -> str:
+    """Return an id that sorts by time and can be read aloud: `20260301-120000-3f9a1c`."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def new_run(policy: Policy, order: RunRequest, now: datetime) -> Run:
+    """Return a run under a lease that starts now; a workspace in dry-run mode makes a dry run of it."""
+    is_dry = policy.mode is Mode.DRY_RUN
+    run_id = order.run_ids.get(policy.workspace) or new_run_id(now)
+    return Run(
+        run_id,
+        policy.workspace,
+        order.trigger,
+        is_dry,
+        started_at=now,
+        by=order.by,
+        reason=order.reason,
+        user=order.user,
+        target=policy.target,
+    )
+
+
+def admin_run(workspace: str, order: RunRequest, now: datetime) -> Run:
+    """Return a run that only says who did something and why: a pause, a resume."""
+    return Run(
+        new_run_id(now),
+        workspace,
+        order.trigger,
+        dry_run=False,
+        started_at=now,
+        status=RunStatus.DONE,
+        finished_at=now,
+        by=order.by,
+        reason=order.reason,
+    )
+
+
+def finished_dry_run(decision: Decision, order: RunRequest, now: datetime) -> Run:
+    """Return a dry run that has ended, with its plan or why there is none."""
+    unplanned, plan = decision.unplanned, decision.plan
+    return Run(
+        order.run_ids.get(decision.policy.workspace) or new_run_id(now),
+        decision.policy.workspace,
+        order.trigger,
+        dry_run=True,
+        started_at=now,
+        status=RunStatus(unplanned.status) if unplanned else RunStatus.PLANNED,
+        finished_at=now,
+        by=order.by,
+        reason=order.reason,
+        digest=decision.document["digest"],
+        document=encode_workspace(decision.document),
+        error=unplanned.message if unplanned else "",
+        guarded=plan.members.guarded if plan and not decision.target_check.holds_everything else None,
+        requests=decision.requests,
+        tally=run_counts(plan) if plan else None,
+        user=order.user,
+        target=decision.policy.target,
+    )
+
+
+def run_counts(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> RunCounts:
+    """Count *plan*, or with *records* what has become of it."""
+    if records is None:
+        planned = sum(change.kind is not Kind.ADOPT for change in plan.changes)
+        return RunCounts(plan.members.active, planned, len(plan.holds))
+    outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
+    made, held = outcomes.pop(Outcome.DONE, 0), outcomes.pop(Outcome.HELD, 0)
+    return RunCounts(plan.members.active, made, len(plan.holds) + held, outcomes.total())
+
+
+def outcome_summary(records: Sequence[ChangeRecord]) -> str:
+    """Return a sentence with the outcome of the changes of a run that was cut off, empty when it tried none."""
+    outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
+    total = outcomes.total()
+    if not total:
+        return ""
+    words = {
+        Outcome.DONE: "made",
+        Outcome.UNKNOWN: "sent without a known answer",
+        Outcome.NOT_TRIED: "not sent",
+    }
+    parts = [f"{outcomes.pop(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
+    parts += [f"{outcomes.total()} failed or held"] if outcomes else []
+    return f"Of {total:,} changes: {', '.join(parts)}."

@@ -1,0 +1,109 @@
+"""What a command or a tick asks of the engine, and what each workspace answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.errors import ExitCode
+from agent.guard.empty_groups import GroupSightings
+from agent.guard.target import WRONG_TARGET
+from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
+from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
+from agent.report.schema import WorkspaceObject
+
+__all__ = ["Decision", "FleetLimit", "RunRequest", "RunResult", "has_pending_changes", "is_awaiting_approval"]
+
+NON_APPROVABLE_GUARDS = frozenset({"toggle-off"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Who asked for a run, how and why. *approved_digests* are digests of workspaces or of a whole document.
+
+    *reviewed_plans* are the plans that a file holds, to show what has changed since. *user* keeps only one person's
+    changes. *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were promised to
+    somebody before the runs began, by workspace.
+    """
+
+    trigger: Trigger
+    by: str = ""
+    reason: str = ""
+    user: str = ""
+    approved_digests: frozenset[str] = frozenset()
+    wait_seconds: float = 0
+    reviewed_plans: tuple[WorkspaceObject, ...] = ()
+    run_ids: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_undo(self) -> bool:
+        """An undo may write to a paused workspace: the pause is what keeps the schedule from redoing the mistake."""
+        return self.trigger is Trigger.UNDO
+
+    @property
+    def is_for_everyone(self) -> bool:
+        """Only a run over everybody says what the groups' sizes are to be compared with next time."""
+        return not self.user and not self.is_undo
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimit:
+    """All configured workspaces, and how many percent of their members one command may deactivate."""
+
+    workspaces: tuple[str, ...]
+    percent: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was read of one workspace and decided, before anything is written.
+
+    *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
+    the listing by SCIM id. *document* is the workspace's part of the plan document, whose digest an approval names.
+    *target_check* is whether this is the workspace that the state knows, and what of it may be recorded. *sightings*
+    are what an enforcing run has to remember of the groups it read.
+    """
+
+    policy: Policy
+    document: WorkspaceObject
+    plan: Plan | None = None
+    unguarded: Plan | None = None
+    unplanned: Unplanned | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
+    linked_ids: frozenset[str] = frozenset()
+    requests: int = 0
+    inputs: Inputs | None = None
+    target_check: TargetCheck = TARGET_UNCHANGED
+    sightings: GroupSightings = field(default_factory=dict)
+    pause: Pause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
+
+    *error* is a failure that is not in *document*: the state or the lease was lost after planning. Not
+    *is_for_everyone*: a run for one person, whose numbers show nothing about the whole workspace.
+    """
+
+    workspace: str
+    run_id: str
+    status: RunStatus
+    exit_code: ExitCode
+    document: WorkspaceObject
+    records: tuple[ChangeRecord, ...] = ()
+    pause: Pause | None = None
+    requests: int = 0
+    error: str = ""
+    is_for_everyone: bool = True
+
+
+def is_awaiting_approval(plan: Plan) -> bool:
+    """Tell whether a guard holds something that an approval would release (exit code 4)."""
+    guards = {guard.code for guard in plan.guards} - NON_APPROVABLE_GUARDS
+    return WRONG_TARGET in guards or any(hold.code in guards for hold in plan.holds)
+
+
+def has_pending_changes(plan: Plan) -> bool:
+    """Tell whether a sync would change something in Pigment (exit code 3): adopting alone does not."""
+    return any(change.kind is not Kind.ADOPT for change in plan.changes)

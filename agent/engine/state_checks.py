@@ -1,0 +1,77 @@
+"""What a person must know of the state before they trust a plan: that it is new, or has no links for a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from agent.guard.target import check_workspace_target
+from agent.model import Inputs, KnownTarget, Note, Plan, Policy
+from agent.ports import WorkspaceRecord
+from agent.report.schema import WorkspaceObject
+from connectors.base import Finding
+
+__all__ = [
+    "STATE_EMPTY",
+    "STATE_REMEDY",
+    "check_links",
+    "check_state",
+    "empty_state_warning",
+    "new_state_warning",
+    "with_state_note",
+]
+
+STATE_EMPTY = "state-empty"
+STATE_REMEDY = "Check that the place is right. If a state exists elsewhere, set state.url to it, or restore a backup."
+
+
+def new_state_warning(place: str) -> str:
+    """Return the warning of a command that found no state at *place*, and made one."""
+    return f"there was no state at {place}: a new, empty one was made there"
+
+
+def with_state_note(plan: Plan, reads: Inputs) -> Plan:
+    """Return *plan* with a note where the workspace has members, and the state no link to any of them."""
+    members = len(reads.listing.members)
+    if reads.memory.links or not members:
+        return plan
+    reason = (
+        f"The state has no links for {plan.workspace}, which has {members} members. They are adopted by email, and "
+        "earlier leavers are not known. This is expected before the first sync; otherwise check state.url."
+    )
+    return replace(plan, notes=(*plan.notes, Note(STATE_EMPTY, "", reason)))
+
+
+def empty_state_warning(workspace: WorkspaceObject) -> str:
+    """Return the sentence of the note on an empty state, empty where the plan has none."""
+    return next((note["reason"] for note in workspace["notes"] if note["code"] == STATE_EMPTY), "")
+
+
+def check_state(place: str, *, is_new: bool) -> list[Finding]:
+    if is_new:
+        return [Finding("warning", "state", new_state_warning(place), STATE_REMEDY)]
+    return [Finding("ok", "state", f"the state is {place}")]
+
+
+def check_links(
+    place: str, policies: Sequence[Policy], known: Sequence[WorkspaceRecord], targets: Sequence[KnownTarget]
+) -> list[Finding]:
+    """Return what is wrong with what the state knows of the workspaces of *policies*."""
+    links = {each.name: each.link_count for each in known}
+    return [finding for policy in policies for finding in _check_workspace_links(place, policy, links, targets)]
+
+
+def _check_workspace_links(
+    place: str, policy: Policy, links: dict[str, int], targets: Sequence[KnownTarget]
+) -> Iterator[Finding]:
+    name, subject = policy.workspace, f"workspace {policy.workspace}"
+    found = check_workspace_target(policy, targets)
+    if found.mismatch:
+        yield Finding("error", subject, f"{found.mismatch} A run would hold everything.", found.remedy)
+    elif not links.get(name):
+        yield Finding(
+            "warning",
+            subject,
+            f"the state {place} has no links for it yet",
+            "This is expected before its first sync, which adopts members by their email. Otherwise check state.url.",
+        )

@@ -1,0 +1,191 @@
+"""What a plan is computed from: the listing, what the state remembers, and the snapshots of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from agent.model.kind import Kind
+from connectors.base import LookupResult, PersonKey, Snapshot
+
+__all__ = [
+    "GroupRef",
+    "GroupSighting",
+    "Inputs",
+    "LastSeen",
+    "Link",
+    "Listing",
+    "Member",
+    "Memory",
+    "UnconfirmedCreate",
+    "UndoneChange",
+    "Written",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An account in a workspace's listing.
+
+    *email* is its `userName`, empty when the row has none. *active* is None when the row does not say it in a way that
+    can be read: then nothing is concluded. *formatted* is `name.formatted`, None where the listing does not show it.
+    *resource* is the JSON object as it was read, which a full PUT is built on; *etag* is `meta.version` or empty.
+    """
+
+    scim_id: str
+    email: str
+    display_name: str
+    active: bool | None
+    formatted: str | None = None
+    resource: bytes = field(default=b"{}", compare=False, repr=False)
+    etag: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All members of a workspace, inactive ones too: complete, each SCIM id once. *page_count* is what it cost."""
+
+    members: tuple[Member, ...]
+    page_count: int = 0
+
+
+class GroupRef(NamedTuple):
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Our memory that a member belongs to a person.
+
+    *groups* are those that gave the assignment when the person was last seen entitled, so that a later absence has a
+    reason. *missed_reads* counts the complete reads of enforcing runs in a row in which the person was not assigned.
+    """
+
+    person: PersonKey
+    scim_id: str
+    groups: tuple[GroupRef, ...] = ()
+    missed_reads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfirmedCreate:
+    """A create that was sent and has an unknown outcome.
+
+    *run_id* and *seq* name it in the journal. *scim_id* is the member that a listing showed for it, None when none did.
+    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again. *groups*
+    gave the assignment when it was sent.
+    """
+
+    person: PersonKey
+    email: str
+    display_name: str
+    run_id: str = ""
+    seq: int = 0
+    scim_id: str | None = None
+    is_awaited: bool = False
+    groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UndoneChange:
+    """A change that an undo put back, with what the source showed when it was made.
+
+    *person* is None for an unmanaged member. *code* and *groups* (ids, sorted) are those of the change, *email* is the
+    person's address at the source, folded, empty where that is not known, and *display_name* the name that was given.
+    *run_id* is the undo's, empty before it is under way.
+    """
+
+    scim_id: str
+    kind: Kind
+    person: PersonKey | None
+    code: str
+    groups: tuple[str, ...]
+    email: str
+    display_name: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LastSeen:
+    """A member as our last run left it, with whom it was linked to and through which groups.
+
+    *active* is None where the run could not tell, or does not know what became of its own change.
+    """
+
+    scim_id: str
+    email: str
+    display_name: str
+    active: bool | None
+    person: PersonKey | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one change of ours set of a member, or may have set.
+
+    *email*, *display_name* and *active* are None where it did not touch them. *sent_at* and *seq* are its place among
+    the others. *is_sure*: the workspace showed it. *is_recent*: it was sent within 24 hours. *is_after_left*: it was
+    sent after `Memory.left` was taken, by a run that did not come to its end or has not yet.
+    """
+
+    scim_id: str
+    email: str | None
+    display_name: str | None
+    active: bool | None
+    sent_at: datetime
+    seq: int
+    is_sure: bool = True
+    is_recent: bool = True
+    is_after_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the state remembers of one workspace when a plan is made.
+
+    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared.
+    *unconfirmed_creates* are creates in flight when a process died, or whose answer was lost, in the order in which
+    they were sent: their members may be there without a link, beside another one of their person. *last_seen* are the
+    members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
+    that no plan may repeat meanwhile. *written* are our changes of the last 24 hours and those after *last_seen*, so
+    that they are not taken for another's.
+    """
+
+    links: tuple[Link, ...] = ()
+    possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+    unconfirmed_creates: tuple[UnconfirmedCreate, ...] = ()
+    last_seen: tuple[LastSeen, ...] | None = None
+    undone_changes: tuple[UndoneChange, ...] = ()
+    written: tuple[Written, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSighting:
+    """A counted group as enforcing runs read it.
+
+    *people* is its size when it last had people, counted for the application *app* (empty: not known). *empty_since*
+    is when a run first read it empty after that; None: it has people.
+    """
+
+    name: str
+    people: int
+    app: str = ""
+    empty_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a plan is computed from. A `Inputs` exists only when every read in it was complete.
+
+    *leaver_status* is what lookups by id show of leavers, with those of their groups that the workspace counts. It
+    gives reasons, and holds leavers that a counted group still shows; without it every leaver is still decided.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    listing: Listing
+    memory: Memory = Memory()
+    leaver_status: Mapping[PersonKey, LookupResult] = field(default_factory=dict)

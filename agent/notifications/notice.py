@@ -1,0 +1,160 @@
+"""What a notice says: who, what, why, and what to do. Words only; nothing is sent here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from agent.engine.request import RunResult
+from agent.ports import Outcome, RunStatus
+from agent.report.schema import WorkspaceObject
+from agent.report.view import is_approvable, wrong_target_message
+
+__all__ = [
+    "EXPIRY_STAGES_DAYS",
+    "Condition",
+    "Notice",
+    "Severity",
+    "condition_notice",
+    "expiry_notice",
+    "expiry_stage",
+    "run_condition",
+]
+
+EXPIRY_STAGES_DAYS = (1, 7, 30)
+"""Days ahead at which a token's end is told."""
+BAD_OUTCOMES = frozenset({Outcome.FAILED, Outcome.NOT_PERSISTED, Outcome.NOT_TRIED, Outcome.UNKNOWN})
+
+
+class Condition(StrEnum):
+    """How a workspace is, as far as people are told."""
+
+    FINE = "fine"
+    FAILURE = "failure"
+    HELD = "held"
+    CREDENTIALS = "credentials"
+
+
+class Severity(StrEnum):
+    """The words of Apprise."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+CONDITION_BY_STATUS = {
+    RunStatus.DONE: Condition.FINE,
+    RunStatus.HELD: Condition.HELD,
+    RunStatus.FAILED: Condition.FAILURE,
+    RunStatus.INCOMPLETE: Condition.FAILURE,
+    RunStatus.INTERRUPTED: Condition.FAILURE,
+    RunStatus.CREDENTIALS: Condition.CREDENTIALS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    title: str
+    body: str
+    severity: Severity
+
+
+def run_condition(result: RunResult) -> Condition | None:
+    """Return how the run leaves its workspace; None: it says nothing of it.
+
+    A busy workspace is another run's to tell of. A plan of one that is written to proves only that it can be read, but
+    it is all there is in mode dry-run.
+    """
+    if result.status is RunStatus.PLANNED:
+        return Condition.FINE if result.document["mode"] == "dry-run" else None
+    return CONDITION_BY_STATUS.get(result.status)
+
+
+def condition_notice(result: RunResult, now: Condition, before: Condition) -> Notice:
+    """Return what to say of a workspace that was *before* and is *now*."""
+    name = result.workspace
+    run = f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"It ended as {result.status}."
+    match now:
+        case Condition.FINE:
+            was = {Condition.HELD: "held", Condition.CREDENTIALS: "without credentials"}.get(before, "failing")
+            title, why, todo = f"{name} is fine again", f"It was {was}.", "Nothing needs to be done."
+            severity = Severity.SUCCESS
+        case Condition.HELD:
+            title, why, severity = f"changes of {name} are held", _held_reason(result.document), Severity.WARNING
+            todo = _approval_instructions(name, result.document)
+        case Condition.CREDENTIALS:
+            title, why, severity = _credentials_title(name, result.document), _failure_reason(result), Severity.FAILURE
+            todo = f"Find out which:\n  pigment-sync check -w {name}"
+        case _:
+            title, why, severity = f"a run of {name} failed", _failure_reason(result), Severity.FAILURE
+            todo = (
+                f"See what happened, and try what it needs:\n  {_report_command(result)}\n  "
+                f"pigment-sync check -w {name}"
+            )
+    return Notice(f"pigment-sync: {title}", f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}", severity)
+
+
+def _credentials_title(name: str, planned: WorkspaceObject) -> str:
+    code = planned["error"]["code"] if planned["status"] != "planned" else ""
+    titles = {
+        "permission-missing": f"a permission for {name} is missing",
+        "secret-not-set": f"a secret for {name} is not set",
+        "secret-unreadable": f"a secret for {name} can't be read",
+        "secret-invalid": f"a secret for {name} is not usable",
+    }
+    return titles.get(code, f"credentials for {name} are refused")
+
+
+def _held_reason(planned: WorkspaceObject) -> str:
+    if planned["status"] != "planned":
+        return ""
+    guards = [
+        f"- {guard['message']} ({', '.join(guard['first'])})" if guard["first"] else f"- {guard['message']}"
+        for guard in planned["guards"]
+    ]
+    count = len(planned["holds"])
+    return "\n".join([f"{count} {'change waits' if count == 1 else 'changes wait'} for an approval or a fix.", *guards])
+
+
+def _approval_instructions(name: str, planned: WorkspaceObject) -> str:
+    if wrong_target_message(planned) and not is_approvable(planned):
+        return f"No approval releases this: do what it names. See the plan:\n  pigment-sync plan -w {name}"
+    return (
+        f"Look at the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
+        f'  pigment-sync sync -w {name} --approve {planned["digest"]} --reason "…"'
+    )
+
+
+def _report_command(result: RunResult) -> str:
+    return f"pigment-sync report {result.run_id}" if result.run_id else f"pigment-sync history -w {result.workspace}"
+
+
+def _failure_reason(result: RunResult) -> str:
+    if result.error:
+        return result.error
+    if result.document["status"] != "planned":
+        error = result.document["error"]
+        return f"{error['message']} {error['remedy']}"
+    bad = [record for record in result.records if record.outcome in BAD_OUTCOMES]
+    told = next((record.detail for record in bad if record.detail), "")
+    return f"{len(bad)} of {len(result.records)} changes were not made. {told}".strip()
+
+
+def expiry_stage(expires: date, today: date) -> int | None:
+    """Return how many days ahead the token's end is to be told by now: 30, 7 or 1; None: not yet."""
+    left = (expires - today).days
+    return next((each for each in EXPIRY_STAGES_DAYS if left <= each), None)
+
+
+def expiry_notice(workspace: str, expires: date, today: date) -> Notice:
+    left = (expires - today).days
+    when = "has expired" if left <= 0 else "expires tomorrow" if left == 1 else f"expires in {left} days"
+    body = (
+        f"Workspace: {workspace}\n\nThe first of its Pigment tokens is void from {expires.isoformat()} on. "
+        "Without a valid one nobody is added or deactivated.\n\nMake a new token in Pigment, put it first in "
+        f"workspaces.{workspace}.tokens, set token_expires, and try it:\n  pigment-sync check -w {workspace}"
+    )
+    severity = Severity.FAILURE if left <= 1 else Severity.WARNING
+    return Notice(f"pigment-sync: the Pigment token of {workspace} {when}", body, severity)

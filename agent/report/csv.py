@@ -1,0 +1,140 @@
+"""The report as CSV: one row for each change, hold and note, and for each workspace that could not be planned.
+
+A cell never starts like a formula, because spreadsheets run what is in a name (OWASP, "CSV injection"). Nor does what
+follows a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from agent.report.escape import escape_control
+from agent.report.schema import Document, FieldsObject, HoldObject, NoteObject, Outcomes
+from agent.report.view import ChangeRow, View, document_views, hold_reasons
+
+__all__ = ["COLUMNS", "escape_cell", "render_csv"]
+
+COLUMNS = (
+    "workspace",
+    "row",
+    "kind",
+    "code",
+    "email",
+    "display_name",
+    "before_email",
+    "after_email",
+    "before_display_name",
+    "after_display_name",
+    "before_active",
+    "after_active",
+    "wanted",
+    "scim_id",
+    "connector",
+    "person",
+    "groups",
+    "reason",
+    "remedy",
+    "outcome",
+    "outcome_detail",
+)
+"""*row* is `change`, `hold`, `note`, `error` (could not be planned) or `also` (done, though not in the plan)."""
+
+FORMULA_STARTS = re.compile(r"(?:^|[;|])(?=\s*[=+\-@＝＋－＠])")
+
+_Row = dict[str, str]
+
+
+def render_csv(document: Document, outcomes: Outcomes, *, bom: bool) -> str:
+    """Return the table; *bom* puts a byte order mark in front, by which Excel knows UTF-8."""
+    out = io.StringIO()
+    out.write("\ufeff" if bom else "")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for view in document_views(document, outcomes):
+        for row in _rows(view):
+            writer.writerow([escape_cell(row.get(column, "")) for column in COLUMNS])
+    return out.getvalue()
+
+
+def _rows(view: View) -> Iterator[_Row]:
+    workspace = view.workspace
+    for row in _workspace_rows(view):
+        yield {"workspace": workspace["name"], **row}
+
+
+def _workspace_rows(view: View) -> Iterator[_Row]:
+    workspace = view.workspace
+    if workspace["status"] != "planned":
+        error = workspace["error"]
+        yield {"row": "error", "code": error["code"], "reason": error["message"], "remedy": error["remedy"]}
+    for lines in view.changes_by_kind.values():
+        yield from map(_change_row, lines)
+    for one in view.unplanned_outcomes:
+        yield {
+            "row": "also",
+            "kind": one.kind,
+            "email": one.email,
+            "outcome": one.outcome,
+            "outcome_detail": one.detail,
+        }
+    yield from map(_hold_row, view.holds)
+    yield from map(_note_row, workspace["notes"])
+
+
+def _change_row(line: ChangeRow) -> _Row:
+    row = {
+        "row": "change",
+        "kind": line.kind,
+        "code": line.code,
+        "email": line.email,
+        "display_name": line.display_name,
+        "scim_id": line.scim_id,
+        "groups": "; ".join(line.groups),
+        "reason": line.reason,
+        **_field_columns("before", line.before),
+        **_field_columns("after", line.after),
+    }
+    if line.person:
+        row["connector"], row["person"] = line.person
+    if line.outcome:
+        row |= {"outcome": line.outcome.outcome, "outcome_detail": line.outcome.detail}
+    return row
+
+
+def _hold_row(hold: HoldObject) -> _Row:
+    person = hold.get("person")
+    row = {
+        "row": "hold",
+        "kind": hold["kind"],
+        "code": hold["code"],
+        "email": hold["email"],
+        "display_name": hold.get("display_name", ""),
+        "wanted": hold.get("wanted", ""),
+        "scim_id": hold.get("scim_id", ""),
+        "groups": "; ".join(hold.get("groups", ())),
+        "reason": " ".join(filter(None, hold_reasons(hold))),
+        "remedy": hold["remedy"],
+        **_field_columns("before", hold.get("before", {})),
+        **_field_columns("after", hold.get("after", {})),
+    }
+    if person:
+        row |= {"connector": person["connector"], "person": person["id"]}
+    return row
+
+
+def _note_row(note: NoteObject) -> _Row:
+    return {"row": "note", "code": note["code"], "email": note["email"], "reason": note["reason"]}
+
+
+def _field_columns(when: str, fields: FieldsObject) -> _Row:
+    return {
+        f"{when}_{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in fields.items()
+    }
+
+
+def escape_cell(text: str) -> str:
+    shown = escape_control(text)
+    return FORMULA_STARTS.sub(r"\g<0>'", shown)

@@ -1,0 +1,220 @@
+"""The plan document as it is written (design section 11): plain JSON shapes, with a version of their own.
+
+`agent.report.parse` checks a file against these very classes, so that the shape is said once. No postponed annotations
+here: the check reads them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypedDict
+
+__all__ = [
+    "COUNT_KEYS",
+    "VERSION",
+    "ChangeObject",
+    "Counts",
+    "Document",
+    "ErrorObject",
+    "FieldsObject",
+    "GroupObject",
+    "GuardObject",
+    "HoldObject",
+    "KindName",
+    "MemberObject",
+    "NoteObject",
+    "OutcomeRow",
+    "Outcomes",
+    "PersonObject",
+    "PlannedObject",
+    "SourceObject",
+    "UnplannedObject",
+    "WorkspaceObject",
+]
+
+VERSION = 1
+
+COUNT_KEYS = (
+    "create",
+    "adopt",
+    "update-name",
+    "update-email",
+    "reactivate",
+    "deactivate",
+    "hold",
+    "note",
+    "in-sync",
+)
+"""The keys of `counts`; all are always there."""
+
+KindName = Literal["create", "adopt", "update-name", "update-email", "reactivate", "deactivate"]
+
+
+class PersonObject(TypedDict):
+    connector: str
+    id: str
+
+
+class FieldsObject(TypedDict, total=False):
+    """The changed ones of a member's fields; an absent one is not touched."""
+
+    email: str
+    display_name: str
+    active: bool
+
+
+class GroupObject(TypedDict):
+    id: str
+    name: str
+    people: int
+
+
+class SourceObject(TypedDict):
+    """*people* counts everyone read as assigned, *individual* those assigned without a group."""
+
+    connector: str
+    app: str
+    people: int
+    entitled: int
+    groups: list[GroupObject]
+    individual: int
+
+
+class MemberObject(TypedDict):
+    """*linked* is before the plan."""
+
+    total: int
+    active: int
+    linked: int
+
+
+class ChangeObject(TypedDict):
+    """*given_name* and *family_name* are sent with a create; *waits_for* is the SCIM id that must move away first."""
+
+    kind: KindName
+    email: str
+    display_name: str
+    scim_id: str | None
+    person: PersonObject | None
+    before: FieldsObject
+    after: FieldsObject
+    code: str
+    reason: str
+    groups: list[str]
+    given_name: NotRequired[str]
+    family_name: NotRequired[str]
+    waits_for: NotRequired[str]
+
+
+class HoldObject(TypedDict):
+    """A held change. The keys after *person* are those of the change that an approval would release.
+
+    Where they are absent an approval does not help. *change_code* and *change_reason* say why it would be made,
+    *code* and *reason* why it is not.
+    """
+
+    kind: KindName
+    code: str
+    email: str
+    reason: str
+    remedy: str
+    wanted: NotRequired[str]
+    scim_id: NotRequired[str]
+    person: NotRequired[PersonObject]
+    before: NotRequired[FieldsObject]
+    after: NotRequired[FieldsObject]
+    display_name: NotRequired[str]
+    groups: NotRequired[list[str]]
+    change_code: NotRequired[str]
+    change_reason: NotRequired[str]
+    given_name: NotRequired[str]
+    family_name: NotRequired[str]
+    waits_for: NotRequired[str]
+
+
+class NoteObject(TypedDict):
+    code: str
+    email: str
+    reason: str
+
+
+class GuardObject(TypedDict):
+    """A guard that tripped, with the numbers of the moment; outside the digest. *first* are at most ten emails."""
+
+    code: str
+    count: int
+    recent: int
+    limit: str
+    message: str
+    affected: int
+    first: list[str]
+
+
+class PausedObject(TypedDict):
+    """Who paused the workspace, since when (UTC) and why; outside the digest."""
+
+    by: str
+    since: str
+    reason: str
+
+
+class ErrorObject(TypedDict):
+    code: str
+    message: str
+    remedy: str
+
+
+Counts = dict[str, int]
+
+
+class PlannedObject(TypedDict):
+    name: str
+    mode: Literal["dry-run", "enforce"]
+    status: Literal["planned"]
+    digest: str
+    sources: list[SourceObject]
+    members: MemberObject
+    counts: Counts
+    changes: list[ChangeObject]
+    holds: list[HoldObject]
+    notes: list[NoteObject]
+    guards: list[GuardObject]
+    paused: NotRequired[PausedObject]
+
+
+class UnplannedObject(TypedDict):
+    """A workspace that could not be planned: nothing is known of its numbers, so it has none."""
+
+    name: str
+    mode: Literal["dry-run", "enforce"]
+    status: Literal["incomplete", "credentials", "busy"]
+    digest: str
+    error: ErrorObject
+    changes: list[ChangeObject]
+    holds: list[HoldObject]
+    notes: list[NoteObject]
+
+
+WorkspaceObject = PlannedObject | UnplannedObject
+
+
+class Document(TypedDict):
+    version: int
+    generated_at: str
+    digest: str
+    workspaces: list[WorkspaceObject]
+    user: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What became of one change of an executed run, as the journal has it. *email* is the change's."""
+
+    seq: int
+    kind: str
+    email: str
+    outcome: str
+    detail: str = ""
+
+
+Outcomes = Mapping[str, Sequence[OutcomeRow]]
+"""Outcomes by workspace name. A workspace that is not a key was planned only."""

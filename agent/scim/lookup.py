@@ -1,0 +1,62 @@
+"""Find members by email with a filter, and believe no server that ignores it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import orjson
+
+from agent.model import Member
+from agent.model.email import normalize
+from agent.scim.codec import Page, attribute, page_from_json
+from agent.scim.endpoint import Endpoint
+from connectors.base import IncompleteRead, ReadError
+from connectors.http import ApiResponse
+
+__all__ = ["Finder", "filter_query"]
+
+OK, NOT_FOUND = 200, 404
+
+
+def filter_query(email: str, count: int) -> str:
+    """Return the query of a lookup: `userName eq "x"`, escaped as JSON (RFC 7644, section 3.4.2.2), all encoded."""
+    literal = orjson.dumps(email).decode()
+    return f"filter={quote(f'userName eq {literal}', safe='')}&startIndex=1&count={count}"
+
+
+class Finder:
+    """Looks members of one workspace up."""
+
+    def __init__(self, endpoint: Endpoint, page_size: int) -> None:
+        self._endpoint = endpoint
+        self._page_size = page_size
+
+    async def find(self, email: str) -> tuple[Member, ...]:
+        """Return the members with that `userName`, case ignored. Raises `ReadError`."""
+        # 404 is how some servers say that nobody matches.
+        answer = await self._endpoint.read(f"Users?{filter_query(email, self._page_size)}", (OK, NOT_FOUND))
+        if answer.status == NOT_FOUND:
+            if _is_scim_error(answer):
+                return ()
+            raise self._endpoint.api.error_from_response(answer)
+        page = page_from_json(answer.json(), self._endpoint.name)
+        wanted = normalize(email)
+        found = tuple(member for member in page.members if normalize(member.email) == wanted)
+        if not found and _has_hidden_members(page):
+            raise IncompleteRead(
+                f"{self._endpoint.name} does not filter by userName: it answers with other members.",
+                "Check that `scim_url` is the URL that Pigment generated for this workspace.",
+            )
+        return found
+
+
+def _has_hidden_members(page: Page) -> bool:
+    return page.unreadable_count > 0 or (page.total or 0) > page.row_count
+
+
+def _is_scim_error(answer: ApiResponse) -> bool:
+    try:
+        document = answer.json()
+    except ReadError:
+        return False
+    return isinstance(document, dict) and attribute(document, "schemas") is not None

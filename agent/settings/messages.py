@@ -1,0 +1,97 @@
+"""Say in plain words what pydantic found wrong, and how to mend it. No value ever stands in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from agent.settings.cross_checks import ConfigProblem
+from agent.settings.introspect import ConfigNode, node_at
+from agent.settings.merge import KeyPath
+
+__all__ = ["validation_problems"]
+
+MAPPING_MESSAGE = "must hold keys with values"
+LIST_MESSAGE = "must be a list, as [first, second]; [] is none"
+TEXT_MESSAGE = "must be text: put it in quotes"
+MESSAGES = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
+    "string_type": TEXT_MESSAGE,
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "dict_type": MAPPING_MESSAGE,
+    "model_type": MAPPING_MESSAGE,
+    "model_attributes_type": MAPPING_MESSAGE,
+    "tuple_type": LIST_MESSAGE,
+    "list_type": LIST_MESSAGE,
+    "frozen_set_type": LIST_MESSAGE,
+    "path_type": TEXT_MESSAGE,
+    "union_tag_not_found": "has no type; write type: okta, entra or onelogin",
+    "union_tag_invalid": "has an unknown type; write type: okta, entra or onelogin",
+}
+BOUND_MESSAGES = {
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+    "greater_than": ("gt", "more than"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def validation_problems(error: ValidationError) -> Iterator[ConfigProblem]:
+    """Yield everything that *error* found, each with its path as the file has it."""
+    # The input is asked for to tell null from other values, and goes no further.
+    details = error.errors(include_url=False, include_input=True)
+    for detail in details:
+        if detail["type"] == "too_short" and any(_is_below(other, detail) for other in details):
+            # A list whose entries are all wrong is not empty.
+            continue
+        steps = tuple(step for step in detail["loc"] if step != "[key]")
+        place = node_at(steps[:-1] if detail["type"] in {"extra_forbidden", "missing"} else steps)
+        yield ConfigProblem(_path_in_file(place, steps), _message(detail, place))
+
+
+def _is_below(detail: ErrorDetails, above: ErrorDetails) -> bool:
+    return detail["loc"] != above["loc"] and detail["loc"][: len(above["loc"])] == above["loc"]
+
+
+def _path_in_file(place: ConfigNode, steps: KeyPath) -> KeyPath:
+    """Leave out the variant of a connector, and what looks like a value that lost the space after its colon."""
+    return (*place.path, *(str(step).partition(":")[0] for step in steps[len(place.loc) :]))
+
+
+def _message(detail: ErrorDetails, place: ConfigNode) -> str:
+    kind, more = detail["type"], detail.get("ctx", {})
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    if kind == "extra_forbidden":
+        return _unknown_key_message(key, place)
+    if kind == "missing":
+        return f"is missing. {place.description(key)}".rstrip()
+    if kind == "value_error":
+        return str(more["error"])
+    if kind in {"literal_error", "enum"}:
+        return f"must be {more['expected']}"
+    if kind in BOUND_MESSAGES:
+        bound, words = BOUND_MESSAGES[kind]
+        return f"must be {words} {more[bound]:g}"
+    words = MESSAGES.get(kind) or f"is not what belongs here. {node_at(place.loc[:-1]).description(key)}".rstrip()
+    return f"{words} (null is not; for the default, leave the key out)" if detail["input"] is None else words
+
+
+def _unknown_key_message(key: str, place: ConfigNode) -> str:
+    if ":" in key:
+        return "needs a space after its colon"
+    near = get_close_matches(key, place.keys(), 1)
+    if near:
+        return f"is not a known key; did you mean {near[0]}?"
+    return f"is not a known key; known here: {', '.join(place.keys())}"

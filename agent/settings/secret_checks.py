@@ -1,0 +1,99 @@
+"""Find the secrets that a configuration names and that are not there or not usable, before a daemon starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from pydantic import BaseModel
+
+from agent.errors import ConfigError
+from agent.settings.root import ConnectorSettings, Settings
+from connectors.entra import EntraSettings
+from connectors.entra.certificate import load_credential
+from connectors.okta.assertion import signing_key
+from connectors.okta.settings import OktaSettings
+from connectors.secret import Secret, SecretError
+
+__all__ = ["missing_secrets", "refuse_missing_secrets"]
+
+
+def refuse_missing_secrets(settings: Settings) -> None:
+    """Raise `ConfigError`, naming every secret that can't be read, with what to do about each.
+
+    For a start only. One that is lost later is said by the run that needs it, and the other workspaces go on.
+    """
+    missing = list(missing_secrets(settings))
+    if missing:
+        first, *others = missing
+        raise ConfigError(
+            _problem_line(first),
+            "\n".join([*map(_problem_line, others), *dict.fromkeys(hint for _, _, hint in missing)]),
+        )
+
+
+def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the path in the file, what is wrong and what to do, for each secret that something needs.
+
+    A connector that no workspace reads is not asked for its secrets, nor a workspace for all of its tokens: one that
+    can be read is enough, for the next one may not be there yet.
+    """
+    used = {source.connector for each in settings.workspaces.values() for source in each.sources}
+    yield from _try_reveal(lambda: settings.state.url, "state.url")
+    for name, connector in settings.connectors.items():
+        if name in used:
+            yield from _check_credentials(connector, f"connectors.{name}")
+    for name, workspace in settings.workspaces.items():
+        path = f"workspaces.{name}.tokens"
+        unread = [
+            trouble
+            for place, token in enumerate(workspace.tokens)
+            for trouble in _try_reveal(token.reveal_token, f"{path}.{place}")
+        ]
+        if len(unread) == len(workspace.tokens):
+            yield from unread
+    yield from _check_model(settings.notify, "notify")
+    yield from _check_model(settings.server, "server")
+
+
+def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what keeps *connector* from showing who we are, as it would be met by the first request."""
+    match connector:
+        case OktaSettings(private_key=Secret() as key):
+            yield from _try_reveal(partial(signing_key, key), f"{path}.private_key")
+        case OktaSettings(api_token=Secret() as token):
+            yield from _try_reveal(token.reveal_token, f"{path}.api_token")
+        case EntraSettings(certificate=Secret()):
+            yield from _try_reveal(partial(load_credential, connector), f"{path}.certificate")
+        case _:
+            yield from _check_model(connector, path)
+
+
+def _try_reveal(reveal: Callable[[], object], path: str) -> Iterator[tuple[str, str, str]]:
+    try:
+        reveal()
+    except SecretError as error:
+        yield path, error.message, error.hint
+
+
+def _check_model(model: BaseModel, path: str) -> Iterator[tuple[str, str, str]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _check_model(value, f"{path}.{name}")
+        elif isinstance(value, Secret):
+            yield from _check_values((value,), f"{path}.{name}", numbered=False)
+        elif isinstance(value, tuple):
+            yield from _check_values(value, f"{path}.{name}")
+
+
+def _check_values(values: tuple[object, ...], path: str, *, numbered: bool = True) -> Iterator[tuple[str, str, str]]:
+    for place, value in enumerate(values):
+        if not isinstance(value, Secret):
+            continue
+        yield from _try_reveal(value.reveal, f"{path}.{place}" if numbered else path)
+
+
+def _problem_line(missing: tuple[str, str, str]) -> str:
+    path, message, _ = missing
+    return f"{path}: {message}"

@@ -1,0 +1,179 @@
+"""The kinds of values that the configuration is made of, each with the sentence for a wrong one."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import httpx
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from agent.model.email import is_valid, normalize, normalize_domain
+from connectors.http import is_loopback, validate_host
+
+__all__ = [
+    "AppId",
+    "Count",
+    "Day",
+    "Domain",
+    "Duration",
+    "Glob",
+    "GuardCount",
+    "GuardPercent",
+    "Name",
+    "NonEmptyText",
+    "Percent",
+    "PositiveNumber",
+    "StrictModel",
+    "TimeZone",
+    "Url",
+    "canonical_url",
+    "format_duration",
+]
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+DURATION_PATTERN = re.compile(r"([0-9]{1,8})\s*([smhd])")
+MIN_DURATION, MAX_DURATION = timedelta(seconds=10), timedelta(days=31)
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+APP_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NULL_MESSAGE = "can't be null, because this guard can't be turned off; write the largest number that you would accept"
+
+
+class StrictModel(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change, and errors do not repeat them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+def _refuse_bool(value: object) -> object:
+    # Python counts with true and false; nobody who writes `max_creates: yes` means 1.
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004  (pydantic collects ValueErrors)
+    return value
+
+
+def _refuse_null(value: object) -> object:
+    if value is None:
+        raise ValueError(NULL_MESSAGE)
+    return _refuse_bool(value)
+
+
+def _parse_duration(value: object) -> object:
+    match = DURATION_PATTERN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a number with a unit, as 90s, 15m, 1h or 1d")
+    duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    if not MIN_DURATION <= duration <= MAX_DURATION:
+        raise ValueError("must be at least 10s and at most 31d")
+    return duration
+
+
+def _parse_day(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value.strip())
+        except ValueError:
+            pass
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise ValueError("must be a date, as 2027-03-31")
+
+
+def _normalize_url(value: str) -> str:
+    text = value.strip()
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise ValueError("is not a URL; write it as https://…") from None
+    if url.scheme not in {"https", "http"} or not url.host:
+        raise ValueError("must start with https://")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    validate_host(url)
+    if url.userinfo:
+        raise ValueError("must not hold a user or a password; the API token belongs in tokens")
+    if url.query or url.fragment or re.search(r"\s", text):
+        raise ValueError("must end with its path: no ?, # or white space")
+    return text.removesuffix("/")
+
+
+def canonical_url(url: str) -> str:
+    """Return what two spellings of one URL have in common: case of the host, default port, slashes at the end."""
+    return str(httpx.URL(url)).rstrip("/")
+
+
+def _normalize_domain(value: str) -> str:
+    domain = normalize_domain(value.strip().removesuffix("."))
+    if not is_valid(f"a@{domain}"):
+        raise ValueError("must be a bare domain, as acme.com (subdomains are not implied, wildcards not known)")
+    return domain
+
+
+def _normalize_glob(value: str) -> str:
+    glob = value.strip()
+    if not glob or re.search(r"\s", glob):
+        raise ValueError("must be an email address, or a pattern of addresses as svc-*@acme.com")
+    if not glob.strip("*?@."):
+        raise ValueError("would protect everybody; use mode: dry-run to write nothing at all")
+    if "@" not in glob and "*" not in glob:
+        raise ValueError("matches no email address; write the whole address, or a pattern as svc-*@acme.com")
+    if glob.count("[") != glob.count("]"):
+        raise ValueError("has a bracket that is not closed")
+    local, at, domain = normalize(glob).rpartition("@")
+    # Label by label, because a label with a star in it is none that IDNA knows.
+    return local + at + ".".join(normalize_domain(label) for label in domain.split("."))
+
+
+def _validate_time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no time zone; write it as Europe/Berlin or UTC") from None
+    return value
+
+
+def _validate_name(value: str) -> str:
+    if not NAME_PATTERN.fullmatch(value):
+        raise ValueError(
+            "is no name: use at most 64 letters (a-z), digits, dots, dashes and _, a letter or digit first"
+        )
+    return value
+
+
+def format_duration(duration: timedelta) -> str:
+    """Return *duration* as the configuration has it: `15m`."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in reversed(UNITS) if seconds % UNITS[unit] == 0)
+    return f"{seconds // UNITS[unit]}{unit}"
+
+
+def _normalize_app_id(value: object) -> object:
+    # OneLogin's ids are numbers, which YAML reads as such.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and not APP_ID_PATTERN.fullmatch(text):
+        raise ValueError("must be the application's id (letters, digits and dashes), not its name or address")
+    return text
+
+
+def _strip_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+Count = Annotated[int, Field(ge=0), BeforeValidator(_refuse_bool)]
+GuardCount = Annotated[int, Field(ge=0), BeforeValidator(_refuse_null)]
+Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_bool)]
+GuardPercent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_null)]
+PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_refuse_bool)]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(str)]
+Day = Annotated[date, BeforeValidator(_parse_day)]
+Url = Annotated[str, AfterValidator(_normalize_url)]
+Domain = Annotated[str, AfterValidator(_normalize_domain)]
+Glob = Annotated[str, AfterValidator(_normalize_glob)]
+TimeZone = Annotated[str, AfterValidator(_validate_time_zone)]
+Name = Annotated[str, AfterValidator(_validate_name)]
+AppId = Annotated[str, BeforeValidator(_normalize_app_id)]
+NonEmptyText = Annotated[str, AfterValidator(_strip_text)]

@@ -1,0 +1,106 @@
+"""The right to write to a workspace: who holds it, until when, and a number that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agent.errors import WorkspaceBusy, lease_lost_error
+from agent.ports import Lease
+from agent.store.codec import from_micros
+from agent.store.database import Database
+from agent.store.tables import leases
+
+__all__ = ["VOID_AFTER_SECONDS", "check", "load_lease", "lock", "release", "renew", "take"]
+
+# Design, section 3: a lease is void 15 s after its last renewal.
+VOID_AFTER_SECONDS = 15
+VOID_AFTER_MICROS = VOID_AFTER_SECONDS * 1_000_000
+
+
+def take(database: Database, connection: Connection, workspace: str, holder: str, target: str = "") -> Lease:
+    """Return the lease; raise `WorkspaceBusy` while another holder's is neither released nor void.
+
+    It is one row for the key and one for the fingerprint: the releases that knew keys only are held off by the first.
+    """
+    # Two that come first at once must meet in one row, so that one of them waits for the other's transaction.
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    for name in _lease_keys(workspace, target):
+        first = insert(leases).values(workspace=name, holder="", since=0, renewed_at=0, fence=0)
+        connection.execute(first.on_conflict_do_nothing())
+    rows = _lock_rows(database, connection, workspace, target)
+    if not rows:
+        raise AssertionError("the rows were written a line above, in this transaction")
+    now: int = max(row.now for row in rows)
+    # A renewal far in the future was made before the clock was set back: nobody has shown a sign of life since. Should
+    # its holder live after all, the higher number keeps it from writing.
+    for row in rows:
+        if abs(now - row.renewed_at) < VOID_AFTER_MICROS:
+            raise _busy_error(workspace, target, row)
+    fence: int = max(row.fence for row in rows) + 1
+    values = {"holder": holder, "since": now, "renewed_at": now, "fence": fence}
+    connection.execute(update(leases).where(_rows_condition(workspace, target)).values(**values))
+    return Lease(workspace, holder, from_micros(now), fence, target)
+
+
+def _busy_error(workspace: str, target: str, row: Row[Any]) -> WorkspaceBusy:
+    since = from_micros(row.since).strftime("%Y-%m-%d %H:%M:%S UTC")
+    what = f"{workspace} ({target})" if row.workspace == target else workspace
+    return WorkspaceBusy(
+        f"Another run holds {what}: {row.holder}, since {since}.",
+        "Wait for it with --wait SECONDS; if its process died, the lease expires 15 s after its last renewal.",
+    )
+
+
+def _lease_keys(workspace: str, target: str) -> list[str]:
+    """Return what the rows of a lease are found by, always in one order: two that lock both can't wait in a circle."""
+    return sorted({workspace, target} - {""})
+
+
+def _rows_condition(workspace: str, target: str) -> ColumnElement[bool]:
+    return leases.c.workspace.in_(_lease_keys(workspace, target))
+
+
+def load_lease(database: Database, connection: Connection, workspace: str) -> Lease | None:
+    """Return the lease that somebody holds now, to be looked at only."""
+    row = connection.execute(
+        select(leases, database.now_expression().label("now")).where(leases.c.workspace == workspace)
+    ).first()
+    if row is None or abs(row.now - row.renewed_at) >= VOID_AFTER_MICROS:
+        return None
+    return Lease(workspace, row.holder, from_micros(row.since), row.fence)
+
+
+def check(database: Database, connection: Connection, lease: Lease) -> None:
+    """Raise `LeaseLost` unless the lease is the newest, and not void. It can't be taken before the transaction ends."""
+    rows = _lock_rows(database, connection, lease.workspace, lease.target)
+    is_ours = len(rows) == len(_lease_keys(lease.workspace, lease.target))
+    if not is_ours or any(row.fence != lease.fence or row.renewed_at + VOID_AFTER_MICROS <= row.now for row in rows):
+        raise lease_lost_error(lease.workspace)
+
+
+def renew(database: Database, connection: Connection, lease: Lease) -> None:
+    """Show a sign of life. To be called in a transaction with the `check` of the lease."""
+    renewing = update(leases).where(_rows_condition(lease.workspace, lease.target))
+    connection.execute(renewing.values(renewed_at=database.now_expression()))
+
+
+def release(database: Database, connection: Connection, lease: Lease) -> None:
+    _lock_rows(database, connection, lease.workspace, lease.target)
+    ours = _rows_condition(lease.workspace, lease.target) & (leases.c.fence == lease.fence)
+    connection.execute(update(leases).where(ours).values(renewed_at=0))
+
+
+def lock(database: Database, connection: Connection, workspace: str) -> None:
+    """Let no transaction under the workspace's lease run beside this one."""
+    _lock_rows(database, connection, workspace, "")
+
+
+def _lock_rows(database: Database, connection: Connection, workspace: str, target: str) -> Sequence[Row[Any]]:
+    """Return the lease's rows with the time at which each was locked: outside the subquery, so after any wait."""
+    found = select(leases).where(_rows_condition(workspace, target)).order_by(leases.c.workspace)
+    rows = found.with_for_update().subquery()
+    return connection.execute(select(rows, database.now_expression().label("now"))).all()

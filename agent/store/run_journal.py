@@ -1,0 +1,367 @@
+"""Runs, and each change with its outcome: written before it is sent and after it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agent.model import Kind, RecentChanges, UnconfirmedCreate, Written
+from agent.model.run import contested_members, written_since
+from agent.model.run import written as written_changes
+from agent.ports import ChangeRecord, Outcome, Run, RunCounts, RunOutcome, RunStatus, Trigger
+from agent.store import targets
+from agent.store.codec import change_from_json, change_to_json, compress, decompress, from_micros, to_micros
+from agent.store.tables import changes, runs
+from agent.store.text import address_key
+
+__all__ = [
+    "begin_run",
+    "close_run_without_lease",
+    "count_guarded",
+    "end_run",
+    "insert_run",
+    "load_changes",
+    "load_contested_members",
+    "load_in_flight",
+    "load_member_changes",
+    "load_recent_changes",
+    "load_run",
+    "load_runs",
+    "load_unconfirmed_creates",
+    "record_answer",
+    "record_create_checks",
+    "record_intents",
+    "set_plan",
+    "unconfirmed_create_condition",
+    "written",
+]
+
+# What may have taken effect counts against the limits of the last 60 minutes.
+COUNTED_OUTCOMES = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
+IN_FLIGHT_OUTCOME = Outcome.UNKNOWN
+# A create without an answer may have been made. It is looked for at least so long, and until so many complete listings
+# in a row show no member of it: an agent that was away for a week must not forget an account that no listing showed.
+CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
+MIN_ABSENCES = 3
+# So long one that the workspace accepted is not created again, however often it is listed meanwhile.
+ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
+
+
+def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
+    """Write *run*, and close those of its workspace that a dead process left running."""
+    is_left = and_(runs.c.workspace == run.workspace, runs.c.status == RunStatus.RUNNING, runs.c.id != run.id)
+    left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
+    if left:
+        closing = {"status": RunStatus.INTERRUPTED, "finished_at": to_micros(run.started_at)}
+        error = "The process died or lost its lease before the run ended; the next plan settles what was in flight."
+        connection.execute(update(runs).where(is_left).values(error=error, **closing))
+    insert_run(connection, run, is_repeatable=True)
+    return left
+
+
+def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False) -> None:
+    """Write *run*; one that is there already is left as it is if it *is_repeatable*, else an error."""
+    connection.execute(
+        (_insert_if_absent(connection, runs) if is_repeatable else insert(runs)).values(
+            id=run.id,
+            workspace=run.workspace,
+            trigger=run.trigger,
+            dry_run=run.dry_run,
+            status=run.status,
+            started_at=to_micros(run.started_at),
+            finished_at=to_micros(run.finished_at) if run.finished_at else None,
+            by=run.by,
+            reason=run.reason,
+            approved=run.approved,
+            digest=run.digest,
+            document=compress(run.document),
+            error=run.error,
+            guarded=run.guarded,
+            requests=run.requests,
+            for_user=run.user,
+            target=run.target or None,
+            **_count_columns(run.tally),
+        )
+    )
+
+
+def set_plan(connection: Connection, run_id: str, digest: str, document: bytes, approved: str | None) -> None:
+    values = {"digest": digest, "document": compress(document), "approved": approved}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def end_run(connection: Connection, run_id: str, ending: RunOutcome, now: datetime) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            status=ending.status,
+            error=ending.error,
+            guarded=ending.guarded,
+            requests=ending.requests,
+            finished_at=to_micros(now),
+            **_count_columns(ending.tally),
+        )
+    )
+
+
+def close_run_without_lease(
+    connection: Connection, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord], now: datetime
+) -> None:
+    """Close a run without its lease: another may have closed it, and none other writes its changes."""
+    workspace = connection.execute(select(runs.c.workspace).where(runs.c.id == run_id)).scalar()
+    if workspace is None:
+        return
+    for record in records:
+        record_answer(connection, workspace, record)
+    end_run(connection, run_id, ending, now)
+
+
+def _count_columns(tally: RunCounts | None) -> dict[str, int]:
+    if tally is None:
+        return {}
+    return {"active": tally.active, "changed": tally.changes, "held": tally.held, "failed": tally.failed}
+
+
+def record_intents(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
+    """Write changes, in flight or done: if nothing follows for one in flight, it is not known whether it was made.
+
+    One that exists already was written by this same call, before the connection was lost.
+    """
+    if records:
+        connection.execute(
+            _insert_if_absent(connection, changes), [_change_row(workspace, record) for record in records]
+        )
+
+
+def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord, ...]:
+    """Return the changes that runs which are not closed have sent, or are about to, and have no answer to."""
+    running = select(runs.c.id).where(and_(runs.c.workspace == workspace, runs.c.status == RunStatus.RUNNING))
+    is_flying = and_(
+        changes.c.run_id.in_(running), changes.c.outcome == IN_FLIGHT_OUTCOME, changes.c.answered_at.is_(None)
+    )
+    return tuple(_load_records(connection, select(changes).where(is_flying).order_by(changes.c.run_id, changes.c.seq)))
+
+
+def _insert_if_absent(connection: Connection, table: Table) -> Insert:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new: Insert = dialect.insert(table).on_conflict_do_nothing()
+    return new
+
+
+def record_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
+    """Write what became of a change, over its intent where there is one: it may say more of what was before."""
+    is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
+    ended = {"change": change_to_json(record.change), **_outcome_columns(record)}
+    if connection.execute(update(changes).where(is_it).values(**ended)).rowcount == 0:
+        connection.execute(insert(changes).values(**_change_row(workspace, record)))
+
+
+def _change_row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
+    change = record.change
+    return {
+        "run_id": record.run_id,
+        "seq": record.seq,
+        "workspace": workspace,
+        "kind": change.kind,
+        "changes_email": change.changes_email,
+        "change": change_to_json(change),
+        "email": address_key(change.email),
+        "former_email": address_key(change.before.email or ""),
+        **_outcome_columns(record),
+    }
+
+
+def _outcome_columns(record: ChangeRecord) -> dict[str, Any]:
+    return {
+        "scim_id": record.scim_id,
+        "outcome": record.outcome,
+        "detail": record.detail,
+        "sent_at": to_micros(record.sent_at),
+        "answered_at": to_micros(record.answered_at) if record.answered_at else None,
+        "accepted": record.is_accepted or None,
+    }
+
+
+def unconfirmed_create_condition(now: datetime) -> ColumnElement[bool]:
+    """Return the condition of creates with an unknown outcome that are not given up yet."""
+    return and_(
+        changes.c.kind == Kind.CREATE,
+        changes.c.outcome.in_((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)),
+        or_(
+            changes.c.sent_at >= to_micros(now - CREATE_CONFIRMATION_PERIOD),
+            func.coalesce(changes.c.absences, 0) < MIN_ABSENCES,
+        ),
+    )
+
+
+def load_unconfirmed_creates(connection: Connection, workspace: str, now: datetime) -> tuple[UnconfirmedCreate, ...]:
+    """Return the creates with an unknown outcome, in the order in which they were sent."""
+    rows = connection.execute(
+        select(changes)
+        .where(and_(_changes_of_workspace(connection, workspace), unconfirmed_create_condition(now)))
+        .order_by(changes.c.sent_at, changes.c.run_id, changes.c.seq)
+    )
+    found = []
+    for row in rows:
+        change = change_from_json(row.change)
+        is_over = (row.absences or 0) >= MIN_ABSENCES and row.sent_at < to_micros(now - ACCEPTED_CREATE_PERIOD)
+        awaited = row.accepted is True and not is_over
+        if change.person is not None:
+            name, groups = change.display_name, change.group_refs
+            found.append(
+                UnconfirmedCreate(change.person, change.email, name, row.run_id, row.seq, row.scim_id, awaited, groups)
+            )
+    return tuple(found)
+
+
+def record_create_checks(connection: Connection, looked_for: Sequence[UnconfirmedCreate]) -> None:
+    """Write what a complete listing showed for each."""
+    absent = func.coalesce(changes.c.absences, 0) + 1
+    for each in looked_for:
+        seen = {"scim_id": each.scim_id, "absences": 0} if each.scim_id else {"absences": absent}
+        is_it = and_(changes.c.run_id == each.run_id, changes.c.seq == each.seq)
+        connection.execute(update(changes).where(is_it).values(**seen))
+
+
+def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnElement[bool]:
+    """Return which changes were made to what the key *workspace* stands for now, under whatever key.
+
+    What it stood for before a reset is another workspace, and nothing of that is counted or settled here.
+    """
+    known = targets.load_fingerprint(connection, workspace)
+    if known is None:
+        return changes.c.workspace == workspace
+    is_known = or_(runs.c.target == known, runs.c.target.is_(None))
+    of_run = select(runs.c.id).where(and_(runs.c.id == changes.c.run_id, is_known)).exists()
+    return and_(changes.c.workspace.in_(targets.load_keys_of_same_target(connection, workspace)), of_run)
+
+
+def load_recent_changes(connection: Connection, workspace: str, since: datetime) -> RecentChanges:
+    """Return who was, or may have been, changed since *since*."""
+    counted = and_(
+        _changes_of_workspace(connection, workspace),
+        changes.c.sent_at >= to_micros(since),
+        changes.c.outcome.in_(COUNTED_OUTCOMES),
+    )
+    members = select(changes.c.scim_id).distinct().where(counted)
+    gone = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
+    moved = connection.execute(members.where(changes.c.changes_email)).scalars()
+    made = connection.execute(select(changes.c.change).where(and_(counted, changes.c.kind == Kind.CREATE))).scalars()
+    people = (change_from_json(text).person for text in made)
+    return RecentChanges(
+        frozenset(filter(None, gone)),
+        frozenset(person for person in people if person is not None),
+        frozenset(filter(None, moved)),
+    )
+
+
+def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
+    """Return when members were deactivated since *since* that another tool reactivated: see `agent.model.run`."""
+    here = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
+    gone = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
+    # A reactivation of ours that may have been made is not another tool's.
+    back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED_OUTCOMES))
+    twice = select(changes.c.scim_id).where(gone).group_by(changes.c.scim_id).having(func.count() > 1)
+    rows = connection.execute(
+        select(changes.c.scim_id, changes.c.kind, changes.c.sent_at)
+        .where(and_(or_(gone, back), changes.c.scim_id.in_(twice)))
+        .order_by(changes.c.sent_at, changes.c.seq)
+    )
+    return contested_members((scim_id, Kind(kind), from_micros(at)) for scim_id, kind, at in rows)
+
+
+def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
+    """Return what our runs wrote to members lately, or may have written: see `agent.model.run`."""
+    since = changes.c.sent_at >= to_micros(written_since(now, left_at))
+    is_sent = and_(
+        changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None)
+    )
+    query = select(changes).where(and_(_changes_of_workspace(connection, workspace), since, is_sent))
+    return written_changes(_load_records(connection, query), now, left_at)
+
+
+def count_guarded(connection: Connection, workspace: str) -> int:
+    """Return how many members the last complete run of the workspace guarded, 0 when there was none."""
+    known = select(runs.c.guarded).where(and_(runs.c.workspace == workspace, runs.c.guarded.is_not(None)))
+    return connection.execute(known.order_by(runs.c.started_at.desc()).limit(1)).scalar() or 0
+
+
+def load_runs(connection: Connection, workspaces: Sequence[str], since: datetime | None, limit: int) -> list[Run]:
+    query = select(*(column for column in runs.c if column.name != "document"))
+    if workspaces:
+        query = query.where(runs.c.workspace.in_(workspaces))
+    if since is not None:
+        query = query.where(runs.c.started_at >= to_micros(since))
+    newest = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run_from_row(row, None) for row in connection.execute(newest)]
+
+
+def load_run(connection: Connection, *, run_id: str = "", digest: str = "") -> Run | None:
+    """Return the run with this id, or the newest one whose plan's digest begins with *digest*."""
+    is_it = runs.c.digest.startswith(digest) if digest else runs.c.id == run_id
+    row = connection.execute(select(runs).where(is_it).order_by(runs.c.started_at.desc()).limit(1)).first()
+    return None if row is None else _run_from_row(row, decompress(row.document))
+
+
+def _run_from_row(row: Row[Any], document: bytes | None) -> Run:
+    return Run(
+        row.id,
+        row.workspace,
+        Trigger(row.trigger),
+        row.dry_run,
+        from_micros(row.started_at),
+        RunStatus(row.status),
+        None if row.finished_at is None else from_micros(row.finished_at),
+        row.by,
+        row.reason,
+        row.approved,
+        row.digest,
+        document,
+        row.error,
+        row.guarded,
+        row.requests,
+        None if row.active is None else RunCounts(row.active, row.changed, row.held, row.failed),
+        row.for_user,
+        row.target or "",
+    )
+
+
+def load_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
+    return _load_records(connection, select(changes).where(changes.c.run_id == run_id).order_by(changes.c.seq))
+
+
+def load_member_changes(
+    connection: Connection, workspace: str, limit: int, email: str, scim_id: str
+) -> list[ChangeRecord]:
+    """Return the changes of a member or of an address that somebody has or had, newest first."""
+    about = []
+    if email:
+        about += [changes.c.email == address_key(email), changes.c.former_email == address_key(email)]
+    if scim_id:
+        about.append(changes.c.scim_id == scim_id)
+    query = select(changes).where(changes.c.workspace == workspace)
+    if about:
+        query = query.where(or_(*about))
+    return _load_records(connection, query.order_by(changes.c.sent_at.desc(), changes.c.seq.desc()).limit(limit))
+
+
+def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
+    return [
+        ChangeRecord(
+            row.run_id,
+            row.seq,
+            change_from_json(row.change),
+            Outcome(row.outcome),
+            row.detail,
+            from_micros(row.sent_at),
+            None if row.answered_at is None else from_micros(row.answered_at),
+            row.scim_id,
+            row.accepted is True,
+        )
+        for row in connection.execute(query)
+    ]

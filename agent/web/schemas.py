@@ -1,0 +1,315 @@
+"""What the API takes and gives, as its OpenAPI document describes it. Times are UTC, ISO 8601."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from agent.daemon.interface import ActiveRun, WorkspaceStatus
+from agent.model import Unplanned
+from agent.model.access import Explanation
+from agent.model.email import is_valid
+from agent.ports import ChangeRecord, Run, RunStatus
+
+__all__ = [
+    "ApprovalBody",
+    "PauseSchema",
+    "PersonSchema",
+    "Problem",
+    "ReasonBody",
+    "RunAccepted",
+    "RunList",
+    "RunRequestBody",
+    "RunSchema",
+    "ShortText",
+    "WorkspaceList",
+    "WorkspaceSchema",
+    "active_run_to_schema",
+    "person_to_schema",
+    "run_to_schema",
+    "workspace_to_schema",
+]
+
+ShortText = Annotated[str, StringConstraints(max_length=500)]
+Digest = Annotated[str, StringConstraints(pattern="^(sha256:)?[0-9a-fA-F]{8,64}$")]
+
+
+def _validate_email(value: str) -> str:
+    if value and not is_valid(value):
+        raise ValueError("must be an email address")
+    return value
+
+
+class RequestModel(BaseModel):
+    """What somebody sends: unknown members are errors, and nothing is guessed from another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RunRequestBody(RequestModel):
+    """A one-off run. `plan` writes nothing; `sync` brings the workspace in step, within the same guards as always."""
+
+    mode: Literal["plan", "sync"]
+    user: Annotated[str, StringConstraints(max_length=320), AfterValidator(_validate_email)] = Field(
+        default="", description="Email address of the one person whose changes alone are wanted; empty: everybody."
+    )
+    reason: ShortText = Field(default="", description="Why, for the journal.")
+
+
+class ApprovalBody(RequestModel):
+    """The release of a held plan."""
+
+    digest: Digest = Field(
+        description="The digest of the run's plan, or its first 8 digits or more, to prove that it was seen."
+    )
+    reason: ShortText = Field(default="", description="Why, for the journal.")
+
+
+class ReasonBody(RequestModel):
+    """Why something is done, for the journal."""
+
+    reason: ShortText = ""
+
+
+class ResponseModel(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(ResponseModel):
+    """RFC 9457, with the members `code` and `remedy`."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    remedy: str
+
+
+class RunAccepted(ResponseModel):
+    id: str
+    url: str
+
+
+class RunCountsSchema(ResponseModel):
+    """Numbers of a run: members that were active, changes made (or planned), held, failed."""
+
+    active: int
+    changes: int
+    held: int
+    failed: int
+
+
+class ProgressSchema(ResponseModel):
+    step: str
+    done: int
+    total: int | None
+
+
+class ChangeSchema(ResponseModel):
+    """One change that was tried, and what became of it."""
+
+    seq: int
+    kind: str
+    email: str
+    display_name: str
+    scim_id: str | None
+    outcome: str
+    detail: str
+    sent_at: datetime
+    answered_at: datetime | None
+
+
+class RunSchema(ResponseModel):
+    """A run. `status` is a word of the journal, or `waiting`; `plan` is the workspace's part of the plan document."""
+
+    id: str
+    url: str
+    workspace: str
+    trigger: str
+    dry_run: bool
+    user: str
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    by: str
+    reason: str
+    approved: str | None
+    digest: str | None
+    error: str
+    requests: int
+    tally: RunCountsSchema | None
+    progress: ProgressSchema | None = None
+    plan: dict[str, Any] | None = None
+    changes: tuple[ChangeSchema, ...] | None = None
+
+
+class RunList(ResponseModel):
+    runs: tuple[RunSchema, ...]
+
+
+class InFlightChangeSchema(ResponseModel):
+    """A change that was sent before the pause and has no answer yet."""
+
+    run: str
+    kind: str
+    email: str
+
+
+class PauseSchema(ResponseModel):
+    """A pause. `in_flight` is what a run had sent before it and has no answer to yet: it may still be made."""
+
+    since: datetime
+    by: str
+    reason: str
+    in_flight: tuple[InFlightChangeSchema, ...] = ()
+
+
+class WorkspaceSchema(ResponseModel):
+    """How a workspace stands. `read` is when all reads were complete last, `applied` when it was brought in step."""
+
+    name: str
+    url: str
+    mode: str
+    schedule: str
+    next_run: datetime | None
+    token_expires: date | None
+    pause: PauseSchema | None
+    read: datetime | None
+    applied: datetime | None
+    last_run: RunSchema | None
+    ongoing: tuple[RunSchema, ...]
+
+
+class WorkspaceList(ResponseModel):
+    workspaces: tuple[WorkspaceSchema, ...]
+
+
+class ExplanationSchema(ResponseModel):
+    """Why one person is in or out of a workspace; each step is a list of sentences."""
+
+    workspace: str
+    source: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
+    decision: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    error: str = Field(default="", description="Why the workspace could not be read; then the rest is empty.")
+
+
+class PersonSchema(ResponseModel):
+    email: str
+    workspaces: tuple[ExplanationSchema, ...]
+
+
+def run_to_schema(run: Run, records: Sequence[ChangeRecord] | None = None) -> RunSchema:
+    tally = run.tally
+    plan: dict[str, Any] | None = orjson.loads(run.document) if run.document else None
+    return RunSchema(
+        id=run.id,
+        url=f"/api/v1/runs/{run.id}",
+        workspace=run.workspace,
+        trigger=run.trigger,
+        dry_run=run.dry_run,
+        user=run.user,
+        status=run.status,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        by=run.by,
+        reason=run.reason,
+        approved=run.approved,
+        digest=run.digest,
+        error=run.error,
+        requests=run.requests,
+        tally=None
+        if tally is None
+        else RunCountsSchema(active=tally.active, changes=tally.changes, held=tally.held, failed=tally.failed),
+        plan=plan,
+        changes=None if records is None else tuple(map(_change_to_schema, records)),
+    )
+
+
+def _change_to_schema(record: ChangeRecord) -> ChangeSchema:
+    return ChangeSchema(
+        seq=record.seq,
+        kind=record.change.kind,
+        email=record.change.email,
+        display_name=record.change.display_name,
+        scim_id=record.scim_id,
+        outcome=record.outcome,
+        detail=record.detail,
+        sent_at=record.sent_at,
+        answered_at=record.answered_at,
+    )
+
+
+def active_run_to_schema(run: ActiveRun) -> RunSchema:
+    return RunSchema(
+        id=run.run_id,
+        url=f"/api/v1/runs/{run.run_id}",
+        workspace=run.workspace,
+        trigger=run.trigger,
+        dry_run=run.is_dry_run,
+        user=run.user,
+        status=RunStatus.RUNNING if run.step else "waiting",
+        started_at=run.requested_at,
+        finished_at=None,
+        by=run.by,
+        reason=run.reason,
+        approved=None,
+        digest=None,
+        error="",
+        requests=0,
+        tally=None,
+        progress=ProgressSchema(step=run.step, done=run.done, total=run.total),
+    )
+
+
+def workspace_to_schema(standing: WorkspaceStatus, ongoing: Sequence[ActiveRun]) -> WorkspaceSchema:
+    return WorkspaceSchema(
+        name=standing.name,
+        url=f"/api/v1/workspaces/{standing.name}",
+        mode=standing.mode,
+        schedule=standing.schedule,
+        next_run=standing.next_run,
+        token_expires=standing.token_expires,
+        pause=_pause_to_schema(standing),
+        read=standing.last_read.finished_at if standing.last_read else None,
+        applied=standing.last_applied.finished_at if standing.last_applied else None,
+        last_run=None if standing.last_run is None else run_to_schema(standing.last_run),
+        ongoing=tuple(active_run_to_schema(each) for each in ongoing if each.workspace == standing.name),
+    )
+
+
+def _pause_to_schema(standing: WorkspaceStatus) -> PauseSchema | None:
+    pause = standing.pause
+    if pause is None:
+        return None
+    flights = [
+        InFlightChangeSchema(run=each.run_id, kind=each.change.kind, email=each.change.email)
+        for each in standing.in_flight
+    ]
+    return PauseSchema(since=pause.since, by=pause.by, reason=pause.reason, in_flight=tuple(flights))
+
+
+def person_to_schema(email: str, found: Sequence[Explanation | Unplanned]) -> PersonSchema:
+    return PersonSchema(email=email, workspaces=tuple(map(_explanation_to_schema, found)))
+
+
+def _explanation_to_schema(found: Explanation | Unplanned) -> ExplanationSchema:
+    if isinstance(found, Unplanned):
+        return ExplanationSchema(workspace=found.workspace, error=f"{found.message} {found.remedy}")
+    return ExplanationSchema(
+        workspace=found.workspace,
+        source=found.source,
+        scope=found.scope,
+        match=found.match,
+        decision=found.decision,
+        actions=found.actions,
+        near=found.near,
+    )

@@ -1,0 +1,215 @@
+"""Prove to Graph who we are, with access tokens that msal asks Entra for.
+
+msal is synchronous: it works in a thread, one request at a time. It is made anew for each request, because its memory
+would give a refused token, or a refusal, once more; the token in use is kept here, and in memory alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import orjson
+
+from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.entra.certificate import ClientCredential, load_credential
+from connectors.entra.msal_transport import MsalTransport
+from connectors.entra.settings import EntraSettings
+from connectors.entra.token_errors import token_error
+from connectors.http import (
+    RETRYABLE_STATUSES,
+    ApiResponse,
+    NoResponse,
+    RequestLimits,
+    RequestNotSent,
+    RetryPolicy,
+    Timer,
+    redact,
+    request_id_from_headers,
+)
+
+__all__ = ["AccessTokens"]
+
+EXPIRY_MARGIN_SECONDS = 300
+MIN_LIFETIME_SECONDS = 60
+MANAGED_IDENTITY_TIMEOUT_SECONDS = 5.0
+"""The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
+
+JWT_PARTS = 3
+NOT_FOUND, GONE = 404, 410
+IDENTITY_UPDATE_SECONDS = 80.0
+"""Azure has its identity endpoint back within 70 s of an update: so long it is asked, and once after."""
+
+IDENTITY_RETRY_SECONDS = 1.0
+
+HEADER_SAFE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
+
+
+class AccessTokens:
+    """The access tokens of one app registration or managed identity. *wall* tells seconds since 1970."""
+
+    def __init__(
+        self,
+        who: str,
+        settings: EntraSettings,
+        ca_bundle: Path | None,
+        bounds: RequestLimits,
+        timer: Timer,
+        wall: Callable[[], float],
+    ) -> None:
+        self._name = who
+        self._settings = settings
+        self._ca_bundle = ca_bundle
+        self._limits = bounds
+        self._timer = timer
+        self._wall = wall
+        self._lock = asyncio.Lock()
+        self._token_fields: Mapping[str, object] = {}
+        self._token = ""
+        self._expires_at = 0.0
+
+    async def __call__(self, refused: bool) -> Mapping[str, str]:
+        async with self._lock:
+            if refused or not self._token or self._wall() >= self._expires_at:
+                await self._renew()
+            return {"Authorization": f"Bearer {self._token}"}
+
+    def token_roles(self) -> frozenset[str] | None:
+        """Return the permissions that the token in use shows, None when it shows none: not every token can be read."""
+        return _roles_from_token(self._token)
+
+    async def _renew(self) -> None:
+        asked_at = self._wall()
+        shown = ClientCredential("") if self._settings.managed_identity else load_credential(self._settings)
+        answer = await self._request_token(shown)
+        token = self._token_fields.get("access_token")
+        if not isinstance(token, str) or HEADER_SAFE.fullmatch(token) is None:
+            raise token_error(answer, self._settings, shown.secret)
+        self._token = token
+        self._expires_at = asked_at + max(
+            _lifetime_seconds(self._token_fields.get("expires_in")) - EXPIRY_MARGIN_SECONDS, MIN_LIFETIME_SECONDS
+        )
+
+    async def _request_token(self, shown: ClientCredential) -> ApiResponse:
+        try:
+            if self._settings.managed_identity:
+                return await self._request_managed_identity_token(shown)
+            return await RetryPolicy(self._limits, self._timer, RETRYABLE_STATUSES).attempt(
+                lambda: self._send_token_request(shown)
+            )
+        except (RequestNotSent, NoResponse) as error:
+            is_ours = self._settings.managed_identity
+            where = "the managed identity of this machine" if is_ours else self._settings.authority_root
+            hint = (
+                "Check `cloud`, `authority_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it."
+            )
+            if is_ours:
+                hint = "Run it on an Azure machine with a managed identity, or set client_secret or certificate."
+            raise IncompleteRead(
+                f"{self._name} got no token: no answer from {where} ({redact(str(error))}).", hint
+            ) from error
+
+    async def _request_managed_identity_token(self, shown: ClientCredential) -> ApiResponse:
+        """Ask the identity endpoint, which while it is updated is not found, or gone for as long as Azure documents."""
+
+        async def answer() -> ApiResponse:
+            return await RetryPolicy(self._limits, self._timer, RETRYABLE_STATUSES | {NOT_FOUND}).attempt(
+                lambda: self._send_token_request(shown)
+            )
+
+        updating = replace(self._limits, max_wait_seconds=min(IDENTITY_UPDATE_SECONDS, self._limits.max_wait_seconds))
+        return await RetryPolicy(
+            updating, self._timer, frozenset({GONE}), (), lambda _: IDENTITY_RETRY_SECONDS
+        ).attempt(answer)
+
+    async def _send_token_request(self, shown: ClientCredential) -> ApiResponse:
+        self._token_fields, answer = await asyncio.to_thread(self._acquire_token, shown)
+        return answer
+
+    def _acquire_token(self, shown: ClientCredential) -> tuple[Mapping[str, object], ApiResponse]:
+        """Return what msal made of the answers, and the last of them."""
+        wire, why = self._open_transport(), ""
+        try:
+            said = _acquire_with_msal(self._settings, shown, wire)
+        except ValueError as error:
+            said, why = {}, redact(str(error))
+        finally:
+            wire.close()
+        if wire.last_response is None:
+            raise CredentialsRefused(
+                f"{self._name} can't be asked for a token ({why}).",
+                "Check `tenant_id`, `client_id` and the kind of credential in the config.",
+            )
+        reply = wire.last_response
+        headers = httpx.Headers(reply.headers)
+        found = request_id_from_headers(headers, {})
+        body = reply.text.encode()
+        return said, ApiResponse(reply.status_code, headers, reply.url, body, self._name, "", reply.method, found)
+
+    def _open_transport(self) -> MsalTransport:
+        now, authority = self._timer.now, self._settings.authority_root
+        if self._settings.managed_identity:
+            short = replace(
+                self._limits, timeout_seconds=min(self._limits.timeout_seconds, MANAGED_IDENTITY_TIMEOUT_SECONDS)
+            )
+            # A proxy can't reach this machine's own address.
+            return MsalTransport(self._ca_bundle, short, now, trusts_environment=False)
+        return MsalTransport(
+            self._ca_bundle, self._limits, now, plain=authority if authority.startswith("http:") else ""
+        )
+
+
+def _acquire_with_msal(settings: EntraSettings, shown: ClientCredential, wire: MsalTransport) -> Mapping[str, object]:
+    """Let msal ask. Raises `NoResponse`, or `ValueError` for what it could make nothing of."""
+    # It takes 90 ms and 30 MiB, and only companies on Entra need it.
+    import msal
+
+    try:
+        if settings.managed_identity:
+            identity = (
+                msal.UserAssignedManagedIdentity(client_id=settings.client_id)
+                if settings.client_id
+                else msal.SystemAssignedManagedIdentity()
+            )
+            machine = msal.ManagedIdentityClient(identity, http_client=wire)
+            found = machine.acquire_token_for_client(resource=settings.token_resource)
+        else:
+            app = msal.ConfidentialClientApplication(
+                settings.client_id,
+                client_credential=shown.credential,
+                authority=f"{settings.authority_root.replace('http://', 'https://', 1)}/{settings.tenant_id}",
+                http_client=wire,
+                # Else a host that Microsoft does not know, or a refusal, would be told to login.microsoftonline.com.
+                instance_discovery=False,
+            )
+            found = app.acquire_token_for_client(scopes=[f"{settings.token_resource}/.default"])
+    except (msal.exceptions.MsalError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _roles_from_token(token: str) -> frozenset[str] | None:
+    """Return the `roles` of a JWT (RFC 7519), without checking its signature: that is up to Graph."""
+    parts = token.split(".")
+    if len(parts) != JWT_PARTS:
+        return None
+    try:
+        claims = orjson.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return None
+    if not isinstance(claims, dict):
+        return None
+    roles = claims.get("roles", [])
+    return frozenset(each for each in roles if isinstance(each, str)) if isinstance(roles, list) else None
+
+
+def _lifetime_seconds(value: object) -> int:
+    """Return a lifetime; managed identities tell it as text."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

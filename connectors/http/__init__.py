@@ -1,0 +1,63 @@
+"""Reads JSON over HTTP for every connector and for Pigment: bounded, paced, retried, and on one origin only."""
+
+from connectors.http.client import ApiClient
+from connectors.http.headers import header_numbers, is_rate_limit, retry_after_seconds, server_time
+from connectors.http.isolated_reads import IsolatedReads
+from connectors.http.limits import (
+    DEFAULT_LIMITS,
+    NO_RATE_LIMITER,
+    REAL_TIME,
+    AuthHeaders,
+    RateLimiter,
+    RequestLimits,
+    Timer,
+)
+from connectors.http.lookup_check import LookupFunction, check_lookup
+from connectors.http.origin import is_loopback, validate_host
+from connectors.http.pagination import PageGuard, decode_cursor
+from connectors.http.permit import PermitExpired
+from connectors.http.rate_limit import RetryAfterLimiter
+from connectors.http.redact import error_excerpt, escape_control, redact, request_id_from_headers
+from connectors.http.response import ApiResponse
+from connectors.http.restart import CursorExpired, retry_from_start
+from connectors.http.retry import RETRYABLE_STATUSES, RetryDelay, RetryPolicy
+from connectors.http.send import NoResponse, RequestNotSent
+from connectors.http.single_flight import SingleFlight, task_group
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "NO_RATE_LIMITER",
+    "REAL_TIME",
+    "RETRYABLE_STATUSES",
+    "ApiClient",
+    "ApiResponse",
+    "AuthHeaders",
+    "CursorExpired",
+    "IsolatedReads",
+    "LookupFunction",
+    "NoResponse",
+    "PageGuard",
+    "PermitExpired",
+    "RateLimiter",
+    "RequestLimits",
+    "RequestNotSent",
+    "RetryAfterLimiter",
+    "RetryDelay",
+    "RetryPolicy",
+    "SingleFlight",
+    "Timer",
+    "check_lookup",
+    "decode_cursor",
+    "error_excerpt",
+    "escape_control",
+    "header_numbers",
+    "is_loopback",
+    "is_rate_limit",
+    "redact",
+    "request_id_from_headers",
+    "retry_after_seconds",
+    "retry_from_start",
+    "server_time",
+    "task_group",
+    "validate_host",
+]

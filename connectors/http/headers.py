@@ -1,0 +1,74 @@
+"""Read headers that name when and how to go on, also where an answer carries one of them twice.
+
+Gateways repeat headers: the values then stand in two lines, or in one with a comma between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+__all__ = ["header_numbers", "is_rate_limit", "retry_after_seconds", "server_time"]
+
+MAX_DIGITS = 15
+FORBIDDEN, TOO_MANY = 403, 429
+
+
+def header_numbers(headers: httpx.Headers, name: str) -> list[int]:
+    """Return each different value of a header of whole numbers, ascending; nothing when one of them is not a number."""
+    texts = headers.get_list(name, split_commas=True)
+    if not all(text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS for text in texts):
+        return []
+    return sorted({int(text) for text in texts})
+
+
+def retry_after_seconds(headers: httpx.Headers, wall: Callable[[], float]) -> float | None:
+    """Return what `Retry-After` asks for (RFC 9110, section 10.2.3: seconds or a date), None when it asks nothing.
+
+    The longest wait counts where it stands twice. A date is compared with the server's own clock where the answer shows
+    it, else with *wall*.
+    """
+    found = [_delay_seconds(text, headers, wall) for text in _header_values(headers, "retry-after")]
+    return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def is_rate_limit(status: int, headers: httpx.Headers) -> bool:
+    """Return whether an answer refuses for now only: 429, or a 403 that names a time to come back at."""
+    names_a_time = retry_after_seconds(headers, lambda: 0.0) is not None
+    return status == TOO_MANY or (status == FORBIDDEN and names_a_time)
+
+
+def server_time(headers: httpx.Headers) -> float | None:
+    """Return the server's own time in seconds since 1970, None when the answer does not show it."""
+    return next(
+        (time for text in _header_values(headers, "date") if (time := _parse_http_date(text)) is not None), None
+    )
+
+
+def _delay_seconds(text: str, headers: httpx.Headers, wall: Callable[[], float]) -> float | None:
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return float(text)
+    until = _parse_http_date(text)
+    if until is None:
+        return None
+    now = server_time(headers)
+    return max(0.0, until - (wall() if now is None else now))
+
+
+def _header_values(headers: httpx.Headers, name: str) -> list[str]:
+    """Return the values of a header that holds numbers or dates; a date has a comma of its own."""
+    found: list[str] = []
+    for line in headers.get_list(name):
+        parts = [part.strip() for part in line.split(",")]
+        is_date = any(part[:1].isalpha() for part in parts)
+        found += [", ".join(parts[at : at + 2]) for at in range(0, len(parts), 2)] if is_date else parts
+    return found
+
+
+def _parse_http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,79 @@
+"""Keep requests, and the token they carry, on the scheme, host and port that the config names."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+import httpx
+
+__all__ = ["Origin", "is_loopback", "validate_host"]
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+HOST_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+MAX_PORT = 65_535
+ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is this machine: `localhost` or a loopback address."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def validate_host(url: httpx.URL) -> None:
+    """Raise `ValueError` for what no name server could know: placeholders that were not filled in, slips of the pen."""
+    if (url.port or 0) > MAX_PORT:
+        raise ValueError("has a port that is none")
+    host = url.raw_host.decode("ascii").lower()
+    try:
+        ip_address(host)
+    except ValueError:
+        if not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split("."))):
+            raise ValueError("has a host name that is none") from None
+
+
+class Origin:
+    """One base URL. Everything that is asked lies below it, or is a link on the same scheme, host and port."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url.rstrip("/")
+        url = httpx.URL(self.base_url)
+        if url.scheme not in {"https", "http"} or not url.host or url.userinfo or url.fragment:
+            raise ValueError("the base URL must be https://host/path, without a user or a fragment")
+        if url.scheme == "http" and not is_loopback(url.host):
+            raise ValueError("http:// is for loopback hosts only")
+        self._key = _origin_key(url)
+
+    def resolve(self, url: str) -> httpx.URL | None:
+        """Return the URL to ask for, or None when it leads away from here.
+
+        *url* is a path below the base URL (with or without a leading slash), or an absolute URL.
+        """
+        try:
+            target = httpx.URL(url if ABSOLUTE_URL.match(url) else f"{self.base_url}/{url.lstrip('/')}".rstrip("/"))
+        except httpx.InvalidURL:
+            return None
+        return target if self.contains(target) else None
+
+    def join(self, url: httpx.URL, reference: str) -> httpx.URL | None:
+        """Return where *reference* leads from *url* (RFC 3986, 5.2), or None when that is away from here."""
+        try:
+            target = url.join(reference)
+        except httpx.InvalidURL:
+            return None
+        return target if self.contains(target) else None
+
+    def contains(self, url: httpx.URL) -> bool:
+        # User info in a link would replace our Authorization header.
+        return _origin_key(url) == self._key and not url.userinfo
+
+
+def _origin_key(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    # `host` decodes an international name, and trips over one that is none (`xn--a`): whoever answers us may send that.
+    scheme = url.scheme.lower()
+    return scheme, url.raw_host.lower(), url.port or DEFAULT_PORTS.get(scheme)

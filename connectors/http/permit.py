@@ -1,0 +1,55 @@
+"""The right to write, asked for until a request has left, so that no wait on the way can outlast it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from connectors.base import Permit
+
+__all__ = ["PermitExpired", "permit_trace", "require_remaining_seconds", "wait_while_permitted"]
+
+SEND_EVENTS = (".send_request_headers.started", ".send_request_body.started")
+"""What httpcore traces once it is connected, before it writes. A server does not act before it has the whole body."""
+
+
+class PermitExpired(Exception):
+    """The permit ended before the whole request had left: what it asks for was not done by it."""
+
+
+def require_remaining_seconds(permit: Permit) -> float:
+    """Return how long *permit* still holds, more than 0. Raises `PermitExpired`."""
+    left = permit.remaining_seconds()
+    if left <= 0:
+        raise PermitExpired
+    return left
+
+
+def permit_trace(permit: Permit) -> Callable[[str, object], Awaitable[None]]:
+    """Return a trace for httpcore that raises `PermitExpired` where the request would leave too late.
+
+    Connecting may have taken long, and the process may have been suspended at any point of it.
+    """
+
+    async def trace(event: str, _info: object) -> None:
+        if event.endswith(SEND_EVENTS):
+            require_remaining_seconds(permit)
+
+    return trace
+
+
+async def wait_while_permitted(waiting: Awaitable[object], permit: Permit) -> None:
+    """Await *waiting*, but no longer than *permit* holds. Raises `PermitExpired`."""
+    wait = asyncio.ensure_future(waiting)
+    end = asyncio.ensure_future(permit.wait_until_ended())
+    try:
+        await asyncio.wait({wait, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not wait.done():
+            raise PermitExpired
+        wait.result()
+    finally:
+        for each in (wait, end):
+            each.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await each

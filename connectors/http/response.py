@@ -1,0 +1,115 @@
+"""One answer of a server, whole and decoded as JSON on demand."""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+from dataclasses import dataclass
+
+import httpx
+import orjson
+
+from connectors.base import IncompleteRead
+from connectors.http.redact import escape_control
+
+__all__ = ["ApiResponse"]
+
+JSON_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)")
+"""Any escape in JSON text. *half* of a surrogate pair is what servers leave when they cut a name short."""
+
+LINK_VALUE = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
+LINK_PARAMETER = re.compile(r";\s*([^\s=;,\"]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
+NOT_JSON_HINT = "Check that the URL in the config is that of the API; if it is, ask its vendor or try again later."
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """*url* is the one that answered; *who* the server's name in messages, *about* what it was asked for.
+
+    *request_id* is the vendor's own, for its support.
+    """
+
+    status: int
+    headers: httpx.Headers
+    url: httpx.URL
+    body: bytes
+    server: str = "The server"
+    about: str = ""
+    method: str = "GET"
+    request_id: str = ""
+
+    @property
+    def request_line(self) -> str:
+        """Return the method and the path of our own request, without its query."""
+        return f"{self.method} {escape_control(self.url.path)}"
+
+    @property
+    def request_label(self) -> str:
+        """Return in brackets which request it was, with its id."""
+        return f" [{self.request_line}{f', request id {self.request_id}' if self.request_id else ''}]"
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> object:
+        """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply.
+
+        A byte order mark before it is skipped (RFC 8259, section 8.1). Half of a surrogate pair becomes U+FFFD, so that
+        one badly cut name does not cost the whole page.
+        """
+        text = self.body.removeprefix(BOM_UTF8)
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            if "surrogate" not in str(error):
+                raise self._not_json_error(str(error)) from error
+        try:
+            return orjson.loads(JSON_ESCAPE.sub(_replace_half_surrogate, text))
+        except orjson.JSONDecodeError as error:
+            raise self._not_json_error(str(error)) from error
+
+    def rows(self, key: str | None) -> list[object]:
+        """Return the JSON array, or the array under *key* of the JSON object. Raises `IncompleteRead`."""
+        document = self.json()
+        rows = document if key is None else document.get(key) if isinstance(document, dict) else None
+        if not isinstance(rows, list):
+            wanted = "a list" if key is None else f"a list under {key}"
+            raise self._unexpected_error(f"with JSON that is not {wanted}")
+        return rows
+
+    def link(self, rel: str) -> str | None:
+        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none.
+
+        Raises `IncompleteRead` for a target that is no URL: there is more, and nobody can ask for it.
+        """
+        for value in self.headers.get_list("link"):
+            for target, parameters in LINK_VALUE.findall(value):
+                if rel.lower() in _link_relations(parameters):
+                    return str(self._resolve_link(target))
+        return None
+
+    def _resolve_link(self, target: str) -> httpx.URL:
+        try:
+            return self.url.join(target)
+        except httpx.InvalidURL as error:
+            raise self._unexpected_error(
+                "with a next link that is not a URL", "Try again later, or ask its vendor."
+            ) from error
+
+    def _not_json_error(self, why: str) -> IncompleteRead:
+        return self._unexpected_error(f"with a body that is not JSON ({why})")
+
+    def _unexpected_error(self, how: str, hint: str = NOT_JSON_HINT) -> IncompleteRead:
+        what = f"for {self.about} {how}{self.request_label}" if self.about else f"{escape_control(self.url.path)} {how}"
+        return IncompleteRead(f"{self.server} answered {what}.", hint)
+
+
+def _link_relations(parameters: str) -> list[str]:
+    """Return the relation types that the parameters of a link name; a quoted title may look like one and is none."""
+    named = (quoted or plain for name, quoted, plain in LINK_PARAMETER.findall(parameters) if name.lower() == "rel")
+    return next(named, "").lower().split()
+
+
+def _replace_half_surrogate(match: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if match["half"] else match.group()

@@ -1,0 +1,126 @@
+"""Decide whether a request is made again, and when: bounded in number and time, jittered, and as the server asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import tenacity
+
+from connectors.base import Permit
+from connectors.http.headers import is_rate_limit, retry_after_seconds
+from connectors.http.limits import RequestLimits, Timer
+from connectors.http.permit import wait_while_permitted
+from connectors.http.response import ApiResponse
+from connectors.http.send import NoResponse, RequestNotSent, ResponseTooLarge
+
+__all__ = ["RETRYABLE_STATUSES", "RetryDelay", "RetryPolicy"]
+
+RetryDelay = Callable[[ApiResponse], float | None]
+"""Returns in how many seconds a server that answers like this wants to be asked again, None when it names no time."""
+
+TOO_MANY, SERVER_ERROR = 429, 500
+MAX_SERVER_ERROR_RETRIES = 2
+"""A 500 is more often a bug that stays than a fault that heals."""
+
+RETRYABLE_STATUSES = frozenset({408, 425, TOO_MANY, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
+"""520 to 530 are a content delivery network's: it did not reach the server behind it, or not in time."""
+
+BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
+JITTER = tenacity.wait_random(0, 1)
+MIN_RETRY_AFTER_SECONDS = 1.0
+"""Below it a server names no time: a client that followed `Retry-After: 0` would never stop asking."""
+
+MIN_DELAY = tenacity.wait_exponential(multiplier=0.5, max=5)
+"""The least that is waited between two refusals that each name a shorter time."""
+
+
+@dataclass(slots=True)
+class RetryPolicy:
+    """The attempts at one request.
+
+    *rate_limited_seconds* are the seconds that its pace made it wait, which are not the server's.
+
+    Refusals that name a time (*retry_delay*; without it by `Retry-After`) are bounded by the time alone, as long as
+    they name it; all others by their number too. Nothing is waited for once *permit* has ended: `PermitExpired`.
+    """
+
+    limits: RequestLimits
+    timer: Timer
+    retryable_statuses: frozenset[int]
+    retryable_errors: tuple[type[Exception], ...] = (RequestNotSent, NoResponse)
+    retry_delay: RetryDelay | None = None
+    permit: Permit | None = None
+    rate_limited_seconds: float = 0.0
+    _started: float = field(init=False)
+    _server_errors: int = 0
+    _failures: int = 0
+
+    def __post_init__(self) -> None:
+        self._started = self.timer.now()
+
+    async def attempt(self, once: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:
+        """Call *once* until its answer is one that stays. Returns the last answer, or raises what it raised last."""
+
+        async def attempted() -> ApiResponse:
+            return await once()
+
+        return await tenacity.AsyncRetrying(
+            sleep=self._sleep,
+            retry=tenacity.retry_any(
+                tenacity.retry_if_result(self._is_retryable_response),
+                tenacity.retry_if_exception(self._is_retryable_error),
+            ),
+            wait=self._delay_seconds,
+            stop=self._is_exhausted,
+            retry_error_callback=_final_response,
+        )(attempted)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self.permit is None:
+            await self.timer.sleep(seconds)
+        else:
+            await wait_while_permitted(self.timer.sleep(seconds), self.permit)
+
+    def _is_retryable_response(self, answer: ApiResponse) -> bool:
+        if answer.status == SERVER_ERROR:
+            self._server_errors += 1
+            return SERVER_ERROR in self.retryable_statuses and self._server_errors <= MAX_SERVER_ERROR_RETRIES
+        if TOO_MANY in self.retryable_statuses and is_rate_limit(answer.status, answer.headers):
+            return True
+        return answer.status in self.retryable_statuses
+
+    def _is_retryable_error(self, error: BaseException) -> bool:
+        return isinstance(error, self.retryable_errors) and not isinstance(error, ResponseTooLarge)
+
+    def _delay_seconds(self, state: tenacity.RetryCallState) -> float:
+        seconds = self._requested_delay(state)
+        if seconds is None:
+            self._failures += 1
+            return BACKOFF(state)
+        # For a limit's reset the pace already holds back all requests. Other waits need jitter to spread them.
+        return max(seconds, MIN_DELAY(state)) + (JITTER(state) if self.retry_delay is None else 0)
+
+    def _requested_delay(self, state: tenacity.RetryCallState) -> float | None:
+        """Return the seconds that the server asks for, None when it names no time worth the name."""
+        if state.outcome is None or state.outcome.failed:
+            return None
+        answer: ApiResponse = state.outcome.result()
+        promise = self.retry_delay or self._retry_after_delay
+        seconds = promise(answer)
+        return seconds if seconds is not None and seconds >= MIN_RETRY_AFTER_SECONDS else None
+
+    def _retry_after_delay(self, answer: ApiResponse) -> float | None:
+        return retry_after_seconds(answer.headers, self.timer.wall)
+
+    def _is_exhausted(self, state: tenacity.RetryCallState) -> bool:
+        spent = self.timer.now() - self._started - self.rate_limited_seconds
+        is_late = spent + state.upcoming_sleep > self.limits.max_wait_seconds
+        return is_late or self._failures > self.limits.retries
+
+
+def _final_response(state: tenacity.RetryCallState) -> ApiResponse:
+    if state.outcome is None:
+        raise AssertionError("tenacity stops only after an attempt")
+    answer: ApiResponse = state.outcome.result()
+    return answer

@@ -1,0 +1,117 @@
+"""Send one request and take in its whole answer, within the bounds, whatever the server does."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+from connectors.base import Permit
+from connectors.http.limits import RequestLimits
+from connectors.http.permit import permit_trace, require_remaining_seconds
+
+__all__ = ["NoResponse", "RequestNotSent", "ResponseTooLarge", "send_request"]
+
+
+class RequestNotSent(Exception):
+    """The request never reached the server."""
+
+
+class NoResponse(Exception):
+    """The request was sent, and no whole answer came: what it asks for may have been done."""
+
+
+class ResponseTooLarge(NoResponse):
+    """The answer is over the bounds, or packed in a way that can't be bounded: asking again won't help."""
+
+
+NOT_SENT_ERRORS = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+async def send_request(
+    client: httpx.AsyncClient, request: httpx.Request, bounds: RequestLimits, permit: Permit | None = None
+) -> tuple[httpx.Response, bytes]:
+    """Return the answer with its decoded body. Redirects are not followed.
+
+    Raises `DeliveryError`, `NoResponse`, or `PermitExpired` when *permit* ended before the request had left.
+    """
+    timeout = httpx.Timeout(bounds.timeout_seconds)
+    if permit is not None:
+        left = min(bounds.timeout_seconds, require_remaining_seconds(permit))
+        timeout = httpx.Timeout(connect=left, write=left, pool=left, read=bounds.timeout_seconds)
+        request.extensions["trace"] = permit_trace(permit)
+    request.extensions["timeout"] = timeout.as_dict()
+    try:
+        # A server that sends one byte at a time never runs into a timeout between two of them.
+        async with asyncio.timeout(bounds.max_wait_seconds):
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                return response, await _read_body(response, bounds.max_bytes)
+            finally:
+                await response.aclose()
+    except NOT_SENT_ERRORS as error:
+        raise RequestNotSent(_error_cause(error, request)) from error
+    except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
+        raise NoResponse(_error_cause(error, request)) from error
+    except (httpx.InvalidURL, UnicodeError) as error:
+        # httpx reads where a redirect leads though it is not to follow it, and trips over a host like `xn--a`.
+        raise NoResponse("it redirects to where nothing can be") from error
+    except TimeoutError as error:
+        proxy = request.extensions.get("proxy")
+        way = f", through the proxy {proxy}" if proxy else ""
+        raise NoResponse(f"no complete answer within {bounds.max_wait_seconds:g} s{way}") from error
+
+
+async def _read_body(response: httpx.Response, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in _iterate_decoded(response, most):
+        size += len(part)
+        if size > most:
+            raise ResponseTooLarge(f"an answer of more than {most:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _iterate_decoded(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
+    """Unpack as far as the bound and no further: httpx would unpack each piece whole, and layer upon layer."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if response.is_stream_consumed:  # an in-memory transport had it whole
+        yield response.content
+    elif encoding in {"identity", ""}:
+        async for piece in response.aiter_raw():
+            yield piece
+    elif encoding in {"gzip", "x-gzip"}:
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        has_begun = False
+        async for piece in response.aiter_raw():
+            has_begun = True
+            yield unpacking.decompress(piece, most + 1)
+        if has_begun and not unpacking.eof:
+            raise zlib.error("the answer was cut off")
+    else:
+        raise ResponseTooLarge("an answer packed in a way that was not asked for")
+
+
+def _error_cause(error: Exception, request: httpx.Request) -> str:
+    """Return why, and through which proxy: the first thing to check, and the last that people think of."""
+    proxy = request.extensions.get("proxy")
+    return f"{_error_message(error)}, through the proxy {proxy}" if proxy else _error_message(error)
+
+
+def _error_message(error: Exception) -> str:
+    words: dict[type[Exception], str] = {
+        httpx.ConnectTimeout: "no connection in time",
+        httpx.ReadTimeout: "no answer in time",
+        httpx.RemoteProtocolError: "the connection broke off",
+        httpx.ReadError: "the connection broke off",
+    }
+    return words.get(type(error)) or str(error) or type(error).__name__

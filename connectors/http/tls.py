@@ -1,0 +1,80 @@
+"""The authorities to trust over TLS: `ca_bundle`, else `SSL_CERT_FILE` or `SSL_CERT_DIR`, else those that we bring."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import httpx
+
+__all__ = ["TlsConfigError", "tls_context"]
+
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+KEY_LOG = "SSLKEYLOGFILE"
+FILE_HINT = "Name a readable PEM file with the certificates of the authorities to trust."
+
+
+class TlsConfigError(ValueError):
+    """*name* (a key of the configuration or a variable) can't be used; *problem* go on the sentence."""
+
+    def __init__(self, name: str, words: str, hint: str) -> None:
+        super().__init__(f"{name}: {words}.")
+        self.name = name
+        self.problem = words
+        self.hint = hint
+
+
+def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the context for one client. Raises `TlsConfigError`."""
+    _require_writable_key_log(environ)
+    if ca_bundle is not None:
+        return _context_from_file("ca_bundle", ca_bundle)
+    if environ.get("SSL_CERT_FILE"):
+        return _context_from_file("SSL_CERT_FILE", Path(environ["SSL_CERT_FILE"]))
+    if environ.get("SSL_CERT_DIR"):
+        return _context_from_directories(environ["SSL_CERT_DIR"])
+    return _brought(os.environ.get(KEY_LOG, ""))
+
+
+@cache
+def _brought(_key_log: str) -> ssl.SSLContext:
+    # Reading the authorities takes longer than all else of a client. Clients may share a context and its key log.
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _context_from_file(name: str, file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        other = "" if name == "ca_bundle" else " Or unset it, and set ca_bundle in the configuration."
+        raise TlsConfigError(name, f"names {file}, which can't be used ({why})", FILE_HINT + other) from error
+
+
+def _context_from_directories(folders: str) -> ssl.SSLContext:
+    # OpenSSL itself passes over a folder that is not there, and then no certificate is trusted.
+    if not any(Path(each).is_dir() for each in folders.split(os.pathsep) if each):
+        raise TlsConfigError(
+            "SSL_CERT_DIR",
+            f"names {folders}, which is not a folder",
+            "Name a folder that `openssl rehash` has prepared, or unset it and set ca_bundle in the configuration.",
+        )
+    return ssl.create_default_context(capath=folders)
+
+
+def _require_writable_key_log(environ: Mapping[str, str]) -> None:
+    file = environ.get(KEY_LOG)
+    if not file:
+        return
+    try:
+        with Path(file).open("ab"):
+            pass
+    except OSError as error:
+        raise TlsConfigError(
+            KEY_LOG,
+            f"names {file}, which can't be written ({error.strerror})",
+            "Unset it: it is for debugging TLS only.",
+        ) from error

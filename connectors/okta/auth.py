@@ -1,0 +1,182 @@
+"""Prove to Okta who we are: with an API token, or with an access token that a service app's key is answered with.
+
+Okta grants its scopes to `private_key_jwt` only. An access token lives for an hour, is kept in memory alone, and is
+made anew shortly before it ends or when Okta refuses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+
+from connectors.base import CredentialsRefused, IncompleteRead
+from connectors.http import (
+    ApiResponse,
+    NoResponse,
+    RequestLimits,
+    RequestNotSent,
+    Timer,
+    error_excerpt,
+    redact,
+    request_id_from_headers,
+)
+from connectors.http.retry import RETRYABLE_STATUSES, RetryPolicy
+from connectors.http.send import send_request
+from connectors.okta.assertion import ClientAssertion
+from connectors.okta.rate_limit import reset_delay
+from connectors.secret import Secret
+
+__all__ = ["SCOPES", "AccessTokens", "ApiTokenAuth", "ServiceApp"]
+
+SCOPES = "okta.apps.read okta.groups.read okta.users.read"
+TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105  (a path)
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_SECONDS = 300
+"""Okta takes up to an hour; a short life leaves little to steal, and room for clocks that differ."""
+
+EXPIRY_MARGIN_SECONDS = 120
+MIN_LIFETIME_SECONDS = 60
+
+DPOP_HINT = "Untick `Require Demonstrating Proof of Possession (DPoP)` in the service app's general settings in Okta."
+HINTS = {
+    "invalid_dpop_proof": DPOP_HINT,
+    "use_dpop_nonce": DPOP_HINT,
+    "invalid_scope": f"Grant the service app these scopes in Okta (Okta API Scopes): {SCOPES}.",
+    "invalid_client": "Check `client_id`, that the public half of `private_key` is among the service app's keys in "
+    "Okta (name it with `kid` if there are several), that the app is active, and that this machine's clock is right.",
+}
+REFUSED_HINT = "Check `client_id`, `private_key` and the service app in Okta."
+UNEXPECTED_HINT = "Check that `org_url` is the root of the Okta org; if it is, try again later."
+HEADER_SAFE = re.compile(r"[!-~]+")
+"""What an Authorization header can carry."""
+
+REFUSAL_STATUSES = frozenset({400, 401, 403})
+
+
+class ApiTokenAuth:
+    """Read at each use, so that a token which was replaced on disk is taken up."""
+
+    def __init__(self, token: Secret) -> None:
+        self._token = token
+
+    async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other one)
+        token = self._token.reveal_token()
+        return {"Authorization": f"SSWS {token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceApp:
+    """An OAuth 2.0 service app of one org."""
+
+    org_url: str
+    client_id: str
+    private_key: Secret
+    kid: str | None
+
+    @property
+    def token_url(self) -> str:
+        return self.org_url + TOKEN_PATH
+
+    def token_request_form(self, now: float) -> dict[str, str]:
+        """Return a token request, good once: Okta takes no assertion twice, not even one that it refused."""
+        issued = int(now)
+        assertion = ClientAssertion(self.client_id, self.token_url, issued, issued + ASSERTION_SECONDS, uuid4().hex)
+        return {
+            "grant_type": "client_credentials",
+            "scope": SCOPES,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion.sign(self.private_key, self.kid),
+        }
+
+
+class AccessTokens:
+    """The access tokens of *app*, one at a time. *wall* tells seconds since 1970."""
+
+    def __init__(
+        self,
+        who: str,
+        app: ServiceApp,
+        client: httpx.AsyncClient,
+        bounds: RequestLimits,
+        timer: Timer,
+        wall: Callable[[], float],
+    ) -> None:
+        self._name = who
+        self._app = app
+        self._client = client
+        self._limits = bounds
+        self._timer = timer
+        self._wall = wall
+        self._lock = asyncio.Lock()
+        self._token = ""
+        self._expires_at = 0.0
+
+    async def __call__(self, refused: bool) -> Mapping[str, str]:
+        async with self._lock:
+            if refused or not self._token or self._timer.now() >= self._expires_at:
+                await self._renew()
+            return {"Authorization": f"Bearer {self._token}"}
+
+    async def _renew(self) -> None:
+        asked_at = self._timer.now()
+        answer = await self._request_token()
+        token, lifetime_seconds = _token_from_response(answer)
+        self._token = token
+        self._expires_at = asked_at + max(lifetime_seconds - EXPIRY_MARGIN_SECONDS, MIN_LIFETIME_SECONDS)
+
+    async def _request_token(self) -> ApiResponse:
+        try:
+            return await self._retry_policy().attempt(self._send_token_request)
+        except (RequestNotSent, NoResponse) as error:
+            raise IncompleteRead(
+                f"{self._name} gave no token: no answer from {self._app.token_url} ({redact(str(error))}).",
+                "Check `org_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
+            ) from error
+
+    def _retry_policy(self) -> RetryPolicy:
+        # Token requests have a limit of their own, with the same headers.
+        return RetryPolicy(
+            self._limits, self._timer, RETRYABLE_STATUSES, retry_delay=lambda answer: reset_delay(answer, self._wall)
+        )
+
+    async def _send_token_request(self) -> ApiResponse:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        request = self._client.build_request(
+            "POST", self._app.token_url, data=self._app.token_request_form(self._wall()), headers=headers
+        )
+        response, body = await send_request(self._client, request, self._limits)
+        found = request_id_from_headers(response.headers, {})
+        return ApiResponse(response.status_code, response.headers, request.url, body, self._name, "", "POST", found)
+
+
+def _token_from_response(answer: ApiResponse) -> tuple[str, float]:
+    """Return the token and its life in seconds, or raise what the answer amounts to."""
+    if answer.status != httpx.codes.OK:
+        raise _error_from_response(answer)
+    document = answer.json()
+    fields = document if isinstance(document, dict) else {}
+    token, lifetime = fields.get("access_token"), fields.get("expires_in")
+    if str(fields.get("token_type")).lower() == "dpop":
+        raise CredentialsRefused(
+            f"{answer.server} gave a token that asks for DPoP, which is not spoken here.", DPOP_HINT
+        )
+    if not isinstance(token, str) or HEADER_SAFE.fullmatch(token) is None:
+        raise IncompleteRead(f"{answer.server} answered the token request without a token.", UNEXPECTED_HINT)
+    return token, lifetime if isinstance(lifetime, int) else 0
+
+
+def _error_from_response(answer: ApiResponse) -> CredentialsRefused | IncompleteRead:
+    message = f"{answer.server} gave no token: {answer.status}{error_excerpt(answer.body, {})}{answer.request_label}."
+    if answer.status not in REFUSAL_STATUSES:
+        return IncompleteRead(message, UNEXPECTED_HINT)
+    try:
+        document = answer.json()
+    except IncompleteRead:
+        document = None
+    word = document.get("error") if isinstance(document, dict) else None
+    return CredentialsRefused(message, HINTS.get(str(word), REFUSED_HINT))

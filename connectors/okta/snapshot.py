@@ -1,0 +1,177 @@
+"""Put an application's people, its groups and their members together into one snapshot. Pure: nothing is read here.
+
+How a row of the application's list is taken, with *counted* groups (those that `groups:` names, else all of them):
+
+    scope    in a counted group   _links.group names     the person is
+    USER     yes                                         assigned through those groups, and individually
+    USER     no                                          assigned individually only
+    GROUP    yes                                         assigned through those groups
+    GROUP    no                   a counted group        assigned through that one: Okta is still moving them
+    GROUP    no                   a group not counted    not of this source
+    GROUP    no                   none, or a stranger    pending: nothing is concluded
+    other    as GROUP
+
+Whoever is in a counted group and not in the list is pending while active (Okta assigns in the background), and else a
+person who may not sign in: Okta keeps deactivated people in their groups.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from connectors.base import Group, IncompleteRead, Person, ReadNote, Snapshot, Source
+from connectors.okta.mapping import Assignment, UserMapper
+from connectors.okta.row import AppGroup, AppUser, User
+
+__all__ = ["AppData", "GroupMembers", "app_people", "build_snapshot", "group_members"]
+
+INDIVIDUAL_SCOPE = "USER"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """Everyone in one group, by id. *unidentified* are the rows without one."""
+
+    people: Mapping[str, User]
+    unidentified: tuple[User, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppData:
+    """Everything that was read of one application, each list to its end.
+
+    *assigned_group_ids* are the ids of all its groups, *counted* those that this source counts, with their members.
+    """
+
+    app_name: str
+    people: Mapping[str, AppUser]
+    unidentified: tuple[User, ...]
+    assigned_group_ids: frozenset[str]
+    counted: Mapping[AppGroup, GroupMembers]
+
+
+def app_people(rows: Iterable[AppUser], app: str) -> tuple[dict[str, AppUser], tuple[User, ...]]:
+    """Return the application's people by id (of rows with one id the last), and the rows that have no id."""
+    listed = list(rows)
+    _require_visible([row.user for row in listed], f"the people of application {app}")
+    found = {row.user.id: row for row in listed if row.user.id}
+    return found, tuple(row.user for row in listed if not row.user.id)
+
+
+def group_members(rows: Iterable[User], group: str) -> GroupMembers:
+    listed = list(rows)
+    _require_visible(listed, f"the members of group {group}")
+    return GroupMembers({user.id: user for user in listed if user.id}, tuple(user for user in listed if not user.id))
+
+
+def _require_visible(users: list[User], what: str) -> None:
+    """Raise when a field that everyone has is in no row: a permission is missing, and nothing can be concluded.
+
+    One row alone that shows its login is one odd person: without the permission the login would be missing too.
+    """
+    is_one_odd_person = len(users) == 1 and bool(users[0].id and users[0].login)
+    shown = {"id": any(user.id for user in users), "status": any(user.status for user in users)}
+    shown["login"] = any(user.login for user in users)
+    if users and not is_one_odd_person and not all(shown.values()):
+        absent = ", ".join(field for field, is_shown in shown.items() if not is_shown)
+        raise IncompleteRead(
+            f"Okta returned {what} ({len(users)} rows), and none of them shows: {absent}.",
+            "Grant the service app okta.users.read and okta.groups.read and an admin role that may view users and "
+            "groups (or give the API token's owner that role).",
+        )
+
+
+def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snapshot:
+    """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
+    via = _groups_by_person(read.counted)
+    settled = dict(_listed_people(read, via, portrait)) | dict(_people_only_in_groups(read, via, portrait))
+    unseen = [*read.unidentified, *(user for each in read.counted.values() for user in each.unidentified)]
+    unidentified = sorted(portrait.email_of(user) for user in unseen)
+    return Snapshot(
+        source,
+        read.app_name,
+        tuple(Group(group.id, group.name, len(inside.people)) for group, inside in _sorted_groups(read.counted)),
+        tuple(settled[key] for key in sorted(settled)),
+        (*_moving_assignment_notes(read, via, settled), *_unidentified_notes(unidentified)),
+        tuple(unidentified),
+    )
+
+
+def _sorted_groups(counted: Mapping[AppGroup, GroupMembers]) -> list[tuple[AppGroup, GroupMembers]]:
+    return sorted(counted.items(), key=lambda pair: pair[0].id)
+
+
+def _groups_by_person(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, tuple[str, ...]]:
+    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for group, inside in _sorted_groups(counted):
+        for person in inside.people:
+            via[person] += (group.id,)
+    return dict(via)
+
+
+def _users_by_id(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, User]:
+    """Return the members of all groups by id, as the group shows them that says most."""
+    found: dict[str, User] = {}
+    for _, inside in _sorted_groups(counted):
+        for key, user in inside.people.items():
+            if key not in found or found[key].is_blank:
+                found[key] = user
+    return found
+
+
+def _listed_people(
+    read: AppData, via: Mapping[str, tuple[str, ...]], portrait: UserMapper
+) -> Iterator[tuple[str, Person]]:
+    inside = _users_by_id(read.counted)
+    counted = frozenset(group.id for group in read.counted)
+    for key, row in read.people.items():
+        assignment = _assignment(row, via.get(key, ()), counted, read.assigned_group_ids)
+        if assignment is not None:
+            user = inside.get(key, row.user) if row.user.is_blank else row.user
+            yield key, portrait.person_from_user(user, assignment)
+
+
+def _assignment(
+    row: AppUser, groups: tuple[str, ...], counted: frozenset[str], assigned: frozenset[str]
+) -> Assignment | None:
+    """Decide by the table above; None for somebody who is not of this source."""
+    if row.scope == INDIVIDUAL_SCOPE or groups:
+        return Assignment(groups, individual=row.scope == INDIVIDUAL_SCOPE)
+    if row.link_group_id in counted:
+        return Assignment((row.link_group_id,))
+    return None if row.link_group_id in assigned else Assignment(pending=True)
+
+
+def _people_only_in_groups(
+    read: AppData, via: Mapping[str, tuple[str, ...]], portrait: UserMapper
+) -> Iterator[tuple[str, Person]]:
+    for key, user in _users_by_id(read.counted).items():
+        if key not in read.people:
+            yield key, portrait.person_from_user(user, Assignment(via[key], pending=True))
+
+
+def _moving_assignment_notes(
+    read: AppData, via: Mapping[str, tuple[str, ...]], settled: Mapping[str, Person]
+) -> Iterator[ReadNote]:
+    """Tell of people whom Okta is between assigning and unassigning: the list has them, their groups do not."""
+    names = {group.id: group.name for group in read.counted}
+    for key, person in sorted(settled.items()):
+        if key in via or person.individual:
+            continue
+        who = person.email or key
+        if person.groups:
+            reason = f"Okta assigns {who} through the group {names[person.groups[0]]}, which does not hold them."
+        else:
+            reason = (
+                f"Okta says that {who} is assigned through a group, and none of the application's groups is theirs."
+            )
+        yield ReadNote("assignment-moving", person.email or "", reason)
+
+
+def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
+    for email, count in Counter(emails).items():
+        whose = email or "without an email"
+        reason = f"Okta returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
+        yield ReadNote("unidentified-row", email, reason)

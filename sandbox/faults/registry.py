@@ -1,0 +1,64 @@
+"""The rules in force, how often each was met, and what went wrong so far. Shared by all systems of a sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sandbox.faults.action import System
+from sandbox.faults.rule import Rule
+
+__all__ = ["ActiveRule", "FaultRegistry", "FiredFault"]
+
+
+@dataclass(frozen=True, slots=True)
+class FiredFault:
+    """One fault that happened: by which rule, to which request."""
+
+    rule: str
+    system: System
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class ActiveRule:
+    """A rule in force and what it remembers: requests counted, faults done, and what its action needs."""
+
+    rule: Rule
+    count: int = 0
+    fired: int = 0
+    in_flight: int = 0
+    throttled_until: float = 0.0
+    """Until when a 429 holds (`early-retry`)."""
+    throttle_seconds: float = 0.0
+    is_drifting: bool = False
+
+    def count_request(self) -> bool:
+        """Count one more request and say whether the rule applies to it."""
+        self.count += 1
+        met = self.rule.is_due(self.count) and (not self.rule.times or self.fired < self.rule.times)
+        self.fired += met
+        return met
+
+
+@dataclass(slots=True)
+class FaultRegistry:
+    """Rules can be put in and taken out while requests come in; doing so forgets what was counted."""
+
+    active_rules: list[ActiveRule] = field(default_factory=list)
+    fired: list[FiredFault] = field(default_factory=list)
+    revoked: set[tuple[System, str]] = field(default_factory=set)
+
+    def put(self, rules: Iterable[Rule]) -> None:
+        """Put *rules* in the place of all others. Revoked credentials are good again."""
+        self.active_rules = [ActiveRule(rule) for rule in rules]
+        self.fired.clear()
+        self.revoked.clear()
+
+    def clear(self) -> None:
+        self.put(())
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [armed.rule for armed in self.active_rules]

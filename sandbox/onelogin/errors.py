@@ -1,0 +1,38 @@
+"""A request that OneLogin refuses, as its API words it."""
+
+from __future__ import annotations
+
+__all__ = ["OneLoginError", "not_found", "token_error"]
+
+ERROR_NAMES = {
+    400: "BadRequestError",
+    401: "UnauthorizedError",
+    403: "ForbiddenError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    422: "UnprocessableEntityError",
+    429: "TooManyRequestsError",
+    500: "InternalServerError",
+}
+
+
+class OneLoginError(Exception):
+    """The answer is an error. *body* is what is sent."""
+
+    def __init__(self, status: int, message: str, body: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body or {"message": message, "statusCode": status, "name": ERROR_NAMES[status]}
+
+    def legacy_form(self) -> OneLoginError:
+        """Return the same in the older shape, which `/api/2/users` keeps for what is wrong with the request."""
+        return self if self.status in (401, 429, 500) else token_error(self.status, ERROR_NAMES[self.status], str(self))
+
+
+def not_found() -> OneLoginError:
+    return OneLoginError(404, "The resource with the given id could not be found")
+
+
+def token_error(status: int, kind: str, message: str) -> OneLoginError:
+    """Return a refusal in the older shape, which the endpoints below `/auth` have."""
+    return OneLoginError(status, message, {"error": True, "code": status, "type": kind, "message": message})

@@ -1,0 +1,92 @@
+"""What is published nowhere about Pigment's endpoint, as switches: each has the assumed behaviour as its default."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+__all__ = ["OptionError", "WorkspaceOptions", "with_changes"]
+
+
+class OptionError(ValueError):
+    """A switch that does not exist, or a value that it does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceOptions:
+    """How one workspace behaves where Pigment's documents are silent."""
+
+    scim_on: bool = True
+    """False: SCIM is switched off, every request is answered 403."""
+    page_size: int = 100
+    """The largest page, and the page when `count` is not given (1 to 1000)."""
+    short_pages: bool = False
+    """Pages hold now and then fewer members than they could."""
+    order_stable: bool = True
+    """False: each request sees the members in another order."""
+    next_cursor: bool = False
+    """Pages carry `nextCursor`, and `cursor` is understood (RFC 9865)."""
+    empty_resources: Literal["empty", "absent"] = "empty"
+    """What `Resources` is when nothing was found."""
+    filter_emails: bool = True
+    """`emails.value eq` and `emails[type eq "work"].value eq` are understood beside `userName eq`."""
+    patch_dropped: Literal["200", "204", "400"] = "200"
+    """The answer to a PATCH of which something was dropped; with 400 nothing of it is done."""
+    put_without_active: Literal["keeps", "activates"] = "keeps"
+    """What a PUT that does not say `active` does to it."""
+    email_checked: bool = False
+    """Email changes are held to the configured domains even while the domain restriction is off."""
+    shows_formatted: bool = True
+    """`name.formatted` is shown, the same as `displayName`."""
+    keeps_name_parts: bool = False
+    """`name.givenName` and `name.familyName` are stored when a member is created or replaced."""
+    etags: bool = False
+    """Members have an ETag, and `If-Match` is held to it (412)."""
+    versions: Literal["weak", "strict", "demanded"] = "weak"
+    """How ETags are compared. Weak: as they are written. Strict: strongly, so that a weak one never matches (412).
+    Demanded: a write without `If-Match` is answered 428, and only the header of a GET of one member shows its ETag."""
+    active_as: Literal["boolean", "text"] = "boolean"
+    """Members show `active` as true, or as "True"."""
+    ids: Literal["uuid", "awkward", "email"] = "uuid"
+    """Awkward: new members get ids with slashes, spaces, percent and plus signs in them. Email: the id of a new member
+    is its address, and follows it."""
+    reads_lag: int = 0
+    """Seconds for which reads show a member as it was before its last change, and a new one not at all."""
+    writes_shown: bool = True
+    """False: a POST is answered 202, a PUT or PATCH 204, without the member."""
+    put_active: Literal["heard", "lost"] = "heard"
+    """Lost: a PUT leaves the member inactive, whatever its `active` is."""
+    byte_order_mark: bool = False
+    """Every body begins with U+FEFF, which no JSON needs."""
+    seats: int = 0
+    """So many members may be active; a create or reactivation beyond is answered 403. 0: any number."""
+    last_admin: str = ""
+    """The address of a member whose deactivation is answered 403."""
+    groups_status: int = 404
+    """The answer to anything below `/Groups`."""
+
+
+def with_changes(switches: WorkspaceOptions, changes: Mapping[str, object]) -> WorkspaceOptions:
+    """Return *switches* with *changes* made. Raise `OptionError` naming the first one that can't be."""
+    hints = get_type_hints(WorkspaceOptions)
+    for name, value in changes.items():
+        if name not in hints:
+            raise OptionError(f"There is no switch {name!r}; there are {', '.join(sorted(hints))}.")
+        _check_value(name, value, hints[name])
+    return dataclasses.replace(switches, **dict(changes))  # type: ignore[arg-type]  # held to their types just above
+
+
+def _check_value(name: str, value: object, hint: object) -> None:
+    choices = get_args(hint)
+    if choices:
+        if value not in choices:
+            raise OptionError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}.")
+    elif type(value) is not hint:
+        kind = "true or false" if hint is bool else "text" if hint is str else "a whole number"
+        raise OptionError(f"{name} takes {kind}, not {value!r}.")
+    elif name in {"reads_lag", "seats"} and isinstance(value, int) and value < 0:
+        raise OptionError(f"{name} is 0 or more, not {value!r}.")
+    elif name == "page_size" and not (isinstance(value, int) and 1 <= value <= 1000):
+        raise OptionError(f"page_size is 1 to 1000, not {value!r}.")

@@ -1,0 +1,90 @@
+"""Remember every request to the pretend systems, so that tests can count and people can look."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["LoggedRequest", "PortRouter", "RequestLog", "RequestLogMiddleware"]
+
+MAX_REQUESTS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request. *status* is 0 where the connection was lost before an answer; *at* is in seconds since 1970."""
+
+    system: str
+    method: str
+    path: str
+    query: str
+    status: int
+    at: float
+
+
+class RequestLog:
+    """The newest requests, oldest first."""
+
+    def __init__(self) -> None:
+        self._requests: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
+
+    def add(self, seen: LoggedRequest) -> None:
+        self._requests.append(seen)
+
+    def clear(self) -> None:
+        self._requests.clear()
+
+    def matching(self, system: str = "", method: str = "") -> list[LoggedRequest]:
+        """Return the requests to *system* with *method*; empty: to any, with any."""
+        return [each for each in tuple(self._requests) if system in ("", each.system) and method in ("", each.method)]
+
+
+class RequestLogMiddleware:
+    """ASGI middleware that tells *request_log* of each request to *system*."""
+
+    def __init__(self, app: ASGIApp, system: str, traffic: RequestLog) -> None:
+        self.app = app
+        self.system = system
+        self.request_log = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        at, answered = time.time(), False
+
+        def note(status: int) -> None:
+            query = scope["query_string"].decode("latin-1")
+            self.request_log.add(LoggedRequest(self.system, scope["method"], scope["path"], query, status, at))
+
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                # Before it is sent: whoever has the answer finds it remembered.
+                answered = True
+                note(message["status"])
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except ClientDisconnect:
+            # Whoever asked did not wait for the answer: there is nobody to tell, and nothing has gone wrong here.
+            return
+        finally:
+            if not answered:
+                note(0)
+
+
+class PortRouter:
+    """One ASGI application out of many: the port that was asked decides."""
+
+    def __init__(self, apps: Mapping[int, ASGIApp]) -> None:
+        self.apps = dict(apps)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.apps[scope["server"][1]](scope, receive, send)
