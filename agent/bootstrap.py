@@ -27,7 +27,8 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.engine.workspaces import WorkspaceKeys
 from agent.notifications.notifier import Notifier
-from agent.ports import Clock, State
+from agent.ports.clock import Clock
+from agent.ports.state import State
 from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters

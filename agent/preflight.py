@@ -13,7 +13,7 @@ import httpx
 from agent import http_client
 from agent.errors import ConfigError
 from agent.notifications.delivery import Destination, parse_destination
-from agent.ports import State
+from agent.ports.state import State
 from agent.settings.root import Settings
 from agent.settings.server import OidcSettings, ServerSettings
 from connectors.base import Finding

@@ -23,7 +23,7 @@ from agent.engine.request import RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import ConfigError
 from agent.metrics import Metrics
-from agent.ports import Trigger
+from agent.model.run import Trigger
 from agent.settings.root import Settings
 from agent.settings.secret_checks import refuse_missing_secrets
 from agent.settings.variables import refuse_invalid_variables

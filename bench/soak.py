@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from agent.ports import Run, RunStatus, Trigger
+from agent.model.run import Run, RunStatus, Trigger
 from agent.store.state import SqlState
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit

@@ -21,8 +21,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.email import normalize
-from agent.model.run import contested_members, written, written_since
-from agent.ports import (
+from agent.model.run import (
     ChangeRecord,
     Lease,
     LinkEdit,
@@ -33,6 +32,9 @@ from agent.ports import (
     RunOutcome,
     RunStatus,
     WorkspaceRecord,
+    contested_members,
+    written,
+    written_since,
 )
 from connectors.base import PersonKey
 
@@ -49,7 +51,7 @@ class Held:
 
 @dataclass
 class MemoryState:
-    """Implements `agent.ports.State`; *now* is the only clock."""
+    """Implements `agent.ports.state.State`; *now* is the only clock."""
 
     now: Callable[[], datetime]
     held: dict[str, Held] = field(default_factory=dict)
@@ -403,17 +405,17 @@ class MemoryState:
                 self.records.setdefault(run_id, {})[record.seq] = record
             self._end(run_id, ending)
 
-    async def record_link_edits(self, lease: Lease, run: Run, mends: Sequence[LinkEdit]) -> None:
+    async def record_link_edits(self, lease: Lease, run: Run, edits: Sequence[LinkEdit]) -> None:
         self._check(lease)
         self.journal[run.id] = run
-        self.mended[run.id] = list(mends)
+        self.mended[run.id] = list(edits)
         links = self.links.setdefault(lease.workspace, {})
-        for mend in mends:
-            if mend.previous is not None:
-                links.pop(mend.previous.person, None)
-        for mend in mends:
-            if mend.link is not None:
-                self._write(lease.workspace, mend.link)
+        for edit in edits:
+            if edit.previous is not None:
+                links.pop(edit.previous.person, None)
+        for edit in edits:
+            if edit.link is not None:
+                self._write(lease.workspace, edit.link)
 
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         return self.mended.get(run_id, [])

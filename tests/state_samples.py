@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from agent.model import NO_FIELDS, Change, Fields, GroupRef, Kind
-from agent.ports import ChangeRecord, Lease, Outcome, Run, State, Trigger
+from agent.model.run import ChangeRecord, Lease, Outcome, Run, Trigger
+from agent.ports.state import State
 from connectors.base import PersonKey
 
 __all__ = ["ANN", "BEA", "NOW", "PLANNERS", "Clock", "a_change", "a_run", "begun", "done"]

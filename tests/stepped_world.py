@@ -21,7 +21,7 @@ GROUPS = ("planners", "readers")
 
 @dataclass
 class SteppedWorld:
-    """Implements `agent.ports.Clock`; `pass_minutes` is all that moves it. *people* are by (connector, id).
+    """Implements `agent.ports.clock.Clock`; `pass_minutes` is all that moves it. *people* are by (connector, id).
 
     *failing* are the connectors that can't be read.
     """

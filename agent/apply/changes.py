@@ -14,7 +14,10 @@ import structlog
 from agent.apply.send import ChangeResult, send
 from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceUnavailable, WriteStopped, lease_lost_error
 from agent.model import Change, Fields, Kind, Link, Member
-from agent.ports import ChangeRecord, Clock, Lease, Outcome, Pause, State, Workspace
+from agent.model.run import ChangeRecord, Lease, Outcome, Pause
+from agent.ports.clock import Clock
+from agent.ports.state import State
+from agent.ports.workspace import WorkspaceWriter
 from connectors.base import Progress
 
 __all__ = ["Applier", "ApplyResult", "IsOutdated"]
@@ -75,7 +78,7 @@ class Applier:
     is awaited before each: it raises `LeaseLost` when the lease does not hold any more.
     """
 
-    workspace: Workspace
+    workspace: WorkspaceWriter
     state: State
     clock: Clock
     lease: Lease

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Change, Fields, Kind, Member
 from agent.model.email import normalize_name
-from agent.ports import Outcome, Workspace
+from agent.model.run import Outcome
+from agent.ports.workspace import WorkspaceWriter
 from connectors.base import ReadError
 
 __all__ = ["ChangeResult", "send"]
@@ -31,7 +32,9 @@ class ChangeResult:
     met: Member | None = None
 
 
-async def send(workspace: Workspace, change: Change, member: Member | None, taken: AbstractSet[str]) -> ChangeResult:
+async def send(
+    workspace: WorkspaceWriter, change: Change, member: Member | None, taken: AbstractSet[str]
+) -> ChangeResult:
     """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
 
     Raises `WorkspaceUnavailable` and `WriteStopped` when the rest of the plan can't be made either; every other failure
@@ -65,7 +68,7 @@ def _error_sentence(error: WriteError | ReadError) -> str:
     return f"{error.message} {error.hint}"
 
 
-async def _write_change(workspace: Workspace, change: Change, member: Member | None) -> Member:
+async def _write_change(workspace: WorkspaceWriter, change: Change, member: Member | None) -> Member:
     if change.kind is Kind.CREATE:
         return await workspace.create(change.email, change.display_name, change.given_name, change.family_name)
     if member is None:
@@ -77,7 +80,7 @@ async def _write_change(workspace: Workspace, change: Change, member: Member | N
 
 
 async def _resolve_conflict(
-    workspace: Workspace, change: Change, taken: AbstractSet[str], conflict: WriteRefused
+    workspace: WorkspaceWriter, change: Change, taken: AbstractSet[str], conflict: WriteRefused
 ) -> ChangeResult:
     """A create met a member that the listing did not show: adopt it by rows 6 and 7, or hold."""
     try:
@@ -100,7 +103,7 @@ async def _resolve_conflict(
     return await _reactivate_member(workspace, member)
 
 
-async def _reactivate_member(workspace: Workspace, member: Member) -> ChangeResult:
+async def _reactivate_member(workspace: WorkspaceWriter, member: Member) -> ChangeResult:
     try:
         active = await workspace.patch(member, Fields(active=True))
     except (WorkspaceUnavailable, WriteStopped):

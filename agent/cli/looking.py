@@ -19,7 +19,7 @@ from agent.cli.runtime import load_settings, run_with_components, workspace_opti
 from agent.engine.planner import select_workspaces
 from agent.errors import ExitCode, UsageError, exit_code_for_read_error, worst_exit_code
 from agent.model import Member
-from agent.ports import LinkEdit, Run, Trigger
+from agent.model.run import LinkEdit, Run, Trigger
 from agent.report.csv import escape_cell
 from agent.report.document import plan_document
 from agent.report.escape import escape_control

@@ -17,7 +17,7 @@ from agent.engine.planner import select_workspaces
 from agent.engine.records import admin_run
 from agent.engine.request import RunRequest, RunResult
 from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
-from agent.ports import ChangeRecord, Pause, Run, RunStatus, Trigger
+from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
 from agent.report.escape import escape_control
 from agent.report.render import Format, render
 from agent.report.view import is_approvable

@@ -17,7 +17,7 @@ from agent.engine.request import RunRequest, RunResult
 from agent.engine.retention import prune_old_runs
 from agent.engine.state_checks import empty_state_warning
 from agent.errors import ExitCode, UsageError, worst_exit_code
-from agent.ports import Trigger
+from agent.model.run import Trigger
 from agent.report.document import encode_document
 from agent.report.escape import escape_control
 from agent.report.parse import parse_document

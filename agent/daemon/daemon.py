@@ -21,7 +21,9 @@ from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
-from agent.ports import Clock, Pause, Run, RunStatus, State, Trigger
+from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.ports.clock import Clock
+from agent.ports.state import State
 from agent.settings.root import Settings
 from agent.settings.workspace import WorkspaceSettings
 from connectors.base import discard_progress

@@ -10,7 +10,8 @@ from typing import Protocol
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
-from agent.ports import ChangeRecord, Pause, Run, State, Trigger
+from agent.model.run import ChangeRecord, Pause, Run, Trigger
+from agent.ports.state import State
 
 __all__ = ["ActiveRun", "DaemonApi", "Health", "ManualRunRequest", "NotFound", "TooManyRequests", "WorkspaceStatus"]
 

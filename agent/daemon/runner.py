@@ -23,7 +23,9 @@ from agent.engine.state_checks import empty_state_warning
 from agent.engine.sync import Sync
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Policy
-from agent.ports import Clock, RunStatus, State, Trigger
+from agent.model.run import RunStatus, Trigger
+from agent.ports.clock import Clock
+from agent.ports.state import State
 from agent.settings.root import Settings
 from agent.settings.target import policies
 from connectors.base import Progress, ReadError

@@ -13,7 +13,7 @@ from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.daemon.schedule import ScheduleGroup, build_trigger, first_due
-from agent.ports import Clock
+from agent.ports.clock import Clock
 
 __all__ = ["RunScheduler"]
 

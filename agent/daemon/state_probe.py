@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agent.errors import StateError
-from agent.ports import State
+from agent.ports.state import State
 
 __all__ = ["StateProbe"]
 

@@ -8,7 +8,7 @@ from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignme
 from agent.diff.builder import PlanBuilder, new_plan_builder
 from agent.model import Inputs, LastSeen, Member, Policy
 from agent.model.access import Access
-from agent.ports import MemberHistory
+from agent.model.run import MemberHistory
 from connectors.base import PersonKey
 
 __all__ = ["current_access", "past_access"]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from agent.model import Kind, LastSeen, Link, Member, Memory, Note, Written
 from agent.model.email import is_same_name, normalize
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 
 __all__ = ["Difference", "Expectation", "drift_notes", "last_seen_members"]
 

@@ -11,7 +11,7 @@ from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignme
 from agent.model import Change, Hold, Inputs, Member, Mode, Plan, Policy
 from agent.model.access import Explanation
 from agent.model.email import normalize, normalize_name
-from agent.ports import ChangeRecord, Pause
+from agent.model.run import ChangeRecord, Pause
 from connectors.base import Person, PersonKey
 
 __all__ = ["email_matches", "explain", "similar_entries"]

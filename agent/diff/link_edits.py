@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.model import GroupRef, Link, Listing, Member, Memory
 from agent.model.email import normalize
-from agent.ports import LinkEdit
+from agent.model.run import LinkEdit
 from connectors.base import Person, PersonKey, Snapshot
 
 __all__ = ["RebindPlan", "assignment_edits", "rebind_plan"]

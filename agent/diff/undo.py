@@ -21,7 +21,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.email import normalize
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 from connectors.base import PersonKey
 
 __all__ = ["compute_undo"]

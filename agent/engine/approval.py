@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from agent.engine.request import RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode, Policy
-from agent.ports import State, Trigger
+from agent.model.run import Trigger
+from agent.ports.journal import Journal
 from agent.report.diff import diff_lines
 from agent.report.document import document_digest
 from agent.report.parse import parse_workspace
@@ -39,7 +40,7 @@ def refuse_dry_run(policies: Iterable[Policy], order: RunRequest) -> None:
         raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
-async def match_approvals(fresh: Sequence[WorkspaceObject], order: RunRequest, state: State) -> dict[str, str]:
+async def match_approvals(fresh: Sequence[WorkspaceObject], order: RunRequest, state: Journal) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
@@ -91,7 +92,7 @@ def _refuse_unapprovable(approved: Iterable[WorkspaceObject]) -> None:
 
 
 async def _describe_stale(
-    digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: RunRequest, state: State
+    digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: RunRequest, state: Journal
 ) -> str:
     lines = []
     for digest in digests:
@@ -105,7 +106,7 @@ async def _describe_stale(
     return "\n".join(lines)
 
 
-async def _find_reviewed_plan(digest: str, order: RunRequest, state: State) -> WorkspaceObject | None:
+async def _find_reviewed_plan(digest: str, order: RunRequest, state: Journal) -> WorkspaceObject | None:
     for each in order.reviewed_plans:
         if each["digest"].startswith(digest):
             return each

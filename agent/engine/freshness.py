@@ -22,7 +22,7 @@ from agent.guard.replan import (
     restrict_to_continuation,
 )
 from agent.model import Change
-from agent.ports import Outcome, Trigger
+from agent.model.run import Outcome, Trigger
 
 __all__ = ["ReplanningApplier"]
 

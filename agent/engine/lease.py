@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import structlog
 
 from agent.errors import LeaseLost, StateError, WorkspaceBusy, lease_lost_error
-from agent.ports import Clock, Lease, State
+from agent.model.run import Lease
+from agent.ports.clock import Clock
+from agent.ports.leases import Leases
 
 __all__ = ["DEADLINE_SECONDS", "RENEW_SECONDS", "HeldLease", "acquire_lease"]
 
@@ -36,7 +38,7 @@ class HeldLease:
     """
 
     lease: Lease
-    state: State
+    state: Leases
     clock: Clock
     sleep: Sleep
     deadline: float
@@ -87,7 +89,7 @@ class HeldLease:
 
 
 async def _take_lease(
-    state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float
+    state: Leases, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float
 ) -> HeldLease:
     name, target = workspace
     until = clock.now().timestamp() + wait_seconds
@@ -104,7 +106,7 @@ async def _take_lease(
 
 @asynccontextmanager
 async def acquire_lease(
-    state: State, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float = 0
+    state: Leases, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float = 0
 ) -> AsyncIterator[HeldLease]:
     """Take the lease of *workspace* (its key and its fingerprint), renew it, and release it at the end.
 

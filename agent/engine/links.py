@@ -15,7 +15,7 @@ from agent.errors import UsageError, WrongTarget
 from agent.guard.target import check_workspace_target
 from agent.model import Link, Member
 from agent.model.email import normalize
-from agent.ports import LinkEdit, RunStatus
+from agent.model.run import LinkEdit, RunStatus
 from connectors.base import PersonKey
 
 __all__ = ["LinkEditor"]

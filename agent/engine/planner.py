@@ -24,7 +24,9 @@ from agent.guard.guards import GuardHistory
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Plan, Policy, Unplanned
-from agent.ports import Clock, State, WorkspaceReader
+from agent.ports.clock import Clock
+from agent.ports.state import State
+from agent.ports.workspace import WorkspaceReader
 from agent.report.document import workspace_object
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
 

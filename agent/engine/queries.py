@@ -10,7 +10,7 @@ from agent.diff.explain import email_matches, explain
 from agent.engine.planner import Planner, ReadOnlyWorkspace, select_workspaces
 from agent.model import Unplanned
 from agent.model.access import Access, Explanation
-from agent.ports import ChangeRecord
+from agent.model.run import ChangeRecord
 
 __all__ = ["explain_person", "list_access", "list_past_access"]
 

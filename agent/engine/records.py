@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agent.engine.request import Decision, RunRequest
 from agent.model import Kind, Mode, Plan, Policy
-from agent.ports import ChangeRecord, Outcome, Run, RunCounts, RunStatus
+from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
 from agent.report.document import encode_workspace
 
 __all__ = ["admin_run", "finished_dry_run", "new_run", "new_run_id", "outcome_summary", "run_counts"]

@@ -9,7 +9,7 @@ from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
 from agent.guard.target import WRONG_TARGET
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
-from agent.ports import ChangeRecord, Pause, RunStatus, Trigger
+from agent.model.run import ChangeRecord, Pause, RunStatus, Trigger
 from agent.report.schema import WorkspaceObject
 
 __all__ = ["Decision", "FleetLimit", "RunRequest", "RunResult", "has_pending_changes", "is_awaiting_approval"]

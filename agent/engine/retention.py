@@ -7,7 +7,8 @@ from datetime import timedelta
 import structlog
 
 from agent.errors import PigmentSyncError
-from agent.ports import Clock, State
+from agent.ports.clock import Clock
+from agent.ports.journal import Journal
 
 __all__ = ["RETENTION", "prune_old_runs"]
 
@@ -16,7 +17,7 @@ RETENTION = timedelta(days=400)
 """How long runs stay, so that an audit still finds the same month of last year."""
 
 
-async def prune_old_runs(state: State, clock: Clock) -> None:
+async def prune_old_runs(state: Journal, clock: Clock) -> None:
     """Forget runs that are older than `KEPT`, but for what later ones need. Raises nothing: the next time is soon."""
     try:
         gone = await state.prune(clock.now() - RETENTION)

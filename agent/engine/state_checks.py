@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agent.guard.target import check_workspace_target
 from agent.model import Inputs, KnownTarget, Note, Plan, Policy
-from agent.ports import WorkspaceRecord
+from agent.model.run import WorkspaceRecord
 from agent.report.schema import WorkspaceObject
 from connectors.base import Finding
 

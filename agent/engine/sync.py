@@ -33,7 +33,8 @@ from agent.guard.hold import next_baselines, release_approved
 from agent.guard.replan import ChangeContent, plan_contents
 from agent.guard.target import WRONG_TARGET, uncounted
 from agent.model import Mode, Plan, Policy, Unplanned
-from agent.ports import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus, WorkspaceClient
+from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
+from agent.ports.workspace import WorkspaceClient
 from agent.report.document import encode_workspace, with_guards, workspace_object
 
 __all__ = ["Sync", "WorkspaceContext"]

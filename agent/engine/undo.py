@@ -12,7 +12,9 @@ from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Policy, TargetCheck
-from agent.ports import Clock, Run, State
+from agent.model.run import Run
+from agent.ports.clock import Clock
+from agent.ports.state import State
 from agent.report.document import workspace_object
 from connectors.base import Progress, ReadError
 

@@ -12,7 +12,9 @@ from agent.engine.request import RunRequest
 from agent.errors import UsageError
 from agent.guard.target import check_workspace_target
 from agent.model import Policy
-from agent.ports import Clock, Lease, Run, State, WorkspaceRecord
+from agent.model.run import Lease, Run, WorkspaceRecord
+from agent.ports.clock import Clock
+from agent.ports.state import State
 
 __all__ = ["WorkspaceKeys"]
 

@@ -7,7 +7,7 @@ from datetime import date
 from enum import StrEnum
 
 from agent.engine.request import RunResult
-from agent.ports import Outcome, RunStatus
+from agent.model.run import Outcome, RunStatus
 from agent.report.schema import WorkspaceObject
 from agent.report.view import is_approvable, wrong_target_message
 

@@ -14,7 +14,7 @@ from agent.engine.request import RunResult
 from agent.errors import PigmentSyncError
 from agent.notifications.delivery import DeliveryError, deliver
 from agent.notifications.notice import Condition, Notice, condition_notice, expiry_notice, expiry_stage, run_condition
-from agent.ports import State
+from agent.ports.notices import Notices
 from connectors.base import ReadError
 from connectors.secret import Secret
 
@@ -34,7 +34,7 @@ class Notifier:
         self,
         urls: Sequence[Secret],
         on: Collection[str],
-        state: State,
+        state: Notices,
         clean: Callable[[str], str],
         ca_bundle: Path | None = None,
     ) -> None:

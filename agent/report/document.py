@@ -15,7 +15,7 @@ from typing import Literal, cast
 import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
-from agent.ports import Pause
+from agent.model.run import Pause
 from agent.report.escape import escape_json, escape_surrogates
 from agent.report.schema import (
     COUNT_KEYS,

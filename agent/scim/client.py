@@ -1,4 +1,4 @@
-"""The SCIM client of one Pigment workspace: `agent.ports.Workspace` over HTTP."""
+"""The SCIM client of one Pigment workspace: `agent.ports.workspace.WorkspaceWriter` over HTTP."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import WorkspaceBusy, lease_lost_error
-from agent.ports import Lease
+from agent.model.run import Lease
 from agent.store.codec import from_micros
 from agent.store.database import Database
 from agent.store.tables import leases

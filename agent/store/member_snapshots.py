@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, insert, or_, select
 
 from agent.model import Kind, LastSeen
-from agent.ports import MemberHistory, Outcome
+from agent.model.run import MemberHistory, Outcome
 from agent.store import targets
 from agent.store.codec import from_micros, last_seen_from_bytes, last_seen_to_bytes, to_micros
 from agent.store.tables import changes, left_members, runs

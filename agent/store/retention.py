@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, select
 
-from agent.ports import RunStatus
+from agent.model.run import RunStatus
 from agent.store.codec import to_micros
 from agent.store.run_journal import unconfirmed_create_condition
 from agent.store.tables import changes, left_members, runs

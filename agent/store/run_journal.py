@@ -10,9 +10,18 @@ from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, an
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model import Kind, RecentChanges, UnconfirmedCreate, Written
-from agent.model.run import contested_members, written_since
+from agent.model.run import (
+    ChangeRecord,
+    Outcome,
+    Run,
+    RunCounts,
+    RunOutcome,
+    RunStatus,
+    Trigger,
+    contested_members,
+    written_since,
+)
 from agent.model.run import written as written_changes
-from agent.ports import ChangeRecord, Outcome, Run, RunCounts, RunOutcome, RunStatus, Trigger
 from agent.store import targets
 from agent.store.codec import change_from_json, change_to_json, compress, decompress, from_micros, to_micros
 from agent.store.tables import changes, runs

@@ -25,7 +25,17 @@ from agent.model import (
     UnconfirmedCreate,
     UndoneChange,
 )
-from agent.ports import ChangeRecord, Lease, LinkEdit, MemberHistory, Outcome, Pause, Run, RunOutcome, WorkspaceRecord
+from agent.model.run import (
+    ChangeRecord,
+    Lease,
+    LinkEdit,
+    MemberHistory,
+    Outcome,
+    Pause,
+    Run,
+    RunOutcome,
+    WorkspaceRecord,
+)
 from agent.store import leases, member_snapshots, notices, run_journal, targets, workspace_memory, workspaces
 from agent.store.database import Database
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
@@ -43,7 +53,7 @@ MAX_RENEWALS = 4
 
 
 class SqlState:
-    """Implements `agent.ports.State`. Open it with `SqlState.open`, and close it.
+    """Implements `agent.ports.state.State`. Open it with `SqlState.open`, and close it.
 
     Writes go one after the other in one thread, reads in another, and renewals of leases have threads and connections
     of their own: neither a long report nor a long write keeps a lease from being renewed. What was awaited is
@@ -380,10 +390,10 @@ class SqlState:
             lambda connection: run_journal.close_run_without_lease(connection, run_id, ending, records, self._now())
         )
 
-    async def record_link_edits(self, lease: Lease, run: Run, mends: Sequence[LinkEdit]) -> None:
+    async def record_link_edits(self, lease: Lease, run: Run, edits: Sequence[LinkEdit]) -> None:
         def body(connection: Connection) -> None:
             run_journal.insert_run(connection, run)
-            workspace_memory.record_link_edits(connection, lease.workspace, run.id, mends)
+            workspace_memory.record_link_edits(connection, lease.workspace, run.id, edits)
 
         await self._write_under_lease(lease, body, is_repeatable=False)
 

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
 
 from agent.model import Change, GroupSighting, Kind, Link, Memory, UndoneChange
-from agent.ports import ChangeRecord, LinkEdit, Outcome, Pause
+from agent.model.run import ChangeRecord, LinkEdit, Outcome, Pause
 from agent.store.codec import from_micros, groups_from_json, groups_to_json, link_from_json, link_to_json, to_micros
 from agent.store.tables import baselines, former_sizes, group_sightings, links, mends, pauses, possible_renames, undone
 from connectors.base import PersonKey

@@ -8,8 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, and_, delete, func, select, update
 
 from agent.model import Link
-from agent.model.run import WorkspaceRecord
-from agent.ports import LinkEdit, Run
+from agent.model.run import LinkEdit, Run, WorkspaceRecord
 from agent.store import run_journal, targets, workspace_memory
 from agent.store.codec import to_micros
 from agent.store.tables import leases, links, metadata, notices, pauses, runs

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from agent.daemon.interface import ActiveRun, ManualRunRequest
 from agent.model.email import is_valid
-from agent.ports import Trigger
+from agent.model.run import Trigger
 from agent.settings.token import Role
 from agent.web.auth import Principal
 from agent.web.context import WebContext

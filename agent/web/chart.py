@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pygal
 from pygal.style import Style
 
-from agent.ports import Run, Trigger
+from agent.model.run import Run, Trigger
 
 __all__ = ["CONTENT_SECURITY_POLICY", "render_chart"]
 

@@ -12,7 +12,7 @@ from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest, NotFo
 from agent.engine.approval import digest_prefix
 from agent.errors import UsageError
 from agent.model import Mode
-from agent.ports import Run, Trigger
+from agent.model.run import Run, Trigger
 from agent.report.parse import parse_workspace
 from agent.report.view import is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings

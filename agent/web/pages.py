@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from agent.daemon.interface import ActiveRun, ManualRunRequest
 from agent.model.email import is_valid
-from agent.ports import Run, Trigger
+from agent.model.run import Run, Trigger
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.parse import parse_workspace
 from agent.report.schema import OutcomeRow

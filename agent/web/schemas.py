@@ -13,7 +13,7 @@ from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Unplanned
 from agent.model.access import Explanation
 from agent.model.email import is_valid
-from agent.ports import ChangeRecord, Run, RunStatus
+from agent.model.run import ChangeRecord, Run, RunStatus
 
 __all__ = [
     "ApprovalBody",

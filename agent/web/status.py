@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
-from agent.ports import Run, RunStatus, Trigger
+from agent.model.run import Run, RunStatus, Trigger
 from agent.web.overdue import stale_after
 
 __all__ = ["StatusCard", "format_ago", "format_until", "run_kind", "status_card"]

@@ -13,7 +13,7 @@ import pytest
 
 from agent.errors import WriteStopped
 from agent.model import Fields, Member
-from agent.ports import Workspace
+from agent.ports.workspace import WorkspaceWriter
 from agent.scim.client import ScimClient
 from connectors.http import ApiClient, PermitExpired
 from tests.contract.scim_faults import (
@@ -53,7 +53,7 @@ class Until:
 
 
 @asynccontextmanager
-async def writing(scene: Scene, permit: Until, **more: Any) -> AsyncIterator[Workspace]:
+async def writing(scene: Scene, permit: Until, **more: Any) -> AsyncIterator[WorkspaceWriter]:
     async with httpx.AsyncClient(transport=scene.wire) as http:
         client = ScimClient(
             "latam", URL, [lambda: TOKENS[0], lambda: TOKENS[1]], http, timer=scene.time.timer(), **more
@@ -69,19 +69,19 @@ def writes(scene: Scene) -> list[str]:
     return [kind for kind in scene.wire.kinds() if not kind.startswith("GET")]
 
 
-async def first(workspace: Workspace) -> Member:
+async def first(workspace: WorkspaceWriter) -> Member:
     return (await workspace.list_members()).members[0]
 
 
-async def patched(workspace: Workspace) -> None:
+async def patched(workspace: WorkspaceWriter) -> None:
     await workspace.patch(await first(workspace), ANA)
 
 
-async def replaced(workspace: Workspace) -> None:
+async def replaced(workspace: WorkspaceWriter) -> None:
     await workspace.replace(await first(workspace), Fields(email="new@acme.com"))
 
 
-async def created(workspace: Workspace) -> None:
+async def created(workspace: WorkspaceWriter) -> None:
     await workspace.create("ana@acme.com", "Ana Lima", "Ana", "Lima")
 
 
@@ -89,7 +89,7 @@ WRITES = {"PATCH": patched, "PUT": replaced, "POST": created}
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-async def test_write_after_the_permit_does_not_leave(write: Callable[[Workspace], Awaitable[None]]) -> None:
+async def test_write_after_the_permit_does_not_leave(write: Callable[[WorkspaceWriter], Awaitable[None]]) -> None:
     scene = a_scene(members=1)
 
     async with writing(scene, a_permit(scene, 0)) as workspace:

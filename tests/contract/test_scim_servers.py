@@ -9,7 +9,7 @@ import pytest
 
 from agent.errors import WorkspaceUnavailable, WriteRefused
 from agent.model import Fields, Member
-from agent.ports import Workspace
+from agent.ports.workspace import WorkspaceWriter
 from connectors.base import CredentialsRefused
 from tests.contract.scim_faults import OpenClient
 from tests.contract.scim_servers import SERVERS, TOKEN, Server
@@ -28,23 +28,23 @@ async def workspace(server: Server) -> AsyncIterator[OpenClient]:
         yield client
 
 
-async def hired(workspace: Workspace, name: str) -> Member:
+async def hired(workspace: WorkspaceWriter, name: str) -> Member:
     return await workspace.create(f"{name}@acme.com", f"{name.title()} Lima", name.title(), "Lima")
 
 
 async def test_client_is_a_workspace(workspace: OpenClient) -> None:
-    taken_as: Workspace = workspace
+    taken_as: WorkspaceWriter = workspace
 
     assert taken_as.requests == 0
 
 
-async def test_empty_workspace_is_one_page_without_members(workspace: Workspace) -> None:
+async def test_empty_workspace_is_one_page_without_members(workspace: WorkspaceWriter) -> None:
     listing = await workspace.list_members()
 
     assert (listing.members, listing.page_count, workspace.requests) == ((), 1, 1)
 
 
-async def test_listing_holds_every_member_inactive_ones_too(server: Server, workspace: Workspace) -> None:
+async def test_listing_holds_every_member_inactive_ones_too(server: Server, workspace: WorkspaceWriter) -> None:
     made = {(await hired(workspace, f"p{number}")).scim_id for number in range(25)}
     leaver = (await workspace.find("p7@acme.com"))[0]
     await workspace.patch(leaver, Fields(active=False))
@@ -57,7 +57,7 @@ async def test_listing_holds_every_member_inactive_ones_too(server: Server, work
         assert listing.page_count == small_pages.requests
 
 
-async def test_created_member_shows_what_was_sent(workspace: Workspace) -> None:
+async def test_created_member_shows_what_was_sent(workspace: WorkspaceWriter) -> None:
     member = await workspace.create("Ana.Souza@acme.com", "Ana Souza", "Ana", "Souza")
 
     assert (member.email, member.display_name, member.active) == ("Ana.Souza@acme.com", "Ana Souza", True)
@@ -65,7 +65,7 @@ async def test_created_member_shows_what_was_sent(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("email", ["ana+test@acme.com", "o'brien@acme.com", "josé@acme.com", "a&b=c%20#d@acme.com"])
-async def test_member_is_found_by_any_email(workspace: Workspace, email: str) -> None:
+async def test_member_is_found_by_any_email(workspace: WorkspaceWriter, email: str) -> None:
     member = await workspace.create(email, "Ana", "Ana", "")
     await hired(workspace, "bea")
 
@@ -73,13 +73,13 @@ async def test_member_is_found_by_any_email(workspace: Workspace, email: str) ->
     assert await workspace.find(email.upper().replace("É", "é")) == (member,)
 
 
-async def test_nobody_is_found_where_there_is_nobody(workspace: Workspace) -> None:
+async def test_nobody_is_found_where_there_is_nobody(workspace: WorkspaceWriter) -> None:
     await hired(workspace, "ana")
 
     assert await workspace.find('ana" or userName pr or userName eq "') == ()
 
 
-async def test_second_member_with_an_email_is_refused_as_taken(workspace: Workspace) -> None:
+async def test_second_member_with_an_email_is_refused_as_taken(workspace: WorkspaceWriter) -> None:
     await hired(workspace, "ana")
 
     with pytest.raises(WriteRefused) as refused:
@@ -89,7 +89,7 @@ async def test_second_member_with_an_email_is_refused_as_taken(workspace: Worksp
     assert len((await workspace.list_members()).members) == 1
 
 
-async def test_leaver_is_deactivated_and_comes_back(workspace: Workspace) -> None:
+async def test_leaver_is_deactivated_and_comes_back(workspace: WorkspaceWriter) -> None:
     ana = await hired(workspace, "ana")
 
     gone = await workspace.patch(ana, Fields(active=False))
@@ -99,7 +99,7 @@ async def test_leaver_is_deactivated_and_comes_back(workspace: Workspace) -> Non
     assert (await workspace.find(ana.email))[0].active is True
 
 
-async def test_new_name_is_shown(workspace: Workspace) -> None:
+async def test_new_name_is_shown(workspace: WorkspaceWriter) -> None:
     ana = await hired(workspace, "ana")
 
     renamed = await workspace.patch(ana, Fields(display_name="Ana de Souza"))
@@ -108,7 +108,7 @@ async def test_new_name_is_shown(workspace: Workspace) -> None:
     assert (await workspace.list_members()).members == (renamed,)
 
 
-async def test_new_email_is_put_on_the_same_member(workspace: Workspace) -> None:
+async def test_new_email_is_put_on_the_same_member(workspace: WorkspaceWriter) -> None:
     ana = await hired(workspace, "ana")
 
     moved = await workspace.replace(ana, Fields(email="Ana.Souza@acme.com", display_name="Ana Souza"))
@@ -120,7 +120,7 @@ async def test_new_email_is_put_on_the_same_member(workspace: Workspace) -> None
     assert (await workspace.list_members()).members == (moved,)
 
 
-async def test_new_email_leaves_an_inactive_member_inactive(workspace: Workspace) -> None:
+async def test_new_email_leaves_an_inactive_member_inactive(workspace: WorkspaceWriter) -> None:
     ana = await workspace.patch(await hired(workspace, "ana"), Fields(active=False))
 
     moved = await workspace.replace(ana, Fields(email="souza@acme.com"))
@@ -128,7 +128,7 @@ async def test_new_email_leaves_an_inactive_member_inactive(workspace: Workspace
     assert (moved.email, moved.active) == ("souza@acme.com", False)
 
 
-async def test_inactive_member_comes_back_with_a_new_email_in_one_put(workspace: Workspace) -> None:
+async def test_inactive_member_comes_back_with_a_new_email_in_one_put(workspace: WorkspaceWriter) -> None:
     ana = await workspace.patch(await hired(workspace, "ana"), Fields(active=False))
     before = workspace.requests
 
@@ -138,7 +138,7 @@ async def test_inactive_member_comes_back_with_a_new_email_in_one_put(workspace:
 
 
 async def test_each_change_costs_one_request_where_its_answer_is_the_proof(
-    server: Server, workspace: Workspace
+    server: Server, workspace: WorkspaceWriter
 ) -> None:
     ana = await hired(workspace, "ana")
     ana = await workspace.patch(ana, Fields(active=False))
@@ -150,7 +150,7 @@ async def test_each_change_costs_one_request_where_its_answer_is_the_proof(
     assert workspace.requests == 5 + looks
 
 
-async def test_email_of_somebody_else_is_refused(workspace: Workspace) -> None:
+async def test_email_of_somebody_else_is_refused(workspace: WorkspaceWriter) -> None:
     ana, bea = await hired(workspace, "ana"), await hired(workspace, "bea")
 
     with pytest.raises(WriteRefused) as refused:
@@ -160,7 +160,7 @@ async def test_email_of_somebody_else_is_refused(workspace: Workspace) -> None:
     assert {member.email for member in (await workspace.list_members()).members} == {ana.email, bea.email}
 
 
-async def test_change_of_a_member_that_is_gone_is_refused(workspace: Workspace) -> None:
+async def test_change_of_a_member_that_is_gone_is_refused(workspace: WorkspaceWriter) -> None:
     nobody = Member(str(uuid4()), "ana@acme.com", "Ana", True, resource=b'{"displayName": "Ana"}')
 
     with pytest.raises(WriteRefused) as refused:
@@ -200,7 +200,7 @@ async def test_check_tells_of_each_token_and_of_the_lookup(server: Server) -> No
 
 
 async def test_name_of_a_member_is_shown_even_by_a_server_without_display_names(
-    server: Server, workspace: Workspace
+    server: Server, workspace: WorkspaceWriter
 ) -> None:
     await hired(workspace, "ana")
 

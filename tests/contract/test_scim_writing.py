@@ -11,7 +11,7 @@ import pytest
 
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused
 from agent.model import Fields, Member
-from agent.ports import Workspace
+from agent.ports.workspace import WorkspaceWriter
 from connectors.http import RequestLimits
 from tests.contract.scim_faults import (
     ALWAYS,
@@ -36,11 +36,11 @@ from tests.contract.scim_faults import (
 ONCE = (1,)
 
 
-async def create(workspace: Workspace) -> Member:
+async def create(workspace: WorkspaceWriter) -> Member:
     return await workspace.create("Ana@acme.com", "Ana Lima", "Ana", "Lima")
 
 
-async def first(workspace: Workspace) -> Member:
+async def first(workspace: WorkspaceWriter) -> Member:
     return (await workspace.list_members()).members[0]
 
 
@@ -1021,7 +1021,7 @@ def only_the_second_token(status: int) -> Fault:
     return fault
 
 
-async def write(workspace: Workspace, method: str, member: Member) -> None:
+async def write(workspace: WorkspaceWriter, method: str, member: Member) -> None:
     if method == "POST":
         await create(workspace)
     elif method == "PATCH":
@@ -1030,7 +1030,7 @@ async def write(workspace: Workspace, method: str, member: Member) -> None:
         await workspace.replace(member, Fields(email="new@acme.com"))
 
 
-async def outcome(workspace: Workspace, method: str, member: Member) -> type[WriteError] | None:
+async def outcome(workspace: WorkspaceWriter, method: str, member: Member) -> type[WriteError] | None:
     try:
         await write(workspace, method, member)
     except WriteError as error:

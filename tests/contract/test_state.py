@@ -22,7 +22,7 @@ from agent.model import (
     UndoneChange,
     Written,
 )
-from agent.ports import (
+from agent.model.run import (
     Lease,
     LinkEdit,
     MemberHistory,
@@ -32,9 +32,9 @@ from agent.ports import (
     RunCounts,
     RunOutcome,
     RunStatus,
-    State,
     Trigger,
 )
+from agent.ports.state import State
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from agent.errors import LeaseLost, WorkspaceBusy
 from agent.model import Link, Memory
-from agent.ports import LinkEdit, RunOutcome, RunStatus, State
+from agent.model.run import LinkEdit, RunOutcome, RunStatus
+from agent.ports.state import State
 from tests.state_samples import ANN, Clock, a_change, a_run, begun, done
 
 

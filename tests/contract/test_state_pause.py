@@ -9,7 +9,8 @@ import pytest
 
 from agent.errors import StateError
 from agent.model import Kind, Link
-from agent.ports import Outcome, Pause, RunOutcome, RunStatus, State
+from agent.model.run import Outcome, Pause, RunOutcome, RunStatus
+from agent.ports.state import State
 from agent.store.state import SqlState
 from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun, done
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.model import Kind, LastSeen, Link, UndoneChange
-from agent.ports import Lease, LinkEdit, Outcome, Pause, Run, RunOutcome, RunStatus, Trigger
+from agent.model.run import Lease, LinkEdit, Outcome, Pause, Run, RunOutcome, RunStatus, Trigger
 from agent.store.state import SqlState
 from tests.memory_state import MemoryState
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done

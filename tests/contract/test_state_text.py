@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link
 from agent.model.email import normalize
-from agent.ports import Pause, State
+from agent.model.run import Pause
+from agent.ports.state import State
 from agent.store.codec import change_from_json, change_to_json, link_from_json, link_to_json
 from agent.store.text import address_key, escape, unescape
 from connectors.base import PersonKey

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.model import Kind, Link
-from agent.ports import ChangeRecord, Lease, Outcome
+from agent.model.run import ChangeRecord, Lease, Outcome
 from agent.store.state import SqlState
 from connectors.base import PersonKey
 from tests.state_samples import a_change, a_run

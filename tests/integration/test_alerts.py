@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.metrics import SCRAPE_GAUGES, Metrics
-from agent.ports import RunStatus
+from agent.model.run import RunStatus
 from tests.programs import require
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -15,7 +15,7 @@ from agent.engine.request import RunRequest
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import ExitCode
 from agent.model import Listing, Member
-from agent.ports import RunStatus, Trigger
+from agent.model.run import RunStatus, Trigger
 from agent.settings.load import load
 from connectors.base import Progress, discard_progress
 from sandbox.pigment.rate_limit import RateLimit

@@ -25,7 +25,7 @@ from agent.engine.records import new_run
 from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import StateError
-from agent.ports import Pause, Run, RunStatus, Trigger
+from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import Progress

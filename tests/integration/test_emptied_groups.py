@@ -15,7 +15,7 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
-from agent.ports import Trigger
+from agent.model.run import Trigger
 from agent.scim.client import ScimClient
 from connectors.base import (
     Connector,

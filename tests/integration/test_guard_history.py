@@ -15,7 +15,8 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.model import Limits, Mode, Policy, UnmanagedAction
-from agent.ports import State, Trigger
+from agent.model.run import Trigger
+from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
 from connectors.base import Person, Source, Status, discard_progress

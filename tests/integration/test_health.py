@@ -17,7 +17,8 @@ from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
-from agent.ports import Pause, Run, RunStatus, State, Trigger
+from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.ports.state import State
 from agent.web.health import routes
 from agent.web.overdue import stale_after
 from tests.memory_state import MemoryState

@@ -15,7 +15,8 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode, StateError, lease_lost_error
 from agent.model import Mode, Policy
-from agent.ports import Lease, Run, RunStatus, State, Trigger
+from agent.model.run import Lease, Run, RunStatus, Trigger
+from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
 from connectors.base import Person, Snapshot, Source, discard_progress

@@ -11,7 +11,7 @@ from agent.engine.planner import Planner
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.model import Limits, Mode, Policy, UnmanagedAction
-from agent.ports import Outcome, Trigger
+from agent.model.run import Outcome, Trigger
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, discard_progress
 from connectors.http import Timer

@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.logs import sanitize
+from agent.model.run import ChangeRecord, Outcome, RunStatus
 from agent.notifications.notifier import Notifier
-from agent.ports import ChangeRecord, Outcome, RunStatus, State
+from agent.ports.state import State
 from agent.report.schema import PlannedObject, UnplannedObject, WorkspaceObject
 from agent.store.state import SqlState
 from connectors.secret import Secret

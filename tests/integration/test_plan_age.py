@@ -14,7 +14,7 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
-from agent.ports import Outcome, RunStatus, Trigger
+from agent.model.run import Outcome, RunStatus, Trigger
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer

@@ -11,7 +11,7 @@ import pytest
 
 from agent.errors import StateError
 from agent.model import Kind, Link
-from agent.ports import RunOutcome, RunStatus
+from agent.model.run import RunOutcome, RunStatus
 from agent.store.state import SqlState
 from connectors.base import PersonKey
 from tests.pgbouncer import pooled

@@ -13,7 +13,7 @@ import pytest
 import respx
 import yaml
 
-from agent.ports import Pause
+from agent.model.run import Pause
 from agent.preflight import run_preflight
 from agent.settings.load import load
 from agent.settings.root import Settings

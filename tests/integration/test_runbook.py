@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from agent.errors import ExitCode
-from agent.ports import Outcome, RunStatus
+from agent.model.run import Outcome, RunStatus
 
 REPOSITORY = Path(__file__).parents[2]
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text("utf-8")

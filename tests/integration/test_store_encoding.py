@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from sqlalchemy import create_engine, text
 
-from agent.ports import Pause
+from agent.model.run import Pause
 from agent.store.state import SqlState
 from tests.state_samples import NOW, Clock
 

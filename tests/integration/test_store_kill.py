@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from agent.ports import Outcome, RunStatus
+from agent.model.run import Outcome, RunStatus
 from agent.store.state import SqlState
 from connectors.base import PersonKey
 from tests.postgres import new_database

@@ -28,7 +28,8 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.errors import PigmentSyncError, StalePlan
 from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction
-from agent.ports import ChangeRecord, Outcome, Pause, Run, RunStatus, State, Trigger
+from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
+from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters
 from agent.store.state import SqlState
@@ -136,7 +137,7 @@ class Lived:
 
 @dataclass(frozen=True)
 class SimulatedClock:
-    """Implements `agent.ports.Clock` in virtual time."""
+    """Implements `agent.ports.clock.Clock` in virtual time."""
 
     world: World
     process: Process

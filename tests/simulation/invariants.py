@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from agent.engine.request import RunResult
 from agent.model import IndividualAction, Kind, Link, Policy
 from agent.model.email import normalize
-from agent.ports import ChangeRecord, Outcome, State
+from agent.model.run import ChangeRecord, Outcome
+from agent.ports.state import State
 from connectors.base import Person, PersonKey, Status
 from sandbox.pigment.member import Member
 from tests.simulation.process import Process

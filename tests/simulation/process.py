@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from agent.errors import StateError
-from agent.ports import State
+from agent.ports.state import State
 
 __all__ = ["POINTS", "Died", "Fate", "Happening", "Process", "Reached", "draw_fates", "watched"]
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from agent.model import Kind, LastSeen, Policy
 from agent.model.email import normalize
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
 from tests.simulation.invariants import counted_groups, is_entitled
 from tests.simulation.world import Workspace, World

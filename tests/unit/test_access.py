@@ -11,7 +11,7 @@ import pytest
 from agent.diff.access import current_access, past_access
 from agent.model import IndividualAction, Kind, LastSeen, Link
 from agent.model.access import Access
-from agent.ports import MemberHistory
+from agent.model.run import MemberHistory
 from agent.report.access import access_csv, access_html, access_text
 from connectors.base import Person, PersonKey, Status
 from tests.factories import a_policy, key, link, member, person, reads

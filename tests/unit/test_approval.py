@@ -11,7 +11,7 @@ from agent.engine.approval import match_approvals
 from agent.engine.request import RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode
-from agent.ports import Pause, Trigger
+from agent.model.run import Pause, Trigger
 from agent.report.document import document_digest, workspace_object
 from agent.report.schema import WorkspaceObject
 from tests.golden.samples import a_guarded_leaver, a_plan

@@ -9,7 +9,7 @@ from typing import Any
 from agent.diff.drift import Difference, Expectation, drift_notes, last_seen_members
 from agent.diff.plan import compute_plan
 from agent.model import Change, Fields, Kind, LastSeen, Member, Memory, UnconfirmedCreate, Written
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 from tests.factories import Nothing, a_policy, key, link, member, person, reads
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

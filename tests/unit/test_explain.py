@@ -9,7 +9,7 @@ from agent.diff.explain import explain
 from agent.diff.plan import compute_plan
 from agent.model import Change, Fields, Inputs, Kind, Mode
 from agent.model.access import Explanation
-from agent.ports import ChangeRecord, Outcome, Pause
+from agent.model.run import ChangeRecord, Outcome, Pause
 from connectors.base import Status
 from tests.factories import a_policy, key, link, member, person, reads
 

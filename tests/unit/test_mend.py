@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.diff.link_edits import RebindPlan, assignment_edits, rebind_plan
 from agent.model import GroupRef, Link, Listing, Memory
-from agent.ports import LinkEdit
+from agent.model.run import LinkEdit
 from connectors.base import PersonKey
 from tests.factories import ENTRA, key, link, member, person, snapshot
 

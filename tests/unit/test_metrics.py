@@ -11,7 +11,7 @@ from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.metrics import MAX_HOSTS, Metrics
 from agent.model import Kind
-from agent.ports import Outcome, RunStatus, Trigger
+from agent.model.run import Outcome, RunStatus, Trigger
 from agent.report.schema import HoldObject, PlannedObject
 from tests.state_samples import a_change, done
 

@@ -14,7 +14,7 @@ from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
 from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link, Listing, Member, Memory, Note, Plan
 from agent.model.email import is_valid, normalize
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 from connectors.base import PersonKey, ReadNote, Status
 from tests.factories import ENTRA, OKTA, Nothing, a_policy, key, link, member, person, reads, snapshot
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agent.model import Fields, Guard, Mode, Plan, Unplanned
-from agent.ports import Pause
+from agent.model.run import Pause
 from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
 from agent.report.parse import parse_document, parse_workspace
 from agent.report.schema import COUNT_KEYS, PlannedObject

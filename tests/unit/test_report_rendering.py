@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from agent.model import Mode, Note, Plan, Unplanned
-from agent.ports import Pause
+from agent.model.run import Pause
 from agent.report.document import plan_document, workspace_object
 from agent.report.html import content_security_policy
 from agent.report.parse import parse_document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.engine.records import run_counts
 from agent.model import Change, Hold, Kind, MemberCounts, Mode, Plan
-from agent.ports import Outcome, RunCounts
+from agent.model.run import Outcome, RunCounts
 from tests.state_samples import a_change, done
 
 

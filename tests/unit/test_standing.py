@@ -10,7 +10,7 @@ import pytest
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Mode
-from agent.ports import Run, RunCounts, RunStatus, Trigger
+from agent.model.run import Run, RunCounts, RunStatus, Trigger
 from agent.web.chart import render_chart
 from agent.web.status import format_ago, format_until, status_card
 from tests.state_samples import NOW

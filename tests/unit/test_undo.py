@@ -27,7 +27,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.email import normalize
-from agent.ports import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
 from tests.factories import a_policy, key, link, member, person, reads
 from tests.unit.test_plan_laws import after, worlds

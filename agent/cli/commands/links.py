@@ -15,7 +15,7 @@ from agent.engine.links import LinkEditor
 from agent.engine.planner import select_workspaces
 from agent.engine.request import RunRequest
 from agent.errors import ExitCode, UsageError
-from agent.ports import LinkEdit, Trigger
+from agent.model.run import LinkEdit, Trigger
 from agent.report.escape import escape_control
 from connectors.base import PersonKey
 

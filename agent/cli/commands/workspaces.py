@@ -12,7 +12,7 @@ from agent.cli.output import print_json, print_text
 from agent.cli.runtime import by_option, reason_option, run_with_components
 from agent.engine.request import RunRequest
 from agent.errors import ExitCode
-from agent.ports import Trigger, WorkspaceRecord
+from agent.model.run import Trigger, WorkspaceRecord
 from agent.report.escape import escape_control
 
 __all__ = ["workspaces"]

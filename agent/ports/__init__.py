@@ -1,0 +1,1 @@
+"""Protocols for what the engine needs from outside: workspaces, the state and a clock."""

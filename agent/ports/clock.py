@@ -1,0 +1,20 @@
+"""The clock of the engine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+__all__ = ["Clock"]
+
+
+class Clock(Protocol):
+    """The only source of time in the engine."""
+
+    def now(self) -> datetime:
+        """Return the present time, in UTC."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return seconds by a clock that is never set, and goes on while the process or the machine is suspended."""
+        ...

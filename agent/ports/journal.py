@@ -1,0 +1,100 @@
+"""The journal of runs and changes. Methods raise `agent.errors.StateError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from agent.model import Change, Link, RecentChanges
+from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome
+
+__all__ = ["Journal"]
+
+
+class Journal(Protocol):
+    """Runs, their plans, and their changes with outcomes.
+
+    A method that takes a `Lease` writes only while that lease is the newest and not void. The check is in the same
+    transaction; it raises `LeaseLost` otherwise.
+    """
+
+    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+        """Write the run as running. Closes runs of dead processes as interrupted and returns their ids."""
+        ...
+
+    async def record_run(self, run: Run) -> None:
+        """Write a finished run that needed no lease: a dry run, a pause."""
+        ...
+
+    async def record_plan(
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
+    ) -> None:
+        """Write the run's plan. *approved_digest* is the approved digest, of this plan or of the whole document."""
+        ...
+
+    async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
+        """Write adoptions as done with their links, all or none. A relinked member changes its person."""
+        ...
+
+    async def record_intent(
+        self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
+    ) -> Pause | None:
+        """Write a change as sent, before it is. If the workspace is paused, write nothing and return the pause.
+
+        With *respects_pause* false a pause is ignored. A change of an undo counts as undone from then on.
+        """
+        ...
+
+    async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
+        """Write the outcome of a change and the link that it made, in one transaction.
+
+        When the member in the response has another id than the change, its link moves to that id.
+
+        A change that was not tried has no intent: this is its only entry. When a change of an undo surely failed, it
+        no longer counts as undone. The link of a member ends when its create is undone.
+        """
+        ...
+
+    async def end_run(self, lease: Lease, run_id: str, ending: RunOutcome) -> None:
+        """Close the run. Its changes still in flight, after a stop during a write, become `unknown`."""
+        ...
+
+    async def close_run_without_lease(self, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord]) -> None:
+        """Close a run that lost its lease, with the outcomes of its own changes.
+
+        Writes no link and nothing of another run: the next plan learns from *records*.
+        """
+        ...
+
+    async def load_runs(
+        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+    ) -> list[Run]:
+        """Return runs, newest first, without their documents. Without *workspaces*, runs of all."""
+        ...
+
+    async def load_run(self, run_id: str) -> Run | None: ...
+
+    async def load_run_by_digest(self, digest: str) -> Run | None:
+        """Return the newest run whose plan had *digest*."""
+        ...
+
+    async def load_changes(self, run_id: str) -> list[ChangeRecord]: ...
+
+    async def load_member_changes(
+        self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
+    ) -> list[ChangeRecord]:
+        """Return changes of one member or one email (before or after, normalized), newest first."""
+        ...
+
+    async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
+        """Return the members changed since *since*, including changes whose outcome is unknown."""
+        ...
+
+    async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
+        """Map a SCIM id to the times of its deactivations since *since*: `agent.model.run.contested_members`."""
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Delete runs that began before *before* and that no later run needs. Returns their number."""
+        ...
