@@ -10,8 +10,30 @@ from pathlib import Path
 
 import click
 
-from agent.cli import asking, completion, looking, mending, planning, serving
-from agent.cli.commands import init, links, sandbox, state, workspaces
+from agent.cli.commands import (
+    access,
+    apply,
+    check,
+    completion,
+    demo,
+    explain,
+    hash_token,
+    history,
+    init,
+    links,
+    members,
+    pause,
+    plan,
+    report,
+    resume,
+    sandbox,
+    serve,
+    state,
+    sync,
+    undo,
+    workspaces,
+)
+from agent.cli.runtime import Invocation
 from agent.cli.version import version_option
 from agent.errors import ExitCode, PigmentSyncError, exit_code_for_read_error
 from agent.report.escape import escape_control
@@ -46,30 +68,30 @@ def app(context: click.Context, config: Path | None) -> None:
     4 held by a guard · 5 some changes failed · 6 a read was not complete or credentials were refused ·
     7 busy · 8 the configuration is invalid · 9 the approval is stale
     """
-    context.obj = config
+    context.obj = Invocation(config, run_cli)
 
 
 for command in (
-    planning.plan,
-    planning.sync,
-    planning.apply,
+    plan.plan,
+    sync.sync,
+    apply.apply,
     init.init,
-    looking.check,
-    asking.explain,
-    asking.access,
-    looking.members,
-    looking.history,
-    looking.report,
+    check.check,
+    explain.explain,
+    access.access,
+    members.members,
+    history.history,
+    report.report,
     links.links,
     workspaces.workspaces,
     state.state,
-    mending.undo,
-    mending.pause,
-    mending.resume,
-    serving.serve,
-    serving.hash_token,
+    undo.undo,
+    pause.pause,
+    resume.resume,
+    serve.serve,
+    hash_token.hash_token,
     completion.completion,
-    sandbox.demo,
+    demo.demo,
     sandbox.sandbox,
 ):
     app.add_command(command)

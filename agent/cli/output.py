@@ -13,13 +13,16 @@ import click
 
 from agent.engine.request import RunResult
 from agent.errors import UsageError
+from agent.model.run import LinkEdit
 from agent.report.document import plan_document, to_json_bytes
+from agent.report.escape import escape_control
 from agent.report.render import Format, RenderOptions, render
 from agent.report.schema import Document, OutcomeRow
 
 __all__ = [
     "FormatChoice",
     "document_from_results",
+    "format_link_edits",
     "outcomes_by_workspace",
     "print_document",
     "print_json",
@@ -79,6 +82,23 @@ def print_document(
     whole: Document, form: Format, outcomes: Mapping[str, Sequence[OutcomeRow]], *, verbose: bool = False
 ) -> None:
     print_text(render(whole, form, render_options(verbose=verbose), outcomes))
+
+
+def format_link_edits(mends: Sequence[LinkEdit]) -> str:
+    """Return a line for each of *mends*: the member, whose it was, whose it is."""
+
+    def side(mend: LinkEdit, *, former: bool) -> str:
+        link = mend.previous if former else mend.link
+        return f"{link.person.connector}:{link.person.id}" if link else "nobody"
+
+    def scim_id(mend: LinkEdit) -> str:
+        link = mend.link or mend.previous
+        return link.scim_id if link else ""
+
+    return "".join(
+        escape_control(f"  member {scim_id(mend)}: {side(mend, former=True)} -> {side(mend, former=False)}") + "\n"
+        for mend in mends
+    )
 
 
 def write_file(path: Path, content: bytes) -> None:

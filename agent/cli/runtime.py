@@ -1,13 +1,13 @@
-"""Run a command's body with everything it needs, and stop it gently when asked."""
+"""Run the body of a command with the components it needs, and shut down cleanly on a signal."""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,51 +15,43 @@ import click
 
 from agent import logs
 from agent.bootstrap import Components, open_components
-from agent.cli.completion import complete_workspace
+from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
+from agent.engine.records import outcome_summary
+from agent.engine.request import RunRequest, RunResult
+from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
-from agent.engine.state_checks import STATE_REMEDY, new_state_warning
+from agent.engine.state_checks import STATE_REMEDY, empty_state_warning, new_state_warning
+from agent.errors import ExitCode, worst_exit_code
 from agent.report.escape import escape_control
+from agent.report.render import Format
+from agent.report.view import wrong_target_message
 from agent.settings.load import load
 from agent.settings.root import Settings
 from agent.settings.variables import refuse_invalid_variables
 
 __all__ = [
-    "by_option",
+    "Invocation",
     "config_path",
     "configure_logs",
     "load_settings",
-    "reason_option",
+    "run_sync",
     "run_with_components",
     "warn",
-    "workspace_option",
+    "warn_about_state",
 ]
+
 
 T = TypeVar("T")
 CommandBody = Callable[[Components], Awaitable[T]]
 
 
-def os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that has no name.
-        return f"uid {os.getuid()}"
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What the root command hands to the commands: the value of --config, and *run* for further command lines."""
 
-
-workspace_option = click.option(
-    "-w",
-    "--workspace",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="Only this workspace; may be repeated.",
-    shell_complete=complete_workspace,
-)
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the journal.")
-by_option = click.option(
-    "--by", default=os_user, show_default="the OS user", metavar="WHO", help="Who asks; kept in the journal."
-)
+    config: Path | None
+    run: Callable[[Sequence[str]], int]
 
 
 def load_settings(context: click.Context) -> Settings:
@@ -71,8 +63,8 @@ def load_settings(context: click.Context) -> Settings:
 
 def config_path(context: click.Context) -> Path | None:
     """Return the path that --config named."""
-    path = context.find_root().obj
-    return path if isinstance(path, Path) else None
+    invocation = context.find_root().obj
+    return invocation.config if isinstance(invocation, Invocation) else None
 
 
 def configure_logs(settings: Settings) -> None:
@@ -116,3 +108,51 @@ def run_with_components(
         return asyncio.run(within())
     except asyncio.CancelledError as error:
         raise KeyboardInterrupt from error
+
+
+def run_sync(
+    context: click.Context, names: Sequence[str], order: RunRequest, output_format: Format, verbose: bool
+) -> int:
+    async def body(parts: Components) -> list[RunResult]:
+        results = await parts.sync.run(names, order)
+        # Of a run for one person nobody can say that the workspace is fine again.
+        if order.is_for_everyone:
+            await parts.notify(results)
+            await prune_old_runs(parts.state, parts.clock)
+        return results
+
+    results = run_with_components(context, body)
+    warn_about_state(results)
+    print_document(
+        document_from_results(results, order.user), output_format, outcomes_by_workspace(results), verbose=verbose
+    )
+    for result in results:
+        _print_why_not_written(result)
+    return worst_exit_code(result.exit_code for result in results)
+
+
+def warn_about_state(results: Sequence[RunResult]) -> None:
+    for result in results:
+        if reason := empty_state_warning(result.document):
+            warn(reason)
+
+
+def _print_why_not_written(result: RunResult) -> None:
+    """Say on stderr why nothing, or not everything, was written."""
+    name = result.workspace
+    if result.error:
+        click.echo(escape_control(f"{name}: {result.error}"), err=True)
+    elif result.pause is not None:
+        since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
+        why = f": {result.pause.reason}" if result.pause.reason else ""
+        made = outcome_summary(result.records) or "Nothing was written."
+        click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
+        click.echo(f"  To go on: pigment-sync resume {name}", err=True)
+    elif result.document["status"] == "planned" and result.document["mode"] == "dry-run":
+        click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
+        click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
+    elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.document)):
+        click.echo(escape_control(f"{name}: {message}"), err=True)
+    elif result.exit_code is ExitCode.HELD:
+        click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)
+        click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)

@@ -1,39 +1,46 @@
-"""The demo: a company's first dry run and sync, then a week of its life, against the sandbox."""
+"""`demo`: a first dry run and sync, then a week of changes, against the sandbox."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from agent.errors import ExitCode, UsageError
 
-__all__ = ["run_demo"]
+__all__ = ["demo"]
 
 
-def _print_heading(text: str) -> None:
-    click.echo()
-    click.secho(f"── {text}", bold=True)
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-out"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the report, the state and the configuration are left.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
+@click.pass_context
+def demo(context: click.Context, out: Path, seed: int) -> int:
+    """Show the whole product on this machine, in seconds.
+
+    Three pretend identity providers, three workspaces, nothing else needed: a first sync, a week in the life of the
+    company, a second sync. Writes the report, the plans and the state into the folder. Exits with the worst code of its
+    commands, which is 0.
+
+    \b
+    pigment-sync demo
+    pigment-sync demo --seed 7 --out /tmp/demo
+    """
+    return _run_demo(out, seed, context.find_root().obj.run)
 
 
-@contextlib.contextmanager
-def _prepare_folder(out: Path) -> Iterator[Path]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # The state of a former demo would remember people of a former company.
-        for leftover in out.glob("state.db*"):
-            leftover.unlink()
-    except OSError as error:
-        raise UsageError(f"{out} can't be used ({error.strerror}).", "Name another folder with --out.") from error
-    yield out
-
-
-def run_demo(out: Path, seed: int) -> int:
+def _run_demo(out: Path, seed: int, run: Callable[[Sequence[str]], int]) -> int:
     """Run the demo, leaving its files in *out*. Returns the worst exit code of its commands, which should be 0."""
-    # The command line itself is what is shown; it knows this module, so it is fetched when it is needed.
-    from agent.cli.app import run_cli
+    # The simulated systems are not needed by any other command.
     from sandbox.server import run_sandbox
 
     codes: list[int] = []
@@ -42,7 +49,7 @@ def run_demo(out: Path, seed: int) -> int:
 
         def command(*arguments: str) -> None:
             click.secho(f"$ pigment-sync {' '.join(arguments)}", dim=True)
-            codes.append(run_cli(["--config", config, *arguments]))
+            codes.append(run(["--config", config, *arguments]))
 
         _print_heading(
             "A company on Okta, Entra and OneLogin, and its three Pigment workspaces (all pretend, all real HTTP)"
@@ -69,6 +76,23 @@ def run_demo(out: Path, seed: int) -> int:
     click.echo(f"   state          {folder / 'state.db'}")
     click.echo(f"   To play with it: pigment-sync sandbox --out {out}, then any command with --config {config}")
     return max(codes, default=ExitCode.DONE)
+
+
+@contextlib.contextmanager
+def _prepare_folder(out: Path) -> Iterator[Path]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # The state of a former demo would remember people of a former company.
+        for leftover in out.glob("state.db*"):
+            leftover.unlink()
+    except OSError as error:
+        raise UsageError(f"{out} can't be used ({error.strerror}).", "Name another folder with --out.") from error
+    yield out
+
+
+def _print_heading(text: str) -> None:
+    click.echo()
+    click.secho(f"── {text}", bold=True)
 
 
 def _render_html(plan: Path) -> str:

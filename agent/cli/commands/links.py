@@ -8,9 +8,10 @@ from functools import partial
 import click
 
 from agent.bootstrap import Components
-from agent.cli.completion import complete_connector, complete_workspace
-from agent.cli.output import print_text
-from agent.cli.runtime import by_option, reason_option, run_with_components, workspace_option
+from agent.cli.completion import complete_connector
+from agent.cli.options import by_option, reason_option, required_workspace_option, workspace_option
+from agent.cli.output import format_link_edits, print_text
+from agent.cli.runtime import run_with_components
 from agent.engine.links import LinkEditor
 from agent.engine.planner import select_workspaces
 from agent.engine.request import RunRequest
@@ -19,11 +20,8 @@ from agent.model.run import LinkEdit, Trigger
 from agent.report.escape import escape_control
 from connectors.base import PersonKey
 
-__all__ = ["format_link_edits", "links"]
+__all__ = ["links"]
 
-required_workspace_option = click.option(
-    "-w", "--workspace", "name", required=True, metavar="NAME", help="Whose link.", shell_complete=complete_workspace
-)
 connector_option = partial(click.option, metavar="CONNECTOR", required=True, shell_complete=complete_connector)
 
 
@@ -73,23 +71,6 @@ def _parse_person_key(text: str) -> PersonKey:
     if not (connector and colon and name):
         raise UsageError(f"{text} names no person.", "Write CONNECTOR:ID, as plans and `links list` show it.")
     return PersonKey(connector, name)
-
-
-def format_link_edits(mends: Sequence[LinkEdit]) -> str:
-    """Return a line for each of *mends*: the member, whose it was, whose it is."""
-
-    def side(mend: LinkEdit, *, former: bool) -> str:
-        link = mend.previous if former else mend.link
-        return f"{link.person.connector}:{link.person.id}" if link else "nobody"
-
-    def scim_id(mend: LinkEdit) -> str:
-        link = mend.link or mend.previous
-        return link.scim_id if link else ""
-
-    return "".join(
-        escape_control(f"  member {scim_id(mend)}: {side(mend, former=True)} -> {side(mend, former=False)}") + "\n"
-        for mend in mends
-    )
 
 
 async def _write_link_edits(mending: LinkEditor, mends: Sequence[LinkEdit], by: str, reason: str) -> str:

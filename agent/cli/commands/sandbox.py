@@ -1,4 +1,4 @@
-"""`sandbox` and `demo`: try the agent on this machine, against pretend systems that speak real HTTP."""
+"""`sandbox`: serve simulated providers and a simulated Pigment over HTTP on this machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from agent.cli.commands.demo import run_demo
 from agent.errors import ExitCode, UsageError
 
-__all__ = ["demo", "sandbox"]
+__all__ = ["sandbox"]
 
 
 @click.command()
@@ -43,27 +42,3 @@ def sandbox(port: int, seed: int, faults: Path | None, out: Path) -> int:
     except SandboxError as error:
         raise UsageError(str(error), "See docs/sandbox.md and docs/faults.md.") from error
     return ExitCode.DONE
-
-
-@click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("demo-out"),
-    show_default=True,
-    metavar="FOLDER",
-    help="Where the report, the state and the configuration are left.",
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
-def demo(out: Path, seed: int) -> int:
-    """Show the whole product on this machine, in seconds.
-
-    Three pretend identity providers, three workspaces, nothing else needed: a first sync, a week in the life of the
-    company, a second sync. Writes the report, the plans and the state into the folder. Exits with the worst code of its
-    commands, which is 0.
-
-    \b
-    pigment-sync demo
-    pigment-sync demo --seed 7 --out /tmp/demo
-    """
-    return run_demo(out, seed)

@@ -8,8 +8,9 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.completion import complete_workspace
+from agent.cli.options import by_option, format_option, reason_option
 from agent.cli.output import print_json, print_text
-from agent.cli.runtime import by_option, reason_option, run_with_components
+from agent.cli.runtime import run_with_components
 from agent.engine.request import RunRequest
 from agent.errors import ExitCode
 from agent.model.run import Trigger, WorkspaceRecord
@@ -33,11 +34,9 @@ def workspaces() -> None:
 
 
 @workspaces.command("list")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is shown."
-)
+@format_option("text", "json")
 @click.pass_context
-def list_workspaces(context: click.Context, form: str) -> int:
+def list_workspaces(context: click.Context, output_format: str) -> int:
     """List what the state knows under each key.
 
     One line for each key, with fields separated by tabs: key, scim_url in the state, number of links, the newest run
@@ -52,7 +51,7 @@ def list_workspaces(context: click.Context, form: str) -> int:
         return await parts.workspace_keys.list_keys()
 
     listed = run_with_components(context, body, is_reading=True)
-    if form == "json":
+    if output_format == "json":
         print_json([_workspace_row(record, target) for record, target in listed])
     else:
         print_text("".join(_workspace_line(record, target) for record, target in listed))

@@ -1,4 +1,4 @@
-"""`undo`, `pause` and `resume`: put right what was done, or stop it for a while, with who and why in the journal."""
+"""`undo`: restore what a run changed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from dataclasses import replace
 import click
 
 from agent.bootstrap import Components
-from agent.cli.completion import complete_workspace
+from agent.cli.options import by_option, reason_option
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_text, render_options
-from agent.cli.runtime import by_option, reason_option, run_with_components
+from agent.cli.runtime import run_with_components
 from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import select_workspaces
-from agent.engine.records import admin_run
 from agent.engine.request import RunRequest, RunResult
 from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
-from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
-from agent.report.escape import escape_control
+from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.report.render import Format, render
 from agent.report.view import is_approvable
 
-__all__ = ["pause", "resume", "undo"]
+__all__ = ["undo"]
 
 
 @click.command()
@@ -91,63 +89,3 @@ async def _pause_and_undo(parts: Components, run: Run, order: RunRequest) -> lis
     if any(result.status is RunStatus.BUSY for result in results):
         await state.set_pause(name, was_paused)
     return results
-
-
-@click.command()
-@click.argument("name", metavar="WORKSPACE", shell_complete=complete_workspace)
-@by_option
-@reason_option
-@click.pass_context
-def pause(context: click.Context, name: str, by: str, reason: str) -> int:
-    """Stop writing to a workspace until it is resumed.
-
-    A run that is writing stops before its next change. The command names changes in flight. The workspace is still
-    planned and reported. Writes the state; neither reads nor writes Pigment.
-
-    \b
-    pigment-sync pause pigment-latam --reason "migration this weekend"
-    """
-
-    async def body(parts: Components) -> tuple[ChangeRecord, ...]:
-        select_workspaces(parts.contexts, [name])
-        now = parts.clock.now()
-        run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
-        return await parts.state.set_pause(name, Pause(now, by, reason), run)
-
-    in_flight = run_with_components(context, body)
-    click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
-    for record in in_flight:
-        click.echo(
-            escape_control(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}.")
-        )
-    for run_id in dict.fromkeys(record.run_id for record in in_flight):
-        click.echo(f"  To see its outcome: pigment-sync report {run_id}")
-    return ExitCode.DONE
-
-
-@click.command()
-@click.argument("name", metavar="WORKSPACE", shell_complete=complete_workspace)
-@by_option
-@reason_option
-@click.pass_context
-def resume(context: click.Context, name: str, by: str, reason: str) -> int:
-    """Let a paused workspace be written to again.
-
-    Writes the state; the next run writes to the workspace, under the guards as ever.
-
-    \b
-    pigment-sync resume pigment-latam --reason "migration done"
-    """
-
-    async def body(parts: Components) -> bool:
-        select_workspaces(parts.contexts, [name])
-        if await parts.state.load_pause(name) is None:
-            return False
-        await parts.state.set_pause(
-            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), parts.clock.now())
-        )
-        return True
-
-    was_paused = run_with_components(context, body)
-    click.echo(f"{name} is written to again." if was_paused else f"{name} was not paused.")
-    return ExitCode.DONE

@@ -1,0 +1,57 @@
+"""`apply`: a run that writes exactly the plan that was reviewed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.cli.options import by_option, reason_option, report_format_option, verbose_option, wait_option
+from agent.cli.runtime import run_sync
+from agent.engine.request import RunRequest
+from agent.errors import UsageError
+from agent.model.run import Trigger
+from agent.report.parse import parse_document
+from agent.report.render import Format
+
+__all__ = ["apply"]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="PLAN.json")
+@by_option
+@reason_option
+@wait_option
+@report_format_option
+@verbose_option
+@click.pass_context
+def apply(  # noqa: PLR0913  (click hands each option by name)
+    context: click.Context, file: Path, by: str, reason: str, wait_seconds: float, output_format: Format, verbose: bool
+) -> int:
+    """Apply exactly the plan that was saved, if it still holds.
+
+    PLAN.json is what `plan --out` wrote. Reads everything again and writes what the plan says, changes that guards hold
+    included: to apply is to approve. If the world has moved, nothing at all is written, and the difference is shown
+    (exit code 9). The other exit codes are those of `sync`.
+
+    \b
+    pigment-sync plan --out plan.json
+    pigment-sync apply plan.json --by ana@acme.com --reason "reviewed in change 4711"
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        hint = "Name a file that `pigment-sync plan --out FILE` wrote."
+        raise UsageError(f"{file} can't be read ({error.strerror}).", hint) from error
+    saved = parse_document(raw, str(file))
+    names = [workspace["name"] for workspace in saved["workspaces"]]
+    unplanned = [each["name"] for each in saved["workspaces"] if each["status"] != "planned"]
+    if unplanned or not names:
+        raise UsageError(
+            f"{file} has no plan for {', '.join(unplanned) or 'any workspace'}: their reads were not complete.",
+            "Make a new plan once they can be read, or plan only the others with --workspace.",
+        )
+    digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
+    reviewed = tuple(saved["workspaces"])
+    order = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), digests, wait_seconds, reviewed)
+    return run_sync(context, names, order, output_format, verbose)

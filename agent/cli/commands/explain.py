@@ -1,0 +1,75 @@
+"""`explain`: why a person has or lacks access to each workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from agent.bootstrap import Components
+from agent.cli.options import format_option, workspace_option
+from agent.cli.output import print_json, print_text
+from agent.cli.runtime import run_with_components
+from agent.engine.queries import explain_person
+from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
+from agent.model import Unplanned
+from agent.model.access import Explanation
+from agent.report.escape import escape_control
+
+__all__ = ["explain"]
+
+
+STEPS = ("source", "scope", "match", "decision", "actions")
+
+
+@click.command()
+@click.argument("email")
+@workspace_option
+@format_option("text", "json")
+@click.pass_context
+def explain(context: click.Context, email: str, names: Sequence[str], output_format: str) -> int:
+    """Say why one person is in or out of each workspace.
+
+    Shows five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
+    journal; writes nothing. Exits 2 when no workspace knows the address, 6 when a workspace could not be planned; the
+    others are shown.
+
+    \b
+    pigment-sync explain ana.souza@acme.com
+    pigment-sync explain ana.souza@acme.com -w pigment-latam --format json
+    """
+
+    async def body(parts: Components) -> list[Explanation | Unplanned]:
+        return await explain_person(parts.planner, parts.read_only_workspaces, names, email)
+
+    explained = run_with_components(context, body, is_reading=True)
+    if output_format == "json":
+        print_json([asdict(each) for each in explained])
+    else:
+        print_text("".join(map(_format_explanation, explained)))
+    if all(isinstance(each, Explanation) and not each.found for each in explained):
+        click.echo(
+            escape_control(f"pigment-sync: No person or member has {email} in {_workspace_names(explained)}."), err=True
+        )
+        click.echo("  Check the spelling. A person is found by their current, wanted or previous address.", err=True)
+        return ExitCode.USAGE
+    return worst_exit_code(exit_code_for_read_error(each.code) for each in explained if isinstance(each, Unplanned))
+
+
+def _workspace_names(explained: Sequence[Explanation | Unplanned]) -> str:
+    return ", ".join(each.workspace for each in explained)
+
+
+def _format_explanation(each: Explanation | Unplanned) -> str:
+    lines = [f"── {each.workspace}"]
+    if isinstance(each, Unplanned):
+        return "\n".join([*lines, f"  {escape_control(each.message)}", f"  → {escape_control(each.remedy)}", "", ""])
+    for number, step in enumerate(STEPS, start=1):
+        first, *rest = getattr(each, step)
+        lines.append(f"  {number} {step:<9} {escape_control(first)}")
+        lines += [f"              {escape_control(sentence)}" for sentence in rest]
+    if each.near:
+        lines.append("    resembling:")
+        lines += [f"              {escape_control(sentence)}" for sentence in each.near]
+    return "\n".join([*lines, "", ""])

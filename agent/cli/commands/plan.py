@@ -1,0 +1,67 @@
+"""`plan`: the dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from agent.bootstrap import Components
+from agent.cli.options import report_format_option, user_option, verbose_option, workspace_option
+from agent.cli.output import document_from_results, print_document, write_file
+from agent.cli.runtime import run_with_components, warn_about_state
+from agent.engine.dryrun import dry_run
+from agent.engine.request import RunRequest, RunResult
+from agent.errors import worst_exit_code
+from agent.model.run import Trigger
+from agent.report.document import encode_document
+from agent.report.render import Format
+
+__all__ = ["plan"]
+
+
+@click.command()
+@workspace_option
+@user_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
+)
+@report_format_option
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
+)
+@verbose_option
+@click.pass_context
+def plan(  # noqa: PLR0913  (click hands each option by name)
+    context: click.Context,
+    names: Sequence[str],
+    user: str,
+    out: Path | None,
+    output_format: Format,
+    exit_code: bool,
+    verbose: bool,
+) -> int:
+    """Show what a sync would do, and why: the dry run.
+
+    Reads the identity providers, the workspaces and the state. Nothing can be written to a workspace; the run is kept
+    in the journal. Exits 6 when a read was not complete; with --exit-code also 3 and 4.
+
+    \b
+    pigment-sync plan
+    pigment-sync plan -w pigment-latam --format html > plan.html
+    pigment-sync plan --user ana.souza@acme.com -v
+    pigment-sync plan --out plan.json && pigment-sync apply plan.json
+    """
+
+    async def body(parts: Components) -> list[RunResult]:
+        order = RunRequest(Trigger.PLAN, user=user)
+        return await dry_run(parts.planner, parts.read_only_workspaces, names, order, exit_code=exit_code)
+
+    results = run_with_components(context, body, is_reading=True)
+    warn_about_state(results)
+    whole = document_from_results(results, user)
+    if out is not None:
+        write_file(out, encode_document(whole))
+    print_document(whole, output_format, {}, verbose=verbose)
+    return worst_exit_code(result.exit_code for result in results)

@@ -1,0 +1,98 @@
+"""`report`: a past run or a saved plan, in any format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from agent.bootstrap import Components
+from agent.cli.options import bom_option, report_format_option, verbose_option
+from agent.cli.output import format_link_edits, print_text, render_options
+from agent.cli.runtime import run_with_components
+from agent.errors import ExitCode, UsageError
+from agent.model.run import LinkEdit, Run, Trigger
+from agent.report.document import plan_document
+from agent.report.escape import escape_control
+from agent.report.parse import parse_document, parse_workspace
+from agent.report.render import Format, render
+from agent.report.schema import Document, OutcomeRow
+
+__all__ = ["report"]
+
+
+TRIGGERS_WITHOUT_PLAN = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
+
+
+@click.command()
+@click.argument("source", metavar="RUN|PLAN.json")
+@report_format_option
+@bom_option
+@verbose_option
+@click.pass_context
+def report(context: click.Context, source: str, output_format: Format, bom: bool, verbose: bool) -> int:
+    """Show a past run, or a plan that was saved, in any format.
+
+    RUN is an id of `history` and read from the journal; PLAN.json is what `plan --out` wrote. A run that mended links,
+    paused or resumed has no plan: of it, who and why, and each link are told as text. Writes nothing.
+
+    \b
+    pigment-sync report 20260301-120000-3f9a1c
+    pigment-sync report 20260301-120000-3f9a1c --format html > run.html
+    pigment-sync report plan.json --format csv --bom > plan.csv
+    """
+    outcomes: dict[str, list[OutcomeRow]] = {}
+    approves = True
+    path = Path(source)
+    if path.suffix == ".json" or path.exists():
+        whole = _read_saved_plan(path)
+    else:
+        told = run_with_components(context, lambda parts: _load_past_run(parts, source), is_reading=True)
+        if isinstance(told, str):
+            if output_format is not Format.TEXT:
+                raise UsageError(f"The run {source} has no plan, so it is shown as text only.", "Leave --format out.")
+            print_text(told)
+            return ExitCode.DONE
+        whole, outcomes, approves = told
+    shown = replace(render_options(verbose=verbose, bom=bom), shows_approval=approves)
+    print_text(render(whole, output_format, shown, outcomes))
+    return ExitCode.DONE
+
+
+def _read_saved_plan(path: Path) -> Document:
+    try:
+        return parse_document(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be read ({error.strerror}).",
+            "Name a run of `pigment-sync history`, or a file of `plan --out`.",
+        ) from error
+
+
+async def _load_past_run(parts: Components, run_id: str) -> tuple[Document, dict[str, list[OutcomeRow]], bool] | str:
+    """Return the plan of a run, what became of it and whether `sync` approves it; or a text for one without a plan."""
+    run = await parts.state.load_run(run_id)
+    if run is None:
+        raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
+    if run.trigger in TRIGGERS_WITHOUT_PLAN:
+        return _format_manual_run(run, await parts.state.load_link_edits(run_id))
+    if run.document is None:
+        raise UsageError(
+            f"The run {run_id} ended before it had a plan: {run.error or run.status}.", "See: pigment-sync history"
+        )
+    records = await parts.state.load_changes(run_id)
+    when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = [OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
+    planned = parse_workspace(run.document)
+    whole = plan_document([planned], when, run.user)
+    # By the name in the plan: the workspace may have been renamed since.
+    return whole, {planned["name"]: lines} if lines else {}, run.trigger is not Trigger.UNDO
+
+
+def _format_manual_run(run: Run, mends: Sequence[LinkEdit]) -> str:
+    why = f": {run.reason}" if run.reason else ", without a reason"
+    first = f"{run.id}  {run.workspace}  {run.trigger} by {run.by} at {run.started_at:%Y-%m-%d %H:%M} UTC{why}"
+    counted = f"{len(mends)} links mended:\n{format_link_edits(mends)}" if mends else ""
+    return f"{escape_control(first)}\n{counted}"

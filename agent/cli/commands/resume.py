@@ -1,0 +1,45 @@
+"""`resume`: write to a paused workspace again."""
+
+from __future__ import annotations
+
+import click
+
+from agent.bootstrap import Components
+from agent.cli.completion import complete_workspace
+from agent.cli.options import by_option, reason_option
+from agent.cli.runtime import run_with_components
+from agent.engine.planner import select_workspaces
+from agent.engine.records import admin_run
+from agent.engine.request import RunRequest
+from agent.errors import ExitCode
+from agent.model.run import Trigger
+
+__all__ = ["resume"]
+
+
+@click.command()
+@click.argument("name", metavar="WORKSPACE", shell_complete=complete_workspace)
+@by_option
+@reason_option
+@click.pass_context
+def resume(context: click.Context, name: str, by: str, reason: str) -> int:
+    """Let a paused workspace be written to again.
+
+    Writes the state; the next run writes to the workspace, under the guards as ever.
+
+    \b
+    pigment-sync resume pigment-latam --reason "migration done"
+    """
+
+    async def body(parts: Components) -> bool:
+        select_workspaces(parts.contexts, [name])
+        if await parts.state.load_pause(name) is None:
+            return False
+        await parts.state.set_pause(
+            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), parts.clock.now())
+        )
+        return True
+
+    was_paused = run_with_components(context, body)
+    click.echo(f"{name} is written to again." if was_paused else f"{name} was not paused.")
+    return ExitCode.DONE
