@@ -93,7 +93,7 @@ def compute_plan(reads: Inputs, policy: Policy) -> Plan:
         making.in_sync,
         tuple(sorted(making.changes, key=lambda change: _change_order(change, depths))),
         tuple(sorted(making.holds, key=_hold_order)),
-        tuple(sorted({*notes, *making.notes}, key=lambda note: (note.code, normalize(note.email), note.reason))),
+        tuple(sorted({*notes, *making.notes}, key=_note_order)),
         updated_links=tuple(sorted(making.updated_links, key=lambda link: link.person)),
         possible_renames=frozenset(making.possible_renames),
         checked_creates=tuple(making.checked_creates),
@@ -110,6 +110,10 @@ def _change_order(change: Change, depths: dict[str, int]) -> tuple[int, int, str
 
 def _hold_order(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
     return normalize(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
+
+
+def _note_order(note: Note) -> tuple[str, str, str, str]:
+    return note.code, normalize(note.email), note.reason, note.email
 
 
 def _source_counts(snapshots: Sequence[Snapshot], making: PlanBuilder) -> tuple[SourceCounts, ...]:

@@ -86,7 +86,7 @@ def _link_created_members(draft: PlanBuilder, person: PersonKey, made: list[_Cre
 
 
 def _adopt_created_member(draft: PlanBuilder, made: _CreatedMember) -> Link:
-    # Protected or not: the link completes what the create began; without it the person would get another member.
+    # A protected member is the person's too while this plan is made: without that, they would get a second member.
     person, member = made.create.person, made.member
     assigned = draft.assignments.by_key.get(person)
     # Of who is not shown the create has the groups: guards compare a leaver's groups with what they were.
@@ -94,6 +94,8 @@ def _adopt_created_member(draft: PlanBuilder, made: _CreatedMember) -> Link:
     link = draft.link_by_person[person] = Link(person, member.scim_id, groups)
     draft.person_by_scim_id[member.scim_id] = person
     draft.recovered_links.append(link)
+    if draft.is_protected(member):
+        return link
     reason = f"A create for {member.email} was sent and its answer was lost: this is the member that it made."
     draft.changes.append(
         Change(
