@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from connectors.base import CredentialsRefused
@@ -201,8 +201,31 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            _secret_from_config, serialization=core_schema.plain_serializer_function_ser_schema(repr)
+            _secret_from_config,
+            # One definition of the JSON Schema, to which all fields refer.
+            ref=f"{cls.__module__}.{cls.__qualname__}:0",
+            serialization=core_schema.plain_serializer_function_ser_schema(repr),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the forms in which the configuration may hold a secret."""
+        references = [
+            {
+                "type": "object",
+                "properties": {key: {"type": "string", "description": description, "pattern": pattern}},
+                "required": [key],
+                "additionalProperties": False,
+            }
+            for key, description, pattern in (
+                ("env", "The name of the environment variable that holds it.", f"^{VARIABLE_NAME.pattern}$"),
+                ("file", "The path of the file that holds it, relative to the configuration.", r"\S"),
+            )
+        ]
+        return {
+            "description": "A secret: {env: NAME}, {file: PATH}, or at worst the text itself.",
+            "anyOf": [*references, {"type": "string", "minLength": 1}],
+        }
 
 
 def _secret_from_config(value: object) -> Secret:

@@ -17,20 +17,20 @@ def embedded() -> str:
     config: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))
     definitions = config.pop("$defs")
     config.pop("$schema")
-    _refuse_plain_secrets(config, definitions)
+    _refuse_plain_secrets(definitions)
     values["$defs"] = {"config": config, **definitions}
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def _refuse_plain_secrets(config: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Leave only files and variables for what is secret: all of the values ends in a ConfigMap, which many may read."""
-    by_name = [each for each in definitions["secret"]["anyOf"] if each["type"] == "object"]
-    definitions["secret"] |= {"description": "A secret: {env: NAME} or {file: PATH}.", "anyOf": by_name}
-    url = config["properties"]["state"]["properties"]["url"]
+def _refuse_plain_secrets(definitions: dict[str, Any]) -> None:
+    """Leave only files and variables for secrets: all values end in a ConfigMap, which many may read."""
+    by_name = [each for each in definitions["Secret"]["anyOf"] if each["type"] == "object"]
+    definitions["Secret"] |= {"description": "A secret: {env: NAME} or {file: PATH}.", "anyOf": by_name}
+    url = definitions["StateSettings"]["properties"]["url"]
     # Without lookaheads, which Helm's regular expressions do not have.
     open_url = {"pattern": "^(sqlite:|postgresql[^/]*://([^:@/]*@)?[^@]*$)", "not": {"pattern": "[?&]password="}}
     hashed = {"type": "string", "pattern": "^(read|operate):.+:sha256:"}
-    tokens = config["properties"]["server"]["properties"]["tokens"]
+    tokens = definitions["ServerSettings"]["properties"]["tokens"]
     tokens["items"] = {"anyOf": [tokens["items"], hashed]}
     url["anyOf"] = [{"$ref": url.pop("$ref")}, {"type": "string", **open_url}]
 

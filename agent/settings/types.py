@@ -8,7 +8,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from agent.model.email import is_valid, normalize, normalize_domain
 from connectors.http import is_loopback, validate_host
@@ -168,12 +168,19 @@ GuardCount = Annotated[int, Field(ge=0), BeforeValidator(_refuse_null)]
 Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_bool)]
 GuardPercent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_null)]
 PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_refuse_bool)]
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(str)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_parse_duration),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": rf"^\s*{DURATION_PATTERN.pattern}\s*$"}),
+]
 Day = Annotated[date, BeforeValidator(_parse_day)]
 Url = Annotated[str, AfterValidator(_normalize_url)]
 Domain = Annotated[str, AfterValidator(_normalize_domain)]
 Glob = Annotated[str, AfterValidator(_normalize_glob)]
 TimeZone = Annotated[str, AfterValidator(_validate_time_zone)]
-Name = Annotated[str, AfterValidator(_validate_name)]
-AppId = Annotated[str, BeforeValidator(_normalize_app_id)]
+Name = Annotated[
+    str, AfterValidator(_validate_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN.pattern}$"})
+]
+AppId = Annotated[str, BeforeValidator(_normalize_app_id, json_schema_input_type=str | int)]
 NonEmptyText = Annotated[str, AfterValidator(_strip_text)]

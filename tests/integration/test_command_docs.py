@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from agent.cli.reference import command_contexts, commands_page, root_context
 from agent.errors import ExitCode
+from scripts.gen_command_reference import command_contexts, commands_page, root_context
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "commands.md"
@@ -31,7 +31,7 @@ def test_page_is_current() -> None:
 
 def test_script_writes_the_page(tmp_path: Path) -> None:
     written = tmp_path / "page.md"
-    subprocess.run([sys.executable, "-m", "agent.cli.reference", str(written)], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "scripts.gen_command_reference", str(written)], cwd=ROOT, check=True)
     assert written.read_text("utf-8") == commands_page()
 
 

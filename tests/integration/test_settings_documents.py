@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from agent.settings.load import load
-from agent.settings.reference import key_tables, updated_document
+from scripts.gen_config_reference import key_tables, updated_document
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -77,7 +77,7 @@ def test_every_key_says_what_it_is() -> None:
 def test_script_writes_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- keys: begin -->stale<!-- keys: end -->\n", "utf-8")
-    subprocess.run([sys.executable, "-m", "agent.settings.reference", str(page)], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "scripts.gen_config_reference", str(page)], cwd=ROOT, check=True)
     assert page.read_text("utf-8") == updated_document("<!-- keys: begin --><!-- keys: end -->\n")
 
 
