@@ -9,6 +9,7 @@ from fnmatch import translate
 
 from agent.diff.assignments import AssignedPerson, Assignments
 from agent.model import Change, Hold, Inputs, Kind, Link, Member, Note, Policy, UnconfirmedCreate
+from agent.model.codes import HoldCode, NoteCode
 from agent.model.email import normalize
 from connectors.base import PersonKey
 
@@ -73,11 +74,11 @@ class PlanBuilder:
     def is_protected(self, member: Member) -> bool:
         return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None
 
-    def add_note(self, code: str, email: str | None, reason: str) -> None:
+    def add_note(self, code: NoteCode, email: str | None, reason: str) -> None:
         self.notes.append(Note(code, email or "", reason))
 
     def add_hold(
-        self, kind: Kind, code: str, assigned: AssignedPerson, member: Member | None, words: tuple[str, str]
+        self, kind: Kind, code: HoldCode, assigned: AssignedPerson, member: Member | None, words: tuple[str, str]
     ) -> None:
         """Hold what a person would get; *words* are the reason and the remedy."""
         wanted = assigned.person.email or ""

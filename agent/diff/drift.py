@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from agent.model import Kind, LastSeen, Link, Member, Memory, Note, Written
+from agent.model.codes import NoteCode
 from agent.model.email import is_same_name, normalize
 from agent.model.run import ChangeRecord, Outcome
 
@@ -168,5 +169,5 @@ UNDOES_US = f", which undoes what this agent wrote within 24 hours: {ELSE}"
 
 
 def _drift_note(email: str, name: str, what: str, tail: str = "") -> Note:
-    code = "another-writer" if tail else "drift"
+    code = NoteCode.ANOTHER_WRITER if tail else NoteCode.DRIFT
     return Note(code, email, f"{name or email} {what} since our last run, and not by us{tail or '.'}")

@@ -13,11 +13,10 @@ from dataclasses import replace
 from agent.diff import messages
 from agent.diff.builder import EmailClaim, PlanBuilder
 from agent.model import Change, Hold, Kind, Member
+from agent.model.codes import HoldCode
 from agent.model.email import is_allowed, is_valid
 
 __all__ = ["resolve_email_claims"]
-
-NO_HOLD = ""
 
 
 def resolve_email_claims(draft: PlanBuilder) -> dict[str, int]:
@@ -32,8 +31,8 @@ def resolve_email_claims(draft: PlanBuilder) -> dict[str, int]:
     steps = _resolve_chains(before, codes)
     depths: dict[str, int] = {}
     for index, want in enumerate(wants):
-        code = codes.get(index, NO_HOLD)
-        if code != NO_HOLD:
+        code = codes.get(index)
+        if code is not None:
             draft.holds.append(_claim_hold(draft, want, code))
             continue
         waited = wants[before[index]].member if index in before else None
@@ -47,7 +46,7 @@ def resolve_email_claims(draft: PlanBuilder) -> dict[str, int]:
     return depths
 
 
-def _invalid_claim_codes(draft: PlanBuilder, wants: list[EmailClaim]) -> dict[int, str]:
+def _invalid_claim_codes(draft: PlanBuilder, wants: list[EmailClaim]) -> dict[int, HoldCode | None]:
     """Return the code of each want that its own address holds, whatever others do."""
     targets: dict[str, int] = {}
     for want in wants:
@@ -55,17 +54,17 @@ def _invalid_claim_codes(draft: PlanBuilder, wants: list[EmailClaim]) -> dict[in
     return {index: code for index, want in enumerate(wants) if (code := _claim_code(draft, want, targets[want.email]))}
 
 
-def _claim_code(draft: PlanBuilder, want: EmailClaim, rivals: int) -> str:
+def _claim_code(draft: PlanBuilder, want: EmailClaim, rivals: int) -> HoldCode | None:
     person = want.assigned.person
     if not person.email or not is_valid(person.email):
-        return "invalid-email"
+        return HoldCode.INVALID_EMAIL
     if want.change.kind is Kind.CREATE and not want.change.display_name.strip():
-        return "missing-display-name"
+        return HoldCode.MISSING_DISPLAY_NAME
     if not is_allowed(person.email, draft.policy.allowed_domains):
-        return "domain-not-allowed"
+        return HoldCode.DOMAIN_NOT_ALLOWED
     if rivals > 1 or draft.assignments.is_contested(want.email):
-        return "contested-email"
-    return NO_HOLD
+        return HoldCode.CONTESTED_EMAIL
+    return None
 
 
 def _other_holders(draft: PlanBuilder, want: EmailClaim) -> list[Member]:
@@ -74,7 +73,7 @@ def _other_holders(draft: PlanBuilder, want: EmailClaim) -> list[Member]:
 
 
 def _find_blocking_claims(
-    draft: PlanBuilder, wants: list[EmailClaim], movers: dict[str, int], codes: dict[int, str]
+    draft: PlanBuilder, wants: list[EmailClaim], movers: dict[str, int], codes: dict[int, HoldCode | None]
 ) -> dict[int, int]:
     """Map a want to the one that must free its address, and hold those whose address nobody frees."""
     before: dict[int, int] = {}
@@ -86,13 +85,13 @@ def _find_blocking_claims(
             continue
         mover = movers.get(holders[0].scim_id)
         if len(holders) > 1 or mover is None:
-            codes[index] = "email-taken"
+            codes[index] = HoldCode.EMAIL_TAKEN
         else:
             before[index] = mover
     return before
 
 
-def _resolve_chains(before: dict[int, int], codes: dict[int, str]) -> dict[int, int]:
+def _resolve_chains(before: dict[int, int], codes: dict[int, HoldCode | None]) -> dict[int, int]:
     """Give every want that waits a code: walk its chain to the free end, to a held one, or round the circle.
 
     Return how many moves come before each of the free ones.
@@ -107,18 +106,18 @@ def _resolve_chains(before: dict[int, int], codes: dict[int, str]) -> dict[int, 
             path.append(index)
             index = before[index]
         if index in places:
-            codes.update(dict.fromkeys(path[places[index] :], "email-swap"))
+            codes.update(dict.fromkeys(path[places[index] :], HoldCode.EMAIL_SWAP))
             path = path[: places[index]]
-        if codes.get(index, NO_HOLD) != NO_HOLD:
-            codes.update(dict.fromkeys(path, "waits-for-held"))
+        if codes.get(index) is not None:
+            codes.update(dict.fromkeys(path, HoldCode.WAITS_FOR_HELD))
             continue
         for distance, each in enumerate(reversed(path), start=steps.get(index, 0) + 1):
-            codes[each] = NO_HOLD
+            codes[each] = None
             steps[each] = distance
     return steps
 
 
-def _claim_hold(draft: PlanBuilder, want: EmailClaim, code: str) -> Hold:
+def _claim_hold(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> Hold:
     reason, remedy = _hold_message(draft, want, code)
     member = want.member
     return Hold(
@@ -133,28 +132,28 @@ def _claim_hold(draft: PlanBuilder, want: EmailClaim, code: str) -> Hold:
     )
 
 
-def _hold_message(draft: PlanBuilder, want: EmailClaim, code: str) -> tuple[str, str]:
+def _hold_message(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> tuple[str, str]:
     who, connector = messages.person_label(want.assigned), want.assigned.key.connector
     email = want.assigned.person.email
     holders = [member for member in draft.members_by_email.get(want.email, ()) if member is not want.member]
     holder = messages.member_label(holders[0]) if holders else "another member"
     match code:
-        case "invalid-email":
+        case HoldCode.INVALID_EMAIL:
             said = f"{email!r} is not an email address" if email else "has no email address"
             return f"{who}: {said}.", f"Give {who} a valid email in {connector}."
-        case "missing-display-name":
+        case HoldCode.MISSING_DISPLAY_NAME:
             return f"{who} has no display, given or family name.", f"Give {who} a display name in {connector}."
-        case "domain-not-allowed":
+        case HoldCode.DOMAIN_NOT_ALLOWED:
             setting = f"workspaces.{draft.policy.workspace}.allowed_domains"
             reason = f"The domain of {email} is not among the allowed ones of {draft.policy.workspace}."
             return reason, f"Add the domain to {setting} and to the workspace's own list, or give {who} another email."
-        case "contested-email":
+        case HoldCode.CONTESTED_EMAIL:
             claims = [each.assigned for each in draft.email_claims if each.email == want.email]
             return messages.contested_email_message(draft.assignments.entitled_by_email.get(want.email, claims))
-        case "email-taken":
+        case HoldCode.EMAIL_TAKEN:
             reason = f"{who} wants {email}, which {holder} has and keeps."
             return reason, f"Give {holder} another email, or give {who} another one in {connector}."
-        case "email-swap":
+        case HoldCode.EMAIL_SWAP:
             reason = (
                 f"{who} wants {email} of {holder}, and round the circle somebody wants theirs: nobody can go first."
             )
@@ -171,7 +170,7 @@ def _possible_rename_hold(draft: PlanBuilder, want: EmailClaim, change: Change) 
     assign = messages.assign_command(want.same_name_members[0].email, draft.policy.workspace, want.assigned.key)
     return Hold(
         Kind.CREATE,
-        "possible-rename",
+        HoldCode.POSSIBLE_RENAME,
         want.change.email,
         f"{who} has no member by email, and a member that nobody matches has the same name: {named}.",
         f"If they are one person: {assign}. If not, approve this plan, and a new member is made.",

@@ -9,6 +9,7 @@ from agent.diff.assignments import AssignedPerson, Entitlement
 from agent.diff.builder import PlanBuilder
 from agent.diff.match import hold_contested_email, match_member, new_member_claim, reconcile_member
 from agent.model import Kind, Link, Member
+from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from agent.model.email import is_allowed, normalize, normalize_name
 from connectors.base import PersonKey
 
@@ -44,7 +45,7 @@ def _relink_or_hold_missing_member(draft: PlanBuilder, assigned: AssignedPerson)
         if draft.assignments.is_contested(assigned.email):
             hold_contested_email(draft, assigned, holders[0])
         else:
-            match_member(draft, assigned, holders[0], "relinked")
+            match_member(draft, assigned, holders[0], ChangeCode.RELINKED)
         return
     link = draft.link_by_person[assigned.key]
     reason = f"The member {link.scim_id} of {messages.person_label(assigned)} is not in the listing any more."
@@ -53,7 +54,7 @@ def _relink_or_hold_missing_member(draft: PlanBuilder, assigned: AssignedPerson)
         f"{messages.assign_command('EMAIL', draft.policy.workspace, assigned.key)}. If they are to get a new one: "
         f"pigment-sync links forget {assigned.key.connector}:{assigned.key.id} --workspace {draft.policy.workspace}"
     )
-    draft.add_hold(Kind.CREATE, "linked-member-missing", assigned, None, (reason, remedy))
+    draft.add_hold(Kind.CREATE, HoldCode.LINKED_MEMBER_MISSING, assigned, None, (reason, remedy))
 
 
 def _preferred_claimant(draft: PlanBuilder, claims: Sequence[AssignedPerson]) -> AssignedPerson:
@@ -73,7 +74,7 @@ def _match_by_email(draft: PlanBuilder, assigned: AssignedPerson) -> bool:
                 f"{messages.person_label(assigned)} of {assigned.key.connector} is the same "
                 f"human as in {owner.key.connector}."
             )
-            draft.add_note("also-in", assigned.person.email, reason)
+            draft.add_note(NoteCode.ALSO_IN, assigned.person.email, reason)
             return True
     holders = draft.members_by_email.get(assigned.email, ())
     if not holders:
@@ -88,7 +89,7 @@ def _match_by_email(draft: PlanBuilder, assigned: AssignedPerson) -> bool:
     elif linked:
         _resolve_email_held_by_other(draft, assigned, linked[0])
     else:
-        match_member(draft, assigned, holders[0], "matched-by-email")
+        match_member(draft, assigned, holders[0], ChangeCode.MATCHED_BY_EMAIL)
     return True
 
 
@@ -101,7 +102,7 @@ def _resolve_email_held_by_other(draft: PlanBuilder, assigned: AssignedPerson, m
             f"{messages.member_label(member)} is protected: the member is not linked to "
             f"{messages.person_label(assigned)}."
         )
-        draft.add_note("protected", member.email, reason)
+        draft.add_note(NoteCode.PROTECTED, member.email, reason)
     elif other is not None and other.entitlement is Entitlement.ENTITLED:
         draft.email_claims.append(new_member_claim(assigned))
     elif key.connector == assigned.key.connector:
@@ -112,15 +113,15 @@ def _resolve_email_held_by_other(draft: PlanBuilder, assigned: AssignedPerson, m
         )
         assign = messages.assign_command(member.email, draft.policy.workspace, assigned.key)
         remedy = f"Give {messages.person_label(assigned)} another email; or, if both are one human: {assign}"
-        draft.add_hold(Kind.CREATE, "recycled-address", assigned, None, (reason, remedy))
+        draft.add_hold(Kind.CREATE, HoldCode.RECYCLED_ADDRESS, assigned, None, (reason, remedy))
     elif key.connector in draft.connectors and _is_no_longer_entitled(draft, key, other):
         draft.relinked_people.add(key)
-        match_member(draft, assigned, member, "relinked")
+        match_member(draft, assigned, member, ChangeCode.RELINKED)
     elif other is not None and other.email == assigned.email and key.connector in draft.connectors:
         reason = (
             f"{messages.person_label(assigned)} of {assigned.key.connector} is the same human as in {key.connector}."
         )
-        draft.add_note("also-in", assigned.person.email, reason)
+        draft.add_note(NoteCode.ALSO_IN, assigned.person.email, reason)
     else:
         reason = (
             f"{messages.person_label(assigned)} of {assigned.key.connector} has the email of a member "
@@ -128,7 +129,7 @@ def _resolve_email_held_by_other(draft: PlanBuilder, assigned: AssignedPerson, m
             f"person of {key.connector} ({key.id})."
         )
         remedy = messages.links_move_remedy(key.connector, assigned.key.connector, draft.policy.workspace)
-        draft.add_hold(Kind.ADOPT, "source-changed", assigned, member, (reason, remedy))
+        draft.add_hold(Kind.ADOPT, HoldCode.SOURCE_CHANGED, assigned, member, (reason, remedy))
 
 
 def _is_no_longer_entitled(draft: PlanBuilder, key: PersonKey, other: AssignedPerson | None) -> bool:
@@ -167,13 +168,13 @@ def _match_by_alias(draft: PlanBuilder, people: Iterable[AssignedPerson]) -> lis
             rivals[member.scim_id] = rivals.get(member.scim_id, 0) + 1
     for assigned, found in matches:
         if len(found) == 1 and rivals[found[0].scim_id] == 1:
-            match_member(draft, assigned, found[0], "matched-by-alias")
+            match_member(draft, assigned, found[0], ChangeCode.MATCHED_BY_ALIAS)
             continue
         draft.matched_ids.update(member.scim_id for member in found)
         named = messages.format_list(member.email for member in found)
         reason = f"Aliases of {messages.person_label(assigned)} match {named}, and not one member of one person only."
         remedy = messages.assign_command(found[0].email, draft.policy.workspace, assigned.key)
-        draft.add_hold(Kind.ADOPT, "ambiguous-alias", assigned, found[0], (reason, f"Say whose it is: {remedy}"))
+        draft.add_hold(Kind.ADOPT, HoldCode.AMBIGUOUS_ALIAS, assigned, found[0], (reason, f"Say whose it is: {remedy}"))
     return left
 
 
@@ -205,7 +206,7 @@ def _hold_awaited_create(draft: PlanBuilder, assigned: AssignedPerson) -> None:
         "Each run looks for the member. After three complete listings without it, and an hour, it is created again. "
         "If Pigment shows the member, ask Pigment's support why its SCIM listing does not."
     )
-    draft.add_hold(Kind.CREATE, "create-unsettled", assigned, None, (reason, remedy))
+    draft.add_hold(Kind.CREATE, HoldCode.CREATE_UNSETTLED, assigned, None, (reason, remedy))
 
 
 def _is_unclaimed_member(draft: PlanBuilder, scim_id: str) -> bool:

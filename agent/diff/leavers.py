@@ -20,6 +20,7 @@ from agent.model import (
     UnconfirmedCreate,
     UnmanagedAction,
 )
+from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from connectors.base import PersonKey
 
 __all__ = ["decide_leavers", "would_deactivate"]
@@ -74,11 +75,11 @@ def _decide_linked_person(draft: PlanBuilder, link: Link, assigned: AssignedPers
         draft.in_sync += 1
     elif draft.is_protected(member):
         reason = f"{messages.member_label(member)} is protected: the member stays active."
-        draft.add_note("protected", member.email, reason)
+        draft.add_note(NoteCode.PROTECTED, member.email, reason)
     elif member.active is None:
         who = messages.member_label(member)
         reason = f"The listing does not say in a readable way whether {who} is active: no change."
-        draft.add_note("unreadable-member", member.email, reason)
+        draft.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
     else:
         _decide_active_member(draft, link, assigned, member)
 
@@ -99,7 +100,11 @@ def _decide_duplicate_member(draft: PlanBuilder, lost: UnconfirmedCreate, member
     for place in range(planned, len(draft.changes)):
         left = draft.changes[place]
         reason = f"{left.reason} A create whose answer was lost made this member beside their own."
-        code = "duplicate-left" if left.code in {"left-groups", "no-longer-assigned"} else left.code
+        code = (
+            ChangeCode.DUPLICATE_LEFT
+            if left.code in {ChangeCode.LEFT_GROUPS, ChangeCode.NO_LONGER_ASSIGNED}
+            else left.code
+        )
         draft.changes[place] = replace(left, code=code, reason=reason)
 
 
@@ -112,7 +117,7 @@ def _hold_duplicate_member(draft: PlanBuilder, lost: UnconfirmedCreate, member: 
         f"({who}): {member.email} ({member.scim_id}) is active beside {other}."
     )
     if draft.policy.unmanaged is UnmanagedAction.DEACTIVATE:
-        _add_deactivation(draft, lost.person, member, ("duplicate-member", reason), ())
+        _add_deactivation(draft, lost.person, member, (ChangeCode.DUPLICATE_MEMBER, reason), ())
         return
     remedy = (
         f"It is deactivated when {who} leaves. To clear it earlier, deactivate {member.email} in Pigment; or, if it is "
@@ -122,7 +127,7 @@ def _hold_duplicate_member(draft: PlanBuilder, lost: UnconfirmedCreate, member: 
     draft.holds.append(
         Hold(
             Kind.DEACTIVATE,
-            "duplicate-member",
+            HoldCode.DUPLICATE_MEMBER,
             member.email,
             reason,
             remedy,
@@ -156,7 +161,7 @@ def _hold_source_changed(draft: PlanBuilder, link: Link, member: Member) -> None
         "this workspace any more."
     )
     remedy = messages.links_move_remedy(old, new, draft.policy.workspace)
-    _hold_deactivation(draft, "source-changed", link.person, member, (reason, remedy))
+    _hold_deactivation(draft, HoldCode.SOURCE_CHANGED, link.person, member, (reason, remedy))
 
 
 def _note_or_hold_undecided(draft: PlanBuilder, assigned: AssignedPerson, member: Member | None) -> None:
@@ -167,18 +172,20 @@ def _note_or_hold_undecided(draft: PlanBuilder, assigned: AssignedPerson, member
         case Entitlement.PENDING:
             where = messages.format_groups(assigned.groups) if assigned.groups else "a group that can't be told"
             reason = f"{who} is in {where}, and {connector} does not show the assignment yet."
-            draft.add_note("assignment-pending", email, reason)
+            draft.add_note(NoteCode.ASSIGNMENT_PENDING, email, reason)
         case Entitlement.UNKNOWN:
             word = assigned.person.source_status or "none"
             draft.add_note(
-                "unknown-status", email, f"The status of {who} in {connector} can't be judged ({word}): no change."
+                NoteCode.UNKNOWN_STATUS,
+                email,
+                f"The status of {who} in {connector} can't be judged ({word}): no change.",
             )
         case Entitlement.INDIVIDUAL if member is not None:
             _hold_individual_assignment(draft, assigned, member)
         case _:
             # Individual, and without a member: whoever is entitled or inactive has been judged before.
             reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
-            draft.add_note("individual-assignment", email, reason)
+            draft.add_note(NoteCode.INDIVIDUAL_ASSIGNMENT, email, reason)
 
 
 def _hold_individual_assignment(draft: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
@@ -188,10 +195,12 @@ def _hold_individual_assignment(draft: PlanBuilder, assigned: AssignedPerson, me
         f"Take the individual assignment of {who} away, add {who} to an assigned group, or set "
         f"workspaces.{draft.policy.workspace}.individual_assignments to include or ignore."
     )
-    _hold_deactivation(draft, "individual-assignment", assigned.key, member, (reason, remedy))
+    _hold_deactivation(draft, HoldCode.INDIVIDUAL_ASSIGNMENT, assigned.key, member, (reason, remedy))
 
 
-def _hold_deactivation(draft: PlanBuilder, code: str, person: PersonKey, member: Member, why: tuple[str, str]) -> None:
+def _hold_deactivation(
+    draft: PlanBuilder, code: HoldCode, person: PersonKey, member: Member, why: tuple[str, str]
+) -> None:
     """Hold a deactivation; *why* is the reason and the remedy."""
     hold = Hold(Kind.DEACTIVATE, code, member.email, *why, scim_id=member.scim_id, person=person)
     draft.holds.append(hold)
@@ -211,7 +220,7 @@ def _decide_leaver(draft: PlanBuilder, link: Link, assigned: AssignedPerson | No
     if assigned is not None:
         stays = {group.id for group in assigned.groups}
         left = tuple(group for group in link.groups if group.id not in stays)
-        _deactivate_or_hold(draft, link, member, ("suspended", messages.inactive_reason(assigned)), left)
+        _deactivate_or_hold(draft, link, member, (ChangeCode.SUSPENDED, messages.inactive_reason(assigned)), left)
         return
     unseen = draft.assignments.unidentified_emails.get(link.person.connector, frozenset())
     if "" in unseen or draft.normalized_emails[member.scim_id] in unseen:
@@ -219,22 +228,22 @@ def _decide_leaver(draft: PlanBuilder, link: Link, assigned: AssignedPerson | No
             f"{messages.member_label(member)} is not among the assigned, and {link.person.connector} returned rows "
             f"without an id, one of which may be theirs: no change."
         )
-        draft.add_note("unidentified-row", member.email, reason)
+        draft.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
     elif link.missed_reads + 1 < draft.policy.grace_reads:
         reason = (
             f"{messages.member_label(member)} is not assigned in {link.person.connector} any more: missing in "
             f"{link.missed_reads + 1} of {draft.policy.grace_reads} reads before the deactivation."
         )
-        draft.add_note("in-grace", member.email, reason)
+        draft.add_note(NoteCode.IN_GRACE, member.email, reason)
     elif (found := draft.inputs.leaver_status.get(link.person)) is not None and found.groups and found.is_assigned:
         reason, remedy = messages.source_disagrees_message(member, link, found.groups)
-        _hold_deactivation(draft, "source-disagrees", link.person, member, (reason, remedy))
+        _hold_deactivation(draft, HoldCode.SOURCE_DISAGREES, link.person, member, (reason, remedy))
     else:
         _deactivate_or_hold(draft, link, member, messages.leaver_reason(member, link, found), link.groups)
 
 
 def _deactivate_or_hold(
-    draft: PlanBuilder, link: Link, member: Member, because: tuple[str, str], left: tuple[GroupRef, ...]
+    draft: PlanBuilder, link: Link, member: Member, because: tuple[ChangeCode, str], left: tuple[GroupRef, ...]
 ) -> None:
     """Deactivate a leaver, unless a new person has the address: then both may be one human under two ids."""
     claims = draft.assignments.entitled_by_email.get(draft.normalized_emails[member.scim_id], ())
@@ -255,7 +264,7 @@ def _deactivate_or_hold(
     draft.holds.append(
         Hold(
             Kind.DEACTIVATE,
-            "recycled-address",
+            HoldCode.RECYCLED_ADDRESS,
             member.email,
             reason,
             remedy,
@@ -266,7 +275,11 @@ def _deactivate_or_hold(
 
 
 def _add_deactivation(
-    draft: PlanBuilder, person: PersonKey | None, member: Member, because: tuple[str, str], left: tuple[GroupRef, ...]
+    draft: PlanBuilder,
+    person: PersonKey | None,
+    member: Member,
+    because: tuple[ChangeCode, str],
+    left: tuple[GroupRef, ...],
 ) -> None:
     draft.changes.append(
         Change(
@@ -302,7 +315,7 @@ def _decide_unlinked_person(draft: PlanBuilder, assigned: AssignedPerson, people
         _note_protected_members(draft, free)
     elif any(each.key.connector == assigned.key.connector for each in people if each is not assigned):
         draft.add_hold(
-            Kind.DEACTIVATE, "contested-email", assigned, active[0], messages.contested_email_message(people)
+            Kind.DEACTIVATE, HoldCode.CONTESTED_EMAIL, assigned, active[0], messages.contested_email_message(people)
         )
     elif assigned is people[0]:
         _adopt_and_deactivate(draft, assigned, active[0])
@@ -312,7 +325,9 @@ def _note_protected_members(draft: PlanBuilder, members: list[Member]) -> None:
     for member in members:
         if member.active and draft.is_protected(member):
             draft.add_note(
-                "protected", member.email, f"{messages.member_label(member)} is protected: the member stays active."
+                NoteCode.PROTECTED,
+                member.email,
+                f"{messages.member_label(member)} is protected: the member stays active.",
             )
 
 
@@ -327,12 +342,12 @@ def _adopt_and_deactivate(draft: PlanBuilder, assigned: AssignedPerson, member: 
             assigned.key,
             NO_FIELDS,
             NO_FIELDS,
-            "matched-by-email",
+            ChangeCode.MATCHED_BY_EMAIL,
             f"{because} The member with this email is linked to them, nothing is sent.",
             assigned.groups,
         )
     )
-    _add_deactivation(draft, assigned.key, member, ("suspended", because), ())
+    _add_deactivation(draft, assigned.key, member, (ChangeCode.SUSPENDED, because), ())
 
 
 def _decide_unmanaged_member(draft: PlanBuilder, member: Member) -> None:
@@ -342,15 +357,15 @@ def _decide_unmanaged_member(draft: PlanBuilder, member: Member) -> None:
         return
     who = messages.member_label(member)
     if draft.is_protected(member):
-        draft.add_note("protected", member.email, f"{who} is protected, and nobody assigned has this email.")
+        draft.add_note(NoteCode.PROTECTED, member.email, f"{who} is protected, and nobody assigned has this email.")
     elif draft.policy.unmanaged is UnmanagedAction.REPORT:
-        draft.add_note("unmanaged", member.email, f"{who} is active, and nobody assigned has this email.")
+        draft.add_note(NoteCode.UNMANAGED, member.email, f"{who} is active, and nobody assigned has this email.")
     elif any("" in emails or email in emails for emails in draft.assignments.unidentified_emails.values()):
         reason = f"{who} is active without an assignment, and a source returned rows without an id: no change."
-        draft.add_note("unidentified-row", member.email, reason)
+        draft.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
     elif draft.assignments.has_unknown_without_email:
         reason = f"{who} is active without an assignment, and a source shows a person without an email: no change."
-        draft.add_note("unidentified-row", member.email, reason)
+        draft.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
     else:
         reason = f"{who} is active, and nobody assigned has this email; unmanaged members are deactivated here."
-        _add_deactivation(draft, None, member, ("unmanaged", reason), ())
+        _add_deactivation(draft, None, member, (ChangeCode.UNMANAGED, reason), ())

@@ -6,6 +6,7 @@ from agent.diff import messages
 from agent.diff.assignments import AssignedPerson
 from agent.diff.builder import EmailClaim, PlanBuilder
 from agent.model import NO_FIELDS, Change, Fields, Kind, Member
+from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from agent.model.email import is_same_name, normalize_name
 
 __all__ = ["hold_contested_email", "match_member", "new_member_claim", "reconcile_member"]
@@ -20,7 +21,9 @@ def reconcile_member(draft: PlanBuilder, assigned: AssignedPerson, member: Membe
         draft.in_sync += not adopted
         draft.in_step[member.scim_id] = assigned
     elif draft.is_protected(member):
-        draft.add_note("protected", member.email, f"{messages.member_label(member)} is protected: nothing is changed.")
+        draft.add_note(
+            NoteCode.PROTECTED, member.email, f"{messages.member_label(member)} is protected: nothing is changed."
+        )
     elif member.active is None:
         _note_unreadable_member(draft, member)
     else:
@@ -48,15 +51,15 @@ def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool
     name = member.display_name if named_alike else person.display_name
     through = messages.assignment_phrase(assigned)
     if not member.active:
-        kind, code, reason = Kind.REACTIVATE, "assigned-again", f"{through}, and the member is inactive."
+        kind, code, reason = Kind.REACTIVATE, ChangeCode.ASSIGNED_AGAIN, f"{through}, and the member is inactive."
     elif not same_email:
-        kind, code = Kind.UPDATE_EMAIL, "email-changed"
+        kind, code = Kind.UPDATE_EMAIL, ChangeCode.EMAIL_CHANGED
         reason = (
             f"The email of {messages.person_label(assigned)} in {assigned.key.connector} is "
             f"{email}, not {member.email}."
         )
     else:
-        kind, code = Kind.UPDATE_NAME, "name-changed"
+        kind, code = Kind.UPDATE_NAME, ChangeCode.NAME_CHANGED
         reason = f"The display name in {assigned.key.connector} is {name}, not {member.display_name or 'empty'}."
     return Change(kind, email, name, member.scim_id, assigned.key, before, after, code, reason, assigned.groups)
 
@@ -64,14 +67,14 @@ def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool
 def _note_unreadable_member(draft: PlanBuilder, member: Member) -> None:
     draft.matched_ids.add(member.scim_id)
     reason = f"The listing does not say in a readable way whether {messages.member_label(member)} is active: no change."
-    draft.add_note("unreadable-member", member.email, reason)
+    draft.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
 
 
-def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: str) -> None:
+def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
     how = {
-        "matched-by-email": "has the member's email",
-        "matched-by-alias": f"has {member.email} as an alias",
-        "relinked": "is the same human by email, and the former link does not hold any more",
+        ChangeCode.MATCHED_BY_EMAIL: "has the member's email",
+        ChangeCode.MATCHED_BY_ALIAS: f"has {member.email} as an alias",
+        ChangeCode.RELINKED: "is the same human by email, and the former link does not hold any more",
     }[code]
     reason = f"{messages.assignment_phrase(assigned)} and {how}: the member is linked to them, nothing is sent."
     draft.matched_ids.add(member.scim_id)
@@ -91,7 +94,7 @@ def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, 
     )
 
 
-def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: str) -> None:
+def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
     """Rows 6 and 7: a person meets the member that has their address and that nobody entitled is linked to."""
     draft.matched_ids.add(member.scim_id)
     name = normalize_name(assigned.person.display_name)
@@ -100,7 +103,7 @@ def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, c
             f"{messages.member_label(member)} is protected: the member is not linked to "
             f"{messages.person_label(assigned)}."
         )
-        draft.add_note("protected", member.email, reason)
+        draft.add_note(NoteCode.PROTECTED, member.email, reason)
     elif member.active is None:
         _note_unreadable_member(draft, member)
     elif not member.active and (not name or name != normalize_name(member.display_name)):
@@ -110,7 +113,7 @@ def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, c
         )
         assign = messages.assign_command(member.email, draft.policy.workspace, assigned.key)
         remedy = f"If they are one person: {assign}. If not, give {messages.person_label(assigned)} another email."
-        draft.add_hold(Kind.REACTIVATE, "possible-recycled-address", assigned, member, (reason, remedy))
+        draft.add_hold(Kind.REACTIVATE, HoldCode.POSSIBLE_RECYCLED_ADDRESS, assigned, member, (reason, remedy))
     else:
         _adopt_member(draft, assigned, member, code)
         reconcile_member(draft, assigned, member, adopted=True)
@@ -121,7 +124,7 @@ def hold_contested_email(draft: PlanBuilder, assigned: AssignedPerson, member: M
     kind = Kind.ADOPT if member.active else Kind.REACTIVATE
     draft.add_hold(
         kind,
-        "contested-email",
+        HoldCode.CONTESTED_EMAIL,
         assigned,
         member,
         messages.contested_email_message(draft.assignments.entitled_by_email[assigned.email]),
@@ -139,7 +142,7 @@ def new_member_claim(assigned: AssignedPerson) -> EmailClaim:
         assigned.key,
         NO_FIELDS,
         Fields(email, person.display_name, active=True),
-        "assigned",
+        ChangeCode.ASSIGNED,
         f"{messages.assignment_phrase(assigned)} and has no member.",
         assigned.groups,
         given_name=person.given_name,

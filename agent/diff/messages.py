@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from agent.diff.assignments import AssignedPerson
 from agent.model import GroupRef, Link, Member
+from agent.model.codes import ChangeCode
 from connectors.base import LookupResult, PersonKey, Status
 
 __all__ = [
@@ -92,20 +93,20 @@ def inactive_reason(assigned: AssignedPerson) -> str:
     return f"{person_label(assigned)} is not active in {assigned.key.connector}{word}."
 
 
-def leaver_reason(member: Member, link: Link, found: LookupResult | None) -> tuple[str, str]:
+def leaver_reason(member: Member, link: Link, found: LookupResult | None) -> tuple[ChangeCode, str]:
     """Return code and sentence for somebody whom no source shows any more."""
     who, connector = member_label(member), link.person.connector
     if found is not None and found.status is Status.DELETED:
-        return "deleted", f"{who} was deleted in {connector}."
+        return ChangeCode.DELETED, f"{who} was deleted in {connector}."
     if found is not None and found.status is Status.SUSPENDED:
-        return "suspended", f"{who} is not active in {connector} and not assigned any more."
+        return ChangeCode.SUSPENDED, f"{who} is not active in {connector} and not assigned any more."
     if found is not None and found.failure:
         fate = f"no longer assigned (could not be looked up: {found.failure})."
         if link.groups:
-            return "left-groups", f"{who} left {format_groups(link.groups)} in {connector}: {fate}"
-        return "no-longer-assigned", f"{who} of {connector} is {fate}"
+            return ChangeCode.LEFT_GROUPS, f"{who} left {format_groups(link.groups)} in {connector}: {fate}"
+        return ChangeCode.NO_LONGER_ASSIGNED, f"{who} of {connector} is {fate}"
     failure = found.groups_failure if found is not None else ""
     but = f" (their groups could not be looked up: {failure})" if failure else ""
     if link.groups:
-        return "left-groups", f"{who} left {format_groups(link.groups)} in {connector}{but}."
-    return "no-longer-assigned", f"{who} is not assigned in {connector} any more{but}."
+        return ChangeCode.LEFT_GROUPS, f"{who} left {format_groups(link.groups)} in {connector}{but}."
+    return ChangeCode.NO_LONGER_ASSIGNED, f"{who} is not assigned in {connector} any more{but}."

@@ -53,6 +53,7 @@ from agent.diff.unconfirmed_creates import resolve_unconfirmed_creates
 from agent.diff.undone_changes import still_undone_changes
 from agent.diff.writer import Sources
 from agent.model import Change, Hold, Inputs, Kind, MemberCounts, Note, Plan, Policy, SourceCounts
+from agent.model.codes import ChangeCode
 from agent.model.email import normalize
 from connectors.base import PersonKey, Snapshot
 
@@ -70,7 +71,7 @@ PHASES = {
 MAX_LOOKUPS = 25
 
 
-UNEXPLAINED_CODES = frozenset({"left-groups", "no-longer-assigned", "duplicate-left"})
+UNEXPLAINED_CODES = frozenset({ChangeCode.LEFT_GROUPS, ChangeCode.NO_LONGER_ASSIGNED, ChangeCode.DUPLICATE_LEFT})
 """Codes of leavers that the snapshots do not show at all."""
 
 

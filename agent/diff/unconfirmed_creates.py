@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from agent.diff.assignments import Entitlement
 from agent.diff.builder import PlanBuilder
 from agent.model import NO_FIELDS, Change, Kind, Link, Member, UnconfirmedCreate
+from agent.model.codes import ChangeCode
 from agent.model.email import is_same_name, normalize
 from connectors.base import PersonKey
 
@@ -106,7 +107,7 @@ def _adopt_created_member(draft: PlanBuilder, made: _CreatedMember) -> Link:
             person,
             NO_FIELDS,
             NO_FIELDS,
-            "create-settled",
+            ChangeCode.CREATE_SETTLED,
             reason,
             groups,
         )

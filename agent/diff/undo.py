@@ -20,6 +20,7 @@ from agent.model import (
     Policy,
     UndoneChange,
 )
+from agent.model.codes import HoldCode, NoteCode, undo_code
 from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Outcome
 from connectors.base import PersonKey
@@ -65,10 +66,10 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
             continue
         if member is None:
             making.notes.append(
-                Note("changed-since", record.change.email, "The member is not in the listing any more.")
+                Note(NoteCode.CHANGED_SINCE, record.change.email, "The member is not in the listing any more.")
             )
         elif protected.match(normalize(member.email)):
-            making.notes.append(Note("protected", member.email, "The member is protected: nothing is changed."))
+            making.notes.append(Note(NoteCode.PROTECTED, member.email, "The member is protected: nothing is changed."))
         else:
             _add_reversal(making, record.change, member)
     active = sum(member.active is True for member in listing.members)
@@ -110,7 +111,7 @@ def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
         return
     if not _is_as_changed(member, change):
         reason = f"{member.display_name or member.email} is not as the run left them: somebody has changed them since."
-        making.notes.append(Note("changed-since", member.email, reason))
+        making.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     is_new = change.kind is Kind.CREATE
     back = Fields(active=False) if is_new else change.before
@@ -123,7 +124,7 @@ def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
         change.person,
         former,
         back,
-        f"undo-{change.kind}",
+        undo_code(change.kind),
         f"Puts back what the run did: {change.reason}",
         undone_change=_undone_change(change, member),
     )
@@ -138,7 +139,7 @@ def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
     who = member.display_name or member.email
     if change.person is None or making.links.get(change.person) != member.scim_id:
         reason = f"{who} existed before the run, which only linked them, and that link has ended since."
-        making.notes.append(Note("changed-since", member.email, reason))
+        making.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     reason = (
         f"{who} existed before the run, which only linked them: the link ends, and nothing is sent. {change.reason}"
@@ -152,7 +153,7 @@ def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
             change.person,
             Fields(),
             Fields(),
-            f"undo-{change.kind}",
+            undo_code(change.kind),
             reason,
             undone_change=_undone_change(change, member),
         )
@@ -183,7 +184,7 @@ def _restore_email(making: UndoBuilder, undone: Change, member: Member) -> None:
         making.holds.append(
             Hold(
                 undone.kind,
-                "email-taken",
+                HoldCode.EMAIL_TAKEN,
                 member.email,
                 f"{undone.email} now belongs to {holder.display_name or holder.scim_id}.",
                 "Give that member another email first, or leave this one as it is.",

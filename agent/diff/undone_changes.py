@@ -8,12 +8,13 @@ from dataclasses import replace
 from agent.diff.assignments import AssignedPerson, Entitlement
 from agent.diff.builder import PlanBuilder
 from agent.model import Change, Kind, UndoneChange
+from agent.model.codes import ChangeCode
 from agent.model.email import is_same_name
 
 __all__ = ["still_undone_changes"]
 
 # A lookup of the leaver may show these at one time and not at another; if it shows nothing, that proves nothing.
-CONCLUSIVE_CODES = frozenset({"suspended", "deleted"})
+CONCLUSIVE_CODES = frozenset({ChangeCode.SUSPENDED, ChangeCode.DELETED})
 UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING})
 
 

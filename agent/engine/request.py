@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
-from agent.guard.target import WRONG_TARGET
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
+from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Pause, RunStatus, Trigger
 from agent.report.schema import WorkspaceObject
 
 __all__ = ["Decision", "FleetLimit", "RunRequest", "RunResult", "has_pending_changes", "is_awaiting_approval"]
 
-NON_APPROVABLE_GUARDS = frozenset({"toggle-off"})
+NON_APPROVABLE_GUARDS = frozenset({GuardCode.TOGGLE_OFF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class RunResult:
 def is_awaiting_approval(plan: Plan) -> bool:
     """Tell whether a guard holds something that an approval would release (exit code 4)."""
     guards = {guard.code for guard in plan.guards} - NON_APPROVABLE_GUARDS
-    return WRONG_TARGET in guards or any(hold.code in guards for hold in plan.holds)
+    return GuardCode.WRONG_TARGET in guards or any(hold.code in guards for hold in plan.holds)
 
 
 def has_pending_changes(plan: Plan) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from agent.guard.target import check_workspace_target
 from agent.model import Inputs, KnownTarget, Note, Plan, Policy
+from agent.model.codes import NoteCode
 from agent.model.run import WorkspaceRecord
 from agent.report.schema import WorkspaceObject
 from connectors.base import Finding
 
 __all__ = [
-    "STATE_EMPTY",
     "STATE_REMEDY",
     "check_links",
     "check_state",
@@ -21,7 +21,6 @@ __all__ = [
     "with_state_note",
 ]
 
-STATE_EMPTY = "state-empty"
 STATE_REMEDY = "Check that the place is right. If a state exists elsewhere, set state.url to it, or restore a backup."
 
 
@@ -39,12 +38,12 @@ def with_state_note(plan: Plan, reads: Inputs) -> Plan:
         f"The state has no links for {plan.workspace}, which has {members} members. They are adopted by email, and "
         "earlier leavers are not known. This is expected before the first sync; otherwise check state.url."
     )
-    return replace(plan, notes=(*plan.notes, Note(STATE_EMPTY, "", reason)))
+    return replace(plan, notes=(*plan.notes, Note(NoteCode.STATE_EMPTY, "", reason)))
 
 
 def empty_state_warning(workspace: WorkspaceObject) -> str:
     """Return the sentence of the note on an empty state, empty where the plan has none."""
-    return next((note["reason"] for note in workspace["notes"] if note["code"] == STATE_EMPTY), "")
+    return next((note["reason"] for note in workspace["notes"] if note["code"] == NoteCode.STATE_EMPTY), "")
 
 
 def check_state(place: str, *, is_new: bool) -> list[Finding]:

@@ -31,8 +31,9 @@ from agent.errors import (
 )
 from agent.guard.hold import next_baselines, release_approved
 from agent.guard.replan import ChangeContent, plan_contents
-from agent.guard.target import WRONG_TARGET, uncounted
+from agent.guard.target import uncounted
 from agent.model import Mode, Plan, Policy, Unplanned
+from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
 from agent.ports.workspace import WorkspaceClient
 from agent.report.document import encode_workspace, with_guards, workspace_object
@@ -319,9 +320,13 @@ class Sync:
 def _accept_target(decision: Decision) -> Decision:
     """Return an approved *decision* with its target accepted, unless the guard of targets still holds something."""
     plan = decision.plan
-    if plan is None or decision.target_check.mismatch or any(hold.code == WRONG_TARGET for hold in plan.holds):
+    if (
+        plan is None
+        or decision.target_check.mismatch
+        or any(hold.code == GuardCode.WRONG_TARGET for hold in plan.holds)
+    ):
         return decision
-    guards = tuple(guard for guard in plan.guards if guard.code != WRONG_TARGET)
+    guards = tuple(guard for guard in plan.guards if guard.code != GuardCode.WRONG_TARGET)
     return replace(decision, plan=replace(plan, guards=guards), target_check=decision.target_check.after_approval)
 
 

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from agent.guard.empty_groups import CONFIRMED_AFTER, GroupSightings
 from agent.model import TARGET_UNCHANGED, Change, Guard, Kind, Plan, Policy, RecentChanges, TargetCheck, UndoneChange
+from agent.model.codes import ChangeCode, GuardCode
 from connectors.base import PersonKey
 
 __all__ = [
@@ -32,7 +33,8 @@ MAX_SHRINK = 0.5
 
 NO_RECENT_CHANGES = RecentChanges()
 # What was held by these waits for a decision on that member alone, and uses up no limit of the others.
-INDIVIDUALLY_HELD_CODES = frozenset({"undone", "contested-by-another-writer"})
+GROUP_LEAVER_CODES = frozenset({ChangeCode.LEFT_GROUPS, ChangeCode.DUPLICATE_LEFT})
+INDIVIDUALLY_HELD_CODES = frozenset({GuardCode.UNDONE, GuardCode.CONTESTED_BY_ANOTHER_WRITER})
 # What would repeat a change that an undo put back: a created member is inactive and without a link afterwards.
 REPEATING_KINDS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
 
@@ -99,7 +101,7 @@ def is_email_change(change: Change) -> bool:
 
 
 def make_guard(
-    code: str, changes: Sequence[Change], holds: Callable[[Change], bool], recent: int, limit: str, message: str
+    code: GuardCode, changes: Sequence[Change], holds: Callable[[Change], bool], recent: int, limit: str, message: str
 ) -> Guard:
     affected = tuple(change.email for change in changes if holds(change))
     return Guard(code, len(affected), recent, limit, message, affected)
@@ -159,7 +161,7 @@ def _toggle_off_guard(plan: Plan, policy: Policy) -> Iterator[GuardResult]:
         off = ", ".join(name for name in ("create", "update", "deactivate") if not getattr(policy.toggles, name))
         message = f"{count} changes are not made, because the config turns off: {off}."
         remedy = f"Set workspaces.{policy.workspace}.toggles in the config; an approval does not release it."
-        guard = make_guard("toggle-off", plan.changes, holds, 0, f"toggles off: {off}", message)
+        guard = make_guard(GuardCode.TOGGLE_OFF, plan.changes, holds, 0, f"toggles off: {off}", message)
         yield GuardResult(guard, holds, "The config turns this kind of change off.", remedy, is_final=True)
 
 
@@ -181,7 +183,7 @@ def _undone_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[GuardResult
     if found:
         causes = {undone.scim_id: f"{UNDONE_REASON} It was put back by {undone.run_id}." for undone in found.values()}
         message = f"{len(found)} changes would repeat what an undo put back."
-        guard = make_guard("undone", changes, found.__contains__, 0, "the source has changed since", message)
+        guard = make_guard(GuardCode.UNDONE, changes, found.__contains__, 0, "the source has changed since", message)
         yield GuardResult(guard, found.__contains__, UNDONE_REASON, UNDONE_REMEDY, cause_by_scim_id=causes)
 
 
@@ -202,7 +204,7 @@ def _contested_guard(changes: Sequence[Change], history: GuardHistory) -> Iterat
             f"{members} deactivated by pigment-sync twice within 24 hours and reactivated by another tool each time."
         )
         limit = "a member is deactivated twice within 24 hours"
-        guard = make_guard("contested-by-another-writer", changes, holds, 0, limit, message)
+        guard = make_guard(GuardCode.CONTESTED_BY_ANOTHER_WRITER, changes, holds, 0, limit, message)
         yield GuardResult(guard, holds, message, CONTESTED_REMEDY, cause_by_scim_id=causes)
 
 
@@ -215,7 +217,9 @@ def _empty_source_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[Guard
     if empty and any(map(is_deactivation, changes)):
         named = ", ".join(empty)
         message = f"No one is entitled in {named}."
-        guard = make_guard("empty-source", changes, is_deactivation, 0, "no source without anybody entitled", message)
+        guard = make_guard(
+            GuardCode.EMPTY_SOURCE, changes, is_deactivation, 0, "no source without anybody entitled", message
+        )
         yield GuardResult(guard, is_deactivation, message, APPROVE_REMEDY)
 
 
@@ -224,7 +228,11 @@ def _group_emptied_guard(changes: Sequence[Change], history: GuardHistory) -> It
     causes: dict[str, str] = {}
     involved: GroupSightings = {}
     for change in changes:
-        if change.code not in {"left-groups", "duplicate-left"} or change.person is None or change.scim_id is None:
+        if (
+            change.code not in {ChangeCode.LEFT_GROUPS, ChangeCode.DUPLICATE_LEFT}
+            or change.person is None
+            or change.scim_id is None
+        ):
             continue
         left = {(change.person.connector, group.id) for group in change.group_refs}
         emptied = {key: seen for key, seen in history.newly_empty_groups.items() if key in left}
@@ -246,7 +254,7 @@ def _group_emptied_guard(changes: Sequence[Change], history: GuardHistory) -> It
         )
         message = f"{_empty_groups_phrase(involved)}: held until a run {until} reads the same."
         limit = f"a group counts as empty once two runs, {minutes} minutes apart, read it as empty"
-        guard = make_guard("group-emptied", changes, holds, 0, limit, message)
+        guard = make_guard(GuardCode.GROUP_EMPTIED, changes, holds, 0, limit, message)
         remedy = (
             f"If a run at least {minutes} minutes after the first one still reads it as empty, that run deactivates "
             f"them. To do it now, approve this plan by its digest. If the group has people, check why the source does "
@@ -280,7 +288,7 @@ def _group_shrink_guard(plan: Plan, changes: Sequence[Change], history: GuardHis
     if any(map(holds, changes)):
         named = "; ".join(f"{name} has {now} people and had {was}" for name, was, now in shrunk.values())
         limit = f"a group of {MIN_GROUP_SIZE} or more may lose {MAX_SHRINK:.0%}"
-        guard = make_guard("group-shrink", changes, holds, 0, limit, f"{named}.")
+        guard = make_guard(GuardCode.GROUP_SHRINK, changes, holds, 0, limit, f"{named}.")
         yield GuardResult(
             guard, holds, "A group that this person left lost more than half of its people.", APPROVE_REMEDY
         )
@@ -299,7 +307,7 @@ def _max_deactivations_guard(
         return
     limit = f"{limits.max_deactivations}, or {limits.max_deactivations_percent:g} % of {of}{words}"
     message = f"{_count_phrase(len(going), recent)} would be deactivated; the limit is {limit}."
-    guard = make_guard("max-deactivations", changes, is_deactivation, recent, limit, message)
+    guard = make_guard(GuardCode.MAX_DEACTIVATIONS, changes, is_deactivation, recent, limit, message)
     yield GuardResult(
         guard, is_deactivation, "More members would be deactivated than the limits allow.", APPROVE_REMEDY
     )
@@ -312,7 +320,7 @@ def _max_creates_guard(changes: Sequence[Change], policy: Policy, history: Guard
     )
     if limit is not None and planned and planned + recent > limit:
         message = f"{_count_phrase(planned, recent)} would be created; the limit is {limit}."
-        guard = make_guard("max-creates", changes, is_creation, recent, str(limit), message)
+        guard = make_guard(GuardCode.MAX_CREATES, changes, is_creation, recent, str(limit), message)
         yield GuardResult(guard, is_creation, "More members would be created than the limit allows.", APPROVE_REMEDY)
 
 
@@ -325,7 +333,7 @@ def _max_email_changes_guard(changes: Sequence[Change], policy: Policy, history:
     )
     if planned and planned + recent > limit:
         message = f"{_count_phrase(planned, recent)} would get another email; the limit is {limit}."
-        guard = make_guard("max-email-changes", changes, is_email_change, recent, str(limit), message)
+        guard = make_guard(GuardCode.MAX_EMAIL_CHANGES, changes, is_email_change, recent, str(limit), message)
         yield GuardResult(guard, is_email_change, "More emails would change than the limit allows.", APPROVE_REMEDY)
 
 
@@ -338,7 +346,7 @@ def _approval_required_guard(changes: Sequence[Change], policy: Policy) -> Itera
     if any(map(holds, changes)):
         named = ", ".join(sorted(kinds))
         message = f"{sum(map(holds, changes))} changes need an approval, as the config asks for: {named}."
-        guard = make_guard("approval-required", changes, holds, 0, f"require_approval: {named}", message)
+        guard = make_guard(GuardCode.APPROVAL_REQUIRED, changes, holds, 0, f"require_approval: {named}", message)
         yield GuardResult(guard, holds, "The config asks for an approval of this kind of change.", APPROVE_REMEDY)
 
 

@@ -20,12 +20,13 @@ from agent.guard.guards import (
 )
 from agent.guard.target import target_guard_results
 from agent.model import Change, Hold, Kind, Plan, Policy
+from agent.model.codes import GuardCode, HoldCode, NoteCode
 from agent.model.email import normalize
 from connectors.base import PersonKey
 
 __all__ = ["FleetContext", "apply_fleet_guard", "apply_guards", "next_baselines", "release_approved"]
 
-BY_OTHER_HANDS = frozenset({"drift", "another-writer"})
+BY_OTHER_HANDS = frozenset({NoteCode.DRIFT, NoteCode.ANOTHER_WRITER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     cause = "All workspaces together would lose more members than the fleet limit allows."
     held = []
     for plan in plans:
-        guard = make_guard("fleet", plan.changes, is_deactivation, recent, limit, message)
+        guard = make_guard(GuardCode.FLEET, plan.changes, is_deactivation, recent, limit, message)
         verdict = GuardResult(guard, is_deactivation, cause, APPROVE_REMEDY)
         held.append(_hold_changes(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
     return tuple(held)
@@ -112,7 +113,7 @@ def _hold_changes(plan: Plan, tripping: Sequence[GuardResult]) -> Plan:
         elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
             is_final = waited
             cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
-            holds.append(_make_hold(change, "waits-for-held", cause, remedy, is_final=is_final))
+            holds.append(_make_hold(change, HoldCode.WAITS_FOR_HELD, cause, remedy, is_final=is_final))
         else:
             kept.append(change)
             continue

@@ -18,10 +18,10 @@ from dataclasses import replace
 
 from agent.guard.guards import GuardResult, is_deactivation, make_guard
 from agent.model import Change, Inputs, KnownTarget, Link, MovedTenant, Plan, Policy, TargetCheck
+from agent.model.codes import GuardCode
 
-__all__ = ["WRONG_TARGET", "check_workspace_target", "compare_targets", "target_guard_results", "uncounted"]
+__all__ = ["check_workspace_target", "compare_targets", "target_guard_results", "uncounted"]
 
-WRONG_TARGET = "wrong-target"
 NOT_RELEASED_BY_APPROVAL = "An approval does not release it."
 WORKSPACE_ITSELF = ""
 """The connector of a record that is about the workspace itself."""
@@ -128,7 +128,9 @@ def uncounted(seen: Sequence[Link], found: TargetCheck) -> tuple[Link, ...]:
 def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult]:
     """Yield the verdicts that trip on *plan*. The guard also trips with nothing to hold: a person must check."""
     if found.mismatch:
-        guard = make_guard("wrong-target", plan.changes, _is_any_change, 0, "the workspace that the state knows", "")
+        guard = make_guard(
+            GuardCode.WRONG_TARGET, plan.changes, _is_any_change, 0, "the workspace that the state knows", ""
+        )
         message = f"{found.mismatch} Everything is held, and nothing is recorded. {found.remedy}"
         yield GuardResult(replace(guard, message=message), _is_any_change, found.mismatch, found.remedy, is_final=True)
         return
@@ -138,7 +140,7 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
         why = "Either its scim_url belongs to another workspace, or its members were made again."
         message = f"{cause} {why} Everything is held until the plan is approved."
         guard = make_guard(
-            "wrong-target", plan.changes, _is_any_change, 0, "half of the linked members, of 4 or more", message
+            GuardCode.WRONG_TARGET, plan.changes, _is_any_change, 0, "half of the linked members, of 4 or more", message
         )
         yield GuardResult(
             guard, _is_any_change, cause, "Check the scim_url; if it is right, approve this plan by its digest."
@@ -146,7 +148,9 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
     for each in found.moved_tenants:
         cause = f"The connector {each.connector} read {each.previous} before, and now reads {each.current}."
         message = f"{cause} All deactivations are held until the plan is approved."
-        guard = make_guard("wrong-target", plan.changes, is_deactivation, 0, "the tenant that was read before", message)
+        guard = make_guard(
+            GuardCode.WRONG_TARGET, plan.changes, is_deactivation, 0, "the tenant that was read before", message
+        )
         remedy = f"Check what {each.connector} should read; if that is right, approve this plan by its digest."
         yield GuardResult(guard, is_deactivation, cause, remedy)
 

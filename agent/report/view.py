@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
@@ -176,7 +177,7 @@ def wrong_target_message(workspace: WorkspaceObject) -> str:
     """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
     if workspace["status"] != "planned":
         return ""
-    return next((guard["message"] for guard in workspace["guards"] if guard["code"] == "wrong-target"), "")
+    return next((guard["message"] for guard in workspace["guards"] if guard["code"] == GuardCode.WRONG_TARGET), "")
 
 
 def released_summary(workspace: WorkspaceObject) -> str:
