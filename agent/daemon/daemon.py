@@ -11,7 +11,7 @@ import structlog
 from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, WorkspaceStatus
 from agent.daemon.query_limit import QueryLimiter
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
-from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule
+from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
 from agent.daemon.state_probe import StateProbe
 from agent.engine.queries import explain_person
@@ -156,15 +156,18 @@ class Daemon:
             if run.trigger not in PARTIAL_TRIGGERS and not run.user
         ]
         pause = await self.state.load_pause(name)
+        last_read = _newest_with_status(runs, READ_STATUSES)
+        read_at = (last_read.finished_at or last_read.started_at) if last_read else self._started_at
         return WorkspaceStatus(
             name,
             Mode(workspace.mode),
             format_schedule(workspace.schedule),
             self._scheduler.next_run(name),
+            stale_after(workspace.schedule, read_at),
             workspace.token_expires,
             pause,
             last_run=_last_relevant_run(runs, Mode(workspace.mode)),
-            last_read=_newest_with_status(runs, READ_STATUSES),
+            last_read=last_read,
             last_applied=_newest_with_status([run for run in runs if not run.dry_run], APPLIED_STATUSES),
             in_flight=() if pause is None else await self.state.load_in_flight(name),
         )

@@ -74,6 +74,7 @@ class WorkspaceStatus:
 
     *last_run* is the newest run over everybody, in mode enforce a dry run only if there is no other; *last_applied* the
     newest that was not a dry run and ended well, *last_read* the newest whose reads were complete; None: no such run.
+    The workspace is overdue from *stale_after* on; None: it has no schedule.
     *in_flight* are the changes that a paused workspace may still get.
     """
 
@@ -81,6 +82,7 @@ class WorkspaceStatus:
     mode: Mode
     schedule: str
     next_run: datetime | None
+    stale_after: datetime | None
     token_expires: date | None
     pause: Pause | None
     last_run: Run | None

@@ -13,7 +13,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from agent.settings.crontab import next_time
 from agent.settings.workspace import ScheduleSettings
 
-__all__ = ["ScheduleGroup", "build_trigger", "first_due", "format_schedule", "group_by_schedule"]
+__all__ = ["ScheduleGroup", "build_trigger", "first_due", "format_schedule", "group_by_schedule", "stale_after"]
 
 # Not all daemons of a company, nor all its workspaces, may knock at the same second.
 JITTER_SHARE = 0.1
@@ -101,6 +101,21 @@ def first_due(schedule: ScheduleSettings, last: datetime | None, now: datetime) 
     if due is None:
         raise ValueError(f"{format_schedule(schedule)} is never due")
     return max(now, due)
+
+
+def stale_after(schedule: ScheduleSettings | None, since: datetime) -> datetime | None:
+    """Return the second time after *since* that *schedule* is due; None without a schedule.
+
+    One complete read may be missed. When the next one is missed too, the workspace has not been read for too long.
+    A schedule of working days is not late at the weekend.
+    """
+    if schedule is None:
+        return None
+    if schedule.cron is None:
+        return since + 2 * _interval_of(schedule)
+    timezone = schedule.timezone or "UTC"
+    first = next_time(schedule.cron, timezone, since)
+    return None if first is None else next_time(schedule.cron, timezone, first)
 
 
 def _interval_of(schedule: ScheduleSettings) -> timedelta:

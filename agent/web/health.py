@@ -18,7 +18,6 @@ from agent.errors import PigmentSyncError
 from agent.metrics import CONTENT_TYPE, Metrics, Sample
 from agent.model import Mode
 from agent.model.run import Lease
-from agent.web.overdue import stale_after
 
 __all__ = ["routes"]
 
@@ -107,20 +106,19 @@ def _samples(seen: ScrapeData) -> Samples:
         samples["pigment_sync_started_timestamp_seconds"] = [((), seen.health.started_at.timestamp())]
         samples["pigment_sync_config_loaded_timestamp_seconds"] = [((), seen.health.config_loaded_at.timestamp())]
     for each in seen.statuses:
-        started_at = seen.health.started_at if seen.health else seen.now
-        for name, sample in _workspace_samples(each, started_at, seen.now.date()):
+        for name, sample in _workspace_samples(each, seen.now.date()):
             samples.setdefault(name, []).append(sample)
     return samples
 
 
-def _workspace_samples(standing: WorkspaceStatus, started_at: datetime, today: date) -> list[tuple[str, Sample]]:
+def _workspace_samples(standing: WorkspaceStatus, today: date) -> list[tuple[str, Sample]]:
     name = standing.name
-    since = (standing.last_read.finished_at or standing.last_read.started_at) if standing.last_read else started_at
+    last_read = standing.last_read
     moments = {
         "pigment_sync_next_run_timestamp_seconds": standing.next_run,
-        "pigment_sync_last_read_timestamp_seconds": since if standing.last_read else None,
+        "pigment_sync_last_read_timestamp_seconds": last_read and (last_read.finished_at or last_read.started_at),
         "pigment_sync_last_apply_timestamp_seconds": standing.last_applied and standing.last_applied.finished_at,
-        "pigment_sync_stale_after_timestamp_seconds": stale_after(standing.schedule, since),
+        "pigment_sync_stale_after_timestamp_seconds": standing.stale_after,
     }
     found: list[tuple[str, Sample]] = [(key, ((name,), when.timestamp())) for key, when in moments.items() if when]
     found.append(("pigment_sync_paused", ((name,), float(standing.pause is not None))))

@@ -138,17 +138,15 @@ class Pages:
         health = await desk.check_health()
         now = datetime.now(UTC)
         cards = [
-            status_card(await desk.load_workspace_status(name), desk.active_runs, now, health.started_at)
-            for name in desk.workspace_names
+            status_card(await desk.load_workspace_status(name), desk.active_runs, now) for name in desk.workspace_names
         ]
         return self.render("overview.html", session, cards=cards, health=health)
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:
         desk = self._context.daemon
         standing = await desk.load_workspace_status(request.path_params["name"])
-        health = await desk.check_health()
         runs = await desk.state.load_runs([standing.name], limit=RUNS_IN_TABLE)
-        shown = status_card(standing, desk.active_runs, datetime.now(UTC), health.started_at)
+        shown = status_card(standing, desk.active_runs, datetime.now(UTC))
         return self.render("workspace.html", session, card=shown, runs=runs)
 
     async def show_chart(self, request: HttpRequest, _: Session) -> Response:

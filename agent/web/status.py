@@ -8,7 +8,6 @@ from datetime import datetime
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model.run import Run, RunStatus, Trigger
-from agent.web.overdue import stale_after
 
 __all__ = ["StatusCard", "format_ago", "format_until", "run_kind", "status_card"]
 
@@ -39,16 +38,13 @@ class StatusCard:
     expires_soon: bool
 
 
-def status_card(
-    standing: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: datetime, started_at: datetime
-) -> StatusCard:
+def status_card(standing: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: datetime) -> StatusCard:
     mine = tuple(each for each in ongoing if each.workspace == standing.name)
     word, tone = _label_and_tone(standing.last_run)
-    since = (standing.last_read.finished_at or standing.last_read.started_at) if standing.last_read else started_at
-    stale = stale_after(standing.schedule, since)
     days = (standing.token_expires - now.date()).days if standing.token_expires else None
     is_soon = days is not None and days <= EXPIRY_WARNING_DAYS
-    return StatusCard(standing, word, tone, mine, stale is not None and stale < now, days, is_soon)
+    is_overdue = standing.stale_after is not None and standing.stale_after < now
+    return StatusCard(standing, word, tone, mine, is_overdue, days, is_soon)
 
 
 def _label_and_tone(last: Run | None) -> tuple[str, str]:

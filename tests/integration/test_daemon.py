@@ -20,6 +20,7 @@ from agent.daemon.interface import ManualRunRequest, NotFound, TooManyRequests
 from agent.daemon.query_limit import MAX_QUERIES
 from agent.daemon.reload import ConfigWatcher
 from agent.daemon.runner import NEVER_STARTED, STOPPED
+from agent.daemon.schedule import stale_after
 from agent.daemon.tasks import MAX_ACTIVE_RUNS
 from agent.engine.records import new_run
 from agent.engine.request import RunRequest, RunResult
@@ -255,6 +256,9 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
         assert standing.schedule == "every 1h"
         assert standing.next_run is not None
         assert timedelta(minutes=59) < standing.next_run - datetime.now(UTC) < timedelta(minutes=61)
+        assert standing.last_read is not None
+        assert standing.last_read.finished_at is not None
+        assert standing.stale_after == standing.last_read.finished_at + timedelta(hours=2)
 
     async with at_home(config) as again:
         due = (await again.daemon.load_workspace_status(LATAM)).next_run
@@ -276,6 +280,9 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
         standing = await house.daemon.load_workspace_status(LATAM)
         assert standing.schedule == "cron 0 6 * * * (UTC)"
         assert standing.next_run is not None
+        started_at = (await house.daemon.check_health()).started_at
+        assert standing.last_read is None
+        assert standing.stale_after == stale_after(house.daemon.settings.workspaces[LATAM].schedule, started_at)
         assert len(taken) == 1
 
         config.write_text("workspaces: {", "utf-8")

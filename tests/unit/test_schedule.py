@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from agent.daemon.schedule import build_trigger, first_due, format_schedule, group_by_schedule
+from agent.daemon.schedule import build_trigger, first_due, format_schedule, group_by_schedule, stale_after
 from agent.settings.workspace import ScheduleSettings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -125,3 +125,24 @@ def test_run_that_was_recorded_in_the_future_puts_nothing_off() -> None:
 
     assert first_due(every("15m"), future, NOON) == NOON + timedelta(minutes=15)
     assert first_due(cron("0 * * * *"), future, NOON) == NOON + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "since", "stale"),
+    [
+        (every("15m"), NOON, NOON + timedelta(minutes=30)),
+        (every("90s"), NOON, NOON + timedelta(minutes=3)),
+        (
+            cron("0 6 * * mon-fri", "Europe/Berlin"),
+            datetime(2026, 3, 6, 5, 1, tzinfo=UTC),
+            datetime(2026, 3, 10, 5, tzinfo=UTC),
+        ),
+        (cron("0 6 * * *"), NOON, datetime(2026, 3, 4, 6, tzinfo=UTC)),
+        (None, NOON, None),
+    ],
+    ids=["every", "seconds", "weekend", "cron-utc", "no-schedule"],
+)
+def test_workspace_is_stale_at_the_second_missed_time(
+    schedule: ScheduleSettings | None, since: datetime, stale: datetime | None
+) -> None:
+    assert stale_after(schedule, since) == stale

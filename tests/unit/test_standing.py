@@ -16,7 +16,9 @@ from agent.web.status import format_ago, format_until, status_card
 from tests.state_samples import NOW
 
 RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.DONE, NOW, tally=RunCounts(40, 2, 0))
-STANDING = WorkspaceStatus("latam", Mode.ENFORCE, "every 15m", NOW, None, None, RUN, RUN, RUN)
+STANDING = WorkspaceStatus(
+    "latam", Mode.ENFORCE, "every 15m", NOW, NOW + timedelta(minutes=30), None, None, RUN, RUN, RUN
+)
 
 
 @pytest.mark.parametrize(
@@ -36,19 +38,19 @@ STANDING = WorkspaceStatus("latam", Mode.ENFORCE, "every 15m", NOW, None, None, 
     ],
 )
 def test_workspace_stands_as_its_last_run_left_it(run: Run | None, word: str, tone: str) -> None:
-    shown = status_card(replace(STANDING, last_run=run), (), NOW, NOW)
+    shown = status_card(replace(STANDING, last_run=run), (), NOW)
     assert (shown.label, shown.tone) == (word, tone)
 
 
 def test_workspace_that_nobody_read_in_time_is_overdue() -> None:
     early, late = NOW + timedelta(minutes=29), NOW + timedelta(minutes=31)
-    assert [status_card(STANDING, (), when, NOW).is_overdue for when in (early, late)] == [False, True]
-    assert not status_card(replace(STANDING, schedule=""), (), late, NOW).is_overdue
+    assert [status_card(STANDING, (), when).is_overdue for when in (early, late)] == [False, True]
+    assert not status_card(replace(STANDING, stale_after=None), (), late).is_overdue
 
 
 def test_token_is_told_when_it_ends_soon() -> None:
     days = [
-        status_card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW, NOW)
+        status_card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW)
         for each in (31, 30, -1)
     ]
     assert [(each.expires_in_days, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
@@ -56,7 +58,7 @@ def test_token_is_told_when_it_ends_soon() -> None:
 
 def test_card_shows_its_own_runs() -> None:
     runs = [ActiveRun(name, name, Trigger.PAGE, True, "ana", NOW) for name in ("latam", "eu")]
-    assert [each.run_id for each in status_card(STANDING, runs, NOW, NOW).active_runs] == ["latam"]
+    assert [each.run_id for each in status_card(STANDING, runs, NOW).active_runs] == ["latam"]
 
 
 @pytest.mark.parametrize(
