@@ -83,7 +83,7 @@ MUTANTS = (
     ),
     Mutant(
         "guards each run by itself, not an hour",
-        ((SURVEY, "return GuardHistory(recent, ", "return GuardHistory(type(recent)(), "),),
+        ((SURVEY, "            recent, baselines, await", "            type(recent)(), baselines, await"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
@@ -192,7 +192,7 @@ MUTANTS = (
                 "        def remaining_seconds(self): return 9.0\n"
                 "        async def wait_until_ended(self): await __import__('asyncio').sleep(9)\n"
                 "    for each, site in zip(decisions, sites.values()):\n"
-                "        writer = site.workspace.writing(Always())\n"
+                "        writer = site.reader.writer_for(Always())\n"
                 "        for change in (each.plan.changes if each.plan else ()):\n"
                 "            if change.kind == 'create': await send(writer, change, None, set())\n",
             ),

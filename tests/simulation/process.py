@@ -18,7 +18,7 @@ from typing import Any, cast
 from agent.errors import StateError
 from agent.ports.state import State
 
-__all__ = ["POINTS", "Died", "Fate", "Happening", "Process", "Reached", "draw_fates", "watched"]
+__all__ = ["DATABASE", "POINTS", "REPEATED", "Died", "Fate", "Happening", "Process", "Reached", "draw_fates", "watched"]
 
 Reached = Counter[tuple[str, str, str]]
 """How often a point was reached: (point, what happened to the process there, what else was true)."""
@@ -178,7 +178,18 @@ def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
 
 QUERY_SECONDS = 10.0
 """How long the state waits for a silent database, as the real one does on the client's side."""
-REPEATED = frozenset(("memory", "recent", "contested", "baselines", "sightings", "targets", "guarded", "paused"))
+REPEATED = frozenset(
+    (
+        "load_memory",
+        "load_recent_changes",
+        "load_contested_members",
+        "load_baselines",
+        "load_sightings",
+        "load_targets",
+        "count_guarded",
+        "load_pause",
+    )
+)
 """What a run reads of the state: the real one reads it again while the database is away for a moment."""
 REPEAT_SECONDS, REPEAT_WITHIN_SECONDS = 1.0, 12.0
 
