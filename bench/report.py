@@ -28,30 +28,42 @@ def make_change(number: int) -> Change:
     email, name = f"person.{number}@acme.com", f"{NAMES[number % len(NAMES)]} {number}"
     group = GROUPS[number % len(GROUPS)]
     person = PersonKey("okta-main", f"00u{number:017}")
-    told = f"{name} <{email}>"
+    who = f"{name} <{email}>"
+    scim_id: str | None = f"scim-{number}"
     if number % 10 == 0:
-        reason = f"{told} left the group {group.name} and has no other assignment."
-        status = Fields(active=True), Fields(active=False)
-        return Change(Kind.DEACTIVATE, email, name, f"scim-{number}", person, *status, "left-groups", reason, (group,))
-    if number % 10 == 1:
-        reason = f"The email of {told} at the source has changed."
-        moved = Fields(email=f"old.{number}@acme.com"), Fields(email=email)
-        return Change(
-            Kind.UPDATE_EMAIL, email, name, f"scim-{number}", person, *moved, "email-changed", reason, (group,)
-        )
-    reason = f"{told} is assigned through {group.name} and is no member of the workspace."
-    made = NO_FIELDS, Fields(email, name, True)
-    return Change(Kind.CREATE, email, name, None, person, *made, "not-in-workspace", reason, (group,))
+        kind, code = Kind.DEACTIVATE, "left-groups"
+        before, after = Fields(active=True), Fields(active=False)
+        reason = f"{who} left the group {group.name} and has no other assignment."
+    elif number % 10 == 1:
+        kind, code = Kind.UPDATE_EMAIL, "email-changed"
+        before, after = Fields(email=f"old.{number}@acme.com"), Fields(email=email)
+        reason = f"The email of {who} at the source has changed."
+    else:
+        kind, code, scim_id = Kind.CREATE, "not-in-workspace", None
+        before, after = NO_FIELDS, Fields(email, name, True)
+        reason = f"{who} is assigned through {group.name} and is no member of the workspace."
+    return Change(
+        kind=kind,
+        email=email,
+        display_name=name,
+        scim_id=scim_id,
+        person=person,
+        before=before,
+        after=after,
+        code=code,
+        reason=reason,
+        group_refs=(group,),
+    )
 
 
 def make_hold(number: int) -> Hold:
     change = make_change(number * 10)
     return Hold(
-        change.kind,
-        "max-deactivations",
-        change.email,
-        f"{change.reason} More would be deactivated than are allowed at once.",
-        "Look at who they are, then approve the plan.",
+        kind=change.kind,
+        code="max-deactivations",
+        email=change.email,
+        reason=f"{change.reason} More would be deactivated than are allowed at once.",
+        remedy="Look at who they are, then approve the plan.",
         scim_id=change.scim_id,
         person=change.person,
         change=change,
@@ -62,15 +74,20 @@ def make_plan(people: int) -> Plan:
     """Return a plan with a row for each of *people*: nine in ten changes, the others holds and notes."""
     held = people // 20
     groups = tuple((group.id, group.name, people // 40) for group in GROUPS)
+    source = SourceCounts(
+        connector="okta-main", app="0oa1b2c3d4", people=people, entitled=people, groups=groups, individual=0
+    )
     return Plan(
-        "pigment-latam",
-        Mode.ENFORCE,
-        (SourceCounts("okta-main", "0oa1b2c3d4", people, people, groups, 0),),
-        MemberCounts(people, people, people, people),
-        0,
-        tuple(map(make_change, range(people - 2 * held))),
-        tuple(map(make_hold, range(people, people + held))),
-        tuple(Note("unmanaged", f"u{number}@acme.com", f"Nobody knows u{number}@acme.com.") for number in range(held)),
+        workspace="pigment-latam",
+        mode=Mode.ENFORCE,
+        sources=(source,),
+        members=MemberCounts(total=people, active=people, linked=people, guarded=people),
+        in_sync=0,
+        changes=tuple(map(make_change, range(people - 2 * held))),
+        holds=tuple(map(make_hold, range(people, people + held))),
+        notes=tuple(
+            Note("unmanaged", f"u{number}@acme.com", f"u{number}@acme.com is unknown.") for number in range(held)
+        ),
     )
 
 

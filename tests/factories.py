@@ -59,7 +59,7 @@ def reads(
     snapshots = (snapshot(people, unidentified=more.pop("unidentified", ())), *others)
     whereabouts: dict[PersonKey, LookupResult] = more.pop("whereabouts", {})
     assert not more
-    return Inputs(snapshots, Listing(tuple(members)), Memory(tuple(links), renames), whereabouts)
+    return Inputs(snapshots, Listing(tuple(members)), Memory(tuple(links), possible_renames=renames), whereabouts)
 
 
 class Nothing:

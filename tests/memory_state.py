@@ -78,7 +78,13 @@ class MemoryState:
                 raise WorkspaceBusy(
                     f"Another run holds {workspace}: {held.lease.holder}, since {held.lease.since}.", "Wait."
                 )
-        lease = Lease(workspace, holder, now, max((held.lease.fence for held in known), default=0) + 1, target)
+        lease = Lease(
+            workspace=workspace,
+            holder=holder,
+            since=now,
+            fence=max((held.lease.fence for held in known), default=0) + 1,
+            target=target,
+        )
         self.held.update(dict.fromkeys(names, Held(lease, now)))
         return lease
 
@@ -207,7 +213,14 @@ class MemoryState:
             awaited = record.is_accepted and not (absences >= 3 and age > timedelta(hours=1))
             name, scim_id = change.display_name, record.scim_id
             sent = UnconfirmedCreate(
-                person, change.email, name, record.run_id, record.seq, scim_id, awaited, change.group_refs
+                person=person,
+                email=change.email,
+                display_name=name,
+                run_id=record.run_id,
+                seq=record.seq,
+                scim_id=scim_id,
+                is_awaited=awaited,
+                groups=change.group_refs,
             )
             unsettled.append(sent)
         own = self.known.get((workspace, ""))
@@ -222,11 +235,11 @@ class MemoryState:
         renames = self.renames.get(workspace, frozenset())
         return Memory(
             tuple(sorted(links.values(), key=lambda link: link.person)),
-            renames,
-            tuple(unsettled),
-            left[-1][1] if left else None,
-            tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
-            written(lately, self.now(), left_at),
+            possible_renames=renames,
+            unconfirmed_creates=tuple(unsettled),
+            last_seen=left[-1][1] if left else None,
+            undone_changes=tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
+            written=written(lately, self.now(), left_at),
         )
 
     async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
@@ -292,7 +305,16 @@ class MemoryState:
         self._check(lease)
         now = self.now()
         for seq, change, link in adoptions:
-            record = ChangeRecord(run_id, seq, change, Outcome.DONE, "", now, now, change.scim_id)
+            record = ChangeRecord(
+                run_id=run_id,
+                seq=seq,
+                change=change,
+                outcome=Outcome.DONE,
+                detail="",
+                sent_at=now,
+                answered_at=now,
+                scim_id=change.scim_id,
+            )
             self.records.setdefault(run_id, {})[seq] = record
             self._write(lease.workspace, link)
 
@@ -311,7 +333,16 @@ class MemoryState:
             undone = self.undone.get(lease.workspace, ())
             kept = [each for each in undone if each.scim_id != change.undone_change.scim_id or each.kind not in gone]
             self.undone[lease.workspace] = (*kept, replace(change.undone_change, run_id=run_id))
-        record = ChangeRecord(run_id, seq, change, Outcome.UNKNOWN, "", self.now(), None, change.scim_id)
+        record = ChangeRecord(
+            run_id=run_id,
+            seq=seq,
+            change=change,
+            outcome=Outcome.UNKNOWN,
+            detail="",
+            sent_at=self.now(),
+            answered_at=None,
+            scim_id=change.scim_id,
+        )
         self.records.setdefault(run_id, {}).setdefault(seq, record)
         return None
 

@@ -30,7 +30,7 @@ class Clock:
 
 
 def a_run(name: str = "r1", workspace: str = "latam", at: datetime = NOW, *, dry: bool = False) -> Run:
-    return Run(name, workspace, Trigger.SYNC, dry, at, by="ops", reason="why")
+    return Run(id=name, workspace=workspace, trigger=Trigger.SYNC, dry_run=dry, started_at=at, by="ops", reason="why")
 
 
 def a_change(kind: Kind = Kind.DEACTIVATE, email: str = "ann@acme.com", scim_id: str | None = "m1") -> Change:
@@ -39,13 +39,33 @@ def a_change(kind: Kind = Kind.DEACTIVATE, email: str = "ann@acme.com", scim_id:
         before, after = Fields("Former@acme.com"), Fields(email)
     if kind is Kind.ADOPT:
         before = after = NO_FIELDS
-    return Change(kind, email, "Ann Lee", scim_id, ANN, before, after, "left-groups", "She left.", PLANNERS)
+    return Change(
+        kind=kind,
+        email=email,
+        display_name="Ann Lee",
+        scim_id=scim_id,
+        person=ANN,
+        before=before,
+        after=after,
+        code="left-groups",
+        reason="She left.",
+        group_refs=PLANNERS,
+    )
 
 
 def done(
     change: Change, seq: int = 0, outcome: Outcome = Outcome.DONE, at: datetime = NOW, run: str = "r1"
 ) -> ChangeRecord:
-    return ChangeRecord(run, seq, change, outcome, "", at, at, change.scim_id)
+    return ChangeRecord(
+        run_id=run,
+        seq=seq,
+        change=change,
+        outcome=outcome,
+        detail="",
+        sent_at=at,
+        answered_at=at,
+        scim_id=change.scim_id,
+    )
 
 
 async def begun(state: State, run: Run | None = None) -> Lease:

@@ -31,7 +31,7 @@ def is_never_outdated(_tried: int) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
     """The outcome of every change of a plan, in its order.
 
@@ -145,7 +145,13 @@ class Applier:
         in_order = tuple(sorted(self._records, key=lambda record: record.seq))
         unrecorded = tuple(self._unrecorded)
         return ApplyResult(
-            in_order, self._workspace_error, self._state_error, self._pause, unrecorded, tuple(left), self._first_seq
+            records=in_order,
+            workspace_error=self._workspace_error,
+            state_error=self._state_error,
+            pause=self._pause,
+            unrecorded=unrecorded,
+            remaining=tuple(left),
+            first_seq=self._first_seq,
         )
 
     def _skip_reason(self, change: Change, failed: AbstractSet[str]) -> str:
@@ -172,7 +178,16 @@ class Applier:
         now = self.clock.now()
         log.info("members.adopted", workspace=self.lease.workspace, members=len(linked))
         return [
-            ChangeRecord(self.run_id, seq, change, Outcome.DONE, "", now, now, change.scim_id)
+            ChangeRecord(
+                run_id=self.run_id,
+                seq=seq,
+                change=change,
+                outcome=Outcome.DONE,
+                detail="",
+                sent_at=now,
+                answered_at=now,
+                scim_id=change.scim_id,
+            )
             for seq, change in adoptions
         ]
 
@@ -206,15 +221,15 @@ class Applier:
         scim_id = answered.member.scim_id if answered.member else change.scim_id
         now = self.clock.now()
         record = ChangeRecord(
-            self.run_id,
-            seq,
-            _as_met(change, answered),
-            answered.outcome,
-            answered.detail,
-            sent_at,
-            now,
-            scim_id,
-            answered.is_accepted,
+            run_id=self.run_id,
+            seq=seq,
+            change=_as_met(change, answered),
+            outcome=answered.outcome,
+            detail=answered.detail,
+            sent_at=sent_at,
+            answered_at=now,
+            scim_id=scim_id,
+            is_accepted=answered.is_accepted,
         )
         created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
         await self._record_answer(record, _link_for(change, scim_id) if created and scim_id else None)
@@ -238,7 +253,16 @@ class Applier:
         self, seq: int, change: Change, why: str, outcome: Outcome = Outcome.NOT_TRIED
     ) -> ChangeRecord:
         now = self.clock.now()
-        record = ChangeRecord(self.run_id, seq, change, outcome, why, now, now, change.scim_id)
+        record = ChangeRecord(
+            run_id=self.run_id,
+            seq=seq,
+            change=change,
+            outcome=outcome,
+            detail=why,
+            sent_at=now,
+            answered_at=now,
+            scim_id=change.scim_id,
+        )
         await self._record_answer(record)
         return record
 

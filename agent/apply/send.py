@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Change, Fields, Kind, Member
@@ -27,6 +27,7 @@ class ChangeResult:
 
     outcome: Outcome
     detail: str = ""
+    _: KW_ONLY
     member: Member | None = None
     is_accepted: bool = False
     met: Member | None = None
@@ -42,7 +43,7 @@ async def send(
     """
     if change.kind is Kind.ADOPT:
         # What an undo does to a member that a create only met: the state ends the link with this answer.
-        return ChangeResult(Outcome.DONE, "The link ended; nothing was sent.", member)
+        return ChangeResult(Outcome.DONE, "The link ended; nothing was sent.", member=member)
     try:
         return ChangeResult(Outcome.DONE, member=await _write_change(workspace, change, member))
     except (WorkspaceUnavailable, WriteStopped):
@@ -95,7 +96,9 @@ async def _resolve_conflict(
             Outcome.HELD, f"{change.email} belongs to a member that is somebody else's; see the next plan."
         )
     if member.active:
-        return ChangeResult(Outcome.DONE, "The member existed and is linked; nothing was changed.", member, met=member)
+        return ChangeResult(
+            Outcome.DONE, "The member existed and is linked; nothing was changed.", member=member, met=member
+        )
     name = normalize_name(change.display_name)
     if not name or name != normalize_name(member.display_name):
         named = member.display_name or "nothing"
@@ -110,4 +113,4 @@ async def _reactivate_member(workspace: WorkspaceWriter, member: Member) -> Chan
         raise
     except WriteError as error:
         return replace(_failure_result(error), met=member)
-    return ChangeResult(Outcome.DONE, "The member existed and was reactivated.", active, met=member)
+    return ChangeResult(Outcome.DONE, "The member existed and was reactivated.", member=active, met=member)

@@ -39,17 +39,17 @@ def _access_row(known: PlanBuilder, member: Member, past: MemberHistory | None) 
     assigned = _assigned_person(known, member, key)
     exceptions = sorted({*_exceptions(known, key, assigned), *(["protected"] if known.is_protected(member) else [])})
     return Access(
-        known.policy.workspace,
-        member.email,
-        member.display_name,
-        member.scim_id,
-        assigned.key if assigned else key,
-        tuple(sorted({group.name for group in assigned.groups})) if assigned else (),
-        tuple(exceptions),
-        past.since if past else None,
-        past.first_seen if past else None,
-        past.last_change_at if past else None,
-        past.last_change_kind if past else None,
+        workspace=known.policy.workspace,
+        email=member.email,
+        display_name=member.display_name,
+        scim_id=member.scim_id,
+        person=assigned.key if assigned else key,
+        groups=tuple(sorted({group.name for group in assigned.groups})) if assigned else (),
+        exceptions=tuple(exceptions),
+        since=past.since if past else None,
+        first_seen=past.first_seen if past else None,
+        last_change_at=past.last_change_at if past else None,
+        last_change_kind=past.last_change_kind if past else None,
     )
 
 
@@ -76,13 +76,13 @@ def past_access(workspace: str, left: tuple[LastSeen, ...]) -> tuple[Access, ...
     """Return who had access when a past run ended, as the journal has it: without what the sources said of them."""
     return tuple(
         Access(
-            workspace,
-            each.email,
-            each.display_name,
-            each.scim_id,
-            each.person,
-            each.groups,
-            () if each.person else ("unmanaged",),
+            workspace=workspace,
+            email=each.email,
+            display_name=each.display_name,
+            scim_id=each.scim_id,
+            person=each.person,
+            groups=each.groups,
+            exceptions=() if each.person else ("unmanaged",),
         )
         for each in sorted(left, key=lambda each: (each.email.casefold(), each.scim_id))
         if each.active is not False

@@ -29,7 +29,7 @@ class Entitlement(Enum):
 UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING, Entitlement.INDIVIDUAL})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AssignedPerson:
     """One person of the workspace's sources. *rank* is the place of the first source that shows them."""
 
@@ -88,7 +88,12 @@ def _combined_assignment(first: AssignedPerson, second: AssignedPerson) -> Assig
     groups = tuple(sorted({*first.groups, *second.groups}))
     leading = min(first, second, key=lambda each: (each.entitlement is not standing, each.source_rank))
     return AssignedPerson(
-        leading.person, first.key, standing, leading.email, groups, min(first.source_rank, second.source_rank)
+        person=leading.person,
+        key=first.key,
+        entitlement=standing,
+        email=leading.email,
+        groups=groups,
+        source_rank=min(first.source_rank, second.source_rank),
     )
 
 
@@ -106,7 +111,14 @@ def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[Person
                 if groups is None:
                     groups = known[person.groups] = tuple(sorted(names[each] for each in set(person.groups)))
                 key = PersonKey(person.connector, person.id)
-                assigned = AssignedPerson(person, key, standing, normalize(person.email or ""), groups, rank)
+                assigned = AssignedPerson(
+                    person=person,
+                    key=key,
+                    entitlement=standing,
+                    email=normalize(person.email or ""),
+                    groups=groups,
+                    source_rank=rank,
+                )
                 earlier = found.get(key)
                 found[key] = assigned if earlier is None else _combined_assignment(earlier, assigned)
     return found

@@ -33,7 +33,7 @@ class EmailClaim:
     same_name_members: list[Member] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class PlanBuilder:
     """Indexes of the reads, and the decisions so far.
 
@@ -84,14 +84,14 @@ class PlanBuilder:
         wanted = assigned.person.email or ""
         self.holds.append(
             Hold(
-                kind,
-                code,
-                member.email if member else wanted,
-                words[0],
-                words[1],
-                wanted if member and self.normalized_emails[member.scim_id] != assigned.email else None,
-                member.scim_id if member else None,
-                assigned.key,
+                kind=kind,
+                code=code,
+                email=member.email if member else wanted,
+                reason=words[0],
+                remedy=words[1],
+                wanted=wanted if member and self.normalized_emails[member.scim_id] != assigned.email else None,
+                scim_id=member.scim_id if member else None,
+                person=assigned.key,
             )
         )
 
@@ -114,14 +114,14 @@ def new_plan_builder(reads: Inputs, policy: Policy, people: Assignments) -> Plan
             several.sort(key=lambda member: member.scim_id)
     links = reads.memory.links
     return PlanBuilder(
-        policy,
-        reads,
-        people,
-        protected_pattern(policy.protect),
-        frozenset(source.connector for source in policy.sources),
-        members,
-        folds,
-        holders,
-        {link.person: link for link in links},
-        {link.scim_id: link.person for link in links},
+        policy=policy,
+        inputs=reads,
+        assignments=people,
+        protected_pattern=protected_pattern(policy.protect),
+        connectors=frozenset(source.connector for source in policy.sources),
+        members=members,
+        normalized_emails=folds,
+        members_by_email=holders,
+        link_by_person={link.person: link for link in links},
+        person_by_scim_id={link.scim_id: link.person for link in links},
     )

@@ -65,7 +65,16 @@ def last_seen_members(
     for scim_id, (email, name, active) in sorted(shown.items()):
         link = owners.get(scim_id)
         groups = tuple(sorted({group.name for group in link.groups})) if link else ()
-        left.append(LastSeen(scim_id, email, name, active, link.person if link else None, groups))
+        left.append(
+            LastSeen(
+                scim_id=scim_id,
+                email=email,
+                display_name=name,
+                active=active,
+                person=link.person if link else None,
+                groups=groups,
+            )
+        )
     return tuple(left)
 
 
@@ -102,7 +111,7 @@ def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
             continue
         if was is None and (each.email is None or each.display_name is None):
             return None
-        was = was or LastSeen(each.scim_id, "", "", True)
+        was = was or LastSeen(scim_id=each.scim_id, email="", display_name="", active=True)
         was = replace(
             was,
             email=was.email if each.email is None else each.email,

@@ -121,14 +121,14 @@ def _claim_hold(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> Hold:
     reason, remedy = _hold_message(draft, want, code)
     member = want.member
     return Hold(
-        want.change.kind,
-        code,
-        member.email if member else want.change.email,
-        reason,
-        remedy,
-        want.change.email if member else None,
-        member.scim_id if member else None,
-        want.assigned.key,
+        kind=want.change.kind,
+        code=code,
+        email=member.email if member else want.change.email,
+        reason=reason,
+        remedy=remedy,
+        wanted=want.change.email if member else None,
+        scim_id=member.scim_id if member else None,
+        person=want.assigned.key,
     )
 
 
@@ -169,11 +169,11 @@ def _possible_rename_hold(draft: PlanBuilder, want: EmailClaim, change: Change) 
     named = messages.format_list(f"{member.email} ({member.scim_id})" for member in want.same_name_members)
     assign = messages.assign_command(want.same_name_members[0].email, draft.policy.workspace, want.assigned.key)
     return Hold(
-        Kind.CREATE,
-        HoldCode.POSSIBLE_RENAME,
-        want.change.email,
-        f"{who} has no member by email, and a member that nobody matches has the same name: {named}.",
-        f"If they are one person: {assign}. If not, approve this plan, and a new member is made.",
+        kind=Kind.CREATE,
+        code=HoldCode.POSSIBLE_RENAME,
+        email=want.change.email,
+        reason=f"{who} has no member by email, and a member that nobody matches has the same name: {named}.",
+        remedy=f"If they are one person: {assign}. If not, approve this plan, and a new member is made.",
         person=want.assigned.key,
         change=change,
     )

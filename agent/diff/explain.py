@@ -59,17 +59,17 @@ def explain(
     links = {link.scim_id: link.person for link in reads.memory.links}
     near = () if found or members else similar_entries(email, reads)
     return Explanation(
-        policy.workspace,
-        tuple(map(_source_sentence, found))
+        workspace=policy.workspace,
+        source=tuple(map(_source_sentence, found))
         or (f"No source of {policy.workspace} shows anybody assigned with {email}.",),
-        tuple(f"{messages.person_label(each)}: {SCOPE_SENTENCES[each.entitlement]}" for each in found)
+        scope=tuple(f"{messages.person_label(each)}: {SCOPE_SENTENCES[each.entitlement]}" for each in found)
         or ("Not in scope: not assigned.",),
-        tuple(_match_sentence(member, links, found) for member in members)
+        match=tuple(_match_sentence(member, links, found) for member in members)
         or (f"No member has {email}, and none is linked.",),
-        (*_decision_sentences(plan, found, members, normalize(email)), *_no_write_sentences(policy, pause)),
-        tuple(map(_record_sentence, actions)) or ("Nothing was done yet.",),
-        near,
-        bool(found or members or actions),
+        decision=(*_decision_sentences(plan, found, members, normalize(email)), *_no_write_sentences(policy, pause)),
+        actions=tuple(map(_record_sentence, actions)) or ("Nothing was done yet.",),
+        near=near,
+        found=bool(found or members or actions),
     )
 
 

@@ -126,11 +126,11 @@ def _hold_duplicate_member(draft: PlanBuilder, lost: UnconfirmedCreate, member: 
     )
     draft.holds.append(
         Hold(
-            Kind.DEACTIVATE,
-            HoldCode.DUPLICATE_MEMBER,
-            member.email,
-            reason,
-            remedy,
+            kind=Kind.DEACTIVATE,
+            code=HoldCode.DUPLICATE_MEMBER,
+            email=member.email,
+            reason=reason,
+            remedy=remedy,
             scim_id=member.scim_id,
             person=lost.person,
         )
@@ -202,8 +202,18 @@ def _hold_deactivation(
     draft: PlanBuilder, code: HoldCode, person: PersonKey, member: Member, why: tuple[str, str]
 ) -> None:
     """Hold a deactivation; *why* is the reason and the remedy."""
-    hold = Hold(Kind.DEACTIVATE, code, member.email, *why, scim_id=member.scim_id, person=person)
-    draft.holds.append(hold)
+    reason, remedy = why
+    draft.holds.append(
+        Hold(
+            kind=Kind.DEACTIVATE,
+            code=code,
+            email=member.email,
+            reason=reason,
+            remedy=remedy,
+            scim_id=member.scim_id,
+            person=person,
+        )
+    )
 
 
 def _defer_to_other_source(draft: PlanBuilder, link: Link, member: Member) -> bool:
@@ -263,11 +273,11 @@ def _deactivate_or_hold(
     )
     draft.holds.append(
         Hold(
-            Kind.DEACTIVATE,
-            HoldCode.RECYCLED_ADDRESS,
-            member.email,
-            reason,
-            remedy,
+            kind=Kind.DEACTIVATE,
+            code=HoldCode.RECYCLED_ADDRESS,
+            email=member.email,
+            reason=reason,
+            remedy=remedy,
             scim_id=member.scim_id,
             person=link.person,
         )
@@ -283,16 +293,16 @@ def _add_deactivation(
 ) -> None:
     draft.changes.append(
         Change(
-            Kind.DEACTIVATE,
-            member.email,
-            member.display_name,
-            member.scim_id,
-            person,
-            Fields(active=True),
-            Fields(active=False),
-            because[0],
-            because[1],
-            left,
+            kind=Kind.DEACTIVATE,
+            email=member.email,
+            display_name=member.display_name,
+            scim_id=member.scim_id,
+            person=person,
+            before=Fields(active=True),
+            after=Fields(active=False),
+            code=because[0],
+            reason=because[1],
+            group_refs=left,
         )
     )
 
@@ -335,16 +345,16 @@ def _adopt_and_deactivate(draft: PlanBuilder, assigned: AssignedPerson, member: 
     because = messages.inactive_reason(assigned)
     draft.changes.append(
         Change(
-            Kind.ADOPT,
-            member.email,
-            member.display_name,
-            member.scim_id,
-            assigned.key,
-            NO_FIELDS,
-            NO_FIELDS,
-            ChangeCode.MATCHED_BY_EMAIL,
-            f"{because} The member with this email is linked to them, nothing is sent.",
-            assigned.groups,
+            kind=Kind.ADOPT,
+            email=member.email,
+            display_name=member.display_name,
+            scim_id=member.scim_id,
+            person=assigned.key,
+            before=NO_FIELDS,
+            after=NO_FIELDS,
+            code=ChangeCode.MATCHED_BY_EMAIL,
+            reason=f"{because} The member with this email is linked to them, nothing is sent.",
+            group_refs=assigned.groups,
         )
     )
     _add_deactivation(draft, assigned.key, member, (ChangeCode.SUSPENDED, because), ())

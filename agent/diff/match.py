@@ -61,7 +61,18 @@ def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool
     else:
         kind, code = Kind.UPDATE_NAME, ChangeCode.NAME_CHANGED
         reason = f"The display name in {assigned.key.connector} is {name}, not {member.display_name or 'empty'}."
-    return Change(kind, email, name, member.scim_id, assigned.key, before, after, code, reason, assigned.groups)
+    return Change(
+        kind=kind,
+        email=email,
+        display_name=name,
+        scim_id=member.scim_id,
+        person=assigned.key,
+        before=before,
+        after=after,
+        code=code,
+        reason=reason,
+        group_refs=assigned.groups,
+    )
 
 
 def _note_unreadable_member(draft: PlanBuilder, member: Member) -> None:
@@ -80,16 +91,16 @@ def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, 
     draft.matched_ids.add(member.scim_id)
     draft.changes.append(
         Change(
-            Kind.ADOPT,
-            member.email,
-            member.display_name,
-            member.scim_id,
-            assigned.key,
-            NO_FIELDS,
-            NO_FIELDS,
-            code,
-            reason,
-            assigned.groups,
+            kind=Kind.ADOPT,
+            email=member.email,
+            display_name=member.display_name,
+            scim_id=member.scim_id,
+            person=assigned.key,
+            before=NO_FIELDS,
+            after=NO_FIELDS,
+            code=code,
+            reason=reason,
+            group_refs=assigned.groups,
         )
     )
 
@@ -135,16 +146,16 @@ def new_member_claim(assigned: AssignedPerson) -> EmailClaim:
     person = assigned.person
     email = person.email or ""
     change = Change(
-        Kind.CREATE,
-        email,
-        person.display_name,
-        None,
-        assigned.key,
-        NO_FIELDS,
-        Fields(email, person.display_name, active=True),
-        ChangeCode.ASSIGNED,
-        f"{messages.assignment_phrase(assigned)} and has no member.",
-        assigned.groups,
+        kind=Kind.CREATE,
+        email=email,
+        display_name=person.display_name,
+        scim_id=None,
+        person=assigned.key,
+        before=NO_FIELDS,
+        after=Fields(email, person.display_name, active=True),
+        code=ChangeCode.ASSIGNED,
+        reason=f"{messages.assignment_phrase(assigned)} and has no member.",
+        group_refs=assigned.groups,
         given_name=person.given_name,
         family_name=person.family_name,
     )

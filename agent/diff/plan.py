@@ -87,14 +87,14 @@ def compute_plan(reads: Inputs, policy: Policy) -> Plan:
     ours = {link.scim_id for link in making.recovered_links} | {member.scim_id for _, member in making.duplicates}
     notes.update(drift_notes(reads.memory, making.members, frozenset(ours), Sources(making, frozenset(ours))))
     return Plan(
-        policy.workspace,
-        policy.mode,
-        _source_counts(reads.snapshots, making),
-        _member_counts(making),
-        making.in_sync,
-        tuple(sorted(making.changes, key=lambda change: _change_order(change, depths))),
-        tuple(sorted(making.holds, key=_hold_order)),
-        tuple(sorted({*notes, *making.notes}, key=_note_order)),
+        workspace=policy.workspace,
+        mode=policy.mode,
+        sources=_source_counts(reads.snapshots, making),
+        members=_member_counts(making),
+        in_sync=making.in_sync,
+        changes=tuple(sorted(making.changes, key=lambda change: _change_order(change, depths))),
+        holds=tuple(sorted(making.holds, key=_hold_order)),
+        notes=tuple(sorted({*notes, *making.notes}, key=_note_order)),
         updated_links=tuple(sorted(making.updated_links, key=lambda link: link.person)),
         possible_renames=frozenset(making.possible_renames),
         checked_creates=tuple(making.checked_creates),
@@ -128,7 +128,16 @@ def _source_counts(snapshots: Sequence[Snapshot], making: PlanBuilder) -> tuple[
             entitled += assigned is not None and assigned.entitlement is Entitlement.ENTITLED
             individual += person.individual and not person.groups
         groups = tuple(sorted((group.id, group.name, group.people) for group in snapshot.groups))
-        counts.append(SourceCounts(source.connector, source.app, len(snapshot.people), entitled, groups, individual))
+        counts.append(
+            SourceCounts(
+                connector=source.connector,
+                app=source.app,
+                people=len(snapshot.people),
+                entitled=entitled,
+                groups=groups,
+                individual=individual,
+            )
+        )
     return tuple(counts)
 
 
@@ -139,7 +148,7 @@ def _member_counts(making: PlanBuilder) -> MemberCounts:
     # A member that a lost create made beside a linked one belongs to that person, and may be deactivated with it.
     theirs = {member.scim_id for _, member in making.duplicates}
     guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted | theirs)
-    return MemberCounts(len(making.members), active, len(ours), guarded)
+    return MemberCounts(total=len(making.members), active=active, linked=len(ours), guarded=guarded)
 
 
 def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:

@@ -100,16 +100,16 @@ def _adopt_created_member(draft: PlanBuilder, made: _CreatedMember) -> Link:
     reason = f"A create for {member.email} was sent and its answer was lost: this is the member that it made."
     draft.changes.append(
         Change(
-            Kind.ADOPT,
-            member.email,
-            member.display_name,
-            member.scim_id,
-            person,
-            NO_FIELDS,
-            NO_FIELDS,
-            ChangeCode.CREATE_SETTLED,
-            reason,
-            groups,
+            kind=Kind.ADOPT,
+            email=member.email,
+            display_name=member.display_name,
+            scim_id=member.scim_id,
+            person=person,
+            before=NO_FIELDS,
+            after=NO_FIELDS,
+            code=ChangeCode.CREATE_SETTLED,
+            reason=reason,
+            group_refs=groups,
         )
     )
     return link

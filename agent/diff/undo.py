@@ -76,14 +76,14 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
     ours = [members[link.scim_id] for link in memory.links if link.scim_id in members]
     guarded = sum(member.active is True for member in ours)
     return Plan(
-        policy.workspace,
-        policy.mode,
-        (),
-        MemberCounts(len(members), active, len(ours), guarded),
-        0,
-        tuple(_in_apply_order(making.changes)),
-        tuple(sorted(making.holds, key=lambda hold: (normalize(hold.email), hold.scim_id or ""))),
-        tuple(sorted(making.notes, key=lambda note: (note.code, normalize(note.email), note.reason))),
+        workspace=policy.workspace,
+        mode=policy.mode,
+        sources=(),
+        members=MemberCounts(total=len(members), active=active, linked=len(ours), guarded=guarded),
+        in_sync=0,
+        changes=tuple(_in_apply_order(making.changes)),
+        holds=tuple(sorted(making.holds, key=lambda hold: (normalize(hold.email), hold.scim_id or ""))),
+        notes=tuple(sorted(making.notes, key=lambda note: (note.code, normalize(note.email), note.reason))),
         possible_renames=memory.possible_renames,
         undone_changes=memory.undone_changes,
     )
@@ -117,15 +117,15 @@ def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
     back = Fields(active=False) if is_new else change.before
     former = Fields(active=True) if is_new else change.after
     undone = Change(
-        _reverse_kind(change),
-        back.email or member.email,
-        back.display_name if back.display_name is not None else member.display_name,
-        member.scim_id,
-        change.person,
-        former,
-        back,
-        undo_code(change.kind),
-        f"Puts back what the run did: {change.reason}",
+        kind=_reverse_kind(change),
+        email=back.email or member.email,
+        display_name=back.display_name if back.display_name is not None else member.display_name,
+        scim_id=member.scim_id,
+        person=change.person,
+        before=former,
+        after=back,
+        code=undo_code(change.kind),
+        reason=f"Puts back what the run did: {change.reason}",
         undone_change=_undone_change(change, member),
     )
     if undone.changes_email:
@@ -146,15 +146,15 @@ def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
     )
     making.changes.append(
         Change(
-            Kind.ADOPT,
-            member.email,
-            member.display_name,
-            member.scim_id,
-            change.person,
-            Fields(),
-            Fields(),
-            undo_code(change.kind),
-            reason,
+            kind=Kind.ADOPT,
+            email=member.email,
+            display_name=member.display_name,
+            scim_id=member.scim_id,
+            person=change.person,
+            before=Fields(),
+            after=Fields(),
+            code=undo_code(change.kind),
+            reason=reason,
             undone_change=_undone_change(change, member),
         )
     )
@@ -164,7 +164,15 @@ def _undone_change(change: Change, member: Member) -> UndoneChange:
     groups = tuple(sorted({group.id for group in change.group_refs}))
     # A leaver's address at the source may be another than the member's, which a deactivation has.
     email = "" if change.kind is Kind.DEACTIVATE else normalize(change.email)
-    return UndoneChange(member.scim_id, change.kind, change.person, change.code, groups, email, change.display_name)
+    return UndoneChange(
+        scim_id=member.scim_id,
+        kind=change.kind,
+        person=change.person,
+        code=change.code,
+        groups=groups,
+        email=email,
+        display_name=change.display_name,
+    )
 
 
 def _reverse_kind(change: Change) -> Kind:
@@ -183,14 +191,14 @@ def _restore_email(making: UndoBuilder, undone: Change, member: Member) -> None:
         holder = making.members[making.scim_id_by_email[wanted]]
         making.holds.append(
             Hold(
-                undone.kind,
-                HoldCode.EMAIL_TAKEN,
-                member.email,
-                f"{undone.email} now belongs to {holder.display_name or holder.scim_id}.",
-                "Give that member another email first, or leave this one as it is.",
-                undone.email,
-                member.scim_id,
-                undone.person,
+                kind=undone.kind,
+                code=HoldCode.EMAIL_TAKEN,
+                email=member.email,
+                reason=f"{undone.email} now belongs to {holder.display_name or holder.scim_id}.",
+                remedy="Give that member another email first, or leave this one as it is.",
+                wanted=undone.email,
+                scim_id=member.scim_id,
+                person=undone.person,
             )
         )
         return

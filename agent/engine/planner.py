@@ -199,7 +199,9 @@ class Planner:
         recent = await self.state.load_recent_changes(workspace, now - RECENT_WINDOW)
         baselines = await self.state.load_baselines(workspace, now - BASELINE_WINDOW)
         return GuardHistory(
-            recent, baselines, await self.state.load_contested_members(workspace, now - BASELINE_WINDOW)
+            recent_changes=recent,
+            baselines=baselines,
+            contested_members=await self.state.load_contested_members(workspace, now - BASELINE_WINDOW),
         )
 
     async def _apply_fleet_guard(self, decisions: list[Decision]) -> list[Decision]:
@@ -246,7 +248,14 @@ def _decision_with_plan(decision: Decision, plan: Plan | None) -> Decision:
 
 def _unplanned_from_error(policy: Policy, error: ReadError) -> Unplanned:
     status = "credentials" if isinstance(error, CredentialsRefused) or error.code == "credentials" else "incomplete"
-    return Unplanned(policy.workspace, policy.mode, status, error.code, error.message, error.hint)
+    return Unplanned(
+        workspace=policy.workspace,
+        mode=policy.mode,
+        status=status,
+        code=error.code,
+        message=error.message,
+        remedy=error.hint,
+    )
 
 
 def _failed_decision(policy: Policy, unplanned: Unplanned, requests: int) -> Decision:

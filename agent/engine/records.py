@@ -25,10 +25,10 @@ def new_run(policy: Policy, order: RunRequest, now: datetime) -> Run:
     is_dry = policy.mode is Mode.DRY_RUN
     run_id = order.run_ids.get(policy.workspace) or new_run_id(now)
     return Run(
-        run_id,
-        policy.workspace,
-        order.trigger,
-        is_dry,
+        id=run_id,
+        workspace=policy.workspace,
+        trigger=order.trigger,
+        dry_run=is_dry,
         started_at=now,
         by=order.by,
         reason=order.reason,
@@ -40,9 +40,9 @@ def new_run(policy: Policy, order: RunRequest, now: datetime) -> Run:
 def admin_run(workspace: str, order: RunRequest, now: datetime) -> Run:
     """Return a run that only says who did something and why: a pause, a resume."""
     return Run(
-        new_run_id(now),
-        workspace,
-        order.trigger,
+        id=new_run_id(now),
+        workspace=workspace,
+        trigger=order.trigger,
         dry_run=False,
         started_at=now,
         status=RunStatus.DONE,
@@ -56,9 +56,9 @@ def finished_dry_run(decision: Decision, order: RunRequest, now: datetime) -> Ru
     """Return a dry run that has ended, with its plan or why there is none."""
     unplanned, plan = decision.unplanned, decision.plan
     return Run(
-        order.run_ids.get(decision.policy.workspace) or new_run_id(now),
-        decision.policy.workspace,
-        order.trigger,
+        id=order.run_ids.get(decision.policy.workspace) or new_run_id(now),
+        workspace=decision.policy.workspace,
+        trigger=order.trigger,
         dry_run=True,
         started_at=now,
         status=RunStatus(unplanned.status) if unplanned else RunStatus.PLANNED,
@@ -80,10 +80,10 @@ def run_counts(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> Run
     """Count *plan*, or with *records* what has become of it."""
     if records is None:
         planned = sum(change.kind is not Kind.ADOPT for change in plan.changes)
-        return RunCounts(plan.members.active, planned, len(plan.holds))
+        return RunCounts(active=plan.members.active, changes=planned, held=len(plan.holds))
     outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
     made, held = outcomes.pop(Outcome.DONE, 0), outcomes.pop(Outcome.HELD, 0)
-    return RunCounts(plan.members.active, made, len(plan.holds) + held, outcomes.total())
+    return RunCounts(active=plan.members.active, changes=made, held=len(plan.holds) + held, failed=outcomes.total())
 
 
 def outcome_summary(records: Sequence[ChangeRecord]) -> str:

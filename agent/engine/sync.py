@@ -278,7 +278,7 @@ class Sync:
         )
         requests = each.context.client.requests
         made = run_counts(plan, applied.records if applied else None) if plan else None
-        ending = RunOutcome(status, error, guarded, requests, made)
+        ending = RunOutcome(status, error, guarded=guarded, requests=requests, tally=made)
         await self.planner.state.end_run(each.lease, each.run.id, ending)
         each.is_closed = True
         log.info("run.finished", workspace=name, run_id=each.run.id, status=status)
@@ -345,5 +345,12 @@ def _final_status(plan: Plan, applied: ApplyResult) -> tuple[RunStatus, ExitCode
 
 
 def _busy_result(policy: Policy, error: WorkspaceBusy | LeaseLost) -> RunResult:
-    unplanned = Unplanned(policy.workspace, policy.mode, "busy", error.code, error.message, error.hint)
+    unplanned = Unplanned(
+        workspace=policy.workspace,
+        mode=policy.mode,
+        status="busy",
+        code=error.code,
+        message=error.message,
+        remedy=error.hint,
+    )
     return RunResult(policy.workspace, "", RunStatus.BUSY, ExitCode.BUSY, workspace_object(unplanned))

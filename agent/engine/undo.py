@@ -49,7 +49,7 @@ class UndoPlanner:
         run = await self.state.load_run(self.run_id)
         if run is not None and run.target and policy.target not in {"", run.target}:
             target = _wrong_target_check(run, policy)
-        plan = apply_guards(unguarded, policy, GuardHistory(recent, target_check=target))
+        plan = apply_guards(unguarded, policy, GuardHistory(recent_changes=recent, target_check=target))
         return Decision(
             policy,
             workspace_object(plan),

@@ -39,7 +39,7 @@ INDIVIDUALLY_HELD_CODES = frozenset({GuardCode.UNDONE, GuardCode.CONTESTED_BY_AN
 REPEATING_KINDS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardHistory:
     """What the journal adds to a plan: members changed in the last 60 minutes, group sizes of the last 24 hours.
 
@@ -56,7 +56,7 @@ class GuardHistory:
     newly_empty_groups: GroupSightings = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardResult:
     """A guard that tripped. *affects* decides which changes; *cause* is the sentence of their holds, without numbers
     that move with the clock; *is_final*: an approval does not release them. *cause_by_scim_id* has the sentences of
@@ -104,7 +104,7 @@ def make_guard(
     code: GuardCode, changes: Sequence[Change], holds: Callable[[Change], bool], recent: int, limit: str, message: str
 ) -> Guard:
     affected = tuple(change.email for change in changes if holds(change))
-    return Guard(code, len(affected), recent, limit, message, affected)
+    return Guard(code=code, count=len(affected), recent=recent, limit=limit, message=message, affected=affected)
 
 
 APPROVE_REMEDY = "Review whom it affects, then approve this plan by its digest."
@@ -162,7 +162,9 @@ def _toggle_off_guard(plan: Plan, policy: Policy) -> Iterator[GuardResult]:
         message = f"{count} changes are not made, because the config turns off: {off}."
         remedy = f"Set workspaces.{policy.workspace}.toggles in the config; an approval does not release it."
         guard = make_guard(GuardCode.TOGGLE_OFF, plan.changes, holds, 0, f"toggles off: {off}", message)
-        yield GuardResult(guard, holds, "The config turns this kind of change off.", remedy, is_final=True)
+        yield GuardResult(
+            guard=guard, affects=holds, cause="The config turns this kind of change off.", remedy=remedy, is_final=True
+        )
 
 
 def repeats_of_undone(plan: Plan, changes: Iterable[Change]) -> dict[Change, UndoneChange]:
@@ -184,7 +186,9 @@ def _undone_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[GuardResult
         causes = {undone.scim_id: f"{UNDONE_REASON} It was put back by {undone.run_id}." for undone in found.values()}
         message = f"{len(found)} changes would repeat what an undo put back."
         guard = make_guard(GuardCode.UNDONE, changes, found.__contains__, 0, "the source has changed since", message)
-        yield GuardResult(guard, found.__contains__, UNDONE_REASON, UNDONE_REMEDY, cause_by_scim_id=causes)
+        yield GuardResult(
+            guard=guard, affects=found.__contains__, cause=UNDONE_REASON, remedy=UNDONE_REMEDY, cause_by_scim_id=causes
+        )
 
 
 def _contested_guard(changes: Sequence[Change], history: GuardHistory) -> Iterator[GuardResult]:
@@ -205,7 +209,7 @@ def _contested_guard(changes: Sequence[Change], history: GuardHistory) -> Iterat
         )
         limit = "a member is deactivated twice within 24 hours"
         guard = make_guard(GuardCode.CONTESTED_BY_ANOTHER_WRITER, changes, holds, 0, limit, message)
-        yield GuardResult(guard, holds, message, CONTESTED_REMEDY, cause_by_scim_id=causes)
+        yield GuardResult(guard=guard, affects=holds, cause=message, remedy=CONTESTED_REMEDY, cause_by_scim_id=causes)
 
 
 def _format_times(times: Sequence[datetime]) -> str:
@@ -220,7 +224,7 @@ def _empty_source_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[Guard
         guard = make_guard(
             GuardCode.EMPTY_SOURCE, changes, is_deactivation, 0, "no source without anybody entitled", message
         )
-        yield GuardResult(guard, is_deactivation, message, APPROVE_REMEDY)
+        yield GuardResult(guard=guard, affects=is_deactivation, cause=message, remedy=APPROVE_REMEDY)
 
 
 def _group_emptied_guard(changes: Sequence[Change], history: GuardHistory) -> Iterator[GuardResult]:
@@ -260,7 +264,13 @@ def _group_emptied_guard(changes: Sequence[Change], history: GuardHistory) -> It
             f"them. To do it now, approve this plan by its digest. If the group has people, check why the source does "
             f"not show them."
         )
-        yield GuardResult(guard, holds, "A group that this person left is empty.", remedy, cause_by_scim_id=causes)
+        yield GuardResult(
+            guard=guard,
+            affects=holds,
+            cause="A group that this person left is empty.",
+            remedy=remedy,
+            cause_by_scim_id=causes,
+        )
 
 
 def _empty_groups_phrase(emptied: GroupSightings) -> str:
@@ -290,7 +300,10 @@ def _group_shrink_guard(plan: Plan, changes: Sequence[Change], history: GuardHis
         limit = f"a group of {MIN_GROUP_SIZE} or more may lose {MAX_SHRINK:.0%}"
         guard = make_guard(GuardCode.GROUP_SHRINK, changes, holds, 0, limit, f"{named}.")
         yield GuardResult(
-            guard, holds, "A group that this person left lost more than half of its people.", APPROVE_REMEDY
+            guard=guard,
+            affects=holds,
+            cause="A group that this person left lost more than half of its people.",
+            remedy=APPROVE_REMEDY,
         )
 
 
@@ -309,7 +322,10 @@ def _max_deactivations_guard(
     message = f"{_count_phrase(len(going), recent)} would be deactivated; the limit is {limit}."
     guard = make_guard(GuardCode.MAX_DEACTIVATIONS, changes, is_deactivation, recent, limit, message)
     yield GuardResult(
-        guard, is_deactivation, "More members would be deactivated than the limits allow.", APPROVE_REMEDY
+        guard=guard,
+        affects=is_deactivation,
+        cause="More members would be deactivated than the limits allow.",
+        remedy=APPROVE_REMEDY,
     )
 
 
@@ -321,7 +337,12 @@ def _max_creates_guard(changes: Sequence[Change], policy: Policy, history: Guard
     if limit is not None and planned and planned + recent > limit:
         message = f"{_count_phrase(planned, recent)} would be created; the limit is {limit}."
         guard = make_guard(GuardCode.MAX_CREATES, changes, is_creation, recent, str(limit), message)
-        yield GuardResult(guard, is_creation, "More members would be created than the limit allows.", APPROVE_REMEDY)
+        yield GuardResult(
+            guard=guard,
+            affects=is_creation,
+            cause="More members would be created than the limit allows.",
+            remedy=APPROVE_REMEDY,
+        )
 
 
 def _max_email_changes_guard(changes: Sequence[Change], policy: Policy, history: GuardHistory) -> Iterator[GuardResult]:
@@ -334,7 +355,12 @@ def _max_email_changes_guard(changes: Sequence[Change], policy: Policy, history:
     if planned and planned + recent > limit:
         message = f"{_count_phrase(planned, recent)} would get another email; the limit is {limit}."
         guard = make_guard(GuardCode.MAX_EMAIL_CHANGES, changes, is_email_change, recent, str(limit), message)
-        yield GuardResult(guard, is_email_change, "More emails would change than the limit allows.", APPROVE_REMEDY)
+        yield GuardResult(
+            guard=guard,
+            affects=is_email_change,
+            cause="More emails would change than the limit allows.",
+            remedy=APPROVE_REMEDY,
+        )
 
 
 def _approval_required_guard(changes: Sequence[Change], policy: Policy) -> Iterator[GuardResult]:
@@ -347,7 +373,12 @@ def _approval_required_guard(changes: Sequence[Change], policy: Policy) -> Itera
         named = ", ".join(sorted(kinds))
         message = f"{sum(map(holds, changes))} changes need an approval, as the config asks for: {named}."
         guard = make_guard(GuardCode.APPROVAL_REQUIRED, changes, holds, 0, f"require_approval: {named}", message)
-        yield GuardResult(guard, holds, "The config asks for an approval of this kind of change.", APPROVE_REMEDY)
+        yield GuardResult(
+            guard=guard,
+            affects=holds,
+            cause="The config asks for an approval of this kind of change.",
+            remedy=APPROVE_REMEDY,
+        )
 
 
 def _count_phrase(planned: int, recent: int) -> str:

@@ -79,7 +79,7 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     held = []
     for plan in plans:
         guard = make_guard(GuardCode.FLEET, plan.changes, is_deactivation, recent, limit, message)
-        verdict = GuardResult(guard, is_deactivation, cause, APPROVE_REMEDY)
+        verdict = GuardResult(guard=guard, affects=is_deactivation, cause=cause, remedy=APPROVE_REMEDY)
         held.append(_hold_changes(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
     return tuple(held)
 
@@ -128,15 +128,15 @@ def _hold_changes(plan: Plan, tripping: Sequence[GuardResult]) -> Plan:
 def _make_hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
     former = change.before.email
     return Hold(
-        change.kind,
-        code,
-        former or change.email,
-        f"{change.reason} {cause}",
-        remedy,
-        change.email if former else None,
-        change.scim_id,
-        change.person,
-        None if is_final else change,
+        kind=change.kind,
+        code=code,
+        email=former or change.email,
+        reason=f"{change.reason} {cause}",
+        remedy=remedy,
+        wanted=change.email if former else None,
+        scim_id=change.scim_id,
+        person=change.person,
+        change=None if is_final else change,
     )
 
 

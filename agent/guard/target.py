@@ -132,7 +132,13 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
             GuardCode.WRONG_TARGET, plan.changes, _is_any_change, 0, "the workspace that the state knows", ""
         )
         message = f"{found.mismatch} Everything is held, and nothing is recorded. {found.remedy}"
-        yield GuardResult(replace(guard, message=message), _is_any_change, found.mismatch, found.remedy, is_final=True)
+        yield GuardResult(
+            guard=replace(guard, message=message),
+            affects=_is_any_change,
+            cause=found.mismatch,
+            remedy=found.remedy,
+            is_final=True,
+        )
         return
     if found.is_mostly_missing:
         listing = f"the listing of {plan.workspace}" + (f" ({found.fingerprint})" if found.fingerprint else "")
@@ -143,7 +149,10 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
             GuardCode.WRONG_TARGET, plan.changes, _is_any_change, 0, "half of the linked members, of 4 or more", message
         )
         yield GuardResult(
-            guard, _is_any_change, cause, "Check the scim_url; if it is right, approve this plan by its digest."
+            guard=guard,
+            affects=_is_any_change,
+            cause=cause,
+            remedy="Check the scim_url; if it is right, approve this plan by its digest.",
         )
     for each in found.moved_tenants:
         cause = f"The connector {each.connector} read {each.previous} before, and now reads {each.current}."
@@ -152,7 +161,7 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
             GuardCode.WRONG_TARGET, plan.changes, is_deactivation, 0, "the tenant that was read before", message
         )
         remedy = f"Check what {each.connector} should read; if that is right, approve this plan by its digest."
-        yield GuardResult(guard, is_deactivation, cause, remedy)
+        yield GuardResult(guard=guard, affects=is_deactivation, cause=cause, remedy=remedy)
 
 
 def _is_any_change(_: Change) -> bool:

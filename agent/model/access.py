@@ -11,7 +11,7 @@ from connectors.base import PersonKey
 __all__ = ["Access", "Explanation"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """One active member. *groups* give the access; *since* is when our runs gave it, None: before them, or by hand;
     *first_seen* is the first time that the journal knows the member.
@@ -33,7 +33,7 @@ class Access:
     last_change_kind: Kind | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """The five steps of one workspace; each holds one sentence or more.
 

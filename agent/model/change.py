@@ -30,7 +30,7 @@ class Fields:
 NO_FIELDS = Fields()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One thing that would be done to one member, with its reason.
 
@@ -65,7 +65,7 @@ class Change:
         return self.before.email is not None and self.after.email is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """A change that is not made until a human or a later run clears the reason.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ class Member:
     email: str
     display_name: str
     active: bool | None
+    _: KW_ONLY
     formatted: str | None = None
     resource: bytes = field(default=b"{}", compare=False, repr=False)
     etag: str = field(default="", compare=False)
@@ -70,7 +71,7 @@ class Link:
     missed_reads: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnconfirmedCreate:
     """A create that was sent and has an unknown outcome.
 
@@ -89,7 +90,7 @@ class UnconfirmedCreate:
     groups: tuple[GroupRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UndoneChange:
     """A change that an undo put back, with what the source showed when it was made.
 
@@ -108,7 +109,7 @@ class UndoneChange:
     run_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastSeen:
     """A member as our last run left it, with whom it was linked to and through which groups.
 
@@ -123,7 +124,7 @@ class LastSeen:
     groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What one change of ours set of a member, or may have set.
 
@@ -156,6 +157,7 @@ class Memory:
     """
 
     links: tuple[Link, ...] = ()
+    _: KW_ONLY
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     unconfirmed_creates: tuple[UnconfirmedCreate, ...] = ()
     last_seen: tuple[LastSeen, ...] | None = None

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCounts:
     """A source as the plan document shows it; *groups* are (id, name, people)."""
 
@@ -31,7 +31,7 @@ class SourceCounts:
     individual: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberCounts:
     """*linked* is before the plan; *guarded* counts active members linked or adopted here, what percentages are of."""
 
@@ -54,7 +54,7 @@ class RecentChanges:
     email_changed_ids: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """A guard that tripped, with its live numbers. It stands outside the digest: the numbers move with the clock.
 
@@ -70,7 +70,7 @@ class Guard:
     affected: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
@@ -95,7 +95,7 @@ class Plan:
     undone_changes: tuple[UndoneChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unplanned:
     """A workspace that could not be planned, with the error as the plan document shows it.
 

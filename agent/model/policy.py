@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from agent.model.kind import Kind
@@ -36,7 +36,7 @@ class IndividualAction(StrEnum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Guards that count (design section 6). Percentages are of active members that are linked or adopted."""
 
@@ -46,7 +46,7 @@ class Limits:
     max_email_changes: int = 25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Toggles:
     """Which kinds may be applied at all: *create* rules create and reactivate, *update* names and emails."""
 
@@ -65,6 +65,7 @@ class Policy:
 
     workspace: str
     sources: tuple[Source, ...]
+    _: KW_ONLY
     allowed_domains: frozenset[str] = frozenset()
     mode: Mode = Mode.DRY_RUN
     protect: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -82,7 +82,7 @@ class Outcome(StrEnum):
 MAY_BE_MADE = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to write to a workspace. *fence* grows with each new holder: an older one can never write state.
 
@@ -96,7 +96,7 @@ class Lease:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
     """A run in four numbers: *active* members when it read them, *changes* beside adoptions that it made (a dry run:
     would make), *held* ones, and *failed* ones, which were tried in vain or not tried."""
@@ -107,7 +107,7 @@ class RunCounts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* is the person who triggered or approved it, *reason* their reason;
@@ -141,12 +141,13 @@ class RunOutcome:
 
     status: RunStatus
     error: str = ""
+    _: KW_ONLY
     guarded: int | None = None
     requests: int = 0
     tally: RunCounts | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRecord:
     """One change in the journal. *answered_at* None with outcome `unknown`: in flight when the process died.
 
@@ -242,12 +243,12 @@ def _written(record: ChangeRecord, now: datetime, left_at: datetime | None) -> W
     has_met = record.change.kind is Kind.CREATE and bool(record.detail)
     after = Fields() if has_met else record.change.after
     return Written(
-        record.scim_id or "",
-        after.email,
-        after.display_name,
-        after.active,
-        record.sent_at,
-        record.seq,
+        scim_id=record.scim_id or "",
+        email=after.email,
+        display_name=after.display_name,
+        active=after.active,
+        sent_at=record.sent_at,
+        seq=record.seq,
         is_sure=record.outcome is Outcome.DONE,
         is_recent=record.sent_at >= now - WRITTEN_WITHIN,
         is_after_left=left_at is not None and record.sent_at > left_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 
 __all__ = ["TARGET_UNCHANGED", "KnownTarget", "MovedTenant", "TargetCheck"]
@@ -43,6 +43,7 @@ class TargetCheck:
 
     mismatch: str = ""
     remedy: str = ""
+    _: KW_ONLY
     fingerprint: str = ""
     linked: int = 0
     missing: int = 0

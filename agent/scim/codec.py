@@ -86,9 +86,9 @@ def member_from_json(row: object) -> Member | None:
         _text_or_empty(attribute(row, "userName")),
         _shown_name(attribute(row, "displayName"), name),
         _boolean(attribute(row, "active")),
-        formatted if isinstance(formatted, str) else None,
-        resource,
-        _text_or_empty(etag),
+        formatted=formatted if isinstance(formatted, str) else None,
+        resource=resource,
+        etag=_text_or_empty(etag),
     )
 
 

@@ -161,11 +161,11 @@ class WorkspaceSettings(StrictModel):
             individual_assignments=model.IndividualAction(self.individual_assignments),
             grace_reads=self.grace_reads,
             limits=model.Limits(
-                limits.max_deactivations,
-                limits.max_deactivations_percent,
-                limits.max_creates,
-                limits.max_email_changes,
+                max_deactivations=limits.max_deactivations,
+                max_deactivations_percent=limits.max_deactivations_percent,
+                max_creates=limits.max_creates,
+                max_email_changes=limits.max_email_changes,
             ),
             require_approval=frozenset(Kind(kind) for kind in self.require_approval),
-            toggles=model.Toggles(toggles.create, toggles.update, toggles.deactivate),
+            toggles=model.Toggles(create=toggles.create, update=toggles.update, deactivate=toggles.deactivate),
         )

@@ -108,7 +108,14 @@ def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
 
 def last_seen_from_bytes(stored: bytes) -> tuple[LastSeen, ...]:
     return tuple(
-        LastSeen(scim_id, email, name, active, PersonKey(*person) if person else None, tuple(groups))
+        LastSeen(
+            scim_id=scim_id,
+            email=email,
+            display_name=name,
+            active=active,
+            person=PersonKey(*person) if person else None,
+            groups=tuple(groups),
+        )
         for scim_id, email, name, active, person, groups in orjson.loads(zlib.decompress(stored))
     )
 

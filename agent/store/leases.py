@@ -43,7 +43,7 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     fence: int = max(row.fence for row in rows) + 1
     values = {"holder": holder, "since": now, "renewed_at": now, "fence": fence}
     connection.execute(update(leases).where(_rows_condition(workspace, target)).values(**values))
-    return Lease(workspace, holder, from_micros(now), fence, target)
+    return Lease(workspace=workspace, holder=holder, since=from_micros(now), fence=fence, target=target)
 
 
 def _busy_error(workspace: str, target: str, row: Row[Any]) -> WorkspaceBusy:
@@ -71,7 +71,7 @@ def load_lease(database: Database, connection: Connection, workspace: str) -> Le
     ).first()
     if row is None or abs(row.now - row.renewed_at) >= VOID_AFTER_MICROS:
         return None
-    return Lease(workspace, row.holder, from_micros(row.since), row.fence)
+    return Lease(workspace=workspace, holder=row.holder, since=from_micros(row.since), fence=row.fence)
 
 
 def check(database: Database, connection: Connection, lease: Lease) -> None:

@@ -223,7 +223,16 @@ def load_unconfirmed_creates(connection: Connection, workspace: str, now: dateti
         if change.person is not None:
             name, groups = change.display_name, change.group_refs
             found.append(
-                UnconfirmedCreate(change.person, change.email, name, row.run_id, row.seq, row.scim_id, awaited, groups)
+                UnconfirmedCreate(
+                    person=change.person,
+                    email=change.email,
+                    display_name=name,
+                    run_id=row.run_id,
+                    seq=row.seq,
+                    scim_id=row.scim_id,
+                    is_awaited=awaited,
+                    groups=groups,
+                )
             )
     return tuple(found)
 
@@ -319,24 +328,26 @@ def load_run(connection: Connection, *, run_id: str = "", digest: str = "") -> R
 
 def _run_from_row(row: Row[Any], document: bytes | None) -> Run:
     return Run(
-        row.id,
-        row.workspace,
-        Trigger(row.trigger),
-        row.dry_run,
-        from_micros(row.started_at),
-        RunStatus(row.status),
-        None if row.finished_at is None else from_micros(row.finished_at),
-        row.by,
-        row.reason,
-        row.approved,
-        row.digest,
-        document,
-        row.error,
-        row.guarded,
-        row.requests,
-        None if row.active is None else RunCounts(row.active, row.changed, row.held, row.failed),
-        row.for_user,
-        row.target or "",
+        id=row.id,
+        workspace=row.workspace,
+        trigger=Trigger(row.trigger),
+        dry_run=row.dry_run,
+        started_at=from_micros(row.started_at),
+        status=RunStatus(row.status),
+        finished_at=None if row.finished_at is None else from_micros(row.finished_at),
+        by=row.by,
+        reason=row.reason,
+        approved=row.approved,
+        digest=row.digest,
+        document=document,
+        error=row.error,
+        guarded=row.guarded,
+        requests=row.requests,
+        tally=None
+        if row.active is None
+        else RunCounts(active=row.active, changes=row.changed, held=row.held, failed=row.failed),
+        user=row.for_user,
+        target=row.target or "",
     )
 
 
@@ -362,15 +373,15 @@ def load_member_changes(
 def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
     return [
         ChangeRecord(
-            row.run_id,
-            row.seq,
-            change_from_json(row.change),
-            Outcome(row.outcome),
-            row.detail,
-            from_micros(row.sent_at),
-            None if row.answered_at is None else from_micros(row.answered_at),
-            row.scim_id,
-            row.accepted is True,
+            run_id=row.run_id,
+            seq=row.seq,
+            change=change_from_json(row.change),
+            outcome=Outcome(row.outcome),
+            detail=row.detail,
+            sent_at=from_micros(row.sent_at),
+            answered_at=None if row.answered_at is None else from_micros(row.answered_at),
+            scim_id=row.scim_id,
+            is_accepted=row.accepted is True,
         )
         for row in connection.execute(query)
     ]

@@ -296,7 +296,16 @@ class SqlState:
 
         def body(connection: Connection) -> None:
             records = [
-                ChangeRecord(run_id, seq, change, Outcome.DONE, "", now, now, change.scim_id)
+                ChangeRecord(
+                    run_id=run_id,
+                    seq=seq,
+                    change=change,
+                    outcome=Outcome.DONE,
+                    detail="",
+                    sent_at=now,
+                    answered_at=now,
+                    scim_id=change.scim_id,
+                )
                 for seq, change, _ in adoptions
             ]
             run_journal.record_intents(connection, lease.workspace, records)
@@ -307,7 +316,16 @@ class SqlState:
     async def record_intent(
         self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
     ) -> Pause | None:
-        flying = ChangeRecord(run_id, seq, change, run_journal.IN_FLIGHT_OUTCOME, "", self._now(), None, change.scim_id)
+        flying = ChangeRecord(
+            run_id=run_id,
+            seq=seq,
+            change=change,
+            outcome=run_journal.IN_FLIGHT_OUTCOME,
+            detail="",
+            sent_at=self._now(),
+            answered_at=None,
+            scim_id=change.scim_id,
+        )
 
         def body(connection: Connection) -> Pause | None:
             pause = workspace_memory.load_pause(connection, lease.workspace) if respects_pause else None

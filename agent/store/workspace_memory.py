@@ -63,7 +63,7 @@ def load_memory(connection: Connection, workspace: str) -> Memory:
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
     return Memory(
         tuple(sorted(found, key=lambda link: link.person)),
-        frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
+        possible_renames=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
         undone_changes=_load_undone(connection, workspace),
     )
 
@@ -72,14 +72,14 @@ def _load_undone(connection: Connection, workspace: str) -> tuple[UndoneChange, 
     rows = connection.execute(select(undone).where(undone.c.workspace == workspace))
     found = [
         UndoneChange(
-            row.scim_id,
-            Kind(row.kind),
-            None if row.person is None else PersonKey(row.connector, row.person),
-            row.code,
-            tuple(orjson.loads(row.groups)),
-            row.email,
-            row.display_name,
-            row.run_id,
+            scim_id=row.scim_id,
+            kind=Kind(row.kind),
+            person=None if row.person is None else PersonKey(row.connector, row.person),
+            code=row.code,
+            groups=tuple(orjson.loads(row.groups)),
+            email=row.email,
+            display_name=row.display_name,
+            run_id=row.run_id,
         )
         for row in rows
     ]

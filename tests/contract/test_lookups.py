@@ -359,7 +359,11 @@ async def run(
     reads = Inputs((snapshot,), Listing((Member("m0", "leo@example.com", "Leo", True),)), memory)
     reads, unguarded = await Confirmation(connectors, Lookups(connectors)).confirm(reads, policy, sightings, now)
     emptied = newly_empty_groups(reads.snapshots, sightings, now)
-    plan = apply_guards(unguarded, replace(policy, limits=Limits(25, 100)), GuardHistory(newly_empty_groups=emptied))
+    plan = apply_guards(
+        unguarded,
+        replace(policy, limits=Limits(max_deactivations=25, max_deactivations_percent=100)),
+        GuardHistory(newly_empty_groups=emptied),
+    )
     going = [change.code for change in plan.changes if change.person == key and change.kind is Kind.DEACTIVATE]
     changed = next_sightings(reads.snapshots, sightings, now)
     return {**sightings, **changed}, going, [hold.code for hold in plan.holds if hold.person == key]

@@ -170,7 +170,9 @@ async def test_counts_unsettled_creates_and_members_are_those_of_the_target(stat
     await state.record_targets(lease, [("", HERE)])
     await state.record_answer(lease, done(a_change()))
     await state.record_intent(lease, "r1", 1, a_change(Kind.CREATE, scim_id=None))
-    await state.record_last_seen(lease, "r1", [LastSeen("m1", "ann@acme.com", "Ann Lee", True)])
+    await state.record_last_seen(
+        lease, "r1", [LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True)]
+    )
     before = await state.load_memory("latam")
     assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}), frozenset({ANN}))
     await state.record_targets(lease, [("", THERE)])
@@ -179,7 +181,7 @@ async def test_counts_unsettled_creates_and_members_are_those_of_the_target(stat
     assert await state.load_recent_changes("latam", NOW) == RecentChanges()
     assert (len(before.unconfirmed_creates), before.last_seen) == (
         1,
-        (LastSeen("m1", "ann@acme.com", "Ann Lee", True),),
+        (LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True),),
     )
     assert (after.unconfirmed_creates, after.last_seen) == ((), None)
 
@@ -204,7 +206,9 @@ async def remembered(state: State) -> Lease:
     await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
     await state.record_answer(lease, done(a_change(), 1))
     await state.update_memory(lease, (), frozenset({(BEA, "m7")}), {("okta-main", "g1"): ("Planners", 12)})
-    await state.record_last_seen(lease, "r1", [LastSeen("m1", "ann@acme.com", "Ann Lee", True)])
+    await state.record_last_seen(
+        lease, "r1", [LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True)]
+    )
     await state.end_run(lease, "r1", RunOutcome(RunStatus.DONE, guarded=7))
     await state.set_pause("latam", Pause(NOW, "ops", "why"))
     await state.set_notice("run:latam", "held")
@@ -337,7 +341,9 @@ async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
         lease, [Link(ANN, "m8", (), 9)], frozenset({(BEA, "m8")}), {("okta-main", "g2"): ("X", 1)}
     )
 
-    assert await state.load_memory("latam") == Memory((Link(ANN, "m1", PLANNERS, 2),), frozenset({(BEA, "m8")}))
+    assert await state.load_memory("latam") == Memory(
+        (Link(ANN, "m1", PLANNERS, 2),), possible_renames=frozenset({(BEA, "m8")})
+    )
     sizes = {("okta-main", "g1"): ("Planners", 12), ("okta-main", "g2"): ("X", 1)}
     assert await state.load_baselines("latam", NOW) == sizes
     assert await state.load_memory("emea") == Memory()
@@ -412,12 +418,18 @@ async def test_mends_replace_and_forget_links(state: State) -> None:
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
     await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")
-    await state.end_run(lease, "r1", RunOutcome(RunStatus.HELD, "held", 12, 7, RunCounts(14, 3, 2, 1)))
+    await state.end_run(
+        lease,
+        "r1",
+        RunOutcome(
+            RunStatus.HELD, "held", guarded=12, requests=7, tally=RunCounts(active=14, changes=3, held=2, failed=1)
+        ),
+    )
     later = replace(
         a_run("r2", at=NOW + timedelta(hours=1), dry=True),
         digest="sha256:a",
         status=RunStatus.PLANNED,
-        tally=RunCounts(15, 0, 4),
+        tally=RunCounts(active=15, changes=0, held=4),
         user="ann@acme.com",
     )
     await state.record_run(later)
@@ -426,7 +438,10 @@ async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) ->
     assert first is not None
     assert (first.document, first.approved, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
     assert (first.status, first.error, first.finished_at) == (RunStatus.HELD, "held", NOW)
-    assert [run.tally for run in await state.load_runs()] == [RunCounts(15, 0, 4), RunCounts(14, 3, 2, 1)]
+    assert [run.tally for run in await state.load_runs()] == [
+        RunCounts(active=15, changes=0, held=4),
+        RunCounts(active=14, changes=3, held=2, failed=1),
+    ]
     assert newest == later
     assert [run.id for run in await state.load_runs()] == ["r2", "r1"]
     assert [run.id for run in await state.load_runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
@@ -459,8 +474,12 @@ async def test_creates_without_an_end_are_remembered_whoever_is_linked_meanwhile
     await state.record_intent(lease, "r1", 1, replace(flying, person=BEA))
     await state.record_answer(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
     await state.record_answer(lease, done(a_change(), 3, Outcome.UNKNOWN))
-    ann = UnconfirmedCreate(ANN, "ann@acme.com", "Ann Lee", "r1", 0, groups=PLANNERS)
-    bea = UnconfirmedCreate(BEA, "bea@acme.com", "Ann Lee", "r1", 1, groups=PLANNERS)
+    ann = UnconfirmedCreate(
+        person=ANN, email="ann@acme.com", display_name="Ann Lee", run_id="r1", seq=0, groups=PLANNERS
+    )
+    bea = UnconfirmedCreate(
+        person=BEA, email="bea@acme.com", display_name="Ann Lee", run_id="r1", seq=1, groups=PLANNERS
+    )
 
     assert (await state.load_memory("latam")).unconfirmed_creates == (ann, bea)
     await state.record_adoptions(lease, "r1", [(4, a_change(Kind.ADOPT), Link(ANN, "m1"))])
@@ -512,7 +531,12 @@ async def test_link_follows_its_member_to_a_new_id(state: State) -> None:
 
 async def test_members_are_remembered_as_each_run_left_them(state: State, clock: Clock) -> None:
     lease = await begun(state)
-    one = (LastSeen("m1", "ann@acme.com", "Ann Lee", True, ANN, ("Planners",)), LastSeen("m2", "x@acme.com", "", None))
+    one = (
+        LastSeen(
+            scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True, person=ANN, groups=("Planners",)
+        ),
+        LastSeen(scim_id="m2", email="x@acme.com", display_name="", active=None),
+    )
     two = (replace(one[0], active=False),)
     assert (await state.load_memory("latam")).last_seen is None
     await state.record_last_seen(lease, "r1", one)
@@ -554,11 +578,11 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
         await state.record_answer(lease, record)
     clock.pass_seconds(day.total_seconds())
     recent = (
-        Written("m1", None, "Ann", None, NOW, 1),
-        Written("m2", None, None, False, NOW + minute, 2, is_sure=False),
-        Written("m2", None, None, False, NOW + minute, 3, is_sure=False),
-        Written("m4", "ann@acme.com", "Ann Lee", True, NOW + minute, 4),
-        Written("m5", None, None, None, NOW + minute, 5),
+        Written(scim_id="m1", email=None, display_name="Ann", active=None, sent_at=NOW, seq=1),
+        Written(scim_id="m2", email=None, display_name=None, active=False, sent_at=NOW + minute, seq=2, is_sure=False),
+        Written(scim_id="m2", email=None, display_name=None, active=False, sent_at=NOW + minute, seq=3, is_sure=False),
+        Written(scim_id="m4", email="ann@acme.com", display_name="Ann Lee", active=True, sent_at=NOW + minute, seq=4),
+        Written(scim_id="m5", email=None, display_name=None, active=None, sent_at=NOW + minute, seq=5),
     )
     assert (await state.load_memory("latam")).written == recent
     assert (await state.load_memory("emea")).written == ()
@@ -572,8 +596,17 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
     clock.pass_seconds(2 * day.total_seconds())
 
     assert (await state.load_memory("latam")).written == (
-        Written("m9", None, None, False, left_at, 10, is_recent=False),
-        Written("m9", None, None, False, left_at + minute, 11, is_recent=False, is_after_left=True),
+        Written(scim_id="m9", email=None, display_name=None, active=False, sent_at=left_at, seq=10, is_recent=False),
+        Written(
+            scim_id="m9",
+            email=None,
+            display_name=None,
+            active=False,
+            sent_at=left_at + minute,
+            seq=11,
+            is_recent=False,
+            is_after_left=True,
+        ),
     )
 
 
@@ -597,7 +630,9 @@ async def test_access_that_our_runs_did_not_give_has_no_beginning(state: State) 
 
 async def test_member_was_first_seen_by_the_oldest_run_that_left_it(state: State, clock: Clock) -> None:
     lease = await begun(state)
-    await state.record_last_seen(lease, "r1", (LastSeen("m1", "ann@acme.com", "Ann Lee", True),))
+    await state.record_last_seen(
+        lease, "r1", (LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True),)
+    )
     later = NOW + timedelta(days=1)
     await state.record_answer(lease, done(a_change(Kind.ADOPT), 0, at=later))
     await state.record_answer(lease, done(a_change(Kind.ADOPT, scim_id="m2"), 1, at=later))
@@ -645,7 +680,15 @@ async def test_notice_is_remembered_until_the_next(state: State) -> None:
 
 
 def an_undo(kind: Kind = Kind.DEACTIVATE, scim_id: str = "m1") -> Change:
-    undoes = UndoneChange(scim_id, kind, ANN, "left-groups", ("g1",), "ann@acme.com", "Ann Lee")
+    undoes = UndoneChange(
+        scim_id=scim_id,
+        kind=kind,
+        person=ANN,
+        code="left-groups",
+        groups=("g1",),
+        email="ann@acme.com",
+        display_name="Ann Lee",
+    )
     return replace(a_change(Kind.REACTIVATE, scim_id=scim_id), undone_change=undoes)
 
 

@@ -46,7 +46,15 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
     lease = await begun(state, a_run(at=NOW - 400 * DAY))
     await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
     await state.update_memory(lease, (), frozenset({(BEA, "m2")}), {("okta-main", "g1"): ("Planners", 12)})
-    undone = UndoneChange("m1", Kind.DEACTIVATE, ANN, "left-groups", (), "ann@acme.com", "Ann Lee")
+    undone = UndoneChange(
+        scim_id="m1",
+        kind=Kind.DEACTIVATE,
+        person=ANN,
+        code="left-groups",
+        groups=(),
+        email="ann@acme.com",
+        display_name="Ann Lee",
+    )
     await state.record_intent(lease, "r1", 1, replace(a_change(Kind.REACTIVATE), undone_change=undone))
     pause = Pause(NOW, "ops", "a mistake")
     await state.set_pause("latam", pause)
@@ -88,7 +96,7 @@ async def test_members_of_past_days_that_are_not_forgotten_can_still_be_told(sta
     for days in (50, 40, 20):
         clock.moment = NOW - days * DAY
         lease = await begun(state, a_run(f"d{days}", at=clock.moment))
-        lefts[days] = (LastSeen(f"m{days}", "ann@acme.com", "Ann Lee", True),)
+        lefts[days] = (LastSeen(scim_id=f"m{days}", email="ann@acme.com", display_name="Ann Lee", active=True),)
         await state.record_last_seen(lease, f"d{days}", lefts[days])
         await ended(state, lease, f"d{days}")
         await state.release_lease(lease)

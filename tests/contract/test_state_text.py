@@ -40,7 +40,7 @@ async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> Non
     await state.record_intent(lease, "r1", 0, change)
     await state.record_answer(lease, record, link)
     await state.update_memory(lease, (), frozenset({(person, text)}), {(text, text): (text, 3)})
-    left = (LastSeen(text, text, text, True, person, (text,)),)
+    left = (LastSeen(scim_id=text, email=text, display_name=text, active=True, person=person, groups=(text,)),)
     await state.record_last_seen(lease, "r1", left)
     await state.set_pause(text, Pause(NOW, text, text))
     run, memory = await state.load_run("r1"), await state.load_memory(text)

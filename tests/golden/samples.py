@@ -42,16 +42,16 @@ HOSTILE = (
 
 def a_create(email: str = "ana.souza@acme.com", name: str = "Ana Souza", number: int = 1) -> Change:
     return Change(
-        Kind.CREATE,
-        email,
-        name,
-        None,
-        PersonKey("okta-main", f"00u{number}"),
-        NO_FIELDS,
-        Fields(email, name, True),
-        "not-in-workspace",
-        f"{name} is assigned through Pigment LatAm, and the workspace has no member {email}.",
-        (LATAM,),
+        kind=Kind.CREATE,
+        email=email,
+        display_name=name,
+        scim_id=None,
+        person=PersonKey("okta-main", f"00u{number}"),
+        before=NO_FIELDS,
+        after=Fields(email, name, True),
+        code="not-in-workspace",
+        reason=f"{name} is assigned through Pigment LatAm, and the workspace has no member {email}.",
+        group_refs=(LATAM,),
         given_name=name.split(" ", maxsplit=1)[0],
         family_name=name.rsplit(" ", maxsplit=1)[-1],
     )
@@ -59,87 +59,87 @@ def a_create(email: str = "ana.souza@acme.com", name: str = "Ana Souza", number:
 
 def a_leaver(email: str = "bob.roe@acme.com", name: str = "Bob Roe", number: int = 2) -> Change:
     return Change(
-        Kind.DEACTIVATE,
-        email,
-        name,
-        f"scim-{number}",
-        PersonKey("okta-main", f"00u{number}"),
-        Fields(active=True),
-        Fields(active=False),
-        "left-groups",
-        f"{name} left the group Pigment LatAm and has no other assignment.",
-        (LATAM,),
+        kind=Kind.DEACTIVATE,
+        email=email,
+        display_name=name,
+        scim_id=f"scim-{number}",
+        person=PersonKey("okta-main", f"00u{number}"),
+        before=Fields(active=True),
+        after=Fields(active=False),
+        code="left-groups",
+        reason=f"{name} left the group Pigment LatAm and has no other assignment.",
+        group_refs=(LATAM,),
     )
 
 
 def a_marriage() -> Change:
     return Change(
-        Kind.UPDATE_EMAIL,
-        "maria.lima@acme.com",
-        "Maria Lima",
-        "scim-3",
-        PersonKey("okta-main", "00u3"),
-        Fields("maria.silva@acme.com", "Maria Silva"),
-        Fields("maria.lima@acme.com", "Maria Lima"),
-        "email-changed",
-        "Maria Lima's email at the source is maria.lima@acme.com now.",
-        (LATAM, PLANNERS),
+        kind=Kind.UPDATE_EMAIL,
+        email="maria.lima@acme.com",
+        display_name="Maria Lima",
+        scim_id="scim-3",
+        person=PersonKey("okta-main", "00u3"),
+        before=Fields("maria.silva@acme.com", "Maria Silva"),
+        after=Fields("maria.lima@acme.com", "Maria Lima"),
+        code="email-changed",
+        reason="Maria Lima's email at the source is maria.lima@acme.com now.",
+        group_refs=(LATAM, PLANNERS),
     )
 
 
 def a_rename() -> Change:
     return Change(
-        Kind.UPDATE_NAME,
-        "joao@acme.com",
-        "João Pereira",
-        "scim-4",
-        PersonKey("okta-main", "00u4"),
-        Fields(display_name="Joao Pereira"),
-        Fields(display_name="João Pereira"),
-        "name-changed",
-        "The name at the source is João Pereira.",
-        (PLANNERS,),
+        kind=Kind.UPDATE_NAME,
+        email="joao@acme.com",
+        display_name="João Pereira",
+        scim_id="scim-4",
+        person=PersonKey("okta-main", "00u4"),
+        before=Fields(display_name="Joao Pereira"),
+        after=Fields(display_name="João Pereira"),
+        code="name-changed",
+        reason="The name at the source is João Pereira.",
+        group_refs=(PLANNERS,),
     )
 
 
 def a_return() -> Change:
     return Change(
-        Kind.REACTIVATE,
-        "li.wei@acme.com",
-        "李伟",
-        "scim-5",
-        PersonKey("okta-main", "00u5"),
-        Fields(active=False),
-        Fields(active=True),
-        "assigned-again",
-        "李伟 is assigned through Pigment LatAm again.",
-        (LATAM,),
+        kind=Kind.REACTIVATE,
+        email="li.wei@acme.com",
+        display_name="李伟",
+        scim_id="scim-5",
+        person=PersonKey("okta-main", "00u5"),
+        before=Fields(active=False),
+        after=Fields(active=True),
+        code="assigned-again",
+        reason="李伟 is assigned through Pigment LatAm again.",
+        group_refs=(LATAM,),
     )
 
 
 def an_adoption() -> Change:
     return Change(
-        Kind.ADOPT,
-        "kim@acme.com",
-        "Kim Lee",
-        "scim-6",
-        PersonKey("okta-main", "00u6"),
-        NO_FIELDS,
-        NO_FIELDS,
-        "same-email",
-        "Kim Lee's email is that of a member that nobody had claimed.",
-        (LATAM,),
+        kind=Kind.ADOPT,
+        email="kim@acme.com",
+        display_name="Kim Lee",
+        scim_id="scim-6",
+        person=PersonKey("okta-main", "00u6"),
+        before=NO_FIELDS,
+        after=NO_FIELDS,
+        code="same-email",
+        reason="Kim Lee's email is that of a member that nobody had claimed.",
+        group_refs=(LATAM,),
     )
 
 
 def a_guarded_leaver(number: int) -> Hold:
     change = a_leaver(f"leaver{number}@acme.com", f"Leaver {number}", 100 + number)
     return Hold(
-        Kind.DEACTIVATE,
-        "max-deactivations",
-        change.email,
-        f"{change.reason} More than 25 people would be deactivated.",
-        "Look at who they are, then approve the plan.",
+        kind=Kind.DEACTIVATE,
+        code="max-deactivations",
+        email=change.email,
+        reason=f"{change.reason} More than 25 people would be deactivated.",
+        remedy="Look at who they are, then approve the plan.",
         scim_id=change.scim_id,
         person=change.person,
         change=change,
@@ -148,22 +148,22 @@ def a_guarded_leaver(number: int) -> Hold:
 
 def a_foreigner() -> Hold:
     return Hold(
-        Kind.CREATE,
-        "domain-not-allowed",
-        "guest@elsewhere.example.com",
-        "elsewhere.example.com is not among the allowed domains of pigment-latam.",
-        "Add the domain to allowed_domains, or take Guest Roe out of the group.",
+        kind=Kind.CREATE,
+        code="domain-not-allowed",
+        email="guest@elsewhere.example.com",
+        reason="elsewhere.example.com is not among the allowed domains of pigment-latam.",
+        remedy="Add the domain to allowed_domains, or take Guest Roe out of the group.",
         person=PersonKey("okta-main", "00u9"),
     )
 
 
 def a_swap() -> Hold:
     return Hold(
-        Kind.UPDATE_EMAIL,
-        "email-swap",
-        "sam@acme.com",
-        "Sam wants max@acme.com, and Max wants sam@acme.com.",
-        "Give one of them another address for a moment.",
+        kind=Kind.UPDATE_EMAIL,
+        code="email-swap",
+        email="sam@acme.com",
+        reason="Sam wants max@acme.com, and Max wants sam@acme.com.",
+        remedy="Give one of them another address for a moment.",
         wanted="max@acme.com",
         scim_id="scim-8",
         person=PersonKey("okta-main", "00u8"),
@@ -172,12 +172,12 @@ def a_swap() -> Hold:
 
 def a_guard(affected: int) -> Guard:
     return Guard(
-        "max-deactivations",
-        affected,
-        2,
-        "25",
-        f"{affected} deactivations in this plan and 2 in the last 60 minutes are more than 25.",
-        tuple(f"leaver{number}@acme.com" for number in range(affected)),
+        code="max-deactivations",
+        count=affected,
+        recent=2,
+        limit="25",
+        message=f"{affected} deactivations in this plan and 2 in the last 60 minutes are more than 25.",
+        affected=tuple(f"leaver{number}@acme.com" for number in range(affected)),
     )
 
 
@@ -191,15 +191,19 @@ def a_plan(
 ) -> Plan:
     groups = (("00g1", "Pigment LatAm", 300), ("00g2", "Planners | EMEA & friends", 112))
     return Plan(
-        workspace,
-        mode,
-        (SourceCounts("okta-main", "0oa1b2c3d4", 412, 409, groups, 3),),
-        MemberCounts(420, 405, 401, 401),
-        398,
-        changes,
-        holds,
-        notes,
-        guards,
+        workspace=workspace,
+        mode=mode,
+        sources=(
+            SourceCounts(
+                connector="okta-main", app="0oa1b2c3d4", people=412, entitled=409, groups=groups, individual=3
+            ),
+        ),
+        members=MemberCounts(total=420, active=405, linked=401, guarded=401),
+        in_sync=398,
+        changes=changes,
+        holds=holds,
+        notes=notes,
+        guards=guards,
     )
 
 
@@ -218,12 +222,12 @@ def latam() -> Plan:
 def a_document() -> Document:
     """Three workspaces: one with everything, one in step, one that could not be read."""
     gone = Unplanned(
-        "pigment-apac",
-        Mode.ENFORCE,
-        "credentials",
-        "credentials",
-        "OneLogin (onelogin-apac) answered 401: the client is not known.",
-        "Renew the client secret of onelogin-apac.",
+        workspace="pigment-apac",
+        mode=Mode.ENFORCE,
+        status="credentials",
+        code="credentials",
+        message="OneLogin (onelogin-apac) answered 401: the client is not known.",
+        remedy="Renew the client secret of onelogin-apac.",
     )
     plans = (latam(), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
     return plan_document([workspace_object(plan) for plan in plans], MADE_AT)

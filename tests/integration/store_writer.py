@@ -46,7 +46,16 @@ async def write(url: str, run_id: str) -> None:
         change = replace(a_change(Kind.CREATE, f"{person.id}@acme.com", None), person=person)
         await state.record_intent(lease, run_id, seq, change)
         say("intended", run_id, seq)
-        record = ChangeRecord(run_id, seq, change, Outcome.DONE, "", sent_at, now(), scim_id)
+        record = ChangeRecord(
+            run_id=run_id,
+            seq=seq,
+            change=change,
+            outcome=Outcome.DONE,
+            detail="",
+            sent_at=sent_at,
+            answered_at=now(),
+            scim_id=scim_id,
+        )
         await state.record_answer(lease, record, Link(person, scim_id))
         say("answered", run_id, seq)
     seconds, used = time.perf_counter() - start, time.process_time()

@@ -97,7 +97,14 @@ class Scene:
         self.state = MemoryState(self.world.now)
         self.directory = Directory()
         self.policy = replace(
-            Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits(25, 60, None, 25)),
+            Policy(
+                "latam",
+                (SOURCE,),
+                mode=Mode.ENFORCE,
+                limits=Limits(
+                    max_deactivations=25, max_deactivations_percent=60, max_creates=None, max_email_changes=25
+                ),
+            ),
             **policy,  # type: ignore[arg-type]  # each test gives what Policy takes
         )
         self.connectors: dict[str, Connector] = {SOURCE.connector: self.directory}

@@ -31,7 +31,9 @@ class Company:
     def __init__(self, state: State, worlds: Mapping[str, SteppedWorld]) -> None:
         self.state, self.worlds = state, worlds
         self.world = next(iter(worlds.values()))
-        self.limits = Limits(1000, 100, None, 1000)
+        self.limits = Limits(
+            max_deactivations=1000, max_deactivations_percent=100, max_creates=None, max_email_changes=1000
+        )
         self.fleet_percent = 100.0
         self.unmanaged = UnmanagedAction.REPORT
 
@@ -175,7 +177,7 @@ async def test_neither_a_dry_run_nor_one_persons_run_moves_the_baseline(company:
 
 async def test_leaver_whom_another_tool_reactivates_uses_the_limit_once_and_is_held_alone(company: Company) -> None:
     names = await founded(company, readers=0)
-    company.limits = Limits(3, 100)
+    company.limits = Limits(max_deactivations=3, max_deactivations_percent=100)
     company.change(names[0], groups=())
     for _ in range(2):
         await company.sync()
@@ -220,7 +222,7 @@ async def test_fleet_counts_the_members_that_each_workspace_was_left_with(compan
 async def test_many_small_runs_trip_what_one_big_run_would(company: Company) -> None:
     names = await founded(company, readers=0)
     company.pass_minutes(60)
-    company.limits = Limits(3, 100, 1, 1)
+    company.limits = Limits(max_deactivations=3, max_deactivations_percent=100, max_creates=1, max_email_changes=1)
     company.change(*names[:5], groups=())
     held = [codes(await company.sync(user=f"{name}@acme.com")) for name in names[:5]]
     assert held == [set(), set(), set(), {"max-deactivations"}, {"max-deactivations"}]

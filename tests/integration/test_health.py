@@ -24,7 +24,15 @@ from tests.memory_state import MemoryState
 from tests.state_samples import NOW, Clock
 
 STALE = NOW + timedelta(minutes=31)
-RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.HELD, NOW + timedelta(minutes=1))
+RUN = Run(
+    id="r1",
+    workspace="latam",
+    trigger=Trigger.SCHEDULE,
+    dry_run=False,
+    started_at=NOW,
+    status=RunStatus.HELD,
+    finished_at=NOW + timedelta(minutes=1),
+)
 
 
 @dataclass

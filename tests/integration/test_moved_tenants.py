@@ -46,7 +46,14 @@ class Company:
         self.state = MemoryState(self.world.now)
         self.tenant = OURS
         self.policy = replace(
-            Policy("latam", (Source("okta", "app"),), mode=Mode.ENFORCE, limits=Limits(100, 100, None, 100)),
+            Policy(
+                "latam",
+                (Source("okta", "app"),),
+                mode=Mode.ENFORCE,
+                limits=Limits(
+                    max_deactivations=100, max_deactivations_percent=100, max_creates=None, max_email_changes=100
+                ),
+            ),
             **policy,  # type: ignore[arg-type]  # each test gives what Policy takes
         )
         self.hire("ann")

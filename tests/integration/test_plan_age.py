@@ -25,7 +25,12 @@ SOURCE = Source("okta", "app-okta")
 WRITE_SECONDS, MAX_AGE_SECONDS = 4.0, 10.0
 # The third change begins 8 s after the reads, the fourth would 12 s after them.
 IN_ONE_PLAN = 3
-POLICY = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits(3, 100, None, 25))
+POLICY = Policy(
+    "latam",
+    (SOURCE,),
+    mode=Mode.ENFORCE,
+    limits=Limits(max_deactivations=3, max_deactivations_percent=100, max_creates=None, max_email_changes=25),
+)
 
 
 class SlowPigment(httpx.AsyncBaseTransport):

@@ -82,15 +82,15 @@ guards = st.builds(Guard, codes, numbers, numbers, words, words, st.lists(words,
 def documents(draw: st.DrawFn) -> Document:
     plans = [
         Plan(
-            f"w{number}",
-            draw(st.sampled_from(Mode)),
-            tuple(draw(st.lists(sources, max_size=2))),
-            draw(st.builds(MemberCounts, numbers, numbers, numbers, numbers)),
-            draw(numbers),
-            tuple(draw(st.lists(changes, max_size=6))),
-            tuple(draw(st.lists(holds, max_size=4))),
-            tuple(draw(st.lists(st.builds(Note, codes, words, words), max_size=4))),
-            tuple(draw(st.lists(guards, max_size=2))),
+            workspace=f"w{number}",
+            mode=draw(st.sampled_from(Mode)),
+            sources=tuple(draw(st.lists(sources, max_size=2))),
+            members=draw(st.builds(MemberCounts, numbers, numbers, numbers, numbers)),
+            in_sync=draw(numbers),
+            changes=tuple(draw(st.lists(changes, max_size=6))),
+            holds=tuple(draw(st.lists(holds, max_size=4))),
+            notes=tuple(draw(st.lists(st.builds(Note, codes, words, words), max_size=4))),
+            guards=tuple(draw(st.lists(guards, max_size=2))),
         )
         for number in range(draw(st.integers(1, 3)))
     ]

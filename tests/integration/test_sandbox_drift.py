@@ -32,7 +32,8 @@ async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
         scim = ScimClient(workspace, settings["scim_url"], [lambda: str(settings["tokens"][0])], http)
         snapshot, listing = await asyncio.gather(connector.read(source), scim.list_members())
     return compute_plan(
-        Inputs((snapshot,), listing), Policy(workspace, (source,), frozenset(settings["allowed_domains"]))
+        Inputs((snapshot,), listing),
+        Policy(workspace, (source,), allowed_domains=frozenset(settings["allowed_domains"])),
     )
 
 

@@ -104,7 +104,7 @@ def test_policy_says_all_that_the_file_does(write: Write) -> None:
         unmanaged=UnmanagedAction.DEACTIVATE,
         individual_assignments=IndividualAction.INCLUDE,
         grace_reads=3,
-        limits=Limits(5, 2.5, 100, 7),
+        limits=Limits(max_deactivations=5, max_deactivations_percent=2.5, max_creates=100, max_email_changes=7),
         require_approval=frozenset({Kind.DEACTIVATE, Kind.UPDATE_EMAIL}),
         toggles=Toggles(create=False, update=False, deactivate=False),
     )

@@ -98,7 +98,7 @@ def _policy(
         sources,
         mode=Mode.ENFORCE,
         protect=PROTECTED,
-        limits=Limits(LIMIT, 100, None, 25),
+        limits=Limits(max_deactivations=LIMIT, max_deactivations_percent=100, max_creates=None, max_email_changes=25),
         target=url,
         tenants=tuple((source.connector, world.tenant(source.connector)) for source in sources),
         **options,  # type: ignore[arg-type]  # a dictionary has no types of its own

@@ -82,9 +82,16 @@ def test_adopted_member_has_the_day_it_was_seen_and_no_since() -> None:
 
 def test_past_access_is_what_a_run_left() -> None:
     left = (
-        LastSeen("m2", "bea@acme.com", "Bea", True),
-        LastSeen("m1", "ann@acme.com", "Ann", True, PersonKey("okta-main", "ann"), ("Planners",)),
-        LastSeen("m3", "cat@acme.com", "Cat", False),
+        LastSeen(scim_id="m2", email="bea@acme.com", display_name="Bea", active=True),
+        LastSeen(
+            scim_id="m1",
+            email="ann@acme.com",
+            display_name="Ann",
+            active=True,
+            person=PersonKey("okta-main", "ann"),
+            groups=("Planners",),
+        ),
+        LastSeen(scim_id="m3", email="cat@acme.com", display_name="Cat", active=False),
     )
     rows = past_access("latam", left)
 
@@ -95,7 +102,17 @@ def test_past_access_is_what_a_run_left() -> None:
 
 
 HOSTILE = Access(
-    "latam", "=cmd@acme.com", "<script>\x1b[31m\u202e", "m1", None, ("+g",), ("unmanaged",), NOW, NOW, NOW, Kind.CREATE
+    workspace="latam",
+    email="=cmd@acme.com",
+    display_name="<script>\x1b[31m\u202e",
+    scim_id="m1",
+    person=None,
+    groups=("+g",),
+    exceptions=("unmanaged",),
+    since=NOW,
+    first_seen=NOW,
+    last_change_at=NOW,
+    last_change_kind=Kind.CREATE,
 )
 
 

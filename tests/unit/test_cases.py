@@ -121,7 +121,16 @@ def _unsettled(entries: Mapping[str, Any]) -> Iterator[UnconfirmedCreate]:
         for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
             seen, awaited = each.get("seen"), each.get("awaited", False)
             groups = tuple(GroupRef(name, name) for name in each.get("groups", ()))
-            yield UnconfirmedCreate(_key(person), each["email"], each["name"], "r1", seq, seen, awaited, groups)
+            yield UnconfirmedCreate(
+                person=_key(person),
+                email=each["email"],
+                display_name=each["name"],
+                run_id="r1",
+                seq=seq,
+                scim_id=seen,
+                is_awaited=awaited,
+                groups=groups,
+            )
 
 
 def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
@@ -161,8 +170,10 @@ def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
     snapshots = tuple(_snapshot(source, each) for source, each in zip(sources, shown.values(), strict=True))
     memory = Memory(
         tuple(_links(case.get("links", {}))),
-        frozenset((_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())),
-        tuple(_unsettled(case.get("unsettled", {}))),
+        possible_renames=frozenset(
+            (_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())
+        ),
+        unconfirmed_creates=tuple(_unsettled(case.get("unsettled", {}))),
         undone_changes=tuple(_undone(case.get("undone", {}))),
         last_seen=tuple(_left(case["left"])) if "left" in case else None,
         written=tuple(_written(case.get("written", {}))),
@@ -174,29 +185,37 @@ def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
 def _undone(entries: Mapping[str, Any]) -> Iterator[UndoneChange]:
     for scim_id, shown in entries.items():
         yield UndoneChange(
-            scim_id,
-            Kind(shown["kind"]),
-            _key(shown["person"]) if "person" in shown else None,
-            shown.get("code", ""),
-            tuple(shown.get("groups", ("Planners",))),
-            shown.get("email", ""),
-            shown.get("name", ""),
-            "20260301-120000-3f9a1c",
+            scim_id=scim_id,
+            kind=Kind(shown["kind"]),
+            person=_key(shown["person"]) if "person" in shown else None,
+            code=shown.get("code", ""),
+            groups=tuple(shown.get("groups", ("Planners",))),
+            email=shown.get("email", ""),
+            display_name=shown.get("name", ""),
+            run_id="20260301-120000-3f9a1c",
         )
 
 
 def _left(entries: Mapping[str, Any]) -> Iterator[LastSeen]:
     for scim_id, shown in entries.items():
-        yield LastSeen(scim_id, shown["email"], shown["name"], shown.get("active", True))
+        active = shown.get("active", True)
+        yield LastSeen(scim_id=scim_id, email=shown["email"], display_name=shown["name"], active=active)
 
 
 def _written(entries: Mapping[str, Any]) -> Iterator[Written]:
     for scim_id, sent in entries.items():
         for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
-            fields = (each.get("email"), each.get("name"), each.get("active"))
             facts = {"is_sure": "sure", "is_recent": "recent", "is_after_left": "after_left"}
             given = {field: each[word] for field, word in facts.items() if word in each}
-            yield Written(scim_id, *fields, LONG_AGO, seq, **given)
+            yield Written(
+                scim_id=scim_id,
+                email=each.get("email"),
+                display_name=each.get("name"),
+                active=each.get("active"),
+                sent_at=LONG_AGO,
+                seq=seq,
+                **given,
+            )
 
 
 def _ids(shown: int | list[str]) -> frozenset[str]:
@@ -209,13 +228,16 @@ def _history(case: Mapping[str, Any]) -> GuardHistory:
     made = recent.get("creates", 0)
     sizes = {_key(group): size for group, size in case.get("baselines", {}).items()}
     return GuardHistory(
-        RecentChanges(
+        recent_changes=RecentChanges(
             _ids(recent.get("deactivations", 0)),
             frozenset(PersonKey("okta-main", each) for each in _ids(made)),
             _ids(recent.get("email_changes", 0)),
         ),
-        {(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
-        {scim_id: [datetime.fromisoformat(at) for at in times] for scim_id, times in case.get("contested", {}).items()},
+        baselines={(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
+        contested_members={
+            scim_id: [datetime.fromisoformat(at) for at in times]
+            for scim_id, times in case.get("contested", {}).items()
+        },
         newly_empty_groups={
             _key(group): GroupSighting(_key(group).id, size) for group, size in case.get("emptied", {}).items()
         },

@@ -22,12 +22,24 @@ def told(left: tuple[LastSeen, ...] | None, *members: object) -> list[str]:
 
 
 def left(*, email: str = "ann@acme.com", name: str = "Ann", active: bool | None = True) -> LastSeen:
-    return LastSeen("m-ann", email, name, active)
+    return LastSeen(scim_id="m-ann", email=email, display_name=name, active=active)
 
 
 def record(kind: Kind, after: Fields, outcome: Outcome = Outcome.DONE, scim_id: str = "m-ann") -> ChangeRecord:
-    change = Change(kind, "ann@acme.com", "Ann", scim_id, key("ann"), Fields(), after, "code", "why")
-    return ChangeRecord("r1", 0, change, outcome, "", NOW, NOW, scim_id)
+    change = Change(
+        kind=kind,
+        email="ann@acme.com",
+        display_name="Ann",
+        scim_id=scim_id,
+        person=key("ann"),
+        before=Fields(),
+        after=after,
+        code="code",
+        reason="why",
+    )
+    return ChangeRecord(
+        run_id="r1", seq=0, change=change, outcome=outcome, detail="", sent_at=NOW, answered_at=NOW, scim_id=scim_id
+    )
 
 
 def test_nothing_is_drift_before_the_first_run_or_when_all_is_as_left() -> None:
@@ -58,8 +70,15 @@ def test_what_our_run_did_is_no_drift() -> None:
     remembered = last_seen_members({"m-ann": ANN}, records, [link("ann")])
 
     assert remembered == (
-        LastSeen("m-ann", "new@acme.com", "New", True, key("ann"), ("Planners",)),
-        LastSeen("m-new", "ann@acme.com", "Ann", True),
+        LastSeen(
+            scim_id="m-ann",
+            email="new@acme.com",
+            display_name="New",
+            active=True,
+            person=key("ann"),
+            groups=("Planners",),
+        ),
+        LastSeen(scim_id="m-new", email="ann@acme.com", display_name="Ann", active=True),
     )
 
 
@@ -74,7 +93,9 @@ def test_change_without_a_known_answer_leaves_the_member_unknown() -> None:
 def test_plan_notes_drift_but_not_what_a_lost_create_made() -> None:
     given = reads([person("ann"), person("bea")], [ANN, member("bea")], [link("bea")])
     memory = Memory(
-        given.memory.links, last_seen=(), unconfirmed_creates=(UnconfirmedCreate(key("ann"), "ann@acme.com", "Ann"),)
+        given.memory.links,
+        last_seen=(),
+        unconfirmed_creates=(UnconfirmedCreate(person=key("ann"), email="ann@acme.com", display_name="Ann"),),
     )
     plan = compute_plan(replace(given, memory=memory), a_policy())
 
@@ -89,7 +110,16 @@ class Everything:
 
 
 def wrote(*, sure: bool = True, recent: bool = True, seq: int = 0, **fields: Any) -> Written:
-    given = Written("m-ann", None, None, None, NOW, seq, is_sure=sure, is_recent=recent)
+    given = Written(
+        scim_id="m-ann",
+        email=None,
+        display_name=None,
+        active=None,
+        sent_at=NOW,
+        seq=seq,
+        is_sure=sure,
+        is_recent=recent,
+    )
     return replace(given, **fields)
 
 

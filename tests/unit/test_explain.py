@@ -60,17 +60,26 @@ def test_hold_is_told_with_its_remedy() -> None:
 
 def test_person_is_found_by_what_was_done_to_them() -> None:
     change = Change(
-        Kind.UPDATE_EMAIL,
-        "ann@acme.com",
-        "Ann",
-        "m-ann",
-        key("ann"),
-        Fields("former@acme.com"),
-        Fields("ann@acme.com"),
-        "email-changed",
-        "She married.",
+        kind=Kind.UPDATE_EMAIL,
+        email="ann@acme.com",
+        display_name="Ann",
+        scim_id="m-ann",
+        person=key("ann"),
+        before=Fields("former@acme.com"),
+        after=Fields("ann@acme.com"),
+        code="email-changed",
+        reason="She married.",
     )
-    record = ChangeRecord("r1", 0, change, Outcome.DONE, "", NOW, NOW, "m-ann")
+    record = ChangeRecord(
+        run_id="r1",
+        seq=0,
+        change=change,
+        outcome=Outcome.DONE,
+        detail="",
+        sent_at=NOW,
+        answered_at=NOW,
+        scim_id="m-ann",
+    )
     told = explained("former@acme.com", reads([person("ann")], [member("ann")], [link("ann")]), record)
 
     assert "okta-main:ann" in told.source[0]

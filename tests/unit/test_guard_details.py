@@ -54,7 +54,7 @@ def recent(gone: int = 0, made: int = 0, moved: int = 0) -> RecentChanges:
 
 
 def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
-    (guard,) = apply_guards(leavers(5, 40), a_policy(), GuardHistory(recent(2))).guards
+    (guard,) = apply_guards(leavers(5, 40), a_policy(), GuardHistory(recent_changes=recent(2))).guards
 
     assert (guard.count, guard.recent) == (5, 2)
     assert guard.affected == tuple(f"p{number}@acme.com" for number in range(5))
@@ -65,7 +65,7 @@ def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
 
 
 def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hold() -> None:
-    full = GuardHistory(recent(100, 100, 100))
+    full = GuardHistory(recent_changes=recent(100, 100, 100))
 
     assert apply_guards(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
 
@@ -77,15 +77,15 @@ def test_member_that_the_last_hour_counted_counts_once() -> None:
     made = RecentChanges(created_people=frozenset({key("p0"), key("p1")}))
     moved = RecentChanges(email_changed_ids=frozenset({"m-p0", "m-p1"}))
 
-    assert apply_guards(leavers(3, 40), policy, GuardHistory(gone)).guards == ()
-    (guard,) = apply_guards(leavers(4, 40), policy, GuardHistory(gone)).guards
+    assert apply_guards(leavers(3, 40), policy, GuardHistory(recent_changes=gone)).guards == ()
+    (guard,) = apply_guards(leavers(4, 40), policy, GuardHistory(recent_changes=gone)).guards
     assert (guard.count, guard.recent) == (4, 22)
     assert guard.message.startswith("4 members (26 with the 22 of the last 60 minutes)")
-    assert apply_guards(joiners(2), policy, GuardHistory(made)).guards == ()
-    assert apply_guards(joiners(3), policy, GuardHistory(made)).guards != ()
+    assert apply_guards(joiners(2), policy, GuardHistory(recent_changes=made)).guards == ()
+    assert apply_guards(joiners(3), policy, GuardHistory(recent_changes=made)).guards != ()
     strict = a_policy(limits=Limits(max_email_changes=2))
-    assert apply_guards(movers(2), strict, GuardHistory(moved)).guards == ()
-    assert apply_guards(movers(3), strict, GuardHistory(moved)).guards != ()
+    assert apply_guards(movers(2), strict, GuardHistory(recent_changes=moved)).guards == ()
+    assert apply_guards(movers(3), strict, GuardHistory(recent_changes=moved)).guards != ()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,9 @@ def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> N
             [person(name) for name in names[:to]], [member(name) for name in names], [link(name) for name in names]
         )
         return apply_guards(
-            compute_plan(given, a_policy(limits=Limits(25, 100))), a_policy(limits=Limits(25, 100)), history
+            compute_plan(given, a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100))),
+            a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100)),
+            history,
         )
 
     assert [guard.code for guard in shrunk(12).guards] == []
@@ -346,8 +348,8 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
     count: int, before: int, is_held: bool
 ) -> None:
     policy = a_policy(limits=Limits(max_creates=2, max_email_changes=2))
-    made = apply_guards(joiners(count), policy, GuardHistory(recent(made=before)))
-    moved = apply_guards(movers(count), policy, GuardHistory(recent(moved=before)))
+    made = apply_guards(joiners(count), policy, GuardHistory(recent_changes=recent(made=before)))
+    moved = apply_guards(movers(count), policy, GuardHistory(recent_changes=recent(moved=before)))
 
     assert [guard.code for guard in made.guards] == (["max-creates"] if is_held else [])
     assert [guard.code for guard in moved.guards] == (["max-email-changes"] if is_held else [])
@@ -355,8 +357,8 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
 
 def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
     policy = a_policy(limits=Limits(max_creates=0, max_email_changes=0))
-    (made,) = apply_guards(joiners(1), policy, GuardHistory(recent(made=3))).guards
-    (moved,) = apply_guards(movers(2), policy, GuardHistory(recent(moved=3))).guards
+    (made,) = apply_guards(joiners(1), policy, GuardHistory(recent_changes=recent(made=3))).guards
+    (moved,) = apply_guards(movers(2), policy, GuardHistory(recent_changes=recent(moved=3))).guards
     (fleet,) = apply_fleet_guard([leavers(4, 10, "one"), leavers(0, 1, "two")], FleetContext(2, percent=10))[0].guards
 
     assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."

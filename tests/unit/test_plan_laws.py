@@ -93,9 +93,13 @@ def memories(draw: st.DrawFn) -> Memory:
         if f"m{number}" not in {link.scim_id for link in links.values()}:
             links.setdefault(key, Link(key, f"m{number}", (), draw(st.integers(0, 2))))
     states = st.sampled_from([True, True, False, None])
-    left = tuple(LastSeen(f"m{at}", draw(emails), draw(names), draw(states)) for at in draw(st.sets(st.integers(0, 7))))
+    left = tuple(
+        LastSeen(scim_id=f"m{at}", email=draw(emails), display_name=draw(names), active=draw(states))
+        for at in draw(st.sets(st.integers(0, 7)))
+    )
     unsettled = tuple(
-        UnconfirmedCreate(key, draw(emails), draw(names)) for key in draw(st.lists(st.sampled_from(keys), max_size=1))
+        UnconfirmedCreate(person=key, email=draw(emails), display_name=draw(names))
+        for key in draw(st.lists(st.sampled_from(keys), max_size=1))
     )
     return Memory(
         tuple(links.values()),
@@ -108,11 +112,20 @@ def memories(draw: st.DrawFn) -> Memory:
 @st.composite
 def sent(draw: st.DrawFn, seq: int) -> Written:
     """Draw a write of ours; few members have several, and those of one second differ in their *seq*."""
-    fields = (draw(st.none() | emails), draw(st.none() | names), draw(st.sampled_from([None, True, False])))
-    facts = draw(st.tuples(*[st.booleans()] * 3))
     return Written(
-        f"m{draw(st.integers(0, 7))}", *fields, datetime(2026, 3, 1, draw(st.integers(0, 1)), tzinfo=UTC), seq, *facts
+        scim_id=f"m{draw(st.integers(0, 7))}",
+        email=draw(st.none() | emails),
+        display_name=draw(st.none() | names),
+        active=draw(st.sampled_from([None, True, False])),
+        sent_at=datetime(2026, 3, 1, draw(st.integers(0, 1)), tzinfo=UTC),
+        seq=seq,
+        is_sure=draw(st.booleans()),
+        is_recent=draw(st.booleans()),
+        is_after_left=draw(st.booleans()),
     )
+
+
+mostly_on = st.sampled_from([True, True, False])
 
 
 @st.composite
@@ -125,9 +138,14 @@ def policies(draw: st.DrawFn, sources: tuple[Source, ...]) -> Policy:
         unmanaged=draw(st.sampled_from(UnmanagedAction)),
         individual_assignments=draw(st.sampled_from(IndividualAction)),
         grace_reads=draw(st.integers(1, 3)),
-        limits=Limits(draw(st.integers(0, 4)), 100, draw(st.sampled_from([None, 0, 2])), draw(st.integers(0, 4))),
+        limits=Limits(
+            max_deactivations=draw(st.integers(0, 4)),
+            max_deactivations_percent=100,
+            max_creates=draw(st.sampled_from([None, 0, 2])),
+            max_email_changes=draw(st.integers(0, 4)),
+        ),
         require_approval=draw(st.frozensets(st.sampled_from(Kind), max_size=2)),
-        toggles=Toggles(*draw(st.tuples(*[st.sampled_from([True, True, False])] * 3))),
+        toggles=Toggles(create=draw(mostly_on), update=draw(mostly_on), deactivate=draw(mostly_on)),
     )
 
 
@@ -178,7 +196,7 @@ def after(reads: Inputs, plan: Plan, changes: tuple[Change, ...]) -> Inputs:
             assert change.person is not None
             links = {key: link for key, link in links.items() if link.scim_id != scim_id}
             links[change.person] = Link(change.person, scim_id, change.group_refs)
-    memory = Memory(tuple(links.values()), plan.possible_renames)
+    memory = Memory(tuple(links.values()), possible_renames=plan.possible_renames)
     return Inputs(reads.snapshots, Listing(tuple(members.values())), memory)
 
 
@@ -266,7 +284,8 @@ def test_no_change_passes_a_guard(
 ) -> None:
     reads, policy = world
     history = GuardHistory(
-        RecentChanges(gone, made, moved), contested_members={scim_id: [NOW, NOW] for scim_id in contested}
+        recent_changes=RecentChanges(gone, made, moved),
+        contested_members={scim_id: [NOW, NOW] for scim_id in contested},
     )
     plan = apply_guards(compute_plan(reads, policy), policy, history)
     of_kind = {kind: [change for change in plan.changes if change.kind is kind] for kind in Kind}

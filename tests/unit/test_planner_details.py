@@ -22,11 +22,23 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def a_change(kind: Kind, after: Fields, email: str = "ann@acme.com", scim_id: str | None = "m-ann") -> Change:
-    return Change(kind, email, "Ann", scim_id, key("ann"), Fields(), after, "code", "why")
+    return Change(
+        kind=kind,
+        email=email,
+        display_name="Ann",
+        scim_id=scim_id,
+        person=key("ann"),
+        before=Fields(),
+        after=after,
+        code="code",
+        reason="why",
+    )
 
 
 def record(change: Change, outcome: Outcome = Outcome.DONE, scim_id: str | None = "m-ann") -> ChangeRecord:
-    return ChangeRecord("r1", 0, change, outcome, "", NOW, NOW, scim_id)
+    return ChangeRecord(
+        run_id="r1", seq=0, change=change, outcome=outcome, detail="", sent_at=NOW, answered_at=NOW, scim_id=scim_id
+    )
 
 
 def only_change(plan: Plan) -> Change:
@@ -68,7 +80,7 @@ def noted(was: LastSeen | None, now: Member | None) -> list[tuple[str, str]]:
 
 
 def test_drift_names_the_member_by_its_email() -> None:
-    was = LastSeen("m-ann", "ann@acme.com", "Ann", True)
+    was = LastSeen(scim_id="m-ann", email="ann@acme.com", display_name="Ann", active=True)
     ann = member("ann")
     assert noted(was, None)[0][0] == "ann@acme.com"
     assert noted(was, replace(ann, email="new@acme.com"))[0][0] == "new@acme.com"
@@ -88,9 +100,9 @@ def test_members_are_left_as_the_last_of_several_changes_made_them() -> None:
     ]
 
     assert last_seen_members({"m-ann": ann, "m-bea": bea}, records, []) == (
-        LastSeen("m-ann", "new@acme.com", "Ann", True),
-        LastSeen("m-bea", "bea@acme.com", "Bea", False),
-        LastSeen("m-cat", "cat@acme.com", "Cat", True),
+        LastSeen(scim_id="m-ann", email="new@acme.com", display_name="Ann", active=True),
+        LastSeen(scim_id="m-bea", email="bea@acme.com", display_name="Bea", active=False),
+        LastSeen(scim_id="m-cat", email="cat@acme.com", display_name="Cat", active=True),
     )
 
 
@@ -177,4 +189,6 @@ def test_person_assigned_individually_without_a_member_is_noted() -> None:
 def test_member_that_answered_under_a_new_id_is_left_under_that_one_alone() -> None:
     moved = record(a_change(Kind.UPDATE_EMAIL, Fields(email="new@acme.com")), scim_id="m-new")
 
-    assert last_seen_members({"m-ann": member("ann")}, [moved], []) == (LastSeen("m-new", "new@acme.com", "Ann", True),)
+    assert last_seen_members({"m-ann": member("ann")}, [moved], []) == (
+        LastSeen(scim_id="m-new", email="new@acme.com", display_name="Ann", active=True),
+    )

@@ -19,7 +19,14 @@ from tests.golden.samples import (
     latam,
 )
 
-GONE = Unplanned("pigment-latam", Mode.ENFORCE, "credentials", "credentials", "Okta said 401.", "Renew it.")
+GONE = Unplanned(
+    workspace="pigment-latam",
+    mode=Mode.ENFORCE,
+    status="credentials",
+    code="credentials",
+    message="Okta said 401.",
+    remedy="Renew it.",
+)
 
 
 def lines(approved: Plan | Unplanned, fresh: Plan | Unplanned) -> tuple[str, ...]:

@@ -106,7 +106,9 @@ def test_digest_changes_with_anything_that_would_be_done_or_said(move: Callable[
 
 
 def test_digest_of_an_unplanned_workspace_does_not_know_the_wording_of_its_error() -> None:
-    busy = Unplanned("w", Mode.ENFORCE, "busy", "busy", "Held since 12:00.", "Wait.")
+    busy = Unplanned(
+        workspace="w", mode=Mode.ENFORCE, status="busy", code="busy", message="Held since 12:00.", remedy="Wait."
+    )
     later = replace(busy, message="Held since 12:05.", remedy="Wait 5 minutes.")
     assert workspace_object(busy)["digest"] == workspace_object(later)["digest"]
     assert workspace_object(busy)["digest"] != workspace_object(replace(busy, code="lost"))["digest"]

@@ -50,7 +50,14 @@ HOSTILE_DOCUMENT = of(
         guards=(replace(a_guard(2), affected=samples.HOSTILE, message=samples.HOSTILE[0], limit=samples.HOSTILE[3]),),
     ),
     *(a_plan(name) for name in samples.HOSTILE),
-    Unplanned("\x1b[2J<b>", Mode.ENFORCE, "incomplete", "<i>", "<script>x</script>\u202e", "=1+1"),
+    Unplanned(
+        workspace="\x1b[2J<b>",
+        mode=Mode.ENFORCE,
+        status="incomplete",
+        code="<i>",
+        message="<script>x</script>\u202e",
+        remedy="=1+1",
+    ),
 )
 
 
@@ -287,8 +294,17 @@ def test_empty_document_renders(form: Format) -> None:
 
 @pytest.mark.parametrize("form", Format)
 def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> None:
-    lost = Unplanned("w", Mode.ENFORCE, "incomplete", "incomplete", "Group G is gone.", "Unassign it.")
-    busy = Unplanned("v", Mode.ENFORCE, "busy", "busy", "Run 7 holds it.", "Wait for it.")
+    lost = Unplanned(
+        workspace="w",
+        mode=Mode.ENFORCE,
+        status="incomplete",
+        code="incomplete",
+        message="Group G is gone.",
+        remedy="Unassign it.",
+    )
+    busy = Unplanned(
+        workspace="v", mode=Mode.ENFORCE, status="busy", code="busy", message="Run 7 holds it.", remedy="Wait for it."
+    )
     shown = render(of(lost, busy), form)
     for words in ("Group G is gone.", "Unassign it.", "Run 7 holds it.", "Wait for it."):
         assert words in shown

@@ -112,7 +112,7 @@ def test_put_says_who_and_whether_active_for_any_resource(
 
 @given(st.none() | st.text(), st.none() | st.booleans(), st.none() | st.text())
 def test_patch_never_names_an_email(display_name: str | None, active: bool | None, formatted: str | None) -> None:
-    member = Member("1", "ana@acme.com", "Ana", True, formatted)
+    member = Member("1", "ana@acme.com", "Ana", True, formatted=formatted)
 
     body: Any = patch_payload(member, display_name=display_name, active=active)
 

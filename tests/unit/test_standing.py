@@ -15,7 +15,16 @@ from agent.web.chart import render_chart
 from agent.web.status import format_ago, format_until, status_card
 from tests.state_samples import NOW
 
-RUN = Run("r1", "latam", Trigger.SCHEDULE, False, NOW, RunStatus.DONE, NOW, tally=RunCounts(40, 2, 0))
+RUN = Run(
+    id="r1",
+    workspace="latam",
+    trigger=Trigger.SCHEDULE,
+    dry_run=False,
+    started_at=NOW,
+    status=RunStatus.DONE,
+    finished_at=NOW,
+    tally=RunCounts(active=40, changes=2, held=0),
+)
 STANDING = WorkspaceStatus(
     "latam", Mode.ENFORCE, "every 15m", NOW, NOW + timedelta(minutes=30), None, None, RUN, RUN, RUN
 )
@@ -26,11 +35,19 @@ STANDING = WorkspaceStatus(
     [
         (None, "never run", "none"),
         (RUN, "in step", "good"),
-        (replace(RUN, status=RunStatus.HELD, tally=RunCounts(40, 2, 1200)), "1,200 held", "warn"),
-        (replace(RUN, status=RunStatus.FAILED, tally=RunCounts(40, 2, 1, 3)), "3 failed", "bad"),
+        (replace(RUN, status=RunStatus.HELD, tally=RunCounts(active=40, changes=2, held=1200)), "1,200 held", "warn"),
+        (
+            replace(RUN, status=RunStatus.FAILED, tally=RunCounts(active=40, changes=2, held=1, failed=3)),
+            "3 failed",
+            "bad",
+        ),
         (replace(RUN, status=RunStatus.PLANNED, dry_run=True), "2 to change", "warn"),
         (replace(RUN, status=RunStatus.PLANNED), "2 to change", "warn"),
-        (replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=RunCounts(40, 0, 0)), "in step", "good"),
+        (
+            replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=RunCounts(active=40, changes=0, held=0)),
+            "in step",
+            "good",
+        ),
         (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),
         (replace(RUN, status=RunStatus.CREDENTIALS, tally=None), "check credentials", "bad"),
         (replace(RUN, status=RunStatus.INTERRUPTED), "interrupted", "bad"),
@@ -85,6 +102,9 @@ def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> N
 
 def test_run_for_one_person_is_no_part_of_the_chart() -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(3)]
-    others = [replace(RUN, user="ann@acme.com", tally=RunCounts(40, 0, 0)), replace(RUN, trigger=Trigger.UNDO)]
+    others = [
+        replace(RUN, user="ann@acme.com", tally=RunCounts(active=40, changes=0, held=0)),
+        replace(RUN, trigger=Trigger.UNDO),
+    ]
 
     assert render_chart([*others, *runs], "light").count(b"<circle") == render_chart(runs, "light").count(b"<circle")

@@ -202,7 +202,9 @@ def test_people_whose_member_is_inactive_or_not_listed_keep_a_tenant_from_being_
 
 
 def test_person_whose_create_was_lost_keeps_a_tenant_from_being_accepted_listed_or_not() -> None:
-    memory = Memory(unconfirmed_creates=(UnconfirmedCreate(key("ann"), "ann@acme.com", "Ann"),))
+    memory = Memory(
+        unconfirmed_creates=(UnconfirmedCreate(person=key("ann"), email="ann@acme.com", display_name="Ann"),)
+    )
     for members in ([member("ann", display_name="Ann")], []):
         read = replace(reads([person("new1")], members), memory=memory)
         found, plan, _ = judged(policy(), TENANT_BEFORE, read)
@@ -214,7 +216,11 @@ def test_person_whose_create_was_lost_keeps_a_tenant_from_being_accepted_listed_
 
 
 def test_create_that_was_lost_for_a_person_of_another_connector_is_no_matter() -> None:
-    memory = Memory(unconfirmed_creates=(UnconfirmedCreate(key("ann", "entra-eu"), "ann@acme.com", "Ann"),))
+    memory = Memory(
+        unconfirmed_creates=(
+            UnconfirmedCreate(person=key("ann", "entra-eu"), email="ann@acme.com", display_name="Ann"),
+        )
+    )
 
     assert found_by(policy(), TENANT_BEFORE, replace(reads(), memory=memory)).accepted_targets == (
         ("okta-main", OKTA_NOW),

@@ -37,14 +37,38 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def change(kind: Kind, before: Fields, now: Fields, name: str = "ann") -> Change:
     email = now.email or f"{name}@acme.com"
-    return Change(kind, email, now.display_name or "Ann", f"m-{name}", key(name), before, now, "code", "The reason.")
+    return Change(
+        kind=kind,
+        email=email,
+        display_name=now.display_name or "Ann",
+        scim_id=f"m-{name}",
+        person=key(name),
+        before=before,
+        after=now,
+        code="code",
+        reason="The reason.",
+    )
 
 
 def undone(
     *records: Change, members: list[Member], protect: tuple[str, ...] = (), outcome: Outcome = Outcome.DONE
 ) -> Plan:
-    journal = [ChangeRecord("r1", seq, each, outcome, "", NOW, NOW, each.scim_id) for seq, each in enumerate(records)]
-    memory = Memory(tuple(link(each.scim_id.removeprefix("m-")) for each in members), frozenset({(key("x"), "m9")}))
+    journal = [
+        ChangeRecord(
+            run_id="r1",
+            seq=seq,
+            change=each,
+            outcome=outcome,
+            detail="",
+            sent_at=NOW,
+            answered_at=NOW,
+            scim_id=each.scim_id,
+        )
+        for seq, each in enumerate(records)
+    ]
+    memory = Memory(
+        tuple(link(each.scim_id.removeprefix("m-")) for each in members), possible_renames=frozenset({(key("x"), "m9")})
+    )
     return compute_undo(journal, Listing(tuple(members)), memory, a_policy(protect=protect))
 
 
@@ -213,7 +237,16 @@ def run_and_undo(reads: Inputs, policy: Policy) -> tuple[Inputs, Plan, Inputs, d
         if found.person == change.person
     }
     journal = [
-        ChangeRecord("r", seq, each, Outcome.DONE, "", NOW, NOW, each.scim_id or ids.get(each.person))
+        ChangeRecord(
+            run_id="r",
+            seq=seq,
+            change=each,
+            outcome=Outcome.DONE,
+            detail="",
+            sent_at=NOW,
+            answered_at=NOW,
+            scim_id=each.scim_id or ids.get(each.person),
+        )
         for seq, each in enumerate(plan.changes)
     ]
     undo = compute_undo(journal, changed.listing, changed.memory, policy)
@@ -275,7 +308,16 @@ def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tup
     )
 
 
-PUT_BACK = UndoneChange("m-ann", Kind.DEACTIVATE, key("ann"), "left-groups", ("planners",), "", "Ann", "r1")
+PUT_BACK = UndoneChange(
+    scim_id="m-ann",
+    kind=Kind.DEACTIVATE,
+    person=key("ann"),
+    code="left-groups",
+    groups=("planners",),
+    email="",
+    display_name="Ann",
+    run_id="r1",
+)
 
 
 def standing(undone: UndoneChange, *people: Person, grace: int = 1, active: bool = True) -> tuple[UndoneChange, ...]:
@@ -336,7 +378,14 @@ def test_undone_deactivation_of_a_stranger_stands_while_the_member_is_nobodys() 
 
 def test_approval_ends_what_it_decides_and_no_other_undone_change() -> None:
     other = UndoneChange(
-        "m-bea", Kind.UPDATE_NAME, key("bea"), "name-changed", ("planners",), "bea@acme.com", "Bea", "r1"
+        scim_id="m-bea",
+        kind=Kind.UPDATE_NAME,
+        person=key("bea"),
+        code="name-changed",
+        groups=("planners",),
+        email="bea@acme.com",
+        display_name="Bea",
+        run_id="r1",
     )
     given = reads([person("bea")], [member("ann"), member("bea")], [link("ann"), link("bea")])
     unguarded = compute_plan(replace(given, memory=replace(given.memory, undone_changes=(PUT_BACK, other))), a_policy())
