@@ -11,7 +11,7 @@ from agent.errors import ConfigError
 from agent.settings.root import ConnectorSettings, Settings
 from connectors.entra import EntraSettings
 from connectors.entra.certificate import load_credential
-from connectors.okta.assertion import signing_key
+from connectors.okta.auth import signing_key
 from connectors.okta.settings import OktaSettings
 from connectors.secret import Secret, SecretError
 

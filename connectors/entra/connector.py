@@ -7,25 +7,85 @@ whoever is in a nested group alone could not sign in.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
-from connectors.base import Finding, LookupResult, Progress, ReadError, Snapshot, Source, Status, discard_progress
-from connectors.entra import endpoints
+from connectors.base import (
+    Finding,
+    IncompleteRead,
+    LookupResult,
+    PermissionMissing,
+    Progress,
+    ReadError,
+    Snapshot,
+    Source,
+    Status,
+    discard_progress,
+)
+from connectors.directory import AppGroup, select_groups
 from connectors.entra.auth import AccessTokens
-from connectors.entra.client import GraphClient
-from connectors.entra.directory import DirectoryReader
-from connectors.entra.mapping import UserMapper, enabled_text
-from connectors.entra.preflight import check_sources
-from connectors.entra.row import group_member_from_json
+from connectors.entra.client import (
+    GROUP_HINT,
+    HIDDEN_HINT,
+    HIDDEN_ROLE,
+    Endpoint,
+    GraphClient,
+    app_assignments_endpoint,
+    app_endpoint,
+    deleted_user_endpoint,
+    group_endpoint,
+    group_label,
+    group_members_endpoint,
+    own_principal_endpoint,
+    user_endpoint,
+    user_groups_endpoint,
+)
+from connectors.entra.mapping import (
+    NAMING,
+    App,
+    User,
+    UserMapper,
+    app_from_json,
+    assignment_from_json,
+    enabled_text,
+    group_member_from_json,
+    hides_members,
+    user_from_json,
+)
 from connectors.entra.settings import EntraSettings
-from connectors.entra.snapshot import build_snapshot
-from connectors.http import DEFAULT_LIMITS, REAL_TIME, ApiClient, RequestLimits, RetryAfterLimiter, Timer
+from connectors.entra.snapshot import (
+    AppAssignments,
+    AppData,
+    GroupMembers,
+    build_snapshot,
+    group_members,
+    sort_assignments,
+)
+from connectors.http import (
+    DEFAULT_LIMITS,
+    REAL_TIME,
+    ApiClient,
+    IsolatedReads,
+    LookupFunction,
+    RequestLimits,
+    RetryAfterLimiter,
+    SingleFlight,
+    Timer,
+    check_lookup,
+    escape_control,
+    task_group,
+)
 
 __all__ = ["EntraConnector"]
+
+MAX_NAMES = 5
+SAMPLE_ROWS = 50
+"""Rows looked at: enough to tell a missing permission from one odd row."""
+
+OPEN_REMEDY = "Set Properties > Assignment required to Yes; else who may sign in is not who is assigned."
 
 NIL_CLIENT_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -59,7 +119,7 @@ class EntraConnector:
         self.clear_cache()
         self._mapper = UserMapper(name)
         self._name = name
-        self._probe = endpoints.own_principal(settings.client_id or NIL_CLIENT_ID)
+        self._probe = own_principal_endpoint(settings.client_id or NIL_CLIENT_ID)
 
     @property
     def name(self) -> str:
@@ -83,7 +143,7 @@ class EntraConnector:
         found = await self._directory.read_user(person_id)
         if found is None:
             # Asked for so that one replica that lags behind is not all that speaks for it.
-            await self._client.find_one(endpoints.deleted_user(person_id))
+            await self._client.find_one(deleted_user_endpoint(person_id))
             return LookupResult(Status.DELETED)
         status, word = self._mapper.status_of(found), enabled_text(found)
         if status is Status.SUSPENDED:
@@ -92,7 +152,7 @@ class EntraConnector:
             return LookupResult(status, word, frozenset())
         try:
             rows = await self._client.read_all(
-                endpoints.user_groups(person_id, nested=source.nested), group_member_from_json
+                user_groups_endpoint(person_id, nested=source.nested), group_member_from_json
             )
         except ReadError as error:
             # The status stands without them.
@@ -101,3 +161,181 @@ class EntraConnector:
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await check_sources(self._name, self._client, self._directory, self._probe, sources, self.lookup)
+
+
+class DirectoryReader:
+    """What one connector reads of its tenant. Every method raises `ReadError` for a list that is not whole.
+
+    *roles* returns the permissions in the token, None when it does not show them.
+    """
+
+    def __init__(self, graph: GraphClient, roles: Callable[[], frozenset[str] | None]) -> None:
+        self._client = graph
+        self._token_roles = roles
+        self._members = SingleFlight(self._read_members)
+        self._hides_members = SingleFlight(self._read_hides_members)
+        self._users = SingleFlight(self.read_user)
+
+    async def read_app_data(self, source: Source) -> AppData:
+        """Return everything of the source's application that its snapshot needs."""
+        app = await self.read_app(source.app)
+        everything = await self.read_assignments(source.app)
+        counted = select_groups(everything.groups, source.groups, app.name, NAMING)
+        async with task_group() as tasks:
+            inside = [tasks.create_task(self._members((group, source.nested))) for group in counted]
+        found = {group: task.result() for group, task in zip(counted, inside, strict=True)}
+        await self.require_visible_members(found, nested=source.nested)
+        individuals = await self._read_individuals(everything, found, source)
+        read = {key: user for key, user in individuals.items() if not isinstance(user, ReadError)}
+        unread = {key: error for key, error in individuals.items() if isinstance(error, ReadError)}
+        if unread and not any(found[group].people for group in found) and not any(read.values()):
+            raise next(iter(unread.values()))
+        causes = {key: error.cause for key, error in unread.items()}
+        return AppData(app.name, found, read, everything.individual_names, everything.other_principals, causes)
+
+    async def read_app(self, app_id: str) -> App:
+        """Return the application, by its id where it has no name. A disabled one has nobody to tell of: an error."""
+        app = app_from_json(await self._client.read_one(app_endpoint(app_id)))
+        if not app.is_enabled:
+            raise IncompleteRead(
+                f"The enterprise application {escape_control(app.name)} ({app_id}) in Entra is disabled.",
+                "Enable it (Properties > Enabled for users to sign-in), or take it out of `sources`.",
+            )
+        return app if app.name else replace(app, name=app_id)
+
+    async def read_assignments(self, app_id: str) -> AppAssignments:
+        return sort_assignments(
+            await self._client.read_all(app_assignments_endpoint(app_id), assignment_from_json), app_id
+        )
+
+    async def read_user(self, user_id: str) -> User | None:
+        """Return one person, None when Graph does not know them (any more)."""
+        found = await self._client.find_one(user_endpoint(user_id))
+        return None if found is None else user_from_json(found)
+
+    async def require_visible_members(self, found: Mapping[AppGroup, GroupMembers], *, nested: bool) -> None:
+        """Raise for a group that hides its members from us: Graph answers with an empty or a short list, not with 403.
+
+        Where the token does not show its permissions, only an empty list is suspicious.
+        """
+        roles = self._token_roles()
+        if roles is not None and HIDDEN_ROLE in roles:
+            return
+        doubtful = [group for group in sorted(found) if roles is not None or not found[group].people]
+        async with task_group() as tasks:
+            asked = [tasks.create_task(self._hides_members(group)) for group in doubtful]
+        hides = {group: task.result() for group, task in zip(doubtful, asked, strict=True)}
+        hidden = [group_label(group) for group in doubtful if hides[group]]
+        for group in doubtful:
+            # One that was listed and is not known any more was deleted in between: the next run sees.
+            if hides[group] is None and not found[group].people:
+                raise IncompleteRead(
+                    f"{self._client.name} lists no members of group {group_label(group)} and does not know the group.",
+                    GROUP_HINT,
+                )
+        if roles is not None and nested:
+            hidden += [
+                escape_control(f"{name} (in {group.name})")
+                for group in sorted(found)
+                for name in found[group].hidden_groups
+            ]
+        if hidden:
+            without = "does not have" if roles is not None else "seems not to have"
+            raise PermissionMissing(
+                f"{self._client.name} hides the members of group {', '.join(hidden[:MAX_NAMES])}: its visibility is "
+                f"HiddenMembership, and the app registration {without} the permission {HIDDEN_ROLE}, so "
+                "that its list is empty or short.",
+                HIDDEN_HINT,
+            )
+
+    async def _read_hides_members(self, group: AppGroup) -> bool | None:
+        """Return whether a group hides its members, None when Graph does not know it."""
+        found = await self._client.find_one(group_endpoint(group))
+        return None if found is None else hides_members(found)
+
+    async def _read_individuals(
+        self, everything: AppAssignments, found: Mapping[AppGroup, GroupMembers], source: Source
+    ) -> dict[str, User | ReadError | None]:
+        """Return the individually assigned; only those that no group shows are read one by one.
+
+        Where the source ignores them, one who can't be read decides nothing, and stands as the error.
+        """
+        seen = {key: user for each in found.values() for key, user in each.people.items() if not user.is_blank}
+        asked: dict[str, User | ReadError | None] = {}
+        unseen = [key for key in everything.individual_names if key not in seen]
+        if source.ignores_individuals:
+            asked = await IsolatedReads().read_each(unseen, self._users)
+        else:
+            async with task_group() as tasks:
+                running = {key: tasks.create_task(self._users(key)) for key in unseen}
+            asked = {key: task.result() for key, task in running.items()}
+        return {key: asked[key] if key in asked else seen[key] for key in everything.individual_names}
+
+    async def _read_members(self, key: tuple[AppGroup, bool]) -> GroupMembers:
+        group, nested = key
+        return group_members(
+            await self._client.read_all(group_members_endpoint(group, nested=nested), group_member_from_json),
+            group.name,
+        )
+
+
+async def check_sources(
+    name: str,
+    graph: GraphClient,
+    directory: DirectoryReader,
+    knock: Endpoint,
+    sources: Sequence[Source],
+    lookup: LookupFunction,
+) -> list[Finding]:
+    """Return a finding for the tenant, then one or more for each source unless the tenant itself is out of reach.
+
+    *knock* is the request that tries the credentials.
+    """
+    subject = f"connector {name}"
+    try:
+        await graph.probe(knock)
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    found = [Finding("ok", subject, "Microsoft Graph is within reach and takes the credentials.")]
+    for source in sources:
+        found += await _check_source(f"{subject}, app {source.app}", graph, directory, source, lookup)
+    return found
+
+
+async def _check_source(
+    subject: str, graph: GraphClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
+) -> list[Finding]:
+    try:
+        app = await directory.read_app(source.app)
+        everything = await directory.read_assignments(source.app)
+        counted = select_groups(everything.groups, source.groups, app.name, NAMING)
+        shown = {}
+        for group in counted:
+            ask = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
+            shown[group] = group_members(await graph.read_first_page(ask, group_member_from_json), group.name)
+        await directory.require_visible_members(shown, nested=source.nested)
+        individuals = () if source.ignores_individuals else sorted(everything.individual_names)[:1]
+        for key in individuals:
+            await directory.read_user(key)
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    names = escape_control(", ".join(group.name for group in counted))
+    # Individually assigned people were looked up by id already, as in each run.
+    people = {key for each in shown.values() for key in each.people} if not individuals else set()
+    looked_up = await check_lookup(subject, lookup, people, source)
+    return [_source_finding(subject, app, names), *_open_app_findings(subject, app), *looked_up]
+
+
+def _source_finding(subject: str, app: App, names: str) -> Finding:
+    shown = escape_control(app.name)
+    if not names:
+        remedy = "Assign a group to the enterprise application; people assigned individually get no access here."
+        return Finding("warning", subject, f"{shown} has no groups, so no one is entitled through it.", remedy)
+    return Finding("ok", subject, f"{shown} is enabled, and its people and groups can be read: {names}.")
+
+
+def _open_app_findings(subject: str, app: App) -> list[Finding]:
+    if not app.is_open:
+        return []
+    message = f"Anyone in the tenant may sign in to {escape_control(app.name)} without being assigned."
+    return [Finding("warning", subject, message, OPEN_REMEDY)]

@@ -15,23 +15,37 @@ How a row of a group's members is taken:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from connectors.base import Group, IncompleteRead, ReadNote, Snapshot, Source
-from connectors.entra.mapping import UserMapper
-from connectors.entra.row import GroupMember, User
-from connectors.entra.selection import AppGroup
+from connectors.directory import AppGroup, fullest_rows, group_memberships, require_visible, unidentified_notes
+from connectors.entra.mapping import NAMING, AppAssignment, GroupMember, User, UserMapper
 from connectors.http import escape_control
 
-__all__ = ["AppData", "GroupMembers", "build_snapshot", "group_members"]
+__all__ = ["AppAssignments", "AppData", "GroupMembers", "build_snapshot", "group_members", "sort_assignments"]
 
 VISIBILITY_HINT = (
     "Grant the app registration the application permission User.Read.All, with admin consent: without it Graph shows "
     "people as nulls."
 )
+REQUIRED_FIELDS: Mapping[str, Callable[[User], bool]] = {
+    "id": lambda user: bool(user.id),
+    "userPrincipalName": lambda user: bool(user.login),
+    "accountEnabled": lambda user: user.is_enabled is not None,
+}
+"""Fields that everyone has."""
+
 USER_KIND, GROUP_KIND, UNKNOWN_KIND = "user", "group", ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppAssignments:
+    """Everything that is assigned, each once however many app roles it has; *individuals* are names by id."""
+
+    groups: tuple[AppGroup, ...]
+    individual_names: dict[str, str]
+    other_principals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +80,35 @@ class AppData:
     unread_causes: Mapping[str, str] = field(default_factory=dict)
 
 
+def sort_assignments(rows: Iterable[AppAssignment], app: str) -> AppAssignments:
+    """Sort *rows* out. Raises `IncompleteRead` for one that does not say whom it assigns: nobody can be left out."""
+    groups: dict[str, str] = {}
+    individuals: dict[str, str] = {}
+    others: dict[str, str] = {}
+    kinds = {"group": groups, "user": individuals}
+    for row in rows:
+        if not row.id or not row.kind:
+            raise IncompleteRead(
+                f"Entra returned an assignment of the application {app} without whom it assigns.",
+                "Try again; if it stays, remove and add the application's users and groups in Entra.",
+            )
+        kinds.get(row.kind, others)[row.id] = row.name or row.id
+    found = tuple(AppGroup(key, groups[key]) for key in sorted(groups))
+    return AppAssignments(found, individuals, tuple(sorted(set(others.values()))))
+
+
 def group_members(rows: Iterable[GroupMember], group: str) -> GroupMembers:
     """Sort the rows of *group* out by the table above."""
     listed = list(rows)
     users = [_user_from_group_member(row) for row in listed if row.kind in {USER_KIND, UNKNOWN_KIND}]
-    _require_visible(users, f"the members of group {escape_control(group)}")
+    require_visible(
+        users,
+        REQUIRED_FIELDS,
+        f"the members of group {escape_control(group)}",
+        provider=NAMING.provider,
+        hint=VISIBILITY_HINT,
+        is_plausible=lambda user: bool(user.id and user.login),
+    )
     odd = tuple(row.user for row in listed if row.user.unknown_kind)
     users += (user for user in odd if user.has_address)
     nested = {row.user.display_name or row.user.id: row.hides_members for row in listed if row.kind == GROUP_KIND}
@@ -87,27 +125,9 @@ def _user_from_group_member(row: GroupMember) -> User:
     return row.user if row.kind == USER_KIND else replace(row.user, is_enabled=None)
 
 
-def _require_visible(users: list[User], what: str) -> None:
-    """Raise when a field that everyone has is in no row: a permission is missing, and nothing can be concluded.
-
-    One row alone that shows its login is one odd person: without the permission the login would be missing too.
-    """
-    is_one_odd_person = len(users) == 1 and bool(users[0].id and users[0].login)
-    shown = {
-        "id": any(user.id for user in users),
-        "userPrincipalName": any(user.login for user in users),
-        "accountEnabled": any(user.is_enabled is not None for user in users),
-    }
-    if users and not is_one_odd_person and not all(shown.values()):
-        absent = ", ".join(field for field, is_shown in shown.items() if not is_shown)
-        raise IncompleteRead(
-            f"Entra returned {what} ({len(users)} rows), and none of them shows: {absent}.", VISIBILITY_HINT
-        )
-
-
 def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
-    via = _groups_by_person(read.counted)
+    via = group_memberships({group: inside.people for group, inside in read.counted.items()})
     everyone = _users_by_id(read)
     # A row of an unknown kind may mean something else by its fields: it is not taken for a guest either.
     entitled = [
@@ -123,29 +143,18 @@ def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snaps
         *(() if source.nested else _nested_group_notes(read.counted)),
         *_assignment_notes(read),
         *_unknown_kind_notes(read, portrait),
-        *_unidentified_notes(unseen),
+        *unidentified_notes(NAMING.provider, unseen),
     )
     groups = tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted))
     return Snapshot(source, read.app_name, groups, people, notes, tuple(unseen))
 
 
-def _groups_by_person(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, tuple[str, ...]]:
-    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    for group in sorted(counted):
-        for person in counted[group].people:
-            via[person] += (group.id,)
-    return dict(via)
-
-
 def _users_by_id(read: AppData) -> dict[str, User]:
-    """Return everybody by id, as the group shows them that says most."""
-    found = {key: user for key, user in read.individuals.items() if user is not None}
-    found |= {key: User(key, display_name=read.individual_names[key]) for key in read.unread_causes}
-    for group in sorted(read.counted):
-        for key, user in read.counted[group].people.items():
-            if key not in found or found[key].is_blank:
-                found[key] = user
-    return found
+    """Return everyone by id, each from the list that shows most."""
+    individuals = {key: user for key, user in read.individuals.items() if user is not None}
+    individuals |= {key: User(key, display_name=read.individual_names[key]) for key in read.unread_causes}
+    people_by_group = {group: inside.people for group, inside in read.counted.items()}
+    return fullest_rows(people_by_group, lambda user: user.is_blank, individuals)
 
 
 def _guest_notes(everyone: Mapping[str, User], entitled: frozenset[str], portrait: UserMapper) -> Iterator[ReadNote]:
@@ -194,10 +203,3 @@ def _unknown_kind_notes(read: AppData, portrait: UserMapper) -> Iterator[ReadNot
         yield ReadNote(
             "unknown-kind", email, f"{who}, {where}, is of an unknown kind ({user.unknown_kind}): {outcome}."
         )
-
-
-def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
-    for email, count in Counter(emails).items():
-        whose = email or "without an email"
-        reason = f"Entra returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
-        yield ReadNote("unidentified-row", email, reason)

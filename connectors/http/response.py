@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -68,6 +69,14 @@ class ApiResponse:
             return orjson.loads(JSON_ESCAPE.sub(_replace_half_surrogate, text))
         except orjson.JSONDecodeError as error:
             raise self._not_json_error(str(error)) from error
+
+    def object_or_empty(self) -> Mapping[str, object]:
+        """Return the JSON object of the body, empty where the body is anything else."""
+        try:
+            document = self.json()
+        except IncompleteRead:
+            return {}
+        return document if isinstance(document, dict) else {}
 
     def rows(self, key: str | None) -> list[object]:
         """Return the JSON array, or the array under *key* of the JSON object. Raises `IncompleteRead`."""

@@ -1,4 +1,8 @@
-"""Ask one Okta org: single objects, and lists to their end, each refusal with the way out that fits it."""
+"""Read one Okta org: single objects, and lists to their end. Each refusal has the hint that fits it.
+
+Source: Okta's management API, `/apps/{id}`, `/apps/{id}/users`, `/apps/{id}/groups`, `/groups/{id}`,
+`/groups/{id}/users`, `/users/{id}`, `/users/{id}/groups`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from connectors.base import IncompleteRead, Progress
-from connectors.http import ApiClient, ApiResponse, CursorExpired, Timer, retry_from_start
+from connectors.base import Progress
+from connectors.directory import AppGroup, path_id, require_object
+from connectors.http import ApiClient, ApiResponse, CursorExpired, Timer, escape_control, retry_from_start
+from connectors.okta.mapping import NAMING
 
-__all__ = ["LATER_HINT", "Endpoint", "OktaClient"]
+__all__ = [
+    "LATER_HINT",
+    "Endpoint",
+    "OktaClient",
+    "app_endpoint",
+    "app_groups_endpoint",
+    "app_users_endpoint",
+    "apps_endpoint",
+    "error_code",
+    "group_endpoint",
+    "group_members_endpoint",
+    "user_endpoint",
+    "user_groups_endpoint",
+]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 400, 403, 404, 500
 ACCEPTED_STATUSES = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})
@@ -22,6 +41,19 @@ EXPIRED_HINT = "Run again when Okta is less busy; a larger rate limit for this t
 LATER_HINT = (
     "Try again later; if it stays, look at Okta's status page and report it to Okta's support with this message."
 )
+
+ROLE_HINT = "an admin role that may view it (API token: its owner needs the role)"
+APP_HINT = (
+    "Check `app` of the source (the id in the application's address in Okta's admin console), and give the service app "
+    f"the scope okta.apps.read and {ROLE_HINT}."
+)
+GROUP_HINT = (
+    f"Give the service app the scope okta.groups.read and {ROLE_HINT}, or, if the group is of no use "
+    "any more, unassign it "
+    "from the application in Okta."
+)
+USER_HINT = f"Give the service app the scope okta.users.read and {ROLE_HINT}."
+ID_HINT = "Check the ids in the config: letters and digits, as in the addresses of Okta's admin console."
 
 T = TypeVar("T")
 
@@ -60,13 +92,12 @@ class OktaClient:
         answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.description)
         if answer.status == NOT_FOUND and error_code(answer) == NOT_FOUND_CODE:
             return None
-        return _require_object(self._require_ok(answer, ask), ask)
+        return require_object(self._require_ok(answer, ask), ask.description, ask.hint)
 
     async def read_one(self, ask: Endpoint) -> Mapping[str, object]:
         """Return one JSON object."""
-        return _require_object(
-            self._require_ok(await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.description), ask), ask
-        )
+        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.description)
+        return require_object(self._require_ok(answer, ask), ask.description, ask.hint)
 
     async def read_first_page(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
         """Return the first page of a list, for a look at it, each row as *row* reads it."""
@@ -112,19 +143,48 @@ class OktaClient:
         raise self._api.error_from_response(answer, ask.hint if answer.status in {FORBIDDEN, NOT_FOUND} else LATER_HINT)
 
 
+def apps_endpoint() -> Endpoint:
+    """Ask for any application at all: a look at whether Okta is there and knows us."""
+    return Endpoint(
+        "/api/v1/apps", "its applications", f"Give the service app the scope okta.apps.read and {ROLE_HINT}.", 1
+    )
+
+
+def app_endpoint(app_id: str) -> Endpoint:
+    return Endpoint(f"/api/v1/apps/{_id(app_id)}", f"application {app_id}", APP_HINT)
+
+
+def app_users_endpoint(app_id: str, limit: int = 500) -> Endpoint:
+    what = f"the people of application {app_id}"
+    return Endpoint(f"/api/v1/apps/{_id(app_id)}/users", what, APP_HINT, limit, "user")
+
+
+def app_groups_endpoint(app_id: str) -> Endpoint:
+    what = f"the groups of application {app_id}"
+    return Endpoint(f"/api/v1/apps/{_id(app_id)}/groups", what, APP_HINT, 200, "group")
+
+
+def group_endpoint(group_id: str) -> Endpoint:
+    return Endpoint(f"/api/v1/groups/{_id(group_id)}", f"group {group_id}", GROUP_HINT)
+
+
+def group_members_endpoint(of: AppGroup, limit: int = 200) -> Endpoint:
+    what = f"the members of group {escape_control(of.name)} ({of.id})"
+    return Endpoint(f"/api/v1/groups/{_id(of.id)}/users", what, GROUP_HINT, limit)
+
+
+def user_endpoint(user_id: str) -> Endpoint:
+    return Endpoint(f"/api/v1/users/{_id(user_id)}", f"person {user_id}", USER_HINT)
+
+
+def user_groups_endpoint(user_id: str) -> Endpoint:
+    return Endpoint(f"/api/v1/users/{_id(user_id)}/groups", f"the groups of person {user_id}", USER_HINT)
+
+
+def _id(value: str) -> str:
+    return path_id(value, NAMING.provider, ID_HINT)
+
+
 def error_code(answer: ApiResponse) -> str:
     """Return Okta's `errorCode`, empty when the answer is not one of Okta's."""
-    try:
-        document = answer.json()
-    except IncompleteRead:
-        return ""
-    return str(document.get("errorCode", "")) if isinstance(document, dict) else ""
-
-
-def _require_object(answer: ApiResponse, ask: Endpoint) -> Mapping[str, object]:
-    document = answer.json()
-    if not isinstance(document, dict):
-        raise IncompleteRead(
-            f"{answer.server} answered with something that is not {ask.description}{answer.request_label}.", ask.hint
-        )
-    return document
+    return str(answer.object_or_empty().get("errorCode", ""))

@@ -19,19 +19,49 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.http import DEFAULT_LIMITS, REAL_TIME, ApiClient, AuthHeaders, RequestLimits, Timer
-from connectors.okta import endpoints
+from connectors.directory import AppGroup, select_groups
+from connectors.http import (
+    DEFAULT_LIMITS,
+    REAL_TIME,
+    ApiClient,
+    AuthHeaders,
+    LookupFunction,
+    RequestLimits,
+    SingleFlight,
+    Timer,
+    check_lookup,
+    escape_control,
+    task_group,
+)
 from connectors.okta.auth import AccessTokens, ApiTokenAuth, ServiceApp
-from connectors.okta.client import LATER_HINT, OktaClient
-from connectors.okta.directory import DirectoryReader
-from connectors.okta.mapping import UserMapper
-from connectors.okta.preflight import check_sources
+from connectors.okta.client import (
+    LATER_HINT,
+    OktaClient,
+    app_endpoint,
+    app_groups_endpoint,
+    app_users_endpoint,
+    apps_endpoint,
+    group_endpoint,
+    group_members_endpoint,
+    user_endpoint,
+    user_groups_endpoint,
+)
+from connectors.okta.mapping import (
+    NAMING,
+    UserMapper,
+    app_group_from_json,
+    app_user_from_json,
+    group_name,
+    user_from_json,
+)
 from connectors.okta.rate_limit import OktaRateLimiter
-from connectors.okta.row import app_group_from_json, user_from_json
 from connectors.okta.settings import OktaSettings
-from connectors.okta.snapshot import build_snapshot
+from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 __all__ = ["OktaConnector"]
+
+SAMPLE_ROWS = 50
+"""Rows looked at: enough to tell a missing permission from one odd row."""
 
 
 class OktaConnector:
@@ -96,7 +126,7 @@ class OktaConnector:
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return what has become of one person. Okta keeps those it deactivated: only a deleted one is not found."""
-        found = await self._client.find_one(endpoints.user(person_id))
+        found = await self._client.find_one(user_endpoint(person_id))
         if found is None:
             return LookupResult(Status.DELETED)
         user = user_from_json(found)
@@ -106,7 +136,7 @@ class OktaConnector:
         if status is Status.SUSPENDED:
             return LookupResult(status, word)
         try:
-            rows = await self._client.read_all(endpoints.user_groups(person_id), app_group_from_json)
+            rows = await self._client.read_all(user_groups_endpoint(person_id), app_group_from_json)
         except ReadError as error:
             # The status stands without them.
             return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
@@ -120,3 +150,108 @@ def _service_app_from_settings(settings: OktaSettings) -> ServiceApp:
     if settings.client_id is None or settings.private_key is None:
         raise AssertionError("OktaSettings holds an API token, or a client id and a private key")
     return ServiceApp(settings.org_url, settings.client_id, settings.private_key, settings.kid)
+
+
+class DirectoryReader:
+    """What one connector reads of its org. Every method raises `ReadError` for a list that is not whole."""
+
+    def __init__(self, org: OktaClient) -> None:
+        self._client = org
+        self._members = SingleFlight(self._read_members)
+        self._names = SingleFlight(self._read_group_name)
+
+    async def read_app_data(self, source: Source) -> AppData:
+        """Return everything of the source's application that its snapshot needs."""
+        app_name = await self.read_app_name(source.app)
+        async with task_group() as tasks:
+            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), app_user_from_json))
+            groups = tasks.create_task(self._read_groups(source, app_name))
+        people, unidentified = app_people(listing.result(), source.app)
+        assigned, counted = groups.result()
+        return AppData(app_name, people, unidentified, frozenset(group.id for group in assigned), counted)
+
+    async def _read_groups(self, source: Source, app_name: str) -> tuple[list[AppGroup], dict[AppGroup, GroupMembers]]:
+        assigned = await self.read_assigned_groups(source.app)
+        counted = select_groups(assigned, source.groups, app_name, NAMING)
+        async with task_group() as tasks:
+            inside = [tasks.create_task(self._members(group)) for group in counted]
+        return assigned, {group: task.result() for group, task in zip(counted, inside, strict=True)}
+
+    async def read_app_name(self, app_id: str) -> str:
+        """Return the name that admins see. An application that is not active has nobody to tell of: an error."""
+        app = await self._client.read_one(app_endpoint(app_id))
+        label, status = app.get("label"), app.get("status")
+        name = label if isinstance(label, str) and label else app_id
+        if status != "ACTIVE":
+            raise IncompleteRead(
+                f"Application {escape_control(name)} ({app_id}) in Okta is {escape_control(str(status))}, not ACTIVE.",
+                "Activate the application in Okta, or take it out of `sources`.",
+            )
+        return name
+
+    async def read_assigned_groups(self, app_id: str) -> list[AppGroup]:
+        """Return all groups of the application by id, each with its name, whether or not Okta embeds the group."""
+        rows = await self._client.read_all(app_groups_endpoint(app_id), app_group_from_json)
+        if not all(group.id for group in rows):
+            raise IncompleteRead(
+                f"Okta returned a group of application {app_id} without its id.",
+                "Try again; if it stays, unassign and assign the application's groups in Okta, or ask Okta's support.",
+            )
+        found = {group.id: group for group in rows}
+        async with task_group() as tasks:
+            named = [tasks.create_task(self._fill_name(found[group_id])) for group_id in sorted(found)]
+        return [task.result() for task in named]
+
+    async def _fill_name(self, group: AppGroup) -> AppGroup:
+        return group if group.name else AppGroup(group.id, await self._names(group.id))
+
+    async def _read_group_name(self, group_id: str) -> str:
+        return group_name(await self._client.read_one(group_endpoint(group_id))) or group_id
+
+    async def _read_members(self, group: AppGroup) -> GroupMembers:
+        return group_members(
+            await self._client.read_all(group_members_endpoint(group), user_from_json), escape_control(group.name)
+        )
+
+
+async def check_sources(
+    name: str, org: OktaClient, directory: DirectoryReader, sources: Sequence[Source], lookup: LookupFunction
+) -> list[Finding]:
+    """Return a finding for the org, then one or more for each source unless the org itself is out of reach."""
+    subject = f"connector {name}"
+    try:
+        await org.probe(apps_endpoint())
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    found = [Finding("ok", subject, "Okta is within reach and takes the credentials.")]
+    for source in sources:
+        found += await _check_source(f"{subject}, app {source.app}", org, directory, source, lookup)
+    return found
+
+
+async def _check_source(
+    subject: str, org: OktaClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
+) -> list[Finding]:
+    try:
+        app_name = escape_control(await directory.read_app_name(source.app))
+        people = await org.read_first_page(app_users_endpoint(source.app, SAMPLE_ROWS), app_user_from_json)
+        known, _ = app_people(people, source.app)
+        shown = set(known)
+        assigned = await directory.read_assigned_groups(source.app)
+        counted = select_groups(assigned, source.groups, app_name, NAMING)
+        for group in counted:
+            inside = group_members(
+                await org.read_first_page(group_members_endpoint(group, SAMPLE_ROWS), user_from_json), group.name
+            )
+            shown |= inside.people.keys()
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    if not counted:
+        remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
+        return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]
+    if not people:
+        remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
+        return [Finding("warning", subject, f"{app_name} is assigned to nobody.", remedy)]
+    names = escape_control(", ".join(group.name for group in counted))
+    well = Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")
+    return [well, *await check_lookup(subject, lookup, shown, source)]

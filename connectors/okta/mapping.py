@@ -1,20 +1,71 @@
-"""How a user of Okta becomes a person of a snapshot: which address, which name, and whether they may sign in."""
+"""Read Okta's rows, and map an Okta user to a `Person`: which address, which name, and whether they may sign in.
+
+An odd field is an absent field, an unknown status stays as it came, and only a missing id makes a row unidentified.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from connectors.base import Person, Status
-from connectors.okta.row import User
+from connectors.directory import AppGroup, GroupNaming, as_name, as_object, as_text
 
-__all__ = ["ENTITLED_STATUSES", "KNOWN_STATUSES", "Assignment", "UserMapper"]
+__all__ = [
+    "ENTITLED_STATUSES",
+    "KNOWN_STATUSES",
+    "NAMING",
+    "AppUser",
+    "Assignment",
+    "User",
+    "UserMapper",
+    "app_group_from_json",
+    "app_user_from_json",
+    "group_name",
+    "user_from_json",
+]
+
+NAMING = GroupNaming(provider="Okta", assign_remedy="Assign that group to the application in Okta")
 
 ENTITLED_STATUSES = frozenset({"ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY", "PROVISIONED", "ACTIVATING"})
 """Statuses of people who have their account, if need be with trouble signing in or a set-up to finish."""
 
 KNOWN_STATUSES = ENTITLED_STATUSES | {"STAGED", "SUSPENDED", "DEPROVISIONED"}
 """Every status that Okta documents, `ACTIVATING` among them, which its schema names in the text only."""
+
+MAX_STATUS_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A human as Okta's directory shows them. Empty fields were absent, null or not text."""
+
+    id: str
+    status: str = ""
+    login: str = ""
+    mail: str = ""
+    display_name: str = ""
+    given_name: str = ""
+    family_name: str = ""
+    second_email: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Tell whether nothing but the id is known, as where the token may not see people."""
+        return not self.status and not self.login
+
+
+@dataclass(frozen=True, slots=True)
+class AppUser:
+    """One row of an application's people.
+
+    *link_group_id* is the id of the one group that Okta names for it, or empty.
+    """
+
+    user: User
+    scope: str
+    link_group_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +115,48 @@ class UserMapper:
         """People can type their second address in themselves: it counts only where the settings say so."""
         second = user.second_email if self.second_email_is_alias else ""
         return (second,) if second and second.lower() != email.lower() else ()
+
+
+def user_from_json(row: object) -> User:
+    """Return the human of a user object; its id is empty where the row has none."""
+    fields = as_object(row)
+    profile = as_object(fields.get("profile"))
+    return User(
+        as_text(fields.get("id")),
+        as_text(fields.get("status"))[:MAX_STATUS_CHARS],
+        as_text(profile.get("login")),
+        as_text(profile.get("email")),
+        as_text(profile.get("displayName")),
+        as_text(profile.get("firstName")),
+        as_text(profile.get("lastName")),
+        as_text(profile.get("secondEmail")),
+    )
+
+
+def app_user_from_json(row: object) -> AppUser:
+    """Return a row of `GET /apps/{id}/users?expand=user`.
+
+    `status` and `profile` of the row itself are the application's and say nothing of the human: whether they may sign
+    in stands in `_embedded.user` alone.
+    """
+    fields = as_object(row)
+    user = user_from_json(as_object(fields.get("_embedded")).get("user"))
+    if own_id := as_text(fields.get("id")):
+        user = replace(user, id=own_id)
+    link = as_object(as_object(fields.get("_links")).get("group"))
+    return AppUser(user, as_text(fields.get("scope"))[:MAX_STATUS_CHARS], _linked_group_id(link))
+
+
+def app_group_from_json(row: object) -> AppGroup:
+    """Return a row of `GET /apps/{id}/groups?expand=group`; its own `profile` is the assignment's, not the group's."""
+    fields = as_object(row)
+    return AppGroup(as_text(fields.get("id")), group_name(as_object(fields.get("_embedded")).get("group")))
+
+
+def group_name(group: object) -> str:
+    """Return the name of a group object, empty where it has none. Spaces around it are part of the name."""
+    return as_name(as_object(as_object(group).get("profile")).get("name"))
+
+
+def _linked_group_id(link: Mapping[str, object]) -> str:
+    return as_text(link.get("href")).rstrip("/").rpartition("/")[2] or as_text(link.get("name"))

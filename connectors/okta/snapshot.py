@@ -17,17 +17,26 @@ person who may not sign in: Okta keeps deactivated people in their groups.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.base import Group, IncompleteRead, Person, ReadNote, Snapshot, Source
-from connectors.okta.mapping import Assignment, UserMapper
-from connectors.okta.row import AppGroup, AppUser, User
+from connectors.base import Group, Person, ReadNote, Snapshot, Source
+from connectors.directory import AppGroup, fullest_rows, group_memberships, require_visible, unidentified_notes
+from connectors.okta.mapping import NAMING, AppUser, Assignment, User, UserMapper
 
 __all__ = ["AppData", "GroupMembers", "app_people", "build_snapshot", "group_members"]
 
 INDIVIDUAL_SCOPE = "USER"
+VISIBILITY_HINT = (
+    "Grant the service app okta.users.read and okta.groups.read and an admin role that may view users and groups (or "
+    "give the API token's owner that role)."
+)
+REQUIRED_FIELDS: Mapping[str, Callable[[User], bool]] = {
+    "id": lambda user: bool(user.id),
+    "status": lambda user: bool(user.status),
+    "login": lambda user: bool(user.login),
+}
+"""Fields that everyone has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +75,36 @@ def group_members(rows: Iterable[User], group: str) -> GroupMembers:
     return GroupMembers({user.id: user for user in listed if user.id}, tuple(user for user in listed if not user.id))
 
 
-def _require_visible(users: list[User], what: str) -> None:
-    """Raise when a field that everyone has is in no row: a permission is missing, and nothing can be concluded.
-
-    One row alone that shows its login is one odd person: without the permission the login would be missing too.
-    """
-    is_one_odd_person = len(users) == 1 and bool(users[0].id and users[0].login)
-    shown = {"id": any(user.id for user in users), "status": any(user.status for user in users)}
-    shown["login"] = any(user.login for user in users)
-    if users and not is_one_odd_person and not all(shown.values()):
-        absent = ", ".join(field for field, is_shown in shown.items() if not is_shown)
-        raise IncompleteRead(
-            f"Okta returned {what} ({len(users)} rows), and none of them shows: {absent}.",
-            "Grant the service app okta.users.read and okta.groups.read and an admin role that may view users and "
-            "groups (or give the API token's owner that role).",
-        )
+def _require_visible(users: Sequence[User], description: str) -> None:
+    require_visible(
+        users,
+        REQUIRED_FIELDS,
+        description,
+        provider=NAMING.provider,
+        hint=VISIBILITY_HINT,
+        is_plausible=lambda user: bool(user.id and user.login),
+    )
 
 
 def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
-    via = _groups_by_person(read.counted)
+    via = group_memberships({group: inside.people for group, inside in read.counted.items()})
     settled = dict(_listed_people(read, via, portrait)) | dict(_people_only_in_groups(read, via, portrait))
     unseen = [*read.unidentified, *(user for each in read.counted.values() for user in each.unidentified)]
     unidentified = sorted(portrait.email_of(user) for user in unseen)
     return Snapshot(
         source,
         read.app_name,
-        tuple(Group(group.id, group.name, len(inside.people)) for group, inside in _sorted_groups(read.counted)),
+        tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted)),
         tuple(settled[key] for key in sorted(settled)),
-        (*_moving_assignment_notes(read, via, settled), *_unidentified_notes(unidentified)),
+        (*_moving_assignment_notes(read, via, settled), *unidentified_notes(NAMING.provider, unidentified)),
         tuple(unidentified),
     )
 
 
-def _sorted_groups(counted: Mapping[AppGroup, GroupMembers]) -> list[tuple[AppGroup, GroupMembers]]:
-    return sorted(counted.items(), key=lambda pair: pair[0].id)
-
-
-def _groups_by_person(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, tuple[str, ...]]:
-    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    for group, inside in _sorted_groups(counted):
-        for person in inside.people:
-            via[person] += (group.id,)
-    return dict(via)
-
-
 def _users_by_id(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, User]:
-    """Return the members of all groups by id, as the group shows them that says most."""
-    found: dict[str, User] = {}
-    for _, inside in _sorted_groups(counted):
-        for key, user in inside.people.items():
-            if key not in found or found[key].is_blank:
-                found[key] = user
-    return found
+    """Return the members of all groups by id, each from the group that shows most."""
+    return fullest_rows({group: inside.people for group, inside in counted.items()}, lambda user: user.is_blank)
 
 
 def _listed_people(
@@ -168,10 +154,3 @@ def _moving_assignment_notes(
                 f"Okta says that {who} is assigned through a group, and none of the application's groups is theirs."
             )
         yield ReadNote("assignment-moving", person.email or "", reason)
-
-
-def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
-    for email, count in Counter(emails).items():
-        whose = email or "without an email"
-        reason = f"Okta returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
-        yield ReadNote("unidentified-row", email, reason)

@@ -3,6 +3,9 @@
 Its cursors are offsets in disguise: who comes or goes during a walk shifts all the others, so that one may be skipped.
 A list is therefore believed only when it holds as many as its `Total-Count` said at first and that number never went
 down on the way; where there is no such number, when two walks found the same ids. Else it is walked again.
+
+Source: OneLogin's API, version 2: `/apps/{id}`, `/apps/{id}/users`, `/roles`, `/roles/{id}`, `/roles/{id}/users`,
+`/users`, `/users/{id}`.
 """
 
 from __future__ import annotations
@@ -11,10 +14,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from connectors.base import IncompleteRead, Progress
-from connectors.http import ApiClient, ApiResponse, CursorExpired, decode_cursor, header_numbers
-from connectors.onelogin.row import row_id
+from connectors.directory import AppGroup, path_id, require_object
+from connectors.http import ApiClient, ApiResponse, CursorExpired, decode_cursor, escape_control, header_numbers
+from connectors.onelogin.mapping import NAMING, SCOPE_HINT, row_id
 
-__all__ = ["Endpoint", "OneLoginClient"]
+__all__ = [
+    "Endpoint",
+    "OneLoginClient",
+    "app_endpoint",
+    "app_users_endpoint",
+    "role_endpoint",
+    "role_users_endpoint",
+    "roles_endpoint",
+    "user_endpoint",
+    "users_endpoint",
+]
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 ACCEPTED_STATUSES = frozenset({OK, FORBIDDEN, NOT_FOUND})
@@ -28,6 +42,9 @@ SAMPLE_ROWS = 50
 
 UNSTABLE_HINT = "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support."
 TRUNCATED_HINT = "Look at what stands between here and OneLogin: a proxy that drops headers makes lists end early."
+APP_HINT = f"Check `app` of the source (the number in the address of the application in OneLogin). {SCOPE_HINT}"
+ROLE_HINT = f"Take the role off the application in OneLogin if it is of no use any more. {SCOPE_HINT}"
+ID_HINT = "Check the ids in the config: numbers, as in the addresses of OneLogin's administration."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +114,12 @@ class OneLoginClient:
         answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.full_description)
         if answer.status == NOT_FOUND and _is_api_not_found(answer):
             return None
-        return _require_object(self._require_ok(answer, ask), ask)
+        return require_object(self._require_ok(answer, ask), ask.full_description, ask.hint)
 
     async def read_one(self, ask: Endpoint) -> Mapping[str, object]:
         """Return one JSON object."""
-        return _require_object(
-            self._require_ok(await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.full_description), ask),
-            ask,
-        )
+        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.full_description)
+        return require_object(self._require_ok(answer, ask), ask.full_description, ask.hint)
 
     async def read_total(self, ask: Endpoint) -> int | None:
         """Return how many rows a list says it has, None when it does not say."""
@@ -191,22 +206,43 @@ def _total_count(answer: ApiResponse) -> int | None:
     return found[-1] if found else None
 
 
-def _require_object(answer: ApiResponse, ask: Endpoint) -> Mapping[str, object]:
-    document = answer.json()
-    if not isinstance(document, dict):
-        message = f"{answer.server} answered with something that is not the {ask.description}{answer.request_label}."
-        raise IncompleteRead(message, ask.hint)
-    return document
+def app_endpoint(app_id: str) -> Endpoint:
+    return Endpoint(f"/api/2/apps/{_id(app_id)}", f"application {app_id}", APP_HINT)
+
+
+def app_users_endpoint(app_id: str) -> Endpoint:
+    return Endpoint(f"/api/2/apps/{_id(app_id)}/users", f"users of application {app_id}", APP_HINT)
+
+
+def roles_endpoint(app_id: str) -> Endpoint:
+    params = {"app_id": _id(app_id), "fields": "id,name"}
+    return Endpoint("/api/2/roles", f"roles of application {app_id}", SCOPE_HINT, params)
+
+
+def role_endpoint(role_id: str) -> Endpoint:
+    return Endpoint(f"/api/2/roles/{_id(role_id)}", f"role {role_id}", ROLE_HINT)
+
+
+def role_users_endpoint(of: AppGroup) -> Endpoint:
+    named = of.id if of.name == of.id else f"{escape_control(of.name)} ({of.id})"
+    return Endpoint(f"/api/2/roles/{_id(of.id)}/users", f"people of role {named}", ROLE_HINT)
+
+
+def users_endpoint() -> Endpoint:
+    return Endpoint("/api/2/users", "users", SCOPE_HINT)
+
+
+def user_endpoint(user_id: str) -> Endpoint:
+    return Endpoint(f"/api/2/users/{_id(user_id)}", f"user {user_id}", SCOPE_HINT)
+
+
+def _id(value: str) -> str:
+    return path_id(value, NAMING.provider, ID_HINT)
 
 
 def _is_api_not_found(answer: ApiResponse) -> bool:
     """Tell a 404 of the API, in any of its three shapes, from one of whatever stands in front of it."""
-    try:
-        document = answer.json()
-    except IncompleteRead:
-        return False
-    if not isinstance(document, dict):
-        return False
+    document = answer.object_or_empty()
     inner = document.get("status")
     shapes = [document, inner] if isinstance(inner, dict) else [document]
     return any(NOT_FOUND in (each.get("statusCode"), each.get("code")) for each in shapes)

@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import httpx
 
-from connectors.base import Finding, IncompleteRead, LookupResult, Progress, Snapshot, Source, Status, discard_progress
-from connectors.http import DEFAULT_LIMITS, REAL_TIME, ApiClient, RequestLimits, Timer
-from connectors.onelogin import endpoints
+from connectors.base import (
+    Finding,
+    IncompleteRead,
+    LookupResult,
+    Progress,
+    ReadError,
+    Snapshot,
+    Source,
+    Status,
+    discard_progress,
+)
+from connectors.directory import AppGroup, missing_fields, require_visible, select_groups
+from connectors.http import (
+    DEFAULT_LIMITS,
+    REAL_TIME,
+    ApiClient,
+    IsolatedReads,
+    LookupFunction,
+    RequestLimits,
+    SingleFlight,
+    Timer,
+    check_lookup,
+    escape_control,
+    task_group,
+)
 from connectors.onelogin.auth import AccessTokens
-from connectors.onelogin.client import OneLoginClient
-from connectors.onelogin.directory import DirectoryReader
-from connectors.onelogin.mapping import UserMapper, status_text
-from connectors.onelogin.preflight import check_sources
+from connectors.onelogin.client import (
+    OneLoginClient,
+    app_endpoint,
+    app_users_endpoint,
+    role_endpoint,
+    role_users_endpoint,
+    roles_endpoint,
+    user_endpoint,
+    users_endpoint,
+)
+from connectors.onelogin.mapping import (
+    NAMING,
+    SCOPE_HINT,
+    User,
+    UserMapper,
+    membership_from_json,
+    role_ids,
+    row_id,
+    row_name,
+    status_text,
+    user_from_json,
+)
 from connectors.onelogin.rate_limit import OneLoginRateLimiter
-from connectors.onelogin.row import role_ids, user_from_json
 from connectors.onelogin.settings import OneLoginSettings
-from connectors.onelogin.snapshot import assignments, build_snapshot
+from connectors.onelogin.snapshot import (
+    ACCOUNT_FIELDS,
+    AppData,
+    RoleMembers,
+    app_people,
+    assignments,
+    build_snapshot,
+    role_members,
+)
 
 __all__ = ["OneLoginConnector"]
+
+MIN_PAGE_SIZE = 50
+"""What a page of all users holds at worst: OneLogin's documents tell several numbers."""
 
 
 class OneLoginConnector:
@@ -77,7 +127,7 @@ class OneLoginConnector:
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return what has become of one person. OneLogin forgets those it deletes."""
-        found = await self._client.find_one(endpoints.user(person_id))
+        found = await self._client.find_one(user_endpoint(person_id))
         if found is None:
             return LookupResult(Status.DELETED)
         user, roles = user_from_json(found), role_ids(found)
@@ -94,3 +144,158 @@ class OneLoginConnector:
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         return await check_sources(self._name, self._client, self._directory, sources, self.lookup)
+
+
+class DirectoryReader:
+    """What one connector reads of its account. Every method raises `ReadError` for a list that is not whole."""
+
+    def __init__(self, account: OneLoginClient) -> None:
+        self._client = account
+        self._members = SingleFlight(self._read_members)
+        self._all_users = SingleFlight(self._read_all_users)
+        self._user = SingleFlight(self._read_user)
+        self._user_count = SingleFlight(self._read_user_count)
+
+    async def read_app_data(self, source: Source) -> AppData:
+        """Return everything of the source's application that its snapshot needs, its people's own rows aside."""
+        app_name, granting = await self.read_app(source.app)
+        counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
+        async with task_group() as tasks:
+            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app)))
+            walks = {role.id: tasks.create_task(self._members(role)) for role in granting}
+        people, unidentified = app_people(map(user_from_json, listing.result()), source.app)
+        return AppData(app_name, people, unidentified, {key: walk.result() for key, walk in walks.items()}, counted)
+
+    async def read_app(self, app_id: str) -> tuple[str, list[AppGroup]]:
+        """Return the name of an application and the roles that grant it.
+
+        Its own `role_ids` say which they are: a server that does not know the filter would list all roles there are.
+        """
+        app = await self._client.read_one(app_endpoint(app_id))
+        granting = role_ids(app)
+        if granting is None:
+            raise IncompleteRead(
+                f"OneLogin does not show which roles grant application {app_id}: its role_ids are no list of ids.",
+                f"{SCOPE_HINT} If it has it, report this to OneLogin's support.",
+            )
+        return row_name(app).strip() or app_id, await self._read_roles(app_id, granting)
+
+    async def read_users(
+        self, wanted: Collection[str], ignored: Collection[str] = ()
+    ) -> tuple[dict[str, User], dict[str, str]]:
+        """Return the account's own rows of *wanted*, by id: one by one where that takes fewer requests than all pages.
+
+        People missing from the list of all users are read by id; those unknown to OneLogin are left out. Beside the
+        rows, a word explains why one of *ignored* could not be read: they decide nothing, and end no read.
+        """
+        found: dict[str, User] = {}
+        if wanted and await self._is_large_part(wanted):
+            everybody = await self._all_users("")
+            found = {key: everybody[key] for key in wanted if key in everybody}
+        missing = [key for key in wanted if key not in found]
+        spared = [key for key in missing if key in ignored]
+        async with task_group() as tasks:
+            alone = [tasks.create_task(self._user(key)) for key in missing if key not in ignored]
+            others = tasks.create_task(IsolatedReads().read_each(spared, self._user))
+        answers = [*(task.result() for task in alone), *others.result().values()]
+        unread = {key: error for key, error in others.result().items() if isinstance(error, ReadError)}
+        # By the id that the row shows: one of somebody else says nothing of whom was asked for.
+        seen = _users_by_id(user for user in answers if isinstance(user, User))
+        if seen and not found:
+            await self.require_visible(seen.values())
+        if unread and not (found or seen):
+            raise next(iter(unread.values()))
+        return found | seen, {key: error.cause for key, error in unread.items()}
+
+    async def require_visible(self, known: Collection[User] = ()) -> None:
+        """Raise when no row of the account shows a field. *known* are rows that were read.
+
+        The few of one application may all lack what the scope would show, an email for instance: others are checked
+        before a permission counts as missing, on the first page and, if necessary, on all.
+        """
+        if known and not missing_fields(tuple(known), ACCOUNT_FIELDS):
+            return
+        first = map(user_from_json, await self._client.read_first_page(users_endpoint()))
+        if missing_fields([*known, *first], ACCOUNT_FIELDS):
+            await self._all_users("")
+
+    async def _is_large_part(self, wanted: Collection[str]) -> bool:
+        count = await self._user_count("")
+        return count is None or len(wanted) * MIN_PAGE_SIZE >= count
+
+    async def _read_roles(self, app_id: str, granting: list[str]) -> list[AppGroup]:
+        """Return the roles with their names, those that the list does not show asked for alone."""
+        listed = await self._client.read_all(roles_endpoint(app_id)) if granting else []
+        names = {row_id(row): row_name(row) for row in listed}
+        async with task_group() as tasks:
+            alone = {
+                key: tasks.create_task(self._client.read_one(role_endpoint(key)))
+                for key in granting
+                if not names.get(key)
+            }
+        names |= {key: row_name(task.result()) for key, task in alone.items()}
+        return [AppGroup(key, names[key] or key) for key in granting]
+
+    async def _read_members(self, role: AppGroup) -> RoleMembers:
+        return role_members(
+            map(membership_from_json, await self._client.read_all(role_users_endpoint(role))), role.name
+        )
+
+    async def _read_all_users(self, _key: str) -> Mapping[str, User]:
+        rows = [user_from_json(row) for row in await self._client.read_all(users_endpoint())]
+        require_visible(rows, ACCOUNT_FIELDS, "the account's users", provider=NAMING.provider, hint=SCOPE_HINT)
+        return _users_by_id(rows)
+
+    async def _read_user(self, key: str) -> User | None:
+        found = await self._client.find_one(user_endpoint(key))
+        return None if found is None else user_from_json(found)
+
+    async def _read_user_count(self, _key: str) -> int | None:
+        return await self._client.read_total(users_endpoint())
+
+
+def _users_by_id(users: Iterable[User]) -> dict[str, User]:
+    return {user.id: user for user in users if user.id is not None}
+
+
+async def check_sources(
+    name: str, account: OneLoginClient, directory: DirectoryReader, sources: Sequence[Source], lookup: LookupFunction
+) -> list[Finding]:
+    """Return a finding for the account, then one for each source unless the account itself is out of reach."""
+    subject = f"connector {name}"
+    try:
+        await directory.require_visible()
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    reached = Finding("ok", subject, "OneLogin is within reach, takes the credentials and shows its users.")
+    found = [reached]
+    for source in sources:
+        found += await _check_source(f"{subject}, app {source.app}", account, directory, source, lookup)
+    return found
+
+
+async def _check_source(
+    subject: str, account: OneLoginClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
+) -> list[Finding]:
+    try:
+        app_name, granting = await directory.read_app(source.app)
+        counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
+        users = await account.read_first_page(app_users_endpoint(source.app))
+        app_people(map(user_from_json, users), source.app)
+        people: set[str] = set()
+        for role in granting:
+            rows = await account.read_first_page(role_users_endpoint(role))
+            inside = role_members(map(membership_from_json, rows), role.name)
+            people |= inside.people if role in counted else set()
+    except ReadError as error:
+        return [Finding("error", subject, error.message, error.hint)]
+    app_name = escape_control(app_name)
+    if not counted:
+        remedy = "Give the application to a role; people who are assigned individually get no access here."
+        return [Finding("warning", subject, f"{app_name} has no roles, so no one is entitled through it.", remedy)]
+    names = escape_control(", ".join(role.name for role in counted))
+    if not people:
+        remedy = "Put people into its roles in OneLogin."
+        return [Finding("warning", subject, f"{app_name} is granted by roles that have no users: {names}.", remedy)]
+    well = Finding("ok", subject, f"{app_name} and its people and roles can be read: {names}.")
+    return [well, *await check_lookup(subject, lookup, people, source)]

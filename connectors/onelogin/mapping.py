@@ -1,4 +1,4 @@
-"""How a user of OneLogin becomes a person of a snapshot, and whether they may have access.
+"""Read OneLogin's rows, and map a OneLogin user to a `Person`. What a row does not show is None or empty.
 
 status                                            state 1     state 0, 2, 3    other state
 one of *entitled_statuses*                        active      suspended        unknown
@@ -8,13 +8,30 @@ any other, or none                                unknown     unknown          u
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from connectors.base import Person, Status
-from connectors.onelogin.row import User
+from connectors.directory import GroupNaming, as_integer, as_name, as_object, as_text, is_path_id
 
-__all__ = ["ENTITLED_STATUSES", "Assignment", "UserMapper", "status_text"]
+__all__ = [
+    "ENTITLED_STATUSES",
+    "NAMING",
+    "SCOPE_HINT",
+    "Assignment",
+    "Membership",
+    "User",
+    "UserMapper",
+    "membership_from_json",
+    "role_ids",
+    "row_id",
+    "row_name",
+    "status_text",
+    "user_from_json",
+]
 
+NAMING = GroupNaming(provider="OneLogin", assign_remedy="Give the application to that role in OneLogin", noun="role")
+SCOPE_HINT = "Give the API credential the scope Read All in OneLogin (Developers > API Credentials)."
 ENTITLED_STATUSES = frozenset({0, 1, 3, 4, 5, 7, 8})
 """Active (1), a set-up to finish (0, 7), or trouble signing in: locked, password expired, awaiting a reset, security
 questions required. None of it is an end of the assignment."""
@@ -23,6 +40,33 @@ SUSPENDED = 2
 KNOWN_STATUSES = ENTITLED_STATUSES | {SUSPENDED}
 APPROVED = 1
 KNOWN_STATES = frozenset({0, APPROVED, 2, 3})
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A row of `/api/2/users` or of an application's users, which shows neither *status* nor *state*.
+
+    *id* is None where the row has none that could be asked for, *status* and *state* where they are no numbers.
+    """
+
+    id: str | None
+    email: str | None
+    given_name: str
+    family_name: str
+    status: int | None = None
+    state: int | None = None
+
+    @property
+    def display_name(self) -> str:
+        return f"{self.given_name} {self.family_name}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A row of a role's users. *is_assigned* is False for those whom some lists hold beside the role's own people."""
+
+    id: str | None
+    is_assigned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +138,42 @@ def status_text(user: User) -> str:
 
 def _number_text(number: int | None) -> str:
     return "none" if number is None else str(number)
+
+
+def row_id(row: object) -> str | None:
+    """Return the id as text: types differ between lists, the id does not."""
+    return _id_from_json(as_object(row).get("id"))
+
+
+def row_name(row: object) -> str:
+    """Return the name, empty where there is none. Spaces around it are part of it."""
+    return as_name(as_object(row).get("name"))
+
+
+def role_ids(app: Mapping[str, object]) -> list[str] | None:
+    """Return the ids of the roles that grant an application, None where it does not show them all."""
+    listed = app.get("role_ids")
+    ids = [_id_from_json(each) for each in listed] if isinstance(listed, list) else [None]
+    known = {each for each in ids if each is not None}
+    return None if None in ids else sorted(known)
+
+
+def membership_from_json(row: object) -> Membership:
+    return Membership(row_id(row), as_object(row).get("assigned") is not False)
+
+
+def user_from_json(row: object) -> User:
+    fields = as_object(row)
+    return User(
+        row_id(row),
+        as_text(fields.get("email")) or None,
+        as_text(fields.get("firstname")),
+        as_text(fields.get("lastname")),
+        as_integer(fields.get("status")),
+        as_integer(fields.get("state")),
+    )
+
+
+def _id_from_json(value: object) -> str | None:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else as_text(value)
+    return text if is_path_id(text) else None

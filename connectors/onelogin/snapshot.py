@@ -11,27 +11,32 @@ roles too that this source does not count. It is known only because every one of
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from connectors.base import Group, IncompleteRead, Person, ReadNote, Snapshot, Source
-from connectors.onelogin.endpoints import SCOPE_HINT
-from connectors.onelogin.mapping import Assignment, UserMapper
-from connectors.onelogin.row import Membership, User
-from connectors.onelogin.selection import Role
+from connectors.base import Group, IncompleteRead, Person, Snapshot, Source
+from connectors.directory import AppGroup, group_memberships, require_visible, unidentified_notes
+from connectors.onelogin.mapping import NAMING, SCOPE_HINT, Assignment, Membership, User, UserMapper
 
 __all__ = [
+    "ACCOUNT_FIELDS",
     "AppData",
     "RoleMembers",
     "app_people",
     "assignments",
     "build_snapshot",
-    "missing_fields",
-    "require_visible",
     "role_members",
 ]
+
+ID_FIELD: Mapping[str, Callable[[User | Membership], bool]] = {"id": lambda row: row.id is not None}
+ACCOUNT_FIELDS: Mapping[str, Callable[[User], bool]] = {
+    "id": lambda user: user.id is not None,
+    "status": lambda user: user.status is not None,
+    "state": lambda user: user.state is not None,
+    "email": lambda user: user.email is not None,
+}
+"""Fields that the account's own rows show: where enough rows lack one, a permission is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +58,21 @@ class AppData:
     people: Mapping[str, User]
     unidentified: tuple[User, ...]
     members_by_role: Mapping[str, RoleMembers]
-    counted: tuple[Role, ...]
+    counted: tuple[AppGroup, ...]
 
 
 def app_people(users: Iterable[User], app: str) -> tuple[dict[str, User], tuple[User, ...]]:
     """Return the application's users by id, and the rows that have no id."""
     rows = list(users)
+    require_visible(rows, ID_FIELD, f"the users of application {app}", provider=NAMING.provider, hint=SCOPE_HINT)
     found = {user.id: user for user in rows if user.id is not None}
-    if rows and not found:
-        raise _hidden_fields_error(f"the users of application {app}", len(rows), "id")
     return found, tuple(user for user in rows if user.id is None)
 
 
 def role_members(rows: Iterable[Membership], role: str) -> RoleMembers:
     assigned = [row for row in rows if row.is_assigned]
+    require_visible(assigned, ID_FIELD, f"the people of role {role}", provider=NAMING.provider, hint=SCOPE_HINT)
     people = frozenset(row.id for row in assigned if row.id is not None)
-    if assigned and not people:
-        raise _hidden_fields_error(f"the people of role {role}", len(assigned), "id")
     return RoleMembers(people, sum(row.id is None for row in assigned))
 
 
@@ -78,10 +81,7 @@ def assignments(read: AppData) -> dict[str, Assignment]:
     is_sure = not any(each.unidentified for each in read.members_by_role.values())
     held = frozenset[str]().union(*(each.people for each in read.members_by_role.values()))
     individual = {key: Assignment((), True, is_sure) for key in read.people if key not in held}
-    via: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    for role in read.counted:
-        for key in read.members_by_role[role.id].people:
-            via[key] += (role.id,)
+    via = group_memberships({role: read.members_by_role[role.id].people for role in read.counted})
     return individual | {key: Assignment(groups, False) for key, groups in via.items()}
 
 
@@ -109,28 +109,9 @@ def build_snapshot(
         read.app_name,
         tuple(Group(role.id, role.name, len(read.members_by_role[role.id].people)) for role in read.counted),
         people,
-        tuple(_unidentified_notes(unidentified)),
+        tuple(unidentified_notes(NAMING.provider, unidentified)),
         tuple(unidentified),
     )
-
-
-def missing_fields(users: Iterable[User]) -> tuple[str, ...]:
-    """Return the fields that no row shows; in enough rows that is a missing permission."""
-    rows = list(users)
-    shown = {
-        "id": any(user.id is not None for user in rows),
-        "status": any(user.status is not None for user in rows),
-        "state": any(user.state is not None for user in rows),
-        "email": any(user.email is not None for user in rows),
-    }
-    return tuple(field for field, is_shown in shown.items() if rows and not is_shown)
-
-
-def require_visible(users: Iterable[User], what: str) -> None:
-    """Raise when a field is in none of the account's rows: a permission is missing, and nothing can be concluded."""
-    rows = list(users)
-    if fields := missing_fields(rows):
-        raise _hidden_fields_error(what, len(rows), ", ".join(fields))
 
 
 def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> None:
@@ -141,22 +122,9 @@ def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> No
         )
 
 
-def _hidden_fields_error(what: str, count: int, fields: str) -> IncompleteRead:
-    return IncompleteRead(f"OneLogin returned {what} ({count:,} rows), and none of them shows: {fields}.", SCOPE_HINT)
-
-
 def _unidentified_emails(read: AppData) -> Iterator[str]:
     """Name whom rows without an id show: their email, or nothing where a role's row, which has none, is theirs."""
     for user in read.unidentified:
         yield user.email or ""
     for each in read.members_by_role.values():
         yield from [""] * each.unidentified
-
-
-def _unidentified_notes(emails: list[str]) -> Iterator[ReadNote]:
-    for email, count in Counter(emails).items():
-        whose = email or "without an email"
-        told = (
-            f"OneLogin returned {count} row(s) without an id ({whose}): nobody who may be behind them is deactivated."
-        )
-        yield ReadNote("unidentified-row", email, told)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Source, Status
-from connectors.entra.row import AppAssignment, assignment_from_json, group_member_from_json, user_from_json
+from connectors.entra.mapping import AppAssignment, assignment_from_json, group_member_from_json, user_from_json
 from tests.contract.entra_tenant import ASSIGNED, MEMBERS, SOURCE, THE_APP, company, sign_in
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "graph-doc-samples.json"

@@ -12,9 +12,8 @@ import pytest
 from connectors.base import Status
 from connectors.http import ApiResponse
 from connectors.okta.client import error_code
-from connectors.okta.mapping import UserMapper
+from connectors.okta.mapping import UserMapper, app_group_from_json, app_user_from_json, user_from_json
 from connectors.okta.rate_limit import OktaRateLimiter
-from connectors.okta.row import app_group_from_json, app_user_from_json, user_from_json
 from tests.contract.okta_org import FakeTime
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "okta-recorded-samples.json"

@@ -11,8 +11,7 @@ import pytest
 
 from connectors.base import Status
 from connectors.http.redact import error_excerpt
-from connectors.onelogin.mapping import UserMapper
-from connectors.onelogin.row import membership_from_json, row_id, row_name, user_from_json
+from connectors.onelogin.mapping import UserMapper, membership_from_json, row_id, row_name, user_from_json
 from tests.contract.onelogin_account import ANA, SOURCE, TOKEN_PATH, company
 
 SAMPLES_FILE = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "onelogin-doc-samples.json"

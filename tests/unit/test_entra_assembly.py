@@ -8,10 +8,9 @@ from itertools import permutations
 import pytest
 
 from connectors.base import Group, IncompleteRead, Source, Status
-from connectors.entra.mapping import UserMapper
-from connectors.entra.row import AppAssignment, GroupMember, User
-from connectors.entra.selection import AppGroup, select_groups, sort_assignments
-from connectors.entra.snapshot import AppData, GroupMembers, build_snapshot, group_members
+from connectors.directory import AppGroup, select_groups
+from connectors.entra.mapping import NAMING, AppAssignment, GroupMember, User, UserMapper
+from connectors.entra.snapshot import AppData, GroupMembers, build_snapshot, group_members, sort_assignments
 
 SOURCE = Source("entra-eu", "sp-pigment")
 PORTRAIT = UserMapper("entra-eu")
@@ -155,17 +154,20 @@ def test_assignment_that_does_not_say_whom_it_assigns_is_refused(row: AppAssignm
 
 
 def test_groups_are_counted_as_the_source_names_them() -> None:
-    assert select_groups([SALES, STAFF], [], "Pigment") == (SALES, STAFF)
-    assert select_groups([SALES, STAFF], ["Staff", "G-STAFF", "g-sales"], "Pigment") == (STAFF, SALES)
+    assert select_groups([SALES, STAFF], [], "Pigment", NAMING) == (SALES, STAFF)
+    assert select_groups([SALES, STAFF], ["Staff", "G-STAFF", "g-sales"], "Pigment", NAMING) == (
+        STAFF,
+        SALES,
+    )
 
 
 def test_id_of_one_group_goes_before_the_name_of_another() -> None:
-    assert select_groups([SALES, AppGroup("g-2", "g-sales")], ["g-sales"], "Pigment") == (SALES,)
+    assert select_groups([SALES, AppGroup("g-2", "g-sales")], ["g-sales"], "Pigment", NAMING) == (SALES,)
 
 
 @pytest.mark.parametrize("wanted", ["staff", " Staff", "", "Nobody"])
 def test_group_that_is_not_assigned_is_an_error_that_names_those_that_are(wanted: str) -> None:
     with pytest.raises(IncompleteRead, match="its groups are: Sales, Staff"):
-        select_groups([SALES, STAFF], [wanted], "Pigment")
+        select_groups([SALES, STAFF], [wanted], "Pigment", NAMING)
     with pytest.raises(IncompleteRead, match="its groups are: none"):
-        select_groups([], [wanted], "Pigment")
+        select_groups([], [wanted], "Pigment", NAMING)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Status
-from connectors.entra.mapping import UserMapper
-from connectors.entra.row import (
+from connectors.entra.mapping import (
     App,
     AppAssignment,
     GroupMember,
     User,
+    UserMapper,
     app_from_json,
     assignment_from_json,
     group_member_from_json,

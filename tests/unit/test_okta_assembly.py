@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from connectors.base import IncompleteRead, Person, Snapshot, Source, Status
-from connectors.okta.mapping import UserMapper
-from connectors.okta.row import AppGroup, AppUser, User
+from connectors.directory import AppGroup
+from connectors.okta.mapping import AppUser, User, UserMapper
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 SOURCE = Source("okta-main", "0oa1")

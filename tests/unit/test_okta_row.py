@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Status
-from connectors.okta.mapping import KNOWN_STATUSES, Assignment, UserMapper
-from connectors.okta.row import AppGroup, AppUser, User, app_group_from_json, app_user_from_json, user_from_json
+from connectors.directory import AppGroup
+from connectors.okta.mapping import (
+    KNOWN_STATUSES,
+    AppUser,
+    Assignment,
+    User,
+    UserMapper,
+    app_group_from_json,
+    app_user_from_json,
+    user_from_json,
+)
 
 PORTRAIT = UserMapper("okta-main")
 ANA: dict[str, object] = {

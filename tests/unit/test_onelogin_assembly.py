@@ -5,22 +5,21 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Group, IncompleteRead, Source, Status
-from connectors.onelogin.mapping import Assignment, UserMapper
-from connectors.onelogin.row import Membership, User
-from connectors.onelogin.selection import Role, select_roles
+from connectors.directory import AppGroup, require_visible, select_groups
+from connectors.onelogin.mapping import NAMING, SCOPE_HINT, Assignment, Membership, User, UserMapper
 from connectors.onelogin.snapshot import (
+    ACCOUNT_FIELDS,
     AppData,
     RoleMembers,
     app_people,
     assignments,
     build_snapshot,
-    require_visible,
     role_members,
 )
 
 SOURCE = Source("onelogin-apac", "2000001")
 PORTRAIT = UserMapper("onelogin-apac")
-SALES, STAFF = Role("501", "Sales"), Role("502", "Staff")
+SALES, STAFF = AppGroup("501", "Sales"), AppGroup("502", "Staff")
 
 
 def user(key: str | None, email: str | None = "ana@example.com", status: int | None = 1, state: int | None = 1) -> User:
@@ -31,7 +30,7 @@ def read(
     people: tuple[str, ...],
     sales: tuple[str, ...] = (),
     staff: tuple[str, ...] = (),
-    counted: tuple[Role, ...] = (SALES, STAFF),
+    counted: tuple[AppGroup, ...] = (SALES, STAFF),
     unidentified: tuple[int, int] = (0, 0),
 ) -> AppData:
     inside = {
@@ -127,29 +126,31 @@ def test_role_has_those_who_are_assigned() -> None:
 )
 def test_field_that_nobody_shows_is_a_missing_permission(rows: list[User], hidden: str) -> None:
     with pytest.raises(IncompleteRead, match=f"none of them shows: {hidden}") as raised:
-        require_visible(rows, "the users")
+        require_visible(rows, ACCOUNT_FIELDS, "the users", provider="OneLogin", hint=SCOPE_HINT)
     assert "Read All" in raised.value.hint
 
 
 def test_field_that_one_row_shows_is_not_hidden() -> None:
-    require_visible([], "the users")
-    require_visible([User("1", None, "", ""), user("2")], "the users")
+    require_visible([], ACCOUNT_FIELDS, "the users", provider="OneLogin", hint=SCOPE_HINT)
+    require_visible(
+        [User("1", None, "", ""), user("2")], ACCOUNT_FIELDS, "the users", provider="OneLogin", hint=SCOPE_HINT
+    )
 
 
 def test_roles_are_counted_by_id_or_exact_name() -> None:
-    granting = [SALES, STAFF, Role("503", "501")]
-    assert select_roles(granting, (), "Pigment") == tuple(granting)
-    assert select_roles(granting, ("Staff", "501", "502"), "Pigment") == (SALES, STAFF)
+    granting = [SALES, STAFF, AppGroup("503", "501")]
+    assert select_groups(granting, (), "Pigment", NAMING) == tuple(granting)
+    assert select_groups(granting, ("Staff", "501", "502"), "Pigment", NAMING) == (STAFF, SALES)
 
 
 @pytest.mark.parametrize("wanted", ["sales", "Sales ", "50", ""])
 def test_role_that_the_application_does_not_have_is_an_error(wanted: str) -> None:
     with pytest.raises(IncompleteRead, match="its roles are: Sales, Staff"):
-        select_roles([SALES, STAFF], (wanted,), "Pigment")
+        select_groups([SALES, STAFF], (wanted,), "Pigment", NAMING)
     with pytest.raises(IncompleteRead, match="its roles are: none"):
-        select_roles([], (wanted,), "Pigment")
+        select_groups([], (wanted,), "Pigment", NAMING)
 
 
 def test_name_that_two_roles_have_is_an_error_that_lists_them() -> None:
     with pytest.raises(IncompleteRead, match=r"2 roles .* named 'Sales': 501, 502"):
-        select_roles([SALES, Role("502", "Sales")], ("Sales",), "Pigment")
+        select_groups([SALES, AppGroup("502", "Sales")], ("Sales",), "Pigment", NAMING)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import Person, Status
-from connectors.onelogin.mapping import Assignment, UserMapper
-from connectors.onelogin.row import (
+from connectors.directory import is_path_id
+from connectors.onelogin.mapping import (
+    Assignment,
     Membership,
     User,
-    is_id,
+    UserMapper,
     membership_from_json,
     role_ids,
     row_id,
@@ -58,8 +59,8 @@ def test_row_that_is_no_object_has_neither_id_nor_name_nor_fields(row: object) -
 
 
 def test_id_is_a_whole_one() -> None:
-    assert is_id("101")
-    assert not is_id("101\n")
+    assert is_path_id("101")
+    assert not is_path_id("101\n")
 
 
 @pytest.mark.parametrize(("name", "read"), [("Sales", "Sales"), (" Sales ", " Sales "), (None, ""), (7, "")])

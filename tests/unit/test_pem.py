@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from connectors.okta.assertion import signing_key
+from connectors.okta.auth import signing_key
 from connectors.pem import normalize_pem, private_key_problem
 from connectors.secret import Secret, SecretInvalid
 
