@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from agent.engine.planning import compute_plan_without_gc
 from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
-from agent.model import Inputs, Limits, Link, Listing, Member, Memory, Mode, Policy
+from agent.model import Inputs, Link, Listing, Member, Memory, Mode, Policy
+from agent.settings.workspace import LimitSettings
 from connectors.base import Group, Person, PersonKey, Snapshot, Source
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -42,7 +43,7 @@ def make_inputs(kind: str, size: int) -> Inputs:
 
 def measure(kind: str, size: int) -> str:
     given = make_inputs(kind, size)
-    policy = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=Limits())
+    policy = Policy("latam", (SOURCE,), mode=Mode.ENFORCE, limits=LimitSettings().limits())
     gc.collect()
     started = time.process_time()
     plan = apply_guards(compute_plan_without_gc(given, policy), policy, GuardHistory())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent.diff.drift import Difference
-from agent.model import GroupRef, Inputs, Link, Listing, Member, Memory, Mode, Policy
+from agent.model import GroupRef, Inputs, Limits, Link, Listing, Member, Memory, Mode, Policy
+from agent.settings.workspace import LimitSettings
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source
 
 OKTA = Source("okta-main", "0oapigment")
@@ -44,8 +46,13 @@ def snapshot(people: Iterable[Person] = (), source: Source = OKTA, unidentified:
     return Snapshot(source, "Pigment", groups, people, unidentified=unidentified)
 
 
+def some_limits(**more: Any) -> Limits:
+    """Return the limits of a configuration that names only those of *more*."""
+    return replace(LimitSettings().limits(), **more)
+
+
 def a_policy(*sources: Source, **more: Any) -> Policy:
-    return Policy("latam", sources or (OKTA,), mode=more.pop("mode", Mode.ENFORCE), **more)
+    return Policy("latam", sources or (OKTA,), **{"mode": Mode.ENFORCE, "limits": some_limits(), **more})
 
 
 def reads(

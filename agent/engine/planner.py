@@ -215,7 +215,12 @@ class Planner:
             for name in self.fleet_limit.workspaces
         }
         others = [await self.state.count_guarded(name) for name in self.fleet_limit.workspaces if name not in here]
-        fleet = FleetContext(len(self.fleet_limit.workspaces), sum(others), recent, self.fleet_limit.percent)
+        fleet = FleetContext(
+            workspaces=len(self.fleet_limit.workspaces),
+            percent=self.fleet_limit.percent,
+            others=sum(others),
+            recent=recent,
+        )
         held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
         return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
 

@@ -51,7 +51,7 @@ class FleetLimit:
     """All configured workspaces, and how many percent of their members one command may deactivate."""
 
     workspaces: tuple[str, ...]
-    percent: float = 10
+    percent: float
 
 
 @dataclass(frozen=True, slots=True)

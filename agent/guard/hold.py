@@ -29,7 +29,7 @@ __all__ = ["FleetContext", "apply_fleet_guard", "apply_guards", "next_baselines"
 BY_OTHER_HANDS = frozenset({NoteCode.DRIFT, NoteCode.ANOTHER_WRITER})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetContext:
     """What the fleet guard knows beside the plans of one command.
 
@@ -38,9 +38,9 @@ class FleetContext:
     """
 
     workspaces: int
+    percent: float
     others: int = 0
     recent: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    percent: float = 10
 
 
 def apply_guards(plan: Plan, policy: Policy, history: GuardHistory) -> Plan:

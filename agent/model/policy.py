@@ -38,12 +38,15 @@ class IndividualAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Guards that count (design section 6). Percentages are of active members that are linked or adopted."""
+    """Guards that count (design section 6). Percentages are of active members that are linked or adopted.
 
-    max_deactivations: int = 25
-    max_deactivations_percent: float = 10
-    max_creates: int | None = None
-    max_email_changes: int = 25
+    The defaults are those of the settings, and only theirs.
+    """
+
+    max_deactivations: int
+    max_deactivations_percent: float
+    max_creates: int | None
+    max_email_changes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +69,13 @@ class Policy:
     workspace: str
     sources: tuple[Source, ...]
     _: KW_ONLY
+    limits: Limits
     allowed_domains: frozenset[str] = frozenset()
     mode: Mode = Mode.DRY_RUN
     protect: tuple[str, ...] = ()
     unmanaged: UnmanagedAction = UnmanagedAction.REPORT
     individual_assignments: IndividualAction = IndividualAction.HOLD
     grace_reads: int = 1
-    limits: Limits = Limits()
     require_approval: frozenset[Kind] = frozenset()
     toggles: Toggles = Toggles()
     target: str = ""

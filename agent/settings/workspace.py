@@ -88,6 +88,14 @@ class LimitSettings(StrictModel):
     )
     max_email_changes: GuardCount = Field(default=25, description="So many email changes; more, and all are held.")
 
+    def limits(self) -> model.Limits:
+        return model.Limits(
+            max_deactivations=self.max_deactivations,
+            max_deactivations_percent=self.max_deactivations_percent,
+            max_creates=self.max_creates,
+            max_email_changes=self.max_email_changes,
+        )
+
 
 class ToggleSettings(StrictModel):
     """Which kinds of changes may be made at all; the others are held until the toggle is back on."""
@@ -146,7 +154,7 @@ class WorkspaceSettings(StrictModel):
 
     def policy(self, name: str) -> model.Policy:
         """Return what the planner and the guards need to know of the workspace *name*."""
-        limits, toggles = self.limits, self.toggles
+        toggles = self.toggles
         ignores = self.individual_assignments == "ignore"
         return model.Policy(
             workspace=name,
@@ -160,12 +168,7 @@ class WorkspaceSettings(StrictModel):
             unmanaged=model.UnmanagedAction(self.unmanaged),
             individual_assignments=model.IndividualAction(self.individual_assignments),
             grace_reads=self.grace_reads,
-            limits=model.Limits(
-                max_deactivations=limits.max_deactivations,
-                max_deactivations_percent=limits.max_deactivations_percent,
-                max_creates=limits.max_creates,
-                max_email_changes=limits.max_email_changes,
-            ),
+            limits=self.limits.limits(),
             require_approval=frozenset(Kind(kind) for kind in self.require_approval),
             toggles=model.Toggles(create=toggles.create, update=toggles.update, deactivate=toggles.deactivate),
         )

@@ -18,7 +18,7 @@ from agent.engine.lookup import MAX_CONCURRENT, MAX_FAILURES, Lookups
 from agent.guard.empty_groups import GroupSightings, newly_empty_groups, next_sightings
 from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
-from agent.model import Change, GroupRef, Hold, Inputs, Kind, Limits, Link, Listing, Member, Memory, Mode, Policy
+from agent.model import Change, GroupRef, Hold, Inputs, Kind, Link, Listing, Member, Memory, Mode, Policy
 from connectors.base import (
     Connector,
     CredentialsRefused,
@@ -36,6 +36,7 @@ from tests.contract import entra_tenant, okta_org, onelogin_account
 from tests.contract.entra_tenant import Tenant
 from tests.contract.okta_org import Fault, Org, body, broken_off, cut_off, unreachable
 from tests.contract.onelogin_account import Account
+from tests.factories import some_limits
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROVIDERS = ["okta", "entra", "onelogin"]
@@ -112,7 +113,7 @@ async def planned(pretend: Provider, *people: str) -> tuple[list[Change], list[H
     keys = [PersonKey(pretend.source.connector, person) for person in people or (pretend.person,)]
     links = [Link(key, f"m{n}", (GroupRef(pretend.group, "Sales"),)) for n, key in enumerate(keys)]
     members = tuple(Member(f"m{n}", f"{key.id}@acme.com", key.id, True) for n, key in enumerate(keys))
-    policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
+    policy = Policy("latam", (pretend.source,), limits=some_limits(), mode=Mode.ENFORCE)
     connectors = {pretend.source.connector: pretend.connector()}
     snapshot = await connectors[pretend.source.connector].read(pretend.source)
     reads = Inputs((snapshot,), Listing(members), Memory(tuple(links)))
@@ -242,7 +243,7 @@ async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> lis
     person = Person("okta-main", "p", None, "", groups=("g1",))
     snapshot = Snapshot(OKTA, "Pigment", (Group("g1", "G", 1),), (person,))
     lookups = Lookups({"okta-main": scripted}, seconds)
-    return list((await lookups.look_up(keys, [snapshot], Policy("latam", (OKTA,)))).values())
+    return list((await lookups.look_up(keys, [snapshot], Policy("latam", (OKTA,), limits=some_limits()))).values())
 
 
 async def test_failures_in_a_row_end_the_lookups_of_that_connector() -> None:
@@ -353,7 +354,7 @@ async def run(
     key = PersonKey(pretend.source.connector, pretend.omitted)
     group = {"okta": "00g3small", "entra": "g-small", "onelogin": "93"}[key.connector.partition("-")[0]]
     memory = Memory((Link(key, "m0", (GroupRef(group, "Small"),)),))
-    policy = Policy("latam", (pretend.source,), mode=Mode.ENFORCE)
+    policy = Policy("latam", (pretend.source,), limits=some_limits(), mode=Mode.ENFORCE)
     connectors = {key.connector: pretend.connector()}
     snapshot = await connectors[key.connector].read(pretend.source)
     reads = Inputs((snapshot,), Listing((Member("m0", "leo@example.com", "Leo", True),)), memory)
@@ -361,7 +362,7 @@ async def run(
     emptied = newly_empty_groups(reads.snapshots, sightings, now)
     plan = apply_guards(
         unguarded,
-        replace(policy, limits=Limits(max_deactivations=25, max_deactivations_percent=100)),
+        replace(policy, limits=some_limits(max_deactivations=25, max_deactivations_percent=100)),
         GuardHistory(newly_empty_groups=emptied),
     )
     going = [change.code for change in plan.changes if change.person == key and change.kind is Kind.DEACTIVATE]

@@ -118,7 +118,7 @@ class Scene:
             await asyncio.Event().wait()
 
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], self.world.client())
-        survey = Planner(self.connectors, self.state, self.world, FleetLimit(("latam",)), discard_progress)
+        survey = Planner(self.connectors, self.state, self.world, FleetLimit(("latam",), 10), discard_progress)
         sync = Sync(survey, {"latam": WorkspaceContext(self.policy, workspace)}, "process", for_ever)
         return survey, sync, {"latam": ReadOnlyWorkspace(self.policy, workspace)}
 

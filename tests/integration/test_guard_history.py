@@ -21,6 +21,7 @@ from agent.scim.client import ScimClient
 from agent.store.state import SqlState
 from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
+from tests.factories import some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -177,7 +178,7 @@ async def test_neither_a_dry_run_nor_one_persons_run_moves_the_baseline(company:
 
 async def test_leaver_whom_another_tool_reactivates_uses_the_limit_once_and_is_held_alone(company: Company) -> None:
     names = await founded(company, readers=0)
-    company.limits = Limits(max_deactivations=3, max_deactivations_percent=100)
+    company.limits = some_limits(max_deactivations=3, max_deactivations_percent=100)
     company.change(names[0], groups=())
     for _ in range(2):
         await company.sync()

@@ -20,6 +20,7 @@ from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
 from connectors.base import Person, Snapshot, Source, discard_progress
+from tests.factories import some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -71,10 +72,10 @@ class Office:
 
     async def sync(self, during: Callable[[], None]) -> dict[str, RunResult]:
         connectors = {"okta": Interrupted(self.world, "okta", during)}
-        survey = Planner(connectors, self.state, self.world, FleetLimit(NAMES), discard_progress)
+        survey = Planner(connectors, self.state, self.world, FleetLimit(NAMES, 10), discard_progress)
         sites = {}
         for name, world in self.worlds.items():
-            policy = Policy(name, (Source("okta", f"app-{name}"),), mode=Mode.ENFORCE)
+            policy = Policy(name, (Source("okta", f"app-{name}"),), limits=some_limits(), mode=Mode.ENFORCE)
             sites[name] = WorkspaceContext(policy, ScimClient(name, BASE, [lambda: "token"], world.client()))
         results = await Sync(survey, sites, "one", for_ever).run([], RunRequest(Trigger.SYNC))
         return {result.workspace: result for result in results}

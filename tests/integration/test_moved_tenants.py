@@ -78,7 +78,7 @@ class Company:
         timer = Timer(lambda: 0.0, at_once, self.world.moment.timestamp)
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], client, timer=timer)
         connectors = {"okta": SteppedConnector(self.world, "okta")}
-        survey = Planner(connectors, self.state, self.world, FleetLimit(("latam",)), discard_progress)
+        survey = Planner(connectors, self.state, self.world, FleetLimit(("latam",), 10), discard_progress)
         policy = replace(self.policy, tenants=(("okta", self.tenant),))
         sync = Sync(survey, {"latam": WorkspaceContext(policy, workspace)}, "process", for_ever)
         (result,) = await sync.run([], RunRequest(Trigger.SYNC, user=user))

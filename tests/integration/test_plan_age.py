@@ -91,7 +91,7 @@ class Office:
             {"okta": SteppedConnector(self.world, "okta")},
             self.state,
             self.world,
-            FleetLimit(("latam",)),
+            FleetLimit(("latam",), 10),
             discard_progress,
         )
         sync = Sync(

@@ -16,6 +16,7 @@ from connectors.base import Connector, Source
 from connectors.okta import OktaConnector, OktaSettings
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
 from sandbox.server import Sandbox, run_sandbox
+from tests.factories import some_limits
 
 
 async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
@@ -33,7 +34,7 @@ async def first_plan(sandbox: Sandbox, workspace: str) -> Plan:
         snapshot, listing = await asyncio.gather(connector.read(source), scim.list_members())
     return compute_plan(
         Inputs((snapshot,), listing),
-        Policy(workspace, (source,), allowed_domains=frozenset(settings["allowed_domains"])),
+        Policy(workspace, (source,), limits=some_limits(), allowed_domains=frozenset(settings["allowed_domains"])),
     )
 
 

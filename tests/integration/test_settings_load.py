@@ -85,7 +85,8 @@ def test_file_with_the_least_has_the_documented_defaults(write: Write, tmp_path:
     workspace = settings.workspaces["pigment-latam"]
     assert workspace.scim_url == "https://latam.example.com/scim/v2"
     assert (workspace.token_expires, workspace.schedule, workspace.total_results) == (None, None, "check")
-    assert workspace.policy("pigment-latam") == Policy("pigment-latam", (Source("okta-main", "0oa1"),))
+    limits = Limits(max_deactivations=25, max_deactivations_percent=10, max_creates=None, max_email_changes=25)
+    assert workspace.policy("pigment-latam") == Policy("pigment-latam", (Source("okta-main", "0oa1"),), limits=limits)
     ignoring = workspace.model_copy(update={"individual_assignments": "ignore"}).policy("pigment-latam")
     assert ignoring.sources == (Source("okta-main", "0oa1", ignores_individuals=True),)
 

@@ -247,7 +247,7 @@ class History:
         }
         connectors = {name: SimulatedConnector(world, name, process, read_at[name]) for name in read_at}
         state, clock = watched(watch.state, process), SimulatedClock(world, process)
-        survey = Planner(connectors, state, clock, FleetLimit(tuple(policies)), discard_progress)
+        survey = Planner(connectors, state, clock, FleetLimit(tuple(policies), 10), discard_progress)
         sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
         sync = Sync(survey, sites, sender.holder, renewal)
         return Agent(

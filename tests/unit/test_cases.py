@@ -28,7 +28,6 @@ from agent.model import (
     Kind,
     KnownTarget,
     LastSeen,
-    Limits,
     Link,
     Listing,
     Member,
@@ -46,6 +45,7 @@ from agent.model import (
 )
 from agent.report.document import workspace_object
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source, Status
+from tests.factories import some_limits
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
@@ -139,7 +139,7 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
         "mode": Mode(more.pop("mode", "enforce")),
         "unmanaged": UnmanagedAction(more.pop("unmanaged", "report")),
         "individual_assignments": IndividualAction(more.pop("individual_assignments", "hold")),
-        "limits": Limits(**more.pop("limits", {})),
+        "limits": some_limits(**more.pop("limits", {})),
         "toggles": Toggles(**more.pop("toggles", {})),
         "require_approval": frozenset(Kind(kind) for kind in more.pop("require_approval", ())),
         "allowed_domains": frozenset(more.pop("allowed_domains", ())),
@@ -245,7 +245,9 @@ def _history(case: Mapping[str, Any]) -> GuardHistory:
 
 
 def _fleet(shown: Mapping[str, Any]) -> FleetContext:
-    return FleetContext(**{**shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}})
+    return FleetContext(
+        **{"percent": 10, **shown, "recent": {name: _ids(ids) for name, ids in shown.get("recent", {}).items()}}
+    )
 
 
 def _known(entries: Mapping[str, str]) -> tuple[KnownTarget, ...]:

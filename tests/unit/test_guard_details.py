@@ -10,9 +10,9 @@ import pytest
 from agent.diff.plan import compute_plan, leavers_to_look_up
 from agent.guard.guards import GuardHistory, percent_limit
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, next_baselines, release_approved
-from agent.model import GroupRef, Kind, Limits, Link, Plan, RecentChanges, Toggles, UnmanagedAction
+from agent.model import GroupRef, Kind, Link, Plan, RecentChanges, Toggles, UnmanagedAction
 from connectors.base import PersonKey, Status
-from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot
+from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot, some_limits
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -67,12 +67,12 @@ def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
 def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hold() -> None:
     full = GuardHistory(recent_changes=recent(100, 100, 100))
 
-    assert apply_guards(leavers(0, 5), a_policy(limits=Limits(max_creates=0)), full).guards == ()
+    assert apply_guards(leavers(0, 5), a_policy(limits=some_limits(max_creates=0)), full).guards == ()
 
 
 def test_member_that_the_last_hour_counted_counts_once() -> None:
     """A leaver that another tool reactivates uses the limit once; so does a create that is tried again."""
-    policy = a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
+    policy = a_policy(limits=some_limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
     gone = RecentChanges(deactivated_ids=frozenset({"m-p0", *ids(22)}))
     made = RecentChanges(created_people=frozenset({key("p0"), key("p1")}))
     moved = RecentChanges(email_changed_ids=frozenset({"m-p0", "m-p1"}))
@@ -83,7 +83,7 @@ def test_member_that_the_last_hour_counted_counts_once() -> None:
     assert guard.message.startswith("4 members (26 with the 22 of the last 60 minutes)")
     assert apply_guards(joiners(2), policy, GuardHistory(recent_changes=made)).guards == ()
     assert apply_guards(joiners(3), policy, GuardHistory(recent_changes=made)).guards != ()
-    strict = a_policy(limits=Limits(max_email_changes=2))
+    strict = a_policy(limits=some_limits(max_email_changes=2))
     assert apply_guards(movers(2), strict, GuardHistory(recent_changes=moved)).guards == ()
     assert apply_guards(movers(3), strict, GuardHistory(recent_changes=moved)).guards != ()
 
@@ -93,7 +93,7 @@ def test_member_that_the_last_hour_counted_counts_once() -> None:
     [(2, 3, 10, False), (3, 3, 10, True), (1, 1, 10, True), (3, 3, 100, False), (3, 4, 10, False)],
 )
 def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, percent: float, is_held: bool) -> None:
-    policy = a_policy(limits=Limits(max_deactivations_percent=percent))
+    policy = a_policy(limits=some_limits(max_deactivations_percent=percent))
     plan = apply_guards(leavers(count, of, joining=("new",)), policy, GuardHistory())
 
     assert [guard.code for guard in plan.guards] == (["max-deactivations"] if is_held else [])
@@ -128,11 +128,11 @@ def test_floor_never_covers_unmanaged_members_of_a_workspace_without_links(
 
 def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_new_one() -> None:
     whole, large = leavers(2, 2, "one"), leavers(0, 10, "two")
-    held = apply_fleet_guard([whole, large], FleetContext(2, percent=10))
-    new = apply_fleet_guard([strangers(1, 1, 0), large], FleetContext(2, percent=5))
+    held = apply_fleet_guard([whole, large], FleetContext(workspaces=2, percent=10))
+    new = apply_fleet_guard([strangers(1, 1, 0), large], FleetContext(workspaces=2, percent=5))
     own = apply_fleet_guard(
         [apply_guards(leavers(1, 1, "one"), a_policy(), GuardHistory()), leavers(1, 10, "two")],
-        FleetContext(2, percent=10),
+        FleetContext(workspaces=2, percent=10),
     )
 
     assert held[0].guards[0].message == (
@@ -140,7 +140,7 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
         "workspaces, and that is every member of the workspace."
     )
     assert [hold.code for hold in new[0].holds] == ["fleet"]
-    assert apply_fleet_guard([leavers(1, 2, "one"), large], FleetContext(2, percent=5))[0].guards == ()
+    assert apply_fleet_guard([leavers(1, 2, "one"), large], FleetContext(workspaces=2, percent=5))[0].guards == ()
     assert own[1].guards == (), "what its own guard holds takes no floor from others"
 
 
@@ -149,7 +149,7 @@ def test_fleet_counts_deactivations_only() -> None:
     moved = replace(movers(5), workspace="three")
     plans = [joined, leavers(1, 10, "two"), moved]
 
-    assert apply_fleet_guard(plans, FleetContext(3, percent=5)) == tuple(plans)
+    assert apply_fleet_guard(plans, FleetContext(workspaces=3, percent=5)) == tuple(plans)
 
 
 def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
@@ -157,13 +157,13 @@ def test_fleet_counts_a_member_of_the_last_hour_once() -> None:
     again = {"one": frozenset({"m-p0", "m-p1"}), "two": frozenset({"m-p0"})}
     namesake = {"three": frozenset({"m-p0"})}
 
-    assert apply_fleet_guard(plans, FleetContext(3, 0, again, percent=10)) == tuple(plans)
-    assert apply_fleet_guard(plans, FleetContext(3, 0, namesake, percent=10))[0].guards != ()
+    assert apply_fleet_guard(plans, FleetContext(workspaces=3, others=0, recent=again, percent=10)) == tuple(plans)
+    assert apply_fleet_guard(plans, FleetContext(workspaces=3, others=0, recent=namesake, percent=10))[0].guards != ()
 
 
 def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit() -> None:
     contested = {"m-p0": [AT - timedelta(hours=1), AT, AT + timedelta(minutes=20)], "m-p9": [AT, AT], "gone": [AT, AT]}
-    limits = Limits(max_deactivations=2)
+    limits = some_limits(max_deactivations=2)
     plan = apply_guards(leavers(3, 40), a_policy(limits=limits), GuardHistory(contested_members=contested))
 
     assert [change.scim_id for change in plan.changes] == ["m-p1", "m-p2"]
@@ -184,7 +184,7 @@ def test_contested_members_count_for_no_other_guard() -> None:
     contested = {f"m-p{number}": [AT, AT] for number in range(4)}
     plan = apply_guards(leavers(5, 40), a_policy(), GuardHistory(contested_members=contested))
     other = leavers(3, 30, "two")
-    fleet = apply_fleet_guard([plan, other], FleetContext(2, percent=10))
+    fleet = apply_fleet_guard([plan, other], FleetContext(workspaces=2, percent=10))
 
     assert [guard.message.split(" within")[0] for guard in plan.guards] == [
         "4 members were deactivated by pigment-sync twice"
@@ -203,8 +203,8 @@ def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> N
             [person(name) for name in names[:to]], [member(name) for name in names], [link(name) for name in names]
         )
         return apply_guards(
-            compute_plan(given, a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100))),
-            a_policy(limits=Limits(max_deactivations=25, max_deactivations_percent=100)),
+            compute_plan(given, a_policy(limits=some_limits(max_deactivations=25, max_deactivations_percent=100))),
+            a_policy(limits=some_limits(max_deactivations=25, max_deactivations_percent=100)),
             history,
         )
 
@@ -216,12 +216,12 @@ def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> N
 def test_fleet_of_one_workspace_has_no_guard_of_its_own() -> None:
     plan = leavers(3, 5)
 
-    assert apply_fleet_guard([plan], FleetContext(1, percent=0)) == (plan,)
+    assert apply_fleet_guard([plan], FleetContext(workspaces=1, percent=0)) == (plan,)
 
 
 def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
     plans = [leavers(3, 30, "one"), leavers(3, 30, "two"), leavers(0, 20, "three")]
-    held = apply_fleet_guard(plans, FleetContext(3, 0, {"one": ids(3)}, percent=10))
+    held = apply_fleet_guard(plans, FleetContext(workspaces=3, others=0, recent={"one": ids(3)}, percent=10))
 
     assert [len(plan.changes) for plan in held] == [0, 0, 0]
     assert [[guard.code for guard in plan.guards] for plan in held] == [["fleet"], ["fleet"], []]
@@ -236,14 +236,16 @@ def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
 @pytest.mark.parametrize(("others", "before", "is_held"), [(0, 0, False), (0, 1, True), (10, 1, False), (10, 2, True)])
 def test_fleet_counts_the_other_workspaces_and_the_last_hour(others: int, before: int, is_held: bool) -> None:
     plans = [leavers(3, 25, "one"), leavers(2, 25, "two")]
-    held = apply_fleet_guard(plans, FleetContext(3, others, {"three": ids(before)}, percent=10))
+    held = apply_fleet_guard(
+        plans, FleetContext(workspaces=3, others=others, recent={"three": ids(before)}, percent=10)
+    )
 
     assert bool(held[0].guards) is is_held
 
 
 def test_fleet_counts_deactivations_that_an_own_guard_holds() -> None:
     own = apply_guards(leavers(5, 40, "one"), replace(a_policy(), workspace="one"), GuardHistory())
-    held = apply_fleet_guard([own, leavers(3, 30, "two")], FleetContext(2, percent=10))
+    held = apply_fleet_guard([own, leavers(3, 30, "two")], FleetContext(workspaces=2, percent=10))
 
     assert [hold.code for hold in held[1].holds] == ["fleet"] * 3
     assert {hold.code for hold in held[0].holds} == {"max-deactivations"}
@@ -347,7 +349,7 @@ def movers(count: int) -> Plan:
 def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
     count: int, before: int, is_held: bool
 ) -> None:
-    policy = a_policy(limits=Limits(max_creates=2, max_email_changes=2))
+    policy = a_policy(limits=some_limits(max_creates=2, max_email_changes=2))
     made = apply_guards(joiners(count), policy, GuardHistory(recent_changes=recent(made=before)))
     moved = apply_guards(movers(count), policy, GuardHistory(recent_changes=recent(moved=before)))
 
@@ -356,10 +358,12 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
 
 
 def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
-    policy = a_policy(limits=Limits(max_creates=0, max_email_changes=0))
+    policy = a_policy(limits=some_limits(max_creates=0, max_email_changes=0))
     (made,) = apply_guards(joiners(1), policy, GuardHistory(recent_changes=recent(made=3))).guards
     (moved,) = apply_guards(movers(2), policy, GuardHistory(recent_changes=recent(moved=3))).guards
-    (fleet,) = apply_fleet_guard([leavers(4, 10, "one"), leavers(0, 1, "two")], FleetContext(2, percent=10))[0].guards
+    (fleet,) = apply_fleet_guard([leavers(4, 10, "one"), leavers(0, 1, "two")], FleetContext(workspaces=2, percent=10))[
+        0
+    ].guards
 
     assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."
     assert moved.message == ("2 members (5 with the 3 of the last 60 minutes) would get another email; the limit is 0.")
@@ -368,7 +372,7 @@ def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
 
 def test_every_empty_source_and_every_shrunken_group_is_named() -> None:
     given = reads([], [member("ann")], [link("ann")], snapshot((), ENTRA))
-    policy = a_policy(OKTA, ENTRA, limits=Limits(max_deactivations_percent=100))
+    policy = a_policy(OKTA, ENTRA, limits=some_limits(max_deactivations_percent=100))
     plan = compute_plan(given, policy)
     (empty, shrunk) = apply_guards(
         plan,
@@ -390,7 +394,7 @@ def test_groups_are_compared_by_id_and_not_by_name() -> None:
 
 def test_baseline_moves_though_a_create_is_held_or_a_link_changed_its_groups() -> None:
     unguarded = joiners(1)
-    plan = apply_guards(unguarded, a_policy(limits=Limits(max_creates=0)), GuardHistory())
+    plan = apply_guards(unguarded, a_policy(limits=some_limits(max_creates=0)), GuardHistory())
     regrouped = compute_plan(reads([person("ann", groups=("readers",))], [member("ann")], [link("ann")]), a_policy())
 
     assert baselines(unguarded, plan, {"planners": 9}) == {"planners": 1}
