@@ -9,11 +9,11 @@ from datetime import datetime
 import structlog
 
 from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, WorkspaceStatus
-from agent.daemon.query_limit import QueryLimiter
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
 from agent.daemon.state_probe import StateProbe
+from agent.daemon.tasks import QueryLimiter
 from agent.engine.queries import explain_person
 from agent.engine.records import admin_run
 from agent.engine.request import RunRequest

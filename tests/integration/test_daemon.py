@@ -17,11 +17,10 @@ from structlog.testing import capture_logs
 from agent.bootstrap import Components, SharedResources, SystemClock, build_components, open_shared_resources
 from agent.daemon.daemon import Daemon
 from agent.daemon.interface import ManualRunRequest, NotFound, TooManyRequests
-from agent.daemon.query_limit import MAX_QUERIES
 from agent.daemon.reload import ConfigWatcher
 from agent.daemon.runner import NEVER_STARTED, STOPPED
 from agent.daemon.schedule import stale_after
-from agent.daemon.tasks import MAX_ACTIVE_RUNS
+from agent.daemon.tasks import MAX_ACTIVE_RUNS, MAX_QUERIES
 from agent.engine.records import new_run
 from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
@@ -202,7 +201,7 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
         for _ in range(before - house.daemon.settings.pigment.requests_per_window // 2 + 1):
             await window.acquire("GET", asked_for)
             window.on_response(asked_for, 200, httpx.Headers())
-        with pytest.raises(TooManyRequests, match="kept for runs"):
+        with pytest.raises(TooManyRequests, match="reserved for runs"):
             await house.daemon.explain_person("ana@acme.com")
         # A run goes on with what was kept.
         run_id = await house.daemon.request_run(asked(is_dry_run=True))
