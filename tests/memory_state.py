@@ -389,7 +389,9 @@ class MemoryState:
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         self._check(lease)
-        self.journal[run_id] = replace(self.journal[run_id], digest=digest, document=document, approved=approved_digest)
+        self.journal[run_id] = replace(
+            self.journal[run_id], digest=digest, document=document, approved_digest=approved_digest
+        )
 
     async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         self._check(lease)

@@ -140,9 +140,9 @@ class Daemon:
     async def request_run(self, request: ManualRunRequest) -> str:
         self._require_workspace(request.workspace)
         self._runner.tasks.require_capacity()
-        approvals = frozenset({request.approved_digest} if request.approved_digest else ())
+        approved_digests = frozenset({request.approved_digest} if request.approved_digest else ())
         order = RunRequest(
-            request.trigger, request.by, request.reason, request.user, approvals, wait_seconds=LEASE_WAIT_SECONDS
+            request.trigger, request.by, request.reason, request.user, approved_digests, wait_seconds=LEASE_WAIT_SECONDS
         )
         run_ids, _ = self._runner.start([request.workspace], order, is_dry_run=request.is_dry_run)
         return run_ids[request.workspace]

@@ -113,7 +113,9 @@ class Sync:
         decisions = await self.planner.plan(sites, order.user)
         # Side by side: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
-        agreed = await match_approvals([decision.document for decision in decisions], order, self.planner.state)
+        approved_digests = await match_approvals(
+            [decision.document for decision in decisions], order, self.planner.state
+        )
         bounded = asyncio.Semaphore(self.max_concurrent)
         self.shutdown.mark_writing()
 
@@ -122,7 +124,9 @@ class Sync:
                 return failed
             with bound_contextvars(run_id=each.run.id):
                 async with bounded:
-                    return await self._finish_or_abandon(each, decision, order, agreed.get(decision.policy.workspace))
+                    return await self._finish_or_abandon(
+                        each, decision, order, approved_digests.get(decision.policy.workspace)
+                    )
 
         return list(await asyncio.gather(*map(one, started, decisions, unrecorded)))
 
@@ -134,9 +138,9 @@ class Sync:
             return await self._failed(each, decision, error)
         return None
 
-    async def _record_plan(self, each: OpenRun, decision: Decision, approval: str | None) -> None:
+    async def _record_plan(self, each: OpenRun, decision: Decision, approved_digest: str | None) -> None:
         raw = encode_workspace(decision.document)
-        await self.planner.state.record_plan(each.lease, each.run.id, decision.document["digest"], raw, approval)
+        await self.planner.state.record_plan(each.lease, each.run.id, decision.document["digest"], raw, approved_digest)
 
     async def _open_run(self, site: WorkspaceContext, order: RunRequest, leases: AsyncExitStack) -> OpenRun | RunResult:
         state, clock, name = self.planner.state, self.planner.clock, site.policy.workspace
@@ -157,11 +161,11 @@ class Sync:
         return OpenRun(site, ours, run)
 
     async def _finish_or_abandon(
-        self, each: OpenRun, decision: Decision, order: RunRequest, approval: str | None
+        self, each: OpenRun, decision: Decision, order: RunRequest, approved_digest: str | None
     ) -> RunResult:
         """Finish one workspace's run; what ends it is its own, and the others go on."""
         try:
-            return await self._finish_run(each, decision, order, approval)
+            return await self._finish_run(each, decision, order, approved_digest)
         except PigmentSyncError as error:
             return await self._failed(each, decision, error)
 
@@ -177,7 +181,7 @@ class Sync:
         return RunResult(name, each.run.id, RunStatus.INTERRUPTED, code, decision.document, records, error=failure)
 
     async def _finish_run(
-        self, each: OpenRun, decision: Decision, order: RunRequest, approval: str | None
+        self, each: OpenRun, decision: Decision, order: RunRequest, approved_digest: str | None
     ) -> RunResult:
         """Apply what may be applied, and close the run as what it was."""
         state, policy = self.planner.state, decision.policy
@@ -192,13 +196,13 @@ class Sync:
             return await self._close_run(each, decision, RunStatus.PLANNED, ExitCode.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
         approved: frozenset[ChangeContent] = frozenset()
-        if approval is not None:
+        if approved_digest is not None:
             before = plan_contents(plan)
             plan = release_approved(plan, unguarded, order.by)
             decision = _accept_target(replace(decision, plan=plan, document=with_guards(decision.document, plan)))
             approved = plan_contents(decision.plan or plan) - before
             plan = decision.plan or plan
-            await self._record_plan(each, decision, approval)
+            await self._record_plan(each, decision, approved_digest)
         if decision.target_check.holds_everything:
             # Not even the journal's memory of members and groups: it would be that of another workspace.
             return await self._close_run(each, decision, RunStatus.HELD, ExitCode.HELD)

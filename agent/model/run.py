@@ -111,7 +111,7 @@ class RunCounts:
 class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* is the person who triggered or approved it, *reason* their reason;
-    *approved* is the digest that was approved; *user* is the one person that the run was for, empty: everyone.
+    *approved_digest* is the digest that was approved; *user* is the one person that the run was for, empty: everyone.
     *target* is the fingerprint of the workspace of the run, empty: not known."""
 
     id: str
@@ -123,7 +123,7 @@ class Run:
     finished_at: datetime | None = None
     by: str = ""
     reason: str = ""
-    approved: str | None = None
+    approved_digest: str | None = None
     digest: str | None = None
     document: bytes | None = None
     error: str = ""

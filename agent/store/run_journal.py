@@ -85,7 +85,7 @@ def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False)
             finished_at=to_micros(run.finished_at) if run.finished_at else None,
             by=run.by,
             reason=run.reason,
-            approved=run.approved,
+            approved=run.approved_digest,
             digest=run.digest,
             document=compress(run.document),
             error=run.error,
@@ -98,8 +98,8 @@ def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False)
     )
 
 
-def set_plan(connection: Connection, run_id: str, digest: str, document: bytes, approved: str | None) -> None:
-    values = {"digest": digest, "document": compress(document), "approved": approved}
+def set_plan(connection: Connection, run_id: str, digest: str, document: bytes, approved_digest: str | None) -> None:
+    values = {"digest": digest, "document": compress(document), "approved": approved_digest}
     connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
@@ -337,7 +337,7 @@ def _run_from_row(row: Row[Any], document: bytes | None) -> Run:
         finished_at=None if row.finished_at is None else from_micros(row.finished_at),
         by=row.by,
         reason=row.reason,
-        approved=row.approved,
+        approved_digest=row.approved,
         digest=row.digest,
         document=document,
         error=row.error,

@@ -98,15 +98,15 @@ class WebContext:
             return "The workspace is paused: resume it first."
         return ""
 
-    async def approve(self, run: Run, digest: str, visitor: Principal, reason: str, trigger: Trigger) -> str:
+    async def approve(self, run: Run, approved_digest: str, visitor: Principal, reason: str, trigger: Trigger) -> str:
         """Ask for a sync that releases the plan of *run*, and return its id.
 
-        Raises `HttpProblem` when it is not the plan that *digest* says was seen, or can't be approved.
+        Raises `HttpProblem` when it is not the plan that *approved_digest* names, or can't be approved.
         """
         why_not = await self.find_approval_blocker(run)
         if why_not:
             raise HttpProblem(409, "not-approvable", why_not, "Look at the newest run of the workspace.")
-        if run.digest is None or not run.digest.startswith(_parse_digest_prefix(digest)):
+        if run.digest is None or not run.digest.startswith(_parse_digest_prefix(approved_digest)):
             raise HttpProblem(
                 409, "digest", "The digest is not that of this run's plan.", "Look at the plan, and send its digest."
             )

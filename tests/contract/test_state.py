@@ -436,7 +436,7 @@ async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) ->
     first, newest = await state.load_run("r1"), await state.load_run_by_digest("sha256:a")
 
     assert first is not None
-    assert (first.document, first.approved, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
+    assert (first.document, first.approved_digest, first.guarded, first.requests) == (b'{"a": 1}', "sha256:a", 12, 7)
     assert (first.status, first.error, first.finished_at) == (RunStatus.HELD, "held", NOW)
     assert [run.tally for run in await state.load_runs()] == [
         RunCounts(active=15, changes=0, held=4),

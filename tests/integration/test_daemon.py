@@ -188,7 +188,7 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
         house.blocks = asyncio.Event()
         asking = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
         await asyncio.sleep(0)
-        with pytest.raises(TooManyRequests, match="5 questions"):
+        with pytest.raises(TooManyRequests, match="5 queries"):
             await asking.pop()
         house.blocks.set()
         assert len(await asyncio.gather(*asking)) == MAX_QUERIES

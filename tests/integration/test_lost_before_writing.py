@@ -42,11 +42,11 @@ class Failing(MemoryState):
     """A state that can't take the plan of emea."""
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         if lease.workspace == "emea":
             raise StateError("The state can't be used (a lock).", "Find who has it.")
-        await super().record_plan(lease, run_id, digest, document, approved)
+        await super().record_plan(lease, run_id, digest, document, approved_digest)
 
 
 class Overtaken(MemoryState):

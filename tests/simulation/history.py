@@ -461,7 +461,7 @@ class History:
         gone = [(run, each) for run, each in found if each.change.kind is Kind.DEACTIVATE and each.outcome in COUNTED]
         by_run = {run.id: run for run, _ in gone}
         for run in by_run.values():
-            if run.id in self.approved_runs or run.approved or run.trigger is Trigger.UNDO:
+            if run.id in self.approved_runs or run.approved_digest or run.trigger is Trigger.UNDO:
                 continue
             here = {(each.workspace, record.scim_id) for each, record in gone if each.id == run.id}
             recent = {
@@ -478,7 +478,7 @@ class History:
         """All workspaces together lose no more within an hour than the guard of the fleet allows."""
         last = max(record.sent_at for each, record in gone if each.id == run.id)
         recent = [(each, record) for each, record in gone if run.started_at - HOUR <= record.sent_at <= last]
-        if self.was_renamed or any(each.id in self.approved_runs or each.approved for each, _ in recent):
+        if self.was_renamed or any(each.id in self.approved_runs or each.approved_digest for each, _ in recent):
             return
         together = {(each.workspace, record.scim_id) for each, record in recent}
         self.expect(len(together) <= FLEET_LIMIT, "more deactivations than the guard of all workspaces allows")

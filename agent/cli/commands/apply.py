@@ -51,7 +51,7 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
             f"{file} has no plan for {', '.join(unplanned) or 'any workspace'}: their reads were not complete.",
             "Make a new plan once they can be read, or plan only the others with --workspace.",
         )
-    digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
+    approved_digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
     reviewed = tuple(saved["workspaces"])
-    order = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), digests, wait_seconds, reviewed)
+    order = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), approved_digests, wait_seconds, reviewed)
     return run_sync(context, names, order, output_format, verbose)

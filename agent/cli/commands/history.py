@@ -60,4 +60,8 @@ def history(
 
 def _run_row(run: Run) -> dict[str, object]:
     shown = ("id", "workspace", "trigger", "dry_run", "user", "status", "started_at", "finished_at", "by", "reason")
-    return {name: getattr(run, name) for name in (*shown, "approved", "digest", "error", "requests")}
+    return {
+        **{name: getattr(run, name) for name in shown},
+        "approved": run.approved_digest,
+        **{name: getattr(run, name) for name in ("digest", "error", "requests")},
+    }

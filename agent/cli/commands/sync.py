@@ -29,7 +29,7 @@ __all__ = ["sync"]
 @user_option
 @click.option(
     "--approve",
-    "digests",
+    "approved_digests",
     multiple=True,
     metavar="DIGEST",
     help="Release what guards hold in exactly this plan; the first 8 or more digits are enough.",
@@ -44,7 +44,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     context: click.Context,
     names: Sequence[str],
     user: str,
-    digests: Sequence[str],
+    approved_digests: Sequence[str],
     by: str,
     reason: str,
     wait_seconds: float,
@@ -67,5 +67,5 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
     pigment-sync sync --wait 300
     """
-    order = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, digests)), wait_seconds)
+    order = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, approved_digests)), wait_seconds)
     return run_sync(context, names, order, output_format, verbose)

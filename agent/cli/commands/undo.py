@@ -25,11 +25,11 @@ __all__ = ["undo"]
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--approve", "digest", metavar="DIGEST", help="Do it; without, only show it.")
+@click.option("--approve", "approved_digest", metavar="DIGEST", help="Do it; without, only show it.")
 @by_option
 @reason_option
 @click.pass_context
-def undo(context: click.Context, run_id: str, digest: str | None, by: str, reason: str) -> int:
+def undo(context: click.Context, run_id: str, approved_digest: str | None, by: str, reason: str) -> int:
     """Put back what a run did, and pause its workspace.
 
     RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back. With --approve and
@@ -45,28 +45,28 @@ def undo(context: click.Context, run_id: str, digest: str | None, by: str, reaso
     pigment-sync undo 20260301-120000-3f9a1c --approve sha256:… --reason "the wrong group"
     """
 
-    approvals = frozenset() if digest is None else frozenset({digest_prefix(digest)})
+    approved_digests = frozenset() if approved_digest is None else frozenset({digest_prefix(approved_digest)})
 
     async def body(parts: Components) -> list[RunResult]:
         run = await parts.state.load_run(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
         select_workspaces(parts.contexts, [run.workspace])
-        order = RunRequest(Trigger.UNDO, by, reason or f"undo of {run_id}", approved_digests=approvals)
-        if digest is None:
+        order = RunRequest(Trigger.UNDO, by, reason or f"undo of {run_id}", approved_digests=approved_digests)
+        if approved_digest is None:
             return await dry_run(parts.undo_planner(run_id), parts.read_only_workspaces, [run.workspace], order)
         return await _pause_and_undo(parts, run, order)
 
-    results = run_with_components(context, body, is_reading=digest is None)
+    results = run_with_components(context, body, is_reading=approved_digest is None)
     shown = replace(render_options(verbose=True), shows_approval=False)
     print_text(render(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results)))
     for result in results:
         waits = bool(result.document["changes"]) or is_approvable(result.document)
-        if digest is None and waits:
+        if approved_digest is None and waits:
             again = f"pigment-sync undo {run_id} --approve {result.document['digest']}"
             click.echo(f"Nothing was written. To do it: {again}", err=True)
             return ExitCode.HELD
-        if digest is not None and result.status is not RunStatus.BUSY:
+        if approved_digest is not None and result.status is not RunStatus.BUSY:
             click.echo(f"{result.workspace} is paused. To go on: pigment-sync resume {result.workspace}", err=True)
     return worst_exit_code(result.exit_code for result in results)
 
