@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent.engine.request import RunResult
+from agent.model import Plan
 from agent.model.run import Trigger
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ class Metrics:
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
-        if result.is_for_everyone and result.document["status"] == "planned":
-            self._set_holds(result.workspace, Tally(hold["code"] for hold in result.document["holds"]))
+        if result.is_for_everyone and isinstance(result.planned, Plan):
+            self._set_holds(result.workspace, Tally(hold.code for hold in result.planned.holds))
 
     def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
         """Show *found*, and zero for what was held before: an absent series would look like one that is lost."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from agent.diff.drift import Difference
-from agent.model import GroupRef, Inputs, Limits, Link, Listing, Member, Memory, Mode, Policy
+from agent.engine.request import RunResult
+from agent.model import GroupRef, Inputs, Limits, Link, Listing, Member, Memory, Mode, Plan, Policy
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source
 
@@ -53,6 +54,12 @@ def some_limits(**more: Any) -> Limits:
 
 def a_policy(*sources: Source, **more: Any) -> Policy:
     return Policy("latam", sources or (OKTA,), **{"mode": Mode.ENFORCE, "limits": some_limits(), **more})
+
+
+def plan_of(result: RunResult) -> Plan:
+    """Return the plan of a run that must have one."""
+    assert isinstance(result.planned, Plan)
+    return result.planned
 
 
 def reads(

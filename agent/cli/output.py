@@ -14,7 +14,7 @@ import click
 from agent.engine.request import RunResult
 from agent.errors import UsageError
 from agent.model.run import LinkEdit
-from agent.report.document import plan_document, to_json_bytes
+from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
 from agent.report.render import Format, RenderOptions, render
 from agent.report.schema import Document, OutcomeRow
@@ -45,7 +45,7 @@ class FormatChoice(click.Choice[str]):
 def document_from_results(results: Sequence[RunResult], user: str = "") -> Document:
     """Return the plan document of one command's results."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return plan_document([result.document for result in results], now, user)
+    return plan_document([workspace_object(result.planned) for result in results], now, user)
 
 
 def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence[OutcomeRow]]:

@@ -18,14 +18,14 @@ from agent.bootstrap import Components, open_components
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
 from agent.engine.records import outcome_summary
-from agent.engine.request import RunRequest, RunResult
+from agent.engine.request import RunRequest, RunResult, wrong_target_message
 from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import STATE_REMEDY, empty_state_warning, new_state_warning
 from agent.errors import ExitCode, worst_exit_code
+from agent.model import Mode, Plan
 from agent.report.escape import escape_control
 from agent.report.render import Format
-from agent.report.view import wrong_target_message
 from agent.settings.load import load
 from agent.settings.root import Settings
 from agent.settings.variables import refuse_invalid_variables
@@ -133,7 +133,7 @@ def run_sync(
 
 def warn_about_state(results: Sequence[RunResult]) -> None:
     for result in results:
-        if reason := empty_state_warning(result.document):
+        if reason := empty_state_warning(result.planned):
             warn(reason)
 
 
@@ -148,10 +148,10 @@ def _print_why_not_written(result: RunResult) -> None:
         made = outcome_summary(result.records) or "Nothing was written."
         click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
         click.echo(f"  To go on: pigment-sync resume {name}", err=True)
-    elif result.document["status"] == "planned" and result.document["mode"] == "dry-run":
+    elif isinstance(result.planned, Plan) and result.planned.mode is Mode.DRY_RUN:
         click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
         click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
-    elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.document)):
+    elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.planned)):
         click.echo(escape_control(f"{name}: {message}"), err=True)
     elif result.exit_code is ExitCode.HELD:
         click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)

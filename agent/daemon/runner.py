@@ -168,7 +168,7 @@ class Runner:
                     await tools.notify(results)
         results = [replace(result, is_for_everyone=order.is_for_everyone) for result in results]
         for result in results:
-            if warning := empty_state_warning(result.document):
+            if warning := empty_state_warning(result.planned):
                 log.warning("state.empty", workspace=result.workspace, warning=warning)
         await self.observer(results, order.trigger, (self.clock.now() - began).total_seconds())
 

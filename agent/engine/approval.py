@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.engine.request import RunRequest
+from agent.engine.request import Decision, RunRequest
 from agent.errors import StalePlan, UsageError
-from agent.model import Mode, Policy
+from agent.model import Mode, Plan, Policy
 from agent.model.run import Trigger
 from agent.ports.journal import Journal
 from agent.report.diff import diff_lines
-from agent.report.document import document_digest
+from agent.report.document import combined_digest, workspace_object
 from agent.report.parse import parse_workspace
 from agent.report.schema import WorkspaceObject
 
@@ -40,16 +40,16 @@ def refuse_dry_run(policies: Iterable[Policy], order: RunRequest) -> None:
         raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
-async def match_approvals(fresh: Sequence[WorkspaceObject], order: RunRequest, state: Journal) -> dict[str, str]:
+async def match_approvals(fresh: Sequence[Decision], order: RunRequest, state: Journal) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
     naming what has changed where that plan is known, and `UsageError` if it fits several, or a workspace that is
     in mode dry-run or paused.
     """
-    whole = document_digest(fresh)
-    known = {each["digest"] for each in fresh if each["status"] == "planned"}
-    is_complete = all(each["status"] == "planned" for each in fresh)
+    whole = combined_digest(each.digest for each in fresh)
+    known = {each.digest for each in fresh if isinstance(each.planned, Plan)}
+    is_complete = all(isinstance(each.planned, Plan) for each in fresh)
     candidates = known | ({whole} if is_complete else set())
     fits = {
         given: sorted(each for each in candidates if each.startswith(given)) for given in sorted(order.approved_digests)
@@ -64,9 +64,9 @@ async def match_approvals(fresh: Sequence[WorkspaceObject], order: RunRequest, s
     digests = {found[0] for found in fits.values()}
     if order.trigger is not Trigger.APPLY:
         # A file has the plans of all its workspaces, those that nothing is written to among them.
-        _refuse_unapprovable(each for each in fresh if each["digest"] in digests)
-    named = {each["name"]: each["digest"] for each in fresh if each["digest"] in digests}
-    return {each["name"]: whole for each in fresh} | named if whole in digests else named
+        _refuse_unapprovable(each for each in fresh if each.digest in digests)
+    named = {each.planned.workspace: each.digest for each in fresh if each.digest in digests}
+    return {each.planned.workspace: whole for each in fresh} | named if whole in digests else named
 
 
 def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
@@ -78,31 +78,29 @@ def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
             )
 
 
-def _refuse_unapprovable(approved: Iterable[WorkspaceObject]) -> None:
-    for each in approved:
-        if each["mode"] == "dry-run":
+def _refuse_unapprovable(approved: Iterable[Decision]) -> None:
+    for decision in approved:
+        planned = decision.planned
+        name = planned.workspace
+        if planned.mode is Mode.DRY_RUN:
+            raise UsageError(f"{name}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
+        if isinstance(planned, Plan) and planned.pause is not None:
             raise UsageError(
-                f"{each['name']}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE
-            )
-        if each["status"] == "planned" and "paused" in each:
-            raise UsageError(
-                f"{each['name']}: paused. Nothing was approved and nothing was written.",
-                f"Resume it first: pigment-sync resume {each['name']}",
+                f"{name}: paused. Nothing was approved and nothing was written.",
+                f"Resume it first: pigment-sync resume {name}",
             )
 
 
-async def _describe_stale(
-    digests: Sequence[str], fresh: Sequence[WorkspaceObject], order: RunRequest, state: Journal
-) -> str:
+async def _describe_stale(digests: Sequence[str], fresh: Sequence[Decision], order: RunRequest, state: Journal) -> str:
     lines = []
     for digest in digests:
         lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
         former = await _find_reviewed_plan(digest, order, state)
-        now = next((each for each in fresh if former is not None and each["name"] == former["name"]), None)
+        now = next((each for each in fresh if former is not None and each.planned.workspace == former["name"]), None)
         if former is not None and now is not None:
             _refuse_unapprovable([now])
             lines.append(f"What has changed in {former['name']}:")
-            lines.extend(f"  {line}" for line in diff_lines(former, now))
+            lines.extend(f"  {line}" for line in diff_lines(former, workspace_object(now.planned)))
     return "\n".join(lines)
 
 

@@ -39,7 +39,16 @@ async def dry_run(
         paused = await survey.state.load_pause(decision.policy.workspace)
         code = _exit_code(decision, exit_code=exit_code)
         results.append(
-            RunResult(run.workspace, run.id, run.status, code, decision.document, pause=paused, requests=run.requests)
+            RunResult(
+                run.workspace,
+                run.id,
+                run.status,
+                code,
+                decision.planned,
+                decision.digest,
+                pause=paused,
+                requests=run.requests,
+            )
         )
     return results
 

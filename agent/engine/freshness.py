@@ -64,7 +64,7 @@ class ReplanningApplier:
                 return await self._record_untried(applied, f"The plan was too old to go on with. {why}"), decision
             plan = release_identical(fresh.plan, fresh.unguarded, approved)
             plan = restrict_to_continuation(plan, begun, waiting, is_exact=self.request.trigger in EXACT_TRIGGERS)
-            decision = replace(fresh, plan=plan)
+            decision = replace(fresh, plan_to_apply=plan)
             await self._record_held(applied.remaining, decision)
             applied = await self._apply_once(decision, lambda tried: tried > 0 and self.is_outdated(tried))
         return applied, decision

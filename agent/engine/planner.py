@@ -27,7 +27,7 @@ from agent.model import Inputs, Plan, Policy, Unplanned
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceReader
-from agent.report.document import workspace_object
+from agent.report.document import plan_digest
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
 
 __all__ = [
@@ -146,11 +146,11 @@ class Planner:
             unguarded, updated_links=links_with_empty_groups(unguarded.updated_links, reads.memory.links, emptied)
         )
         history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
-        plan = with_state_note(apply_guards(unguarded, policy, history), reads)
+        plan = replace(with_state_note(apply_guards(unguarded, policy, history), reads), pause=pause)
         return Decision(
             policy,
-            workspace_object(plan, pause),
             plan,
+            plan_digest(plan),
             unguarded,
             members={member.scim_id: member for member in reads.listing.members},
             linked_ids=frozenset(link.scim_id for link in reads.memory.links),
@@ -158,7 +158,6 @@ class Planner:
             inputs=reads,
             target_check=target,
             sightings=next_sightings(reads.snapshots, sightings, now),
-            pause=pause,
         )
 
     async def _restrict_to_user(self, plan: Plan, reads: Inputs, policy: Policy, user: str) -> Plan:
@@ -248,7 +247,7 @@ def _unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
 def _decision_with_plan(decision: Decision, plan: Plan | None) -> Decision:
     if plan is None or plan is decision.plan:
         return decision
-    return replace(decision, plan=plan, document=workspace_object(plan, decision.pause))
+    return replace(decision, planned=plan, digest=plan_digest(plan))
 
 
 def _unplanned_from_error(policy: Policy, error: ReadError) -> Unplanned:
@@ -264,7 +263,7 @@ def _unplanned_from_error(policy: Policy, error: ReadError) -> Unplanned:
 
 
 def _failed_decision(policy: Policy, unplanned: Unplanned, requests: int) -> Decision:
-    return Decision(policy, workspace_object(unplanned), unplanned=unplanned, requests=requests)
+    return Decision(policy, unplanned, plan_digest(unplanned), requests=requests)
 
 
 def failed_read_decision(policy: Policy, error: ReadError, requests: int) -> Decision:

@@ -10,7 +10,7 @@ from datetime import datetime
 from agent.engine.request import Decision, RunRequest
 from agent.model import Kind, Mode, Plan, Policy
 from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
-from agent.report.document import encode_workspace
+from agent.report.document import encode_plan
 
 __all__ = ["admin_run", "finished_dry_run", "new_run", "new_run_id", "outcome_summary", "run_counts"]
 
@@ -65,8 +65,8 @@ def finished_dry_run(decision: Decision, order: RunRequest, now: datetime) -> Ru
         finished_at=now,
         by=order.by,
         reason=order.reason,
-        digest=decision.document["digest"],
-        document=encode_workspace(decision.document),
+        digest=decision.digest,
+        document=encode_plan(decision.planned),
         error=unplanned.message if unplanned else "",
         guarded=plan.members.guarded if plan and not decision.target_check.holds_everything else None,
         requests=decision.requests,

@@ -12,7 +12,16 @@ from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Pause, RunStatus, Trigger
 from agent.report.schema import WorkspaceObject
 
-__all__ = ["Decision", "FleetLimit", "RunRequest", "RunResult", "has_pending_changes", "is_awaiting_approval"]
+__all__ = [
+    "Decision",
+    "FleetLimit",
+    "RunRequest",
+    "RunResult",
+    "has_approvable_holds",
+    "has_pending_changes",
+    "is_awaiting_approval",
+    "wrong_target_message",
+]
 
 NON_APPROVABLE_GUARDS = frozenset({GuardCode.TOGGLE_OFF})
 
@@ -58,39 +67,52 @@ class FleetLimit:
 class Decision:
     """What was read of one workspace and decided, before anything is written.
 
-    *plan* is guarded, *unguarded* the same before any guard; both are None where *unplanned* says why. *members* are
-    the listing by SCIM id. *document* is the workspace's part of the plan document, whose digest an approval names.
-    *target_check* is whether this is the workspace that the state knows, and what of it may be recorded. *sightings*
-    are what an enforcing run has to remember of the groups it read.
+    *planned* is the guarded plan that is reported and journalled, or why there is none; an approval names its *digest*.
+    *plan_to_apply* takes its place once an approval has released holds or only a part may go on. *unguarded* is the
+    plan before any guard. *members* are the listing by SCIM id. *target_check* is whether this is the workspace that
+    the state knows, and what of it may be recorded. *sightings* are what an enforcing run has to remember of the groups
+    it read.
     """
 
     policy: Policy
-    document: WorkspaceObject
-    plan: Plan | None = None
+    planned: Plan | Unplanned
+    digest: str
     unguarded: Plan | None = None
-    unplanned: Unplanned | None = None
+    plan_to_apply: Plan | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     linked_ids: frozenset[str] = frozenset()
     requests: int = 0
     inputs: Inputs | None = None
     target_check: TargetCheck = TARGET_UNCHANGED
     sightings: GroupSightings = field(default_factory=dict)
-    pause: Pause | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan to apply; None where there is none."""
+        if self.plan_to_apply is not None:
+            return self.plan_to_apply
+        return self.planned if isinstance(self.planned, Plan) else None
+
+    @property
+    def unplanned(self) -> Unplanned | None:
+        return self.planned if isinstance(self.planned, Unplanned) else None
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
-    *error* is a failure that is not in *document*: the state or the lease was lost after planning. Not
-    *is_for_everyone*: a run for one person, whose numbers show nothing about the whole workspace.
+    *planned* is the plan as it was reviewed, or why there is none, and *digest* its digest. *error* is a failure after
+    planning: the state or the lease was lost. Not *is_for_everyone*: a run for one person, whose numbers show nothing
+    about the whole workspace.
     """
 
     workspace: str
     run_id: str
     status: RunStatus
     exit_code: ExitCode
-    document: WorkspaceObject
+    planned: Plan | Unplanned
+    digest: str
     records: tuple[ChangeRecord, ...] = ()
     pause: Pause | None = None
     requests: int = 0
@@ -99,11 +121,22 @@ class RunResult:
 
 
 def is_awaiting_approval(plan: Plan) -> bool:
-    """Tell whether a guard holds something that an approval would release (exit code 4)."""
+    """Return whether a guard holds something that an approval would release (exit code 4)."""
     guards = {guard.code for guard in plan.guards} - NON_APPROVABLE_GUARDS
     return GuardCode.WRONG_TARGET in guards or any(hold.code in guards for hold in plan.holds)
 
 
+def has_approvable_holds(planned: Plan | Unplanned) -> bool:
+    """Return whether an approval would release any hold of this plan."""
+    return isinstance(planned, Plan) and any(hold.change is not None for hold in planned.holds)
+
+
+def wrong_target_message(planned: Plan | Unplanned) -> str:
+    """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
+    guards = planned.guards if isinstance(planned, Plan) else ()
+    return next((guard.message for guard in guards if guard.code == GuardCode.WRONG_TARGET), "")
+
+
 def has_pending_changes(plan: Plan) -> bool:
-    """Tell whether a sync would change something in Pigment (exit code 3): adopting alone does not."""
+    """Return whether a sync would change something in Pigment (exit code 3): adopting alone does not."""
     return any(change.kind is not Kind.ADOPT for change in plan.changes)

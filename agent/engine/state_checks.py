@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from agent.guard.target import check_workspace_target
-from agent.model import Inputs, KnownTarget, Note, Plan, Policy
+from agent.model import Inputs, KnownTarget, Note, Plan, Policy, Unplanned
 from agent.model.codes import NoteCode
 from agent.model.run import WorkspaceRecord
-from agent.report.schema import WorkspaceObject
 from connectors.base import Finding
 
 __all__ = [
@@ -41,9 +40,10 @@ def with_state_note(plan: Plan, reads: Inputs) -> Plan:
     return replace(plan, notes=(*plan.notes, Note(NoteCode.STATE_EMPTY, "", reason)))
 
 
-def empty_state_warning(workspace: WorkspaceObject) -> str:
+def empty_state_warning(planned: Plan | Unplanned) -> str:
     """Return the sentence of the note on an empty state, empty where the plan has none."""
-    return next((note["reason"] for note in workspace["notes"] if note["code"] == NoteCode.STATE_EMPTY), "")
+    notes = planned.notes if isinstance(planned, Plan) else ()
+    return next((note.reason for note in notes if note.code == NoteCode.STATE_EMPTY), "")
 
 
 def check_state(place: str, *, is_new: bool) -> list[Finding]:

@@ -36,7 +36,7 @@ from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
 from agent.ports.workspace import WorkspaceClient
-from agent.report.document import encode_workspace, with_guards, workspace_object
+from agent.report.document import encode_plan, plan_digest
 
 __all__ = ["Sync", "WorkspaceContext"]
 
@@ -113,9 +113,7 @@ class Sync:
         decisions = await self.planner.plan(sites, order.user)
         # Side by side: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
-        approved_digests = await match_approvals(
-            [decision.document for decision in decisions], order, self.planner.state
-        )
+        approved_digests = await match_approvals(decisions, order, self.planner.state)
         bounded = asyncio.Semaphore(self.max_concurrent)
         self.shutdown.mark_writing()
 
@@ -139,8 +137,8 @@ class Sync:
         return None
 
     async def _record_plan(self, each: OpenRun, decision: Decision, approved_digest: str | None) -> None:
-        raw = encode_workspace(decision.document)
-        await self.planner.state.record_plan(each.lease, each.run.id, decision.document["digest"], raw, approved_digest)
+        raw = encode_plan(decision.planned)
+        await self.planner.state.record_plan(each.lease, each.run.id, decision.digest, raw, approved_digest)
 
     async def _open_run(self, site: WorkspaceContext, order: RunRequest, leases: AsyncExitStack) -> OpenRun | RunResult:
         state, clock, name = self.planner.state, self.planner.clock, site.policy.workspace
@@ -178,7 +176,9 @@ class Sync:
         failure = " ".join(filter(None, [error.message, outcome_summary(records), error.hint]))
         untried = [ExitCode.FAILED] if each.applied is not None and each.applied.has_failures else []
         code = worst_exit_code([error.exit_code, *untried])
-        return RunResult(name, each.run.id, RunStatus.INTERRUPTED, code, decision.document, records, error=failure)
+        return RunResult(
+            name, each.run.id, RunStatus.INTERRUPTED, code, decision.planned, decision.digest, records, error=failure
+        )
 
     async def _finish_run(
         self, each: OpenRun, decision: Decision, order: RunRequest, approved_digest: str | None
@@ -199,7 +199,7 @@ class Sync:
         if approved_digest is not None:
             before = plan_contents(plan)
             plan = release_approved(plan, unguarded, order.by)
-            decision = _accept_target(replace(decision, plan=plan, document=with_guards(decision.document, plan)))
+            decision = _accept_target(_with_released(decision, plan))
             approved = plan_contents(decision.plan or plan) - before
             plan = decision.plan or plan
             await self._record_plan(each, decision, approved_digest)
@@ -209,7 +209,7 @@ class Sync:
         await self._record_targets(each, decision)
         await self._record_reads(each, decision, plan)
         each.plan = plan
-        applied, last = await self._apply_plan(each, replace(decision, plan=plan), order, approved)
+        applied, last = await self._apply_plan(each, replace(decision, plan_to_apply=plan), order, approved)
         each.applied = applied
         if applied.state_error is not None:
             raise applied.state_error
@@ -287,7 +287,7 @@ class Sync:
         each.is_closed = True
         log.info("run.finished", workspace=name, run_id=each.run.id, status=status)
         records = applied.records if applied else ()
-        return RunResult(name, each.run.id, status, code, decision.document, records, pause, requests)
+        return RunResult(name, each.run.id, status, code, decision.planned, decision.digest, records, pause, requests)
 
     async def _abandon_runs(self, started: Sequence[OpenRun], error: BaseException) -> None:
         """Close what can be closed of runs that end by an error or by being stopped."""
@@ -321,6 +321,16 @@ class Sync:
             await state.close_run_without_lease(each.run.id, ending, unrecorded)
 
 
+def _with_released(decision: Decision, plan: Plan) -> Decision:
+    """Return *decision* with *plan*, which an approval released, to apply.
+
+    The reviewed plan stays, with the guards of *plan*: their messages report the release.
+    """
+    reviewed = decision.planned
+    shown = replace(reviewed, guards=plan.guards) if isinstance(reviewed, Plan) else reviewed
+    return replace(decision, planned=shown, plan_to_apply=plan)
+
+
 def _accept_target(decision: Decision) -> Decision:
     """Return an approved *decision* with its target accepted, unless the guard of targets still holds something."""
     plan = decision.plan
@@ -331,7 +341,9 @@ def _accept_target(decision: Decision) -> Decision:
     ):
         return decision
     guards = tuple(guard for guard in plan.guards if guard.code != GuardCode.WRONG_TARGET)
-    return replace(decision, plan=replace(plan, guards=guards), target_check=decision.target_check.after_approval)
+    return replace(
+        decision, plan_to_apply=replace(plan, guards=guards), target_check=decision.target_check.after_approval
+    )
 
 
 def _final_status(plan: Plan, applied: ApplyResult) -> tuple[RunStatus, ExitCode]:
@@ -357,4 +369,4 @@ def _busy_result(policy: Policy, error: WorkspaceBusy | LeaseLost) -> RunResult:
         message=error.message,
         remedy=error.hint,
     )
-    return RunResult(policy.workspace, "", RunStatus.BUSY, ExitCode.BUSY, workspace_object(unplanned))
+    return RunResult(policy.workspace, "", RunStatus.BUSY, ExitCode.BUSY, unplanned, plan_digest(unplanned))

@@ -15,7 +15,7 @@ from agent.model import Inputs, Policy, TargetCheck
 from agent.model.run import Run
 from agent.ports.clock import Clock
 from agent.ports.state import State
-from agent.report.document import workspace_object
+from agent.report.document import plan_digest
 from connectors.base import Progress, ReadError
 
 __all__ = ["UndoPlanner"]
@@ -52,8 +52,8 @@ class UndoPlanner:
         plan = apply_guards(unguarded, policy, GuardHistory(recent_changes=recent, target_check=target))
         return Decision(
             policy,
-            workspace_object(plan),
             plan,
+            plan_digest(plan),
             unguarded,
             members={member.scim_id: member for member in listing.members},
             linked_ids=frozenset(link.scim_id for link in memory.links),

@@ -20,7 +20,7 @@ from agent.model.inputs import (
     Written,
 )
 from agent.model.kind import Kind
-from agent.model.plan import Guard, MemberCounts, Plan, RecentChanges, SourceCounts, Unplanned
+from agent.model.plan import Guard, MemberCounts, Pause, Plan, RecentChanges, SourceCounts, Unplanned
 from agent.model.policy import IndividualAction, Limits, Mode, Policy, Toggles, UnmanagedAction
 from agent.model.target import TARGET_UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
@@ -47,6 +47,7 @@ __all__ = [
     "Mode",
     "MovedTenant",
     "Note",
+    "Pause",
     "Plan",
     "Policy",
     "RecentChanges",

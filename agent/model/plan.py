@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent.model.change import Change, Hold, Note
 from agent.model.inputs import Link, UnconfirmedCreate, UndoneChange
@@ -12,6 +13,7 @@ from connectors.base import PersonKey
 __all__ = [
     "Guard",
     "MemberCounts",
+    "Pause",
     "Plan",
     "RecentChanges",
     "SourceCounts",
@@ -70,6 +72,15 @@ class Guard:
     affected: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a workspace, since when and why. Nothing but an undo is written while it lasts."""
+
+    since: datetime
+    by: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
@@ -77,7 +88,7 @@ class Plan:
     Changes stand in the order of applying. *updated_links* are links whose groups or missed reads are to be remembered,
     *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because an undo put it back:
     all by an enforcing run only and outside the digest. *checked_creates* are the creates that were unsettled, with the
-    member that this listing shows for each, if any.
+    member that this listing shows for each, if any. *pause* is that of the workspace; it stands outside the digest too.
     """
 
     workspace: str
@@ -93,6 +104,7 @@ class Plan:
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
     checked_creates: tuple[UnconfirmedCreate, ...] = ()
     undone_changes: tuple[UndoneChange, ...] = ()
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

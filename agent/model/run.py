@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent.model import Change, Fields, Kind, Link, Written
+from agent.model import Change, Fields, Kind, Link, Pause, Written
 
 __all__ = [
     "ChangeRecord",
@@ -179,13 +179,6 @@ class MemberHistory:
     first_seen: datetime
     last_change_at: datetime
     last_change_kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    since: datetime
-    by: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from agent.engine.request import RunResult
+from agent.engine.request import RunResult, has_approvable_holds, wrong_target_message
+from agent.model import Mode, Plan, Unplanned
 from agent.model.run import Outcome, RunStatus
-from agent.report.schema import WorkspaceObject
-from agent.report.view import is_approvable, wrong_target_message
+from agent.report.document import MAX_NAMED
+from agent.report.escape import escape_surrogates
 
 __all__ = [
     "EXPIRY_STAGES_DAYS",
@@ -68,7 +69,7 @@ def run_condition(result: RunResult) -> Condition | None:
     it is all there is in mode dry-run.
     """
     if result.status is RunStatus.PLANNED:
-        return Condition.FINE if result.document["mode"] == "dry-run" else None
+        return Condition.FINE if result.planned.mode is Mode.DRY_RUN else None
     return CONDITION_BY_STATUS.get(result.status)
 
 
@@ -82,10 +83,10 @@ def condition_notice(result: RunResult, now: Condition, before: Condition) -> No
             title, why, todo = f"{name} is fine again", f"It was {was}.", "Nothing needs to be done."
             severity = Severity.SUCCESS
         case Condition.HELD:
-            title, why, severity = f"changes of {name} are held", _held_reason(result.document), Severity.WARNING
-            todo = _approval_instructions(name, result.document)
+            title, why, severity = f"changes of {name} are held", _held_reason(result.planned), Severity.WARNING
+            todo = _approval_instructions(result)
         case Condition.CREDENTIALS:
-            title, why, severity = _credentials_title(name, result.document), _failure_reason(result), Severity.FAILURE
+            title, why, severity = _credentials_title(name, result.planned), _failure_reason(result), Severity.FAILURE
             todo = f"Find out which:\n  pigment-sync check -w {name}"
         case _:
             title, why, severity = f"a run of {name} failed", _failure_reason(result), Severity.FAILURE
@@ -93,11 +94,12 @@ def condition_notice(result: RunResult, now: Condition, before: Condition) -> No
                 f"See what happened, and try what it needs:\n  {_report_command(result)}\n  "
                 f"pigment-sync check -w {name}"
             )
-    return Notice(f"pigment-sync: {title}", f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}", severity)
+    body = f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}"
+    return Notice(f"pigment-sync: {title}", escape_surrogates(body), severity)
 
 
-def _credentials_title(name: str, planned: WorkspaceObject) -> str:
-    code = planned["error"]["code"] if planned["status"] != "planned" else ""
+def _credentials_title(name: str, planned: Plan | Unplanned) -> str:
+    code = planned.code if isinstance(planned, Unplanned) else ""
     titles = {
         "permission-missing": f"a permission for {name} is missing",
         "secret-not-set": f"a secret for {name} is not set",
@@ -107,23 +109,24 @@ def _credentials_title(name: str, planned: WorkspaceObject) -> str:
     return titles.get(code, f"credentials for {name} are refused")
 
 
-def _held_reason(planned: WorkspaceObject) -> str:
-    if planned["status"] != "planned":
+def _held_reason(planned: Plan | Unplanned) -> str:
+    if isinstance(planned, Unplanned):
         return ""
     guards = [
-        f"- {guard['message']} ({', '.join(guard['first'])})" if guard["first"] else f"- {guard['message']}"
-        for guard in planned["guards"]
+        f"- {guard.message} ({', '.join(guard.affected[:MAX_NAMED])})" if guard.affected else f"- {guard.message}"
+        for guard in planned.guards
     ]
-    count = len(planned["holds"])
+    count = len(planned.holds)
     return "\n".join([f"{count} {'change waits' if count == 1 else 'changes wait'} for an approval or a fix.", *guards])
 
 
-def _approval_instructions(name: str, planned: WorkspaceObject) -> str:
-    if wrong_target_message(planned) and not is_approvable(planned):
+def _approval_instructions(result: RunResult) -> str:
+    name = result.workspace
+    if wrong_target_message(result.planned) and not has_approvable_holds(result.planned):
         return f"No approval releases this: do what it names. See the plan:\n  pigment-sync plan -w {name}"
     return (
         f"Look at the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
-        f'  pigment-sync sync -w {name} --approve {planned["digest"]} --reason "…"'
+        f'  pigment-sync sync -w {name} --approve {result.digest} --reason "…"'
     )
 
 
@@ -134,9 +137,8 @@ def _report_command(result: RunResult) -> str:
 def _failure_reason(result: RunResult) -> str:
     if result.error:
         return result.error
-    if result.document["status"] != "planned":
-        error = result.document["error"]
-        return f"{error['message']} {error['remedy']}"
+    if isinstance(result.planned, Unplanned):
+        return f"{result.planned.message} {result.planned.remedy}"
     bad = [record for record in result.records if record.outcome in BAD_OUTCOMES]
     told = next((record.detail for record in bad if record.detail), "")
     return f"{len(bad)} of {len(result.records)} changes were not made. {told}".strip()

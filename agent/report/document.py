@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
-from agent.model.run import Pause
 from agent.report.escape import escape_json, escape_surrogates
 from agent.report.schema import (
     COUNT_KEYS,
@@ -36,13 +35,16 @@ from agent.report.schema import (
 from connectors.base import PersonKey
 
 __all__ = [
+    "MAX_NAMED",
+    "combined_digest",
     "counts_of",
     "document_digest",
     "encode_document",
+    "encode_plan",
     "encode_workspace",
+    "plan_digest",
     "plan_document",
     "to_json_bytes",
-    "with_guards",
     "workspace_digest",
     "workspace_object",
 ]
@@ -54,24 +56,12 @@ MAX_NAMED = 10
 """How many of those whom a guard affects are named."""
 
 
-def workspace_object(plan: Plan | Unplanned, pause: Pause | None = None) -> WorkspaceObject:
-    """Return the plan of one workspace as the document shows it, with its digest; *pause*: nothing is written now."""
+def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
+    """Return the plan of one workspace as the document shows it, with its digest."""
     bare: WorkspaceObject = _unplanned_object(plan) if isinstance(plan, Unplanned) else _planned_object(plan)
-    if pause is not None and bare["status"] == "planned":
-        since = pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        bare["paused"] = {"by": pause.by, "since": since, "reason": pause.reason}
     whole = cast("WorkspaceObject", _encodable(bare))
     whole["digest"] = workspace_digest(whole)
     return whole
-
-
-def with_guards(workspace: WorkspaceObject, plan: Plan) -> WorkspaceObject:
-    """Return *workspace* with the guards of *plan*, whose messages an approval changes; its digest stays."""
-    return (
-        workspace
-        if workspace["status"] != "planned"
-        else {**workspace, "guards": [_guard_object(each) for each in plan.guards]}
-    )
 
 
 def plan_document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
@@ -95,9 +85,19 @@ def encode_document(whole: Document) -> bytes:
     return to_json_bytes(whole)
 
 
+def encode_plan(plan: Plan | Unplanned) -> bytes:
+    """Return the plan of one workspace as the journal keeps it."""
+    return encode_workspace(workspace_object(plan))
+
+
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
     """Return one workspace's object as the journal keeps it; `agent.report.parse.parse_workspace` reads it."""
     return to_json_bytes(workspace)
+
+
+def plan_digest(plan: Plan | Unplanned) -> str:
+    """Return the digest that approves *plan*: that of its object in the document."""
+    return workspace_object(plan)["digest"]
 
 
 def workspace_digest(workspace: WorkspaceObject) -> str:
@@ -109,7 +109,12 @@ def workspace_digest(workspace: WorkspaceObject) -> str:
 
 
 def document_digest(objects: Sequence[WorkspaceObject]) -> str:
-    return _sha256([workspace["digest"] for workspace in objects])
+    return combined_digest(workspace["digest"] for workspace in objects)
+
+
+def combined_digest(digests: Iterable[str]) -> str:
+    """Return the digest of a document whose workspaces have *digests*, in the order of the file."""
+    return _sha256(list(digests))
 
 
 def counts_of(plan_counts: Counter[str], holds: int, notes: int, in_sync: int) -> Counts:
@@ -163,7 +168,7 @@ def _unplanned_object(plan: Unplanned) -> UnplannedObject:
 def _planned_object(plan: Plan) -> PlannedObject:
     kinds = Counter(change.kind.value for change in plan.changes)
     members = plan.members
-    return {
+    shown: PlannedObject = {
         "name": plan.workspace,
         "mode": plan.mode.value,
         "status": "planned",
@@ -176,6 +181,10 @@ def _planned_object(plan: Plan) -> PlannedObject:
         "notes": sorted((_note_object(note) for note in plan.notes), key=_sort_key),
         "guards": [_guard_object(guard) for guard in plan.guards],
     }
+    if plan.pause is not None:
+        since = plan.pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        shown["paused"] = {"by": plan.pause.by, "since": since, "reason": plan.pause.reason}
+    return shown
 
 
 def _sort_key(entry: HoldObject | NoteObject) -> tuple[str, str, str]:

@@ -55,6 +55,6 @@ async def test_bug_in_one_listing_leaves_the_other_workspaces_their_plans(sandbo
     assert set(found.values()) == {(RunStatus.PLANNED, ExitCode.DONE)}
     (told,) = (line for line in lines if line["event"] == "read.crashed")
     assert (told["workspace"], "test_contained_bug.py" in told["where"]) == (LATAM, True)
-    (broken,) = (result.document for result in results if result.workspace == LATAM)
+    (broken,) = (result.planned for result in results if result.workspace == LATAM)
     assert "ZeroDivisionError" in str(broken)
     assert "This is a bug" in str(broken)

@@ -30,6 +30,7 @@ from connectors.base import (
     Status,
     discard_progress,
 )
+from tests.factories import plan_of
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedWorld
 
@@ -145,7 +146,7 @@ class Scene:
 
 
 def held(result: RunResult, code: str = "group-emptied") -> set[str]:
-    return {hold["email"].partition("@")[0] for hold in result.document["holds"] if hold["code"] == code}
+    return {hold.email.partition("@")[0] for hold in plan_of(result).holds if hold.code == code}
 
 
 async def test_group_that_one_answer_shows_empty_costs_nobody_access() -> None:
@@ -172,14 +173,14 @@ async def test_hold_says_which_group_how_large_it_was_until_when_and_how_to_go_o
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     result = await scene.run()
-    (hold, *_) = result.document["holds"]
-    assert "Sales of entra-eu is empty and had 9 people at the last read" in hold["reason"]
-    assert "at least 5 minutes" in hold["remedy"]
-    assert "approve this plan by its digest" in hold["remedy"]
-    assert "held until a run 5 minutes on reads the same" in str(result.document)
-    first, again = scene.world.moment, str((await scene.run(1)).document)
-    assert f"held until a run after {first + timedelta(minutes=5):%Y-%m-%d %H:%M}" in again
-    assert "'code': 'group-emptied', 'count': 9" in again
+    (hold, *_) = plan_of(result).holds
+    assert "Sales of entra-eu is empty and had 9 people at the last read" in hold.reason
+    assert "at least 5 minutes" in hold.remedy
+    assert "approve this plan by its digest" in hold.remedy
+    assert "held until a run 5 minutes on reads the same" in str(result.planned)
+    first, again = scene.world.moment, plan_of(await scene.run(1))
+    assert f"held until a run after {first + timedelta(minutes=5):%Y-%m-%d %H:%M}" in str(again)
+    assert [(guard.code, guard.count) for guard in again.guards] == [("group-emptied", 9)]
 
 
 async def test_group_of_one_person_is_guarded_too() -> None:
@@ -189,7 +190,7 @@ async def test_group_of_one_person_is_guarded_too() -> None:
     scene.directory.hidden_for_good = {"board"}
     result = await scene.run()
     assert held(result) == {"solo"}
-    assert "had 1 person" in result.document["holds"][0]["reason"]
+    assert "had 1 person" in plan_of(result).holds[0].reason
     await scene.run(5)
     assert scene.inactive() == {"solo"}
 
@@ -241,7 +242,7 @@ async def test_group_that_filled_again_starts_anew() -> None:
 async def test_approval_releases_it_as_any_guard() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
-    digest = (await scene.plan()).document["digest"]
+    digest = (await scene.plan()).digest
     result = await scene.run(1, approved_digests=frozenset({digest}))
     assert result.exit_code is ExitCode.DONE
     assert scene.inactive() == SALES
@@ -287,7 +288,7 @@ async def test_grace_and_emptied_group_both_have_to_be_over() -> None:
     scene.directory.hidden_for_good = {"sales"}
     for _ in range(2):
         result = await scene.run(1)
-        assert (held(result), {note["code"] for note in result.document["notes"]}) == (set(), {"in-grace"})
+        assert (held(result), {note.code for note in plan_of(result).notes}) == (set(), {"in-grace"})
     assert held(await scene.run(1)) == SALES
     await scene.run(5)
     assert scene.inactive() == SALES
@@ -401,4 +402,4 @@ async def test_person_who_leaves_another_group_while_theirs_is_shown_empty_is_he
     held = await scene.run(1)
 
     assert "twice" not in scene.inactive()
-    assert "group-emptied" in {hold["code"] for hold in held.document["holds"] if hold["email"] == "twice@acme.com"}
+    assert "group-emptied" in {hold.code for hold in plan_of(held).holds if hold.email == "twice@acme.com"}

@@ -14,14 +14,14 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
-from agent.model import Limits, Mode, Policy, UnmanagedAction
+from agent.model import Limits, Mode, Plan, Policy, UnmanagedAction
 from agent.model.run import Trigger
 from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
 from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
-from tests.factories import some_limits
+from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -78,7 +78,7 @@ class Company:
         return result
 
     async def sync(self, name: str = "latam", *, user: str = "", approve: bool = False) -> RunResult:
-        digests = frozenset({(await self.plan(name)).document["digest"]} if approve else ())
+        digests = frozenset({(await self.plan(name)).digest} if approve else ())
         survey, client, policy = self._survey(name)
         order = RunRequest(Trigger.SYNC, "ops", user=user, approved_digests=digests)
         (result,) = await Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever).run([], order)
@@ -90,7 +90,7 @@ class Company:
         survey = UndoPlanner(run_id, self.state, self.worlds[name], discard_progress)
         sync = Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever)
         (planned,) = await dry_run(survey, {name: ReadOnlyWorkspace(policy, client)}, [], RunRequest(Trigger.PLAN))
-        approvals = frozenset({planned.document["digest"]})
+        approvals = frozenset({planned.digest})
         (result,) = await sync.run([], RunRequest(Trigger.UNDO, "ops", approved_digests=approvals))
         self.pass_minutes(1)
         return result
@@ -113,11 +113,11 @@ async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 def codes(result: RunResult) -> set[str]:
-    return {hold["code"] for hold in result.document["holds"]}
+    return {hold.code for hold in plan_of(result).holds}
 
 
 def messages(result: RunResult) -> list[str]:
-    return [guard["message"] for guard in result.document["guards"]] if result.document["status"] == "planned" else []
+    return [guard.message for guard in plan_of(result).guards] if isinstance(result.planned, Plan) else []
 
 
 def numbered(count: int, start: int = 0) -> list[str]:
@@ -246,8 +246,8 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     resumed = await company.sync()
     assert (codes(resumed), resumed.exit_code) == ({"undone"}, 4)
     assert company.active() >= set(names)
-    (hold, *_) = resumed.document["holds"]
-    assert "An undo put this back" in hold["reason"]
+    (hold, *_) = plan_of(resumed).holds
+    assert "An undo put this back" in hold.reason
     company.change(names[5], groups=())
     assert (codes(await company.sync()), names[5] in company.active()) == ({"undone"}, False)
     company.change(names[0], status=Status.SUSPENDED)
@@ -275,7 +275,7 @@ async def test_undo_of_a_create_ends_the_link_and_the_next_plan_does_not_reactiv
 
     for _ in range(2):
         again = await company.sync()
-        assert [(hold["kind"], hold["code"]) for hold in again.document["holds"]] == [
+        assert [(hold.kind, hold.code) for hold in plan_of(again).holds] == [
             ("adopt", "undone"),
             ("reactivate", "undone"),
         ]
@@ -294,7 +294,7 @@ async def test_undone_addresses_and_names_stay_undone_until_they_change_at_the_s
     assert (await company.undo(mistake.run_id)).exit_code == 0
 
     held = await company.sync()
-    assert {(hold["kind"], hold["code"]) for hold in held.document["holds"]} == {
+    assert {(hold.kind, hold.code) for hold in plan_of(held).holds} == {
         ("update-email", "undone"),
         ("update-name", "undone"),
     }

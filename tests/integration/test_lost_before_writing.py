@@ -149,6 +149,6 @@ async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_
 
     lost = results.pop("emea")
     assert (lost.status, lost.exit_code) == (RunStatus.BUSY, ExitCode.BUSY)
-    assert "lost its lease of emea" in str(lost.document)
+    assert "lost its lease of emea" in str(lost.planned)
     assert {each.exit_code for each in results.values()} == {ExitCode.DONE}
     assert place.members() == {"latam": 1, "emea": 0, "apac": 1}

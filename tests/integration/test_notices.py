@@ -18,58 +18,45 @@ from structlog.testing import capture_logs
 from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.logs import sanitize
+from agent.model import Guard, Mode, Plan, Unplanned
 from agent.model.run import ChangeRecord, Outcome, RunStatus
 from agent.notifications.notifier import Notifier
 from agent.ports.state import State
-from agent.report.schema import PlannedObject, UnplannedObject, WorkspaceObject
 from agent.store.state import SqlState
 from connectors.secret import Secret
+from tests.golden.samples import a_plan
 from tests.memory_state import MemoryState
 from tests.notice_receivers import Mailbox, Webhook, mail_server, webhook
 from tests.state_samples import Clock, a_change, done
 
 ALL = ("failure", "held", "credentials")
-PLANNED: PlannedObject = {
-    "name": "latam",
-    "mode": "enforce",
-    "status": "planned",
-    "digest": "sha256:abc",
-    "sources": [],
-    "members": {"total": 0, "active": 0, "linked": 0},
-    "counts": {},
-    "changes": [],
-    "holds": [],
-    "notes": [],
-    "guards": [
-        {
-            "code": "max-deactivations",
-            "count": 30,
-            "recent": 0,
-            "limit": "25",
-            "message": "30 deactivations are more than 25.",
-            "affected": 30,
-            "first": ["ann.lee@acme.com"],
-        }
-    ],
-}
-REFUSED: UnplannedObject = {
-    "name": "latam",
-    "mode": "enforce",
-    "status": "credentials",
-    "digest": "sha256:abc",
-    "error": {
-        "code": "credentials",
-        "message": "Okta refused the token. Authorization: Bearer 00abcdefSECRET",
-        "remedy": "Make a new one.",
-    },
-    "changes": [],
-    "holds": [],
-    "notes": [],
-}
+PLANNED = a_plan(
+    "latam",
+    guards=(
+        Guard(
+            code="max-deactivations",
+            count=30,
+            recent=0,
+            limit="25",
+            message="30 deactivations are more than 25.",
+            affected=("ann.lee@acme.com",),
+        ),
+    ),
+)
+REFUSED = Unplanned(
+    workspace="latam",
+    mode=Mode.ENFORCE,
+    status="credentials",
+    code="credentials",
+    message="Okta refused the token. Authorization: Bearer 00abcdefSECRET",
+    remedy="Make a new one.",
+)
 
 
-def ended(status: RunStatus, found: WorkspaceObject = PLANNED, *records: ChangeRecord, error: str = "") -> RunResult:
-    return RunResult("latam", "20260301-120000-3f9a1c", status, ExitCode.DONE, found, records, error=error)
+def ended(status: RunStatus, found: Plan | Unplanned = PLANNED, *records: ChangeRecord, error: str = "") -> RunResult:
+    return RunResult(
+        "latam", "20260301-120000-3f9a1c", status, ExitCode.DONE, found, "sha256:abc", records, error=error
+    )
 
 
 DONE, HELD, FAILED = ended(RunStatus.DONE), ended(RunStatus.HELD), ended(RunStatus.FAILED)
@@ -240,7 +227,7 @@ async def test_run_that_proves_nothing_changes_nothing(state: MemoryState, webho
 async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook: Webhook) -> None:
     told = notices(state, webhook.url)
     await told.notify_results([ended(RunStatus.INCOMPLETE)])
-    await told.notify_results([ended(RunStatus.PLANNED, {**PLANNED, "mode": "dry-run"})])
+    await told.notify_results([ended(RunStatus.PLANNED, replace(PLANNED, mode=Mode.DRY_RUN))])
 
     assert webhook.titles == ["a run of latam failed", "latam is fine again"]
 

@@ -108,7 +108,7 @@ class Office:
         digests: frozenset[str] = frozenset()
         if approve:
             (planned,) = await dry_run(sync.planner, sites, [], RunRequest(Trigger.PLAN))
-            digests = frozenset({planned.document["digest"]})
+            digests = frozenset({planned.digest})
         self.pigment.writes = self.pigment.listings = 0
         (result,) = await sync.run([], RunRequest(trigger, by="ops", reason="why", approved_digests=digests))
         return result
@@ -188,7 +188,7 @@ async def test_approval_releases_in_the_new_plan_only_what_it_released_before() 
     assert result.exit_code is ExitCode.HELD
     run = await office.state.load_run(result.run_id)
     assert run is not None
-    assert (run.digest, run.approved_digest) == (result.document["digest"], result.document["digest"])
+    assert (run.digest, run.approved_digest) == (result.digest, result.digest)
 
 
 async def test_approved_change_that_became_another_is_held_and_the_report_has_it() -> None:

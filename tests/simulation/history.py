@@ -27,7 +27,7 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.errors import PigmentSyncError, StalePlan
-from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction
+from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction, Unplanned
 from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
 from agent.ports.state import State
 from agent.scim.client import ScimClient
@@ -36,6 +36,7 @@ from agent.store.state import SqlState
 from connectors.base import PersonKey, discard_progress
 from connectors.http import RequestLimits, Timer
 from sandbox.pigment.write_log import Write
+from tests.factories import plan_of
 from tests.memory_state import MemoryState
 from tests.simulation.invariants import Broken, Sender, Watch, check_run, is_entitled
 from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
@@ -321,7 +322,7 @@ class History:
             self.expect(bool(failed) or written == self.written(), "an incomplete read led to a write")
         for result in results:
             self.check_own(result)
-            error = str(result.document.get("error"))
+            error = str(result.planned) if isinstance(result.planned, Unplanned) else ""
             self.expect("unexpected error" not in error, f"a bug: {error}")
             if result.run_id and await self.is_own(result.run_id):
                 url = agent.read_sites[result.workspace].policy.target
@@ -330,7 +331,7 @@ class History:
 
     def check_own(self, result: RunResult) -> None:
         """What our own runs did is never taken for another writer's."""
-        codes = {note["code"] for note in result.document["notes"]}
+        codes = {note.code for note in result.planned.notes} if isinstance(result.planned, Plan) else set()
         is_alone = not self.world.by_hand and self.other is None and not self.is_listed_past
         self.expect(not is_alone or "another-writer" not in codes, "our own change was taken for another writer's")
 
@@ -354,7 +355,7 @@ class History:
         agent, written = self.agent(), self.written()
         planned = await dry_run(agent.survey, agent.read_sites, names, RunRequest(Trigger.PLAN))
         self.expect(self.written() == written or bool(self.others), "a dry run wrote")
-        return {each.workspace: each.document["digest"] for each in planned if each.document["status"] == "planned"}
+        return {each.workspace: each.digest for each in planned if isinstance(each.planned, Plan)}
 
     async def run_approved(self, digests: dict[str, str], agent: Agent, names: Sequence[str] = ()) -> bool:
         """Run with approvals of plans by workspace; return whether it was not refused and came to its end."""
@@ -376,7 +377,7 @@ class History:
                 # An approval of what was undone ends its memory, whether or not the change then succeeds.
                 url = self.right[result.workspace]
                 self.watch.undone = {key: kept for key, kept in self.watch.undone.items() if key[0] != url}
-                is_meant = result.document["digest"] == digests[result.workspace]
+                is_meant = result.digest == digests[result.workspace]
                 self.expect(is_meant or not result.records, "another plan than the approved one was applied")
         return results is not None
 
@@ -561,7 +562,8 @@ class History:
         before = {name: members_now(world.workspaces[url]) for name, url in self.right.items()}
         agent = self.agent(other=other)
         for result in await self.alive(agent, agent.sync.run((), RunRequest(Trigger.SYNC))) or ():
-            self.expect("unexpected error" not in str(result.document.get("error")), "a bug in the other agent's run")
+            error = str(result.planned) if isinstance(result.planned, Unplanned) else ""
+            self.expect("unexpected error" not in error, "a bug in the other agent's run")
             if result.run_id:
                 await check_run(result, other.state, world.workspaces[self.right[result.workspace]], is_calm=True)
         for name, url in self.right.items():
@@ -704,7 +706,8 @@ class History:
         for result in results:
             if result.status not in {RunStatus.DONE, RunStatus.HELD}:
                 continue
-            held = {each["email"] for each in (*result.document["holds"], *result.document["notes"])}
+            made = plan_of(result)
+            held = {hold.email for hold in made.holds} | {note.email for note in made.notes}
             for change in (await self.plan(result.workspace)).changes:
                 is_named = change.kind is not Kind.DEACTIVATE or change.email in held
                 self.expect(is_named or result.pause is not None, "a leaver is neither out nor held by name")

@@ -10,33 +10,18 @@ from prometheus_client import CollectorRegistry
 from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.metrics import MAX_HOSTS, Metrics
-from agent.model import Kind
+from agent.model import Hold, Kind
 from agent.model.run import Outcome, RunStatus, Trigger
-from agent.report.schema import HoldObject, PlannedObject
+from tests.golden.samples import a_plan
 from tests.state_samples import a_change, done
 
 
 def a_result(*codes: str) -> RunResult:
     """Return a held run with a done creation and two failed deactivations."""
-    holds: list[HoldObject] = [
-        {"kind": "create", "code": code, "email": "ann@acme.com", "reason": "", "remedy": ""} for code in codes
-    ]
-    planned: PlannedObject = {
-        "name": "latam",
-        "mode": "enforce",
-        "status": "planned",
-        "digest": "sha256:a",
-        "sources": [],
-        "members": {"total": 0, "active": 0, "linked": 0},
-        "counts": {},
-        "changes": [],
-        "holds": holds,
-        "notes": [],
-        "guards": [],
-    }
+    holds = tuple(Hold(kind=Kind.CREATE, code=code, email="ann@acme.com", reason="", remedy="") for code in codes)
     failed = [done(a_change(), seq, Outcome.FAILED) for seq in (1, 2)]
     records = (done(a_change(Kind.CREATE)), *failed)
-    return RunResult("latam", "r1", RunStatus.HELD, ExitCode.HELD, planned, records)
+    return RunResult("latam", "r1", RunStatus.HELD, ExitCode.HELD, a_plan("latam", holds=holds), "sha256:a", records)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

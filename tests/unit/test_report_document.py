@@ -192,7 +192,7 @@ def test_document_says_whose_changes_alone_were_kept() -> None:
 
 def test_pause_stands_in_the_document_and_outside_its_digest() -> None:
     pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake")
-    shown, paused = workspace_object(latam()), workspace_object(latam(), pause)
+    shown, paused = workspace_object(latam()), workspace_object(replace(latam(), pause=pause))
     assert paused["status"] == "planned"
 
     assert paused["paused"] == {"by": "ops", "since": "2026-03-01T12:00:00Z", "reason": "a mistake"}

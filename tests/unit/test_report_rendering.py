@@ -315,7 +315,7 @@ def test_busy_and_incomplete_workspaces_show_error_and_remedy(form: Format) -> N
 def test_workspace_that_nothing_is_written_to_is_not_shown_as_written_to(form: Format, mode: Mode) -> None:
     pause = Pause(datetime(2026, 3, 1, 12, tzinfo=UTC), "ops", "a mistake") if mode is Mode.ENFORCE else None
     plan = replace(a_plan(changes=(a_create(),), holds=(a_guarded_leaver(1),)), mode=mode)
-    shown = render(plan_document([workspace_object(plan, pause)], MADE_AT), form)
+    shown = render(plan_document([workspace_object(replace(plan, pause=pause))], MADE_AT), form)
 
     assert "writes when synced" not in shown
     assert "would be" in shown

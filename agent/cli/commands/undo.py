@@ -14,11 +14,11 @@ from agent.cli.runtime import run_with_components
 from agent.engine.approval import digest_prefix
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import select_workspaces
-from agent.engine.request import RunRequest, RunResult
+from agent.engine.request import RunRequest, RunResult, has_approvable_holds
 from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
+from agent.model import Plan
 from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.report.render import Format, render
-from agent.report.view import is_approvable
 
 __all__ = ["undo"]
 
@@ -61,14 +61,18 @@ def undo(context: click.Context, run_id: str, approved_digest: str | None, by: s
     shown = replace(render_options(verbose=True), shows_approval=False)
     print_text(render(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results)))
     for result in results:
-        waits = bool(result.document["changes"]) or is_approvable(result.document)
+        waits = _has_changes(result) or has_approvable_holds(result.planned)
         if approved_digest is None and waits:
-            again = f"pigment-sync undo {run_id} --approve {result.document['digest']}"
+            again = f"pigment-sync undo {run_id} --approve {result.digest}"
             click.echo(f"Nothing was written. To do it: {again}", err=True)
             return ExitCode.HELD
         if approved_digest is not None and result.status is not RunStatus.BUSY:
             click.echo(f"{result.workspace} is paused. To go on: pigment-sync resume {result.workspace}", err=True)
     return worst_exit_code(result.exit_code for result in results)
+
+
+def _has_changes(result: RunResult) -> bool:
+    return isinstance(result.planned, Plan) and bool(result.planned.changes)
 
 
 async def _pause_and_undo(parts: Components, run: Run, order: RunRequest) -> list[RunResult]:
