@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import assert_never
 
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Change, Fields, Kind, Member
-from agent.model.email import normalize_name
+from agent.model.match import MatchVerdict, judge_match
 from agent.model.run import Outcome
 from agent.ports.workspace import WorkspaceWriter
 from connectors.base import ReadError
@@ -91,19 +92,22 @@ async def _resolve_conflict(
     if not found:
         return ChangeResult(Outcome.FAILED, _error_sentence(conflict))
     member = found[0]
-    if len(found) > 1 or member.scim_id in taken or member.active is None:
-        return ChangeResult(
-            Outcome.HELD, f"{change.email} belongs to a member that is somebody else's; see the next plan."
-        )
-    if member.active:
-        return ChangeResult(
-            Outcome.DONE, "The member existed and is linked; nothing was changed.", member=member, met=member
-        )
-    name = normalize_name(change.display_name)
-    if not name or name != normalize_name(member.display_name):
-        named = member.display_name or "nothing"
-        return ChangeResult(Outcome.HELD, f"An inactive member named {named} has {change.email}; see the next plan.")
-    return await _reactivate_member(workspace, member)
+    verdict = judge_match(change.display_name, member, taken) if len(found) == 1 else MatchVerdict.TAKEN
+    match verdict:
+        case MatchVerdict.TAKEN | MatchVerdict.UNREADABLE:
+            reason = f"{change.email} belongs to a member that is somebody else's; see the next plan."
+            return ChangeResult(Outcome.HELD, reason)
+        case MatchVerdict.POSSIBLY_RECYCLED:
+            named = member.display_name or "nothing"
+            reason = f"An inactive member named {named} has {change.email}; see the next plan."
+            return ChangeResult(Outcome.HELD, reason)
+        case MatchVerdict.LINK:
+            reason = "The member existed and is linked; nothing was changed."
+            return ChangeResult(Outcome.DONE, reason, member=member, met=member)
+        case MatchVerdict.REACTIVATE:
+            return await _reactivate_member(workspace, member)
+        case _:
+            assert_never(verdict)
 
 
 async def _reactivate_member(workspace: WorkspaceWriter, member: Member) -> ChangeResult:

@@ -9,9 +9,6 @@ from agent.diff import messages
 from agent.diff.assignments import AssignedPerson, Entitlement
 from agent.diff.builder import PlanBuilder
 from agent.model import (
-    NO_FIELDS,
-    Change,
-    Fields,
     GroupRef,
     Hold,
     Kind,
@@ -20,6 +17,7 @@ from agent.model import (
     UnconfirmedCreate,
     UnmanagedAction,
 )
+from agent.model.change import adopt_change, deactivate_change
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from connectors.base import PersonKey
 
@@ -117,7 +115,7 @@ def _hold_duplicate_member(draft: PlanBuilder, lost: UnconfirmedCreate, member: 
         f"({who}): {member.email} ({member.scim_id}) is active beside {other}."
     )
     if draft.policy.unmanaged is UnmanagedAction.DEACTIVATE:
-        _add_deactivation(draft, lost.person, member, (ChangeCode.DUPLICATE_MEMBER, reason), ())
+        draft.changes.append(deactivate_change(member, lost.person, ChangeCode.DUPLICATE_MEMBER, reason))
         return
     remedy = (
         f"It is deactivated when {who} leaves. To clear it earlier, deactivate {member.email} in Pigment; or, if it is "
@@ -259,7 +257,7 @@ def _deactivate_or_hold(
     claims = draft.assignments.entitled_by_email.get(draft.normalized_emails[member.scim_id], ())
     newcomer = next((claim for claim in claims if claim.key not in draft.link_by_person), None)
     if newcomer is None:
-        _add_deactivation(draft, link.person, member, because, left)
+        draft.changes.append(deactivate_change(member, link.person, *because, left))
         return
     who, connector, workspace = messages.person_label(newcomer), newcomer.key.connector, draft.policy.workspace
     reason = (
@@ -280,29 +278,6 @@ def _deactivate_or_hold(
             remedy=remedy,
             scim_id=member.scim_id,
             person=link.person,
-        )
-    )
-
-
-def _add_deactivation(
-    draft: PlanBuilder,
-    person: PersonKey | None,
-    member: Member,
-    because: tuple[ChangeCode, str],
-    left: tuple[GroupRef, ...],
-) -> None:
-    draft.changes.append(
-        Change(
-            kind=Kind.DEACTIVATE,
-            email=member.email,
-            display_name=member.display_name,
-            scim_id=member.scim_id,
-            person=person,
-            before=Fields(active=True),
-            after=Fields(active=False),
-            code=because[0],
-            reason=because[1],
-            group_refs=left,
         )
     )
 
@@ -343,21 +318,9 @@ def _note_protected_members(draft: PlanBuilder, members: list[Member]) -> None:
 
 def _adopt_and_deactivate(draft: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
     because = messages.inactive_reason(assigned)
-    draft.changes.append(
-        Change(
-            kind=Kind.ADOPT,
-            email=member.email,
-            display_name=member.display_name,
-            scim_id=member.scim_id,
-            person=assigned.key,
-            before=NO_FIELDS,
-            after=NO_FIELDS,
-            code=ChangeCode.MATCHED_BY_EMAIL,
-            reason=f"{because} The member with this email is linked to them, nothing is sent.",
-            group_refs=assigned.groups,
-        )
-    )
-    _add_deactivation(draft, assigned.key, member, (ChangeCode.SUSPENDED, because), ())
+    reason = f"{because} The member with this email is linked to them, nothing is sent."
+    draft.changes.append(adopt_change(member, assigned.key, ChangeCode.MATCHED_BY_EMAIL, reason, assigned.groups))
+    draft.changes.append(deactivate_change(member, assigned.key, ChangeCode.SUSPENDED, because))
 
 
 def _decide_unmanaged_member(draft: PlanBuilder, member: Member) -> None:
@@ -378,4 +341,4 @@ def _decide_unmanaged_member(draft: PlanBuilder, member: Member) -> None:
         draft.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
     else:
         reason = f"{who} is active, and nobody assigned has this email; unmanaged members are deactivated here."
-        _add_deactivation(draft, None, member, (ChangeCode.UNMANAGED, reason), ())
+        draft.changes.append(deactivate_change(member, None, ChangeCode.UNMANAGED, reason))

@@ -6,8 +6,10 @@ from agent.diff import messages
 from agent.diff.assignments import AssignedPerson
 from agent.diff.builder import EmailClaim, PlanBuilder
 from agent.model import NO_FIELDS, Change, Fields, Kind, Member
+from agent.model.change import adopt_change
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
-from agent.model.email import is_same_name, normalize_name
+from agent.model.email import is_same_name
+from agent.model.match import MatchVerdict, judge_match
 
 __all__ = ["hold_contested_email", "match_member", "new_member_claim", "reconcile_member"]
 
@@ -89,35 +91,22 @@ def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, 
     }[code]
     reason = f"{messages.assignment_phrase(assigned)} and {how}: the member is linked to them, nothing is sent."
     draft.matched_ids.add(member.scim_id)
-    draft.changes.append(
-        Change(
-            kind=Kind.ADOPT,
-            email=member.email,
-            display_name=member.display_name,
-            scim_id=member.scim_id,
-            person=assigned.key,
-            before=NO_FIELDS,
-            after=NO_FIELDS,
-            code=code,
-            reason=reason,
-            group_refs=assigned.groups,
-        )
-    )
+    draft.changes.append(adopt_change(member, assigned.key, code, reason, assigned.groups))
 
 
 def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
     """Rows 6 and 7: a person meets the member that has their address and that nobody entitled is linked to."""
     draft.matched_ids.add(member.scim_id)
-    name = normalize_name(assigned.person.display_name)
+    verdict = judge_match(assigned.person.display_name, member)
     if draft.is_protected(member):
         reason = (
             f"{messages.member_label(member)} is protected: the member is not linked to "
             f"{messages.person_label(assigned)}."
         )
         draft.add_note(NoteCode.PROTECTED, member.email, reason)
-    elif member.active is None:
+    elif verdict is MatchVerdict.UNREADABLE:
         _note_unreadable_member(draft, member)
-    elif not member.active and (not name or name != normalize_name(member.display_name)):
+    elif verdict is MatchVerdict.POSSIBLY_RECYCLED:
         reason = (
             f"{messages.person_label(assigned)} has the email of an inactive member named "
             f"{member.display_name or 'nothing'}, who may be somebody else."

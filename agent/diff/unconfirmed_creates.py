@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from agent.diff.assignments import Entitlement
 from agent.diff.builder import PlanBuilder
-from agent.model import NO_FIELDS, Change, Kind, Link, Member, UnconfirmedCreate
+from agent.model import Link, Member, UnconfirmedCreate
+from agent.model.change import adopt_change
 from agent.model.codes import ChangeCode
 from agent.model.email import is_same_name, normalize
 from connectors.base import PersonKey
@@ -98,18 +99,5 @@ def _adopt_created_member(draft: PlanBuilder, made: _CreatedMember) -> Link:
     if draft.is_protected(member):
         return link
     reason = f"A create for {member.email} was sent and its answer was lost: this is the member that it made."
-    draft.changes.append(
-        Change(
-            kind=Kind.ADOPT,
-            email=member.email,
-            display_name=member.display_name,
-            scim_id=member.scim_id,
-            person=person,
-            before=NO_FIELDS,
-            after=NO_FIELDS,
-            code=ChangeCode.CREATE_SETTLED,
-            reason=reason,
-            group_refs=groups,
-        )
-    )
+    draft.changes.append(adopt_change(member, person, ChangeCode.CREATE_SETTLED, reason, groups))
     return link

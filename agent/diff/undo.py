@@ -20,6 +20,7 @@ from agent.model import (
     Policy,
     UndoneChange,
 )
+from agent.model.change import adopt_change
 from agent.model.codes import HoldCode, NoteCode, undo_code
 from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Outcome
@@ -144,20 +145,8 @@ def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
     reason = (
         f"{who} existed before the run, which only linked them: the link ends, and nothing is sent. {change.reason}"
     )
-    making.changes.append(
-        Change(
-            kind=Kind.ADOPT,
-            email=member.email,
-            display_name=member.display_name,
-            scim_id=member.scim_id,
-            person=change.person,
-            before=Fields(),
-            after=Fields(),
-            code=undo_code(change.kind),
-            reason=reason,
-            undone_change=_undone_change(change, member),
-        )
-    )
+    unlinked = adopt_change(member, change.person, undo_code(change.kind), reason)
+    making.changes.append(replace(unlinked, undone_change=_undone_change(change, member)))
 
 
 def _undone_change(change: Change, member: Member) -> UndoneChange:

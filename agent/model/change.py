@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent.model.inputs import GroupRef, UndoneChange
+from agent.model.codes import ChangeCode
+from agent.model.inputs import GroupRef, Member, UndoneChange
 from agent.model.kind import Kind
 from connectors.base import PersonKey
 
@@ -15,6 +16,8 @@ __all__ = [
     "Hold",
     "Kind",
     "Note",
+    "adopt_change",
+    "deactivate_change",
 ]
 
 
@@ -89,3 +92,39 @@ class Note:
     code: str
     email: str
     reason: str
+
+
+def adopt_change(
+    member: Member, person: PersonKey, code: ChangeCode, reason: str, groups: tuple[GroupRef, ...] = ()
+) -> Change:
+    """Return the change that links *member* to *person*; nothing is sent."""
+    return Change(
+        kind=Kind.ADOPT,
+        email=member.email,
+        display_name=member.display_name,
+        scim_id=member.scim_id,
+        person=person,
+        before=NO_FIELDS,
+        after=NO_FIELDS,
+        code=code,
+        reason=reason,
+        group_refs=groups,
+    )
+
+
+def deactivate_change(
+    member: Member, person: PersonKey | None, code: ChangeCode, reason: str, left: tuple[GroupRef, ...] = ()
+) -> Change:
+    """Return the change that takes access from *member*; *left* are the groups that *person* is no longer in."""
+    return Change(
+        kind=Kind.DEACTIVATE,
+        email=member.email,
+        display_name=member.display_name,
+        scim_id=member.scim_id,
+        person=person,
+        before=Fields(active=True),
+        after=Fields(active=False),
+        code=code,
+        reason=reason,
+        group_refs=left,
+    )

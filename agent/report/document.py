@@ -212,7 +212,7 @@ def _change_object(change: Change) -> ChangeObject:
         "person": _person_object(change.person) if change.person else None,
         "before": _fields_object(change.before, change.after),
         "after": _fields_object(change.after, change.before),
-        "code": change.code,
+        "code": str(change.code),
         "reason": change.reason,
         "groups": list(change.groups),
     }
@@ -223,7 +223,7 @@ def _change_object(change: Change) -> ChangeObject:
 def _hold_object(hold: Hold) -> HoldObject:
     shown: HoldObject = {
         "kind": hold.kind.value,
-        "code": hold.code,
+        "code": str(hold.code),
         "email": hold.email,
         "reason": hold.reason,
         "remedy": hold.remedy,
@@ -244,7 +244,7 @@ def _add_held_change(shown: HoldObject, change: Change) -> None:
     shown["after"] = _fields_object(change.after, change.before)
     shown["display_name"] = change.display_name
     shown["groups"] = list(change.groups)
-    shown["change_code"] = change.code
+    shown["change_code"] = str(change.code)
     shown["change_reason"] = change.reason
     _add_sent_fields(shown, change)
 
@@ -275,12 +275,12 @@ def _person_object(person: PersonKey) -> PersonObject:
 
 
 def _note_object(note: Note) -> NoteObject:
-    return {"code": note.code, "email": note.email, "reason": note.reason}
+    return {"code": str(note.code), "email": note.email, "reason": note.reason}
 
 
 def _guard_object(guard: Guard) -> GuardObject:
     return {
-        "code": guard.code,
+        "code": str(guard.code),
         "count": guard.count,
         "recent": guard.recent,
         "limit": guard.limit,
