@@ -24,7 +24,15 @@ from connectors.http import (
     is_rate_limit,
 )
 
-__all__ = ["PROBE_URL", "REFUSAL_STATUSES", "UNKNOWN_OUTCOME_STATUSES", "Endpoint", "error_type", "user_path"]
+__all__ = [
+    "PROBE_URL",
+    "REFUSAL_STATUSES",
+    "UNKNOWN_OUTCOME_STATUSES",
+    "Endpoint",
+    "UpdateResponse",
+    "error_type",
+    "user_path",
+]
 
 OK, FORBIDDEN = 200, 403
 REFUSAL_STATUSES = frozenset({401, FORBIDDEN})
@@ -83,6 +91,14 @@ class _AttemptHistory:
     may_be_applied: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateResponse:
+    """The last answer to an update. *may_be_applied*: an attempt may have done it, whatever that answer says."""
+
+    answer: ApiResponse
+    may_be_applied: bool
+
+
 class Endpoint:
     """Reads below a `scim_url`, and writes as long as *permit* holds, failing over from token to token."""
 
@@ -125,27 +141,34 @@ class Endpoint:
             )
         return answer
 
-    async def send_idempotent(self, method: str, url: str, json: object, etag: str = "") -> ApiResponse:
+    async def send_idempotent(self, method: str, url: str, json: object, etag: str = "") -> UpdateResponse:
         """PUT or PATCH, retried as far as the bounds go: doing it twice does no more than once.
 
-        Returns the last answer. Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
+        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
-        return await self._send_with_retries(
-            _Request(method, url, json, etag), RETRYABLE_STATUSES, (RequestNotSent, NoResponse)
+        past = _AttemptHistory()
+        answer = await self._send_with_retries(
+            _Request(method, url, json, etag), RETRYABLE_STATUSES, (RequestNotSent, NoResponse), past
         )
+        return UpdateResponse(answer, past.may_be_applied)
 
     async def post(self, url: str, json: object) -> ApiResponse:
         """POST, retried only when it surely was not done: not sent, or refused by a limit (429, 403 with a time).
 
         Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
-        return await self._send_with_retries(_Request("POST", url, json), NOT_EXECUTED_STATUSES, (RequestNotSent,))
+        return await self._send_with_retries(
+            _Request("POST", url, json), NOT_EXECUTED_STATUSES, (RequestNotSent,), _AttemptHistory()
+        )
 
     async def _send_with_retries(
-        self, request: _Request, healing: frozenset[int], transient: tuple[type[Exception], ...]
+        self,
+        request: _Request,
+        healing: frozenset[int],
+        transient: tuple[type[Exception], ...],
+        past: _AttemptHistory,
     ) -> ApiResponse:
         patience = self.api.retry_policy(healing, transient, self._permit)
-        past = _AttemptHistory()
 
         async def once() -> ApiResponse:
             return await self._send_once(request, patience, past)

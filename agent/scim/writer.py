@@ -6,7 +6,8 @@ answer                       create (POST)                               change 
 2xx, another id              -                                           done where the old id is gone or the same
 2xx without a member         look the email up for 5 s, then WriteLost   GET for 5 s, then NotPersisted
 2xx, the member lacks it     GET for 5 s, then NotPersisted              GET for 5 s, then NotPersisted
-none, 408, or 5xx            look up; there: done; not: once more        retried, then WriteLost or WriteRefused
+none, 408, or 5xx            look up; there: done; not: once more        retried, then WriteLost
+a refusal after such a one   WriteLost, if it is no 409                  WriteLost
 409                          WriteRefused 409 (the caller looks up)      WriteRefused 409
 409 after a lost answer      look the email up for 5 s, then WriteLost   -
 412, 428                     -                                           GET; unchanged since the listing: once more
@@ -25,7 +26,7 @@ from dataclasses import replace
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Fields, Member
 from agent.scim.codec import member_from_json
-from agent.scim.endpoint import UNKNOWN_OUTCOME_STATUSES, Endpoint, error_type, user_path
+from agent.scim.endpoint import UNKNOWN_OUTCOME_STATUSES, Endpoint, UpdateResponse, error_type, user_path
 from agent.scim.lookup import Finder
 from agent.scim.payloads import create_payload, has_display_name, patch_payload, replace_payload
 from agent.scim.verify import expected_formatted, is_persisted, missing_fields, put_fields
@@ -86,7 +87,7 @@ class Writer:
             if isinstance(answer, ApiResponse) and answer.status not in UNKNOWN_OUTCOME_STATUSES:
                 if lost and answer.status == CONFLICT:
                     return await self._resolve_conflict(wanted, lost)
-                return await self._verify_created(answer, wanted)
+                return await self._verify_created(answer, wanted, is_after_loss=bool(lost))
             lost = (
                 answer
                 if isinstance(answer, str)
@@ -122,11 +123,13 @@ class Writer:
         except NoResponse as error:
             return str(error)
 
-    async def _verify_created(self, answer: ApiResponse, wanted: Fields) -> Member:
+    async def _verify_created(self, answer: ApiResponse, wanted: Fields, *, is_after_loss: bool) -> Member:
         email = wanted.email or ""
         self._track_unanswered(answer)
         if not answer.is_success:
-            raise self._refused_error(answer, f"to the creation of {email}", is_create=True)
+            refused = self._refused_error(answer, f"to the creation of {email}", is_create=True)
+            # Who has the address after a conflict is looked up by the caller.
+            raise _final_error(refused, may_be_applied=is_after_loss and refused.status != CONFLICT)
         shown = _member_from_response(answer)
         if shown is not None and is_persisted(shown, wanted):
             return shown
@@ -202,23 +205,27 @@ class Writer:
 
     async def _update_member(self, method: str, member: Member, wanted: Fields) -> Member:
         sent = wanted if method == "PATCH" else put_fields(member, wanted)
-        answer = await self._send_update(method, member, wanted, member.etag)
-        if _is_outdated(answer, member):
+        update = await self._send_update(method, member, wanted, member.etag)
+        if _is_outdated(update.answer, member):
             fresh = await self._reread_member(member.scim_id, member.email)
             if fresh is not None and is_persisted(fresh, sent):
                 return fresh
             if fresh is None or fresh != member:
-                raise WriteRefused(
+                refused = WriteRefused(
                     f"{self._endpoint.name} shows {member.email} otherwise than when it was listed.",
                     "The next run plans with what it shows now.",
-                    answer.status,
+                    update.answer.status,
                 )
-            answer = await self._send_update(method, fresh, wanted, _if_match_version(answer.status, member, fresh))
+                raise _final_error(refused, may_be_applied=update.may_be_applied)
+            version = _if_match_version(update.answer.status, member, fresh)
+            update = await self._send_update(method, fresh, wanted, version)
+        answer = update.answer
         if method == "PATCH" and answer.status in PATCH_UNSUPPORTED_STATUSES:
             self._can_patch = False
             return await self._update_member("PUT", member, wanted)
         if not answer.is_success:
-            raise self._refused_error(answer, f"to {method} for {member.email}")
+            refused = self._refused_error(answer, f"to {method} for {member.email}")
+            raise _final_error(refused, may_be_applied=update.may_be_applied)
         return await self._verify_updated(answer, member, wanted, sent)
 
     async def _verify_updated(self, answer: ApiResponse, member: Member, wanted: Fields, sent: Fields) -> Member:
@@ -255,10 +262,10 @@ class Writer:
             raise self._unseen(member.email, error) from error
         return found[0] if len(found) == 1 and is_persisted(found[0], sent, formatted) else None
 
-    async def _send_update(self, method: str, member: Member, wanted: Fields, version: str) -> ApiResponse:
+    async def _send_update(self, method: str, member: Member, wanted: Fields, version: str) -> UpdateResponse:
         body = _payload(method, member, wanted)
         try:
-            answer = await self._endpoint.send_idempotent(method, user_path(member.scim_id), body, version)
+            update = await self._endpoint.send_idempotent(method, user_path(member.scim_id), body, version)
         except RequestNotSent as error:
             raise self._unreachable_error(str(error)) from error
         except NoResponse as error:
@@ -267,8 +274,8 @@ class Writer:
                 f"{self._endpoint.name} gave no answer to {method} for {member.email} ({error}).",
                 "The next run sees whether it was made.",
             ) from error
-        self._track_unanswered(answer)
-        return answer
+        self._track_unanswered(update.answer)
+        return update
 
     async def _reread_member(self, scim_id: str, email: str) -> Member | None:
         """Return the member as it is now, with its version, None when it is not there."""
@@ -353,6 +360,13 @@ def _payload(method: str, member: Member, wanted: Fields) -> dict[str, object]:
             "Look at the member in Pigment.",
         )
     return replace_payload(member, wanted, active)
+
+
+def _final_error(refused: WriteRefused, *, may_be_applied: bool) -> WriteError:
+    """Return *refused*, or a loss where an attempt may have been carried out all the same."""
+    if not may_be_applied:
+        return refused
+    return WriteLost(refused.message, f"The next run sees whether it was made nevertheless. {refused.hint}")
 
 
 def _is_outdated(answer: ApiResponse, member: Member) -> bool:

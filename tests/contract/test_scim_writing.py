@@ -619,7 +619,68 @@ async def test_change_without_any_answer_is_lost_after_bounded_attempts() -> Non
     assert len(scene.wire.kinds("PATCH")) == 3
 
 
-@pytest.mark.parametrize(("status", "word"), [(404, "removed"), (400, "domain"), (500, "later"), (409, "address")])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("status", [408, 500, 503])
+async def test_change_that_errors_answer_to_the_end_is_lost_as_it_may_be_made(status: int, method: str) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault(method, ALWAYS, done_but(status))
+
+    async with scene.client(bounds=RequestLimits(retries=2)) as workspace:
+        member = await first(workspace)
+        change = workspace.patch if method == "PATCH" else workspace.replace
+        with pytest.raises(WriteLost, match=f"answered {status} to {method}") as lost:
+            await change(member, Fields(active=False))
+
+    assert "The next run sees whether it was made" in lost.value.hint
+    assert "later" in lost.value.hint
+    assert active(scene) == [("p1@acme.com", False)]
+
+
+@pytest.mark.parametrize("refusal", [answer(400), scim_error(404), answer(429)], ids=["400", "404", "429"])
+async def test_change_that_is_refused_after_a_lost_answer_is_lost(refusal: Fault) -> None:
+    scene = a_scene(members=1)
+    scene.wire.fault("PATCH", ONCE, reset_after)
+    scene.wire.fault("PATCH", range(2, 100), refusal)
+
+    async with scene.client(bounds=RequestLimits(retries=2)) as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteLost, match="answered 4"):
+            await workspace.patch(member, Fields(active=False))
+
+    assert active(scene) == [("p1@acme.com", False)]
+
+
+async def test_changed_member_that_is_outdated_after_a_lost_answer_is_lost() -> None:
+    scene = a_scene(members=1, etags=True)
+
+    async def changed_and_edited(request: httpx.Request, real: Answering) -> httpx.Response:
+        await real(request)
+        scene.space.admin_rename("p1@acme.com", "Somebody Else")
+        raise httpx.ReadError("connection reset", request=request)
+
+    scene.wire.fault("PUT", ONCE, changed_and_edited)
+
+    async with scene.client() as workspace:
+        member = await first(workspace)
+        with pytest.raises(WriteLost, match="otherwise than when it was listed"):
+            await workspace.replace(member, Fields(active=False))
+
+    assert active(scene) == [("p1@acme.com", False)]
+
+
+async def test_create_that_is_refused_after_a_lost_answer_is_lost() -> None:
+    scene = a_scene()
+    scene.wire.fault("POST", ONCE, silent)
+    scene.wire.fault("POST", [2], scim_error(400))
+
+    async with scene.client() as workspace:
+        with pytest.raises(WriteLost, match="answered 400 to the creation"):
+            await create(workspace)
+
+    assert scene.wire.kinds() == ["POST", "GET find", "POST"]
+
+
+@pytest.mark.parametrize(("status", "word"), [(404, "removed"), (400, "domain"), (409, "address")])
 async def test_refused_change_is_this_members_alone(status: int, word: str) -> None:
     scene = a_scene(members=5)
     scene.wire.fault("PATCH", range(1, 100), scim_error(status, detail="no"))
