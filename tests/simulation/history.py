@@ -811,6 +811,9 @@ class History:
         workspace = self.world.workspaces[self.right[name]]
         links = {link.person: link.scim_id for link in (await self.state.load_memory(name)).links}
         members = {member.id: member for member in workspace.space.members}
+        # A protected member that a lost create made gets no link: it is its person's by that create alone.
+        made = {lost.person: members[lost.scim_id] for lost in plan.checked_creates if lost.scim_id in members}
+        unlinked = {key: member for key, member in made.items() if member.user_name.lower() in policy.protect}
         held = {hold.person for hold in plan.holds}
         waiting = {hold.scim_id for hold in plan.holds}
         noted = {note.email.lower() for note in plan.notes}
@@ -818,7 +821,7 @@ class History:
             key = PersonKey(person.connector, person.id)
             if key in held or (person.email or "").lower() in noted:
                 continue
-            member = members.get(links[key]) if key in links else None
+            member = members.get(links[key]) if key in links else unlinked.get(key)
             if member is not None and (member.id in waiting or member.user_name.lower() in noted):
                 continue
             if is_entitled(person, policy):
