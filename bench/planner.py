@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 
 from agent.engine.planning import compute_plan_without_gc
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
+from agent.guard.results import GuardHistory
 from agent.model import Inputs, Link, Listing, Member, Memory, Mode, Policy
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, Person, PersonKey, Snapshot, Source

@@ -20,8 +20,8 @@ from agent.engine.request import Decision, FleetLimit
 from agent.engine.state_checks import with_state_note
 from agent.errors import PigmentSyncError, UsageError
 from agent.guard.empty_groups import links_with_empty_groups, newly_empty_groups, next_sightings
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
+from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Plan, Policy, Unplanned
 from agent.ports.clock import Clock

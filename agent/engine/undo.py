@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from agent.diff.undo import compute_undo
 from agent.engine.planner import RECENT_WINDOW, ReadOnlyWorkspace, failed_read_decision
 from agent.engine.request import Decision
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
+from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Policy, TargetCheck
 from agent.model.run import Run

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.guard.guards import (
-    APPROVE_REMEDY,
-    INDIVIDUALLY_HELD_CODES,
-    Baselines,
-    GuardHistory,
-    GuardResult,
-    guard_results,
-    is_deactivation,
-    make_guard,
-    percent_floor,
-    percent_limit,
-    repeats_of_undone,
-)
+from agent.guard.count_guards import percent_floor, percent_limit
+from agent.guard.guards import INDIVIDUALLY_HELD_CODES, guard_results, repeats_of_undone
+from agent.guard.results import APPROVE_REMEDY, Baselines, GuardHistory, GuardResult, is_deactivation, make_guard
 from agent.guard.target import target_guard_results
 from agent.model import Change, Hold, Kind, Plan, Policy
 from agent.model.codes import GuardCode, HoldCode, NoteCode

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from agent.guard.guards import GuardResult, is_deactivation, make_guard
+from agent.guard.results import GuardResult, is_deactivation, make_guard
 from agent.model import Change, Inputs, KnownTarget, Link, MovedTenant, Plan, Policy, TargetCheck
 from agent.model.codes import GuardCode
 

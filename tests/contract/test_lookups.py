@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from agent.engine.confirm import Confirmation
 from agent.engine.lookup import MAX_CONCURRENT, MAX_FAILURES, Lookups
 from agent.guard.empty_groups import GroupSightings, newly_empty_groups, next_sightings
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards
+from agent.guard.results import GuardHistory
 from agent.model import Change, GroupRef, Hold, Inputs, Kind, Link, Listing, Member, Memory, Mode, Policy
 from connectors.base import (
     Connector,

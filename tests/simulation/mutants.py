@@ -83,7 +83,7 @@ MUTANTS = (
     ),
     Mutant(
         "guards each run by itself, not an hour",
-        ((SURVEY, "            recent, baselines, await", "            type(recent)(), baselines, await"),),
+        ((SURVEY, "            recent_changes=recent,\n", "            recent_changes=type(recent)(),\n"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
@@ -134,7 +134,7 @@ MUTANTS = (
     ),
     Mutant(
         "gives the account to the person that a create met",
-        (("agent/apply/send.py", "or member.scim_id in taken", ""),),
+        (("agent/model/match.py", "    if member.scim_id in taken:\n", "    if False:\n"),),
         "is not linked",
     ),
     Mutant(
@@ -221,7 +221,7 @@ MUTANTS = (
     Mutant(
         "takes one empty answer for an empty group",
         (
-            ("agent/guard/guards.py", "    yield from _group_emptied_guard(changes, history)\n", ""),
+            ("agent/guard/source_guards.py", "    yield from _group_emptied_guard(changes, history)\n", ""),
             (
                 CONFIRM,
                 "emptied = {connector for connector, _ in newly_empty_groups(reads.snapshots, sightings, now)}",

@@ -15,8 +15,8 @@ import yaml
 
 from agent.diff.plan import compute_plan
 from agent.diff.single_user import restrict_to_user
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, release_approved
+from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import (
     Change,

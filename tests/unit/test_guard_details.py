@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.diff.plan import compute_plan, leavers_to_look_up
-from agent.guard.guards import GuardHistory, percent_limit
+from agent.guard.count_guards import percent_limit
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, next_baselines, release_approved
+from agent.guard.results import GuardHistory
 from agent.model import GroupRef, Kind, Link, Plan, RecentChanges, Toggles, UnmanagedAction
 from connectors.base import PersonKey, Status
 from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot, some_limits

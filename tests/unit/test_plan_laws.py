@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from agent.diff.assignments import collect_assignments
 from agent.diff.plan import compute_plan
 from agent.diff.single_user import restrict_to_user
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards, next_baselines, release_approved
+from agent.guard.results import GuardHistory
 from agent.model import (
     Change,
     IndividualAction,

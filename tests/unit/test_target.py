@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from agent.diff.plan import compute_plan
 from agent.engine.request import is_awaiting_approval
-from agent.guard.guards import GuardHistory
 from agent.guard.hold import apply_guards, release_approved
+from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets, uncounted
 from agent.model import (
     Inputs,

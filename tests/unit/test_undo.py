@@ -9,8 +9,9 @@ from hypothesis import given
 
 from agent.diff.plan import compute_plan
 from agent.diff.undo import compute_undo
-from agent.guard.guards import GuardHistory, repeats_of_undone
+from agent.guard.guards import repeats_of_undone
 from agent.guard.hold import apply_guards, release_approved
+from agent.guard.results import GuardHistory
 from agent.model import (
     Change,
     Fields,
