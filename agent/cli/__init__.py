@@ -1,1 +1,1 @@
-"""The command line: arguments in, results on stdout, everything else on stderr, an exit code at the end."""
+"""The command line: arguments in, results to stdout, everything else to stderr, and an exit code."""

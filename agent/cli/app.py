@@ -1,4 +1,4 @@
-"""The commands as one group, and the translation of every error into a sentence and an exit code."""
+"""The root command, and the translation of every error into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ __all__ = ["app", "run_cli"]
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The configuration; else $PIGMENT_SYNC_CONFIG, ./config.yaml, /etc/pigment-sync/config.yaml.",
+    help="Configuration file; else $PIGMENT_SYNC_CONFIG, ./config.yaml or /etc/pigment-sync/config.yaml.",
 )
 @version_option
 @click.pass_context
 def app(context: click.Context, config: Path | None) -> None:
-    """Keep the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin.
+    """Keep the members of Pigment workspaces in sync with Okta, Microsoft Entra ID or OneLogin.
 
-    Results go to stdout, everything else to stderr. `pigment-sync COMMAND --help` tells what each command
-    reads and writes, with examples.
-
-    \b
-    pigment-sync demo                    # see it work, with nothing set up
-    pigment-sync init                    # write a first configuration
-    pigment-sync check                   # try all that it names
-    pigment-sync plan                    # what a sync would do, and why
+    Results go to stdout, everything else to stderr. `pigment-sync COMMAND --help` describes what each
+    command reads and writes, with examples.
 
     \b
-    Exit codes: 0 done · 1 unexpected error · 2 usage · 3 a sync would change something (plan --exit-code) ·
-    4 held by a guard · 5 some changes failed · 6 a read was not complete or credentials were refused ·
+    pigment-sync demo                    # try it, without any setup
+    pigment-sync init                    # create a configuration
+    pigment-sync check                   # test the configuration, credentials and permissions
+    pigment-sync plan                    # show what a sync would change, and why
+
+    \b
+    Exit codes: 0 done · 1 unexpected error · 2 usage error · 3 a sync would make changes (plan --exit-code) ·
+    4 changes are on hold · 5 some changes failed · 6 a read was incomplete or credentials were refused ·
     7 busy · 8 the configuration is invalid · 9 the approval is stale
     """
     context.obj = Invocation(config, run_cli)
@@ -103,7 +103,7 @@ def _print_error(message: str, hint: str = "") -> None:
 
 
 def run_cli(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; no error of any kind gets past here."""
+    """Run one command line and return its exit code. Every error ends here, bugs included."""
     try:
         result = app.main(list(arguments), prog_name="pigment-sync", standalone_mode=False)
     except click.ClickException as error:
@@ -119,13 +119,13 @@ def run_cli(arguments: Sequence[str]) -> int:
         _print_error("stopped.")
         return ExitCode.UNEXPECTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain again when it flushes at exit.
+        # The reader of our output is gone. Without this, Python reports the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNEXPECTED
-    except Exception as error:  # noqa: BLE001  (the outermost place: a bug ends here, as a sentence)
+    except Exception as error:  # noqa: BLE001  (the outermost handler: a bug ends here, as a message)
         _print_error(
             f"unexpected error: {type(error).__name__}: {error}",
-            "This is a bug; set PIGMENT_SYNC_TRACEBACK=1 to see where.",
+            "This is a bug. Set PIGMENT_SYNC_TRACEBACK=1 to see the traceback.",
         )
         if os.environ.get("PIGMENT_SYNC_TRACEBACK"):
             traceback.print_exc()

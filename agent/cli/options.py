@@ -42,36 +42,51 @@ workspace_option = click.option(
     "names",
     multiple=True,
     metavar="NAME",
-    help="Only this workspace; may be repeated.",
+    help="Only this workspace; repeatable.",
     shell_complete=complete_workspace,
 )
 required_workspace_option = click.option(
-    "-w", "--workspace", "name", required=True, metavar="NAME", help="Whose link.", shell_complete=complete_workspace
+    "-w",
+    "--workspace",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="Workspace of the link.",
+    shell_complete=complete_workspace,
 )
 user_option = click.option(
-    "--user", default="", metavar="EMAIL", help="Only this person (present, wanted or former address)."
+    "--user", default="", metavar="EMAIL", help="Only this person (current, wanted or previous email)."
 )
 wait_option = click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another run."
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Maximum wait for another run to end.",
 )
 by_option = click.option(
-    "--by", default=os_user, show_default="the OS user", metavar="WHO", help="Who asks; kept in the journal."
+    "--by",
+    default=os_user,
+    show_default="the OS user",
+    metavar="WHO",
+    help="Who requests this; recorded in the journal.",
 )
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the journal.")
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every note instead of counts.")
-bom_option = click.option("--bom", is_flag=True, help="Begin CSV with a byte-order mark, for spreadsheets.")
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the journal.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="List every note instead of counts.")
+bom_option = click.option("--bom", is_flag=True, help="Start CSV with a byte-order mark, for spreadsheets.")
 report_format_option = click.option(
-    "--format", "output_format", type=FormatChoice(), default="text", show_default=True, help="How it is shown."
+    "--format", "output_format", type=FormatChoice(), default="text", show_default=True, help="Output format."
 )
 
 
 def format_option(*choices: str) -> Callable[[F], F]:
-    """Return `--format` with *choices*, of which `text` is the default."""
+    """Return a `--format` option with *choices*; `text` is the default."""
     return click.option(
         "--format",
         "output_format",
         type=click.Choice(choices),
         default="text",
         show_default=True,
-        help="How it is shown.",
+        help="Output format.",
     )

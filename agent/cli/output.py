@@ -1,4 +1,4 @@
-"""Write results: to stdout as they are, to files whole or not at all."""
+"""Write results to stdout, and to files atomically."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from agent.engine.request import RunResult
 from agent.errors import UsageError
+from agent.model import Link
 from agent.model.run import LinkEdit
 from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
@@ -23,6 +24,7 @@ __all__ = [
     "FormatChoice",
     "document_from_results",
     "format_link_edits",
+    "link_count",
     "outcomes_by_workspace",
     "print_document",
     "print_json",
@@ -33,23 +35,23 @@ __all__ = [
 
 
 class FormatChoice(click.Choice[str]):
-    """The formats of a report, by the words of `--format`."""
+    """The `--format` choices of a report, converted to `Format`."""
 
     def __init__(self) -> None:
-        super().__init__([form.value for form in Format])
+        super().__init__([each.value for each in Format])
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Format:
         return Format(super().convert(value, param, ctx))
 
 
 def document_from_results(results: Sequence[RunResult], user: str = "") -> Document:
-    """Return the plan document of one command's results."""
+    """Return the plan document of *results*."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return plan_document([workspace_object(result.planned) for result in results], now, user)
 
 
 def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence[OutcomeRow]]:
-    """Return what became of the changes of the runs that were not dry."""
+    """Return the outcomes of the changes, for each workspace that was written to."""
     return {
         result.workspace: [
             OutcomeRow(record.seq, record.change.kind, record.change.email, record.outcome, record.detail)
@@ -61,48 +63,59 @@ def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence
 
 
 def render_options(*, verbose: bool = False, bom: bool = False) -> RenderOptions:
-    """Return how text looks on this stdout: colours only on a terminal that wants them (NO_COLOR)."""
+    """Return the options for this stdout. Colours are used only on a terminal, and not with NO_COLOR."""
     is_terminal = sys.stdout.isatty()
     width = os.get_terminal_size().columns if is_terminal else 100
     return RenderOptions(max(60, min(width, 160)), is_terminal and "NO_COLOR" not in os.environ, verbose, bom)
 
 
 def print_text(text: str) -> None:
-    """Write to stdout as UTF-8 whatever the locale says; what the encoding lacks can't end a report half-way."""
+    """Write to stdout as UTF-8, whatever the locale: an encoding error must not cut a report short."""
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.flush()
 
 
 def print_json(value: object) -> None:
-    """Write *value* to stdout as JSON whose names can't move the cursor of a terminal that shows it."""
+    """Write *value* to stdout as JSON, with control characters escaped so that they are harmless on a terminal."""
     print_text(to_json_bytes(value, sorts_keys=False).decode())
 
 
 def print_document(
-    whole: Document, form: Format, outcomes: Mapping[str, Sequence[OutcomeRow]], *, verbose: bool = False
+    document: Document, output_format: Format, outcomes: Mapping[str, Sequence[OutcomeRow]], *, verbose: bool = False
 ) -> None:
-    print_text(render(whole, form, render_options(verbose=verbose), outcomes))
+    print_text(render(document, output_format, render_options(verbose=verbose), outcomes))
 
 
-def format_link_edits(mends: Sequence[LinkEdit]) -> str:
-    """Return a line for each of *mends*: the member, whose it was, whose it is."""
+def link_count(edits: Sequence[LinkEdit]) -> str:
+    return "1 link" if len(edits) == 1 else f"{len(edits):,} links"
 
-    def side(mend: LinkEdit, *, former: bool) -> str:
-        link = mend.previous if former else mend.link
-        return f"{link.person.connector}:{link.person.id}" if link else "nobody"
 
-    def scim_id(mend: LinkEdit) -> str:
-        link = mend.link or mend.previous
-        return link.scim_id if link else ""
+def format_link_edits(
+    edits: Sequence[LinkEdit], emails: Mapping[str, str] | None = None, *, is_done: bool = True
+) -> str:
+    """Return one line for each of *edits*. A member without an email in *emails* (by SCIM id) is shown by its id."""
+    return "".join(f"  {escape_control(_format_link_edit(edit, emails or {}, is_done))}\n" for edit in edits)
 
-    return "".join(
-        escape_control(f"  member {scim_id(mend)}: {side(mend, former=True)} -> {side(mend, former=False)}") + "\n"
-        for mend in mends
-    )
+
+def _format_link_edit(edit: LinkEdit, emails: Mapping[str, str], is_done: bool) -> str:
+    ending = "ed" if is_done else ""
+    link, previous = edit.link, edit.previous
+    if link is None:
+        return f"Unlink{ending} {_format_link(previous, emails, 'from')}" if previous else ""
+    before = f", previously {previous.person.connector}:{previous.person.id}" if previous else ""
+    return f"Link{ending} {_format_link(link, emails, 'to')}{before}"
+
+
+def _format_link(link: Link, emails: Mapping[str, str], preposition: str) -> str:
+    member = emails.get(link.scim_id, f"member {link.scim_id}")
+    return f"{member} {preposition} {link.person.connector}:{link.person.id}"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside *path*, then rename: nobody ever sees half a file. Raises `UsageError` where that can't be done."""
+    """Write a temporary file next to *path* and rename it, so that no reader sees a partial file.
+
+    Raises `UsageError` if the file can't be written.
+    """
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -114,5 +127,5 @@ def write_file(path: Path, content: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise UsageError(
-            f"{path} can't be written ({error.strerror}).", "Name a file in a folder that you may write to."
+            f"{path} can't be written ({error.strerror}).", "Name a file in a folder that is writable."
         ) from error

@@ -1,4 +1,4 @@
-"""Show how far long work has come: live bars on a terminal, else one log line a minute."""
+"""Report the progress of long work: bars on a terminal, otherwise one log line a minute."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from agent.report.escape import escape_control
-from connectors.base import Progress as Told
+from connectors.base import Progress as ProgressCallback
 
 __all__ = ["ProgressBars", "ProgressDisplay", "ProgressLog", "show_progress"]
 
@@ -35,27 +35,27 @@ def _no_budget() -> int | None:
     return None
 
 
-class ProgressDisplay(Told, Protocol):
-    """What is told of progress. *budget* says how many requests Pigment's hosts would take now, None: not known."""
+class ProgressDisplay(ProgressCallback, Protocol):
+    """Receives progress. *budget* returns how many requests Pigment's hosts accept now, or None if unknown."""
 
     budget: Callable[[], int | None]
 
 
 class _RateColumn(ProgressColumn):
-    """How many a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 class ProgressBars:
-    """One bar for each kind of work, made when it is first told of."""
+    """One bar for each kind of work, added at its first report."""
 
     def __init__(self, console: Console) -> None:
         self.budget: Callable[[], int | None] = _no_budget
         self._tasks: dict[str, TaskID] = {}
         self.display = Progress(
-            # What is read has the name of a group in it, and Rich would take "[/x]" for its own.
+            # Descriptions contain group names, and Rich would interpret "[/x]" as markup.
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -75,7 +75,7 @@ class ProgressBars:
 
 
 class ProgressLog:
-    """At most one log line a minute for each kind of work. *now* tells monotonic seconds."""
+    """At most one log line a minute for each kind of work. *now* returns monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.budget: Callable[[], int | None] = _no_budget
@@ -84,17 +84,17 @@ class ProgressLog:
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         now = self._now()
-        at, former = self._last_logged.setdefault(what, (now, done))
+        at, previous = self._last_logged.setdefault(what, (now, done))
         if now - at < LOG_INTERVAL_SECONDS:
             return
         self._last_logged[what] = (now, done)
-        rate = round((done - former) / (now - at), 1)
+        rate = round((done - previous) / (now - at), 1)
         log.info("work.progressed", what=what, done=done, total=total, per_second=rate, budget=self.budget())
 
 
 @contextmanager
 def show_progress() -> Iterator[ProgressDisplay]:
-    """Yield what is to be told of progress, for as long as the work lasts."""
+    """Yield the receiver of progress for the duration of the work."""
     if not sys.stderr.isatty():
         yield ProgressLog()
         return

@@ -1,4 +1,4 @@
-"""Run the body of a command with the components it needs, and shut down cleanly on a signal."""
+"""Run the body of a command with the components that it needs, and shut down gracefully on a signal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import STATE_REMEDY, empty_state_warning, new_state_warning
 from agent.errors import ExitCode, worst_exit_code
-from agent.model import Mode, Plan
+from agent.model import Mode, Plan, Unplanned
 from agent.report.escape import escape_control
 from agent.report.render import Format
 from agent.settings.load import load
@@ -48,21 +49,21 @@ CommandBody = Callable[[Components], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What the root command hands to the commands: the value of --config, and *run* for further command lines."""
+    """What the root command passes to the commands: the value of --config, and *run*, which runs a command line."""
 
     config: Path | None
     run: Callable[[Sequence[str]], int]
 
 
 def load_settings(context: click.Context) -> Settings:
-    """Load the configuration and set up logging as it says."""
+    """Load the configuration and set up logging accordingly."""
     settings = load(config_path(context), os.environ)
     configure_logs(settings)
     return settings
 
 
 def config_path(context: click.Context) -> Path | None:
-    """Return the path that --config named."""
+    """Return the value of --config."""
     invocation = context.find_root().obj
     return invocation.config if isinstance(invocation, Invocation) else None
 
@@ -72,36 +73,36 @@ def configure_logs(settings: Settings) -> None:
 
 
 def warn(message: str) -> None:
-    """Write a warning to stderr, whatever the log shows."""
+    """Write a warning to stderr, at any log level."""
     click.echo(escape_control(f"pigment-sync: warning: {message}"), err=True)
 
 
 def run_with_components(
     context: click.Context, body: CommandBody[T], *, is_reading: bool = False, warns: bool = True
 ) -> T:
-    """Run *body* with the parts that the configuration describes; what is only reading migrates no older state.
+    """Run *body* with the components that the configuration describes.
 
-    Not *warns*: the command itself reports that the state is new.
+    With *is_reading*, an older state is not migrated. Without *warns*, a new state is not reported.
 
-    The first SIGINT or SIGTERM breaks off what only reads; once something may have been written it lets the change in
-    flight finish and leaves the rest. The second ends at once.
+    The first SIGINT or SIGTERM cancels a command that has only read. Once something may have been written, it lets the
+    change in flight finish and skips the rest. The second ends the process at once.
     """
     settings = load_settings(context)
     refuse_invalid_variables(os.environ, settings)
-    stopping = GracefulShutdown()
+    shutdown = GracefulShutdown()
 
     async def work() -> T:
         with show_progress() as progress:
-            async with open_components(settings, progress, stopping, is_reading=is_reading) as parts:
-                if parts.shared.is_new and warns:
-                    warn(f"{new_state_warning(parts.shared.location)}. {STATE_REMEDY}")
-                progress.budget = parts.budget_left
-                return await body(parts)
+            async with open_components(settings, progress, shutdown, is_reading=is_reading) as components:
+                if components.shared.is_new and warns:
+                    warn(f"{new_state_warning(components.shared.location)}. {STATE_REMEDY}")
+                progress.budget = components.budget_left
+                return await body(components)
 
     async def within() -> T:
         task = asyncio.create_task(work())
         for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stopping.request, task)
+            asyncio.get_running_loop().add_signal_handler(name, shutdown.request, task)
         return await task
 
     try:
@@ -111,20 +112,20 @@ def run_with_components(
 
 
 def run_sync(
-    context: click.Context, names: Sequence[str], order: RunRequest, output_format: Format, verbose: bool
+    context: click.Context, names: Sequence[str], request: RunRequest, output_format: Format, verbose: bool
 ) -> int:
-    async def body(parts: Components) -> list[RunResult]:
-        results = await parts.sync.run(names, order)
-        # Of a run for one person nobody can say that the workspace is fine again.
-        if order.is_for_everyone:
-            await parts.notify(results)
-            await prune_old_runs(parts.state, parts.clock)
+    async def body(components: Components) -> list[RunResult]:
+        results = await components.sync.run(names, request)
+        # A run for one person does not show that the whole workspace has recovered.
+        if request.is_for_everyone:
+            await components.notify(results)
+            await prune_old_runs(components.state, components.clock)
         return results
 
     results = run_with_components(context, body)
     warn_about_state(results)
     print_document(
-        document_from_results(results, order.user), output_format, outcomes_by_workspace(results), verbose=verbose
+        document_from_results(results, request.user), output_format, outcomes_by_workspace(results), verbose=verbose
     )
     for result in results:
         _print_why_not_written(result)
@@ -137,22 +138,31 @@ def warn_about_state(results: Sequence[RunResult]) -> None:
             warn(reason)
 
 
+def _hold_summary(planned: Plan | Unplanned) -> str:
+    """Return the number of changes that an approval would release, by code."""
+    holds = planned.holds if isinstance(planned, Plan) else ()
+    codes = Counter(hold.code for hold in holds if hold.change is not None)
+    total = codes.total()
+    verb = "change is" if total == 1 else "changes are"
+    return f"{total:,} {verb} on hold: {', '.join(f'{code} {count:,}' for code, count in codes.most_common())}"
+
+
 def _print_why_not_written(result: RunResult) -> None:
-    """Say on stderr why nothing, or not everything, was written."""
+    """Write to stderr why nothing, or not everything, was written."""
     name = result.workspace
     if result.error:
         click.echo(escape_control(f"{name}: {result.error}"), err=True)
     elif result.pause is not None:
         since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")
         why = f": {result.pause.reason}" if result.pause.reason else ""
-        made = outcome_summary(result.records) or "Nothing was written."
-        click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {made}"), err=True)
-        click.echo(f"  To go on: pigment-sync resume {name}", err=True)
+        outcomes = outcome_summary(result.records) or "Nothing was written."
+        click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {outcomes}"), err=True)
+        click.echo(f"  To resume: pigment-sync resume {name}", err=True)
     elif isinstance(result.planned, Plan) and result.planned.mode is Mode.DRY_RUN:
-        click.echo(f"{name}: in mode dry-run, so nothing was written.", err=True)
-        click.echo(f"  To let it be written to: set workspaces.{name}.mode to enforce.", err=True)
+        click.echo(f"{name}: mode is dry-run. Nothing was written.", err=True)
+        click.echo(f"  To apply changes: set workspaces.{name}.mode to enforce.", err=True)
     elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.planned)):
         click.echo(escape_control(f"{name}: {message}"), err=True)
     elif result.exit_code is ExitCode.HELD:
-        click.echo(f"{name}: a guard holds changes, or they wait for an approval.", err=True)
+        click.echo(f"{name}: {_hold_summary(result.planned)}.", err=True)
         click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)

@@ -1,4 +1,4 @@
-"""`--version`: which release this is, of which commit, on which Python."""
+"""`--version`: the release, its commit and the Python version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKOUT_ROOT = Path(__file__).parents[2]
 
 
 def version_line(environ: Mapping[str, str], installed: Distribution, checkout: Path = CHECKOUT_ROOT) -> str:
-    """Return `pigment-sync 1.2.3 (commit abcdef1, Python 3.11.7)`, without the commit where nobody knows it."""
+    """Return `pigment-sync 1.2.3 (commit abcdef1, Python 3.11.7)`, without the commit if it is unknown."""
     known = (commit for commit in commit_candidates(environ, installed, checkout) if COMMIT_PATTERN.fullmatch(commit))
     parts = [
         *(f"commit {commit[:7]}" for commit in [next(known, None)] if commit),
@@ -31,7 +31,7 @@ def version_line(environ: Mapping[str, str], installed: Distribution, checkout: 
 
 
 def commit_candidates(environ: Mapping[str, str], installed: Distribution, checkout: Path) -> Iterator[str]:
-    """Yield what may be the commit: of the image, of what pip installed (PEP 610), of the checkout that this is in."""
+    """Yield candidates: the revision of the image, the commit that pip installed (PEP 610), HEAD of the checkout."""
     yield environ.get(REVISION_VARIABLE, "").strip().lower()
     yield _pip_commit(installed)
     yield _git_commit(checkout / ".git")
@@ -46,7 +46,7 @@ def _pip_commit(installed: Distribution) -> str:
 
 
 def _git_commit(folder: Path) -> str:
-    """Return what HEAD is, read as git keeps it: no image has a git to ask."""
+    """Return the commit of HEAD, read from git's files because the image has no git."""
     try:
         head = (folder / "HEAD").read_text("utf-8").strip()
         name = head.removeprefix("ref: ")
@@ -72,5 +72,5 @@ version_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show the release, its commit and the Python that runs it.",
+    help="Show the release, its commit and the Python version.",
 )

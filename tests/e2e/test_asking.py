@@ -103,7 +103,7 @@ def test_access_of_a_past_day_comes_from_the_journal(agent: Agent) -> None:
     assert now.code == 0, now.err
     assert "ana.lima@acme.com" in now.out
     assert before.code == 6
-    assert "the journal has no run until then" in before.err
+    assert "the journal has no run up to that day" in before.err
 
 
 def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: Agent, tmp_path: Path) -> None:

@@ -97,11 +97,12 @@ def the_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
     first, counted, *mended = told.out.splitlines()
     assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
     assert first.endswith(" UTC: we moved to Entra")
-    assert counted == f"{len(mended)} links mended:"
-    assert all("okta-main:" in line.partition(" -> ")[0] and " -> entra-eu:" in line for line in mended)
+    assert counted == f"{len(mended)} links changed:"
+    assert all(line.startswith("  Linked member ") for line in mended)
+    assert all(" to entra-eu:" in line and ", previously okta-main:" in line for line in mended)
     refused = agent.run("report", run["id"], "--format", "html")
     assert refused.code == 2
-    assert "has no plan, so it is shown as text only" in refused.err
+    assert "has no plan, so it is shown only as text" in refused.err
 
 
 def a_move_to_what_is_no_source_is_refused(agent: Agent) -> None:
@@ -133,15 +134,16 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     # It shows first, and changes nothing.
     shown = agent.run(*MOVE)
     assert shown.code == 0, shown.err
-    assert f"{LATAM}: {len(emails)} links move from okta-main to entra-eu, 2 stay" in shown.out
-    assert f"{staying} stays: nobody, or not one unlinked person, of entra-eu has it" in shown.out
-    assert "Nothing was written. To do it, add --yes" in shown.out
+    assert f"{LATAM}: {len(emails)} links to move from okta-main to entra-eu, 2 without a match" in shown.out
+    assert f"{staying} stays: entra-eu has no single unlinked person with this email" in shown.out
+    assert "Nothing was written. To apply, add --yes" in shown.out
     assert links(agent) == before
 
     # Told to, it moves them: to the people with the members' emails.
     done = agent.run(*MOVE, "--yes", *WHY)
     assert done.code == 0, done.err
-    assert f"{len(emails)} links mended" in done.out
+    assert f"{len(emails)} links changed" in done.out
+    assert all(f"  Linked {email} to entra-eu:" in done.out for email in emails)
     after = links(agent)
     assert after.keys() == before.keys()
     for email in emails:

@@ -58,7 +58,7 @@ def test_values_and_defaults_are_told_in_words() -> None:
     assert "| `--limit` | whole number, 1 to 10000 | `20` |" in section("pigment-sync history")
     assert "| `--format` | `text`, `csv`, `html` | `text` |" in section("pigment-sync access")
     assert "| `--by` | `WHO` | the OS user |" in section("pigment-sync undo")
-    row = "| `--token` | `env:NAME` or `file:PATH` | `env:PIGMENT_TOKEN` | Where its API token is kept. |"
+    row = "| `--token` | `env:NAME` or `file:PATH` | `env:PIGMENT_TOKEN` | Location of its API token. |"
     assert row in section("pigment-sync init")
     assert "| `-h`, `--help` |  |  |" in section("pigment-sync")
 

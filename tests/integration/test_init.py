@@ -173,10 +173,10 @@ def test_without_a_terminal_missing_values_are_named_by_their_options(tmp_path: 
 
     code, err = init()
     assert code == 2
-    assert "--provider is missing" in err
+    assert "--provider is required when stdin is not a terminal." in err
     code, err = init("--provider", "onelogin", "--app", "1")
     assert code == 2
-    assert "--subdomain, --client-id, --scim-url are missing, and nobody can be asked: stdin is no terminal." in err
+    assert "--subdomain, --client-id, --scim-url are required when stdin is not a terminal." in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,7 +193,7 @@ def test_existing_file_is_left_as_it_is(kind: str, tmp_path: Path, capfd: pytest
     named = ["init", "--out", str(out)] if kind == "folder" else ["--config", str(out), "init"]
     assert run_cli([*named, "--provider", "okta"]) == 8
     err = capfd.readouterr().err
-    assert f"{out} exists already, and is left as it is." in err
+    assert f"{out} already exists and is left unchanged." in err
     assert "--out" in err
     assert not (tmp_path / "elsewhere").exists()
     assert kind != "file" or out.read_text("utf-8") == "mine"

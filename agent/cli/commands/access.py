@@ -1,4 +1,4 @@
-"""`access`: who has access to what."""
+"""`access`: who has access, through which group."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["access"]
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="YYYY-MM-DD",
-    help="The end of that day (UTC), from the journal.",
+    help="Access at the end of that day (UTC), from the journal.",
 )
 @format_option("text", "csv", "html")
 @bom_option
 @click.pass_context
 def access(context: click.Context, names: Sequence[str], as_of: datetime | None, output_format: str, bom: bool) -> int:
-    """List who has access: through which group, and since when.
+    """List who has access, through which group and since when.
 
-    Every active member of each workspace, with the last change and what is out of order. *since* is when a run created
-    or reactivated it. It is empty where the access is older than the journal, or was given by something else.
+    Lists every active member of each workspace, with the last change and any findings. *since* is when a run created or
+    reactivated the member. It is empty if the access is older than the journal or was not granted by a run.
     *first_seen* is when the journal first recorded the member. Reads the identity providers, the workspaces and the
-    journal, or with --as-of the journal alone; writes nothing. Exits 6 when a workspace is missing.
+    journal, or with --as-of only the journal; writes nothing. Exits 6 if a workspace is missing.
 
     \b
     pigment-sync access
@@ -47,16 +47,16 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
     """
     failures: dict[str, ExitCode] = {}
 
-    async def body(parts: Components) -> tuple[list[Access], str]:
+    async def body(components: Components) -> tuple[list[Access], str]:
         if as_of is None:
             rows: list[Access] = []
-            for each in await list_access(parts.planner, parts.read_only_workspaces, names):
+            for each in await list_access(components.planner, components.read_only_workspaces, names):
                 if isinstance(each, Unplanned):
                     failures[f"{each.workspace}: {each.message} {each.remedy}"] = exit_code_for_read_error(each.code)
                 else:
                     rows.extend(each)
-            return rows, parts.clock.now().strftime("%Y-%m-%d %H:%M UTC")
-        return await _load_past_access(parts, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
+            return rows, components.clock.now().strftime("%Y-%m-%d %H:%M UTC")
+        return await _load_past_access(components, names, as_of.replace(tzinfo=UTC) + timedelta(days=1), failures)
 
     rows, when = run_with_components(context, body, is_reading=True)
     match output_format:
@@ -72,13 +72,13 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
 
 
 async def _load_past_access(
-    parts: Components, names: Sequence[str], until: datetime, failures: dict[str, ExitCode]
+    components: Components, names: Sequence[str], until: datetime, failures: dict[str, ExitCode]
 ) -> tuple[list[Access], str]:
     rows: list[Access] = []
     times = []
-    for name, taken, found in await list_past_access(parts.planner, parts.read_only_workspaces, names, until):
+    for name, taken, found in await list_past_access(components.planner, components.read_only_workspaces, names, until):
         if taken is None:
-            sentence = f"{name}: the journal has no run until then. See: pigment-sync history --workspace {name}"
+            sentence = f"{name}: the journal has no run up to that day. See: pigment-sync history --workspace {name}"
             failures[sentence] = ExitCode.INCOMPLETE
         else:
             rows.extend(found)

@@ -28,10 +28,10 @@ __all__ = ["apply"]
 def apply(  # noqa: PLR0913  (click hands each option by name)
     context: click.Context, file: Path, by: str, reason: str, wait_seconds: float, output_format: Format, verbose: bool
 ) -> int:
-    """Apply exactly the plan that was saved, if it still holds.
+    """Apply a saved plan, if it is still current.
 
-    PLAN.json is what `plan --out` wrote. Reads everything again and writes what the plan says, changes that guards hold
-    included: to apply is to approve. If the world has moved, nothing at all is written, and the difference is shown
+    PLAN.json is a file that `plan --out` wrote. Reads everything again and writes exactly the changes of the plan. This
+    approves the changes that guards hold. If the plan has changed since, nothing is written and the difference is shown
     (exit code 9). The other exit codes are those of `sync`.
 
     \b
@@ -41,17 +41,17 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
     try:
         raw = file.read_bytes()
     except OSError as error:
-        hint = "Name a file that `pigment-sync plan --out FILE` wrote."
+        hint = "Name a file written by `pigment-sync plan --out FILE`."
         raise UsageError(f"{file} can't be read ({error.strerror}).", hint) from error
     saved = parse_document(raw, str(file))
     names = [workspace["name"] for workspace in saved["workspaces"]]
     unplanned = [each["name"] for each in saved["workspaces"] if each["status"] != "planned"]
     if unplanned or not names:
         raise UsageError(
-            f"{file} has no plan for {', '.join(unplanned) or 'any workspace'}: their reads were not complete.",
-            "Make a new plan once they can be read, or plan only the others with --workspace.",
+            f"{file} has no plan for {', '.join(unplanned) or 'any workspace'}: their reads were incomplete.",
+            "Plan again once they can be read, or plan only the other workspaces with --workspace.",
         )
     approved_digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
     reviewed = tuple(saved["workspaces"])
-    order = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), approved_digests, wait_seconds, reviewed)
-    return run_sync(context, names, order, output_format, verbose)
+    request = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), approved_digests, wait_seconds, reviewed)
+    return run_sync(context, names, request, output_format, verbose)

@@ -1,4 +1,4 @@
-"""`check`: try everything that a run needs."""
+"""`check`: test everything that a run needs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ LEVEL_LABELS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 @workspace_option
 @click.pass_context
 def check(context: click.Context, names: Sequence[str]) -> int:
-    """Try everything that a run needs, and say what to mend.
+    """Test everything that a run needs, and show what to fix.
 
-    Checks the configuration, the variables that libraries know, and for each connector and workspace whether it can be
-    reached, its credentials, its permissions, its application and groups; also pauses, where notices go, the login of
-    the page and the port of serve. Sends and writes nothing.
+    Checks the configuration and the environment variables that libraries use. Checks the connection, credentials,
+    permissions, application and groups of each connector and workspace. Also checks pauses, notification URLs, the
+    login of the page and the port of `serve`. Sends and writes nothing.
 
-    Exits 0 when a run would work, 6 when a connector, a workspace or the login would fail, 8 when the configuration or
-    a variable is invalid, a secret is not usable, or a notice could not be sent.
+    Exits 0 if a run would work, 6 if a connector, a workspace or the login would fail, 8 if the configuration or a
+    variable is invalid, a secret is not usable, or a notification could not be sent.
 
     \b
     pigment-sync check
@@ -46,22 +46,22 @@ def check(context: click.Context, names: Sequence[str]) -> int:
     settings = load_settings(context)
     variables = variable_findings(os.environ, settings)
     if any(finding.level == "error" for finding in variables):
-        # Without a client that can be built, nothing can be asked.
+        # No client can be built, so nothing else can be checked.
         _print_findings([CONFIG_VALID, *variables])
         return ExitCode.CONFIG
 
-    async def body(parts: Components) -> list[Finding]:
-        return await parts.check(list(select_workspaces(parts.contexts, names)))
+    async def body(components: Components) -> list[Finding]:
+        return await components.check(list(select_workspaces(components.contexts, names)))
 
     findings = run_with_components(context, body, is_reading=True, warns=False)
     missing = list(missing_secrets(settings))
-    unseen = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
-    lines = [CONFIG_VALID, *variables, *unseen, *findings]
+    secret_findings = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
+    lines = [CONFIG_VALID, *variables, *secret_findings, *findings]
     _print_findings(lines)
-    wrong = [finding for finding in lines if finding.level == "error"]
+    errors = [finding for finding in lines if finding.level == "error"]
     secrets = [message for _, message, _ in missing]
     return worst_exit_code(
-        ExitCode.CONFIG if _is_config_error(finding, secrets) else ExitCode.INCOMPLETE for finding in wrong
+        ExitCode.CONFIG if _is_config_error(finding, secrets) else ExitCode.INCOMPLETE for finding in errors
     )
 
 

@@ -15,10 +15,9 @@ __all__ = ["completion"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print what makes a shell complete commands at the TAB key.
+    """Print the completion script of a shell.
 
-    Options and the names of workspaces and connectors too: those come from the configuration that the command itself
-    would read. Writes nothing.
+    Completes commands, options, and the names of workspaces and connectors in the configuration. Writes nothing.
 
     \b
     eval "$(pigment-sync completion bash)"    # in ~/.bashrc; bash 4.4 or newer
@@ -26,10 +25,10 @@ def completion(context: click.Context, shell: str) -> int:
     pigment-sync completion fish > ~/.config/fish/completions/pigment-sync.fish
     """
     root = context.find_root()
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise click.UsageError(f"{shell} is not known here")
-    made = kind(root.command, {}, "pigment-sync", "_PIGMENT_SYNC_COMPLETE")
-    # Not made.source(): it would start a bash to ask for its version.
-    print_text(made.source_template % made.source_vars())
+    script_class = get_completion_class(shell)
+    if script_class is None:
+        raise click.UsageError(f"{shell} is not supported")
+    script = script_class(root.command, {}, "pigment-sync", "_PIGMENT_SYNC_COMPLETE")
+    # Not script.source(), which starts bash to read its version.
+    print_text(script.source_template % script.source_vars())
     return ExitCode.DONE

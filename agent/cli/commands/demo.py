@@ -20,15 +20,15 @@ __all__ = ["demo"]
     default=Path("demo-out"),
     show_default=True,
     metavar="FOLDER",
-    help="Where the report, the state and the configuration are left.",
+    help="Folder for the report, the state and the configuration.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same company.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the sample company.")
 @click.pass_context
 def demo(context: click.Context, out: Path, seed: int) -> int:
-    """Show the whole product on this machine, in seconds.
+    """Show the product on this machine, in seconds.
 
-    Three pretend identity providers, three workspaces, nothing else needed: a first sync, a week in the life of the
-    company, a second sync. Writes the report, the plans and the state into the folder. Exits with the worst code of its
+    Simulates three identity providers and three workspaces; needs nothing else. Runs a first sync, simulates a week of
+    changes, and syncs again. Writes the report, the plans and the state to the folder. Exits with the worst code of its
     commands, which is 0.
 
     \b
@@ -39,7 +39,7 @@ def demo(context: click.Context, out: Path, seed: int) -> int:
 
 
 def _run_demo(out: Path, seed: int, run: Callable[[Sequence[str]], int]) -> int:
-    """Run the demo, leaving its files in *out*. Returns the worst exit code of its commands, which should be 0."""
+    """Run the demo with its files in *out*, and return the worst exit code of its commands."""
     # The simulated systems are not needed by any other command.
     from sandbox.server import run_sandbox
 
@@ -52,29 +52,29 @@ def _run_demo(out: Path, seed: int, run: Callable[[Sequence[str]], int]) -> int:
             codes.append(run(["--config", config, *arguments]))
 
         _print_heading(
-            "A company on Okta, Entra and OneLogin, and its three Pigment workspaces (all pretend, all real HTTP)"
+            "A company on Okta, Entra and OneLogin, with three Pigment workspaces (all simulated, over real HTTP)"
         )
         command("check")
-        _print_heading("The first dry run: nothing is written")
+        _print_heading("First dry run: nothing is written")
         command("plan", "--out", str(folder / "first-plan.json"))
-        _print_heading("The first sync")
-        command("sync", "--reason", "the first sync of the demo")
+        _print_heading("First sync")
+        command("sync", "--reason", "first sync of the demo")
         _print_heading("A week passes")
         for line in sandbox.simulate_week():
             click.echo(f"   {line}")
-        _print_heading("The second dry run")
+        _print_heading("Second dry run")
         command("plan", "--out", str(folder / "second-plan.json"))
         (folder / "second-plan.html").write_text(_render_html(folder / "second-plan.json"), "utf-8")
-        _print_heading("The second sync")
-        command("sync", "--reason", "the second sync of the demo")
-        _print_heading("The third dry run finds nothing left to do")
+        _print_heading("Second sync")
+        command("sync", "--reason", "second sync of the demo")
+        _print_heading("Third dry run: nothing left to do")
         command("plan", "--exit-code")
-    _print_heading("What is left on this machine")
+    _print_heading("Files")
     click.echo(f"   report         {folder / 'second-plan.html'}")
     click.echo(f"   plans          {folder / 'first-plan.json'}, {folder / 'second-plan.json'}")
     click.echo(f"   configuration  {config}")
     click.echo(f"   state          {folder / 'state.db'}")
-    click.echo(f"   To play with it: pigment-sync sandbox --out {out}, then any command with --config {config}")
+    click.echo(f"   To explore: pigment-sync sandbox --out {out}, then any command with --config {config}")
     return max(codes, default=ExitCode.DONE)
 
 
@@ -82,7 +82,7 @@ def _run_demo(out: Path, seed: int, run: Callable[[Sequence[str]], int]) -> int:
 def _prepare_folder(out: Path) -> Iterator[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        # The state of a former demo would remember people of a former company.
+        # The state of a previous demo has links to people of another company.
         for leftover in out.glob("state.db*"):
             leftover.unlink()
     except OSError as error:

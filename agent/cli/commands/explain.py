@@ -29,36 +29,37 @@ STEPS = ("source", "scope", "match", "decision", "actions")
 @format_option("text", "json")
 @click.pass_context
 def explain(context: click.Context, email: str, names: Sequence[str], output_format: str) -> int:
-    """Say why one person is in or out of each workspace.
+    """Show why a person has access to each workspace or not.
 
-    Shows five steps: source, scope, match, decision, last actions. Reads the identity providers, the workspaces and the
-    journal; writes nothing. Exits 2 when no workspace knows the address, 6 when a workspace could not be planned; the
-    others are shown.
+    Shows five steps: source, scope, match, decision and last actions. Reads the identity providers, the workspaces and
+    the journal; writes nothing. Exits 2 if the address is unknown, 6 if a workspace could not be planned; the others
+    are shown.
 
     \b
     pigment-sync explain ana.souza@acme.com
     pigment-sync explain ana.souza@acme.com -w pigment-latam --format json
     """
 
-    async def body(parts: Components) -> list[Explanation | Unplanned]:
-        return await explain_person(parts.planner, parts.read_only_workspaces, names, email)
+    async def body(components: Components) -> list[Explanation | Unplanned]:
+        return await explain_person(components.planner, components.read_only_workspaces, names, email)
 
-    explained = run_with_components(context, body, is_reading=True)
+    explanations = run_with_components(context, body, is_reading=True)
     if output_format == "json":
-        print_json([asdict(each) for each in explained])
+        print_json([asdict(each) for each in explanations])
     else:
-        print_text("".join(map(_format_explanation, explained)))
-    if all(isinstance(each, Explanation) and not each.found for each in explained):
+        print_text("".join(map(_format_explanation, explanations)))
+    if all(isinstance(each, Explanation) and not each.found for each in explanations):
         click.echo(
-            escape_control(f"pigment-sync: No person or member has {email} in {_workspace_names(explained)}."), err=True
+            escape_control(f"pigment-sync: No person or member has {email} in {_workspace_names(explanations)}."),
+            err=True,
         )
-        click.echo("  Check the spelling. A person is found by their current, wanted or previous address.", err=True)
+        click.echo("  Check the spelling. Current, wanted and previous addresses are searched.", err=True)
         return ExitCode.USAGE
-    return worst_exit_code(exit_code_for_read_error(each.code) for each in explained if isinstance(each, Unplanned))
+    return worst_exit_code(exit_code_for_read_error(each.code) for each in explanations if isinstance(each, Unplanned))
 
 
-def _workspace_names(explained: Sequence[Explanation | Unplanned]) -> str:
-    return ", ".join(each.workspace for each in explained)
+def _workspace_names(explanations: Sequence[Explanation | Unplanned]) -> str:
+    return ", ".join(each.workspace for each in explanations)
 
 
 def _format_explanation(each: Explanation | Unplanned) -> str:
@@ -70,6 +71,6 @@ def _format_explanation(each: Explanation | Unplanned) -> str:
         lines.append(f"  {number} {step:<9} {escape_control(first)}")
         lines += [f"              {escape_control(sentence)}" for sentence in rest]
     if each.near:
-        lines.append("    resembling:")
+        lines.append("    similar:")
         lines += [f"              {escape_control(sentence)}" for sentence in each.near]
     return "\n".join([*lines, "", ""])

@@ -20,14 +20,14 @@ __all__ = ["hash_token"]
     type=click.Choice([role.value for role in Role]),
     default="read",
     show_default=True,
-    help="What it allows.",
+    help="Role of the token.",
 )
 def hash_token(name: str, role: str) -> int:
-    """Make a token for the page and the API of the daemon.
+    """Create a token for the page and the API of the daemon.
 
-    Prints its entry for `server.tokens`; reads and writes nothing. NAME says whose it is; the journal names it as
-    whoever triggered or approved a run. The token is shown once and kept nowhere: the entry goes into the
-    configuration, the token to its owner.
+    Prints the entry for `server.tokens` to stdout and the token to stderr; reads and writes no file. NAME identifies
+    the owner: the journal records it for each run that the token triggers or approves. Add the entry to the
+    configuration and give the token to its owner. The token is shown only once.
 
     \b
     pigment-sync hash-token ana@acme.com --role operate
@@ -36,7 +36,5 @@ def hash_token(name: str, role: str) -> int:
     token = new_token()
     entry = hashed_token(token, Role(role), name)
     print_text(f"{entry}\n")
-    click.echo(
-        f"The line above goes into server.tokens. The token, for {name} and shown only now:\n{token}", sys.stderr
-    )
+    click.echo(f"Add the line above to server.tokens. The token of {name}, shown only once:\n{token}", sys.stderr)
     return ExitCode.DONE

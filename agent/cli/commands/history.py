@@ -27,7 +27,7 @@ __all__ = ["history"]
     metavar="YYYY-MM-DD[Thh:mm:ss]",
     help="Only runs from this time on (UTC).",
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of runs.")
 @format_option("text", "json")
 @click.pass_context
 def history(
@@ -35,7 +35,7 @@ def history(
 ) -> int:
     """List past runs, newest first.
 
-    Reads the journal; writes nothing. Each line has the id that `report` and `undo` take.
+    Each line starts with the id for `report` and `undo`. Reads the journal; writes nothing.
 
     \b
     pigment-sync history
@@ -43,18 +43,18 @@ def history(
     pigment-sync history --format json
     """
 
-    async def body(parts: Components) -> list[Run]:
-        select_workspaces(parts.contexts, names)
-        return await parts.state.load_runs(names, since.replace(tzinfo=UTC) if since else None, limit)
+    async def body(components: Components) -> list[Run]:
+        select_workspaces(components.contexts, names)
+        return await components.state.load_runs(names, since.replace(tzinfo=UTC) if since else None, limit)
 
     runs = run_with_components(context, body, is_reading=True)
     if output_format == "json":
         print_json([_run_row(run) for run in runs])
         return ExitCode.DONE
     for run in runs:
-        what = ("dry run" if run.dry_run else run.trigger) + (f" of {escape_control(run.user)}" if run.user else "")
+        label = ("dry run" if run.dry_run else run.trigger) + (f" of {escape_control(run.user)}" if run.user else "")
         why = escape_control(f"{run.by} {run.reason}".strip())
-        print_text(f"{run.id}  {run.workspace}  {what}  {run.status}  {why}".rstrip() + "\n")
+        print_text(f"{run.id}  {run.workspace}  {label}  {run.status}  {why}".rstrip() + "\n")
     return ExitCode.DONE
 
 

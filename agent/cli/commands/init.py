@@ -1,4 +1,4 @@
-"""`init`: ask for the few things that a first configuration needs, and write it."""
+"""`init`: create a first configuration from options and answers."""
 
 from __future__ import annotations
 
@@ -34,26 +34,28 @@ PROVIDER_NAMES = {"okta": "Okta", "entra": "Microsoft Entra ID", "onelogin": "On
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What to write; else what --config names, else config.yaml.",
+    help="File to create; else the value of --config, else config.yaml.",
 )
-@click.option("--org-url", metavar="URL", help="Okta: the org, as https://acme.okta.com.")
-@click.option("--tenant-id", metavar="ID", help="Entra: the tenant's id, or a domain of it.")
+@click.option("--org-url", metavar="URL", help="Okta: the URL of the org, such as https://acme.okta.com.")
+@click.option("--tenant-id", metavar="ID", help="Entra: the tenant id or a domain of the tenant.")
 @click.option("--subdomain", metavar="NAME", help="OneLogin: acme for https://acme.onelogin.com.")
-@click.option("--client-id", metavar="ID", help="Of the service app, the app registration or the API credential.")
-@click.option("--secret", metavar="env:NAME|file:PATH", help="Where its private key or client secret is kept.")
-@click.option("--app", metavar="ID", help="Pigment's application; in Entra, the service principal's object id.")
-@click.option("--workspace", metavar="NAME", help="A name for the Pigment workspace.  [default: pigment]")
-@click.option("--scim-url", metavar="URL", help="The workspace's SCIM URL, exactly as Pigment generated it.")
 @click.option(
-    "--token", metavar="env:NAME|file:PATH", help="Where its API token is kept.  [default: env:PIGMENT_TOKEN]"
+    "--client-id", metavar="ID", help="Client id of the service app, the app registration or the API credential."
 )
+@click.option("--secret", metavar="env:NAME|file:PATH", help="Location of its private key or client secret.")
+@click.option(
+    "--app", metavar="ID", help="Id of Pigment's application; in Entra, the object id of its service principal."
+)
+@click.option("--workspace", metavar="NAME", help="Name for the Pigment workspace.  [default: pigment]")
+@click.option("--scim-url", metavar="URL", help="SCIM URL of the workspace, exactly as Pigment generated it.")
+@click.option("--token", metavar="env:NAME|file:PATH", help="Location of its API token.  [default: env:PIGMENT_TOKEN]")
 @click.pass_context
-def init(context: click.Context, /, provider: str | None, out: Path | None, **given: str | None) -> int:
-    """Write a first configuration, in dry-run mode.
+def init(context: click.Context, /, provider: str | None, out: Path | None, **options: str | None) -> int:
+    """Create a configuration in dry-run mode.
 
-    One identity provider, one Pigment workspace. Asks for what the options do not say, if there is a terminal. Secrets
-    are not asked for, only where they are kept. Reads nothing, and writes one file, for its owner alone (mode 0600);
-    one that exists is left as it is (exit code 8).
+    Covers one identity provider and one Pigment workspace. On a terminal, prompts for values that no option gives.
+    Secrets are never prompted for, only their locations. Writes one file that only its owner can read (mode 0600). An
+    existing file is left unchanged (exit code 8).
 
     \b
     pigment-sync init
@@ -66,8 +68,8 @@ def init(context: click.Context, /, provider: str | None, out: Path | None, **gi
         raise _already_exists_error(file)
     try:
         provider = provider or _prompt_for_provider()
-        _refuse_unrelated_options(provider, given)
-        answers = _collect_answers(provider, given)
+        _refuse_unrelated_options(provider, options)
+        answers = _collect_answers(provider, options)
     except click.Abort:
         click.echo("\nNothing was written.", err=True)
         raise
@@ -78,8 +80,8 @@ def init(context: click.Context, /, provider: str | None, out: Path | None, **gi
 
 def _already_exists_error(file: Path) -> ConfigError:
     return ConfigError(
-        f"{file} exists already, and is left as it is.",
-        "Name another file with --out, or move that one away. docs/configuration.md tells how to add to it.",
+        f"{file} already exists and is left unchanged.",
+        "Name another file with --out, or move this one away. docs/configuration.md describes every key.",
     )
 
 
@@ -90,28 +92,28 @@ def _is_interactive() -> bool:
 def _prompt_for_provider() -> str:
     if not _is_interactive():
         raise UsageError(
-            "--provider is missing, and nobody can be asked: stdin is no terminal.",
-            f"Say --provider {', '.join(PROVIDER_QUESTIONS)}.",
+            "--provider is required when stdin is not a terminal.",
+            f"Choose one of: {', '.join(PROVIDER_QUESTIONS)}.",
         )
     chosen: str = click.prompt("Identity provider", type=click.Choice(list(PROVIDER_QUESTIONS)), err=True)
     return chosen
 
 
-def _refuse_unrelated_options(provider: str, given: Mapping[str, str | None]) -> None:
+def _refuse_unrelated_options(provider: str, options: Mapping[str, str | None]) -> None:
     known = {question.key for question in questions_for(provider)}
-    strays = [_option_name(key) for key, value in given.items() if value is not None and key not in known]
-    if strays:
+    unrelated = [_option_name(key) for key, value in options.items() if value is not None and key not in known]
+    if unrelated:
         raise UsageError(
-            f"{', '.join(strays)}: not for {PROVIDER_NAMES[provider]}.", "Leave it out, or choose another provider."
+            f"{', '.join(unrelated)}: not for {PROVIDER_NAMES[provider]}.", "Remove it, or choose another provider."
         )
 
 
-def _collect_answers(provider: str, given: Mapping[str, str | None]) -> dict[str, str]:
-    """Return an answer to each question: what was given, else what is typed. Raises `UsageError`."""
+def _collect_answers(provider: str, options: Mapping[str, str | None]) -> dict[str, str]:
+    """Return an answer to each question, from the options or a prompt. Raises `UsageError` if one is missing."""
     answers = {}
     missing = []
     for question in questions_for(provider):
-        value = given[question.key]
+        value = options[question.key]
         if value is None and not _is_interactive():
             value = question.default or None
             if value is None:
@@ -128,29 +130,29 @@ def _collect_answers(provider: str, given: Mapping[str, str | None]) -> dict[str
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
-            f"{', '.join(missing)} {verb} missing, and nobody can be asked: stdin is no terminal.",
-            "Say them, or run pigment-sync init in a terminal.",
+            f"{', '.join(missing)} {verb} required when stdin is not a terminal.",
+            "Pass the missing options, or run pigment-sync init in a terminal.",
         )
     return answers
 
 
 def _answer_validator(provider: str, question: Question) -> Callable[[str], str]:
-    """Return the check of what is typed: what is wrong with it is said, and it is asked again."""
+    """Return a validator for a prompt: click shows its error and prompts again."""
 
-    def value(typed: str) -> str:
+    def validate(typed: str) -> str:
         try:
             return validate_answer(provider, question, typed)
         except ValueError as error:
             raise click.UsageError(f"that {error}") from None
 
-    return value
+    return validate
 
 
 def _validate_option(provider: str, question: Question, value: str) -> str:
     try:
         return validate_answer(provider, question, value)
     except ValueError as error:
-        raise UsageError(f"{_option_name(question.key)}: {error}.", f"It is: {question.prompt}.") from None
+        raise UsageError(f"{_option_name(question.key)}: {error}.", f"Expected: {question.prompt}.") from None
 
 
 def _option_name(key: str) -> str:
@@ -158,7 +160,7 @@ def _option_name(key: str) -> str:
 
 
 def _create_file(file: Path, content: str) -> None:
-    """Make *file*, whole or not at all, for its owner alone."""
+    """Create *file*, readable by its owner only. A failed write leaves no file."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -175,24 +177,22 @@ def _create_file(file: Path, content: str) -> None:
 
 
 def _write_error(file: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{file} can't be written ({error.strerror}).", "Name a file in a folder that you may write to, with --out."
-    )
+    return UsageError(f"{file} can't be written ({error.strerror}).", "Name a file in a writable folder with --out.")
 
 
 def _next_steps(file: Path, provider: str, answers: Mapping[str, str]) -> str:
-    """Say what to do now, in the words of a shell."""
+    """Return the next steps, as shell commands."""
     command = "pigment-sync" if file == Path("config.yaml") else f"pigment-sync --config {shlex.quote(str(file))}"
-    lines = [f"{file} is written. Nothing is sent to Pigment before its mode is enforce.", "", "Next:"]
+    lines = [f"Created {file}. Nothing is written to Pigment until its mode is enforce.", "", "Next:"]
     for question in questions_for(provider):
         if question.is_secret:
             ((kind, place),) = parse_secret_reference(answers[question.key]).items()
-            what = "the API token" if question.key == "token" else "the key or secret"
+            label = "the API token" if question.key == "token" else "the key or secret"
             lines.append(
-                f"  export {place}=…    # {what}" if kind == "env" else f"  # put {what} into {file.parent / place}"
+                f"  export {place}=…    # {label}" if kind == "env" else f"  # save {label} to {file.parent / place}"
             )
     lines += [
-        f"  {command} check    # tries everything that it names",
-        f"  {command} plan     # what a sync would do, and why",
+        f"  {command} check    # test the configuration, credentials and permissions",
+        f"  {command} plan     # show what a sync would change, and why",
     ]
     return "".join(f"{escape_control(line)}\n" for line in lines)

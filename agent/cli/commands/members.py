@@ -1,4 +1,4 @@
-"""`members`: the accounts in the workspaces."""
+"""`members`: list the accounts in workspaces."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ ACTIVE_LABELS = {True: "active", False: "inactive", None: "unreadable"}
 
 @click.command()
 @workspace_option
-@click.option("--email", metavar="E", help="Only the member with this email: one request for each workspace.")
+@click.option("--email", metavar="EMAIL", help="Only the member with this email: one request per workspace.")
 @format_option("text", "json", "csv")
 @click.pass_context
 def members(context: click.Context, names: Sequence[str], email: str | None, output_format: str) -> int:
-    """List the members of workspaces, inactive ones too.
+    """List the members of workspaces, active and inactive.
 
-    Reads the workspaces and nothing else; writes nothing. Exits 6 when one of them could not be read; the others are
-    shown.
+    Reads only the workspaces; writes nothing. Exits 6 if a workspace could not be read; the others are shown.
 
     \b
     pigment-sync members
     pigment-sync members --email ana.souza@acme.com
     pigment-sync members -w pigment-latam --format csv > members.csv
     """
-    found, failures = run_with_components(context, lambda parts: _read_members(parts, names, email), is_reading=True)
+    found, failures = run_with_components(
+        context, lambda components: _read_members(components, names, email), is_reading=True
+    )
     rows = _member_rows(found)
     if output_format == "json":
         print_json(rows)
@@ -55,17 +56,17 @@ def members(context: click.Context, names: Sequence[str], email: str | None, out
 
 
 async def _read_members(
-    parts: Components, names: Sequence[str], email: str | None
+    components: Components, names: Sequence[str], email: str | None
 ) -> tuple[list[tuple[str, Member]], dict[str, ExitCode]]:
-    """Return the members, and a sentence with its exit code for each workspace that could not be read."""
+    """Return the members, and the exit code of each failure by its message."""
     found: list[tuple[str, Member]] = []
     failures = {}
-    for name, site in select_workspaces(parts.read_only_workspaces, names).items():
+    for name, site in select_workspaces(components.read_only_workspaces, names).items():
         try:
             if email is not None:
                 listed = await site.reader.find(email)
             else:
-                listed = (await site.reader.list_members(parts.planner.progress)).members
+                listed = (await site.reader.list_members(components.planner.progress)).members
         except ReadError as error:
             failures[f"{name}: {error.message} {error.hint}"] = exit_code_for_read_error(error.code)
             continue

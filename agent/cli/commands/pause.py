@@ -26,21 +26,21 @@ __all__ = ["pause"]
 def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     """Stop writing to a workspace until it is resumed.
 
-    A run that is writing stops before its next change. The command names changes in flight. The workspace is still
+    A run that is writing stops before its next change. The command lists changes in flight. The workspace is still
     planned and reported. Writes the state; neither reads nor writes Pigment.
 
     \b
     pigment-sync pause pigment-latam --reason "migration this weekend"
     """
 
-    async def body(parts: Components) -> tuple[ChangeRecord, ...]:
-        select_workspaces(parts.contexts, [name])
-        now = parts.clock.now()
+    async def body(components: Components) -> tuple[ChangeRecord, ...]:
+        select_workspaces(components.contexts, [name])
+        now = components.clock.now()
         run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
-        return await parts.state.set_pause(name, Pause(now, by, reason), run)
+        return await components.state.set_pause(name, Pause(now, by, reason), run)
 
     in_flight = run_with_components(context, body)
-    click.echo(f"{name} is paused. To go on: pigment-sync resume {name}")
+    click.echo(f"{name} is paused. To resume: pigment-sync resume {name}")
     for record in in_flight:
         click.echo(
             escape_control(f"Still in flight: {record.change.kind} of {record.change.email}, run {record.run_id}.")

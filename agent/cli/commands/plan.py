@@ -25,12 +25,13 @@ __all__ = ["plan"]
 @workspace_option
 @user_option
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the plan as JSON."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also save the plan as JSON, for apply.",
 )
 @report_format_option
-@click.option(
-    "--exit-code", is_flag=True, help="Exit 3 if a sync would change something, 4 if a guard holds something."
-)
+@click.option("--exit-code", is_flag=True, help="Exit 3 if a sync would make changes, 4 if a guard holds changes.")
 @verbose_option
 @click.pass_context
 def plan(  # noqa: PLR0913  (click hands each option by name)
@@ -42,10 +43,10 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     exit_code: bool,
     verbose: bool,
 ) -> int:
-    """Show what a sync would do, and why: the dry run.
+    """Show what a sync would change, and why (dry run).
 
-    Reads the identity providers, the workspaces and the state. Nothing can be written to a workspace; the run is kept
-    in the journal. Exits 6 when a read was not complete; with --exit-code also 3 and 4.
+    Reads the identity providers, the workspaces and the state. Never writes to a workspace; records the run in the
+    journal. Exits 6 if a read was incomplete; with --exit-code also 3 and 4.
 
     \b
     pigment-sync plan
@@ -54,14 +55,14 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync plan --out plan.json && pigment-sync apply plan.json
     """
 
-    async def body(parts: Components) -> list[RunResult]:
-        order = RunRequest(Trigger.PLAN, user=user)
-        return await dry_run(parts.planner, parts.read_only_workspaces, names, order, exit_code=exit_code)
+    async def body(components: Components) -> list[RunResult]:
+        request = RunRequest(Trigger.PLAN, user=user)
+        return await dry_run(components.planner, components.read_only_workspaces, names, request, exit_code=exit_code)
 
     results = run_with_components(context, body, is_reading=True)
     warn_about_state(results)
-    whole = document_from_results(results, user)
+    document = document_from_results(results, user)
     if out is not None:
-        write_file(out, encode_document(whole))
-    print_document(whole, output_format, {}, verbose=verbose)
+        write_file(out, encode_document(document))
+    print_document(document, output_format, {}, verbose=verbose)
     return worst_exit_code(result.exit_code for result in results)

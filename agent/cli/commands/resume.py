@@ -23,23 +23,23 @@ __all__ = ["resume"]
 @reason_option
 @click.pass_context
 def resume(context: click.Context, name: str, by: str, reason: str) -> int:
-    """Let a paused workspace be written to again.
+    """Resume writing to a paused workspace.
 
-    Writes the state; the next run writes to the workspace, under the guards as ever.
+    Writes only the state. The next run writes to the workspace, within the limits of the guards.
 
     \b
     pigment-sync resume pigment-latam --reason "migration done"
     """
 
-    async def body(parts: Components) -> bool:
-        select_workspaces(parts.contexts, [name])
-        if await parts.state.load_pause(name) is None:
+    async def body(components: Components) -> bool:
+        select_workspaces(components.contexts, [name])
+        if await components.state.load_pause(name) is None:
             return False
-        await parts.state.set_pause(
-            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), parts.clock.now())
+        await components.state.set_pause(
+            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), components.clock.now())
         )
         return True
 
     was_paused = run_with_components(context, body)
-    click.echo(f"{name} is written to again." if was_paused else f"{name} was not paused.")
+    click.echo(f"Resumed: {name} is synced again." if was_paused else f"{name} was not paused.")
     return ExitCode.DONE

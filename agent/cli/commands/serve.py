@@ -18,15 +18,15 @@ __all__ = ["serve"]
 def serve(context: click.Context) -> int:
     """Run the daemon: schedules, page, API and metrics.
 
-    Runs in the foreground. SIGTERM and SIGINT let the change in flight be answered, close the runs and end within 30
-    seconds. A changed configuration file, or SIGHUP, is taken at once if it is valid; else the former stays in force.
-    Reads and writes as `sync` does, at the times that each workspace's schedule says.
+    Runs in the foreground. SIGTERM and SIGINT wait for the change in flight, close the runs and end within 30 seconds.
+    SIGHUP or a change of the configuration file reloads it; if it is invalid, the previous configuration stays active.
+    Reads and writes as `sync` does, on the schedule of each workspace.
 
     \b
     pigment-sync serve
     pigment-sync --config /etc/pigment-sync/config.yaml serve
     """
-    # The server and the scheduler would make every other command start later.
+    # Importing the server and the scheduler would slow down every other command.
     from agent.server import serve as serve_until_stopped
 
     settings = load_settings(context)

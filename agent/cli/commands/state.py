@@ -1,4 +1,4 @@
-"""`state`: upgrade the schema of the state to this version, as a separate step."""
+"""`state`: upgrade the schema of the state as a separate step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["state"]
 def state() -> None:
     """Maintain the state: links, leases and the journal.
 
-    Commands that only read never change the schema of a state. After an upgrade this command changes it, or the first
-    command that writes.
+    Commands that only read never change the schema of the state. After an upgrade, this command or the first command
+    that writes migrates it.
 
     \b
     pigment-sync state migrate
@@ -31,8 +31,8 @@ def state() -> None:
 def migrate(context: click.Context) -> int:
     """Upgrade the schema of the state to this version.
 
-    Creates the state if it does not exist. `sync`, `apply`, `serve` and all other commands that write do the same when
-    they start; commands that only read refuse an older state. Writes the schema; reads neither the identity providers
+    Creates the state if it does not exist. `sync`, `apply`, `serve` and all other commands that write do the same at
+    the start; commands that only read refuse an older state. Writes the schema; reads neither the identity providers
     nor Pigment. Back up the state first: an older version can't open it afterwards.
 
     \b
@@ -41,9 +41,11 @@ def migrate(context: click.Context) -> int:
     settings = load_settings(context)
 
     async def body() -> tuple[str, bool]:
-        async with open_shared_resources(settings) as kept:
-            return kept.location, kept.is_new
+        async with open_shared_resources(settings) as resources:
+            return resources.location, resources.is_new
 
-    place, is_new = asyncio.run(body())
-    click.echo(escape_control(f"A new state was made at {place}." if is_new else f"The state {place} is up to date."))
+    location, is_new = asyncio.run(body())
+    click.echo(
+        escape_control(f"Created a new state at {location}." if is_new else f"The state {location} is up to date.")
+    )
     return ExitCode.DONE

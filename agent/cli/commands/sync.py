@@ -1,4 +1,4 @@
-"""`sync`: a run that writes."""
+"""`sync`: run a sync that writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["sync"]
     "approved_digests",
     multiple=True,
     metavar="DIGEST",
-    help="Release what guards hold in exactly this plan; the first 8 or more digits are enough.",
+    help="Approve the plan with this digest, including changes on hold; 8 digits are enough.",
 )
 @by_option
 @reason_option
@@ -51,21 +51,21 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     output_format: Format,
     verbose: bool,
 ) -> int:
-    """Bring workspaces in step, under the guards of the schedule.
+    """Sync workspaces, within the limits of the guards.
 
-    Reads as `plan` does, then writes what differs to each workspace in mode enforce, deactivations first; links and the
-    journal are written with each change. What a guard holds waits for --approve with the digest that `plan` shows.
+    Reads as `plan` does, then writes the differences to each workspace in mode enforce, deactivations first. Records
+    each change in the links and the journal. Changes that a guard holds need --approve with the digest that `plan`
+    shows.
 
-    Exits 2 when --approve is not a digest or its workspace is paused or in mode dry-run, 4 when a guard holds something
-    or it waits for an approval (what the planning table holds does not count), 5 when a change failed, 6 when a read
-    was not complete (nothing was written then), 7 when another run holds the workspace, 9 when the plan is no longer
-    the approved one.
+    Exits 2 if --approve is not a digest or its workspace is paused or in mode dry-run, 4 if changes need an approval
+    (other holds do not count), 5 if a change failed, 6 if a read was incomplete (nothing was written), 7 if another run
+    holds the workspace, 9 if the plan is no longer the approved one.
 
     \b
     pigment-sync sync
-    pigment-sync sync --user ana.souza@acme.com --reason "called the help desk"
-    pigment-sync sync -w pigment-latam --approve sha256:… --reason "the reorganisation of March"
+    pigment-sync sync --user ana.souza@acme.com --reason "help desk request"
+    pigment-sync sync -w pigment-latam --approve sha256:… --reason "March reorganisation"
     pigment-sync sync --wait 300
     """
-    order = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, approved_digests)), wait_seconds)
-    return run_sync(context, names, order, output_format, verbose)
+    request = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, approved_digests)), wait_seconds)
+    return run_sync(context, names, request, output_format, verbose)

@@ -1,4 +1,4 @@
-"""`undo`: restore what a run changed."""
+"""`undo`: revert the changes of a run."""
 
 from __future__ import annotations
 
@@ -25,49 +25,54 @@ __all__ = ["undo"]
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--approve", "approved_digest", metavar="DIGEST", help="Do it; without, only show it.")
+@click.option(
+    "--approve", "approved_digest", metavar="DIGEST", help="Apply the undo with this digest; without it, only show."
+)
 @by_option
 @reason_option
 @click.pass_context
 def undo(context: click.Context, run_id: str, approved_digest: str | None, by: str, reason: str) -> int:
-    """Put back what a run did, and pause its workspace.
+    """Revert the changes of a run, and pause its workspace.
 
-    RUN is an id of `history`. Reads the journal and the workspace, and shows what would be put back. With --approve and
-    the digest shown, the undo is made and the workspace is paused. Members that have been changed since are left alone
-    and named. What was put back is held in later plans until the person's groups, status or address at the source
-    change. A created member is deactivated and its link ends. Of an active member that a create met only the link ends.
+    RUN is an id from `history`. Reads the journal and the workspace, and shows what would be reverted. With --approve
+    and the digest shown, writes the changes and pauses the workspace. Members that have changed since are left alone
+    and listed. Later plans hold the reverted changes until the groups, status or email of the person change at the
+    source. A created member is deactivated and its link is removed. If the create found an active member, only the link
+    is removed.
 
-    Exits 2 when --approve is not a digest or the workspace is in mode dry-run, 4 when it waits for --approve, 9 when
-    the plan no longer has the approved digest.
+    Exits 2 if --approve is not a digest or the workspace is in mode dry-run, 4 if an approval is needed, 9 if the plan
+    no longer has the approved digest.
 
     \b
     pigment-sync undo 20260301-120000-3f9a1c
-    pigment-sync undo 20260301-120000-3f9a1c --approve sha256:… --reason "the wrong group"
+    pigment-sync undo 20260301-120000-3f9a1c --approve sha256:… --reason "wrong group"
     """
 
     approved_digests = frozenset() if approved_digest is None else frozenset({digest_prefix(approved_digest)})
 
-    async def body(parts: Components) -> list[RunResult]:
-        run = await parts.state.load_run(run_id)
+    async def body(components: Components) -> list[RunResult]:
+        run = await components.state.load_run(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
-        select_workspaces(parts.contexts, [run.workspace])
-        order = RunRequest(Trigger.UNDO, by, reason or f"undo of {run_id}", approved_digests=approved_digests)
+        select_workspaces(components.contexts, [run.workspace])
+        request = RunRequest(Trigger.UNDO, by, reason or f"undo of {run_id}", approved_digests=approved_digests)
         if approved_digest is None:
-            return await dry_run(parts.undo_planner(run_id), parts.read_only_workspaces, [run.workspace], order)
-        return await _pause_and_undo(parts, run, order)
+            return await dry_run(
+                components.undo_planner(run_id), components.read_only_workspaces, [run.workspace], request
+            )
+        return await _pause_and_undo(components, run, request)
 
     results = run_with_components(context, body, is_reading=approved_digest is None)
     shown = replace(render_options(verbose=True), shows_approval=False)
     print_text(render(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results)))
     for result in results:
-        waits = _has_changes(result) or has_approvable_holds(result.planned)
-        if approved_digest is None and waits:
-            again = f"pigment-sync undo {run_id} --approve {result.digest}"
-            click.echo(f"Nothing was written. To do it: {again}", err=True)
+        needs_approval = _has_changes(result) or has_approvable_holds(result.planned)
+        if approved_digest is None and needs_approval:
+            command = f"pigment-sync undo {run_id} --approve {result.digest}"
+            click.echo(f"Nothing was written. To apply: {command}", err=True)
             return ExitCode.HELD
         if approved_digest is not None and result.status is not RunStatus.BUSY:
-            click.echo(f"{result.workspace} is paused. To go on: pigment-sync resume {result.workspace}", err=True)
+            click.echo(f"{result.workspace} is paused. To resume: pigment-sync resume {result.workspace}", err=True)
     return worst_exit_code(result.exit_code for result in results)
 
 
@@ -75,21 +80,21 @@ def _has_changes(result: RunResult) -> bool:
     return isinstance(result.planned, Plan) and bool(result.planned.changes)
 
 
-async def _pause_and_undo(parts: Components, run: Run, order: RunRequest) -> list[RunResult]:
-    """Pause the workspace of *run* and put back what it did; what was never begun leaves no pause behind."""
-    state, name = parts.state, run.workspace
-    was_paused = await state.load_pause(name)
-    # Before anything is written: a schedule that waits for the lease would redo the mistake at once.
-    await state.set_pause(name, Pause(parts.clock.now(), order.by, order.reason))
+async def _pause_and_undo(components: Components, run: Run, request: RunRequest) -> list[RunResult]:
+    """Pause the workspace of *run* and revert its changes. An undo that wrote nothing restores the previous pause."""
+    state, name = components.state, run.workspace
+    previous_pause = await state.load_pause(name)
+    # Pause before writing: a scheduled run that waits for the lease would repeat the mistake at once.
+    await state.set_pause(name, Pause(components.clock.now(), request.by, request.reason))
     try:
-        results = await parts.undo_sync(run.id).run([name], order)
+        results = await components.undo_sync(run.id).run([name], request)
     except PigmentSyncError:
-        await state.set_pause(name, was_paused)
+        await state.set_pause(name, previous_pause)
         raise
     except asyncio.CancelledError:
-        if not parts.sync.shutdown.may_have_written:
-            await asyncio.shield(state.set_pause(name, was_paused))
+        if not components.sync.shutdown.may_have_written:
+            await asyncio.shield(state.set_pause(name, previous_pause))
         raise
     if any(result.status is RunStatus.BUSY for result in results):
-        await state.set_pause(name, was_paused)
+        await state.set_pause(name, previous_pause)
     return results

@@ -1,4 +1,4 @@
-"""`workspaces`: what the state knows about each key, and which workspace a key stands for after a change."""
+"""`workspaces`: list the workspaces in the state, and record which workspace a key identifies."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["workspaces"]
 
 @click.group()
 def workspaces() -> None:
-    """Show and set which workspace a key stands for.
+    """List and correct which workspace a key identifies.
 
-    What the state knows belongs to a workspace, identified by its scim_url. If a key was renamed or has a new scim_url,
-    a run holds everything as wrong-target until `rename` or `reset` settles it. Nothing is sent to Pigment.
+    The state stores data by workspace, identified by its scim_url. If a key was renamed or has a new scim_url, a run
+    holds all changes as wrong-target until `rename` or `reset` resolves it. Nothing is sent to Pigment.
 
     \b
     pigment-sync workspaces list
-    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
-    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    pigment-sync workspaces rename pigment-latam brazil --reason "consistent names"
+    pigment-sync workspaces reset pigment-latam --reason "replaced by a new workspace"
     """
 
 
@@ -37,18 +37,18 @@ def workspaces() -> None:
 @format_option("text", "json")
 @click.pass_context
 def list_workspaces(context: click.Context, output_format: str) -> int:
-    """List what the state knows under each key.
+    """List the workspace keys in the state.
 
-    One line for each key, with fields separated by tabs: key, scim_url in the state, number of links, the newest run
-    with its status, and whether the key is in the configuration. Reads the state; writes nothing.
+    One line per key, with fields separated by tabs: key, scim_url in the state, number of links, newest run with its
+    status, and whether the key is in the configuration. Reads the state; writes nothing.
 
     \b
     pigment-sync workspaces list
     pigment-sync workspaces list --format json
     """
 
-    async def body(parts: Components) -> list[tuple[WorkspaceRecord, str]]:
-        return await parts.workspace_keys.list_keys()
+    async def body(components: Components) -> list[tuple[WorkspaceRecord, str]]:
+        return await components.workspace_keys.list_keys()
 
     listed = run_with_components(context, body, is_reading=True)
     if output_format == "json":
@@ -75,12 +75,12 @@ def _workspace_line(record: WorkspaceRecord, target: str) -> str:
         f"{record.last_run.started_at:%Y-%m-%d %H:%M} UTC {record.last_run.status}" if record.last_run else "(no run)"
     )
     if not target:
-        place = "not in the configuration"
+        configured = "not in the configuration"
     elif record.target in {"", target}:
-        place = "in the configuration"
+        configured = "in the configuration"
     else:
-        place = f"in the configuration at {target}"
-    cells = (record.name, record.target or "(not recorded)", f"{record.link_count} links", last, place)
+        configured = f"in the configuration at {target}"
+    cells = (record.name, record.target or "(not recorded)", f"{record.link_count} links", last, configured)
     return "\t".join(map(escape_control, cells)) + "\n"
 
 
@@ -101,18 +101,20 @@ def _print_lines(lines: Sequence[str]) -> int:
 def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> int:
     """Record that the key OLD is now called NEW.
 
-    Everything that the state knows under OLD is moved: links, counts of the last hour, sizes of groups, possible
-    renames, a pause, runs and changes. If OLD and NEW are the same, the workspace has moved to the scim_url that is now
-    in the configuration. Writes the state; neither reads nor writes Pigment.
+    Moves all data of OLD in the state: links, counts of the last hour, group sizes, possible renames, a pause, runs and
+    changes. If OLD and NEW are the same, records that the workspace has moved to the scim_url in the configuration.
+    Writes the state; neither reads nor writes Pigment.
 
-    Exits 2 when NEW has links of its own, 7 while a run holds either workspace.
+    Exits 2 if NEW has links of its own, 7 while a run holds either workspace.
 
     \b
-    pigment-sync workspaces rename pigment-latam brazil --reason "named like the others"
-    pigment-sync workspaces rename brazil brazil --reason "Pigment moved it to another host"
+    pigment-sync workspaces rename pigment-latam brazil --reason "consistent names"
+    pigment-sync workspaces rename brazil brazil --reason "moved to another host"
     """
     return _print_lines(
-        _run_workspace_edit(context, by, reason, lambda parts, order: parts.workspace_keys.rename(old, new, order))
+        _run_workspace_edit(
+            context, by, reason, lambda components, request: components.workspace_keys.rename(old, new, request)
+        )
     )
 
 
@@ -122,24 +124,26 @@ def rename(context: click.Context, old: str, new: str, by: str, reason: str) -> 
 @reason_option
 @click.pass_context
 def reset(context: click.Context, name: str, by: str, reason: str) -> int:
-    """Record that NAME now stands for a new workspace.
+    """Record that NAME now identifies a new workspace.
 
-    Its links, possible renames and sizes of groups are dropped: the next run adopts members by their email. Runs and
-    changes stay in the journal, with the links that were dropped. A key that is no longer in the configuration is
-    forgotten. Writes the state; neither reads nor writes Pigment.
+    Deletes its links, possible renames and group sizes: the next run adopts members by email. Runs and changes stay in
+    the journal, with the deleted links. A key that is no longer in the configuration is removed. Writes the state;
+    neither reads nor writes Pigment.
 
     Exits 7 while a run holds the workspace.
 
     \b
-    pigment-sync workspaces reset pigment-latam --reason "a new workspace, the old one is closed"
+    pigment-sync workspaces reset pigment-latam --reason "replaced by a new workspace"
     """
     return _print_lines(
-        _run_workspace_edit(context, by, reason, lambda parts, order: parts.workspace_keys.reset(name, order))
+        _run_workspace_edit(
+            context, by, reason, lambda components, request: components.workspace_keys.reset(name, request)
+        )
     )
 
 
 def _run_workspace_edit(
-    context: click.Context, by: str, reason: str, settle: Callable[[Components, RunRequest], Awaitable[list[str]]]
+    context: click.Context, by: str, reason: str, edit: Callable[[Components, RunRequest], Awaitable[list[str]]]
 ) -> list[str]:
-    order = RunRequest(Trigger.WORKSPACES, by, reason)
-    return run_with_components(context, lambda parts: settle(parts, order))
+    request = RunRequest(Trigger.WORKSPACES, by, reason)
+    return run_with_components(context, lambda components: edit(components, request))
