@@ -1,217 +1,326 @@
-"""The API: what the page can do, for programs. Each request brings its token; cookies mean nothing here."""
+"""The API: what the page can do, for programs. Each request brings its token; cookies mean nothing here.
+
+Its description, `/api/v1/openapi.json`, is generated from these functions and from the models in `schemas`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from agent.daemon.interface import ActiveRun, ManualRunRequest
+from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest
 from agent.model.email import is_valid
 from agent.model.run import Trigger
 from agent.settings.token import Role
 from agent.web.auth import Principal
 from agent.web.context import WebContext
-from agent.web.openapi import openapi_document
 from agent.web.problems import HttpProblem
 from agent.web.schemas import (
     ApprovalBody,
+    PersonSchema,
+    Problem,
     ReasonBody,
     RunAccepted,
     RunList,
     RunRequestBody,
+    RunSchema,
     WorkspaceList,
+    WorkspaceSchema,
     active_run_to_schema,
     person_to_schema,
     run_to_schema,
     workspace_to_schema,
 )
 
-__all__ = ["routes"]
+__all__ = ["API_PREFIX", "add_api", "invalid_request_problem", "openapi_document"]
 
-T = TypeVar("T", bound=BaseModel)
-ApiHandler = Callable[[HttpRequest, Principal], Awaitable[Response]]
-MAX_RUNS, DEFAULT_RUNS = 500, 50
-
-
-def routes(front: WebContext) -> list[Route]:
-    """Return `/api/v1/…`. Refusals are raised, for the application to answer."""
-    api = Api(front)
-    return [
-        Route("/api/v1/openapi.json", api.show_openapi, methods=["GET"]),
-        api.read_route("/workspaces", api.list_workspaces),
-        api.read_route("/workspaces/{name}", api.show_workspace),
-        api.operate_route("/workspaces/{name}/runs", api.request_run),
-        api.operate_route("/workspaces/{name}/pause", api.pause),
-        api.operate_route("/workspaces/{name}/resume", api.resume),
-        api.read_route("/runs", api.list_runs),
-        api.read_route("/runs/{run_id}", api.show_run),
-        api.operate_route("/runs/{run_id}/approval", api.approve),
-        api.read_route("/people", api.explain_person),
-    ]
+API_PREFIX = "/api/v1"
+PROBLEM_DESCRIPTIONS = {
+    400: "The request can't be read.",
+    401: "The token is missing or wrong.",
+    403: "The token's role does not allow it.",
+    404: "There is no such workspace or run.",
+    409: "The plan of this run can't be approved now.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "The body is not valid.",
+    429: "Too many wrong tokens, too many waiting runs or questions, or too few requests left for a question.",
+    502: "An identity provider or a workspace could not be read.",
+    503: "The state can't be reached.",
+}
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
-    """One method to a resource."""
-
-    context: WebContext
-
-    def read_route(self, path: str, answering: ApiHandler) -> Route:
-        return Route(f"/api/v1{path}", self._require_role(Role.READ, answering), methods=["GET"])
-
-    def operate_route(self, path: str, answering: ApiHandler) -> Route:
-        return Route(f"/api/v1{path}", self._require_role(Role.OPERATE, answering), methods=["POST"])
-
-    def _require_role(self, role: Role, answering: ApiHandler) -> Callable[[HttpRequest], Awaitable[Response]]:
-        async def answer(request: HttpRequest) -> Response:
-            visitor = self.context.authenticate(request, _bearer_token(request))
-            self.context.authorize(visitor, role)
-            return await answering(request, visitor)
-
-        return answer
-
-    async def show_openapi(self, _: HttpRequest) -> Response:
-        return Response(openapi_document(), media_type="application/json")
-
-    async def list_workspaces(self, request: HttpRequest, _: Principal) -> Response:
-        _parse_query(request)
-        desk = self.context.daemon
-        shapes = [
-            workspace_to_schema(await desk.load_workspace_status(name), desk.active_runs)
-            for name in desk.workspace_names
-        ]
-        return _json_response(WorkspaceList(workspaces=tuple(shapes)))
-
-    async def show_workspace(self, request: HttpRequest, _: Principal) -> Response:
-        _parse_query(request)
-        return await self._respond_with_workspace(request)
-
-    async def _respond_with_workspace(self, request: HttpRequest) -> Response:
-        desk = self.context.daemon
-        return _json_response(
-            workspace_to_schema(await desk.load_workspace_status(request.path_params["name"]), desk.active_runs)
-        )
-
-    async def request_run(self, request: HttpRequest, visitor: Principal) -> Response:
-        name, asked = request.path_params["name"], await _parse_body(request, RunRequestBody)
-        is_dry_run = asked.mode == "plan"
-        wanted = ManualRunRequest(name, is_dry_run, Trigger.API, visitor.name, asked.reason, asked.user)
-        return _accepted_response(await self.context.daemon.request_run(wanted))
-
-    async def pause(self, request: HttpRequest, visitor: Principal) -> Response:
-        reason = (await _parse_body(request, ReasonBody)).reason
-        await self.context.daemon.pause(request.path_params["name"], visitor.name, reason)
-        return await self._respond_with_workspace(request)
-
-    async def resume(self, request: HttpRequest, visitor: Principal) -> Response:
-        reason = (await _parse_body(request, ReasonBody)).reason
-        await self.context.daemon.resume(request.path_params["name"], visitor.name, reason)
-        return await self._respond_with_workspace(request)
-
-    async def list_runs(self, request: HttpRequest, _: Principal) -> Response:
-        query = _parse_query(request, "workspace", "since", "limit")
-        names = [query["workspace"]] if "workspace" in query else []
-        for name in names:
-            await self.context.daemon.load_workspace_status(name)
-        limit, since = _parse_limit(query.get("limit")), _parse_since(query.get("since"))
-        found = await self.context.daemon.state.load_runs(names, since, limit)
-        return _json_response(RunList(runs=tuple(run_to_schema(run) for run in found)))
-
-    async def show_run(self, request: HttpRequest, _: Principal) -> Response:
-        _parse_query(request)
-        found = await self.context.find_run(request.path_params["run_id"])
-        if isinstance(found, ActiveRun):
-            return _json_response(active_run_to_schema(found))
-        return _json_response(run_to_schema(found, await self.context.daemon.state.load_changes(found.id)))
-
-    async def approve(self, request: HttpRequest, visitor: Principal) -> Response:
-        approval = await _parse_body(request, ApprovalBody)
-        found = await self.context.find_run(request.path_params["run_id"])
-        if isinstance(found, ActiveRun):
-            raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait for its end.")
-        return _accepted_response(
-            await self.context.approve(found, approval.digest, visitor, approval.reason, Trigger.API)
-        )
-
-    async def explain_person(self, request: HttpRequest, _: Principal) -> Response:
-        email = _parse_query(request, "email").get("email", "")
-        if not is_valid(email):
-            raise HttpProblem(400, "query", "email: must be an email address.", "Name the person: ?email=ana@acme.com")
-        return _json_response(person_to_schema(email, await self.context.daemon.explain_person(email)))
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {each: {"description": PROBLEM_DESCRIPTIONS[each], "content": PROBLEM_CONTENT} for each in statuses}
 
 
-def _bearer_token(request: HttpRequest) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+ACCEPTED = {
+    "description": "The run is queued; its URL shows its progress.",
+    "headers": {"Location": {"schema": {"type": "string"}, "description": "The run."}},
+}
+WORKSPACE_PROBLEMS = _problems(404)
+BODY_PROBLEMS = _problems(404, 413, 415, 422)
+APPROVAL_PROBLEMS = _problems(404, 409, 413, 415, 422)
+public_router = APIRouter()
+router = APIRouter(
+    prefix=API_PREFIX,
+    responses={
+        **_problems(400, 401, 403, 429, 503),
+        "default": {"description": "Any other problem.", "content": PROBLEM_CONTENT},
+    },
+    generate_unique_id_function=lambda route: route.name,
+)
+bearer_token = HTTPBearer(scheme_name="token", auto_error=False, description="See `pigment-sync hash-token`.")
+
+
+async def get_context(request: Request) -> WebContext:
+    context: WebContext = request.app.state.context
+    return context
+
+
+async def get_daemon(context: Annotated[WebContext, Depends(get_context)]) -> DaemonApi:
+    return context.daemon
+
+
+async def get_reader(
+    request: Request,
+    context: Annotated[WebContext, Depends(get_context)],
+    token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_token)],
+) -> Principal:
+    """Return who sent *request*. Raises `HttpProblem` for a wrong token, role or query."""
+    principal = _authenticate(request, context, token)
+    context.authorize(principal, Role.READ)
+    _check_query(request)
+    return principal
+
+
+async def get_operator(
+    request: Request,
+    context: Annotated[WebContext, Depends(get_context)],
+    token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_token)],
+) -> Principal:
+    """Return the operator who sent *request*. Raises `HttpProblem`, also for a body that is not JSON."""
+    principal = _authenticate(request, context, token)
+    context.authorize(principal, Role.OPERATE)
+    _check_query(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HttpProblem(415, "content-type", "The body is not JSON.", "Send Content-Type: application/json.")
+    return principal
+
+
+def _authenticate(request: Request, context: WebContext, token: HTTPAuthorizationCredentials | None) -> Principal:
+    if token is None or not token.credentials.strip():
         raise HttpProblem(
             401,
             "credentials",
-            "The request brings no token.",
+            "The request has no token.",
             "Send `Authorization: Bearer …` with a token of `pigment-sync hash-token`.",
             {"WWW-Authenticate": "Bearer"},
         )
-    return token.strip()
+    return context.authenticate(request, token.credentials.strip())
 
 
-def _parse_query(request: HttpRequest, *allowed: str) -> dict[str, str]:
-    """Return the query. Raises `HttpProblem` for a name that means nothing here: a misspelt filter shows too much."""
-    given = request.query_params.multi_items()
-    names = [name for name, _ in given]
-    unknown = sorted(set(names) - set(allowed))
-    if unknown or len(set(names)) < len(names):
-        known = f"It takes: {', '.join(allowed)}." if allowed else "It takes none."
-        raise HttpProblem(400, "query", "The query has a parameter that is not known, or one twice.", known)
-    return dict(given)
+def _check_query(request: Request) -> None:
+    """Raises `HttpProblem` for an unknown or repeated name: a misspelt filter would return too much."""
+    allowed = [field.alias for field in request.scope["route"].dependant.query_params]
+    names = [name for name, _ in request.query_params.multi_items()]
+    if set(names) - set(allowed) or len(set(names)) < len(names):
+        known = f"Allowed: {', '.join(allowed)}." if allowed else "It takes no parameters."
+        raise HttpProblem(400, "query", "The query has an unknown or repeated parameter.", known)
 
 
-def _parse_limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_RUNS
-    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= MAX_RUNS):
-        raise HttpProblem(400, "query", f"limit: must be a number from 1 to {MAX_RUNS}.", "Correct it.")
-    return int(text)
-
-
-def _parse_since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def _parse_since(value: object) -> datetime:
+    # Pydantic would read 20260301 as seconds since 1970.
     try:
-        when = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(str(value))
     except ValueError:
-        raise HttpProblem(
-            400, "query", "since: must be a date and time.", "Write it as 2026-03-01T12:00:00Z."
-        ) from None
+        raise ValueError("must be a date and time, such as 2026-03-01T12:00:00Z") from None
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-async def _parse_body(request: HttpRequest, shape: type[T]) -> T:
-    _parse_query(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HttpProblem(415, "content-type", "The body is not JSON.", "Send Content-Type: application/json.")
-    try:
-        return shape.model_validate_json(await request.body())
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        status = 400 if first["type"] == "json_invalid" else 422
-        where = ".".join(map(str, first["loc"])) or "body"
-        raise HttpProblem(
-            status, "body", f"{where}: {first['msg']}.", "See /api/v1/openapi.json for what is understood."
-        ) from None
+def _require_digits(value: str) -> str:
+    # Python's numbers may hold underscores and signs.
+    if not (value.isascii() and value.isdecimal()):
+        raise ValueError("must be a whole number")
+    return value
 
 
-def _accepted_response(run_id: str) -> Response:
-    url = f"/api/v1/runs/{run_id}"
-    return Response(
-        RunAccepted(id=run_id, url=url).model_dump_json(), 202, {"Location": url}, media_type="application/json"
+def _validate_email(value: str) -> str:
+    if not is_valid(value):
+        raise ValueError("must be an email address, such as ?email=ana@acme.com")
+    return value
+
+
+Daemon = Annotated[DaemonApi, Depends(get_daemon)]
+Reader = Annotated[Principal, Depends(get_reader)]
+Operator = Annotated[Principal, Depends(get_operator)]
+Limit = Annotated[int, Field(ge=1, le=500), BeforeValidator(_require_digits)]
+Since = Annotated[datetime, BeforeValidator(_parse_since)]
+Email = Annotated[str, AfterValidator(_validate_email), Field(json_schema_extra={"format": "email"})]
+
+
+@public_router.get("/api/v1/openapi.json")
+async def show_openapi() -> dict[str, Any]:
+    """Return this document."""
+    return openapi_document()
+
+
+@router.get("/workspaces")
+async def list_workspaces(_: Reader, daemon: Daemon) -> WorkspaceList:
+    """Return the status of every workspace."""
+    statuses = [
+        workspace_to_schema(await daemon.load_workspace_status(name), daemon.active_runs)
+        for name in daemon.workspace_names
+    ]
+    return WorkspaceList(workspaces=tuple(statuses))
+
+
+@router.get("/workspaces/{name}", responses=WORKSPACE_PROBLEMS)
+async def show_workspace(name: str, _: Reader, daemon: Daemon) -> WorkspaceSchema:
+    """Return the status of one workspace."""
+    return await _load_workspace(name, daemon)
+
+
+async def _load_workspace(name: str, daemon: DaemonApi) -> WorkspaceSchema:
+    return workspace_to_schema(await daemon.load_workspace_status(name), daemon.active_runs)
+
+
+@router.post("/workspaces/{name}/runs", status_code=202, responses={202: ACCEPTED, **BODY_PROBLEMS})
+async def request_run(
+    name: str, body: RunRequestBody, operator: Operator, daemon: Daemon, response: Response
+) -> RunAccepted:
+    """Queue a one-off run."""
+    request = ManualRunRequest(name, body.mode == "plan", Trigger.API, operator.name, body.reason, body.user)
+    return _accept(await daemon.request_run(request), response)
+
+
+@router.post("/workspaces/{name}/pause", responses=BODY_PROBLEMS)
+async def pause(name: str, body: ReasonBody, operator: Operator, daemon: Daemon) -> WorkspaceSchema:
+    """Stop writing to a workspace; planning continues."""
+    await daemon.pause(name, operator.name, body.reason)
+    return await _load_workspace(name, daemon)
+
+
+@router.post("/workspaces/{name}/resume", responses=BODY_PROBLEMS)
+async def resume(name: str, body: ReasonBody, operator: Operator, daemon: Daemon) -> WorkspaceSchema:
+    """Write to a paused workspace again."""
+    await daemon.resume(name, operator.name, body.reason)
+    return await _load_workspace(name, daemon)
+
+
+@router.get("/runs", responses=WORKSPACE_PROBLEMS)
+async def list_runs(
+    _: Reader,
+    daemon: Daemon,
+    workspace: str | SkipJsonSchema[None] = None,
+    since: Since | SkipJsonSchema[None] = None,
+    limit: Limit = 50,
+) -> RunList:
+    """Return past runs, newest first, without their plans."""
+    if workspace is not None:
+        await daemon.load_workspace_status(workspace)
+    found = await daemon.state.load_runs([] if workspace is None else [workspace], since, limit)
+    return RunList(runs=tuple(run_to_schema(run) for run in found))
+
+
+@router.get("/runs/{run_id}", responses=WORKSPACE_PROBLEMS)
+async def show_run(run_id: str, _: Reader, context: Annotated[WebContext, Depends(get_context)]) -> RunSchema:
+    """Return one run with its plan, and the outcome of each change."""
+    found = await context.find_run(run_id)
+    if isinstance(found, ActiveRun):
+        return active_run_to_schema(found)
+    return run_to_schema(found, await context.daemon.state.load_changes(found.id))
+
+
+@router.post("/runs/{run_id}/approval", status_code=202, responses={202: ACCEPTED, **APPROVAL_PROBLEMS})
+async def approve(
+    run_id: str,
+    body: ApprovalBody,
+    operator: Operator,
+    context: Annotated[WebContext, Depends(get_context)],
+    response: Response,
+) -> RunAccepted:
+    """Approve the changes of this run's plan that are on hold, and queue the sync that applies them."""
+    found = await context.find_run(run_id)
+    if isinstance(found, ActiveRun):
+        raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait for its end.")
+    return _accept(await context.approve(found, body.digest, operator, body.reason, Trigger.API), response)
+
+
+@router.get("/people", responses=_problems(502))
+async def explain_person(email: Email, _: Reader, daemon: Daemon) -> PersonSchema:
+    """Explain why a person is in or out of each workspace, from fresh reads (seconds)."""
+    return person_to_schema(email, await daemon.explain_person(email))
+
+
+def _accept(run_id: str, response: Response) -> RunAccepted:
+    url = f"{API_PREFIX}/runs/{run_id}"
+    response.headers["Location"] = url
+    return RunAccepted(id=run_id, url=url)
+
+
+def invalid_request_problem(error: RequestValidationError) -> HttpProblem:
+    """Return the problem of a query or a body that is not valid. It repeats no value."""
+    first: Mapping[str, Any] = error.errors()[0]
+    part, *path = first["loc"]
+    if part == "query":
+        return HttpProblem(400, "query", f"{_location(path, part)}: {_reason(first)}.", "Correct it.")
+    # A body that is missing or not JSON can't be read; the others are read and not valid.
+    is_unreadable = first["type"] == "json_invalid" or (first["type"] == "missing" and not path)
+    where = "body" if is_unreadable else _location(path, part)
+    return HttpProblem(
+        400 if is_unreadable else 422,
+        "body",
+        f"{where}: {_reason(first)}.",
+        f"See {API_PREFIX}/openapi.json for what is allowed.",
     )
 
 
-def _json_response(shape: BaseModel) -> Response:
-    return Response(shape.model_dump_json(), media_type="application/json")
+def _location(path: list[str | int], part: str) -> str:
+    return ".".join(map(str, path)) or part
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Return the description of the API."""
+    document: dict[str, Any] = get_openapi(
+        title="pigment-sync",
+        version=version("pigment-sync"),
+        description="One-off runs, approvals and reports of the daemon. Tokens: `pigment-sync hash-token`.",
+        servers=[{"url": "/"}],
+        routes=[*public_router.routes, *router.routes],
+    )
+    document["components"]["schemas"][Problem.__name__] = Problem.model_json_schema(mode="serialization")
+    return document
+
+
+def add_api(app: FastAPI, context: WebContext) -> None:
+    """Add `/api/v1/…` to *app*. Problems are raised, for the application to answer."""
+    app.state.context = context
+    for each in (public_router, router, _head_router()):
+        app.include_router(each)
+
+
+def _head_router() -> APIRouter:
+    """Return routes that answer HEAD wherever there is GET, as RFC 9110, 9.3.2 asks; FastAPI adds none."""
+    heads = APIRouter(include_in_schema=False)
+    for each in (*public_router.routes, *router.routes):
+        if isinstance(each, APIRoute) and each.methods == {"GET"}:
+            heads.add_api_route(each.path, each.endpoint, methods=["HEAD"])
+    return heads

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import httpx
 import structlog
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
@@ -19,7 +20,8 @@ from agent.daemon.interface import DaemonApi
 from agent.errors import PigmentSyncError
 from agent.metrics import Metrics
 from agent.settings.server import ServerSettings
-from agent.web import api, health, pages
+from agent.web import health, pages
+from agent.web.api import API_PREFIX, add_api, invalid_request_problem
 from agent.web.auth import LoginRateLimit, Sessions, parse_tokens
 from agent.web.context import WebContext
 from agent.web.login import LoginRequired
@@ -51,11 +53,7 @@ def application(
     parse_tokens(server().tokens)
     front = WebContext(desk, server, Sessions(now), LoginRateLimit(now))
     shown = pages.Pages(front, OidcLogin(server, now, transport))
-    routes: Sequence[BaseRoute] = [
-        *health.routes(desk, metrics),
-        *api.routes(front),
-        *pages.routes(shown),
-    ]
+    routes: Sequence[BaseRoute] = [*health.routes(desk, metrics), *pages.routes(shown)]
 
     async def answered(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, LoginRequired):
@@ -65,12 +63,24 @@ def application(
         refusal = _problem_from_exception(request, error)
         return problem_response(refusal) if request.url.path.startswith("/api/") else shown.render_problem(refusal)
 
-    app = Starlette(
-        routes=routes,
-        exception_handlers=dict.fromkeys(
-            (HttpProblem, LoginRequired, PigmentSyncError, ReadError, HTTPException, Exception), answered
-        ),
+    handled = (
+        HttpProblem,
+        LoginRequired,
+        PigmentSyncError,
+        ReadError,
+        RequestValidationError,
+        HTTPException,
+        Exception,
     )
+    app = FastAPI(
+        routes=list(routes),
+        # The API serves its own description; pages of third parties' scripts have no place here.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=dict.fromkeys(handled, answered),
+    )
+    add_api(app, front)
     return SecurityMiddleware(app, server)
 
 
@@ -81,6 +91,11 @@ def _problem_from_exception(request: HttpRequest, error: Exception) -> HttpProbl
             return error
         case PigmentSyncError() | ReadError():
             return problem_from_error(error)
+        case RequestValidationError():
+            return invalid_request_problem(error)
+        case HTTPException(status_code=400) if request.url.path.startswith(API_PREFIX):
+            # Only FastAPI raises it, for a body that is not even text.
+            return HttpProblem(400, "body", "body: can't be decoded.", "Send JSON in UTF-8.")
         case HTTPException():
             remedy = REMEDIES.get(error.status_code, "See /api/v1/openapi.json.")
             return HttpProblem(error.status_code, "http", f"{error.detail}.", remedy, error.headers)

@@ -130,6 +130,8 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", RUNS, {"json": {"mode": "plan", "user": "nobody"}}, 422, "body"),
     ("POST", RUNS, {"json": {"mode": "plan", "reason": "x" * 501}}, 422, "body"),
     ("POST", RUNS, {"json": ["plan"]}, 422, "body"),
+    ("POST", RUNS, {"content": b""}, 400, "body"),
+    ("POST", RUNS, {"json": {"mode": "plan", "reason": 1}}, 422, "body"),
     ("POST", RUNS, {"data": {"mode": "sync"}}, 415, "content-type"),
     ("POST", RUNS, {"content": b" " * 70_000}, 413, "too-large"),
     ("POST", RUNS + "?force=1", {"json": {"mode": "sync"}}, 400, "query"),
@@ -139,7 +141,12 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", "/api/v1/runs/nothing", {}, 404, "not-found"),
     ("GET", "/api/v1/runs?limit=0", {}, 400, "query"),
     ("GET", "/api/v1/runs?limit=1&limit=2", {}, 400, "query"),
+    ("GET", "/api/v1/runs?limit=501", {}, 400, "query"),
+    ("GET", "/api/v1/runs?limit=1_0", {}, 400, "query"),
+    ("GET", "/api/v1/runs?limti=1", {}, 400, "query"),
     ("GET", "/api/v1/runs?since=yesterday", {}, 400, "query"),
+    ("GET", "/api/v1/runs?since=1772366400", {}, 400, "query"),
+    ("GET", "/api/v1/people", {}, 400, "query"),
     ("GET", "/api/v1/people?email=x", {}, 400, "query"),
     ("GET", RUNS, {}, 405, "http"),
     ("DELETE", "/api/v1/workspaces", {}, 405, "http"),
@@ -296,3 +303,9 @@ def test_entry_that_is_no_hash_is_told_at_the_start(sandbox: Sandbox, tmp_path: 
 
     assert (ran.code, "hash-token" in ran.err) == (8, True)
     assert "by-mistake" not in ran.err
+
+
+def test_head_is_answered_where_get_is(operator: httpx.Client) -> None:
+    answer = operator.head("/api/v1/workspaces")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert operator.head("/api/v1/workspaces", headers={"Authorization": ""}).status_code == 401

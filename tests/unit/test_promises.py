@@ -23,7 +23,7 @@ from agent.errors import ExitCode
 from agent.metrics import Metrics
 from agent.report.schema import Document
 from agent.store.tables import metadata
-from agent.web.openapi import openapi_document
+from agent.web.api import openapi_document
 
 REPOSITORY = Path(__file__).parents[2]
 PROMISES = json.loads((REPOSITORY / "tests" / "golden" / "promises.json").read_text("utf-8"))
@@ -79,7 +79,7 @@ def typed_dict_keys(shape: Any, prefix: str = "") -> set[str]:
 
 def api_keys() -> Iterator[str]:
     """Yield each method, path and parameter of the API, and each key of its bodies, as `POST /runs <- a.b`."""
-    document = json.loads(openapi_document())
+    document = openapi_document()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"
