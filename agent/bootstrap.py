@@ -27,6 +27,7 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.engine.workspaces import WorkspaceKeys
 from agent.notifications.notifier import Notifier
+from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.preflight import run_preflight
@@ -207,7 +208,9 @@ def _assemble_components(
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     survey = Planner(connectors, state, clock, fleet, progress)
     max_age = settings.apply.max_plan_age.total_seconds()
-    sync = Sync(survey, sites, _lease_holder_name(), asyncio.sleep, stopping, max_plan_age_seconds=max_age)
+    sync = Sync(
+        survey, sites, _lease_holder_name(), asyncio.sleep, describe_difference, stopping, max_plan_age_seconds=max_age
+    )
     clean = partial(logs.sanitize, emails=settings.log.emails)
     notices = Notifier(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
     return Components(settings, state, clock, survey, sites, sync, clients, kept, notices)

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from agent.model import NO_FIELDS, Change, Fields, GroupRef, Hold, Kind, MemberCounts, Mode, Note, Plan, SourceCounts
+from agent.plan_parser import parse_document
 from agent.report.document import encode_document, plan_document, workspace_object
-from agent.report.parse import parse_document
 from agent.report.render import Format, RenderOptions, render
 from connectors.base import PersonKey
 

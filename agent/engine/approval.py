@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.engine.request import Decision, RunRequest
+from agent.engine.request import Decision, DescribeDifference, ReviewedPlan, RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode, Plan, Policy
 from agent.model.run import Trigger
 from agent.ports.journal import Journal
-from agent.report.diff import diff_lines
-from agent.report.document import combined_digest, workspace_object
-from agent.report.parse import parse_workspace
-from agent.report.schema import WorkspaceObject
+from agent.report.document import combined_digest
 
 __all__ = ["digest_prefix", "match_approvals", "refuse_dry_run"]
 
@@ -40,7 +37,9 @@ def refuse_dry_run(policies: Iterable[Policy], order: RunRequest) -> None:
         raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
-async def match_approvals(fresh: Sequence[Decision], order: RunRequest, state: Journal) -> dict[str, str]:
+async def match_approvals(
+    fresh: Sequence[Decision], order: RunRequest, state: Journal, describe_difference: DescribeDifference
+) -> dict[str, str]:
     """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
@@ -58,7 +57,7 @@ async def match_approvals(fresh: Sequence[Decision], order: RunRequest, state: J
     unknown = [given for given, found in fits.items() if not found]
     if unknown:
         raise StalePlan(
-            await _describe_stale(unknown, fresh, order, state),
+            await _describe_stale(unknown, fresh, order, state, describe_difference),
             "Read the new plan, and approve its digest if it is right.",
         )
     digests = {found[0] for found in fits.values()}
@@ -91,22 +90,32 @@ def _refuse_unapprovable(approved: Iterable[Decision]) -> None:
             )
 
 
-async def _describe_stale(digests: Sequence[str], fresh: Sequence[Decision], order: RunRequest, state: Journal) -> str:
+async def _describe_stale(
+    digests: Sequence[str],
+    fresh: Sequence[Decision],
+    order: RunRequest,
+    state: Journal,
+    describe_difference: DescribeDifference,
+) -> str:
     lines = []
     for digest in digests:
         lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
-        former = await _find_reviewed_plan(digest, order, state)
-        now = next((each for each in fresh if former is not None and each.planned.workspace == former["name"]), None)
-        if former is not None and now is not None:
+        reviewed = await _find_reviewed_plan(digest, order, state)
+        if reviewed is None:
+            continue
+        now = next((each for each in fresh if each.planned.workspace == reviewed.workspace), None)
+        if now is not None:
             _refuse_unapprovable([now])
-            lines.append(f"What has changed in {former['name']}:")
-            lines.extend(f"  {line}" for line in diff_lines(former, workspace_object(now.planned)))
+            lines.append(f"What has changed in {reviewed.workspace}:")
+            lines.extend(f"  {line}" for line in describe_difference(reviewed.document, now.planned))
     return "\n".join(lines)
 
 
-async def _find_reviewed_plan(digest: str, order: RunRequest, state: Journal) -> WorkspaceObject | None:
+async def _find_reviewed_plan(digest: str, order: RunRequest, state: Journal) -> ReviewedPlan | None:
     for each in order.reviewed_plans:
-        if each["digest"].startswith(digest):
+        if each.digest.startswith(digest):
             return each
     run = await state.load_run_by_digest(digest)
-    return parse_workspace(run.document) if run is not None and run.document is not None else None
+    if run is None or run.document is None:
+        return None
+    return ReviewedPlan(run.workspace, run.digest or "", run.document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import ExitCode
@@ -10,11 +10,12 @@ from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Pause, RunStatus, Trigger
-from agent.report.schema import WorkspaceObject
 
 __all__ = [
     "Decision",
+    "DescribeDifference",
     "FleetLimit",
+    "ReviewedPlan",
     "RunRequest",
     "RunResult",
     "has_approvable_holds",
@@ -24,6 +25,19 @@ __all__ = [
 ]
 
 NON_APPROVABLE_GUARDS = frozenset({GuardCode.TOGGLE_OFF})
+
+
+DescribeDifference = Callable[[bytes, Plan | Unplanned], Sequence[str]]
+"""Returns in lines how a plan differs from one that was reviewed, which is given as the journal keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedPlan:
+    """A plan that a human has seen. *document* is the workspace's object of the plan document (JSON)."""
+
+    workspace: str
+    digest: str
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class RunRequest:
     user: str = ""
     approved_digests: frozenset[str] = frozenset()
     wait_seconds: float = 0
-    reviewed_plans: tuple[WorkspaceObject, ...] = ()
+    reviewed_plans: tuple[ReviewedPlan, ...] = ()
     run_ids: Mapping[str, str] = field(default_factory=dict)
 
     @property

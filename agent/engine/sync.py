@@ -17,7 +17,7 @@ from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import HeldLease, acquire_lease
 from agent.engine.planner import BASELINE_WINDOW, PlannerProtocol, ReadOnlyWorkspace, select_workspaces
 from agent.engine.records import new_run, outcome_summary, run_counts
-from agent.engine.request import Decision, RunRequest, RunResult, is_awaiting_approval
+from agent.engine.request import Decision, DescribeDifference, RunRequest, RunResult, is_awaiting_approval
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import (
     ExitCode,
@@ -80,6 +80,7 @@ class Sync:
     contexts: Mapping[str, WorkspaceContext]
     holder: str
     sleep: Callable[[float], Awaitable[None]]
+    describe_difference: DescribeDifference
     shutdown: GracefulShutdown = field(default_factory=GracefulShutdown)
     max_concurrent: int = 8
     max_plan_age_seconds: float = 900
@@ -113,7 +114,7 @@ class Sync:
         decisions = await self.planner.plan(sites, order.user)
         # Side by side: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
-        approved_digests = await match_approvals(decisions, order, self.planner.state)
+        approved_digests = await match_approvals(decisions, order, self.planner.state, self.describe_difference)
         bounded = asyncio.Semaphore(self.max_concurrent)
         self.shutdown.mark_writing()
 

@@ -91,7 +91,7 @@ def encode_plan(plan: Plan | Unplanned) -> bytes:
 
 
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
-    """Return one workspace's object as the journal keeps it; `agent.report.parse.parse_workspace` reads it."""
+    """Return one workspace's object as the journal keeps it; `agent.plan_parser.parse_workspace` reads it."""
     return to_json_bytes(workspace)
 
 

@@ -1,12 +1,17 @@
 """The plan document as it is written (design section 11): plain JSON shapes, with a version of their own.
 
-`agent.report.parse` checks a file against these very classes, so that the shape is said once. No postponed annotations
-here: the check reads them.
+`agent.plan_parser` validates files against these classes, so the shape is defined once. Pydantic needs the `TypedDict`
+of typing_extensions on Python 3.11.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired
+
+from annotated_types import Ge
+from typing_extensions import TypedDict
 
 __all__ = [
     "COUNT_KEYS",
@@ -49,6 +54,9 @@ COUNT_KEYS = (
 KindName = Literal["create", "adopt", "update-name", "update-email", "reactivate", "deactivate"]
 
 
+Count = Annotated[int, Ge(0)]
+
+
 class PersonObject(TypedDict):
     connector: str
     id: str
@@ -65,7 +73,7 @@ class FieldsObject(TypedDict, total=False):
 class GroupObject(TypedDict):
     id: str
     name: str
-    people: int
+    people: Count
 
 
 class SourceObject(TypedDict):
@@ -73,18 +81,18 @@ class SourceObject(TypedDict):
 
     connector: str
     app: str
-    people: int
-    entitled: int
+    people: Count
+    entitled: Count
     groups: list[GroupObject]
-    individual: int
+    individual: Count
 
 
 class MemberObject(TypedDict):
     """*linked* is before the plan."""
 
-    total: int
-    active: int
-    linked: int
+    total: Count
+    active: Count
+    linked: Count
 
 
 class ChangeObject(TypedDict):
@@ -141,11 +149,11 @@ class GuardObject(TypedDict):
     """A guard that tripped, with the numbers of the moment; outside the digest. *first* are at most ten emails."""
 
     code: str
-    count: int
-    recent: int
+    count: Count
+    recent: Count
     limit: str
     message: str
-    affected: int
+    affected: Count
     first: list[str]
 
 
@@ -163,7 +171,7 @@ class ErrorObject(TypedDict):
     remedy: str
 
 
-Counts = dict[str, int]
+Counts = dict[str, Count]
 
 
 class PlannedObject(TypedDict):
@@ -198,7 +206,7 @@ WorkspaceObject = PlannedObject | UnplannedObject
 
 
 class Document(TypedDict):
-    version: int
+    version: Count
     generated_at: str
     digest: str
     workspaces: list[WorkspaceObject]

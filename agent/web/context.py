@@ -13,7 +13,7 @@ from agent.engine.approval import digest_prefix
 from agent.errors import UsageError
 from agent.model import Mode
 from agent.model.run import Run, Trigger
-from agent.report.parse import parse_workspace
+from agent.plan_parser import parse_workspace
 from agent.report.view import is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role

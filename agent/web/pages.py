@@ -15,8 +15,8 @@ from starlette.routing import Route
 from agent.daemon.interface import ActiveRun, ManualRunRequest
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
+from agent.plan_parser import parse_workspace
 from agent.report.html import asset_text, template_environment, workspace_sections
-from agent.report.parse import parse_workspace
 from agent.report.schema import OutcomeRow
 from agent.report.view import workspace_view
 from agent.settings.token import Role

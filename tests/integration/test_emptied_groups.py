@@ -16,6 +16,7 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
 from agent.model.run import Trigger
+from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
 from connectors.base import (
     Connector,
@@ -120,7 +121,9 @@ class Scene:
 
         workspace = ScimClient("latam", BASE, [lambda: self.world.token], self.world.client())
         survey = Planner(self.connectors, self.state, self.world, FleetLimit(("latam",), 10), discard_progress)
-        sync = Sync(survey, {"latam": WorkspaceContext(self.policy, workspace)}, "process", for_ever)
+        sync = Sync(
+            survey, {"latam": WorkspaceContext(self.policy, workspace)}, "process", for_ever, describe_difference
+        )
         return survey, sync, {"latam": ReadOnlyWorkspace(self.policy, workspace)}
 
     async def run(self, minutes: float = 0, **order: object) -> RunResult:

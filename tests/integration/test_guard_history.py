@@ -16,6 +16,7 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.model import Limits, Mode, Plan, Policy, UnmanagedAction
 from agent.model.run import Trigger
+from agent.plan_parser import describe_difference
 from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
@@ -81,14 +82,16 @@ class Company:
         digests = frozenset({(await self.plan(name)).digest} if approve else ())
         survey, client, policy = self._survey(name)
         order = RunRequest(Trigger.SYNC, "ops", user=user, approved_digests=digests)
-        (result,) = await Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever).run([], order)
+        (result,) = await Sync(
+            survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever, describe_difference
+        ).run([], order)
         self.pass_minutes(1)
         return result
 
     async def undo(self, run_id: str, name: str = "latam") -> RunResult:
         _, client, policy = self._survey(name)
         survey = UndoPlanner(run_id, self.state, self.worlds[name], discard_progress)
-        sync = Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever)
+        sync = Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever, describe_difference)
         (planned,) = await dry_run(survey, {name: ReadOnlyWorkspace(policy, client)}, [], RunRequest(Trigger.PLAN))
         approvals = frozenset({planned.digest})
         (result,) = await sync.run([], RunRequest(Trigger.UNDO, "ops", approved_digests=approvals))

@@ -16,6 +16,7 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode, StateError, lease_lost_error
 from agent.model import Mode, Policy
 from agent.model.run import Lease, Run, RunStatus, Trigger
+from agent.plan_parser import describe_difference
 from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.store.state import SqlState
@@ -77,7 +78,7 @@ class Office:
         for name, world in self.worlds.items():
             policy = Policy(name, (Source("okta", f"app-{name}"),), limits=some_limits(), mode=Mode.ENFORCE)
             sites[name] = WorkspaceContext(policy, ScimClient(name, BASE, [lambda: "token"], world.client()))
-        results = await Sync(survey, sites, "one", for_ever).run([], RunRequest(Trigger.SYNC))
+        results = await Sync(survey, sites, "one", for_ever, describe_difference).run([], RunRequest(Trigger.SYNC))
         return {result.workspace: result for result in results}
 
     def members(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.model import Limits, Mode, Policy, UnmanagedAction
 from agent.model.run import Outcome, Trigger
+from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, discard_progress
 from connectors.http import Timer
@@ -81,7 +82,7 @@ class Company:
         connectors = {"okta": SteppedConnector(self.world, "okta")}
         survey = Planner(connectors, self.state, self.world, FleetLimit(("latam",), 10), discard_progress)
         policy = replace(self.policy, tenants=(("okta", self.tenant),))
-        sync = Sync(survey, {"latam": WorkspaceContext(policy, workspace)}, "process", for_ever)
+        sync = Sync(survey, {"latam": WorkspaceContext(policy, workspace)}, "process", for_ever, describe_difference)
         (result,) = await sync.run([], RunRequest(Trigger.SYNC, user=user))
         self.world.pass_minutes(15)
         return result

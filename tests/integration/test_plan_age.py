@@ -15,6 +15,7 @@ from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
 from agent.model import Kind, Limits, Mode, Policy
 from agent.model.run import Outcome, RunStatus, Trigger
+from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
@@ -99,6 +100,7 @@ class Office:
             {"latam": WorkspaceContext(self.policy, client)},
             "one",
             for_ever,
+            describe_difference,
             max_plan_age_seconds=MAX_AGE_SECONDS,
         )
         return sync, {"latam": ReadOnlyWorkspace(self.policy, client)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.plan_parser import parse_document
 from agent.report.document import encode_document
-from agent.report.parse import parse_document
 from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
 from tests.golden.samples import a_document, outcomes
 

@@ -25,9 +25,9 @@ from agent.model import (
     Plan,
     SourceCounts,
 )
+from agent.plan_parser import parse_document
 from agent.report.document import encode_document, plan_document, workspace_object
 from agent.report.labels import KIND_LABELS, KINDS
-from agent.report.parse import parse_document
 from agent.report.render import Format, RenderOptions, render
 from agent.report.schema import Document, PlannedObject
 from connectors.base import PersonKey

@@ -29,6 +29,7 @@ from agent.engine.undo import UndoPlanner
 from agent.errors import PigmentSyncError, StalePlan
 from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction, Unplanned
 from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
+from agent.plan_parser import describe_difference
 from agent.ports.state import State
 from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters
@@ -250,7 +251,7 @@ class History:
         state, clock = watched(watch.state, process), SimulatedClock(world, process)
         survey = Planner(connectors, state, clock, FleetLimit(tuple(policies), 10), discard_progress)
         sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
-        sync = Sync(survey, sites, sender.holder, renewal)
+        sync = Sync(survey, sites, sender.holder, renewal, describe_difference)
         return Agent(
             sender, survey, sync, {name: ReadOnlyWorkspace(each.policy, each.client) for name, each in sites.items()}
         )

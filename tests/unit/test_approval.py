@@ -12,6 +12,7 @@ from agent.engine.request import Decision, RunRequest
 from agent.errors import StalePlan, UsageError
 from agent.model import Mode
 from agent.model.run import Pause, Trigger
+from agent.plan_parser import describe_difference
 from agent.report.document import combined_digest, plan_digest
 from tests.factories import a_policy
 from tests.golden.samples import a_guarded_leaver, a_plan
@@ -28,7 +29,7 @@ def planned(name: str, mode: Mode = Mode.ENFORCE, pause: Pause | None = None) ->
 
 async def agreed(*approvals: str, fresh: list[Decision], trigger: Trigger = Trigger.SYNC) -> dict[str, str]:
     order = RunRequest(trigger, approved_digests=frozenset(approvals))
-    return await match_approvals(fresh, order, MemoryState(Clock().now))
+    return await match_approvals(fresh, order, MemoryState(Clock().now), describe_difference)
 
 
 async def test_beginning_of_a_digest_approves_the_plan_it_fits() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from agent.model import Fields, Guard, Mode, Plan, Unplanned
 from agent.model.run import Pause
+from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
-from agent.report.parse import parse_document, parse_workspace
 from agent.report.schema import COUNT_KEYS, PlannedObject
 from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_leaver, a_plan, latam

@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 
 from agent.model import Mode, Note, Plan, Unplanned
 from agent.model.run import Pause
+from agent.plan_parser import parse_document
 from agent.report.document import plan_document, workspace_object
 from agent.report.html import content_security_policy
-from agent.report.parse import parse_document
 from agent.report.render import Format, RenderOptions, render
 from agent.report.schema import Document, OutcomeRow
 from tests.golden import samples

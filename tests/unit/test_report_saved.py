@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agent.errors import ExitCode, UsageError
+from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import document_digest, encode_document, encode_workspace, workspace_digest
-from agent.report.parse import parse_document, parse_workspace
 from tests.golden.samples import a_document
 
 Loose = dict[str, Any]
@@ -77,8 +77,11 @@ def test_truncated_plan_is_refused_as_truncated_wherever_it_was_cut() -> None:
         (lambda d: d["workspaces"][0]["changes"][0].update(person=[]), "workspaces[0].changes[0].person must be an"),
         (lambda d: d["workspaces"][0]["changes"][0].update(groups=[None]), "changes[0].groups[0] must be text"),
         (lambda d: d["workspaces"][0]["changes"][1]["after"].update(active=1), "after.active must be true or false"),
+        (lambda d: d["workspaces"][2].pop("status"), "workspaces[2].status is missing"),
+        (lambda d: d["workspaces"][0]["counts"].update({"\x1b[31m": "1"}), "workspaces[0].counts.\\x1b[31m must be"),
+        (lambda d: d["workspaces"][0]["members"].update(total=1.5), "workspaces[0].members.total must be a whole"),
         (lambda d: d["workspaces"][2].pop("error"), "workspaces[2].error is missing"),
-        (lambda d: d["workspaces"][2].update(status="lost"), "workspaces[2].status must be one of incomplete"),
+        (lambda d: d["workspaces"][2].update(status="lost"), "workspaces[2].status must be one of planned, incomplete"),
     ],
 )
 def test_wrong_shape_is_refused_with_its_path(edit: Callable[[Loose], object], said: str) -> None:

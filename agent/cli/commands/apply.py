@@ -8,10 +8,11 @@ import click
 
 from agent.cli.options import by_option, reason_option, report_format_option, verbose_option, wait_option
 from agent.cli.runtime import run_sync
-from agent.engine.request import RunRequest
+from agent.engine.request import ReviewedPlan, RunRequest
 from agent.errors import UsageError
 from agent.model.run import Trigger
-from agent.report.parse import parse_document
+from agent.plan_parser import parse_document
+from agent.report.document import encode_workspace
 from agent.report.render import Format
 
 __all__ = ["apply"]
@@ -52,6 +53,6 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
             "Plan again once they can be read, or plan only the other workspaces with --workspace.",
         )
     approved_digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
-    reviewed = tuple(saved["workspaces"])
+    reviewed = tuple(ReviewedPlan(each["name"], each["digest"], encode_workspace(each)) for each in saved["workspaces"])
     request = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), approved_digests, wait_seconds, reviewed)
     return run_sync(context, names, request, output_format, verbose)

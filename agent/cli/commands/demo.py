@@ -96,7 +96,7 @@ def _print_heading(text: str) -> None:
 
 
 def _render_html(plan: Path) -> str:
-    from agent.report.parse import parse_document
+    from agent.plan_parser import parse_document
     from agent.report.render import Format, render
 
     return render(parse_document(plan.read_bytes(), str(plan)), Format.HTML)

@@ -14,9 +14,9 @@ from agent.cli.output import format_link_edits, link_count, print_text, render_o
 from agent.cli.runtime import run_with_components
 from agent.errors import ExitCode, UsageError
 from agent.model.run import LinkEdit, Run, Trigger
+from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import plan_document
 from agent.report.escape import escape_control
-from agent.report.parse import parse_document, parse_workspace
 from agent.report.render import Format, render
 from agent.report.schema import Document, OutcomeRow
 
