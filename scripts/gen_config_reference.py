@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -88,6 +89,8 @@ def _type_label(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return ", ".join(f"`{each}`" for each in annotation)
     if origin in {tuple, frozenset}:
         inner = union_members(arguments[0])[0]
         return "list of mappings" if _is_model(inner) else f"list of {_plural(_type_label(inner))}"

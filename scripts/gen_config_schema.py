@@ -93,6 +93,10 @@ def config_schema() -> JsonSchemaValue:
     """Return the schema of the configuration file."""
     schema = Settings.model_json_schema(schema_generator=_EditorSchema)
     needed = schema["$defs"][WORKSPACE].pop("required")
+    for each in schema["$defs"].values():
+        if "enum" in each:
+            # The docstring of an enumeration is for readers of the code.
+            each.pop("description", None)
     described = schema["properties"]["defaults"]["description"]
     schema["properties"]["defaults"] = {"$ref": f"#/$defs/{WORKSPACE}", "description": described}
     return {

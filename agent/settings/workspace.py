@@ -28,8 +28,6 @@ from connectors.secret import Secret
 
 __all__ = ["LimitSettings", "ScheduleSettings", "SourceSettings", "ToggleSettings", "WorkspaceSettings"]
 
-ApprovalKind = Literal["adopt", "create", "update-name", "update-email", "reactivate", "deactivate"]
-
 
 class SourceSettings(StrictModel):
     """An application in one identity provider, and which of its assignments count."""
@@ -123,8 +121,8 @@ class WorkspaceSettings(StrictModel):
         default=frozenset(),
         description="The domains that a member's email may have; subdomains are not implied. Empty: all.",
     )
-    mode: Literal["dry-run", "enforce"] = Field(
-        default="dry-run", description="`dry-run` plans and reports, and writes nothing to Pigment."
+    mode: model.Mode = Field(
+        default=model.Mode.DRY_RUN, description="`dry-run` plans and reports, and writes nothing to Pigment."
     )
     schedule: ScheduleSettings | None = Field(
         default=None, description="When `serve` runs the workspace. Without it, only `sync` and `apply` do."
@@ -132,18 +130,18 @@ class WorkspaceSettings(StrictModel):
     protect: tuple[Glob, ...] = Field(
         default=(), description="Addresses, or patterns of addresses, of members that never get a change."
     )
-    unmanaged: Literal["report", "deactivate"] = Field(
-        default="report", description="What becomes of active members that nobody is assigned for."
+    unmanaged: model.UnmanagedAction = Field(
+        default=model.UnmanagedAction.REPORT, description="What becomes of active members that nobody is assigned for."
     )
-    individual_assignments: Literal["hold", "include", "ignore"] = Field(
-        default="hold",
+    individual_assignments: model.IndividualAction = Field(
+        default=model.IndividualAction.HOLD,
         description="What an assignment without a group counts for: nothing is decided, as much as a group, nothing.",
     )
     grace_reads: Annotated[Count, Field(ge=1, le=1000)] = Field(
         default=1, description="How many complete reads in a row somebody must be missing from to be deactivated."
     )
     limits: LimitSettings = Field(default=LimitSettings(), description="The guards that count.")
-    require_approval: frozenset[ApprovalKind] = Field(
+    require_approval: frozenset[Kind] = Field(
         default=frozenset(), description="Kinds of changes that always wait for an approval."
     )
     toggles: ToggleSettings = Field(default=ToggleSettings(), description="Which kinds of changes may be made at all.")
@@ -155,7 +153,7 @@ class WorkspaceSettings(StrictModel):
     def policy(self, name: str) -> model.Policy:
         """Return what the planner and the guards need to know of the workspace *name*."""
         toggles = self.toggles
-        ignores = self.individual_assignments == "ignore"
+        ignores = self.individual_assignments is model.IndividualAction.IGNORE
         return model.Policy(
             workspace=name,
             sources=tuple(
@@ -163,12 +161,12 @@ class WorkspaceSettings(StrictModel):
                 for each in self.sources
             ),
             allowed_domains=self.allowed_domains,
-            mode=model.Mode(self.mode),
+            mode=self.mode,
             protect=self.protect,
-            unmanaged=model.UnmanagedAction(self.unmanaged),
-            individual_assignments=model.IndividualAction(self.individual_assignments),
+            unmanaged=self.unmanaged,
+            individual_assignments=self.individual_assignments,
             grace_reads=self.grace_reads,
             limits=self.limits.limits(),
-            require_approval=frozenset(Kind(kind) for kind in self.require_approval),
+            require_approval=self.require_approval,
             toggles=model.Toggles(create=toggles.create, update=toggles.update, deactivate=toggles.deactivate),
         )

@@ -87,7 +87,7 @@ def test_file_with_the_least_has_the_documented_defaults(write: Write, tmp_path:
     assert (workspace.token_expires, workspace.schedule, workspace.total_results) == (None, None, "check")
     limits = Limits(max_deactivations=25, max_deactivations_percent=10, max_creates=None, max_email_changes=25)
     assert workspace.policy("pigment-latam") == Policy("pigment-latam", (Source("okta-main", "0oa1"),), limits=limits)
-    ignoring = workspace.model_copy(update={"individual_assignments": "ignore"}).policy("pigment-latam")
+    ignoring = workspace.model_copy(update={"individual_assignments": IndividualAction.IGNORE}).policy("pigment-latam")
     assert ignoring.sources == (Source("okta-main", "0oa1", ignores_individuals=True),)
 
 
@@ -132,7 +132,7 @@ def test_settings_never_change(write: Write) -> None:
     with pytest.raises(ValidationError):
         settings.log = settings.log
     with pytest.raises(ValidationError):
-        settings.workspaces["pigment-latam"].mode = "enforce"
+        settings.workspaces["pigment-latam"].mode = Mode.ENFORCE
 
 
 def test_every_duration_is_read(write: Write) -> None:

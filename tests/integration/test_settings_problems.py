@@ -148,7 +148,7 @@ def lines(error: ConfigError) -> list[str]:
         ("limits", {"max_creates": -1}, "limits.max_creates", "must be at least 0"),
         ("limits", {"max_create": 1}, "limits.max_create", "did you mean max_creates?"),
         ("limits", {"max_creates:5": None}, "limits.max_creates", "needs a space after its colon"),
-        ("require_approval", ["delete"], "require_approval.0", "must be 'adopt', 'create'"),
+        ("require_approval", ["delete"], "require_approval.0", "must be 'adopt', 'deactivate'"),
         ("toggles", {"create": "perhaps"}, "toggles.create", "must be true or false"),
         ("toggles", {"creates": True}, "toggles.creates", "did you mean create?"),
         ("total_results", "skip", "total_results", "must be 'check' or 'ignore'"),
