@@ -1,82 +1,110 @@
-"""The small chart of a workspace's runs: active members, changes and holds over time, as an SVG file."""
+"""The chart of a workspace's runs as an SVG file: active members, and the changes made and on hold, over time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.etree import ElementTree
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 
-import pygal
-from pygal.style import Style
+from jinja2 import PackageLoader, Template
 
-from agent.model.run import Run, Trigger
+from agent.model.run import Run, RunCounts, Trigger
+from agent.report.html import template_environment
 
 __all__ = ["CONTENT_SECURITY_POLICY", "render_chart"]
 
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-"""The file styles itself and can do nothing else, also when it is opened by itself."""
-NAMESPACE = "http://www.w3.org/2000/svg"
-ElementTree.register_namespace("", NAMESPACE)
-FONT = "system-ui, sans-serif"
+CONTENT_SECURITY_POLICY = "default-src 'none'; sandbox"
+"""The file can do nothing, also when it is opened by itself."""
+LEFT, RIGHT, PANEL_HEIGHT = 64.0, 884.0, 84.0
+PANEL_TOPS = (24.0, 138.0)
+TIME_LABELS = 5
 COLOURS = {
-    "light": ("#fff", "#1d1f24", "#5a5f6b", "#e2e2dc", ("#4338ca", "#15803d", "#b45309")),
-    "dark": ("#1c1f25", "#e8e9ec", "#a3a8b4", "#30343d", ("#a5b0ff", "#4ade80", "#fbbf24")),
+    "light": ("#fff", "#5a5f6b", "#e2e2dc", ("#4338ca", "#15803d", "#b45309")),
+    "dark": ("#1c1f25", "#a3a8b4", "#30343d", ("#a5b0ff", "#4ade80", "#fbbf24")),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One value over time. *points* are its x, its y and the number there."""
+
+    label: str
+    colour: str
+    points: tuple[tuple[float, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """Lines with one axis, from zero to *maximum*: a step of one among thousands must not look like a fall."""
+
+    top: float
+    maximum: int
+    lines: tuple[_Line, ...]
 
 
 def render_chart(runs: Sequence[Run], theme: str) -> bytes:
     """Draw *runs* over the whole workspace, given newest first; *theme* is `light` or `dark`."""
     whole = [run for run in reversed(runs) if not run.user and run.trigger is not Trigger.UNDO]
-    shown = [(run, run.tally) for run in whole if run.tally is not None]
-    tallies = [tally for _, tally in shown]
-    ground, ink, soft, line, colours = COLOURS[theme]
-    style = Style(
-        background=ground,
-        plot_background=ground,
-        foreground=soft,
-        foreground_strong=ink,
-        foreground_subtle=soft,
-        guide_stroke_color=line,
-        major_guide_stroke_color=line,
-        guide_stroke_dasharray="1",
-        major_guide_stroke_dasharray="1",
-        colors=colours,
-        font_family=FONT,
-        label_font_size=13,
-        major_label_font_size=13,
-        legend_font_size=14,
-        tooltip_font_size=12,
-        no_data_font_size=18,
+    counted = [(run.started_at, run.tally) for run in whole if run.tally is not None]
+    ground, ink, grid, (first, second, third) = COLOURS[theme]
+    x_values = _x_values([when for when, _ in counted])
+    counts = [each for _, each in counted]
+    panels = (
+        _panel(PANEL_TOPS[0], x_values, ("Active members", first, [each.active for each in counts])),
+        _panel(
+            PANEL_TOPS[1],
+            x_values,
+            ("Changes", second, [each.changes for each in counts]),
+            ("On hold", third, [each.held for each in counts]),
+        ),
     )
-    drawing = pygal.Line(
-        style=style,
-        js=(),
-        width=900,
-        height=260,
-        margin=8,
-        legend_at_bottom=True,
-        legend_at_bottom_columns=3,
-        show_minor_x_labels=False,
-        x_labels_major_count=5,
-        dots_size=2.5,
-        stroke_style={"width": 2},
-        no_data_text="No run with a plan yet",
-        value_formatter=lambda number: f"{number:,.0f}",
-        range=_axis_range([tally.active for tally in tallies]),
-        secondary_range=_axis_range([max(tally.changes, tally.held) for tally in tallies]),
+    drawing = _template().render(
+        panels=panels,
+        times=_time_labels(counted),
+        ground=ground,
+        ink=ink,
+        grid=grid,
+        left=LEFT,
+        right=RIGHT,
+        height=PANEL_HEIGHT,
     )
-    drawing.x_labels = [f"{run.started_at:%m-%d %H:%M}" for run, _ in shown]
-    drawing.add("Active members", [tally.active for tally in tallies])
-    drawing.add("Changes (right)", [tally.changes for tally in tallies], secondary=True)
-    drawing.add("Held (right)", [tally.held for tally in tallies], secondary=True)
-    # The configuration of a script that nobody loads.
-    tree = ElementTree.fromstring(drawing.render())  # noqa: S314 - what was drawn here
-    for parent in list(tree.iter()):
-        for script in parent.findall(f"{{{NAMESPACE}}}script"):
-            parent.remove(script)
-    drawn: bytes = ElementTree.tostring(tree)
-    return drawn
+    return drawing.encode()
 
 
-def _axis_range(numbers: Sequence[int]) -> tuple[int, int]:
-    """Return an axis from zero, so that a step of one among thousands does not look like a fall."""
-    return 0, max([*numbers, 1])
+@cache
+def _template() -> Template:
+    return template_environment(PackageLoader("agent.web", "templates")).get_template("chart.svg")
+
+
+def _x_values(times: Sequence[datetime]) -> list[float]:
+    """Return a place for each time, the newest at the right edge."""
+    if not times:
+        return []
+    span = (times[-1] - times[0]).total_seconds()
+    return [RIGHT - (RIGHT - LEFT) * ((times[-1] - each).total_seconds() / span if span else 0) for each in times]
+
+
+def _panel(top: float, x_values: Sequence[float], *series: tuple[str, str, Sequence[int]]) -> _Panel:
+    maximum = max([1, *(number for _, _, numbers in series for number in numbers)])
+    lines = [
+        _Line(
+            label,
+            colour,
+            tuple(
+                (round(x, 1), round(top + PANEL_HEIGHT * (1 - number / maximum), 1), number)
+                for x, number in zip(x_values, numbers, strict=True)
+            ),
+        )
+        for label, colour, numbers in series
+    ]
+    return _Panel(top, maximum, tuple(lines))
+
+
+def _time_labels(counted: Sequence[tuple[datetime, RunCounts]]) -> list[tuple[float, str]]:
+    """Return labels at equal distances between the oldest and the newest run."""
+    if not counted:
+        return []
+    oldest, newest = counted[0][0], counted[-1][0]
+    parts = [each / (TIME_LABELS - 1) for each in range(TIME_LABELS)] if newest > oldest else [1.0]
+    return [(LEFT + (RIGHT - LEFT) * part, f"{oldest + (newest - oldest) * part:%m-%d %H:%M}") for part in parts]

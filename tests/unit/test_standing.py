@@ -96,8 +96,18 @@ def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> N
 
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert not [each for each in root.iter() if each.tag.endswith("script")]
-    assert b"http" not in drawn.replace(b"http://www.w3.org", b"").replace(b"http://pygal.org", b"")
-    assert b"Active members" in drawn or count == 0
+    assert b"http" not in drawn.replace(b"http://www.w3.org", b"")
+    assert b"style" not in drawn
+    assert drawn.count(b"<circle") == 3 * count
+    assert (b"No run with a plan yet" in drawn) == (count == 0)
+
+
+def test_chart_places_runs_by_their_time_and_the_newest_at_the_right_edge() -> None:
+    few = RunCounts(active=20, changes=0, held=0)
+    earlier = [replace(RUN, started_at=NOW - timedelta(hours=each), tally=few) for each in (3, 4)]
+    drawn = render_chart([RUN, *earlier], "light").decode()
+
+    assert 'points="64.0,66.0 269.0,66.0 884.0,24.0 "' in drawn
 
 
 def test_run_for_one_person_is_no_part_of_the_chart() -> None:
