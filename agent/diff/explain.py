@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from agent.diff import messages
 from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignments
 from agent.model import Change, Hold, Inputs, Member, Mode, Plan, Policy
-from agent.model.access import Explanation
+from agent.model.access import Explanation, MemberView, PersonView
 from agent.model.email import normalize, normalize_name
 from agent.model.run import ChangeRecord, Pause
 from connectors.base import Person, PersonKey
@@ -18,12 +18,12 @@ __all__ = ["email_matches", "explain", "similar_entries"]
 
 MIN_SIMILARITY = 0.85
 MAX_SIMILAR_ENTRIES = 5
-SCOPE_SENTENCES = {
-    Entitlement.ENTITLED: "In scope: assigned through a group, and active.",
-    Entitlement.UNKNOWN: "Not judged: the source's status is unknown, so nothing is changed.",
-    Entitlement.PENDING: "Not judged: the group holds them, and the application does not show the assignment yet.",
-    Entitlement.INDIVIDUAL: "Not in scope: assigned individually, not through a group.",
-    Entitlement.INACTIVE: "Not in scope: not active at the source.",
+SCOPE_SENTENCES: Mapping[str, str] = {
+    Entitlement.ENTITLED.value: "In scope: assigned through a group, and active.",
+    Entitlement.UNKNOWN.value: "Not judged: the source's status is unknown, so nothing is changed.",
+    Entitlement.PENDING.value: "Not judged: in the group, but the application does not show the assignment yet.",
+    Entitlement.INDIVIDUAL.value: "Not in scope: assigned individually, not through a group.",
+    Entitlement.INACTIVE.value: "Not in scope: not active at the source.",
 }
 
 
@@ -57,19 +57,21 @@ def explain(
     meant = email_matches(email, reads, policy, actions)
     found, members = meant.people, meant.members
     links = {link.scim_id: link.person for link in reads.memory.links}
+    views = tuple(map(_person_view, found))
+    member_views = tuple(_member_view(member, links, found) for member in members)
     near = () if found or members else similar_entries(email, reads)
     return Explanation(
         workspace=policy.workspace,
-        source=tuple(map(_source_sentence, found))
-        or (f"No source of {policy.workspace} shows anybody assigned with {email}.",),
-        scope=tuple(f"{messages.person_label(each)}: {SCOPE_SENTENCES[each.entitlement]}" for each in found)
+        source=tuple(map(_source_sentence, views)) or (f"No source of {policy.workspace} assigns {email}.",),
+        scope=tuple(f"{_label(each)}: {SCOPE_SENTENCES[each.entitlement]}" for each in views)
         or ("Not in scope: not assigned.",),
-        match=tuple(_match_sentence(member, links, found) for member in members)
-        or (f"No member has {email}, and none is linked.",),
+        match=tuple(map(_match_sentence, member_views)) or (f"No member has {email} or is linked to this person.",),
         decision=(*_decision_sentences(plan, found, members, normalize(email)), *_no_write_sentences(policy, pause)),
         actions=tuple(map(_record_sentence, actions)) or ("Nothing was done yet.",),
         near=near,
         found=bool(found or members or actions),
+        people=views,
+        members=member_views,
     )
 
 
@@ -77,23 +79,57 @@ def _has_email(assigned: AssignedPerson, wanted: str) -> bool:
     return assigned.email == wanted or wanted in map(normalize, assigned.person.aliases)
 
 
-def _source_sentence(assigned: AssignedPerson) -> str:
+def _person_view(assigned: AssignedPerson) -> PersonView:
     person = assigned.person
-    groups = messages.format_groups(assigned.groups) if assigned.groups else "no group"
-    status = f" ({person.source_status})" if person.source_status else ""
-    also = ", and individually" if person.individual and assigned.groups else ""
-    alone = "individually" if person.individual and not assigned.groups else f"through {groups}{also}"
-    key = f"{assigned.key.connector}:{assigned.key.id}"
-    return f"{messages.person_label(assigned)} <{person.email or 'no email'}> is {key}{status}, assigned {alone}."
+    return PersonView(
+        connector=assigned.key.connector,
+        id=assigned.key.id,
+        email=person.email,
+        display_name=person.display_name,
+        status=person.source_status,
+        entitlement=assigned.entitlement.value,
+        groups=tuple(sorted({group.name for group in assigned.groups})),
+        is_individual=person.individual,
+    )
 
 
-def _match_sentence(member: Member, links: Mapping[str, PersonKey], found: Sequence[AssignedPerson]) -> str:
-    state = {True: "active", False: "inactive", None: "in an unreadable state"}[member.active]
-    who = f"Member {member.scim_id} <{member.email}> is {state}"
-    if member.scim_id in links:
-        return f"{who}, matched by link to {':'.join(links[member.scim_id])}."
-    by_email = any(each.email == normalize(member.email) for each in found)
-    return f"{who}, matched by {'email' if by_email else 'alias'}." if found else f"{who}, matched by nobody."
+def _member_view(member: Member, links: Mapping[str, PersonKey], found: Sequence[AssignedPerson]) -> MemberView:
+    linked = links.get(member.scim_id)
+    matched_by = "link" if linked else ""
+    if found and not linked:
+        matched_by = "email" if any(each.email == normalize(member.email) for each in found) else "alias"
+    return MemberView(
+        scim_id=member.scim_id,
+        email=member.email,
+        active=member.active,
+        matched_by=matched_by,
+        linked_connector=linked.connector if linked else "",
+        linked_person=linked.id if linked else "",
+    )
+
+
+def _label(view: PersonView) -> str:
+    return view.display_name or view.email or f"person {view.id} of {view.connector}"
+
+
+def _source_sentence(view: PersonView) -> str:
+    groups = messages.format_list(view.groups) if view.groups else "no group"
+    status = f" ({view.status})" if view.status else ""
+    also = ", and individually" if view.is_individual and view.groups else ""
+    how = "individually" if view.is_individual and not view.groups else f"through {groups}{also}"
+    return f"{_label(view)} <{view.email or 'no email'}> is {view.connector}:{view.id}{status}, assigned {how}."
+
+
+def _match_sentence(view: MemberView) -> str:
+    state = {True: "active", False: "inactive", None: "in an unreadable state"}[view.active]
+    member = f"Member {view.scim_id} <{view.email}> is {state}"
+    match view.matched_by:
+        case "":
+            return f"{member}; no assigned person has this account (unmanaged)."
+        case "link":
+            return f"{member}, matched by link to {view.linked_connector}:{view.linked_person}."
+        case how:
+            return f"{member}, matched by {how}."
 
 
 def _decision_sentences(
@@ -110,7 +146,7 @@ def _decision_sentences(
         if isinstance(entry, Hold) and _is_involved(entry, emails, ids, plan)
     ]
     sentences += [f"Note {note.code}: {note.reason}" for note in plan.notes if normalize(note.email) in emails]
-    yield from sentences or ["Nothing would happen: in step." if members else "Nothing would happen."]
+    yield from sentences or ["No change: in sync." if members else "No change."]
 
 
 def _is_about(entry: Change | Hold, keys: Set[PersonKey], ids: Set[str], wanted: str) -> bool:

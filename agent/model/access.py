@@ -8,7 +8,7 @@ from datetime import datetime
 from agent.model import Kind
 from connectors.base import PersonKey
 
-__all__ = ["Access", "Explanation"]
+__all__ = ["Access", "Explanation", "MemberView", "PersonView"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,45 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """The five steps of one workspace; each holds one sentence or more.
+class PersonView:
+    """One person as a source of the workspace shows them.
 
-    *near* are people and members that resemble; *found* is False when neither a person nor a member, nor anything that
-    was done, has to do with the address.
+    *entitlement* is `entitled`, `unknown`, `pending`, `individual` or `inactive`. *is_individual*: also, or only,
+    assigned without a group.
+    """
+
+    connector: str
+    id: str
+    email: str | None
+    display_name: str
+    status: str
+    entitlement: str
+    groups: tuple[str, ...]
+    is_individual: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """One member that an explanation is about. *active* is None where the workspace does not show it.
+
+    *matched_by* is `link`, `email` or `alias`; empty: no person has this account. *linked_person* is the id of
+    a link's person at *linked_connector*.
+    """
+
+    scim_id: str
+    email: str
+    active: bool | None
+    matched_by: str
+    linked_connector: str = ""
+    linked_person: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one address has or lacks access to one workspace: five steps, each of one sentence or more.
+
+    *people* and *members* are the same as values. *near* are similar people and members. *found* is False if no person,
+    member or earlier action has the address.
     """
 
     workspace: str
@@ -49,3 +83,5 @@ class Explanation:
     actions: tuple[str, ...]
     near: tuple[str, ...] = ()
     found: bool = True
+    people: tuple[PersonView, ...] = ()
+    members: tuple[MemberView, ...] = ()
