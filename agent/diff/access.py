@@ -22,13 +22,13 @@ EXCEPTION_WORDS = {
 }
 
 
-def current_access(reads: Inputs, policy: Policy, history: Mapping[str, MemberHistory]) -> tuple[Access, ...]:
+def current_access(inputs: Inputs, policy: Policy, history: Mapping[str, MemberHistory]) -> tuple[Access, ...]:
     """Return every member that is active, or may be, sorted by email."""
-    people = collect_assignments(reads.snapshots, policy)
-    known = new_plan_builder(reads, policy, people)
+    people = collect_assignments(inputs.snapshots, policy)
+    known = new_plan_builder(inputs, policy, people)
     rows = [
         _access_row(known, member, history.get(member.scim_id))
-        for member in reads.listing.members
+        for member in inputs.listing.members
         if member.active is not False
     ]
     return tuple(sorted(rows, key=lambda row: (row.email.casefold(), row.scim_id)))

@@ -80,17 +80,17 @@ def _combined_assignment(first: AssignedPerson, second: AssignedPerson) -> Assig
     """Join what two sources on one connector show of one person: the union of the groups."""
     pair = {first.entitlement, second.entitlement}
     if Entitlement.UNKNOWN in pair or (Entitlement.INACTIVE in pair and len(pair) > 1):
-        standing = Entitlement.UNKNOWN
+        entitlement = Entitlement.UNKNOWN
     elif Entitlement.ENTITLED in pair:
-        standing = Entitlement.ENTITLED
+        entitlement = Entitlement.ENTITLED
     else:
-        standing = min(pair, key=lambda each: each is not Entitlement.PENDING)
+        entitlement = min(pair, key=lambda each: each is not Entitlement.PENDING)
     groups = tuple(sorted({*first.groups, *second.groups}))
-    leading = min(first, second, key=lambda each: (each.entitlement is not standing, each.source_rank))
+    leading = min(first, second, key=lambda each: (each.entitlement is not entitlement, each.source_rank))
     return AssignedPerson(
         person=leading.person,
         key=first.key,
-        entitlement=standing,
+        entitlement=entitlement,
         email=leading.email,
         groups=groups,
         source_rank=min(first.source_rank, second.source_rank),
@@ -104,8 +104,8 @@ def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[Person
             names = {group.id: GroupRef(group.id, group.name) for group in snapshot.groups}
             known: dict[tuple[str, ...], tuple[GroupRef, ...]] = {}
             for person in snapshot.people:
-                standing = _entitlement(person, policy)
-                if standing is None:
+                entitlement = _entitlement(person, policy)
+                if entitlement is None:
                     continue
                 groups = known.get(person.groups)
                 if groups is None:
@@ -114,7 +114,7 @@ def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[Person
                 assigned = AssignedPerson(
                     person=person,
                     key=key,
-                    entitlement=standing,
+                    entitlement=entitlement,
                     email=normalize(person.email or ""),
                     groups=groups,
                     source_rank=rank,

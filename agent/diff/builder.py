@@ -35,15 +35,15 @@ class EmailClaim:
 
 @dataclass(slots=True, kw_only=True)
 class PlanBuilder:
-    """Indexes of the reads, and the decisions so far.
+    """Indexes of the inputs, and the decisions so far.
 
-    *normalized_emails* maps a SCIM id to its folded email, *members_by_email* a folded email to the members that have
-    it (one, unless the workspace tells apart what we do not). *matched_ids* are SCIM ids that belong to somebody's
-    decision and therefore are not unmanaged; *relinked_people* are persons whose member was given to another person of
-    the same human; *recovered_links* are links of members that a lost create made, *duplicates* members that one made
-    beside its person's own. *awaited_creates* are the creates that were accepted and whose members are not listed;
-    *checked_creates* are all of them, with what was found. *in_step* maps SCIM ids to people who are entitled and whose
-    members, linked or adopted, are as they should be.
+    *normalized_emails* maps a SCIM id to its normalized email, *members_by_email* a normalized email to the members
+    that have it: one, unless the workspace distinguishes what we do not. *matched_ids* are SCIM ids that a decision is
+    about and that are therefore not unmanaged. *relinked_people* are persons whose member was given to another person
+    of the same human. *recovered_links* are links of members that an unconfirmed create made, *duplicates* second
+    members of a person that one made. *awaited_creates* are creates that were accepted and whose members are not
+    listed; *checked_creates* are all of them, with what was found. *in_sync_people* maps SCIM ids to entitled people
+    whose members, linked or adopted, need no change.
     """
 
     policy: Policy
@@ -69,7 +69,7 @@ class PlanBuilder:
     awaited_creates: dict[PersonKey, UnconfirmedCreate] = field(default_factory=dict)
     checked_creates: list[UnconfirmedCreate] = field(default_factory=list)
     in_sync: int = 0
-    in_step: dict[str, AssignedPerson] = field(default_factory=dict)
+    in_sync_people: dict[str, AssignedPerson] = field(default_factory=dict)
 
     def is_protected(self, member: Member) -> bool:
         return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None
@@ -101,9 +101,9 @@ def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(translate(normalize(glob)) for glob in (*SUPPORT_EMAILS, *globs)))
 
 
-def new_plan_builder(reads: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
+def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
     """Index what was read. The first of several members with one email is the one with the smallest id."""
-    members = {member.scim_id: member for member in reads.listing.members}
+    members = {member.scim_id: member for member in inputs.listing.members}
     folds = {scim_id: normalize(member.email) for scim_id, member in members.items()}
     holders: dict[str, list[Member]] = {}
     for scim_id, email in folds.items():
@@ -112,10 +112,10 @@ def new_plan_builder(reads: Inputs, policy: Policy, people: Assignments) -> Plan
     for several in holders.values():
         if len(several) > 1:
             several.sort(key=lambda member: member.scim_id)
-    links = reads.memory.links
+    links = inputs.memory.links
     return PlanBuilder(
         policy=policy,
-        inputs=reads,
+        inputs=inputs,
         assignments=people,
         protected_pattern=protected_pattern(policy.protect),
         connectors=frozenset(source.connector for source in policy.sources),

@@ -90,16 +90,16 @@ def drift_notes(
     written: dict[str, list[Written]] = {}
     for each in sorted(memory.written, key=lambda each: (each.sent_at, each.seq)):
         written.setdefault(each.scim_id, []).append(each)
-    former = {each.scim_id: each for each in memory.last_seen}
+    previous = {each.scim_id: each for each in memory.last_seen}
     for scim_id, member in members.items():
         ours = written.get(scim_id, ())
-        was = _after(former.get(scim_id), ours)
+        was = _after(previous.get(scim_id), ours)
         if was is not None:
             yield from _changed_member_notes(was, member, ours, expected)
         elif scim_id not in settled and not ours:
             is_called_for = expected.call_for(Difference.CREATED, member)
             yield _drift_note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
-    for scim_id, was in former.items():
+    for scim_id, was in previous.items():
         if scim_id not in members:
             yield _drift_note(was.email, was.display_name, "is not in the listing any more")
 

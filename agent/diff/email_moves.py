@@ -19,68 +19,70 @@ from agent.model.email import is_allowed, is_valid
 __all__ = ["resolve_email_claims"]
 
 
-def resolve_email_claims(draft: PlanBuilder) -> dict[str, int]:
+def resolve_email_claims(builder: PlanBuilder) -> dict[str, int]:
     """Turn every want into a change or a hold.
 
     Return, for each SCIM id that moves, how many moves must come before its own.
     """
-    wants = sorted(draft.email_claims, key=lambda want: (want.email, want.assigned.key))
-    codes = _invalid_claim_codes(draft, wants)
-    movers = {want.member.scim_id: index for index, want in enumerate(wants) if want.member is not None}
-    before = _find_blocking_claims(draft, wants, movers, codes)
+    claims = sorted(builder.email_claims, key=lambda claim: (claim.email, claim.assigned.key))
+    codes = _invalid_claim_codes(builder, claims)
+    movers = {claim.member.scim_id: index for index, claim in enumerate(claims) if claim.member is not None}
+    before = _find_blocking_claims(builder, claims, movers, codes)
     steps = _resolve_chains(before, codes)
     depths: dict[str, int] = {}
-    for index, want in enumerate(wants):
+    for index, claim in enumerate(claims):
         code = codes.get(index)
         if code is not None:
-            draft.holds.append(_claim_hold(draft, want, code))
+            builder.holds.append(_claim_hold(builder, claim, code))
             continue
-        waited = wants[before[index]].member if index in before else None
-        change = replace(want.change, waits_for=waited.scim_id) if waited else want.change
-        if want.member is not None:
-            depths[want.member.scim_id] = steps.get(index, 0)
-        if want.same_name_members:
-            draft.holds.append(_possible_rename_hold(draft, want, change))
+        waited = claims[before[index]].member if index in before else None
+        change = replace(claim.change, waits_for=waited.scim_id) if waited else claim.change
+        if claim.member is not None:
+            depths[claim.member.scim_id] = steps.get(index, 0)
+        if claim.same_name_members:
+            builder.holds.append(_possible_rename_hold(builder, claim, change))
         else:
-            draft.changes.append(change)
+            builder.changes.append(change)
     return depths
 
 
-def _invalid_claim_codes(draft: PlanBuilder, wants: list[EmailClaim]) -> dict[int, HoldCode | None]:
+def _invalid_claim_codes(builder: PlanBuilder, claims: list[EmailClaim]) -> dict[int, HoldCode | None]:
     """Return the code of each want that its own address holds, whatever others do."""
     targets: dict[str, int] = {}
-    for want in wants:
-        targets[want.email] = targets.get(want.email, 0) + 1
-    return {index: code for index, want in enumerate(wants) if (code := _claim_code(draft, want, targets[want.email]))}
+    for claim in claims:
+        targets[claim.email] = targets.get(claim.email, 0) + 1
+    return {
+        index: code for index, claim in enumerate(claims) if (code := _claim_code(builder, claim, targets[claim.email]))
+    }
 
 
-def _claim_code(draft: PlanBuilder, want: EmailClaim, rivals: int) -> HoldCode | None:
-    person = want.assigned.person
+def _claim_code(builder: PlanBuilder, claim: EmailClaim, rivals: int) -> HoldCode | None:
+    person = claim.assigned.person
     if not person.email or not is_valid(person.email):
         return HoldCode.INVALID_EMAIL
-    if want.change.kind is Kind.CREATE and not want.change.display_name.strip():
+    if claim.change.kind is Kind.CREATE and not claim.change.display_name.strip():
         return HoldCode.MISSING_DISPLAY_NAME
-    if not is_allowed(person.email, draft.policy.allowed_domains):
+    if not is_allowed(person.email, builder.policy.allowed_domains):
         return HoldCode.DOMAIN_NOT_ALLOWED
-    if rivals > 1 or draft.assignments.is_contested(want.email):
+    if rivals > 1 or builder.assignments.is_contested(claim.email):
         return HoldCode.CONTESTED_EMAIL
     return None
 
 
-def _other_holders(draft: PlanBuilder, want: EmailClaim) -> list[Member]:
-    own = want.member.scim_id if want.member else None
-    return [member for member in draft.members_by_email.get(want.email, ()) if member.scim_id != own]
+def _other_holders(builder: PlanBuilder, claim: EmailClaim) -> list[Member]:
+    own = claim.member.scim_id if claim.member else None
+    return [member for member in builder.members_by_email.get(claim.email, ()) if member.scim_id != own]
 
 
 def _find_blocking_claims(
-    draft: PlanBuilder, wants: list[EmailClaim], movers: dict[str, int], codes: dict[int, HoldCode | None]
+    builder: PlanBuilder, claims: list[EmailClaim], movers: dict[str, int], codes: dict[int, HoldCode | None]
 ) -> dict[int, int]:
     """Map a want to the one that must free its address, and hold those whose address nobody frees."""
     before: dict[int, int] = {}
-    for index, want in enumerate(wants):
+    for index, claim in enumerate(claims):
         if index in codes:
             continue
-        holders = _other_holders(draft, want)
+        holders = _other_holders(builder, claim)
         if not holders:
             continue
         mover = movers.get(holders[0].scim_id)
@@ -117,25 +119,25 @@ def _resolve_chains(before: dict[int, int], codes: dict[int, HoldCode | None]) -
     return steps
 
 
-def _claim_hold(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> Hold:
-    reason, remedy = _hold_message(draft, want, code)
-    member = want.member
+def _claim_hold(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> Hold:
+    reason, remedy = _hold_message(builder, claim, code)
+    member = claim.member
     return Hold(
-        kind=want.change.kind,
+        kind=claim.change.kind,
         code=code,
-        email=member.email if member else want.change.email,
+        email=member.email if member else claim.change.email,
         reason=reason,
         remedy=remedy,
-        wanted=want.change.email if member else None,
+        wanted=claim.change.email if member else None,
         scim_id=member.scim_id if member else None,
-        person=want.assigned.key,
+        person=claim.assigned.key,
     )
 
 
-def _hold_message(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> tuple[str, str]:
-    who, connector = messages.person_label(want.assigned), want.assigned.key.connector
-    email = want.assigned.person.email
-    holders = [member for member in draft.members_by_email.get(want.email, ()) if member is not want.member]
+def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tuple[str, str]:
+    who, connector = messages.person_label(claim.assigned), claim.assigned.key.connector
+    email = claim.assigned.person.email
+    holders = [member for member in builder.members_by_email.get(claim.email, ()) if member is not claim.member]
     holder = messages.member_label(holders[0]) if holders else "another member"
     match code:
         case HoldCode.INVALID_EMAIL:
@@ -144,12 +146,12 @@ def _hold_message(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> tuple
         case HoldCode.MISSING_DISPLAY_NAME:
             return f"{who} has no display, given or family name.", f"Give {who} a display name in {connector}."
         case HoldCode.DOMAIN_NOT_ALLOWED:
-            setting = f"workspaces.{draft.policy.workspace}.allowed_domains"
-            reason = f"The domain of {email} is not among the allowed ones of {draft.policy.workspace}."
+            setting = f"workspaces.{builder.policy.workspace}.allowed_domains"
+            reason = f"The domain of {email} is not among the allowed ones of {builder.policy.workspace}."
             return reason, f"Add the domain to {setting} and to the workspace's own list, or give {who} another email."
         case HoldCode.CONTESTED_EMAIL:
-            claims = [each.assigned for each in draft.email_claims if each.email == want.email]
-            return messages.contested_email_message(draft.assignments.entitled_by_email.get(want.email, claims))
+            people = [each.assigned for each in builder.email_claims if each.email == claim.email]
+            return messages.contested_email_message(builder.assignments.entitled_by_email.get(claim.email, people))
         case HoldCode.EMAIL_TAKEN:
             reason = f"{who} wants {email}, which {holder} has and keeps."
             return reason, f"Give {holder} another email, or give {who} another one in {connector}."
@@ -157,23 +159,23 @@ def _hold_message(draft: PlanBuilder, want: EmailClaim, code: HoldCode) -> tuple
             reason = (
                 f"{who} wants {email} of {holder}, and round the circle somebody wants theirs: nobody can go first."
             )
-            return reason, f"Give one of them an address that nobody has for one run of {draft.policy.workspace}."
+            return reason, f"Give one of them an address that nobody has for one run of {builder.policy.workspace}."
         case _:
             reason = f"{who} wants {email} of {holder}, whose own move away is held."
             return reason, f"Clear the hold of {holder} first."
 
 
-def _possible_rename_hold(draft: PlanBuilder, want: EmailClaim, change: Change) -> Hold:
+def _possible_rename_hold(builder: PlanBuilder, claim: EmailClaim, change: Change) -> Hold:
     """Row 12: a create would double somebody whose former address we never knew."""
-    who = messages.person_label(want.assigned)
-    named = messages.format_list(f"{member.email} ({member.scim_id})" for member in want.same_name_members)
-    assign = messages.assign_command(want.same_name_members[0].email, draft.policy.workspace, want.assigned.key)
+    who = messages.person_label(claim.assigned)
+    named = messages.format_list(f"{member.email} ({member.scim_id})" for member in claim.same_name_members)
+    assign = messages.assign_command(claim.same_name_members[0].email, builder.policy.workspace, claim.assigned.key)
     return Hold(
         kind=Kind.CREATE,
         code=HoldCode.POSSIBLE_RENAME,
-        email=want.change.email,
+        email=claim.change.email,
         reason=f"{who} has no member by email, and a member that nobody matches has the same name: {named}.",
         remedy=f"If they are one person: {assign}. If not, approve this plan, and a new member is made.",
-        person=want.assigned.key,
+        person=claim.assigned.key,
         change=change,
     )

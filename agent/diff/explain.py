@@ -29,37 +29,37 @@ SCOPE_SENTENCES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EmailMatches:
-    """Whom an address is about: the people who have it or had it, and their members."""
+    """The people who have or had an address, and their members."""
 
     people: tuple[AssignedPerson, ...]
     members: tuple[Member, ...]
 
 
-def email_matches(email: str, reads: Inputs, policy: Policy, actions: Sequence[ChangeRecord] = ()) -> EmailMatches:
+def email_matches(email: str, inputs: Inputs, policy: Policy, actions: Sequence[ChangeRecord] = ()) -> EmailMatches:
     """Return the people and members that *email* means, or meant in one of *actions*."""
-    people = collect_assignments(reads.snapshots, policy)
+    people = collect_assignments(inputs.snapshots, policy)
     wanted = normalize(email)
-    links = {link.scim_id: link.person for link in reads.memory.links}
-    members = [member for member in reads.listing.members if normalize(member.email) == wanted]
+    links = {link.scim_id: link.person for link in inputs.memory.links}
+    members = [member for member in inputs.listing.members if normalize(member.email) == wanted]
     keys = {links[member.scim_id] for member in members if member.scim_id in links}
     keys |= {record.change.person for record in actions if record.change.person is not None}
     found = [each for each in people.by_key.values() if _has_email(each, wanted) or each.key in keys]
     found.sort(key=lambda each: (each.source_rank, each.key))
-    ids = {link.scim_id for link in reads.memory.links if link.person in {each.key for each in found}}
-    members += [each for each in reads.listing.members if each.scim_id in ids and each not in members]
+    ids = {link.scim_id for link in inputs.memory.links if link.person in {each.key for each in found}}
+    members += [each for each in inputs.listing.members if each.scim_id in ids and each not in members]
     return EmailMatches(tuple(found), tuple(members))
 
 
 def explain(
-    email: str, reads: Inputs, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
+    email: str, inputs: Inputs, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
 ) -> Explanation:
     """Explain the person or member who has *email*, or had it in one of *actions*. With *pause* nothing is written."""
-    meant = email_matches(email, reads, policy, actions)
+    meant = email_matches(email, inputs, policy, actions)
     found, members = meant.people, meant.members
-    links = {link.scim_id: link.person for link in reads.memory.links}
+    links = {link.scim_id: link.person for link in inputs.memory.links}
     views = tuple(map(_person_view, found))
     member_views = tuple(_member_view(member, links, found) for member in members)
-    near = () if found or members else similar_entries(email, reads)
+    near = () if found or members else similar_entries(email, inputs)
     return Explanation(
         workspace=policy.workspace,
         source=tuple(map(_source_sentence, views)) or (f"No source of {policy.workspace} assigns {email}.",),
@@ -178,15 +178,15 @@ def _record_sentence(record: ChangeRecord) -> str:
     return f"{when} {record.change.kind} {record.outcome} (run {record.run_id}){detail} {record.change.reason}"
 
 
-def similar_entries(email: str, reads: Inputs) -> tuple[str, ...]:
-    """Return people and members whose address or name resembles, the closest first."""
+def similar_entries(email: str, inputs: Inputs) -> tuple[str, ...]:
+    """Return people and members with a similar address or name, the most similar first."""
     local = normalize(email).partition("@")[0]
     scored: list[tuple[float, str]] = []
-    for snapshot in reads.snapshots:
+    for snapshot in inputs.snapshots:
         for person in snapshot.people:
             score = _similarity(email, local, person.email or "", _person_name(person))
             scored.append((score, f"{_person_name(person)} <{person.email or 'no email'}> in {person.connector}"))
-    for member in reads.listing.members:
+    for member in inputs.listing.members:
         score = _similarity(email, local, member.email, member.display_name)
         scored.append((score, f"{member.display_name} <{member.email}>, a member"))
     close = sorted({each for each in scored if each[0] >= MIN_SIMILARITY}, key=lambda each: (-each[0], each[1]))
@@ -199,8 +199,8 @@ def _person_name(person: Person) -> str:
 
 def _similarity(email: str, local: str, other: str, name: str) -> float:
     """Return how much an address resembles another, or the name it is made of: from 0 to 1."""
-    spelled = ".".join(normalize_name(name).split())
-    pairs = [(normalize(email), normalize(other)), (local, spelled), (local, normalize(other).partition("@")[0])]
+    dotted_name = ".".join(normalize_name(name).split())
+    pairs = [(normalize(email), normalize(other)), (local, dotted_name), (local, normalize(other).partition("@")[0])]
     best = 0.0
     for one, two in pairs:
         matcher = SequenceMatcher(None, one, two)

@@ -38,23 +38,23 @@ def rebind_plan(memory: Memory, listing: Listing, snapshots: Sequence[Snapshot],
                 people.setdefault(normalize(person.email or ""), {})[person.key] = person
     members = {member.scim_id: member for member in listing.members}
     linked = {link.person for link in memory.links}
-    mends, unmatched = [], []
+    edits, unmatched = [], []
     for link in sorted((link for link in memory.links if link.person.connector == old), key=lambda link: link.person):
         member = members.get(link.scim_id)
         found = [] if member is None or not member.email else list(people.get(normalize(member.email), {}).values())
         if member is not None and len(found) == 1 and found[0].key not in linked:
-            mend = LinkEdit(Link(found[0].key, link.scim_id, _group_refs(found[0], snapshots)), link)
-            mends.append((member.email, mend))
+            edit = LinkEdit(Link(found[0].key, link.scim_id, _group_refs(found[0], snapshots)), link)
+            edits.append((member.email, edit))
         else:
             unmatched.append(member.email if member else link.scim_id)
-    return RebindPlan(tuple(mends), tuple(unmatched))
+    return RebindPlan(tuple(edits), tuple(unmatched))
 
 
 def assignment_edits(memory: Memory, member: Member, person: PersonKey) -> tuple[LinkEdit, ...]:
     """Return the mends that make *member* belong to *person* and to nobody else, nor the person to another member."""
-    former = [link for link in memory.links if link.scim_id == member.scim_id or link.person == person]
-    if any(link.scim_id == member.scim_id and link.person == person for link in former):
+    previous = [link for link in memory.links if link.scim_id == member.scim_id or link.person == person]
+    if any(link.scim_id == member.scim_id and link.person == person for link in previous):
         return ()
-    released = [LinkEdit(None, link) for link in former if link.scim_id != member.scim_id]
-    was = next((link for link in former if link.scim_id == member.scim_id), None)
-    return (*released, LinkEdit(Link(person, member.scim_id), was))
+    released = [LinkEdit(None, link) for link in previous if link.scim_id != member.scim_id]
+    replaced = next((link for link in previous if link.scim_id == member.scim_id), None)
+    return (*released, LinkEdit(Link(person, member.scim_id), replaced))

@@ -14,26 +14,26 @@ from agent.model.match import MatchVerdict, judge_match
 __all__ = ["hold_contested_email", "match_member", "new_member_claim", "reconcile_member"]
 
 
-def reconcile_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, *, adopted: bool = False) -> None:
+def reconcile_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, *, adopted: bool = False) -> None:
     """Rows 1 to 4: bring a member in step with its person."""
     person = assigned.person
-    same_email = draft.normalized_emails[member.scim_id] == assigned.email and assigned.email != ""
+    same_email = builder.normalized_emails[member.scim_id] == assigned.email and assigned.email != ""
     named_alike = not person.display_name or is_same_name(person.display_name, member.display_name)
     if same_email and named_alike and member.active:
-        draft.in_sync += not adopted
-        draft.in_step[member.scim_id] = assigned
-    elif draft.is_protected(member):
-        draft.add_note(
+        builder.in_sync += not adopted
+        builder.in_sync_people[member.scim_id] = assigned
+    elif builder.is_protected(member):
+        builder.add_note(
             NoteCode.PROTECTED, member.email, f"{messages.member_label(member)} is protected: nothing is changed."
         )
     elif member.active is None:
-        _note_unreadable_member(draft, member)
+        _note_unreadable_member(builder, member)
     else:
         change = _member_update(assigned, member, same_email=same_email, named_alike=named_alike)
         if same_email:
-            draft.changes.append(change)
+            builder.changes.append(change)
         else:
-            draft.email_claims.append(EmailClaim(change, assigned, assigned.email, member))
+            builder.email_claims.append(EmailClaim(change, assigned, assigned.email, member))
 
 
 def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool, named_alike: bool) -> Change:
@@ -77,57 +77,57 @@ def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool
     )
 
 
-def _note_unreadable_member(draft: PlanBuilder, member: Member) -> None:
-    draft.matched_ids.add(member.scim_id)
+def _note_unreadable_member(builder: PlanBuilder, member: Member) -> None:
+    builder.matched_ids.add(member.scim_id)
     reason = f"The listing does not say in a readable way whether {messages.member_label(member)} is active: no change."
-    draft.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
+    builder.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
 
 
-def _adopt_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
+def _adopt_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
     how = {
         ChangeCode.MATCHED_BY_EMAIL: "has the member's email",
         ChangeCode.MATCHED_BY_ALIAS: f"has {member.email} as an alias",
         ChangeCode.RELINKED: "is the same human by email, and the former link does not hold any more",
     }[code]
     reason = f"{messages.assignment_phrase(assigned)} and {how}: the member is linked to them, nothing is sent."
-    draft.matched_ids.add(member.scim_id)
-    draft.changes.append(adopt_change(member, assigned.key, code, reason, assigned.groups))
+    builder.matched_ids.add(member.scim_id)
+    builder.changes.append(adopt_change(member, assigned.key, code, reason, assigned.groups))
 
 
-def match_member(draft: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
+def match_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
     """Rows 6 and 7: a person meets the member that has their address and that nobody entitled is linked to."""
-    draft.matched_ids.add(member.scim_id)
+    builder.matched_ids.add(member.scim_id)
     verdict = judge_match(assigned.person.display_name, member)
-    if draft.is_protected(member):
+    if builder.is_protected(member):
         reason = (
             f"{messages.member_label(member)} is protected: the member is not linked to "
             f"{messages.person_label(assigned)}."
         )
-        draft.add_note(NoteCode.PROTECTED, member.email, reason)
+        builder.add_note(NoteCode.PROTECTED, member.email, reason)
     elif verdict is MatchVerdict.UNREADABLE:
-        _note_unreadable_member(draft, member)
+        _note_unreadable_member(builder, member)
     elif verdict is MatchVerdict.POSSIBLY_RECYCLED:
         reason = (
             f"{messages.person_label(assigned)} has the email of an inactive member named "
             f"{member.display_name or 'nothing'}, who may be somebody else."
         )
-        assign = messages.assign_command(member.email, draft.policy.workspace, assigned.key)
+        assign = messages.assign_command(member.email, builder.policy.workspace, assigned.key)
         remedy = f"If they are one person: {assign}. If not, give {messages.person_label(assigned)} another email."
-        draft.add_hold(Kind.REACTIVATE, HoldCode.POSSIBLE_RECYCLED_ADDRESS, assigned, member, (reason, remedy))
+        builder.add_hold(Kind.REACTIVATE, HoldCode.POSSIBLE_RECYCLED_ADDRESS, assigned, member, (reason, remedy))
     else:
-        _adopt_member(draft, assigned, member, code)
-        reconcile_member(draft, assigned, member, adopted=True)
+        _adopt_member(builder, assigned, member, code)
+        reconcile_member(builder, assigned, member, adopted=True)
 
 
-def hold_contested_email(draft: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
-    draft.matched_ids.add(member.scim_id)
+def hold_contested_email(builder: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
+    builder.matched_ids.add(member.scim_id)
     kind = Kind.ADOPT if member.active else Kind.REACTIVATE
-    draft.add_hold(
+    builder.add_hold(
         kind,
         HoldCode.CONTESTED_EMAIL,
         assigned,
         member,
-        messages.contested_email_message(draft.assignments.entitled_by_email[assigned.email]),
+        messages.contested_email_message(builder.assignments.entitled_by_email[assigned.email]),
     )
 
 

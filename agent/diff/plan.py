@@ -75,30 +75,30 @@ UNEXPLAINED_CODES = frozenset({ChangeCode.LEFT_GROUPS, ChangeCode.NO_LONGER_ASSI
 """Codes of leavers that the snapshots do not show at all."""
 
 
-def compute_plan(reads: Inputs, policy: Policy) -> Plan:
+def compute_plan(inputs: Inputs, policy: Policy) -> Plan:
     """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
-    people = collect_assignments(reads.snapshots, policy)
-    making = new_plan_builder(reads, policy, people)
-    resolve_unconfirmed_creates(making)
-    decide_entitled(making)
-    decide_leavers(making)
-    depths = resolve_email_claims(making)
-    notes = {Note(note.code, note.email, note.reason) for snapshot in reads.snapshots for note in snapshot.notes}
-    ours = {link.scim_id for link in making.recovered_links} | {member.scim_id for _, member in making.duplicates}
-    notes.update(drift_notes(reads.memory, making.members, frozenset(ours), Sources(making, frozenset(ours))))
+    people = collect_assignments(inputs.snapshots, policy)
+    builder = new_plan_builder(inputs, policy, people)
+    resolve_unconfirmed_creates(builder)
+    decide_entitled(builder)
+    decide_leavers(builder)
+    depths = resolve_email_claims(builder)
+    notes = {Note(note.code, note.email, note.reason) for snapshot in inputs.snapshots for note in snapshot.notes}
+    ours = {link.scim_id for link in builder.recovered_links} | {member.scim_id for _, member in builder.duplicates}
+    notes.update(drift_notes(inputs.memory, builder.members, frozenset(ours), Sources(builder, frozenset(ours))))
     return Plan(
         workspace=policy.workspace,
         mode=policy.mode,
-        sources=_source_counts(reads.snapshots, making),
-        members=_member_counts(making),
-        in_sync=making.in_sync,
-        changes=tuple(sorted(making.changes, key=lambda change: _change_order(change, depths))),
-        holds=tuple(sorted(making.holds, key=_hold_order)),
-        notes=tuple(sorted({*notes, *making.notes}, key=_note_order)),
-        updated_links=tuple(sorted(making.updated_links, key=lambda link: link.person)),
-        possible_renames=frozenset(making.possible_renames),
-        checked_creates=tuple(making.checked_creates),
-        undone_changes=still_undone_changes(making),
+        sources=_source_counts(inputs.snapshots, builder),
+        members=_member_counts(builder),
+        in_sync=builder.in_sync,
+        changes=tuple(sorted(builder.changes, key=lambda change: _change_order(change, depths))),
+        holds=tuple(sorted(builder.holds, key=_hold_order)),
+        notes=tuple(sorted({*notes, *builder.notes}, key=_note_order)),
+        updated_links=tuple(sorted(builder.updated_links, key=lambda link: link.person)),
+        possible_renames=frozenset(builder.possible_renames),
+        checked_creates=tuple(builder.checked_creates),
+        undone_changes=still_undone_changes(builder),
     )
 
 
@@ -117,14 +117,14 @@ def _note_order(note: Note) -> tuple[str, str, str, str]:
     return note.code, normalize(note.email), note.reason, note.email
 
 
-def _source_counts(snapshots: Sequence[Snapshot], making: PlanBuilder) -> tuple[SourceCounts, ...]:
+def _source_counts(snapshots: Sequence[Snapshot], builder: PlanBuilder) -> tuple[SourceCounts, ...]:
     by_source = {snapshot.source: snapshot for snapshot in snapshots}
     counts = []
-    for source in making.policy.sources:
+    for source in builder.policy.sources:
         snapshot = by_source[source]
         entitled = individual = 0
         for person in snapshot.people:
-            assigned = making.assignments.by_key.get(PersonKey(person.connector, person.id))
+            assigned = builder.assignments.by_key.get(PersonKey(person.connector, person.id))
             entitled += assigned is not None and assigned.entitlement is Entitlement.ENTITLED
             individual += person.individual and not person.groups
         groups = tuple(sorted((group.id, group.name, group.people) for group in snapshot.groups))
@@ -141,14 +141,14 @@ def _source_counts(snapshots: Sequence[Snapshot], making: PlanBuilder) -> tuple[
     return tuple(counts)
 
 
-def _member_counts(making: PlanBuilder) -> MemberCounts:
-    active = Counter(member.active is True for member in making.members.values())[True]
-    ours = {link.scim_id for link in making.inputs.memory.links if link.scim_id in making.members}
-    adopted = {change.scim_id for change in making.changes if change.kind is Kind.ADOPT and change.scim_id}
+def _member_counts(builder: PlanBuilder) -> MemberCounts:
+    active = Counter(member.active is True for member in builder.members.values())[True]
+    ours = {link.scim_id for link in builder.inputs.memory.links if link.scim_id in builder.members}
+    adopted = {change.scim_id for change in builder.changes if change.kind is Kind.ADOPT and change.scim_id}
     # A member that a lost create made beside a linked one belongs to that person, and may be deactivated with it.
-    theirs = {member.scim_id for _, member in making.duplicates}
-    guarded = sum(making.members[scim_id].active is True for scim_id in ours | adopted | theirs)
-    return MemberCounts(total=len(making.members), active=active, linked=len(ours), guarded=guarded)
+    theirs = {member.scim_id for _, member in builder.duplicates}
+    guarded = sum(builder.members[scim_id].active is True for scim_id in ours | adopted | theirs)
+    return MemberCounts(total=len(builder.members), active=active, linked=len(ours), guarded=guarded)
 
 
 def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:

@@ -59,20 +59,20 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
     """
     members = {member.scim_id: member for member in listing.members}
     emails = {normalize(member.email): member.scim_id for member in listing.members if member.email}
-    making = UndoBuilder(members, {link.person: link.scim_id for link in memory.links}, emails)
+    builder = UndoBuilder(members, {link.person: link.scim_id for link in memory.links}, emails)
     protected = protected_pattern(policy.protect)
     for record in sorted(records, key=lambda each: each.seq, reverse=True):
         member = members.get(record.scim_id or "")
         if record.outcome not in POSSIBLY_APPLIED or record.change.kind is Kind.ADOPT:
             continue
         if member is None:
-            making.notes.append(
+            builder.notes.append(
                 Note(NoteCode.CHANGED_SINCE, record.change.email, "The member is not in the listing any more.")
             )
         elif protected.match(normalize(member.email)):
-            making.notes.append(Note(NoteCode.PROTECTED, member.email, "The member is protected: nothing is changed."))
+            builder.notes.append(Note(NoteCode.PROTECTED, member.email, "The member is protected: nothing is changed."))
         else:
-            _add_reversal(making, record.change, member)
+            _add_reversal(builder, record.change, member)
     active = sum(member.active is True for member in listing.members)
     ours = [members[link.scim_id] for link in memory.links if link.scim_id in members]
     guarded = sum(member.active is True for member in ours)
@@ -82,9 +82,9 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
         sources=(),
         members=MemberCounts(total=len(members), active=active, linked=len(ours), guarded=guarded),
         in_sync=0,
-        changes=tuple(_in_apply_order(making.changes)),
-        holds=tuple(sorted(making.holds, key=lambda hold: (normalize(hold.email), hold.scim_id or ""))),
-        notes=tuple(sorted(making.notes, key=lambda note: (note.code, normalize(note.email), note.reason))),
+        changes=tuple(_in_apply_order(builder.changes)),
+        holds=tuple(sorted(builder.holds, key=lambda hold: (normalize(hold.email), hold.scim_id or ""))),
+        notes=tuple(sorted(builder.notes, key=lambda note: (note.code, normalize(note.email), note.reason))),
         possible_renames=memory.possible_renames,
         undone_changes=memory.undone_changes,
     )
@@ -106,13 +106,13 @@ def _is_as_changed(member: Member, change: Change) -> bool:
     )
 
 
-def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
+def _add_reversal(builder: UndoBuilder, change: Change, member: Member) -> None:
     if change.kind is Kind.CREATE and change.before.active:
-        _unlink(making, change, member)
+        _unlink(builder, change, member)
         return
     if not _is_as_changed(member, change):
         reason = f"{member.display_name or member.email} is not as the run left them: somebody has changed them since."
-        making.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
+        builder.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     is_new = change.kind is Kind.CREATE
     back = Fields(active=False) if is_new else change.before
@@ -130,23 +130,23 @@ def _add_reversal(making: UndoBuilder, change: Change, member: Member) -> None:
         undone_change=_undone_change(change, member),
     )
     if undone.changes_email:
-        _restore_email(making, undone, member)
+        _restore_email(builder, undone, member)
     else:
-        making.changes.append(undone)
+        builder.changes.append(undone)
 
 
-def _unlink(making: UndoBuilder, change: Change, member: Member) -> None:
+def _unlink(builder: UndoBuilder, change: Change, member: Member) -> None:
     """End the link of a member that the run was to create, met active and left as it was. Nothing is sent."""
     who = member.display_name or member.email
-    if change.person is None or making.links.get(change.person) != member.scim_id:
+    if change.person is None or builder.links.get(change.person) != member.scim_id:
         reason = f"{who} existed before the run, which only linked them, and that link has ended since."
-        making.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
+        builder.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     reason = (
         f"{who} existed before the run, which only linked them: the link ends, and nothing is sent. {change.reason}"
     )
     unlinked = adopt_change(member, change.person, undo_code(change.kind), reason)
-    making.changes.append(replace(unlinked, undone_change=_undone_change(change, member)))
+    builder.changes.append(replace(unlinked, undone_change=_undone_change(change, member)))
 
 
 def _undone_change(change: Change, member: Member) -> UndoneChange:
@@ -174,11 +174,11 @@ def _reverse_kind(change: Change) -> Kind:
             return change.kind
 
 
-def _restore_email(making: UndoBuilder, undone: Change, member: Member) -> None:
+def _restore_email(builder: UndoBuilder, undone: Change, member: Member) -> None:
     wanted, present = normalize(undone.email), normalize(member.email)
-    if making.scim_id_by_email.get(wanted, member.scim_id) != member.scim_id:
-        holder = making.members[making.scim_id_by_email[wanted]]
-        making.holds.append(
+    if builder.scim_id_by_email.get(wanted, member.scim_id) != member.scim_id:
+        holder = builder.members[builder.scim_id_by_email[wanted]]
+        builder.holds.append(
             Hold(
                 kind=undone.kind,
                 code=HoldCode.EMAIL_TAKEN,
@@ -191,8 +191,8 @@ def _restore_email(making: UndoBuilder, undone: Change, member: Member) -> None:
             )
         )
         return
-    making.scim_id_by_email[wanted] = member.scim_id
-    making.scim_id_by_email.pop(present, None)
-    making.freed_emails[present] = member.scim_id
-    waits_for = making.freed_emails.get(wanted)
-    making.changes.append(undone if waits_for == member.scim_id else replace(undone, waits_for=waits_for))
+    builder.scim_id_by_email[wanted] = member.scim_id
+    builder.scim_id_by_email.pop(present, None)
+    builder.freed_emails[present] = member.scim_id
+    waits_for = builder.freed_emails.get(wanted)
+    builder.changes.append(undone if waits_for == member.scim_id else replace(undone, waits_for=waits_for))

@@ -18,31 +18,35 @@ CONCLUSIVE_CODES = frozenset({ChangeCode.SUSPENDED, ChangeCode.DELETED})
 UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING})
 
 
-def still_undone_changes(draft: PlanBuilder) -> tuple[UndoneChange, ...]:
+def still_undone_changes(builder: PlanBuilder) -> tuple[UndoneChange, ...]:
     """Return what of the memory's undone changes still stands, once everything else of the plan is decided.
 
     It ends when the person's groups, status or address at the source change.
     """
-    leavers = {change.scim_id: change for change in draft.changes if change.kind is Kind.DEACTIVATE}
-    standing = [
-        _with_source_email(draft, each)
-        for each in draft.inputs.memory.undone_changes
-        if _is_still_undone(draft, each, leavers)
+    leavers = {change.scim_id: change for change in builder.changes if change.kind is Kind.DEACTIVATE}
+    entitlement = [
+        _with_source_email(builder, each)
+        for each in builder.inputs.memory.undone_changes
+        if _is_still_undone(builder, each, leavers)
     ]
-    return tuple(sorted(standing, key=lambda each: (each.scim_id, each.kind)))
+    return tuple(sorted(entitlement, key=lambda each: (each.scim_id, each.kind)))
 
 
-def _with_source_email(draft: PlanBuilder, undone: UndoneChange) -> UndoneChange:
+def _with_source_email(builder: PlanBuilder, undone: UndoneChange) -> UndoneChange:
     """Add the address of a leaver at the source, which the journal of the deactivation does not have."""
-    assigned = draft.assignments.by_key.get(undone.person) if undone.person else None
+    assigned = builder.assignments.by_key.get(undone.person) if undone.person else None
     return undone if undone.email or assigned is None else replace(undone, email=assigned.email)
 
 
-def _is_still_undone(draft: PlanBuilder, undone: UndoneChange, leavers: Mapping[str | None, Change]) -> bool:
+def _is_still_undone(builder: PlanBuilder, undone: UndoneChange, leavers: Mapping[str | None, Change]) -> bool:
     if undone.person is None:
         scim_id = undone.scim_id
-        return scim_id in draft.members and scim_id not in draft.person_by_scim_id and scim_id not in draft.matched_ids
-    assigned = draft.assignments.by_key.get(undone.person)
+        return (
+            scim_id in builder.members
+            and scim_id not in builder.person_by_scim_id
+            and scim_id not in builder.matched_ids
+        )
+    assigned = builder.assignments.by_key.get(undone.person)
     if undone.kind is Kind.DEACTIVATE:
         return _is_same_departure(undone, assigned, leavers.get(undone.scim_id))
     if assigned is None or assigned.entitlement in UNDECIDED:

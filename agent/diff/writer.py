@@ -19,24 +19,26 @@ class Sources:
     person or with its email, so nothing about such a one is called another's.
     """
 
-    def __init__(self, draft: PlanBuilder, ours: frozenset[str]) -> None:
-        self._draft = draft
+    def __init__(self, builder: PlanBuilder, ours: frozenset[str]) -> None:
+        self._draft = builder
         self._ours = ours
-        self._unsettled_emails = {normalize(lost.email) for lost in draft.inputs.memory.unconfirmed_creates}
-        self._unsettled_people = {lost.person for lost in draft.inputs.memory.unconfirmed_creates}
+        self._unsettled_emails = {
+            normalize(unconfirmed.email) for unconfirmed in builder.inputs.memory.unconfirmed_creates
+        }
+        self._unsettled_people = {unconfirmed.person for unconfirmed in builder.inputs.memory.unconfirmed_creates}
 
     def call_for(self, difference: Difference, member: Member) -> bool:
         """Return whether our own plan would have made *difference*, and leaves nothing to do for *member*."""
-        draft, scim_id = self._draft, member.scim_id
-        assigned = draft.in_step.get(scim_id)
-        person = assigned.key if assigned else draft.person_by_scim_id.get(scim_id)
-        if scim_id in self._ours or draft.is_protected(member) or self._is_unsettled(member, person):
+        builder, scim_id = self._draft, member.scim_id
+        assigned = builder.in_sync_people.get(scim_id)
+        person = assigned.key if assigned else builder.person_by_scim_id.get(scim_id)
+        if scim_id in self._ours or builder.is_protected(member) or self._is_unsettled(member, person):
             return False
         if assigned is None:
-            return difference is Difference.ACTIVE and member.active is False and would_deactivate(draft, member)
+            return difference is Difference.ACTIVE and member.active is False and would_deactivate(builder, member)
         if difference is Difference.CREATED:
             # What has a link is known from before, whatever the last listing showed.
-            return scim_id not in draft.person_by_scim_id
+            return scim_id not in builder.person_by_scim_id
         return difference is not Difference.NAME or assigned.person.display_name != ""
 
     def _is_unsettled(self, member: Member, person: PersonKey | None) -> bool:

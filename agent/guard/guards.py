@@ -34,9 +34,9 @@ def guard_results(plan: Plan, policy: Policy, history: GuardHistory) -> Iterator
     """Yield the guards that trip on *plan*, the one whose code a hold takes first."""
     yield from _toggle_off_guard(plan, policy)
     changes = [change for change in plan.changes if not is_toggled_off(change, policy)]
-    for verdict in (*_undone_guard(plan, changes), *_contested_guard(changes, history)):
-        yield verdict
-        changes = [change for change in changes if not verdict.affects(change)]
+    for result in (*_undone_guard(plan, changes), *_contested_guard(changes, history)):
+        yield result
+        changes = [change for change in changes if not result.affects(change)]
     yield from source_guard_results(plan, changes, history)
     yield from count_guard_results(plan, changes, policy, history)
     yield from _approval_required_guard(changes, policy)

@@ -69,8 +69,8 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     held = []
     for plan in plans:
         guard = make_guard(GuardCode.FLEET, plan.changes, is_deactivation, recent, limit, message)
-        verdict = GuardResult(guard=guard, affects=is_deactivation, cause=cause, remedy=APPROVE_REMEDY)
-        held.append(_hold_changes(plan, [verdict]) if any(map(is_deactivation, plan.changes)) else plan)
+        result = GuardResult(guard=guard, affects=is_deactivation, cause=cause, remedy=APPROVE_REMEDY)
+        held.append(_hold_changes(plan, [result]) if any(map(is_deactivation, plan.changes)) else plan)
     return tuple(held)
 
 
@@ -86,20 +86,20 @@ def _planned_deactivations(plan: Plan) -> frozenset[str]:
     return frozenset(each.scim_id for each in (*plan.changes, *releasable) if is_deactivation(each) and each.scim_id)
 
 
-def _hold_changes(plan: Plan, tripping: Sequence[GuardResult]) -> Plan:
-    if not tripping:
+def _hold_changes(plan: Plan, results: Sequence[GuardResult]) -> Plan:
+    if not results:
         return plan
     kept: list[Change] = []
     holds = list(plan.holds)
     movers: dict[str, bool] = {}
     adopted: dict[str, bool] = {}
     for change in plan.changes:
-        verdict = next((each for each in tripping if each.affects(change)), None)
+        result = next((each for each in results if each.affects(change)), None)
         scim_id = change.scim_id or ""
-        if verdict is not None:
-            is_final = verdict.is_final
-            cause = verdict.cause_by_scim_id.get(scim_id, verdict.cause)
-            holds.append(_make_hold(change, verdict.guard.code, cause, verdict.remedy, is_final=is_final))
+        if result is not None:
+            is_final = result.is_final
+            cause = result.cause_by_scim_id.get(scim_id, result.cause)
+            holds.append(_make_hold(change, result.guard.code, cause, result.remedy, is_final=is_final))
         elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
             is_final = waited
             cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
@@ -111,19 +111,19 @@ def _hold_changes(plan: Plan, tripping: Sequence[GuardResult]) -> Plan:
             movers[scim_id] = is_final
         if change.kind is Kind.ADOPT:
             adopted[scim_id] = is_final
-    guards = (*plan.guards, *(verdict.guard for verdict in tripping))
+    guards = (*plan.guards, *(result.guard for result in results))
     return replace(plan, changes=tuple(kept), holds=tuple(sorted(holds, key=_hold_order)), guards=guards)
 
 
 def _make_hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
-    former = change.before.email
+    old_email = change.before.email
     return Hold(
         kind=change.kind,
         code=code,
-        email=former or change.email,
+        email=old_email or change.email,
         reason=f"{change.reason} {cause}",
         remedy=remedy,
-        wanted=change.email if former else None,
+        wanted=change.email if old_email else None,
         scim_id=change.scim_id,
         person=change.person,
         change=None if is_final else change,

@@ -60,16 +60,16 @@ def check_workspace_target(policy: Policy, known: Sequence[KnownTarget]) -> Targ
     return TargetCheck(accepted_targets=() if own is not None else ((WORKSPACE_ITSELF, now),))
 
 
-def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Inputs, plan: Plan) -> TargetCheck:
+def compare_targets(policy: Policy, known: Sequence[KnownTarget], inputs: Inputs, plan: Plan) -> TargetCheck:
     """Return what the guard holds by, and what a run may record once nothing of it is held any more.
 
-    *plan* is the plan of all *reads*, before any guard.
+    *plan* is the plan of all *inputs*, before any guard.
     """
     found = check_workspace_target(policy, known)
     if found.mismatch:
         return found
-    listed = {member.scim_id for member in reads.listing.members}
-    links = reads.memory.links
+    listed = {member.scim_id for member in inputs.listing.members}
+    links = inputs.memory.links
     found = replace(
         found, fingerprint=policy.target, linked=len(links), missing=sum(link.scim_id not in listed for link in links)
     )
@@ -77,7 +77,7 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Inputs,
     accepted, pending, moved = list(found.accepted_targets), [], []
     for connector, now in policy.tenants:
         was = records.get(connector)
-        if was is None or (was != now and _is_harmless(connector, reads, plan)):
+        if was is None or (was != now and _is_harmless(connector, inputs, plan)):
             accepted.append((connector, now))
         elif was != now:
             moved.append(MovedTenant(connector, was, now))
@@ -88,26 +88,26 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], reads: Inputs,
     return found
 
 
-def _is_harmless(connector: str, reads: Inputs, plan: Plan) -> bool:
+def _is_harmless(connector: str, inputs: Inputs, plan: Plan) -> bool:
     """Return whether no one loses access because of what *connector* reads now: it still shows everyone at risk.
 
     Most likely it is then the same directory under another address. Links do not prove that: while deactivations are
     held, people of the other tenant get members and links.
     """
-    shown = {person.id for snapshot in reads.snapshots for person in snapshot.people if person.connector == connector}
+    shown = {person.id for snapshot in inputs.snapshots for person in snapshot.people if person.connector == connector}
     is_clear = not any(is_deactivation(each) and _rests_on(connector, each) for each in plan.changes)
-    return is_clear and _people_at_risk(connector, reads) <= shown
+    return is_clear and _people_at_risk(connector, inputs) <= shown
 
 
-def _people_at_risk(connector: str, reads: Inputs) -> set[str]:
+def _people_at_risk(connector: str, inputs: Inputs) -> set[str]:
     """Return the ids of the people of *connector* who have a member, or may have one, and are not known to have left.
 
     Acceptance lasts, so the present listing does not decide: a member that is inactive or not listed now may be active
     at the next run. And a create whose answer was lost may have made a member that has no link yet.
     """
-    active = {member.scim_id for member in reads.listing.members if member.active is not False}
-    linked = {link.person for link in reads.memory.links if link.scim_id in active or not link.missed_reads}
-    lost = {create.person for create in reads.memory.unconfirmed_creates}
+    active = {member.scim_id for member in inputs.listing.members if member.active is not False}
+    linked = {link.person for link in inputs.memory.links if link.scim_id in active or not link.missed_reads}
+    lost = {create.person for create in inputs.memory.unconfirmed_creates}
     return {person.id for person in linked | lost if person.connector == connector}
 
 

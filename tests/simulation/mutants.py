@@ -117,7 +117,7 @@ MUTANTS = (
     ),
     Mutant(
         "deactivates unmanaged members",
-        ((LEAVER, "draft.policy.unmanaged is UnmanagedAction.REPORT", "False"),),
+        ((LEAVER, "builder.policy.unmanaged is UnmanagedAction.REPORT", "False"),),
         "an unlinked member was touched unasked",
     ),
     Mutant(
@@ -126,7 +126,7 @@ MUTANTS = (
             (ENTITLED, "elif key.connector == assigned.key.connector:", "elif False:"),
             (
                 ENTITLED,
-                "elif key.connector in draft.connectors and _is_no_longer_entitled(draft, key, other):",
+                "elif key.connector in builder.connectors and _is_no_longer_entitled(builder, key, other):",
                 "elif True:",
             ),
         ),
@@ -139,7 +139,7 @@ MUTANTS = (
     ),
     Mutant(
         "forgets creates without an answer",
-        (("agent/diff/plan.py", "    resolve_unconfirmed_creates(making)\n", ""),),
+        (("agent/diff/plan.py", "    resolve_unconfirmed_creates(builder)\n", ""),),
         "got 2 members",
     ),
     Mutant(
@@ -158,8 +158,8 @@ MUTANTS = (
         (
             (
                 LEAVER,
-                "            _hold_individual_assignment(draft, assigned, member)",
-                "            _add_deactivation(draft, assigned.key, member, ('suspended', ''), ())",
+                "            _hold_individual_assignment(builder, assigned, member)",
+                "            builder.changes.append(deactivate_change(member, assigned.key, ChangeCode.SUSPENDED, ''))",
             ),
         ),
         "is deactivated and should not be",
@@ -330,7 +330,7 @@ MUTANTS = (
     ),
     Mutant(
         "deactivates those it can't find any more at once, however long the grace",
-        ((LEAVER, "elif link.missed_reads + 1 < draft.policy.grace_reads:", "elif False:"),),
+        ((LEAVER, "elif link.missed_reads + 1 < builder.policy.grace_reads:", "elif False:"),),
         "is deactivated within the grace",
     ),
     Mutant(
