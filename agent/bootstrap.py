@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import assert_never
 
 import httpx
 import structlog
@@ -34,16 +33,14 @@ from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters
 from agent.settings.cross_checks import refuse_shared_tokens
-from agent.settings.root import ConnectorSettings, Settings
+from agent.settings.root import Settings
 from agent.settings.target import policies
 from agent.settings.workspace import WorkspaceSettings
 from agent.store.state import SqlState
-from connectors.base import Connector, Finding, Progress, Source
-from connectors.entra import EntraConnector, EntraSettings
+from connectors.base import Finding, Progress, Source
 from connectors.http import RequestLimits
-from connectors.okta.connector import OktaConnector
-from connectors.okta.settings import OktaSettings
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.provider import ConnectorContext
+from connectors.registry import provider_of
 
 __all__ = [
     "Components",
@@ -197,10 +194,8 @@ def _assemble_components(
 ) -> Components:
     clock, state, paces = SystemClock(), kept.state, kept.rate_limiters
     bounds = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
-    connectors = {
-        name: _build_connector(name, each, settings, client, bounds, progress)
-        for name, each in settings.connectors.items()
-    }
+    context = ConnectorContext(client, bounds, progress, settings.ca_bundle)
+    connectors = {name: provider_of(each).create(name, each, context) for name, each in settings.connectors.items()}
     clients = {
         name: _build_scim_client(name, each, client, bounds, paces) for name, each in settings.workspaces.items()
     }
@@ -214,25 +209,6 @@ def _assemble_components(
     clean = partial(logs.sanitize, emails=settings.log.emails)
     notices = Notifier(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
     return Components(settings, state, clock, survey, sites, sync, clients, kept, notices)
-
-
-def _build_connector(
-    name: str,
-    settings: ConnectorSettings,
-    whole: Settings,
-    client: httpx.AsyncClient,
-    bounds: RequestLimits,
-    progress: Progress,
-) -> Connector:
-    match settings:
-        case OktaSettings():
-            return OktaConnector(name, settings, client, limits=bounds, progress=progress)
-        case EntraSettings():
-            return EntraConnector(name, settings, client, ca_bundle=whole.ca_bundle, limits=bounds, progress=progress)
-        case OneLoginSettings():
-            return OneLoginConnector(name, settings, client, limits=bounds, progress=progress)
-        case _:
-            assert_never(settings)
 
 
 def _build_scim_client(

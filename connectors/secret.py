@@ -20,6 +20,7 @@ __all__ = [
     "SecretInvalid",
     "SecretNotSet",
     "SecretUnreadable",
+    "is_header_safe",
     "parse_reference",
     "revealed_values",
 ]
@@ -54,6 +55,11 @@ ONE_LINE_HINT = "Put only the token there, as it was shown: one line, without qu
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 _revealed_values: set[str] = set()
+
+
+def is_header_safe(text: str) -> bool:
+    """Return whether an Authorization header can carry *text* as a token."""
+    return HEADER_SAFE.fullmatch(text) is not None
 
 
 def revealed_values() -> frozenset[str]:
@@ -131,7 +137,7 @@ class Secret:
     def reveal_token(self) -> str:
         """Return a value that is to stand in an HTTP header. Raises `SecretError` for one that can't."""
         value = self.reveal()
-        if HEADER_SAFE.fullmatch(value) is None:
+        if not is_header_safe(value):
             why = "blanks, line breaks or letters that no token has"
             if AUTH_SCHEME_PREFIX.match(value):
                 why = "the word of an Authorization header before the token"

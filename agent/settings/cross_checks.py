@@ -10,9 +10,12 @@ from agent.errors import ConfigError
 from agent.settings.merge import KeyPath
 from agent.settings.types import canonical_url
 from agent.settings.workspace import WorkspaceSettings
+from connectors.registry import PROVIDERS
 from connectors.secret import Secret, SecretError
 
 __all__ = ["ConfigProblem", "config_conflicts", "refuse_shared_tokens"]
+TYPES_WITH_GUESTS = {each.type_key for each in PROVIDERS if each.has_guests_and_nesting}
+NAMES_WITH_GUESTS = " and ".join(each.name for each in PROVIDERS if each.has_guests_and_nesting)
 
 
 class ConfigProblem(NamedTuple):
@@ -38,10 +41,12 @@ def _source_conflicts(name: str, workspace: WorkspaceSettings, kinds: Mapping[st
         if source.connector not in kinds:
             words = f"there is no connector {source.connector}; the file has {', '.join(kinds)}"
             yield ConfigProblem((*path, "connector"), words)
-        elif kinds[source.connector] != "entra":
+        elif kinds[source.connector] not in TYPES_WITH_GUESTS:
             for key in ("nested", "guests"):
                 if getattr(source, key):
-                    yield ConfigProblem((*path, key), f"is for Entra only, and {source.connector} is none; take it out")
+                    yield ConfigProblem(
+                        (*path, key), f"is for {NAMES_WITH_GUESTS} only, and {source.connector} is none; take it out"
+                    )
         if (source.connector, source.app) in seen:
             words = (
                 f"the application {source.app} of {source.connector} stands twice in this workspace; keep one source"

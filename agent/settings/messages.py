@@ -11,12 +11,15 @@ from pydantic_core import ErrorDetails
 from agent.settings.cross_checks import ConfigProblem
 from agent.settings.introspect import ConfigNode, node_at
 from agent.settings.merge import KeyPath
+from connectors.registry import PROVIDERS
 
 __all__ = ["validation_problems"]
 
 MAPPING_MESSAGE = "must hold keys with values"
 LIST_MESSAGE = "must be a list, as [first, second]; [] is none"
 TEXT_MESSAGE = "must be text: put it in quotes"
+*_FIRST_TYPES, _LAST_TYPE = (each.type_key for each in PROVIDERS)
+TYPES = f"{', '.join(_FIRST_TYPES)} or {_LAST_TYPE}"
 MESSAGES = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -37,8 +40,8 @@ MESSAGES = {
     "list_type": LIST_MESSAGE,
     "frozen_set_type": LIST_MESSAGE,
     "path_type": TEXT_MESSAGE,
-    "union_tag_not_found": "has no type; write type: okta, entra or onelogin",
-    "union_tag_invalid": "has an unknown type; write type: okta, entra or onelogin",
+    "union_tag_not_found": f"has no type; write type: {TYPES}",
+    "union_tag_invalid": f"has an unknown type; write type: {TYPES}",
 }
 BOUND_MESSAGES = {
     "greater_than_equal": ("ge", "at least"),

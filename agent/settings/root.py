@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -13,9 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent.settings.server import ServerSettings
 from agent.settings.types import Count, Duration, Name, Percent, PositiveNumber, StrictModel
 from agent.settings.workspace import WorkspaceSettings
-from connectors.entra import EntraSettings
-from connectors.okta.settings import OktaSettings
-from connectors.onelogin import OneLoginSettings
+from connectors.provider import ProviderSettings
+from connectors.registry import PROVIDERS
 from connectors.secret import Secret, SecretInvalid
 
 __all__ = ["DEFAULT_STATE_URL", "STATE_FILE_NAME", "ConnectorSettings", "Settings"]
@@ -25,7 +26,11 @@ DEFAULT_STATE_URL = f"sqlite:///{STATE_FILE_NAME}"
 POSTGRESQL_SCHEME = re.compile(r"(?:postgres|postgresql)(?:\+[a-z0-9]+)?://")
 STATE_URL_PATTERN = re.compile(r"sqlite:///(?!$|:memory:|file:).+|postgresql\+psycopg://.*")
 
-ConnectorSettings = Annotated[OktaSettings | EntraSettings | OneLoginSettings, Field(discriminator="type")]
+if TYPE_CHECKING:
+    ConnectorSettings = ProviderSettings
+else:
+    # Built from the registry, so that a new provider needs no line here.
+    ConnectorSettings = Annotated[reduce(or_, (each.settings for each in PROVIDERS)), Field(discriminator="type")]
 
 
 def _validate_state_url(place: Secret) -> Secret:

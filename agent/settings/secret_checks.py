@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from pydantic import BaseModel
 
 from agent.errors import ConfigError
 from agent.settings.root import ConnectorSettings, Settings
-from connectors.entra import EntraSettings
-from connectors.entra.certificate import load_credential
-from connectors.okta.auth import signing_key
-from connectors.okta.settings import OktaSettings
+from connectors.registry import provider_of
 from connectors.secret import Secret, SecretError
 
 __all__ = ["missing_secrets", "refuse_missing_secrets"]
@@ -58,15 +54,11 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:
     """Yield what keeps *connector* from showing who we are, as it would be met by the first request."""
-    match connector:
-        case OktaSettings(private_key=Secret() as key):
-            yield from _try_reveal(partial(signing_key, key), f"{path}.private_key")
-        case OktaSettings(api_token=Secret() as token):
-            yield from _try_reveal(token.reveal_token, f"{path}.api_token")
-        case EntraSettings(certificate=Secret()):
-            yield from _try_reveal(partial(load_credential, connector), f"{path}.certificate")
-        case _:
-            yield from _check_model(connector, path)
+    checks = provider_of(connector).credential_checks(connector)
+    for key, check in checks.items():
+        yield from _try_reveal(check, f"{path}.{key}")
+    if not checks:
+        yield from _check_model(connector, path)
 
 
 def _try_reveal(reveal: Callable[[], object], path: str) -> Iterator[tuple[str, str, str]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import assert_never
 
 import httpx
 
@@ -15,9 +14,6 @@ from agent.model import Policy
 from agent.settings.root import ConnectorSettings, Settings
 from agent.settings.types import canonical_url
 from agent.settings.workspace import WorkspaceSettings
-from connectors.entra import EntraSettings
-from connectors.okta.settings import OktaSettings
-from connectors.onelogin import OneLoginSettings
 
 __all__ = ["policies", "tenant_of", "workspace_target"]
 
@@ -35,15 +31,7 @@ def workspace_target(scim_url: str) -> str:
 
 def tenant_of(settings: ConnectorSettings) -> str:
     """Return the fingerprint of a connector: its type, and the tenant or base URL that it reads."""
-    match settings:
-        case OktaSettings():
-            return f"okta {workspace_target(settings.org_url)}"
-        case EntraSettings():
-            return f"entra {settings.tenant_id.lower()} {workspace_target(settings.graph_root)}"
-        case OneLoginSettings():
-            return f"onelogin {workspace_target(settings.base_url)}"
-        case _:
-            assert_never(settings)
+    return " ".join(filter(None, (settings.type, settings.tenant, workspace_target(settings.base_url))))
 
 
 def policies(settings: Settings) -> dict[str, Policy]:

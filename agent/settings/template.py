@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import yaml
 from pydantic import ValidationError
@@ -11,10 +10,11 @@ from pydantic import ValidationError
 from agent.settings.merge import ConfigTree
 from agent.settings.messages import validation_problems
 from agent.settings.root import Settings
+from connectors.provider import Question
+from connectors.registry import PROVIDERS
 
 __all__ = [
-    "PROVIDER_QUESTIONS",
-    "Question",
+    "PROVIDERS_BY_TYPE",
     "parse_secret_reference",
     "questions_for",
     "render_config",
@@ -22,72 +22,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One value of the file. *key* names it, *prompt* ask for it; *sample* stands for it while others are checked."""
-
-    key: str
-    prompt: str
-    sample: str
-    default: str = ""
-    is_secret: bool = False
-
-
-OKTA_QUESTIONS = (
-    Question("org_url", "URL of the Okta org, as https://acme.okta.com", "https://acme.okta.com"),
-    Question("client_id", "Client id of the OAuth 2.0 service app (API Services)", "0oa1"),
-    Question(
-        "secret",
-        "Where its private key (PEM) is kept: file:PATH or env:NAME",
-        "env:X",
-        "file:/run/secrets/okta.pem",
-        True,
-    ),
-    Question("app", "Id of Pigment's application in Okta, as 0oa1b2c3d4", "0oa1"),
-)
-ENTRA_QUESTIONS = (
-    Question("tenant_id", "Id of the Entra tenant, or a domain of it", "acme.com"),
-    Question("client_id", "Application id of the app registration", "1-2"),
-    Question("secret", "Where its client secret is kept: env:NAME or file:PATH", "env:X", "env:ENTRA_SECRET", True),
-    Question("app", "Object id of Pigment's service principal (Enterprise applications, not App registrations)", "1-2"),
-)
-ONELOGIN_QUESTIONS = (
-    Question("subdomain", "Subdomain of the OneLogin account: acme for https://acme.onelogin.com", "acme"),
-    Question("client_id", "Client id of the API credential (scope Read All)", "1"),
-    Question("secret", "Where its client secret is kept: env:NAME or file:PATH", "env:X", "env:ONELOGIN_SECRET", True),
-    Question("app", "Id of Pigment's application in OneLogin, a number", "1"),
-)
 PIGMENT_QUESTIONS = (
     Question("workspace", "A name for the Pigment workspace", "pigment", "pigment"),
     Question("scim_url", "SCIM URL of the workspace, exactly as Pigment generated it", "https://example.com/scim"),
     Question("token", "Where its API token is kept: env:NAME or file:PATH", "env:Y", "env:PIGMENT_TOKEN", True),
 )
-PROVIDER_QUESTIONS: Mapping[str, tuple[Question, ...]] = {
-    "okta": OKTA_QUESTIONS,
-    "entra": ENTRA_QUESTIONS,
-    "onelogin": ONELOGIN_QUESTIONS,
-}
-CONNECTOR_TEMPLATES = {
-    "okta": """\
-    org_url: {org_url}
-    # An OAuth 2.0 service app with the scopes okta.apps.read, okta.groups.read and okta.users.read.
-    client_id: {client_id}
-    private_key: {secret}
-""",
-    "entra": """\
-    tenant_id: {tenant_id}
-    # An app registration with the application permissions Application.Read.All, GroupMember.Read.All and User.Read.All,
-    # and admin consent.
-    client_id: {client_id}
-    client_secret: {secret}
-""",
-    "onelogin": """\
-    subdomain: {subdomain}
-    # An API credential with the scope Read All.
-    client_id: {client_id}
-    client_secret: {secret}
-""",
-}
+PROVIDERS_BY_TYPE = {each.type_key: each for each in PROVIDERS}
 FILE_TEMPLATE = """\
 # The configuration of pigment-sync, begun by `pigment-sync init`. What is not here has its default:
 # docs/configuration.md lists every key, config.example.yaml shows each in its place.
@@ -115,7 +55,7 @@ workspaces:
 
 def questions_for(provider: str) -> tuple[Question, ...]:
     """Return what there is to know for *provider*, in the order of asking."""
-    return (*PROVIDER_QUESTIONS[provider], *PIGMENT_QUESTIONS)
+    return (*PROVIDERS_BY_TYPE[provider].questions, *PIGMENT_QUESTIONS)
 
 
 def validate_answer(provider: str, question: Question, answer: str) -> str:
@@ -145,7 +85,7 @@ def render_config(provider: str, answers: Mapping[str, str]) -> str:
         each.key: _format_secret(answers[each.key]) if each.is_secret else _format_scalar(answers[each.key])
         for each in questions_for(provider)
     }
-    connector = CONNECTOR_TEMPLATES[provider].format(**written)
+    connector = PROVIDERS_BY_TYPE[provider].sample_yaml.format(**written)
     return FILE_TEMPLATE.format(provider=provider, connector=connector, **written)
 
 

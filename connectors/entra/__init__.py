@@ -1,6 +1,65 @@
 """Reads Microsoft Entra ID: who is assigned to an enterprise application, and through which of its groups."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from connectors.entra.certificate import load_credential
 from connectors.entra.connector import EntraConnector
 from connectors.entra.settings import EntraSettings
+from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["EntraConnector", "EntraSettings"]
+__all__ = ["PROVIDER", "EntraConnector", "EntraSettings"]
+
+
+def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> EntraConnector:
+    return EntraConnector(
+        name,
+        settings,
+        context.client,
+        ca_bundle=context.ca_bundle,
+        limits=context.limits,
+        progress=context.progress,
+    )
+
+
+def _credential_checks(settings: EntraSettings) -> Mapping[str, Callable[[], object]]:
+    return {} if settings.certificate is None else {"certificate": partial(load_credential, settings)}
+
+
+PROVIDER = Provider(
+    name="Entra",
+    title="Microsoft Entra ID",
+    settings=EntraSettings,
+    create=_create,
+    credential_checks=_credential_checks,
+    has_guests_and_nesting=True,
+    questions=(
+        Question(
+            "tenant_id",
+            "Id of the Entra tenant, or a domain of it",
+            "acme.com",
+            metavar="ID",
+            option_help="Entra: the tenant id or a domain of the tenant.",
+        ),
+        Question("client_id", "Application id of the app registration", "1-2"),
+        Question(
+            "secret",
+            "Where its client secret is kept: env:NAME or file:PATH",
+            "env:X",
+            "env:ENTRA_SECRET",
+            is_secret=True,
+        ),
+        Question(
+            "app", "Object id of Pigment's service principal (Enterprise applications, not App registrations)", "1-2"
+        ),
+    ),
+    sample_yaml="""\
+    tenant_id: {tenant_id}
+    # An app registration with the application permissions Application.Read.All, GroupMember.Read.All and User.Read.All,
+    # and admin consent.
+    client_id: {client_id}
+    client_secret: {secret}
+""",
+)

@@ -32,11 +32,11 @@ from connectors.http import (
     redact,
     request_id_from_headers,
 )
+from connectors.oauth import AccessTokens, IssuedToken, issued_token, oauth_error, token_error
 
-__all__ = ["AccessTokens"]
+__all__ = ["MsalTokens"]
 
 EXPIRY_MARGIN_SECONDS = 300
-MIN_LIFETIME_SECONDS = 60
 MANAGED_IDENTITY_TIMEOUT_SECONDS = 5.0
 """The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
 
@@ -47,10 +47,6 @@ IDENTITY_UPDATE_SECONDS = 80.0
 
 IDENTITY_RETRY_SECONDS = 1.0
 
-HEADER_SAFE = re.compile(r"[!-~]+")
-"""What an Authorization header can carry."""
-
-REFUSAL_STATUSES = frozenset({400, 401, 403})
 TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "service_unavailable"})
 AADSTS_MESSAGE = re.compile(r"(?P<code>AADSTS\d+)(?P<sentence>[^.]*)")
 """Entra's number and its first sentence; ids and times follow that are of no use here."""
@@ -85,50 +81,38 @@ UNEXPECTED_HINT = (
 )
 
 
-class AccessTokens:
-    """The access tokens of one app registration or managed identity. *wall* tells seconds since 1970."""
+class MsalTokens:
+    """The access tokens of one app registration or managed identity. *wall* returns seconds since 1970."""
 
     def __init__(
         self,
-        who: str,
+        name: str,
         settings: EntraSettings,
         ca_bundle: Path | None,
-        bounds: RequestLimits,
+        limits: RequestLimits,
         timer: Timer,
         wall: Callable[[], float],
     ) -> None:
-        self._name = who
+        self._name = name
         self._settings = settings
         self._ca_bundle = ca_bundle
-        self._limits = bounds
+        self._limits = limits
         self._timer = timer
-        self._wall = wall
-        self._lock = asyncio.Lock()
         self._token_fields: Mapping[str, object] = {}
-        self._token = ""
-        self._expires_at = 0.0
-
-    async def __call__(self, refused: bool) -> Mapping[str, str]:
-        async with self._lock:
-            if refused or not self._token or self._wall() >= self._expires_at:
-                await self._renew()
-            return {"Authorization": f"Bearer {self._token}"}
+        # By the wall clock, which does not stop while the machine is suspended.
+        self.auth_headers = AccessTokens(self._issue_token, wall, expiry_margin_seconds=EXPIRY_MARGIN_SECONDS)
 
     def token_roles(self) -> frozenset[str] | None:
         """Return the permissions that the token in use shows, None when it shows none: not every token can be read."""
-        return _roles_from_token(self._token)
+        return _roles_from_token(self.auth_headers.current)
 
-    async def _renew(self) -> None:
-        asked_at = self._wall()
-        shown = ClientCredential("") if self._settings.managed_identity else load_credential(self._settings)
-        answer = await self._request_token(shown)
-        token = self._token_fields.get("access_token")
-        if not isinstance(token, str) or HEADER_SAFE.fullmatch(token) is None:
-            raise token_error(answer, self._settings, shown.secret)
-        self._token = token
-        self._expires_at = asked_at + max(
-            _lifetime_seconds(self._token_fields.get("expires_in")) - EXPIRY_MARGIN_SECONDS, MIN_LIFETIME_SECONDS
-        )
+    async def _issue_token(self) -> IssuedToken:
+        credential = ClientCredential("") if self._settings.managed_identity else load_credential(self._settings)
+        response = await self._request_token(credential)
+        token = issued_token(self._token_fields)
+        if token is None:
+            raise _error_from_response(response, self._settings, credential.secret)
+        return token
 
     async def _request_token(self, shown: ClientCredential) -> ApiResponse:
         try:
@@ -243,35 +227,25 @@ def _roles_from_token(token: str) -> frozenset[str] | None:
     return frozenset(each for each in roles if isinstance(each, str)) if isinstance(roles, list) else None
 
 
-def _lifetime_seconds(value: object) -> int:
-    """Return a lifetime; managed identities tell it as text."""
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def token_error(answer: ApiResponse, settings: EntraSettings, secret: str) -> CredentialsRefused | IncompleteRead:
-    """Return the error. *secret* never comes back out."""
-    word, description = _oauth_error(answer)
-    saying = AADSTS_MESSAGE.search(description)
-    why = (
-        f' {word}: "{redact(saying[0], (secret,) if secret else ())}"' if saying else _redacted_excerpt(answer, secret)
+def _error_from_response(
+    response: ApiResponse, settings: EntraSettings, secret: str
+) -> CredentialsRefused | IncompleteRead:
+    """Return the error of a response without a token. *secret* never comes back out."""
+    error, description = oauth_error(response)
+    aadsts = AADSTS_MESSAGE.search(description)
+    reason = (
+        f' {redact(error)}: "{redact(aadsts[0], (secret,) if secret else ())}"'
+        if aadsts
+        else _redacted_excerpt(response, secret)
     )
-    message = f"{answer.server} got no token: {answer.status}{why}{answer.request_label}."
-    if answer.status not in REFUSAL_STATUSES or word in TRANSIENT_ERRORS:
-        return IncompleteRead(message, MANAGED_IDENTITY_LATER_HINT if settings.managed_identity else UNEXPECTED_HINT)
-    if settings.managed_identity:
-        return CredentialsRefused(message, MANAGED_IDENTITY_HINT)
-    return CredentialsRefused(message, HINTS.get(saying["code"] if saying else "", REFUSED_HINT))
-
-
-def _oauth_error(answer: ApiResponse) -> tuple[str, str]:
-    """Return the OAuth error and its description (RFC 6749, section 5.2), empty where the answer has none."""
-    try:
-        document = answer.json()
-    except IncompleteRead:
-        return "", ""
-    fields = document if isinstance(document, dict) else {}
-    return redact(str(fields.get("error", ""))), str(fields.get("error_description", ""))
+    is_managed = settings.managed_identity
+    return token_error(
+        response,
+        f"{response.server} got no token: {response.status}{reason}{response.request_label}.",
+        refused_hint=MANAGED_IDENTITY_HINT if is_managed else HINTS.get(aadsts["code"] if aadsts else "", REFUSED_HINT),
+        other_hint=MANAGED_IDENTITY_LATER_HINT if is_managed else UNEXPECTED_HINT,
+        is_transient=error in TRANSIENT_ERRORS,
+    )
 
 
 def _redacted_excerpt(answer: ApiResponse, secret: str) -> str:

@@ -25,13 +25,12 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.directory import AppGroup, select_groups
-from connectors.entra.auth import AccessTokens
+from connectors.directory import AppGroup, LookupFunction, check_lookup, check_sources, select_groups
+from connectors.entra.auth import MsalTokens
 from connectors.entra.client import (
     GROUP_HINT,
     HIDDEN_HINT,
     HIDDEN_ROLE,
-    Endpoint,
     GraphClient,
     app_assignments_endpoint,
     app_endpoint,
@@ -69,17 +68,17 @@ from connectors.http import (
     REAL_TIME,
     ApiClient,
     IsolatedReads,
-    LookupFunction,
     RequestLimits,
     RetryAfterLimiter,
     SingleFlight,
     Timer,
-    check_lookup,
     escape_control,
     task_group,
 )
 
 __all__ = ["EntraConnector"]
+
+REACHED_MESSAGE = "Microsoft Graph is within reach and takes the credentials."
 
 MAX_NAMES = 5
 SAMPLE_ROWS = 50
@@ -109,10 +108,16 @@ class EntraConnector:
         progress: Progress = discard_progress,
     ) -> None:
         who = f"Entra ({name})"
-        tokens = AccessTokens(who, settings, ca_bundle, limits, timer, wall)
+        tokens = MsalTokens(who, settings, ca_bundle, limits, timer, wall)
         pace = RetryAfterLimiter(who, limits.max_wait_seconds, timer)
         self._api = ApiClient(
-            who, f"{settings.graph_root}/v1.0", client, tokens, limits=limits, rate_limiter=pace, timer=timer
+            who,
+            f"{settings.graph_root}/v1.0",
+            client,
+            tokens.auth_headers,
+            limits=limits,
+            rate_limiter=pace,
+            timer=timer,
         )
         self._client = GraphClient(self._api, progress)
         self._token_roles = tokens.token_roles
@@ -160,7 +165,16 @@ class EntraConnector:
         return LookupResult(status, word, frozenset(row.user.id for row in rows if row.user.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await check_sources(self._name, self._client, self._directory, self._probe, sources, self.lookup)
+        return await check_sources(
+            f"connector {self._name}",
+            lambda: self._client.probe(self._probe),
+            REACHED_MESSAGE,
+            sources,
+            self._check_source,
+        )
+
+    async def _check_source(self, subject: str, source: Source) -> list[Finding]:
+        return await _check_source(subject, self._client, self._directory, source, self.lookup)
 
 
 class DirectoryReader:
@@ -279,46 +293,20 @@ class DirectoryReader:
         )
 
 
-async def check_sources(
-    name: str,
-    graph: GraphClient,
-    directory: DirectoryReader,
-    knock: Endpoint,
-    sources: Sequence[Source],
-    lookup: LookupFunction,
-) -> list[Finding]:
-    """Return a finding for the tenant, then one or more for each source unless the tenant itself is out of reach.
-
-    *knock* is the request that tries the credentials.
-    """
-    subject = f"connector {name}"
-    try:
-        await graph.probe(knock)
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
-    found = [Finding("ok", subject, "Microsoft Graph is within reach and takes the credentials.")]
-    for source in sources:
-        found += await _check_source(f"{subject}, app {source.app}", graph, directory, source, lookup)
-    return found
-
-
 async def _check_source(
     subject: str, graph: GraphClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
 ) -> list[Finding]:
-    try:
-        app = await directory.read_app(source.app)
-        everything = await directory.read_assignments(source.app)
-        counted = select_groups(everything.groups, source.groups, app.name, NAMING)
-        shown = {}
-        for group in counted:
-            ask = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
-            shown[group] = group_members(await graph.read_first_page(ask, group_member_from_json), group.name)
-        await directory.require_visible_members(shown, nested=source.nested)
-        individuals = () if source.ignores_individuals else sorted(everything.individual_names)[:1]
-        for key in individuals:
-            await directory.read_user(key)
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
+    app = await directory.read_app(source.app)
+    everything = await directory.read_assignments(source.app)
+    counted = select_groups(everything.groups, source.groups, app.name, NAMING)
+    shown = {}
+    for group in counted:
+        ask = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
+        shown[group] = group_members(await graph.read_first_page(ask, group_member_from_json), group.name)
+    await directory.require_visible_members(shown, nested=source.nested)
+    individuals = () if source.ignores_individuals else sorted(everything.individual_names)[:1]
+    for key in individuals:
+        await directory.read_user(key)
     names = escape_control(", ".join(group.name for group in counted))
     # Individually assigned people were looked up by id already, as in each run.
     people = {key for each in shown.values() for key in each.people} if not individuals else set()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from connectors.http import is_loopback, validate_host
+from connectors.http import https_root, parse_url
+from connectors.provider import ProviderSettings
 from connectors.secret import Secret
 
 __all__ = ["EntraSettings"]
 
+EXAMPLE_URL = "https://graph.example.com"
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
 
 AUTHORITY_URLS: dict[Cloud, str] = {
@@ -30,19 +31,12 @@ SHARED_TENANTS = frozenset({"common", "organizations", "consumers"})
 
 
 def _validate_root_url(text: str) -> str:
-    """Return a root without a trailing slash."""
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        raise ValueError("is not a URL; write it as https://graph.example.com") from None
-    if url.scheme not in {"https", "http"} or not url.host:
-        raise ValueError("must start with https:// and name a host, as https://graph.example.com")
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
-    validate_host(url)
-    if url.userinfo or url.query or url.fragment or url.path != "/":
-        raise ValueError("must be the root alone, without /v1.0 and without the tenant")
-    return f"{url.scheme}://{url.netloc.decode()}"
+    return https_root(
+        parse_url(text, EXAMPLE_URL),
+        subject="a host",
+        example=EXAMPLE_URL,
+        root_message="must be the root alone, without /v1.0 and without the tenant",
+    )
 
 
 def _validate_tenant(text: str) -> str:
@@ -55,10 +49,8 @@ RootUrl = Annotated[str, AfterValidator(_validate_root_url)]
 ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
-class EntraSettings(BaseModel):
+class EntraSettings(ProviderSettings):
     """One Entra tenant, and how to prove who we are: a secret, a certificate, or the identity of the Azure machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Literal["entra"] = Field(description="Microsoft Entra ID.")
     tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$"), AfterValidator(_validate_tenant)] = Field(
@@ -96,6 +88,14 @@ class EntraSettings(BaseModel):
     @property
     def graph_root(self) -> str:
         return self.graph_url or GRAPH_URLS[self.cloud]
+
+    @property
+    def base_url(self) -> str:
+        return self.graph_root
+
+    @property
+    def tenant(self) -> str:
+        return self.tenant_id.lower()
 
     @property
     def authority_root(self) -> str:

@@ -12,8 +12,7 @@ from connectors.http.limits import (
     RequestLimits,
     Timer,
 )
-from connectors.http.lookup_check import LookupFunction, check_lookup
-from connectors.http.origin import is_loopback, validate_host
+from connectors.http.origin import https_root, is_loopback, parse_url, validate_host
 from connectors.http.pagination import PageGuard, decode_cursor
 from connectors.http.permit import PermitExpired
 from connectors.http.rate_limit import RetryAfterLimiter
@@ -34,7 +33,6 @@ __all__ = [
     "AuthHeaders",
     "CursorExpired",
     "IsolatedReads",
-    "LookupFunction",
     "NoResponse",
     "PageGuard",
     "PermitExpired",
@@ -46,13 +44,14 @@ __all__ = [
     "RetryPolicy",
     "SingleFlight",
     "Timer",
-    "check_lookup",
     "decode_cursor",
     "error_excerpt",
     "escape_control",
     "header_numbers",
+    "https_root",
     "is_loopback",
     "is_rate_limit",
+    "parse_url",
     "redact",
     "request_id_from_headers",
     "retry_after_seconds",

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import httpx
 
-__all__ = ["Origin", "is_loopback", "validate_host"]
+__all__ = ["Origin", "https_root", "is_loopback", "parse_url", "validate_host"]
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 HOST_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -35,6 +35,29 @@ def validate_host(url: httpx.URL) -> None:
     except ValueError:
         if not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split("."))):
             raise ValueError("has a host name that is none") from None
+
+
+def parse_url(text: str, example: str) -> httpx.URL:
+    """Return the URL that a setting holds. Raises `ValueError` for text that is not a URL."""
+    try:
+        return httpx.URL(text.strip())
+    except httpx.InvalidURL:
+        raise ValueError(f"is not a URL; write it as {example}") from None
+
+
+def https_root(url: httpx.URL, *, subject: str, example: str, root_message: str) -> str:
+    """Return the root of a server, without a slash at its end. Raises `ValueError` for anything below a root.
+
+    *subject* is what the URL names, for the sentence; *root_message* is the sentence for a path, query or user.
+    """
+    if url.scheme not in {"https", "http"} or not url.host:
+        raise ValueError(f"must start with https:// and name {subject}, as {example}")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
+    validate_host(url)
+    if url.userinfo or url.query or url.fragment or url.path != "/":
+        raise ValueError(root_message)
+    return f"{url.scheme}://{url.netloc.decode()}"
 
 
 class Origin:

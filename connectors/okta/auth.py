@@ -6,8 +6,6 @@ made anew shortly before it ends or when Okta refuses it.
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,18 +14,9 @@ from uuid import uuid4
 import httpx
 
 from connectors.base import CredentialsRefused, IncompleteRead
-from connectors.http import (
-    ApiResponse,
-    NoResponse,
-    RequestLimits,
-    RequestNotSent,
-    Timer,
-    error_excerpt,
-    redact,
-    request_id_from_headers,
-)
-from connectors.http.retry import RETRYABLE_STATUSES, RetryPolicy
-from connectors.http.send import send_request
+from connectors.directory import as_object
+from connectors.http import ApiResponse, RequestLimits, Timer, error_excerpt
+from connectors.oauth import AccessTokens, IssuedToken, TokenRequester, issued_token, oauth_error, token_error
 from connectors.okta.rate_limit import reset_delay
 from connectors.pem import normalize_pem, private_key_problem
 from connectors.secret import Secret, SecretInvalid
@@ -36,16 +25,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["SCOPES", "AccessTokens", "ApiTokenAuth", "ServiceApp", "signing_key"]
+__all__ = ["SCOPES", "ApiTokenAuth", "ServiceApp", "access_tokens", "signing_key"]
 
 SCOPES = "okta.apps.read okta.groups.read okta.users.read"
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105  (a path)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS = 300
 """Okta takes up to an hour; a short life leaves little to steal, and room for clocks that differ."""
-
-EXPIRY_MARGIN_SECONDS = 120
-MIN_LIFETIME_SECONDS = 60
 
 DPOP_HINT = "Untick `Require Demonstrating Proof of Possession (DPoP)` in the service app's general settings in Okta."
 HINTS = {
@@ -57,10 +43,7 @@ HINTS = {
 }
 REFUSED_HINT = "Check `client_id`, `private_key` and the service app in Okta."
 UNEXPECTED_HINT = "Check that `org_url` is the root of the Okta org; if it is, try again later."
-HEADER_SAFE = re.compile(r"[!-~]+")
-"""What an Authorization header can carry."""
-
-REFUSAL_STATUSES = frozenset({400, 401, 403})
+UNREACHABLE_HINT = "Check `org_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it."
 ALGORITHM_BY_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 KEY_HINT = (
     "Put the service app's private key into `private_key` as PEM, RSA or EC (P-256, P-384, P-521), without a "
@@ -104,92 +87,50 @@ class ServiceApp:
         }
 
 
-class AccessTokens:
-    """The access tokens of *app*, one at a time. *wall* tells seconds since 1970."""
+def access_tokens(
+    name: str,
+    app: ServiceApp,
+    client: httpx.AsyncClient,
+    limits: RequestLimits,
+    timer: Timer,
+    wall: Callable[[], float],
+) -> AccessTokens:
+    """Return the access tokens of *app*. *wall* returns seconds since 1970."""
+    # Token requests have a rate limit of their own, with the same headers.
+    requester = TokenRequester(
+        name, client, limits, timer, lambda response: reset_delay(response, wall), UNREACHABLE_HINT
+    )
 
-    def __init__(
-        self,
-        who: str,
-        app: ServiceApp,
-        client: httpx.AsyncClient,
-        bounds: RequestLimits,
-        timer: Timer,
-        wall: Callable[[], float],
-    ) -> None:
-        self._name = who
-        self._app = app
-        self._client = client
-        self._limits = bounds
-        self._timer = timer
-        self._wall = wall
-        self._lock = asyncio.Lock()
-        self._token = ""
-        self._expires_at = 0.0
-
-    async def __call__(self, refused: bool) -> Mapping[str, str]:
-        async with self._lock:
-            if refused or not self._token or self._timer.now() >= self._expires_at:
-                await self._renew()
-            return {"Authorization": f"Bearer {self._token}"}
-
-    async def _renew(self) -> None:
-        asked_at = self._timer.now()
-        answer = await self._request_token()
-        token, lifetime_seconds = _token_from_response(answer)
-        self._token = token
-        self._expires_at = asked_at + max(lifetime_seconds - EXPIRY_MARGIN_SECONDS, MIN_LIFETIME_SECONDS)
-
-    async def _request_token(self) -> ApiResponse:
-        try:
-            return await self._retry_policy().attempt(self._send_token_request)
-        except (RequestNotSent, NoResponse) as error:
-            raise IncompleteRead(
-                f"{self._name} gave no token: no answer from {self._app.token_url} ({redact(str(error))}).",
-                "Check `org_url`, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
-            ) from error
-
-    def _retry_policy(self) -> RetryPolicy:
-        # Token requests have a limit of their own, with the same headers.
-        return RetryPolicy(
-            self._limits, self._timer, RETRYABLE_STATUSES, retry_delay=lambda answer: reset_delay(answer, self._wall)
-        )
-
-    async def _send_token_request(self) -> ApiResponse:
+    def build_request() -> httpx.Request:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-        request = self._client.build_request(
-            "POST", self._app.token_url, data=self._app.token_request_form(self._wall()), headers=headers
-        )
-        response, body = await send_request(self._client, request, self._limits)
-        found = request_id_from_headers(response.headers, {})
-        return ApiResponse(response.status_code, response.headers, request.url, body, self._name, "", "POST", found)
+        return client.build_request("POST", app.token_url, data=app.token_request_form(wall()), headers=headers)
+
+    async def request_token() -> IssuedToken:
+        return _token_from_response(await requester.send(build_request, app.token_url))
+
+    return AccessTokens(request_token, timer.now)
 
 
-def _token_from_response(answer: ApiResponse) -> tuple[str, float]:
-    """Return the token and its life in seconds, or raise what the answer amounts to."""
-    if answer.status != httpx.codes.OK:
-        raise _error_from_response(answer)
-    document = answer.json()
-    fields = document if isinstance(document, dict) else {}
-    token, lifetime = fields.get("access_token"), fields.get("expires_in")
+def _token_from_response(response: ApiResponse) -> IssuedToken:
+    """Return the token. Raises the error of a response without one."""
+    if response.status != httpx.codes.OK:
+        raise _error_from_response(response)
+    fields = as_object(response.json())
     if str(fields.get("token_type")).lower() == "dpop":
         raise CredentialsRefused(
-            f"{answer.server} gave a token that asks for DPoP, which is not spoken here.", DPOP_HINT
+            f"{response.server} gave a token that asks for DPoP, which is not spoken here.", DPOP_HINT
         )
-    if not isinstance(token, str) or HEADER_SAFE.fullmatch(token) is None:
-        raise IncompleteRead(f"{answer.server} answered the token request without a token.", UNEXPECTED_HINT)
-    return token, lifetime if isinstance(lifetime, int) else 0
+    token = issued_token(fields)
+    if token is None:
+        raise IncompleteRead(f"{response.server} answered the token request without a token.", UNEXPECTED_HINT)
+    return token
 
 
-def _error_from_response(answer: ApiResponse) -> CredentialsRefused | IncompleteRead:
-    message = f"{answer.server} gave no token: {answer.status}{error_excerpt(answer.body, {})}{answer.request_label}."
-    if answer.status not in REFUSAL_STATUSES:
-        return IncompleteRead(message, UNEXPECTED_HINT)
-    try:
-        document = answer.json()
-    except IncompleteRead:
-        document = None
-    word = document.get("error") if isinstance(document, dict) else None
-    return CredentialsRefused(message, HINTS.get(str(word), REFUSED_HINT))
+def _error_from_response(response: ApiResponse) -> CredentialsRefused | IncompleteRead:
+    excerpt = error_excerpt(response.body, {})
+    message = f"{response.server} gave no token: {response.status}{excerpt}{response.request_label}."
+    error, _ = oauth_error(response)
+    return token_error(response, message, refused_hint=HINTS.get(error, REFUSED_HINT), other_hint=UNEXPECTED_HINT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,21 +19,19 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.directory import AppGroup, select_groups
+from connectors.directory import AppGroup, LookupFunction, check_lookup, check_sources, select_groups
 from connectors.http import (
     DEFAULT_LIMITS,
     REAL_TIME,
     ApiClient,
     AuthHeaders,
-    LookupFunction,
     RequestLimits,
     SingleFlight,
     Timer,
-    check_lookup,
     escape_control,
     task_group,
 )
-from connectors.okta.auth import AccessTokens, ApiTokenAuth, ServiceApp
+from connectors.okta.auth import ApiTokenAuth, ServiceApp, access_tokens
 from connectors.okta.client import (
     LATER_HINT,
     OktaClient,
@@ -59,6 +57,8 @@ from connectors.okta.settings import OktaSettings
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 __all__ = ["OktaConnector"]
+
+REACHED_MESSAGE = "Okta is within reach and takes the credentials."
 
 SAMPLE_ROWS = 50
 """Rows looked at: enough to tell a missing permission from one odd row."""
@@ -86,7 +86,7 @@ class OktaConnector:
         if settings.api_token is not None:
             authorize = ApiTokenAuth(settings.api_token)
         else:
-            authorize = AccessTokens(who, _service_app_from_settings(settings), client, limits, timer, wall)
+            authorize = access_tokens(who, _service_app_from_settings(settings), client, limits, timer, wall)
         pace = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, who)
         self._api = ApiClient(
             who,
@@ -143,7 +143,16 @@ class OktaConnector:
         return LookupResult(status, word, frozenset(group.id for group in rows if group.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await check_sources(self._name, self._client, self._directory, sources, self.lookup)
+        return await check_sources(
+            f"connector {self._name}",
+            lambda: self._client.probe(apps_endpoint()),
+            REACHED_MESSAGE,
+            sources,
+            self._check_source,
+        )
+
+    async def _check_source(self, subject: str, source: Source) -> list[Finding]:
+        return await _check_source(subject, self._client, self._directory, source, self.lookup)
 
 
 def _service_app_from_settings(settings: OktaSettings) -> ServiceApp:
@@ -214,38 +223,20 @@ class DirectoryReader:
         )
 
 
-async def check_sources(
-    name: str, org: OktaClient, directory: DirectoryReader, sources: Sequence[Source], lookup: LookupFunction
-) -> list[Finding]:
-    """Return a finding for the org, then one or more for each source unless the org itself is out of reach."""
-    subject = f"connector {name}"
-    try:
-        await org.probe(apps_endpoint())
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
-    found = [Finding("ok", subject, "Okta is within reach and takes the credentials.")]
-    for source in sources:
-        found += await _check_source(f"{subject}, app {source.app}", org, directory, source, lookup)
-    return found
-
-
 async def _check_source(
     subject: str, org: OktaClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
 ) -> list[Finding]:
-    try:
-        app_name = escape_control(await directory.read_app_name(source.app))
-        people = await org.read_first_page(app_users_endpoint(source.app, SAMPLE_ROWS), app_user_from_json)
-        known, _ = app_people(people, source.app)
-        shown = set(known)
-        assigned = await directory.read_assigned_groups(source.app)
-        counted = select_groups(assigned, source.groups, app_name, NAMING)
-        for group in counted:
-            inside = group_members(
-                await org.read_first_page(group_members_endpoint(group, SAMPLE_ROWS), user_from_json), group.name
-            )
-            shown |= inside.people.keys()
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
+    app_name = escape_control(await directory.read_app_name(source.app))
+    people = await org.read_first_page(app_users_endpoint(source.app, SAMPLE_ROWS), app_user_from_json)
+    known, _ = app_people(people, source.app)
+    shown = set(known)
+    assigned = await directory.read_assigned_groups(source.app)
+    counted = select_groups(assigned, source.groups, app_name, NAMING)
+    for group in counted:
+        inside = group_members(
+            await org.read_first_page(group_members_endpoint(group, SAMPLE_ROWS), user_from_json), group.name
+        )
+        shown |= inside.people.keys()
     if not counted:
         remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
         return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from connectors.http import is_loopback, validate_host
+from connectors.http import https_root, parse_url
 from connectors.okta.mapping import ENTITLED_STATUSES
+from connectors.provider import ProviderSettings
 from connectors.secret import Secret
 
 __all__ = ["OktaSettings"]
 
+EXAMPLE_URL = "https://acme.okta.com"
 ADMIN_CONSOLE_HOST = re.compile(r"(?P<org>[^.]+)-admin\.(?P<rest>okta(preview|-emea|-gov)?\.com|okta\.mil)")
 
 EntitledStatus = Literal["ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY", "PROVISIONED", "ACTIVATING", "STAGED"]
@@ -21,26 +22,16 @@ EntitledStatus = Literal["ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY",
 
 def _validate_org_url(text: str) -> str:
     """Return the org's root without a trailing slash; a custom domain is as good as one of Okta's."""
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        raise ValueError("is not a URL; write it as https://acme.okta.com") from None
+    url = parse_url(text, EXAMPLE_URL)
     if console := ADMIN_CONSOLE_HOST.fullmatch(url.host):
         raise ValueError(f"is the admin console; write https://{console['org']}.{console['rest']}")
-    if url.scheme not in {"https", "http"} or not url.host:
-        raise ValueError("must start with https:// and name the org, as https://acme.okta.com")
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
-    validate_host(url)
-    if url.userinfo or url.query or url.fragment or url.path != "/":
-        raise ValueError("must be the org's root alone, as https://acme.okta.com")
-    return f"{url.scheme}://{url.netloc.decode()}"
+    return https_root(
+        url, subject="the org", example=EXAMPLE_URL, root_message=f"must be the org's root alone, as {EXAMPLE_URL}"
+    )
 
 
-class OktaSettings(BaseModel):
+class OktaSettings(ProviderSettings):
     """One Okta org, and how to prove who we are: an OAuth 2.0 service app's key, or an API token."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Literal["okta"] = Field(description="Okta.")
     org_url: Annotated[str, AfterValidator(_validate_org_url)] = Field(
@@ -75,3 +66,7 @@ class OktaSettings(BaseModel):
         if "ACTIVE" not in self.entitled_statuses:
             raise ValueError("entitled_statuses must hold ACTIVE: without it nobody would be entitled")
         return self
+
+    @property
+    def base_url(self) -> str:
+        return self.org_url

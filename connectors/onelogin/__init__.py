@@ -1,6 +1,45 @@
-"""Reads who is assigned in OneLogin, through roles."""
+"""Reads OneLogin: who is assigned to an application, and through which of its roles."""
+
+from __future__ import annotations
 
 from connectors.onelogin.connector import OneLoginConnector
 from connectors.onelogin.settings import OneLoginSettings
+from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["OneLoginConnector", "OneLoginSettings"]
+__all__ = ["PROVIDER", "OneLoginConnector", "OneLoginSettings"]
+
+
+def _create(name: str, settings: OneLoginSettings, context: ConnectorContext) -> OneLoginConnector:
+    return OneLoginConnector(name, settings, context.client, limits=context.limits, progress=context.progress)
+
+
+PROVIDER = Provider(
+    name="OneLogin",
+    title="OneLogin",
+    settings=OneLoginSettings,
+    create=_create,
+    questions=(
+        Question(
+            "subdomain",
+            "Subdomain of the OneLogin account: acme for https://acme.onelogin.com",
+            "acme",
+            metavar="NAME",
+            option_help="OneLogin: acme for https://acme.onelogin.com.",
+        ),
+        Question("client_id", "Client id of the API credential (scope Read All)", "1"),
+        Question(
+            "secret",
+            "Where its client secret is kept: env:NAME or file:PATH",
+            "env:X",
+            "env:ONELOGIN_SECRET",
+            is_secret=True,
+        ),
+        Question("app", "Id of Pigment's application in OneLogin, a number", "1"),
+    ),
+    sample_yaml="""\
+    subdomain: {subdomain}
+    # An API credential with the scope Read All.
+    client_id: {client_id}
+    client_secret: {secret}
+""",
+)

@@ -5,122 +5,72 @@ OneLogin returns the same token until it expires (10 hours), to every user of th
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import re
 from collections.abc import Mapping
 
 import httpx
 
-from connectors.base import CredentialsRefused, IncompleteRead
-from connectors.http import (
-    RETRYABLE_STATUSES,
-    ApiResponse,
-    NoResponse,
-    RequestLimits,
-    RequestNotSent,
-    RetryPolicy,
-    Timer,
-    error_excerpt,
-    redact,
-    request_id_from_headers,
-)
-from connectors.http.send import send_request
+from connectors.base import IncompleteRead
+from connectors.directory import as_object
+from connectors.http import ApiResponse, RequestLimits, Timer, error_excerpt
+from connectors.oauth import AccessTokens, IssuedToken, TokenRequester, issued_token, token_error
 from connectors.onelogin.rate_limit import reset_delay
 from connectors.onelogin.settings import OneLoginSettings
 
-__all__ = ["AccessTokens"]
+__all__ = ["access_tokens"]
 
 TOKEN_PATH = "/auth/oauth2/v2/token"  # noqa: S105  (a path)
-EXPIRY_MARGIN_SECONDS = 120
-MIN_LIFETIME_SECONDS = 60
-REFUSAL_STATUSES = frozenset({400, 401, 403})
-HEADER_SAFE = re.compile(r"[!-~]+")
-"""What an Authorization header can carry."""
-
 SERVER_ERROR = 500
 CREDENTIAL_HINT = "Check `client_id` and `client_secret` of an API credential with the scope Read All in OneLogin."
 OWNER_HINT = (
     "Check that the administrator who made the API credential still exists: OneLogin answers 500 once they are deleted."
 )
+UNREACHABLE_HINT = (
+    "Check the connector's address, DNS, the proxy, `ca_bundle`, and that this machine may connect to it."
+)
 LATER_HINT = "Check the connector's address; if it is right, try again later."
 
 
-class AccessTokens:
-    """The access tokens of one API credential, one at a time."""
+def access_tokens(
+    name: str, settings: OneLoginSettings, client: httpx.AsyncClient, limits: RequestLimits, timer: Timer
+) -> AccessTokens:
+    """Return the access tokens of the API credential."""
+    requester = TokenRequester(
+        name, client, limits, timer, lambda response: reset_delay(response, timer), UNREACHABLE_HINT
+    )
 
-    def __init__(
-        self, who: str, settings: OneLoginSettings, client: httpx.AsyncClient, bounds: RequestLimits, timer: Timer
-    ) -> None:
-        self._name = who
-        self._settings = settings
-        self._client = client
-        self._limits = bounds
-        self._timer = timer
-        self._lock = asyncio.Lock()
-        self._token = ""
-        self._expires_at = 0.0
-
-    async def __call__(self, refused: bool) -> Mapping[str, str]:
-        async with self._lock:
-            if refused or not self._token or self._timer.now() >= self._expires_at:
-                await self._renew()
-            return {"Authorization": f"bearer {self._token}"}
-
-    async def _renew(self) -> None:
-        asked_at = self._timer.now()
-        secret = self._settings.client_secret.reveal()
+    async def request_token() -> IssuedToken:
+        secret = settings.client_secret.reveal()
         # HTTP Basic, the one form that OneLogin's own specification has.
-        basic = base64.b64encode(f"{self._settings.client_id}:{secret}".encode()).decode()
-        answer = await self._request_token(basic)
-        if answer.status != httpx.codes.OK:
-            raise _error_from_response(answer, {"Authorization": f"{basic} {secret}"})
-        fields = _token_fields(answer.json())
-        token, lifetime = fields.get("access_token"), fields.get("expires_in")
-        if not isinstance(token, str) or HEADER_SAFE.fullmatch(token) is None:
-            raise IncompleteRead(f"{self._name} answered the token request without a token.", LATER_HINT)
-        seconds = lifetime if isinstance(lifetime, int) else 0
-        self._token = token
-        self._expires_at = asked_at + max(seconds - EXPIRY_MARGIN_SECONDS, MIN_LIFETIME_SECONDS)
-
-    async def _request_token(self, basic: str) -> ApiResponse:
-        try:
-            patience = RetryPolicy(
-                self._limits,
-                self._timer,
-                RETRYABLE_STATUSES,
-                retry_delay=lambda answer: reset_delay(answer, self._timer),
-            )
-            return await patience.attempt(lambda: self._send_token_request(basic))
-        except (RequestNotSent, NoResponse) as error:
-            raise IncompleteRead(
-                f"{self._name} gave no token: no answer from {self._settings.base_url} ({redact(str(error))}).",
-                "Check the connector's address, DNS, the proxy, `ca_bundle`, and that this machine may connect to it.",
-            ) from error
-
-    async def _send_token_request(self, basic: str) -> ApiResponse:
+        basic = base64.b64encode(f"{settings.client_id}:{secret}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/json", "Accept-Encoding": "gzip"}
-        url = f"{self._settings.base_url}{TOKEN_PATH}"
         body = {"grant_type": "client_credentials"}
-        request = self._client.build_request("POST", url, json=body, headers=headers)
-        response, raw = await send_request(self._client, request, self._limits)
-        found = request_id_from_headers(response.headers, headers)
-        return ApiResponse(response.status_code, response.headers, request.url, raw, self._name, "", "POST", found)
+        response = await requester.send(
+            lambda: client.build_request("POST", f"{settings.base_url}{TOKEN_PATH}", json=body, headers=headers),
+            settings.base_url,
+        )
+        return _token_from_response(response, {"Authorization": f"{basic} {secret}"})
+
+    return AccessTokens(request_token, timer.now, scheme="bearer")
+
+
+def _token_from_response(response: ApiResponse, sent: Mapping[str, str]) -> IssuedToken:
+    """Return the token. Raises the error of a response without one, with nothing of what was *sent* in it."""
+    if response.status != httpx.codes.OK:
+        excerpt = error_excerpt(response.body, sent)
+        raise token_error(
+            response,
+            f"{response.server} answered {response.status} to the token request{excerpt}{response.request_label}.",
+            refused_hint=CREDENTIAL_HINT,
+            other_hint=OWNER_HINT if response.status == SERVER_ERROR else LATER_HINT,
+        )
+    token = issued_token(_token_fields(response.json()))
+    if token is None:
+        raise IncompleteRead(f"{response.server} answered the token request without a token.", LATER_HINT)
+    return token
 
 
 def _token_fields(document: object) -> Mapping[str, object]:
     """Return the token's fields; the first version of the endpoint wraps them in `data`."""
-    if isinstance(document, dict) and isinstance(document.get("data"), list) and document["data"]:
-        document = document["data"][0]
-    return document if isinstance(document, dict) else {}
-
-
-def _error_from_response(answer: ApiResponse, sent: Mapping[str, str]) -> CredentialsRefused | IncompleteRead:
-    """Return the error that a refusal amounts to, without what was *sent* in it."""
-    message = (
-        f"{answer.server} answered {answer.status} to the token "
-        f"request{error_excerpt(answer.body, sent)}{answer.request_label}."
-    )
-    if answer.status in REFUSAL_STATUSES:
-        return CredentialsRefused(message, CREDENTIAL_HINT)
-    return IncompleteRead(message, OWNER_HINT if answer.status == SERVER_ERROR else LATER_HINT)
+    data = as_object(document).get("data")
+    return as_object(data[0] if isinstance(data, list) and data else document)

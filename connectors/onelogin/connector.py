@@ -17,21 +17,27 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.directory import AppGroup, missing_fields, require_visible, select_groups
+from connectors.directory import (
+    AppGroup,
+    LookupFunction,
+    check_lookup,
+    check_sources,
+    missing_fields,
+    require_visible,
+    select_groups,
+)
 from connectors.http import (
     DEFAULT_LIMITS,
     REAL_TIME,
     ApiClient,
     IsolatedReads,
-    LookupFunction,
     RequestLimits,
     SingleFlight,
     Timer,
-    check_lookup,
     escape_control,
     task_group,
 )
-from connectors.onelogin.auth import AccessTokens
+from connectors.onelogin.auth import access_tokens
 from connectors.onelogin.client import (
     OneLoginClient,
     app_endpoint,
@@ -68,6 +74,8 @@ from connectors.onelogin.snapshot import (
 
 __all__ = ["OneLoginConnector"]
 
+REACHED_MESSAGE = "OneLogin is within reach, takes the credentials and shows its users."
+
 MIN_PAGE_SIZE = 50
 """What a page of all users holds at worst: OneLogin's documents tell several numbers."""
 
@@ -86,7 +94,7 @@ class OneLoginConnector:
         progress: Progress = discard_progress,
     ) -> None:
         who = f"OneLogin ({name})"
-        tokens = AccessTokens(who, settings, client, limits, timer)
+        tokens = access_tokens(who, settings, client, limits, timer)
         pace = OneLoginRateLimiter(who, limits.max_wait_seconds, timer)
         self._api = ApiClient(
             who,
@@ -143,7 +151,12 @@ class OneLoginConnector:
         return LookupResult(status, word, frozenset(roles))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return await check_sources(self._name, self._client, self._directory, sources, self.lookup)
+        return await check_sources(
+            f"connector {self._name}", self._directory.require_visible, REACHED_MESSAGE, sources, self._check_source
+        )
+
+    async def _check_source(self, subject: str, source: Source) -> list[Finding]:
+        return await _check_source(subject, self._client, self._directory, source, self.lookup)
 
 
 class DirectoryReader:
@@ -258,37 +271,18 @@ def _users_by_id(users: Iterable[User]) -> dict[str, User]:
     return {user.id: user for user in users if user.id is not None}
 
 
-async def check_sources(
-    name: str, account: OneLoginClient, directory: DirectoryReader, sources: Sequence[Source], lookup: LookupFunction
-) -> list[Finding]:
-    """Return a finding for the account, then one for each source unless the account itself is out of reach."""
-    subject = f"connector {name}"
-    try:
-        await directory.require_visible()
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
-    reached = Finding("ok", subject, "OneLogin is within reach, takes the credentials and shows its users.")
-    found = [reached]
-    for source in sources:
-        found += await _check_source(f"{subject}, app {source.app}", account, directory, source, lookup)
-    return found
-
-
 async def _check_source(
     subject: str, account: OneLoginClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
 ) -> list[Finding]:
-    try:
-        app_name, granting = await directory.read_app(source.app)
-        counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
-        users = await account.read_first_page(app_users_endpoint(source.app))
-        app_people(map(user_from_json, users), source.app)
-        people: set[str] = set()
-        for role in granting:
-            rows = await account.read_first_page(role_users_endpoint(role))
-            inside = role_members(map(membership_from_json, rows), role.name)
-            people |= inside.people if role in counted else set()
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
+    app_name, granting = await directory.read_app(source.app)
+    counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
+    users = await account.read_first_page(app_users_endpoint(source.app))
+    app_people(map(user_from_json, users), source.app)
+    people: set[str] = set()
+    for role in granting:
+        rows = await account.read_first_page(role_users_endpoint(role))
+        inside = role_members(map(membership_from_json, rows), role.name)
+        people |= inside.people if role in counted else set()
     app_name = escape_control(app_name)
     if not counted:
         remedy = "Give the application to a role; people who are assigned individually get no access here."

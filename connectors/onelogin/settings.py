@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from connectors.http import is_loopback, validate_host
+from connectors.http import https_root, parse_url
 from connectors.onelogin.mapping import ENTITLED_STATUSES
+from connectors.provider import ProviderSettings
 from connectors.secret import Secret
 
 __all__ = ["OneLoginSettings"]
 
 EntitledStatus = Literal[0, 1, 3, 4, 5, 7, 8]
 ACTIVE = 1
+EXAMPLE_URL = "https://acme.onelogin.com"
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
 
@@ -26,24 +27,16 @@ def _validate_subdomain(text: str) -> str:
 
 
 def _validate_api_url(text: str) -> str:
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        raise ValueError("is not a URL; write it as https://acme.onelogin.com") from None
-    if url.scheme not in {"https", "http"} or not url.host:
-        raise ValueError("must start with https:// and name the account, as https://acme.onelogin.com")
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ValueError("must start with https:// (http:// is for loopback hosts only)")
-    validate_host(url)
-    if url.userinfo or url.query or url.fragment or url.path != "/":
-        raise ValueError("must be the account's root alone, as https://acme.onelogin.com")
-    return str(url).rstrip("/")
+    return https_root(
+        parse_url(text, EXAMPLE_URL),
+        subject="the account",
+        example=EXAMPLE_URL,
+        root_message=f"must be the account's root alone, as {EXAMPLE_URL}",
+    )
 
 
-class OneLoginSettings(BaseModel):
+class OneLoginSettings(ProviderSettings):
     """One OneLogin account and an API credential of it with the scope Read All."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Literal["onelogin"]
     subdomain: Annotated[str, AfterValidator(_validate_subdomain)] | None = Field(

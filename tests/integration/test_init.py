@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from agent.cli.app import run_cli
 from agent.settings.load import load
-from agent.settings.template import PIGMENT_QUESTIONS, PROVIDER_QUESTIONS, questions_for, render_config, validate_answer
+from agent.settings.template import PIGMENT_QUESTIONS, PROVIDERS_BY_TYPE, questions_for, render_config, validate_answer
 from connectors.secret import Secret
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     os.close(side)
 
 
-@pytest.mark.parametrize("provider", PROVIDER_QUESTIONS)
+@pytest.mark.parametrize("provider", PROVIDERS_BY_TYPE)
 def test_file_loads_for_each_provider_without_a_question(
     provider: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +120,7 @@ def test_file_loads_for_each_provider_without_a_question(
     assert "export PIGMENT_TOKEN=…" in said.out
 
 
-@pytest.mark.parametrize("provider", PROVIDER_QUESTIONS)
+@pytest.mark.parametrize("provider", PROVIDERS_BY_TYPE)
 def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Terminal, tmp_path: Path) -> None:
     for line in [provider, *TYPED[provider]]:
         terminal.type(f"{line}\n")
@@ -241,7 +241,7 @@ def test_wrong_option_is_a_usage_error_with_its_name(
 
 @given(st.data())
 def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> None:
-    provider = data.draw(st.sampled_from(list(PROVIDER_QUESTIONS)))
+    provider = data.draw(st.sampled_from(list(PROVIDERS_BY_TYPE)))
     answers = {}
     for question in questions_for(provider):
         wild = data.draw(st.text().map(lambda words: f"file:{words}")) if question.is_secret else data.draw(st.text())

@@ -15,30 +15,41 @@ from agent.cli.runtime import config_path
 from agent.errors import ConfigError, ExitCode, UsageError
 from agent.report.escape import escape_control
 from agent.settings.template import (
-    PROVIDER_QUESTIONS,
-    Question,
+    PROVIDERS_BY_TYPE,
     parse_secret_reference,
     questions_for,
     render_config,
     validate_answer,
 )
+from connectors.provider import Question
+from connectors.registry import PROVIDERS
 
 __all__ = ["init"]
 
-PROVIDER_NAMES = {"okta": "Okta", "entra": "Microsoft Entra ID", "onelogin": "OneLogin"}
+OWN_QUESTIONS = {each.key: each for provider in PROVIDERS for each in provider.questions if each.option_help}
+"""Questions of a single provider, by key; the other keys are shared by all and have an option below."""
+
+
+def _option_name(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _provider_options(command: Callable[..., int]) -> Callable[..., int]:
+    for question in reversed(OWN_QUESTIONS.values()):
+        option = click.option(_option_name(question.key), metavar=question.metavar, help=question.option_help)
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.option("--provider", type=click.Choice(list(PROVIDER_QUESTIONS)), help="The identity provider.")
+@click.option("--provider", type=click.Choice(list(PROVIDERS_BY_TYPE)), help="The identity provider.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="File to create; else the value of --config, else config.yaml.",
 )
-@click.option("--org-url", metavar="URL", help="Okta: the URL of the org, such as https://acme.okta.com.")
-@click.option("--tenant-id", metavar="ID", help="Entra: the tenant id or a domain of the tenant.")
-@click.option("--subdomain", metavar="NAME", help="OneLogin: acme for https://acme.onelogin.com.")
+@_provider_options
 @click.option(
     "--client-id", metavar="ID", help="Client id of the service app, the app registration or the API credential."
 )
@@ -93,9 +104,9 @@ def _prompt_for_provider() -> str:
     if not _is_interactive():
         raise UsageError(
             "--provider is required when stdin is not a terminal.",
-            f"Choose one of: {', '.join(PROVIDER_QUESTIONS)}.",
+            f"Choose one of: {', '.join(PROVIDERS_BY_TYPE)}.",
         )
-    chosen: str = click.prompt("Identity provider", type=click.Choice(list(PROVIDER_QUESTIONS)), err=True)
+    chosen: str = click.prompt("Identity provider", type=click.Choice(list(PROVIDERS_BY_TYPE)), err=True)
     return chosen
 
 
@@ -104,7 +115,8 @@ def _refuse_unrelated_options(provider: str, options: Mapping[str, str | None]) 
     unrelated = [_option_name(key) for key, value in options.items() if value is not None and key not in known]
     if unrelated:
         raise UsageError(
-            f"{', '.join(unrelated)}: not for {PROVIDER_NAMES[provider]}.", "Remove it, or choose another provider."
+            f"{', '.join(unrelated)}: not for {PROVIDERS_BY_TYPE[provider].title}.",
+            "Remove it, or choose another provider.",
         )
 
 
@@ -153,10 +165,6 @@ def _validate_option(provider: str, question: Question, value: str) -> str:
         return validate_answer(provider, question, value)
     except ValueError as error:
         raise UsageError(f"{_option_name(question.key)}: {error}.", f"Expected: {question.prompt}.") from None
-
-
-def _option_name(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
 
 
 def _create_file(file: Path, content: str) -> None:

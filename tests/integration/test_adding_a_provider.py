@@ -1,0 +1,143 @@
+"""The provider that docs/adding-a-provider.md builds: a package, a line in the registry, and it works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
+BLOCK = re.compile(r"<!-- (file|line): (\w+\.py) -->\n```python\n(.*?)```", re.DOTALL)
+READ = """
+import asyncio
+import httpx
+from connectors.base import Source
+from connectors.provider import ConnectorContext
+from connectors.registry import PROVIDERS
+from connectors.secret import Secret
+
+ANN = {"id": "u1", "email": "ann@example.com", "name": "Ann Lee", "status": "active", "groups": ["g1"]}
+BOB = {"id": "u2", "email": "bob@example.com", "name": "Bob Ray", "status": "disabled", "groups": ["g1"]}
+ROUTES = {
+    "/apps": {"apps": []},
+    "/apps/app1": {"id": "app1", "name": "Pigment", "groups": [{"id": "g1", "name": "Sales"}]},
+    "/users/u1": ANN,
+    "/groups/g1/members": {"users": [ANN]},
+    "/groups/g1/members?page=2": {"users": [BOB]},
+}
+
+
+def answer(request):
+    path = request.url.raw_path.decode()
+    if path not in ROUTES:
+        return httpx.Response(404, json={"error": "no_such_user"})
+    more = {"Link": '</groups/g1/members?page=2>; rel="next"'} if path == "/groups/g1/members" else {}
+    return httpx.Response(200, json=ROUTES[path], headers=more)
+
+
+async def read():
+    provider = PROVIDERS[-1]
+    settings = provider.settings(type="roster", roster_url="https://roster.example.com", api_key=Secret("value", "k1"))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        connector = provider.create("hq", settings, ConnectorContext(client))
+        source = Source("hq", "app1")
+        snapshot = await connector.read(source)
+        for person in snapshot.people:
+            print(person.id, person.email, person.status, person.groups)
+        print((await connector.lookup("u1", source)).is_assigned, (await connector.lookup("u9", source)).status)
+        for finding in await connector.check([source]):
+            print(finding.level, finding.message)
+        ROUTES["/groups/g1/members?page=2"] = {"users": None}
+        connector.clear_cache()
+        try:
+            await connector.read(source)
+        except Exception as error:
+            print(type(error).__name__)
+
+
+asyncio.run(read())
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the product with the page's provider in it."""
+    folder = tmp_path_factory.mktemp("tree")
+    for name in ("agent", "connectors"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    package = folder / "connectors" / "roster"
+    package.mkdir()
+    registry = folder / "connectors" / "registry.py"
+    for kind, name, code in BLOCK.findall(PAGE):
+        if kind == "file":
+            (package / name).write_text(code, "utf-8")
+            continue
+        before = registry.read_text("utf-8")
+        (known,) = re.findall(r"^PROVIDERS: .*\n", before, re.MULTILINE)
+        after = before.replace(known, code)
+        registry.write_text(after.replace("import entra, okta, onelogin\n", "import entra, okta, onelogin, roster\n"))
+    return folder
+
+
+def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "120"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def test_page_has_the_seven_modules_of_a_provider(tree: Path) -> None:
+    names = {path.name for path in (tree / "connectors" / "roster").glob("*.py")}
+    assert names == {
+        f"{name}.py" for name in ["__init__", "auth", "client", "connector", "mapping", "settings", "snapshot"]
+    }
+    for provider in ("okta", "entra", "onelogin"):
+        assert names <= {path.name for path in (ROOT / "connectors" / provider).glob("*.py")}
+
+
+def test_provider_of_the_page_reads_looks_up_and_checks(tree: Path) -> None:
+    done = run(tree, "-c", READ)
+    assert done.stdout.splitlines() == [
+        "u1 ann@example.com active ('g1',)",
+        "u2 bob@example.com suspended ('g1',)",
+        "True deleted",
+        "ok Roster reachable, credentials accepted.",
+        "ok Pigment: 2 people can be read.",
+        "IncompleteRead",
+    ], done.stderr
+
+
+def test_init_offers_the_provider_and_its_option(tree: Path) -> None:
+    usage = run(tree, "-m", "agent", "init", "--help").stdout
+    assert "[okta|entra|onelogin|roster]" in usage
+    assert "--roster-url URL" in usage
+    assert "Roster: the URL of the server" in usage
+    wrong = run(tree, "-m", "agent", "init", "--provider", "roster", "--subdomain", "acme", "--out", "wrong.yaml")
+    assert "--subdomain: not for Roster." in wrong.stderr
+
+
+def test_file_that_init_writes_is_a_valid_configuration(tree: Path) -> None:
+    written = run(
+        tree,
+        *("-m", "agent", "init", "--provider", "roster", "--roster-url", "https://roster.example.com", "--app", "app1"),
+        *("--scim-url", "https://eu.example.com/scim/v2", "--out", "roster.yaml"),
+    )
+    assert written.returncode == 0, written.stderr
+    load = (
+        "from pathlib import Path; from agent.settings.load import load; from agent.settings.target import tenant_of; "
+        "print(tenant_of(load(Path('roster.yaml'), {}).connectors['roster']))"
+    )
+    assert run(tree, "-c", load).stdout == "roster https://roster.example.com\n"
+
+
+def test_message_for_an_unknown_type_lists_the_provider(tree: Path) -> None:
+    (tree / "unknown.yaml").write_text("connectors: {a: {type: nothing}}\n", "utf-8")
+    refused = run(tree, "-m", "agent", "--config", "unknown.yaml", "plan")
+    assert "write type: okta, entra, onelogin or roster" in refused.stderr
