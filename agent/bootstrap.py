@@ -1,4 +1,4 @@
-"""The composition root: builds every part from the settings, and hands each what it needs. Everybody else is handed."""
+"""The composition root: build every component from the settings, and pass each what it needs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What outlives one run in a daemon: the state, and how much of each host's budget is spent."""
+    """What outlives one run in a daemon: the state, and the used request budget of each host."""
 
     state: State
     rate_limiters: RateLimiters
@@ -78,9 +78,9 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What a command works with. *read_only_workspaces* are all that a dry run is given.
+    """The components of one command. A dry run gets *read_only_workspaces* only.
 
-    *shared* is where the state is, and whether it is new.
+    *shared* has the location of the state, and whether it is new.
     """
 
     settings: Settings
@@ -94,19 +94,19 @@ class Components:
     notifier: Notifier
 
     def budget_left(self) -> int | None:
-        """Return how many requests the busiest Pigment host would take now."""
+        """Return how many requests the busiest Pigment host accepts now."""
         return self.shared.rate_limiters.budget_left()
 
     @property
     def read_only_workspaces(self) -> dict[str, ReadOnlyWorkspace]:
-        return {name: ReadOnlyWorkspace(site.policy, site.client) for name, site in self.contexts.items()}
+        return {name: ReadOnlyWorkspace(context.policy, context.client) for name, context in self.contexts.items()}
 
     def link_editor(self, name: str) -> LinkEditor:
         return LinkEditor(self.planner, self.read_only_workspaces[name], self.sync.holder, self.sync.sleep)
 
     @property
     def workspace_keys(self) -> WorkspaceKeys:
-        policies = {name: site.policy for name, site in self.contexts.items()}
+        policies = {name: context.policy for name, context in self.contexts.items()}
         return WorkspaceKeys(self.state, self.clock, policies, self.sync.holder, self.sync.sleep)
 
     def undo_planner(self, run_id: str) -> UndoPlanner:
@@ -116,14 +116,14 @@ class Components:
         return replace(self.sync, planner=self.undo_planner(run_id))
 
     async def notify(self, results: Sequence[RunResult]) -> None:
-        """Tell those whom `notify` names of runs that have ended, and of tokens that soon will. Raises nothing."""
+        """Send notifications of ended runs and of tokens about to expire. Raises nothing."""
         await self.notifier.notify_results(results)
         today = self.clock.now().date()
         for name in {result.workspace: None for result in results}:
             await self.notifier.notify_token_expiry(name, self.settings.workspaces[name].token_expires, today)
 
     async def check(self, names: Sequence[str]) -> list[Finding]:
-        """Try the named workspaces, and every connector that one of them needs. Raises nothing for what it finds."""
+        """Check the named workspaces and each connector that they need. Problems are returned, not raised."""
         sources: dict[str, list[Source]] = {}
         for name in names:
             for source in self.contexts[name].policy.sources:
@@ -143,90 +143,101 @@ class Components:
 
 @asynccontextmanager
 async def open_shared_resources(settings: Settings, *, is_reading: bool = False) -> AsyncIterator[SharedResources]:
-    """Open the state, and close it at the end; what is only reading leaves an older one as it is.
+    """Open the state, and close it at the end. With *is_reading* an older schema is left as it is.
 
-    *place* of what is yielded is where it is, *is_new* whether it was just created. Raises `StateError`.
+    Yields the state with its *location*; *is_new* is true when it was just created. Raises `StateError`.
     """
     state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
     try:
-        paces = RateLimiters(settings.pigment.requests_per_window, settings.pigment.window_seconds)
-        yield SharedResources(state, paces, state.location, state.is_new)
+        rate_limiters = RateLimiters(settings.pigment.requests_per_window, settings.pigment.window_seconds)
+        yield SharedResources(state, rate_limiters, state.location, state.is_new)
     finally:
         await state.close()
 
 
 @asynccontextmanager
 async def open_components(
-    settings: Settings, progress: Progress, stopping: GracefulShutdown, *, is_reading: bool = False
+    settings: Settings, progress: Progress, shutdown: GracefulShutdown, *, is_reading: bool = False
 ) -> AsyncIterator[Components]:
-    """Build the parts for one command, and close what they hold at the end. Raises `ConfigError` and `StateError`."""
+    """Build the components of one command, and close them at the end. Raises `ConfigError` and `StateError`."""
     async with (
-        open_shared_resources(settings, is_reading=is_reading) as kept,
-        build_components(settings, progress, stopping, kept) as made,
+        open_shared_resources(settings, is_reading=is_reading) as shared,
+        build_components(settings, progress, shutdown, shared) as components,
     ):
-        yield made
+        yield components
 
 
 @asynccontextmanager
 async def build_components(
     settings: Settings,
     progress: Progress,
-    stopping: GracefulShutdown,
-    kept: SharedResources,
-    answered: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
+    shutdown: GracefulShutdown,
+    shared: SharedResources,
+    on_response: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
 ) -> AsyncIterator[Components]:
-    """Build the parts for one run upon what is *kept*; *answered* is told of each answer of another system.
+    """Build the components of one run with the *shared* resources. *on_response* hooks get each HTTP response.
 
-    Connectors remember what they read, so parts are not for long. Raises `ConfigError`.
+    Connectors cache what they read: do not keep components beyond one run. Raises `ConfigError`.
     """
     refuse_shared_tokens(settings.workspaces)
     async with http_client.create_client(settings.ca_bundle, settings.http.timeout_seconds) as client:
-        client.event_hooks = {"response": list(answered)}
-        yield _assemble_components(settings, progress, stopping, client, kept)
+        client.event_hooks = {"response": list(on_response)}
+        yield _assemble_components(settings, progress, shutdown, client, shared)
 
 
 def _assemble_components(
     settings: Settings,
     progress: Progress,
-    stopping: GracefulShutdown,
+    shutdown: GracefulShutdown,
     client: httpx.AsyncClient,
-    kept: SharedResources,
+    shared: SharedResources,
 ) -> Components:
-    clock, state, paces = SystemClock(), kept.state, kept.rate_limiters
-    bounds = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
-    context = ConnectorContext(client, bounds, progress, settings.ca_bundle)
+    clock, state, rate_limiters = SystemClock(), shared.state, shared.rate_limiters
+    limits = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
+    context = ConnectorContext(client, limits, progress, settings.ca_bundle)
     connectors = {name: provider_of(each).create(name, each, context) for name, each in settings.connectors.items()}
     clients = {
-        name: _build_scim_client(name, each, client, bounds, paces) for name, each in settings.workspaces.items()
+        name: _build_scim_client(name, each, client, limits, rate_limiters)
+        for name, each in settings.workspaces.items()
     }
-    sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
+    contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
-    survey = Planner(connectors, state, clock, fleet, progress)
+    planner = Planner(connectors, state, clock, fleet, progress)
     max_age = settings.apply.max_plan_age.total_seconds()
     sync = Sync(
-        survey, sites, _lease_holder_name(), asyncio.sleep, describe_difference, stopping, max_plan_age_seconds=max_age
+        planner,
+        contexts,
+        _lease_holder_name(),
+        asyncio.sleep,
+        describe_difference,
+        shutdown,
+        max_plan_age_seconds=max_age,
     )
-    clean = partial(logs.sanitize, emails=settings.log.emails)
-    notices = Notifier(settings.notify.urls, settings.notify.on, state, clean, settings.ca_bundle)
-    return Components(settings, state, clock, survey, sites, sync, clients, kept, notices)
+    sanitize = partial(logs.sanitize, emails=settings.log.emails)
+    notifier = Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle)
+    return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)
 
 
 def _build_scim_client(
-    name: str, settings: WorkspaceSettings, client: httpx.AsyncClient, bounds: RequestLimits, paces: RateLimiters
+    name: str,
+    settings: WorkspaceSettings,
+    client: httpx.AsyncClient,
+    limits: RequestLimits,
+    rate_limiters: RateLimiters,
 ) -> ScimClient:
     return ScimClient(
         name,
         settings.scim_url,
         [token.reveal_token for token in settings.tokens],
         client,
-        bounds=bounds,
-        pace=paces.for_url(settings.scim_url),
+        limits=limits,
+        rate_limiter=rate_limiters.for_url(settings.scim_url),
         total_results=settings.total_results,
         warn=log.warning,
     )
 
 
 def _lease_holder_name() -> str:
-    """Name this process to another that wants its lease."""
+    """Return the name of this process, shown to processes that wait for its lease."""
     command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:2]])  # noqa: PTH119
     return f"{socket.gethostname()}, process {os.getpid()}, {command}"

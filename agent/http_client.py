@@ -1,6 +1,6 @@
-"""Build the HTTP client that connectors and workspaces are handed: TLS, proxies, time limits, nothing followed blindly.
+"""Build the HTTP client of connectors and workspaces: TLS, proxies, time-outs, no automatic redirects.
 
-Libraries that read the environment by themselves trip over it in ways of their own. Here it is read once, for all.
+Libraries that read the environment themselves fail on it in different ways. Here it is read once, for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONNECTION_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=3
 def create_client(
     ca_bundle: Path | None, timeout_seconds: float, environ: Mapping[str, str] = os.environ
 ) -> httpx.AsyncClient:
-    """Return a client that trusts *ca_bundle* (a PEM file) in place of other authorities, and goes by *environ*.
+    """Return a client that trusts *ca_bundle* (a PEM file) instead of other authorities, with the proxies of *environ*.
 
     Raises `ConfigError` when the file or a variable can't be used.
     """
@@ -37,16 +37,16 @@ def create_client(
 
 
 def create_transport(ca_bundle: Path | None, environ: Mapping[str, str] = os.environ) -> httpx.AsyncBaseTransport:
-    """Return what sends requests as `client` does. Raises `ConfigError`."""
+    """Return the transport of `create_client`. Raises `ConfigError`."""
     try:
         proxies, context = proxies_from_environment(environ), tls_context(ca_bundle, environ)
     except (ProxyConfigError, TlsConfigError) as error:
         raise ConfigError(str(error), error.hint) from error
-    straight = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS)
+    direct = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS)
     if not proxies.by_scheme:
-        return straight
-    through = {
+        return direct
+    by_proxy = {
         scheme: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS, proxy=url)
         for scheme, url in proxies.by_scheme.items()
     }
-    return AsyncProxyTransport(proxies, straight, **through)
+    return AsyncProxyTransport(proxies, direct, **by_proxy)

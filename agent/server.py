@@ -1,8 +1,9 @@
-"""`serve`: puts the daemon, its page and its watches together, and ends them gently when asked."""
+"""`serve`: start the daemon with its page and watchers, and shut them down gracefully."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -35,13 +36,13 @@ __all__ = ["serve"]
 
 log = structlog.get_logger()
 GRACEFUL_SHUTDOWN_SECONDS = 2
-"""How long a stop waits for the last answers to browsers."""
+"""How long a stop waits for the last responses to browsers."""
 FORCE_EXIT_AFTER_SECONDS = 28.0
-"""A container is killed 30 s after it was asked to stop: the log should have the reason first."""
+"""A container is killed 30 s after the stop signal: the log must have the reason before."""
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to us: the daemon has to end its work before the page goes away."""
+    """Does not handle signals: the daemon must end its runs before the page stops."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,9 +52,9 @@ class _Server(uvicorn.Server):
 async def serve(
     path: Path | None, environ: Mapping[str, str], settings: Settings, configure: Callable[[Settings], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. *configure* sets up logging, at each new configuration too.
+    """Serve until SIGTERM or SIGINT. *configure* sets up logging, again for each new configuration.
 
-    Raises `ConfigError` when a variable or a secret is not usable or the port can't be had, and `StateError`.
+    Raises `StateError`, and `ConfigError` when a variable, a secret or the port can't be used.
     """
     refuse_invalid_variables(environ, settings)
     refuse_missing_secrets(settings)
@@ -62,82 +63,92 @@ async def serve(
     watchdog.start()
     most_connections = raise_file_limit()
     limit_logs(asyncio.get_running_loop())
-    async with open_shared_resources(settings) as kept:
-        if kept.is_new:
-            log.warning("state.new", place=kept.location)
-        daemon = _build_daemon(settings, kept, metrics)
-        reloading = ConfigWatcher(path, environ, settings, daemon, configure)
-        with _listen(settings) as listening:
+    async with open_shared_resources(settings) as shared:
+        if shared.is_new:
+            log.warning("state.new", place=shared.location)
+        daemon = _build_daemon(settings, shared, metrics)
+        watcher = ConfigWatcher(path, environ, settings, daemon, configure)
+        with _listen(settings) as listener:
             await _serve_until_stopped(
-                daemon, reloading, _build_server(_build_application(daemon, metrics), most_connections), listening
+                daemon, watcher, _build_server(_build_application(daemon, metrics), most_connections), listener
             )
 
 
 async def _serve_until_stopped(
-    daemon: Daemon, reloading: ConfigWatcher, server: _Server, listening: socket.socket
+    daemon: Daemon, watcher: ConfigWatcher, server: _Server, listener: socket.socket
 ) -> None:
-    stopping = asyncio.Event()
+    stop_event = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, reloading.request_reload)
-    asked = asyncio.create_task(stopping.wait())
-    # The state may take long to return when each schedule ran last.
+        loop.add_signal_handler(name, stop_event.set)
+    loop.add_signal_handler(signal.SIGHUP, watcher.request_reload)
+    stop_requested = asyncio.create_task(stop_event.wait())
+    # Loading the last run of each schedule from the state may take long.
     starting = asyncio.create_task(daemon.start())
-    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({starting, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         force_exit_after(FORCE_EXIT_AFTER_SECONDS)
         starting.cancel()
         await daemon.stop()
         return
     starting.result()
-    answering = asyncio.create_task(server.serve(sockets=[listening]))
-    watching = asyncio.create_task(reloading.watch())
-    await asyncio.wait({answering, watching, asked}, return_when=asyncio.FIRST_COMPLETED)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    watching = asyncio.create_task(watcher.watch())
+    await asyncio.wait({serving, watching, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
     force_exit_after(FORCE_EXIT_AFTER_SECONDS)
-    # Whichever ended, the others must: probes are answered until the last write is.
+    # When one ends, the others must end too. Health probes get responses until the last write has ended.
     await daemon.stop()
     server.should_exit = True
-    await answering
-    for task in (watching, asked):
+    await serving
+    for task in (watching, stop_requested):
         task.cancel()
     if watching.done() and not watching.cancelled():
         watching.result()
 
 
-def _build_daemon(settings: Settings, kept: SharedResources, metrics: Metrics) -> Daemon:
-    async def told(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
+def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics) -> Daemon:
+    async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
         for result in results:
             metrics.record_run(result, trigger, seconds)
 
     @asynccontextmanager
-    async def opening(now: Settings, progress: Progress, stopping: GracefulShutdown) -> AsyncIterator[Components]:
-        async with build_components(now, progress, stopping, kept, [metrics.count_response]) as made:
-            yield made
+    async def create_components(
+        current: Settings, progress: Progress, shutdown: GracefulShutdown
+    ) -> AsyncIterator[Components]:
+        async with build_components(current, progress, shutdown, shared, [metrics.count_response]) as components:
+            yield components
 
-    return Daemon(settings, kept.state, SystemClock(), opening, told, kept.rate_limiters.budget_left)
+    return Daemon(settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left)
 
 
 def _build_application(daemon: Daemon, metrics: Metrics) -> ASGIApp:
-    """Return the page and the API, by the configuration that is in force at each request."""
+    """Return the page and the API, which use the active configuration of each request."""
     return application(
         daemon, metrics, lambda: daemon.settings.server, lambda: http_client.create_transport(daemon.settings.ca_bundle)
     )
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Listen as the configuration says. Raises `ConfigError`."""
+    """Listen on the configured host and port. Raises `ConfigError`."""
     host, port = settings.server.host, settings.server.port
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(address[:2], family=family)
+        listener = socket.create_server(address[:2], family=family)
     except OSError as error:
-        raise ConfigError(
-            f"server: {host}:{port} can't be listened on ({error.strerror}).",
-            "Set server.host to an address of this machine, and server.port to a port that nobody else uses.",
-        ) from error
-    log.info("server.listening", host=host, port=listening.getsockname()[1])
-    return listening
+        raise _listen_error(error, host, port) from error
+    log.info("server.listening", host=host, port=listener.getsockname()[1])
+    return listener
+
+
+def _listen_error(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"server: port {port} of {host} is in use, possibly by another `serve`.", "Stop it, or set server.port."
+        )
+    return ConfigError(
+        f"server: can't listen on {host}:{port} ({error.strerror}).",
+        "Set server.host to an address of this machine, and server.port to a port that is free.",
+    )
 
 
 def _build_server(app: ASGIApp, most_connections: int) -> _Server:

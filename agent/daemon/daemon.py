@@ -1,4 +1,4 @@
-"""The daemon: runs each workspace when it is due and when somebody asks, and answers how things stand."""
+"""The daemon: runs each workspace on schedule and on request, and reports the status of each."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ __all__ = ["Daemon"]
 
 log = structlog.get_logger()
 LEASE_WAIT_SECONDS = 300.0
-"""How long a run that somebody asked for waits for the one that holds its workspace."""
+"""How long a requested run waits for the run that holds its workspace."""
 SHUTDOWN_TIMEOUT_SECONDS = 20.0
-"""How long a stop waits for writes in flight; whoever stops a container kills it after 30 s."""
+"""How long a stop waits for writes in flight. Container runtimes kill a container after 30 s."""
 MAX_RUNS_SCANNED = 200
-"""Runs of the journal that are looked through for how a workspace stands."""
+"""How many runs of the journal are searched for the status of a workspace."""
 READ_STATUSES = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
 APPLIED_STATUSES = {RunStatus.DONE, RunStatus.HELD}
 PARTIAL_TRIGGERS = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
-"""Runs that show nothing about the whole workspace: neither its status nor that it was brought in step."""
+"""Runs that show nothing about the whole workspace: neither its status nor that it is in sync."""
 
 
 class Daemon:
@@ -51,29 +51,29 @@ class Daemon:
         settings: Settings,
         state: State,
         clock: Clock,
-        opening: ComponentsFactory,
-        told: RunObserver,
+        components_factory: ComponentsFactory,
+        observer: RunObserver,
         budget_left: Callable[[], int | None],
     ) -> None:
         self.state = state
         self._clock = clock
-        self._components_factory = opening
+        self._components_factory = components_factory
         self._budget_left = budget_left
         self._query_limiter = QueryLimiter(budget_left)
         self._state_probe = StateProbe()
         self._started_at = clock.now()
         self._config = ActiveConfig(settings, self._started_at)
-        self._runner = Runner(self._config, state, clock, opening, told)
+        self._runner = Runner(self._config, state, clock, components_factory, observer)
         self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
 
     async def start(self) -> None:
-        """Plan the schedules and begin; what was missed while nothing ran is made up once. Raises `StateError`."""
+        """Schedule the workspaces and start. Runs missed while the daemon was down run once. Raises `StateError`."""
         self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
         self._scheduler.add_daily_job("prune", self._prune_runs)
         self._scheduler.start()
 
     async def stop(self) -> bool:
-        """Let the writes in flight end, close the runs, and return whether nothing had to be broken off."""
+        """Let writes in flight end, close the runs, and return whether nothing had to be cancelled."""
         self._scheduler.pause()
         was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
         self._scheduler.close()
@@ -81,9 +81,9 @@ class Daemon:
         return was_gentle
 
     async def reload(self, settings: Settings) -> None:
-        """Take *settings* from the next run on; what is under way ends with what it began with.
+        """Use *settings* from the next run on; active runs end with the settings that they started with.
 
-        All of them or nothing: the state is asked first. Raises `StateError`, and has then changed nothing.
+        Applies all of them or none: the state is read first. When it raises `StateError`, nothing has changed.
         """
         first_times = await self._load_first_times(settings)
         self._config.replace(settings, self._clock.now())
@@ -91,25 +91,25 @@ class Daemon:
         log.info("config.reloaded", workspaces=list(self.workspace_names))
 
     def report_refused_config(self, what: str, why: str) -> None:
-        """Keep the configuration in force with its schedules; `/readyz` reports *what* became of a newer one."""
+        """Keep the active configuration and its schedules; `/readyz` reports *what* happened to the new one."""
         since = self._config.loaded_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._config.problem = f"{what} The one of {since} is in force, with its schedules. {why}"
+        self._config.problem = f"{what} The one of {since} stays active, with its schedules. {why}"
 
     async def _load_first_times(self, settings: Settings) -> dict[str, tuple[ScheduleGroup, datetime | None]]:
         schedules = {name: each.schedule for name, each in settings.workspaces.items()}
         return await self._scheduler.compute_first_times(group_by_schedule(schedules))
 
-    def _start_due_run(self, tick: ScheduleGroup) -> asyncio.Task[None] | None:
-        names = [name for name in tick.workspaces if name in self.workspace_names]
+    def _start_due_run(self, group: ScheduleGroup) -> asyncio.Task[None] | None:
+        names = [name for name in group.workspaces if name in self.workspace_names]
         if not names or self._runner.tasks.is_stopping:
             return None
         _, task = self._runner.start(names, RunRequest(Trigger.SCHEDULE), is_dry_run=False)
         return task
 
-    async def _find_last_run(self, tick: ScheduleGroup) -> datetime | None:
-        """Return when the tick ran last; None when one of its workspaces never ran on schedule."""
+    async def _find_last_run(self, group: ScheduleGroup) -> datetime | None:
+        """Return when the group last ran; None when one of its workspaces never ran on schedule."""
         times = []
-        for name in tick.workspaces:
+        for name in group.workspaces:
             runs = await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
             times.append(next((run.started_at for run in runs if run.trigger is Trigger.SCHEDULE), None))
         known = [time for time in times if time is not None]
@@ -118,11 +118,9 @@ class Daemon:
     async def _prune_runs(self) -> None:
         await prune_old_runs(self.state, self._clock)
 
-    # The desk
-
     @property
     def settings(self) -> Settings:
-        """The configuration in force."""
+        """The active configuration."""
         return self._config.settings
 
     @property
@@ -141,10 +139,10 @@ class Daemon:
         self._require_workspace(request.workspace)
         self._runner.tasks.require_capacity()
         approved_digests = frozenset({request.approved_digest} if request.approved_digest else ())
-        order = RunRequest(
+        run_request = RunRequest(
             request.trigger, request.by, request.reason, request.user, approved_digests, wait_seconds=LEASE_WAIT_SECONDS
         )
-        run_ids, _ = self._runner.start([request.workspace], order, is_dry_run=request.is_dry_run)
+        run_ids, _ = self._runner.start([request.workspace], run_request, is_dry_run=request.is_dry_run)
         return run_ids[request.workspace]
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
@@ -176,9 +174,9 @@ class Daemon:
         settings = self._config.settings
         async with (
             self._query_limiter.acquire(settings.pigment.requests_per_window),
-            self._components_factory(settings, discard_progress, GracefulShutdown()) as tools,
+            self._components_factory(settings, discard_progress, GracefulShutdown()) as components,
         ):
-            return await explain_person(tools.planner, tools.read_only_workspaces, [], email)
+            return await explain_person(components.planner, components.read_only_workspaces, [], email)
 
     async def pause(self, name: str, by: str, reason: str) -> None:
         self._require_workspace(name)
@@ -194,10 +192,10 @@ class Daemon:
             await self.state.set_pause(name, None, run)
 
     async def check_health(self) -> Health:
-        state_trouble = await self._state_probe.find_problem(self.state)
-        troubles = [each for each in (self._config.problem, state_trouble) if each]
-        troubles += self._scheduler.problems()
-        return Health(tuple(troubles), self._started_at, self._config.loaded_at, is_state_up=not state_trouble)
+        state_problem = await self._state_probe.find_problem(self.state)
+        problems = [each for each in (self._config.problem, state_problem) if each]
+        problems += self._scheduler.problems()
+        return Health(tuple(problems), self._started_at, self._config.loaded_at, is_state_up=not state_problem)
 
     def budget_left(self) -> int | None:
         return self._budget_left()
@@ -208,10 +206,10 @@ class Daemon:
 
 
 def _last_relevant_run(runs: Sequence[Run], mode: Mode) -> Run | None:
-    """Return the newest run that has ended. A look by hand does not clear what the last sync held or failed to do."""
+    """Return the newest run that has ended. A manual dry run does not clear the holds and failures of the last sync."""
     ended = [run for run in runs if run.status is not RunStatus.RUNNING]
-    telling = ended if mode is Mode.DRY_RUN else [run for run in ended if not run.dry_run] or ended
-    return next(iter(telling), None)
+    relevant = ended if mode is Mode.DRY_RUN else [run for run in ended if not run.dry_run] or ended
+    return next(iter(relevant), None)
 
 
 def _newest_with_status(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:

@@ -1,4 +1,4 @@
-"""What the page and the API may ask of the running daemon: the seam between `agent.web` and `agent.daemon`."""
+"""What the page and the API use of the running daemon: the interface between `agent.web` and `agent.daemon`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["ActiveRun", "DaemonApi", "Health", "ManualRunRequest", "NotFound", "
 
 
 class NotFound(PigmentSyncError):
-    """A workspace or a run that is not known; the hint names those that are."""
+    """An unknown workspace or run; the hint lists the known ones."""
 
     code = "not-found"
 
 
 class TooManyRequests(PigmentSyncError):
-    """More was asked for than the daemon takes at once: the message says what is waiting already."""
+    """The daemon accepts no more requests at the moment; the message has the number of those waiting."""
 
     code = "too-much"
 
 
 @dataclass(frozen=True, slots=True)
 class ManualRunRequest:
-    """A one-off run that somebody asks for.
+    """A one-off run on request.
 
-    *approved_digest* is the digest of the plan that they have seen and release.
+    *approved_digest* is the digest of the plan that the user reviewed and approves.
 
-    *trigger* is `api` or `page`; *by* names the visitor, for the journal.
+    *trigger* is `api` or `page`; *by* names the user, for the journal.
     """
 
     workspace: str
@@ -48,11 +48,11 @@ class ManualRunRequest:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRun:
-    """A run that waits or is under way.
+    """A run that waits or is running.
 
-    *run_id* becomes its id in the journal; *requested_at* is when it was asked for.
+    *run_id* becomes its id in the journal; *requested_at* is the time of the request.
 
-    *step* says what is being done, *done* of *total* (None: not known yet); an empty *step*: it has not begun.
+    *step* is the current step, *done* of *total* (None: not known yet). It is empty until the run starts.
     """
 
     run_id: str
@@ -70,7 +70,7 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceStatus:
-    """How one workspace stands. *schedule* is as the configuration says it (`every 15m`), empty: none.
+    """The status of one workspace. *schedule* is as in the configuration (`every 15m`), empty without one.
 
     *last_run* is the newest run over everybody, in mode enforce a dry run only if there is no other; *last_applied* the
     newest that was not a dry run and ended well, *last_read* the newest whose reads were complete; None: no such run.
@@ -93,7 +93,7 @@ class WorkspaceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the daemon can do its work. *problems* say what is wrong and what to do; empty: it is ready."""
+    """Whether the daemon works. Each of *problems* has a cause and a remedy; when empty, the daemon is ready."""
 
     problems: tuple[str, ...]
     started_at: datetime
@@ -102,7 +102,7 @@ class Health:
 
 
 class DaemonApi(Protocol):
-    """The running daemon, as those see it who ask something of it. Raises `PigmentSyncError`."""
+    """The running daemon, as the page and the API use it. Raises `PigmentSyncError`."""
 
     @property
     def state(self) -> State: ...
@@ -120,7 +120,7 @@ class DaemonApi(Protocol):
         ...
 
     async def request_run(self, request: ManualRunRequest) -> str:
-        """Take on a run and return its id, before it has begun. Raises `NotFound`, `TooManyRequests`."""
+        """Accept a run and return its id, before it has started. Raises `NotFound`, `TooManyRequests`."""
         ...
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
@@ -128,7 +128,7 @@ class DaemonApi(Protocol):
         ...
 
     async def pause(self, name: str, by: str, reason: str) -> None:
-        """Stop writing to a workspace, a run in the middle of it too; planning goes on."""
+        """Stop writing to a workspace, including the active run; planning goes on."""
         ...
 
     async def resume(self, name: str, by: str, reason: str) -> None: ...
@@ -136,5 +136,5 @@ class DaemonApi(Protocol):
     async def check_health(self) -> Health: ...
 
     def budget_left(self) -> int | None:
-        """Return how many requests the busiest Pigment host would take now."""
+        """Return how many requests the busiest Pigment host accepts now."""
         ...

@@ -1,4 +1,4 @@
-"""Notice a new configuration, take it if it is valid, and otherwise keep the old one and say so loudly."""
+"""Detect a new configuration and apply it if it is valid; otherwise keep the old one and log an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FileFingerprint = tuple[str, int, int, int] | None
 
 
 class ConfigWatcher:
-    """Watches the file at *path* (else the default places). *taken* is told of each configuration that came into force.
+    """Watches the file at *path* (else the default places). *on_reloaded* is called with each new configuration.
 
     A file that a ConfigMap or a deployment tool swaps under a link is followed to where it points now.
     """
@@ -34,33 +34,33 @@ class ConfigWatcher:
         environ: Mapping[str, str],
         settings: Settings,
         daemon: Daemon,
-        taken: Callable[[Settings], None],
+        on_reloaded: Callable[[Settings], None],
     ) -> None:
         self._path = path
         self._environ = environ
         self._settings = settings
         self._daemon = daemon
-        self._on_reloaded = taken
+        self._on_reloaded = on_reloaded
         self._reload_requested = asyncio.Event()
         self._last_fingerprint = self._file_fingerprint()
         self._refusal = ""
 
     def request_reload(self) -> None:
-        """Load again even if the file looks the same: SIGHUP."""
+        """Load again even if the file has not changed (SIGHUP)."""
         self._reload_requested.set()
 
     async def watch(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Look at the file for ever."""
+        """Check the file until cancelled."""
         while True:
-            waiting = asyncio.ensure_future(self._reload_requested.wait())
+            requested = asyncio.ensure_future(self._reload_requested.wait())
             pause = asyncio.ensure_future(sleep(POLL_SECONDS))
-            await asyncio.wait({waiting, pause}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            await asyncio.wait({requested, pause}, return_when=asyncio.FIRST_COMPLETED)
+            requested.cancel()
             pause.cancel()
             await self.reload_if_changed()
 
     async def reload_if_changed(self) -> None:
-        """Load the configuration if it was asked for, if the file has changed, or if it was not taken last time."""
+        """Load the configuration if a reload was requested, the file has changed, or the last load was refused."""
         now = self._file_fingerprint()
         if now == self._last_fingerprint and not self._reload_requested.is_set() and not self._refusal:
             return
@@ -70,12 +70,12 @@ class ConfigWatcher:
             settings = await asyncio.to_thread(self._load_settings)
         except PigmentSyncError as error:
             # It may refer to another file, which is not watched.
-            self._report_refusal(error, "A newer configuration was refused and will be tried again.")
+            self._report_refusal(error, "The new configuration is invalid and will be tried again.")
             return
         try:
             await self._daemon.reload(settings)
         except PigmentSyncError as error:
-            self._report_refusal(error, "A newer configuration could not be applied yet and will be tried again.")
+            self._report_refusal(error, "The new configuration could not be applied yet and will be tried again.")
             return
         self._refusal = ""
         self._warn_restart_needed(settings)
@@ -83,13 +83,13 @@ class ConfigWatcher:
         self._on_reloaded(settings)
 
     def _load_settings(self) -> Settings:
-        """Return the configuration once its files can be used too. Raises `ConfigError`."""
+        """Load the configuration and check the files that it names. Raises `ConfigError`."""
         settings = load(self._path, self._environ)
         refuse_invalid_variables(self._environ, settings)
         return settings
 
     def _report_refusal(self, error: PigmentSyncError, what: str) -> None:
-        """Log each reason once, however often it is met."""
+        """Log each reason once, however often it recurs."""
         refusal = f"{what} {error.message}"
         if refusal != self._refusal:
             log.error("config.refused", error=error.message, remedy=error.hint)
@@ -97,15 +97,15 @@ class ConfigWatcher:
         self._daemon.report_refused_config(what, error.message)
 
     def _warn_restart_needed(self, new: Settings) -> None:
-        """Say what a running daemon can't change under itself."""
+        """Log the changed keys that need a restart."""
         old = self._settings
-        places = {
+        unchanged = {
             "state.url": old.state == new.state,
             "pigment": old.pigment == new.pigment,
             "server.host": old.server.host == new.server.host,
             "server.port": old.server.port == new.server.port,
         }
-        for key in (key for key, is_same in places.items() if not is_same):
+        for key in (key for key, is_same in unchanged.items() if not is_same):
             log.warning("config.needs_restart", key=key)
 
     def _file_fingerprint(self) -> FileFingerprint:

@@ -1,4 +1,4 @@
-"""Make one run, for the schedule or for somebody, and see that it is accounted for whatever goes wrong."""
+"""Execute one run, scheduled or requested, and make sure that the journal has its end, whatever fails."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["NEVER_STARTED", "STOPPED", "ActiveConfig", "ComponentsFactory", "Run
 
 log = structlog.get_logger()
 MAX_CONCURRENT = 4
-"""Ticks and requests that are worked on at once; each bounds its own workspaces."""
-NEVER_STARTED = "The daemon was stopped before the run began."
+"""Scheduled groups and requests that run at once; each limits its own workspaces."""
+NEVER_STARTED = "The daemon was stopped before the run started."
 STOPPED = "The run was stopped."
-ALWAYS_BUSY = "Another run held the workspace all the time that this one waited."
+ALWAYS_BUSY = "Another run held the workspace for as long as this one waited."
 
 
 class RunComponents(Protocol):
-    """What one run works with: new connectors, which remember what they read only as long as the run lasts."""
+    """The components of one run. Its connectors are new: what they cache lasts as long as the run."""
 
     @property
     def planner(self) -> Planner: ...
@@ -51,27 +51,27 @@ class RunComponents(Protocol):
     def read_only_workspaces(self) -> Mapping[str, ReadOnlyWorkspace]: ...
 
     async def notify(self, results: Sequence[RunResult]) -> None:
-        """Tell those whom `notify` names. Raises nothing."""
+        """Send notifications to the URLs in `notify`. Raises nothing."""
         ...
 
 
 class ComponentsFactory(Protocol):
-    """Makes the tools of one run, and closes them."""
+    """Build the components of one run, and close them at the end."""
 
     def __call__(
-        self, settings: Settings, progress: Progress, stopping: GracefulShutdown, /
+        self, settings: Settings, progress: Progress, shutdown: GracefulShutdown, /
     ) -> AbstractAsyncContextManager[RunComponents]: ...
 
 
 class RunObserver(Protocol):
-    """Counts how a tick or a request ended."""
+    """Called with the results of each scheduled group or request."""
 
     async def __call__(self, results: Sequence[RunResult], trigger: Trigger, seconds: float, /) -> None: ...
 
 
 @dataclass(slots=True)
 class ActiveConfig:
-    """The configuration in force since *loaded_at*. *problem* says why a newer one was refused."""
+    """The active configuration since *loaded_at*. *problem* is the reason why a new one was refused."""
 
     settings: Settings
     loaded_at: datetime
@@ -82,7 +82,7 @@ class ActiveConfig:
         self.policies = policies(self.settings)
 
     def replace(self, settings: Settings, at: datetime) -> None:
-        """Take *settings* as a whole: what is computed from them comes first."""
+        """Switch to *settings* at once: everything that can fail is computed first."""
         policies = {name: each.policy(name) for name, each in settings.workspaces.items()}
         self.settings, self.loaded_at, self.problem, self.policies = settings, at, "", policies
 
@@ -100,34 +100,34 @@ class Runner:
     semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
 
     def start(
-        self, names: Sequence[str], order: RunRequest, *, is_dry_run: bool
+        self, names: Sequence[str], request: RunRequest, *, is_dry_run: bool
     ) -> tuple[dict[str, str], asyncio.Task[None]]:
-        """Begin a run and return the ids, by workspace, that the journal will know it by."""
+        """Start a run and return its ids in the journal, by workspace."""
         now = self.clock.now()
-        promised = replace(order, run_ids={name: new_run_id(now) for name in names})
+        accepted = replace(request, run_ids={name: new_run_id(now) for name in names})
         runs = [
             ActiveRun(
                 run_id,
                 name,
-                order.trigger,
+                request.trigger,
                 is_dry_run or self._is_dry_run(name),
-                order.by,
+                request.by,
                 now,
-                order.reason,
-                order.user,
+                request.reason,
+                request.user,
             )
-            for name, run_id in promised.run_ids.items()
+            for name, run_id in accepted.run_ids.items()
         ]
-        stopping = GracefulShutdown()
-        body = self._run_to_end(names, promised, stopping, is_dry_run=is_dry_run)
-        task = self.tasks.start(runs, body, stopping)
-        return dict(promised.run_ids), task
+        shutdown = GracefulShutdown()
+        body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run)
+        task = self.tasks.start(runs, body, shutdown)
+        return dict(accepted.run_ids), task
 
     def _is_dry_run(self, name: str) -> bool:
         return self.config.policies[name].mode is Mode.DRY_RUN
 
     async def _run_to_end(
-        self, names: Sequence[str], order: RunRequest, stopping: GracefulShutdown, *, is_dry_run: bool
+        self, names: Sequence[str], request: RunRequest, shutdown: GracefulShutdown, *, is_dry_run: bool
     ) -> None:
         policies = [self.config.policies[name] for name in names]
         error = NEVER_STARTED
@@ -135,8 +135,8 @@ class Runner:
             async with self.semaphore:
                 if not self.tasks.is_stopping:
                     error = ALWAYS_BUSY
-                    with bound_contextvars(run_id=" ".join(order.run_ids.values())):
-                        await self._run_workspaces(names, order, stopping, is_dry_run=is_dry_run)
+                    with bound_contextvars(run_id=" ".join(request.run_ids.values())):
+                        await self._run_workspaces(names, request, shutdown, is_dry_run=is_dry_run)
         except asyncio.CancelledError:
             error = NEVER_STARTED if error is NEVER_STARTED else STOPPED
             raise
@@ -144,45 +144,45 @@ class Runner:
             error = f"{failure.message} {failure.hint}"
             log.warning("run.failed", workspaces=list(names), code=failure.code, error=failure.message)
         except Exception as failure:
-            # The outermost place: a bug ends this run, and the schedule goes on.
+            # The outermost handler: a bug ends this run, and the schedule goes on.
             error = f"unexpected error: {type(failure).__name__}"
             log.exception("run.crashed", workspaces=list(names))
         finally:
-            await asyncio.shield(self._record_missing_runs(policies, order, error, is_dry_run=is_dry_run))
+            await asyncio.shield(self._record_missing_runs(policies, request, error, is_dry_run=is_dry_run))
 
     async def _run_workspaces(
-        self, names: Sequence[str], order: RunRequest, stopping: GracefulShutdown, *, is_dry_run: bool
+        self, names: Sequence[str], request: RunRequest, shutdown: GracefulShutdown, *, is_dry_run: bool
     ) -> None:
-        began = self.clock.now()
+        started_at = self.clock.now()
 
         def progress(what: str, done: int, total: int | None) -> None:
-            self.tasks.report_progress(order.run_ids.values(), what, done, total)
+            self.tasks.report_progress(request.run_ids.values(), what, done, total)
 
-        async with self.components_factory(self.config.settings, progress, stopping) as tools:
+        async with self.components_factory(self.config.settings, progress, shutdown) as components:
             if is_dry_run:
-                results = await dry_run(tools.planner, tools.read_only_workspaces, names, order)
+                results = await dry_run(components.planner, components.read_only_workspaces, names, request)
             else:
-                results = await tools.sync.run(names, order)
-                # Of a run for one person nobody can say that the workspace is fine again.
-                if order.is_for_everyone:
-                    await tools.notify(results)
-        results = [replace(result, is_for_everyone=order.is_for_everyone) for result in results]
+                results = await components.sync.run(names, request)
+                # A run for one person does not show that the whole workspace has recovered.
+                if request.is_for_everyone:
+                    await components.notify(results)
+        results = [replace(result, is_for_everyone=request.is_for_everyone) for result in results]
         for result in results:
             if warning := empty_state_warning(result.planned):
                 log.warning("state.empty", workspace=result.workspace, warning=warning)
-        await self.observer(results, order.trigger, (self.clock.now() - began).total_seconds())
+        await self.observer(results, request.trigger, (self.clock.now() - started_at).total_seconds())
 
     async def _record_missing_runs(
-        self, policies: Sequence[Policy], order: RunRequest, error: str, *, is_dry_run: bool
+        self, policies: Sequence[Policy], request: RunRequest, error: str, *, is_dry_run: bool
     ) -> None:
-        """Write what never began into the journal: the URL that was promised must say what became of the run."""
+        """Record the runs that never started: the URL that the client got must show how the run ended."""
         status = RunStatus.BUSY if error is ALWAYS_BUSY else RunStatus.INTERRUPTED
         try:
             for policy in policies:
-                if await self.state.load_run(order.run_ids[policy.workspace]) is None:
-                    run = new_run(policy, order, self.clock.now())
+                if await self.state.load_run(request.run_ids[policy.workspace]) is None:
+                    run = new_run(policy, request, self.clock.now())
                     is_dry = is_dry_run or run.dry_run
                     ended = replace(run, status=status, finished_at=run.started_at, error=error, dry_run=is_dry)
                     await self.state.record_run(ended)
         except PigmentSyncError as failure:
-            log.warning("run.not_recorded", runs=list(order.run_ids.values()), error=failure.message)
+            log.warning("run.not_recorded", runs=list(request.run_ids.values()), error=failure.message)

@@ -1,4 +1,4 @@
-"""When each workspace is due: by `every` or by `cron`, once for what was missed, and together where they share one."""
+"""When each workspace is due: by `every` or `cron`, once for missed runs, and together for equal schedules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.settings.workspace import ScheduleSettings
 
 __all__ = ["ScheduleGroup", "build_trigger", "first_due", "format_schedule", "group_by_schedule", "stale_after"]
 
-# Not all daemons of a company, nor all its workspaces, may knock at the same second.
+# The daemons and workspaces of a company must not all send requests in the same second.
 JITTER_SHARE = 0.1
 MAX_JITTER_SECONDS = 30.0
 UNITS = (("d", 86400), ("h", 3600), ("m", 60))
@@ -23,8 +23,8 @@ UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 @dataclass(frozen=True, slots=True)
 class ScheduleGroup:
-    """Workspaces that are due together: one command plans all of them, so that `fleet` sees them together and what
-    they share at the sources is read once. *name* is the schedule, as the configuration says it."""
+    """Workspaces that are due together. One request plans all of them, so that the `fleet` guard covers them together
+    and shared sources are read once. *name* is the schedule as in the configuration."""
 
     name: str
     schedule: ScheduleSettings
@@ -32,7 +32,7 @@ class ScheduleGroup:
 
 
 def format_schedule(schedule: ScheduleSettings | None) -> str:
-    """Return the schedule in the words of the configuration: `every 15m`, `cron 0 6 * * mon (Europe/Berlin)`."""
+    """Return the schedule as in the configuration: `every 15m`, `cron 0 6 * * mon (Europe/Berlin)`."""
     if schedule is None:
         return ""
     if schedule.every is not None:
@@ -44,7 +44,7 @@ def format_schedule(schedule: ScheduleSettings | None) -> str:
 
 
 def group_by_schedule(schedules: Mapping[str, ScheduleSettings | None]) -> tuple[ScheduleGroup, ...]:
-    """Group the workspaces that have the same schedule; those without one are due by nobody."""
+    """Group workspaces with the same schedule; those without a schedule are in no group."""
     groups: dict[str, list[str]] = {}
     known: dict[str, ScheduleSettings] = {}
     for name, schedule in schedules.items():
@@ -55,19 +55,19 @@ def group_by_schedule(schedules: Mapping[str, ScheduleSettings | None]) -> tuple
 
 
 class _CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
-    """The times of a crontab, all in UTC, each later by the same part of *jitter*.
+    """The times of a crontab, in UTC, each delayed by the same part of *jitter*.
 
-    So no two are closer than in the crontab, and the one after a time with jitter is never the same time again.
+    Thus no two are closer than in the crontab, and the time after a delayed one is never the same time again.
     """
 
     def __init__(self, crontab: str, timezone: str, jitter: float) -> None:
         self.jitter = jitter
         self._crontab = crontab
         self._timezone = timezone
-        self._delay = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load and guards nothing
+        self._delay = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load, not used for security
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Return the first time after both; several that were missed are not returned one by one."""
+        """Return the first time after both; missed times are skipped."""
         after = now.astimezone(UTC) - self._delay
         if previous_fire_time is not None:
             after = max(after, previous_fire_time.astimezone(UTC))
@@ -85,13 +85,13 @@ def build_trigger(schedule: ScheduleSettings) -> BaseTrigger:
 
 
 def first_due(schedule: ScheduleSettings, last: datetime | None, now: datetime) -> datetime:
-    """Return when the first run is due after a start at *now*, in UTC, the last having begun at *last*.
+    """Return when the first run is due after a start at *now*, in UTC; *last* is the start of the last run.
 
-    What was missed while nothing ran is made up at once and once, however often it was due. A workspace that never
-    ran is due at once by `every`, and at its next time by `cron`.
+    Runs missed while the daemon was down are due once, immediately. A workspace that never ran is due immediately
+    with `every`, and at its next time with `cron`.
     """
     now = now.astimezone(UTC)
-    # A run in the future was recorded while the clock was wrong: it must not put the next one off until then.
+    # A run in the future was recorded while the clock was wrong: it must not delay the next one until then.
     last = None if last is None else min(now, last.astimezone(UTC))
     if schedule.cron is None:
         return now if last is None else max(now, last + _interval_of(schedule))

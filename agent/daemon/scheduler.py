@@ -1,4 +1,4 @@
-"""The daemon's timetable on APScheduler: no pile-up, nothing lost, and next times that people can see."""
+"""The daemon's scheduler on APScheduler: no overlapping runs, none lost, and next run times for the page."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["RunScheduler"]
 log = structlog.get_logger()
 JOB_PREFIX = "tick "
 LATE_AFTER = timedelta(minutes=2)
-"""A job that should have begun this long ago shows that the event loop or the scheduler hangs."""
+"""A job overdue by this much shows that the event loop or the scheduler hangs."""
 
 
 def _create_scheduler() -> AsyncIOScheduler:
-    # Late is better than not at all; a pile of late ones is one; and a tick never overtakes itself.
+    # Late runs are not dropped, several late ones become one, and a group never runs twice at once.
     # UTC: its arithmetic must never meet an hour that a wall clock skips or repeats, and $TZ may name no zone at all.
     defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
@@ -38,7 +38,7 @@ def _log_skipped(event: JobSubmissionEvent) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunScheduler:
-    """Calls *start_due_run* for each tick. *find_last_run* tells when a tick ran last, None: never."""
+    """Calls *start_due_run* for each group that is due. *find_last_run* returns when a group last ran, or None."""
 
     clock: Clock
     start_due_run: Callable[[ScheduleGroup], asyncio.Task[None] | None]
@@ -46,42 +46,44 @@ class RunScheduler:
     scheduler: AsyncIOScheduler = field(default_factory=_create_scheduler)
 
     async def compute_first_times(
-        self, ticks: Iterable[ScheduleGroup]
+        self, groups: Iterable[ScheduleGroup]
     ) -> dict[str, tuple[ScheduleGroup, datetime | None]]:
-        """Return *ticks* by job, each with its first time; None: it is planned already. Changes nothing.
+        """Return *groups* by job, each with its first time, None if it is scheduled already. Changes nothing.
 
-        Raises what *last* raises.
+        Raises what *find_last_run* raises.
         """
-        planned = {job.id for job in self._schedule_jobs()}
+        scheduled = {job.id for job in self._schedule_jobs()}
         found: dict[str, tuple[ScheduleGroup, datetime | None]] = {}
-        for tick in ticks:
-            name = JOB_PREFIX + tick.name
-            is_planned = name in planned
-            first = None if is_planned else first_due(tick.schedule, await self.find_last_run(tick), self.clock.now())
-            found[name] = (tick, first)
+        for group in groups:
+            name = JOB_PREFIX + group.name
+            is_scheduled = name in scheduled
+            first = (
+                None if is_scheduled else first_due(group.schedule, await self.find_last_run(group), self.clock.now())
+            )
+            found[name] = (group, first)
         return found
 
-    def replace_schedules(self, wanted: Mapping[str, tuple[ScheduleGroup, datetime | None]]) -> None:
-        """Plan what `first_times` returned, drop what is gone, and leave the others' next times alone.
+    def replace_schedules(self, schedules: Mapping[str, tuple[ScheduleGroup, datetime | None]]) -> None:
+        """Schedule what `compute_first_times` returned, remove other groups, and keep the next times of the rest.
 
-        Nothing is awaited, so that no tick ever sees a part of it.
+        Nothing is awaited, so that no run ever sees a part of it.
         """
-        planned = {job.id: job for job in self._schedule_jobs()}
-        for gone in planned.keys() - wanted.keys():
+        scheduled = {job.id: job for job in self._schedule_jobs()}
+        for gone in scheduled.keys() - schedules.keys():
             self.scheduler.remove_job(gone)
-        for name, (tick, first) in wanted.items():
-            if name in planned:
-                planned[name].modify(args=[tick])
+        for name, (group, first) in schedules.items():
+            if name in scheduled:
+                scheduled[name].modify(args=[group])
                 continue
             begin = first or self.clock.now()
-            when = build_trigger(tick.schedule)
-            self.scheduler.add_job(self._run_group, when, [tick], id=name, name=tick.name, next_run_time=begin)
-            log.info("tick.planned", schedule=tick.name, workspaces=list(tick.workspaces), next_run=begin.isoformat())
+            when = build_trigger(group.schedule)
+            self.scheduler.add_job(self._run_group, when, [group], id=name, name=group.name, next_run_time=begin)
+            log.info("tick.planned", schedule=group.name, workspaces=list(group.workspaces), next_run=begin.isoformat())
 
-    async def _run_group(self, tick: ScheduleGroup) -> None:
-        task = self.start_due_run(tick)
+    async def _run_group(self, group: ScheduleGroup) -> None:
+        task = self.start_due_run(group)
         if task is not None:
-            # The shutdown of APScheduler cancels its jobs; the work itself must not be broken off by that.
+            # The shutdown of APScheduler cancels its jobs; that must not cancel the run itself.
             await asyncio.shield(task)
 
     def add_daily_job(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
@@ -92,7 +94,7 @@ class RunScheduler:
         self.scheduler.start()
 
     def pause(self) -> None:
-        """Begin nothing any more."""
+        """Start no more runs."""
         if self.scheduler.running:
             self.scheduler.pause()
 
@@ -108,14 +110,14 @@ class RunScheduler:
         return None
 
     def problems(self) -> list[str]:
-        """Say what hinders the schedules, and what to do."""
+        """Return the problems of the scheduler, each with a remedy."""
         if not self.scheduler.running:
-            return ["The scheduler does not run. Restart the daemon."]
+            return ["The scheduler is not running. Restart the daemon."]
         limit = self.clock.now() - LATE_AFTER
         late = [
             job.name for job in self._schedule_jobs() if job.next_run_time is not None and job.next_run_time < limit
         ]
-        return [f"The scheduler is late with {', '.join(late)}. Restart the daemon if it stays so."] if late else []
+        return [f"The scheduler is late with {', '.join(late)}. Restart the daemon if this persists."] if late else []
 
     def _schedule_jobs(self) -> list[Job]:
         return [job for job in self.scheduler.get_jobs() if job.id.startswith(JOB_PREFIX)]

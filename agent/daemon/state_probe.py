@@ -1,4 +1,4 @@
-"""Ask the state by the path that its writes take, often enough to know and too seldom to be in their way."""
+"""Probe the state by the path of its writes: often enough to be current, rarely enough not to slow them down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.ports.state import State
 __all__ = ["StateProbe"]
 
 CACHE_SECONDS = 5.0
-"""Anyone may ask the probes, as often as they like; the state is asked no oftener than this."""
+"""Anyone may call the health endpoints at any rate; the state is probed at most once in this time."""
 
 
 class StateProbe:
@@ -22,14 +22,14 @@ class StateProbe:
         self._probed_state: State | None = None
 
     async def find_problem(self, state: State) -> str:
-        """Return why *state* can't be written, with what to do; empty: it can. Waits as long as the state does."""
+        """Return why *state* can't be written, with a remedy; empty when it can. Waits as long as the state does."""
         if self._probe_task is None or self._probed_state is not state or self._is_stale(self._probe_task):
             self._probe_task = asyncio.create_task(self._probe(state))
             self._probed_state = state
         return await asyncio.shield(self._probe_task)
 
-    def _is_stale(self, asking: asyncio.Task[str]) -> bool:
-        return asking.done() and self._now() - self._probed_at >= CACHE_SECONDS
+    def _is_stale(self, probe: asyncio.Task[str]) -> bool:
+        return probe.done() and self._now() - self._probed_at >= CACHE_SECONDS
 
     async def _probe(self, state: State) -> str:
         try:

@@ -1,7 +1,7 @@
-"""End the process when its event loop has not answered for long, so that a hung daemon can't look healthy.
+"""End the process when its event loop hangs, so that a hung daemon can't look healthy.
 
-It runs in a thread of its own and asks nothing of the loop but to answer. What starts the daemon starts it again; the
-journal and the lease are made for a process that dies at any line.
+It runs in its own thread and only checks that the loop responds. The supervisor restarts the daemon; the journal and
+the lease are made for a process that dies at any line.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ __all__ = ["HANG_LIMIT_SECONDS", "HUNG_EXIT_CODE", "Silence", "Watchdog", "force
 
 log = structlog.get_logger()
 HANG_LIMIT_SECONDS = 30.0
-"""A plan of a million people takes 12 s of one processor; nothing that is meant to happen takes this long."""
+"""A plan of a million people takes 12 s of one processor; no intended work takes this long."""
 HUNG_EXIT_CODE = 70
-"""The exit code: none of a command's. It is EX_SOFTWARE of sysexits.h."""
+"""The exit code, which no command uses: EX_SOFTWARE of sysexits.h."""
 CHECK_INTERVAL_SECONDS = 1.0
 LOG_TIMEOUT_SECONDS = 2.0
 IDLE_SHARE = 0.001
-"""A thread that used less of the time between two looks does not run at all."""
+"""A thread that used less of the time between two checks does not run at all."""
 TOP_FRAMES = 8
 
 
 @dataclass(slots=True)
 class Silence:
-    """How long the loop has not answered, in seconds in which it could have.
+    """How long the loop has not responded, in seconds in which it could have.
 
-    Looks are counted, not the time between them: a machine that slept, or a process that was stopped, looks once when
-    it is back. A loop that works counts by the processor time that it got, which is little on a busy machine.
+    Checks are counted, not the time between them: after a suspended machine or a stopped process resumes, there is
+    one check. A busy loop counts by the processor time that it got, which is little on a loaded machine.
     """
 
     interval_seconds: float
     seconds: float = 0.0
 
     def update(self, *, has_answered: bool, used_seconds: float) -> float:
-        """Count one look, before which the loop's thread used *used_seconds* of a processor. Return the silence."""
+        """Count one check; the loop's thread used *used_seconds* of a processor before it. Return the silence."""
         if has_answered:
             self.seconds = 0.0
         elif used_seconds < self.interval_seconds * IDLE_SHARE:
@@ -54,7 +54,7 @@ class Silence:
 
 
 class Watchdog:
-    """Watches the loop that runs where it is started. *end* ends the process, whatever else its threads do."""
+    """Watches the loop of the thread that starts it. *end* ends the process, whatever its other threads do."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class Watchdog:
         self._answered = threading.Event()
 
     def start(self) -> None:
-        """Begin to watch the running loop."""
-        looking = threading.Thread(
+        """Start to watch the running loop."""
+        watching = threading.Thread(
             target=self._watch,
             args=[asyncio.get_running_loop(), threading.get_ident()],
             name="watchdog",
             daemon=True,
         )
-        looking.start()
+        watching.start()
 
     def close(self) -> None:
         self._closed.set()
@@ -97,7 +97,7 @@ class Watchdog:
                 try:
                     loop.call_soon_threadsafe(self._answered.set)
                 except RuntimeError:
-                    # The loop has been closed: the process ends.
+                    # The loop was closed: the process ends.
                     return
 
     def _log_hang(self, thread: int, seconds: float) -> None:
@@ -109,7 +109,7 @@ class Watchdog:
 
 
 def force_exit_after(seconds: float, end: Callable[[int], object] = os._exit) -> None:
-    """End the process *seconds* from now, if it has not ended by itself by then."""
+    """End the process in *seconds*, unless it has ended by then."""
 
     def watch() -> None:
         threading.Event().wait(seconds)
@@ -120,20 +120,20 @@ def force_exit_after(seconds: float, end: Callable[[int], object] = os._exit) ->
 
 
 def _log_with_timeout(event: str, **facts: object) -> None:
-    """Log why the process ends, but not for long: the log itself may be what it hangs in."""
-    writing = threading.Thread(
+    """Log why the process ends, with a time-out: writer the log may be what hangs."""
+    writer = threading.Thread(
         target=log.critical,
         args=[event],
         kwargs={"exit_code": HUNG_EXIT_CODE, **facts},
         name="watchdog-log",
         daemon=True,
     )
-    writing.start()
-    writing.join(LOG_TIMEOUT_SECONDS)
+    writer.start()
+    writer.join(LOG_TIMEOUT_SECONDS)
 
 
 def _thread_cpu_seconds(thread: int) -> float:
-    """Return the processor time that *thread* has used; where no clock of a thread is known, the time of day's."""
+    """Return the processor time of *thread*; on platforms without thread clocks, the monotonic time."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.monotonic()
     return time.clock_gettime(time.pthread_getcpuclockid(thread))

@@ -21,12 +21,12 @@ SELF_HOSTED_SERVICES = frozenset(
 
 
 class DeliveryError(Exception):
-    """A notice did not get through. The message says why, without the URL: it may hold a password."""
+    """A notice was not delivered. The message has the reason, without the URL, which may hold a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an Apprise URL leads: the *service*, and its server where the URL or the service names one."""
+    """The target of an Apprise URL: the *service*, and its server where the URL or the service names one."""
 
     service: str
     host: str = ""
@@ -35,9 +35,9 @@ class Destination:
 
 
 def parse_destination(url: str) -> Destination | None:
-    """Return where *url* leads, None when Apprise does not know it. Sends nothing.
+    """Return the target of *url*, None when Apprise does not support it. Sends nothing.
 
-    Of many services the host in the URL is a token: it is used only where it certainly is a server.
+    For many services the host in the URL is a token: it is used only where it certainly is a server.
     """
     import apprise
 
@@ -60,40 +60,40 @@ def parse_destination(url: str) -> Destination | None:
 
 
 async def deliver(url: str, notice: Notice, ca_bundle: Path | None) -> None:
-    """Raise `DeliveryError` unless the other side has taken the notice.
+    """Send *notice* to *url*. Raises `DeliveryError` unless the service has accepted it.
 
-    HTTPS trusts *ca_bundle*; mail does not know it.
+    HTTPS trusts *ca_bundle*; mail does not use it.
     """
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             is_sent = await asyncio.to_thread(_send_with_apprise, url, notice, ca_bundle)
     except TimeoutError:
-        raise DeliveryError(f"No answer within {TIMEOUT_SECONDS:g} s.") from None
+        raise DeliveryError(f"No response within {TIMEOUT_SECONDS:g} s.") from None
     if not is_sent:
-        raise DeliveryError("The other side can't be reached, or did not take it.")
+        raise DeliveryError("The service can't be reached, or did not accept the notice.")
 
 
 def _send_with_apprise(url: str, notice: Notice, ca_bundle: Path | None) -> bool:
-    # It knows more than a hundred services, and most commands never tell anybody anything.
+    # Importing it is slow (more than a hundred services), and most commands send no notice.
     import apprise
 
-    # Its log quotes addresses and answers of services that we know nothing of.
+    # Its log quotes addresses and responses of unknown services.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    # In this thread, and without a memory on disk.
+    # In this thread, and without a cache on disk.
     asset = apprise.AppriseAsset(
         async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY, app_id="pigment-sync"
     )
     target = apprise.Apprise(asset=asset)
     if not target.add(url):
-        raise DeliveryError("It is not a URL that Apprise knows: see https://github.com/caronc/apprise/wiki.")
+        raise DeliveryError("Not a URL that Apprise supports: see https://github.com/caronc/apprise/wiki.")
     for service in target:
         if ca_bundle is not None and service.verify_certificate is True:
-            # Handed on to requests as it is, which takes a path as well.
+            # Passed on to requests as it is, which accepts a path as well.
             service.verify_certificate = str(ca_bundle)  # type: ignore[assignment]
     kind = apprise.NotifyType(notice.severity.value)
     text = apprise.NotifyFormat.TEXT
     try:
         return bool(target.notify(body=notice.body, title=notice.title, notify_type=kind, body_format=text))
     except Exception as error:  # noqa: BLE001  (a hundred plugins, each with libraries and errors of its own)
-        # Whatever a service's plugin trips over, the run that is told of has ended well or badly by itself.
+        # A plugin's failure does not change the result of the run.
         raise DeliveryError(f"Apprise failed ({type(error).__name__}).") from None

@@ -1,4 +1,4 @@
-"""What a notice says: who, what, why, and what to do. Words only; nothing is sent here."""
+"""The text of a notice: workspace, event, reason and next step. Pure; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = [
 ]
 
 EXPIRY_STAGES_DAYS = (1, 7, 30)
-"""Days ahead at which a token's end is told."""
+"""Days before a token expires at which a notice is sent."""
 BAD_OUTCOMES = frozenset({Outcome.FAILED, Outcome.NOT_PERSISTED, Outcome.NOT_TRIED, Outcome.UNKNOWN})
 
 
 class Condition(StrEnum):
-    """How a workspace is, as far as people are told."""
+    """The condition of a workspace, as notices have it."""
 
     FINE = "fine"
     FAILURE = "failure"
@@ -38,7 +38,7 @@ class Condition(StrEnum):
 
 
 class Severity(StrEnum):
-    """The words of Apprise."""
+    """Severities, with the names of Apprise."""
 
     SUCCESS = "success"
     WARNING = "warning"
@@ -63,10 +63,10 @@ class Notice:
 
 
 def run_condition(result: RunResult) -> Condition | None:
-    """Return how the run leaves its workspace; None: it says nothing of it.
+    """Return the condition in which the run leaves its workspace; None when the run does not show it.
 
-    A busy workspace is another run's to tell of. A plan of one that is written to proves only that it can be read, but
-    it is all there is in mode dry-run.
+    Another run reports on a busy workspace. In mode enforce a dry run only proves that the workspace can be read; in
+    mode dry-run there is nothing else.
     """
     if result.status is RunStatus.PLANNED:
         return Condition.FINE if result.planned.mode is Mode.DRY_RUN else None
@@ -74,24 +74,24 @@ def run_condition(result: RunResult) -> Condition | None:
 
 
 def condition_notice(result: RunResult, now: Condition, before: Condition) -> Notice:
-    """Return what to say of a workspace that was *before* and is *now*."""
+    """Return the notice for a workspace that changes from condition *before* to *now*."""
     name = result.workspace
-    run = f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"It ended as {result.status}."
+    run = f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"The run ended as {result.status}."
     match now:
         case Condition.FINE:
-            was = {Condition.HELD: "held", Condition.CREDENTIALS: "without credentials"}.get(before, "failing")
-            title, why, todo = f"{name} is fine again", f"It was {was}.", "Nothing needs to be done."
+            was = {Condition.HELD: "on hold", Condition.CREDENTIALS: "credentials refused"}.get(before, "failed")
+            title, why, todo = f"{name} recovered", f"Before: {was}.", "Nothing needs to be done."
             severity = Severity.SUCCESS
         case Condition.HELD:
-            title, why, severity = f"changes of {name} are held", _held_reason(result.planned), Severity.WARNING
+            title, why, severity = f"changes of {name} are on hold", _held_reason(result.planned), Severity.WARNING
             todo = _approval_instructions(result)
         case Condition.CREDENTIALS:
             title, why, severity = _credentials_title(name, result.planned), _failure_reason(result), Severity.FAILURE
-            todo = f"Find out which:\n  pigment-sync check -w {name}"
+            todo = f"Find out which are refused:\n  pigment-sync check -w {name}"
         case _:
             title, why, severity = f"a run of {name} failed", _failure_reason(result), Severity.FAILURE
             todo = (
-                f"See what happened, and try what it needs:\n  {_report_command(result)}\n  "
+                f"See what happened, and check the connections:\n  {_report_command(result)}\n  "
                 f"pigment-sync check -w {name}"
             )
     body = f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}"
@@ -123,9 +123,9 @@ def _held_reason(planned: Plan | Unplanned) -> str:
 def _approval_instructions(result: RunResult) -> str:
     name = result.workspace
     if wrong_target_message(result.planned) and not has_approvable_holds(result.planned):
-        return f"No approval releases this: do what it names. See the plan:\n  pigment-sync plan -w {name}"
+        return f"An approval does not release this. Follow the remedy in the plan:\n  pigment-sync plan -w {name}"
     return (
-        f"Look at the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
+        f"Review the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
         f'  pigment-sync sync -w {name} --approve {result.digest} --reason "…"'
     )
 
@@ -140,12 +140,12 @@ def _failure_reason(result: RunResult) -> str:
     if isinstance(result.planned, Unplanned):
         return f"{result.planned.message} {result.planned.remedy}"
     bad = [record for record in result.records if record.outcome in BAD_OUTCOMES]
-    told = next((record.detail for record in bad if record.detail), "")
-    return f"{len(bad)} of {len(result.records)} changes were not made. {told}".strip()
+    detail = next((record.detail for record in bad if record.detail), "")
+    return f"{len(bad)} of {len(result.records)} changes were not made. {detail}".strip()
 
 
 def expiry_stage(expires: date, today: date) -> int | None:
-    """Return how many days ahead the token's end is to be told by now: 30, 7 or 1; None: not yet."""
+    """Return the notice stage reached, in days before the token expires: 30, 7 or 1; None before the first."""
     left = (expires - today).days
     return next((each for each in EXPIRY_STAGES_DAYS if left <= each), None)
 
@@ -154,9 +154,9 @@ def expiry_notice(workspace: str, expires: date, today: date) -> Notice:
     left = (expires - today).days
     when = "has expired" if left <= 0 else "expires tomorrow" if left == 1 else f"expires in {left} days"
     body = (
-        f"Workspace: {workspace}\n\nThe first of its Pigment tokens is void from {expires.isoformat()} on. "
-        "Without a valid one nobody is added or deactivated.\n\nMake a new token in Pigment, put it first in "
-        f"workspaces.{workspace}.tokens, set token_expires, and try it:\n  pigment-sync check -w {workspace}"
+        f"Workspace: {workspace}\n\nIts first Pigment token expires on {expires.isoformat()}. "
+        "Without a valid token no one is added or deactivated.\n\nCreate a new token in Pigment, put it first in "
+        f"workspaces.{workspace}.tokens, set token_expires, and check it:\n  pigment-sync check -w {workspace}"
     )
     severity = Severity.FAILURE if left <= 1 else Severity.WARNING
     return Notice(f"pigment-sync: the Pigment token of {workspace} {when}", body, severity)

@@ -22,29 +22,29 @@ from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClien
 __all__ = ["ScimClient", "ScimWriter"]
 
 PAGE_SIZE = 100
-"""Every server seen takes it; some refuse more (`docs/reads-and-writes.md`)."""
+"""Every tested server accepts it; some refuse more (`docs/reads-and-writes.md`)."""
 
 
 def _ignore_warning(event: str, **fields: object) -> None:
-    """Warn nobody."""
+    """Ignore warnings."""
 
 
 class ScimClient:
-    """One workspace, which it reads; `writing` gives what may write to it.
+    """Reads one workspace; `writer_for` returns the writer.
 
-    *name* is the config's, *scim_url* verbatim as Pigment generated it. *pace* is shared by all workspaces on the host.
-    Each of *tokens* is revealed when it is needed.
+    *name* is the key in the config, *scim_url* the URL exactly as Pigment generated it. *rate_limiter* is shared by all
+    workspaces on the host. Each of *tokens* is read when it is needed.
     """
 
-    def __init__(  # noqa: PLR0913  (the wiring gives them by name)
+    def __init__(  # noqa: PLR0913  (`bootstrap` passes them by name)
         self,
         name: str,
         scim_url: str,
         tokens: Sequence[Callable[[], str]],
         client: httpx.AsyncClient,
         *,
-        bounds: RequestLimits = DEFAULT_LIMITS,
-        pace: RateLimiter = NO_RATE_LIMITER,
+        limits: RequestLimits = DEFAULT_LIMITS,
+        rate_limiter: RateLimiter = NO_RATE_LIMITER,
         timer: Timer = REAL_TIME,
         total_results: Literal["check", "ignore"] = "check",
         page_size: int = PAGE_SIZE,
@@ -54,11 +54,13 @@ class ScimClient:
         self._tokens = WorkspaceTokens(name, tokens, warn)
         who = f"Pigment workspace {name}"
         url = scim_url.removesuffix("/")
-        self._api = ApiClient(who, url, client, self._tokens.authorize, limits=bounds, rate_limiter=pace, timer=timer)
+        self._api = ApiClient(
+            who, url, client, self._tokens.authorize, limits=limits, rate_limiter=rate_limiter, timer=timer
+        )
         endpoint = Endpoint(self._api, self._tokens, timer)
         finder = Finder(endpoint, page_size)
         self._finder = finder
-        self._lister = Lister(endpoint, page_size, bounds.max_pages, total_results)
+        self._lister = Lister(endpoint, page_size, limits.max_pages, total_results)
         self._timer = timer
         self._preflight = Preflight(endpoint, finder)
 
@@ -68,28 +70,28 @@ class ScimClient:
         return self._api.request_count
 
     async def list_members(self, progress: Progress = discard_progress) -> Listing:
-        """Return all members, inactive ones too. Raises `ReadError`. Every run begins here, with the first token."""
+        """Return all members, including inactive ones. Raises `ReadError`. Starts with the first token."""
         self._tokens.restart()
         return await self._lister.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members whose `userName` is *email*, case ignored. Raises `ReadError`."""
+        """Return the members whose `userName` is *email*, ignoring case. Raises `ReadError`."""
         return await self._finder.find(email)
 
     def writer_for(self, permit: Permit) -> ScimWriter:
-        """Return the same workspace to write to while *permit* holds."""
+        """Return a writer for this workspace, valid while *permit* holds."""
         endpoint = Endpoint(self._api, self._tokens, self._timer, permit)
         return ScimWriter(self, Writer(endpoint, self._finder, self._timer))
 
-    async def check(self, unlikely: Callable[[], object] = uuid4) -> list[Finding]:
-        """Try the URL, each token, and a lookup that finds no one; *unlikely* gives an address that no member has."""
+    async def check(self, new_name: Callable[[], object] = uuid4) -> list[Finding]:
+        """Check the URL, each token, and a lookup without a match. *new_name* returns a name that no member has."""
         self._tokens.restart()
-        return await self._preflight.run(str(unlikely()))
+        return await self._preflight.run(str(new_name()))
 
 
 @dataclass(frozen=True, slots=True)
 class ScimWriter:
-    """One workspace to write to: made by `ScimClient.writing`, and by nothing else."""
+    """Writes to one workspace. Created by `ScimClient.writer_for` only."""
 
     client: ScimClient
     writer: Writer
@@ -104,7 +106,7 @@ class ScimWriter:
         return await self.client.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members whose `userName` is *email*, case ignored. Raises `ReadError`."""
+        """Return the members whose `userName` is *email*, ignoring case. Raises `ReadError`."""
         return await self.client.find(email)
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
@@ -112,9 +114,9 @@ class ScimWriter:
         return await self.writer.create(email, display_name, given_name, family_name)
 
     async def patch(self, member: Member, wanted: Fields) -> Member:
-        """PATCH `active` and the name, or PUT where that does not do. Raises `WriteError`."""
+        """PATCH `active` and the name, or PUT where PATCH does not work. Raises `WriteError`."""
         return await self.writer.patch(member, wanted)
 
     async def replace(self, member: Member, wanted: Fields) -> Member:
-        """PUT the whole member with *wanted* on top. Raises `WriteError`."""
+        """PUT the whole member with the fields of *wanted* replaced. Raises `WriteError`."""
         return await self.writer.replace(member, wanted)

@@ -1,8 +1,8 @@
-"""Read members and pages out of SCIM JSON, row by row, tolerant of what servers do to it. Pure.
+"""Parse members and pages from SCIM JSON, row by row, tolerating deviations of servers. Pure.
 
-Tolerated (RFC 7643, section 2.1, and what servers were seen to do): attribute names in any case, `active` as a string
-or a number, `Resources` missing or null, ids that are numbers, null for anything. What can't be read is counted, not
-skipped: the listing decides what that means.
+Tolerated (RFC 7643, section 2.1, and deviations seen in servers): attribute names in any case, `active` as a string
+or a number, `Resources` missing or null, ids that are numbers, null for any value. Unreadable rows are counted,
+not skipped: the listing decides what they mean.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a listing.
+    """One page of a listing.
 
-    *row_count* counts all of its rows, *unreadable_count* those that are no member with an id.
+    *row_count* counts all of its rows, *unreadable_count* those that are not a member with an id.
 
-    *total* is `totalResults`, None where it is missing or no count; *cursor* is `nextCursor` (RFC 9865), if any.
+    *total* is `totalResults`, None where it is missing or not a count; *cursor* is `nextCursor` (RFC 9865), if any.
     """
 
     members: tuple[Member, ...]
@@ -37,7 +37,7 @@ class Page:
 
 
 def attribute(resource: Mapping[str, object], name: str) -> object:
-    """Return the value of an attribute, its name in any case (RFC 7643, section 2.1); None when it is not there."""
+    """Return the value of an attribute, ignoring the case of its name (RFC 7643, section 2.1); None when missing."""
     if name in resource:
         return resource[name]
     lower = name.lower()
@@ -45,7 +45,7 @@ def attribute(resource: Mapping[str, object], name: str) -> object:
 
 
 def page_from_json(document: object, who: str) -> Page:
-    """Return what a ListResponse holds. Raises `IncompleteRead` when it is none."""
+    """Parse a ListResponse. Raises `IncompleteRead` when *document* is not one."""
     if not isinstance(document, dict):
         raise _not_a_list_error(who)
     rows = attribute(document, "Resources")
@@ -53,8 +53,8 @@ def page_from_json(document: object, who: str) -> Page:
         rows = []
     if not isinstance(rows, list):
         raise _not_a_list_error(who)
-    read = [member_from_json(row) for row in rows]
-    members = tuple(member for member in read if member is not None)
+    parsed = [member_from_json(row) for row in rows]
+    members = tuple(member for member in parsed if member is not None)
     cursor = attribute(document, "nextCursor")
     return Page(
         members,
@@ -66,7 +66,7 @@ def page_from_json(document: object, who: str) -> Page:
 
 
 def member_from_json(row: object) -> Member | None:
-    """Return the member that a User resource shows, None when it has no id or is not to be written down again."""
+    """Return the member of a User resource, None when it has no id or can't be serialized again."""
     if not isinstance(row, dict):
         return None
     scim_id = _scalar_text(attribute(row, "id"))
@@ -93,7 +93,7 @@ def member_from_json(row: object) -> Member | None:
 
 
 def full_name(name: Mapping[str, object]) -> str:
-    """Return given and family name as one would say them; empty when there is neither."""
+    """Return given and family name, joined by a space; empty when there is neither."""
     return " ".join(
         part
         for part in (_text_or_empty(attribute(name, "givenName")), _text_or_empty(attribute(name, "familyName")))
@@ -108,7 +108,7 @@ def scim_type(document: object) -> str:
 
 
 def _shown_name(display: object, name: object) -> str:
-    """Servers that don't show `displayName` still show a name, and it is that one that people see."""
+    """Return the displayed name: servers that don't return `displayName` return another name, which users see."""
     if isinstance(display, str):
         return display
     if not isinstance(name, dict):
@@ -140,6 +140,6 @@ def _parse_count(value: object) -> int | None:
 
 def _not_a_list_error(who: str) -> IncompleteRead:
     return IncompleteRead(
-        f"{who} answered with JSON that is not a SCIM list.",
+        f"{who} returned JSON that is not a SCIM list.",
         "Check that `scim_url` is the URL that Pigment generated for this workspace.",
     )

@@ -1,4 +1,4 @@
-"""One workspace's SCIM endpoint: every request to it passes here, with the token that works."""
+"""One workspace's SCIM endpoint: sends every request, with a token that works."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ __all__ = [
 OK, FORBIDDEN = 200, 403
 REFUSAL_STATUSES = frozenset({401, FORBIDDEN})
 NOT_EXECUTED_STATUSES = frozenset({425, 429})
-"""A POST that is answered so was surely not carried out."""
+"""Statuses after which a POST was surely not executed."""
 
 PROBE_URL = "Users?startIndex=1&count=1"
 """The cheapest request that shows whether a token is accepted."""
 
 TOKEN_PROBE_SECONDS = 60.0
-"""How long an accepted token stays proved, so that refusals of hundreds of creates cost one GET a minute."""
+"""How long a token counts as accepted, so that hundreds of refused creates cost one GET a minute."""
 
 UNSUPPORTED_MEDIA = 415
 UNKNOWN_OUTCOME_STATUSES = frozenset({408, *range(500, 600)})
-"""Answers after which a request may have been carried out."""
+"""Statuses after which a request may have been executed."""
 
 SCIM_JSON, PLAIN_JSON = "application/scim+json", "application/json"
 
 
 def user_path(scim_id: str) -> str:
-    """Return the path of a member. Raises `WriteError` for the two ids that no URL can hold."""
+    """Return the path of a member. Raises `WriteError` for the two ids that no URL can contain."""
     if scim_id in {".", ".."}:
-        raise WriteError(f"The SCIM id {scim_id} can't stand in a URL.", "Ask Pigment's support what this member is.")
+        raise WriteError(f"The SCIM id {scim_id} can't be part of a URL.", "Ask Pigment's support about this member.")
     return f"Users/{quote(scim_id, safe='')}"
 
 
-def error_type(answer: ApiResponse) -> str:
-    """Return the `scimType` of an error answer; empty when it has none, or no JSON."""
+def error_type(response: ApiResponse) -> str:
+    """Return the `scimType` of an error response; empty when it has none, or is not JSON."""
     try:
-        return scim_type(answer.json())
+        return scim_type(response.json())
     except ReadError:
         return ""
 
@@ -76,16 +76,16 @@ class _Request:
 
 
 class _AllTokensRefused(Exception):
-    """*response* is the refusal of the last token."""
+    """Every token was refused. *response* is the refusal of the last one."""
 
-    def __init__(self, answer: ApiResponse) -> None:
+    def __init__(self, response: ApiResponse) -> None:
         super().__init__()
-        self.response = answer
+        self.response = response
 
 
 @dataclass(slots=True)
 class _AttemptHistory:
-    """What the attempts at one request have met so far, and whether one of them may have done what it asks for."""
+    """The failed attempts of one request so far, and whether one of them may have been executed."""
 
     last_failure: str = ""
     may_be_applied: bool = False
@@ -93,14 +93,14 @@ class _AttemptHistory:
 
 @dataclass(frozen=True, slots=True)
 class UpdateResponse:
-    """The last answer to an update. *may_be_applied*: an attempt may have done it, whatever that answer says."""
+    """The last response to an update. *may_be_applied*: an attempt may have been executed anyway."""
 
-    answer: ApiResponse
+    response: ApiResponse
     may_be_applied: bool
 
 
 class Endpoint:
-    """Reads below a `scim_url`, and writes as long as *permit* holds, failing over from token to token."""
+    """Reads and writes under a `scim_url`, failing over from token to token. Writes need *permit* to hold."""
 
     def __init__(
         self, api: ApiClient, tokens: WorkspaceTokens, timer: Timer = REAL_TIME, permit: Permit | None = None
@@ -120,40 +120,40 @@ class Endpoint:
     async def read(self, url: str, accept: Collection[int] = (OK,), *, is_listing: bool = False) -> ApiResponse:
         """GET, retried. Raises `ReadError`: `CredentialsRefused` when every token was refused.
 
-        A 403 to a listing refuses the token; to anything else it may be meant for this one request.
+        A 403 to a listing refuses the token; to any other request it may refuse this request only.
         """
 
-        async def once() -> ApiResponse:
+        async def send() -> ApiResponse:
             return await self.api.get(url, accept=(*accept, *REFUSAL_STATUSES))
 
         try:
-            answer = await self._try_tokens(once, may_be_meant=not is_listing)
+            response = await self._try_tokens(send, may_refuse_request=not is_listing)
         except _AllTokensRefused as refused:
             raise self.api.error_from_response(refused.response) from None
-        if answer.status == FORBIDDEN:
-            refusal = self.api.error_from_response(answer)
-            if is_rate_limit(answer.status, answer.headers):
+        if response.status == FORBIDDEN:
+            refusal = self.api.error_from_response(response)
+            if is_rate_limit(response.status, response.headers):
                 raise refusal
             raise IncompleteRead(
                 refusal.message,
-                "Other requests with this token are answered: only this one is refused, by Pigment or by a "
-                "firewall before it.",
+                "Other requests with this token are accepted: only this one is refused, by Pigment or by a "
+                "firewall in front of it.",
             )
-        return answer
+        return response
 
     async def send_idempotent(self, method: str, url: str, json: object, etag: str = "") -> UpdateResponse:
-        """PUT or PATCH, retried as far as the bounds go: doing it twice does no more than once.
+        """PUT or PATCH, retried within the limits: sending it twice has the same effect as sending it once.
 
         Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
-        past = _AttemptHistory()
-        answer = await self._send_with_retries(
-            _Request(method, url, json, etag), RETRYABLE_STATUSES, (RequestNotSent, NoResponse), past
+        history = _AttemptHistory()
+        response = await self._send_with_retries(
+            _Request(method, url, json, etag), RETRYABLE_STATUSES, (RequestNotSent, NoResponse), history
         )
-        return UpdateResponse(answer, past.may_be_applied)
+        return UpdateResponse(response, history.may_be_applied)
 
     async def post(self, url: str, json: object) -> ApiResponse:
-        """POST, retried only when it surely was not done: not sent, or refused by a limit (429, 403 with a time).
+        """POST, retried only when it surely was not executed: not sent, or rate limited (429, 403 with a time).
 
         Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
         """
@@ -164,88 +164,88 @@ class Endpoint:
     async def _send_with_retries(
         self,
         request: _Request,
-        healing: frozenset[int],
+        retryable: frozenset[int],
         transient: tuple[type[Exception], ...],
-        past: _AttemptHistory,
+        history: _AttemptHistory,
     ) -> ApiResponse:
-        patience = self.api.retry_policy(healing, transient, self._permit)
+        retry_policy = self.api.retry_policy(retryable, transient, self._permit)
 
-        async def once() -> ApiResponse:
-            return await self._send_once(request, patience, past)
+        async def send() -> ApiResponse:
+            return await self._send_once(request, retry_policy, history)
 
-        async def admitted() -> ApiResponse:
-            answer = await self._try_tokens(once)
-            if answer.status == UNSUPPORTED_MEDIA and self._content_type == SCIM_JSON:
+        async def send_in_accepted_type() -> ApiResponse:
+            response = await self._try_tokens(send)
+            if response.status == UNSUPPORTED_MEDIA and self._content_type == SCIM_JSON:
                 self._content_type = PLAIN_JSON
-                answer = await self._try_tokens(once)
-            return answer
+                response = await self._try_tokens(send)
+            return response
 
         try:
-            return await patience.attempt(admitted)
+            return await retry_policy.attempt(send_in_accepted_type)
         except PermitExpired as error:
             raise WriteStopped(
                 f"This run's lease ended before {request.method} "
-                f"left{f' again after {past.last_failure}' if past.last_failure else ''}.",
+                f"was sent{f' again after {history.last_failure}' if history.last_failure else ''}.",
                 "The next run reads the workspace and plans again.",
-                may_be_applied=past.may_be_applied,
+                may_be_applied=history.may_be_applied,
             ) from error
         except ReadError as error:
             raise WorkspaceUnavailable(
-                error.message, error.hint, "credentials", may_be_applied=past.may_be_applied
+                error.message, error.hint, "credentials", may_be_applied=history.may_be_applied
             ) from error
         except _AllTokensRefused as refused:
-            answer = refused.response
+            response = refused.response
             raise WorkspaceUnavailable(
-                f"{self.name} refuses every token: {answer.status} to "
-                f"{request.method}{self.api.response_excerpt(answer)}.",
+                f"{self.name} refuses every token: {response.status} to "
+                f"{request.method}{self.api.response_excerpt(response)}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
                 "credentials",
-                may_be_applied=past.may_be_applied,
+                may_be_applied=history.may_be_applied,
             ) from None
 
-    async def _send_once(self, request: _Request, patience: RetryPolicy, past: _AttemptHistory) -> ApiResponse:
+    async def _send_once(self, request: _Request, retry_policy: RetryPolicy, history: _AttemptHistory) -> ApiResponse:
         headers = {"Content-Type": self._content_type, **({"If-Match": request.etag} if request.etag else {})}
         try:
-            answer = await self.api.send(
-                request.method, request.url, json=request.json, headers=headers, retry_policy=patience
+            response = await self.api.send(
+                request.method, request.url, json=request.json, headers=headers, retry_policy=retry_policy
             )
         except (NoResponse, RequestNotSent) as error:
-            past.last_failure = str(error)
-            past.may_be_applied = past.may_be_applied or isinstance(error, NoResponse)
+            history.last_failure = str(error)
+            history.may_be_applied = history.may_be_applied or isinstance(error, NoResponse)
             raise
-        past.last_failure = f"answer {answer.status}"
-        past.may_be_applied = past.may_be_applied or answer.status in UNKNOWN_OUTCOME_STATUSES
-        return answer
+        history.last_failure = f"response {response.status}"
+        history.may_be_applied = history.may_be_applied or response.status in UNKNOWN_OUTCOME_STATUSES
+        return response
 
     async def _try_tokens(
-        self, once: Callable[[], Awaitable[ApiResponse]], *, may_be_meant: bool = True
+        self, send: Callable[[], Awaitable[ApiResponse]], *, may_refuse_request: bool = True
     ) -> ApiResponse:
-        """Return the first answer that accepts a token: a 403 that refuses only this request is one.
+        """Return the first response that accepts a token, which includes a 403 that refuses only this request.
 
-        *may_be_meant*: a 403 may be meant for this request. Raises `_AllTokensRefused`.
+        *may_refuse_request*: a 403 may refuse this request only. Raises `_AllTokensRefused`.
         """
         while True:
-            held = self.tokens.current
-            answer = await once()
-            if answer.status not in REFUSAL_STATUSES or is_rate_limit(answer.status, answer.headers):
-                return answer
-            if answer.status == FORBIDDEN and may_be_meant and await self._is_token_accepted(held):
-                return answer
-            if not self.tokens.fail_over(held, answer.status):
-                raise _AllTokensRefused(answer)
+            index = self.tokens.current
+            response = await send()
+            if response.status not in REFUSAL_STATUSES or is_rate_limit(response.status, response.headers):
+                return response
+            if response.status == FORBIDDEN and may_refuse_request and await self._is_token_accepted(index):
+                return response
+            if not self.tokens.fail_over(index, response.status):
+                raise _AllTokensRefused(response)
 
-    async def _is_token_accepted(self, held: int) -> bool:
-        """Return whether the workspace answers a read with token *held*; a token that it can't be asked about does."""
+    async def _is_token_accepted(self, index: int) -> bool:
+        """Return whether the workspace accepts token *index* for a read. A failed check counts as accepted."""
         async with self._probe_lock:
-            proved_at = self._accepted_at.get(held)
-            if proved_at is not None and self._timer.now() - proved_at < TOKEN_PROBE_SECONDS:
+            accepted_at = self._accepted_at.get(index)
+            if accepted_at is not None and self._timer.now() - accepted_at < TOKEN_PROBE_SECONDS:
                 return True
             try:
-                answer = await self.api.get(PROBE_URL, accept=(OK, *REFUSAL_STATUSES))
+                response = await self.api.get(PROBE_URL, accept=(OK, *REFUSAL_STATUSES))
             except CredentialsRefused:
                 return False
             except ReadError:
                 return True
-            if answer.status == OK:
-                self._accepted_at[held] = self._timer.now()
-            return answer.status == OK
+            if response.status == OK:
+                self._accepted_at[index] = self._timer.now()
+            return response.status == OK

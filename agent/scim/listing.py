@@ -1,8 +1,8 @@
-"""List a workspace: every member once, or an error. A listing that may be short is never handed on.
+"""List a workspace: every member once, or an error. A listing that may be incomplete is never returned.
 
 first page ──> nextCursor? ── yes ──> follow it to its end (RFC 9865)
                   │ no
-                  └──> the rest side by side by startIndex, each stretch advancing by the items received
+                  └──> the rest concurrently by startIndex, each range advancing by the items received
 complete: as many distinct ids as `totalResults`, which was the same on every page; else list again
 """
 
@@ -27,12 +27,12 @@ OK, BAD_REQUEST = 200, 400
 
 
 class _CursorExpired(Exception):
-    """The server forgot where we were (RFC 9865, section 3.1): the listing starts again."""
+    """The server dropped the cursor (RFC 9865, section 3.1): the listing starts again."""
 
 
 @dataclass(slots=True)
 class _Pages:
-    """One listing while it is read. *totals* are all that its pages said; *total* is the first one."""
+    """One listing while it is read. *totals* are the totals of all pages; *total* is the first one."""
 
     total: int | None = None
     totals: set[int | None] = field(default_factory=set)
@@ -41,7 +41,7 @@ class _Pages:
     unreadable_count: int = 0
 
     def add(self, page: Page) -> int:
-        """Enter a page and return how many new members it had."""
+        """Add a page and return how many new members it had."""
         before = len(self.members)
         for member in page.members:
             self.members.setdefault(member.scim_id, member)
@@ -57,7 +57,7 @@ class _Pages:
 
 
 class Lister:
-    """Lists one workspace. *total_results* `ignore`: the total is known to be wrong, so two listings must agree."""
+    """Lists one workspace. With *total_results* `ignore` the total is known to be wrong; two listings must agree."""
 
     def __init__(
         self, endpoint: Endpoint, page_size: int, max_pages: int, total_results: Literal["check", "ignore"]
@@ -70,56 +70,60 @@ class Lister:
     async def list_members(self, progress: Progress) -> Listing:
         """Return all members. Raises `ReadError` after at most three listings."""
         pages = 0
-        former: _Pages | None = None
+        previous: _Pages | None = None
         for _ in range(MAX_LISTINGS):
-            reading = _ListingRead(self._endpoint, self._page_size, self._max_pages, progress)
+            listing = _ListingRead(self._endpoint, self._page_size, self._max_pages, progress)
             try:
-                roll = await reading.read_all(ignores_total=self._ignores_total)
+                pages_read = await listing.read_all(ignores_total=self._ignores_total)
             except _CursorExpired:
                 continue
             finally:
-                pages += reading.page_count
-            if self._is_complete(roll, former):
-                return Listing(tuple(roll.members.values()), pages)
-            former = roll
-        raise self._incomplete_error(former)
+                pages += listing.page_count
+            if self._is_complete(pages_read, previous):
+                return Listing(tuple(pages_read.members.values()), pages)
+            previous = pages_read
+        raise self._incomplete_error(previous)
 
-    def _is_complete(self, roll: _Pages, former: _Pages | None) -> bool:
-        if roll.members and not any(member.email for member in roll.members.values()):
+    def _is_complete(self, pages_read: _Pages, previous: _Pages | None) -> bool:
+        if pages_read.members and not any(member.email for member in pages_read.members.values()):
             raise IncompleteRead(
-                f"{self._endpoint.name} shows no userName for any of its {len(roll.members):,} members.",
-                "The token may lack the right to see members: make a new one in Pigment.",
+                f"{self._endpoint.name} returns no userName for any of its {len(pages_read.members):,} members.",
+                "The token may lack the permission to read members: create a new one in Pigment.",
             )
-        if roll.row_count and roll.unreadable_count == roll.row_count:
+        if pages_read.row_count and pages_read.unreadable_count == pages_read.row_count:
             raise IncompleteRead(
-                f"{self._endpoint.name} lists {roll.row_count:,} rows and none of them is a member with an id.",
+                f"{self._endpoint.name} lists {pages_read.row_count:,} rows, none with a readable id.",
                 "Check that `scim_url` is the URL that Pigment generated for this workspace.",
             )
         if not self._ignores_total:
-            return roll.is_complete()
-        return former is not None and former.members.keys() == roll.members.keys() and not roll.unreadable_count
+            return pages_read.is_complete()
+        return (
+            previous is not None
+            and previous.members.keys() == pages_read.members.keys()
+            and not pages_read.unreadable_count
+        )
 
-    def _incomplete_error(self, roll: _Pages | None) -> IncompleteRead:
+    def _incomplete_error(self, pages_read: _Pages | None) -> IncompleteRead:
         who = self._endpoint.name
-        if roll is None:
+        if pages_read is None:
             return IncompleteRead(
                 f"{who} let its cursor expire in each of {MAX_LISTINGS} listings.", "Try again later."
             )
-        if roll.unreadable_count:
+        if pages_read.unreadable_count:
             return IncompleteRead(
-                f"{who} lists {roll.unreadable_count:,} of {roll.row_count:,} rows without an id that can be read, "
-                "so that who they are can't be told.",
-                "Ask Pigment's support about the members that its SCIM listing shows without an id.",
+                f"{who} lists {pages_read.unreadable_count:,} of {pages_read.row_count:,} rows without a readable id.",
+                "Ask Pigment's support about the members without an id in its SCIM listing.",
             )
         if self._ignores_total:
             return IncompleteRead(
-                f"{who} listed other members each time, in {MAX_LISTINGS} listings.",
-                "Members may be changing while they are listed: try again.",
+                f"{who} listed different members in each of {MAX_LISTINGS} listings.",
+                "Members may have changed during the listing: try again.",
             )
-        said = " or ".join("?" if total is None else f"{total:,}" for total in sorted(roll.totals, key=str))
+        count = len(pages_read.members)
+        totals = " or ".join("?" if total is None else f"{total:,}" for total in sorted(pages_read.totals, key=str))
         return IncompleteRead(
-            f"{who} says `totalResults` {said} and listed {len(roll.members):,} members, in {MAX_LISTINGS} listings.",
-            "Members may be changing while they are listed: try again. If the total is known to be wrong, "
+            f"{who} returned `totalResults` {totals} but {count:,} members, in {MAX_LISTINGS} listings.",
+            "Members may have changed during the listing: try again. If the total is known to be wrong, "
             "set `total_results: ignore` for this workspace.",
         )
 
@@ -136,7 +140,7 @@ class _ListingRead:
         self._pages = _Pages()
 
     async def read_all(self, *, ignores_total: bool) -> _Pages:
-        """Read every page. *to_the_end*: believe no total, and go on up to a page with nothing new."""
+        """Read every page. With *ignores_total*, read on until a page has nothing new."""
         first = await self._fetch_page(f"startIndex=1&count={self._page_size}")
         if first.cursor is not None:
             await self._follow_cursor(first.cursor)
@@ -149,10 +153,10 @@ class _ListingRead:
         return self._pages
 
     async def _follow_cursor(self, cursor: str | None) -> None:
-        walk = self._endpoint.api.page_guard("Users")
+        page_guard = self._endpoint.api.page_guard("Users")
         while cursor is not None:
             page = await self._fetch_page(
-                f"cursor={quote(walk.advance(decode_cursor(cursor)), safe='')}&count={self._page_size}"
+                f"cursor={quote(page_guard.advance(decode_cursor(cursor)), safe='')}&count={self._page_size}"
             )
             cursor = page.cursor
 
@@ -161,21 +165,21 @@ class _ListingRead:
             raise self._too_long_error(f"{total:,} members in pages of {size:,}")
         starts = iter(range(size + 1, total + 1, size))
 
-        async def some() -> None:
+        async def fetch_ranges() -> None:
             for start in starts:
                 await self._fetch_range(start, min(start + size, total + 1), is_last=start + size > total)
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(MAX_CONCURRENT):
-                    tasks.create_task(some())
+                    tasks.create_task(fetch_ranges())
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
     async def _fetch_range(self, start: int, end: int, *, is_last: bool) -> None:
-        """Read the rows from *start* up to *end*, however many pages the server makes of them."""
+        """Read the rows from *start* up to *end*, in as many pages as the server returns."""
         while start < end:
-            # Where the total ends more is asked for: a server that has more rows than it says shows them.
+            # The last request is for a full page: a server with more rows than its total returns them.
             count = self._page_size if is_last else end - start
             page = await self._fetch_page(f"startIndex={start}&count={count}")
             if not page.row_count:
@@ -183,7 +187,7 @@ class _ListingRead:
             start += page.row_count
 
     async def _fetch_until_empty(self, start: int) -> None:
-        # The number of pages is bounded by `_page`.
+        # `_fetch_page` limits the number of pages.
         while True:
             known = len(self._pages.members)
             page = await self._fetch_page(f"startIndex={start}&count={self._page_size}")
@@ -195,18 +199,18 @@ class _ListingRead:
         if self.page_count >= self._max_pages:
             raise self._too_long_error(f"{self.page_count:,} pages read")
         self.page_count += 1
-        answer = await self._endpoint.read(f"Users?{query}", (OK, BAD_REQUEST), is_listing=True)
-        if answer.status == BAD_REQUEST:
-            if query.startswith("cursor=") and error_type(answer) == "expiredCursor":
+        response = await self._endpoint.read(f"Users?{query}", (OK, BAD_REQUEST), is_listing=True)
+        if response.status == BAD_REQUEST:
+            if query.startswith("cursor=") and error_type(response) == "expiredCursor":
                 raise _CursorExpired
-            raise self._endpoint.api.error_from_response(answer)
-        page = page_from_json(answer.json(), self._endpoint.name)
+            raise self._endpoint.api.error_from_response(response)
+        page = page_from_json(response.json(), self._endpoint.name)
         self._pages.add(page)
         self._progress(f"{self._endpoint.name}: listing", len(self._pages.members), self._pages.total)
         return page
 
     def _too_long_error(self, what: str) -> IncompleteRead:
         return IncompleteRead(
-            f"{self._endpoint.name} lists more than can be read: {what}.",
-            "Check that `scim_url` is right; no workspace that this agent reads is that large.",
+            f"{self._endpoint.name} lists more than the agent reads: {what}.",
+            "Check that `scim_url` is right; no known workspace is that large.",
         )

@@ -1,4 +1,4 @@
-"""Find members by email with a filter, and believe no server that ignores it."""
+"""Find members by email with a filter, and detect servers that ignore it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def filter_query(email: str, count: int) -> str:
 
 
 class Finder:
-    """Looks members of one workspace up."""
+    """Looks up members of one workspace."""
 
     def __init__(self, endpoint: Endpoint, page_size: int) -> None:
         self._endpoint = endpoint
         self._page_size = page_size
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members with that `userName`, case ignored. Raises `ReadError`."""
-        # 404 is how some servers say that nobody matches.
-        answer = await self._endpoint.read(f"Users?{filter_query(email, self._page_size)}", (OK, NOT_FOUND))
-        if answer.status == NOT_FOUND:
-            if _is_scim_error(answer):
+        """Return the members with that `userName`, ignoring case. Raises `ReadError`."""
+        # Some servers return 404 when no member matches.
+        response = await self._endpoint.read(f"Users?{filter_query(email, self._page_size)}", (OK, NOT_FOUND))
+        if response.status == NOT_FOUND:
+            if _is_scim_error(response):
                 return ()
-            raise self._endpoint.api.error_from_response(answer)
-        page = page_from_json(answer.json(), self._endpoint.name)
+            raise self._endpoint.api.error_from_response(response)
+        page = page_from_json(response.json(), self._endpoint.name)
         wanted = normalize(email)
         found = tuple(member for member in page.members if normalize(member.email) == wanted)
         if not found and _has_hidden_members(page):
             raise IncompleteRead(
-                f"{self._endpoint.name} does not filter by userName: it answers with other members.",
+                f"{self._endpoint.name} does not filter by userName: it returns other members.",
                 "Check that `scim_url` is the URL that Pigment generated for this workspace.",
             )
         return found
@@ -54,9 +54,9 @@ def _has_hidden_members(page: Page) -> bool:
     return page.unreadable_count > 0 or (page.total or 0) > page.row_count
 
 
-def _is_scim_error(answer: ApiResponse) -> bool:
+def _is_scim_error(response: ApiResponse) -> bool:
     try:
-        document = answer.json()
+        document = response.json()
     except ReadError:
         return False
     return isinstance(document, dict) and attribute(document, "schemas") is not None

@@ -1,4 +1,4 @@
-"""Write the bodies of SCIM requests. Pure. An email is in none that PATCHes: Pigment drops it there in silence."""
+"""Build the bodies of SCIM requests. Pure. A PATCH never has an email: Pigment ignores it there silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["create_payload", "has_display_name", "patch_payload", "replace_paylo
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 READ_ONLY_ATTRIBUTES = frozenset({"meta", "groups"})
-"""The server's own (RFC 7643, sections 3.1 and 4.1.2): sent back, some servers refuse them."""
+"""Set by the server (RFC 7643, sections 3.1 and 4.1.2); some servers refuse requests that have them."""
 
 Json = dict[str, object]
 
@@ -33,7 +33,7 @@ def create_payload(email: str, display_name: str, given_name: str, family_name: 
 
 
 def patch_payload(member: Member, *, display_name: str | None, active: bool | None) -> Json:
-    """Return a PATCH of what may be patched: `active`, `displayName`, and `name.formatted` where it is shown."""
+    """Return a PATCH of `active`, `displayName`, and `name.formatted` where the member has it."""
     values: list[tuple[str, object]] = []
     if active is not None:
         values.append(("active", active))
@@ -46,7 +46,7 @@ def patch_payload(member: Member, *, display_name: str | None, active: bool | No
 
 
 def replace_payload(member: Member, wanted: Fields, active: bool) -> Json:
-    """Return the member as it was read, with *wanted* on top; what it holds beside is kept, since PUT may clear it."""
+    """Return the member as it was read, with *wanted* replaced. Other attributes stay, since PUT may clear them."""
     resource = _writable_resource(member)
     email = member.email if wanted.email is None else wanted.email
     display_name = member.display_name if wanted.display_name is None else wanted.display_name
@@ -60,7 +60,7 @@ def replace_payload(member: Member, wanted: Fields, active: bool) -> Json:
 
 
 def has_display_name(member: Member) -> bool:
-    """Tell whether the workspace shows `displayName`: where it does not, a PATCH of it can't be proved."""
+    """Return whether the workspace returns `displayName`: otherwise a PATCH of it can't be verified."""
     return attribute(_writable_resource(member), "displayName") is not None
 
 
@@ -78,24 +78,24 @@ def _set_attribute(resource: Json, name: str, value: object) -> None:
 
 def _updated_name(shown: object, old: str, new: str) -> Json:
     name: Json = dict(shown) if isinstance(shown, dict) else {}
-    spoken = full_name(name)
-    if spoken and is_same_name(spoken, old) and not is_same_name(old, new):
-        # They made up the old display name, and some servers show nothing else: they make up the new one.
+    shown_name = full_name(name)
+    if shown_name and is_same_name(shown_name, old) and not is_same_name(old, new):
+        # The old display name was made of these parts, and some servers return only the parts: set them too.
         given, _, family = new.rpartition(" ")
         _set_attribute(name, "givenName", given or family)
         _set_attribute(name, "familyName", family if given else "")
-    if attribute(name, "formatted") is not None or not spoken:
+    if attribute(name, "formatted") is not None or not shown_name:
         _set_attribute(name, "formatted", new)
     return name
 
 
 def _updated_emails(shown: object, old: str, new: str) -> list[object]:
-    """Return the addresses with *new* as the one for work: in the place of *old*, else of the first one for work."""
+    """Return the emails with *new* as the work email, replacing *old*, otherwise the first work email."""
     emails = [dict(email) for email in shown if isinstance(email, dict)] if isinstance(shown, list) else []
     work = [email for email in emails if str(attribute(email, "type")).lower() == "work"]
-    former = [email for email in work or emails if _has_address(email, old)] or work
-    if former:
-        _set_attribute(former[0], "value", new)
+    replaced = [email for email in work or emails if _has_address(email, old)] or work
+    if replaced:
+        _set_attribute(replaced[0], "value", new)
     else:
         has_primary = any(attribute(email, "primary") is True for email in emails)
         emails.append({"value": new, "primary": not has_primary, "type": "work"})

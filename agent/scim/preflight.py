@@ -1,4 +1,4 @@
-"""Try one workspace without writing: its URL, each of its tokens, and a lookup that finds nobody."""
+"""Check one workspace without writing: its URL, each token, and a lookup without a match."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Preflight:
         self._endpoint = endpoint
         self._finder = finder
 
-    async def run(self, nobody: str) -> list[Finding]:
-        """Return a finding for each token, and for the lookup of *nobody* when a token works. Raises nothing."""
+    async def run(self, unknown_name: str) -> list[Finding]:
+        """Return a finding for each token, and for the lookup of *unknown_name* when a token works. Raises nothing."""
         tokens = [await self._check_token(number) for number in range(len(self._endpoint.tokens))]
         if not any(finding.level == "ok" for finding in tokens):
             return [replace(finding, level="error") for finding in tokens]
         self._endpoint.tokens.restart()
-        return [*tokens, await self._check_lookup(nobody)]
+        return [*tokens, await self._check_lookup(unknown_name)]
 
     async def _check_token(self, number: int) -> Finding:
         who = self._endpoint.name
         subject = f"{who}, token {number + 1}"
         try:
-            answer = await self._request_with_token(number)
-            if answer.status in REFUSAL_STATUSES:
-                raise self._endpoint.api.error_from_response(answer)
-            total = page_from_json(answer.json(), who).total
+            response = await self._request_with_token(number)
+            if response.status in REFUSAL_STATUSES:
+                raise self._endpoint.api.error_from_response(response)
+            total = page_from_json(response.json(), who).total
         except ReadError as error:
-            # Where another token is accepted the workspace works, until that one expires too.
+            # If another token is accepted, the workspace works until that one expires too.
             level: Literal["warning", "error"] = "warning" if isinstance(error, CredentialsRefused) else "error"
             return Finding(level, subject, error.message, error.hint)
         return Finding("ok", subject, f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members")
@@ -51,14 +51,14 @@ class Preflight:
         tokens.headers(number)
         return await self._endpoint.api.get(PROBE_URL, accept=(OK, *REFUSAL_STATUSES))
 
-    async def _check_lookup(self, nobody: str) -> Finding:
+    async def _check_lookup(self, unknown_name: str) -> Finding:
         subject = f"{self._endpoint.name}, lookup by userName"
         try:
-            found = await self._finder.find(nobody)
+            found = await self._finder.find(unknown_name)
         except ReadError as error:
             return Finding("error", subject, error.message, error.hint)
         if found:
             return Finding(
-                "error", subject, f"finds a member named {nobody}, whom nobody has", "Ask Pigment's support."
+                "error", subject, f"returns a member for the unknown name {unknown_name}", "Ask Pigment's support."
             )
-        return Finding("ok", subject, "finds nobody where there is nobody")
+        return Finding("ok", subject, "userName filter works (an unknown name returns no result)")

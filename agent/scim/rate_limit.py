@@ -1,8 +1,8 @@
-"""One request budget for each Pigment host, used ahead of the limit and shared by all workspaces on it.
+"""One request budget for each Pigment host, below its limit and shared by all workspaces on it.
 
-Pigment allows 500 requests in 5 minutes for each IP address. Nobody says when its window begins, so none may hold more
-of ours, wherever it begins: a request weighs on the budget from when it is let go until a window after its answer,
-because it may have reached the host at any moment between the two.
+Pigment allows 500 requests in 5 minutes for each IP address. When its window starts is not documented, so the limit
+must hold for every window. A request counts from when it is sent until one window after its response, because it may
+have reached the host at any moment between the two.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["RateLimiters", "SlidingWindow"]
 
 TOO_MANY, UNAVAILABLE = 429, 503
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 1.0, 4
-"""After a 429 that names no time: 1 s, then 4, 16, 64, up to the window, for others may spend the same budget."""
+"""Pauses after a 429 without a time: 1 s, then 4, 16, 64, up to the window. Others may use the same budget."""
 
 
 class SlidingWindow:
-    """Lets at most *requests* through in any *window_seconds*, first come, first served, in bursts if need be."""
+    """Admits at most *requests* in any *window_seconds*, in order of arrival, bursts allowed."""
 
     def __init__(self, requests: int = 480, window_seconds: float = 300, timer: Timer = REAL_TIME) -> None:
         self._requests = requests
@@ -36,13 +36,13 @@ class SlidingWindow:
         self._refusal_count = 0
 
     def budget_left(self) -> int:
-        """Return how many requests could go now."""
+        """Return how many requests could be sent now."""
         self._drop_expired()
         return max(0, self._requests - len(self._response_times) - self._in_flight)
 
     async def acquire(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
-        """Wait for a place in the window and for the end of any pause that the host asked for."""
-        async with self._queue_lock:  # whose waiters are served in their order
+        """Wait for a place in the window and for the end of a pause that the host requested."""
+        async with self._queue_lock:  # an asyncio lock serves waiters in order
             while True:
                 pause = self._paused_until - self._timer.now()
                 if pause > 0:
@@ -57,24 +57,24 @@ class SlidingWindow:
             self._in_flight += 1
 
     def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
-        """Count the request from now on, and pause everybody when the host is being asked too much."""
+        """Count the request from now on, and pause all requests when the host is rate limiting."""
         now = self._timer.now()
         self._in_flight -= 1
         self._response_times.append(now)
         self._response_received.set()
         is_refusal = status == UNAVAILABLE or is_rate_limit(status, headers)
-        asked = retry_after_seconds(headers, self._timer.wall) if is_refusal else None
-        if asked is not None:
-            self._extend_pause(now, asked)
+        pause_seconds = retry_after_seconds(headers, self._timer.wall) if is_refusal else None
+        if pause_seconds is not None:
+            self._extend_pause(now, pause_seconds)
         elif status == TOO_MANY and now >= self._paused_until:
-            # Requests that were under way together are refused together: that is one refusal.
+            # Requests that were in flight together are refused together: that counts as one refusal.
             self._extend_pause(now, FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** min(self._refusal_count, 9))
             self._refusal_count += 1
         elif status not in {0, TOO_MANY} and now >= self._paused_until:
             self._refusal_count = 0
 
     def _extend_pause(self, now: float, seconds: float) -> None:
-        # Never longer than a window: whoever asks for more is told to its own request, which then gives up.
+        # Never longer than a window. A longer pause fails the request itself, which gives up.
         self._paused_until = max(self._paused_until, now + min(seconds, self._window_seconds))
 
     def _drop_expired(self) -> None:
@@ -84,7 +84,7 @@ class SlidingWindow:
 
 
 class RateLimiters:
-    """The budgets of one process: one `SlidingWindow` for each host, whoever asks for it."""
+    """The budgets of one process: one `SlidingWindow` for each host."""
 
     def __init__(self, requests: int = 480, window_seconds: float = 300, timer: Timer = REAL_TIME) -> None:
         self._requests = requests
@@ -93,12 +93,12 @@ class RateLimiters:
         self._by_host: dict[str, SlidingWindow] = {}
 
     def for_url(self, url: str) -> SlidingWindow:
-        """Return the budget of the host that *url* names."""
+        """Return the budget of the host of *url*."""
         host = httpx.URL(url).host
         if host not in self._by_host:
             self._by_host[host] = SlidingWindow(self._requests, self._window_seconds, self._timer)
         return self._by_host[host]
 
     def budget_left(self) -> int | None:
-        """Return how many requests the busiest host would take now; None: no host is known yet."""
+        """Return how many requests the busiest host accepts now, None before the first host is known."""
         return min((window.budget_left() for window in self._by_host.values()), default=None)

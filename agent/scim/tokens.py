@@ -1,4 +1,4 @@
-"""The tokens of one workspace, of which several may be valid at once so that they can be rotated."""
+"""The tokens of one workspace. Several may be valid at once, so that they can be rotated."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class WarnFunction(Protocol):
 
 
 class WorkspaceTokens:
-    """Shows one token at a time, and moves on to the next when it is refused.
+    """Uses one token at a time, and moves on to the next when it is refused.
 
-    Each of *reveal* is called whenever its token is needed, so that a rotated file is read anew.
+    Each of *reveal* is called whenever its token is needed, so that a rotated file is read again.
     """
 
     def __init__(self, workspace: str, reveal: Sequence[Callable[[], str]], warn: WarnFunction) -> None:
@@ -36,38 +36,38 @@ class WorkspaceTokens:
         return len(self._reveal)
 
     def restart(self) -> None:
-        """Begin with the first token again: it may have been mended since it was refused."""
+        """Start with the first token again: it may have been replaced since it was refused."""
         self.current = 0
         self._refused.clear()
 
     def headers(self, number: int) -> Mapping[str, str]:
-        """Return the headers with token *number*. Raises `SecretError` when it can't be one."""
+        """Return the headers with token *number*. Raises `SecretError` when it can't be a token."""
         token = self._reveal[number]()
         if not token or any(ord(letter) not in PRINTABLE for letter in token):
             raise SecretInvalid(
-                f"Token {number + 1} of workspace {self._workspace} is empty or holds characters that no token has.",
-                "Put the token as Pigment showed it, alone, into the variable or file that `tokens` names.",
+                f"Token {number + 1} of workspace {self._workspace} is empty or has characters that no token has.",
+                "Put only the token, as Pigment showed it, into the variable or file in `tokens`.",
             )
         return {"Authorization": f"Bearer {token}", "Accept": "application/scim+json, application/json"}
 
     async def authorize(self, has_been_refused: bool) -> Mapping[str, str]:  # noqa: ARG002
-        """Return the headers with the first token, from the present one on, that can be revealed."""
+        """Return the headers with the first token, from the current one on, that can be read."""
         while True:
-            held = self.current
+            index = self.current
             try:
-                return self.headers(held)
+                return self.headers(index)
             except ReadError as error:
-                if not self.fail_over(held, error.code):
+                if not self.fail_over(index, error.code):
                     raise
 
-    def fail_over(self, held: int, why: int | str) -> bool:
-        """Go to the token after *held*, which was refused. False when there is none left."""
-        if self.current != held:
+    def fail_over(self, index: int, why: int | str) -> bool:
+        """Switch to the token after *index*, which was refused. Returns False when none is left."""
+        if self.current != index:
             return True
-        is_last = held + 1 == len(self._reveal)
-        if held not in self._refused:  # several requests may come back with it
-            self._refused.add(held)
-            self._warn("token.refused", workspace=self._workspace, token=held + 1, of=len(self._reveal), why=why)
+        is_last = index + 1 == len(self._reveal)
+        if index not in self._refused:  # several concurrent requests may be refused
+            self._refused.add(index)
+            self._warn("token.refused", workspace=self._workspace, token=index + 1, of=len(self._reveal), why=why)
         if not is_last:
-            self.current = held + 1
+            self.current = index + 1
         return not is_last

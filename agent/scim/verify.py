@@ -1,4 +1,4 @@
-"""Tell whether a member shows what was asked for. Pure: no write counts as made before this has said so."""
+"""Verify that a member has what was written. Pure. No write counts as done before this check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["expected_formatted", "is_persisted", "missing_fields", "put_fields"]
 
 
 def is_persisted(member: Member, wanted: Fields, formatted: str | None = None) -> bool:
-    """Tell whether *member* has every field of *wanted*; emails compare folded, names as `same_name` does."""
+    """Return whether *member* has every field of *wanted*; emails compare normalized, names by `is_same_name`."""
     return not missing_fields(member, wanted, formatted)
 
 
@@ -28,7 +28,7 @@ def missing_fields(member: Member, wanted: Fields, formatted: str | None = None)
 
 
 def put_fields(member: Member, wanted: Fields) -> Fields:
-    """Return all that a full PUT of *member* with *wanted* on top sends: what it does not change is proved too."""
+    """Return all fields that a full PUT of *member* with *wanted* sends: unchanged fields are verified too."""
     return Fields(
         wanted.email or member.email or None,
         wanted.display_name or member.display_name or None,
@@ -37,9 +37,9 @@ def put_fields(member: Member, wanted: Fields) -> Fields:
 
 
 def expected_formatted(member: Member, display_name: str | None) -> str | None:
-    """Return the `name.formatted` that the member must show beside *display_name*, None where nothing can be asked.
+    """Return the `name.formatted` that the member must have with *display_name*, None where it can't be expected.
 
-    Where it differed from the display name before, the server may make it up from other parts of the name.
+    Where it differed from the display name before, the server may build it from other parts of the name.
     """
     return display_name if _is_same_name(member.formatted, member.display_name) else None
 

@@ -38,7 +38,13 @@ async def test_workspaces_side_by_side_never_meet_the_limit_of_their_host(window
         async def synced(name: str) -> None:
             url = f"https://pigment.example/{name}/scim/v2"
             client = OpenClient(
-                name, url, [lambda: f"token-{name}"], http, pace=paces.for_url(url), timer=hours.timer(), page_size=2
+                name,
+                url,
+                [lambda: f"token-{name}"],
+                http,
+                rate_limiter=paces.for_url(url),
+                timer=hours.timer(),
+                page_size=2,
             )
             for member in (await client.list_members()).members:
                 await client.patch(member, Fields(active=False))

@@ -161,7 +161,7 @@ async def test_wait_for_the_pace_ends_with_the_permit() -> None:
     scene, pace = a_scene(members=1), SlowRateLimiter()
     permit = a_permit(scene)
 
-    async with writing(scene, permit, pace=pace) as workspace:
+    async with writing(scene, permit, rate_limiter=pace) as workspace:
         write = asyncio.create_task(patched(workspace))
         await pace.asked.wait()
         permit.expire()
@@ -174,7 +174,7 @@ async def test_wait_for_the_pace_ends_with_the_permit() -> None:
 async def test_request_that_the_pace_lets_through_too_late_does_not_leave_and_is_given_back() -> None:
     scene, pace = a_scene(members=1), SlowRateLimiter()
 
-    async with writing(scene, a_permit(scene), pace=pace) as workspace:
+    async with writing(scene, a_permit(scene), rate_limiter=pace) as workspace:
         write = asyncio.create_task(patched(workspace))
         await pace.asked.wait()
         scene.time.now += 18

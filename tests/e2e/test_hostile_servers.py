@@ -154,7 +154,7 @@ def test_nothing_is_written_and_nothing_said_that_harms(met: Met) -> None:
 
 
 def test_milliard_of_members_is_refused_before_it_is_read(met: Met, place: Place) -> None:
-    assert "lists more than can be read: 1,000,000,000" in met.workspaces["pigment-milliard"]["error"]["message"]
+    assert "lists more than the agent reads: 1,000,000,000" in met.workspaces["pigment-milliard"]["error"]["message"]
     assert place.servers.asked["milliard"] == ["GET"]
 
 

@@ -96,7 +96,7 @@ def test_port_that_somebody_else_has_is_told_in_one_sentence(sandbox: Sandbox, t
         ran = other.run("serve")
 
         assert ran.code == 8
-        assert f"127.0.0.1:{first.port} can't be listened on" in ran.err
+        assert f"port {first.port} of 127.0.0.1 is in use" in ran.err
         assert "Traceback" not in ran.err
 
 

@@ -111,7 +111,7 @@ def check_port_that_is_taken(setting: Setting) -> None:
     with socket.create_server(("127.0.0.1", setting.port)):
         told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
     assert told.code == 8
-    assert re.search(rf"127.0.0.1:{setting.port} can't be listened on", refusal(told))
+    assert re.search(rf"port {setting.port} of 127.0.0.1 is in use", refusal(told))
 
 
 def check_command_that_does_not_exist() -> None:

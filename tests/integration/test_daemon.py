@@ -290,7 +290,7 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
         health = await house.daemon.check_health()
         assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
         assert [line["event"] for line in lines if line["log_level"] == "error"] == ["config.refused"]
-        assert any("was refused" in trouble for trouble in health.problems)
+        assert any("is invalid" in trouble for trouble in health.problems)
 
         written(sandbox, tmp_path)
         config.write_text(config.read_text("utf-8") + "ca_bundle: not-there.pem\n", "utf-8")
@@ -335,7 +335,9 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
         assert (await house.daemon.check_health()).config_loaded_at == loaded_at
         assert not taken
         assert "tried again" in troubles[0]
-        assert f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC is in force, with its schedules. The state" in troubles[0]
+        assert (
+            f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC stays active, with its schedules. The state" in troubles[0]
+        )
         assert [line["event"] for line in lines] == ["config.refused"], "each reason once, not every two seconds"
 
         # The file is not touched, and no SIGHUP is sent.
@@ -355,7 +357,7 @@ async def test_refused_file_is_tried_again_when_what_it_refers_to_is_mended(sand
         good = config.read_text("utf-8")
         config.unlink()
         await reloading.reload_if_changed()
-        assert any("was refused" in trouble for trouble in (await house.daemon.check_health()).problems)
+        assert any("is invalid" in trouble for trouble in (await house.daemon.check_health()).problems)
         config.write_text(good, "utf-8")
         await reloading.reload_if_changed()
 

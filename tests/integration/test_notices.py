@@ -93,7 +93,7 @@ async def test_mail_says_who_what_why_and_what_to_do(state: MemoryState, mailbox
     text = part.get_content()
 
     assert mail.rcpt_tos == ["ops@acme.com"]
-    assert message["Subject"] == "pigment-sync: changes of latam are held"
+    assert message["Subject"] == "pigment-sync: changes of latam are on hold"
     assert "Workspace: latam" in text
     assert "20260301-120000-3f9a1c" in text
     assert "30 deactivations are more than 25." in text
@@ -120,10 +120,10 @@ async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, web
         await told.notify_results([result])
 
     assert webhook.titles == [
-        "changes of latam are held",
+        "changes of latam are on hold",
         "a run of latam failed",
-        "latam is fine again",
-        "changes of latam are held",
+        "latam recovered",
+        "changes of latam are on hold",
     ]
     assert [each["type"] for each in webhook.received] == ["warning", "failure", "success", "warning"]
 
@@ -136,7 +136,7 @@ async def test_restart_tells_nobody_again(webhook: Webhook, tmp_path: Path) -> N
         await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
         await state.close()
 
-    assert webhook.titles == ["changes of latam are held", "the Pigment token of latam expires in 30 days"]
+    assert webhook.titles == ["changes of latam are on hold", "the Pigment token of latam expires in 30 days"]
 
 
 async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
@@ -212,7 +212,7 @@ async def test_only_what_is_asked_for_is_told(state: MemoryState, webhook: Webho
         await told.notify_results([result])
     await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
 
-    assert webhook.titles == ["a run of latam failed", "latam is fine again"]
+    assert webhook.titles == ["a run of latam failed", "latam recovered"]
 
 
 @pytest.mark.parametrize("status", [RunStatus.BUSY, RunStatus.PLANNED, RunStatus.STALE])
@@ -221,7 +221,7 @@ async def test_run_that_proves_nothing_changes_nothing(state: MemoryState, webho
     for result in (HELD, ended(status), HELD):
         await told.notify_results([result])
 
-    assert webhook.titles == ["changes of latam are held"]
+    assert webhook.titles == ["changes of latam are on hold"]
 
 
 async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook: Webhook) -> None:
@@ -229,7 +229,7 @@ async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook:
     await told.notify_results([ended(RunStatus.INCOMPLETE)])
     await told.notify_results([ended(RunStatus.PLANNED, replace(PLANNED, mode=Mode.DRY_RUN))])
 
-    assert webhook.titles == ["a run of latam failed", "latam is fine again"]
+    assert webhook.titles == ["a run of latam failed", "latam recovered"]
 
 
 async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, webhook: Webhook) -> None:

@@ -241,8 +241,8 @@ class History:
                 policy.target,
                 [lambda url=policy.target: world.workspaces[url].token],  # type: ignore[misc]  # bound where it is made
                 client,
-                bounds=BOUNDS,
-                pace=paces.for_url(policy.target),
+                limits=BOUNDS,
+                rate_limiter=paces.for_url(policy.target),
                 timer=timer,
             )
             for name, policy in policies.items()
