@@ -1,4 +1,4 @@
-"""The entry point: the one place where every error ends, each as a sentence and an exit code."""
+"""The entry point of `python -m agent` and `pigment-sync`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agent.cli.app import run_cli
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code (design section 10)."""
+    """Run the command line and exit with its code (design section 10)."""
     sys.exit(run_cli(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Write logs to stderr: one event per fact, no secret in any of them, and no email unless the config asks for it."""
+"""Configure logging: one event per fact, without secrets, and without emails unless the configuration enables them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET_KEY = re.compile(
     r"(?:token|secret|password|passphrase|assertion|authorization|cookie|credential|(?:api|private)[_-]?key)s?\Z",
     re.IGNORECASE,
 )
-"""The ends of names whose value is a secret: `next_token`, `accessToken`, `Proxy-Authorization`."""
+"""Endings of keys whose value is a secret: `next_token`, `accessToken`, `Proxy-Authorization`."""
 SECRET_VALUE = re.compile(
     r"(?P<scheme>\b(?:Bearer|SSWS|Basic)\s+)[^\s,;\"'<>]+"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]*)+"  # a JWT
@@ -28,16 +28,16 @@ SECRET_VALUE = re.compile(
     r"|(?P<user>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)[^\s/@]+(?=@)",
     re.IGNORECASE | re.DOTALL,
 )
-# A local part starts where something else has ended, so that a long text is looked through only once.
+# A local part starts only after a delimiter, so that a long text is scanned once, without backtracking.
 EMAIL = re.compile(
     r"""(?:(?<![^\s<>"'()\[\]{}=:,;/?&|])|(?<=%[0-9A-F]{2}))"""
     r"""([^\s<>"'()\[\]{}=:,;/?&|%@])[^\s<>"'()\[\]{}=:,;/?&|%@]*(@|%40)(?=\w)""",
     re.IGNORECASE,
 )
 MIN_SECRET_LENGTH = 8
-"""Letters of a revealed secret that is looked for: a shorter one would blot out words."""
+"""Minimum length of a revealed secret to redact: a shorter one would match ordinary words."""
 QUIET_LOGGERS = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "msal", "urllib3", "uvicorn.access")
-"""Libraries that tell of each request or step below this level."""
+"""Loggers of libraries that log each request or step below `warning`."""
 MAX_DEPTH = 6
 Event = MutableMapping[str, Any]
 
@@ -46,7 +46,7 @@ _json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 def redact_secrets(text: str) -> str:
     """Return *text* without what looks like a token, a key or a password, and without any secret revealed so far."""
-    # The longest first: one may be a part of another.
+    # The longest first: one secret may contain another.
     for secret in sorted(revealed_values(), key=len, reverse=True):
         if len(secret) >= MIN_SECRET_LENGTH:
             text = text.replace(secret, HIDDEN)
@@ -54,12 +54,12 @@ def redact_secrets(text: str) -> str:
 
 
 def _mask_emails(text: str) -> str:
-    """Return *text* with emails as `a***@acme.com`: enough to find somebody by, too little for a list of people."""
+    """Return *text* with emails as `a***@acme.com`: enough to find a person, too little to list people."""
     return EMAIL.sub(r"\1***\2", text)
 
 
 def sanitize(text: str, emails: bool) -> str:
-    """Return *text* as people outside the log may read it: no secret, and emails only if *emails* says so."""
+    """Return *text* without secrets, and without emails unless *emails*."""
     return redact_secrets(text) if emails else _mask_emails(redact_secrets(text))
 
 
@@ -89,7 +89,7 @@ def _sanitize_text(value: object, masks_emails: bool) -> str:
 
 
 class _RedactionProcessor:
-    """Cleans each event just before it is written, whoever logged it; emails too, unless *emails* or at debug."""
+    """Redact each event just before it is written; mask emails too, unless *emails* or at level debug."""
 
     def __init__(self, emails: bool) -> None:
         self._emails = emails
@@ -100,7 +100,7 @@ class _RedactionProcessor:
 
 
 def _escape_event(_logger: object, _method: str, event: Event) -> Event:
-    """Escape what would move a terminal's cursor or change its colours."""
+    """Escape control characters, which could move the cursor of a terminal or change its colours."""
     return {key: _escape_control(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
@@ -109,21 +109,21 @@ def _escape_control(text: str) -> str:
 
 
 def _json_line(logger: object, method: str, event: Event) -> str:
-    """Return *event* as a line of JSON with all of that escaped: JSON itself leaves the controls of eight bits."""
+    """Return *event* as a line of JSON. The C1 controls are escaped too, which JSON leaves as they are."""
     return escape_json(str(_json(logger, method, event)))
 
 
-def _renderers(form: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
-    if form == "json":
+def _renderers(log_format: Literal["json", "console"], stream: TextIO) -> list[structlog.types.Processor]:
+    if log_format == "json":
         return [_json_line]
-    # A plain traceback, because a pretty one shows local variables, and those hold secrets.
+    # A plain traceback: a pretty one shows local variables, which may hold secrets.
     plain = structlog.dev.plain_traceback
     return [_escape_event, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
 
 
-def configure(level: str, form: Literal["json", "console"], emails: bool, stream: TextIO) -> None:
-    """Send all logs, those of libraries too, to *stream* as *form* from *level* on. Emails only if *emails* says so."""
-    shared: list[structlog.types.Processor] = [
+def configure(level: str, log_format: Literal["json", "console"], emails: bool, stream: TextIO) -> None:
+    """Write all logs from *level* up, those of libraries too, to *stream*. Without *emails*, emails are masked."""
+    processors: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -131,7 +131,11 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *processors,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
@@ -139,15 +143,15 @@ def configure(level: str, form: Literal["json", "console"], emails: bool, stream
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*processors, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _RedactionProcessor(emails),
-                *_renderers(form, stream),
+                *_renderers(log_format, stream),
             ],
         )
     )
-    # A library's logger with a level of its own does not ask the root's.
+    # A library's logger with its own level ignores the level of the root.
     handler.setLevel(level.upper())
     root = logging.getLogger()
     root.handlers[:] = [handler]

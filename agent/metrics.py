@@ -1,6 +1,6 @@
-"""What Prometheus is told: counted as runs end and answers come, and set anew at each scrape.
+"""Metrics for Prometheus: counters of runs and responses, and gauges that are set at each scrape.
 
-Labels hold names of the configuration and words of ours only, so that there are never many.
+Label values are names from the configuration and fixed words, so that cardinality stays bounded.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ __all__ = ["CONTENT_TYPE", "SCRAPE_GAUGES", "Metrics", "Sample"]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 MAX_HOSTS = 50
-"""A tenant has a handful; beyond, a host is counted as `other`."""
+"""A tenant has a handful of hosts; any further host is counted as `other`."""
 Sample = tuple[tuple[str, ...], float]
 
 SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "pigment_sync_config_loaded_timestamp_seconds": ("When the configuration in use was loaded.", ()),
-    "pigment_sync_started_timestamp_seconds": ("When the daemon started.", ()),
-    "pigment_sync_ready": ("1 when /readyz says yes.", ()),
-    "pigment_sync_state_up": ("1 when the state could be read and written at this scrape.", ()),
-    "pigment_sync_budget_left": ("Requests that the busiest Pigment host would take now.", ()),
-    "pigment_sync_ongoing_runs": ("Runs that wait or are under way.", ("workspace",)),
-    "pigment_sync_paused": ("1 when writing is paused.", ("workspace",)),
+    "pigment_sync_config_loaded_timestamp_seconds": ("Time at which the active configuration was loaded.", ()),
+    "pigment_sync_started_timestamp_seconds": ("Time at which the daemon started.", ()),
+    "pigment_sync_ready": ("1 if /readyz succeeds.", ()),
+    "pigment_sync_state_up": ("1 if the state could be read and written at this scrape.", ()),
+    "pigment_sync_budget_left": ("Remaining requests of the busiest Pigment host.", ()),
+    "pigment_sync_ongoing_runs": ("Runs that are queued or in progress.", ("workspace",)),
+    "pigment_sync_paused": ("1 if writing is paused.", ("workspace",)),
     "pigment_sync_enforcing": ("1 in mode enforce, 0 in mode dry-run.", ("workspace",)),
     "pigment_sync_stale_after_timestamp_seconds": (
         "The second scheduled time after the last complete read, or after the start.",
         ("workspace",),
     ),
-    "pigment_sync_next_run_timestamp_seconds": ("When the schedule runs it next.", ("workspace",)),
-    "pigment_sync_last_read_timestamp_seconds": ("When all reads were complete last.", ("workspace",)),
-    "pigment_sync_last_apply_timestamp_seconds": ("When it was brought in step last.", ("workspace",)),
+    "pigment_sync_next_run_timestamp_seconds": ("Time of the next scheduled run.", ("workspace",)),
+    "pigment_sync_last_read_timestamp_seconds": ("Time of the last complete read.", ("workspace",)),
+    "pigment_sync_last_apply_timestamp_seconds": ("Time of the last successful sync.", ("workspace",)),
     "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
-    "pigment_sync_token_days_left": ("Days until the first token expires; negative: it has.", ("workspace",)),
-    "pigment_sync_lease_holder_info": ("Who writes to it at present.", ("workspace", "holder")),
-    "pigment_sync_build_info": ("The versions that run.", ("version", "python")),
+    "pigment_sync_token_days_left": ("Days until the first token expires; negative after that.", ("workspace",)),
+    "pigment_sync_lease_holder_info": ("The holder of the lease.", ("workspace", "holder")),
+    "pigment_sync_build_info": ("Versions of the agent and of Python.", ("version", "python")),
 }
-"""What `/metrics` sets at each scrape: the meaning and the labels of each gauge."""
+"""Help text and labels of each gauge that `/metrics` sets at each scrape."""
 
 
 class Metrics:
-    """All metrics, in *registry*."""
+    """All metrics, registered in *registry*."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._runs = Counter(
-            "pigment_sync_runs_total", "Runs that ended.", ("workspace", "status", "trigger"), registry=registry
+            "pigment_sync_runs_total", "Finished runs.", ("workspace", "status", "trigger"), registry=registry
         )
         self._duration = Histogram(
             "pigment_sync_run_duration_seconds",
-            "How long runs took.",
+            "Duration of runs.",
             ("workspace",),
             registry=registry,
             buckets=BUCKETS,
@@ -72,12 +72,12 @@ class Metrics:
         )
         self._holds = Gauge(
             "pigment_sync_holds",
-            "Holds of the newest plan of the whole workspace.",
+            "Holds in the latest plan of the whole workspace.",
             ("workspace", "code"),
             registry=registry,
         )
         self._requests = Counter(
-            "pigment_sync_requests_total", "Answers of other systems.", ("host", "status"), registry=registry
+            "pigment_sync_requests_total", "Responses of other systems.", ("host", "status"), registry=registry
         )
         self._gauges = {
             name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
@@ -86,7 +86,7 @@ class Metrics:
         self._hosts: set[str] = set()
 
     def record_run(self, result: RunResult, trigger: Trigger, seconds: float) -> None:
-        """Count a run that has ended after *seconds*."""
+        """Count a finished run that took *seconds*."""
         self._runs.labels(result.workspace, result.status, trigger).inc()
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
@@ -95,14 +95,14 @@ class Metrics:
             self._set_holds(result.workspace, Tally(hold.code for hold in result.planned.holds))
 
     def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
-        """Show *found*, and zero for what was held before: an absent series would look like one that is lost."""
+        """Set *found*, and zero for codes seen before: an absent series would look like a lost one."""
         codes = self._codes.setdefault(workspace, set())
         codes.update(found)
         for code in codes:
             self._holds.labels(workspace, code).set(found.get(code, 0))
 
     async def count_response(self, response: httpx.Response) -> None:
-        """Count an answer: an event hook of `httpx.AsyncClient`."""
+        """Count a response; an event hook of `httpx.AsyncClient`."""
         host = response.request.url.host
         if host in self._hosts or len(self._hosts) < MAX_HOSTS:
             self._hosts.add(host)
@@ -111,7 +111,7 @@ class Metrics:
         self._requests.labels(host, response.status_code).inc()
 
     def set_gauges(self, samples: Mapping[str, Iterable[Sample]]) -> None:
-        """Set the gauges of a scrape; what is not in *samples* any more is gone, or NaN where there are no labels."""
+        """Set the gauges of a scrape. A gauge that is not in *samples* is removed, or NaN if it has no labels."""
         for name, gauge in self._gauges.items():
             gauge.clear()
             if not SCRAPE_GAUGES[name][1]:

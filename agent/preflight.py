@@ -1,8 +1,9 @@
-"""Try what is neither a provider nor a workspace: notices, login, the port of `serve`, pauses. Writes nothing."""
+"""Check notifications, login, the port of `serve` and pauses. Writes nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -24,11 +25,12 @@ from connectors.secret import Secret, SecretError
 __all__ = ["run_preflight"]
 
 TIMEOUT_SECONDS = 10.0
-APPRISE_HINT = "Write it as https://github.com/caronc/apprise/wiki describes the service."
+LISTEN_HINT = "Stop the other process, or set server.port to a free port and server.host to an address of this machine."
+APPRISE_HINT = "See https://github.com/caronc/apprise/wiki for the URL format of the service."
 
 
 async def run_preflight(settings: Settings, state: State, names: Sequence[str]) -> list[Finding]:
-    """Return a finding for each part that is set up, and one for each of *names* that is paused."""
+    """Return a finding for each configured feature, and one for each paused workspace of *names*."""
     found = await asyncio.gather(
         *(_check_notification_url(place, url) for place, url in enumerate(settings.notify.urls)),
         *([_check_oidc(settings.server.oidc, settings)] if settings.server.oidc is not None else []),
@@ -47,23 +49,25 @@ async def _check_pause(state: State, name: str) -> Finding | None:
         "warning",
         f"workspace {name}",
         f"is paused by {pause.by} since {pause.since:%Y-%m-%d %H:%M} UTC{why}. Nothing is written to it.",
-        f"To go on: pigment-sync resume {name}",
+        f"To resume: pigment-sync resume {name}",
     )
 
 
 async def _check_notification_url(place: int, secret: Secret) -> Finding | None:
-    """Check that Apprise knows the URL and its server is reachable; only service and host of the URL are shown."""
+    """Check that Apprise supports the URL and its server is reachable. Findings show only its service and host."""
     subject = f"notify.urls.{place}"
     try:
         url = secret.reveal()
     except SecretError:
-        # Reported with the other secrets.
+        # Reported as a missing secret.
         return None
     target = await asyncio.to_thread(parse_destination, url)
     if target is None:
-        return Finding("error", subject, "is not a URL that Apprise knows: no notice could be sent.", APPRISE_HINT)
+        return Finding(
+            "error", subject, "is not a URL that Apprise supports: notifications can't be sent.", APPRISE_HINT
+        )
     if not target.host:
-        return Finding("ok", subject, f"{target.service} is known; nothing was sent, and its server was not tried")
+        return Finding("ok", subject, f"the {target.service} URL is valid; not contacted")
     return await _check_reachable(subject, target)
 
 
@@ -73,7 +77,9 @@ async def _check_reachable(subject: str, target: Destination) -> Finding:
         target.is_web
         and proxies_from_environment(os.environ).proxy_for(httpx.URL(f"https://{target.host}")) is not None
     ):
-        return Finding("ok", subject, f"{target.service} at {where} is known, and reached through the proxy; not tried")
+        return Finding(
+            "ok", subject, f"the {target.service} URL for {where} is valid and uses the proxy; not contacted"
+        )
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             _, writer = await asyncio.open_connection(target.host, target.port)
@@ -83,12 +89,12 @@ async def _check_reachable(subject: str, target: Destination) -> Finding:
             "warning",
             subject,
             f"{target.service} at {where} can't be reached from here ({why}).",
-            "Check the address, DNS and the firewall.",
+            "Check the address, DNS and firewall.",
         )
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
-    return Finding("ok", subject, f"{target.service} at {where} is within reach; nothing was sent")
+    return Finding("ok", subject, f"{target.service} at {where} is reachable; nothing was sent")
 
 
 async def _check_oidc(oidc: OidcSettings, settings: Settings) -> Finding:
@@ -96,56 +102,64 @@ async def _check_oidc(oidc: OidcSettings, settings: Settings) -> Finding:
     hint = "Check server.oidc.issuer, DNS, the proxy and ca_bundle."
     try:
         async with http_client.create_client(settings.ca_bundle, TIMEOUT_SECONDS) as client:
-            answer = await client.get(url)
-        document = answer.json()
+            response = await client.get(url)
+        document = response.json()
     except ConfigError as error:
         return Finding("error", subject, error.message, error.hint)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         why = redact(str(error) or type(error).__name__)
-        return Finding("error", subject, f"{url} gave no metadata ({why}): login by it fails.", hint)
-    if answer.status_code != httpx.codes.OK or not isinstance(document, dict):
-        return Finding("error", subject, f"{url} answered {answer.status_code} without metadata.", hint)
+        return Finding("error", subject, f"{url} returned no metadata ({why}): login will fail.", hint)
+    if response.status_code != httpx.codes.OK or not isinstance(document, dict):
+        return Finding("error", subject, f"{url} returned status {response.status_code} without metadata.", hint)
     if str(document.get("issuer", "")).rstrip("/") != oidc.issuer.rstrip("/"):
         issuer = redact(str(document.get("issuer", "")))
-        return Finding("error", subject, f"The metadata names another issuer, {issuer}.", "Correct server.oidc.issuer.")
-    return Finding("ok", subject, f"{oidc.issuer} answers with its metadata")
+        return Finding(
+            "error", subject, f"The metadata has a different issuer: {issuer}.", "Correct server.oidc.issuer."
+        )
+    return Finding("ok", subject, f"{oidc.issuer} is reachable and returns its metadata")
 
 
 async def _check_port(server: ServerSettings) -> Finding | None:
-    """Check whether `serve` could listen. A workspace that only commands write to needs no port: never an error."""
+    """Check whether `serve` could listen. Never an error: commands need no port."""
     if server.port == 0:
         return None
     where = f"{server.host}:{server.port}"
-    trouble = await asyncio.to_thread(_listen_error, server)
-    if not trouble:
-        return Finding("ok", "server", f"{where} is free for serve")
+    error = await asyncio.to_thread(_listen_error, server)
+    if error is None:
+        return Finding("ok", "server", f"{where} is available for serve")
     if await _is_own_server(server):
-        return Finding("ok", "server", f"{where} is used by a pigment-sync that serves")
+        return Finding("ok", "server", f"{where} is in use by pigment-sync serve")
     return Finding(
         "warning",
         "server",
-        f"{where} can't be used ({trouble}): serve would not start here.",
-        "Set server.host to an address of this machine, and server.port to a free port.",
+        f"{_listen_error_message(server, error)}: serve would not start.",
+        LISTEN_HINT,
     )
 
 
-def _listen_error(server: ServerSettings) -> str:
+def _listen_error_message(server: ServerSettings, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {server.port} of {server.host} is in use, possibly by another `serve`"
+    return f"{server.host}:{server.port} can't be used ({error.strerror or error})"
+
+
+def _listen_error(server: ServerSettings) -> OSError | None:
     try:
         info = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server(info[4][:2], family=info[0]).close()
     except OSError as error:
-        return error.strerror or str(error)
-    return ""
+        return error
+    return None
 
 
 async def _is_own_server(server: ServerSettings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  (what it listens on)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  (compared, not bound)
     url = f"http://[{host}]:{server.port}/metrics" if ":" in host else f"http://{host}:{server.port}/metrics"
     try:
         async with (
             httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client,
-            client.stream("GET", url) as answer,
+            client.stream("GET", url) as response,
         ):
-            return b"pigment_sync_" in await anext(answer.aiter_bytes(2**16), b"")
+            return b"pigment_sync_" in await anext(response.aiter_bytes(2**16), b"")
     except (httpx.HTTPError, httpx.InvalidURL):
         return False

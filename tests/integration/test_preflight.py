@@ -69,11 +69,11 @@ async def test_notice_whose_server_is_there_is_fine_and_nothing_is_sent(tmp_path
 @pytest.mark.parametrize(
     ("url", "level", "why"),
     [
-        ("nonsense://s3cret", "error", "not a URL that Apprise knows"),
-        ("slack://s3cret", "error", "not a URL that Apprise knows"),
+        ("nonsense://s3cret", "error", "not a URL that Apprise supports"),
+        ("slack://s3cret", "error", "not a URL that Apprise supports"),
         ("json://ana:s3cret@127.0.0.1:1/s3cret", "warning", "can't be reached"),
         ("mailto://ana:s3cret@acme.invalid:1?smtp=127.0.0.1&to=b@acme.com", "warning", "can't be reached"),
-        ("pagerduty://A1BRTD4JDTIiajkdnlazkcOXrI@s3cretS3CRETs3cretS3CRET", "ok", "not tried"),
+        ("pagerduty://A1BRTD4JDTIiajkdnlazkcOXrI@s3cretS3CRETs3cretS3CRET", "ok", "not contacted"),
     ],
 )
 async def test_notice_that_can_not_be_sent_is_named_without_its_url(
@@ -89,10 +89,10 @@ async def test_notice_that_can_not_be_sent_is_named_without_its_url(
 @pytest.mark.parametrize(
     ("answer", "level", "why"),
     [
-        (httpx.Response(200, json={"issuer": f"{ISSUER}/"}), "ok", "answers"),
-        (httpx.Response(200, json={"issuer": "https://evil.example"}), "error", "another issuer"),
+        (httpx.Response(200, json={"issuer": f"{ISSUER}/"}), "ok", "is reachable"),
+        (httpx.Response(200, json={"issuer": "https://evil.example"}), "error", "a different issuer"),
         (httpx.Response(404, text="no"), "error", "no metadata"),
-        (httpx.Response(503, json={}), "error", "answered 503"),
+        (httpx.Response(503, json={}), "error", "returned status 503"),
         (httpx.ConnectError("refused"), "error", "refused"),
     ],
 )
@@ -118,6 +118,7 @@ async def test_port_that_something_else_has_is_a_warning(tmp_path: Path, listeni
         respx.get(f"http://127.0.0.1:{listening}/metrics").respond(text="go_goroutines 8")
         (taken,) = await findings(settings(tmp_path, server={"port": listening}))
     assert taken.level == "warning"
+    assert f"port {listening} of 127.0.0.1 is in use" in taken.message
     assert "serve would not start" in taken.message
 
     with respx.mock:
@@ -132,4 +133,4 @@ async def test_pause_is_a_warning_with_who_since_when_and_why(tmp_path: Path) ->
 
     assert (found.level, found.subject) == ("warning", "workspace latam")
     assert found.message == "is paused by ops since 2026-03-01 12:00 UTC: a migration. Nothing is written to it."
-    assert found.remedy == "To go on: pigment-sync resume latam"
+    assert found.remedy == "To resume: pigment-sync resume latam"
