@@ -10,18 +10,18 @@
         ├── UsageError                   a name or an argument that is not known 2
         ├── ConfigError                  the configuration is invalid           8
         ├── StateError                   the state store can't be used          1
-        ├── Busy                         another run holds the lease            7
+        ├── WorkspaceBusy                another run holds the lease            7
         ├── LeaseLost                    our lease was taken while we ran       7
         ├── WrongTarget                  the state knows the workspace otherwise 4
-        ├── StalePlan                    an approval of a plan that is no more  9
-        └── WriteError                   a write that can't be answered for: an outcome, never an exit code by itself
-            ├── WriteRefused             the workspace said no to this one person
-            ├── NotPersisted             it said yes, and the member does not show it
+        ├── StalePlan                    an approval of a plan that changed    9
+        └── WriteError                   a write whose result is a per-change outcome, never an exit code by itself
+            ├── WriteRefused             the workspace refused this one change
+            ├── NotPersisted             it was accepted, and the member does not show it
             ├── WriteLost                no answer, and a lookup could not settle it
             ├── WriteStopped             the right to write ended first: the rest is not tried
-            └── WorkspaceGone            credentials refused or out of reach: the rest is not tried
+            └── WorkspaceUnavailable     credentials refused or out of reach: the rest is not tried
 
-Each carries *hint*: what a person does next. A bug is none of these and is caught only by the entry point (1).
+Each carries *hint*, the next step. A bug is not one of these and is caught only by the entry point (1).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ SECRET_ERROR_CODES = frozenset({"secret-not-set", "secret-unreadable", "secret-i
 def exit_code_for_read_error(code: str) -> ExitCode:
     """Return the exit code of a read that ended with *code*.
 
-    A secret that is missing is the configuration's fault, and what nobody expected is ours.
+    A secret that is missing is the configuration's fault, and an unexpected error is ours.
     """
     if code in SECRET_ERROR_CODES:
         return ExitCode.CONFIG
@@ -79,7 +79,7 @@ def exit_code_for_read_error(code: str) -> ExitCode:
 
 
 class PigmentSyncError(Exception):
-    """An error with a way out: *message* says who or what and why, *hint* what to do next. Neither holds a secret."""
+    """An error with a way out: *message* is what failed and why, *hint* the next step. Neither holds a secret."""
 
     code = "error"
     exit_code = ExitCode.UNEXPECTED
@@ -125,7 +125,7 @@ class LeaseLost(PigmentSyncError):
 
 
 def lease_lost_error(workspace: str) -> LeaseLost:
-    """Return the error of a run whose lease of *workspace* ended. What it did before is for its report to show."""
+    """Return the error of a run whose lease of *workspace* ended. Its report shows what it did before."""
     return LeaseLost(
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
         "The next run settles what was in flight and does the rest.",
@@ -133,7 +133,7 @@ def lease_lost_error(workspace: str) -> LeaseLost:
 
 
 class WrongTarget(PigmentSyncError):
-    """The key of the file stands for another workspace than the state knows: a command must settle which one it is."""
+    """The key of the file stands for another workspace than in the state: only a command can resolve it."""
 
     code = "wrong-target"
     exit_code = ExitCode.HELD
@@ -145,7 +145,7 @@ class StalePlan(PigmentSyncError):
 
 
 class WriteError(PigmentSyncError):
-    """A write that did not come about, for one person unless it is `WorkspaceUnavailable`.
+    """A write that failed, for one person unless it is `WorkspaceUnavailable`.
 
     *code* is the outcome's detail.
     """
@@ -155,7 +155,7 @@ class WriteError(PigmentSyncError):
 
 
 class WriteRefused(WriteError):
-    """The workspace answered no. *status* is the HTTP status, *scim_type* RFC 7644's word (3.12) or empty."""
+    """The workspace refused the write. *status* is the HTTP status, *scim_type* RFC 7644's word (3.12) or empty."""
 
     code = "refused"
 

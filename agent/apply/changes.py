@@ -1,4 +1,4 @@
-"""Make the changes of one plan in their order. One person's failure is theirs; a lost workspace or lease ends it.
+"""Apply the changes of one plan in order. A change may fail alone; a lost workspace, lease or state ends the run.
 
 Whatever ends it, each change has a record: the report must never leave out what was sent.
 """
@@ -55,7 +55,7 @@ class ApplyResult:
 
     @property
     def has_idle_round(self) -> bool:
-        """Whether nothing of the newest plan was made."""
+        """Return whether nothing of the newest plan was made."""
         return not any(record.outcome is Outcome.DONE for record in self.newest_records)
 
     @property
@@ -65,7 +65,7 @@ class ApplyResult:
 
     @property
     def has_written(self) -> bool:
-        """Tell whether anything may have been written to the workspace."""
+        """Return whether anything may have been written to the workspace."""
         tried = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
         return any(record.outcome in tried and record.change.kind is not Kind.ADOPT for record in self.records)
 
@@ -268,7 +268,7 @@ class Applier:
 
 
 def _as_met(change: Change, answered: ChangeResult) -> Change:
-    """Return *change* as it turned out: a create that met a member says how it was before, and leaves it its name."""
+    """Return *change* as it turned out: for a create that met a member, with its state before and its own name."""
     if answered.met is None:
         return change
     name = (answered.member or answered.met).display_name

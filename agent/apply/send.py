@@ -1,4 +1,4 @@
-"""Send one change to the workspace and say what became of it."""
+"""Send one change to the workspace and return its outcome."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def _write_change(workspace: WorkspaceWriter, change: Change, member: Memb
         return await workspace.create(change.email, change.display_name, change.given_name, change.family_name)
     if member is None:
         raise AssertionError("every change but a create is about a member of the listing")
-    # Pigment drops an email in a PATCH without a word (pigment-scim.md), so whatever changes one is the full PUT.
+    # Pigment silently drops an email in a PATCH (pigment-scim.md), so an email change is a full PUT.
     if change.changes_email:
         return await workspace.replace(member, change.after)
     return await workspace.patch(member, change.after)
@@ -84,7 +84,7 @@ async def _write_change(workspace: WorkspaceWriter, change: Change, member: Memb
 async def _resolve_conflict(
     workspace: WorkspaceWriter, change: Change, taken: AbstractSet[str], conflict: WriteRefused
 ) -> ChangeResult:
-    """A create met a member that the listing did not show: adopt it by rows 6 and 7, or hold."""
+    """Adopt the member that a create ran into by rows 6 and 7, or hold; the listing did not show it."""
     try:
         found = await workspace.find(change.email)
     except ReadError as error:

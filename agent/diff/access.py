@@ -1,4 +1,4 @@
-"""Who has access to a workspace now, through which group, and what is not as it should be. Pure."""
+"""List who has access to a workspace now, through which group, and with which exceptions. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _exceptions(known: PlanBuilder, key: PersonKey | None, assigned: AssignedPer
 
 
 def past_access(workspace: str, left: tuple[LastSeen, ...]) -> tuple[Access, ...]:
-    """Return who had access when a past run ended, as the journal has it: without what the sources said of them."""
+    """Return who had access when a past run ended, according to the journal, without anything from the sources."""
     return tuple(
         Access(
             workspace=workspace,

@@ -1,4 +1,4 @@
-"""Who is assigned: the people of all snapshots, each once, with what may be concluded about them."""
+"""Collect the assigned people of all snapshots, each once, with what may be concluded about them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["AssignedPerson", "Assignments", "Entitlement", "collect_assignments"
 
 
 class Entitlement(Enum):
-    """What the snapshots say of one assigned person."""
+    """What the snapshots show of one assigned person."""
 
     ENTITLED = "entitled"
     UNKNOWN = "unknown"
-    """The status at the source is a word nobody knows, or two sources contradict each other: no change."""
+    """The status at the source is not known to us, or two sources contradict each other: no change."""
     PENDING = "pending"
     """In a group, and not (yet) shown by the application: no change."""
     INDIVIDUAL = "individual"
@@ -43,11 +43,11 @@ class AssignedPerson:
 
 @dataclass(frozen=True, slots=True)
 class Assignments:
-    """Everybody who is assigned. *claims* are the entitled by folded email, *others* everybody else by theirs.
+    """All assigned people, the entitled ones and the others each by normalized email.
 
-    *unseen* are, for each connector, the folded emails of rows without an id: no one with such an
-    email is known to be absent, and an empty string among them means that it may be anyone. *has_nameless*: a person of
-    unknown status shows no address, so a member that seems to belong to no one may be theirs.
+    *unidentified_emails* are, for each connector, the normalized emails of rows without an id: no one with such an
+    email is known to be absent, and an empty string among them means that it may be anyone.
+    *has_unknown_without_email*: a person of unknown status has no address, so any unmanaged member may be theirs.
     """
 
     by_key: dict[PersonKey, AssignedPerson]
@@ -57,13 +57,13 @@ class Assignments:
     has_unknown_without_email: bool = False
 
     def is_contested(self, email: str) -> bool:
-        """Tell whether two people of one connector claim the address, neither of whom a guess may prefer."""
+        """Return whether two people of one connector claim the address, so that neither may be preferred."""
         claims = self.entitled_by_email.get(email, ())
         return len(claims) > 1 and len({claim.key.connector for claim in claims}) < len(claims)
 
 
 def _entitlement(person: Person, policy: Policy) -> Entitlement | None:
-    """Return None for somebody who is to be taken for not assigned."""
+    """Return None for a person who counts as not assigned."""
     # Without a group and not individual: pending, or of an unknown kind, of which nothing may be concluded.
     if person.individual and not person.groups and policy.individual_assignments is IndividualAction.IGNORE:
         return None
@@ -125,11 +125,11 @@ def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[Person
 
 
 def _people_by_email(people: Iterable[AssignedPerson]) -> dict[str, tuple[AssignedPerson, ...]]:
-    """Group people by folded email, the first listed source first; people without an email stand nowhere."""
+    """Group people by normalized email, the first listed source first; leave out people without an email."""
     claims: dict[str, tuple[AssignedPerson, ...]] = {}
     rivals: dict[str, list[AssignedPerson]] = {}
     for assigned in people:
-        # Nearly everybody has an address of their own: only those who do not cost a list.
+        # Nearly all addresses are unique: only shared ones cost a list.
         if assigned.email and claims.setdefault(assigned.email, one := (assigned,)) is not one:
             rivals.setdefault(assigned.email, list(claims[assigned.email])).append(assigned)
     for email, several in rivals.items():
@@ -138,7 +138,7 @@ def _people_by_email(people: Iterable[AssignedPerson]) -> dict[str, tuple[Assign
 
 
 def collect_assignments(snapshots: Sequence[Snapshot], policy: Policy) -> Assignments:
-    """Return everybody of *snapshots*, one for each of the policy's sources, as *policy* takes them."""
+    """Return the people of *snapshots*, one for each source of the policy, as *policy* counts them."""
     people = _people_by_key(snapshots, policy)
     unseen: dict[str, set[str]] = {}
     for snapshot in snapshots:

@@ -1,4 +1,4 @@
-"""The plan in the making: what was read, indexed once, and what has been decided so far."""
+"""A plan under construction: the inputs, indexed once, and the decisions so far."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SUPPORT_EMAILS = ("support@pigment.com", "support@gopigment.com")
 
 @dataclass(slots=True)
 class EmailClaim:
-    """A change that needs an address nobody else has: whether it may have it is decided when all wants are known.
+    """A change that needs an unused address. Whether it gets it is decided once all claims are known.
 
-    *same_name_members* are members that the person of a create may be under a former address (row 12).
+    *same_name_members* are members that may be the same human as a create's person, under an old address (row 12).
     """
 
     change: Change
@@ -39,11 +39,11 @@ class PlanBuilder:
 
     *normalized_emails* maps a SCIM id to its normalized email, *members_by_email* a normalized email to the members
     that have it: one, unless the workspace distinguishes what we do not. *matched_ids* are SCIM ids that a decision is
-    about and that are therefore not unmanaged. *relinked_people* are persons whose member was given to another person
+    about and that are therefore not unmanaged. *relinked_people* are persons who lost their member to another person
     of the same human. *recovered_links* are links of members that an unconfirmed create made, *duplicates* second
-    members of a person that one made. *awaited_creates* are creates that were accepted and whose members are not
-    listed; *checked_creates* are all of them, with what was found. *in_sync_people* maps SCIM ids to entitled people
-    whose members, linked or adopted, need no change.
+    members of a person that one made. *awaited_creates* are creates that were accepted and have no listed
+    member; *checked_creates* are all of them, with what was found. *in_sync_people* maps SCIM ids to the entitled people
+    of members, linked or adopted, that need no change.
     """
 
     policy: Policy
@@ -78,17 +78,17 @@ class PlanBuilder:
         self.notes.append(Note(code, email or "", reason))
 
     def add_hold(
-        self, kind: Kind, code: HoldCode, assigned: AssignedPerson, member: Member | None, words: tuple[str, str]
+        self, kind: Kind, code: HoldCode, assigned: AssignedPerson, member: Member | None, message: tuple[str, str]
     ) -> None:
-        """Hold what a person would get; *words* are the reason and the remedy."""
+        """Hold a change for a person; *message* is the reason and the remedy."""
         wanted = assigned.person.email or ""
         self.holds.append(
             Hold(
                 kind=kind,
                 code=code,
                 email=member.email if member else wanted,
-                reason=words[0],
-                remedy=words[1],
+                reason=message[0],
+                remedy=message[1],
                 wanted=wanted if member and self.normalized_emails[member.scim_id] != assigned.email else None,
                 scim_id=member.scim_id if member else None,
                 person=assigned.key,
@@ -97,12 +97,12 @@ class PlanBuilder:
 
 
 def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:
-    """Return the pattern of folded addresses that get no change: *globs* and, always, Pigment's support."""
+    """Return the pattern of normalized addresses that get no change: *globs* and, always, Pigment's support."""
     return re.compile("|".join(translate(normalize(glob)) for glob in (*SUPPORT_EMAILS, *globs)))
 
 
 def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
-    """Index what was read. The first of several members with one email is the one with the smallest id."""
+    """Index the inputs. The first of several members with one email is the one with the smallest id."""
     members = {member.scim_id: member for member in inputs.listing.members}
     folds = {scim_id: normalize(member.email) for scim_id, member in members.items()}
     holders: dict[str, list[Member]] = {}

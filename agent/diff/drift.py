@@ -1,7 +1,7 @@
-"""Note what changed in a workspace since our last run that we did not do, and how our runs leave it. Pure.
+"""Note changes since our last run that this agent did not make, and record how a run leaves the members. Pure.
 
-A difference has the code `another-writer` where it looks like the work of another provisioning tool: it is what the
-sources call for, or it undoes what we wrote within 24 hours. Every other difference has the code `drift`.
+A difference has the code `another-writer` where it looks like another provisioning tool: it is what the sources call
+for, or it reverts what this agent wrote within 24 hours. Every other difference has the code `drift`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from agent.model.run import ChangeRecord, Outcome
 
 __all__ = ["Difference", "Expectation", "drift_notes", "last_seen_members"]
 
-# After these nobody knows how the member is: what differs next time may be ours.
+# After these the state of the member is unknown: a difference at the next run may be our own change.
 UNCERTAIN_OUTCOMES = frozenset({Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
 class Difference(Enum):
-    """What of a member is not as our last run left it."""
+    """Which field of a member differs from how our last run left it."""
 
     CREATED = auto()
     EMAIL = auto()
@@ -42,7 +42,7 @@ class Expectation(Protocol):
 def last_seen_members(
     members: Mapping[str, Member], records: Sequence[ChangeRecord], links: Sequence[Link]
 ) -> tuple[LastSeen, ...]:
-    """Return the members of the listing with what a run has done to them, in the order of their ids."""
+    """Return the members of the listing as a run left them, in the order of their ids."""
     owners = {link.scim_id: link for link in links}
     shown: dict[str, tuple[str, str, bool | None]] = {
         scim_id: (member.email, member.display_name, member.active) for scim_id, member in members.items()
@@ -81,9 +81,9 @@ def last_seen_members(
 def drift_notes(
     memory: Memory, members: Mapping[str, Member], settled: frozenset[str], expected: Expectation
 ) -> Iterator[Note]:
-    """Yield a note for each difference to how our last run left the members; none when there was no run.
+    """Yield a note for each difference from how our last run left the members; nothing when there was no run.
 
-    *settled* are members that lost creates of ours made.
+    *settled* are members that unconfirmed creates made.
     """
     if memory.last_seen is None:
         return
@@ -105,7 +105,7 @@ def drift_notes(
 
 
 def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
-    """Return how a member was left, with what we wrote after that: by a run that did not come to its end."""
+    """Return how a member was left, including later writes of a run that did not finish."""
     for each in ours:
         if not each.is_after_left:
             continue
@@ -126,7 +126,7 @@ def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
 def _changed_member_notes(
     was: LastSeen, member: Member, ours: Sequence[Written], expected: Expectation
 ) -> Iterator[Note]:
-    """Yield a note for each field that differs, unless a write of ours without a known answer may have set it."""
+    """Yield a note for each field that differs, unless an unconfirmed write of ours may have set it."""
     if was.active is None:
         return
     email, name = normalize(member.email), member.display_name
@@ -138,7 +138,7 @@ def _changed_member_notes(
     if was.display_name != name:
         names = [(each, each.display_name) for each in ours if each.display_name is not None]
         if not _may_be_ours(names, name):
-            # Another spelling of the same name is neither ours nor what a source calls for.
+            # Another spelling of the same name is neither our change nor what a source calls for.
             is_other = not is_same_name(was.display_name, name)
             tail = _tail(Difference.NAME, member, names, (was.display_name, name), expected) if is_other else ""
             yield _drift_note(member.email, name, f"was renamed from {was.display_name or 'nothing'}", tail)
@@ -160,12 +160,12 @@ def _tail(
     values: tuple[object, object],
     expected: Expectation,
 ) -> str:
-    """Return why a change *values* (before, now) looks like another tool's; empty where it does not.
+    """Return why a change of *values* (before, now) looks like another tool's, empty when it does not.
 
-    *sent* is what we wrote of this field, the oldest first.
+    *sent* are our writes of this field, the oldest first.
     """
     before, now = values
-    # A listing that lags behind may show late what we wrote ourselves.
+    # A listing that lags may show our own write late.
     if expected.call_for(difference, member) and all(value != now for _, value in sent):
         return AS_SOURCES
     last = [(each.is_recent, value) for each, value in sent if each.is_sure][-1:]

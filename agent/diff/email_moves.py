@@ -1,4 +1,4 @@
-"""Decide who may have the address they want: checks of the address first, then chains of moves from their free end.
+"""Decide which claims get their address: checks of the address first, then chains of email changes.
 
 A: ann@ -> bea@      B: bea@ -> eve@      eve@ is free     B first, then A
 A: ann@ -> bea@      B: bea@ -> ann@                       `email-swap`: neither can go first
@@ -20,9 +20,9 @@ __all__ = ["resolve_email_claims"]
 
 
 def resolve_email_claims(builder: PlanBuilder) -> dict[str, int]:
-    """Turn every want into a change or a hold.
+    """Turn every claim into a change or a hold.
 
-    Return, for each SCIM id that moves, how many moves must come before its own.
+    Return, for each SCIM id that changes its email, how many such changes must come before.
     """
     claims = sorted(builder.email_claims, key=lambda claim: (claim.email, claim.assigned.key))
     codes = _invalid_claim_codes(builder, claims)
@@ -47,7 +47,7 @@ def resolve_email_claims(builder: PlanBuilder) -> dict[str, int]:
 
 
 def _invalid_claim_codes(builder: PlanBuilder, claims: list[EmailClaim]) -> dict[int, HoldCode | None]:
-    """Return the code of each want that its own address holds, whatever others do."""
+    """Return the hold code of each claim that fails on its own, whatever the others do."""
     targets: dict[str, int] = {}
     for claim in claims:
         targets[claim.email] = targets.get(claim.email, 0) + 1
@@ -77,7 +77,7 @@ def _other_holders(builder: PlanBuilder, claim: EmailClaim) -> list[Member]:
 def _find_blocking_claims(
     builder: PlanBuilder, claims: list[EmailClaim], movers: dict[str, int], codes: dict[int, HoldCode | None]
 ) -> dict[int, int]:
-    """Map a want to the one that must free its address, and hold those whose address nobody frees."""
+    """Map a claim to the one that must free its address first, and hold those without a free address."""
     before: dict[int, int] = {}
     for index, claim in enumerate(claims):
         if index in codes:
@@ -94,9 +94,9 @@ def _find_blocking_claims(
 
 
 def _resolve_chains(before: dict[int, int], codes: dict[int, HoldCode | None]) -> dict[int, int]:
-    """Give every want that waits a code: walk its chain to the free end, to a held one, or round the circle.
+    """Give every waiting claim a code by following its chain to a free address, a held claim, or back to itself.
 
-    Return how many moves come before each of the free ones.
+    Return how many email changes come before each of the free ones.
     """
     steps: dict[int, int] = {}
     for start in before:
@@ -141,8 +141,8 @@ def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tu
     holder = messages.member_label(holders[0]) if holders else "another member"
     match code:
         case HoldCode.INVALID_EMAIL:
-            said = f"{email!r} is not an email address" if email else "has no email address"
-            return f"{who}: {said}.", f"Give {who} a valid email in {connector}."
+            problem = f"{email!r} is not an email address" if email else "has no email address"
+            return f"{who}: {problem}.", f"Give {who} a valid email in {connector}."
         case HoldCode.MISSING_DISPLAY_NAME:
             return f"{who} has no display, given or family name.", f"Give {who} a display name in {connector}."
         case HoldCode.DOMAIN_NOT_ALLOWED:
@@ -166,7 +166,7 @@ def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tu
 
 
 def _possible_rename_hold(builder: PlanBuilder, claim: EmailClaim, change: Change) -> Hold:
-    """Row 12: a create would double somebody whose former address we never knew."""
+    """Row 12: a create might duplicate a human with an unknown old address."""
     who = messages.person_label(claim.assigned)
     named = messages.format_list(f"{member.email} ({member.scim_id})" for member in claim.same_name_members)
     assign = messages.assign_command(claim.same_name_members[0].email, builder.policy.workspace, claim.assigned.key)

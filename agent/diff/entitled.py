@@ -17,7 +17,7 @@ __all__ = ["decide_entitled"]
 
 
 def decide_entitled(builder: PlanBuilder) -> None:
-    """Decide for everybody who is entitled: those with a link first, then by email, by alias, by name, by nothing."""
+    """Decide for all entitled people: linked ones first, then by email, by alias, by name, and the rest."""
     strangers = []
     for assigned in builder.assignments.by_key.values():
         if assigned.entitlement is not Entitlement.ENTITLED:
@@ -94,7 +94,7 @@ def _match_by_email(builder: PlanBuilder, assigned: AssignedPerson) -> bool:
 
 
 def _resolve_email_held_by_other(builder: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
-    """Rows 8 to 10: the member with the address is linked to somebody else."""
+    """Rows 8 to 10: the member with the address is linked to another person."""
     key = builder.person_by_scim_id[member.scim_id]
     other = builder.assignments.by_key.get(key)
     if builder.is_protected(member):
@@ -133,14 +133,14 @@ def _resolve_email_held_by_other(builder: PlanBuilder, assigned: AssignedPerson,
 
 
 def _is_no_longer_entitled(builder: PlanBuilder, key: PersonKey, other: AssignedPerson | None) -> bool:
-    """Tell whether a person of another source is surely not entitled any more, so that the link may move."""
+    """Return whether a person of another source is surely no longer entitled, so that the link may move."""
     if other is not None:
         return other.entitlement in {Entitlement.INACTIVE, Entitlement.INDIVIDUAL}
     return not builder.assignments.unidentified_emails.get(key.connector)
 
 
 def _members_by_alias(builder: PlanBuilder, assigned: AssignedPerson) -> list[Member]:
-    """Return the unlinked active members that have an alias of the person and that nobody has by email."""
+    """Return the unlinked active members that have an alias of the person, unless it is another person's email."""
     found = {}
     for alias in assigned.person.aliases:
         email = normalize(alias)
@@ -155,7 +155,7 @@ def _members_by_alias(builder: PlanBuilder, assigned: AssignedPerson) -> list[Me
 
 
 def _match_by_alias(builder: PlanBuilder, people: Iterable[AssignedPerson]) -> list[AssignedPerson]:
-    """Row 11. Return those whom no alias matched."""
+    """Row 11. Return the people without a match by alias."""
     left, matches = [], []
     rivals: dict[str, int] = {}
     for assigned in people:
@@ -181,7 +181,7 @@ def _match_by_alias(builder: PlanBuilder, people: Iterable[AssignedPerson]) -> l
 
 
 def _create_or_hold_rename(builder: PlanBuilder, people: Sequence[AssignedPerson]) -> None:
-    """Rows 12 and 13: nothing matches but perhaps a name, which counts only while nothing else could have told."""
+    """Rows 12 and 13: at most a name matches, which counts only while the workspace has no links."""
     remembered: dict[PersonKey, list[str]] = {}
     for key, scim_id in builder.inputs.memory.possible_renames:
         remembered.setdefault(key, []).append(scim_id)

@@ -1,4 +1,4 @@
-"""Rows 14 to 18 of the planning table, and the members that no link and nobody entitled stands for."""
+"""Rows 14 to 18 of the planning table, and unmanaged members."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_PERSON = PersonKey("", "")
 
 
 def decide_leavers(builder: PlanBuilder) -> None:
-    """Decide for links whose person is not entitled, for unlinked people who are not, and for unmanaged members."""
+    """Decide for people who are not entitled, with and without a link, and for unmanaged members."""
     for link in (*builder.inputs.memory.links, *builder.recovered_links):
         assigned = builder.assignments.by_key.get(link.person)
         if link.person not in builder.relinked_people and (
@@ -65,7 +65,7 @@ def would_deactivate(builder: PlanBuilder, member: Member) -> bool:
 
 
 def _decide_linked_person(builder: PlanBuilder, link: Link, assigned: AssignedPerson | None) -> None:
-    """Rows 14 and 15 for one link whose person is not entitled, then the others."""
+    """Apply rows 14 and 15 to the link of a person who is not entitled, then the other rows."""
     member = builder.members.get(link.scim_id)
     if assigned is None and link.person.connector in builder.connectors:
         _count_missed_read(builder, link)
@@ -85,7 +85,7 @@ def _decide_linked_person(builder: PlanBuilder, link: Link, assigned: AssignedPe
 
 
 def _decide_duplicate_member(builder: PlanBuilder, unconfirmed: UnconfirmedCreate, member: Member) -> None:
-    """A second member of a person, made by a lost create. It is deactivated when the person leaves."""
+    """Handle a second member of a person, made by an unconfirmed create: it is deactivated when the person leaves."""
     if member.active is False:
         return
     if member.active is None or builder.is_protected(member):
@@ -142,7 +142,7 @@ def _hold_duplicate_member(builder: PlanBuilder, unconfirmed: UnconfirmedCreate,
 
 
 def _decide_active_member(builder: PlanBuilder, link: Link, assigned: AssignedPerson | None, member: Member) -> None:
-    """Rows 16 to 18, unless the link belongs to a source that is none any more."""
+    """Apply rows 16 to 18, unless the link belongs to a connector that is no longer a source."""
     if link.person.connector not in builder.connectors:
         _hold_source_changed(builder, link, member)
     elif assigned is not None and assigned.entitlement is not Entitlement.INACTIVE:
@@ -152,7 +152,7 @@ def _decide_active_member(builder: PlanBuilder, link: Link, assigned: AssignedPe
 
 
 def _count_missed_read(builder: PlanBuilder, link: Link) -> None:
-    # It need not be counted further than it matters: the state is then not written at each run.
+    # Counting stops at the limit, so that the state is not written at each run.
     if link.missed_reads < builder.policy.grace_reads:
         builder.updated_links.append(Link(link.person, link.scim_id, link.groups, link.missed_reads + 1))
 
@@ -169,7 +169,7 @@ def _hold_source_changed(builder: PlanBuilder, link: Link, member: Member) -> No
 
 
 def _note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, member: Member | None) -> None:
-    """Row 16, and those of whom a read does not say enough: noted, or held where a member would be deactivated."""
+    """Row 16, and people about whom the reads are inconclusive: a note, or a hold of the deactivation."""
     who, email = messages.person_label(assigned), member.email if member else assigned.person.email
     connector = assigned.key.connector
     match assigned.entitlement:
@@ -187,7 +187,7 @@ def _note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, memb
         case Entitlement.INDIVIDUAL if member is not None:
             _hold_individual_assignment(builder, assigned, member)
         case _:
-            # Individual, and without a member: whoever is entitled or inactive has been judged before.
+            # Individual, without a member. Entitled and inactive people never get here.
             reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
             builder.add_note(NoteCode.INDIVIDUAL_ASSIGNMENT, email, reason)
 
@@ -221,7 +221,7 @@ def _hold_deactivation(
 
 
 def _defer_to_other_source(builder: PlanBuilder, link: Link, member: Member) -> bool:
-    """Leave the member alone while another source shows the same human and does not say enough of them."""
+    """Leave the member unchanged while another source shows the same human inconclusively; return whether one does."""
     for other in builder.assignments.not_entitled_by_email.get(builder.normalized_emails[member.scim_id], ()):
         if other.key.connector != link.person.connector and other.entitlement is not Entitlement.INACTIVE:
             _note_or_hold_undecided(builder, other, member)
@@ -259,7 +259,7 @@ def _decide_leaver(builder: PlanBuilder, link: Link, assigned: AssignedPerson | 
 def _deactivate_or_hold(
     builder: PlanBuilder, link: Link, member: Member, because: tuple[ChangeCode, str], left: tuple[GroupRef, ...]
 ) -> None:
-    """Deactivate a leaver, unless a new person has the address: then both may be one human under two ids."""
+    """Deactivate a leaver, unless a new person has the address: both may be one human under two ids."""
     claims = builder.assignments.entitled_by_email.get(builder.normalized_emails[member.scim_id], ())
     newcomer = next((claim for claim in claims if claim.key not in builder.link_by_person), None)
     if newcomer is None:
@@ -289,14 +289,14 @@ def _deactivate_or_hold(
 
 
 def _decide_unlinked_person(builder: PlanBuilder, assigned: AssignedPerson, people: Sequence[AssignedPerson]) -> None:
-    """Someone assigned without a link who is not entitled: their member is adopted only to be deactivated."""
+    """Decide for an assigned person without a link who is not entitled: adopt their member only to deactivate it."""
     members = builder.members_by_email.get(assigned.email, ())
     free = [member for member in members if member.scim_id not in builder.person_by_scim_id]
     builder.matched_ids.update(member.scim_id for member in free)
     if assigned.entitlement is not Entitlement.INACTIVE:
         _note_or_hold_undecided(builder, assigned, None)
         return
-    # Somebody entitled, or not yet judged, has the same address: then the member is theirs.
+    # An entitled or undecided person with the same address owns the member.
     if assigned.email in builder.assignments.entitled_by_email or any(
         each.entitlement is not Entitlement.INACTIVE for each in people
     ):
@@ -330,7 +330,7 @@ def _adopt_and_deactivate(builder: PlanBuilder, assigned: AssignedPerson, member
 
 
 def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
-    """A member whom no link and no person stands for."""
+    """Note or deactivate a member without a link and without a matching person."""
     email = builder.normalized_emails[member.scim_id]
     if not member.active or email in builder.assignments.entitled_by_email:
         return

@@ -1,4 +1,4 @@
-"""Work out how links are mended by hand: which member belongs to whom from now on. Pure."""
+"""Compute the edits of links that an operator asks for. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RebindPlan", "assignment_edits", "rebind_plan"]
 
 @dataclass(frozen=True, slots=True)
 class RebindPlan:
-    """What `links move` would do: *edits* with their emails, and the emails of links that nobody new matches."""
+    """What `links move` would do: *edits* with their emails, and the emails of links without a match."""
 
     edits: tuple[tuple[str, LinkEdit], ...]
     unmatched: tuple[str, ...]
@@ -29,7 +29,7 @@ def _group_refs(person: Person, snapshots: Sequence[Snapshot]) -> tuple[GroupRef
 def rebind_plan(memory: Memory, listing: Listing, snapshots: Sequence[Snapshot], old: str, new: str) -> RebindPlan:
     """Re-bind every link of connector *old* to the one person of *new* who has the member's email.
 
-    A link stays as it is where nobody of *new* has the email, where several have, or where that person is linked.
+    A link stays as it is where no person of *new* has the email, several have it, or that person is already linked.
     """
     people: dict[str, dict[PersonKey, Person]] = {}
     for snapshot in snapshots:
@@ -51,7 +51,7 @@ def rebind_plan(memory: Memory, listing: Listing, snapshots: Sequence[Snapshot],
 
 
 def assignment_edits(memory: Memory, member: Member, person: PersonKey) -> tuple[LinkEdit, ...]:
-    """Return the mends that make *member* belong to *person* and to nobody else, nor the person to another member."""
+    """Return the edits after which *member* and *person* are linked to each other only."""
     previous = [link for link in memory.links if link.scim_id == member.scim_id or link.person == person]
     if any(link.scim_id == member.scim_id and link.person == person for link in previous):
         return ()

@@ -1,4 +1,4 @@
-"""Rows 1 to 4, 6 and 7 of the planning table: a person beside a member, and the one change that brings them in step."""
+"""Rows 1 to 4, 6 and 7 of the planning table: compare a person with a member, and add the one change needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["hold_contested_email", "match_member", "new_member_claim", "reconcil
 
 
 def reconcile_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, *, adopted: bool = False) -> None:
-    """Rows 1 to 4: bring a member in step with its person."""
+    """Rows 1 to 4: bring a member in sync with its person."""
     person = assigned.person
     same_email = builder.normalized_emails[member.scim_id] == assigned.email and assigned.email != ""
     named_alike = not person.display_name or is_same_name(person.display_name, member.display_name)
@@ -95,7 +95,7 @@ def _adopt_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member
 
 
 def match_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
-    """Rows 6 and 7: a person meets the member that has their address and that nobody entitled is linked to."""
+    """Rows 6 and 7: match a person to the member with their address, which no entitled person is linked to."""
     builder.matched_ids.add(member.scim_id)
     verdict = judge_match(assigned.person.display_name, member)
     if builder.is_protected(member):

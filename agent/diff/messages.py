@@ -1,4 +1,4 @@
-"""The sentences of a plan: each names the person and the cause, and for a hold what clears it."""
+"""The sentences of a plan. Each names the person and the cause, and for a hold what clears it."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def assignment_phrase(assigned: AssignedPerson) -> str:
 
 
 def assign_command(email: str, workspace: str, key: PersonKey) -> str:
-    """Return how to say that a member belongs to a person after all."""
+    """Return the command that links a member to a person."""
     return f"pigment-sync links assign {email} --workspace {workspace} --person {key.connector}:{key.id}"
 
 
 def links_move_remedy(old: str, new: str, workspace: str) -> str:
-    """Return how to bind the members of one connector to the people of another."""
+    """Return the remedy that moves links from one connector to another."""
     return (
         f"If {new} has taken the place of {old}: "
         f"pigment-sync links move --from {old} --to {new} --workspace {workspace}"
@@ -94,7 +94,7 @@ def inactive_reason(assigned: AssignedPerson) -> str:
 
 
 def leaver_reason(member: Member, link: Link, found: LookupResult | None) -> tuple[ChangeCode, str]:
-    """Return code and sentence for somebody whom no source shows any more."""
+    """Return code and sentence for a leaver that no source shows any more."""
     who, connector = member_label(member), link.person.connector
     if found is not None and found.status is Status.DELETED:
         return ChangeCode.DELETED, f"{who} was deleted in {connector}."

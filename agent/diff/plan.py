@@ -19,11 +19,11 @@ A person who is **entitled** (assigned through a group, and active at the source
     no      none, the state knows no links     same    hold `possible-rename`                              12
     no      none                               any     create                                              13
 
-Before an address is given to anybody, the first that applies (module moves):
+Before an address is given to a person, the first that applies (module email_moves):
 `invalid-email`, `missing-display-name`, `domain-not-allowed`, `contested-email`, `email-taken`, `email-swap`,
 `waits-for-held`.
 
-A **link whose person is not entitled** any more (module leaver):
+A **link whose person is not entitled** any more (module leavers):
 
     member inactive                            in sync                              14
     member's email is protected                note `protected`, here and above     15
@@ -32,10 +32,10 @@ A **link whose person is not entitled** any more (module leaver):
     a new person has the member's email        hold `recycled-address`               9
     otherwise                                  deactivate                           18
 
-A member that a lost create made (module lost) belongs to its person: adopted, or beside their own one
-`duplicate-member`, which goes with the person (`duplicate-left`).
+A member that an unconfirmed create made (module unconfirmed_creates) belongs to its person: it is adopted, or as a
+second one `duplicate-member`, which is deactivated when the person leaves (`duplicate-left`).
 
-An active member whom no link and no person stands for is unmanaged: a note, or a deactivation where the policy says so.
+An active member without a link and without a matching person is unmanaged: a note, or by policy a deactivation.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PHASES = {
     Kind.UPDATE_NAME: 4,
     Kind.CREATE: 5,
 }
-# At most so many leavers are looked up at their source (design, row 18).
+# The limit of lookups of leavers at their source (design, row 18).
 MAX_LOOKUPS = 25
 
 
@@ -76,7 +76,7 @@ UNEXPLAINED_CODES = frozenset({ChangeCode.LEFT_GROUPS, ChangeCode.NO_LONGER_ASSI
 
 
 def compute_plan(inputs: Inputs, policy: Policy) -> Plan:
-    """Return the changes, holds and notes that bring the listing in step with the snapshots, before any guard."""
+    """Return the changes, holds and notes that bring the listing in sync with the snapshots, before any guard."""
     people = collect_assignments(inputs.snapshots, policy)
     builder = new_plan_builder(inputs, policy, people)
     resolve_unconfirmed_creates(builder)
@@ -145,7 +145,7 @@ def _member_counts(builder: PlanBuilder) -> MemberCounts:
     active = Counter(member.active is True for member in builder.members.values())[True]
     ours = {link.scim_id for link in builder.inputs.memory.links if link.scim_id in builder.members}
     adopted = {change.scim_id for change in builder.changes if change.kind is Kind.ADOPT and change.scim_id}
-    # A member that a lost create made beside a linked one belongs to that person, and may be deactivated with it.
+    # A second member that an unconfirmed create made belongs to that person, and may be deactivated with the first.
     theirs = {member.scim_id for _, member in builder.duplicates}
     guarded = sum(builder.members[scim_id].active is True for scim_id in ours | adopted | theirs)
     return MemberCounts(total=len(builder.members), active=active, linked=len(ours), guarded=guarded)
@@ -154,7 +154,7 @@ def _member_counts(builder: PlanBuilder) -> MemberCounts:
 def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:
     """Return the leavers that no snapshot shows, at most 25, to be looked up at their source.
 
-    *plan* was computed from reads without `Reads.whereabouts`.
+    *plan* was computed from inputs without `Inputs.leaver_status`.
     """
     asked = [
         change.person

@@ -13,16 +13,16 @@ __all__ = ["restrict_to_user"]
 
 
 def _entry_addresses(entry: Change | Hold) -> set[str]:
-    """Return the present, wanted and former addresses of whoever an entry is about."""
+    """Return the current, wanted and previous addresses of the member or person of an entry."""
     if isinstance(entry, Hold):
         return {normalize(entry.email), normalize(entry.wanted or "")}
     return {normalize(entry.email), normalize(entry.before.email or "")}
 
 
 def restrict_to_user(plan: Plan, email: str, keys: Set[PersonKey] = frozenset(), ids: Set[str] = frozenset()) -> Plan:
-    """Return the plan of whoever has, wants or had *email*, with the moves that must come before theirs.
+    """Return the plan of the people who have, want or had *email*, with the email changes that must come first.
 
-    *keys* and *ids* are people and members who are known to be meant, whatever their addresses are now.
+    *keys* and *ids* are people and members to include whatever their addresses are now.
 
     The counts of sources and members stay those of the whole workspace.
     """

@@ -1,4 +1,4 @@
-"""Settle creates with an unknown outcome, before their members can be matched to anyone by email. Pure.
+"""Resolve creates with an unknown outcome before any member is matched by email. Pure.
 
 person       the member that the create made        result
 -----------  -------------------------------------  --------------------------------------------------------------
@@ -25,14 +25,14 @@ __all__ = ["resolve_unconfirmed_creates"]
 
 @dataclass(frozen=True, slots=True)
 class _CreatedMember:
-    """A member that a lost create made."""
+    """A member that an unconfirmed create made."""
 
     create: UnconfirmedCreate
     member: Member
 
 
 def resolve_unconfirmed_creates(builder: PlanBuilder) -> None:
-    """Link the members that lost creates made for people without a link; a member made beside another is a duplicate.
+    """Link the members that unconfirmed creates made to people without a link; a second member is a duplicate.
 
     No member had the email when the create was planned. So a member without a link that has it now, under the name that
     was sent, is the one that the create made. It is remembered by its SCIM id.
@@ -50,7 +50,7 @@ def resolve_unconfirmed_creates(builder: PlanBuilder) -> None:
         if unconfirmed.is_awaited and not found:
             builder.awaited_creates.setdefault(unconfirmed.person, unconfirmed)
         made.setdefault(unconfirmed.person, []).extend(_CreatedMember(unconfirmed, member) for member in found)
-    # People who have no member of a lost create yet come first: a newcomer of the same name must not get one of theirs.
+    # People without a member of an unconfirmed create come first: a new person of the same name must not get theirs.
     for person in sorted(made, key=lambda key: (key in explained, not _is_entitled(builder, key), key)):
         _link_created_members(builder, person, made[person])
 
@@ -93,7 +93,7 @@ def _adopt_created_member(builder: PlanBuilder, made: _CreatedMember) -> Link:
     # A protected member is the person's too while this plan is made: without that, they would get a second member.
     person, member = made.create.person, made.member
     assigned = builder.assignments.by_key.get(person)
-    # Of who is not shown the create has the groups: guards compare a leaver's groups with what they were.
+    # For a person who is not shown, take the groups of the create: guards compare a leaver's groups with earlier ones.
     groups = assigned.groups if assigned else made.create.groups
     link = builder.link_by_person[person] = Link(person, member.scim_id, groups)
     builder.person_by_scim_id[member.scim_id] = person

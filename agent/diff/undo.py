@@ -1,4 +1,4 @@
-"""Compute the changes that put the members of one run back where they were. Pure, from the journal and a listing."""
+"""Compute the changes that undo one run, from the journal and a listing. Pure."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from connectors.base import PersonKey
 
 __all__ = ["compute_undo"]
 
-# A change without a known answer may have been made: the listing tells.
+# A change without a known answer may have been made: the listing shows it.
 POSSIBLY_APPLIED = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
 @dataclass(slots=True)
 class UndoBuilder:
-    """The undo in the making. *links* are the SCIM ids of people's members.
+    """An undo under construction. *links* are the SCIM ids of people's members.
 
-    *scim_id_by_email* are the folded addresses that members have as it goes on, with their SCIM id. *freed_emails* maps
+    *scim_id_by_email* maps the normalized addresses, as the changes so far leave them, to SCIM ids. *freed_emails* maps
     an address to the member that gives it up in this plan.
     """
 
@@ -50,7 +50,7 @@ class UndoBuilder:
 
 
 def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memory, policy: Policy) -> Plan:
-    """Return what would put back what *records* did, the last change first.
+    """Return the plan that undoes *records*, the last change first.
 
     A member that has been changed since is left as it is and named in a note (`changed-since`). A created member is
     deactivated, and its link ends once that is done; so is one that a create met and reactivated. Of one that a create
@@ -97,7 +97,7 @@ def _in_apply_order(changes: Iterable[Change]) -> list[Change]:
 
 
 def _is_as_changed(member: Member, change: Change) -> bool:
-    """Tell whether the member still is as the change left it."""
+    """Return whether the member still is as the change left it."""
     after = change.after
     return (
         (after.email is None or normalize(after.email) == normalize(member.email))
@@ -116,14 +116,14 @@ def _add_reversal(builder: UndoBuilder, change: Change, member: Member) -> None:
         return
     is_new = change.kind is Kind.CREATE
     back = Fields(active=False) if is_new else change.before
-    former = Fields(active=True) if is_new else change.after
+    current = Fields(active=True) if is_new else change.after
     undone = Change(
         kind=_reverse_kind(change),
         email=back.email or member.email,
         display_name=back.display_name if back.display_name is not None else member.display_name,
         scim_id=member.scim_id,
         person=change.person,
-        before=former,
+        before=current,
         after=back,
         code=undo_code(change.kind),
         reason=f"Puts back what the run did: {change.reason}",

@@ -1,4 +1,4 @@
-"""Which changes that an undo put back no plan may repeat: those whose cause the sources still show as it was. Pure."""
+"""Find the undone changes that no plan may repeat: their cause at the sources is unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING})
 
 
 def still_undone_changes(builder: PlanBuilder) -> tuple[UndoneChange, ...]:
-    """Return what of the memory's undone changes still stands, once everything else of the plan is decided.
+    """Return the remembered undone changes that still apply, once everything else of the plan is decided.
 
     It ends when the person's groups, status or address at the source change.
     """
@@ -33,7 +33,7 @@ def still_undone_changes(builder: PlanBuilder) -> tuple[UndoneChange, ...]:
 
 
 def _with_source_email(builder: PlanBuilder, undone: UndoneChange) -> UndoneChange:
-    """Add the address of a leaver at the source, which the journal of the deactivation does not have."""
+    """Add the address of a leaver at the source, which the journal of the deactivation lacks."""
     assigned = builder.assignments.by_key.get(undone.person) if undone.person else None
     return undone if undone.email or assigned is None else replace(undone, email=assigned.email)
 

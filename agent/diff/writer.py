@@ -1,4 +1,4 @@
-"""Which changes by other hands are what the sources call for: then another tool works from the same sources. Pure."""
+"""Find outside changes that the sources call for: then another tool works from the same sources. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Sources"]
 class Sources:
     """What the sources call for, once everything else of the plan is decided.
 
-    *ours* are members that lost creates of ours made. A create that is not settled may have made any member of its
-    person or with its email, so nothing about such a one is called another's.
+    *ours* are members that our unconfirmed creates made. An unconfirmed create may have made any member of its person
+    or with its email, so no difference of such a member is attributed to another tool.
     """
 
     def __init__(self, builder: PlanBuilder, ours: frozenset[str]) -> None:

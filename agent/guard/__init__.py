@@ -1,1 +1,1 @@
-"""Hold what a plan does too much of. Pure: a plan, a policy and a history in, a plan with holds out; no off switch."""
+"""Hold changes that exceed a limit. Pure: a plan, a policy and a history in, a plan with holds out; no off switch."""

@@ -1,4 +1,4 @@
-"""Which groups have become empty, and for how long: one short answer must cost no one their access."""
+"""Track which groups became empty, and since when: one short answer must not cost people their access."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def newly_empty_groups(snapshots: Sequence[Snapshot], sightings: GroupSightings,
     """Return the groups that are empty for the first time, or have been so for less than `CONFIRMED_AFTER`.
 
     A group that an application is not assigned to any more counts as empty: that list can be short too. One that the
-    config does not count any more, or whose application it does not name any more, does not.
+    config no longer counts, or of an application it no longer names, does not.
     """
     return {key: seen for key, seen in _empty_groups(snapshots, sightings).items() if not _is_confirmed(seen, now)}
 
@@ -71,7 +71,7 @@ def _empty_groups(snapshots: Sequence[Snapshot], sightings: GroupSightings) -> G
 
 
 def _with_empty_since(seen: GroupSighting, now: datetime) -> GroupSighting:
-    # A time to come was written by a clock that has been set back since: it would hold leavers until then.
+    # A time in the future was written before the clock was set back: it would hold leavers until then.
     is_known = seen.empty_since is not None and seen.empty_since <= now
     return seen if is_known else replace(seen, empty_since=now)
 

@@ -1,4 +1,4 @@
-"""The guards of one workspace: which of a plan's changes each of them holds, and what it says."""
+"""The guards of one workspace: which changes of a plan each of them holds, and with which message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connectors.base import PersonKey
 
 __all__ = ["INDIVIDUALLY_HELD_CODES", "guard_results", "repeats_of_undone"]
 
-# What was held by these waits for a decision on that member alone, and uses up no limit of the others.
+# A hold by these waits for a decision on that member alone, and does not count for other guards.
 INDIVIDUALLY_HELD_CODES = frozenset({GuardCode.UNDONE, GuardCode.CONTESTED_BY_ANOTHER_WRITER})
 # What would repeat a change that an undo put back: a created member is inactive and without a link afterwards.
 REPEATING_KINDS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
@@ -31,7 +31,7 @@ CONTESTED_REMEDY = (
 
 
 def guard_results(plan: Plan, policy: Policy, history: GuardHistory) -> Iterator[GuardResult]:
-    """Yield the guards that trip on *plan*, the one whose code a hold takes first."""
+    """Yield the guards that trip on *plan*. A hold takes the code of the first that affects it."""
     yield from _toggle_off_guard(plan, policy)
     changes = [change for change in plan.changes if not is_toggled_off(change, policy)]
     for result in (*_undone_guard(plan, changes), *_contested_guard(changes, history)):
@@ -43,7 +43,7 @@ def guard_results(plan: Plan, policy: Policy, history: GuardHistory) -> Iterator
 
 
 def is_toggled_off(change: Change, policy: Policy) -> bool:
-    """Tell whether a toggle keeps the change from being made at all; such a change trips no other guard."""
+    """Return whether a toggle turns the change off; such a change trips no other guard."""
     toggles = policy.toggles
     match change.kind:
         case Kind.CREATE:

@@ -1,4 +1,4 @@
-"""Turn what a guard holds from changes into holds, and back when that very plan was approved."""
+"""Turn changes that a guard affects into holds, and back into changes when exactly that plan was approved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BY_OTHER_HANDS = frozenset({NoteCode.DRIFT, NoteCode.ANOTHER_WRITER})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetContext:
-    """What the fleet guard knows beside the plans of one command.
+    """What the fleet guard knows in addition to the plans of one command.
 
     *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
     has, by workspace, the SCIM ids that were deactivated within the last 60 minutes. *percent* is the limit.
@@ -158,8 +158,8 @@ def release_approved(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:
     """Return the sizes to store after an enforcing run over a whole workspace that may make the changes of *made*.
 
-    Of a group whose leaver is held or still in grace nothing is stored, unless it has no baseline yet: the guard would
-    otherwise compare with what it was to hold.
+    For a group with a leaver who is held or in grace nothing is stored, unless it has no baseline yet: the guard would
+    otherwise compare with the shrunk size.
     """
     waiting = set(filter(is_deactivation, unguarded.changes)).difference(made.changes)
     kept = {(each.person.connector, group.id) for each in waiting if each.person for group in each.group_refs}

@@ -1,4 +1,4 @@
-"""What of a plan that was made again, in the middle of applying, may go on."""
+"""Restrict a plan that is recomputed in the middle of applying."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def restrict_to_continuation(
     """Return *plan* without what a run may not do in its second half.
 
     *first* is what it set out to do; where that alone was asked for (*is_exact*) nothing else is done. *waiting* are
-    people whose grace counts reads of different runs.
+    people in grace, which counts reads of different runs.
     """
 
     def may_go(change: Change) -> bool:

@@ -1,4 +1,4 @@
-"""What a guard knows beside the plan, and what it returns when it trips."""
+"""What a guard knows in addition to the plan, and what it returns when it trips."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _people_at_risk(connector: str, inputs: Inputs) -> set[str]:
     """Return the ids of the people of *connector* who have a member, or may have one, and are not known to have left.
 
     Acceptance lasts, so the present listing does not decide: a member that is inactive or not listed now may be active
-    at the next run. And a create whose answer was lost may have made a member that has no link yet.
+    at the next run. An unconfirmed create may have made a member that has no link yet.
     """
     active = {member.scim_id for member in inputs.listing.members if member.active is not False}
     linked = {link.person for link in inputs.memory.links if link.scim_id in active or not link.missed_reads}

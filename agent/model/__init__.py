@@ -1,6 +1,6 @@
-"""The words of the agent: member, listing, link, policy, change, hold, note, plan. Values only, no I/O.
+"""The domain model: member, listing, link, policy, change, hold, note, plan. Values only, no I/O.
 
-Words about people at the source (person, group, snapshot) are in `connectors.base`.
+Person, group and snapshot, which describe the source, are in `connectors.base`.
 """
 
 from __future__ import annotations

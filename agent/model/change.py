@@ -1,4 +1,4 @@
-"""What would be done to one member, or is held, or is worth saying."""
+"""The entries of a plan: changes, holds and notes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Change:
 class Hold:
     """A change that is not made until a human or a later run clears the reason.
 
-    *email* is the member's present one, or the wanted one where there is no member; *wanted* the new one, if any.
+    *email* is the member's current one, or the wanted one if no member exists; *wanted* the new one, if any.
     *change* is what an approval would release; None: an approval does not release this hold.
     """
 

@@ -1,4 +1,4 @@
-"""Compare email addresses and names of people the way the design says. Pure; what is sent keeps its spelling."""
+"""Compare email addresses and names as the design defines it. Pure; what is sent keeps its spelling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCAL_PART = re.compile(
 
 
 def normalize(email: str) -> str:
-    """Return what two spellings of one address have in common: NFC, case folded simply, the domain as IDNA A-labels."""
+    """Return the form in which addresses are compared: NFC, simple case folding, the domain as IDNA A-labels."""
     if email.isascii():
         return email.lower()
     local, at, domain = unicodedata.normalize("NFC", email).rpartition("@")
@@ -38,7 +38,7 @@ def _simple_casefold_letter(letter: str) -> str:
 
 @lru_cache(maxsize=4096)
 def normalize_domain(domain: str) -> str:
-    """Return the domain as lower-case A-labels, or only case folded where IDNA 2008 (with UTS 46) does not know it."""
+    """Return the domain as lower-case A-labels, or only case-folded where it is not valid in IDNA 2008 (with UTS 46)."""
     if domain.isascii():
         return domain.lower()
     try:
@@ -48,12 +48,12 @@ def normalize_domain(domain: str) -> str:
 
 
 def domain_of(email: str) -> str:
-    """Return the folded domain; empty when there is none."""
+    """Return the normalized domain, empty when there is no domain."""
     return normalize(email).rpartition("@")[2] if "@" in email else ""
 
 
 def is_allowed(email: str, domains: frozenset[str]) -> bool:
-    """Tell whether the address lies in one of *domains* (folded; subdomains not implied; empty allows all)."""
+    """Return whether the address is in one of *domains* (normalized; subdomains not implied; empty allows all)."""
     return not domains or domain_of(email) in domains
 
 
@@ -91,5 +91,5 @@ def is_same_name(one: str, other: str) -> bool:
 
 
 def normalize_name(name: str) -> str:
-    """Return what two spellings of one person's name have in common: NFC, casefold, white space folded."""
+    """Return the form in which names are compared: NFC, casefold, white space collapsed."""
     return unicodedata.normalize("NFC", _collapse_whitespace(name).casefold())

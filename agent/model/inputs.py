@@ -29,8 +29,8 @@ __all__ = [
 class Member:
     """An account in a workspace's listing.
 
-    *email* is its `userName`, empty when the row has none. *active* is None when the row does not say it in a way that
-    can be read: then nothing is concluded. *formatted* is `name.formatted`, None where the listing does not show it.
+    *email* is its `userName`, empty when the row has none. *active* is None when the row has no readable value:
+    then nothing is concluded. *formatted* is `name.formatted`, None where the listing does not show it.
     *resource* is the JSON object as it was read, which a full PUT is built on; *etag* is `meta.version` or empty.
     """
 
@@ -95,8 +95,7 @@ class UndoneChange:
     """A change that an undo put back, with what the source showed when it was made.
 
     *person* is None for an unmanaged member. *code* and *groups* (ids, sorted) are those of the change, *email* is the
-    person's address at the source, folded, empty where that is not known, and *display_name* the name that was given.
-    *run_id* is the undo's, empty before it is under way.
+    person's address at the source, normalized, empty if not known, and *display_name* the name that was given. *run_id* is the undo's, empty before it starts.
     """
 
     scim_id: str
@@ -111,9 +110,9 @@ class UndoneChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastSeen:
-    """A member as our last run left it, with whom it was linked to and through which groups.
+    """A member as our last run left it, with the linked person and the groups that gave the access.
 
-    *active* is None where the run could not tell, or does not know what became of its own change.
+    *active* is None when the run could not read it, or does not know the outcome of its own change.
     """
 
     scim_id: str
@@ -149,8 +148,8 @@ class Memory:
     """What the state remembers of one workspace when a plan is made.
 
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared.
-    *unconfirmed_creates* are creates in flight when a process died, or whose answer was lost, in the order in which
-    they were sent: their members may be there without a link, beside another one of their person. *last_seen* are the
+    *unconfirmed_creates* are creates in flight when a process died, or without an answer, in the order in which
+    they were sent: their members may exist without a link, or as a second member of their person. *last_seen* are the
     members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
     that no plan may repeat meanwhile. *written* are our changes of the last 24 hours and those after *last_seen*, so
     that they are not taken for another's.
@@ -181,7 +180,7 @@ class GroupSighting:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything a plan is computed from. A `Inputs` exists only when every read in it was complete.
+    """Everything a plan is computed from. It exists only when every read was complete.
 
     *leaver_status* is what lookups by id show of leavers, with those of their groups that the workspace counts. It
     gives reasons, and holds leavers that a counted group still shows; without it every leaver is still decided.

@@ -60,8 +60,8 @@ class RecentChanges:
 class Guard:
     """A guard that tripped, with its live numbers. It stands outside the digest: the numbers move with the clock.
 
-    *count* is of this plan and *recent* of the last 60 minutes; *limit* says in words what they exceed. *affected* are
-    the emails of all whom it holds.
+    *count* is of this plan and *recent* of the last 60 minutes; *limit* describes what they exceed. *affected* are the
+    emails of all held changes.
     """
 
     code: str
@@ -85,7 +85,7 @@ class Pause:
 class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
-    Changes stand in the order of applying. *updated_links* are links whose groups or missed reads are to be remembered,
+    Changes stand in the order of applying. *updated_links* are links with new groups or missed reads to store,
     *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because an undo put it back:
     all by an enforcing run only and outside the digest. *checked_creates* are the creates that were unsettled, with the
     member that this listing shows for each, if any. *pause* is that of the workspace; it stands outside the digest too.

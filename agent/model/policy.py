@@ -1,4 +1,4 @@
-"""How a workspace is to be planned, as the configuration says."""
+"""The policy of a workspace, as configured."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Toggles:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How one workspace is to be planned. *sources* stand in the order of the file, which decides between them.
+    """How to plan one workspace. *sources* stand in the order of the file, which decides between them.
 
-    *allowed_domains* are folded; empty allows all. *protect* are globs over whole addresses. *target* is the
+    *allowed_domains* are normalized; empty allows all. *protect* are globs over whole addresses. *target* is the
     fingerprint of the workspace, *tenants* are those of its connectors by name; empty: not known, and not compared.
     """
 

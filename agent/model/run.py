@@ -1,4 +1,4 @@
-"""The words of the journal: run, change with its outcome, lease, pause, mend. Values only."""
+"""The values of the journal: runs, changes with their outcomes, leases, pauses, edits of links."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
-    """A run in four numbers: *active* members when it read them, *changes* beside adoptions that it made (a dry run:
-    would make), *held* ones, and *failed* ones, which were tried in vain or not tried."""
+    """A run in four numbers: *active* members when it read them, *changes* without adoptions (of a dry run: those
+    it would make), *held* ones, and *failed* ones, which were tried in vain or not tried."""
 
     active: int
     changes: int
@@ -232,7 +232,7 @@ def written(records: Iterable[ChangeRecord], now: datetime, left_at: datetime | 
 
 
 def _written(record: ChangeRecord, now: datetime, left_at: datetime | None) -> Written:
-    # A create that met a member set no email and no name; only its detail says so.
+    # A create that met a member set no email and no name; only its detail shows that.
     has_met = record.change.kind is Kind.CREATE and bool(record.detail)
     after = Fields() if has_met else record.change.after
     return Written(
