@@ -42,8 +42,8 @@ class PlanBuilder:
     about and that are therefore not unmanaged. *relinked_people* are persons who lost their member to another person
     of the same human. *recovered_links* are links of members that an unconfirmed create made, *duplicates* second
     members of a person that one made. *awaited_creates* are creates that were accepted and have no listed
-    member; *checked_creates* are all of them, with what was found. *in_sync_people* maps SCIM ids to the entitled people
-    of members, linked or adopted, that need no change.
+    member; *checked_creates* are all of them, with what was found. *in_sync_people* maps SCIM ids to the entitled
+    people of members, linked or adopted, that need no change.
     """
 
     policy: Policy

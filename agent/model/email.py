@@ -38,7 +38,7 @@ def _simple_casefold_letter(letter: str) -> str:
 
 @lru_cache(maxsize=4096)
 def normalize_domain(domain: str) -> str:
-    """Return the domain as lower-case A-labels, or only case-folded where it is not valid in IDNA 2008 (with UTS 46)."""
+    """Return the domain as lower-case A-labels, or only case-folded where IDNA 2008 (with UTS 46) rejects it."""
     if domain.isascii():
         return domain.lower()
     try:

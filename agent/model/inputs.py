@@ -95,7 +95,8 @@ class UndoneChange:
     """A change that an undo put back, with what the source showed when it was made.
 
     *person* is None for an unmanaged member. *code* and *groups* (ids, sorted) are those of the change, *email* is the
-    person's address at the source, normalized, empty if not known, and *display_name* the name that was given. *run_id* is the undo's, empty before it starts.
+    person's address at the source, normalized, empty if not known, and *display_name* the name that was given.
+    *run_id* is the undo's, empty before it starts.
     """
 
     scim_id: str
