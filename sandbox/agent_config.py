@@ -1,4 +1,4 @@
-"""A configuration of the agent that fits a running sandbox: three connectors, three workspaces."""
+"""A configuration of the agent for a running sandbox: three connectors, three workspaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY_FILE = "okta.pem"
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Writes configurations for *environment*, whose systems listen at *urls*."""
+    """Configurations for *environment*, whose systems listen at *urls*."""
 
     environment: Environment
     urls: Mapping[str, str]
@@ -31,7 +31,7 @@ class AgentConfig:
         return self._config_text(state_url, mode, json.dumps(self.environment.okta_key.private_pem))
 
     def write(self, folder: Path, state_url: str = STATE_URL, mode: Mode = "enforce") -> Path:
-        """Write `config.yaml` and the Okta key beside it into *folder*, and return the path of the configuration."""
+        """Write `config.yaml` and the Okta key into *folder*, and return the path of the configuration."""
         folder.mkdir(parents=True, exist_ok=True)
         key = folder / KEY_FILE
         key.touch(mode=0o600)
@@ -42,9 +42,9 @@ class AgentConfig:
         return config
 
     def _config_text(self, state_url: str, mode: Mode, private_key: str) -> str:
-        world = self.environment
+        environment = self.environment
         return f"""\
-# A configuration for the sandbox of seed {world.seed}. Everything in it is pretend, the secrets too.
+# A configuration for the sandbox of seed {environment.seed}. Everything in it is pretend, the secrets too.
 log: {{level: warning, format: console}}
 state:
   url: {json.dumps(state_url)}
@@ -52,21 +52,21 @@ connectors:
   {CONNECTORS["okta"]}:
     type: okta
     org_url: {self.urls["okta"]}
-    client_id: {world.okta_client_id}
+    client_id: {environment.okta_client_id}
     private_key: {private_key}
     kid: {KEY_ID}
   {CONNECTORS["entra"]}:
     type: entra
-    tenant_id: {world.entra.tenant_id}
-    client_id: {world.entra_client_id}
-    client_secret: {world.secret("entra")}
+    tenant_id: {environment.entra.tenant_id}
+    client_id: {environment.entra_client_id}
+    client_secret: {environment.secret("entra")}
     graph_url: {self.urls["entra"]}
     authority_url: {self.urls["entra"]}
   {CONNECTORS["onelogin"]}:
     type: onelogin
     api_url: {self.urls["onelogin"]}
-    client_id: "{world.onelogin_client_id}"
-    client_secret: {world.secret("onelogin")}
+    client_id: "{environment.onelogin_client_id}"
+    client_secret: {environment.secret("onelogin")}
 workspaces:
 {"".join(self._workspace_text(directory, mode) for directory in WORKSPACES)}\
 {self._rate_limit_text()}\

@@ -10,31 +10,31 @@ from sandbox.environment import Environment
 __all__ = ["render_banner"]
 
 
-def render_banner(world: Environment, urls: Mapping[str, str], config: Path) -> str:
-    """Return the text; every line of it that begins with `curl` or `pigment-sync` can be pasted into a shell."""
-    people = ", ".join(f"{len(each.people)} in {name}" for name, each in world.company.directories.items())
-    spaces = "\n".join(
-        f"             {urls['pigment']}/{name}/scim/v2 ({len(space.members)} members)"
-        for name, space in world.pigment.workspaces.items()
+def render_banner(environment: Environment, urls: Mapping[str, str], config: Path) -> str:
+    """Return the text; every line that begins with `curl` or `pigment-sync` can be pasted into a shell."""
+    people = ", ".join(f"{len(each.people)} in {name}" for name, each in environment.company.directories.items())
+    workspaces = "\n".join(
+        f"             {urls['pigment']}/{name}/scim/v2 ({len(workspace.members)} members)"
+        for name, workspace in environment.pigment.workspaces.items()
     )
     admin = urls["admin"]
     hire = '{"directory": "okta", "given": "Ada", "family": "Lima", "groups": ["Pigment LatAm"]}'
     return f"""\
-The sandbox of seed {world.seed} is running: {people}.
+The sandbox of seed {environment.seed} is running: {people}.
 
   Okta       {urls["okta"]}
   Entra ID   {urls["entra"]} (sign-in and Graph)
   OneLogin   {urls["onelogin"]}
   Pigment    {urls["pigment"]}
-{spaces}
+{workspaces}
   Admin      {admin}
 
-A configuration that fits it: {config}
+Configuration: {config}
 
   pigment-sync --config {config} plan
   pigment-sync --config {config} sync
 
-Let something happen, and plan again:
+Change something, and plan again:
 
   curl '{admin}/people?q=ana'
   curl -X POST {admin}/people -d '{hire}'
@@ -44,5 +44,5 @@ Let something happen, and plan again:
   curl '{admin}/requests?system=pigment'
   curl -X PUT {admin}/faults -d '{{"faults": [{{"do": "status", "status": 503, "system": "okta", "times": 2}}]}}'
 
-docs/sandbox.md tells more. Stop with Ctrl-C.
+More in docs/sandbox.md. Stop with Ctrl-C.
 """

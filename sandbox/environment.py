@@ -31,9 +31,9 @@ KEY_ID = "sandbox"
 
 
 class Environment:
-    """Everything there is. It may be looked at and changed at any time, also while it is served.
+    """The company and all systems. Read and change it at any time, also while it is served.
 
-    *size* is how many people each directory has, about. *limit* is Pigment's rate limit.
+    *size* is the approximate number of people in each directory. *limit* is Pigment's rate limit.
     """
 
     def __init__(self, seed: int, size: int = 120, limit: RateLimit | None = None) -> None:
@@ -66,7 +66,7 @@ class Environment:
         return self.secret(workspace), self.secret(f"{workspace}-next")
 
     def apps(self) -> Mapping[str, ASGIApp]:
-        """Return an application for each system, with its faults and its log in front of it."""
+        """Return an application for each system, wrapped in its faults and its log."""
         plain: dict[System, ASGIApp] = {
             System.OKTA: okta_app(self.okta),
             System.ENTRA: entra_app(self.entra),
@@ -82,7 +82,7 @@ class Environment:
 
     def _create_workspace(self, directory: str) -> PigmentWorkspace:
         name = WORKSPACES[directory]
-        space = PigmentWorkspace(name, self.tokens(name), restriction=DomainRestriction(on=True, domains=DOMAINS))
-        add_initial_members(space, self.company.directory(directory))
-        space.write_log.clear()
-        return space
+        workspace = PigmentWorkspace(name, self.tokens(name), restriction=DomainRestriction(on=True, domains=DOMAINS))
+        add_initial_members(workspace, self.company.directory(directory))
+        workspace.write_log.clear()
+        return workspace

@@ -21,17 +21,17 @@ STOP_SECONDS = 2
 
 
 class SandboxError(Exception):
-    """The sandbox can't be started: the message says why and what to do."""
+    """The sandbox can't start; the message has the reason and the next step."""
 
 
 @contextlib.contextmanager
 def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
-    """Serve *apps* until the end of the block, and give their URLs: at *port* and those after it, 0 for free ones.
+    """Serve *apps* until the end of the block, and yield their URLs: from *port* on, or free ports for 0.
 
-    Signals are left to the process, and so is its logging. Raise `SandboxError` when a port is taken.
+    Signals and logging stay with the process. Raise `SandboxError` when a port is taken.
     """
     with contextlib.ExitStack() as stack:
-        sockets = {name: stack.enter_context(_listen(port and port + place)) for place, name in enumerate(apps)}
+        sockets = {name: stack.enter_context(_listen(port and port + index)) for index, name in enumerate(apps)}
         ports = {name: each.getsockname()[1] for name, each in sockets.items()}
         config = uvicorn.Config(
             PortRouter({ports[name]: app for name, app in apps.items()}),
@@ -49,21 +49,21 @@ def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]
 
 
 def _listen(port: int) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((LOOPBACK, port))
+        listener.bind((LOOPBACK, port))
     except OSError as error:
-        made.close()
+        listener.close()
         raise SandboxError(
-            f"Port {port} of this machine is taken ({error.strerror}); stop what listens there, or choose another."
+            f"Port {port} is in use ({error.strerror}). Stop the process that listens there, or choose another port."
         ) from error
-    made.listen(512)
-    return made
+    listener.listen(512)
+    return listener
 
 
 class _Server(uvicorn.Server):
-    """Tells when it has started. Outside the main thread uvicorn leaves signals alone."""
+    """A server that sets *has_started*. Outside the main thread uvicorn leaves signals alone."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

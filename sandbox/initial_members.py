@@ -1,11 +1,11 @@
-"""Who is in the workspaces when the sandbox starts: most people, and a little of everything that drifts.
+"""The members of the workspaces when the sandbox starts: most people, and one of each kind of drift.
 
 workspace   the member ...                      and the first dry run shows
 all         of two people is missing            create
             with an older name                  update-name
             of a suspended person is active     adopt, deactivate
-            of nobody at all                    note unmanaged
-            of nobody, inactive                 nothing, it is counted
+without a person                    note unmanaged
+without a person, inactive          nothing, it is counted
             support@pigment.com                 note protected, or nothing
 latam, eu   assigned individually               note individual-assignment
 latam       inactive, same name                 reactivate
@@ -31,7 +31,7 @@ NEW_HIRES = 2
 
 @dataclass(frozen=True, slots=True)
 class MemberOverride:
-    """How a person's member differs from them; empty: it does not."""
+    """How a person's member differs from the person; empty fields do not differ."""
 
     email: str = ""
     display_name: str = ""
@@ -41,7 +41,7 @@ class MemberOverride:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceDrift:
-    """What is odd in one workspace: by sign-in address, and members without a person (address, name, active)."""
+    """The drift of one workspace: by sign-in address, and members without a person (address, name, active)."""
 
     overrides: Mapping[str, MemberOverride] = field(default_factory=dict)
     unmanaged: tuple[tuple[str, str, bool], ...] = ()
@@ -76,20 +76,22 @@ DRIFT_BY_DIRECTORY = {
 }
 
 
-def add_initial_members(space: PigmentWorkspace, directory: Directory) -> None:
-    """Put the members into an empty *space* that is fed by *directory*."""
+def add_initial_members(workspace: PigmentWorkspace, directory: Directory) -> None:
+    """Fill an empty *workspace* for the people of *directory*."""
     drift = DRIFT_BY_DIRECTORY[directory.name]
-    space.admin_create("support@pigment.com", "Pigment Support")
+    workspace.admin_create("support@pigment.com", "Pigment Support")
     for person in _people_with_members(directory, drift):
         odd = drift.overrides.get(person.email, MemberOverride())
         if not odd.is_missing:
-            space.admin_create(odd.email or person.email, odd.display_name or person.display_name, active=odd.active)
+            workspace.admin_create(
+                odd.email or person.email, odd.display_name or person.display_name, active=odd.active
+            )
     for email, name, active in drift.unmanaged:
-        space.admin_create(email, name, active=active)
+        workspace.admin_create(email, name, active=active)
 
 
 def _people_with_members(directory: Directory, drift: WorkspaceDrift) -> list[Person]:
-    """Return who is assigned, but for the newest of those about whom nothing is odd: they have yet to join."""
+    """Return the assigned people without the newest ordinary ones, who have yet to join."""
     assigned = directory.assignments(directory.pigment)
     people = [person for person in directory.people.values() if person.id in assigned]
     ordinary = [

@@ -21,5 +21,5 @@ class OktaAppKey:
 
 
 def pretend_secret(seed: int, what: str) -> str:
-    """Return a secret that tells what it is for."""
+    """Return a secret whose text names its purpose."""
     return f"sandbox-{what}-{sha256(f'sandbox {what} {seed}'.encode()).hexdigest()[:16]}"

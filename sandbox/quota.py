@@ -11,7 +11,7 @@ __all__ = ["Quota", "QuotaState"]
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """What a quota says after a request: *resets_at* is the time at which the window ends, in the quota's clock."""
+    """The state of a quota after a request: *resets_at* is the time at which the window ends, in the quota's clock."""
 
     limit: int
     remaining: int
@@ -42,7 +42,7 @@ class Quota:
         return self._state(refused)
 
     def state(self) -> QuotaState:
-        """Return how things stand, without counting."""
+        """Return the state, without counting."""
         return self._state(refused=False)
 
     def _state(self, refused: bool) -> QuotaState:

@@ -1,4 +1,4 @@
-"""Remember every request to the pretend systems, so that tests can count and people can look."""
+"""Log every request to the pretend systems, for tests to count and people to read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RequestLog:
 
 
 class RequestLogMiddleware:
-    """ASGI middleware that tells *request_log* of each request to *system*."""
+    """ASGI middleware that adds each request to *system* to *request_log*."""
 
     def __init__(self, app: ASGIApp, system: str, traffic: RequestLog) -> None:
         self.app = app
@@ -58,30 +58,30 @@ class RequestLogMiddleware:
             return
         at, answered = time.time(), False
 
-        def note(status: int) -> None:
+        def log_request(status: int) -> None:
             query = scope["query_string"].decode("latin-1")
             self.request_log.add(LoggedRequest(self.system, scope["method"], scope["path"], query, status, at))
 
-        async def noted(message: Message) -> None:
+        async def send_logged(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start":
-                # Before it is sent: whoever has the answer finds it remembered.
+                # Before it is sent: a client that has the response finds its request in the log.
                 answered = True
-                note(message["status"])
+                log_request(message["status"])
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_logged)
         except ClientDisconnect:
-            # Whoever asked did not wait for the answer: there is nobody to tell, and nothing has gone wrong here.
+            # The client did not wait for the response. That is not an error here.
             return
         finally:
             if not answered:
-                note(0)
+                log_request(0)
 
 
 class PortRouter:
-    """One ASGI application out of many: the port that was asked decides."""
+    """Route each request to an ASGI application by the port that it came to."""
 
     def __init__(self, apps: Mapping[int, ASGIApp]) -> None:
         self.apps = dict(apps)

@@ -1,4 +1,4 @@
-"""Run the whole sandbox on this machine: for tests and the demo as a context, for people until it is stopped."""
+"""Run the whole sandbox on this machine: as a context for tests and the demo, or until it is stopped."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ __all__ = ["Sandbox", "SandboxError", "run_sandbox", "serve"]
 
 
 class Sandbox:
-    """A running sandbox: where its systems listen, and all that they know."""
+    """A running sandbox: the addresses of its systems, and their content."""
 
-    def __init__(self, world: Environment, urls: dict[str, str]) -> None:
-        self.environment = world
+    def __init__(self, environment: Environment, urls: dict[str, str]) -> None:
+        self.environment = environment
         self.urls = urls
         self.okta_url = urls["okta"]
         self.entra_url = urls["entra"]
         self.onelogin_url = urls["onelogin"]
         self.pigment_url = urls["pigment"]
         self.admin_url = urls["admin"]
-        self._config = AgentConfig(world, urls)
+        self._config = AgentConfig(environment, urls)
 
     @property
     def company(self) -> Company:
@@ -88,7 +88,7 @@ class Sandbox:
         return self._config.write(folder, state_url, mode)
 
     def simulate_week(self) -> list[str]:
-        """Let a week pass in the company, and tell what happened."""
+        """Make the changes of a week in the company, and return a sentence for each."""
         return list(simulate_week(self.company))
 
 
@@ -96,18 +96,18 @@ class Sandbox:
 def run_sandbox(seed: int = 1, port: int = 0, *, size: int = 120, limit: RateLimit | None = None) -> Iterator[Sandbox]:
     """Serve a sandbox until the end of the block: at *port* and the four after it, or at free ones.
 
-    *size* is how many people each directory has, about; *limit* Pigment's rate limit (the real one if not said).
+    *size* is how many people each directory has, about; *limit* Pigment's rate limit (default: the real one).
     Raise `SandboxError` when a port is taken.
     """
-    world = Environment(seed, size, limit)
-    with host_apps({**world.apps(), "admin": admin_app(world)}, port) as urls:
-        yield Sandbox(world, urls)
+    environment = Environment(seed, size, limit)
+    with host_apps({**environment.apps(), "admin": admin_app(environment)}, port) as urls:
+        yield Sandbox(environment, urls)
 
 
 def serve(port: int, seed: int, faults: Path | None, out: Path) -> None:
-    """Serve a sandbox until SIGINT or SIGTERM, and write a configuration that fits it into the folder *out*.
+    """Serve a sandbox until SIGINT or SIGTERM, and write a matching configuration into the folder *out*.
 
-    What a person needs to know goes to stdout. Raise `SandboxError` for ports that are taken, a folder that can't be
+    Instructions go to stdout. Raise `SandboxError` for ports that are taken, a folder that can't be
     written, or a file of faults that can't be read.
     """
     stopped = threading.Event()

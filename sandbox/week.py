@@ -1,4 +1,4 @@
-"""A week in the life of the company: one of everything that can happen to people, in each of its directories."""
+"""A week in the company: one of each kind of change to people, in each directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["simulate_week"]
 
 
 def simulate_week(company: Company) -> Iterator[str]:
-    """Let it happen, and yield a sentence about each thing as it does."""
+    """Make the changes, and yield a sentence about each."""
     yield from _simulate_latam(company)
     yield from _simulate_eu(company)
     yield from _simulate_apac(company)

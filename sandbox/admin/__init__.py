@@ -1,4 +1,4 @@
-"""The sandbox's own API: move people, throw switches, look at requests."""
+"""The sandbox's own API: change people, set options, read the request log."""
 
 from sandbox.admin.app import admin_app
 

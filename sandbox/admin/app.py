@@ -1,4 +1,4 @@
-"""Speak the admin API over HTTP. It asks nobody who they are: it is on loopback, and nothing in it is real."""
+"""Serve the admin API over HTTP. It has no login: it listens on loopback, and all data is pretend."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ DEFAULT_LIMIT = 100
 Handler = Callable[[Environment, Request, RequestBody], tuple[int, object]]
 
 
-def admin_app(world: Environment) -> Starlette:
-    """Return the application that shows and changes *world*. docs/sandbox.md has the table of what it can do."""
+def admin_app(environment: Environment) -> Starlette:
+    """Return the application that shows and changes *environment*. docs/sandbox.md lists the routes."""
     routes: list[tuple[str, str, Handler]] = [
         ("GET", "/", _index),
         ("GET", "/people", _list_people),
@@ -46,16 +46,16 @@ def admin_app(world: Environment) -> Starlette:
     ]
     return Starlette(
         routes=[
-            *(Route(path, _endpoint(world, act), methods=[method]) for method, path, act in routes),
-            Mount("/", faults_app(world.faults)),
+            *(Route(path, _endpoint(environment, act), methods=[method]) for method, path, act in routes),
+            Mount("/", faults_app(environment.faults)),
         ]
     )
 
 
-def _endpoint(world: Environment, act: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(environment: Environment, act: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            status, told = act(world, request, await read_body(request))
+            status, result = act(environment, request, await read_body(request))
         except NotFound as error:
             return _json_response(404, {"error": str(error)})
         except AddressTaken as error:
@@ -64,13 +64,13 @@ def _endpoint(world: Environment, act: Handler) -> Callable[[Request], Awaitable
             return _json_response(refusal.status, {"error": refusal.detail})
         except (BadRequest, CompanyError, OptionError) as error:
             return _json_response(400, {"error": str(error)})
-        return _json_response(status, told)
+        return _json_response(status, result)
 
     return endpoint
 
 
 def _index(_: Environment, __: Request, ___: RequestBody) -> tuple[int, object]:
-    """Say what there is, to a person who opens the address in a browser."""
+    """List the routes and actions, for a person who opens the address in a browser."""
     return 200, {
         "people": "/people?directory=&q=",
         "what can happen to people": sorted(people.ACTIONS),
@@ -84,82 +84,82 @@ def _index(_: Environment, __: Request, ___: RequestBody) -> tuple[int, object]:
     }
 
 
-def _list_people(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+def _list_people(environment: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
     query = request.query_params
-    return 200, people.list_people(world.company, query.get("directory", ""), query.get("q", ""))
+    return 200, people.list_people(environment.company, query.get("directory", ""), query.get("q", ""))
 
 
-def _hire(world: Environment, _: Request, body: RequestBody) -> tuple[int, object]:
-    return 201, people.person_to_json(world.company, people.hire(world.company, body))
+def _hire(environment: Environment, _: Request, body: RequestBody) -> tuple[int, object]:
+    return 201, people.person_to_json(environment.company, people.hire(environment.company, body))
 
 
-def _show_person(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
-    return 200, people.person_to_json(world.company, world.company.person(request.path_params["key"]))
+def _show_person(environment: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+    return 200, people.person_to_json(environment.company, environment.company.person(request.path_params["key"]))
 
 
-def _act_on_person(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
-    person = people.perform_action(world.company, request.path_params["key"], request.path_params["action"], body)
-    return 200, people.person_to_json(world.company, person)
+def _act_on_person(environment: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
+    person = people.perform_action(environment.company, request.path_params["key"], request.path_params["action"], body)
+    return 200, people.person_to_json(environment.company, person)
 
 
-def _list_directories(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
-    return 200, actions.describe_directories(world.company)
+def _list_directories(environment: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, actions.describe_directories(environment.company)
 
 
-def _act_on_directory(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
+def _act_on_directory(environment: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
     name, action = request.path_params["name"], request.path_params["action"]
-    world.company.directory(name)
+    environment.company.directory(name)
     if action not in actions.DIRECTORY_ACTIONS:
         raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(actions.DIRECTORY_ACTIONS))}.")
     fields, act = actions.DIRECTORY_ACTIONS[action]
     body.refuse_unknown(*fields)
-    act(world, name, body)
-    return 200, actions.describe_directories(world.company)[name]
+    act(environment, name, body)
+    return 200, actions.describe_directories(environment.company)[name]
 
 
-def _list_workspaces(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
-    return 200, actions.describe_workspaces(world)
+def _list_workspaces(environment: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, actions.describe_workspaces(environment)
 
 
-def _list_members(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
-    space = _find_workspace(world, request)
+def _list_members(environment: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+    workspace = _find_workspace(environment, request)
     return 200, [
         {"id": each.id, "email": each.user_name, "display_name": each.display_name, "active": each.active}
-        for each in space.members
+        for each in workspace.members
     ]
 
 
-def _act_on_workspace(world: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
-    space, action = _find_workspace(world, request), request.path_params["action"]
+def _act_on_workspace(environment: Environment, request: Request, body: RequestBody) -> tuple[int, object]:
+    workspace, action = _find_workspace(environment, request), request.path_params["action"]
     if action not in actions.WORKSPACE_ACTIONS:
         raise BadRequest(f"There is no {action!r}; there are {', '.join(sorted(actions.WORKSPACE_ACTIONS))}.")
     fields, act = actions.WORKSPACE_ACTIONS[action]
     if fields is not None:
         body.refuse_unknown(*fields)
-    act(space, body)
-    return 200, actions.describe_workspaces(world)[space.name]
+    act(workspace, body)
+    return 200, actions.describe_workspaces(environment)[workspace.name]
 
 
-def _find_workspace(world: Environment, request: Request) -> PigmentWorkspace:
+def _find_workspace(environment: Environment, request: Request) -> PigmentWorkspace:
     name = request.path_params["name"]
-    if name not in world.pigment.workspaces:
-        raise NotFound(f"There is no workspace {name!r}; there are {', '.join(world.pigment.workspaces)}.")
-    return world.pigment.workspaces[name]
+    if name not in environment.pigment.workspaces:
+        raise NotFound(f"There is no workspace {name!r}; there are {', '.join(environment.pigment.workspaces)}.")
+    return environment.pigment.workspaces[name]
 
 
-def _simulate_week(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
-    return 200, list(simulate_week(world.company))
+def _simulate_week(environment: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    return 200, list(simulate_week(environment.company))
 
 
-def _list_requests(world: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
+def _list_requests(environment: Environment, request: Request, _: RequestBody) -> tuple[int, object]:
     query = request.query_params
-    seen = world.request_log.matching(query.get("system", ""), query.get("method", "").upper())
+    seen = environment.request_log.matching(query.get("system", ""), query.get("method", "").upper())
     limit = int(query.get("limit", DEFAULT_LIMIT)) if query.get("limit", "1").isdecimal() else DEFAULT_LIMIT
     return 200, {"count": len(seen), "newest": [dataclasses.asdict(each) for each in seen[-limit:]] if limit else []}
 
 
-def _clear_requests(world: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
-    world.request_log.clear()
+def _clear_requests(environment: Environment, _: Request, __: RequestBody) -> tuple[int, object]:
+    environment.request_log.clear()
     return 200, {"count": 0, "newest": []}
 
 

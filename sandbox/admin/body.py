@@ -1,4 +1,4 @@
-"""Read the JSON objects that the admin API is sent."""
+"""Parse the JSON bodies of admin requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["BadRequest", "RequestBody", "read_body"]
 
 
 class BadRequest(Exception):
-    """The request can't be understood: the message says what was expected."""
+    """The request is invalid; the message names what was expected."""
 
 
 class RequestBody:
@@ -50,7 +50,7 @@ class RequestBody:
         return dict(self._fields)
 
     def refuse_unknown(self, *names: str) -> None:
-        """Refuse fields that nobody would look at."""
+        """Refuse unknown fields."""
         odd = sorted(set(self._fields) - set(names))
         if odd:
             expected = f"expected: {', '.join(names)}" if names else "nothing is expected"

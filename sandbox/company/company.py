@@ -1,4 +1,4 @@
-"""What happens to people: they are hired, leave, marry, are suspended, move. The only place that changes them."""
+"""Changes to people: hire, leave, marry, suspend, move. The only place that changes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRANSLITERATION = str.maketrans(
 class Company:
     """The people of all directories. A person may be given as themselves, by id, or by sign-in address in any case.
 
-    Methods raise `CompanyError` (`NotFound`, `RequestModel`) and then have changed nothing. *version* grows with each
+    A method that raises `CompanyError` (`NotFound`, `AddressTaken`) has changed nothing. *version* grows with each
     change, and the company's clock goes on by a second with it.
     """
 
@@ -73,7 +73,7 @@ class Company:
             return key
         found = next(filter(None, (directory.person(key) for directory in self.directories.values())), None)
         if found is None:
-            raise NotFound(f"Nobody in the company has the id or the address {key!r}.")
+            raise NotFound(f"There is no person with the id or the address {key!r}.")
         return found
 
     def groups_of(self, key: str | Person) -> list[Group]:
@@ -94,13 +94,13 @@ class Company:
         )
         home.people[person.id] = person
         home.id_by_address[normalize_address(address)] = person.id
-        everybody = [group for group in home.groups.values() if group.is_built_in]
-        for group in (*joined, *everybody):
+        built_in = [group for group in home.groups.values() if group.is_built_in]
+        for group in (*joined, *built_in):
             group.people.append(person.id)
         return person
 
     def leave(self, key: str | Person) -> Person:
-        """Deactivate a person and take them off all groups and applications."""
+        """Deactivate a person and remove them from all groups and applications."""
         person = self.person(key)
         home = self.directories[person.directory]
         person.left_groups = [
@@ -157,7 +157,7 @@ class Company:
         return self.rename(person, family=new_family, email=address)
 
     def swap_emails(self, one: str | Person, other: str | Person) -> None:
-        """Let two people of one directory take each other's address, in one step."""
+        """Swap the addresses of two people of one directory, in one step."""
         first, second = self.person(one), self.person(other)
         if first.directory != second.directory:
             raise CompanyError("Only people of one directory can swap their addresses.")
@@ -169,7 +169,7 @@ class Company:
             home.id_by_address[normalize_address(address)] = person.id
 
     def delete(self, key: str | Person) -> Person:
-        """Delete a person; `Directory.deleted` remembers them, and their address is free."""
+        """Delete a person; they stay in `Directory.deleted`, and their address is free."""
         person = self.person(key)
         home = self.directories[person.directory]
         self._remove_from_groups_and_apps(home, person)
@@ -202,7 +202,7 @@ class Company:
         return person
 
     def quit(self, key: str | Person, group: str) -> Person:
-        """Take a person off one group; nothing else about them changes."""
+        """Remove a person from one group; nothing else about them changes."""
         person = self.person(key)
         left = self.directories[person.directory].group(group)
         if person.id not in left.people:
@@ -218,7 +218,7 @@ class Company:
             app.groups.append(assigned.id)
 
     def unassign_group(self, app: App, group: str) -> None:
-        """Take a group off an application; the group and its people stay."""
+        """Remove a group from an application; the group and its people stay."""
         unassigned = self._directory_of(app).group(group)
         if unassigned.id not in app.groups:
             raise CompanyError(f"{unassigned.name} is not assigned to {app.name}.")
@@ -226,7 +226,7 @@ class Company:
         app.groups.remove(unassigned.id)
 
     def delete_group(self, directory: str, group: str) -> Group:
-        """Delete a group; in Entra its assignments linger, as they do in truth."""
+        """Delete a group; in Entra its assignments stay, as in the real one."""
         home = self.directory(directory)
         gone = home.group(group)
         self._advance_clock()
@@ -237,7 +237,7 @@ class Company:
         return gone
 
     def assign_individually(self, key: str | Person, app: App | None = None) -> Person:
-        """Assign a person to *app* (without one: Pigment) directly, beside whatever their groups give them."""
+        """Assign a person to *app* (without one: Pigment) directly, in addition to their groups."""
         person = self.person(key)
         assigned = app or self.directories[person.directory].pigment
         self._advance_clock()
@@ -275,7 +275,7 @@ class Company:
 
 
 def unused_address(home: Directory, given: str, family: str, domain: str = "acme.com") -> str:
-    """Return `given.family@domain` in plain letters, with a number behind it when somebody has that."""
+    """Return `given.family@domain` in plain letters, with a number behind it when the address is taken."""
     local = ".".join(filter(None, (_ascii_letters(given), _ascii_letters(family)))) or "person"
     tries = (f"{local}{number or ''}@{domain}" for number in range(len(home.people) + 2))
     return next(address for address in tries if normalize_address(address) not in home.id_by_address)
@@ -288,7 +288,7 @@ def _ascii_letters(name: str) -> str:
 
 def _require_unused(home: Directory, address: str) -> None:
     if normalize_address(address) in home.id_by_address:
-        raise AddressTaken(f"Somebody in {home.name} already signs in as {address}.")
+        raise AddressTaken(f"Another person in {home.name} already signs in as {address}.")
 
 
 def _change_address(home: Directory, person: Person, address: str) -> None:

@@ -18,7 +18,7 @@ Thing = TypeVar("Thing", "Group", "App")
 
 
 class CompanyError(ValueError):
-    """Something that can't happen in the company: the message is for a person."""
+    """An impossible change in the company; the message is for a person."""
 
 
 class NotFound(CompanyError):
@@ -30,7 +30,7 @@ class AddressTaken(CompanyError):
 
 
 class StatusWords(NamedTuple):
-    """The provider's words for a person's status."""
+    """The provider's values for a person's status."""
 
     active: str
     suspended: str
@@ -72,7 +72,7 @@ class App:
 
 @dataclass(slots=True)
 class Directory:
-    """What one identity provider knows. *name* is `okta`, `entra` or `onelogin`; *deleted* are people who were."""
+    """What one identity provider knows. *name* is `okta`, `entra` or `onelogin`; *deleted* are the deleted people."""
 
     name: str
     status_words: StatusWords
@@ -118,14 +118,14 @@ class Directory:
         return [group for group in list(self.groups.values()) if person_id in group.people]
 
     def members(self, group: Group) -> Iterator[Person]:
-        """Yield the people who are in *group* directly, whatever their status, in the order in which they came."""
+        """Yield the people who are in *group* directly, whatever their status, in the order in which they joined."""
         return (self.people[key] for key in list(group.people) if key in self.people)
 
     def assignments(self, app: App) -> dict[str, list[str]]:
         """Return everyone who is assigned to *app*: person id -> ids of the groups that give it, none if individually.
 
         Groups come in the order in which they were assigned (the first has Okta's highest priority); nesting gives
-        nothing. Statuses are not looked at.
+        nothing. Statuses do not matter.
         """
         found: dict[str, list[str]] = {}
         for group_id in list(app.groups):

@@ -1,4 +1,4 @@
-"""Who works for the company, office by office: the people who are something special, and the names of the others."""
+"""The people of the company by office: the special ones, and the names of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["APAC", "EU", "LATAM", "Office", "SpecialPerson"]
 
 @dataclass(frozen=True, slots=True)
 class SpecialPerson:
-    """One special person. *groups* are places in `Cast.groups`; *status* in the provider's words, empty: active."""
+    """One special person. *groups* are indexes of the office's groups; *status* is the provider's (empty: active)."""
 
     given: str
     family: str

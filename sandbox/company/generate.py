@@ -1,4 +1,4 @@
-"""Found the company: the same seed gives the same people, ids and groups."""
+"""Generate the company: the same seed gives the same people, ids and groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OFFICES = {"okta": LATAM, "entra": EU, "onelogin": APAC}
 def generate_company(seed: int = 7, size: int = 120) -> Company:
     """Return a company with about *size* people in each of its three directories.
 
-    `cast.py` names the people who are something special; the others are as ordinary as their names. Its clock starts
+    `fixtures.py` names the special people; the others are ordinary. Its clock starts
     the same for every seed.
     """
     company = Company(
@@ -37,23 +37,23 @@ def generate_company(seed: int = 7, size: int = 120) -> Company:
     return company
 
 
-def _add_office(company: Company, home: Directory, cast: Office, size: int) -> None:
-    for group in (*cast.groups, *cast.unassigned_groups):
+def _add_office(company: Company, home: Directory, office: Office, size: int) -> None:
+    for group in (*office.groups, *office.unassigned_groups):
         home.add_group(group)
     if home.name == "okta":
         home.add_group("Everyone", "BUILT_IN")
-    home.add_app(cast.app, tuple(home.group(name) for name in cast.groups))
-    home.add_app("Travel", (home.group(cast.unassigned_groups[0]),))
-    for extra in cast.people:
-        _hire_special_person(company, home, cast, extra)
+    home.add_app(office.app, tuple(home.group(name) for name in office.groups))
+    home.add_app("Travel", (home.group(office.unassigned_groups[0]),))
+    for extra in office.people:
+        _hire_special_person(company, home, office, extra)
     while len(home.people) < size:
-        _hire_random_person(company, home, cast)
+        _hire_random_person(company, home, office)
     if home.name == "entra":
-        _add_nested_group(company, home, cast)
+        _add_nested_group(company, home, office)
 
 
-def _hire_special_person(company: Company, home: Directory, cast: Office, extra: SpecialPerson) -> None:
-    groups = [cast.groups[index] for index in extra.groups]
+def _hire_special_person(company: Company, home: Directory, office: Office, extra: SpecialPerson) -> None:
+    groups = [office.groups[index] for index in extra.groups]
     person = company.hire(home.name, extra.given, extra.family, groups, extra.email)
     person.status = extra.status or person.status
     person.custom_display_name, person.guest, person.state = extra.display_name, extra.guest, extra.state
@@ -64,20 +64,20 @@ def _hire_special_person(company: Company, home: Directory, cast: Office, extra:
         company.assign_individually(person)
 
 
-def _hire_random_person(company: Company, home: Directory, cast: Office) -> Person:
-    """Hire one of the many: most are in one of Pigment's groups, some in two, some in none."""
-    given, family = home.rng.choice(cast.given), home.rng.choice(cast.family)
+def _hire_random_person(company: Company, home: Directory, office: Office) -> Person:
+    """Hire an ordinary person: most are in one of Pigment's groups, some in two, some in none."""
+    given, family = home.rng.choice(office.given), home.rng.choice(office.family)
     dice = home.rng.random()
     count = 0 if dice < 0.15 else 2 if dice > 0.85 else 1
-    groups = home.rng.sample(cast.groups, k=count)
-    return company.hire(home.name, given, family, [*groups, home.rng.choice(cast.unassigned_groups)])
+    groups = home.rng.sample(office.groups, k=count)
+    return company.hire(home.name, given, family, [*groups, home.rng.choice(office.unassigned_groups)])
 
 
-def _add_nested_group(company: Company, home: Directory, cast: Office) -> None:
-    """Put a group and a device into the first of Pigment's groups: both are rows that give nobody access in Entra."""
+def _add_nested_group(company: Company, home: Directory, office: Office) -> None:
+    """Put a group and a device into the first of Pigment's groups: both are rows that give no access in Entra."""
     inner = home.add_group("Finance Iberia (nested)")
     for given, family in (("Íñigo", "Zubizarreta"), ("Nerea", "Goñi")):
         company.hire(home.name, given, family, [inner.id])
-    outer = home.group(cast.groups[0])
+    outer = home.group(office.groups[0])
     outer.groups.append(inner.id)
     outer.devices.append(home.new_id("person"))

@@ -1,4 +1,4 @@
-"""Ids in the shape of each provider, from seeded chance."""
+"""Ids in the shape of each provider, from a seeded generator."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Person:
     """A human in one directory. Change them through `Company` only, so that times and addresses stay true.
 
     *id* is shaped like the provider's (`00u…`, a GUID, digits) and never changes. *email* is what they sign in with;
-    *mail* where they get mail (None: no mailbox), the same unless said. *status* is the provider's word: Okta's
+    *mail* where they get mail (None: no mailbox), by default the same. *status* is the provider's word: Okta's
     (`ACTIVE`), Entra's `enabled`, `disabled` or `unknown`, OneLogin's number (`"1"`). *state* is OneLogin's second one.
     A *guest* (Entra) has the address of another company; the `#EXT#` login is made from it. *aliases* are other
     addresses: `proxyAddresses` in Entra, the first is Okta's `secondEmail`. *custom_display_name* is set where the

@@ -1,4 +1,4 @@
-"""Speak Graph and the token endpoints over HTTP: one address stands for all of Microsoft's."""
+"""Serve Graph and the token endpoints over HTTP: one address for all of Microsoft's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ USER_CASTS = ("microsoft.graph.user", "graph.user")
 OBJECT_OPTIONS: Options = frozenset({"$select"})
 LIST_OPTIONS: Options = OBJECT_OPTIONS | {"$top", "$skiptoken", "$count"}
 
-# path below /v1.0, cost in resource units (entra.md, section 6), what answers, query options that it knows
+# path below /v1.0, cost in resource units (entra.md, section 6), handler, supported query options
 ROUTES: tuple[tuple[str, int, Handler, Options], ...] = (
     ("/servicePrincipals(appId='{id}')", 1, GraphRequest.principal_by_app_id, OBJECT_OPTIONS),
     ("/servicePrincipals/{id}", 1, GraphRequest.principal, OBJECT_OPTIONS),
@@ -50,7 +50,7 @@ ROUTES: tuple[tuple[str, int, Handler, Options], ...] = (
 
 
 def entra_app(tenant: EntraTenant) -> Starlette:
-    """Return the application that answers for *tenant*: Graph, the token endpoint and the managed identity's."""
+    """Return the application of *tenant*: Graph, the token endpoint and the managed identity's."""
     graph = Starlette(
         routes=[
             *(
@@ -91,7 +91,7 @@ def _endpoint(
 
 
 def _refuse_unknown_options(request: Request, options: Options) -> None:
-    """Refuse what is not modelled here: an option that was ignored would hide a mistake of who sends it."""
+    """Refuse options that are not modelled here: ignoring one would hide a client's mistake."""
     query = request.query_params
     names = [name for name, _ in query.multi_items()]
     unknown = next((name for name in names if name not in options), None)
@@ -120,7 +120,7 @@ def _not_found(call: GraphRequest) -> JsonObject:
 
 
 async def _answer_batch(tenant: EntraTenant, graph: Starlette, request: Request) -> Response:
-    """Answer each part by itself; the whole is 200 whatever became of them, in an order of its own."""
+    """Serve each part by itself; the whole is 200 in any case, with its parts in another order."""
     try:
         _require_roles(tenant, request)
         parts = _parse_batch(await request.body())
@@ -163,7 +163,7 @@ async def _answer_batch_part(graph: Starlette, request: Request, part: dict[str,
 
 
 def _batch_part_headers(request: Request, part: dict[str, object]) -> list[tuple[bytes, bytes]]:
-    """A part has the batch's authorisation and host, and headers of its own."""
+    """A part has the batch's authorisation and host, and its own headers."""
     own = part.get("headers")
     kept = [(name, value) for name, value in request.headers.raw if name in (b"authorization", b"host")]
     more = own.items() if isinstance(own, dict) else ()

@@ -1,4 +1,4 @@
-"""What Graph and the token endpoint refuse, each in its own words."""
+"""Errors of Graph and the token endpoint, each in its own format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DATE = "2026-11-23T08:00:00"
 
 
 class GraphError(Exception):
-    """Graph answers with an error; *code* is Graph's word."""
+    """Graph returns an error; *code* is Graph's."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class GraphError(Exception):
 
 
 class TokenError(Exception):
-    """No token is given; *aadsts_number* is the AADSTS code."""
+    """The token request is refused; *aadsts_number* is the AADSTS code."""
 
     def __init__(self, status: int, error: str, number: int, message: str) -> None:
         super().__init__(message)
@@ -33,12 +33,12 @@ class TokenError(Exception):
         self.message = message
 
     def body(self) -> dict[str, object]:
-        told = (
+        description = (
             f"AADSTS{self.aadsts_number}: {self.message} Trace ID: t Correlation ID: c Timestamp: 2026-11-23 08:00:00Z"
         )
         return {
             "error": self.error,
-            "error_description": told,
+            "error_description": description,
             "error_codes": [self.aadsts_number],
             "timestamp": "2026-11-23 08:00:00Z",
             "trace_id": "t",

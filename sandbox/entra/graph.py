@@ -1,4 +1,4 @@
-"""What Graph answers about service principals, groups, people and what was deleted."""
+"""Graph's responses about service principals, groups, people and deleted objects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DEFAULT_MEMBER_FIELDS = ("displayName", "mail", "userPrincipalName", "givenName"
 
 @dataclass(frozen=True, slots=True)
 class GraphRequest:
-    """One request whose token has *roles*. The methods return what is answered, or raise `GraphError`."""
+    """One request whose token has *roles*. The methods return a response body, or raise `GraphError`."""
 
     tenant: EntraTenant
     request: Request
@@ -69,7 +69,7 @@ class GraphRequest:
         )
 
     def assigned(self) -> JsonObject:
-        """List who is assigned. With both `$filter` and `$top` the next link is lost, as it is in truth."""
+        """List the assignments. With both `$filter` and `$top` the next link is missing, as in the real Graph."""
         self._require_role("Application.Read.All")
         app = self.tenant.app(self._path_parameter("id"))
         expression = self.query.get("$filter")
@@ -98,7 +98,7 @@ class GraphRequest:
         )
 
     def users_only(self) -> JsonObject:
-        """An advanced query: it must say so, and on each page again."""
+        """An advanced query: each page's request must have the header and `$count`."""
         if self.request.headers.get("consistencylevel", "").casefold() != "eventual":
             raise bad_request("Request with cast requires ConsistencyLevel: eventual.", "Request_UnsupportedQuery")
         if "$skiptoken" not in self.query and self.query.get("$count") != "true":
@@ -137,7 +137,7 @@ class GraphRequest:
         return self._collection(rows, _row_id, "users")
 
     def _direct_members(self, group: Group) -> list[DirectoryObject]:
-        """Return a group's direct members; nested groups and devices stand before the people.
+        """Return a group's direct members; nested groups and devices come before the people.
 
         A group that hides its members has none for a token without the permission, and nothing in the answer shows why.
         """
@@ -148,7 +148,7 @@ class GraphRequest:
         return [*inner, *group.devices, *directory.members(group)]
 
     def _transitive_members(self, group: Group) -> list[DirectoryObject]:
-        """Return all members, whatever way they are in, each once; circles are walked once."""
+        """Return all members, direct or nested, each once; circles are followed once."""
         found: dict[str, DirectoryObject] = {}
         waiting = [group]
         while waiting:
@@ -178,7 +178,7 @@ class GraphRequest:
         hides = not self.roles & {"User.Read.All", DIRECTORY_READ_ALL}
 
         def row(thing: DirectoryObject) -> JsonObject:
-            """Without the permission to read people, a person is an id and nulls; nothing tells why."""
+            """Without the permission to read people, a person is an id and nulls, without an error."""
             whole = directory_object(thing)
             if not isinstance(thing, Person):
                 return select_fields(whole, chosen or whole)

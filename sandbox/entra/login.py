@@ -1,4 +1,4 @@
-"""The token endpoint, the documents that msal asks for before it, and the endpoints of a managed identity."""
+"""The token endpoint, the documents that msal reads first, and the endpoints of a managed identity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Form = Mapping[str, str]
 Handler = Callable[[EntraTenant, Request, Form], Response]
 
 IDENTITY_HEADER = "sandbox-identity"
-"""What App Service would put into the variable of that name."""
+"""The value of the environment variable of that name in App Service."""
 
 
 def login_routes(tenant: EntraTenant) -> list[Route]:
@@ -77,7 +77,7 @@ def _require_tenant(tenant: EntraTenant, request: Request) -> None:
 
 
 def _openid_configuration(tenant: EntraTenant, request: Request, _form: Form) -> Response:
-    """The addresses are https even where the sandbox speaks http: msal takes no others."""
+    """The addresses are https even where the sandbox speaks http: msal accepts no others."""
     _require_tenant(tenant, request)
     root = f"https://{request.url.netloc}/{request.path_params['tenant']}"
     document = {
@@ -95,7 +95,7 @@ def _openid_configuration(tenant: EntraTenant, request: Request, _form: Form) ->
 
 
 def _managed_identity_token(tenant: EntraTenant, request: Request, *, expires_in: bool) -> Response:
-    """Give the machine's own identity a token. Numbers are texts here, unlike those of the token endpoint."""
+    """Issue a token to the machine's own identity. Numbers are strings here, unlike at the token endpoint."""
     resource = request.query_params.get("resource", "")
     if not resource or "api-version" not in request.query_params:
         return _json_response(

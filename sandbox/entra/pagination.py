@@ -19,7 +19,7 @@ T = TypeVar("T")
 def paginate(
     things: Sequence[T], key: Callable[[T], str], query: Mapping[str, str], sizes: tuple[int, int]
 ) -> tuple[Sequence[T], str | None]:
-    """Return the page that *query* asks for and the skip token of the next. *sizes*: usual, largest."""
+    """Return the page that *query* asks for and the skip token of the next. *sizes*: default, largest."""
     start = _start_index([key(thing) for thing in things], query.get("$skiptoken"))
     end = start + _page_size(query, *sizes)
     return things[start:end], _encode_skip_token(key(things[end - 1]), end) if end < len(things) else None
@@ -47,7 +47,7 @@ def _encode_skip_token(last: str, end: int) -> str:
 
 
 def _start_index(keys: Sequence[str], token: str | None) -> int:
-    """A page begins behind the last row of the one before, wherever that row is by now."""
+    """A page begins after the last row of the previous one, wherever that row is now."""
     if token is None:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""How Graph shows people, groups, devices and assignments. Plain dictionaries; nothing here looks at a request."""
+"""Graph's people, groups, devices and assignments as plain dictionaries, independent of the request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEFAULT_USER_FIELDS = [
     "businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
     "preferredLanguage", "surname", "userPrincipalName", "id",
 ]  # fmt: skip
-"""What a user shows without `$select`; `accountEnabled` and `userType` are not among it."""
+"""The properties of a user without `$select`, so without `accountEnabled` and `userType`."""
 
 
 def user_object(person: Person, deleted: bool = False) -> JsonObject:
@@ -83,7 +83,7 @@ def group_object(group: Group) -> JsonObject:
 
 
 def directory_object(thing: DirectoryObject) -> JsonObject:
-    """Return the row of what may be a member of a group."""
+    """Return the row of a possible group member."""
     if isinstance(thing, Person):
         return user_object(thing)
     return group_object(thing) if isinstance(thing, Group) else device_object(thing)
@@ -115,8 +115,8 @@ def service_principal_object(app: App, *, required: bool) -> JsonObject:
 
 
 def assignment_objects(app: App, directory: Directory) -> list[JsonObject]:
-    """Return who is assigned: groups, people, one service principal; the first group in two roles. A deleted group's
-    row lingers, without a name."""
+    """Return the assignments: groups, people, one service principal; the first group in two roles. The row of a
+    deleted group stays, without a name."""
     rows: list[JsonObject] = []
     for index, key in enumerate(app.groups):
         group = directory.groups.get(key)
@@ -133,7 +133,7 @@ def assignment_objects(app: App, directory: Directory) -> list[JsonObject]:
 
 
 def select_fields(row: JsonObject, select: Iterable[str]) -> JsonObject:
-    """Return what *select* names of a row, its id and its type; a property that a type has not is not there."""
+    """Return the selected properties of a row, its id and its type, without properties that its type does not have."""
     wanted = {"@odata.type", "id", *select}
     return {name: value for name, value in row.items() if name in wanted}
 

@@ -1,4 +1,4 @@
-"""The pretend tenant: which directory it shows, who may ask, what they may see, and how fast."""
+"""The pretend tenant: its directory, its clients, their permissions and limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIRECTORY_READ_ALL = "Directory.Read.All"
 
 @dataclass(frozen=True, slots=True)
 class EntraOptions:
-    """How the tenant behaves. *page_size* holds without `$top`, *largest_page* is the most that `$top` can ask for.
+    """How the tenant behaves. *page_size* holds without `$top`, *largest_page* is the largest `$top`.
 
     *units* per *seconds* are the resource units of one application; None: no limit. *is_assignment_required* is the
     service principal's `appRoleAssignmentRequired`.
@@ -39,19 +39,19 @@ DEFAULT_OPTIONS = EntraOptions()
 
 class EntraTenant:
     """One tenant. *roles* (the granted application permissions) and *options* may be changed at any time; tokens
-    carry the roles that were granted when they were given. The object id of a service principal is the app's id."""
+    carry the roles at the time of issue. The object id of a service principal is the app's id."""
 
     def __init__(
         self,
         directory: Directory,
         tenant_id: str,
         clients: Iterable[Client],
-        switches: EntraOptions = DEFAULT_OPTIONS,
+        options: EntraOptions = DEFAULT_OPTIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self.tenant_id = tenant_id
-        self.options = switches
+        self.options = options
         self.now = now
         self.token_issuer = TokenIssuer(tenant_id, {client.client_id: client for client in clients}, now)
         self.token_issuer.roles = ALL_ROLES

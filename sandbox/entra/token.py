@@ -1,4 +1,4 @@
-"""Give tokens to applications that prove who they are, by secret or by certificate, and know them again."""
+"""Issue tokens to applications that authenticate by secret or certificate, and check them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS = ["PS256", "RS256"]
 LIFETIME_SECONDS = 3599
 SIGNATURE_ONLY: Options = {"verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
-"""PyJWT looks at the signature; times are looked at here, for they have a clock of their own."""
+"""PyJWT checks the signature; this class checks times, by the tenant's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class TokenIssuer:
         self._count = 0
 
     def issue_token(self, form: Mapping[str, str], path: str) -> dict[str, object]:
-        """Return the answer to a token request at *path*. Raise `TokenError`."""
+        """Return the response to a token request at *path*. Raise `TokenError`."""
         if form.get("grant_type") != "client_credentials":
             raise TokenError(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
         client = self.clients.get(form.get("client_id", ""))
         if client is None:
-            told = f"Application with identifier '{form.get('client_id')}' was not found in the directory."
-            raise TokenError(400, "unauthorized_client", 700016, told)
+            message = f"Application with identifier '{form.get('client_id')}' was not found in the directory."
+            raise TokenError(400, "unauthorized_client", 700016, message)
         scope = form.get("scope", "").split(" ")[0]
         if not scope.endswith("/.default"):
             raise TokenError(400, "invalid_scope", 70011, "The provided value for the input 'scope' is not valid.")
@@ -58,7 +58,7 @@ class TokenIssuer:
         return self.token_response(client.client_id, scope.removesuffix("/.default"))
 
     def token_response(self, client_id: str, resource: str) -> dict[str, object]:
-        """Return a token for *resource* without asking for proof."""
+        """Return a token for *resource* without a credential."""
         now = int(self._now())
         self._count += 1
         claims = {
@@ -81,7 +81,7 @@ class TokenIssuer:
         }
 
     def revoke_all(self) -> None:
-        """Refuse all tokens that were given until now."""
+        """Revoke all tokens issued so far."""
         self._revoked_up_to = self._count
 
     def token_roles(self, authorization: str) -> frozenset[str] | None:
@@ -101,14 +101,14 @@ class TokenIssuer:
         if form.get("client_assertion_type") == ASSERTION_TYPE and client.certificate:
             self._check_assertion(client, form.get("client_assertion", ""), path)
         elif not client.secret or form.get("client_secret") != client.secret:
-            told = (
+            message = (
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
                 f"value, not the client secret ID, for a secret added to app '{client.client_id}'."
             )
-            raise TokenError(401, "invalid_client", 7000215, told)
+            raise TokenError(401, "invalid_client", 7000215, message)
 
     def _check_assertion(self, client: Client, assertion: str, path: str) -> None:
-        """Hold a signed assertion to the client's certificate, to its names, its audience and its time."""
+        """Check a signed assertion against the client's certificate, names, audience and time."""
         key = load_pem_x509_certificate(client.certificate.encode()).public_key()
         try:
             claims = jwt.decode(
@@ -118,8 +118,8 @@ class TokenIssuer:
                 options=SIGNATURE_ONLY,
             )
         except jwt.PyJWTError:
-            told = "Client assertion failed signature validation."
-            raise TokenError(401, "invalid_client", 700027, told) from None
+            message = "Client assertion failed signature validation."
+            raise TokenError(401, "invalid_client", 700027, message) from None
         if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:
             raise TokenError(401, "invalid_client", 700021, "Client assertion application identifier doesn't match.")
         if not str(claims.get("aud", "")).endswith(path):

@@ -1,1 +1,1 @@
-"""Faults that can be switched on in the sandbox: what outside systems do on their bad days."""
+"""Faults of outside systems, to be switched on in the sandbox."""

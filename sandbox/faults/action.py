@@ -1,4 +1,4 @@
-"""What can go wrong, one class each: its fields are the options of the fault, its *systems* those that can have it."""
+"""The faults, one class each: its fields are the fault's options, *systems* the systems that support it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Status(Action):
-    """Answer with *status* and the system's own error body, or *body*. *committed*: only after the request was done."""
+    """Answer with *status* and the system's own error body, or *body*. *committed*: after the request was applied."""
 
     fault_name: ClassVar[str] = "status"
     status: int = 500
@@ -74,7 +74,7 @@ class Status(Action):
 
 @dataclass(frozen=True, slots=True)
 class Html(Action):
-    """Answer as a gateway in front of the system does."""
+    """Return a gateway's error page."""
 
     fault_name: ClassVar[str] = "html"
     status: int = 502
@@ -83,21 +83,21 @@ class Html(Action):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect(Action):
-    """Close the connection before anything is done."""
+    """Close the connection before the request is applied."""
 
     fault_name: ClassVar[str] = "disconnect"
 
 
 @dataclass(frozen=True, slots=True)
 class Reset(Action):
-    """Do what was asked, then reset the connection without an answer."""
+    """Apply the request, then reset the connection without a response."""
 
     fault_name: ClassVar[str] = "reset"
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Action):
-    """Answer a PATCH or PUT as if it was done, and do nothing. *posts*: a POST too, with 202."""
+    """Return success for a PATCH or PUT without applying it. *posts*: for a POST too, with 202."""
 
     fault_name: ClassVar[str] = "dropped"
     systems: ClassVar[frozenset[System]] = frozenset({System.PIGMENT})
@@ -113,7 +113,7 @@ class RevokeToken(Action):
 
 @dataclass(frozen=True, slots=True)
 class EarlyRetry(Action):
-    """Answer 429 with `Retry-After`; whoever comes back before it is over waits twice as long as they were told."""
+    """Return 429 with `Retry-After`; a client that retries too early gets twice the time."""
 
     fault_name: ClassVar[str] = "early-retry"
     seconds: float = 2.0
@@ -121,7 +121,7 @@ class EarlyRetry(Action):
 
 @dataclass(frozen=True, slots=True)
 class Concurrency(Action):
-    """Answer 429 while more than *limit* of the matching requests are in flight."""
+    """Return 429 while more than *limit* of the matching requests are in flight."""
 
     fault_name: ClassVar[str] = "concurrency"
     limit: int = 1
@@ -129,7 +129,7 @@ class Concurrency(Action):
 
 @dataclass(frozen=True, slots=True)
 class Slow(Action):
-    """Wait before the request is done."""
+    """Wait before the request is applied."""
 
     fault_name: ClassVar[str] = "slow"
     seconds: float = 1.0
@@ -137,14 +137,14 @@ class Slow(Action):
 
 @dataclass(frozen=True, slots=True)
 class ExpiredCursor(Action):
-    """Say that the place in the list is known no more."""
+    """Return the error for an expired cursor."""
 
     fault_name: ClassVar[str] = "expired-cursor"
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated(Action):
-    """Cut the body, keeping a share of it; the answer is whole as far as HTTP can tell."""
+    """Cut the body to the share *keep*; `Content-Length` matches what is left."""
 
     fault_name: ClassVar[str] = "truncated"
     keep: float = 0.5
@@ -152,7 +152,7 @@ class Truncated(Action):
 
 @dataclass(frozen=True, slots=True)
 class InvalidJson(Action):
-    """Answer 200 with something that is not JSON and says it is."""
+    """Return 200 with a JSON content type and a body that is not JSON."""
 
     fault_name: ClassVar[str] = "invalid-json"
     text: str = "{'rows': [,]}"
@@ -160,7 +160,7 @@ class InvalidJson(Action):
 
 @dataclass(frozen=True, slots=True)
 class NoBody(Action):
-    """Do what was asked and answer without a body."""
+    """Apply the request and return no body."""
 
     fault_name: ClassVar[str] = "no-body"
     status: int = 204
@@ -168,7 +168,7 @@ class NoBody(Action):
 
 @dataclass(frozen=True, slots=True)
 class Headers(Action):
-    """Set headers of the answer; an empty value takes one away."""
+    """Set headers of the answer; an empty value removes one."""
 
     fault_name: ClassVar[str] = "headers"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -192,7 +192,7 @@ class HugeBody(Action):
 
 @dataclass(frozen=True, slots=True)
 class DeepJson(Action):
-    """Answer with arrays in arrays, *depth* deep."""
+    """Return nested arrays, *depth* deep."""
 
     fault_name: ClassVar[str] = "deep-json"
     depth: int = 100_000
@@ -200,7 +200,7 @@ class DeepJson(Action):
 
 @dataclass(frozen=True, slots=True)
 class EmptyPage(Action):
-    """Put a page without rows before the page that was asked for; its next link leads there."""
+    """Return a page without rows first; its next link leads to the requested page."""
 
     fault_name: ClassVar[str] = "empty-page"
 
@@ -215,14 +215,14 @@ class EncodedCursor(Action):
 
 @dataclass(frozen=True, slots=True)
 class RepeatedCursor(Action):
-    """Let the next link lead to the page that it stands on."""
+    """Point the next link to the current page."""
 
     fault_name: ClassVar[str] = "repeated-cursor"
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignLink(Action):
-    """Let the next link lead to another *origin*."""
+    """Point the next link to another *origin*."""
 
     fault_name: ClassVar[str] = "foreign-link"
     systems: ClassVar[frozenset[System]] = SYSTEMS_WITH_LINKS
@@ -231,21 +231,21 @@ class ForeignLink(Action):
 
 @dataclass(frozen=True, slots=True)
 class EndlessPages(Action):
-    """Let every page have a next page, for ever, each with a cursor that was not seen before."""
+    """Give every page a next page, without end, each with a new cursor."""
 
     fault_name: ClassVar[str] = "endless-pages"
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPageAgain(Action):
-    """Take no notice of where in the list the request wants to be."""
+    """Ignore the request's position in the list."""
 
     fault_name: ClassVar[str] = "first-page-again"
 
 
 @dataclass(frozen=True, slots=True)
 class WrongTotal(Action):
-    """Count *by* more members than there are."""
+    """Add *by* to the total."""
 
     fault_name: ClassVar[str] = "wrong-total"
     systems: ClassVar[frozenset[System]] = SYSTEMS_WITH_TOTAL
@@ -254,14 +254,14 @@ class WrongTotal(Action):
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRows(Action):
-    """Show the first row of the page once more at its end."""
+    """Repeat the first row of the page at its end."""
 
     fault_name: ClassVar[str] = "duplicate-rows"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift(Action):
-    """Let somebody come or go before this page while the list is read: rows move by one, and the total changes."""
+    """Add or remove a row before this page while the list is read: rows move by one, and the total changes."""
 
     fault_name: ClassVar[str] = "drift"
     kind: Literal["added", "removed"] = "removed"

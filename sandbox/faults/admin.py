@@ -17,16 +17,16 @@ from sandbox.faults.rule import FaultError
 __all__ = ["faults_app"]
 
 
-def faults_app(book: FaultRegistry) -> Starlette:
-    """Return the application that shows and sets *book*.
+def faults_app(registry: FaultRegistry) -> Starlette:
+    """Return the application that shows and sets the rules of *registry*.
 
-    GET shows the rules and, as `fired`, what went wrong by them; PUT takes `{"faults": [...]}` in the place of all
-    rules, 400 saying which one can't be; DELETE takes all out.
+        GET shows the rules and, as `fired`, the faults so far; PUT replaces all rules by `{"faults": [...]}`,
+    with 400 naming an invalid one; DELETE removes all.
     """
 
     async def shown(_request: Request) -> Response:
-        rules = orjson.loads(rules_to_json(book.rules))["faults"]
-        fired = [dataclasses.asdict(fired) for fired in book.fired]
+        rules = orjson.loads(rules_to_json(registry.rules))["faults"]
+        fired = [dataclasses.asdict(fired) for fired in registry.fired]
         return Response(orjson.dumps({"faults": rules, "fired": fired}), media_type="application/json")
 
     async def put(request: Request) -> Response:
@@ -34,11 +34,11 @@ def faults_app(book: FaultRegistry) -> Starlette:
             rules = parse_rules(orjson.loads(await request.body()))
         except (orjson.JSONDecodeError, FaultError) as error:
             return Response(orjson.dumps({"error": str(error)}), 400, media_type="application/json")
-        book.put(rules)
+        registry.put(rules)
         return await shown(request)
 
     async def clear(request: Request) -> Response:
-        book.clear()
+        registry.clear()
         return await shown(request)
 
     return Starlette(

@@ -18,7 +18,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class AbortableProtocol(H11Protocol):
-    """uvicorn's protocol (`uvicorn.Config(http=Abortable)`), with which an application can abort its connection."""
+    """An HTTP protocol for `uvicorn.Config(http=…)` whose applications can abort their connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)

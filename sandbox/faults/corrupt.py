@@ -1,4 +1,4 @@
-"""Spoil an answer that the application gave: its bytes, its headers, or the page of a list in it. Pure."""
+"""Corrupt the application's response: its bytes, its headers, or the page of a list in it. Pure."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ SINGLE_HEADERS = frozenset({"content-length", "transfer-encoding", "content-enco
 HUGE_TOTAL = 1_000_000_000
 
 
-def corrupt(action: Action, answer: CapturedResponse, place: PagePosition, turn: int) -> CapturedResponse:
-    """Return *answer* as *action* leaves it. *turn* is how often its rule was applied, from 1."""
+def corrupt(action: Action, answer: CapturedResponse, position: PagePosition, number: int) -> CapturedResponse:
+    """Return *answer* changed by *action*. *number* is how often its rule was applied, from 1."""
     if isinstance(action, Status | Html):
-        return error_for_action(action, place)
-    page = parse_page(place, answer)
+        return error_for_action(action, position)
+    page = parse_page(position, answer)
     if page is None:
         return _corrupt_body(action, answer)
-    return _corrupt_page(action, page, turn) or _corrupt_body(action, answer)
+    return _corrupt_page(action, page, number) or _corrupt_body(action, answer)
 
 
-def error_for_action(action: Status | Html, place: PagePosition) -> CapturedResponse:
-    """Return the error that *action* stands for."""
+def error_for_action(action: Status | Html, position: PagePosition) -> CapturedResponse:
+    """Return the error of *action*."""
     if isinstance(action, Html):
         return gateway_error(action.status)
-    answer = error_response(place.system, action.status, urlsplit(place.url).path)
+    answer = error_response(position.system, action.status, urlsplit(position.url).path)
     if action.body is not None:
         answer = answer.with_body(action.body.encode())
     for name, value in action.headers.items():
@@ -62,14 +62,14 @@ def error_for_action(action: Status | Html, place: PagePosition) -> CapturedResp
     return answer
 
 
-def apply_drift(kind: str, answer: CapturedResponse, place: PagePosition, *, here: bool) -> CapturedResponse:
-    """Return a page of a list that changed while it was read; *here*: just before this page. A SCIM page's rows are
-    moved by asking for another `startIndex`, so that only its total and that number are left to do."""
-    page = parse_page(place, answer)
+def apply_drift(kind: str, answer: CapturedResponse, position: PagePosition, *, here: bool) -> CapturedResponse:
+    """Return a page of a list that changed while it was read; *here*: just before this page. The rows of a SCIM page
+    move with another `startIndex` in the query, so only the total and that number change here."""
+    page = parse_page(position, answer)
     if page is None:
         return answer
-    if place.system is System.PIGMENT and isinstance(page.document, dict):
-        page = Page(place, page.response, page.document | {"startIndex": place.start_index()}, page.rows)
+    if position.system is System.PIGMENT and isinstance(page.document, dict):
+        page = Page(position, page.response, page.document | {"startIndex": position.start_index()}, page.rows)
     elif here and page.rows:
         page = page.with_rows(page.rows[1:] if kind == "removed" else [page.rows[0], *page.rows])
     return page.with_total(lambda total: total + (1 if kind == "added" else -1))
@@ -86,7 +86,7 @@ def _set_headers(action: Headers, answer: CapturedResponse) -> CapturedResponse:
 
 
 def double_headers(action: DoubledHeaders, answer: CapturedResponse) -> CapturedResponse:
-    """Return the answer with some headers twice; those that frame the body can only stand once."""
+    """Return the response with some headers twice, but not those that frame the body."""
     twice = [
         pair for pair in answer.headers if fnmatchcase(pair[0], action.names.lower()) and pair[0] not in SINGLE_HEADERS
     ]
@@ -105,16 +105,16 @@ def _repeat_cursor(page: Page) -> CapturedResponse:
     return page.with_next(page.position.cursor or page.position.cursor_to_here(0))
 
 
-def _point_elsewhere(action: ForeignLink, page: Page, turn: int) -> CapturedResponse:
-    url = urlsplit(page.next_url() or page.position.page_url(page.position.cursor_to_here(turn)))
+def _point_elsewhere(action: ForeignLink, page: Page, number: int) -> CapturedResponse:
+    url = urlsplit(page.next_url() or page.position.page_url(page.position.cursor_to_here(number)))
     elsewhere = urlsplit(action.origin)
     return page.with_next_url(urlunsplit((elsewhere.scheme, elsewhere.netloc, url.path, url.query, "")))
 
 
-def _make_endless(page: Page, turn: int) -> CapturedResponse:
+def _make_endless(page: Page, number: int) -> CapturedResponse:
     if page.system is not System.PIGMENT:
         return page.with_next(page.position.cursor_to_here(page.position.cursor_number + 1))
-    fresh = page.with_rows([_rename_row(row, turn) for row in page.rows])
+    fresh = page.with_rows([_rename_row(row, number) for row in page.rows])
     if isinstance(fresh.document, dict):
         fresh = Page(
             page.position, fresh.response, fresh.document | {"startIndex": page.position.start_index()}, fresh.rows
@@ -122,11 +122,15 @@ def _make_endless(page: Page, turn: int) -> CapturedResponse:
     return fresh.with_total(lambda _total: HUGE_TOTAL)
 
 
-def _rename_row(row: object, turn: int) -> object:
+def _rename_row(row: object, number: int) -> object:
     if not isinstance(row, dict):
         return row
-    address = f"{turn}-{row.get('userName')}"
-    return row | {"id": f"{row.get('id')}-{turn}", "userName": address, "emails": [{"value": address, "type": "work"}]}
+    address = f"{number}-{row.get('userName')}"
+    return row | {
+        "id": f"{row.get('id')}-{number}",
+        "userName": address,
+        "emails": [{"value": address, "type": "work"}],
+    }
 
 
 def _hide_fields(action: Nulls, page: Page) -> CapturedResponse:
@@ -163,16 +167,16 @@ def _corrupt_body(action: Action, answer: CapturedResponse) -> CapturedResponse:
             return answer
 
 
-def _corrupt_page(action: Action, page: Page, turn: int) -> CapturedResponse | None:
+def _corrupt_page(action: Action, page: Page, number: int) -> CapturedResponse | None:
     match action:
         case EmptyPage():
-            return page.with_rows([]).with_next(page.position.cursor_to_here(turn))
+            return page.with_rows([]).with_next(page.position.cursor_to_here(number))
         case RepeatedCursor() | EncodedCursor():
             return _repeat_cursor(page) if isinstance(action, RepeatedCursor) else _encode_cursor(page)
         case ForeignLink():
-            return _point_elsewhere(action, page, turn)
+            return _point_elsewhere(action, page, number)
         case EndlessPages():
-            return _make_endless(page, turn)
+            return _make_endless(page, number)
         case WrongTotal():
             return page.with_total(lambda total: total + action.by)
         case DuplicateRows():

@@ -1,7 +1,7 @@
-"""Where in a list a request wants to be, and cursors of our own that lead back to a request as it was.
+"""A request's position in a list, and cursors of our own that restore an earlier request.
 
-A cursor of ours holds the query of a request and a number. Whoever sends it gets what that query asks for, so that a
-page can be put in front of another, or led to for ever, without the application knowing.
+Such a cursor holds the query of a request and a number. The middleware replaces the cursor by that query, so it can
+insert a page before another, or repeat it without end, and the application does not notice.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ CURSOR_PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """A request's place in a list. *url* is the address without a query, *sent* the query as it came, *query* the one
-    that the application is to see, *turn* the number in the cursor that led here (0: it was none of ours)."""
+    """A request's position in a list. *url* is the address without a query, *sent_query* the client's query, *query*
+    the one for the application, *cursor_number* the number in our cursor (0: the cursor is not ours)."""
 
     system: System
     url: str
@@ -39,7 +39,7 @@ class PagePosition:
 
     @property
     def is_first_page(self) -> bool:
-        """Say whether the request asks for the first page."""
+        """Return whether the request asks for the first page."""
         return all(
             name not in (CURSOR_PARAMETERS[self.system], "startIndex") or value == "1"
             for name, value in self._query_pairs()
@@ -47,7 +47,7 @@ class PagePosition:
 
     @property
     def is_list(self) -> bool:
-        """Return whether a request to Pigment is for members, and not for one."""
+        """Return whether a request to Pigment lists members."""
         return self.url.endswith("/Users")
 
     @property
@@ -65,13 +65,13 @@ class PagePosition:
         return urlencode([*rest, ("startIndex", str(start_index))], quote_via=quote)
 
     def first_page_query(self) -> str:
-        """Return the query without any place in the list."""
+        """Return the query without a position in the list."""
         paging = (CURSOR_PARAMETERS[self.system], "startIndex")
         return urlencode([pair for pair in self._query_pairs() if pair[0] not in paging], quote_via=quote)
 
-    def cursor_to_here(self, turn: int) -> str:
+    def cursor_to_here(self, number: int) -> str:
         """Return a cursor of ours that leads here again."""
-        return CURSOR_PREFIX + urlsafe_b64encode(orjson.dumps([self.query, turn])).decode().rstrip("=")
+        return CURSOR_PREFIX + urlsafe_b64encode(orjson.dumps([self.query, number])).decode().rstrip("=")
 
     def page_url(self, cursor: str) -> str:
         """Return the address of the page that *cursor* leads to."""
@@ -82,13 +82,13 @@ class PagePosition:
 
 
 def position_from_scope(system: System, scope: Scope) -> PagePosition:
-    """Return the place that a request wants; a cursor of ours is taken for the query that it holds."""
+    """Return the request's position; a cursor of ours is replaced by its query."""
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
     url = f"{scope['scheme']}://{headers.get(b'host', 'localhost')}{path}"
     sent = scope["query_string"].decode("latin-1")
-    query, turn = _decode_cursor(dict(_parse_query(sent)).get(CURSOR_PARAMETERS[system]), sent)
-    return PagePosition(system, url, sent, query, turn)
+    query, number = _decode_cursor(dict(_parse_query(sent)).get(CURSOR_PARAMETERS[system]), sent)
+    return PagePosition(system, url, sent, query, number)
 
 
 def _decode_cursor(cursor: str | None, sent: str) -> tuple[str, int]:
@@ -96,10 +96,10 @@ def _decode_cursor(cursor: str | None, sent: str) -> tuple[str, int]:
         return sent, 0
     text = cursor.removeprefix(CURSOR_PREFIX)
     try:
-        query, turn = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        query, number = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, TypeError):  # it only looks like one of ours
         return sent, 0
-    return str(query), int(turn)
+    return str(query), int(number)
 
 
 def _parse_query(query: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How each system words an error, as far as its documents say."""
+"""The error bodies of each system, as far as they are documented."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Throttle:
 
 
 def error_response(system: System, status: int, path: str = "") -> CapturedResponse:
-    """Return an error in the system's own words; *path* tells token endpoints from others."""
+    """Return an error in the system's format; *path* distinguishes token endpoints from others."""
     phrase = _status_phrase(status)
     if path.endswith("/token"):
         code = OAUTH_ERRORS.get(status, "temporarily_unavailable")
@@ -56,7 +56,7 @@ def error_response(system: System, status: int, path: str = "") -> CapturedRespo
 
 
 def expired_cursor_error(system: System) -> CapturedResponse:
-    """Return the error for a cursor that is known no more."""
+    """Return the error for an expired cursor."""
     if system is System.OKTA:
         return _okta_error(400, "E0000029", "Invalid paging request.")
     if system is System.PIGMENT:
@@ -68,7 +68,7 @@ def expired_cursor_error(system: System) -> CapturedResponse:
 
 
 def throttle_response(system: System, seconds: float, now: float) -> Throttle:
-    """Return a 429 that says, in the system's own headers, to wait at least *seconds*."""
+    """Return a 429 that asks, in the system's own headers, for a wait of at least *seconds*."""
     answer = error_response(system, 429)
     if system is System.OKTA:  # the reset is a time, not a duration, and there is no Retry-After
         reset = math.ceil(now + seconds)

@@ -1,4 +1,4 @@
-"""Stand in front of one pretend system and let go wrong what the rules say."""
+"""ASGI middleware for a pretend system that applies the fault rules."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["FaultMiddleware", "Runtime"]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The clock, how to wait, and what is raised for a lost connection where there is no socket to abort."""
+    """The clock, the sleep, and the error for a lost connection where there is no socket to abort."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -53,7 +53,7 @@ DEFAULT_RUNTIME = Runtime()
 
 @dataclass(slots=True)
 class InterceptedRequest:
-    """One request on its way: what it wants, and the rules that it met (with how often each was applied by now)."""
+    """One request in progress: its position, and the rules that apply (with how often each was applied so far)."""
 
     scope: Scope
     receive: Receive
@@ -71,15 +71,17 @@ class InterceptedRequest:
         return next((value.decode("latin-1") for name, value in self.scope["headers"] if name == b"authorization"), "")
 
     def actions(self) -> list[Action]:
-        return [armed.rule.action for armed, _ in self.matched_rules]
+        return [active.rule.action for active, _ in self.matched_rules]
 
 
 class FaultMiddleware:
     """ASGI middleware for *app*, which is *system*. Several may share one *registry*."""
 
-    def __init__(self, app: ASGIApp, book: FaultRegistry, system: System, runtime: Runtime = DEFAULT_RUNTIME) -> None:
+    def __init__(
+        self, app: ASGIApp, registry: FaultRegistry, system: System, runtime: Runtime = DEFAULT_RUNTIME
+    ) -> None:
         self.app = app
-        self.registry = book
+        self.registry = registry
         self.system = system
         self.runtime = runtime
 
@@ -88,14 +90,14 @@ class FaultMiddleware:
             await self.app(scope, receive, send)
             return
         visit = self._intercept(scope, receive)
-        watched = [armed for armed in self._matching_rules(visit) if isinstance(armed.rule.action, Concurrency)]
-        for armed in watched:
-            armed.in_flight += 1
+        watched = [active for active in self._matching_rules(visit) if isinstance(active.rule.action, Concurrency)]
+        for active in watched:
+            active.in_flight += 1
         try:
             await self._respond(visit, send)
         finally:
-            for armed in watched:
-                armed.in_flight -= 1
+            for active in watched:
+                active.in_flight -= 1
 
     async def _respond(self, visit: InterceptedRequest, send: Send) -> None:
         for action in visit.actions():
@@ -119,25 +121,25 @@ class FaultMiddleware:
         if any(isinstance(action, Reset) for action in visit.actions()):
             await abort_connection(visit.scope, visit.receive, self.runtime.connection_error, reset=True)
             return
-        for armed, here in visit.drifting_rules:
-            if isinstance(armed.rule.action, Drift):
-                answer = apply_drift(armed.rule.action.kind, answer, visit.position, here=here)
-        for armed, turn in visit.matched_rules:
-            answer = corrupt(armed.rule.action, answer, visit.position, turn)
+        for active, here in visit.drifting_rules:
+            if isinstance(active.rule.action, Drift):
+                answer = apply_drift(active.rule.action.kind, answer, visit.position, here=here)
+        for active, number in visit.matched_rules:
+            answer = corrupt(active.rule.action, answer, visit.position, number)
         await answer.send_to(send)
 
     def _intercept(self, scope: Scope, receive: Receive) -> InterceptedRequest:
-        """Count the request with every rule that covers it, and set its query to what the application is to see."""
-        place = position_from_scope(self.system, scope)
+        """Count the request with every rule that matches it, and set its query for the application."""
+        position = position_from_scope(self.system, scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        visit = InterceptedRequest(dict(scope), receive, place, path, [], [])
-        for armed in self._matching_rules(visit):
-            met = armed.count_request()
-            if isinstance(armed.rule.action, Drift):
-                self._update_drift(visit, armed, met=met)
+        visit = InterceptedRequest(dict(scope), receive, position, path, [], [])
+        for active in self._matching_rules(visit):
+            met = active.count_request()
+            if isinstance(active.rule.action, Drift):
+                self._update_drift(visit, active, met=met)
             if met:
-                visit.matched_rules.append((armed, armed.fired))
-                self.registry.fired.append(FiredFault(armed.rule.name, self.system, visit.method, path))
+                visit.matched_rules.append((active, active.fired))
+                self.registry.fired.append(FiredFault(active.rule.name, self.system, visit.method, path))
         visit.scope["query_string"] = self._effective_query(visit).encode("latin-1")
         visit.scope[DROP_WRITE_KEY] = any(
             isinstance(action, Dropped) and (action.posts or visit.method != "POST") for action in visit.actions()
@@ -147,40 +149,40 @@ class FaultMiddleware:
     def _matching_rules(self, visit: InterceptedRequest) -> list[ActiveRule]:
         query = unquote_plus(visit.position.query)
         return [
-            armed
-            for armed in self.registry.active_rules
-            if armed.rule.matches(self.system, visit.method, visit.path, query)
+            active
+            for active in self.registry.active_rules
+            if active.rule.matches(self.system, visit.method, visit.path, query)
         ]
 
-    def _update_drift(self, visit: InterceptedRequest, armed: ActiveRule, *, met: bool) -> None:
+    def _update_drift(self, visit: InterceptedRequest, active: ActiveRule, *, met: bool) -> None:
         """A list that has drifted stays so until it is read from its beginning again."""
-        armed.is_drifting = met or (armed.is_drifting and not visit.position.is_first_page)
-        if armed.is_drifting:
-            visit.drifting_rules.append((armed, met))
+        active.is_drifting = met or (active.is_drifting and not visit.position.is_first_page)
+        if active.is_drifting:
+            visit.drifting_rules.append((active, met))
 
     def _effective_query(self, visit: InterceptedRequest) -> str:
-        place, actions = visit.position, visit.actions()
+        position, actions = visit.position, visit.actions()
         if any(isinstance(action, FirstPageAgain) for action in actions):
-            return place.first_page_query()
+            return position.first_page_query()
         if self.system is not System.PIGMENT:
-            return place.query
+            return position.query
         if any(isinstance(action, EndlessPages) for action in actions):
-            return place.first_page_query()
-        shift = sum(_drift_offset(armed.rule.action) for armed, _ in visit.drifting_rules) if place.is_list else 0
-        return place.query_at(max(1, place.start_index() + shift)) if shift else place.query
+            return position.first_page_query()
+        shift = sum(_drift_offset(active.rule.action) for active, _ in visit.drifting_rules) if position.is_list else 0
+        return position.query_at(max(1, position.start_index() + shift)) if shift else position.query
 
     def _early_response(self, visit: InterceptedRequest) -> CapturedResponse | None:
-        """Return what is answered in the application's place, if anything is."""
-        for armed, _ in visit.matched_rules:
-            answer = self._rule_response(armed, visit)
+        """Return the response that replaces the application's, if any."""
+        for active, _ in visit.matched_rules:
+            answer = self._rule_response(active, visit)
             if answer is not None:
                 return answer
         if visit.credentials and (self.system, visit.credentials) in self.registry.revoked:
             return error_response(self.system, 401)
         return self._repeated_throttle(visit)
 
-    def _rule_response(self, armed: ActiveRule, visit: InterceptedRequest) -> CapturedResponse | None:
-        match armed.rule.action:
+    def _rule_response(self, active: ActiveRule, visit: InterceptedRequest) -> CapturedResponse | None:
+        match active.rule.action:
             case Status(committed=False) | Html(committed=False) as action:
                 return error_for_action(action, visit.position)
             case ExpiredCursor():
@@ -188,24 +190,24 @@ class FaultMiddleware:
             case RevokeToken():
                 self.registry.revoked.add((self.system, visit.credentials))
                 return error_response(self.system, 401)
-            case Concurrency(limit=limit) if armed.in_flight > limit:
+            case Concurrency(limit=limit) if active.in_flight > limit:
                 return concurrency_error(self.system, self.runtime.now())
-            case EarlyRetry(seconds=seconds) if armed.throttled_until <= self.runtime.now():
-                return self._throttle(armed, seconds)
+            case EarlyRetry(seconds=seconds) if active.throttled_until <= self.runtime.now():
+                return self._throttle(active, seconds)
             case _:
                 return None
 
     def _repeated_throttle(self, visit: InterceptedRequest) -> CapturedResponse | None:
-        """Refuse again, and for twice as long, whoever did not wait."""
-        for armed in self._matching_rules(visit):
-            if isinstance(armed.rule.action, EarlyRetry) and armed.throttled_until > self.runtime.now():
-                return self._throttle(armed, armed.throttle_seconds * 2)
+        """Refuse a client that did not wait again, for twice as long."""
+        for active in self._matching_rules(visit):
+            if isinstance(active.rule.action, EarlyRetry) and active.throttled_until > self.runtime.now():
+                return self._throttle(active, active.throttle_seconds * 2)
         return None
 
-    def _throttle(self, armed: ActiveRule, seconds: float) -> CapturedResponse:
+    def _throttle(self, active: ActiveRule, seconds: float) -> CapturedResponse:
         now = self.runtime.now()
         wait = throttle_response(self.system, seconds, now)
-        armed.throttle_seconds, armed.throttled_until = seconds, wait.until
+        active.throttle_seconds, active.throttled_until = seconds, wait.until
         return wait.response
 
 

@@ -1,4 +1,4 @@
-"""A page of a list as each system words it: its rows, its total, and the link to the next."""
+"""A page of a list in each system's format: its rows, its total, and the link to the next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEXT_LINK = re.compile(r'<([^>]*)>;\s*rel="?next"?')
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: the answer that it came in, and its rows. The methods return answers."""
+    """One page: its response and its rows. The methods return responses."""
 
     position: PagePosition
     response: CapturedResponse
@@ -69,7 +69,7 @@ class Page:
         return found if isinstance(found, str) else ""
 
     def with_total(self, change: Callable[[int], int]) -> CapturedResponse:
-        """Return the answer with another total, where it has one."""
+        """Return the response with another total, where it has one."""
         if self.system is System.ONELOGIN:
             total = self.response.header("total-count")
             return self.response if total is None else self.response.with_header("total-count", str(change(int(total))))
@@ -83,8 +83,8 @@ class Page:
         )
 
 
-def parse_page(place: PagePosition, answer: CapturedResponse) -> Page | None:
+def parse_page(position: PagePosition, answer: CapturedResponse) -> Page | None:
     """Return the page in *answer*, None when it holds none."""
     document = answer.json() if answer.status == 200 else None
-    rows = document.get(ROW_KEYS.get(place.system, "")) if isinstance(document, dict) else document
-    return Page(place, answer, document, rows) if isinstance(rows, list) else None
+    rows = document.get(ROW_KEYS.get(position.system, "")) if isinstance(document, dict) else document
+    return Page(position, answer, document, rows) if isinstance(rows, list) else None

@@ -1,4 +1,4 @@
-"""Read rules from YAML or JSON, and tell them in the same words."""
+"""Parse rules from YAML or JSON, and write them in the same form."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOUNDS = {
 
 def load_rules(path: Path) -> list[Rule]:
     """Read a YAML or JSON file of rules. Raise `FaultError` naming the file and the rule."""
-    import yaml  # only those who write files of faults wait for it
+    import yaml  # a slow import, needed for files of faults only
 
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -43,9 +43,9 @@ def load_rules(path: Path) -> list[Rule]:
 
 
 def parse_rules(document: object) -> list[Rule]:
-    """Return the rules of `{"faults": [...]}`. Raise `FaultError` for the first that can't be."""
+    """Return the rules of `{"faults": [...]}`. Raise `FaultError` for the first invalid one."""
     if not isinstance(document, dict) or set(document) != {"faults"} or not isinstance(document["faults"], list):
-        raise FaultError("a list named `faults` is expected, and nothing beside it.")
+        raise FaultError("a list named `faults` is expected, and nothing else.")
     rules = [_parse_rule(number, row) for number, row in enumerate(document["faults"], 1)]
     names = [rule.name for rule in rules]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -55,7 +55,7 @@ def parse_rules(document: object) -> list[Rule]:
 
 
 def rules_to_json(rules: Sequence[Rule]) -> bytes:
-    """Return *rules* as the JSON from which `rules_from` reads the same."""
+    """Return *rules* as JSON that `parse_rules` can read."""
     return orjson.dumps({"faults": [_rule_to_dict(rule) for rule in rules]})
 
 
@@ -80,7 +80,7 @@ def _parse_rule(number: int, row: object) -> Rule:
     options = {str(key): value for key, value in row.items() if key not in ("name", "do", *MATCH_KEYS)}
     action = kind(**_check_types(where, kind, options))
     _check_bounds(where, action)
-    rule = Rule(name, action, **_parse_match(where, row))  # type: ignore[arg-type]  # held to their types in _match
+    rule = Rule(name, action, **_parse_match(where, row))  # type: ignore[arg-type]  # checked in _parse_match
     if rule.system is not None and rule.system not in action.systems:
         raise FaultError(f"{where}: {rule.system} has no {word}; {', '.join(sorted(action.systems))} have.")
     return rule
@@ -126,7 +126,7 @@ def _is_of_type(value: object, hint: object) -> bool:
 
 
 def _check_bounds(where: str, action: Action) -> None:
-    """Raise `FaultError` for a number that an action can't have."""
+    """Raise `FaultError` for a number out of bounds."""
     for name, (least, most) in BOUNDS.items():
         value = getattr(action, name, least)
         if not least <= value <= most:

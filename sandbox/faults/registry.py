@@ -1,4 +1,4 @@
-"""The rules in force, how often each was met, and what went wrong so far. Shared by all systems of a sandbox."""
+"""The active rules, how often each matched, and the faults so far. Shared by all systems of a sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FiredFault:
 
 @dataclass(slots=True)
 class ActiveRule:
-    """A rule in force and what it remembers: requests counted, faults done, and what its action needs."""
+    """An active rule and its state: requests counted, faults applied, and the state of its action."""
 
     rule: Rule
     count: int = 0
@@ -35,7 +35,7 @@ class ActiveRule:
     is_drifting: bool = False
 
     def count_request(self) -> bool:
-        """Count one more request and say whether the rule applies to it."""
+        """Count one more request and return whether the rule applies to it."""
         self.count += 1
         met = self.rule.is_due(self.count) and (not self.rule.times or self.fired < self.rule.times)
         self.fired += met
@@ -44,14 +44,14 @@ class ActiveRule:
 
 @dataclass(slots=True)
 class FaultRegistry:
-    """Rules can be put in and taken out while requests come in; doing so forgets what was counted."""
+    """Rules may change while requests come in; a change resets the counts."""
 
     active_rules: list[ActiveRule] = field(default_factory=list)
     fired: list[FiredFault] = field(default_factory=list)
     revoked: set[tuple[System, str]] = field(default_factory=set)
 
     def put(self, rules: Iterable[Rule]) -> None:
-        """Put *rules* in the place of all others. Revoked credentials are good again."""
+        """Replace all rules by *rules*. Revoked credentials become valid again."""
         self.active_rules = [ActiveRule(rule) for rule in rules]
         self.fired.clear()
         self.revoked.clear()
@@ -61,4 +61,4 @@ class FaultRegistry:
 
     @property
     def rules(self) -> list[Rule]:
-        return [armed.rule for armed in self.active_rules]
+        return [active.rule for active in self.active_rules]

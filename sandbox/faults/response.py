@@ -1,4 +1,4 @@
-"""An application's whole answer, held back so that it can be spoilt before it is sent."""
+"""An application's whole response, captured so that it can be changed before it is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class CapturedResponse:
-    """*headers* have lower-case names. *padding_bytes*: so many spaces more are sent after the body's first byte."""
+    """*headers* have lower-case names. *padding_bytes* is the number of spaces sent after the body's first byte."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -40,7 +40,7 @@ class CapturedResponse:
         return self.with_body(orjson.dumps(document))
 
     def json(self) -> object:
-        """Return what the body holds, None when that is not JSON."""
+        """Return the parsed body, None when it is not JSON."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -76,7 +76,7 @@ def json_response(
 
 
 async def capture_response(app: ASGIApp, scope: Scope, receive: Receive) -> CapturedResponse:
-    """Return what *app* answers, sending nothing."""
+    """Return the response of *app* without sending it."""
     head: list[Message] = []
     body = bytearray()
 

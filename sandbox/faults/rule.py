@@ -11,13 +11,13 @@ __all__ = ["FaultError", "Rule"]
 
 
 class FaultError(ValueError):
-    """A rule that can't be: which one, and what is wrong with it."""
+    """A rule is invalid; the message names it and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Do *action* to requests of *system* (None: any) with *method* (empty: any) whose path matches the glob *path*
-    and whose query, decoded, matches the glob *query*. A star in a glob stands for slashes too.
+    """Apply *action* to requests of *system* (None: any) with *method* (empty: any) whose path matches the glob *path*
+    and whose query, decoded, matches the glob *query*. A star matches slashes too.
 
     Of those that match, counted from 1: only the *at*-th, only every *every*-th, only from the *start*-th on; 0 means
     all. At most *times* of them, 0 means no limit.
@@ -35,13 +35,13 @@ class Rule:
     times: int = 0
 
     def matches(self, system: System, method: str, path: str, query: str = "") -> bool:
-        """Say whether a request is one of those that are counted."""
+        """Return whether a request counts."""
         if system not in self.action.systems or self.system not in (None, system):
             return False
         return self.method in ("", method) and fnmatchcase(path, self.path) and fnmatchcase(query, self.query)
 
     def is_due(self, count: int) -> bool:
-        """Say whether the *count*-th of the counted requests goes wrong."""
+        """Return whether the *count*-th of the counted requests gets the fault."""
         if self.at:
             return count == self.at
         if self.every:

@@ -1,4 +1,4 @@
-"""Speak Okta's management API and its token endpoint over HTTP."""
+"""Serve Okta's management API and its token endpoint over HTTP."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ Handler = Callable[[OktaRequest], Response]
 
 
 def okta_app(org: OktaOrg) -> Starlette:
-    """Return the application that answers for *org*."""
-    # path below /api/v1, bucket of the rate limit, scope, what answers, query parameters that it knows
+    """Return the application of *org*."""
+    # path below /api/v1, bucket of the rate limit, scope, handler, supported query parameters
     routes: list[tuple[str, str, str, Handler, str]] = [
         ("/apps", "apps", "okta.apps.read", _apps, "limit after"),
         ("/apps/{app}", "app", "okta.apps.read", _app, ""),
@@ -139,7 +139,7 @@ def _authorize(org: OktaOrg, request: Request, scope: str) -> None:
 
 
 def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
-    """Refuse what is not modelled here. Okta ignores it: then a mistake of who sends it would not show."""
+    """Refuse parameters that are not modelled here. Okta ignores them, which would hide a client's mistake."""
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None and known != ["*"]:
         raise OktaError(400, "E0000001", f"Api validation failed: {unknown}", f"{unknown}: not known here.")
@@ -202,7 +202,7 @@ def _members(call: OktaRequest) -> Response:
 
 
 def _users(call: OktaRequest) -> Response:
-    """List people: without a filter those who were deactivated are left out."""
+    """List people: without a filter the deactivated ones are left out."""
     people = list(call.org.directory.people.values())
     expression = call.query("filter") or call.query("search")
     present = [person for person in people if person.status != DEPROVISIONED]

@@ -1,4 +1,4 @@
-"""A request that Okta refuses, as Okta words it."""
+"""Okta's errors, in Okta's format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["OktaError", "forbidden", "invalid_cursor", "not_found", "too_many_re
 
 
 class OktaError(Exception):
-    """The answer is an error of the management API: *code* is `E0000…`."""
+    """The response is an error of the management API: *code* is `E0000…`."""
 
     def __init__(self, status: int, code: str, summary: str, *causes: str) -> None:
         super().__init__(summary)
@@ -28,7 +28,7 @@ class OktaError(Exception):
 
 
 def not_found(what: str, key: str) -> OktaError:
-    """*what* is Okta's word: `AppInstance`, `UserGroup`, `User`."""
+    """*what* is Okta's type: `AppInstance`, `UserGroup`, `User`."""
     return OktaError(404, "E0000007", f"Not found: Resource not found: {key} ({what})")
 
 

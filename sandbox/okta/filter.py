@@ -1,4 +1,4 @@
-"""Read the filters that Okta's list of people takes: comparisons, joined by `and`."""
+"""Parse the filters of Okta's list of people: comparisons, joined by `and`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELDS: dict[str, Callable[[Person], str]] = {
 
 
 def filter_people(people: Iterable[Person], expression: str) -> list[Person]:
-    """Return those of *people* that *expression* is true of. Raise `HttpProblem` (`E0000031`) if it can't be read."""
+    """Return those of *people* that match *expression*. Raise `OktaError` (`E0000031`) if it is invalid."""
     tests = [_parse_comparison(part) for part in re.split(r"\s+and\s+", expression)]
     return [person for person in people if all(test(person) for test in tests)]
 

@@ -1,4 +1,4 @@
-"""One pretend Okta org: the directory it shows, who may ask, its limits and switches."""
+"""One pretend Okta org: its directory, its clients, its limits and options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPROVISIONED = "DEPROVISIONED"
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute for one token, by bucket (okta.com, Rate limits): half of what the org has."""
+    """Requests a minute for one token, by bucket (okta.com, Rate limits): half of the org's limits."""
 
     apps: int = 5000
     """`/api/v1/apps` and everything under `/api/v1/apps/{id}/`."""
@@ -43,12 +43,12 @@ FREE = RateLimits(apps=10, app=50, groups=50, group=50, users=50, token=150, oth
 
 @dataclass(frozen=True, slots=True)
 class OktaOptions:
-    """What a real org may do one way or the other."""
+    """Behaviour that differs between real orgs."""
 
     lists_deprovisioned: bool = False
     """Deactivated people stay in the application's list of people."""
     takes_tight_ssws: bool = False
-    """`SSWSabc` is taken for `SSWS abc`, as Okta does and as the okta SDK since 3.0 sends it."""
+    """`SSWSabc` is accepted as `SSWS abc`, as Okta does and as the okta SDK since 3.0 sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class AppAssignment:
 
 
 class OktaOrg:
-    """An org. *now* tells seconds since 1970; tokens, rate limits and cursors live by it."""
+    """An org. *now* returns seconds since 1970, for tokens, rate limits and cursors."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class OktaOrg:
         self.set_rate_limits(limits)
 
     def set_rate_limits(self, limits: RateLimits) -> None:
-        """Set how many requests a minute there may be."""
+        """Set the requests a minute."""
         self._quotas = {bucket.name: Quota(getattr(limits, bucket.name), 60, self.now) for bucket in fields(limits)}
 
     def count_request(self, bucket: str) -> QuotaState:
         return self._quotas[bucket].count_request()
 
     def expire_cursors(self) -> None:
-        """Let every `next` link that was given so far lead to `E0000029`."""
+        """Expire every `next` link so far: it leads to `E0000029`."""
         self.cursor_age += 1
 
     def is_allowed(self, authorization: str, scope: str) -> bool | None:
@@ -121,7 +121,7 @@ class OktaOrg:
         return person
 
     def app_assignments(self, app: App) -> Iterator[AppAssignment]:
-        """Yield who is assigned to *app*. A direct assignment wins over those through groups."""
+        """Yield the assignments to *app*. A direct assignment wins over those through groups."""
         for key, groups in self.directory.assignments(app).items():
             person = self.directory.people[key]
             if person.status != DEPROVISIONED or self.options.lists_deprovisioned:

@@ -1,4 +1,4 @@
-"""A list of Okta's, a page at a time: opaque cursors, and two Link headers, self first."""
+"""An Okta list, a page at a time: opaque cursors, and two Link headers, self first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["PageRequest", "paginate"]
 
 
 class PageRequest(Protocol):
-    """What a page needs to know of a request and the org."""
+    """What a page needs from a request and the org."""
 
     @property
     def url(self) -> URL: ...
@@ -33,9 +33,9 @@ T = TypeVar("T")
 def paginate(
     asked: PageRequest, things: Sequence[T], key: Callable[[T], str], sizes: tuple[int, int, int]
 ) -> tuple[list[T], list[str]]:
-    """Return the things of one page and its Link headers. *sizes* are the least, the usual and the largest limit.
+    """Return the items of one page and its Link headers. *sizes* are the smallest, the default and the largest limit.
 
-    Things are in the order of their *key*, so that coming and going between two pages skips nobody who stays.
+    Items are in the order of their *key*, so a change between two pages skips no item that stays.
     """
     size = _page_size(asked.limit, sizes)
     ordered = sorted(things, key=key)

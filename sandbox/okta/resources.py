@@ -1,4 +1,4 @@
-"""What Okta's objects look like in JSON. The shapes are those of recorded answers and of Okta's OpenAPI document."""
+"""Okta's objects in JSON, shaped like recorded responses and Okta's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGO = {"name": "medium", "href": "https://static.example.com/okta-medium.png", 
 
 
 class ResourceBuilder:
-    """Writes rows whose links begin with *base*, the org's URL as the client wrote it."""
+    """Rows whose links begin with *base*, the org's URL as the client wrote it."""
 
     def __init__(self, base: str, directory: Directory) -> None:
         self._api = f"{base}/api/v1"
@@ -121,7 +121,7 @@ class ResourceBuilder:
 
 
 def _profile(person: Person) -> JsonObject:
-    """Return a profile; it has no display name unless somebody gave it one."""
+    """Return a profile; it has a display name only if one was set."""
     profile: JsonObject = {
         "firstName": person.given or None,
         "lastName": person.family or None,

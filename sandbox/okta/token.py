@@ -1,4 +1,4 @@
-"""Okta's token endpoint: access tokens for service apps that prove who they are with a signed assertion.
+"""Okta's token endpoint: access tokens for service apps that authenticate with a signed assertion.
 
 Source: RFC 7523, and Okta's guide on `private_key_jwt` for service apps.
 """
@@ -23,7 +23,7 @@ CLAIMS = ("iss", "sub", "aud", "exp", "jti")
 
 
 class TokenError(Exception):
-    """No token: *error* is OAuth's word (RFC 6749, 5.2)."""
+    """The token request is refused: *error* is OAuth's code (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -49,7 +49,7 @@ class IssuedToken:
 
 @dataclass(slots=True)
 class TokenIssuer:
-    """Who may have access tokens, and the tokens that were given. *now* is in seconds since 1970."""
+    """The clients and the issued access tokens. *now* is in seconds since 1970."""
 
     now: Callable[[], float]
     clients: dict[str, ServiceApp] = field(default_factory=dict)
@@ -60,11 +60,11 @@ class TokenIssuer:
         self.clients[client.client_id] = client
 
     def revoke_all(self) -> None:
-        """Let every access token that was given be refused from now on; new ones can be had."""
+        """Revoke every access token; clients can get new ones."""
         self._issued.clear()
 
     def token_scopes(self, token: str) -> frozenset[str] | None:
-        """Return what *token* may be used for, None when it is unknown, revoked or expired."""
+        """Return the scopes of *token*, None when it is unknown, revoked or expired."""
         grant = self._issued.get(token)
         return grant.scopes if grant is not None and grant.expires_at > self.now() else None
 
@@ -81,8 +81,8 @@ class TokenIssuer:
         self._require_granted(client, scopes)
         token = f"eyJ{secrets.token_urlsafe(48)}"
         self._issued[token] = IssuedToken(frozenset(scopes), self.now() + LIFETIME_SECONDS)
-        told = {"token_type": "Bearer", "expires_in": LIFETIME_SECONDS, "access_token": token}
-        return told | {"scope": " ".join(scopes)}
+        response = {"token_type": "Bearer", "expires_in": LIFETIME_SECONDS, "access_token": token}
+        return response | {"scope": " ".join(scopes)}
 
     def _require_granted(self, client: ServiceApp, scopes: Iterable[str]) -> None:
         asked = list(scopes)
@@ -96,14 +96,14 @@ class TokenIssuer:
             )
 
     def _authenticate_client(self, assertion: str, audience: str) -> ServiceApp:
-        """Return who signed *assertion*."""
+        """Return the client that signed *assertion*."""
         try:
             header = jwt.get_unverified_header(assertion)
-            said = jwt.decode(assertion, options={"verify_signature": False})
+            unverified = jwt.decode(assertion, options={"verify_signature": False})
         except jwt.InvalidTokenError:
             raise _invalid_client("The client_assertion is not a JWT.") from None
-        client = self.clients.get(str(said.get("iss")))
-        if client is None or said.get("sub") != client.client_id:
+        client = self.clients.get(str(unverified.get("iss")))
+        if client is None or unverified.get("sub") != client.client_id:
             raise _invalid_client("The issuer and subject of client_assertion must be the client id of a known client.")
         claims = _verify_assertion(assertion, header, client, audience)
         self._check_times(claims)
@@ -123,7 +123,7 @@ class TokenIssuer:
 def _verify_assertion(
     assertion: str, header: Mapping[str, object], client: ServiceApp, audience: str
 ) -> Mapping[str, object]:
-    """Return the claims. Times are judged by the org's own clock, elsewhere."""
+    """Return the claims. The caller checks their times by the org's clock."""
     options = {"require": list(CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     kid = header.get("kid")
     if kid is not None and kid not in client.keys:

@@ -1,4 +1,4 @@
-"""One pretend OneLogin account: the directory it shows, who may ask, its limit and switches."""
+"""One pretend OneLogin account: its directory, its credentials, its limit and options."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class OneLoginOptions:
-    """What is documented in two ways, or happens to some."""
+    """Behaviour that is documented in two ways, or differs between accounts."""
 
     end_cursor: str = "absent"
-    """The last page has no `After-Cursor`; any other word: it is there and empty."""
+    """The last page has no `After-Cursor`; any other value: the header is there and empty."""
     owner_deleted: bool = False
-    """The administrator who made the credential was deleted: every call fails with 500."""
+    """The administrator who created the credential was deleted: every call fails with 500."""
     wraps_token: bool = False
     """The token comes in the older `{"status": …, "data": […]}`."""
 
@@ -47,7 +47,7 @@ class AccessToken:
 
 
 class OneLoginAccount:
-    """An account. *now* tells seconds since 1970. *limit* is how many requests an hour there may be."""
+    """An account. *now* returns seconds since 1970. *limit* is the number of requests an hour."""
 
     def __init__(
         self,
@@ -85,11 +85,11 @@ class OneLoginAccount:
         }
 
     def revoke_all(self) -> None:
-        """Let every token be refused from now on; new ones can be had."""
+        """Revoke every token; clients can get new ones."""
         self._tokens.clear()
 
     def authorize(self, authorization: str, *, apps: bool) -> None:
-        """Raise `HttpProblem` when this `Authorization` header may not read; *apps*: something about applications."""
+        """Raise `OneLoginError` when this `Authorization` header may not read; *apps*: a request about applications."""
         if self.options.owner_deleted:
             raise OneLoginError(500, "Internal server error")
         kind, _, text = authorization.partition(" ")

@@ -1,4 +1,4 @@
-"""Speak OneLogin's v2 API and its token endpoint over HTTP."""
+"""Serve OneLogin's v2 API and its token endpoint over HTTP."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ Handler = Callable[[OneLoginRequest], Response]
 
 
 def onelogin_app(account: OneLoginAccount) -> Starlette:
-    """Return the application that answers for *account*."""
+    """Return the application of *account*."""
     about_apps, about_people = True, False
-    # path below /api/2, whether it needs more than to read people, what answers, query parameters that it knows
+    # path below /api/2, whether it needs more than reading people, handler, supported query parameters
     routes: list[tuple[str, bool, Handler, str]] = [
         ("/apps", about_apps, _apps, PAGING),
         ("/apps/{app}", about_apps, _app, ""),
@@ -109,7 +109,7 @@ def _authorize(account: OneLoginAccount, request: Request, reading: QuotaState, 
 
 
 def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
-    """Refuse what is not modelled here: a parameter that was ignored would hide a mistake of who sends it."""
+    """Refuse parameters that are not modelled here: ignoring one would hide a client's mistake."""
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None and known != ["*"]:
         raise OneLoginError(400, f'unknown parameter "{unknown}"')
@@ -129,7 +129,7 @@ def _token_endpoint(account: OneLoginAccount) -> Callable[[Request], object]:
 
 
 def _parse_credentials(authorization: str, body: bytes) -> tuple[str, str]:
-    """Return client id and secret from one of the three places where they may stand."""
+    """Return client id and secret from one of the three places that OneLogin accepts."""
     asked = _parse_fields(body)
     if asked.get("grant_type") != "client_credentials":
         raise token_error(400, "bad request", "grant_type is incorrect/absent")
@@ -231,13 +231,13 @@ def _not_found(_: OneLoginRequest) -> Response:
 
 def _rate_limit(call: OneLoginRequest) -> Response:
     quota = call.account.quota.state()
-    told = {
+    quota_json = {
         "X-RateLimit-Limit": quota.limit,
         "X-RateLimit-Remaining": quota.remaining,
         "X-RateLimit-Reset": quota.seconds_left(call.account.now()),
     }
     status = {"error": False, "code": 200, "type": "success", "message": "Success"}
-    return _json_response({"status": status, "data": told})
+    return _json_response({"status": status, "data": quota_json})
 
 
 def _select_fields(call: OneLoginRequest, shown: JsonObject) -> JsonObject:

@@ -1,4 +1,4 @@
-"""A request that OneLogin refuses, as its API words it."""
+"""OneLogin's errors, in its API's format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERROR_NAMES = {
 
 
 class OneLoginError(Exception):
-    """The answer is an error. *body* is what is sent."""
+    """The response is an error with this *body*."""
 
     def __init__(self, status: int, message: str, body: dict[str, object] | None = None) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class OneLoginError(Exception):
         self.body = body or {"message": message, "statusCode": status, "name": ERROR_NAMES[status]}
 
     def legacy_form(self) -> OneLoginError:
-        """Return the same in the older shape, which `/api/2/users` keeps for what is wrong with the request."""
+        """Return the error in the older format, which `/api/2/users` keeps for invalid requests."""
         return self if self.status in (401, 429, 500) else token_error(self.status, ERROR_NAMES[self.status], str(self))
 
 
@@ -34,5 +34,5 @@ def not_found() -> OneLoginError:
 
 
 def token_error(status: int, kind: str, message: str) -> OneLoginError:
-    """Return a refusal in the older shape, which the endpoints below `/auth` have."""
+    """Return an error in the older format, which the endpoints below `/auth` have."""
     return OneLoginError(status, message, {"error": True, "code": status, "type": kind, "message": message})

@@ -1,4 +1,4 @@
-"""A list of OneLogin's, a page at a time: by limit and page, or by a cursor alone, which is an offset in disguise."""
+"""A OneLogin list, a page at a time: by limit and page, or by a cursor alone, which holds an offset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 def paginate(
     query: Mapping[str, str], things: Sequence[T], usual: int, largest: int, end_cursor: str
 ) -> tuple[Sequence[T], dict[str, str]]:
-    """Return the things of one page and its headers. A limit above the *largest* is clipped without a word."""
+    """Return the items of one page and its headers. A limit above the *largest* is clipped silently."""
     limit, number = _requested_page(query, usual)
     limit = min(limit, largest)
     count = -(-len(things) // limit)

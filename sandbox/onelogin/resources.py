@@ -1,4 +1,4 @@
-"""What OneLogin's objects look like in JSON. The shapes are those of its samples and its OpenAPI document."""
+"""OneLogin's objects in JSON, shaped like its samples and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def role_app(app: App) -> JsonObject:
 
 
 def app(app: App, *, whole: bool) -> JsonObject:
-    """Return an application; only a *whole* one, asked for alone, has `role_ids`."""
+    """Return an application; only a *whole* one, requested alone, has `role_ids`."""
     row: JsonObject = {
         "visible": app.active,
         "id": int(app.id),
@@ -93,7 +93,7 @@ def app(app: App, *, whole: bool) -> JsonObject:
 
 
 def username(person: Person) -> str | None:
-    """Return what stands beside the email: nothing for some, as in real accounts."""
+    """Return the username: empty for some people, as in real accounts."""
     return None if int(person.id) % 5 == 0 else person.email
 
 

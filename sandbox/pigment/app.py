@@ -1,4 +1,4 @@
-"""Speak SCIM over HTTP for the pretend workspaces: `/{workspace}/scim/v2/Users`."""
+"""Serve SCIM over HTTP for the pretend workspaces: `/{workspace}/scim/v2/Users`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sandbox.pigment.write_log import Write
 __all__ = ["DROP_WRITE_KEY", "Pigment", "pigment_app"]
 
 DROP_WRITE_KEY = "sandbox.dropped"
-"""A key of the ASGI scope: the write is to be answered as if it was done, and is not to be done."""
+"""A key of the ASGI scope: report the write as successful, but do not apply it."""
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 LIST_PARAMETERS = ("filter", "startIndex", "count", "cursor")
@@ -33,17 +33,17 @@ WRITE_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 class Pigment:
     """All pretend workspaces behind one address, and the rate limit that they share."""
 
-    def __init__(self, spaces: Iterable[PigmentWorkspace], limiter: RateLimiter | None = None) -> None:
-        self.workspaces = {space.name: space for space in spaces}
+    def __init__(self, workspaces: Iterable[PigmentWorkspace], limiter: RateLimiter | None = None) -> None:
+        self.workspaces = {workspace.name: workspace for workspace in workspaces}
         self.limiter = limiter or RateLimiter(RateLimit())
 
-    def add(self, space: PigmentWorkspace) -> None:
-        self.workspaces[space.name] = space
+    def add(self, workspace: PigmentWorkspace) -> None:
+        self.workspaces[workspace.name] = workspace
 
 
 @dataclass(frozen=True, slots=True)
 class ScimRequest:
-    """One authorised request: to which workspace, about which member (empty: about all), with which body."""
+    """One authorised request: its workspace, its member's id (empty: all members) and its body."""
 
     workspace: PigmentWorkspace
     request: Request
@@ -62,7 +62,7 @@ class ScimRequest:
 
 
 def pigment_app(pigment: Pigment) -> Starlette:
-    """Return the application that answers for all of *pigment*'s workspaces."""
+    """Return the application that serves all of *pigment*'s workspaces."""
 
     async def users(request: Request) -> Response:
         return await _dispatch(pigment, request, _answer_users)
@@ -72,9 +72,9 @@ def pigment_app(pigment: Pigment) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/{space}/scim/v2/Users", users, methods=METHODS),
-            Route("/{space}/scim/v2/Users/{member:path}", users, methods=METHODS),
-            Route("/{space}/scim/v2/{rest:path}", elsewhere, methods=METHODS),
+            Route("/{workspace}/scim/v2/Users", users, methods=METHODS),
+            Route("/{workspace}/scim/v2/Users/{member:path}", users, methods=METHODS),
+            Route("/{workspace}/scim/v2/{rest:path}", elsewhere, methods=METHODS),
         ]
     )
 
@@ -83,12 +83,12 @@ async def _dispatch(pigment: Pigment, request: Request, act: Callable[[ScimReque
     wait = pigment.limiter.acquire(request.client.host if request.client else "")
     if wait:
         return _error_response(ScimError(429, "Too many requests."), pigment.limiter.retry_headers(wait))
-    space = pigment.workspaces.get(request.path_params["space"])
-    if space is None:
-        return _error_response(ScimError(404, "There is no such workspace."))
-    space.write_log.request_counts[request.method] += 1
-    call = ScimRequest(space, request, request.path_params.get("member", ""), await request.body())
-    count, about = len(space.member_store), space.member_store.by_id(call.member_id)
+    workspace = pigment.workspaces.get(request.path_params["workspace"])
+    if workspace is None:
+        return _error_response(ScimError(404, "No such workspace."))
+    workspace.write_log.request_counts[request.method] += 1
+    call = ScimRequest(workspace, request, request.path_params.get("member", ""), await request.body())
+    count, about = len(workspace.member_store), workspace.member_store.by_id(call.member_id)
     version = about.version if about else 0
     try:
         _authorize(call)
@@ -96,7 +96,7 @@ async def _dispatch(pigment: Pigment, request: Request, act: Callable[[ScimReque
     except ScimError as refusal:
         answer = _error_response(refusal)
     if request.method in WRITE_METHODS:
-        made = space.member_store.newest() if len(space.member_store) > count else None
+        made = workspace.member_store.newest() if len(workspace.member_store) > count else None
         applied = made is not None or (about is not None and about.version != version)
         _record_write(call, answer, made or about, applied=applied)
     return answer
@@ -130,7 +130,7 @@ def _answer_users(call: ScimRequest) -> Response:
 
 
 def _visible_member(call: ScimRequest) -> Member:
-    """Return the member as reads show it; `HttpProblem` 404 when they do not show it (yet, or under this id)."""
+    """Return the member as reads show it; raise `ScimError` 404 when they do not show it (yet, or under this id)."""
     if not call.workspace.options.reads_lag:
         return call.workspace.require_member(call.member_id)
     for member in call.workspace.members:
@@ -147,7 +147,7 @@ def _create_member(call: ScimRequest) -> Response:
 
 
 def _refuse_unknown_parameters(request: Request, known: Iterable[str]) -> None:
-    """Refuse what is not modelled here: a parameter that was ignored would hide a mistake of who sends it."""
+    """Refuse parameters that are not modelled here: ignoring one would hide a client's mistake."""
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None:
         raise invalid_value(f"The query parameter {unknown} is not supported.")
@@ -178,7 +178,7 @@ def _check_version(call: ScimRequest, member: Member) -> None:
 
 
 def _write_response(call: ScimRequest, member: Member, status: int = 200) -> Response:
-    """Answer a write that was done."""
+    """Return the response to a successful write."""
     if call.workspace.options.writes_shown:
         return _member_response(call, member, status)
     return Response(status_code=202 if status == 201 else 204)
@@ -190,7 +190,7 @@ def _with_byte_order_mark(call: ScimRequest, body: bytes) -> bytes:
 
 def _refuse_unknown_path(call: ScimRequest) -> Response:
     is_group = call.request.path_params["rest"].split("/")[0] == "Groups"
-    raise ScimError(call.workspace.options.groups_status if is_group else 404, "There is nothing here.")
+    raise ScimError(call.workspace.options.groups_status if is_group else 404, "Not found.")
 
 
 def _record_write(call: ScimRequest, answer: Response, member: Member | None, *, applied: bool) -> None:
@@ -199,10 +199,10 @@ def _record_write(call: ScimRequest, answer: Response, member: Member | None, *,
         body = call.body() if call.raw else None
     except ScimError:
         body = None
-    space = call.workspace
-    seq, scim_id = len(space.write_log.writes) + 1, member.id if member else None
-    space.write_log.writes.append(
-        Write(seq, space.now(), call.request.method, path, body, answer.status_code, applied, scim_id)
+    workspace = call.workspace
+    seq, scim_id = len(workspace.write_log.writes) + 1, member.id if member else None
+    workspace.write_log.writes.append(
+        Write(seq, workspace.now(), call.request.method, path, body, answer.status_code, applied, scim_id)
     )
 
 

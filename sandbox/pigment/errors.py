@@ -1,4 +1,4 @@
-"""A request that a workspace refuses, as SCIM words it (RFC 7644, 3.12)."""
+"""The errors of a workspace, in SCIM's format (RFC 7644, 3.12)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 
 class ScimError(Exception):
-    """The answer is an error. *scim_type* is RFC 7644's word, or empty."""
+    """The response is an error. *scim_type* is RFC 7644's keyword, or empty."""
 
     def __init__(self, status: int, detail: str, scim_type: str = "") -> None:
         super().__init__(detail)
@@ -17,11 +17,11 @@ class ScimError(Exception):
         self.scim_type = scim_type
 
     def body(self) -> dict[str, object]:
-        """Return the error body. Its status is a string, as the RFC wants it."""
-        told: dict[str, object] = {"schemas": [ERROR_SCHEMA], "status": str(self.status), "detail": self.detail}
+        """Return the error body. Its status is a string, as the RFC requires."""
+        body: dict[str, object] = {"schemas": [ERROR_SCHEMA], "status": str(self.status), "detail": self.detail}
         if self.scim_type:
-            told["scimType"] = self.scim_type
-        return told
+            body["scimType"] = self.scim_type
+        return body
 
 
 def invalid_value(detail: str) -> ScimError:

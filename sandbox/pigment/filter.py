@@ -1,4 +1,4 @@
-"""Read the one kind of filter that a workspace understands: an attribute that equals a text."""
+"""Parse the one kind of filter that a workspace supports: an attribute that equals a string."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:user:"
 
 
 def email_from_filter(expression: str, *, emails: bool) -> str:
-    """Return the address that *expression* asks for; *emails*: the `emails` attribute is understood too.
+    """Return the address that *expression* asks for; *emails*: the `emails` attribute is supported too.
 
-    Raise `HttpProblem` (400 `invalidFilter`) for anything else.
+    Raise `ScimError` (400 `invalidFilter`) for anything else.
     """
     parts = EQUALS_FILTER.fullmatch(expression)
     if parts is None or not _is_supported(parts["attribute"], emails):

@@ -18,43 +18,43 @@ __all__ = ["listing_page"]
 LIST_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 
-def listing_page(space: PigmentWorkspace, query: Mapping[str, str], base: str) -> bytes:
+def listing_page(workspace: PigmentWorkspace, query: Mapping[str, str], base: str) -> bytes:
     """Return one page as JSON. Members are serialised once, so that the next listing only joins them."""
-    found = _matching_members(space, query)
-    start = _start_index(space, query)
-    page = found[start - 1 : start - 1 + _page_size(space, query, start)]
+    found = _matching_members(workspace, query)
+    start = _start_index(workspace, query)
+    page = found[start - 1 : start - 1 + _page_size(workspace, query, start)]
     head: dict[str, object] = {"schemas": [LIST_SCHEMA], "totalResults": len(found), "startIndex": start}
     head["itemsPerPage"] = len(page)
     behind = start + len(page)
-    if space.options.next_cursor and page and behind <= len(found):
+    if workspace.options.next_cursor and page and behind <= len(found):
         head["nextCursor"] = urlsafe_b64encode(f"from {behind}".encode()).decode()
-    if not page and space.options.empty_resources == "absent":
+    if not page and workspace.options.empty_resources == "absent":
         return orjson.dumps(head)
-    rows = b",".join([member.to_json(base, space.options) for member in page])
+    rows = b",".join([member.to_json(base, workspace.options) for member in page])
     return orjson.dumps(head)[:-1] + b',"Resources":[' + rows + b"]}"
 
 
-def _matching_members(space: PigmentWorkspace, query: Mapping[str, str]) -> Sequence[Member]:
+def _matching_members(workspace: PigmentWorkspace, query: Mapping[str, str]) -> Sequence[Member]:
     expression = query.get("filter")
     if expression is not None:
-        wanted = email_from_filter(expression, emails=space.options.filter_emails)
-        if space.options.reads_lag:
-            return [member for member in _visible_members(space) if member.user_name.lower() == wanted.lower()]
-        member = space.find_member(wanted)
+        wanted = email_from_filter(expression, emails=workspace.options.filter_emails)
+        if workspace.options.reads_lag:
+            return [member for member in _visible_members(workspace) if member.user_name.lower() == wanted.lower()]
+        member = workspace.find_member(wanted)
         return [member] if member else []
-    members = _visible_members(space) if space.options.reads_lag else space.members
-    if not space.options.order_stable:
-        random.Random(space.write_log.request_counts.total()).shuffle(members)
+    members = _visible_members(workspace) if workspace.options.reads_lag else workspace.members
+    if not workspace.options.order_stable:
+        random.Random(workspace.write_log.request_counts.total()).shuffle(members)
     return members
 
 
-def _visible_members(space: PigmentWorkspace) -> list[Member]:
-    return [shown for member in space.members if (shown := space.visible_member(member)) is not None]
+def _visible_members(workspace: PigmentWorkspace) -> list[Member]:
+    return [shown for member in workspace.members if (shown := workspace.visible_member(member)) is not None]
 
 
-def _start_index(space: PigmentWorkspace, query: Mapping[str, str]) -> int:
+def _start_index(workspace: PigmentWorkspace, query: Mapping[str, str]) -> int:
     cursor = query.get("cursor")
-    if space.options.next_cursor and cursor:
+    if workspace.options.next_cursor and cursor:
         return _decode_cursor(cursor)
     return max(1, _integer_parameter(query, "startIndex", 1))
 
@@ -66,10 +66,10 @@ def _decode_cursor(cursor: str) -> int:
         raise ScimError(400, "The cursor is not one of ours.", "invalidCursor") from None
 
 
-def _page_size(space: PigmentWorkspace, query: Mapping[str, str], start: int) -> int:
-    largest = space.options.page_size
+def _page_size(workspace: PigmentWorkspace, query: Mapping[str, str], start: int) -> int:
+    largest = workspace.options.page_size
     size = max(0, min(largest, _integer_parameter(query, "count", largest)))
-    if space.options.short_pages and size > 1:
+    if workspace.options.short_pages and size > 1:
         size -= start * 7919 % (size // 2 + 1)
     return size
 

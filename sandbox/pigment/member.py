@@ -19,8 +19,8 @@ USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 class Member:
     """An account in a workspace. Its email is its `userName`. *version* grows with each change.
 
-    *history* are the times at which it was changed, in seconds of the workspace's timer, each with how it was before
-    (None: it was not there).
+    *history* are the times at which it was changed, in seconds of the workspace's timer, each with its state before
+    (None: it did not exist).
     """
 
     id: str
@@ -36,13 +36,13 @@ class Member:
     _cached_json: tuple[str, WorkspaceOptions, bytes] | None = field(default=None, repr=False)
 
     def mark_changed(self, now: datetime) -> None:
-        """Tell that something was changed: the version, the time, and what was serialised before."""
+        """Update the version and the time, and drop the cached JSON."""
         self.version += 1
         self.modified = now
         self._cached_json = None
 
     def save_state(self, at: float) -> None:
-        """Keep how the member is now, ahead of a change."""
+        """Store the member's current state, before a change."""
         self.history = [*self.history[-9:], (at, replace(self, history=[], _cached_json=None))]
 
     def as_of(self, moment: float) -> Member | None:
@@ -56,40 +56,40 @@ class Member:
     def location(self, base: str) -> str:
         return f"{base}/Users/{quote(self.id, safe='')}"
 
-    def to_json(self, base: str, switches: WorkspaceOptions) -> bytes:
-        """Return the resource; *base* is the workspace's SCIM URL as the client wrote it. Remembered until a change."""
+    def to_json(self, base: str, options: WorkspaceOptions) -> bytes:
+        """Return the resource; *base* is the workspace's SCIM URL as the client wrote it. Cached until a change."""
         shown = self._cached_json
-        if shown is None or shown[0] != base or shown[1] != switches:
-            shown = (base, switches, orjson.dumps(self._resource(base, switches)))
+        if shown is None or shown[0] != base or shown[1] != options:
+            shown = (base, options, orjson.dumps(self._resource(base, options)))
             self._cached_json = shown
         return shown[2]
 
-    def _resource(self, base: str, switches: WorkspaceOptions) -> dict[str, object]:
+    def _resource(self, base: str, options: WorkspaceOptions) -> dict[str, object]:
         meta = {
             "resourceType": "User",
             "created": self.created.isoformat(),
             "lastModified": (self.modified or self.created).isoformat(),
             "location": self.location(base),
         }
-        if switches.etags and switches.versions != "demanded":
+        if options.etags and options.versions != "demanded":
             meta["version"] = self.etag
         resource: dict[str, object] = {
             "schemas": [USER_SCHEMA],
             "id": self.id,
             "userName": self.user_name,
             "displayName": self.display_name,
-            "active": str(self.active) if switches.active_as == "text" else self.active,
+            "active": str(self.active) if options.active_as == "text" else self.active,
             "emails": [{"value": self.user_name, "type": "work", "primary": True}],
             "meta": meta,
         }
-        name = self._name(switches)
+        name = self._name(options)
         if name:
             resource["name"] = name
         return resource
 
-    def _name(self, switches: WorkspaceOptions) -> dict[str, str]:
-        name = {"formatted": self.display_name} if switches.shows_formatted else {}
-        if switches.keeps_name_parts:
+    def _name(self, options: WorkspaceOptions) -> dict[str, str]:
+        name = {"formatted": self.display_name} if options.shows_formatted else {}
+        if options.keeps_name_parts:
             parts = {"givenName": self.given_name, "familyName": self.family_name}
             name |= {part: value for part, value in parts.items() if value}
         return name

@@ -1,4 +1,4 @@
-"""The members of one workspace, in the order in which they came, found by id or by address."""
+"""The members of one workspace, in the order of their creation, found by id or by address."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class MemberStore:
     def by_address(self, address: str) -> Member | None:
         return self._by_address.get(address.lower())
 
-    def new_id(self, switches: WorkspaceOptions, address: str) -> str:
-        """Return an id that is the same in each sandbox that did the same things before."""
+    def new_id(self, options: WorkspaceOptions, address: str) -> str:
+        """Return an id that is the same in each sandbox after the same changes."""
         self._count += 1
-        if switches.ids == "email":
+        if options.ids == "email":
             return address
-        if switches.ids == "awkward":
+        if options.ids == "awkward":
             return f"é {self._count}/a+b%2Fc?d#e'"
         return str(uuid5(NAMESPACE_URL, f"pigment/{self._name}/{self._count}"))
 

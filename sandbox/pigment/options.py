@@ -1,4 +1,4 @@
-"""What is published nowhere about Pigment's endpoint, as switches: each has the assumed behaviour as its default."""
+"""Undocumented behaviour of Pigment's endpoint, as options: each default is the assumed behaviour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["OptionError", "WorkspaceOptions", "with_changes"]
 
 
 class OptionError(ValueError):
-    """A switch that does not exist, or a value that it does not have."""
+    """An option that does not exist, or an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class WorkspaceOptions:
     page_size: int = 100
     """The largest page, and the page when `count` is not given (1 to 1000)."""
     short_pages: bool = False
-    """Pages hold now and then fewer members than they could."""
+    """Some pages hold fewer members than they could."""
     order_stable: bool = True
     """False: each request sees the members in another order."""
     next_cursor: bool = False
@@ -31,11 +31,11 @@ class WorkspaceOptions:
     empty_resources: Literal["empty", "absent"] = "empty"
     """What `Resources` is when nothing was found."""
     filter_emails: bool = True
-    """`emails.value eq` and `emails[type eq "work"].value eq` are understood beside `userName eq`."""
+    """`emails.value eq` and `emails[type eq "work"].value eq` are supported in addition to `userName eq`."""
     patch_dropped: Literal["200", "204", "400"] = "200"
     """The answer to a PATCH of which something was dropped; with 400 nothing of it is done."""
     put_without_active: Literal["keeps", "activates"] = "keeps"
-    """What a PUT that does not say `active` does to it."""
+    """What a PUT without `active` does to it."""
     email_checked: bool = False
     """Email changes are held to the configured domains even while the domain restriction is off."""
     shows_formatted: bool = True
@@ -61,21 +61,21 @@ class WorkspaceOptions:
     byte_order_mark: bool = False
     """Every body begins with U+FEFF, which no JSON needs."""
     seats: int = 0
-    """So many members may be active; a create or reactivation beyond is answered 403. 0: any number."""
+    """The number of members that may be active; a create or reactivation beyond it gets 403. 0: no limit."""
     last_admin: str = ""
-    """The address of a member whose deactivation is answered 403."""
+    """The address of a member whose deactivation gets 403."""
     groups_status: int = 404
     """The answer to anything below `/Groups`."""
 
 
-def with_changes(switches: WorkspaceOptions, changes: Mapping[str, object]) -> WorkspaceOptions:
-    """Return *switches* with *changes* made. Raise `OptionError` naming the first one that can't be."""
+def with_changes(options: WorkspaceOptions, changes: Mapping[str, object]) -> WorkspaceOptions:
+    """Return *options* with *changes* made. Raise `OptionError` naming the first invalid one."""
     hints = get_type_hints(WorkspaceOptions)
     for name, value in changes.items():
         if name not in hints:
             raise OptionError(f"There is no switch {name!r}; there are {', '.join(sorted(hints))}.")
         _check_value(name, value, hints[name])
-    return dataclasses.replace(switches, **dict(changes))  # type: ignore[arg-type]  # held to their types just above
+    return dataclasses.replace(options, **dict(changes))  # type: ignore[arg-type]  # checked just above
 
 
 def _check_value(name: str, value: object, hint: object) -> None:

@@ -1,4 +1,4 @@
-"""Read a PATCH: the three paths that Pigment supports, and whether anything else was asked for."""
+"""Parse a PATCH: the three paths that Pigment supports, and whether it has others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ParsedPatch:
 
 
 def parse_patch(body: object) -> ParsedPatch:
-    """Return what *body* asks for. Raise `HttpProblem` (400) when it is no PATCH at all or a value can't be."""
+    """Return the changes of *body*. Raise `ScimError` (400) when it is not a PATCH or a value is invalid."""
     operations = normalized_attributes(body).get("operations")
     if not isinstance(operations, list) or not operations:
         raise ScimError(400, "Operations are required.", "invalidSyntax")
@@ -42,7 +42,7 @@ def parse_patch(body: object) -> ParsedPatch:
 
 
 def _operation_values(operation: object) -> Iterator[tuple[str, object]]:
-    """Yield a folded path and its value for each thing that one operation asks for."""
+    """Yield a folded path and its value for each change of one operation."""
     given = normalized_attributes(operation)
     kind = str(given.get("op", "")).casefold()
     if kind not in ("add", "replace", "remove"):

@@ -1,4 +1,4 @@
-"""Pigment's rate limit: so many requests per window and client, then 429 until the window resets."""
+"""Pigment's rate limit: a number of requests per window and client, then 429 until the window resets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["RateLimit", "RateLimiter"]
 class RateLimit:
     """*requests* per *seconds* for each client address, over all workspaces; None: no limit.
 
-    *window* `fixed` begins with a client's first request and starts afresh when it is over; `sliding` counts the last
-    *seconds* at each request. *retry_after* says in the 429 how long to wait, which Pigment does not promise.
+    *window* `fixed` begins with a client's first request and starts again when it is over; `sliding` counts the last
+    *seconds* at each request. *retry_after* adds `Retry-After` to the 429, which Pigment does not promise.
     """
 
     requests: int | None = 500
@@ -27,7 +27,7 @@ class RateLimit:
 
 
 class RateLimiter:
-    """Counts the requests of each client. Asked once for each request; the refused ones are not counted."""
+    """Count the requests of each client. Refused requests do not count."""
 
     def __init__(self, limit: RateLimit, now: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
@@ -35,7 +35,7 @@ class RateLimiter:
         self._request_times: dict[str, deque[float]] = {}
 
     def acquire(self, client: str) -> float:
-        """Return 0 when the request is let through, else the seconds until one would be."""
+        """Return 0 when the request is allowed, else the seconds until one would be."""
         if self.limit.requests is None:
             return 0.0
         now = self._now()

@@ -1,4 +1,4 @@
-"""API tokens of a workspace, and which email domains it lets in."""
+"""API tokens of a workspace, and its allowed email domains."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DomainRestriction:
     domains: tuple[str, ...] = ()
 
     def is_allowed(self, email: str) -> bool:
-        """Say whether a new invitation to *email* would be let through if the restriction was on."""
+        """Return whether the restriction, if on, would allow a new invitation to *email*."""
         folded = email.lower()
         return folded in ALWAYS_ALLOWED or folded.rpartition("@")[2] in {domain.lower() for domain in self.domains}
 

@@ -1,4 +1,4 @@
-"""Read what a POST or PUT wants a member to be. What is not mapped is ignored, as Pigment does."""
+"""Parse the member of a POST or PUT. Unmapped attributes are ignored, as in Pigment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:user:"
 
 @dataclass(frozen=True, slots=True)
 class UserResource:
-    """The mapped attributes of a body. *active* is None when the body does not say. *addresses* are all the addresses
+    """The mapped attributes of a body. *active* is None when the body has none. *addresses* are all the addresses
     that count as the login: `userName`, and the work email where one is given."""
 
     user_name: str
@@ -26,7 +26,7 @@ class UserResource:
 
 
 def parse_user_resource(body: object) -> UserResource:
-    """Return what *body* asks for. Raise `HttpProblem` (400) without `userName` or `displayName`."""
+    """Return the attributes of *body*. Raise `ScimError` (400) without `userName` or `displayName`."""
     given = normalized_attributes(body)
     name = normalized_attributes(given.get("name") or {})
     user_name = _required_text(given, "username", "userName")
@@ -48,7 +48,7 @@ def normalized_attributes(body: object) -> Mapping[str, object]:
 
 
 def parse_boolean(value: object) -> bool:
-    """Return a truth value that may come as a text, as Entra sends it."""
+    """Return a boolean that may come as a string, as Entra sends it."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.casefold() in ("true", "false"):

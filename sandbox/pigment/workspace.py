@@ -1,4 +1,4 @@
-"""One pretend workspace: its members, tokens, domain restriction and switches, and what SCIM requests do to them."""
+"""One pretend workspace: its members, tokens, domain restriction and options, and the SCIM requests on them."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ def _utc_now() -> datetime:
 class PigmentWorkspace:
     """A workspace. *name* is the first part of its SCIM URL: `/{name}/scim/v2`.
 
-    `create`, `replace`, `patch` and `deactivate` are what requests do; they raise `HttpProblem`. Methods that begin
-    with `by_hand` are what a Pigment administrator does, and are in no journal. Everything may be looked at at any
-    time.
+    `create`, `replace`, `patch` and `deactivate` serve requests; they raise `ScimError`. Methods that begin
+    with `admin_` are changes by a Pigment administrator, and are not in the write log. Read everything at any time.
     """
 
     def __init__(
         self,
         name: str,
         tokens: Iterable[Token | str],
-        switches: WorkspaceOptions = DEFAULT_OPTIONS,
+        options: WorkspaceOptions = DEFAULT_OPTIONS,
         restriction: DomainRestriction = NO_RESTRICTION,
         now: Callable[[], datetime] = _utc_now,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.tokens = TokenStore(tokens)
-        self.options = switches
+        self.options = options
         self.restriction = restriction
         self.now = now
         self.elapsed = elapsed
@@ -53,7 +52,7 @@ class PigmentWorkspace:
 
     @property
     def members(self) -> list[Member]:
-        """All members, inactive ones too, in the order in which they came."""
+        """All members, inactive ones too, in the order of their creation."""
         return self.member_store.all()
 
     def find_member(self, address: str) -> Member | None:
@@ -64,14 +63,14 @@ class PigmentWorkspace:
         return member.as_of(self.elapsed() - self.options.reads_lag) if self.options.reads_lag else member
 
     def require_member(self, member_id: str) -> Member:
-        """Return the member with this id; `HttpProblem` 404 when there is none."""
+        """Return the member with this id; raise `ScimError` 404 when it does not exist."""
         member = self.member_store.by_id(member_id)
         if member is None:
             raise ScimError(404, f"Resource {member_id} not found.")
         return member
 
     def create(self, body: object) -> Member:
-        """Invite a member. A client's `id` and whatever else is not mapped vanishes."""
+        """Invite a member. The client's `id` and other unmapped attributes are dropped."""
         wanted = parse_user_resource(body)
         if self.restriction.on:
             self._require_allowed_domains(wanted.addresses)
@@ -83,7 +82,7 @@ class PigmentWorkspace:
         return made
 
     def replace(self, member: Member, body: object) -> None:
-        """Make *member* what a PUT says: the only way to change an email."""
+        """Replace *member* by a PUT: the only way to change an email."""
         wanted = parse_user_resource(body)
         moves = member.user_name != wanted.user_name
         if moves and (self.restriction.on or self.options.email_checked):
@@ -99,7 +98,7 @@ class PigmentWorkspace:
             member.given_name, member.family_name = wanted.given_name, wanted.family_name
 
     def patch(self, member: Member, body: object) -> tuple[str, ...]:
-        """Do what a PATCH says as far as it is supported; return the paths that were dropped."""
+        """Apply a PATCH as far as it is supported; return the paths that were dropped."""
         asked = parse_patch(body)
         if asked.dropped and self.options.patch_dropped == "400":
             raise ScimError(400, f"Not supported: {', '.join(asked.dropped)}.", "invalidPath")
@@ -139,7 +138,7 @@ class PigmentWorkspace:
         self._update(member, member.display_name, active=True)
 
     def admin_remove(self, email: str) -> None:
-        """Take a member off the listing, which nobody can do over SCIM."""
+        """Remove a member from the listing, which SCIM can't do."""
         self.member_store.remove(self._member_by_email(email))
 
     def _build_member(self, wanted: UserResource) -> Member:
@@ -172,7 +171,7 @@ class PigmentWorkspace:
         return silent if wanted.active is None else wanted.active
 
     def _require_allowed(self, member: Member, *, active: bool) -> None:
-        """Refuse what Pigment might not allow for this one member."""
+        """Refuse what Pigment may not allow for this one member."""
         if member.active and not active and member.user_name.lower() == self.options.last_admin.lower():
             raise ScimError(403, "The last security admin can't be deactivated.")
         if active and not member.active:

@@ -1,4 +1,4 @@
-"""What a workspace was asked to do, in the order in which it came."""
+"""The writes that a workspace received, in their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Write", "WriteLog"]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write that reached the workspace. *applied*: a member was made or changed by it. *scim_id* is the member's,
+    """One write that reached the workspace. *applied*: it created or changed a member. *scim_id* is the member's,
     None where there was none. *body* is the JSON as it came, None when there was none or it was not JSON."""
 
     seq: int
@@ -44,7 +44,7 @@ class WriteLog:
 
 
 def _patch_paths(body: object) -> set[str]:
-    """Return what a PATCH names, whatever the case; what is no PATCH names nothing."""
+    """Return the paths of a PATCH, folded; a body that is not a PATCH has none."""
     folded = {str(key).casefold(): value for key, value in body.items()} if isinstance(body, dict) else {}
     operations = folded.get("operations")
     found: set[str] = set()
