@@ -1,6 +1,6 @@
 """Time and memory of planning: `.venv/bin/python -m bench.planner [--sizes 1000 10000 100000 1000000]`.
 
-For each size: everybody in step, everybody new, everybody adopted. CPU seconds, because a plan is one thread and the
+For each size: all in sync, all new, all adopted. CPU seconds, because a plan is one thread and the
 machine may have other work; peak memory is of the process, with the people and the members in it.
 """
 

@@ -41,7 +41,7 @@ def make_change(number: int) -> Change:
     else:
         kind, code, scim_id = Kind.CREATE, "not-in-workspace", None
         before, after = NO_FIELDS, Fields(email, name, True)
-        reason = f"{who} is assigned through {group.name} and is no member of the workspace."
+        reason = f"{who} is assigned through {group.name} and is not a member of the workspace."
     return Change(
         kind=kind,
         email=email,
@@ -115,8 +115,8 @@ def main() -> None:
     print(f"{'format':<10}{'seconds':>9}{'peak MB':>9}{'size MB':>9}")
     for form in Format:
         command = [sys.executable, "-m", "bench.report", "--format", form]
-        told = json.loads(subprocess.run(command, input=raw, stdout=subprocess.PIPE, check=True).stdout)
-        print(f"{form:<10}{told['seconds']:>9.2f}{told['megabytes']:>9.0f}{told['size']:>9.2f}")
+        result = json.loads(subprocess.run(command, input=raw, stdout=subprocess.PIPE, check=True).stdout)
+        print(f"{form:<10}{result['seconds']:>9.2f}{result['megabytes']:>9.0f}{result['size']:>9.2f}")
         if given.save:
             given.save.mkdir(parents=True, exist_ok=True)
             (given.save / f"plan.{form}").write_text(

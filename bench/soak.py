@@ -1,6 +1,6 @@
 """Let the daemon live on the sandbox while people come and go and faults come and go: `.venv/bin/python -m bench.soak`.
 
-Ends with what it saw: whether every workspace is in step, whether a run was lost or doubled, and how the memory went.
+Prints a summary: whether every workspace is in sync, whether a run was lost or doubled, and how the memory went.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FAULT_SCENARIOS: tuple[tuple[dict[str, object], ...], ...] = (
     ({"name": "lost answers", "do": "reset", "system": "pigment", "method": "POST", "every": 3},),
     ({"name": "okta breaks off", "do": "truncated", "system": "okta", "every": 2},),
     (),
-    ({"name": "nobody there", "do": "disconnect", "every": 4},),
+    ({"name": "no answer", "do": "disconnect", "every": 4},),
     ({"name": "dropped", "do": "dropped", "system": "pigment", "method": "PUT"},),
     ({"name": "slow", "do": "slow", "seconds": 1.5},),
     ({"name": "too many", "do": "status", "system": "entra", "status": 429, "every": 3},),
@@ -60,7 +60,7 @@ class SoakRun:
         return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"NO_PROXY": "127.0.0.1"})
 
     def change_person(self) -> None:
-        """Somebody joins, leaves, marries or is suspended."""
+        """Let a person join, leave, marry or be suspended."""
         company = self.sandbox.company
         self.hired += 1
         new = company.hire("okta", f"Soak{self.hired}", "Tester", ["Pigment LatAm"])
@@ -76,7 +76,7 @@ class SoakRun:
 
     def watch_daemon(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         """Change something every few seconds, and the troubles every 20; in the last minute nothing goes wrong, and in
-        its second half nobody comes or goes, so that two ticks can bring everybody in step."""
+        its second half people stay as they are, so that two ticks can bring all workspaces in sync."""
         ends = time.monotonic() + seconds
         for step in _tick_seconds(process, ends):
             self.memory.append(_resident_kib(process.pid))
@@ -170,7 +170,7 @@ def main() -> int:
             member.user_name.lower() for space in ["pigment-latam"] for member in sandbox.workspace(space).members
         )
         doubled = [email for email, count in members.items() if count > 1]
-        sys.stdout.write(f"plan --exit-code afterwards: {plan.returncode} (0: in step); doubled members: {doubled}\n")
+        sys.stdout.write(f"plan --exit-code afterwards: {plan.returncode} (0: in sync); doubled members: {doubled}\n")
         return plan.returncode or code or len(doubled)
 
 

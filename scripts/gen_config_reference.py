@@ -1,4 +1,4 @@
-"""Write the part of docs/configuration.md that lists every key, from what the settings say of themselves."""
+"""Write the part of docs/configuration.md that lists every key, from the descriptions in the settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLE_HEADER = "| key | value | default | what it is |\n|---|---|---|---|"
 
 
 def updated_document(document: str) -> str:
-    """Return *document* with what stands between its two marks written anew."""
+    """Return *document* with the text between its two marks generated again."""
     before, _, rest = document.partition(BEGIN_MARK)
     _, _, after = rest.partition(END_MARK)
     return f"{before}{BEGIN_MARK}\n\n{key_tables()}\n{END_MARK}{after}"

@@ -1,4 +1,4 @@
-"""Write the bill of materials of a lock, from what the packages that are installed here say of themselves.
+"""Write the bill of materials of a lock file, from the metadata of the installed packages.
 
 Usage: sbom.py LOCK FILE. The environment may hold more than the lock names (it does where tests are run): only what
 the lock names is listed. A package of the lock that is not installed, or in another version, ends it.
@@ -61,7 +61,7 @@ def narrowed(bill: Json, versions: Mapping[str, str]) -> Json:
     components = {str(canonicalize_name(each["name"])): each for each in bill["components"]}
     wrong = [name for name, version in versions.items() if components.get(name, {}).get("version") != version]
     if wrong:
-        sys.exit(f"sbom: not installed as the lock says: {', '.join(wrong)}; run scripts/setup")
+        sys.exit(f"sbom: not installed as locked: {', '.join(wrong)}; run scripts/setup")
     kept = [_component(components[name]) for name in sorted(versions)]
     root = bill["metadata"]["component"]
     root["purl"] = f"pkg:pypi/{NAME}@{root['version']}"
@@ -77,7 +77,7 @@ def narrowed(bill: Json, versions: Mapping[str, str]) -> Json:
 
 
 def _component(component: Json) -> Json:
-    # Which extras were asked for is told of the whole environment, not of the lock.
+    # The extras come from the whole environment, not from the lock.
     return {key: value for key, value in component.items() if key != "properties"}
 
 

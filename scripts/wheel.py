@@ -1,7 +1,7 @@
 """Build wheel and source distribution of the commit that is checked out: what is not committed is not in them.
 
 Usage: wheel.py FOLDER. Outside a repository (in a source distribution that was unpacked) the folder itself is built,
-and SOURCE_DATE_EPOCH says of when its files are.
+and SOURCE_DATE_EPOCH is the time of its files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def source() -> Iterator[tuple[Path, str]]:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not (ROOT / ".git").exists():
         if not epoch:
-            sys.exit("wheel: this is not a repository; say with SOURCE_DATE_EPOCH when its files were made")
+            sys.exit("wheel: this is not a repository; set SOURCE_DATE_EPOCH to the time of its files")
         yield ROOT, epoch
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def source() -> Iterator[tuple[Path, str]]:
 
 
 def run(*command: str, cwd: Path, epoch: str = "") -> str:
-    """Return what *command* prints; one that fails ends the build with all that it said."""
+    """Return the output of *command*; a failure ends the build with its whole output."""
     environ = os.environ | ({"SOURCE_DATE_EPOCH": epoch} if epoch else {})
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:

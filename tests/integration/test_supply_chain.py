@@ -244,7 +244,7 @@ def test_build_outside_a_repository_asks_for_its_time(tmp_path: Path) -> None:
     command = [sys.executable, str(tmp_path / "source" / "scripts" / "wheel.py"), str(tmp_path / "out")]
     done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("wheel: this is not a repository; say with SOURCE_DATE_EPOCH")
+    assert done.stderr.startswith("wheel: this is not a repository; set SOURCE_DATE_EPOCH")
 
 
 def test_what_is_not_committed_is_not_in_the_wheel(tmp_path: Path) -> None:
