@@ -44,5 +44,5 @@ Change something, and plan again:
   curl '{admin}/requests?system=pigment'
   curl -X PUT {admin}/faults -d '{{"faults": [{{"do": "status", "status": 503, "system": "okta", "times": 2}}]}}'
 
-More in docs/sandbox.md. Stop with Ctrl-C.
+docs/sandbox.md has the details. Stop with Ctrl-C.
 """
