@@ -46,17 +46,17 @@ def totals(shown: Sequence[View]) -> list[Figure]:
     return [
         *kinds,
         *([Figure("failed", "Not done", undone)] if undone else []),
-        Figure("hold", "Held", sum(len(view.holds) for view in shown)),
-        Figure("in-sync", "In step", sum(_counts(view).get("in-sync", 0) for view in shown)),
+        Figure("hold", "On hold", sum(len(view.holds) for view in shown)),
+        Figure("in-sync", "In sync", sum(_counts(view).get("in-sync", 0) for view in shown)),
         *([Figure("unplanned", "Not planned", lost)] if lost else []),
     ]
 
 
 def segments(view: View) -> list[Bar]:
-    """Return the bar of one workspace: its changes by kind, what is held, and who is in step."""
+    """Return the bar of one workspace: its changes by kind, what is held, and how many are in sync."""
     counts = _counts(view)
     figures = [Figure(kind, KIND_LABELS[kind].title, len(view.changes_by_kind.get(kind, ()))) for kind in KINDS]
-    figures += [Figure("hold", "Held", len(view.holds)), Figure("in-sync", "In step", counts.get("in-sync", 0))]
+    figures += [Figure("hold", "On hold", len(view.holds)), Figure("in-sync", "In sync", counts.get("in-sync", 0))]
     shown = [figure for figure in figures if figure.number]
     whole = sum(figure.number for figure in shown)
     spare = WIDTH - MIN_SEGMENT_WIDTH * len(shown)

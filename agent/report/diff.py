@@ -145,7 +145,7 @@ def _order_lines(approved: PlannedObject, fresh: PlannedObject) -> Iterator[str]
 def _count_lines(approved: PlannedObject, fresh: PlannedObject) -> Iterator[str]:
     for key in ("total", "active", "linked"):
         yield from _value_lines(f"members {key}", approved["members"], fresh["members"], key)
-    yield from _value_lines("members in step", approved["counts"], fresh["counts"], "in-sync")
+    yield from _value_lines("members in sync", approved["counts"], fresh["counts"], "in-sync")
     was_sources = {f"{source['connector']}/{source['app']}": source for source in approved["sources"]}
     now_sources = {f"{source['connector']}/{source['app']}": source for source in fresh["sources"]}
     for name in [*now_sources, *(one for one in was_sources if one not in now_sources)]:

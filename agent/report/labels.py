@@ -1,7 +1,8 @@
-"""The words of a report: how each kind of change is called, and the sentence that says it all to a non-engineer."""
+"""The labels of a report: the words for each kind of change, and the sentence that sums up a workspace."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,33 +23,77 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KindLabels:
-    """How a kind of change is called: as a heading, as what has been done to somebody, as a sign, and in a sentence."""
+    """The words for one kind of change.
+
+    *title* heads a section, *planned* and *past_tense* follow a number in a headline, and *held* a number of holds.
+    *planned* and *held* are singular and plural. *symbol* marks a line of the text report.
+    """
 
     title: str
+    planned: tuple[str, str]
     past_tense: str
+    held: tuple[str, str]
     symbol: str
     meaning: str
 
 
 KIND_LABELS: Mapping[str, KindLabels] = {
-    "create": KindLabels("Create", "created", "+", "people who get an account"),
+    "create": KindLabels(
+        title="Create",
+        planned=("to create", "to create"),
+        past_tense="created",
+        held=("create", "creates"),
+        symbol="+",
+        meaning="people who get an account",
+    ),
     "deactivate": KindLabels(
-        "Deactivate", "deactivated", "-", "people who lose access; the account stays and can be reactivated"
+        title="Deactivate",
+        planned=("to deactivate", "to deactivate"),
+        past_tense="deactivated",
+        held=("deactivation", "deactivations"),
+        symbol="-",
+        meaning="people who lose access; the account stays and can be reactivated",
     ),
-    "reactivate": KindLabels("Reactivate", "reactivated", "^", "people who get their old account back"),
+    "reactivate": KindLabels(
+        title="Reactivate",
+        planned=("to reactivate", "to reactivate"),
+        past_tense="reactivated",
+        held=("reactivation", "reactivations"),
+        symbol="^",
+        meaning="people who get their previous account back",
+    ),
     "update-email": KindLabels(
-        "Change email", "given a new email", "@", "people who keep their account under a new address"
+        title="Change email",
+        planned=("email change", "email changes"),
+        past_tense="email changed",
+        held=("email change", "email changes"),
+        symbol="@",
+        meaning="people who keep their account under a new address",
     ),
-    "update-name": KindLabels("Rename", "renamed", "~", "people who are shown under a new name"),
-    "adopt": KindLabels("Adopt", "adopted", "=", "accounts that are recognised as a person's; nothing is sent"),
+    "update-name": KindLabels(
+        title="Rename",
+        planned=("name change", "name changes"),
+        past_tense="renamed",
+        held=("name change", "name changes"),
+        symbol="~",
+        meaning="people who get a new display name",
+    ),
+    "adopt": KindLabels(
+        title="Match",
+        planned=("matched to an existing account", "matched to existing accounts"),
+        past_tense="matched",
+        held=("match", "matches"),
+        symbol="=",
+        meaning="existing accounts linked to their person, no request sent",
+    ),
 }
 """The kinds in the order in which a reader meets them."""
 
 KINDS = tuple(KIND_LABELS)
 
-APPROVE_PROMPT = "Approve this plan as it is. Of the held changes this releases:"
+APPROVE_PROMPT = "Approving also applies what is on hold:"
 DONE = "done"
 NOT_APPLIED = {
     "failed": "failed",
@@ -58,7 +103,7 @@ NOT_APPLIED = {
     "unknown": "without an answer",
     "": "without a record",
 }
-"""Outcomes that are no success, in the words of a sentence."""
+"""Outcomes that are not a success, in the words of a sentence."""
 
 READ_FAILURES: Mapping[str, str] = {
     "credentials": "credentials were refused",
@@ -82,40 +127,50 @@ def unplanned_sentence(status: str, code: str) -> str:
 def no_write_reason(workspace: PlannedObject) -> str:
     """Return why a sync would write nothing to the workspace at all; empty where it would."""
     if workspace["mode"] == "dry-run":
-        return "dry-run mode: nothing is ever written"
+        return "mode: dry-run, nothing is written"
     paused = workspace.get("paused")
     if paused is None:
         return ""
     why = f": {paused['reason']}" if paused["reason"] else ""
-    return f"paused by {paused['by']} since {paused['since']}{why}: nothing is written until it is resumed"
+    return f"paused by {paused['by']} since {paused['since']}{why}; nothing is written until it is resumed"
 
 
 def planned_sentence(workspace: PlannedObject, user: str = "") -> str:
-    """Return "4 will be created, 2 deactivated; 3 held and need you; 398 in step".
+    """Return "4 to create, 2 to deactivate; 3 on hold (3 deactivations); 398 in sync".
 
-    Of a plan for *user* alone it names them, and not how many others are in step.
+    The sentence of a plan for *user* only names that person, and not how many others are in sync.
     """
     counts = workspace["counts"]
-    verb = "would be" if no_write_reason(workspace) else "will be"
-    parts = [f"{counts[kind]:,} {KIND_LABELS[kind].past_tense}" for kind in KINDS if counts[kind]]
-    if parts:
-        number, _, word = parts[0].partition(" ")
-        parts[0] = f"{number} {verb} {word}"
-    return _summary_sentence([", ".join(parts) or "nothing to change"], counts["hold"], counts["in-sync"], user)
+    parts = [_count(counts[kind], KIND_LABELS[kind].planned) for kind in KINDS if counts[kind] and kind != "adopt"]
+    groups = [", ".join(parts)] if parts else []
+    if counts["adopt"]:
+        groups.append(_count(counts["adopt"], KIND_LABELS["adopt"].planned))
+    held = Counter[str](hold["kind"] for hold in workspace["holds"])
+    return _summary_sentence(groups or ["0 to apply"], held, counts["in-sync"], user)
 
 
 def executed_sentence(
-    done: Mapping[str, int], undone: Mapping[str, int], held: int, in_step: int, user: str = ""
+    done: Mapping[str, int], undone: Mapping[str, int], held: Mapping[str, int], in_sync: int, user: str = ""
 ) -> str:
-    """Return "4 created, 1 renamed; 1 failed; 3 held and need you; 398 in step"; *undone* counts by outcome."""
+    """Return "4 created, 1 renamed; 1 failed; 3 on hold (3 deactivations); 398 in sync".
+
+    *done* and *held* count by kind, *undone* by outcome.
+    """
     parts = ", ".join(f"{done[kind]:,} {KIND_LABELS[kind].past_tense}" for kind in KINDS if done.get(kind))
     outcomes = [*NOT_APPLIED, *(word for word in undone if word not in NOT_APPLIED)]
     rest = ", ".join(f"{undone[word]:,} {NOT_APPLIED.get(word, word)}" for word in outcomes if undone.get(word))
-    return _summary_sentence([part for part in (parts, rest) if part] or ["nothing was changed"], held, in_step, user)
+    return _summary_sentence([part for part in (parts, rest) if part] or ["0 applied"], held, in_sync, user)
 
 
-def _summary_sentence(what: list[str], held: int, in_step: int, user: str) -> str:
-    needs = [f"{held:,} held and {'needs' if held == 1 else 'need'} you"] if held else []
+def _summary_sentence(groups: list[str], held: Mapping[str, int], in_sync: int, user: str) -> str:
+    kinds = sorted((kind for kind in KINDS if held.get(kind)), key=lambda kind: -held[kind])
+    if kinds:
+        by_kind = ", ".join(_count(held[kind], KIND_LABELS[kind].held) for kind in kinds)
+        groups = [*groups, f"{sum(held.values()):,} on hold ({by_kind})"]
     if user:
-        return f"for {escape_control(user)} alone: {'; '.join([*what, *needs])}"
-    return "; ".join([*what, *needs, f"{in_step:,} in step"])
+        return f"only {escape_control(user)}: {'; '.join(groups)}"
+    return "; ".join([*groups, f"{in_sync:,} in sync"])
+
+
+def _count(number: int, words: tuple[str, str]) -> str:
+    return f"{number:,} {words[0] if number == 1 else words[1]}"

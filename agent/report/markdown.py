@@ -34,7 +34,7 @@ _mention = re.compile(r"(?<![\w.+-])@(?=\w)")
 _autolink = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 COUNTED_KEYS = (*KINDS, "hold", "in-sync")
-HEADINGS = (*(KIND_LABELS[kind].title for kind in KINDS), "Held", "In step")
+HEADINGS = (*(KIND_LABELS[kind].title for kind in KINDS), "On hold", "In sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _facts(workspace: PlannedObject) -> list[str]:
         rest = len(source["groups"]) - 8
         lines.append(
             f"- {_format_code(source['connector'])} {_format_code(source['app'])}: {source['people']:,} assigned, "
-            f"{source['entitled']:,} entitled, {source['individual']:,} individually"
+            f"{source['entitled']:,} eligible, {source['individual']:,} assigned directly"
             + (f"; {groups}" if groups else "")
             + (f" and {rest:,} more groups" if rest > 0 else "")
         )
@@ -229,8 +229,8 @@ def _tables(view: View, workspace: PlannedObject) -> list[_Table]:
     tables = []
     if view.holds:
         rows = [_hold_row(hold) for hold in view.holds]
-        heading = ("Email", "Change", "Held by", "Why", "What to do")
-        tables.append(_Table(f"<b>Held ({len(rows):,})</b>", heading, rows))
+        heading = ("Email", "Change", "Hold", "Why", "What to do")
+        tables.append(_Table(f"<b>On hold ({len(rows):,})</b>", heading, rows))
     for kind, lines in view.changes_by_kind.items():
         columns = ("Email", "Name", "Before → after", "Why", *(["Outcome"] if view.executed else []))
         rows = [_change_row(line, view.executed) for line in lines]

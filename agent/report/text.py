@@ -104,7 +104,7 @@ class _TextReport:
         yield from self.paragraph(f"Plan of {escape_control(document['generated_at'])}.{ending}", DIM, 0)
         yield [(f"Digest {escape_control(document['digest'])}", DIM)]
         if self.shows_approval and not executed and sum(_is_ready_for_approval(view.workspace) for view in shown) > 1:
-            yield [("Approve all of it as it stands:", PLAIN)]
+            yield [("Approve all workspaces:", PLAIN)]
             yield [("    " + approve_all_command(document), BOLD)]
 
     def workspace(self, view: View) -> Iterator[StyledLine]:
@@ -119,7 +119,7 @@ class _TextReport:
             yield from self.paragraph(fact, DIM, 2)
         yield [(f"  digest {escape_control(workspace['digest'])}", DIM)]
         for kind, lines in view.changes_by_kind.items():
-            # A first run adopts everybody: what it sends should not have to be looked for among them.
+            # A first run matches everyone; what it sends must not be buried among those lines.
             is_folded = kind == "adopt" and self.max_rows is not None and len(lines) > COLLAPSED_ROWS
             rows = [_change_row(line) for line in (lines[:COLLAPSED_ROWS] if is_folded else lines)]
             yield from self.section(KIND_LABELS[kind].title, len(lines), KIND_LABELS[kind].meaning, rows)
@@ -162,7 +162,7 @@ class _TextReport:
         if not view.holds:
             return
         yield []
-        yield self.heading(f"  Held ({len(view.holds):,})", "not made until the reason is cleared")
+        yield self.heading(f"  On hold ({len(view.holds):,})", "not applied until the reason is cleared")
         for group in hold_groups(view.holds):
             yield [("  ! ", WARN), (f"{group.code} ({len(group.holds):,})", WARN)]
             said_once = [words for words in (group.reason, _remedy_line(group.remedy)) if words]
@@ -229,10 +229,10 @@ def _is_ready_for_approval(workspace: WorkspaceObject) -> bool:
 def _facts(workspace: PlannedObject, *, executed: bool) -> Iterator[str]:
     members = workspace["members"]
     before = "before the run: " if executed else ""
-    mode = escape_control(no_write_reason(workspace)) or "writes when synced"
+    mode = escape_control(no_write_reason(workspace)) or "mode: enforce"
     yield (
         f"{before}{members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked "
-        f"· {workspace['counts']['in-sync']:,} in step"
+        f"· {workspace['counts']['in-sync']:,} in sync"
         + (f" · {mode}" if no_write_reason(workspace) or not executed else "")
     )
     for source in workspace["sources"]:
@@ -240,7 +240,7 @@ def _facts(workspace: PlannedObject, *, executed: bool) -> Iterator[str]:
         rest = len(source["groups"]) - 8
         yield (
             f"{escape_control(source['connector'])} {escape_control(source['app'])}: {source['people']:,} assigned, "
-            f"{source['entitled']:,} entitled, {source['individual']:,} individually"
+            f"{source['entitled']:,} eligible, {source['individual']:,} assigned directly"
             + (f" · {groups}" if groups else " · no groups")
             + (f" and {rest:,} more groups" if rest > 0 else "")
         )

@@ -120,7 +120,9 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
     if outcomes is None:
         return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace, user))
     done, undone = _outcome_counts(lines, others)
-    headline = executed_sentence(done, undone, len(holds), workspace["counts"]["in-sync"], user)
+    headline = executed_sentence(
+        done, undone, Counter(hold["kind"] for hold in holds), workspace["counts"]["in-sync"], user
+    )
     return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
 
 
@@ -181,9 +183,9 @@ def wrong_target_message(workspace: WorkspaceObject) -> str:
 
 
 def released_summary(workspace: WorkspaceObject) -> str:
-    """Return what an approval would let through of what is held, as "30 deactivated, 1 created"."""
+    """Return what an approval would apply of what is on hold: "create 1, deactivate 30"."""
     kinds: Counter[str] = Counter(hold["kind"] for hold in workspace["holds"] if "after" in hold)
-    return ", ".join(f"{kinds[kind]:,} {KIND_LABELS[kind].past_tense}" for kind in KINDS if kinds[kind])
+    return ", ".join(f"{KIND_LABELS[kind].title.lower()} {kinds[kind]:,}" for kind in KINDS if kinds[kind])
 
 
 def approve_command(view: View) -> str:

@@ -101,7 +101,7 @@ def test_numbers_of_what_was_read_are_told() -> None:
     fresh = replace(plan, sources=(source,), members=replace(plan.members, active=404), in_sync=397)
     assert lines(plan, fresh) == (
         "members active: was 405, is 404",
-        "members in step: was 398, is 397",
+        "members in sync: was 398, is 397",
         "source okta-main/0oa1b2c3d4, people: was 412, is 413",
         "source okta-main/0oa1b2c3d4, group: was Pigment LatAm with 300, is Pigment LatAm with 301",
         "source okta-main/0oa1b2c3d4, group: was not there, is New with 1",

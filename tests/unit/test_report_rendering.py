@@ -179,9 +179,15 @@ def test_markdown_whose_names_alone_are_too_long_says_so() -> None:
     assert len(shown) <= 60_000
 
 
-def test_headline_says_will_only_where_something_can_be_written() -> None:
-    assert "1 will be created" in render(of(a_plan(changes=(a_create(),))), Format.TEXT)
-    assert "1 would be created" in render(of(a_plan(changes=(a_create(),), mode=Mode.DRY_RUN)), Format.TEXT)
+def test_plan_names_the_mode_of_its_workspace() -> None:
+    assert "mode: enforce" in render(of(a_plan(changes=(a_create(),))), Format.TEXT)
+    assert "mode: dry-run" in render(of(a_plan(changes=(a_create(),), mode=Mode.DRY_RUN)), Format.TEXT)
+
+
+def test_headline_counts_holds_by_kind_with_the_most_frequent_first() -> None:
+    holds = (samples.a_swap(), *(a_guarded_leaver(number) for number in range(2)))
+    shown = render(of(a_plan(holds=holds)), Format.TEXT)
+    assert shown.startswith("pigment-latam: 0 to apply; 3 on hold (2 deactivations, 1 email change); 398 in sync\n")
 
 
 @pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
@@ -232,8 +238,8 @@ def test_run_tells_what_became_of_each_change_and_of_what_was_approved() -> None
 def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
     shown = render(a_document(), Format.TEXT, RenderOptions(width=400), outcomes())
     assert shown.splitlines()[0] == (
-        "pigment-latam: 10 created, 2 deactivated, 1 reactivated, 1 given a new email, 2 adopted; "
-        "1 accepted but not made, 1 not tried; 28 held and need you; 398 in step"
+        "pigment-latam: 10 created, 2 deactivated, 1 reactivated, 1 email changed, 2 matched; "
+        "1 accepted but not made, 1 not tried; 28 on hold (26 deactivations, 1 create, 1 email change); 398 in sync"
     )
     assert "Nothing was written" not in shown
     assert "--approve" not in shown
@@ -243,7 +249,7 @@ def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
     whole = of(a_plan(changes=(a_create(), a_leaver())))
     some = {"pigment-latam": [OutcomeRow(0, "create", "ANA.SOUZA@acme.com", "odd\x1b")]}
     assert render(whole, Format.TEXT, RenderOptions(width=400), some).startswith(
-        "pigment-latam: 1 without a record, 1 odd\\x1b; 398 in step\n"
+        "pigment-latam: 1 without a record, 1 odd\\x1b; 398 in sync\n"
     )
     assert "no record" in render(whole, Format.HTML, outcomes=some)
     assert "no record" in render(whole, Format.MARKDOWN, outcomes=some)
@@ -251,7 +257,7 @@ def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
 
 def test_run_that_applied_nothing_says_so() -> None:
     shown = render(of(a_plan()), Format.TEXT, RenderOptions(width=400), {"pigment-latam": []})
-    assert shown.startswith("pigment-latam: nothing was changed; 398 in step\n")
+    assert shown.startswith("pigment-latam: 0 applied; 398 in sync\n")
 
 
 def test_json_of_a_run_has_its_outcomes_and_is_still_the_plan() -> None:
@@ -317,9 +323,8 @@ def test_workspace_that_nothing_is_written_to_is_not_shown_as_written_to(form: F
     plan = replace(a_plan(changes=(a_create(),), holds=(a_guarded_leaver(1),)), mode=mode)
     shown = render(plan_document([workspace_object(replace(plan, pause=pause))], MADE_AT), form)
 
-    assert "writes when synced" not in shown
-    assert "would be" in shown
-    assert "will be" not in shown
+    assert "mode: enforce" not in shown
+    assert ("paused" if pause else "dry-run") in shown
     assert "--approve" not in shown
     assert ("resume it first" if pause else "set its mode to enforce") in " ".join(shown.split())
 
@@ -329,10 +334,10 @@ def test_plan_for_one_person_is_shown_as_theirs_and_not_as_the_workspaces(form: 
     objects = [workspace_object(a_plan(changes=(a_create(),)))]
     shown, whole = (render(plan_document(objects, MADE_AT, user), form) for user in ("zoe@acme.com", ""))
 
-    assert "alone: 1" in shown
-    assert "alone: 1" not in whole
-    assert re.search(r"1 (will|would) be created; \d+ in step", whole)
-    assert not re.search(r"1 (will|would) be created; \d+ in step", shown)
+    assert "only zoe@acme.com: 1 to create" in shown.replace("&#8203;", "")
+    assert "only " not in whole
+    assert re.search(r"1 to create; \d+ in sync", whole)
+    assert not re.search(r"1 to create; \d+ in sync", shown)
 
 
 def test_numbers_of_an_executed_run_are_those_of_before_it() -> None:
