@@ -1,4 +1,4 @@
-"""Spell values of the agent as what columns hold, and back."""
+"""Convert values of the model to column values, and back."""
 
 from __future__ import annotations
 

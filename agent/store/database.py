@@ -26,22 +26,22 @@ READ_OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite": {"begins_with": "BEGIN"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
-# Writes without changing anything: the first page again; nothing deleted, which a read-only server refuses, and a
-# transaction's number, which makes the commit reach the disk.
+# Writes that change nothing. SQLite rewrites its first page. PostgreSQL deletes no row, which a read-only server
+# refuses, and assigns a transaction number, which makes the commit reach the disk.
 WRITE_PROBES = {
     "sqlite": "PRAGMA user_version = 0",
     "postgresql": "DELETE FROM notices WHERE false; SELECT txid_current()",
 }
 SERVER_SILENCE_SECONDS = 12.0
-"""How long a server may send nothing; it ends a wait for a lock after `BUSY_SECONDS` by itself."""
+"""How long a server may send nothing. The server itself ends a wait for a lock after `LOCK_TIMEOUT_SECONDS`."""
 READ_TIMEOUT_FACTOR = 2.5
-"""So many times as long may a read take: nothing waits for it, and a report may be much to find."""
-# Not now(), which is when the transaction began: it may have waited since for another to end.
+"""How much longer a read may take: nothing waits for it, and a report may need a long query."""
+# Not now(), which is the start of the transaction: it may have waited for another one since.
 SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class Database:
-    """One database with its tables up to date. Whatever goes wrong in it is a `StateError` that says what to do."""
+    """One database with its tables up to date. Raises `StateError` with a remedy for every failure."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Database:
 
     @property
     def location(self) -> str:
-        """Where it is, without a password."""
+        """The location, without a password."""
         return self._url.redacted
 
     @property
@@ -79,7 +79,7 @@ class Database:
         self._engine.dispose()
 
     def abort_waits(self) -> None:
-        """Let no thread wait any longer for a server that does not answer: it raises `StateError` at once."""
+        """End all waits for a server that does not respond: the waiting threads raise `StateError` at once."""
         self._closing.set()
 
     def check_writable(self) -> None:
@@ -89,13 +89,13 @@ class Database:
 
     @contextmanager
     def begin_write(self) -> Iterator[Connection]:
-        """Yield a connection in one transaction: all or none of what happens in it."""
+        """Yield a connection in one transaction."""
         with translate_errors(self._url), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def begin_read(self) -> Iterator[Connection]:
-        """Yield a connection that sees one moment of the database, and can't write."""
+        """Yield a read-only connection with a consistent snapshot of the database."""
         with translate_errors(self._url), self._read_engine.begin() as connection:
             if not self.is_sqlite:
                 from agent.store.postgres import set_silence_limit
@@ -104,9 +104,9 @@ class Database:
             yield connection
 
     def now_expression(self) -> ColumnElement[int]:
-        """Return the time, in ticks, that leases are judged by: the server's own, which several hosts may share.
+        """Return the time in microseconds for leases: that of the server, which several hosts may share.
 
-        For SQLite it is the host's, as of this call.
+        For SQLite it is the time of the host at this call.
         """
         if self.is_sqlite:
             return literal(to_micros(self._now()))
@@ -114,7 +114,7 @@ class Database:
 
 
 def _prepare_file(path: Path) -> None:
-    """Make the file readable to its owner alone before the first name stands in it."""
+    """Create the file readable by its owner only, before it holds the first name."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -128,12 +128,12 @@ def _error_reason(error: OSError | ValueError) -> str:
 
 def _create_engine(location: StateUrl, closing: Event, silent_seconds: float) -> Engine:
     if not location.is_sqlite:
-        # Its driver is an extra, and may not be installed.
+        # The driver is an extra, and may not be installed.
         from agent.store.postgres import open_engine
 
         return open_engine(location.url, closing, silent_seconds)
-    patience = {} if "timeout" in location.url.query else {"timeout": LOCK_TIMEOUT_SECONDS}
-    engine = create_engine(location.url, connect_args={**patience, "check_same_thread": False})
+    timeout = {} if "timeout" in location.url.query else {"timeout": LOCK_TIMEOUT_SECONDS}
+    engine = create_engine(location.url, connect_args={**timeout, "check_same_thread": False})
     event.listen(engine, "connect", _configure_connection)
     event.listen(engine, "begin", _begin_transaction)
     return engine
@@ -147,5 +147,5 @@ def _configure_connection(connection: Any, _record: object) -> None:
 
 
 def _begin_transaction(connection: Connection) -> None:
-    # A transaction that begins by reading and then writes could fail half-way; an immediate one waits at its start.
+    # A transaction that reads first and then writes could fail in between; an immediate one waits at its start.
     connection.exec_driver_sql(connection.get_execution_options().get("begins_with", "BEGIN IMMEDIATE"))

@@ -1,4 +1,4 @@
-"""Say what is wrong with the database, and what to do about it: the one place that knows its errors."""
+"""Translate errors of the databases into `StateError` with a cause and a remedy. No other module knows them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TRANSIENT_SQLSTATES = ("08", "40", "53300", "55P03", "25P03", "57P")
 
 MAX_QUOTE_LENGTH = 200
 RESTORE = (
-    "Restore a backup; or move the file away with its -wal and -shm: the next run then adopts members by email and "
-    "alias, and holds what it can't be sure of."
+    "Restore a backup; or move the file away with its -wal and -shm: the next run then matches members by email and "
+    "alias, and holds uncertain changes."
 )
-WRITABLE = "Mount a writable folder for it, owned by the user that runs this, or name another place in state.url."
-ROOM = "Free space on its disk. Nothing was lost: what was not recorded was not sent."
+WRITABLE = "Mount a writable folder for it, owned by the user of this process, or set another path in state.url."
+ROOM = "Free space on its disk. No write was lost: changes are recorded before they are sent."
 LOCKED = (
     "Another process has locked it for too long: find out which. SQLite's file must not be on a network file system."
 )
@@ -44,14 +44,14 @@ ENCODING = "The database can't hold this text: make it with ENCODING 'UTF8', and
 # By SQLSTATE (PostgreSQL's manual, appendix A), which is the same in every language: whole, else its class.
 REMEDY_BY_SQLSTATE = {
     "08": "The connection was lost. Check the network, and any pooler or proxy in between.",
-    # A server never violates its own protocol: this is how a pooler answers for itself.
+    # A server does not violate its own protocol: this error comes from a pooler.
     "08P01": "A pooler in between refused it. PgBouncer: pool_mode must be session or transaction, and "
     "default_pool_size and max_client_conn large enough; or point state.url at the server itself.",
     "22021": ENCODING,
     "22P05": ENCODING,
-    "25006": "state.url names a read-only standby: name the primary.",
+    "25006": "state.url points to a read-only standby: set it to the primary.",
     "25P03": "The server ended a transaction that waited for this program. Is this machine suspended or overloaded?",
-    # A prepared statement that another session has, or that this one has already.
+    # A prepared statement of another session, or a duplicate in this one.
     "26000": POOLER,
     "28": "Correct the user or the password in state.url.",
     "3D000": "Create the database first, or correct its name in state.url.",
@@ -64,13 +64,13 @@ REMEDY_BY_SQLSTATE = {
     "42P05": POOLER,
     "42P07": FOREIGN,
     "53100": ROOM,
-    "53200": "The server is out of memory: give it more, or less to do.",
+    "53200": "The server is out of memory: add memory, or reduce its load.",
     "53300": "The server has no connection left: raise max_connections, or close unused connections.",
     "55P03": "Another process has locked it for too long: find it in pg_stat_activity, and end it.",
     "57014": "The server cancelled a statement: check statement_timeout, and what slows it down in pg_stat_activity.",
     "57P": RESTARTING,
-    "58": "The server has trouble with its disk: see its log.",
-    "XX": "The server found its data damaged, or a bug: see its log.",
+    "58": "The server has a problem with its disk: see its log.",
+    "XX": "The server reported damaged data or an internal error: see its log.",
 }
 # By SQLite's primary result code (sqlite.org/rescode.html).
 REMEDY_BY_SQLITE_CODE = {
@@ -84,13 +84,13 @@ REMEDY_BY_SQLITE_CODE = {
     sqlite3.SQLITE_CANTOPEN: WRITABLE,
     sqlite3.SQLITE_NOTADB: RESTORE,
 }
-# Only where no code of the driver says it: libpq has words alone for a refused connection, SQLite one code for many
-# mistakes. The first whose words are all in the message decides.
+# Only where the driver has no code: libpq has only a message for a refused connection, SQLite one code for many
+# errors. The first entry whose words are all in the message applies.
 REMEDY_BY_MESSAGE = (
     (("authentication failed",), REMEDY_BY_SQLSTATE["28"]),
     (
         ("no password supplied",),
-        "Write the password into state.url by its environment variable, or use a .pgpass file.",
+        "Put the password into state.url through its environment variable, or use a .pgpass file.",
     ),
     (("pooling mode",), POOLER),
     (("unsupported startup parameter",), STARTUP),
@@ -118,7 +118,7 @@ DEFAULT_REMEDY = "Check that the database exists, is reachable and writable, and
 
 @contextmanager
 def translate_errors(location: StateUrl) -> Iterator[None]:
-    """Raise a `StateError` for whatever the database or its driver raises within."""
+    """Raise `StateError` for any error of the database or its driver."""
     try:
         yield
     except ImportError as error:
@@ -128,14 +128,16 @@ def translate_errors(location: StateUrl) -> Iterator[None]:
         ) from error
     except SQLAlchemyError as error:
         cause = _error_cause(error)
-        passing = is_transient(error)
+        transient = is_transient(error)
         raise StateError(
-            f"The state {location.redacted} can't be used ({cause}).", _find_remedy(error, cause), is_transient=passing
+            f"The state {location.redacted} can't be used ({cause}).",
+            _find_remedy(error, cause),
+            is_transient=transient,
         ) from error
 
 
 def is_transient(error: SQLAlchemyError) -> bool:
-    """Return whether the same may work in a moment: no connection, a server that restarts, a lock, a conflict."""
+    """Return whether a retry may succeed: a lost connection, a restarting server, a lock, a conflict."""
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and error.connection_invalidated)
     code = getattr(error.orig, "sqlite_errorcode", None)
@@ -146,14 +148,14 @@ def is_transient(error: SQLAlchemyError) -> bool:
 
 
 def _error_cause(error: SQLAlchemyError) -> str:
-    """Return the first line of what the driver said, without the statement and its values."""
+    """Return the first line of the driver's message, without the statement and its values."""
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return "".join(letter if letter.isprintable() else "?" for letter in lines[0])[:MAX_QUOTE_LENGTH]
 
 
 def _find_remedy(error: SQLAlchemyError, cause: str) -> str:
-    """Return what to do, by the code that the driver gives; by words only where it gives none."""
+    """Return the remedy for the driver's code, or for the words of its message when it has no code."""
     driver = getattr(error, "orig", None)
     state = getattr(driver, "sqlstate", None)
     if isinstance(state, str):

@@ -1,4 +1,4 @@
-"""The right to write to a workspace: who holds it, until when, and a number that only grows."""
+"""Leases: the right to write to a workspace, with holder, expiry and a fencing number that only grows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ VOID_AFTER_MICROS = VOID_AFTER_SECONDS * 1_000_000
 def take(database: Database, connection: Connection, workspace: str, holder: str, target: str = "") -> Lease:
     """Return the lease; raise `WorkspaceBusy` while another holder's is neither released nor void.
 
-    It is one row for the key and one for the fingerprint: the releases that knew keys only are held off by the first.
+    There is one row for the key and one for the fingerprint. The first excludes older releases, which know keys only.
     """
-    # Two that come first at once must meet in one row, so that one of them waits for the other's transaction.
+    # Two processes that start at once must meet in one row, so that one waits for the transaction of the other.
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
     for name in _lease_keys(workspace, target):
         first = insert(leases).values(workspace=name, holder="", since=0, renewed_at=0, fence=0)
@@ -35,8 +35,8 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     if not rows:
         raise AssertionError("the rows were written a line above, in this transaction")
     now: int = max(row.now for row in rows)
-    # A renewal far in the future was made before the clock was set back: nobody has shown a sign of life since. Should
-    # its holder live after all, the higher number keeps it from writing.
+    # A renewal far in the future was made before the clock was set back, and there was none since. If its holder is
+    # still alive, the higher fence keeps it from writing.
     for row in rows:
         if abs(now - row.renewed_at) < VOID_AFTER_MICROS:
             raise _busy_error(workspace, target, row)
@@ -56,7 +56,7 @@ def _busy_error(workspace: str, target: str, row: Row[Any]) -> WorkspaceBusy:
 
 
 def _lease_keys(workspace: str, target: str) -> list[str]:
-    """Return what the rows of a lease are found by, always in one order: two that lock both can't wait in a circle."""
+    """Return the keys of a lease's rows, always in the same order, so that two processes can't deadlock."""
     return sorted({workspace, target} - {""})
 
 
@@ -65,7 +65,7 @@ def _rows_condition(workspace: str, target: str) -> ColumnElement[bool]:
 
 
 def load_lease(database: Database, connection: Connection, workspace: str) -> Lease | None:
-    """Return the lease that somebody holds now, to be looked at only."""
+    """Return the lease that is currently held. It does not give the right to write."""
     row = connection.execute(
         select(leases, database.now_expression().label("now")).where(leases.c.workspace == workspace)
     ).first()
@@ -75,7 +75,7 @@ def load_lease(database: Database, connection: Connection, workspace: str) -> Le
 
 
 def check(database: Database, connection: Connection, lease: Lease) -> None:
-    """Raise `LeaseLost` unless the lease is the newest, and not void. It can't be taken before the transaction ends."""
+    """Raise `LeaseLost` unless the lease is the newest, and not void. Until the transaction ends no one can take it."""
     rows = _lock_rows(database, connection, lease.workspace, lease.target)
     is_ours = len(rows) == len(_lease_keys(lease.workspace, lease.target))
     if not is_ours or any(row.fence != lease.fence or row.renewed_at + VOID_AFTER_MICROS <= row.now for row in rows):
@@ -83,9 +83,9 @@ def check(database: Database, connection: Connection, lease: Lease) -> None:
 
 
 def renew(database: Database, connection: Connection, lease: Lease) -> None:
-    """Show a sign of life. To be called in a transaction with the `check` of the lease."""
-    renewing = update(leases).where(_rows_condition(lease.workspace, lease.target))
-    connection.execute(renewing.values(renewed_at=database.now_expression()))
+    """Renew the lease. Call it in one transaction with `check`."""
+    renewal = update(leases).where(_rows_condition(lease.workspace, lease.target))
+    connection.execute(renewal.values(renewed_at=database.now_expression()))
 
 
 def release(database: Database, connection: Connection, lease: Lease) -> None:
@@ -95,7 +95,7 @@ def release(database: Database, connection: Connection, lease: Lease) -> None:
 
 
 def lock(database: Database, connection: Connection, workspace: str) -> None:
-    """Let no transaction under the workspace's lease run beside this one."""
+    """Exclude transactions under the workspace's lease until this one ends."""
     _lock_rows(database, connection, workspace, "")
 
 

@@ -1,4 +1,4 @@
-"""The members as runs left them: what drift is told by, and who had access at a past day."""
+"""The members as runs left them: the basis of drift, and of reports on past access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRANTING_KINDS = frozenset({Kind.CREATE, Kind.REACTIVATE})
 def record_last_seen(
     connection: Connection, workspace: str, run_id: str, members: Sequence[LastSeen], now: datetime
 ) -> None:
-    """Write the members, unless the last run left the very same."""
+    """Write the members, unless they are the same as after the last run."""
     stored = last_seen_to_bytes(members)
     newest = (
         select(left_members.c.members)
@@ -35,7 +35,7 @@ def record_last_seen(
 
 
 def load_latest(connection: Connection, workspace: str) -> tuple[datetime, tuple[LastSeen, ...]] | None:
-    """Return when and how the last run over what the key stands for now left the members; none of before a reset."""
+    """Return time and members of the last run over the current target of the key; None before the first."""
     newest = (
         select(left_members.c.taken_at, left_members.c.members)
         .where(left_members.c.workspace == workspace)
@@ -61,7 +61,7 @@ def load_last_seen(
 
 
 def load_member_history(connection: Connection, workspace: str) -> dict[str, MemberHistory]:
-    """Return, by SCIM id, since when and by what the members have their access."""
+    """Return, by SCIM id, since when members have access and by which kind of change."""
     oldest = (
         select(left_members).where(left_members.c.workspace == workspace).order_by(left_members.c.taken_at).limit(1)
     )
@@ -86,7 +86,7 @@ def load_member_history(connection: Connection, workspace: str) -> dict[str, Mem
 def history_after_change(
     before: MemberHistory | None, kind: Kind, at: datetime, seen: datetime | None
 ) -> MemberHistory:
-    """Return the history of a member after one more change; *seen* is when the oldest run that is kept saw it."""
+    """Return the history of a member after one more change; *seen* is the time of the oldest snapshot with it."""
     first = before.first_seen if before else min(at, seen or at)
     since = at if kind in GRANTING_KINDS else None if kind is Kind.DEACTIVATE else before.since if before else None
     return MemberHistory(since, first, at, kind)

@@ -1,4 +1,4 @@
-"""Bring a database's tables up to date with Alembic, once, whoever else starts at the same moment."""
+"""Upgrade a database's tables with Alembic, once, even if several processes start at the same time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["HEAD", "migrate"]
 
 HEAD = "0009"
 KNOWN_REVISIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD})
-# Any number that nobody else locks by: two processes that start on an empty database must not both make its tables.
+# Any number that no other program locks: two processes that start on an empty database must not both create tables.
 MIGRATION_LOCK_ID = 7_164_490_117
-# Alembic keeps the migration that is going on in module globals: one at a time within a process.
+# Alembic keeps the active migration in module globals: one at a time within a process.
 MIGRATION_MUTEX = Lock()
 
 
 def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
-    """Bring the tables to `HEAD`, all or nothing, and return whether there were none before.
+    """Upgrade the tables to `HEAD`, all or nothing, and return whether the database was empty.
 
-    *shown* names the database in messages. With *only_new* missing tables are created, and older ones left as
-    they are. Raises `StateError` for those, and for tables of a version that is not known.
+    *shown* is the database in messages. With *only_new* missing tables are created, and older ones left as
+    they are. Raises `StateError` for those, and for tables of an unknown version.
     """
     with engine.connect() as connection:
         found = _load_revision(connection)
@@ -31,7 +31,7 @@ def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
         return False
     if found is not None and found not in KNOWN_REVISIONS:
         raise StateError(
-            f"The state was written by a newer pigment-sync (schema {found}, this one knows {HEAD}).",
+            f"The state was written by a newer pigment-sync (schema {found}, this one supports {HEAD}).",
             "Run that version, or restore a backup from before the upgrade.",
         )
     if found is not None and only_new:
@@ -58,13 +58,13 @@ def _load_revision(connection: Connection) -> str | None:
 
 
 def _upgrade_to_head(connection: Connection) -> None:
-    """Do what is still to do: nothing when another process did it while this one waited for the lock."""
+    """Apply the missing migrations: none when another process did while this one waited for the lock."""
     # Only a new or an old database needs it, and it is slow to import.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    # The file's own syntax expands percent signs, and a folder's name may hold one.
+    # The file's own syntax expands percent signs, and the name of a folder may have one.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

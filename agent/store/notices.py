@@ -1,4 +1,4 @@
-"""What people were told last, so that a restart does not tell them again."""
+"""The last notice per subject, so that a restart does not send it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load_notice(connection: Connection, subject: str) -> str | None:
 
 
 def set_notice(database: Database, connection: Connection, subject: str, condition: str) -> None:
-    # Two processes may tell of one workspace at once: the later word stands.
+    # Two processes may send notices of one workspace at once: the later one is kept.
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
     row = insert(notices).values(subject=subject, condition=condition)
     connection.execute(row.on_conflict_do_update(index_elements=["subject"], set_={"condition": condition}))

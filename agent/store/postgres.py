@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that never wait without a bound, and that a pooler in transaction mode may share."""
+"""Connections to PostgreSQL with a limit on every wait, which work behind a pooler in transaction mode."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["MIGRATION_SILENCE_SECONDS", "BoundedConnection", "open_engine", "set
 
 LOCK_TIMEOUT_SECONDS = 10
 MIGRATION_SILENCE_SECONDS = 600.0
-"""How long a server may send nothing while it changes the tables."""
+"""How long a server may send nothing during a migration."""
 POLL_SECONDS = 0.1
 ENDING = "the program ends, and the server has not answered yet"
-# A server that has fallen silent, or another process that was stopped in the middle, must not hold a run up for ever.
+# A silent server, or another process stopped during a transaction, must not block a run forever.
 CONNECT_ARGS = {
     "connect_timeout": LOCK_TIMEOUT_SECONDS,
     "tcp_user_timeout": LOCK_TIMEOUT_SECONDS * 1000,
@@ -26,12 +26,12 @@ CONNECT_ARGS = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "application_name": "pigment-sync",
-    # A database that was made in SQL_ASCII would give bytes where we wrote text.
+    # A database created with SQL_ASCII would return bytes instead of text.
     "client_encoding": "utf8",
-    # A pooler in transaction mode gives the next transaction another session, which knows no statement of ours.
+    # A pooler in transaction mode gives the next transaction another session, without our prepared statements.
     "prepare_threshold": None,
 }
-# Of the transaction, not of the session: in a pooler's transaction mode that would be another program's next.
+# Of the transaction, not the session: in a pooler's transaction mode another program may get the session next.
 TRANSACTION_SETTINGS = (
     f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; SET LOCAL "
     f"idle_in_transaction_session_timeout = '{LOCK_TIMEOUT_SECONDS}s'"
@@ -41,8 +41,8 @@ TRANSACTION_SETTINGS = (
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is closed, with an `OperationalError`, once its server has been silent for *silent_seconds*.
 
-    TCP can't see a server process that is stopped, and a timeout of the server stops with it. *closing* ends the wait
-    at once. Only waits are counted, not the clock: a machine that slept has not waited.
+    TCP does not notice a stopped server process, and a time-out in that process stops with it. *closing* ends the wait
+    at once. Only waits are counted, not clock time: a suspended machine has not waited.
     """
 
     silent_seconds = float(LOCK_TIMEOUT_SECONDS)
@@ -52,22 +52,22 @@ class BoundedConnection(psycopg.Connection[Any]):
     def _connect_gen(cls, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         """Connect as psycopg does, unless the program ends.
 
-        It is psycopg's own method, because a connection has nothing else that could be asked while it is being made:
-        each of those that wait in line would hold the end of the program up for its whole `connect_timeout`.
+        It overrides an internal method of psycopg, because a connection attempt has no other hook. Each attempt in the
+        queue would otherwise delay the end of the program by its whole `connect_timeout`.
         """
-        making = super()._connect_gen(*arguments, **options)
+        connecting = super()._connect_gen(*arguments, **options)
         try:
             cls._refuse_when_closing()
-            wanted = next(making)
+            awaited = next(connecting)
             while True:
-                ready = yield wanted
+                ready = yield awaited
                 if not ready:
                     cls._refuse_when_closing()
-                wanted = making.send(ready)
+                awaited = connecting.send(ready)
         except StopIteration as end:
             return end.value
         finally:
-            making.close()
+            connecting.close()
 
     @classmethod
     def _refuse_when_closing(cls) -> None:
@@ -75,7 +75,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(ENDING)
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = POLL_SECONDS, timeout: float | None = None) -> Any:
-        """Run *gen* as psycopg does, with a bound on how long nothing comes."""
+        """Run *gen* as psycopg does, with a limit on how long the server may be silent."""
         # psycopg 3.2 has no *timeout*.
         more = {} if timeout is None else {"timeout": timeout}
         return super().wait(self._with_silence_limit(gen), interval=min(interval, POLL_SECONDS), **more)
@@ -83,31 +83,31 @@ class BoundedConnection(psycopg.Connection[Any]):
     def _with_silence_limit(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         silent = 0.0
         try:
-            wanted = next(gen)
+            awaited = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield awaited
                 silent = 0.0 if ready else silent + POLL_SECONDS
                 if silent > self.silent_seconds:
                     self._abort(f"the server has not answered for {self.silent_seconds:.0f} s")
                 if not ready and self.closing is not None and self.closing.is_set():
                     self._abort(ENDING)
-                wanted = gen.send(ready)
+                awaited = gen.send(ready)
         except StopIteration as end:
             return end.value
 
     def _abort(self, why: str) -> None:
-        # Not `close`, let alone a rollback: nothing may wait for this server any more.
+        # Not `close` or a rollback: nothing may wait for this server any more.
         self.pgconn.finish()
         raise psycopg.OperationalError(why)
 
 
 def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
-    """Return an engine whose connections are bounded; *closing* ends all their waits."""
+    """Return an engine of `BoundedConnection`; *closing* ends all their waits."""
 
-    class Ours(BoundedConnection):
+    class EngineConnection(BoundedConnection):
         """A connection of this engine."""
 
-    Ours.closing = closing
+    EngineConnection.closing = closing
 
     def reset(connection: Any, _record: object) -> None:
         if connection is not None:
@@ -116,7 +116,7 @@ def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=CONNECT_ARGS)
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
-        connection = Ours.connect(*arguments, **options)
+        connection = EngineConnection.connect(*arguments, **options)
         connection.silent_seconds = silent_seconds
         return connection
 
@@ -127,7 +127,7 @@ def open_engine(url: URL, closing: Event, silent_seconds: float) -> Engine:
 
 
 def set_silence_limit(connection: SqlConnection, silent_seconds: float) -> None:
-    """Let the server be silent for *silent_seconds* until the end of the transaction of *connection*."""
+    """Allow the server to be silent for *silent_seconds* until the transaction of *connection* ends."""
     driver = connection.connection.driver_connection
     if isinstance(driver, BoundedConnection):
         driver.silent_seconds = silent_seconds

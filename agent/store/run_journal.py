@@ -1,4 +1,4 @@
-"""Runs, and each change with its outcome: written before it is sent and after it is answered."""
+"""Runs, and each change with its outcome: written before it is sent and after its response."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ __all__ = [
     "written",
 ]
 
-# What may have taken effect counts against the limits of the last 60 minutes.
+# Changes that may have taken effect count against the limits of the last 60 minutes.
 COUNTED_OUTCOMES = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
 IN_FLIGHT_OUTCOME = Outcome.UNKNOWN
-# A create without an answer may have been made. It is looked for at least so long, and until so many complete listings
-# in a row show no member of it: an agent that was away for a week must not forget an account that no listing showed.
+# A create without a response may have taken effect. It is looked for at least this long, and until this many complete
+# listings in a row have no member for it. Thus an agent that was down for a week does not drop it without looking.
 CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
 MIN_ABSENCES = 3
-# So long one that the workspace accepted is not created again, however often it is listed meanwhile.
+# For this long, a create that the workspace accepted is not repeated, however many listings lack it.
 ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
 
 
 def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
-    """Write *run*, and close those of its workspace that a dead process left running."""
+    """Write *run*, and close the runs of its workspace that a dead process left running."""
     is_left = and_(runs.c.workspace == run.workspace, runs.c.status == RunStatus.RUNNING, runs.c.id != run.id)
     left = tuple(connection.execute(select(runs.c.id).where(is_left).order_by(runs.c.started_at)).scalars())
     if left:
         closing = {"status": RunStatus.INTERRUPTED, "finished_at": to_micros(run.started_at)}
-        error = "The process died or lost its lease before the run ended; the next plan settles what was in flight."
+        error = "The process died or lost its lease before the run ended; the next plan checks the changes in flight."
         connection.execute(update(runs).where(is_left).values(error=error, **closing))
     insert_run(connection, run, is_repeatable=True)
     return left
 
 
 def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False) -> None:
-    """Write *run*; one that is there already is left as it is if it *is_repeatable*, else an error."""
+    """Write *run*. An existing one is left as it is with *is_repeatable*, and an error without."""
     connection.execute(
         (_insert_if_absent(connection, runs) if is_repeatable else insert(runs)).values(
             id=run.id,
@@ -121,7 +121,7 @@ def end_run(connection: Connection, run_id: str, ending: RunOutcome, now: dateti
 def close_run_without_lease(
     connection: Connection, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord], now: datetime
 ) -> None:
-    """Close a run without its lease: another may have closed it, and none other writes its changes."""
+    """Close a run without its lease. Another process may have closed it, but none writes its changes."""
     workspace = connection.execute(select(runs.c.workspace).where(runs.c.id == run_id)).scalar()
     if workspace is None:
         return
@@ -137,9 +137,9 @@ def _count_columns(tally: RunCounts | None) -> dict[str, int]:
 
 
 def record_intents(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
-    """Write changes, in flight or done: if nothing follows for one in flight, it is not known whether it was made.
+    """Write changes, in flight or done. Without a later outcome, the result of a change in flight is unknown.
 
-    One that exists already was written by this same call, before the connection was lost.
+    A change that exists already was written by this same call, before the connection was lost.
     """
     if records:
         connection.execute(
@@ -148,7 +148,7 @@ def record_intents(connection: Connection, workspace: str, records: Sequence[Cha
 
 
 def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord, ...]:
-    """Return the changes that runs which are not closed have sent, or are about to, and have no answer to."""
+    """Return the changes of running runs that are sent, or about to be, and have no response yet."""
     running = select(runs.c.id).where(and_(runs.c.workspace == workspace, runs.c.status == RunStatus.RUNNING))
     is_flying = and_(
         changes.c.run_id.in_(running), changes.c.outcome == IN_FLIGHT_OUTCOME, changes.c.answered_at.is_(None)
@@ -163,10 +163,10 @@ def _insert_if_absent(connection: Connection, table: Table) -> Insert:
 
 
 def record_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Write what became of a change, over its intent where there is one: it may say more of what was before."""
+    """Write the outcome of a change over its intent, if any. The outcome may know more of the state before."""
     is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
-    ended = {"change": change_to_json(record.change), **_outcome_columns(record)}
-    if connection.execute(update(changes).where(is_it).values(**ended)).rowcount == 0:
+    values = {"change": change_to_json(record.change), **_outcome_columns(record)}
+    if connection.execute(update(changes).where(is_it).values(**values)).rowcount == 0:
         connection.execute(insert(changes).values(**_change_row(workspace, record)))
 
 
@@ -197,7 +197,7 @@ def _outcome_columns(record: ChangeRecord) -> dict[str, Any]:
 
 
 def unconfirmed_create_condition(now: datetime) -> ColumnElement[bool]:
-    """Return the condition of creates with an unknown outcome that are not given up yet."""
+    """Return the condition for unconfirmed creates that are still looked for."""
     return and_(
         changes.c.kind == Kind.CREATE,
         changes.c.outcome.in_((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)),
@@ -209,7 +209,7 @@ def unconfirmed_create_condition(now: datetime) -> ColumnElement[bool]:
 
 
 def load_unconfirmed_creates(connection: Connection, workspace: str, now: datetime) -> tuple[UnconfirmedCreate, ...]:
-    """Return the creates with an unknown outcome, in the order in which they were sent."""
+    """Return the creates with an unknown outcome, in the order of sending."""
     rows = connection.execute(
         select(changes)
         .where(and_(_changes_of_workspace(connection, workspace), unconfirmed_create_condition(now)))
@@ -238,7 +238,7 @@ def load_unconfirmed_creates(connection: Connection, workspace: str, now: dateti
 
 
 def record_create_checks(connection: Connection, looked_for: Sequence[UnconfirmedCreate]) -> None:
-    """Write what a complete listing showed for each."""
+    """Write what a complete listing had for each create."""
     absent = func.coalesce(changes.c.absences, 0) + 1
     for each in looked_for:
         seen = {"scim_id": each.scim_id, "absences": 0} if each.scim_id else {"absences": absent}
@@ -247,9 +247,9 @@ def record_create_checks(connection: Connection, looked_for: Sequence[Unconfirme
 
 
 def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnElement[bool]:
-    """Return which changes were made to what the key *workspace* stands for now, under whatever key.
+    """Return the condition for changes to the current target of the key *workspace*, under any key.
 
-    What it stood for before a reset is another workspace, and nothing of that is counted or settled here.
+    A target before a reset is another workspace: its changes are neither counted nor checked here.
     """
     known = targets.load_fingerprint(connection, workspace)
     if known is None:
@@ -260,41 +260,41 @@ def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnEleme
 
 
 def load_recent_changes(connection: Connection, workspace: str, since: datetime) -> RecentChanges:
-    """Return who was, or may have been, changed since *since*."""
+    """Return the members that were, or may have been, changed since *since*."""
     counted = and_(
         _changes_of_workspace(connection, workspace),
         changes.c.sent_at >= to_micros(since),
         changes.c.outcome.in_(COUNTED_OUTCOMES),
     )
     members = select(changes.c.scim_id).distinct().where(counted)
-    gone = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
+    deactivated = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
     moved = connection.execute(members.where(changes.c.changes_email)).scalars()
-    made = connection.execute(select(changes.c.change).where(and_(counted, changes.c.kind == Kind.CREATE))).scalars()
-    people = (change_from_json(text).person for text in made)
+    creates = connection.execute(select(changes.c.change).where(and_(counted, changes.c.kind == Kind.CREATE))).scalars()
+    people = (change_from_json(text).person for text in creates)
     return RecentChanges(
-        frozenset(filter(None, gone)),
+        frozenset(filter(None, deactivated)),
         frozenset(person for person in people if person is not None),
         frozenset(filter(None, moved)),
     )
 
 
 def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
-    """Return when members were deactivated since *since* that another tool reactivated: see `agent.model.run`."""
+    """Return the times of deactivations since *since* that another tool reverted: see `agent.model.run`."""
     here = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
-    gone = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
-    # A reactivation of ours that may have been made is not another tool's.
+    deactivated = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
+    # A reactivation of ours that may have taken effect is not another tool's.
     back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED_OUTCOMES))
-    twice = select(changes.c.scim_id).where(gone).group_by(changes.c.scim_id).having(func.count() > 1)
+    twice = select(changes.c.scim_id).where(deactivated).group_by(changes.c.scim_id).having(func.count() > 1)
     rows = connection.execute(
         select(changes.c.scim_id, changes.c.kind, changes.c.sent_at)
-        .where(and_(or_(gone, back), changes.c.scim_id.in_(twice)))
+        .where(and_(or_(deactivated, back), changes.c.scim_id.in_(twice)))
         .order_by(changes.c.sent_at, changes.c.seq)
     )
     return contested_members((scim_id, Kind(kind), from_micros(at)) for scim_id, kind, at in rows)
 
 
 def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
-    """Return what our runs wrote to members lately, or may have written: see `agent.model.run`."""
+    """Return what our runs recently wrote to members, or may have written: see `agent.model.run`."""
     since = changes.c.sent_at >= to_micros(written_since(now, left_at))
     is_sent = and_(
         changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None)
@@ -304,7 +304,7 @@ def written(connection: Connection, workspace: str, now: datetime, left_at: date
 
 
 def count_guarded(connection: Connection, workspace: str) -> int:
-    """Return how many members the last complete run of the workspace guarded, 0 when there was none."""
+    """Return how many members the last complete run of the workspace guarded, 0 without one."""
     known = select(runs.c.guarded).where(and_(runs.c.workspace == workspace, runs.c.guarded.is_not(None)))
     return connection.execute(known.order_by(runs.c.started_at.desc()).limit(1)).scalar() or 0
 

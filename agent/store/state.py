@@ -1,4 +1,4 @@
-"""The state as the engine knows it: each call one transaction, in a thread of its own."""
+"""The state in a database: each call is one transaction, in a separate thread."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = ["SqlState"]
 
 T = TypeVar("T")
 CLOSE_TIMEOUT_SECONDS = 3.0
-"""How long a database may take for what it is asked already; one that answers takes milliseconds."""
+"""How long a database may take for pending calls at the end; a working one takes milliseconds."""
 RETRY_SECONDS, RETRY_LIMIT_SECONDS = 1.0, 12.0
 RENEW_TIMEOUT_SECONDS = 4.0
 """How long one renewal may take: less than what is left of the lease, so that another can follow."""
@@ -55,10 +55,9 @@ MAX_RENEWALS = 4
 class SqlState:
     """Implements `agent.ports.state.State`. Open it with `SqlState.open`, and close it.
 
-    Writes go one after the other in one thread, reads in another, and renewals of leases have threads and connections
-    of their own: neither a long report nor a long write keeps a lease from being renewed. What was awaited is
-    committed, and the next read sees it. What a run does is tried again for as long as a lease may last, when the
-    server was away for a moment.
+    Writes run one after the other in one thread, reads in another, and renewals of leases have their own threads and
+    connections: neither a long report nor a long write delays a renewal. An awaited write is committed, and the next
+    read sees it. When the server is briefly unavailable, calls of a run are retried for as long as a lease may last.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime], writer: ThreadPoolExecutor) -> None:
@@ -86,16 +85,16 @@ class SqlState:
 
     @property
     def location(self) -> str:
-        """Where the state is, without a password."""
+        """The location of the state, without a password."""
         return self._database.location
 
     @property
     def is_new(self) -> bool:
-        """Whether no state existed at that place before it was opened."""
+        """Whether no state existed at that location before it was opened."""
         return self._database.is_new
 
     async def close(self) -> None:
-        """Close the database once what was begun has ended, or has been broken off for want of an answer."""
+        """Close the database once pending calls have ended, or were aborted without a response."""
         self._is_closing = True
         running = (self._renewer, self._reader, self._writer)
         threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in running))
@@ -108,7 +107,7 @@ class SqlState:
         await self._in(self._writer, self._database.check_writable)
 
     def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Begin *work*. Raises `StateError` once the state is being closed, which work that was broken off may meet."""
+        """Start *work*. Raises `StateError` once the state is being closed, which cancelled tasks may still call."""
         if self._is_closing:
             raise StateError("The state is closed, because this program ends.", "Start it again.")
         return asyncio.get_running_loop().run_in_executor(threads, work)
@@ -130,12 +129,12 @@ class SqlState:
     async def _write_under_lease(
         self, lease: Lease, body: Callable[[Connection], T], *, is_long: bool = False, is_repeatable: bool = True
     ) -> T:
-        """Run *body* in one transaction with the proof that *lease* still holds.
+        """Run *body* in one transaction with the check that *lease* still holds.
 
-        What may be long is a sign of life at its end: it keeps the renewals of its own lease waiting.
+        With *is_long* the lease is renewed at the end, because the transaction delays the renewals of its own lease.
         """
 
-        def proved(connection: Connection) -> T:
+        def checked(connection: Connection) -> T:
             leases.check(self._database, connection, lease)
             result = body(connection)
             if is_long:
@@ -143,14 +142,14 @@ class SqlState:
             return result
 
         return await (
-            self._retry(lambda: self._write_transaction(proved)) if is_repeatable else self._write_transaction(proved)
+            self._retry(lambda: self._write_transaction(checked)) if is_repeatable else self._write_transaction(checked)
         )
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Await *attempt*, and again each second while the state is away for a moment, as long as a lease can outlast.
+        """Await *attempt*, and retry each second while the state is unavailable, for as long as a lease can last.
 
-        Each attempt must do no more than the first: whether a transaction was committed is not known when the
-        connection breaks off at its end.
+        Each attempt must be idempotent: when the connection is lost at the end of a transaction, it is unknown whether
+        the transaction was committed.
         """
         until = time.monotonic() + RETRY_LIMIT_SECONDS
         while True:
@@ -162,9 +161,9 @@ class SqlState:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _write_on_renewer(self, body: Callable[[Connection], None]) -> None:
-        """Run *body* beside all other writes, for no longer than a lease can wait.
+        """Run *body* concurrently with other writes, for no longer than a lease can wait.
 
-        A thread that hangs is left to its own bound. Raises `StateError`.
+        A thread that hangs ends by its own time-out. Raises `StateError`.
         """
 
         def transaction() -> None:
@@ -172,7 +171,7 @@ class SqlState:
                 body(connection)
 
         running = self._in(self._renewer, transaction)
-        # Who waits for it may be broken off.
+        # The waiting task may be cancelled.
         running.add_done_callback(_consume_result)
         done, _ = await asyncio.wait({running}, timeout=RENEW_TIMEOUT_SECONDS)
         if not done:
@@ -202,10 +201,10 @@ class SqlState:
         def body(connection: Connection) -> Memory:
             known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
-            unsettled = run_journal.load_unconfirmed_creates(connection, workspace, now)
+            creates = run_journal.load_unconfirmed_creates(connection, workspace, now)
             left_at, left = member_snapshots.load_latest(connection, workspace) or (None, None)
             written = run_journal.written(connection, workspace, now, left_at)
-            return replace(known, unconfirmed_creates=unsettled, last_seen=left, written=written)
+            return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
 
         return await self._retry(lambda: self._read_transaction(body))
 
@@ -260,7 +259,7 @@ class SqlState:
             workspaces.rename(connection, old.workspace, new.workspace, now)
             run_journal.insert_run(connection, run)
 
-        # Once more would take the new key's memory for what is to be replaced.
+        # A retry would mistake the moved memory of the new key for the one to be replaced.
         await self._write_under_lease(old, body, is_repeatable=False)
 
     async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
@@ -316,7 +315,7 @@ class SqlState:
     async def record_intent(
         self, lease: Lease, run_id: str, seq: int, change: Change, *, respects_pause: bool = True
     ) -> Pause | None:
-        flying = ChangeRecord(
+        in_flight = ChangeRecord(
             run_id=run_id,
             seq=seq,
             change=change,
@@ -330,7 +329,7 @@ class SqlState:
         def body(connection: Connection) -> Pause | None:
             pause = workspace_memory.load_pause(connection, lease.workspace) if respects_pause else None
             if pause is None:
-                run_journal.record_intents(connection, lease.workspace, [flying])
+                run_journal.record_intents(connection, lease.workspace, [in_flight])
                 workspace_memory.record_undo(connection, lease.workspace, run_id, change)
             return pause
 
@@ -339,9 +338,9 @@ class SqlState:
     async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         def body(connection: Connection) -> None:
             run_journal.record_answer(connection, lease.workspace, record)
-            former = record.change.scim_id
-            if former and record.scim_id and record.scim_id != former:
-                workspace_memory.move_link(connection, lease.workspace, former, record.scim_id)
+            previous_id = record.change.scim_id
+            if previous_id and record.scim_id and record.scim_id != previous_id:
+                workspace_memory.move_link(connection, lease.workspace, previous_id, record.scim_id)
             if link is not None:
                 workspace_memory.write_links(connection, lease.workspace, [link])
             workspace_memory.record_undo_answer(connection, lease.workspace, record)
@@ -416,7 +415,6 @@ class SqlState:
         await self._write_under_lease(lease, body, is_repeatable=False)
 
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
-        """Return the links that a run of `mend` wrote, with what each was before."""
         return await self._read_transaction(lambda connection: workspace_memory.load_link_edits(connection, run_id))
 
     async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
@@ -473,9 +471,9 @@ class SqlState:
         )
 
     async def prune(self, before: datetime) -> int:
-        """Forget runs that began before *before*, but what a later run needs, and return how many are gone.
+        """Delete runs that began before *before* and that no later run needs. Returns their number.
 
-        Safe beside a running sync, whatever *before* says; `agent.store.retention` has the rules.
+        Safe during a running sync, for any *before*; `agent.store.retention` has the rules.
         """
         old = await self._read_transaction(lambda connection: load_expired_run_ids(connection, before, self._now()))
         for start in range(0, len(old), BATCH_SIZE):
@@ -484,6 +482,6 @@ class SqlState:
 
 
 def _consume_result(abandoned: asyncio.Future[None]) -> None:
-    """Consume its result, which was reported when it was given up."""
+    """Consume the result of a call whose time-out was already reported."""
     if not abandoned.cancelled():
         abandoned.exception()

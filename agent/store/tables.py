@@ -1,4 +1,4 @@
-"""The tables as they are now. Times are microseconds since 1970, UTC, so that both databases compare them alike."""
+"""The current tables. Times are microseconds since 1970, UTC, so that both databases compare them alike."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ leases = Table(
     Column("workspace", EscapedText, primary_key=True),
     Column("holder", EscapedText, nullable=False),
     Column("since", BigInteger, nullable=False),
-    # Renewed last; 0 once it was released.
+    # The last renewal; 0 after release.
     Column("renewed_at", BigInteger, nullable=False),
     Column("fence", BigInteger, nullable=False),
 )
@@ -64,7 +64,7 @@ links = Table(
     Column("connector", EscapedText, primary_key=True),
     Column("person", EscapedText, primary_key=True),
     Column("scim_id", EscapedText, nullable=False),
-    # JSON: [[id, name], …], those that gave the assignment when the person was last seen entitled.
+    # JSON: [[id, name], …], the groups of the assignment when the person was last entitled.
     Column("groups", Text, nullable=False),
     Column("missed_reads", Integer, nullable=False),
     UniqueConstraint("workspace", "scim_id"),
@@ -87,11 +87,11 @@ baselines = Table(
     Column("group_id", EscapedText, primary_key=True),
     Column("name", EscapedText, nullable=False),
     Column("people", Integer, nullable=False),
-    # When an enforcing run accepted this size last; null where a release without this column wrote it.
+    # When an enforcing run last accepted this size; null where a release without this column wrote it.
     Column("seen_at", BigInteger),
 )
 
-# Other sizes that the groups of `baselines` had within the last 24 hours, and when each was accepted last.
+# Other sizes of the groups of `baselines` within the last 24 hours, and when each was last accepted.
 former_sizes = Table(
     "former_sizes",
     metadata,
@@ -102,7 +102,7 @@ former_sizes = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# Groups as enforcing runs read them: `people` is the size when a group last had people.
+# Groups as enforcing runs read them: `people` is the last size that is not 0.
 group_sightings = Table(
     "group_sightings",
     metadata,
@@ -113,7 +113,7 @@ group_sightings = Table(
     # The application that counts it; empty where it came from `baselines`.
     Column("app", EscapedText, nullable=False),
     Column("people", Integer, nullable=False),
-    # When a run first read it empty after that; null: it has people.
+    # When a run first read it empty after that; null while it has people.
     Column("empty_since", BigInteger),
 )
 
@@ -127,7 +127,7 @@ targets = Table(
     Column("recorded_at", BigInteger, nullable=False),
 )
 
-# What an undo put back, and what the change was made for: no plan repeats it until that changes.
+# Changes that an undo reverted, with their reasons: no plan repeats one until its reason changes.
 undone = Table(
     "undone",
     metadata,
@@ -173,14 +173,14 @@ runs = Table(
     Column("error", EscapedText, nullable=False),
     Column("guarded", Integer),
     Column("requests", Integer, nullable=False),
-    # The one person that the run was for.
+    # The email of the person for a run limited to one.
     Column("for_user", EscapedText, nullable=False, server_default=text("''")),
-    # The tally, for lists and charts; null where there was no plan.
+    # The counts, for lists and charts; null without a plan.
     Column("active", Integer),
     Column("changed", Integer),
     Column("held", Integer),
     Column("failed", Integer),
-    # The fingerprint of the workspace; null: the run is of a release that knew none, or was over no workspace.
+    # The fingerprint of the workspace; null for runs of releases without it, and for runs over no workspace.
     Column("target", EscapedText),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
@@ -205,7 +205,7 @@ changes = Table(
     Column("workspace", EscapedText, nullable=False),
     Column("kind", Text, nullable=False),
     Column("changes_email", Boolean, nullable=False),
-    # The whole change as JSON; the two below are its addresses as `address_key` spells them, to find it by.
+    # The whole change as JSON; the next two are its emails as `address_key` returns them, for lookups.
     Column("change", Text, nullable=False),
     Column("email", EscapedText, nullable=False),
     Column("former_email", EscapedText, nullable=False),
@@ -213,10 +213,10 @@ changes = Table(
     Column("outcome", Text, nullable=False),
     Column("detail", EscapedText, nullable=False),
     Column("sent_at", BigInteger, nullable=False),
-    # Null while it is in flight, and for ever if the process died before the answer.
+    # Null while it is in flight, and for good if the process died before the response.
     Column("answered_at", BigInteger),
-    # Of creates with an unknown outcome: whether the workspace accepted it (null: no), and in how many complete
-    # listings in a row no member was seen for it (null: 0). `scim_id` is the member that was seen.
+    # For creates with an unknown outcome: whether the workspace accepted it (null: no), and how many complete
+    # listings in a row had no member for it (null: 0). `scim_id` is the member that was found.
     Column("accepted", Boolean),
     Column("absences", Integer),
     Index(None, "workspace", "sent_at"),
@@ -231,7 +231,7 @@ mends = Table(
     metadata,
     Column("run_id", EscapedText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True),
-    # Links as JSON: what a human replaced, and what holds from then on.
+    # Links as JSON: the one that was replaced, and the new one.
     Column("was", Text),
     Column("link", Text),
 )

@@ -1,4 +1,4 @@
-"""What the keys of files stand for: fingerprints of workspaces and of their connectors."""
+"""The targets of workspace keys: fingerprints of workspaces and of their connectors."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def record_targets(connection: Connection, workspace: str, found: Sequence[tuple
 
 
 def load_fingerprint(connection: Connection, workspace: str) -> str | None:
-    """Return what the workspace's key stands for, None as long as no run has recorded it."""
+    """Return the target of the workspace's key, None until a run has recorded it."""
     is_it = and_(targets.c.workspace == workspace, targets.c.connector == SELF)
     found = connection.execute(select(targets.c.fingerprint).where(is_it)).scalar()
     return None if found is None else str(found)
 
 
 def load_keys_of_same_target(connection: Connection, workspace: str) -> list[str]:
-    """Return *workspace* and the other keys that stand, or stood, for the same fingerprint."""
+    """Return *workspace* and the other keys that have, or had, the same fingerprint."""
     known = load_fingerprint(connection, workspace)
     if known is None:
         return [workspace]

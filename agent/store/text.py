@@ -1,6 +1,6 @@
 """Text as both databases can hold it: PostgreSQL refuses NUL, and neither takes half a pair of UTF-16.
 
-A hostile name must not end a run, and an id that was changed on the way would be somebody else's.
+A hostile name must not end a run, and an id that is stored differently could be the id of another person.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def unescape(text: str) -> str:
 
 
 class EscapedText(TypeDecorator[str]):
-    """A column of text that comes back as it went in, whatever it holds."""
+    """A text column that returns every value exactly as it was written."""
 
     impl = Text
     cache_ok = True
@@ -43,7 +43,7 @@ class EscapedText(TypeDecorator[str]):
 
 
 def address_key(email: str) -> str:
-    """Return what an address is found by: folded, or a digest of that where it is too long for an index."""
+    """Return the lookup key of an email: normalized, or a digest of that where it is too long for an index."""
     key = normalize(email)
     return (
         key

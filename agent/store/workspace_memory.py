@@ -1,4 +1,4 @@
-"""Links, possible renames, baselines and pauses: what one workspace's next plan is made with."""
+"""Links, possible renames, baselines and pauses: the memory that the next plan of a workspace uses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
     "write_sightings",
 ]
 
-# Parameters that stand for a row's key may not have the names of columns that the same statement sets.
+# Parameters for a row's key must not have the names of columns that the same statement sets.
 WORKSPACE_CONDITION = links.c.workspace == bindparam("of_workspace")
 PERSON_CONDITION = and_(
     WORKSPACE_CONDITION,
@@ -50,7 +50,7 @@ CONTRADICTED_KINDS = {
     Kind.CREATE: (Kind.DEACTIVATE,),
 }
 POSSIBLY_MADE_OUTCOMES = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
-# A guard looks a day back; another leaves no doubt about clocks.
+# A guard looks back one day; another day leaves a margin for wrong clocks.
 SIZE_RETENTION = timedelta(hours=48)
 
 
@@ -86,15 +86,15 @@ def _load_undone(connection: Connection, workspace: str) -> tuple[UndoneChange, 
     return tuple(sorted(found, key=lambda each: (each.scim_id, each.kind)))
 
 
-def replace_undone(connection: Connection, workspace: str, standing: Sequence[UndoneChange]) -> None:
-    """Write what still counts as undone in the place of all that did; nothing is written where it is the same."""
-    if tuple(standing) != _load_undone(connection, workspace):
+def replace_undone(connection: Connection, workspace: str, still_undone: Sequence[UndoneChange]) -> None:
+    """Replace the undone changes; nothing is written when they are the same."""
+    if tuple(still_undone) != _load_undone(connection, workspace):
         connection.execute(delete(undone).where(undone.c.workspace == workspace))
-        _replace_rows(connection, undone, [_undone_row(workspace, each) for each in standing])
+        _replace_rows(connection, undone, [_undone_row(workspace, each) for each in still_undone])
 
 
 def record_undo(connection: Connection, workspace: str, run_id: str, change: Change) -> None:
-    """Write what *change* is about to put back, and forget what it contradicts."""
+    """Record what *change* is about to undo, and delete what contradicts it."""
     if change.undone_change is None:
         return
     for kind in CONTRADICTED_KINDS.get(change.undone_change.kind, ()):
@@ -104,7 +104,7 @@ def record_undo(connection: Connection, workspace: str, run_id: str, change: Cha
 
 
 def record_undo_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Forget what was not put back after all, and the link of a member whose create was."""
+    """Delete an undone change whose undo failed, and the link of a member whose create was undone."""
     undoes = record.change.undone_change
     if undoes is None:
         return
@@ -135,7 +135,7 @@ def _undone_row(workspace: str, each: UndoneChange) -> dict[str, Any]:
 
 
 def write_links(connection: Connection, workspace: str, made: Sequence[Link]) -> None:
-    """Write links. A member belongs to one person and a person to one member: what said otherwise before goes."""
+    """Write links, replacing older ones. A member belongs to one person and a person to one member."""
     of_person = {link.person: link for link in made}
     of_member = {link.scim_id: link for link in made if of_person[link.person] is link}
     _delete_links(connection, workspace, made)
@@ -156,32 +156,32 @@ def _link_parameters(workspace: str, link: Link) -> dict[str, str]:
     return {"of_workspace": workspace, **{f"of_{name}": value for name, value in _link_key(link).items()}}
 
 
-def _delete_links(connection: Connection, workspace: str, former: Collection[Link]) -> None:
-    """Remove every link of the same people, and every link to the same members."""
-    keys = [_link_parameters(workspace, link) for link in former]
+def _delete_links(connection: Connection, workspace: str, replaced: Collection[Link]) -> None:
+    """Delete every link of the same people, and every link to the same members."""
+    keys = [_link_parameters(workspace, link) for link in replaced]
     if keys:
         connection.execute(delete(links).where(PERSON_CONDITION), keys)
         connection.execute(delete(links).where(MEMBER_CONDITION), keys)
 
 
-def move_link(connection: Connection, workspace: str, former: str, scim_id: str) -> None:
-    """Let the link of the member *former* lead to *scim_id*, which is the same member under a new id.
+def move_link(connection: Connection, workspace: str, previous_id: str, scim_id: str) -> None:
+    """Change the link of the member *previous_id* to *scim_id*, the new id of the same member.
 
-    Done a second time it does nothing: the transaction may be tried again if the answer to its commit was lost.
+    A second call does nothing: the transaction may be retried if the response to its commit was lost.
     """
     of_workspace = links.c.workspace == workspace
-    is_it = and_(of_workspace, links.c.scim_id == former)
+    is_it = and_(of_workspace, links.c.scim_id == previous_id)
     if connection.execute(select(links.c.person).where(is_it)).first() is not None:
         connection.execute(delete(links).where(and_(of_workspace, links.c.scim_id == scim_id)))
         connection.execute(update(links).where(is_it).values(scim_id=scim_id))
 
 
 def update_seen_links(connection: Connection, workspace: str, seen: Iterable[Link]) -> None:
-    """Update groups and missed reads of links that are there."""
+    """Update groups and missed reads of existing links."""
     rows = [{**_link_parameters(workspace, link), **_link_columns(link)} for link in seen]
     if rows:
-        told: dict[str, Any] = {name: bindparam(name) for name in ("groups", "missed_reads")}
-        connection.execute(update(links).where(and_(PERSON_CONDITION, MEMBER_CONDITION)).values(told), rows)
+        values: dict[str, Any] = {name: bindparam(name) for name in ("groups", "missed_reads")}
+        connection.execute(update(links).where(and_(PERSON_CONDITION, MEMBER_CONDITION)).values(values), rows)
 
 
 def replace_renames(connection: Connection, workspace: str, pairs: Iterable[tuple[PersonKey, str]]) -> None:
@@ -195,7 +195,7 @@ def replace_renames(connection: Connection, workspace: str, pairs: Iterable[tupl
 
 
 def load_baselines(connection: Connection, workspace: str, since: datetime) -> dict[tuple[str, str], tuple[str, int]]:
-    """Return the largest size of each group since *since*; the last one where none was accepted since."""
+    """Return the largest size of each group since *since*, or the last size where none was accepted since."""
     rows = connection.execute(select(baselines).where(baselines.c.workspace == workspace))
     of = former_sizes.c
     in_time = and_(of.workspace == workspace, of.seen_at >= to_micros(since))
@@ -208,7 +208,7 @@ def load_baselines(connection: Connection, workspace: str, since: datetime) -> d
 def record_group_sizes(
     connection: Connection, workspace: str, sizes: Mapping[tuple[str, str], tuple[str, int]], now: datetime
 ) -> None:
-    """Write the sizes of groups that an enforcing run accepted at *now*; what each was before is kept for a while."""
+    """Write the sizes of groups that an enforcing run accepted at *now*. Previous sizes are kept for a while."""
     if not sizes:
         return
     before = and_(former_sizes.c.workspace == workspace, former_sizes.c.seen_at < to_micros(now - SIZE_RETENTION))
@@ -252,7 +252,7 @@ def write_sightings(connection: Connection, workspace: str, sightings: Mapping[t
 
 
 def _replace_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write *rows* in the place of those with the same key."""
+    """Write *rows*, replacing those with the same key."""
     if not rows:
         return
     keys = list(table.primary_key)
@@ -261,13 +261,13 @@ def _replace_rows(connection: Connection, table: Table, rows: Sequence[Mapping[s
     connection.execute(insert(table), [{column.name: row[column.name] for column in table.columns} for row in rows])
 
 
-def record_link_edits(connection: Connection, workspace: str, run_id: str, made: Sequence[LinkEdit]) -> None:
-    """Write links as a human wants them, and keep what each was before."""
-    _delete_links(connection, workspace, [mend.previous for mend in made if mend.previous is not None])
-    write_links(connection, workspace, [mend.link for mend in made if mend.link is not None])
+def record_link_edits(connection: Connection, workspace: str, run_id: str, edits: Sequence[LinkEdit]) -> None:
+    """Write links edited by hand, and keep the previous ones."""
+    _delete_links(connection, workspace, [edit.previous for edit in edits if edit.previous is not None])
+    write_links(connection, workspace, [edit.link for edit in edits if edit.link is not None])
     rows = [
-        {"run_id": run_id, "seq": seq, "was": link_to_json(mend.previous), "link": link_to_json(mend.link)}
-        for seq, mend in enumerate(made)
+        {"run_id": run_id, "seq": seq, "was": link_to_json(edit.previous), "link": link_to_json(edit.link)}
+        for seq, edit in enumerate(edits)
     ]
     if rows:
         connection.execute(insert(mends), rows)
@@ -278,10 +278,10 @@ def load_link_edits(connection: Connection, run_id: str) -> list[LinkEdit]:
     return [LinkEdit(link_from_json(row.link), link_from_json(row.was)) for row in rows]
 
 
-def set_pause(connection: Connection, workspace: str, pausing: Pause | None) -> None:
+def set_pause(connection: Connection, workspace: str, pause: Pause | None) -> None:
     connection.execute(delete(pauses).where(pauses.c.workspace == workspace))
-    if pausing is not None:
-        values = {"since": to_micros(pausing.since), "by": pausing.by, "reason": pausing.reason}
+    if pause is not None:
+        values = {"since": to_micros(pause.since), "by": pause.by, "reason": pause.reason}
         connection.execute(insert(pauses).values(workspace=workspace, **values))
 
 

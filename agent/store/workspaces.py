@@ -1,4 +1,4 @@
-"""Keys of workspaces: what is known under them, under another key, or not any more."""
+"""Keys of workspaces: list, rename, retarget and reset them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _workspace_tables() -> Iterator[Table]:
 
 
 def _is_memory_table(table: Table) -> bool:
-    """Return whether the table has one row for each thing remembered of a key, and is not part of the journal."""
+    """Return whether the table is part of a key's memory, and not of the journal."""
     return "workspace" in table.primary_key.columns and table is not pauses
 
 
@@ -63,7 +63,7 @@ def rename(connection: Connection, old: str, new: str, now: datetime) -> None:
 
 
 def retarget(connection: Connection, name: str, target: str, now: datetime) -> None:
-    """Let *name* stand for *target*. Its runs were over the same workspace, so they count on."""
+    """Bind *name* to *target*. Its runs were over the same workspace, so they keep counting."""
     was = targets.load_fingerprint(connection, name)
     if was is not None:
         is_it = and_(runs.c.workspace == name, runs.c.target == was)
