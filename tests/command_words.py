@@ -1,4 +1,4 @@
-"""Read command lines as they are written for people, and parse them as the real command does, running nothing."""
+"""Parse command lines in documents as the real command does, without running them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHELL = {"&&", "||", "&", "|", ">", ">>", "<", ";", "2>"}
 
 
 def calls(line: str) -> Iterator[list[str]]:
-    """Yield the arguments of each `pigment-sync` in *line*, as a shell would hand them over."""
+    """Yield the arguments of each `pigment-sync` in *line*, as a shell would pass them."""
     inner = re.search(r"\$\((pigment-sync [^)]*)\)", line)
     words = shlex.split(inner[1] if inner else line, comments=True)
     starts = [place for place, word in enumerate(words) if _is_called(word, words[place - 1] if place else "")]
@@ -27,14 +27,14 @@ def calls(line: str) -> Iterator[list[str]]:
 
 
 def _is_called(word: str, before: str) -> bool:
-    """Tell our command from a release, a unit, a namespace or an image of the same name."""
+    """Return whether *word* is our command, and not a release, a unit, a namespace or an image of the same name."""
     if word != "pigment-sync":
         return word.endswith("/bin/pigment-sync")
     return not before or before in SHELL | BEFORE or before.partition("=")[0].isupper()
 
 
 def parsed(arguments: list[str]) -> tuple[str, ...]:
-    """Return the command that *arguments* lead to, all of them parsed as it does, and nothing run.
+    """Parse *arguments* and return the path of their command, without running it.
 
     Raises `click.UsageError` for a command or an option that does not exist.
     """

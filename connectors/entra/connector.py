@@ -78,7 +78,7 @@ from connectors.http import (
 
 __all__ = ["EntraConnector"]
 
-REACHED_MESSAGE = "Microsoft Graph is within reach and takes the credentials."
+REACHED_MESSAGE = "Microsoft Graph reachable, credentials accepted."
 
 MAX_NAMES = 5
 SAMPLE_ROWS = 50

@@ -58,7 +58,7 @@ from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_sn
 
 __all__ = ["OktaConnector"]
 
-REACHED_MESSAGE = "Okta is within reach and takes the credentials."
+REACHED_MESSAGE = "Okta reachable, credentials accepted."
 
 SAMPLE_ROWS = 50
 """Rows looked at: enough to tell a missing permission from one odd row."""

@@ -74,7 +74,7 @@ from connectors.onelogin.snapshot import (
 
 __all__ = ["OneLoginConnector"]
 
-REACHED_MESSAGE = "OneLogin is within reach, takes the credentials and shows its users."
+REACHED_MESSAGE = "OneLogin reachable, credentials accepted, users readable."
 
 MIN_PAGE_SIZE = 50
 """What a page of all users holds at worst: OneLogin's documents tell several numbers."""

@@ -1,4 +1,4 @@
-"""The TAB key in a real bash, and the scripts of the other shells."""
+"""Completion in a real bash, and the scripts of the other shells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = """\
 connectors: {okta-main: {}, entra-eu: {}}
 workspaces: {pigment-latam: {}, pigment-eu: {}, other: {}}
 """
-# What readline does at TAB, but for the bell: the words so far, where the cursor is, and the function for them.
+# What readline does at TAB, except the bell: it passes the words, the cursor position and the function.
 TAB = """\
 source completion.bash
 complete -p pigment-sync
@@ -72,14 +72,14 @@ def test_bash_completes_names_of_the_configuration(folder: Path) -> None:
 
 
 def offered(config: Path) -> Result:
-    """Return what the command tells a shell, in this process."""
+    """Return what the command offers to a shell, run in this process."""
     words = f"pigment-sync --config {config} plan -w "
     environment = {"_PIGMENT_SYNC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
     return CliRunner().invoke(app, prog_name="pigment-sync", env=environment)
 
 
 @pytest.mark.parametrize("content", ["", "workspaces: [", "workspaces: [a]", "workspaces:", "\0", None])
-def test_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(content: str | None, tmp_path: Path) -> None:
+def test_unreadable_configuration_offers_nothing_and_prints_nothing(content: str | None, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     if content is not None:
         config.write_text(content, "utf-8")

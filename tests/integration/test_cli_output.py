@@ -1,4 +1,4 @@
-"""Results are written whole or not at all."""
+"""Results are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from agent.cli.output import print_json, write_file
 from agent.errors import UsageError
 
 
-def test_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_file_is_replaced_and_no_other_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    path.write_text("former")
+    path.write_text("previous")
     write_file(path, b"now")
 
     assert path.read_bytes() == b"now"

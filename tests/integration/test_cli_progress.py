@@ -18,11 +18,11 @@ def test_bars_show_counts_and_the_budget_that_is_left() -> None:
         bars("pigment-latam: listing", 100, None)
         bars("pigment-latam: listing", 200, 400)
         bars.display.refresh()
-    said = out.getvalue()
+    output = out.getvalue()
 
-    assert "pigment-latam: listing" in said
-    assert "200/400" in said
-    assert "412 requests left" in said
+    assert "pigment-latam: listing" in output
+    assert "200/400" in output
+    assert "412 requests left" in output
 
 
 def test_name_of_a_group_is_neither_markup_nor_a_sequence() -> None:
@@ -33,26 +33,26 @@ def test_name_of_a_group_is_neither_markup_nor_a_sequence() -> None:
         bars("okta: [link=http://evil.example]click[/link]", 1, None)
         bars("okta: \x1b]0;title\x07", 1, None)
         bars.display.refresh()
-    said = out.getvalue()
+    output = out.getvalue()
 
-    assert "[/PROD] Pigment" in said
-    assert "[link=http://evil.example]click[/link]" in said
-    assert "\x1b]" not in said
+    assert "[/PROD] Pigment" in output
+    assert "[link=http://evil.example]click[/link]" in output
+    assert "\x1b]" not in output
 
 
 def test_log_has_one_line_a_minute_for_each_kind_of_work() -> None:
     now = [0.0]
     lines = ProgressLog(lambda: now[0])
-    with capture_logs() as said:
+    with capture_logs() as events:
         for second in range(0, 181, 10):
             now[0] = float(second)
             lines("reading", second, 1000)
             lines("applying", 1, None)
 
-    assert [(line["what"], line["done"]) for line in said if line["what"] == "reading"] == [
+    assert [(line["what"], line["done"]) for line in events if line["what"] == "reading"] == [
         ("reading", 60),
         ("reading", 120),
         ("reading", 180),
     ]
-    assert said[0]["per_second"] == 1.0
-    assert said[0]["budget"] is None
+    assert events[0]["per_second"] == 1.0
+    assert events[0]["budget"] is None

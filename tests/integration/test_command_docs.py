@@ -1,4 +1,4 @@
-"""The page of all commands is what the command line says of itself."""
+"""docs/commands.md matches the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXTS = {context.command_path: context for context in command_contexts(root_c
 
 
 def section(path: str) -> str:
-    """Return what the page says of one command, the commands below it not included."""
+    """Return the section of one command, without its subcommands."""
     name = path.removeprefix("pigment-sync ")
     [found] = re.findall(rf"^#+ `{re.escape(name)}`\n(.*?)(?=^#)", commands_page(), re.MULTILINE | re.DOTALL)
     return str(found)
@@ -36,7 +36,7 @@ def test_script_writes_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CONTEXTS)
-def test_every_option_stands_in_the_section_of_its_command(path: str) -> None:
+def test_every_option_is_in_the_section_of_its_command(path: str) -> None:
     options = [each for each in CONTEXTS[path].command.params if isinstance(each, click.Option)]
     rows = [line for line in section(path).splitlines() if line.startswith("| `-")]
     assert len(rows) == len(options) + (path == "pigment-sync")
@@ -54,7 +54,7 @@ def test_section_has_usage_and_examples(path: str) -> None:
     assert "\b" not in text
 
 
-def test_values_and_defaults_are_told_in_words() -> None:
+def test_values_and_defaults_are_described() -> None:
     assert "| `--limit` | whole number, 1 to 10000 | `20` |" in section("pigment-sync history")
     assert "| `--format` | `text`, `csv`, `html` | `text` |" in section("pigment-sync access")
     assert "| `--by` | `WHO` | the OS user |" in section("pigment-sync undo")
@@ -63,7 +63,7 @@ def test_values_and_defaults_are_told_in_words() -> None:
     assert "| `-h`, `--help` |  |  |" in section("pigment-sync")
 
 
-def test_every_exit_code_is_told_once() -> None:
+def test_every_exit_code_is_listed_once() -> None:
     codes = re.findall(r"^\| (\d) \| .", commands_page(), re.MULTILINE)
     assert [int(code) for code in codes] == sorted(ExitCode)
     assert "in the order 1, 8, 6, 5, 9, 7, 4, 3." in commands_page()

@@ -1,4 +1,4 @@
-"""What `--help` says of each command: a summary that fits, examples that parse, every option explained."""
+"""The `--help` of each command: a summary that fits, examples that parse, every option explained."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ Path = tuple[str, ...]
 NARROW = 80
 
 
-def walked(command: click.Command, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
+def walk_commands(command: click.Command, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
-            yield from walked(each, (*path, name))
+            yield from walk_commands(each, (*path, name))
 
 
-COMMANDS = dict(walked(app))
+COMMANDS = dict(walk_commands(app))
 
 
-def named(path: Path) -> str:
+def display_name(path: Path) -> str:
     return " ".join(path) or "pigment-sync"
 
 
 def examples(command: click.Command) -> list[list[str]]:
-    """Return the arguments of each `pigment-sync` in the examples, as a shell would hand them over."""
+    """Return the arguments of each `pigment-sync` in the examples, as a shell would pass them."""
     text = re.sub(r"\\\n\s*", " ", inspect.cleandoc(command.help or ""))
     blocks = [block for block in text.split("\n\n") if block.startswith("\b")]
     lines = [line.strip() for block in blocks for line in block.splitlines()[1:]]
     return [arguments for line in lines for arguments in calls(line)]
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=named)
+@pytest.mark.parametrize("path", COMMANDS, ids=display_name)
 def test_examples_are_commands_that_exist_with_options_that_exist(path: Path) -> None:
     found = [parsed(arguments) for arguments in examples(COMMANDS[path])]
     assert [each for each in found if each[: len(path)] == path], "no example of the command itself"
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=named)
+@pytest.mark.parametrize("path", COMMANDS, ids=display_name)
 def test_summary_is_one_line_that_fits(path: Path) -> None:
     summary = (COMMANDS[path].help or "").partition("\n\n")[0]
     assert "\n" not in summary or not path
@@ -56,25 +56,25 @@ def test_summary_is_one_line_that_fits(path: Path) -> None:
     assert not path or summary in listed
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=named)
+@pytest.mark.parametrize("path", COMMANDS, ids=display_name)
 def test_every_option_is_explained(path: Path) -> None:
     options = [each for each in COMMANDS[path].params if isinstance(each, click.Option)]
     assert [each.name for each in options if not each.help] == []
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=named)
-def test_help_says_what_is_read_or_written(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=display_name)
+def test_help_describes_what_is_read_or_written(path: Path) -> None:
     assert re.search(r"\b(reads?|writes?|written|sent)\b", COMMANDS[path].help or "", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=named)
+@pytest.mark.parametrize("path", COMMANDS, ids=display_name)
 def test_help_needs_no_configuration(path: Path) -> None:
-    ran = CliRunner().invoke(app, [*path, "--help"], env={"PIGMENT_SYNC_CONFIG": "/nowhere"})
-    assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.output.startswith("Usage: ")
+    result = CliRunner().invoke(app, [*path, "--help"], env={"PIGMENT_SYNC_CONFIG": "/nowhere"})
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.output.startswith("Usage: ")
 
 
-def test_wrong_example_would_be_seen() -> None:
+def test_invalid_example_is_detected() -> None:
     for line in ("pigment-sync plan --fromat json", "pigment-sync plam", "pigment-sync links move --from a"):
         with pytest.raises(click.UsageError):
             parsed(next(calls(line)))

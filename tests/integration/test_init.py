@@ -1,4 +1,4 @@
-"""`init`: a first configuration that loads, whoever answers and however; nothing is overwritten, no secret is taken."""
+"""`init` creates a configuration that loads, from options or answers. It overwrites nothing and takes no secret."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ TYPED = {
 
 @dataclass
 class Terminal:
-    """A person at a terminal: *said* is all that they saw."""
+    """A user at a terminal; *output* is everything shown so far."""
 
     process: subprocess.Popen[bytes]
     side: int
-    said: str = ""
-    asked: int = 0
+    output: str = ""
+    answered: int = 0
 
     def read(self) -> bool:
-        """Read what is there, or tell that there is no more to come."""
+        """Read the available output; return whether more may follow."""
         ready, _, _ = select.select([self.side], [], [], 20)
-        assert ready, f"it says nothing more after {self.said}"
+        assert ready, f"no more output after {self.output}"
         try:
             piece = os.read(self.side, 4096).decode()
         except OSError:
-            # What Linux makes of a terminal that nobody holds any more.
+            # Linux raises this once no process holds the terminal.
             return False
-        self.said += piece
+        self.output += piece
         return bool(piece)
 
     def type(self, keys: str) -> None:
-        """Type once the cursor waits behind a question."""
-        while not self.said[self.asked :].endswith(": "):
-            assert self.read(), self.said
-        self.asked = len(self.said)
+        """Type *keys* once a prompt is waiting."""
+        while not self.output[self.answered :].endswith(": "):
+            assert self.read(), self.output
+        self.answered = len(self.output)
         os.write(self.side, keys.encode())
 
-    def give_up(self, key: str) -> None:
-        """Press *key* until it is over: Python overlooks a Ctrl-C between showing a question and reading the answer."""
+    def interrupt(self, key: str) -> None:
+        """Press *key* until the process ends: Python misses a Ctrl-C just before it reads an answer."""
         for _ in range(20):
             os.write(self.side, key.encode())
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
                 return
-        pytest.fail(f"it goes on after {key!r}: {self.said}")
+        pytest.fail(f"still running after {key!r}: {self.output}")
 
-    def ended(self) -> int:
-        """Return the exit code; what is said at the end is in *said*."""
+    def wait(self) -> int:
+        """Read the remaining output and return the exit code."""
         while self.read():
             pass
         return self.process.wait(20)
@@ -85,7 +85,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """`pigment-sync init` in an empty folder, started on a terminal."""
     side, other = pty.openpty()
     process = subprocess.Popen(
-        # So that Ctrl-C means something there.
+        # A controlling terminal, so that Ctrl-C sends a signal.
         ["setsid", "--ctty", sys.executable, "-m", "agent", "init"],
         stdin=other,
         stdout=other,
@@ -106,8 +106,8 @@ def test_file_loads_for_each_provider_without_a_question(
 ) -> None:
     out = tmp_path / "config.yaml"
     code = run_cli(["init", "--provider", provider, "--out", str(out), *OPTIONS[provider], *SCIM])
-    said = capfd.readouterr()
-    assert (code, said.err) == (0, "")
+    captured = capfd.readouterr()
+    assert (code, captured.err) == (0, "")
     settings = load(out, {})
     (workspace,) = settings.workspaces.values()
     assert [each.type for each in settings.connectors.values()] == [provider]
@@ -115,29 +115,29 @@ def test_file_loads_for_each_provider_without_a_question(
     assert workspace.tokens == (Secret("env", "PIGMENT_TOKEN"),)
     assert workspace.sources[0].app == OPTIONS[provider][-1]
     assert out.stat().st_mode & 0o777 == 0o600
-    assert f"pigment-sync --config {out} check" in said.out
-    assert f"pigment-sync --config {out} plan" in said.out
-    assert "export PIGMENT_TOKEN=…" in said.out
+    assert f"pigment-sync --config {out} check" in captured.out
+    assert f"pigment-sync --config {out} plan" in captured.out
+    assert "export PIGMENT_TOKEN=…" in captured.out
 
 
 @pytest.mark.parametrize("provider", PROVIDERS_BY_TYPE)
 def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Terminal, tmp_path: Path) -> None:
     for line in [provider, *TYPED[provider]]:
         terminal.type(f"{line}\n")
-    assert terminal.ended() == 0, terminal.said
+    assert terminal.wait() == 0, terminal.output
     settings = load(tmp_path / "config.yaml", {})
     assert list(settings.connectors) == [provider]
     assert list(settings.workspaces) == [TYPED[provider][4] or "pigment"]
-    assert "pigment-sync check" in terminal.said
+    assert "pigment-sync check" in terminal.output
     assert (tmp_path / "config.yaml").stat().st_mode & 0o777 == 0o600
 
 
-def test_wrong_answer_is_explained_and_asked_again(terminal: Terminal, tmp_path: Path) -> None:
+def test_invalid_answer_is_explained_and_prompted_again(terminal: Terminal, tmp_path: Path) -> None:
     for line in ("google", "okta", "https://acme-admin.okta.com", "acme", "https://acme.okta.com", "0oa1"):
         terminal.type(f"{line}\n")
     for line in ("00TheSecretItself", "env:NO NAME", "file:okta.pem", "Pigment EU!", *TYPED["okta"][3:]):
         terminal.type(f"{line}\n")
-    assert terminal.ended() == 0, terminal.said
+    assert terminal.wait() == 0, terminal.output
     for words in (
         "is the admin console; write https://acme.okta.com",
         "must start with https://",
@@ -145,31 +145,31 @@ def test_wrong_answer_is_explained_and_asked_again(terminal: Terminal, tmp_path:
         "env must be the name of an environment variable",
         "must be the application's id",
     ):
-        assert words in " ".join(terminal.said.split())
+        assert words in " ".join(terminal.output.split())
     assert "TheSecretItself" not in (tmp_path / "config.yaml").read_text("utf-8")
     assert load(tmp_path / "config.yaml", {}).connectors
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
-def test_giving_up_leaves_no_file(key: str, terminal: Terminal, tmp_path: Path) -> None:
+def test_interrupt_leaves_no_file(key: str, terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("entra\n")
     terminal.type("")
-    terminal.give_up(key)
-    assert terminal.ended() == 1
-    assert "Nothing was written." in terminal.said
-    assert "stopped" in terminal.said
-    assert "Traceback" not in terminal.said
+    terminal.interrupt(key)
+    assert terminal.wait() == 1
+    assert "Nothing was written." in terminal.output
+    assert "stopped" in terminal.output
+    assert "Traceback" not in terminal.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_terminal_missing_values_are_named_by_their_options(tmp_path: Path) -> None:
+def test_missing_options_are_listed_without_a_terminal(tmp_path: Path) -> None:
     def init(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "agent", "init", *arguments]
         environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-        ran = subprocess.run(
+        result = subprocess.run(
             command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False
         )
-        return ran.returncode, ran.stderr.decode()
+        return result.returncode, result.stderr.decode()
 
     code, err = init()
     assert code == 2
@@ -181,7 +181,7 @@ def test_without_a_terminal_missing_values_are_named_by_their_options(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
-def test_existing_file_is_left_as_it_is(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_existing_file_is_left_unchanged(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "config.yaml"
     match kind:
         case "file":
@@ -226,7 +226,7 @@ def test_existing_file_is_left_as_it_is(kind: str, tmp_path: Path, capfd: pytest
         (["--out", "/nowhere/config.yaml"], "/nowhere/config.yaml can't be written (No such file or directory)"),
     ],
 )
-def test_wrong_option_is_a_usage_error_with_its_name(
+def test_invalid_option_is_a_usage_error_with_its_name(
     changed: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "config.yaml"
@@ -240,7 +240,7 @@ def test_wrong_option_is_a_usage_error_with_its_name(
 
 
 @given(st.data())
-def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> None:
+def test_accepted_answers_make_a_file_that_loads(data: st.DataObject) -> None:
     provider = data.draw(st.sampled_from(list(PROVIDERS_BY_TYPE)))
     answers = {}
     for question in questions_for(provider):
@@ -265,11 +265,11 @@ def test_whatever_is_accepted_makes_a_file_that_loads(data: st.DataObject) -> No
         "http://[::1]:9/x",
     ],
 )
-def test_host_may_be_any_that_there_is(url: str) -> None:
+def test_any_valid_host_is_accepted(url: str) -> None:
     assert validate_answer("okta", PIGMENT_QUESTIONS[1], f" {url} ") == url
 
 
-def test_file_says_nothing_of_what_has_a_default() -> None:
+def test_file_omits_keys_with_a_default() -> None:
     answers = {question.key: question.sample for question in questions_for("okta")}
     keys = [
         line.strip().split(":")[0]

@@ -1,4 +1,4 @@
-"""What a line of the log holds, and what it never does, whoever wrote it."""
+"""Log lines have the promised fields and never a secret, also those of libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEabcdef\n-----END RSA PRIVATE KEY----
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """Yield where the log goes, and put Python's logging back as it was."""
+    """Yield the stream of the log, and restore Python's logging afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     levels = {name: logging.getLogger(name).level for name in logs.QUIET_LOGGERS}
@@ -37,8 +37,8 @@ def stream() -> Iterator[io.StringIO]:
         logging.getLogger(name).setLevel(each)
 
 
-def refused(why: str) -> None:
-    """Raise; *why* is in a local variable too, which a traceback need not show."""
+def fail(why: str) -> None:
+    """Raise an error; *why* is in a local variable too, which a traceback must not show."""
     raise ValueError(f"refused: {why}")
 
 
@@ -66,7 +66,7 @@ def test_line_is_one_fact_with_its_time_in_utc_and_its_run(stream: io.StringIO) 
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", "dwe"), ("info", "we"), ("warning", "we"), ("error", "e")])
-def test_level_is_the_least_that_is_shown(stream: io.StringIO, level: str, shown: str) -> None:
+def test_level_is_the_minimum_that_is_logged(stream: io.StringIO, level: str, shown: str) -> None:
     logs.configure(level, "json", False, stream)
     for logger in (structlog.get_logger(), logging.getLogger("some.library")):
         logger.debug("d")
@@ -81,14 +81,14 @@ def test_requests_are_not_logged_and_warnings_of_libraries_are(stream: io.String
     with httpx.Client(transport=transport) as client:
         client.get("https://acme.okta.com/api/v1/apps", headers={"Authorization": "SSWS 00secret"})
     for name in ("httpcore.http11", "msal.token_cache", "apscheduler.scheduler"):
-        logging.getLogger(name).info("told of each step")
+        logging.getLogger(name).info("one step")
     logging.getLogger("httpx").warning("odd %s", "answer")
     assert [(line["event"], line["logger"], line["level"]) for line in lines(stream)] == [
         ("odd answer", "httpx", "warning")
     ]
 
 
-def test_quiet_library_is_as_quiet_as_the_rest_at_error(stream: io.StringIO) -> None:
+def test_quiet_library_follows_level_error(stream: io.StringIO) -> None:
     logs.configure("error", "json", False, stream)
     logging.getLogger("httpx").warning("odd")
     assert lines(stream) == []
@@ -133,7 +133,7 @@ def test_value_of_a_secret_key_is_hidden_at_any_depth(stream: io.StringIO, key: 
     ("key", "value"),
     [("token_expires", "2027-03-31"), ("tokens", 2), ("token", None), ("keys", "a"), ("tokenized", "a")],
 )
-def test_value_that_is_no_secret_is_shown(stream: io.StringIO, key: str, value: object) -> None:
+def test_value_without_a_secret_is_shown(stream: io.StringIO, key: str, value: object) -> None:
     logs.configure("info", "json", False, stream)
     structlog.get_logger().info("x", **{key: value})
     assert lines(stream)[0][key] == value
@@ -164,21 +164,21 @@ def test_text_that_looks_like_a_secret_is_hidden(stream: io.StringIO, text: str,
     assert secret not in stream.getvalue()
 
 
-def test_secret_is_hidden_however_it_is_spelled(stream: io.StringIO) -> None:
+def test_secret_is_hidden_in_any_encoding(stream: io.StringIO) -> None:
     logs.configure("info", "json", False, stream)
     value = 'Tr0ub"4\\dor &3é'
     Secret("value", value).reveal()
     Secret("value", f"{value}-and-more").reveal()
-    spelled = [value, repr({"token": value}), json.dumps([value]), quote(value, ""), f"{value}-and-more"]
-    for each in spelled:
-        structlog.get_logger().info("said", what=f"it was {each}")
+    encoded = [value, repr({"token": value}), json.dumps([value]), quote(value, ""), f"{value}-and-more"]
+    for each in encoded:
+        structlog.get_logger().info("x", detail=f"it was {each}")
 
-    assert len(lines(stream)) == len(spelled)
+    assert len(lines(stream)) == len(encoded)
     assert "ub" not in stream.getvalue()
     assert "more" not in stream.getvalue()
 
 
-def test_secret_that_was_revealed_is_hidden_whatever_it_looks_like(stream: io.StringIO) -> None:
+def test_revealed_secret_is_hidden_whatever_its_form(stream: io.StringIO) -> None:
     logs.configure("info", "json", False, stream)
     Secret("value", "plain-words-1").reveal()
     Secret("value", "abc").reveal()
@@ -189,7 +189,7 @@ def test_secret_that_was_revealed_is_hidden_whatever_it_looks_like(stream: io.St
 def test_exception_is_one_line_without_a_secret(stream: io.StringIO) -> None:
     logs.configure("info", "json", False, stream)
     try:
-        refused("Bearer abc123 of ana.souza@acme.com")
+        fail("Bearer abc123 of ana.souza@acme.com")
     except ValueError:
         structlog.get_logger().exception("run.crashed")
         logging.getLogger("a.library").exception("crashed")
@@ -243,7 +243,7 @@ def test_console_is_one_plain_line_without_colours_or_control_characters(stream:
     assert text.count("\n") == 1
 
 
-def test_json_is_one_line_without_control_characters_and_means_the_same(stream: io.StringIO) -> None:
+def test_json_is_one_line_without_control_characters_and_keeps_its_value(stream: io.StringIO) -> None:
     logs.configure("info", "json", False, stream)
     name = "a\x1b[31mb\x9b2J\u202ec\n\x7f"
     structlog.get_logger().info("plan.computed", name=name, more=[name])
@@ -255,14 +255,14 @@ def test_json_is_one_line_without_control_characters_and_means_the_same(stream: 
 def test_console_shows_a_plain_traceback(stream: io.StringIO) -> None:
     logs.configure("info", "console", False, stream)
     try:
-        refused("s3cret".upper())
+        fail("s3cret".upper())
     except ValueError:
         structlog.get_logger().exception("run.crashed", attempt=1)
-    assert "in refused" in stream.getvalue()
+    assert "in fail" in stream.getvalue()
     assert stream.getvalue().count("S3CRET") == 1
 
 
-def test_configuring_again_replaces_what_was(stream: io.StringIO) -> None:
+def test_configuring_again_replaces_the_previous_handler(stream: io.StringIO) -> None:
     logs.configure("info", "json", False, io.StringIO())
     logs.configure("info", "json", False, stream)
     structlog.get_logger().info("x")

@@ -1,4 +1,4 @@
-"""What `check` looks at beside providers and workspaces: notices, login, port and pauses, without sending anything."""
+"""`check` tests notifications, login, port and pauses without sending anything."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ async def findings(given: Settings, pause: Pause | None = None) -> list[Finding]
     return await run_preflight(given, state, ["latam"])
 
 
-async def test_nothing_is_found_where_nothing_is_set_up(tmp_path: Path) -> None:
+async def test_unconfigured_features_have_no_findings(tmp_path: Path) -> None:
     assert await findings(settings(tmp_path)) == []
 
 
-async def test_notice_whose_server_is_there_is_fine_and_nothing_is_sent(tmp_path: Path, listening: int) -> None:
+async def test_reachable_notification_server_is_ok_and_gets_nothing(tmp_path: Path, listening: int) -> None:
     (found,) = await findings(settings(tmp_path, notify={"urls": [f"json://ana:s3cret@127.0.0.1:{listening}/s3cret"]}))
 
     assert (found.level, found.subject) == ("ok", "notify.urls.0")
@@ -76,7 +76,7 @@ async def test_notice_whose_server_is_there_is_fine_and_nothing_is_sent(tmp_path
         ("pagerduty://A1BRTD4JDTIiajkdnlazkcOXrI@s3cretS3CRETs3cretS3CRET", "ok", "not contacted"),
     ],
 )
-async def test_notice_that_can_not_be_sent_is_named_without_its_url(
+async def test_unusable_notification_url_is_reported_without_its_secrets(
     tmp_path: Path, url: str, level: str, why: str
 ) -> None:
     (found,) = await findings(settings(tmp_path, notify={"urls": [url]}))
@@ -96,7 +96,7 @@ async def test_notice_that_can_not_be_sent_is_named_without_its_url(
         (httpx.ConnectError("refused"), "error", "refused"),
     ],
 )
-async def test_login_is_tried_by_its_metadata(
+async def test_login_is_checked_by_its_metadata(
     tmp_path: Path, answer: httpx.Response | Exception, level: str, why: str
 ) -> None:
     with respx.mock:
@@ -108,7 +108,7 @@ async def test_login_is_tried_by_its_metadata(
     assert why in found.message
 
 
-async def test_port_that_something_else_has_is_a_warning(tmp_path: Path, listening: int) -> None:
+async def test_port_in_use_by_another_program_is_a_warning(tmp_path: Path, listening: int) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
     (free,) = await findings(settings(tmp_path, server={"port": port}))

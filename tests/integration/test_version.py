@@ -1,4 +1,4 @@
-"""`--version` names the release, its commit where anybody knows it, and the Python."""
+"""`--version` shows the release, its commit if known, and the Python version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE, PIP, CHECKOUT = "1" * 40, "2" * 40, "3" * 40
 
 
 def installed(folder: Path, origin: object = None) -> PathDistribution:
-    """Return a distribution as pip leaves it, with where it is from."""
+    """Return an installed distribution, with *origin* as its `direct_url.json`."""
     info = folder / "pigment_sync-1.2.3.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.4\nName: pigment-sync\nVersion: 1.2.3\n", "utf-8")
@@ -47,7 +47,7 @@ def test_image_names_its_commit_before_anything_else(tmp_path: Path) -> None:
     assert version_line(environ, pip, checkout(tmp_path)) == f"pigment-sync 1.2.3 (commit 1111111, {PYTHON})"
 
 
-def test_what_pip_installed_from_git_names_its_commit(tmp_path: Path) -> None:
+def test_installation_from_git_names_its_commit(tmp_path: Path) -> None:
     pip = installed(tmp_path, {"vcs_info": {"vcs": "git", "commit_id": PIP}})
     assert version_line({}, pip, checkout(tmp_path)) == f"pigment-sync 1.2.3 (commit 2222222, {PYTHON})"
 
@@ -69,12 +69,12 @@ def test_detached_checkout_names_its_commit(tmp_path: Path) -> None:
     "origin", [None, "", "{", "[]", {"vcs_info": {}}, {"vcs_info": "x"}, {"vcs_info": {"commit_id": 7}}]
 )
 @pytest.mark.parametrize("revision", ["", "unknown", "\x1b[31m", "abc"])
-def test_without_a_commit_there_is_none(origin: object, revision: str, tmp_path: Path) -> None:
+def test_unknown_commit_is_omitted(origin: object, revision: str, tmp_path: Path) -> None:
     line = version_line({"PIGMENT_SYNC_REVISION": revision}, installed(tmp_path, origin), tmp_path)
     assert line == f"pigment-sync 1.2.3 ({PYTHON})"
 
 
-def test_folder_that_only_looks_like_a_checkout_names_none(tmp_path: Path) -> None:
+def test_broken_checkout_names_no_commit(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: elsewhere\n", "utf-8")
     assert version_line({}, installed(tmp_path), tmp_path) == f"pigment-sync 1.2.3 ({PYTHON})"
     (tmp_path / ".git").unlink()
@@ -83,7 +83,7 @@ def test_folder_that_only_looks_like_a_checkout_names_none(tmp_path: Path) -> No
     assert version_line({}, PathDistribution(tmp_path / "pigment_sync-1.2.3.dist-info"), tmp_path).count("commit") == 0
 
 
-def test_option_shows_it_and_nothing_else() -> None:
+def test_option_prints_only_the_version() -> None:
     release = distribution("pigment-sync").version
     ran = CliRunner().invoke(app, ["--version"], env={"PIGMENT_SYNC_REVISION": IMAGE})
     assert (ran.exit_code, ran.stdout) == (0, f"pigment-sync {release} (commit 1111111, {PYTHON})\n")

@@ -1,4 +1,4 @@
-"""What is counted of runs and of answers, and that no label can take any number of values."""
+"""Metrics count runs and responses, with bounded label values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 2
 
 
-def test_hold_that_is_no_more_is_shown_as_zero() -> None:
+def test_cleared_hold_is_shown_as_zero() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.record_run(a_result("address-taken"), Trigger.SCHEDULE, 1)
@@ -60,7 +60,7 @@ def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspa
     assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="api") == 1
 
 
-async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:
+async def test_responses_are_counted_by_a_bounded_number_of_hosts() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     transport = httpx.MockTransport(lambda _: httpx.Response(429))
@@ -73,7 +73,7 @@ async def test_answers_are_counted_by_host_and_hosts_have_an_end() -> None:
     assert b"secret" not in metrics.render()
 
 
-def test_scrape_forgets_what_it_is_not_told_again() -> None:
+def test_gauge_without_a_new_sample_is_removed() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.set_gauges({"pigment_sync_paused": [(("latam",), 1)], "pigment_sync_budget_left": [((), 7)]})
