@@ -128,7 +128,7 @@ def lease_lost_error(workspace: str) -> LeaseLost:
     """Return the error of a run whose lease of *workspace* ended. Its report shows what it did before."""
     return LeaseLost(
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
-        "The next run settles what was in flight and does the rest.",
+        "The next run checks what was in flight and applies the rest.",
     )
 
 

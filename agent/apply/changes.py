@@ -164,7 +164,7 @@ class Applier:
             return _pause_sentence(self._pause)
         if self.is_stopping():
             return "The run was stopped."
-        return "The member that has the address did not move away." if change.waits_for in failed else ""
+        return "The member that has the address did not change it." if change.waits_for in failed else ""
 
     async def _adopt_members(self, adoptions: Sequence[tuple[int, Change]]) -> list[ChangeRecord]:
         if not adoptions:

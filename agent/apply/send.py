@@ -95,7 +95,7 @@ async def _resolve_conflict(
     verdict = judge_match(change.display_name, member, taken) if len(found) == 1 else MatchVerdict.TAKEN
     match verdict:
         case MatchVerdict.TAKEN | MatchVerdict.UNREADABLE:
-            reason = f"{change.email} belongs to a member that is somebody else's; see the next plan."
+            reason = f"{change.email} belongs to a member of another person; see the next plan."
             return ChangeResult(Outcome.HELD, reason)
         case MatchVerdict.POSSIBLY_RECYCLED:
             named = member.display_name or "nothing"

@@ -101,7 +101,7 @@ def drift_notes(
             yield _drift_note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
     for scim_id, was in previous.items():
         if scim_id not in members:
-            yield _drift_note(was.email, was.display_name, "is not in the listing any more")
+            yield _drift_note(was.email, was.display_name, "disappeared from the listing")
 
 
 def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
@@ -173,10 +173,10 @@ def _tail(
 
 
 ELSE = "another tool or administrator also manages this workspace."
-AS_SOURCES = f", as the sources have it: {ELSE}"
-UNDOES_US = f", which undoes what this agent wrote within 24 hours: {ELSE}"
+AS_SOURCES = f", as the sources require: {ELSE}"
+UNDOES_US = f", which reverts what this agent wrote within 24 hours: {ELSE}"
 
 
 def _drift_note(email: str, name: str, what: str, tail: str = "") -> Note:
     code = NoteCode.ANOTHER_WRITER if tail else NoteCode.DRIFT
-    return Note(code, email, f"{name or email} {what} since our last run, and not by us{tail or '.'}")
+    return Note(code, email, f"{name or email} {what} since our last run, not by this agent{tail or '.'}")

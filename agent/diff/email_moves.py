@@ -147,7 +147,7 @@ def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tu
             return f"{who} has no display, given or family name.", f"Give {who} a display name in {connector}."
         case HoldCode.DOMAIN_NOT_ALLOWED:
             setting = f"workspaces.{builder.policy.workspace}.allowed_domains"
-            reason = f"The domain of {email} is not among the allowed ones of {builder.policy.workspace}."
+            reason = f"The domain of {email} is not allowed in {builder.policy.workspace}."
             return reason, f"Add the domain to {setting} and to the workspace's own list, or give {who} another email."
         case HoldCode.CONTESTED_EMAIL:
             people = [each.assigned for each in builder.email_claims if each.email == claim.email]
@@ -156,12 +156,10 @@ def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tu
             reason = f"{who} wants {email}, which {holder} has and keeps."
             return reason, f"Give {holder} another email, or give {who} another one in {connector}."
         case HoldCode.EMAIL_SWAP:
-            reason = (
-                f"{who} wants {email} of {holder}, and round the circle somebody wants theirs: nobody can go first."
-            )
-            return reason, f"Give one of them an address that nobody has for one run of {builder.policy.workspace}."
+            reason = f"{who} wants {email} of {holder}, and the claims form a circle, so none can go first."
+            return reason, f"Give one of them an unused address for one run of {builder.policy.workspace}."
         case _:
-            reason = f"{who} wants {email} of {holder}, whose own move away is held."
+            reason = f"{who} wants {email} of {holder}, but the email change of that member is on hold."
             return reason, f"Clear the hold of {holder} first."
 
 
@@ -174,8 +172,8 @@ def _possible_rename_hold(builder: PlanBuilder, claim: EmailClaim, change: Chang
         kind=Kind.CREATE,
         code=HoldCode.POSSIBLE_RENAME,
         email=claim.change.email,
-        reason=f"{who} has no member by email, and a member that nobody matches has the same name: {named}.",
-        remedy=f"If they are one person: {assign}. If not, approve this plan, and a new member is made.",
+        reason=f"{who} has no member by email, and an unmatched member has the same name: {named}.",
+        remedy=f"If they are one person: {assign}. If not, approve this plan, which creates a new member.",
         person=claim.assigned.key,
         change=change,
     )

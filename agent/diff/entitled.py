@@ -48,10 +48,10 @@ def _relink_or_hold_missing_member(builder: PlanBuilder, assigned: AssignedPerso
             match_member(builder, assigned, holders[0], ChangeCode.RELINKED)
         return
     link = builder.link_by_person[assigned.key]
-    reason = f"The member {link.scim_id} of {messages.person_label(assigned)} is not in the listing any more."
+    reason = f"The member {link.scim_id} of {messages.person_label(assigned)} is no longer in the listing."
     remedy = (
-        f"If another member is theirs: "
-        f"{messages.assign_command('EMAIL', builder.policy.workspace, assigned.key)}. If they are to get a new one: "
+        f"If another member belongs to them: "
+        f"{messages.assign_command('EMAIL', builder.policy.workspace, assigned.key)}. To create a new one: "
         f"pigment-sync links forget {assigned.key.connector}:{assigned.key.id} --workspace {builder.policy.workspace}"
     )
     builder.add_hold(Kind.CREATE, HoldCode.LINKED_MEMBER_MISSING, assigned, None, (reason, remedy))
@@ -109,10 +109,10 @@ def _resolve_email_held_by_other(builder: PlanBuilder, assigned: AssignedPerson,
         reason = (
             f"{messages.person_label(assigned)} has the email of a member that is linked to another "
             f"person of {key.connector} "
-            f"({key.id}): the account must not pass on."
+            f"({key.id}). The account must not pass to another human."
         )
         assign = messages.assign_command(member.email, builder.policy.workspace, assigned.key)
-        remedy = f"Give {messages.person_label(assigned)} another email; or, if both are one human: {assign}"
+        remedy = f"Give {messages.person_label(assigned)} another email; or, if both are the same human: {assign}"
         builder.add_hold(Kind.CREATE, HoldCode.RECYCLED_ADDRESS, assigned, None, (reason, remedy))
     elif key.connector in builder.connectors and _is_no_longer_entitled(builder, key, other):
         builder.relinked_people.add(key)
@@ -172,10 +172,11 @@ def _match_by_alias(builder: PlanBuilder, people: Iterable[AssignedPerson]) -> l
             continue
         builder.matched_ids.update(member.scim_id for member in found)
         named = messages.format_list(member.email for member in found)
-        reason = f"Aliases of {messages.person_label(assigned)} match {named}, and not one member of one person only."
+        who = messages.person_label(assigned)
+        reason = f"Aliases of {who} match {named} ambiguously: not exactly one member for one person."
         remedy = messages.assign_command(found[0].email, builder.policy.workspace, assigned.key)
         builder.add_hold(
-            Kind.ADOPT, HoldCode.AMBIGUOUS_ALIAS, assigned, found[0], (reason, f"Say whose it is: {remedy}")
+            Kind.ADOPT, HoldCode.AMBIGUOUS_ALIAS, assigned, found[0], (reason, f"Assign the member: {remedy}")
         )
     return left
 

@@ -78,7 +78,7 @@ def _decide_linked_person(builder: PlanBuilder, link: Link, assigned: AssignedPe
         builder.add_note(NoteCode.PROTECTED, member.email, reason)
     elif member.active is None:
         who = messages.member_label(member)
-        reason = f"The listing does not say in a readable way whether {who} is active: no change."
+        reason = f"The listing has no readable active status for {who}: no change."
         builder.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
     else:
         _decide_active_member(builder, link, assigned, member)
@@ -103,7 +103,7 @@ def _decide_duplicate_member(builder: PlanBuilder, unconfirmed: UnconfirmedCreat
     _decide_active_member(builder, replace(own, scim_id=member.scim_id), assigned, member)
     for place in range(planned, len(builder.changes)):
         left = builder.changes[place]
-        reason = f"{left.reason} A create whose answer was lost made this member beside their own."
+        reason = f"{left.reason} An unconfirmed create made this member in addition to their own."
         code = (
             ChangeCode.DUPLICATE_LEFT
             if left.code in {ChangeCode.LEFT_GROUPS, ChangeCode.NO_LONGER_ASSIGNED}
@@ -118,7 +118,7 @@ def _hold_duplicate_member(builder: PlanBuilder, unconfirmed: UnconfirmedCreate,
     who = f"{unconfirmed.person.connector}:{unconfirmed.person.id}"
     reason = (
         f"A create for {unconfirmed.email}, whose answer was lost, made a second member for "
-        f"{messages.member_label(member)} ({who}): {member.email} ({member.scim_id}) is active beside {other}."
+        f"{messages.member_label(member)} ({who}): {member.email} ({member.scim_id}) is active in addition to {other}."
     )
     if builder.policy.unmanaged is UnmanagedAction.DEACTIVATE:
         builder.changes.append(deactivate_change(member, unconfirmed.person, ChangeCode.DUPLICATE_MEMBER, reason))
@@ -161,8 +161,8 @@ def _hold_source_changed(builder: PlanBuilder, link: Link, member: Member) -> No
     old = link.person.connector
     new = next((source.connector for source in builder.policy.sources if source.connector != old), old)
     reason = (
-        f"{messages.member_label(member)} is linked to a person of {old}, which is no source of "
-        "this workspace any more."
+        f"{messages.member_label(member)} is linked to a person of {old}, which is no longer a "
+        "source of this workspace."
     )
     remedy = messages.links_move_remedy(old, new, builder.policy.workspace)
     _hold_deactivation(builder, HoldCode.SOURCE_CHANGED, link.person, member, (reason, remedy))
@@ -174,7 +174,7 @@ def _note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, memb
     connector = assigned.key.connector
     match assigned.entitlement:
         case Entitlement.PENDING:
-            where = messages.format_groups(assigned.groups) if assigned.groups else "a group that can't be told"
+            where = messages.format_groups(assigned.groups) if assigned.groups else "an unknown group"
             reason = f"{who} is in {where}, and {connector} does not show the assignment yet."
             builder.add_note(NoteCode.ASSIGNMENT_PENDING, email, reason)
         case Entitlement.UNKNOWN:
@@ -182,21 +182,21 @@ def _note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, memb
             builder.add_note(
                 NoteCode.UNKNOWN_STATUS,
                 email,
-                f"The status of {who} in {connector} can't be judged ({word}): no change.",
+                f"The status of {who} in {connector} is not known to the agent ({word}): no change.",
             )
         case Entitlement.INDIVIDUAL if member is not None:
             _hold_individual_assignment(builder, assigned, member)
         case _:
             # Individual, without a member. Entitled and inactive people never get here.
-            reason = f"{who} is assigned in {connector} individually, not through a group: nothing is done."
+            reason = f"{who} is assigned in {connector} individually, not through a group: no change."
             builder.add_note(NoteCode.INDIVIDUAL_ASSIGNMENT, email, reason)
 
 
 def _hold_individual_assignment(builder: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
     who = messages.person_label(assigned)
-    reason = f"{who} is not assigned through a group any more, and still individually in {assigned.key.connector}."
+    reason = f"{who} is no longer assigned through a group, but still individually in {assigned.key.connector}."
     remedy = (
-        f"Take the individual assignment of {who} away, add {who} to an assigned group, or set "
+        f"Remove the individual assignment of {who}, add {who} to an assigned group, or set "
         f"workspaces.{builder.policy.workspace}.individual_assignments to include or ignore."
     )
     _hold_deactivation(builder, HoldCode.INDIVIDUAL_ASSIGNMENT, assigned.key, member, (reason, remedy))
@@ -239,7 +239,7 @@ def _decide_leaver(builder: PlanBuilder, link: Link, assigned: AssignedPerson | 
     unseen = builder.assignments.unidentified_emails.get(link.person.connector, frozenset())
     if "" in unseen or builder.normalized_emails[member.scim_id] in unseen:
         reason = (
-            f"{messages.member_label(member)} is not among the assigned, and {link.person.connector} returned rows "
+            f"{messages.member_label(member)} is not assigned, and {link.person.connector} returned rows "
             f"without an id, one of which may be theirs: no change."
         )
         builder.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
@@ -336,9 +336,11 @@ def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
         return
     who = messages.member_label(member)
     if builder.is_protected(member):
-        builder.add_note(NoteCode.PROTECTED, member.email, f"{who} is protected, and nobody assigned has this email.")
+        builder.add_note(
+            NoteCode.PROTECTED, member.email, f"{who} is protected, and no assigned person has this email."
+        )
     elif builder.policy.unmanaged is UnmanagedAction.REPORT:
-        builder.add_note(NoteCode.UNMANAGED, member.email, f"{who} is active, and nobody assigned has this email.")
+        builder.add_note(NoteCode.UNMANAGED, member.email, f"{who} is active, and no assigned person has this email.")
     elif any("" in emails or email in emails for emails in builder.assignments.unidentified_emails.values()):
         reason = f"{who} is active without an assignment, and a source returned rows without an id: no change."
         builder.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
@@ -346,5 +348,5 @@ def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
         reason = f"{who} is active without an assignment, and a source shows a person without an email: no change."
         builder.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
     else:
-        reason = f"{who} is active, and nobody assigned has this email; unmanaged members are deactivated here."
+        reason = f"{who} is active, and no assigned person has this email; the policy deactivates unmanaged members."
         builder.changes.append(deactivate_change(member, None, ChangeCode.UNMANAGED, reason))

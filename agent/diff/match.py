@@ -79,7 +79,7 @@ def _member_update(assigned: AssignedPerson, member: Member, *, same_email: bool
 
 def _note_unreadable_member(builder: PlanBuilder, member: Member) -> None:
     builder.matched_ids.add(member.scim_id)
-    reason = f"The listing does not say in a readable way whether {messages.member_label(member)} is active: no change."
+    reason = f"The listing has no readable active status for {messages.member_label(member)}: no change."
     builder.add_note(NoteCode.UNREADABLE_MEMBER, member.email, reason)
 
 
@@ -87,7 +87,7 @@ def _adopt_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member
     how = {
         ChangeCode.MATCHED_BY_EMAIL: "has the member's email",
         ChangeCode.MATCHED_BY_ALIAS: f"has {member.email} as an alias",
-        ChangeCode.RELINKED: "is the same human by email, and the former link does not hold any more",
+        ChangeCode.RELINKED: "is the same human by email, and the previous link no longer applies",
     }[code]
     reason = f"{messages.assignment_phrase(assigned)} and {how}: the member is linked to them, nothing is sent."
     builder.matched_ids.add(member.scim_id)
@@ -109,7 +109,7 @@ def match_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member,
     elif verdict is MatchVerdict.POSSIBLY_RECYCLED:
         reason = (
             f"{messages.person_label(assigned)} has the email of an inactive member named "
-            f"{member.display_name or 'nothing'}, who may be somebody else."
+            f"{member.display_name or 'nothing'}, who may be another human."
         )
         assign = messages.assign_command(member.email, builder.policy.workspace, assigned.key)
         remedy = f"If they are one person: {assign}. If not, give {messages.person_label(assigned)} another email."

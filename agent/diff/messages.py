@@ -56,10 +56,7 @@ def assign_command(email: str, workspace: str, key: PersonKey) -> str:
 
 def links_move_remedy(old: str, new: str, workspace: str) -> str:
     """Return the remedy that moves links from one connector to another."""
-    return (
-        f"If {new} has taken the place of {old}: "
-        f"pigment-sync links move --from {old} --to {new} --workspace {workspace}"
-    )
+    return f"If {new} has replaced {old}: pigment-sync links move --from {old} --to {new} --workspace {workspace}"
 
 
 def contested_email_message(claims: Sequence[AssignedPerson]) -> tuple[str, str]:
@@ -68,7 +65,7 @@ def contested_email_message(claims: Sequence[AssignedPerson]) -> tuple[str, str]
     email = min(claim.person.email or "" for claim in claims)
     return (
         f"{email} is claimed by {format_list(people)}.",
-        "Give each of them an email of their own in the identity provider, or take all but one off the groups.",
+        "Give each of them a unique email in the identity provider, or remove all but one from the groups.",
     )
 
 
@@ -82,8 +79,8 @@ def source_disagrees_message(member: Member, link: Link, found: frozenset[str]) 
         f"shows them in {named}."
     )
     remedy = (
-        f"A later run looks again, and ends this hold once both agree. If it persists, look {link.person.id} up in "
-        f"{connector}, and report lists that leave people out to its support."
+        f"A later run checks again and releases this hold once both agree. If it persists, look {link.person.id} up in "
+        f"{connector}, and report the incomplete lists to its support."
     )
     return reason, remedy
 
@@ -99,7 +96,7 @@ def leaver_reason(member: Member, link: Link, found: LookupResult | None) -> tup
     if found is not None and found.status is Status.DELETED:
         return ChangeCode.DELETED, f"{who} was deleted in {connector}."
     if found is not None and found.status is Status.SUSPENDED:
-        return ChangeCode.SUSPENDED, f"{who} is not active in {connector} and not assigned any more."
+        return ChangeCode.SUSPENDED, f"{who} is not active in {connector} and no longer assigned."
     if found is not None and found.failure:
         fate = f"no longer assigned (could not be looked up: {found.failure})."
         if link.groups:

@@ -32,6 +32,15 @@ __all__ = ["compute_undo"]
 POSSIBLY_APPLIED = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 
 
+KIND_NOUNS = {
+    Kind.CREATE: "create",
+    Kind.DEACTIVATE: "deactivation",
+    Kind.REACTIVATE: "reactivation",
+    Kind.UPDATE_EMAIL: "email change",
+    Kind.UPDATE_NAME: "name change",
+}
+
+
 @dataclass(slots=True)
 class UndoBuilder:
     """An undo under construction. *links* are the SCIM ids of people's members.
@@ -67,12 +76,12 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
             continue
         if member is None:
             builder.notes.append(
-                Note(NoteCode.CHANGED_SINCE, record.change.email, "The member is not in the listing any more.")
+                Note(NoteCode.CHANGED_SINCE, record.change.email, "The member is no longer in the listing.")
             )
         elif protected.match(normalize(member.email)):
             builder.notes.append(Note(NoteCode.PROTECTED, member.email, "The member is protected: nothing is changed."))
         else:
-            _add_reversal(builder, record.change, member)
+            _add_reversal(builder, record, member)
     active = sum(member.active is True for member in listing.members)
     ours = [members[link.scim_id] for link in memory.links if link.scim_id in members]
     guarded = sum(member.active is True for member in ours)
@@ -106,17 +115,19 @@ def _is_as_changed(member: Member, change: Change) -> bool:
     )
 
 
-def _add_reversal(builder: UndoBuilder, change: Change, member: Member) -> None:
+def _add_reversal(builder: UndoBuilder, record: ChangeRecord, member: Member) -> None:
+    change = record.change
     if change.kind is Kind.CREATE and change.before.active:
         _unlink(builder, change, member)
         return
     if not _is_as_changed(member, change):
-        reason = f"{member.display_name or member.email} is not as the run left them: somebody has changed them since."
+        reason = f"{member.display_name or member.email} was changed by someone else after the run."
         builder.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     is_new = change.kind is Kind.CREATE
     back = Fields(active=False) if is_new else change.before
     current = Fields(active=True) if is_new else change.after
+    noun = KIND_NOUNS[change.kind]
     undone = Change(
         kind=_reverse_kind(change),
         email=back.email or member.email,
@@ -126,7 +137,7 @@ def _add_reversal(builder: UndoBuilder, change: Change, member: Member) -> None:
         before=current,
         after=back,
         code=undo_code(change.kind),
-        reason=f"Puts back what the run did: {change.reason}",
+        reason=f"Undoes the {noun} of {record.sent_at:%Y-%m-%d %H:%M} UTC. Reason then: {change.reason}",
         undone_change=_undone_change(change, member),
     )
     if undone.changes_email:
@@ -139,7 +150,7 @@ def _unlink(builder: UndoBuilder, change: Change, member: Member) -> None:
     """End the link of a member that the run was to create, met active and left as it was. Nothing is sent."""
     who = member.display_name or member.email
     if change.person is None or builder.links.get(change.person) != member.scim_id:
-        reason = f"{who} existed before the run, which only linked them, and that link has ended since."
+        reason = f"{who} existed before the run, which only linked them, and that link no longer exists."
         builder.notes.append(Note(NoteCode.CHANGED_SINCE, member.email, reason))
         return
     reason = (

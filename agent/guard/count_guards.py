@@ -58,7 +58,7 @@ COUNT_GUARDS = (
         subject=lambda change: change.scim_id,
         recent=lambda recent: recent.email_changed_ids,
         limit=lambda limits: limits.max_email_changes,
-        verb="would get another email",
+        verb="would get a new email",
         cause="More emails would change than the limit allows.",
     ),
 )
@@ -96,7 +96,9 @@ def _max_deactivations_guard(
     share = percent_limit(limits.max_deactivations_percent, of, least)
     if not going or (count <= limits.max_deactivations and count <= share):
         return
-    limit = f"{limits.max_deactivations}, or {limits.max_deactivations_percent:g} % of {of}{words}"
+    lower = int(min(limits.max_deactivations, share))
+    parts = f"{limits.max_deactivations} and {limits.max_deactivations_percent:g} % of {of}{words}"
+    limit = f"{lower}: the lower of {parts}"
     message = f"{_count_phrase(len(going), recent)} would be deactivated; the limit is {limit}."
     guard = make_guard(GuardCode.MAX_DEACTIVATIONS, changes, is_deactivation, recent, limit, message)
     yield GuardResult(
@@ -113,16 +115,16 @@ def percent_limit(percent: float, of: int, least: int = PERCENT_FLOOR) -> float:
 
 
 def percent_floor(plan: Plan, going: Iterable[Change]) -> tuple[int, str]:
-    """Return how many of *going* may be deactivated whatever the percentage, with the words that follow the limit.
+    """Return how many of *going* may be deactivated whatever the percentage, with the words that follow the percentage.
 
     The floor must never cover all managed members, nor unmanaged ones while no link shows which are managed.
     """
     ours = [change.person is not None for change in going]
     if 0 < plan.members.guarded <= sum(ours):
-        return 0, ", and that is every member of the workspace"
+        return 0, " (this would deactivate every member of the workspace)"
     if not plan.members.linked and not all(ours):
-        return 0, ", and the workspace has no links yet, so it is not known whose the unmanaged members are"
-    return PERCENT_FLOOR, f" where that is over {PERCENT_FLOOR}"
+        return 0, " (the workspace has no links yet, so the owners of unmanaged members are not known)"
+    return PERCENT_FLOOR, f" (at least {PERCENT_FLOOR})"
 
 
 def _count_phrase(planned: int, recent: int) -> str:

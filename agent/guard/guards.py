@@ -20,9 +20,12 @@ INDIVIDUALLY_HELD_CODES = frozenset({GuardCode.UNDONE, GuardCode.CONTESTED_BY_AN
 REPEATING_KINDS = {Kind.CREATE: (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)}
 
 
-UNDONE_REASON = "An undo put this back, and the groups, status and address at the source have not changed since."
+UNDONE_REASON = (
+    "This change was undone, and the person's groups, status and address at the source have not changed since."
+)
 UNDONE_REMEDY = (
-    "Correct them at the source, which clears this; or, if the change is right, approve this plan by its digest."
+    "Correct the person at the source, which releases this; or, if the change is right, approve this plan by its "
+    "digest."
 )
 CONTESTED_REMEDY = (
     "Find what reactivates the member, for example the identity provider's own provisioning into Pigment, and turn it "
@@ -67,11 +70,15 @@ def _toggle_off_guard(plan: Plan, policy: Policy) -> Iterator[GuardResult]:
     count = sum(map(holds, plan.changes))
     if count:
         off = ", ".join(name for name in ("create", "update", "deactivate") if not getattr(policy.toggles, name))
-        message = f"{count} changes are not made, because the config turns off: {off}."
-        remedy = f"Set workspaces.{policy.workspace}.toggles in the config; an approval does not release it."
+        message = f"{count} changes are not made, because the configuration turns off: {off}."
+        remedy = f"Set workspaces.{policy.workspace}.toggles in the configuration; an approval does not release it."
         guard = make_guard(GuardCode.TOGGLE_OFF, plan.changes, holds, 0, f"toggles off: {off}", message)
         yield GuardResult(
-            guard=guard, affects=holds, cause="The config turns this kind of change off.", remedy=remedy, is_final=True
+            guard=guard,
+            affects=holds,
+            cause="The configuration turns this kind of change off.",
+            remedy=remedy,
+            is_final=True,
         )
 
 
@@ -91,8 +98,8 @@ def repeats_of_undone(plan: Plan, changes: Iterable[Change]) -> dict[Change, Und
 def _undone_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[GuardResult]:
     found = repeats_of_undone(plan, changes) if plan.undone_changes else {}
     if found:
-        causes = {undone.scim_id: f"{UNDONE_REASON} It was put back by {undone.run_id}." for undone in found.values()}
-        message = f"{len(found)} changes would repeat what an undo put back."
+        causes = {undone.scim_id: f"{UNDONE_REASON} It was undone by {undone.run_id}." for undone in found.values()}
+        message = f"{len(found)} changes would repeat undone changes."
         guard = make_guard(GuardCode.UNDONE, changes, found.__contains__, 0, "the source has changed since", message)
         yield GuardResult(
             guard=guard, affects=found.__contains__, cause=UNDONE_REASON, remedy=UNDONE_REMEDY, cause_by_scim_id=causes
@@ -128,11 +135,13 @@ def _approval_required_guard(changes: Sequence[Change], policy: Policy) -> Itera
 
     if any(map(holds, changes)):
         named = ", ".join(sorted(kinds))
-        message = f"{sum(map(holds, changes))} changes need an approval, as the config asks for: {named}."
+        count = sum(map(holds, changes))
+        needing = "1 change needs" if count == 1 else f"{count} changes need"
+        message = f"{needing} an approval (require_approval: {named})."
         guard = make_guard(GuardCode.APPROVAL_REQUIRED, changes, holds, 0, f"require_approval: {named}", message)
         yield GuardResult(
             guard=guard,
             affects=holds,
-            cause="The config asks for an approval of this kind of change.",
+            cause="The configuration requires an approval for this kind of change.",
             remedy=APPROVE_REMEDY,
         )

@@ -57,9 +57,10 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     planned = sum(map(len, going.values()))
     recent = sum(len(ids.difference(going.get(name, ()))) for name, ids in fleet.recent.items())
     least, words = min(percent_floor(plan, filter(is_deactivation, plan.changes)) for plan in plans)
-    if not planned or planned + recent <= percent_limit(fleet.percent, members, least):
+    share = percent_limit(fleet.percent, members, least)
+    if not planned or planned + recent <= share:
         return tuple(plans)
-    limit = f"{fleet.percent:g} % of {members} active linked members of all workspaces{words}"
+    limit = f"{int(share)}: {fleet.percent:g} % of {members} active linked members of all workspaces{words}"
     before = f", and {recent} were in the last 60 minutes" if recent else ""
     message = (
         f"{planned} members of {_workspace_count_phrase(sum(map(bool, going.values())))} would be deactivated{before}; "
@@ -102,7 +103,7 @@ def _hold_changes(plan: Plan, results: Sequence[GuardResult]) -> Plan:
             holds.append(_make_hold(change, result.guard.code, cause, result.remedy, is_final=is_final))
         elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
             is_final = waited
-            cause, remedy = "It needs another change of this plan that is held.", "Release the one it waits for."
+            cause, remedy = "It needs another change of this plan that is on hold.", "Release the change it waits for."
             holds.append(_make_hold(change, HoldCode.WAITS_FOR_HELD, cause, remedy, is_final=is_final))
         else:
             kept.append(change)

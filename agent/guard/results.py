@@ -26,7 +26,7 @@ Baselines = Mapping[tuple[str, str], tuple[str, int]]
 """The name and size of each group by (connector, group id)."""
 
 NO_RECENT_CHANGES = RecentChanges()
-APPROVE_REMEDY = "Review whom it affects, then approve this plan by its digest."
+APPROVE_REMEDY = "Review the affected people, then approve this plan by its digest."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

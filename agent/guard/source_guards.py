@@ -30,7 +30,7 @@ def _empty_source_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[Guard
         named = ", ".join(empty)
         message = f"No one is entitled in {named}."
         guard = make_guard(
-            GuardCode.EMPTY_SOURCE, changes, is_deactivation, 0, "no source without anybody entitled", message
+            GuardCode.EMPTY_SOURCE, changes, is_deactivation, 0, "every source has an entitled person", message
         )
         yield GuardResult(guard=guard, affects=is_deactivation, cause=message, remedy=APPROVE_REMEDY)
 
@@ -105,7 +105,7 @@ def _group_shrink_guard(plan: Plan, changes: Sequence[Change], history: GuardHis
 
     if any(map(holds, changes)):
         named = "; ".join(f"{name} has {now} people and had {was}" for name, was, now in shrunk.values())
-        limit = f"a group of {MIN_GROUP_SIZE} or more may lose {MAX_SHRINK:.0%}"
+        limit = f"a group of {MIN_GROUP_SIZE} or more may lose at most {MAX_SHRINK * 100:g} %"
         guard = make_guard(GuardCode.GROUP_SHRINK, changes, holds, 0, limit, f"{named}.")
         yield GuardResult(
             guard=guard,

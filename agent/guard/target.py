@@ -143,7 +143,7 @@ def target_guard_results(plan: Plan, found: TargetCheck) -> Iterator[GuardResult
     if found.is_mostly_missing:
         listing = f"the listing of {plan.workspace}" + (f" ({found.fingerprint})" if found.fingerprint else "")
         cause = f"{found.missing} of {found.linked} linked members are not in {listing}."
-        why = "Either its scim_url belongs to another workspace, or its members were made again."
+        why = "Either its scim_url belongs to another workspace, or its members were recreated."
         message = f"{cause} {why} Everything is held until the plan is approved."
         guard = make_guard(
             GuardCode.WRONG_TARGET, plan.changes, _is_any_change, 0, "half of the linked members, of 4 or more", message

@@ -127,9 +127,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
         ("adopt", "source-changed"): len(emails),
     }
     remedies = {each["remedy"] for each in workspace["holds"] if each["email"] in emails}
-    assert remedies == {
-        f"If entra-eu has taken the place of okta-main: pigment-sync {' '.join(MOVE)} --workspace {LATAM}"
-    }
+    assert remedies == {f"If entra-eu has replaced okta-main: pigment-sync {' '.join(MOVE)} --workspace {LATAM}"}
 
     # It shows first, and changes nothing.
     shown = agent.run(*MOVE)

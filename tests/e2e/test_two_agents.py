@@ -62,8 +62,8 @@ def test_second_agent_is_named_by_what_it_did_and_by_what_it_undoes(tmp_path: Pa
         fought = notes(two)
 
     also = "another tool or administrator also manages this workspace."
-    since = "since our last run, and not by us"
-    assert in_step == {ada.email: [f"another-writer: Ada Hopper was created {since}, as the sources have it: {also}"]}
-    undoes = f"{since}, which undoes what this agent wrote within 24 hours: {also}"
+    since = "since our last run, not by this agent"
+    assert in_step == {ada.email: [f"another-writer: Ada Hopper was created {since}, as the sources require: {also}"]}
+    undoes = f"{since}, which reverts what this agent wrote within 24 hours: {also}"
     assert undone[ada.email] == [f"another-writer: Ada Hopper was deactivated {undoes}"]
     assert fought[ada.email] == [f"another-writer: Ada Hopper was reactivated {undoes}"]

@@ -211,8 +211,8 @@ async def test_fleet_counts_the_members_that_each_workspace_was_left_with(compan
     held = await company.sync("latam")
     assert "fleet" in codes(held)
     assert messages(held) == [
-        "9 members of 1 workspace would be deactivated; the limit is 10 % of 80 active linked members of all "
-        "workspaces where that is over 3."
+        "9 members of 1 workspace would be deactivated; the limit is 8: 10 % of 80 active linked members of "
+        "all workspaces (at least 3)."
     ]
     company.change("p0", "p1", groups=("planners",))
     assert codes(await company.sync("latam")) == set(), "7 of 80"
@@ -250,7 +250,7 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     assert (codes(resumed), resumed.exit_code) == ({"undone"}, 4)
     assert company.active() >= set(names)
     (hold, *_) = plan_of(resumed).holds
-    assert "An undo put this back" in hold.reason
+    assert "This change was undone" in hold.reason
     company.change(names[5], groups=())
     assert (codes(await company.sync()), names[5] in company.active()) == ({"undone"}, False)
     company.change(names[0], status=Status.SUSPENDED)
@@ -262,7 +262,7 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     assert names[1] not in company.active(), "a later departure is no repetition"
     approved = await company.sync(approve=True)
     assert approved.exit_code == 0
-    assert messages(approved) == ["3 changes would repeat what an undo put back. Released by an approval of ops."]
+    assert messages(approved) == ["3 changes would repeat undone changes. Released by an approval of ops."]
     assert not company.active() & set(names[:6])
     company.world.space.admin_reactivate(f"{names[2]}@acme.com")
     await company.sync()

@@ -48,13 +48,15 @@ def test_nothing_is_drift_before_the_first_run_or_when_all_is_as_left() -> None:
 
 
 def test_every_difference_is_named() -> None:
-    assert told((), ANN) == ["Ann was created since our last run, and not by us."]
-    assert told((left(),)) == ["Ann is not in the listing any more since our last run, and not by us."]
-    assert told((left(name="Ann Lee"),), ANN) == ["Ann was renamed from Ann Lee since our last run, and not by us."]
-    assert told((left(email="x@acme.com"),), ANN) == ["Ann had the email x@acme.com since our last run, and not by us."]
-    assert told((left(active=False),), ANN) == ["Ann was reactivated since our last run, and not by us."]
+    assert told((), ANN) == ["Ann was created since our last run, not by this agent."]
+    assert told((left(),)) == ["Ann disappeared from the listing since our last run, not by this agent."]
+    assert told((left(name="Ann Lee"),), ANN) == ["Ann was renamed from Ann Lee since our last run, not by this agent."]
+    assert told((left(email="x@acme.com"),), ANN) == [
+        "Ann had the email x@acme.com since our last run, not by this agent."
+    ]
+    assert told((left(active=False),), ANN) == ["Ann was reactivated since our last run, not by this agent."]
     inactive = replace(ANN, active=False)
-    assert told((left(),), inactive) == ["Ann was deactivated since our last run, and not by us."]
+    assert told((left(),), inactive) == ["Ann was deactivated since our last run, not by this agent."]
 
 
 def test_member_of_unknown_state_is_no_drift() -> None:

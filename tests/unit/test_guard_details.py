@@ -60,8 +60,8 @@ def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
     assert (guard.count, guard.recent) == (5, 2)
     assert guard.affected == tuple(f"p{number}@acme.com" for number in range(5))
     assert guard.message == (
-        "5 members (7 with the 2 of the last 60 minutes) would be deactivated; the limit is 25, or 10 % of 40 where "
-        "that is over 3."
+        "5 members (7 with the 2 of the last 60 minutes) would be deactivated; the limit is 4: the lower of "
+        "25 and 10 % of 40 (at least 3)."
     )
 
 
@@ -101,7 +101,7 @@ def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, perc
     if is_held:
         assert plan.guards[0].message == (
             f"{'1 member' if count == 1 else f'{count} members'} would be deactivated; "
-            f"the limit is 25, or 10 % of {of}, and that is every member of the workspace."
+            f"the limit is 0: the lower of 25 and 10 % of {of} (this would deactivate every member of the workspace)."
         )
 
 
@@ -137,8 +137,8 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
     )
 
     assert held[0].guards[0].message == (
-        "2 members of 1 workspace would be deactivated; the limit is 10 % of 12 active linked members of all "
-        "workspaces, and that is every member of the workspace."
+        "2 members of 1 workspace would be deactivated; the limit is 1: 10 % of 12 active linked members of "
+        "all workspaces (this would deactivate every member of the workspace)."
     )
     assert [hold.code for hold in new[0].holds] == ["fleet"]
     assert apply_fleet_guard([leavers(1, 2, "one"), large], FleetContext(workspaces=2, percent=5))[0].guards == ()
@@ -227,8 +227,8 @@ def test_fleet_holds_the_deactivations_of_all_workspaces_together() -> None:
     assert [len(plan.changes) for plan in held] == [0, 0, 0]
     assert [[guard.code for guard in plan.guards] for plan in held] == [["fleet"], ["fleet"], []]
     assert held[0].guards[0].message == (
-        "6 members of 2 workspaces would be deactivated, and 3 were in the last 60 minutes; the limit is 10 % of 80 "
-        "active linked members of all workspaces where that is over 3."
+        "6 members of 2 workspaces would be deactivated, and 3 were in the last 60 minutes; the limit is 8: 10 % of "
+        "80 active linked members of all workspaces (at least 3)."
     )
     assert {hold.code for plan in held for hold in plan.holds} == {"fleet"}
     assert held[2] is plans[2]
@@ -271,7 +271,7 @@ def test_guard_that_an_approval_does_not_release_is_not_called_released() -> Non
     off, required = release_approved(apply_guards(unguarded, policy, GuardHistory()), unguarded).guards
 
     assert "Released" not in off.message
-    assert required.message.endswith("as the config asks for: deactivate. Released by an approval.")
+    assert required.message.endswith("(require_approval: deactivate). Released by an approval.")
 
 
 def baselines(
@@ -367,8 +367,8 @@ def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
     ].guards
 
     assert made.message == "1 member (4 with the 3 of the last 60 minutes) would be created; the limit is 0."
-    assert moved.message == ("2 members (5 with the 3 of the last 60 minutes) would get another email; the limit is 0.")
-    assert fleet.message.startswith("4 members of 1 workspace would be deactivated; the limit is 10 % of 11 active")
+    assert moved.message == ("2 members (5 with the 3 of the last 60 minutes) would get a new email; the limit is 0.")
+    assert fleet.message.startswith("4 members of 1 workspace would be deactivated; the limit is 3: 10 % of 11 active")
 
 
 def test_every_empty_source_and_every_shrunken_group_is_named() -> None:

@@ -70,7 +70,7 @@ def test_member_without_a_name_is_told_as_empty() -> None:
 def test_inactive_member_without_a_name_may_be_somebody_else() -> None:
     plan = compute_plan(reads([person("ann")], [member("ann", active=False, display_name="")]), a_policy())
     (hold,) = plan.holds
-    assert "nothing, who may be somebody else" in hold.reason
+    assert "nothing, who may be another human" in hold.reason
 
 
 def noted(was: LastSeen | None, now: Member | None) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def test_drift_names_the_member_by_its_email() -> None:
     assert noted(was, None)[0][0] == "ann@acme.com"
     assert noted(was, replace(ann, email="new@acme.com"))[0][0] == "new@acme.com"
     assert noted(was, replace(ann, active=False))[0][0] == "ann@acme.com"
-    nameless = "Ann was renamed from nothing since our last run, and not by us."
+    nameless = "Ann was renamed from nothing since our last run, not by this agent."
     assert noted(replace(was, display_name=""), ann) == [("ann@acme.com", nameless)]
 
 

@@ -84,7 +84,10 @@ def test_deactivation_is_undone_by_a_reactivation() -> None:
 
     assert shown(plan) == [("reactivate", "m-ann", Fields(active=False), Fields(active=True))]
     (only,) = plan.changes
-    assert (only.code, only.reason) == ("undo-deactivate", "Puts back what the run did: The reason.")
+    assert (only.code, only.reason) == (
+        "undo-deactivate",
+        "Undoes the deactivation of 2026-03-01 12:00 UTC. Reason then: The reason.",
+    )
     assert (only.email, only.display_name, only.person) == ("ann@acme.com", "Ann", key("ann"))
     assert plan.possible_renames == frozenset({(key("x"), "m9")})
     assert (plan.workspace, plan.mode, plan.sources, plan.in_sync) == ("latam", Mode.ENFORCE, (), 0)
@@ -130,7 +133,7 @@ def test_active_member_that_a_create_met_and_whose_link_has_ended_is_only_named(
 
     assert plan.changes == ()
     assert [note.code for note in plan.notes] == ["changed-since"]
-    assert "that link has ended since" in plan.notes[0].reason
+    assert "that link no longer exists" in plan.notes[0].reason
 
 
 def test_inactive_member_that_a_create_met_and_reactivated_is_deactivated() -> None:
@@ -194,10 +197,10 @@ def test_member_that_somebody_has_changed_since_is_left_and_named() -> None:
 
     assert plan.changes == ()
     assert [(note.code, note.email, note.reason) for note in plan.notes] == [
-        ("changed-since", "ann@acme.com", "Ann is not as the run left them: somebody has changed them since."),
-        ("changed-since", "bea@acme.com", "Bea is not as the run left them: somebody has changed them since."),
-        ("changed-since", "cat@acme.com", "cat@acme.com is not as the run left them: somebody has changed them since."),
-        ("changed-since", "dan@acme.com", "The member is not in the listing any more."),
+        ("changed-since", "ann@acme.com", "Ann was changed by someone else after the run."),
+        ("changed-since", "bea@acme.com", "Bea was changed by someone else after the run."),
+        ("changed-since", "cat@acme.com", "cat@acme.com was changed by someone else after the run."),
+        ("changed-since", "dan@acme.com", "The member is no longer in the listing."),
     ]
 
 
