@@ -25,44 +25,48 @@ EXCEPTION_WORDS = {
 def current_access(inputs: Inputs, policy: Policy, history: Mapping[str, MemberHistory]) -> tuple[Access, ...]:
     """Return every member that is active, or may be, sorted by email."""
     people = collect_assignments(inputs.snapshots, policy)
-    known = new_plan_builder(inputs, policy, people)
+    builder = new_plan_builder(inputs, policy, people)
     rows = [
-        _access_row(known, member, history.get(member.scim_id))
+        _access_row(builder, member, history.get(member.scim_id))
         for member in inputs.listing.members
         if member.active is not False
     ]
     return tuple(sorted(rows, key=lambda row: (row.email.casefold(), row.scim_id)))
 
 
-def _access_row(known: PlanBuilder, member: Member, past: MemberHistory | None) -> Access:
-    key = known.person_by_scim_id.get(member.scim_id)
-    assigned = _assigned_person(known, member, key)
-    exceptions = sorted({*_exceptions(known, key, assigned), *(["protected"] if known.is_protected(member) else [])})
+def _access_row(builder: PlanBuilder, member: Member, history: MemberHistory | None) -> Access:
+    key = builder.person_by_scim_id.get(member.scim_id)
+    assigned = _assigned_person(builder, member, key)
+    exceptions = sorted(
+        {*_exceptions(builder, key, assigned), *(["protected"] if builder.is_protected(member) else [])}
+    )
     return Access(
-        workspace=known.policy.workspace,
+        workspace=builder.policy.workspace,
         email=member.email,
         display_name=member.display_name,
         scim_id=member.scim_id,
         person=assigned.key if assigned else key,
         groups=tuple(sorted({group.name for group in assigned.groups})) if assigned else (),
         exceptions=tuple(exceptions),
-        since=past.since if past else None,
-        first_seen=past.first_seen if past else None,
-        last_change_at=past.last_change_at if past else None,
-        last_change_kind=past.last_change_kind if past else None,
+        since=history.since if history else None,
+        first_seen=history.first_seen if history else None,
+        last_change_at=history.last_change_at if history else None,
+        last_change_kind=history.last_change_kind if history else None,
     )
 
 
-def _assigned_person(known: PlanBuilder, member: Member, key: PersonKey | None) -> AssignedPerson | None:
+def _assigned_person(builder: PlanBuilder, member: Member, key: PersonKey | None) -> AssignedPerson | None:
     if key is not None:
-        return known.assignments.by_key.get(key)
-    email = known.normalized_emails[member.scim_id]
-    found = known.assignments.entitled_by_email.get(email) or known.assignments.not_entitled_by_email.get(email) or ()
+        return builder.assignments.by_key.get(key)
+    email = builder.normalized_emails[member.scim_id]
+    found = (
+        builder.assignments.entitled_by_email.get(email) or builder.assignments.not_entitled_by_email.get(email) or ()
+    )
     return found[0] if len(found) == 1 else None
 
 
-def _exceptions(known: PlanBuilder, key: PersonKey | None, assigned: AssignedPerson | None) -> list[str]:
-    if key is not None and key.connector not in known.connectors:
+def _exceptions(builder: PlanBuilder, key: PersonKey | None, assigned: AssignedPerson | None) -> list[str]:
+    if key is not None and key.connector not in builder.connectors:
         return ["source-changed"]
     if assigned is None:
         return ["unmanaged"] if key is None else ["not-assigned"]

@@ -54,12 +54,12 @@ def explain(
     email: str, inputs: Inputs, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
 ) -> Explanation:
     """Explain the person or member who has *email*, or had it in one of *actions*. With *pause* nothing is written."""
-    meant = email_matches(email, inputs, policy, actions)
-    found, members = meant.people, meant.members
+    matches = email_matches(email, inputs, policy, actions)
+    found, members = matches.people, matches.members
     links = {link.scim_id: link.person for link in inputs.memory.links}
     views = tuple(map(_person_view, found))
     member_views = tuple(_member_view(member, links, found) for member in members)
-    near = () if found or members else similar_entries(email, inputs)
+    similar = () if found or members else similar_entries(email, inputs)
     return Explanation(
         workspace=policy.workspace,
         source=tuple(map(_source_sentence, views)) or (f"No source of {policy.workspace} assigns {email}.",),
@@ -68,7 +68,7 @@ def explain(
         match=tuple(map(_match_sentence, member_views)) or (f"No member has {email} or is linked to this person.",),
         decision=(*_decision_sentences(plan, found, members, normalize(email)), *_no_write_sentences(policy, pause)),
         actions=tuple(map(_record_sentence, actions)) or ("Nothing was done yet.",),
-        near=near,
+        near=similar,
         found=bool(found or members or actions),
         people=views,
         members=member_views,

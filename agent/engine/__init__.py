@@ -1,1 +1,1 @@
-"""The use case: read, decide, guard, apply, record. `survey` reads and decides, and can't write; `sync` applies."""
+"""The use case: read, plan, guard, apply, record. `planner` reads and plans, and can't write; `sync` applies."""

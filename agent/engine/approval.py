@@ -29,18 +29,18 @@ def digest_prefix(text: str) -> str:
     return f"sha256:{match[1].lower()}"
 
 
-def refuse_dry_run(policies: Iterable[Policy], order: RunRequest) -> None:
+def refuse_dry_run(policies: Iterable[Policy], request: RunRequest) -> None:
     """Raise `UsageError` for an approval where no workspace of *policies* is written to, before anything is read."""
     wanted = list(policies)
-    if order.approved_digests and wanted and all(policy.mode is Mode.DRY_RUN for policy in wanted):
+    if request.approved_digests and wanted and all(policy.mode is Mode.DRY_RUN for policy in wanted):
         names = ", ".join(policy.workspace for policy in wanted)
         raise UsageError(f"{names}: in mode dry-run. Nothing was approved and nothing was written.", NOT_APPROVABLE)
 
 
 async def match_approvals(
-    fresh: Sequence[Decision], order: RunRequest, state: Journal, describe_difference: DescribeDifference
+    fresh: Sequence[Decision], request: RunRequest, state: Journal, describe_difference: DescribeDifference
 ) -> dict[str, str]:
-    """Map each workspace whose plan was approved to the digest that did: its own, or that of the whole document.
+    """Map each workspace with an approved plan to the approved digest: its own, or that of the whole document.
 
     An approval may be the beginning of a digest. Raises `StalePlan` if one of the order's approvals fits neither,
     naming what has changed where that plan is known, and `UsageError` if it fits several, or a workspace that is
@@ -51,18 +51,19 @@ async def match_approvals(
     is_complete = all(isinstance(each.planned, Plan) for each in fresh)
     candidates = known | ({whole} if is_complete else set())
     fits = {
-        given: sorted(each for each in candidates if each.startswith(given)) for given in sorted(order.approved_digests)
+        given: sorted(each for each in candidates if each.startswith(given))
+        for given in sorted(request.approved_digests)
     }
     _refuse_ambiguous(fits)
     unknown = [given for given, found in fits.items() if not found]
     if unknown:
         raise StalePlan(
-            await _describe_stale(unknown, fresh, order, state, describe_difference),
-            "Read the new plan, and approve its digest if it is right.",
+            await _describe_stale(unknown, fresh, request, state, describe_difference),
+            "Review the new plan and approve its digest.",
         )
     digests = {found[0] for found in fits.values()}
-    if order.trigger is not Trigger.APPLY:
-        # A file has the plans of all its workspaces, those that nothing is written to among them.
+    if request.trigger is not Trigger.APPLY:
+        # A plan file holds all its workspaces, including those in dry-run mode or paused.
         _refuse_unapprovable(each for each in fresh if each.digest in digests)
     named = {each.planned.workspace: each.digest for each in fresh if each.digest in digests}
     return {each.planned.workspace: whole for each in fresh} | named if whole in digests else named
@@ -73,7 +74,7 @@ def _refuse_ambiguous(fits: dict[str, list[str]]) -> None:
         if len(found) > 1:
             raise UsageError(
                 f"{given} matches several digests: {', '.join(found)}; nothing was written.",
-                "Give more of the digits.",
+                "Give more digits of the digest.",
             )
 
 
@@ -93,26 +94,26 @@ def _refuse_unapprovable(approved: Iterable[Decision]) -> None:
 async def _describe_stale(
     digests: Sequence[str],
     fresh: Sequence[Decision],
-    order: RunRequest,
+    request: RunRequest,
     state: Journal,
     describe_difference: DescribeDifference,
 ) -> str:
     lines = []
     for digest in digests:
-        lines.append(f"The approved plan {digest} is not the plan any more; nothing was written.")
-        reviewed = await _find_reviewed_plan(digest, order, state)
+        lines.append(f"The plan changed after {digest} was approved. Nothing was written.")
+        reviewed = await _find_reviewed_plan(digest, request, state)
         if reviewed is None:
             continue
         now = next((each for each in fresh if each.planned.workspace == reviewed.workspace), None)
         if now is not None:
             _refuse_unapprovable([now])
-            lines.append(f"What has changed in {reviewed.workspace}:")
+            lines.append(f"Changed in {reviewed.workspace}:")
             lines.extend(f"  {line}" for line in describe_difference(reviewed.document, now.planned))
     return "\n".join(lines)
 
 
-async def _find_reviewed_plan(digest: str, order: RunRequest, state: Journal) -> ReviewedPlan | None:
-    for each in order.reviewed_plans:
+async def _find_reviewed_plan(digest: str, request: RunRequest, state: Journal) -> ReviewedPlan | None:
+    for each in request.reviewed_plans:
         if each.digest.startswith(digest):
             return each
     run = await state.load_run_by_digest(digest)

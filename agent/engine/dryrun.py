@@ -1,4 +1,4 @@
-"""A dry run: read, decide, record. It is handed readers only, and imports nothing that writes to a workspace."""
+"""A dry run: read, decide, record. It gets readers only, and imports nothing that writes to a workspace."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["dry_run"]
 
 
 async def dry_run(
-    survey: PlannerProtocol,
-    sites: Mapping[str, ReadOnlyWorkspace],
+    planner: PlannerProtocol,
+    workspaces: Mapping[str, ReadOnlyWorkspace],
     names: Sequence[str],
-    order: RunRequest,
+    request: RunRequest,
     *,
     exit_code: bool = False,
 ) -> list[RunResult]:
-    """Plan the named workspaces, all when none is named, and record each as a run. No lease is taken.
+    """Plan the named workspaces (all if *names* is empty) and record each as a run. No lease is taken.
 
-    With *exit_code* the results say whether a sync would change something, or a guard would hold something.
+    With *exit_code* the results report whether a sync would change something or a guard holds something.
     """
-    wanted, now = select_workspaces(sites, names), survey.clock.now()
-    run_ids = {name: order.run_ids.get(name) or new_run_id(now) for name in wanted}
-    order = replace(order, run_ids=run_ids)
+    selected, now = select_workspaces(workspaces, names), planner.clock.now()
+    run_ids = {name: request.run_ids.get(name) or new_run_id(now) for name in selected}
+    request = replace(request, run_ids=run_ids)
     with bound_contextvars(run_id=" ".join(run_ids.values())):
-        decisions = await survey.plan(list(wanted.values()), order.user)
+        decisions = await planner.plan(list(selected.values()), request.user)
     results = []
     for decision in decisions:
-        run = finished_dry_run(decision, order, survey.clock.now())
-        await survey.state.record_run(run)
-        paused = await survey.state.load_pause(decision.policy.workspace)
+        run = finished_dry_run(decision, request, planner.clock.now())
+        await planner.state.record_run(run)
+        paused = await planner.state.load_pause(decision.policy.workspace)
         code = _exit_code(decision, exit_code=exit_code)
         results.append(
             RunResult(

@@ -1,6 +1,6 @@
-"""Apply a plan; once it is too old while changes are still to be sent, read and plan again, and go on with that.
+"""Apply a plan, and plan again if it becomes too old while changes remain to be sent.
 
-What a human approved stays bound to what was approved: of a new plan only the very same changes are released.
+An approval covers the approved changes only: a new plan releases identical changes and no others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agent.model.run import Outcome, Trigger
 __all__ = ["ReplanningApplier"]
 
 log = structlog.get_logger()
-# These were asked for as they were reviewed: what has come up since is for another run.
+# These apply exactly what was reviewed: newer changes are left to another run.
 EXACT_TRIGGERS = frozenset({Trigger.APPLY, Trigger.UNDO})
 
 
@@ -45,7 +45,7 @@ class ReplanningApplier:
     async def apply(self, decision: Decision, approved: frozenset[ChangeContent]) -> tuple[ApplyResult, Decision]:
         """Make the changes of *decision*; *approved* are those that guards had held.
 
-        Returns the outcome of all changes, and the newest decision that was followed.
+        Return the outcome of all changes, and the newest decision that was applied.
         """
         first = decision
         if first.plan is None:
@@ -54,14 +54,16 @@ class ReplanningApplier:
         applied = await self._apply_once(decision, self.is_outdated)
         while applied.remaining:
             if applied.has_idle_round:
-                # Each plan must get something done, or a workspace that refuses all would be read for ever.
+                # Each plan must make progress, or a workspace that refuses everything would be read without end.
                 return await self._record_untried(
-                    applied, "Nothing of the plan could be made before it was too old."
+                    applied, "No change of the plan could be made before it was too old."
                 ), decision
             fresh = await self._replan()
             if isinstance(fresh, str) or fresh.plan is None or fresh.unguarded is None:
                 why = fresh if isinstance(fresh, str) else fresh.unplanned.message if fresh.unplanned else ""
-                return await self._record_untried(applied, f"The plan was too old to go on with. {why}"), decision
+                return await self._record_untried(
+                    applied, f"The plan was too old, and planning again failed. {why}"
+                ), decision
             plan = release_identical(fresh.plan, fresh.unguarded, approved)
             plan = restrict_to_continuation(plan, begun, waiting, is_exact=self.request.trigger in EXACT_TRIGGERS)
             decision = replace(fresh, plan_to_apply=plan)
@@ -78,7 +80,7 @@ class ReplanningApplier:
         return await self.applier.apply(decision.plan.changes, decision.members, decision.linked_ids, is_old)
 
     async def _replan(self) -> Decision | str:
-        """Return the new decision, or why it could not be made: an error must not hide the changes made before."""
+        """Return the new decision, or the error's message: raising would hide the changes already made."""
         self.read_at = self.planner.clock.elapsed()
         log.info("plan.outdated", workspace=self.workspace.policy.workspace)
         try:
@@ -90,7 +92,7 @@ class ReplanningApplier:
         return await self.applier.record_not_applied(applied.remaining, Outcome.NOT_TRIED, why)
 
     async def _record_held(self, left: tuple[tuple[int, Change], ...], decision: Decision) -> None:
-        """Record what the new plan holds of the old one; what it does not need any more has no record."""
+        """Record what the new plan holds of the old one. A change that is no longer needed gets no record."""
         if decision.plan is None:
             raise AssertionError("only a plan is applied")
         for seq, change in left:

@@ -1,7 +1,7 @@
-"""Hold a workspace's lease for as long as its run lasts, and know until when it may write.
+"""Hold a workspace's lease while its run lasts, and track until when the run may write.
 
-The state judges a lease by its own clock, and fences what is written to it. Nothing fences a request to the workspace.
-For that the holder keeps a deadline, by a clock that counts on while the process or the machine is suspended.
+The state checks a lease by its own clock and fences writes to itself. Nothing fences a request to the workspace, so the
+holder keeps a deadline by a clock that continues while the process or the machine is suspended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class HeldLease:
-    """A lease that is ours until *deadline* (of `Clock.elapsed`), which each proven renewal moves.
+    """A lease that this process holds until *deadline* (by `Clock.elapsed`). Each successful renewal extends it.
 
     Implements `connectors.base.Permit`: no request that writes leaves after the deadline.
     """
@@ -53,12 +53,12 @@ class HeldLease:
     async def renew(self) -> None:
         """Renew once. Raises `LeaseLost` or `StateError`; then the deadline stays where it was."""
         # Taken before: the state counts its 15 s from some moment after this one.
-        asked_at = self.clock.elapsed()
+        requested_at = self.clock.elapsed()
         await self.state.renew_lease(self.lease)
-        self.deadline = max(self.deadline, asked_at + DEADLINE_SECONDS)
+        self.deadline = max(self.deadline, requested_at + DEADLINE_SECONDS)
 
     async def ensure_lease(self) -> None:
-        """Renew where the next renewal is overdue. Raises `LeaseLost` when the lease ran out and could not be renewed.
+        """Renew if a renewal is overdue. Raises `LeaseLost` if the lease ran out and could not be renewed.
 
         A long transaction keeps renewals waiting, and is one itself at its end, which the deadline does not know.
         """
@@ -69,7 +69,7 @@ class HeldLease:
             raise lease_lost_error(self.lease.workspace)
 
     async def keep_renewing(self) -> None:
-        """Renew every 5 s; a renewal that failed is tried again each second. Ends when another has the lease."""
+        """Renew every 5 s; retry a failed renewal each second. Return when another holder has the lease."""
         with suppress(LeaseLost):
             while True:
                 await self.sleep(RENEW_SECONDS)
@@ -94,10 +94,10 @@ async def _take_lease(
     name, target = workspace
     until = clock.now().timestamp() + wait_seconds
     while True:
-        asked_at = clock.elapsed()
+        requested_at = clock.elapsed()
         try:
             lease = await state.take_lease(name, holder, target)
-            return HeldLease(lease, state, clock, sleep, asked_at + DEADLINE_SECONDS)
+            return HeldLease(lease, state, clock, sleep, requested_at + DEADLINE_SECONDS)
         except WorkspaceBusy:
             if clock.now().timestamp() >= until:
                 raise
@@ -110,24 +110,23 @@ async def acquire_lease(
 ) -> AsyncIterator[HeldLease]:
     """Take the lease of *workspace* (its key and its fingerprint), renew it, and release it at the end.
 
-    Another run's is waited for up to *wait_seconds*.
-
-    Raises `WorkspaceBusy` when it can't be had. When it is lost, the state refuses whatever is written under it.
+    Wait up to *wait_seconds* for another run to release it, then raise `WorkspaceBusy`. The state refuses every write
+    under a lost lease.
     """
-    ours = await _take_lease(state, clock, sleep, workspace, holder, wait_seconds)
-    renewal = asyncio.create_task(ours.keep_renewing())
+    held_lease = await _take_lease(state, clock, sleep, workspace, holder, wait_seconds)
+    renewal = asyncio.create_task(held_lease.keep_renewing())
     try:
-        yield ours
+        yield held_lease
     finally:
         renewal.cancel()
         with suppress(asyncio.CancelledError):
             await renewal
-        await asyncio.shield(_release_lease(ours))
+        await asyncio.shield(_release_lease(held_lease))
 
 
-async def _release_lease(ours: HeldLease) -> None:
+async def _release_lease(held_lease: HeldLease) -> None:
     try:
-        await ours.state.release_lease(ours.lease)
+        await held_lease.state.release_lease(held_lease.lease)
     except StateError as error:
-        # What the run did is worth more than this: the lease becomes void by itself.
-        log.warning("lease.not_released", workspace=ours.lease.workspace, error=error.message)
+        # The run's result matters more, and the lease expires by itself.
+        log.warning("lease.not_released", workspace=held_lease.lease.workspace, error=error.message)

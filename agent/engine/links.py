@@ -1,4 +1,4 @@
-"""Mend links by hand, under the lease, and journal each mend with who and why."""
+"""Edit links by hand, under the lease, and journal each edit with who and why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["LinkEditor"]
 
 @dataclass(frozen=True, slots=True)
 class LinkEditor:
-    """The links of one workspace, and the mends that a human may make. Nothing is sent to the workspace."""
+    """The links of one workspace, and the edits that an admin may make. Nothing is sent to the workspace."""
 
     planner: Planner
     workspace: ReadOnlyWorkspace
@@ -31,7 +31,7 @@ class LinkEditor:
     sleep: Callable[[float], Awaitable[None]]
 
     async def list_links(self) -> list[tuple[Link, Member | None]]:
-        """Return every link with its member, None where the listing has it no more."""
+        """Return every link with its member; None if the listing no longer has it."""
         listing = await self.workspace.reader.list_members(self.planner.progress)
         members = {member.scim_id: member for member in listing.members}
         memory = await self.planner.state.load_memory(self.workspace.policy.workspace)
@@ -42,22 +42,24 @@ class LinkEditor:
         sources = [source for source in self.workspace.policy.sources if source.connector == new]
         if not sources:
             raise UsageError(
-                f"{new} is no source of {self.workspace.policy.workspace}.",
+                f"{new} is not a source of {self.workspace.policy.workspace}.",
                 f"Its sources are: {', '.join(source.connector for source in self.workspace.policy.sources)}.",
             )
-        reads = asyncio.gather(*(self.planner.connectors[new].read(source) for source in sources))
-        listing, snapshots = await asyncio.gather(self.workspace.reader.list_members(self.planner.progress), reads)
+        source_reads = asyncio.gather(*(self.planner.connectors[new].read(source) for source in sources))
+        listing, snapshots = await asyncio.gather(
+            self.workspace.reader.list_members(self.planner.progress), source_reads
+        )
         memory = await self.planner.state.load_memory(self.workspace.policy.workspace)
         return rebind_plan(memory, listing, snapshots, old, new)
 
     async def plan_assign(self, email: str, person: PersonKey) -> Sequence[LinkEdit]:
-        """Return the mends that make the member with *email* belong to *person*.
+        """Return the edits that link the member with *email* to *person*.
 
-        Raises `UsageError` when no such member, or no such source is there.
+        Raises `UsageError` if there is no such member or source.
         """
         if person.connector not in {source.connector for source in self.workspace.policy.sources}:
             raise UsageError(
-                f"{person.connector} is no source of {self.workspace.policy.workspace}.",
+                f"{person.connector} is not a source of {self.workspace.policy.workspace}.",
                 "Write the person as CONNECTOR:ID, with a connector of that workspace.",
             )
         listing = await self.workspace.reader.list_members(self.planner.progress)
@@ -70,26 +72,26 @@ class LinkEditor:
         return assignment_edits(await self.planner.state.load_memory(self.workspace.policy.workspace), found[0], person)
 
     async def plan_forget(self, person: PersonKey) -> Sequence[LinkEdit]:
-        """Return the mend that forgets the link of *person*; raises `UsageError` when there is none."""
+        """Return the edit that removes the link of *person*. Raises `UsageError` if there is no link."""
         memory = await self.planner.state.load_memory(self.workspace.policy.workspace)
-        mends = [LinkEdit(None, link) for link in memory.links if link.person == person]
-        if not mends:
+        edits = [LinkEdit(None, link) for link in memory.links if link.person == person]
+        if not edits:
             raise UsageError(
                 f"{self.workspace.policy.workspace} has no link for {person.connector}:{person.id}.",
                 f"See: pigment-sync links list --workspace {self.workspace.policy.workspace}",
             )
-        return mends
+        return edits
 
-    async def write(self, mends: Sequence[LinkEdit], order: RunRequest) -> None:
-        """Write *mends* as one run of the journal. Raises `WorkspaceBusy` while another run holds the workspace."""
+    async def write(self, edits: Sequence[LinkEdit], request: RunRequest) -> None:
+        """Write *edits* as one run of the journal. Raises `WorkspaceBusy` while another run holds the workspace."""
         state, clock = self.planner.state, self.planner.clock
         found = check_workspace_target(self.workspace.policy, await state.load_targets())
         if found.mismatch:
             raise WrongTarget(f"No link was written. {found.mismatch}", found.remedy)
         workspace = self.workspace.policy.workspace, self.workspace.policy.target
-        async with acquire_lease(state, clock, self.sleep, workspace, self.holder, order.wait_seconds) as ours:
+        async with acquire_lease(state, clock, self.sleep, workspace, self.holder, request.wait_seconds) as held_lease:
             now = clock.now()
             run = replace(
-                new_run(self.workspace.policy, order, now), dry_run=False, status=RunStatus.DONE, finished_at=now
+                new_run(self.workspace.policy, request, now), dry_run=False, status=RunStatus.DONE, finished_at=now
             )
-            await state.record_link_edits(ours.lease, run, mends)
+            await state.record_link_edits(held_lease.lease, run, edits)

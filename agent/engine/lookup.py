@@ -1,4 +1,4 @@
-"""Look leavers up at their sources. No failure here ends a run: the reason of the deactivation mentions it."""
+"""Look leavers up at their sources. A failure never ends a run: the deactivation's reason mentions it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Lookups"]
 
 MAX_CONCURRENT = 4
 MAX_FAILURES = 3
-"""Failures in a row after which a connector is not asked any more: the next would most likely fail too."""
+"""Consecutive failures after which a connector gets no more lookups: the next would most likely fail too."""
 
 log = structlog.get_logger()
 
@@ -25,8 +25,7 @@ log = structlog.get_logger()
 class Lookups:
     """Looks leavers up at their connectors. One instance serves one command: failures add up over its workspaces.
 
-    *timeout_seconds* bounds one lookup with its retries: a provider that does not answer costs one such wait and not
-    25.
+    *timeout_seconds* bounds one lookup with its retries, so an unresponsive provider costs few such waits.
     """
 
     connectors: Mapping[str, Connector]
@@ -36,7 +35,7 @@ class Lookups:
     async def look_up(
         self, people: Sequence[PersonKey], snapshots: Sequence[Snapshot], policy: Policy
     ) -> dict[PersonKey, LookupResult]:
-        """Return where *people* are, each with those of their groups only that the workspace counts. Raises nothing."""
+        """Return each person's lookup, with only the groups that count for the workspace. Raises nothing."""
         at_once = asyncio.Semaphore(MAX_CONCURRENT)
         counted = {each.source: frozenset(group.id for group in each.groups) for each in snapshots}
 
@@ -46,7 +45,7 @@ class Lookups:
                 found = [
                     _restrict_groups(await self._look_up_person(key, source), counted[source]) for source in sources
                 ]
-                # Of several applications of one connector, one that still counts the person is enough.
+                # If one of several applications still assigns the person, that is enough.
                 return min(found, key=lambda each: (not each.is_assigned, bool(each.failure)))
 
         return dict(zip(people, await asyncio.gather(*map(one, people)), strict=True))

@@ -1,4 +1,4 @@
-"""Read every source and the workspace side by side, decide, and guard. Nothing here can write to a workspace."""
+"""Read all sources and the workspace concurrently, plan, and guard. Nothing here can write to a workspace."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ __all__ = [
 
 RECENT_WINDOW = timedelta(minutes=60)
 BASELINE_WINDOW = timedelta(hours=24)
-"""How far back groups' sizes are compared with, and another tool's reactivations looked for."""
+"""How far back group sizes are compared, and reactivations by other tools are searched."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyWorkspace:
-    """One workspace as a dry run knows it: what is wanted of it, and a way to read it."""
+    """One workspace as a dry run gets it: its policy, and a reader."""
 
     policy: Policy
     reader: WorkspaceReader
 
 
 class PlannerProtocol(Protocol):
-    """What reads and decides for the workspaces of one command, and can't write to them."""
+    """Reads and plans the workspaces of one command, and can't write to them."""
 
     @property
     def state(self) -> State: ...
@@ -67,14 +67,14 @@ class PlannerProtocol(Protocol):
     @property
     def progress(self) -> Progress: ...
 
-    async def plan(self, sites: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
-        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
+    async def plan(self, workspaces: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
+        """Return one decision for each of *workspaces*, in order. A failed read affects its own workspace only."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Reads and decides for all workspaces of a command before the first is written to."""
+    """Reads and plans all workspaces of a command before the first is written to."""
 
     connectors: Mapping[str, Connector]
     state: State
@@ -82,24 +82,25 @@ class Planner:
     fleet_limit: FleetLimit
     progress: Progress
 
-    async def plan(self, sites: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
-        """Return one decision for each of *sites*, in their order. A failed read ends its own workspace only."""
-        # A command that plans again, because its plan grew old, must not plan from the lists of the first time.
+    async def plan(self, workspaces: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
+        """Return one decision for each of *workspaces*, in order. A failed read affects its own workspace only."""
+        # A command that plans again because its plan became too old must not reuse the cached lists.
         for connector in self.connectors.values():
             connector.clear_cache()
-        read = await asyncio.gather(*(self._read_workspace(site) for site in sites))
-        sure = Confirmation(self.connectors, Lookups(self.connectors))
+        read = await asyncio.gather(*(self._read_workspace(workspace) for workspace in workspaces))
+        confirmation = Confirmation(self.connectors, Lookups(self.connectors))
         decisions = [
-            await self._plan_workspace(site, outcome, sure, user) for site, outcome in zip(sites, read, strict=True)
+            await self._plan_workspace(workspace, outcome, confirmation, user)
+            for workspace, outcome in zip(workspaces, read, strict=True)
         ]
         if user:
             await self._refuse_unknown_user(user, decisions)
         return await self._apply_fleet_guard(decisions)
 
-    async def _read_workspace(self, site: ReadOnlyWorkspace) -> Inputs | Unplanned:
-        policy = site.policy
+    async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
+        policy = workspace.policy
         name = policy.workspace
-        listing = asyncio.ensure_future(site.reader.list_members(self.progress))
+        listing = asyncio.ensure_future(workspace.reader.list_members(self.progress))
         sources = [asyncio.ensure_future(self._find_connector(each.connector).read(each)) for each in policy.sources]
         await asyncio.gather(listing, *sources, return_exceptions=True)
         try:
@@ -110,7 +111,7 @@ class Planner:
             return _unplanned_from_error(policy, error)
         except PigmentSyncError:
             raise
-        except Exception as error:  # noqa: BLE001  (a bug that one system's answer met ends what was read of it)
+        except Exception as error:  # noqa: BLE001  (a bug triggered by one system's answer fails this workspace only)
             return _unplanned_from_error(policy, _unexpected_read_error(name, error))
         log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.page_count)
         for snapshot in snapshots:
@@ -121,76 +122,78 @@ class Planner:
         return self.connectors[name]
 
     async def _plan_workspace(
-        self, site: ReadOnlyWorkspace, outcome: Inputs | Unplanned, sure: Confirmation, user: str
+        self, workspace: ReadOnlyWorkspace, outcome: Inputs | Unplanned, confirmation: Confirmation, user: str
     ) -> Decision:
-        policy = site.policy
+        policy = workspace.policy
         if isinstance(outcome, Unplanned):
-            return _failed_decision(policy, outcome, site.reader.requests)
+            return _failed_decision(policy, outcome, workspace.reader.requests)
 
-        async def narrow(plan: Plan, shown: Inputs) -> Plan:
-            return await self._restrict_to_user(plan, shown, policy, user)
+        async def narrow(plan: Plan, used_inputs: Inputs) -> Plan:
+            return await self._restrict_to_user(plan, used_inputs, policy, user)
 
         try:
             sightings = await self.state.load_sightings(policy.workspace)
-            reads, unguarded = await sure.confirm(outcome, policy, sightings, self.clock.now(), narrow)
+            inputs, unguarded = await confirmation.confirm(outcome, policy, sightings, self.clock.now(), narrow)
         except ReadError as error:
-            return failed_read_decision(policy, error, site.reader.requests)
-        except Exception as error:  # noqa: BLE001  (a bug that one workspace's people met ends its plan)
-            return failed_read_decision(policy, _unexpected_read_error(policy.workspace, error), site.reader.requests)
-        target = compare_targets(policy, await self.state.load_targets(), reads, unguarded)
-        unguarded = await self._restrict_to_user(unguarded, reads, policy, user)
+            return failed_read_decision(policy, error, workspace.reader.requests)
+        except Exception as error:  # noqa: BLE001  (a bug triggered by one workspace's data fails its plan only)
+            return failed_read_decision(
+                policy, _unexpected_read_error(policy.workspace, error), workspace.reader.requests
+            )
+        target = compare_targets(policy, await self.state.load_targets(), inputs, unguarded)
+        unguarded = await self._restrict_to_user(unguarded, inputs, policy, user)
         pause = await self.state.load_pause(policy.workspace)
         now = self.clock.now()
-        emptied = newly_empty_groups(reads.snapshots, sightings, now)
+        emptied = newly_empty_groups(inputs.snapshots, sightings, now)
         unguarded = replace(
-            unguarded, updated_links=links_with_empty_groups(unguarded.updated_links, reads.memory.links, emptied)
+            unguarded, updated_links=links_with_empty_groups(unguarded.updated_links, inputs.memory.links, emptied)
         )
         history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
-        plan = replace(with_state_note(apply_guards(unguarded, policy, history), reads), pause=pause)
+        plan = replace(with_state_note(apply_guards(unguarded, policy, history), inputs), pause=pause)
         return Decision(
             policy,
             plan,
             plan_digest(plan),
             unguarded,
-            members={member.scim_id: member for member in reads.listing.members},
-            linked_ids=frozenset(link.scim_id for link in reads.memory.links),
-            requests=site.reader.requests,
-            inputs=reads,
+            members={member.scim_id: member for member in inputs.listing.members},
+            linked_ids=frozenset(link.scim_id for link in inputs.memory.links),
+            requests=workspace.reader.requests,
+            inputs=inputs,
             target_check=target,
-            sightings=next_sightings(reads.snapshots, sightings, now),
+            sightings=next_sightings(inputs.snapshots, sightings, now),
         )
 
-    async def _restrict_to_user(self, plan: Plan, reads: Inputs, policy: Policy, user: str) -> Plan:
-        """Return what *plan* holds for *user*; all of it where no one is named."""
+    async def _restrict_to_user(self, plan: Plan, inputs: Inputs, policy: Policy, user: str) -> Plan:
+        """Return the part of *plan* that is about *user*; all of it if *user* is empty."""
         if not user:
             return plan
-        meant = await self._find_subject(user, reads, policy)
-        ids = {member.scim_id for member in meant.members}
-        return restrict_to_user(plan, user, {each.key for each in meant.people}, ids)
+        matches = await self._find_subject(user, inputs, policy)
+        ids = {member.scim_id for member in matches.members}
+        return restrict_to_user(plan, user, {each.key for each in matches.people}, ids)
 
-    async def _find_subject(self, email: str, reads: Inputs, policy: Policy) -> EmailMatches:
-        """Return the person that *email* means now, else the one it meant in an earlier action."""
-        meant = email_matches(email, reads, policy)
-        if meant.people or meant.members:
-            return meant
-        return email_matches(email, reads, policy, await self.state.load_member_changes(policy.workspace, email=email))
+    async def _find_subject(self, email: str, inputs: Inputs, policy: Policy) -> EmailMatches:
+        """Return who has *email* now, else who had it in an earlier change."""
+        matches = email_matches(email, inputs, policy)
+        if matches.people or matches.members:
+            return matches
+        return email_matches(email, inputs, policy, await self.state.load_member_changes(policy.workspace, email=email))
 
     async def _refuse_unknown_user(self, email: str, decisions: Sequence[Decision]) -> None:
-        """Raise `UsageError` when all was read and no one has, wants or had *email*: it is misspelt, or all is done."""
-        near: list[str] = []
+        """Raise `UsageError` if everything was read and *email* matches no current, wanted or earlier address."""
+        similar: list[str] = []
         for decision in decisions:
-            reads, plan = decision.inputs, decision.plan
-            if reads is None or plan is None or plan.changes or plan.holds:
+            inputs, plan = decision.inputs, decision.plan
+            if inputs is None or plan is None or plan.changes or plan.holds:
                 return
-            meant = await self._find_subject(email, reads, decision.policy)
-            if meant.people or meant.members:
+            matches = await self._find_subject(email, inputs, decision.policy)
+            if matches.people or matches.members:
                 return
-            near += await asyncio.to_thread(similar_entries, email, reads)
+            similar += await asyncio.to_thread(similar_entries, email, inputs)
         names = ", ".join(decision.policy.workspace for decision in decisions)
-        hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(near))])
+        hint = "\n".join(["Did you mean:", *(f"  {each}" for each in dict.fromkeys(similar))])
         raise UsageError(
             f"No person or member has {email} in {names}; nothing was written.",
-            hint if near else "Check the spelling. A person is found by their current, wanted or previous address.",
+            hint if similar else "Check the spelling. A person is found by their current, wanted or previous address.",
         )
 
     async def _load_history(self, workspace: str) -> GuardHistory:
@@ -225,15 +228,15 @@ class Planner:
 
 
 class UnexpectedRead(IncompleteRead):
-    """A bug of ours, met by what one system answered."""
+    """A bug in the agent, triggered by one system's answer."""
 
     code = "unexpected"
 
 
 def _unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
-    """Return the error of a workspace whose data met a bug: nothing is concluded of it, and the others go on.
+    """Return the error of a workspace whose data triggered a bug. Nothing is planned for it; the others continue.
 
-    Else whoever runs one server, or names one person, could keep the leavers of all workspaces in.
+    Otherwise one bad server, or one crafted name, could keep leavers active in all workspaces.
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
@@ -267,15 +270,15 @@ def _failed_decision(policy: Policy, unplanned: Unplanned, requests: int) -> Dec
 
 
 def failed_read_decision(policy: Policy, error: ReadError, requests: int) -> Decision:
-    """Return the decision of a workspace whose read was not complete: nothing."""
+    """Return the decision of a workspace whose read was incomplete: it has no plan."""
     return _failed_decision(policy, _unplanned_from_error(policy, error), requests)
 
 
-def select_workspaces(sites: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
-    """Return the named workspaces in the order of the file, all when none is named."""
-    unknown = sorted(set(names) - set(sites))
+def select_workspaces(workspaces: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+    """Return the named workspaces in the order of the file; all if *names* is empty."""
+    unknown = sorted(set(names) - set(workspaces))
     if unknown:
         raise UsageError(
-            f"There is no workspace {', '.join(unknown)}.", f"The config has: {', '.join(sites) or 'none at all'}."
+            f"There is no workspace {', '.join(unknown)}.", f"The config has: {', '.join(workspaces) or 'none'}."
         )
-    return {name: site for name, site in sites.items() if not names or name in names}
+    return {name: workspace for name, workspace in workspaces.items() if not names or name in names}

@@ -1,4 +1,4 @@
-"""Plan without being disturbed by the garbage collector."""
+"""Compute a plan with the garbage collector off."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from agent.model import Inputs, Plan, Policy
 __all__ = ["compute_plan_without_gc"]
 
 
-def compute_plan_without_gc(reads: Inputs, policy: Policy) -> Plan:
-    """Return `compute_plan` of the same.
+def compute_plan_without_gc(inputs: Inputs, policy: Policy) -> Plan:
+    """Return `compute_plan(inputs, policy)`.
 
-    A plan of a million people makes tens of millions of values and not one cycle. The collector would look through all
-    of them again and again, and find nothing: it costs a third of the time and makes it grow faster than the people.
+    A plan of a million people makes tens of millions of values and no cycles. The collector would scan them repeatedly
+    and find nothing, which costs a third of the time and grows faster than the number of people.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return compute_plan(reads, policy)
+        return compute_plan(inputs, policy)
     finally:
         if was_enabled:
             gc.enable()

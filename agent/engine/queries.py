@@ -1,4 +1,4 @@
-"""Answer questions about people from a fresh read and the journal. Like a dry run, it can't write to a workspace."""
+"""Answer queries about people from a fresh read and the journal. Like a dry run, this can't write to a workspace."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ __all__ = ["explain_person", "list_access", "list_past_access"]
 
 
 async def explain_person(
-    survey: Planner, sites: Mapping[str, ReadOnlyWorkspace], names: Sequence[str], email: str
+    planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str], email: str
 ) -> list[Explanation | Unplanned]:
-    """Explain *email* in each of the named workspaces, all when none is named."""
+    """Explain *email* in each of the named workspaces; all if *names* is empty."""
     explained: list[Explanation | Unplanned] = []
-    for decision in await survey.plan(list(select_workspaces(sites, names).values())):
+    for decision in await planner.plan(list(select_workspaces(workspaces, names).values())):
         if decision.inputs is None or decision.plan is None:
             if decision.unplanned is not None:
                 explained.append(decision.unplanned)
             continue
-        meant = email_matches(email, decision.inputs, decision.policy)
-        ids = {member.scim_id for member in meant.members}
-        actions = await _find_changes(survey, decision.policy.workspace, email, ids)
-        pause = await survey.state.load_pause(decision.policy.workspace)
+        matches = email_matches(email, decision.inputs, decision.policy)
+        ids = {member.scim_id for member in matches.members}
+        actions = await _find_changes(planner, decision.policy.workspace, email, ids)
+        pause = await planner.state.load_pause(decision.policy.workspace)
         explained.append(explain(email, decision.inputs, decision.policy, decision.plan, actions, pause))
     return explained
 
 
-async def _find_changes(survey: Planner, workspace: str, email: str, ids: set[str]) -> list[ChangeRecord]:
-    """Return what was done to whoever has or had the address, also under another one since."""
-    by_email = await survey.state.load_member_changes(workspace, email=email)
+async def _find_changes(planner: Planner, workspace: str, email: str, ids: set[str]) -> list[ChangeRecord]:
+    """Return the changes of everyone who has or had the address, including changes under another address."""
+    by_email = await planner.state.load_member_changes(workspace, email=email)
     found = {(record.run_id, record.seq): record for record in by_email}
     for scim_id in sorted(ids.union(record.scim_id for record in by_email if record.scim_id)):
         found |= {
-            (each.run_id, each.seq): each for each in await survey.state.load_member_changes(workspace, scim_id=scim_id)
+            (each.run_id, each.seq): each
+            for each in await planner.state.load_member_changes(workspace, scim_id=scim_id)
         }
     return sorted(found.values(), key=lambda record: (record.sent_at, record.seq), reverse=True)[:10]
 
 
 async def list_access(
-    survey: Planner, sites: Mapping[str, ReadOnlyWorkspace], names: Sequence[str]
+    planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str]
 ) -> list[tuple[Access, ...] | Unplanned]:
     """Return who has access to each of the named workspaces now."""
     rows: list[tuple[Access, ...] | Unplanned] = []
-    for decision in await survey.plan(list(select_workspaces(sites, names).values())):
+    for decision in await planner.plan(list(select_workspaces(workspaces, names).values())):
         if decision.inputs is not None:
-            history = await survey.state.load_member_history(decision.policy.workspace)
+            history = await planner.state.load_member_history(decision.policy.workspace)
             rows.append(current_access(decision.inputs, decision.policy, history))
         elif decision.unplanned is not None:
             rows.append(decision.unplanned)
@@ -59,11 +60,11 @@ async def list_access(
 
 
 async def list_past_access(
-    survey: Planner, sites: Mapping[str, ReadOnlyWorkspace], names: Sequence[str], when: datetime
+    planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str], when: datetime
 ) -> list[tuple[str, datetime | None, tuple[Access, ...]]]:
     """Return who had access when the last run until *when* ended, with that time; None: there was no run."""
     past: list[tuple[str, datetime | None, tuple[Access, ...]]] = []
-    for name in select_workspaces(sites, names):
-        found = await survey.state.load_last_seen(name, when)
+    for name in select_workspaces(workspaces, names):
+        found = await planner.state.load_last_seen(name, when)
         past.append((name, found[0], past_access(name, found[1])) if found else (name, None, ()))
     return past

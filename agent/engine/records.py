@@ -1,4 +1,4 @@
-"""Runs as the journal has them: what is written when one begins and when a dry run ends."""
+"""Build the journal's runs: what is written when a run begins and when a dry run ends."""
 
 from __future__ import annotations
 
@@ -16,68 +16,68 @@ __all__ = ["admin_run", "finished_dry_run", "new_run", "new_run_id", "outcome_su
 
 
 def new_run_id(now: datetime) -> str:
-    """Return an id that sorts by time and can be read aloud: `20260301-120000-3f9a1c`."""
+    """Return an id that sorts by time and is easy to read: `20260301-120000-3f9a1c`."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def new_run(policy: Policy, order: RunRequest, now: datetime) -> Run:
-    """Return a run under a lease that starts now; a workspace in dry-run mode makes a dry run of it."""
+def new_run(policy: Policy, request: RunRequest, now: datetime) -> Run:
+    """Return a run under a lease that starts now. In a workspace in dry-run mode it is a dry run."""
     is_dry = policy.mode is Mode.DRY_RUN
-    run_id = order.run_ids.get(policy.workspace) or new_run_id(now)
+    run_id = request.run_ids.get(policy.workspace) or new_run_id(now)
     return Run(
         id=run_id,
         workspace=policy.workspace,
-        trigger=order.trigger,
+        trigger=request.trigger,
         dry_run=is_dry,
         started_at=now,
-        by=order.by,
-        reason=order.reason,
-        user=order.user,
+        by=request.by,
+        reason=request.reason,
+        user=request.user,
         target=policy.target,
     )
 
 
-def admin_run(workspace: str, order: RunRequest, now: datetime) -> Run:
-    """Return a run that only says who did something and why: a pause, a resume."""
+def admin_run(workspace: str, request: RunRequest, now: datetime) -> Run:
+    """Return a run that only records who did something and why, such as a pause or a resume."""
     return Run(
         id=new_run_id(now),
         workspace=workspace,
-        trigger=order.trigger,
+        trigger=request.trigger,
         dry_run=False,
         started_at=now,
         status=RunStatus.DONE,
         finished_at=now,
-        by=order.by,
-        reason=order.reason,
+        by=request.by,
+        reason=request.reason,
     )
 
 
-def finished_dry_run(decision: Decision, order: RunRequest, now: datetime) -> Run:
-    """Return a dry run that has ended, with its plan or why there is none."""
+def finished_dry_run(decision: Decision, request: RunRequest, now: datetime) -> Run:
+    """Return a finished dry run, with its plan or the reason why it has no plan."""
     unplanned, plan = decision.unplanned, decision.plan
     return Run(
-        id=order.run_ids.get(decision.policy.workspace) or new_run_id(now),
+        id=request.run_ids.get(decision.policy.workspace) or new_run_id(now),
         workspace=decision.policy.workspace,
-        trigger=order.trigger,
+        trigger=request.trigger,
         dry_run=True,
         started_at=now,
         status=RunStatus(unplanned.status) if unplanned else RunStatus.PLANNED,
         finished_at=now,
-        by=order.by,
-        reason=order.reason,
+        by=request.by,
+        reason=request.reason,
         digest=decision.digest,
         document=encode_plan(decision.planned),
         error=unplanned.message if unplanned else "",
         guarded=plan.members.guarded if plan and not decision.target_check.holds_everything else None,
         requests=decision.requests,
         tally=run_counts(plan) if plan else None,
-        user=order.user,
+        user=request.user,
         target=decision.policy.target,
     )
 
 
 def run_counts(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> RunCounts:
-    """Count *plan*, or with *records* what has become of it."""
+    """Count the changes of *plan*, or with *records* their outcomes."""
     if records is None:
         planned = sum(change.kind is not Kind.ADOPT for change in plan.changes)
         return RunCounts(active=plan.members.active, changes=planned, held=len(plan.holds))
@@ -87,7 +87,7 @@ def run_counts(plan: Plan, records: Sequence[ChangeRecord] | None = None) -> Run
 
 
 def outcome_summary(records: Sequence[ChangeRecord]) -> str:
-    """Return a sentence with the outcome of the changes of a run that was cut off, empty when it tried none."""
+    """Return a sentence with the outcomes of an interrupted run's changes; empty if it tried none."""
     outcomes = Counter(record.outcome for record in records if record.change.kind is not Kind.ADOPT)
     total = outcomes.total()
     if not total:

@@ -1,4 +1,4 @@
-"""What a command or a tick asks of the engine, and what each workspace answers."""
+"""The requests of commands and schedules to the engine, and the results for each workspace."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class ReviewedPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Who asked for a run, how and why. *approved_digests* are digests of workspaces or of a whole document.
+    """Who requested a run, how and why. *approved_digests* are digests of workspaces or of a whole document.
 
     *reviewed_plans* are the plans that a file holds, to show what has changed since. *user* keeps only one person's
-    changes. *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were promised to
-    somebody before the runs began, by workspace.
+    changes. *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were
+    returned to a caller before the runs began, by workspace.
     """
 
     trigger: Trigger
@@ -60,12 +60,12 @@ class RunRequest:
 
     @property
     def is_undo(self) -> bool:
-        """An undo may write to a paused workspace: the pause is what keeps the schedule from redoing the mistake."""
+        """Whether to write to a paused workspace too: the pause keeps the schedule from redoing the mistake."""
         return self.trigger is Trigger.UNDO
 
     @property
     def is_for_everyone(self) -> bool:
-        """Only a run over everybody says what the groups' sizes are to be compared with next time."""
+        """Whether the run covers everyone. Only such a run updates the group sizes to compare with next time."""
         return not self.user and not self.is_undo
 
 
@@ -81,11 +81,11 @@ class FleetLimit:
 class Decision:
     """What was read of one workspace and decided, before anything is written.
 
-    *planned* is the guarded plan that is reported and journalled, or why there is none; an approval names its *digest*.
-    *plan_to_apply* takes its place once an approval has released holds or only a part may go on. *unguarded* is the
-    plan before any guard. *members* are the listing by SCIM id. *target_check* is whether this is the workspace that
-    the state knows, and what of it may be recorded. *sightings* are what an enforcing run has to remember of the groups
-    it read.
+    *planned* is the guarded plan that is reported and journalled, or the reason why there is no plan. An approval names
+    its *digest*. *plan_to_apply* replaces it once an approval has released holds, or only a part may continue.
+    *unguarded* is the plan before any guard. *members* are the listing by SCIM id. *target_check* is whether this is
+    the workspace that the state knows, and what may be recorded of it. *sightings* are what an enforcing run must
+    remember of the groups it read.
     """
 
     policy: Policy
@@ -102,7 +102,7 @@ class Decision:
 
     @property
     def plan(self) -> Plan | None:
-        """The plan to apply; None where there is none."""
+        """The plan to apply, if any."""
         if self.plan_to_apply is not None:
             return self.plan_to_apply
         return self.planned if isinstance(self.planned, Plan) else None
@@ -116,9 +116,9 @@ class Decision:
 class RunResult:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
-    *planned* is the plan as it was reviewed, or why there is none, and *digest* its digest. *error* is a failure after
-    planning: the state or the lease was lost. Not *is_for_everyone*: a run for one person, whose numbers show nothing
-    about the whole workspace.
+    *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
+    failure after planning: the state or the lease was lost. *is_for_everyone* is False for a run for one person, whose
+    numbers describe only a part of the workspace.
     """
 
     workspace: str

@@ -1,4 +1,4 @@
-"""Forget what the journal need not keep any more: the daemon does each day, a command after a sync."""
+"""Delete old runs from the journal: daily in the daemon, and after a sync on the command line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["RETENTION", "prune_old_runs"]
 
 log = structlog.get_logger()
 RETENTION = timedelta(days=400)
-"""How long runs stay, so that an audit still finds the same month of last year."""
+"""How long runs are kept: long enough for an audit of the same month of last year."""
 
 
 async def prune_old_runs(state: Journal, clock: Clock) -> None:
-    """Forget runs that are older than `KEPT`, but for what later ones need. Raises nothing: the next time is soon."""
+    """Delete runs older than `RETENTION`, except what later runs need. Log a failure: the next attempt is soon."""
     try:
         gone = await state.prune(clock.now() - RETENTION)
     except PigmentSyncError as failure:

@@ -1,4 +1,4 @@
-"""What a person must know of the state before they trust a plan: that it is new, or has no links for a workspace."""
+"""Check the state before a plan is trusted: report that it is new, or has no links for a workspace."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ STATE_REMEDY = "Check that the place is right. If a state exists elsewhere, set 
 
 
 def new_state_warning(place: str) -> str:
-    """Return the warning of a command that found no state at *place*, and made one."""
-    return f"there was no state at {place}: a new, empty one was made there"
+    """Return the warning of a command that found no state at *place* and created one."""
+    return f"there was no state at {place}: a new, empty one was created"
 
 
-def with_state_note(plan: Plan, reads: Inputs) -> Plan:
-    """Return *plan* with a note where the workspace has members, and the state no link to any of them."""
-    members = len(reads.listing.members)
-    if reads.memory.links or not members:
+def with_state_note(plan: Plan, inputs: Inputs) -> Plan:
+    """Return *plan* with a note if the workspace has members and the state has no links to them."""
+    members = len(inputs.listing.members)
+    if inputs.memory.links or not members:
         return plan
     reason = (
-        f"The state has no links for {plan.workspace}, which has {members} members. They are adopted by email, and "
+        f"The state has no links for {plan.workspace}, which has {members} members. They are matched by email, and "
         "earlier leavers are not known. This is expected before the first sync; otherwise check state.url."
     )
     return replace(plan, notes=(*plan.notes, Note(NoteCode.STATE_EMPTY, "", reason)))
 
 
 def empty_state_warning(planned: Plan | Unplanned) -> str:
-    """Return the sentence of the note on an empty state, empty where the plan has none."""
+    """Return the sentence of the note on an empty state; empty if the plan has no such note."""
     notes = planned.notes if isinstance(planned, Plan) else ()
     return next((note.reason for note in notes if note.code == NoteCode.STATE_EMPTY), "")
 
@@ -55,7 +55,7 @@ def check_state(place: str, *, is_new: bool) -> list[Finding]:
 def check_links(
     place: str, policies: Sequence[Policy], known: Sequence[WorkspaceRecord], targets: Sequence[KnownTarget]
 ) -> list[Finding]:
-    """Return what is wrong with what the state knows of the workspaces of *policies*."""
+    """Return findings on what the state knows of the workspaces of *policies*."""
     links = {each.name: each.link_count for each in known}
     return [finding for policy in policies for finding in _check_workspace_links(place, policy, links, targets)]
 
@@ -72,5 +72,5 @@ def _check_workspace_links(
             "warning",
             subject,
             f"the state {place} has no links for it yet",
-            "This is expected before its first sync, which adopts members by their email. Otherwise check state.url.",
+            "This is expected before its first sync, which matches members by email. Otherwise check state.url.",
         )

@@ -1,4 +1,4 @@
-"""A run that writes: lease, survey, approval, apply, record; one workspace's failure never stops the others."""
+"""A run that writes: lease, plan, approve, apply, record. One workspace's failure never stops the others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class WorkspaceContext:
 
 @dataclass(slots=True)
 class OpenRun:
-    """A workspace whose lease is ours and whose run is in the journal."""
+    """A workspace whose lease this process holds and whose run is in the journal."""
 
     context: WorkspaceContext
     held_lease: HeldLease
@@ -70,10 +70,10 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Runs over workspaces. *holder* names this process to others that want the lease; *shutdown* ends runs early.
+    """Syncs workspaces. *holder* names this process to other holders of leases; *shutdown* ends runs early.
 
-    *max_concurrent* bounds how many workspaces are applied to side by side. A plan that is older than
-    *max_plan_age_seconds* while changes are still to be sent is made again.
+    *max_concurrent* bounds how many workspaces are applied to concurrently. A plan older than *max_plan_age_seconds*
+    with changes left to send is computed again.
     """
 
     planner: PlannerProtocol
@@ -85,52 +85,52 @@ class Sync:
     max_concurrent: int = 8
     max_plan_age_seconds: float = 900
 
-    async def run(self, names: Sequence[str], order: RunRequest) -> list[RunResult]:
-        """Bring the named workspaces in step, all when none is named, and return one result for each.
+    async def run(self, names: Sequence[str], request: RunRequest) -> list[RunResult]:
+        """Sync the named workspaces (all if *names* is empty) and return one result for each.
 
         Every workspace is planned before the first is written to. Raises `StalePlan`, with nothing written anywhere,
-        when one of the order's approvals is not the digest of a plan that was just made; `UsageError` when it can't be
-        one, or is for a workspace in mode dry-run.
+        if an approval is not the digest of a plan that was just computed; `UsageError` if it can't be one, or is for a
+        workspace in mode dry-run.
         """
         wanted = select_workspaces(self.contexts, names)
-        refuse_dry_run((site.policy for site in wanted.values()), order)
+        refuse_dry_run((context.policy for context in wanted.values()), request)
         async with AsyncExitStack() as leases:
-            opened = [await self._open_run(site, order, leases) for site in wanted.values()]
+            opened = [await self._open_run(context, request, leases) for context in wanted.values()]
             started = [each for each in opened if isinstance(each, OpenRun)]
             results = {each.workspace: each for each in opened if isinstance(each, RunResult)}
             try:
                 with bound_contextvars(run_id=" ".join(each.run.id for each in started)):
-                    done = await self._plan_and_apply(started, order)
+                    done = await self._plan_and_apply(started, request)
             except BaseException as error:
                 await asyncio.shield(self._abandon_runs(started, error))
                 raise
             results.update((each.workspace, each) for each in done)
         return [results[name] for name in wanted]
 
-    async def _plan_and_apply(self, started: Sequence[OpenRun], order: RunRequest) -> list[RunResult]:
-        sites = [ReadOnlyWorkspace(each.context.policy, each.context.client) for each in started]
+    async def _plan_and_apply(self, started: Sequence[OpenRun], request: RunRequest) -> list[RunResult]:
+        workspaces = [ReadOnlyWorkspace(each.context.policy, each.context.client) for each in started]
         for each in started:
             each.read_at = self.planner.clock.elapsed()
-        decisions = await self.planner.plan(sites, order.user)
-        # Side by side: while the state is away, each waits for it as long as its lease may last.
+        decisions = await self.planner.plan(workspaces, request.user)
+        # Concurrently: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
-        approved_digests = await match_approvals(decisions, order, self.planner.state, self.describe_difference)
+        approved_digests = await match_approvals(decisions, request, self.planner.state, self.describe_difference)
         bounded = asyncio.Semaphore(self.max_concurrent)
         self.shutdown.mark_writing()
 
-        async def one(each: OpenRun, decision: Decision, failed: RunResult | None) -> RunResult:
+        async def finish(each: OpenRun, decision: Decision, failed: RunResult | None) -> RunResult:
             if failed is not None:
                 return failed
             with bound_contextvars(run_id=each.run.id):
                 async with bounded:
                     return await self._finish_or_abandon(
-                        each, decision, order, approved_digests.get(decision.policy.workspace)
+                        each, decision, request, approved_digests.get(decision.policy.workspace)
                     )
 
-        return list(await asyncio.gather(*map(one, started, decisions, unrecorded)))
+        return list(await asyncio.gather(*map(finish, started, decisions, unrecorded)))
 
     async def _unrecorded(self, each: OpenRun, decision: Decision) -> RunResult | None:
-        """Record a plan. Return how the run ended where the lease or the state was lost; the others go on."""
+        """Record a plan. If the lease or the state was lost, return the run's result; the other runs continue."""
         try:
             await self._record_plan(each, decision, None)
         except PigmentSyncError as error:
@@ -141,35 +141,39 @@ class Sync:
         raw = encode_plan(decision.planned)
         await self.planner.state.record_plan(each.lease, each.run.id, decision.digest, raw, approved_digest)
 
-    async def _open_run(self, site: WorkspaceContext, order: RunRequest, leases: AsyncExitStack) -> OpenRun | RunResult:
-        state, clock, name = self.planner.state, self.planner.clock, site.policy.workspace
+    async def _open_run(
+        self, context: WorkspaceContext, request: RunRequest, leases: AsyncExitStack
+    ) -> OpenRun | RunResult:
+        state, clock, name = self.planner.state, self.planner.clock, context.policy.workspace
         try:
-            ours = await leases.enter_async_context(
-                acquire_lease(state, clock, self.sleep, (name, site.policy.target), self.holder, order.wait_seconds)
+            held_lease = await leases.enter_async_context(
+                acquire_lease(
+                    state, clock, self.sleep, (name, context.policy.target), self.holder, request.wait_seconds
+                )
             )
         except WorkspaceBusy as error:
-            return _busy_result(site.policy, error)
-        run = new_run(site.policy, order, clock.now())
+            return _busy_result(context.policy, error)
+        run = new_run(context.policy, request, clock.now())
         try:
-            interrupted = await state.begin_run(run, ours.lease)
+            interrupted = await state.begin_run(run, held_lease.lease)
         except LeaseLost as error:
-            return _busy_result(site.policy, error)
+            return _busy_result(context.policy, error)
         for closed in interrupted:
             log.warning("run.interrupted", workspace=name, interrupted=closed)
-        log.info("run.started", workspace=name, run_id=run.id, trigger=order.trigger)
-        return OpenRun(site, ours, run)
+        log.info("run.started", workspace=name, run_id=run.id, trigger=request.trigger)
+        return OpenRun(context, held_lease, run)
 
     async def _finish_or_abandon(
-        self, each: OpenRun, decision: Decision, order: RunRequest, approved_digest: str | None
+        self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
     ) -> RunResult:
-        """Finish one workspace's run; what ends it is its own, and the others go on."""
+        """Finish one workspace's run. An error ends this run only."""
         try:
-            return await self._finish_run(each, decision, order, approved_digest)
+            return await self._finish_run(each, decision, request, approved_digest)
         except PigmentSyncError as error:
             return await self._failed(each, decision, error)
 
     async def _failed(self, each: OpenRun, decision: Decision, error: PigmentSyncError) -> RunResult:
-        """Close the run that *error* ends, and return what it had done before."""
+        """Close the run that *error* ends, and return what it did before."""
         name = decision.policy.workspace
         log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
         await self._abandon_runs([each], error)
@@ -182,16 +186,16 @@ class Sync:
         )
 
     async def _finish_run(
-        self, each: OpenRun, decision: Decision, order: RunRequest, approved_digest: str | None
+        self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
     ) -> RunResult:
-        """Apply what may be applied, and close the run as what it was."""
+        """Apply what may be applied, and close the run."""
         state, policy = self.planner.state, decision.policy
         pause = await state.load_pause(policy.workspace)
         if decision.plan is None or decision.unguarded is None:
             status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
             code = exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
             return await self._close_run(each, decision, status, code)
-        if policy.mode is Mode.DRY_RUN or (pause is not None and not order.is_undo):
+        if policy.mode is Mode.DRY_RUN or (pause is not None and not request.is_undo):
             if decision.plan.members.linked:
                 await self._record_targets(each, decision)
             return await self._close_run(each, decision, RunStatus.PLANNED, ExitCode.DONE, pause=pause)
@@ -199,24 +203,24 @@ class Sync:
         approved: frozenset[ChangeContent] = frozenset()
         if approved_digest is not None:
             before = plan_contents(plan)
-            plan = release_approved(plan, unguarded, order.by)
+            plan = release_approved(plan, unguarded, request.by)
             decision = _accept_target(_with_released(decision, plan))
             approved = plan_contents(decision.plan or plan) - before
             plan = decision.plan or plan
             await self._record_plan(each, decision, approved_digest)
         if decision.target_check.holds_everything:
-            # Not even the journal's memory of members and groups: it would be that of another workspace.
+            # Not even members and groups are recorded: they would be those of another workspace.
             return await self._close_run(each, decision, RunStatus.HELD, ExitCode.HELD)
         await self._record_targets(each, decision)
         await self._record_reads(each, decision, plan)
         each.plan = plan
-        applied, last = await self._apply_plan(each, replace(decision, plan_to_apply=plan), order, approved)
+        applied, last = await self._apply_plan(each, replace(decision, plan_to_apply=plan), request, approved)
         each.applied = applied
         if applied.state_error is not None:
             raise applied.state_error
         newest, unguarded = last.plan or plan, last.unguarded or unguarded
         status, code = _final_status(newest, applied)
-        if code in {ExitCode.DONE, ExitCode.HELD} and order.is_for_everyone:
+        if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             baselines = await state.load_baselines(policy.workspace, self.planner.clock.now() - BASELINE_WINDOW)
             moved = next_baselines(unguarded, newest, baselines, policy.grace_reads)
             await state.update_memory(each.lease, (), newest.possible_renames, moved)
@@ -224,7 +228,7 @@ class Sync:
         return await self._close_run(each, decision, status, code, applied=applied, pause=applied.pause)
 
     async def _record_reads(self, each: OpenRun, decision: Decision, plan: Plan) -> None:
-        """Write what was read, before anything is sent: once a link is written, row 12 can't notice a rename."""
+        """Record what was read before anything is sent: after a link is written, row 12 can't detect a rename."""
         if decision.sightings:
             await self.planner.state.record_sightings(each.lease, decision.sightings)
         if plan.checked_creates:
@@ -237,7 +241,7 @@ class Sync:
             await self.planner.state.record_targets(each.lease, decision.target_check.accepted_targets)
 
     async def _apply_plan(
-        self, each: OpenRun, decision: Decision, order: RunRequest, approved: frozenset[ChangeContent]
+        self, each: OpenRun, decision: Decision, request: RunRequest, approved: frozenset[ChangeContent]
     ) -> tuple[ApplyResult, Decision]:
         applier = Applier(
             each.context.client.writer_for(each.held_lease),
@@ -247,11 +251,13 @@ class Sync:
             each.run.id,
             self.planner.progress,
             lambda: self.shutdown.is_requested,
-            not order.is_undo,
+            not request.is_undo,
             each.held_lease.ensure_lease,
         )
-        site = ReadOnlyWorkspace(each.context.policy, each.context.client)
-        application = ReplanningApplier(self.planner, site, applier, order, self.max_plan_age_seconds, each.read_at)
+        context = ReadOnlyWorkspace(each.context.policy, each.context.client)
+        application = ReplanningApplier(
+            self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
+        )
         return await application.apply(decision, approved)
 
     async def _close_run(
@@ -268,7 +274,7 @@ class Sync:
         is_ours = not decision.target_check.holds_everything
         guarded = plan.members.guarded if plan and is_ours else None
         if decision.plan is not None and is_ours:
-            # Also a run that wrote nothing saw the members: what differs next time is drift.
+            # A run that wrote nothing saw the members too: differences next time are drift.
             links = (await self.planner.state.load_memory(name)).links
             left = last_seen_members(decision.members, applied.newest_records if applied else (), links)
             await self.planner.state.record_last_seen(each.lease, each.run.id, left)
@@ -291,11 +297,11 @@ class Sync:
         return RunResult(name, each.run.id, status, code, decision.planned, decision.digest, records, pause, requests)
 
     async def _abandon_runs(self, started: Sequence[OpenRun], error: BaseException) -> None:
-        """Close what can be closed of runs that end by an error or by being stopped."""
+        """Close as much as possible of runs that end by an error or a stop."""
         message = error.message if isinstance(error, PigmentSyncError) else "The run was stopped."
         status = RunStatus.STALE if isinstance(error, StalePlan) else RunStatus.INTERRUPTED
         if isinstance(error, UsageError):
-            # Asked for by mistake: nothing is wrong with the workspace, and nothing was written.
+            # A mistake in the request: the workspace is fine, and nothing was written.
             status = RunStatus.PLANNED
         for each in started:
             if each.is_closed:
@@ -333,7 +339,7 @@ def _with_released(decision: Decision, plan: Plan) -> Decision:
 
 
 def _accept_target(decision: Decision) -> Decision:
-    """Return an approved *decision* with its target accepted, unless the guard of targets still holds something."""
+    """Return an approved *decision* with its target accepted, unless the target guard still holds something."""
     plan = decision.plan
     if (
         plan is None

@@ -1,4 +1,4 @@
-"""Put back what one run did: the same steps as any run, with the journal in the place of the sources."""
+"""Plan the undo of one run: the same steps as any run, with the journal instead of the sources."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["UndoPlanner"]
 
 @dataclass(frozen=True, slots=True)
 class UndoPlanner:
-    """Decides from a run's journal and a fresh listing. Stands where `Planner` stands, and can write as little."""
+    """Plans from a run's journal and a fresh listing. Implements `PlannerProtocol`, and can't write either."""
 
     run_id: str
     state: State
     clock: Clock
     progress: Progress
 
-    async def plan(self, sites: Sequence[ReadOnlyWorkspace], _user: str = "", /) -> list[Decision]:
+    async def plan(self, workspaces: Sequence[ReadOnlyWorkspace], _user: str = "", /) -> list[Decision]:
         """Return the reversal for the one workspace of the run."""
-        return [await self._plan_undo(site) for site in sites]
+        return [await self._plan_undo(workspace) for workspace in workspaces]
 
-    async def _plan_undo(self, site: ReadOnlyWorkspace) -> Decision:
-        policy = site.policy
+    async def _plan_undo(self, workspace: ReadOnlyWorkspace) -> Decision:
+        policy = workspace.policy
         try:
-            listing = await site.reader.list_members(self.progress)
+            listing = await workspace.reader.list_members(self.progress)
         except ReadError as error:
-            return failed_read_decision(policy, error, site.reader.requests)
+            return failed_read_decision(policy, error, workspace.reader.requests)
         memory = await self.state.load_memory(policy.workspace)
         unguarded = compute_undo(await self.state.load_changes(self.run_id), listing, memory, policy)
         recent = await self.state.load_recent_changes(policy.workspace, self.clock.now() - RECENT_WINDOW)
@@ -57,13 +57,13 @@ class UndoPlanner:
             unguarded,
             members={member.scim_id: member for member in listing.members},
             linked_ids=frozenset(link.scim_id for link in memory.links),
-            requests=site.reader.requests,
+            requests=workspace.reader.requests,
             target_check=target,
         )
 
 
 def _wrong_target_check(run: Run, policy: Policy) -> TargetCheck:
-    """Return the finding that *run* was for another workspace than its key stands for now."""
+    """Return the check result: *run* was for another workspace than its key refers to now."""
     return TargetCheck(
         f"The run {run.id} wrote to {run.target}, and the scim_url of {policy.workspace} is now {policy.target}.",
         "An undo goes to the workspace of the run: undo it with a configuration that has that scim_url. "

@@ -1,4 +1,4 @@
-"""Settle what a key of the file stands for: under the leases, journalled with who and why. Nothing is sent anywhere."""
+"""Change which workspace a key of the file refers to, under the leases, and journal who and why. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WorkspaceKeys:
     sleep: Callable[[float], Awaitable[None]]
 
     async def list_keys(self) -> list[tuple[WorkspaceRecord, str]]:
-        """Return each key with the fingerprint that the file gives it, empty: it is not in the file."""
+        """Return each key with the fingerprint that the file gives it; empty if the key is not in the file."""
         known = {each.name: each for each in await self.state.load_workspaces()}
         own = {name: WorkspaceRecord(name, "", 0, None) for name in self.policies}
         return [
@@ -47,45 +47,47 @@ class WorkspaceKeys:
         return next((each for each in await self.state.load_workspaces() if each.name == name), None)
 
     async def _check_remaining(self, name: str) -> str:
-        """Return what still holds everything under *name*, empty: nothing."""
+        """Return what still holds everything under *name*; empty if nothing does."""
         if name not in self.policies:
             return f"{name} is not in this configuration."
         found = check_workspace_target(self.policies[name], await self.state.load_targets())
         return f"{found.mismatch} {found.remedy}" if found.mismatch else ""
 
-    def _admin_run(self, name: str, order: RunRequest, what: str) -> Run:
+    def _admin_run(self, name: str, request: RunRequest, what: str) -> Run:
         return admin_run(
-            name, replace(order, reason=f"{what}: {order.reason}" if order.reason else what), self.clock.now()
+            name, replace(request, reason=f"{what}: {request.reason}" if request.reason else what), self.clock.now()
         )
 
-    async def _acquire_lease(self, stack: AsyncExitStack, workspace: tuple[str, str], order: RunRequest) -> Lease:
-        ours = acquire_lease(self.state, self.clock, self.sleep, workspace, self.holder, order.wait_seconds)
+    async def _acquire_lease(self, stack: AsyncExitStack, workspace: tuple[str, str], request: RunRequest) -> Lease:
+        ours = acquire_lease(self.state, self.clock, self.sleep, workspace, self.holder, request.wait_seconds)
         return (await stack.enter_async_context(ours)).lease
 
-    async def rename(self, old: str, new: str, order: RunRequest) -> list[str]:
+    async def rename(self, old: str, new: str, request: RunRequest) -> list[str]:
         """Move what the state knows under *old* to *new*, and return sentences that report what was done.
 
         The same name twice means that the workspace has a new `scim_url`. Raises `UsageError` where a rename is not
         possible, and `WorkspaceBusy` while a run holds either.
         """
         if old == new:
-            return await self._retarget(new, order)
+            return await self._retarget(new, request)
         async with AsyncExitStack() as stack:
-            there = await self._require_record(old)
-            leases = [await self._acquire_lease(stack, (old, there.target), order)]
-            # The lease of the workspace itself is ours already where both keys are for the same one.
-            target = self._configured_target(new) if self._configured_target(new) != there.target else ""
-            leases.append(await self._acquire_lease(stack, (new, target), order))
-            there, taken = await self._require_record(old), await self._find_record(new)
-            if taken is not None and (taken.link_count or taken.target not in {"", there.target}):
+            record = await self._require_record(old)
+            leases = [await self._acquire_lease(stack, (old, record.target), request)]
+            # If both keys refer to the same workspace, this process already holds its lease.
+            target = self._configured_target(new) if self._configured_target(new) != record.target else ""
+            leases.append(await self._acquire_lease(stack, (new, target), request))
+            record, taken = await self._require_record(old), await self._find_record(new)
+            if taken is not None and (taken.link_count or taken.target not in {"", record.target}):
                 place = f" and stands for {taken.target}" if taken.target else ""
                 raise UsageError(
                     f"The state already knows {new}: it has {taken.link_count} links{place}.",
                     f"If you don't need them: pigment-sync workspaces reset {new}, then rename {old}.",
                 )
-            await self.state.rename_workspace(leases[0], leases[1], self._admin_run(new, order, f"renamed from {old}"))
+            await self.state.rename_workspace(
+                leases[0], leases[1], self._admin_run(new, request, f"renamed from {old}")
+            )
         done = (
-            f"{old} is {new} now, with {_count_phrase(there.link_count)}, counts, sizes of groups, pause and history."
+            f"{old} is {new} now, with {_count_phrase(record.link_count)}, counts, sizes of groups, pause and history."
         )
         return [done, *filter(None, [await self._check_remaining(new)])]
 
@@ -96,30 +98,30 @@ class WorkspaceKeys:
             raise UsageError(f"The state knows no workspace {name}.", f"It knows: {known or 'none'}. {LIST_HINT}")
         return found
 
-    async def _retarget(self, name: str, order: RunRequest) -> list[str]:
+    async def _retarget(self, name: str, request: RunRequest) -> list[str]:
         if name not in self.policies:
             raise UsageError(f"There is no workspace {name}.", f"The config has: {', '.join(self.policies)}.")
-        there, now = await self._require_record(name), self._configured_target(name)
-        if there.target in {"", now}:
+        record, now = await self._require_record(name), self._configured_target(name)
+        if record.target in {"", now}:
             raise UsageError(
                 f"Nothing needs to change: the state has no other scim_url for {name} than {now}.", LIST_HINT
             )
         async with AsyncExitStack() as stack:
-            lease = await self._acquire_lease(stack, (name, now), order)
+            lease = await self._acquire_lease(stack, (name, now), request)
             for each in await self.state.load_workspaces():
                 if each.target == now:
                     raise UsageError(
                         f"The state knows {now} as {each.name}, so it is not {name} at a new address.",
                         f"If {name} is that workspace now: pigment-sync workspaces reset {name}",
                     )
-            what = f"moved from {there.target} to {now}"
-            await self.state.retarget_workspace(lease, self._admin_run(name, order, what), now)
+            what = f"moved from {record.target} to {now}"
+            await self.state.retarget_workspace(lease, self._admin_run(name, request, what), now)
         return [
-            f"{name} is now at {now}, with {_count_phrase(there.link_count)} and everything else that "
+            f"{name} is now at {now}, with {_count_phrase(record.link_count)} and everything else that "
             "was known about it."
         ]
 
-    async def reset(self, name: str, order: RunRequest) -> list[str]:
+    async def reset(self, name: str, request: RunRequest) -> list[str]:
         """Drop what the state remembers under *name*, which starts again at its `scim_url`; the journal stays.
 
         Raises `UsageError` when neither state nor file know it, and `WorkspaceBusy` while a run holds it.
@@ -128,8 +130,8 @@ class WorkspaceKeys:
             await self._require_record(name)
         now = self._configured_target(name)
         async with AsyncExitStack() as stack:
-            lease = await self._acquire_lease(stack, (name, now), order)
-            run = self._admin_run(name, order, f"reset to {now}" if now else "reset")
+            lease = await self._acquire_lease(stack, (name, now), request)
+            run = self._admin_run(name, request, f"reset to {now}" if now else "reset")
             dropped = await self.state.reset_workspace(lease, run, now)
         place = f" at {now}" if now else ""
         begins = f"{name} starts without any{place}" if name in self.policies else f"{name} is forgotten"

@@ -102,7 +102,7 @@ def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: 
 
     well_formed = agent.run("sync", *LATAM, "--approve", "4507743a")
     assert well_formed.code == 9
-    assert "The approved plan sha256:4507743a is not the plan any more" in well_formed.err
+    assert "The plan changed after sha256:4507743a was approved" in well_formed.err
 
 
 def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:

@@ -50,7 +50,7 @@ async def test_beginning_that_fits_several_plans_is_a_usage_error() -> None:
 
 
 async def test_digest_that_fits_no_plan_is_stale() -> None:
-    with pytest.raises(StalePlan, match="sha256:00000000 is not the plan any more"):
+    with pytest.raises(StalePlan, match="The plan changed after sha256:00000000 was approved"):
         await agreed("sha256:00000000", fresh=[planned("one")])
 
 
