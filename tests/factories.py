@@ -22,7 +22,7 @@ def key(name: str, connector: str = OKTA.connector) -> PersonKey:
 
 
 def person(name: str, email: str | None = "", **more: Any) -> Person:
-    """Return an active person of the planners in Okta, whose id is *name*: `person("ann")` is ann@acme.com."""
+    """Return an active person of the planners in Okta with the id *name*: `person("ann")` is ann@acme.com."""
     connector = more.pop("connector", OKTA.connector)
     more.setdefault("groups", PLANNERS)
     display_name = more.pop("display_name", name.title())

@@ -11,12 +11,15 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol
 
+from agent.diff.builder import PlanBuilder
+from agent.diff.leavers import would_deactivate
 from agent.model import Kind, LastSeen, Link, Member, Memory, Note, Written
 from agent.model.codes import NoteCode
 from agent.model.email import is_same_name, normalize
 from agent.model.run import ChangeRecord, Outcome
+from connectors.base import PersonKey
 
-__all__ = ["Difference", "Expectation", "drift_notes", "last_seen_members"]
+__all__ = ["Difference", "Expectation", "SourceExpectation", "drift_notes", "last_seen_members"]
 
 # After these the state of the member is unknown: a difference at the next run may be our own change.
 UNCERTAIN_OUTCOMES = frozenset({Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
@@ -180,3 +183,38 @@ UNDOES_US = f", which reverts what this agent wrote within 24 hours: {ELSE}"
 def _drift_note(email: str, name: str, what: str, tail: str = "") -> Note:
     code = NoteCode.ANOTHER_WRITER if tail else NoteCode.DRIFT
     return Note(code, email, f"{name or email} {what} since our last run, not by this agent{tail or '.'}")
+
+
+class SourceExpectation:
+    """What the sources call for, once everything else of the plan is decided.
+
+    *ours* are members that our unconfirmed creates made. An unconfirmed create may have made any member of its person
+    or with its email, so no difference of such a member is attributed to another tool.
+    """
+
+    def __init__(self, builder: PlanBuilder, ours: frozenset[str]) -> None:
+        self._draft = builder
+        self._ours = ours
+        self._unsettled_emails = {
+            normalize(unconfirmed.email) for unconfirmed in builder.inputs.memory.unconfirmed_creates
+        }
+        self._unsettled_people = {unconfirmed.person for unconfirmed in builder.inputs.memory.unconfirmed_creates}
+
+    def call_for(self, difference: Difference, member: Member) -> bool:
+        """Return whether our own plan would have made *difference*, and leaves nothing to do for *member*."""
+        builder, scim_id = self._draft, member.scim_id
+        assigned = builder.in_sync_people.get(scim_id)
+        person = assigned.key if assigned else builder.person_by_scim_id.get(scim_id)
+        if scim_id in self._ours or builder.is_protected(member) or self._is_unsettled(member, person):
+            return False
+        if assigned is None:
+            return difference is Difference.ACTIVE and member.active is False and would_deactivate(builder, member)
+        if difference is Difference.CREATED:
+            # What has a link is known from before, whatever the last listing showed.
+            return scim_id not in builder.person_by_scim_id
+        return difference is not Difference.NAME or assigned.person.display_name != ""
+
+    def _is_unsettled(self, member: Member, person: PersonKey | None) -> bool:
+        return (
+            self._draft.normalized_emails[member.scim_id] in self._unsettled_emails or person in self._unsettled_people
+        )

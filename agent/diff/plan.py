@@ -45,13 +45,12 @@ from collections.abc import Sequence
 
 from agent.diff.assignments import Entitlement, collect_assignments
 from agent.diff.builder import PlanBuilder, new_plan_builder
-from agent.diff.drift import drift_notes
+from agent.diff.drift import SourceExpectation, drift_notes
 from agent.diff.email_moves import resolve_email_claims
 from agent.diff.entitled import decide_entitled
 from agent.diff.leavers import decide_leavers
 from agent.diff.unconfirmed_creates import resolve_unconfirmed_creates
 from agent.diff.undone_changes import still_undone_changes
-from agent.diff.writer import Sources
 from agent.model import Change, Hold, Inputs, Kind, MemberCounts, Note, Plan, Policy, SourceCounts
 from agent.model.codes import ChangeCode
 from agent.model.email import normalize
@@ -85,7 +84,9 @@ def compute_plan(inputs: Inputs, policy: Policy) -> Plan:
     depths = resolve_email_claims(builder)
     notes = {Note(note.code, note.email, note.reason) for snapshot in inputs.snapshots for note in snapshot.notes}
     ours = {link.scim_id for link in builder.recovered_links} | {member.scim_id for _, member in builder.duplicates}
-    notes.update(drift_notes(inputs.memory, builder.members, frozenset(ours), Sources(builder, frozenset(ours))))
+    notes.update(
+        drift_notes(inputs.memory, builder.members, frozenset(ours), SourceExpectation(builder, frozenset(ours)))
+    )
     return Plan(
         workspace=policy.workspace,
         mode=policy.mode,

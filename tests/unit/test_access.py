@@ -41,7 +41,7 @@ def test_entitled_member_has_groups_and_no_exception() -> None:
         ("unknown-status", person("ann", status=Status.UNKNOWN), (link("ann"),)),
         ("assignment-pending", person("ann", pending=True), (link("ann"),)),
         ("individual-assignment", person("ann", groups=(), individual=True), (link("ann"),)),
-        ("source-changed", None, (link("ann", connector="former"),)),
+        ("source-changed", None, (link("ann", connector="removed"),)),
     ],
 )
 def test_exception_is_named(exception: str, of: Person | None, links: tuple[Link, ...]) -> None:
@@ -55,7 +55,7 @@ def test_included_individual_assignment_is_still_named() -> None:
     assert row.exceptions == ("individual-assignment",)
 
 
-def test_protected_member_is_marked_beside_what_else_it_is() -> None:
+def test_protected_member_is_marked_in_addition_to_other_exceptions() -> None:
     assert one(None, protect=("ann@*",)).exceptions == ("protected", "unmanaged")
 
 

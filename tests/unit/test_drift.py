@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN = member("ann")
 
 
-def told(left: tuple[LastSeen, ...] | None, *members: object) -> list[str]:
+def notes_of(left: tuple[LastSeen, ...] | None, *members: object) -> list[str]:
     found = {each.scim_id: each for each in members if isinstance(each, type(ANN))}
     return sorted(note.reason for note in drift_notes(Memory(last_seen=left), found, frozenset(), Nothing()))
 
@@ -43,24 +43,26 @@ def record(kind: Kind, after: Fields, outcome: Outcome = Outcome.DONE, scim_id: 
 
 
 def test_nothing_is_drift_before_the_first_run_or_when_all_is_as_left() -> None:
-    assert told(None, ANN) == []
-    assert told((left(email="ANN@acme.com"),), ANN) == []
+    assert notes_of(None, ANN) == []
+    assert notes_of((left(email="ANN@acme.com"),), ANN) == []
 
 
 def test_every_difference_is_named() -> None:
-    assert told((), ANN) == ["Ann was created since our last run, not by this agent."]
-    assert told((left(),)) == ["Ann disappeared from the listing since our last run, not by this agent."]
-    assert told((left(name="Ann Lee"),), ANN) == ["Ann was renamed from Ann Lee since our last run, not by this agent."]
-    assert told((left(email="x@acme.com"),), ANN) == [
+    assert notes_of((), ANN) == ["Ann was created since our last run, not by this agent."]
+    assert notes_of((left(),)) == ["Ann disappeared from the listing since our last run, not by this agent."]
+    assert notes_of((left(name="Ann Lee"),), ANN) == [
+        "Ann was renamed from Ann Lee since our last run, not by this agent."
+    ]
+    assert notes_of((left(email="x@acme.com"),), ANN) == [
         "Ann had the email x@acme.com since our last run, not by this agent."
     ]
-    assert told((left(active=False),), ANN) == ["Ann was reactivated since our last run, not by this agent."]
+    assert notes_of((left(active=False),), ANN) == ["Ann was reactivated since our last run, not by this agent."]
     inactive = replace(ANN, active=False)
-    assert told((left(),), inactive) == ["Ann was deactivated since our last run, not by this agent."]
+    assert notes_of((left(),), inactive) == ["Ann was deactivated since our last run, not by this agent."]
 
 
 def test_member_of_unknown_state_is_no_drift() -> None:
-    assert told((left(active=None, name="Other"),), ANN) == []
+    assert notes_of((left(active=None, name="Other"),), ANN) == []
 
 
 def test_what_our_run_did_is_no_drift() -> None:

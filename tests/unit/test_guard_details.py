@@ -54,7 +54,7 @@ def recent(gone: int = 0, made: int = 0, moved: int = 0) -> RecentChanges:
     return RecentChanges(ids(gone), frozenset(map(key, ids(made))), ids(moved))
 
 
-def test_guard_tells_its_numbers_and_whom_it_holds() -> None:
+def test_guard_shows_its_numbers_and_the_affected_emails() -> None:
     (guard,) = apply_guards(leavers(5, 40), a_policy(), GuardHistory(recent_changes=recent(2))).guards
 
     assert (guard.count, guard.recent) == (5, 2)
@@ -106,7 +106,7 @@ def test_floor_never_covers_all_members_of_a_workspace(count: int, of: int, perc
 
 
 def strangers(count: int, adopted: int, linked: int) -> Plan:
-    """Return a plan that deactivates *count* unmanaged members beside people who are adopted and ones with a link."""
+    """Return a plan that deactivates *count* unmanaged members next to people who are adopted and ones with a link."""
     names = [f"p{number}" for number in range(adopted + linked)]
     members = [member(name) for name in [*names, *(f"x{number}" for number in range(count))]]
     given = reads([person(name) for name in names], members, [link(name) for name in names[adopted:]])
@@ -287,8 +287,8 @@ def test_each_run_sets_the_baseline_whether_the_group_has_changed_or_not() -> No
     assert baselines(leavers(0, 5), before={"planners": 9}) == {"planners": 5}
 
 
-def test_group_that_is_not_assigned_any_more_has_nobody() -> None:
-    assert baselines(leavers(0, 5), before={"former": 12, "long-gone": 0}) == {"former": 0, "planners": 5}
+def test_group_that_is_no_longer_assigned_has_size_zero() -> None:
+    assert baselines(leavers(0, 5), before={"removed": 12, "long-gone": 0}) == {"removed": 0, "planners": 5}
 
 
 def test_group_keeps_its_baseline_while_a_leaver_of_it_is_held() -> None:
@@ -308,7 +308,7 @@ def test_group_keeps_its_baseline_while_a_leaver_of_it_is_in_grace() -> None:
     assert baselines(plan, before={"planners": 9}, grace=1) == {"planners": 1}
 
 
-def test_leavers_are_looked_up_at_most_25_and_only_those_nobody_shows() -> None:
+def test_at_most_25_leavers_are_looked_up_and_only_those_no_source_shows() -> None:
     suspended = person("sue", status=Status.SUSPENDED)
     names = [f"p{number:02}" for number in range(30)]
     given = reads([suspended], [member(name) for name in [*names, "sue"]], [link(name) for name in [*names, "sue"]])
@@ -318,13 +318,13 @@ def test_leavers_are_looked_up_at_most_25_and_only_those_nobody_shows() -> None:
     assert leavers_to_look_up(compute_plan(reads([], [member("eve")]), a_policy())) == ()
 
 
-def test_shrunken_group_of_a_former_connector_holds_nobody() -> None:
-    history = GuardHistory(baselines={("former", "planners"): ("Planners", 50)})
+def test_shrunken_group_of_a_removed_connector_holds_nothing() -> None:
+    history = GuardHistory(baselines={("removed", "planners"): ("Planners", 50)})
 
     assert apply_guards(leavers(3, 30), a_policy(), history).guards == ()
 
 
-def test_group_of_one_connector_says_nothing_of_its_namesake_in_another() -> None:
+def test_group_of_one_connector_does_not_count_for_its_namesake_in_another() -> None:
     gone = Link(PersonKey("entra-eu", "eve"), "m-eve", (GroupRef("planners", "Planners"),))
     shown = snapshot([person("sue", connector="entra-eu", groups=("planners",))], ENTRA)
     given = reads([person("ann")], [member("ann"), member("eve"), member("sue")], [link("ann"), gone], shown)
@@ -358,7 +358,7 @@ def test_creates_and_email_changes_are_held_beyond_their_limit_and_not_at_it(
     assert [guard.code for guard in moved.guards] == (["max-email-changes"] if is_held else [])
 
 
-def test_messages_tell_the_last_hour_only_where_there_was_something() -> None:
+def test_messages_show_the_last_hour_only_where_it_had_changes() -> None:
     policy = a_policy(limits=some_limits(max_creates=0, max_email_changes=0))
     (made,) = apply_guards(joiners(1), policy, GuardHistory(recent_changes=recent(made=3))).guards
     (moved,) = apply_guards(movers(2), policy, GuardHistory(recent_changes=recent(moved=3))).guards

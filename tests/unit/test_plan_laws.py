@@ -249,7 +249,7 @@ def test_unmanaged_members_get_no_change_unasked(world: tuple[Inputs, Policy]) -
 
 
 @given(worlds())
-def test_member_gets_one_change_beside_adopt(world: tuple[Inputs, Policy]) -> None:
+def test_member_gets_one_change_in_addition_to_adopt(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     members = Counter(change.scim_id for change in plan.changes if change.kind is not Kind.ADOPT and change.scim_id)
@@ -320,7 +320,7 @@ def test_guards_lose_nothing(world: tuple[Inputs, Policy]) -> None:
 
 
 @given(worlds())
-def test_nobody_is_deactivated_while_entitled(world: tuple[Inputs, Policy]) -> None:
+def test_entitled_people_are_never_deactivated(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     entitled = {
@@ -334,7 +334,7 @@ def test_nobody_is_deactivated_while_entitled(world: tuple[Inputs, Policy]) -> N
 
 
 @given(worlds())
-def test_leaver_stays_while_somebody_new_has_the_address(world: tuple[Inputs, Policy]) -> None:
+def test_leaver_stays_while_a_new_person_has_the_address(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     plan = compute_plan(reads, policy)
     linked = {link.person for link in reads.memory.links}

@@ -51,9 +51,9 @@ def test_creation_carries_the_parts_of_the_name() -> None:
     assert (change.kind, change.given_name, change.family_name) == (Kind.CREATE, "Ann", "Lee")
 
 
-def test_note_of_a_read_stands_in_the_plan_as_it_was_told() -> None:
-    told = replace(snapshot([person("ann")]), notes=(ReadNote("guest", "gus@acme.com", "Gus is a guest."),))
-    given = replace(reads(), snapshots=(told,))
+def test_note_of_a_read_is_in_the_plan_unchanged() -> None:
+    noted = replace(snapshot([person("ann")]), notes=(ReadNote("guest", "gus@acme.com", "Gus is a guest."),))
+    given = replace(reads(), snapshots=(noted,))
     assert Note("guest", "gus@acme.com", "Gus is a guest.") in compute_plan(given, a_policy()).notes
 
 
@@ -62,12 +62,12 @@ def test_possible_renames_are_remembered() -> None:
     assert compute_plan(given, a_policy()).possible_renames == frozenset({(key("ann"), "m-ann")})
 
 
-def test_member_without_a_name_is_told_as_empty() -> None:
+def test_member_without_a_name_is_shown_as_empty() -> None:
     plan = compute_plan(reads([person("ann")], [member("ann", display_name="")], [link("ann")]), a_policy())
     assert only_change(plan).reason.endswith("is Ann, not empty.")
 
 
-def test_inactive_member_without_a_name_may_be_somebody_else() -> None:
+def test_inactive_member_without_a_name_may_be_another_human() -> None:
     plan = compute_plan(reads([person("ann")], [member("ann", active=False, display_name="")]), a_policy())
     (hold,) = plan.holds
     assert "nothing, who may be another human" in hold.reason

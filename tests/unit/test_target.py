@@ -93,7 +93,7 @@ def test_swapped_urls_hold_everything_and_name_the_other_key() -> None:
     assert "rename" not in plan.holds[0].remedy
 
 
-def test_wrong_target_waits_for_somebody_also_where_there_is_nothing_to_hold() -> None:
+def test_wrong_target_trips_also_where_there_is_nothing_to_hold() -> None:
     _, plan, _ = judged(policy(THERE), (known(),), reads())
 
     assert plan.holds == ()
@@ -112,7 +112,7 @@ def test_wrong_target_lets_no_hold_of_the_table_be_released() -> None:
     assert [hold.change for hold in plan.holds] == [None]
 
 
-def test_key_belongs_to_whom_it_was_recorded_for_last() -> None:
+def test_fingerprint_belongs_to_the_key_it_was_recorded_for_last() -> None:
     state = (known("brazil"), known("latam", minutes=1))
 
     assert not found_by(policy(), state, everyone()).mismatch
@@ -193,7 +193,7 @@ def test_leavers_in_grace_keep_a_tenant_from_being_accepted() -> None:
     assert is_awaiting_approval(plan)
 
 
-def test_people_whose_member_is_inactive_or_not_listed_keep_a_tenant_from_being_accepted() -> None:
+def test_people_with_an_inactive_or_unlisted_member_keep_a_tenant_from_being_accepted() -> None:
     for members in ([member("ann", active=False)], []):
         found = found_by(policy(), TENANT_BEFORE, reads([], members, [link("ann")]))
 
@@ -201,7 +201,7 @@ def test_people_whose_member_is_inactive_or_not_listed_keep_a_tenant_from_being_
         assert found.pending_targets == (("okta-main", OKTA_NOW),)
 
 
-def test_person_whose_create_was_lost_keeps_a_tenant_from_being_accepted_listed_or_not() -> None:
+def test_person_with_an_unconfirmed_create_keeps_a_tenant_from_being_accepted_listed_or_not() -> None:
     memory = Memory(
         unconfirmed_creates=(UnconfirmedCreate(person=key("ann"), email="ann@acme.com", display_name="Ann"),)
     )

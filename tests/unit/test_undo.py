@@ -1,4 +1,4 @@
-"""Undo: what a run did is put back, and what somebody has changed since is left alone and named."""
+"""Undo: the changes of a run are reversed, and members changed since are left alone and named."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_active_member_that_a_create_met_loses_its_link_and_nothing_else() -> No
     assert (only.undone_change.kind, only.undone_change.scim_id) == (Kind.CREATE, "m-ann")
 
 
-def test_active_member_that_a_create_met_and_whose_link_has_ended_is_only_named() -> None:
+def test_active_member_that_a_create_met_and_that_lost_its_link_is_only_named() -> None:
     met = replace(change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann", True)), person=key("bea"))
     plan = undone(met, members=[member("ann")])
 
@@ -165,7 +165,7 @@ def test_chain_of_moves_is_undone_from_its_other_end() -> None:
     ]
 
 
-def test_address_that_somebody_else_has_now_is_held() -> None:
+def test_address_that_another_member_has_now_is_held() -> None:
     moved = change(Kind.UPDATE_EMAIL, Fields("old@acme.com"), Fields("ann@acme.com"))
     plan = undone(moved, members=[member("ann"), member("eve", "OLD@acme.com")])
 
@@ -188,7 +188,7 @@ def test_spelling_alone_can_be_put_back() -> None:
     assert [each.after.email for each in undone(moved, members=[member("ann")]).changes] == ["Ann@acme.com"]
 
 
-def test_member_that_somebody_has_changed_since_is_left_and_named() -> None:
+def test_member_that_was_changed_since_is_left_and_named() -> None:
     gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
     named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Other"), "bea")
     moved = change(Kind.UPDATE_EMAIL, Fields("was@acme.com"), Fields("new@acme.com"), "cat")
@@ -364,7 +364,7 @@ def test_undone_create_stands_while_nothing_may_be_concluded_of_its_person() -> 
     assert standing(made, person("ann", groups=("planners", "readers"))) == ()
 
 
-def test_undone_deactivation_of_a_stranger_stands_while_the_member_is_nobodys() -> None:
+def test_undone_deactivation_of_a_stranger_applies_while_the_member_is_unmanaged() -> None:
     stranger = replace(PUT_BACK, scim_id="m-cat", person=None, groups=())
 
     def left(*people: Person, listed: bool = True) -> tuple[UndoneChange, ...]:

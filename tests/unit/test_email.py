@@ -1,4 +1,4 @@
-"""Addresses and names compare as the design says, and only what could get mail is valid."""
+"""Addresses and names compare as the design defines, and only deliverable addresses are valid."""
 
 from __future__ import annotations
 

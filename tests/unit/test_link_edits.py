@@ -32,7 +32,7 @@ def test_links_move_by_the_members_email() -> None:
     )
 
 
-def test_link_stays_where_nobody_or_not_one_unlinked_person_has_the_email() -> None:
+def test_link_stays_unless_exactly_one_unlinked_person_has_the_email() -> None:
     assert moved(links=(link("ann"),)).unmatched == ("ann@acme.com",)
     assert moved(("a1", "ann@acme.com"), ("a2", "ANN@acme.com"), links=(link("ann"),)).unmatched == ("ann@acme.com",)
     taken = Link(PersonKey("entra-eu", "a1"), "m-bea")
@@ -76,7 +76,7 @@ def test_assignment_releases_what_stood_in_its_way() -> None:
     assert assignment_edits(memory, member("cat"), key("cat")) == (LinkEdit(Link(key("cat"), "m-cat"), None),)
 
 
-def test_links_move_within_one_connector_whose_people_have_other_ids() -> None:
+def test_links_move_within_one_connector_when_its_people_have_new_ids() -> None:
     """What `recycled-address` proposes where a connector reads another tenant: who kept the id keeps the link."""
     memory = Memory((link("ann"), link("bea")))
     listing = Listing((member("ann"), member("bea")))
