@@ -255,7 +255,7 @@ async def approve(
     """Approve the changes of this run's plan that are on hold, and queue the sync that applies them."""
     found = await context.find_run(run_id)
     if isinstance(found, ActiveRun):
-        raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait for its end.")
+        raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
     return _accept(await context.approve(found, body.digest, operator, body.reason, Trigger.API), response)
 
 

@@ -1,4 +1,4 @@
-"""Puts page, API and health together into one ASGI application."""
+"""Combine the page, the API and the health checks into one ASGI application."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ from connectors.base import ReadError
 __all__ = ["application"]
 
 log = structlog.get_logger()
-REMEDIES = {404: "Look at / for what there is.", 405: "Use another method."}
+REMEDIES = {404: "Start at /.", 405: "Use another method."}
 
 
 def application(
-    desk: DaemonApi,
+    daemon: DaemonApi,
     metrics: Metrics,
     server: Callable[[], ServerSettings],
     transport: Callable[[], httpx.AsyncBaseTransport],
     now: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """Return the application. *server* gives the settings in force, *transport* what sends requests.
+    """Return the application. *server* returns the active settings, *transport* the HTTP transport.
 
-    *now* gives seconds for sessions and limits.
+    *now* is a monotonic clock for sessions and limits.
 
-    Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: who starts the daemon is to
-    hear of it, not who tries to log in.
+    Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: the start must fail then, not
+    the first login.
     """
     parse_tokens(server().tokens)
-    front = WebContext(desk, server, Sessions(now), LoginRateLimit(now))
-    shown = pages.Pages(front, OidcLogin(server, now, transport))
-    routes: Sequence[BaseRoute] = [*health.routes(desk, metrics), *pages.routes(shown)]
+    context = WebContext(daemon, server, Sessions(now), LoginRateLimit(now))
+    page = pages.Pages(context, OidcLogin(server, now, transport))
+    routes: Sequence[BaseRoute] = [*health.routes(daemon, metrics), *pages.routes(page)]
 
-    async def answered(request: HttpRequest, error: Exception) -> Response:
+    async def handle_exception(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, LoginRequired):
             return RedirectResponse(
                 "/login" if error.next_path == "/" else f"/login?next={quote(error.next_path)}", 303
             )
-        refusal = _problem_from_exception(request, error)
-        return problem_response(refusal) if request.url.path.startswith("/api/") else shown.render_problem(refusal)
+        problem = _problem_from_exception(request, error)
+        return problem_response(problem) if request.url.path.startswith("/api/") else page.render_problem(problem)
 
     handled = (
         HttpProblem,
@@ -74,18 +74,18 @@ def application(
     )
     app = FastAPI(
         routes=list(routes),
-        # The API serves its own description; pages of third parties' scripts have no place here.
+        # FastAPI's own pages load scripts of other hosts.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        exception_handlers=dict.fromkeys(handled, answered),
+        exception_handlers=dict.fromkeys(handled, handle_exception),
     )
-    add_api(app, front)
+    add_api(app, context)
     return SecurityMiddleware(app, server)
 
 
 def _problem_from_exception(request: HttpRequest, error: Exception) -> HttpProblem:
-    """Return what the sender of *request* is told of *error*."""
+    """Return the problem with which *request* is answered."""
     match error:
         case HttpProblem():
             return error
@@ -101,4 +101,6 @@ def _problem_from_exception(request: HttpRequest, error: Exception) -> HttpProbl
             return HttpProblem(error.status_code, "http", f"{error.detail}.", remedy, error.headers)
         case _:
             log.error("request.crashed", path=request.url.path, error=type(error).__name__, exc_info=error)
-            return HttpProblem(500, "unexpected", "This should not happen.", "Report it with what the log says.")
+            return HttpProblem(
+                500, "unexpected", "The server has a bug.", "Report it with the log line `request.crashed`."
+            )

@@ -1,4 +1,4 @@
-"""Who is asking: tokens, the sessions of browsers, and a limit on guesses."""
+"""Authentication: tokens, browser sessions, and a limit on failed logins."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MonotonicClock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who may use the page or the API. *token* is the entry that let them in, None after a login by OIDC."""
+    """A person or program that may use the page or the API. *token* is its entry, None after a login by OIDC."""
 
     name: str
     role: Role
@@ -51,17 +51,17 @@ def parse_tokens(tokens: Sequence[Secret]) -> list[HashedToken]:
 
 
 def find_principal(tokens: Sequence[Secret], token: str) -> Principal | None:
-    """Return whose *token* it is. The entries are read anew, so that one can be revoked without a restart."""
+    """Return the principal of *token*. Entries are read each time, so that one can be revoked without a restart."""
     found = None
     for each in _parse_readable_tokens(tokens):
-        # All are compared: how long it takes must not tell which one it was.
+        # All are compared: the time must not reveal which one matched.
         if each.matches(token):
             found = Principal(each.name, each.role, each)
     return found
 
 
 def _parse_readable_tokens(tokens: Sequence[Secret]) -> list[HashedToken]:
-    """Return the entries that can be read; one that can't lets nobody in."""
+    """Return the entries that can be read; one that can't authenticates no one."""
     found = []
     for place, each in enumerate(tokens, 1):
         try:
@@ -88,17 +88,17 @@ class Sessions:
         self._now = now
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
-    def open(self, visitor: Principal) -> str:
-        """Begin a session and return the value of its cookie."""
+    def open(self, principal: Principal) -> str:
+        """Start a session and return the value of its cookie."""
         while len(self._sessions) >= MAX_SESSIONS:
             self._sessions.popitem(last=False)
         cookie = secrets.token_urlsafe(32)
         now = self._now()
-        self._sessions[_cookie_hash(cookie)] = Session(visitor, secrets.token_urlsafe(32), now, now)
+        self._sessions[_cookie_hash(cookie)] = Session(principal, secrets.token_urlsafe(32), now, now)
         return cookie
 
     def find(self, cookie: str, server: ServerSettings) -> Session | None:
-        """Return the session of *cookie*, None when it has ended or what let it in is not configured any more."""
+        """Return the session of *cookie*, None when it has ended or its token was removed."""
         key = _cookie_hash(cookie)
         session = self._sessions.get(key)
         if session is None:
@@ -115,24 +115,26 @@ class Sessions:
         self._sessions.pop(_cookie_hash(cookie), None)
 
 
-def _is_still_allowed(visitor: Principal, server: ServerSettings) -> bool:
-    return server.oidc is not None if visitor.token is None else visitor.token in _parse_readable_tokens(server.tokens)
+def _is_still_allowed(principal: Principal, server: ServerSettings) -> bool:
+    return (
+        server.oidc is not None if principal.token is None else principal.token in _parse_readable_tokens(server.tokens)
+    )
 
 
 def _cookie_hash(cookie: str) -> str:
-    # A lookup by what was sent would tell by its time how much of a cookie is right.
+    # The time of a lookup by the cookie itself would reveal how much of it is right.
     return hashlib.sha256(cookie.encode()).hexdigest()
 
 
 class LoginRateLimit:
-    """Ten wrong tokens in five minutes from one address, then none is tried for a while."""
+    """At most ten wrong tokens in five minutes from one address; its next ones are refused."""
 
     def __init__(self, now: MonotonicClock) -> None:
         self._now = now
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_seconds(self, address: str) -> int:
-        """Return how long *address* has to wait before the next try, 0: not at all."""
+        """Return how long *address* has to wait before the next try, 0 for no wait."""
         failures = self._recent_failures(address)
         return (
             int(failures[0] + FAILED_LOGIN_WINDOW_SECONDS - self._now()) + 1
@@ -156,5 +158,5 @@ class LoginRateLimit:
 
 
 def is_same_secret(one: str, other: str) -> bool:
-    """Compare two secrets in a time that tells nothing of them."""
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())

@@ -1,7 +1,7 @@
-"""Bounds on the server's connections: how many are open, how long a request's head may take, and what is logged of it.
+"""Limits on connections: how many are open, how long a request's head may take, and what is logged.
 
-uvicorn bounds requests, and a connection that never completes one does not count. A client that opens connections
-without end must not use up the files that the syncs need.
+uvicorn limits requests, but does not count a connection that never completes one. A client that opens connections
+without end must not use up the file descriptors that the syncs need.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOG_INTERVAL_SECONDS = 60.0
 
 
 class LogRateLimit:
-    """Lets one line of a kind through in a minute, and counts the others."""
+    """Admit one line of a kind a minute, and count the others."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -41,7 +41,7 @@ class LogRateLimit:
         self._suppressed: Counter[str] = Counter()
 
     def admit(self, kind: str) -> int | None:
-        """Return how many lines of *kind* were left out since the last one, None when this one is left out too."""
+        """Return how many lines of *kind* were left out since the last one, None to leave this one out too."""
         now = self._now()
         if now - self._last_admitted_at.get(kind, float("-inf")) < LOG_INTERVAL_SECONDS:
             self._suppressed[kind] += 1
@@ -53,7 +53,7 @@ class LogRateLimit:
 class ConnectionLimit:
     """The open connections, *most* at once, each of which has *head_timeout_seconds* for the head of a request.
 
-    One more than that takes the place of the oldest without a whole request, of the address that has most of those.
+    A further connection replaces the oldest one without a complete request, from the address that has most of them.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ConnectionLimit:
         self._waiting: dict[BoundedConnection, str] = {}
 
     def admit(self, connection: BoundedConnection) -> bool:
-        """Count *connection* in. False: no room for it."""
+        """Count *connection*, and return False if there is no room for it."""
         if len(self._open) >= self._max_open:
             left_out = self._log_limit.admit("server.connections_full")
             if left_out is not None:
@@ -126,7 +126,7 @@ class BoundedConnection(H11Protocol):
         self.transport.abort()
 
     def _update_head_timer(self) -> None:
-        """Give the head of a request its time, from its first byte on, or from the connection's beginning.
+        """Start the timer for the head of a request, at its first byte or at the start of the connection.
 
         The body has a bound of its own, in `agent.web.middleware`, and an idle connection has uvicorn's.
         """
@@ -157,14 +157,14 @@ def bounded_protocol(most: int, head_seconds: float = HEAD_TIMEOUT_SECONDS) -> t
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may, and return how many connections leave enough of them."""
+    """Raise the limit of open files as far as allowed, and return the number of connections that it supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as error:
-            # A service manager may forbid the call: then what it set has to do.
+            # A service manager may forbid the call; its own limit applies then.
             log.warning("server.file_limit", files=soft, error=str(error))
         else:
             soft = wanted
@@ -174,7 +174,7 @@ def raise_file_limit() -> int:
 
 
 class _RateLimitFilter(logging.Filter):
-    """Lets each warning of the server through once in a minute: strangers can cause them as often as they like."""
+    """Admit each warning of the server once a minute: unauthenticated clients can cause any number of them."""
 
     def __init__(self, limit: LogRateLimit) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _RateLimitFilter(logging.Filter):
 
 
 def limit_logs(loop: asyncio.AbstractEventLoop) -> None:
-    """Bound what strangers can make this process log: bad requests, and connections that can't be accepted."""
+    """Limit what unauthenticated clients can make this process log: bad requests and refused connections."""
     limit = LogRateLimit()
     logging.getLogger("uvicorn.error").addFilter(_RateLimitFilter(limit))
 

@@ -1,4 +1,4 @@
-"""What the page and the API share: the desk, who may ask it, and what of its runs may be approved."""
+"""What the page and the API share: the daemon, authentication and authorization, and approvals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """*server_settings* returns the settings in force, so that a token that was taken out lets nobody in any more."""
+    """*server_settings* returns the active settings: a token that was removed from the file is refused at once."""
 
     daemon: DaemonApi
     server_settings: Callable[[], ServerSettings]
@@ -35,12 +35,13 @@ class WebContext:
     login_limit: LoginRateLimit
 
     def authenticate(self, request: HttpRequest, token: str) -> Principal:
-        """Return whose *token* it is. Raises `HttpProblem` (401, 429) and counts it as a guess.
+        """Return the principal of *token*. Raises `HttpProblem` (401, 429), and counts the failure.
 
-        A right token passes at any time: behind a proxy all share one address, and one old script must lock nobody out.
+        A correct token always passes. Behind a proxy all clients share one address, and one outdated script must not
+        lock the others out.
         """
-        if (visitor := find_principal(self.server_settings().tokens, token)) is not None:
-            return visitor
+        if (principal := find_principal(self.server_settings().tokens, token)) is not None:
+            return principal
         address = request.client.host if request.client else ""
         wait = self.login_limit.wait_seconds(address)
         if wait:
@@ -56,19 +57,19 @@ class WebContext:
         raise HttpProblem(
             401,
             "credentials",
-            "This is not one of the tokens of the configuration.",
-            "Make one with `pigment-sync hash-token`, and put its entry into server.tokens.",
+            "The token is not in the configuration.",
+            "Create one with `pigment-sync hash-token`, and add its entry to server.tokens.",
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def authorize(self, visitor: Principal, role: Role) -> None:
+    def authorize(self, principal: Principal, role: Role) -> None:
         """Raises `HttpProblem` (403)."""
-        if not visitor.role.includes(role):
+        if not principal.role.includes(role):
             raise HttpProblem(
                 403,
                 "role",
-                f"{visitor.name} has the role {visitor.role}; this needs {role}.",
-                "Ask somebody who may operate, or for a token of that role.",
+                f"{principal.name} has the role {principal.role}; this needs {role}.",
+                "Ask an operator, or use a token with that role.",
             )
 
     async def find_run(self, run_id: str) -> Run | ActiveRun:
@@ -78,45 +79,47 @@ class WebContext:
             return ongoing
         run = await self.daemon.state.load_run(run_id)
         if run is None:
-            raise NotFound("There is no run with this id.", "See the runs of a workspace for theirs.")
+            raise NotFound("There is no run with this id.", "Take the id from the list of a workspace's runs.")
         return run
 
     async def find_approval_blocker(self, run: Run) -> str:
-        """Return why the plan of *run* can't be approved now; empty: it can."""
+        """Return why the plan of *run* can't be approved now; empty when it can."""
         if run.workspace not in self.daemon.workspace_names:
-            return f"The workspace {run.workspace} is not in the configuration any more."
+            return f"The workspace {run.workspace} is no longer in the configuration."
         if run.document is None or run.digest is None:
             return "The run ended before it had a plan."
         if run.trigger is Trigger.UNDO:
-            return "An undo is approved with `pigment-sync undo`, which pauses the workspace too."
+            return "Approve an undo with `pigment-sync undo`, which also pauses the workspace."
         if not is_approvable(parse_workspace(run.document)):
-            return wrong_target_message(parse_workspace(run.document)) or "Nothing of this plan is held by a guard."
-        standing = await self.daemon.load_workspace_status(run.workspace)
-        if standing.mode is Mode.DRY_RUN:
-            return "The workspace is in mode dry-run: set `mode: enforce` first."
-        if standing.pause is not None:
-            return "The workspace is paused: resume it first."
+            return wrong_target_message(parse_workspace(run.document)) or "No guard holds changes of this plan."
+        status = await self.daemon.load_workspace_status(run.workspace)
+        if status.mode is Mode.DRY_RUN:
+            return "The workspace is in mode dry-run. Set `mode: enforce` first."
+        if status.pause is not None:
+            return "The workspace is paused. Resume it first."
         return ""
 
-    async def approve(self, run: Run, approved_digest: str, visitor: Principal, reason: str, trigger: Trigger) -> str:
-        """Ask for a sync that releases the plan of *run*, and return its id.
+    async def approve(self, run: Run, approved_digest: str, principal: Principal, reason: str, trigger: Trigger) -> str:
+        """Queue a sync that applies the held changes of *run*, and return its id.
 
         Raises `HttpProblem` when it is not the plan that *approved_digest* names, or can't be approved.
         """
         why_not = await self.find_approval_blocker(run)
         if why_not:
-            raise HttpProblem(409, "not-approvable", why_not, "Look at the newest run of the workspace.")
+            raise HttpProblem(409, "not-approvable", why_not, "Open the newest run of the workspace.")
         if run.digest is None or not run.digest.startswith(_parse_digest_prefix(approved_digest)):
             raise HttpProblem(
-                409, "digest", "The digest is not that of this run's plan.", "Look at the plan, and send its digest."
+                409, "digest", "The digest is not that of this run's plan.", "Review the plan, and send its digest."
             )
         return await self.daemon.request_run(
-            ManualRunRequest(run.workspace, False, trigger, visitor.name, reason, run.user, approved_digest=run.digest)
+            ManualRunRequest(
+                run.workspace, False, trigger, principal.name, reason, run.user, approved_digest=run.digest
+            )
         )
 
 
 def _parse_digest_prefix(digest: str) -> str:
-    """Return a digest or its beginning as `sha256:…`. Raises `HttpProblem` for what is neither."""
+    """Return a digest or its prefix as `sha256:…`. Raises `HttpProblem` if it is not one."""
     try:
         return digest_prefix(digest)
     except UsageError as error:

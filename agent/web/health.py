@@ -1,4 +1,4 @@
-"""What monitoring asks: is the process alive, is it ready, and how does each workspace stand."""
+"""Probes and metrics: whether the process is alive and ready, and the status of each workspace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Samples = dict[str, list[Sample]]
 
 @dataclass(frozen=True, slots=True)
 class ScrapeData:
-    """All that one scrape has learned. *statuses* are empty while the state can't be read."""
+    """The data of one scrape. *statuses* is empty while the state can't be read."""
 
     now: datetime
     health: Health | None
@@ -39,14 +39,14 @@ class ScrapeData:
     is_state_up: bool = False
 
 
-def routes(desk: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_TIMEOUT_SECONDS) -> list[Route]:
-    """Return `/healthz`, `/readyz` and `/metrics`. None of them needs a login, and none names a person."""
+def routes(daemon: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_TIMEOUT_SECONDS) -> list[Route]:
+    """Return `/healthz`, `/readyz` and `/metrics`. They need no login and name no person."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        health = await _read_health(desk, timeout_seconds)
+        health = await _read_health(daemon, timeout_seconds)
         if health is None:
             return PlainTextResponse("The state does not answer. Is its database up?\n", 503)
         if health.problems:
@@ -54,8 +54,8 @@ def routes(desk: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_TIM
         return PlainTextResponse("ready\n")
 
     async def scrape(_: Request) -> Response:
-        # Nothing is awaited between the two lines that set and write: two scrapes at once don't mix.
-        metrics.set_gauges(_samples(await _collect_scrape_data(desk, timeout_seconds)))
+        # No await between setting and rendering, or two scrapes at once would mix.
+        metrics.set_gauges(_samples(await _collect_scrape_data(daemon, timeout_seconds)))
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     return [
@@ -65,24 +65,24 @@ def routes(desk: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_TIM
     ]
 
 
-async def _read_health(desk: DaemonApi, patience_seconds: float) -> Health | None:
+async def _read_health(daemon: DaemonApi, timeout_seconds: float) -> Health | None:
     try:
-        async with asyncio.timeout(patience_seconds):
-            return await desk.check_health()
+        async with asyncio.timeout(timeout_seconds):
+            return await daemon.check_health()
     except (PigmentSyncError, TimeoutError):
         return None
 
 
-async def _collect_scrape_data(desk: DaemonApi, patience_seconds: float) -> ScrapeData:
-    ongoing = dict.fromkeys(desk.workspace_names, 0)
-    for each in desk.active_runs:
+async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> ScrapeData:
+    ongoing = dict.fromkeys(daemon.workspace_names, 0)
+    for each in daemon.active_runs:
         ongoing[each.workspace] = ongoing.get(each.workspace, 0) + 1
-    health, budget = await _read_health(desk, patience_seconds / 2), desk.budget_left()
+    health, budget = await _read_health(daemon, timeout_seconds / 2), daemon.budget_left()
     now = datetime.now(UTC)
     try:
-        async with asyncio.timeout(patience_seconds / 2):
-            standings = [await desk.load_workspace_status(name) for name in desk.workspace_names]
-            leases = [await desk.state.load_lease(name) for name in desk.workspace_names]
+        async with asyncio.timeout(timeout_seconds / 2):
+            standings = [await daemon.load_workspace_status(name) for name in daemon.workspace_names]
+            leases = [await daemon.state.load_lease(name) for name in daemon.workspace_names]
     except (PigmentSyncError, TimeoutError):
         return ScrapeData(now, health, budget, ongoing)
     # A run can't work with a state that can be read but not written.
@@ -111,20 +111,20 @@ def _samples(seen: ScrapeData) -> Samples:
     return samples
 
 
-def _workspace_samples(standing: WorkspaceStatus, today: date) -> list[tuple[str, Sample]]:
-    name = standing.name
-    last_read = standing.last_read
+def _workspace_samples(status: WorkspaceStatus, today: date) -> list[tuple[str, Sample]]:
+    name = status.name
+    last_read = status.last_read
     moments = {
-        "pigment_sync_next_run_timestamp_seconds": standing.next_run,
+        "pigment_sync_next_run_timestamp_seconds": status.next_run,
         "pigment_sync_last_read_timestamp_seconds": last_read and (last_read.finished_at or last_read.started_at),
-        "pigment_sync_last_apply_timestamp_seconds": standing.last_applied and standing.last_applied.finished_at,
-        "pigment_sync_stale_after_timestamp_seconds": standing.stale_after,
+        "pigment_sync_last_apply_timestamp_seconds": status.last_applied and status.last_applied.finished_at,
+        "pigment_sync_stale_after_timestamp_seconds": status.stale_after,
     }
     found: list[tuple[str, Sample]] = [(key, ((name,), when.timestamp())) for key, when in moments.items() if when]
-    found.append(("pigment_sync_paused", ((name,), float(standing.pause is not None))))
-    found.append(("pigment_sync_enforcing", ((name,), float(standing.mode is Mode.ENFORCE))))
-    if standing.last_run is not None:
-        found.append(("pigment_sync_last_run", ((name, standing.last_run.status), 1)))
-    if standing.token_expires is not None:
-        found.append(("pigment_sync_token_days_left", ((name,), (standing.token_expires - today).days)))
+    found.append(("pigment_sync_paused", ((name,), float(status.pause is not None))))
+    found.append(("pigment_sync_enforcing", ((name,), float(status.mode is Mode.ENFORCE))))
+    if status.last_run is not None:
+        found.append(("pigment_sync_last_run", ((name, status.last_run.status), 1)))
+    if status.token_expires is not None:
+        found.append(("pigment_sync_token_days_left", ((name,), (status.token_expires - today).days)))
     return found

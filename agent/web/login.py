@@ -1,4 +1,4 @@
-"""Log in with a token, and out; and what lets a browser's form in."""
+"""Log in with a token, log out, and check the forms of browsers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ MAX_FORM_FIELDS = 20
 
 
 class LoginRequired(Exception):
-    """The visitor has to log in first; *next_path* is where they wanted to go."""
+    """The visitor must log in first; *next_path* is the page they asked for."""
 
     def __init__(self, to: str) -> None:
         super().__init__(to)
         self.next_path = to
 
 
-def require_session(front: WebContext, request: HttpRequest, role: Role = Role.READ) -> Session:
-    """Return the browser's session. Raises `LoginRequired`, and `HttpProblem` (403) for a role that it has not."""
-    cookie = request.cookies.get(_cookie_name(front.server_settings()), "")
-    session = front.sessions.find(cookie, front.server_settings()) if cookie else None
+def require_session(context: WebContext, request: HttpRequest, role: Role = Role.READ) -> Session:
+    """Return the browser's session. Raises `LoginRequired`, and `HttpProblem` (403) for a missing role."""
+    cookie = request.cookies.get(_cookie_name(context.server_settings()), "")
+    session = context.sessions.find(cookie, context.server_settings()) if cookie else None
     if session is None:
         raise LoginRequired(request.url.path if request.method == "GET" else "/")
-    front.authorize(session.principal, role)
+    context.authorize(session.principal, role)
     return session
 
 
 async def read_form(request: HttpRequest, session: Session | None = None) -> dict[str, str]:
-    """Return the fields of a form that our own page sent. Raises `HttpProblem` (403) for any other's."""
+    """Return the fields of a form of our own page. Raises `HttpProblem` (403) for any other form."""
     _refuse_cross_site(request)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        raise HttpProblem(415, "content-type", "This is no form.", "Use the page.")
+        raise HttpProblem(415, "content-type", "The request is not a form.", "Use the page.")
     try:
         text = (await request.body()).decode()
         fields = dict(
@@ -51,32 +51,32 @@ async def read_form(request: HttpRequest, session: Session | None = None) -> dic
     except ValueError:
         raise HttpProblem(400, "form", "The form can't be read.", "Send it again from the page.") from None
     if session is not None and not is_same_secret(fields.get("csrf", ""), session.csrf):
-        raise HttpProblem(403, "csrf", "The form is not from this session.", "Load the page anew and send it again.")
+        raise HttpProblem(403, "csrf", "The form is not from this session.", "Reload the page and send it again.")
     return fields
 
 
 def _refuse_cross_site(request: HttpRequest) -> None:
-    """Refuse what another site made the browser send. Browsers send Origin with every form."""
+    """Refuse a form that another site made the browser send. Browsers send Origin with every form."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site not in {"same-origin", "none"} or (origin and origin.partition("://")[2] != host):
         raise HttpProblem(403, "csrf", "Another site sent this form.", "Use the page itself.")
 
 
-async def log_in(front: WebContext, request: HttpRequest) -> Response:
+async def log_in(context: WebContext, request: HttpRequest) -> Response:
     """Log in with the token of a form. Raises `HttpProblem` (401, 429)."""
     fields = await read_form(request)
-    visitor = front.authenticate(request, fields.get("token", "").strip())
-    return start_session(front, visitor, RedirectResponse(safe_redirect_path(fields.get("next", "")), 303))
+    principal = context.authenticate(request, fields.get("token", "").strip())
+    return start_session(context, principal, RedirectResponse(safe_redirect_path(fields.get("next", "")), 303))
 
 
-def start_session(front: WebContext, visitor: Principal, response: Response) -> Response:
-    """Begin a session with *response*. The cookie is new: what the browser had before means nothing."""
-    log.info("login.done", by=visitor.name, role=visitor.role)
-    server = front.server_settings()
+def start_session(context: WebContext, principal: Principal, response: Response) -> Response:
+    """Start a session with *response*. The cookie is always new: an old one must not become valid."""
+    log.info("login.done", by=principal.name, role=principal.role)
+    server = context.server_settings()
     response.set_cookie(
         _cookie_name(server),
-        front.sessions.open(visitor),
+        context.sessions.open(principal),
         max_age=SESSION_MAX_SECONDS,
         path="/",
         secure=_is_secure(server),
@@ -86,18 +86,20 @@ def start_session(front: WebContext, visitor: Principal, response: Response) -> 
     return response
 
 
-async def log_out(front: WebContext, request: HttpRequest) -> Response:
-    session = require_session(front, request)
+async def log_out(context: WebContext, request: HttpRequest) -> Response:
+    session = require_session(context, request)
     await read_form(request, session)
-    name = _cookie_name(front.server_settings())
-    front.sessions.close(request.cookies[name])
+    name = _cookie_name(context.server_settings())
+    context.sessions.close(request.cookies[name])
     response = RedirectResponse("/login", 303)
-    response.delete_cookie(name, path="/", secure=_is_secure(front.server_settings()), httponly=True, samesite="strict")
+    response.delete_cookie(
+        name, path="/", secure=_is_secure(context.server_settings()), httponly=True, samesite="strict"
+    )
     return response
 
 
 def safe_redirect_path(path: str) -> str:
-    """Return *path* if it is one of ours, else `/`: a login must not lead to another site."""
+    """Return *path* if it is a local path, else `/`: a login must not redirect to another site."""
     is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_ours and "\\" not in path else "/"
 

@@ -1,4 +1,4 @@
-"""What every request passes and every answer carries: the host it is for, a bound on its body, headers for browsers."""
+"""Checks of every request (host, body size) and security headers of every response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class SecurityMiddleware:
-    """Wraps the application (ASGI)."""
+    """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, server: Callable[[], ServerSettings]) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
 
-        async def covered(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in RESPONSE_HEADERS.items():
@@ -58,23 +58,26 @@ class SecurityMiddleware:
 
         headers = Headers(scope=scope)
         if scope["path"] not in PROBE_PATHS and not is_allowed_host(headers.get("host", ""), self._server_settings()):
-            refusal = HttpProblem(
-                421, "host", "This is not the host that you asked for.", "Use the address in server.*."
+            problem = HttpProblem(
+                421,
+                "host",
+                "The server is not configured for this host name.",
+                "Use the address in server.public_url or server.host.",
             )
-            await problem_response(refusal)(scope, receive, covered)
+            await problem_response(problem)(scope, receive, send_with_headers)
             return
         try:
             body = await _read_body(receive, headers)
-        except HttpProblem as refusal:
-            await problem_response(refusal)(scope, receive, covered)
+        except HttpProblem as problem:
+            await problem_response(problem)(scope, receive, send_with_headers)
             return
-        await self._app(scope, _replaying_receive(body, receive), covered)
+        await self._app(scope, _replaying_receive(body, receive), send_with_headers)
 
 
 def is_allowed_host(host: str, server: ServerSettings) -> bool:
-    """Tell whether a request for *host* is for us. A name that somebody made point at us must not get an answer."""
+    """Return whether *host* is ours. A foreign name that resolves to this server must not get a response."""
     try:
-        # `raw_host`: `host` would decode an international name, and trip over what is none.
+        # `raw_host`: `host` would decode an international name, and fail on an invalid one.
         name = httpx.URL(f"http://{host}").raw_host.decode("ascii").lower()
     except httpx.InvalidURL:
         return False
@@ -87,7 +90,7 @@ def is_allowed_host(host: str, server: ServerSettings) -> bool:
 
 async def _read_body(receive: Receive, headers: Headers) -> bytes:
     """Read the whole body. Raises `HttpProblem`."""
-    too_large = HttpProblem(413, "too-large", f"A request has at most {MAX_BODY_BYTES:,} bytes.", "Send less.")
+    too_large = HttpProblem(413, "too-large", f"The body has more than {MAX_BODY_BYTES:,} bytes.", "Send less.")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
         raise too_large
@@ -97,7 +100,7 @@ async def _read_body(receive: Receive, headers: Headers) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    # What has arrived is a part, and half a form may say something else than the whole.
+                    # Part of a form may mean something other than the whole.
                     raise HttpProblem(400, "incomplete", "The request broke off.", "Send it again.")
                 body += bytes(message.get("body", b""))
                 if len(body) > MAX_BODY_BYTES:

@@ -1,4 +1,4 @@
-"""Log in by the company's own identity provider: OpenID Connect's authorization code flow, with PKCE and nonce.
+"""Log in with the company's own identity provider: OpenID Connect's authorization code flow, with PKCE and nonce.
 
 Authlib (extra `oidc`) does the protocol and checks the ID token: OpenID Connect Core 1.0, 3.1.2 and 3.1.3.7.
 """
@@ -30,13 +30,13 @@ COOKIE_NAME = "pigment-sync-login"
 PENDING_SECONDS, MAX_PENDING = 600, 1000
 TIMEOUT_SECONDS = 15
 MAX_NAME_LENGTH = 100
-"""Of what a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
+"""For a name that a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
 
 
 class OidcLogin:
-    """Sends visitors to the identity provider and takes them back.
+    """Send visitors to the identity provider, and log them in when they return.
 
-    What was sent with them (state, nonce, PKCE verifier) is kept here, under a cookie that Lax lets return with them.
+    State, nonce and PKCE verifier are kept here, under a cookie that browsers also send on the way back (SameSite=Lax).
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class OidcLogin:
     async def begin(self, request: HttpRequest) -> Response:
         """Send the visitor to the identity provider. Raises `HttpProblem`."""
         client = self._create_client(self._require_settings())
-        kept: dict[str, Any] = {}
-        request.scope["session"] = kept
+        flow: dict[str, Any] = {}
+        request.scope["session"] = flow
         response: Response = await self._await_provider(client.authorize_redirect(request, self._callback_url(request)))
         cookie = secrets.token_urlsafe(32)
         while len(self._pending) >= MAX_PENDING:
             self._pending.popitem(last=False)
-        self._pending[cookie] = (self._now(), kept)
+        self._pending[cookie] = (self._now(), flow)
         is_secure = self._callback_url(request).startswith("https:")
         response.set_cookie(
             COOKIE_NAME, cookie, max_age=PENDING_SECONDS, path="/login", secure=is_secure, httponly=True, samesite="lax"
@@ -67,20 +67,20 @@ class OidcLogin:
         return response
 
     async def finish(self, request: HttpRequest) -> Principal:
-        """Return who the identity provider says came back. Raises `HttpProblem`."""
+        """Return the principal that the identity provider names. Raises `HttpProblem`."""
         settings = self._require_settings()
-        since, kept = self._pending.pop(request.cookies.get(COOKIE_NAME, ""), (0.0, {}))
-        if not kept or self._now() - since > PENDING_SECONDS:
-            raise HttpProblem(
-                403, "login", "This login was not begun in this browser, or too long ago.", "Log in again."
-            )
-        request.scope["session"] = kept
+        since, flow = self._pending.pop(request.cookies.get(COOKIE_NAME, ""), (0.0, {}))
+        if not flow or self._now() - since > PENDING_SECONDS:
+            raise HttpProblem(403, "login", "This login did not start in this browser, or it expired.", "Log in again.")
+        request.scope["session"] = flow
         client = self._create_client(settings)
         await self._verify_issuer(client, settings)
         token = await self._await_provider(client.authorize_access_token(request))
         claims = token.get("userinfo")
         if not isinstance(claims, Mapping):
-            raise HttpProblem(403, "login", "The identity provider sent no ID token.", "Let `scopes` have openid.")
+            raise HttpProblem(
+                403, "login", "The identity provider sent no ID token.", "Add openid to server.oidc.scopes."
+            )
         return _principal_from_claims(claims, settings)
 
     def _require_settings(self) -> OidcSettings:
@@ -94,7 +94,7 @@ class OidcLogin:
         return (public or str(request.base_url).removesuffix("/")) + CALLBACK_PATH
 
     def _create_client(self, settings: OidcSettings) -> Any:
-        """Return a client made anew: the secret may have been rotated."""
+        """Return a new client each time: the secret may have been rotated."""
         oauth = _import_authlib()
         registry = oauth.OAuth()
         return registry.register(
@@ -112,19 +112,19 @@ class OidcLogin:
         )
 
     async def _verify_issuer(self, client: Any, settings: OidcSettings) -> None:
-        """Authlib compares the ID token with the issuer that the metadata names; it must be the configured one."""
+        """Require the configured issuer in the metadata: Authlib checks the ID token against the metadata only."""
         metadata = await self._await_provider(client.load_server_metadata())
         if str(metadata.get("issuer", "")).rstrip("/") != settings.issuer.rstrip("/"):
             raise HttpProblem(
                 502, "login", "The identity provider's metadata names another issuer.", "Correct server.oidc.issuer."
             )
 
-    async def _await_provider(self, asking: Any) -> Any:
-        """Await a step of the protocol. Raises `HttpProblem` for what goes wrong outside."""
+    async def _await_provider(self, step: Any) -> Any:
+        """Await one step of the protocol. Raises `HttpProblem` for errors of the provider or the network."""
         from joserfc.errors import JoseError
 
         try:
-            return await asking
+            return await step
         except _import_authlib().OAuthError as error:
             log.warning("login.refused", error=error.error)
             raise HttpProblem(403, "login", "The identity provider refused the login.", "Log in again.") from error
@@ -132,10 +132,13 @@ class OidcLogin:
             log.warning("login.refused", error=type(error).__name__)
             raise HttpProblem(403, "login", "The ID token is not valid.", "Log in again.") from error
         except (httpx.HTTPError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            # Authlib trips in many ways over metadata that lack something.
+            # Authlib fails in many ways on incomplete metadata.
             log.warning("login.unanswered", error=f"{type(error).__name__}: {error}")
             raise HttpProblem(
-                502, "login", "The identity provider can't be understood or reached.", "See server.oidc.issuer."
+                502,
+                "login",
+                "The identity provider can't be reached, or its response is not valid.",
+                "Check server.oidc.issuer.",
             ) from error
 
 
@@ -150,21 +153,21 @@ def _principal_from_claims(claims: Mapping[str, Any], settings: OidcSettings) ->
             403,
             "role",
             "None of your groups may use pigment-sync.",
-            f"Let server.oidc.roles name one of them, and the claim {settings.groups_claim} list them.",
+            f"Add one of them to server.oidc.roles, and send your groups in the claim {settings.groups_claim}.",
         )
     return Principal(name, Role.OPERATE if Role.OPERATE in roles else Role.READ)
 
 
 def _name_from_claims(claims: Mapping[str, Any]) -> str:
-    """Return what the journal will call the visitor; empty when the claims have nothing.
+    """Return the name of the visitor for the journal; empty when the claims have none.
 
-    An email that somebody may type in for themselves is a claim and no proof: only a verified one stands alone, and
-    `sub`, which nobody can choose, stands beside any other name.
+    Users may be able to enter an email themselves. Only a verified one is used alone; any other name is followed by
+    `sub`, which users can't choose.
     """
-    told = {key: value for key in ("email", "preferred_username", "sub") if isinstance(value := claims.get(key), str)}
-    if told.get("email") and claims.get("email_verified") is True:
-        return told["email"][:MAX_NAME_LENGTH]
-    name, subject = told.get("preferred_username") or told.get("email") or "", told.get("sub", "")[:255]
+    names = {key: value for key in ("email", "preferred_username", "sub") if isinstance(value := claims.get(key), str)}
+    if names.get("email") and claims.get("email_verified") is True:
+        return names["email"][:MAX_NAME_LENGTH]
+    name, subject = names.get("preferred_username") or names.get("email") or "", names.get("sub", "")[:255]
     return f"{name[:MAX_NAME_LENGTH]} ({subject})" if name and subject else subject
 
 
@@ -172,7 +175,7 @@ def _import_authlib() -> Any:
     """Return Authlib. Raises `ConfigError` where the extra is not installed."""
     try:
         with warnings.catch_warnings(record=True):
-            # Authlib's advice on HTTP libraries is for its programmers, and has no place in an operator's log.
+            # Authlib's warnings about HTTP libraries are for developers, not for an operator's log.
             from authlib.integrations import starlette_client
     except ImportError as error:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The page: how workspaces stand, runs and their plans, and what an operator may ask for."""
+"""The page: the status of each workspace, its runs and their plans, and the actions of an operator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ THEMES = {"light", "dark"}
 
 
 def routes(pages: Pages) -> list[Route]:
-    """Return the routes of the page. Refusals and `login.LoginRequired` are raised, for the application to answer."""
+    """Return the routes of the page. Problems and `login.LoginRequired` are raised."""
     return [
         Route("/login", pages.log_in, methods=["GET", "POST"]),
         Route("/login/oidc", pages.begin_oidc, methods=["GET"]),
@@ -58,10 +58,10 @@ def routes(pages: Pages) -> list[Route]:
 
 
 class Pages:
-    """One method to a page."""
+    """One method for each page."""
 
-    def __init__(self, front: WebContext, oidc: OidcLogin) -> None:
-        self._context = front
+    def __init__(self, context: WebContext, oidc: OidcLogin) -> None:
+        self._context = context
         self._oidc = oidc
         self._environment = template_environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(
@@ -75,35 +75,35 @@ class Pages:
             "progress.js": ("text/javascript", own["progress.js"]),
         }
 
-    def read_route(self, path: str, answering: PageHandler) -> Route:
-        async def answer(request: HttpRequest) -> Response:
-            return await answering(request, login.require_session(self._context, request))
+    def read_route(self, path: str, handler: PageHandler) -> Route:
+        async def handle(request: HttpRequest) -> Response:
+            return await handler(request, login.require_session(self._context, request))
 
-        return Route(path, answer, methods=["GET"])
+        return Route(path, handle, methods=["GET"])
 
-    def operate_route(self, path: str, acting: FormHandler) -> Route:
-        async def answer(request: HttpRequest) -> Response:
+    def operate_route(self, path: str, handler: FormHandler) -> Route:
+        async def handle(request: HttpRequest) -> Response:
             session = login.require_session(self._context, request, Role.OPERATE)
             fields = await login.read_form(request, session)
             if len(fields.get("reason", "")) > MAX_REASON_LENGTH:
                 raise HttpProblem(
-                    422, "form", f"The reason has more than {MAX_REASON_LENGTH} letters.", "Say it in less."
+                    422, "form", f"The reason has more than {MAX_REASON_LENGTH} characters.", "Shorten it."
                 )
-            return await acting(request, session, fields)
+            return await handler(request, session, fields)
 
-        return Route(path, answer, methods=["POST"])
+        return Route(path, handle, methods=["POST"])
 
     def render(self, name: str, session: Session | None, status: int = 200, **values: object) -> Response:
-        """Return the page that the template *name* makes."""
+        """Return the page of the template *name*."""
         template = self._environment.get_template(name)
         may_operate = session is not None and session.principal.role.includes(Role.OPERATE)
         text = template.render(session=session, may_operate=may_operate, now=datetime.now(UTC), **values)
         return HTMLResponse(text, status)
 
-    def render_problem(self, refusal: HttpProblem) -> Response:
-        """Return the page that says why a request is not done."""
-        response = self.render("refused.html", None, refusal.status, refusal=refusal)
-        response.headers.update(refusal.headers)
+    def render_problem(self, problem: HttpProblem) -> Response:
+        """Return the page that explains why a request was refused."""
+        response = self.render("problem.html", None, problem.status, problem=problem)
+        response.headers.update(problem.headers)
         return response
 
     async def log_in(self, request: HttpRequest) -> Response:
@@ -111,42 +111,46 @@ class Pages:
         server = self._context.server_settings()
         has_login = {"tokens": bool(server.tokens), "oidc": server.oidc is not None}
         if request.method != "POST":
-            return self.render("login.html", None, wanted=wanted, refusal=None, **has_login)
+            return self.render("login.html", None, wanted=wanted, problem=None, **has_login)
         try:
             return await login.log_in(self._context, request)
-        except HttpProblem as refusal:
-            if refusal.status not in {401, 429}:
+        except HttpProblem as problem:
+            if problem.status not in {401, 429}:
                 raise
-            response = self.render("login.html", None, refusal.status, wanted=wanted, refusal=refusal, **has_login)
-            response.headers.update({name: value for name, value in refusal.headers.items() if name == "Retry-After"})
+            response = self.render("login.html", None, problem.status, wanted=wanted, problem=problem, **has_login)
+            response.headers.update({name: value for name, value in problem.headers.items() if name == "Retry-After"})
             return response
 
     async def begin_oidc(self, request: HttpRequest) -> Response:
         return await self._oidc.begin(request)
 
     async def finish_oidc(self, request: HttpRequest) -> Response:
-        """Let in who comes back. A redirect would not do: the browser comes from another site, and Strict cookies
-        are sent with nothing that another site began. The page goes on by itself."""
-        visitor = await self._oidc.finish(request)
-        return login.start_session(self._context, visitor, self.render("welcome.html", None))
+        """Log in a visitor who returns from the identity provider.
+
+        The page reloads itself. A redirect would not do: browsers send no Strict cookie with a navigation that another
+        site began.
+        """
+        principal = await self._oidc.finish(request)
+        return login.start_session(self._context, principal, self.render("welcome.html", None))
 
     async def log_out(self, request: HttpRequest) -> Response:
         return await login.log_out(self._context, request)
 
     async def show_overview(self, _: HttpRequest, session: Session) -> Response:
-        desk = self._context.daemon
-        health = await desk.check_health()
+        daemon = self._context.daemon
+        health = await daemon.check_health()
         now = datetime.now(UTC)
         cards = [
-            status_card(await desk.load_workspace_status(name), desk.active_runs, now) for name in desk.workspace_names
+            status_card(await daemon.load_workspace_status(name), daemon.active_runs, now)
+            for name in daemon.workspace_names
         ]
         return self.render("overview.html", session, cards=cards, health=health)
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:
-        desk = self._context.daemon
-        standing = await desk.load_workspace_status(request.path_params["name"])
-        runs = await desk.state.load_runs([standing.name], limit=RUNS_IN_TABLE)
-        shown = status_card(standing, desk.active_runs, datetime.now(UTC))
+        daemon = self._context.daemon
+        status = await daemon.load_workspace_status(request.path_params["name"])
+        runs = await daemon.state.load_runs([status.name], limit=RUNS_IN_TABLE)
+        shown = status_card(status, daemon.active_runs, datetime.now(UTC))
         return self.render("workspace.html", session, card=shown, runs=runs)
 
     async def show_chart(self, request: HttpRequest, _: Session) -> Response:
@@ -170,7 +174,7 @@ class Pages:
         return self.render("run.html", session, run=found, plan=plan, why_not=why_not)
 
     async def _render_plan(self, run: Run) -> Markup | None:
-        """Return the plan of *run* with its outcomes, as the report shows it; None where there is none."""
+        """Return the plan of *run* with its outcomes, as the report shows it; None for a run without a plan."""
         if run.document is None:
             return None
         records = await self._context.daemon.state.load_changes(run.id)
@@ -184,7 +188,7 @@ class Pages:
         return Markup(self._environment.get_template("section.html").render(section=section))  # noqa: S704
 
     async def show_progress(self, request: HttpRequest, session: Session) -> Response:
-        """Answer with how far the run is, and 204 once it has ended."""
+        """Return the progress of a run, and 204 once it has ended."""
         found = await self._context.find_run(request.path_params["run_id"])
         if not isinstance(found, ActiveRun):
             return Response(status_code=204)
@@ -193,7 +197,9 @@ class Pages:
     async def request_run(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         mode, user = fields.get("mode", ""), fields.get("user", "").strip()
         if mode not in {"plan", "sync"} or (user and not is_valid(user)):
-            raise HttpProblem(422, "form", "Say plan or sync, and for whom an email address.", "Send the form again.")
+            raise HttpProblem(
+                422, "form", "mode must be plan or sync, and user an email address.", "Send the form again."
+            )
         run_id = await self._context.daemon.request_run(
             ManualRunRequest(
                 request.path_params["name"],
@@ -209,7 +215,7 @@ class Pages:
     async def approve(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         found = await self._context.find_run(request.path_params["run_id"])
         if isinstance(found, ActiveRun):
-            raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait for its end.")
+            raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
         run_id = await self._context.approve(
             found, fields.get("digest", ""), session.principal, fields.get("reason", ""), Trigger.PAGE
         )
@@ -233,6 +239,6 @@ class Pages:
     async def serve_asset(self, request: HttpRequest) -> Response:
         asset = self._assets.get(request.path_params["file"])
         if asset is None:
-            raise HttpProblem(404, "not-found", "There is no such file.", "Use the page.")
+            raise HttpProblem(404, "not-found", "There is no such file.", "Use the links of the page.")
         media_type, text = asset
         return Response(text, media_type=media_type, headers={"Cache-Control": "no-cache"})

@@ -1,4 +1,4 @@
-"""Refusals, as the API answers them: problem+json (RFC 9457) with a remedy."""
+"""Problems that end a request, as problem+json (RFC 9457) with a remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HttpProblem", "problem_from_error", "problem_response"]
 
 
 class HttpProblem(Exception):
-    """A request that is not done. *remedy* says what its sender can do."""
+    """A request that was refused or failed. *remedy* is the next step for its sender."""
 
     def __init__(
         self, status: int, code: str, detail: str, remedy: str, headers: Mapping[str, str] | None = None
@@ -33,21 +33,21 @@ class HttpProblem(Exception):
         return HTTPStatus(self.status).phrase
 
 
-def problem_response(refusal: HttpProblem) -> Response:
-    """Return the answer; *code* and *remedy* are members of our own, which RFC 9457, 3.2 allows."""
+def problem_response(problem: HttpProblem) -> Response:
+    """Return the response. `code` and `remedy` are extension members (RFC 9457, 3.2)."""
     body = {
         "type": "about:blank",
-        "title": refusal.title,
-        "status": refusal.status,
-        "code": refusal.code,
-        "detail": refusal.detail,
-        "remedy": refusal.remedy,
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        "remedy": problem.remedy,
     }
-    return Response(orjson.dumps(body), refusal.status, refusal.headers, "application/problem+json")
+    return Response(orjson.dumps(body), problem.status, problem.headers, "application/problem+json")
 
 
 def problem_from_error(error: PigmentSyncError | ReadError) -> HttpProblem:
-    """Return what the sender of a request is told of an error of ours."""
+    """Return the problem for one of our own errors."""
     if isinstance(error, NotFound):
         return HttpProblem(404, error.code, error.message, error.hint)
     if isinstance(error, TooManyRequests):

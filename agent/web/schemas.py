@@ -1,4 +1,4 @@
-"""What the API takes and gives, as its OpenAPI document describes it. Times are UTC, ISO 8601."""
+"""Request and response models of the API. Times are UTC, ISO 8601."""
 
 from __future__ import annotations
 
@@ -45,32 +45,32 @@ def _validate_email(value: str) -> str:
 
 
 class RequestModel(BaseModel):
-    """What somebody sends: unknown members are errors, and nothing is guessed from another type."""
+    """A request body: unknown members are errors, and no type is converted to another."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RunRequestBody(RequestModel):
-    """A one-off run. `plan` writes nothing; `sync` brings the workspace in step, within the same guards as always."""
+    """A one-off run. `plan` writes nothing; `sync` brings the workspace in sync, under the usual guards."""
 
     mode: Literal["plan", "sync"]
     user: Annotated[str, StringConstraints(max_length=320), AfterValidator(_validate_email)] = Field(
-        default="", description="Email address of the one person whose changes alone are wanted; empty: everybody."
+        default="", description="Email address of the only person to change; empty for all."
     )
     reason: ShortText = Field(default="", description="Why, for the journal.")
 
 
 class ApprovalBody(RequestModel):
-    """The release of a held plan."""
+    """The approval of a plan that is on hold."""
 
     digest: Digest = Field(
-        description="The digest of the run's plan, or its first 8 digits or more, to prove that it was seen."
+        description="The digest of the run's plan, or at least its first 8 digits, to prove that it was reviewed."
     )
     reason: ShortText = Field(default="", description="Why, for the journal.")
 
 
 class ReasonBody(RequestModel):
-    """Why something is done, for the journal."""
+    """The reason for an action, for the journal."""
 
     reason: ShortText = ""
 
@@ -96,7 +96,7 @@ class RunAccepted(ResponseModel):
 
 
 class RunCountsSchema(ResponseModel):
-    """Numbers of a run: members that were active, changes made (or planned), held, failed."""
+    """Numbers of a run: active members, changes made (or planned), on hold, failed."""
 
     active: int
     changes: int
@@ -111,7 +111,7 @@ class ProgressSchema(ResponseModel):
 
 
 class ChangeSchema(ResponseModel):
-    """One change that was tried, and what became of it."""
+    """One attempted change and its outcome."""
 
     seq: int
     kind: str
@@ -125,7 +125,7 @@ class ChangeSchema(ResponseModel):
 
 
 class RunSchema(ResponseModel):
-    """A run. `status` is a word of the journal, or `waiting`; `plan` is the workspace's part of the plan document."""
+    """A run. `status` is that of the journal, or `waiting`; `plan` is the workspace's part of the plan document."""
 
     id: str
     url: str
@@ -153,7 +153,7 @@ class RunList(ResponseModel):
 
 
 class InFlightChangeSchema(ResponseModel):
-    """A change that was sent before the pause and has no answer yet."""
+    """A change that was sent before the pause and has no response yet."""
 
     run: str
     kind: str
@@ -161,7 +161,7 @@ class InFlightChangeSchema(ResponseModel):
 
 
 class PauseSchema(ResponseModel):
-    """A pause. `in_flight` is what a run had sent before it and has no answer to yet: it may still be made."""
+    """A pause. `in_flight` are changes that a run sent before it and that may still take effect."""
 
     since: datetime
     by: str
@@ -170,7 +170,7 @@ class PauseSchema(ResponseModel):
 
 
 class WorkspaceSchema(ResponseModel):
-    """How a workspace stands. `read` is when all reads were complete last, `applied` when it was brought in step."""
+    """The status of a workspace. `read` is the time of its last complete read, `applied` of its last sync."""
 
     name: str
     url: str
@@ -270,29 +270,29 @@ def active_run_to_schema(run: ActiveRun) -> RunSchema:
     )
 
 
-def workspace_to_schema(standing: WorkspaceStatus, ongoing: Sequence[ActiveRun]) -> WorkspaceSchema:
+def workspace_to_schema(status: WorkspaceStatus, ongoing: Sequence[ActiveRun]) -> WorkspaceSchema:
     return WorkspaceSchema(
-        name=standing.name,
-        url=f"/api/v1/workspaces/{standing.name}",
-        mode=standing.mode,
-        schedule=standing.schedule,
-        next_run=standing.next_run,
-        token_expires=standing.token_expires,
-        pause=_pause_to_schema(standing),
-        read=standing.last_read.finished_at if standing.last_read else None,
-        applied=standing.last_applied.finished_at if standing.last_applied else None,
-        last_run=None if standing.last_run is None else run_to_schema(standing.last_run),
-        ongoing=tuple(active_run_to_schema(each) for each in ongoing if each.workspace == standing.name),
+        name=status.name,
+        url=f"/api/v1/workspaces/{status.name}",
+        mode=status.mode,
+        schedule=status.schedule,
+        next_run=status.next_run,
+        token_expires=status.token_expires,
+        pause=_pause_to_schema(status),
+        read=status.last_read.finished_at if status.last_read else None,
+        applied=status.last_applied.finished_at if status.last_applied else None,
+        last_run=None if status.last_run is None else run_to_schema(status.last_run),
+        ongoing=tuple(active_run_to_schema(each) for each in ongoing if each.workspace == status.name),
     )
 
 
-def _pause_to_schema(standing: WorkspaceStatus) -> PauseSchema | None:
-    pause = standing.pause
+def _pause_to_schema(status: WorkspaceStatus) -> PauseSchema | None:
+    pause = status.pause
     if pause is None:
         return None
     flights = [
         InFlightChangeSchema(run=each.run_id, kind=each.change.kind, email=each.change.email)
-        for each in standing.in_flight
+        for each in status.in_flight
     ]
     return PauseSchema(since=pause.since, by=pause.by, reason=pause.reason, in_flight=tuple(flights))
 

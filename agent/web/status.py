@@ -1,4 +1,4 @@
-"""How the page says that a workspace stands: one word, its tone, and the numbers behind it."""
+"""The status of a workspace on the page: a label, its tone, and the numbers behind it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPIRY_WARNING_DAYS = 30
 class StatusCard:
     """A workspace on the page.
 
-    *tone* is `good`, `warn`, `bad` or `none`; *expires_in_days* are days, None: not known.
+    *tone* is `good`, `warn`, `bad` or `none`; *expires_in_days* are days, None if unknown.
     """
 
     status: WorkspaceStatus
@@ -38,13 +38,13 @@ class StatusCard:
     expires_soon: bool
 
 
-def status_card(standing: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: datetime) -> StatusCard:
-    mine = tuple(each for each in ongoing if each.workspace == standing.name)
-    word, tone = _label_and_tone(standing.last_run)
-    days = (standing.token_expires - now.date()).days if standing.token_expires else None
+def status_card(status: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: datetime) -> StatusCard:
+    own_runs = tuple(each for each in ongoing if each.workspace == status.name)
+    label, tone = _label_and_tone(status.last_run)
+    days = (status.token_expires - now.date()).days if status.token_expires else None
     is_soon = days is not None and days <= EXPIRY_WARNING_DAYS
-    is_overdue = standing.stale_after is not None and standing.stale_after < now
-    return StatusCard(standing, word, tone, mine, is_overdue, days, is_soon)
+    is_overdue = status.stale_after is not None and status.stale_after < now
+    return StatusCard(status, label, tone, own_runs, is_overdue, days, is_soon)
 
 
 def _label_and_tone(last: Run | None) -> tuple[str, str]:
@@ -58,25 +58,25 @@ def _label_and_tone(last: Run | None) -> tuple[str, str]:
     if tally.failed:
         return f"{tally.failed:,} failed", "bad"
     if tally.held:
-        return f"{tally.held:,} held", "warn"
-    # Of a paused workspace a sync is only planned.
+        return f"{tally.held:,} on hold", "warn"
+    # A sync of a paused workspace is only planned.
     if last.status is RunStatus.PLANNED and tally.changes:
         return f"{tally.changes:,} to change", "warn"
-    return "in step", "good"
+    return "in sync", "good"
 
 
 def run_kind(run: Run) -> str:
-    """Return what kind of run it was, in a word or two."""
+    """Return the kind of a run in one or two words."""
     return "dry run" if run.dry_run else str(run.trigger) if run.trigger in NAMED_TRIGGERS else "sync"
 
 
 def format_ago(when: datetime, now: datetime) -> str:
-    """Return how long *when* is past, in its largest unit."""
+    """Return the time since *when*, in its largest unit."""
     return _format_span((now - when).total_seconds()) + " ago"
 
 
 def format_until(when: datetime, now: datetime) -> str:
-    """Return how long it is until *when*."""
+    """Return the time until *when*, in its largest unit."""
     return "in " + _format_span((when - now).total_seconds())
 
 

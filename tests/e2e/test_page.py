@@ -24,7 +24,7 @@ PATIENCE_MS = 20_000
 
 @dataclass
 class House:
-    """A daemon without schedules over a sandbox whose workspaces are in step."""
+    """A daemon without schedules over a sandbox whose workspaces are in sync."""
 
     sandbox: Sandbox
     agent: Agent
@@ -63,7 +63,7 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
         log_in(page)
         assert page.locator("[data-workspace]").count() == 3
         page.get_by_role("button", name=f"Dry run of {LATAM}").click()
-        expect(page.get_by_role("heading", name="A guard holds this plan")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name="Approval needed")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("heading", name=f"Dry run of {LATAM}")).to_be_visible()
         shown = page.locator("main").inner_text()
         assert {email for email in gone if email not in shown.lower()} == set()
@@ -149,7 +149,7 @@ def test_reader_sees_plans_and_no_buttons(house: House) -> None:
     assert set(names) == {"Log out"} | {name for name in names if re.search("↕|↑|↓", name) or name in HEADS}
 
 
-HEADS = {"Started", "Run", "Status", "Numbers", "Trigger, by and why"}
+HEADS = {"Started", "Run", "Status", "Numbers", "Started by", "Reason"}
 
 
 def test_person_is_explained_in_each_workspace(house: House) -> None:

@@ -34,8 +34,12 @@ STANDING = WorkspaceStatus(
     ("run", "word", "tone"),
     [
         (None, "never run", "none"),
-        (RUN, "in step", "good"),
-        (replace(RUN, status=RunStatus.HELD, tally=RunCounts(active=40, changes=2, held=1200)), "1,200 held", "warn"),
+        (RUN, "in sync", "good"),
+        (
+            replace(RUN, status=RunStatus.HELD, tally=RunCounts(active=40, changes=2, held=1200)),
+            "1,200 on hold",
+            "warn",
+        ),
         (
             replace(RUN, status=RunStatus.FAILED, tally=RunCounts(active=40, changes=2, held=1, failed=3)),
             "3 failed",
@@ -45,7 +49,7 @@ STANDING = WorkspaceStatus(
         (replace(RUN, status=RunStatus.PLANNED), "2 to change", "warn"),
         (
             replace(RUN, status=RunStatus.PLANNED, dry_run=True, tally=RunCounts(active=40, changes=0, held=0)),
-            "in step",
+            "in sync",
             "good",
         ),
         (replace(RUN, status=RunStatus.INCOMPLETE, tally=None), "not read", "bad"),

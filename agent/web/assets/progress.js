@@ -1,5 +1,5 @@
 "use strict";
-// Shows how far a run is, and its result once it has ended. Without it the page reloads itself.
+// Shows the progress of a run, and its result once it has ended. Without this script the page reloads itself.
 (() => {
   const place = document.getElementById("progress");
   const EVERY_MS = 700;
@@ -20,7 +20,7 @@
         pause = Math.min(pause * 2, LONGEST_MS);
       }
     } catch {
-      // The daemon may be restarting, or the session is over: a reload would say which.
+      // The daemon may be restarting, or the session has ended: a reload shows which.
       pause = Math.min(pause * 2, LONGEST_MS);
       if (pause === LONGEST_MS) {
         location.reload();
