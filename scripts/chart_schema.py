@@ -1,4 +1,4 @@
-"""Write the schema of the configuration into the chart's values.schema.json, so that Helm refuses what we would."""
+"""Embed the schema of the configuration in the chart's values.schema.json, so that Helm refuses invalid values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONFIG = REPOSITORY / "docs" / "config.schema.json"
 
 
 def embedded() -> str:
-    """Return the file as it should be; references of the configuration's schema lead to the root of the whole."""
+    """Return the content of the file; references within the configuration's schema start at the root of the file."""
     values: dict[str, Any] = json.loads(VALUES.read_text("utf-8"))
     config: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))
     definitions = config.pop("$defs")

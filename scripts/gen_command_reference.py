@@ -60,7 +60,7 @@ def _section(context: click.Context) -> Iterator[str]:
 
 
 def _paragraphs_and_examples(command: click.Command) -> tuple[list[str], list[str]]:
-    """Return the paragraphs of a command's text, and its examples; the exit codes have a section of their own."""
+    """Return the paragraphs of a command's help, and its examples; exit codes have their own section."""
     texts, examples = [], []
     for block in inspect.cleandoc(command.help or "").split("\n\n"):
         if not block.startswith("\b"):
@@ -71,7 +71,7 @@ def _paragraphs_and_examples(command: click.Command) -> tuple[list[str], list[st
 
 
 def _escape_markdown(text: str) -> str:
-    """Return *text* so that Markdown shows it as it is, but for what stands between backticks."""
+    """Return *text* escaped for Markdown, except between backticks."""
     return re.sub(r"[<*|]", r"\\\g<0>", text)
 
 
@@ -117,7 +117,7 @@ def _option_value(param: click.Option) -> str:
 
 
 def _format_code(text: str) -> str:
-    # A default in words stands in parentheses.
+    # A default in words is in parentheses.
     return f"`{text}`" if text and not text.startswith("(") else text.strip("()")
 
 

@@ -1,4 +1,4 @@
-"""Write the part of docs/configuration.md that lists every key, from the descriptions in the settings."""
+"""Generate the key tables of docs/configuration.md from the settings."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ TABLE_HEADER = "| key | value | default | what it is |\n|---|---|---|---|"
 
 
 def updated_document(document: str) -> str:
-    """Return *document* with the text between its two marks generated again."""
+    """Return *document* with new content between its two marks."""
     before, _, rest = document.partition(BEGIN_MARK)
     _, _, after = rest.partition(END_MARK)
     return f"{before}{BEGIN_MARK}\n\n{key_tables()}\n{END_MARK}{after}"
 
 
 def key_tables() -> str:
-    """Return every key as Markdown: one table for each mapping of the configuration."""
+    """Return every key as Markdown, one table for each mapping of the configuration."""
     return "\n".join(_section("The whole file", Settings, "")) + "\n" + "\n".join(_subsections("", Settings))
 
 
 def _section(title: str, model: type[BaseModel], path: str) -> Iterator[str]:
     yield f"### {title}\n"
-    # The docstring of the root is for who reads the code.
+    # The docstring of the root is for developers.
     if path and model.__doc__:
         yield f"{model.__doc__.splitlines()[0]}\n"
     yield TABLE_HEADER
@@ -60,7 +60,7 @@ def _section(title: str, model: type[BaseModel], path: str) -> Iterator[str]:
 
 
 def _subsections(path: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the sections of the mappings within *model*, each after the one that it is in."""
+    """Yield the sections of the mappings within *model*, each after its parent."""
     for key, field in fields_by_key(model).items():
         for place, inner in _nested_models(f"{path}{key}", field.annotation):
             yield from _section(f"`{place}`", inner, place)
@@ -81,8 +81,8 @@ def _nested_models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseM
 
 def _value_label(field: FieldInfo) -> str:
     kinds = [each for each in union_members(field.annotation) if each is not NoneType]
-    words = _type_label(kinds[0])
-    return f"{words}{_bounds_label(field)}"
+    label = _type_label(kinds[0])
+    return f"{label}{_bounds_label(field)}"
 
 
 def _type_label(annotation: Any) -> str:
@@ -108,13 +108,13 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _bounds_label(field: FieldInfo) -> str:
-    words = {}
+    labels = {}
     for each in field.metadata:
-        # Of two bounds of a kind, the narrower stands last.
+        # Of two bounds of a kind, the narrower is last.
         for name, (kind, phrase) in BOUND_LABELS.items():
             if hasattr(each, name):
-                words[kind] = f", {phrase} {getattr(each, name)}"
-    return "".join(words.values())
+                labels[kind] = f", {phrase} {getattr(each, name)}"
+    return "".join(labels.values())
 
 
 def _default_label(field: FieldInfo) -> str:

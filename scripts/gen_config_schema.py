@@ -72,7 +72,7 @@ class _EditorSchema(GenerateJsonSchema):
         return {
             "type": "object",
             "required": ["type"],
-            "properties": {"type": {"enum": list(choices), "description": "Which identity provider it is."}},
+            "properties": {"type": {"enum": list(choices), "description": "The identity provider."}},
             "allOf": [
                 {"if": {"properties": {"type": {"const": tag}}, "required": ["type"]}, "then": each}
                 for tag, each in choices.items()
@@ -80,7 +80,7 @@ class _EditorSchema(GenerateJsonSchema):
         }
 
     def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
-        """Return the default as the file has it; none for a whole mapping, whose keys have their own."""
+        """Return the default as written in the file; none for a mapping, whose keys have their own."""
         default = super().get_default_value(schema)
         if default is None or isinstance(default, BaseModel | Mapping):
             return NoDefault
@@ -117,7 +117,7 @@ def _required_unless_defaulted(key: str) -> JsonSchemaValue:
 
 
 def config_schema_text() -> str:
-    """Return the schema as it stands in the file."""
+    """Return the schema as text."""
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

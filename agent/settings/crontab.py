@@ -1,10 +1,10 @@
-"""Read the five fields of a crontab as cron does, spell them as APScheduler 3 understands them, and give their times.
+"""Read the five fields of a crontab as cron does, write them as APScheduler 3 expects, and compute their times.
 
-To cron, weekday 0 and 7 are Sunday; to APScheduler, 0 is Monday (its issue 286). Weekdays are therefore spelled by
+To cron, weekday 0 and 7 are Sunday; to APScheduler, 0 is Monday (its issue 286). Weekdays are therefore written by
 name, or `0 6 * * 1-5` would run from Tuesday to Saturday.
 
-APScheduler matches the fields in UTC only, as if that were the wall clock; from there to moments it is our own way. Its
-arithmetic in time zones goes back by an hour when it adds to a time of a repeated hour.
+APScheduler matches the fields against a wall clock in UTC only; the conversion to moments is ours. Its own arithmetic
+in time zones goes back by an hour when it adds to a time of a repeated hour.
 """
 
 from __future__ import annotations
@@ -20,37 +20,55 @@ __all__ = ["next_time", "normalize_crontab"]
 
 WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 WEEKDAY_PATTERN = re.compile(r"(?:\*|(?P<first>[0-7]|[a-z]{3})(?:-(?P<last>[0-7]|[a-z]{3}))?)(?:/(?P<step>[1-7]))?")
+FIELD_NAMES = ("minute", "hour", "day", "month")
+"""All but the weekday, which is checked as it is renamed."""
 FIELD_COUNT = 5
+RANGE_ERROR = re.compile(
+    r"the (?P<part>step|first|last) value \((?P<value>\d+)\) is (?P<order>higher|lower) than the .*\((?P<bound>\d+)\)"
+)
 REFERENCE_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 # A zone that changed its day skipped 24 hours (Apia, 2011): no change reaches further than that.
 MAX_OFFSET_CHANGE = timedelta(hours=26)
 
 
 def normalize_crontab(text: str) -> str:
-    """Return *text* with weekdays by name. Raises `ValueError` with a sentence for what is no crontab."""
+    """Return *text* with weekdays by name. Raises `ValueError` for text that is not a crontab."""
     fields = text.lower().split()
     if len(fields) != FIELD_COUNT:
-        raise ValueError('must have five fields: minute, hour, day, month, weekday; as "0 6 * * mon-fri"')
+        raise ValueError('must have five fields: minute, hour, day, month, weekday, such as "0 6 * * mon-fri"')
     if fields[2] != "*" and fields[4] != "*":
-        raise ValueError("names a day of the month and a weekday; crons disagree on what that means: name one of them")
+        raise ValueError("has both a day of the month and a weekday, which crons combine differently; use only one")
     crontab = " ".join([*fields[:4], _named_weekdays(fields[4])])
-    try:
-        trigger = CronTrigger.from_crontab(crontab, UTC)
-    except ValueError as error:
-        raise ValueError(f"is no crontab: {error}") from None
+    for position, name in enumerate(FIELD_NAMES):
+        _validate_field(name, fields[position], position)
+    trigger = CronTrigger.from_crontab(crontab, UTC)
     if trigger.get_next_fire_time(None, REFERENCE_DAY) is None:
-        raise ValueError("names a day that never comes")
+        raise ValueError("is a day that never occurs")
     return crontab
+
+
+def _validate_field(name: str, field: str, position: int) -> None:
+    """Raises `ValueError` that names the field, instead of APScheduler's, which describes its own expressions."""
+    try:
+        CronTrigger.from_crontab(" ".join(field if each == position else "*" for each in range(FIELD_COUNT)), UTC)
+    except ValueError as error:
+        match = RANGE_ERROR.search(str(error))
+        if match is None:
+            raise ValueError(f"has a {name} that is not valid: {field}") from None
+        part = "step " if match["part"] == "step" else ""
+        order = "more" if match["order"] == "higher" else "less"
+        raise ValueError(f"is not a crontab: {name} {part}{match['value']} is {order} than {match['bound']}") from None
 
 
 def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
     """Return the first moment after *after*, in UTC, at which *crontab* is due by the wall clock of *timezone*.
 
-    - A time that the clock skips is due as long after the skip as it is behind its begin: 02:30 at 03:30.
-    - A time that the clock shows twice is due the first time only, unless the hour field begins with `*`: what runs
-      through all hours runs through both.
+    - A time that the clock skips is due as long after the skip as it is after its start: 02:30 at 03:30.
+    - A time that the clock shows twice is due the first time only, unless the hour field begins with `*`: a
+      schedule for every hour includes both.
 
-    Each moment is later than *after*, whatever the zone does. None: never again. Needs *crontab* as `spelled` gives it.
+    Each moment is later than *after*, whatever the zone does; None: never again. *crontab* comes from
+    `normalize_crontab`.
     """
     zone = ZoneInfo(timezone)
     is_hourly = crontab.split()[1].startswith("*")
@@ -69,7 +87,7 @@ def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
 
 
 def _offset_change(zone: ZoneInfo, at: datetime) -> timedelta:
-    """Return by how much the clocks of *zone* change about *at*; zero on nearly all days."""
+    """Return by how much the clocks of *zone* change around *at*; zero on nearly all days."""
     here = at.astimezone(zone).utcoffset() or timedelta()
     offsets = [
         (at + side).astimezone(zone).utcoffset() or timedelta() for side in (-MAX_OFFSET_CHANGE, MAX_OFFSET_CHANGE)
@@ -78,13 +96,13 @@ def _offset_change(zone: ZoneInfo, at: datetime) -> timedelta:
 
 
 def _due_times(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetime]:
-    """Return when *wall* is due; PEP 495 has what `fold` means for times that are skipped or repeated."""
+    """Return when *wall* is due; PEP 495 defines `fold` for skipped and repeated times."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return [first, second] if second > first and is_hourly else [first]
 
 
 def _next_wall_time(crontab: str, wall: datetime) -> datetime | None:
-    """Return the first time of a wall clock, not before *wall*, that matches; None: no time matches."""
+    """Return the first time of a wall clock, not before *wall*, that matches; None if there is none."""
     found: datetime | None = _trigger(crontab).get_next_fire_time(None, wall.replace(tzinfo=UTC))
     return None if found is None else found.replace(tzinfo=None)
 
@@ -99,7 +117,7 @@ def _named_weekdays(field: str) -> str:
     for part in field.split(","):
         match = WEEKDAY_PATTERN.fullmatch(part)
         if match is None:
-            raise ValueError("has a weekday that is none; write 0 to 7 (0 and 7 are Sunday) or sun to sat")
+            raise ValueError("is not a crontab: a weekday is 0 to 7 (0 and 7 are Sunday) or sun to sat")
         first, last = _range_ends(match)
         chosen |= {day % 7 for day in range(first, last + 1, int(match["step"] or 1))}
     return "*" if len(chosen) == len(WEEKDAY_NAMES) else ",".join(WEEKDAY_NAMES[day] for day in sorted(chosen))
@@ -116,7 +134,7 @@ def _range_ends(match: re.Match[str]) -> tuple[int, int]:
     if last == 0 and first > 0:
         last = 7
     if last < first:
-        raise ValueError("has a range of weekdays that runs backwards")
+        raise ValueError("has a range of weekdays in reverse order")
     return first, last
 
 
@@ -124,5 +142,5 @@ def _weekday_number(word: str) -> int:
     if word.isdigit():
         return int(word)
     if word not in WEEKDAY_NAMES:
-        raise ValueError("has a weekday that is none; write 0 to 7 (0 and 7 are Sunday) or sun to sat")
+        raise ValueError("is not a crontab: a weekday is 0 to 7 (0 and 7 are Sunday) or sun to sat")
     return WEEKDAY_NAMES.index(word)

@@ -1,4 +1,4 @@
-"""What the parts of the configuration must agree on, once each is valid by itself."""
+"""Checks over several parts of the configuration, once each part is valid by itself."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NAMES_WITH_GUESTS = " and ".join(each.name for each in PROVIDERS if each.has_gue
 
 
 class ConfigProblem(NamedTuple):
-    """Something wrong at *path* in the file; *message* say what, and how to mend it."""
+    """A problem at *path* in the file; *message* describes it and how to fix it."""
 
     path: KeyPath
     message: str
 
 
 def config_conflicts(kinds: Mapping[str, str], workspaces: Mapping[str, WorkspaceSettings]) -> Iterator[ConfigProblem]:
-    """Yield what does not fit together. *kinds* are the types of the connectors by name."""
+    """Yield the conflicts between parts. *kinds* are the types of the connectors by name."""
     if kinds:
-        # Without a single connector, that is what is wrong.
+        # Without any connector, that is the problem to report.
         for name, workspace in workspaces.items():
             yield from _source_conflicts(name, workspace, kinds)
     yield from _shared_value_conflicts(workspaces)
@@ -36,55 +36,56 @@ def config_conflicts(kinds: Mapping[str, str], workspaces: Mapping[str, Workspac
 
 def _source_conflicts(name: str, workspace: WorkspaceSettings, kinds: Mapping[str, str]) -> Iterator[ConfigProblem]:
     seen = set()
-    for place, source in enumerate(workspace.sources):
-        path: KeyPath = ("workspaces", name, "sources", place)
+    for index, source in enumerate(workspace.sources):
+        path: KeyPath = ("workspaces", name, "sources", index)
         if source.connector not in kinds:
-            words = f"there is no connector {source.connector}; the file has {', '.join(kinds)}"
-            yield ConfigProblem((*path, "connector"), words)
+            message = f"there is no connector {source.connector}; the file has {', '.join(kinds)}"
+            yield ConfigProblem((*path, "connector"), message)
         elif kinds[source.connector] not in TYPES_WITH_GUESTS:
             for key in ("nested", "guests"):
                 if getattr(source, key):
                     yield ConfigProblem(
-                        (*path, key), f"is for {NAMES_WITH_GUESTS} only, and {source.connector} is none; take it out"
+                        (*path, key),
+                        f"is for {NAMES_WITH_GUESTS} only, and {source.connector} is of another type; remove it",
                     )
         if (source.connector, source.app) in seen:
-            words = (
-                f"the application {source.app} of {source.connector} stands twice in this workspace; keep one source"
+            message = (
+                f"the application {source.app} of {source.connector} appears twice in this workspace; keep one source"
             )
-            yield ConfigProblem(path, words)
+            yield ConfigProblem(path, message)
         seen.add((source.connector, source.app))
 
 
 def _shared_value_conflicts(workspaces: Mapping[str, WorkspaceSettings]) -> Iterator[ConfigProblem]:
-    """Yield what two workspaces must not have in common: each would undo what the other did."""
+    """Yield values that two workspaces share but must not: each would undo the changes of the other."""
     owners: dict[tuple[str, object], str] = {}
     for name, workspace in workspaces.items():
         for path, what, value in _exclusive_values(workspace):
             other = owners.setdefault((what, value), name)
             if other != name:
-                words = f"is the same {what} as that of workspaces.{other}; give each workspace its own"
-                yield ConfigProblem(("workspaces", name, *path), words)
+                message = f"is the same {what} as in workspaces.{other}; give each workspace its own"
+                yield ConfigProblem(("workspaces", name, *path), message)
 
 
 def _exclusive_values(workspace: WorkspaceSettings) -> Iterator[tuple[KeyPath, str, object]]:
     yield ("scim_url",), "URL", canonical_url(workspace.scim_url)
-    for place, token in enumerate(workspace.tokens):
-        yield ("tokens", place), "token", token
-    for place, source in enumerate(workspace.sources):
-        yield ("sources", place, "app"), "application", (source.connector, source.app)
+    for index, token in enumerate(workspace.tokens):
+        yield ("tokens", index), "token", token
+    for index, source in enumerate(workspace.sources):
+        yield ("sources", index, "app"), "application", (source.connector, source.app)
 
 
 def refuse_shared_tokens(workspaces: Mapping[str, WorkspaceSettings]) -> None:
-    """Raise `ConfigError` when two workspaces have one token, kept in two places.
+    """Raise `ConfigError` when two workspaces use the same token, kept in two places.
 
-    This reveals them, so it is for a run, not for loading. One that can't be revealed is none of this one's business.
+    This reveals the tokens, so a run calls it, not `load`. A token that can't be revealed is reported elsewhere.
     """
     revealed = {name: {_reveal_or_none(token) for token in each.tokens} - {None} for name, each in workspaces.items()}
     for one, other in combinations(revealed, 2):
         if revealed[one] & revealed[other]:
             raise ConfigError(
                 f"workspaces.{other}.tokens: holds the same token as workspaces.{one}.tokens.",
-                "Each workspace has an API token of its own: generate one in its Pigment settings.",
+                "Each workspace has its own API token: generate one in its Pigment settings.",
             )
 
 

@@ -1,8 +1,8 @@
-"""Lay environment variables over the configuration, so that every value can be set without touching the file.
+"""Apply environment variables to the configuration: every value can be set without editing the file.
 
 `PIGMENT_SYNC__WORKSPACES__PIGMENT_LATAM__LIMITS__MAX_CREATES=10` sets `workspaces.pigment-latam.limits.max_creates`.
-Case does not matter and `_` stands for a dash or a dot too, which shells do not allow in names: the file decides how a
-key is spelled. Lists and mappings are written as JSON, `null` is nothing, and an empty variable is none.
+Case does not matter, and `_` also matches a dash or a dot, which shells do not allow in names; the file decides how a
+key is written. Lists and mappings are JSON, `null` is null, and an empty variable is ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREFIX = "PIGMENT_SYNC__"
 
 
 class _SingleVariableSource(EnvSettingsSource):
-    """What a single variable sets: handed in, not looked up, so that whatever is wrong has a name."""
+    """The values of a single variable, passed in rather than looked up, so that errors can name it."""
 
     def __init__(self, name: str, value: str) -> None:
         self._variables = {name: value}
@@ -35,7 +35,7 @@ class _SingleVariableSource(EnvSettingsSource):
         return parse_env_vars(self._variables, False, True, self.env_parse_none_str)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        # A token of digits alone is JSON too, and yet no number.
+        # A token of digits alone is valid JSON, but not a number.
         if not str(value).lstrip().startswith(("[", "{")):
             raise ValueError("neither a list nor a mapping")
         return super().decode_complex_value(field_name, field, value)
@@ -62,13 +62,13 @@ def _parse_variable(name: str, value: str) -> ConfigTree:
     if not found:
         known = ", ".join(field.upper() for field in Settings.model_fields)
         raise ConfigError(
-            f"The environment variable {name} sets no known key.", f"After {PREFIX} comes one of {known}."
+            f"The environment variable {name} sets no known key.", f"{PREFIX} must be followed by one of {known}."
         )
     return _decode_defaults(found)
 
 
 def _decode_defaults(tree: ConfigTree) -> ConfigTree:
-    """Read JSON below `defaults`, of whose keys the library knows no type."""
+    """Decode JSON below `defaults`: the library does not know the types of its keys."""
     return {**tree, "defaults": _decode_json(tree["defaults"])} if "defaults" in tree else tree
 
 
@@ -84,7 +84,7 @@ def _decode_json(value: Any) -> Any:
 
 
 def _paths_and_values(found: ConfigTree, tree: object, variable: str) -> list[tuple[KeyPath, Any]]:
-    """Return each path that *found* sets, spelled as *tree* spells it, and the value there."""
+    """Return each path that *found* sets, written as *tree* writes it, and the value there."""
     result: list[tuple[KeyPath, Any]] = []
     for name, value in found.items():
         key = _matching_key(name, tree, variable)
@@ -103,7 +103,7 @@ def _matching_key(name: str, tree: object, variable: str) -> str | int:
     if len(keys) > 1:
         raise ConfigError(
             f"The environment variable {variable} could mean any of {', '.join(keys)}.",
-            "Name them so that they differ in more than case, dashes, dots and underscores.",
+            "Rename them to differ in more than case, dashes, dots and underscores.",
         )
     return keys[0] if keys else name
 
@@ -111,8 +111,8 @@ def _matching_key(name: str, tree: object, variable: str) -> str | int:
 def _list_index(name: str, length: int, variable: str) -> int:
     if not name.isdecimal() or int(name) >= length:
         raise ConfigError(
-            f"The environment variable {variable} names an entry that a list of {length} does not have.",
-            "Entries are counted from 0. To replace the whole list, leave the number out and write JSON.",
+            f"The environment variable {variable} names an entry beyond the end of a list of {length}.",
+            "Entries are counted from 0. To replace the whole list, omit the number and write JSON.",
         )
     return int(name)
 

@@ -1,4 +1,4 @@
-"""Look up what the configuration may hold at a path: which keys, and what each is for."""
+"""Look up the keys that the configuration allows at a path, and their descriptions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["ConfigNode", "discriminator_value", "fields_by_key", "node_at", "uni
 
 @dataclass(frozen=True, slots=True)
 class ConfigNode:
-    """A place in the configuration. *loc* lead there in pydantic's words, *path* in those of the file."""
+    """A place in the configuration. *loc* is pydantic's path to it, *path* that of the file."""
 
     loc: KeyPath
     path: KeyPath
     types: tuple[Any, ...]
 
     def keys(self) -> list[str]:
-        """Return the keys that may stand here."""
+        """Return the keys that are allowed here."""
         return sorted({key for model in self._models() for key in fields_by_key(model)})
 
     def description(self, key: str) -> str:
-        """Return what *key* is for; empty when that is not known."""
+        """Return the description of *key*; empty if it has none."""
         found = (fields_by_key(model)[key].description for model in self._models() if key in fields_by_key(model))
         return next((text for text in found if text), "")
 
@@ -49,7 +49,7 @@ def _child_node(place: ConfigNode, step: int | str) -> ConfigNode:
         each for each in place.types if len(place.types) > 1 and _is_model(each) and discriminator_value(each) == step
     )
     if variant:
-        # The tag of a union stands in pydantic's words, and nowhere in the file.
+        # Pydantic's path has the tag of a union; the path in the file does not.
         return ConfigNode((*place.loc, step), place.path, variant)
     types = tuple(member for each in place.types for member in _child_types(each, step))
     return ConfigNode((*place.loc, step), (*place.path, step), types)
@@ -68,12 +68,12 @@ def _child_types(annotation: Any, step: int | str) -> tuple[Any, ...]:
 
 
 def fields_by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return the fields of *model* by the key that stands in the file."""
+    """Return the fields of *model* by their key in the file."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
-    """Return the types that *annotation* joins, without their constraints."""
+    """Return the types of the union *annotation*, without their constraints."""
     if get_origin(annotation) is Annotated:
         return union_members(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
@@ -86,7 +86,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def discriminator_value(model: type[BaseModel]) -> str:
-    """Return the `type` that tells *model* from others; empty where it has none."""
+    """Return the `type` that distinguishes *model* from the others; empty if it has none."""
     field = model.model_fields.get("type")
     arguments = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
     return str(arguments[0]) if arguments else ""

@@ -1,4 +1,4 @@
-"""Load the configuration: find the file, read it, lay the environment over it, check it, or say all that is wrong."""
+"""Load the configuration: find the file, read it, apply the environment, validate it, and report every problem."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_STEP_LENGTH = 80
 def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     """Return the configuration of *path*, else of $PIGMENT_SYNC_CONFIG, ./config.yaml or the system's.
 
-    Raises `ConfigError`, which names every problem with its path in the file and how to mend it, and never a secret.
+    Raises `ConfigError`, which lists every problem with its path in the file and the fix, and never contains a secret.
     """
     file = find_config_file(path, environ)
     try:
@@ -33,28 +33,28 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
         tree = with_absolute_paths(with_defaults(written), file.absolute().parent, _default_state_url(environ))
         settings, wrong = _validate(tree)
     except RecursionError:
-        raise ConfigError(f"{file} is nested without end.", "Take out the alias (*) that refers to itself.") from None
+        raise ConfigError(f"{file} is nested without end.", "Remove the alias (*) that refers to itself.") from None
     if settings is None or wrong:
         lines = dict.fromkeys(_problem_line(problem, written, origins) for problem in wrong)
         raise ConfigError(
             "\n".join([f"{file} is not valid:", *(f"  {line}" for line in lines)]),
-            f"Mend {file}; docs/configuration.md describes every key.",
+            f"Fix {file}. All keys: docs/configuration.md.",
         )
     return settings
 
 
 def _default_state_url(environ: Mapping[str, str]) -> str:
-    """Return where the state is when the configuration does not say.
+    """Return the URL of the state for a configuration without one.
 
-    A service manager that keeps a folder for us names it in $STATE_DIRECTORY (systemd.exec(5)); so does our image. It
-    ranks below the file, so that nobody's `state.url` is overruled by what runs the agent.
+    A service manager with a state folder for us names it in $STATE_DIRECTORY (systemd.exec(5)); so does our image. It
+    ranks below the file, so that the service manager never overrides a `state.url`.
     """
     folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
     return f"sqlite:///{folder}/{STATE_FILE_NAME}" if folder else DEFAULT_STATE_URL
 
 
 def _validate(tree: ConfigTree) -> tuple[Settings | None, list[ConfigProblem]]:
-    """Return the settings, or all that is wrong: what does not fit together is told beside what is wrong in itself."""
+    """Return the settings, or every problem: conflicts between parts are reported together with invalid values."""
     # pydantic-settings would take keys such as _env_file for arguments of its own.
     wrong = [ConfigProblem((key,), "is not a known key") for key in tree if key.startswith("_")]
     try:
@@ -88,12 +88,12 @@ def _mapping_or_empty(value: object) -> dict[str, Any]:
 def _problem_line(problem: ConfigProblem, written: ConfigTree, origins: Mapping[KeyPath, str]) -> str:
     path = _path_in_file(problem.path, written)
     variable = next((name for place, name in origins.items() if path[: len(place)] == place), None)
-    words = f"{'.'.join(_printable(step) for step in path) or 'the file'}: {_printable(problem.message, 1000)}"
-    return f"{words} (set by {variable})" if variable else words
+    message = f"{'.'.join(_printable(step) for step in path) or 'the file'}: {_printable(problem.message, 1000)}"
+    return f"{message} (set by {variable})" if variable else message
 
 
 def _path_in_file(path: KeyPath, written: ConfigTree) -> KeyPath:
-    """Return where a value of a workspace was written: under `defaults`, if the workspace does not say it itself."""
+    """Return the path of a workspace's value in the file: under `defaults` if the workspace does not set it."""
     if path[:1] == ("workspaces",) and len(path) > 2:
         inner = path[2:]
         if not has_path(written, path) and has_path(written.get("defaults"), inner):

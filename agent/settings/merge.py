@@ -1,4 +1,4 @@
-"""Work on the configuration as nested mappings and lists, before anybody knows what they mean. Pure."""
+"""Merge the configuration as nested mappings and lists, before it is validated. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ConfigTree", "KeyPath", "has_path", "merge_trees", "with_absolute_pa
 ConfigTree = dict[str, Any]
 KeyPath = tuple[str | int, ...]
 
-# Keys that take the place of others: a schedule by `every` is not one by `cron` too.
+# Keys that replace others: a schedule with `every` does not also keep `cron`.
 DISPLACED_KEYS: Mapping[object, frozenset[str]] = {
     "env": frozenset({"file"}),
     "file": frozenset({"env"}),
@@ -25,9 +25,9 @@ SQLITE_FILE_URL = re.compile(r"(sqlite:///)(?!/|:memory:|file:)(.+)")
 
 
 def merge_trees(lower: object, upper: object) -> Any:
-    """Lay *upper* over *lower*, key by key; lists and plain values are replaced.
+    """Merge *upper* over *lower*, key by key; lists and plain values are replaced.
 
-    An *upper* whose keys are numbers changes those entries of a list.
+    An *upper* with numbers as keys changes those entries of a list.
     """
     if isinstance(lower, list) and isinstance(upper, dict) and _is_indexed(upper, len(lower)):
         return [merge_trees(each, upper[place]) if place in upper else each for place, each in enumerate(lower)]
@@ -43,7 +43,7 @@ def _is_indexed(upper: Mapping[object, object], length: int) -> bool:
 
 
 def with_defaults(tree: ConfigTree) -> ConfigTree:
-    """Return *tree* with its `defaults` below what each workspace says itself."""
+    """Return *tree* with its `defaults` applied to each workspace that does not set a key."""
     defaults, workspaces = tree.get("defaults"), tree.get("workspaces")
     if not isinstance(defaults, dict) or not isinstance(workspaces, dict):
         return tree
@@ -57,7 +57,7 @@ def with_defaults(tree: ConfigTree) -> ConfigTree:
 
 
 def with_absolute_paths(tree: ConfigTree, folder: FilePath, state_url: str) -> ConfigTree:
-    """Return *tree* with paths relative to *folder*; *state_url* is for a tree without one."""
+    """Return *tree* with paths relative to *folder*; *state_url* is used if the tree has none."""
     resolved: ConfigTree = {key: _resolve_secret_paths(value, folder) for key, value in tree.items()}
     if isinstance(resolved.get("ca_bundle"), str):
         resolved["ca_bundle"] = str(folder / resolved["ca_bundle"])
@@ -70,7 +70,7 @@ def with_absolute_paths(tree: ConfigTree, folder: FilePath, state_url: str) -> C
 
 
 def _resolve_secret_paths(tree: Any, folder: FilePath) -> Any:
-    """Resolve each `{file: PATH}`, at any depth, also one that a variable or a template spelled as text."""
+    """Resolve each `{file: PATH}`, at any depth, also one written as text by a variable or a template."""
     if isinstance(tree, str):
         reference = parse_reference(tree)
         return tree if reference is None else _resolve_secret_paths(reference, folder)
@@ -84,7 +84,7 @@ def _resolve_secret_paths(tree: Any, folder: FilePath) -> Any:
 
 
 def has_path(tree: object, path: Sequence[str | int]) -> bool:
-    """Tell whether *tree* has something, be it null, at *path*."""
+    """Return whether *tree* has a value, even null, at *path*."""
     for step in path:
         inside = dict(enumerate(tree)) if isinstance(tree, list) else tree
         if not isinstance(inside, dict) or step not in inside:

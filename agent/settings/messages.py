@@ -1,4 +1,4 @@
-"""Say in plain words what pydantic found wrong, and how to mend it. No value ever stands in a sentence."""
+"""Turn pydantic's validation errors into messages that explain the fix. They never contain a value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from connectors.registry import PROVIDERS
 
 __all__ = ["validation_problems"]
 
-MAPPING_MESSAGE = "must hold keys with values"
-LIST_MESSAGE = "must be a list, as [first, second]; [] is none"
+MAPPING_MESSAGE = "must contain keys with values"
+LIST_MESSAGE = "must be a list, such as [first, second]; an empty list is []"
 TEXT_MESSAGE = "must be text: put it in quotes"
 *_FIRST_TYPES, _LAST_TYPE = (each.type_key for each in PROVIDERS)
 TYPES = f"{', '.join(_FIRST_TYPES)} or {_LAST_TYPE}"
@@ -52,8 +52,8 @@ BOUND_MESSAGES = {
 
 
 def validation_problems(error: ValidationError) -> Iterator[ConfigProblem]:
-    """Yield everything that *error* found, each with its path as the file has it."""
-    # The input is asked for to tell null from other values, and goes no further.
+    """Yield every problem of *error*, with its path in the file."""
+    # The input is needed to distinguish null from other values, and is not passed on.
     details = error.errors(include_url=False, include_input=True)
     for detail in details:
         if detail["type"] == "too_short" and any(_is_below(other, detail) for other in details):
@@ -69,7 +69,7 @@ def _is_below(detail: ErrorDetails, above: ErrorDetails) -> bool:
 
 
 def _path_in_file(place: ConfigNode, steps: KeyPath) -> KeyPath:
-    """Leave out the variant of a connector, and what looks like a value that lost the space after its colon."""
+    """Leave out the variant of a connector, and a value that lacks the space after its colon."""
     return (*place.path, *(str(step).partition(":")[0] for step in steps[len(place.loc) :]))
 
 
@@ -85,10 +85,10 @@ def _message(detail: ErrorDetails, place: ConfigNode) -> str:
     if kind in {"literal_error", "enum"}:
         return f"must be {more['expected']}"
     if kind in BOUND_MESSAGES:
-        bound, words = BOUND_MESSAGES[kind]
-        return f"must be {words} {more[bound]:g}"
-    words = MESSAGES.get(kind) or f"is not what belongs here. {node_at(place.loc[:-1]).description(key)}".rstrip()
-    return f"{words} (null is not; for the default, leave the key out)" if detail["input"] is None else words
+        bound, text = BOUND_MESSAGES[kind]
+        return f"must be {text} {more[bound]:g}"
+    text = MESSAGES.get(kind) or f"is not valid here. {node_at(place.loc[:-1]).description(key)}".rstrip()
+    return f"{text} (null is not allowed; for the default, leave the key out)" if detail["input"] is None else text
 
 
 def _unknown_key_message(key: str, place: ConfigNode) -> str:

@@ -34,7 +34,7 @@ else:
 
 
 def _validate_state_url(place: Secret) -> Secret:
-    """Refuse at once what is written into the file; what is kept elsewhere is seen when it is revealed."""
+    """Check a URL that is in the file; one that is kept elsewhere is checked when it is revealed."""
     if place.inline_value is not None and (wrong := _state_url_error(place.inline_value)):
         raise ValueError(wrong)
     return place
@@ -50,18 +50,18 @@ def _state_url_error(url: str) -> str:
 
 
 class StateSettings(StrictModel):
-    """Where links, leases and the journal are kept."""
+    """The database of links, leases and the journal."""
 
     place: Annotated[Secret, AfterValidator(_validate_state_url)] = Field(
         default=Secret("value", DEFAULT_STATE_URL),
         alias="url",
-        description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`. Without it, where "
-        "`$STATE_DIRECTORY` is set, as systemd and the image do: `state.db` in that folder.",
+        description="`sqlite:///state.db` (a file), or `postgresql+psycopg://user@host/db`. The default, where "
+        "`$STATE_DIRECTORY` is set (by systemd and the image): `state.db` in that folder.",
     )
 
     @property
     def url(self) -> str:
-        """Return the URL with all that is in it, which may be a password. Raises `SecretError`."""
+        """Return the URL, which may contain a password. Raises `SecretError`."""
         url = self.place.reveal()
         if wrong := _state_url_error(url):
             raise SecretInvalid(f"state.url, in {self.place.location}, {wrong}.", "Write the URL there in that form.")
@@ -74,7 +74,7 @@ class FleetSettings(StrictModel):
     fleet_deactivations_percent: Percent = Field(
         default=10,
         description="Deactivations in 60 minutes, as a percentage of all workspaces' active linked members. "
-        "Up to 3 pass, but never all of a workspace; above the limit, all of the command or tick are held.",
+        "Up to 3 pass, but never all of a workspace; above the limit, all of the command or tick are put on hold.",
     )
 
 
@@ -82,15 +82,15 @@ class PigmentSettings(StrictModel):
     """The request budget of each Pigment host, shared by all its workspaces."""
 
     requests_per_window: Annotated[Count, Field(ge=1)] = Field(default=480, description="Requests in one window.")
-    window_seconds: PositiveNumber = Field(default=300, description="How long the window is, in seconds.")
+    window_seconds: PositiveNumber = Field(default=300, description="Length of the window in seconds.")
 
 
 class NotifySettings(StrictModel):
-    """Who is told."""
+    """Notifications."""
 
     urls: tuple[Secret, ...] = Field(default=(), description="Apprise URLs: mail, chat, webhooks.")
     on: tuple[Literal["failure", "held", "credentials"], ...] = Field(
-        default=("failure", "held", "credentials"), description="What is told."
+        default=("failure", "held", "credentials"), description="Events to notify about."
     )
 
 
@@ -98,15 +98,14 @@ class HttpSettings(StrictModel):
     """Bounds of every request to an identity provider or to Pigment."""
 
     timeout_seconds: Annotated[PositiveNumber, Field(le=600)] = Field(
-        default=30, description="How long connecting, and each silence of the server, may last."
+        default=30, description="Timeout for connecting, and for each wait for data, in seconds."
     )
     retries: Annotated[Count, Field(le=20)] = Field(
         default=4,
-        description="How often a request that failed temporarily is sent again; refusals that name a retry time "
-        "are not counted.",
+        description="Retries of a request that failed temporarily; responses that name a retry time are not counted.",
     )
     max_wait_seconds: Annotated[PositiveNumber, Field(le=3600)] = Field(
-        default=300, description="How long one request may take with all its retries."
+        default=300, description="Limit for one request with all its retries, in seconds."
     )
 
 
@@ -115,25 +114,25 @@ class ApplySettings(StrictModel):
 
     max_plan_age: Duration = Field(
         default=timedelta(minutes=15),
-        description="If a plan grows older while changes are being sent, the workspace is read and planned again. "
-        "Of the changes that an approval released, only identical ones are made.",
+        description="If a plan gets older than this while changes are sent, the workspace is read and planned again. "
+        "Of approved changes, only identical ones are then applied.",
     )
 
 
 class LogSettings(StrictModel):
     """The log on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is shown.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     format: Literal["json", "console"] = Field(
-        default="json", description="`json` is for machines, `console` for people."
+        default="json", description="`json` for log collectors, `console` for terminals."
     )
     emails: bool = Field(
-        default=False, description="Show emails in full, where they are `a***@acme.com` otherwise (but for `debug`)."
+        default=False, description="Log emails in full; otherwise as `a***@acme.com`, except at level `debug`."
     )
 
 
 class Settings(BaseSettings):
-    """The configuration of design section 9. Made by `agent.settings.load.load` only."""
+    """The configuration of design section 9. Created by `agent.settings.load.load` only."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -146,24 +145,22 @@ class Settings(BaseSettings):
     )
 
     state: StateSettings = Field(
-        default_factory=StateSettings, description="Where links, leases and the journal are kept."
+        default_factory=StateSettings, description="The database of links, leases and the journal."
     )
     connectors: dict[Name, ConnectorSettings] = Field(
-        min_length=1, description="The identity providers, each under a name of your choice."
+        min_length=1, description="The identity providers, by a name of your choice."
     )
     workspaces: dict[Name, WorkspaceSettings] = Field(
-        min_length=1, description="The Pigment workspaces, each under a name of your choice."
+        min_length=1, description="The Pigment workspaces, by a name of your choice."
     )
-    defaults: dict[str, Any] = Field(
-        default_factory=dict, description="Any key of a workspace, for all workspaces that don't set it."
-    )
+    defaults: dict[str, Any] = Field(default_factory=dict, description="Defaults for the keys of all workspaces.")
     limits: FleetSettings = Field(default=FleetSettings(), description="Guards over all workspaces together.")
     pigment: PigmentSettings = Field(default=PigmentSettings(), description="The request budget of a Pigment host.")
-    notify: NotifySettings = Field(default=NotifySettings(), description="Who is told.")
+    notify: NotifySettings = Field(default=NotifySettings(), description="Notifications.")
     server: ServerSettings = Field(default=ServerSettings(), description="Where `serve` listens.")
     ca_bundle: Path | None = Field(
         default=None,
-        description="A PEM file with the authorities to trust, in place of those that come with the agent.",
+        description="PEM file of the authorities to trust, instead of the built-in ones.",
     )
     http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
     apply: ApplySettings = Field(default=ApplySettings(), description="How changes are sent.")
@@ -178,5 +175,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load` hands over alone: it has merged the file, the environment and `defaults` already."""
+        """Use only the values from `load`, which has merged the file, the environment and `defaults`."""
         return (init_settings,)

@@ -1,4 +1,4 @@
-"""Find the secrets that a configuration names and that are not there or not usable, before a daemon starts."""
+"""Find the secrets of a configuration that are missing or not usable, before a daemon starts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["missing_secrets", "refuse_missing_secrets"]
 
 
 def refuse_missing_secrets(settings: Settings) -> None:
-    """Raise `ConfigError`, naming every secret that can't be read, with what to do about each.
+    """Raise `ConfigError` that lists every secret that can't be read, with the fix for each.
 
-    For a start only. One that is lost later is said by the run that needs it, and the other workspaces go on.
+    Only for the start. A secret that is lost later is reported by the run that needs it; other workspaces continue.
     """
     missing = list(missing_secrets(settings))
     if missing:
@@ -29,10 +29,10 @@ def refuse_missing_secrets(settings: Settings) -> None:
 
 
 def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield the path in the file, what is wrong and what to do, for each secret that something needs.
+    """Yield the path in the file, the problem and the fix of each secret that is needed and can't be read.
 
-    A connector that no workspace reads is not asked for its secrets, nor a workspace for all of its tokens: one that
-    can be read is enough, for the next one may not be there yet.
+    The secrets of a connector that no workspace uses are not needed. One readable token of a workspace is enough: the
+    next one may not exist yet.
     """
     used = {source.connector for each in settings.workspaces.values() for source in each.sources}
     yield from _try_reveal(lambda: settings.state.url, "state.url")
@@ -42,9 +42,9 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for name, workspace in settings.workspaces.items():
         path = f"workspaces.{name}.tokens"
         unread = [
-            trouble
+            problem
             for place, token in enumerate(workspace.tokens)
-            for trouble in _try_reveal(token.reveal_token, f"{path}.{place}")
+            for problem in _try_reveal(token.reveal_token, f"{path}.{place}")
         ]
         if len(unread) == len(workspace.tokens):
             yield from unread
@@ -53,7 +53,7 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what keeps *connector* from showing who we are, as it would be met by the first request."""
+    """Yield problems with the credentials of *connector*, as the first request would meet them."""
     checks = provider_of(connector).credential_checks(connector)
     for key, check in checks.items():
         yield from _try_reveal(check, f"{path}.{key}")

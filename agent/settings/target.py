@@ -1,4 +1,4 @@
-"""Fingerprints: what a workspace and a connector are known by in the state, whatever a file calls them.
+"""Fingerprints: they identify a workspace and a connector in the state, whatever their names in the file.
 
 They are made of addresses only, never of a credential: a new token or key is not a new target.
 """
@@ -19,7 +19,7 @@ __all__ = ["policies", "tenant_of", "workspace_target"]
 
 
 def workspace_target(scim_url: str) -> str:
-    """Return the fingerprint of a workspace: its `scim_url`, without what two spellings of one URL differ in."""
+    """Return the fingerprint of a workspace: its `scim_url`, in one canonical spelling."""
     url = httpx.URL(canonical_url(scim_url))
     host = url.raw_host.decode("ascii")
     return (

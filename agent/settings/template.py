@@ -1,4 +1,4 @@
-"""What a first configuration needs to know, and its text: a connector, a workspace, nothing that has a default."""
+"""The first configuration: its questions, and its text with a connector and a workspace, without defaults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PIGMENT_QUESTIONS = (
 )
 PROVIDERS_BY_TYPE = {each.type_key: each for each in PROVIDERS}
 FILE_TEMPLATE = """\
-# The configuration of pigment-sync, begun by `pigment-sync init`. What is not here has its default:
+# The configuration of pigment-sync, created by `pigment-sync init`. Keys that are missing have their default:
 # docs/configuration.md lists every key, config.example.yaml shows each in its place.
 # A secret is {{env: NAME}} or {{file: PATH}}; relative paths are relative to this file.
 
@@ -44,7 +44,7 @@ workspaces:
     sources:
       - connector: {provider}
         app: {app}
-    # allowed_domains: [acme.com]    # emails of other domains are then held
+    # allowed_domains: [acme.com]    # emails of other domains are then on hold
     # protect: [owner@acme.com]      # members that are never changed
     # schedule: {{every: 15m}}         # for `pigment-sync serve`
 
@@ -54,33 +54,33 @@ workspaces:
 
 
 def questions_for(provider: str) -> tuple[Question, ...]:
-    """Return what there is to know for *provider*, in the order of asking."""
+    """Return the questions for *provider*, in their order."""
     return (*PROVIDERS_BY_TYPE[provider].questions, *PIGMENT_QUESTIONS)
 
 
 def validate_answer(provider: str, question: Question, answer: str) -> str:
-    """Return *answer* as the file has it. Raises `ValueError` with a sentence that does not repeat it."""
+    """Return *answer* as the file has it. Raises `ValueError` with a message that does not repeat it."""
     answers = {each.key: each.sample for each in questions_for(provider)} | {question.key: answer}
     if question.is_secret:
         parse_secret_reference(answer)
     try:
         Settings.model_validate(_config_tree(provider, answers))
     except ValidationError as error:
-        # The samples are right, so whatever is wrong is the answer.
+        # The samples are valid, so the error is in the answer.
         raise ValueError(next(validation_problems(error)).message) from None
     return answer.strip()
 
 
 def parse_secret_reference(answer: str) -> dict[str, str]:
-    """Return where a secret is kept, of `env:NAME` or `file:PATH`. Raises `ValueError`."""
+    """Return the reference to a secret from `env:NAME` or `file:PATH`. Raises `ValueError`."""
     kind, colon, place = answer.strip().partition(":")
     if kind not in {"env", "file"} or not colon:
-        raise ValueError("must be env:NAME or file:PATH; the secret itself has no place in the file")
+        raise ValueError("must be env:NAME or file:PATH; the file must not contain the secret itself")
     return {kind: place.strip()}
 
 
 def render_config(provider: str, answers: Mapping[str, str]) -> str:
-    """Return the file. *answers* are checked, one for each of the questions."""
+    """Return the file. *answers* are valid, one for each question."""
     written = {
         each.key: _format_secret(answers[each.key]) if each.is_secret else _format_scalar(answers[each.key])
         for each in questions_for(provider)

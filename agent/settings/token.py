@@ -1,4 +1,4 @@
-"""Tokens of those who may use the page and the API, as the configuration has them: hashed, with a name and a role."""
+"""Tokens for the page and the API as the configuration has them: hashed, with a name and a role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HashedToken", "Role", "hashed_token", "new_token"]
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 ENTRY_PATTERN = re.compile(rf"(read|operate):({NAME_PATTERN.pattern}):sha256:([0-9a-f]{{64}})")
 PREFIX = "pgs_"
-"""Lets scanners of leaked secrets, and people, tell what it is."""
+"""Lets people and secret scanners recognise a token."""
 
 
 class Role(StrEnum):
@@ -33,7 +33,7 @@ class Role(StrEnum):
 class HashedToken:
     """One entry of `server.tokens`: `operate:ana@acme.com:sha256:…`, as `pigment-sync hash-token` prints it.
 
-    A plain SHA-256 is enough, because a token is 256 bits of chance and never a word that somebody chose.
+    A plain SHA-256 is enough, because a token is 256 random bits and never chosen by a person.
     """
 
     role: Role
@@ -42,17 +42,17 @@ class HashedToken:
 
     @classmethod
     def parse(cls, entry: str) -> HashedToken:
-        """Raises `ConfigError`; the message repeats nothing of the entry, which may be a token by mistake."""
+        """Raises `ConfigError`; the message does not repeat the entry, which may be a token by mistake."""
         match = ENTRY_PATTERN.fullmatch(entry.strip())
         if match is None:
             raise ConfigError(
                 "server.tokens: an entry is not a hashed token.",
-                "Make one with: pigment-sync hash-token --role operate NAME",
+                "Create one with: pigment-sync hash-token --role operate NAME",
             )
         return cls(Role(match[1]), match[2], match[3])
 
     def matches(self, token: str) -> bool:
-        """Tell whether *token* is the one, in a time that does not depend on how much of it is right."""
+        """Return whether *token* matches, in constant time."""
         return hmac.compare_digest(_digest(token), self.digest)
 
     def __str__(self) -> str:
@@ -60,15 +60,16 @@ class HashedToken:
 
 
 def new_token() -> str:
-    """Return a fresh token of 256 random bits."""
+    """Return a new token of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def hashed_token(token: str, role: Role, name: str) -> HashedToken:
-    """Return the entry for *token*. Raises `UsageError` for a name that can't be one."""
+    """Return the entry for *token*. Raises `UsageError` for an invalid name."""
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(
-            "The name may have letters, digits and @ . _ + - only, 64 at most.", "It appears in the journal as `by`."
+            "The name may have at most 64 characters: letters, digits and @ . _ + -.",
+            "It appears in the journal as `by`.",
         )
     return HashedToken(role, name, _digest(token))
 

@@ -1,4 +1,4 @@
-"""The kinds of values that the configuration is made of, each with the sentence for a wrong one."""
+"""The types of values in the configuration, each with the message for an invalid one."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ DURATION_PATTERN = re.compile(r"([0-9]{1,8})\s*([smhd])")
 MIN_DURATION, MAX_DURATION = timedelta(seconds=10), timedelta(days=31)
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 APP_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-NULL_MESSAGE = "can't be null, because this guard can't be turned off; write the largest number that you would accept"
+NULL_MESSAGE = "can't be null, because this guard can't be turned off; write the largest number that you accept"
 
 
 class StrictModel(BaseModel):
-    """A part of the configuration: unknown keys are errors, values never change, and errors do not repeat them."""
+    """A part of the configuration: unknown keys are errors, values are frozen, and errors do not repeat them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _refuse_bool(value: object) -> object:
-    # Python counts with true and false; nobody who writes `max_creates: yes` means 1.
+    # Python treats true as 1, which is never the intent of `max_creates: yes`.
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")  # noqa: TRY004  (pydantic collects ValueErrors)
     return value
@@ -63,7 +63,7 @@ def _refuse_null(value: object) -> object:
 def _parse_duration(value: object) -> object:
     match = DURATION_PATTERN.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("must be a number with a unit, as 90s, 15m, 1h or 1d")
+        raise ValueError("must be a number with a unit, such as 90s, 15m, 1h or 1d")
     duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
     if not MIN_DURATION <= duration <= MAX_DURATION:
         raise ValueError("must be at least 10s and at most 31d")
@@ -78,7 +78,7 @@ def _parse_day(value: object) -> object:
             pass
     elif isinstance(value, date) and not isinstance(value, datetime):
         return value
-    raise ValueError("must be a date, as 2027-03-31")
+    raise ValueError("must be a date, such as 2027-03-31")
 
 
 def _normalize_url(value: str) -> str:
@@ -93,36 +93,36 @@ def _normalize_url(value: str) -> str:
         raise ValueError("must start with https:// (http:// is for loopback hosts only)")
     validate_host(url)
     if url.userinfo:
-        raise ValueError("must not hold a user or a password; the API token belongs in tokens")
+        raise ValueError("must not contain a user or a password; the API token belongs in tokens")
     if url.query or url.fragment or re.search(r"\s", text):
-        raise ValueError("must end with its path: no ?, # or white space")
+        raise ValueError("must end with its path, without ?, # or white space")
     return text.removesuffix("/")
 
 
 def canonical_url(url: str) -> str:
-    """Return what two spellings of one URL have in common: case of the host, default port, slashes at the end."""
+    """Return *url* in one spelling: case of the host, default port, slashes at the end."""
     return str(httpx.URL(url)).rstrip("/")
 
 
 def _normalize_domain(value: str) -> str:
     domain = normalize_domain(value.strip().removesuffix("."))
     if not is_valid(f"a@{domain}"):
-        raise ValueError("must be a bare domain, as acme.com (subdomains are not implied, wildcards not known)")
+        raise ValueError("must be a bare domain, such as acme.com (no wildcards; subdomains are not implied)")
     return domain
 
 
 def _normalize_glob(value: str) -> str:
     glob = value.strip()
     if not glob or re.search(r"\s", glob):
-        raise ValueError("must be an email address, or a pattern of addresses as svc-*@acme.com")
+        raise ValueError("must be an email address, or a pattern of addresses such as svc-*@acme.com")
     if not glob.strip("*?@."):
-        raise ValueError("would protect everybody; use mode: dry-run to write nothing at all")
+        raise ValueError("would protect every member; use mode: dry-run to write nothing at all")
     if "@" not in glob and "*" not in glob:
-        raise ValueError("matches no email address; write the whole address, or a pattern as svc-*@acme.com")
+        raise ValueError("matches no email address; write the whole address, or a pattern such as svc-*@acme.com")
     if glob.count("[") != glob.count("]"):
         raise ValueError("has a bracket that is not closed")
     local, at, domain = normalize(glob).rpartition("@")
-    # Label by label, because a label with a star in it is none that IDNA knows.
+    # Label by label, because IDNA does not accept a label with a star.
     return local + at + ".".join(normalize_domain(label) for label in domain.split("."))
 
 
@@ -130,14 +130,14 @@ def _validate_time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("is no time zone; write it as Europe/Berlin or UTC") from None
+        raise ValueError("is not a time zone; write it as Europe/Berlin or UTC") from None
     return value
 
 
 def _validate_name(value: str) -> str:
     if not NAME_PATTERN.fullmatch(value):
         raise ValueError(
-            "is no name: use at most 64 letters (a-z), digits, dots, dashes and _, a letter or digit first"
+            "is not a valid name: use at most 64 letters (a-z), digits, dots, dashes and _, a letter or digit first"
         )
     return value
 

@@ -1,6 +1,6 @@
-"""Check the variables that libraries read by themselves, before one of them fails on a value.
+"""Check the environment variables that libraries read by themselves, before one of them fails on a value.
 
-What can't be used ends a command with exit code 8 and the variable's name. No value is shown that may hold a password.
+An unusable value ends a command with exit code 8 and the variable's name. A value that may be a password is not shown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIBPQ_SPECIAL_VALUES = {"PGSSLROOTCERT": "system"}
 
 
 def refuse_invalid_variables(environ: Mapping[str, str], settings: Settings) -> None:
-    """Raise `ConfigError` for variables that can't be used, naming each with what to write."""
+    """Raise `ConfigError` for variables that can't be used, with the fix for each."""
     bad = [finding for finding in variable_findings(environ, settings) if finding.level == "error"]
     if bad:
         raise ConfigError(
@@ -42,7 +42,7 @@ def refuse_invalid_variables(environ: Mapping[str, str], settings: Settings) -> 
 
 
 def variable_findings(environ: Mapping[str, str], settings: Settings) -> list[Finding]:
-    """Return a finding for each variable that is set and that something here goes by, or might be thought to."""
+    """Return a finding for each variable that is set and is used here, or might seem to be."""
     return [
         *_proxy_findings(environ),
         *_trust_findings(environ, settings.ca_bundle),
@@ -79,11 +79,11 @@ def _trust_findings(environ: Mapping[str, str], ca_bundle: Path | None) -> Itera
         yield Finding("error", error.name, f"{error.problem}.", error.hint)
         return
     if ca_bundle is not None:
-        yield Finding("ok", "ca_bundle", f"{ca_bundle} has the trusted authorities")
+        yield Finding("ok", "ca_bundle", f"{ca_bundle} holds the trusted authorities")
         return
     used = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
     if used is not None:
-        yield Finding("ok", used, f"{environ[used]} has the trusted authorities")
+        yield Finding("ok", used, f"{environ[used]} holds the trusted authorities")
 
 
 def _requests_bundle_findings(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
@@ -92,9 +92,9 @@ def _requests_bundle_findings(environ: Mapping[str, str], *, has_notices: bool) 
         return
     path = Path(environ[used])
     if has_notices and not path.exists():
-        yield Finding("error", used, f"names {path}, which does not exist: no notice could be sent.", CA_HINT)
+        yield Finding("error", used, f"names {path}, which does not exist: notifications can't be sent.", CA_HINT)
     else:
-        yield Finding("warning", used, "is used by notices only, not for providers or Pigment.", CA_HINT)
+        yield Finding("warning", used, "is used for notifications only, not for providers or Pigment.", CA_HINT)
 
 
 def _ignored_variable_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -144,10 +144,10 @@ def _is_postgresql(settings: Settings) -> bool:
 
 
 def _libpq_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what libpq takes from the environment where `state.url` does not set it (PostgreSQL manual, 34.15)."""
+    """Yield the variables that libpq uses where `state.url` does not set it (PostgreSQL manual, 34.15)."""
     for name in sorted(name for name in environ if LIBPQ_PATTERN.fullmatch(name) and environ[name]):
-        if trouble := _libpq_problem(name, environ[name]):
-            yield Finding("error", name, f"{trouble[0]}.", trouble[1])
+        if problem := _libpq_problem(name, environ[name]):
+            yield Finding("error", name, f"{problem[0]}.", problem[1])
         elif name in LIBPQ_SECRETS:
             yield Finding("ok", name, "is used for the database of the state where state.url has no password")
         else:
@@ -156,13 +156,13 @@ def _libpq_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _libpq_problem(name: str, value: str) -> tuple[str, str] | None:
     if name == "PGSSLMODE" and value not in SSL_MODES:
-        return "is not a mode that PostgreSQL knows", f"Write {name} as one of {', '.join(SSL_MODES)}, or unset it."
+        return "is not a mode of PostgreSQL", f"Write {name} as one of {', '.join(SSL_MODES)}, or unset it."
     if name in LIBPQ_NUMBERS and not value.strip().isdecimal():
         return "is not a number", f"Write {name} as a number, or unset it."
     is_missing = name in LIBPQ_FILES and value != LIBPQ_SPECIAL_VALUES.get(name) and not os.access(value, os.R_OK)
-    # A password file or a list of revoked certificates may be absent: libpq goes on without.
+    # A password file or a list of revoked certificates may be absent: libpq continues without it.
     if is_missing and name not in {"PGPASSFILE", "PGSSLCRL"}:
-        return f"names {value}, which can't be read", f"Let {name} name a file that is there, or unset it."
+        return f"names {value}, which can't be read", f"Set {name} to an existing file, or unset it."
     if name == "PGOPTIONS" and re.search(r"default_transaction_read_only\s*=\s*(on|true|1|yes)", value):
-        return "makes every transaction read-only", "Take default_transaction_read_only out of PGOPTIONS."
+        return "makes every transaction read-only", "Remove default_transaction_read_only from PGOPTIONS."
     return None

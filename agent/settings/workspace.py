@@ -1,4 +1,4 @@
-"""What the configuration says of one workspace, and the policy that the planner makes its decisions by."""
+"""Settings of one workspace, and the policy that the planner makes of them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["LimitSettings", "ScheduleSettings", "SourceSettings", "ToggleSetting
 
 
 class SourceSettings(StrictModel):
-    """An application in one identity provider, and which of its assignments count."""
+    """An application in one identity provider, and the assignments of it that count."""
 
     connector: NonEmptyText = Field(description="The name of one of the `connectors`.")
     app: AppId = Field(
         description="The application's id: Okta app id, object id of the Entra service principal, OneLogin app id."
     )
     groups: tuple[NonEmptyText, ...] = Field(
-        default=(), description="Only these of the application's groups or roles, by id or exact name. Empty: all."
+        default=(), description="Only these groups or roles of the application, by id or exact name. Empty for all."
     )
-    nested: bool = Field(default=False, description="Entra only: count the members of groups within the groups.")
-    guests: bool = Field(default=False, description="Entra only: count guests.")
+    nested: bool = Field(default=False, description="Entra only: include the members of nested groups.")
+    guests: bool = Field(default=False, description="Entra only: include guests.")
     email: Literal["login", "mail"] = Field(
         default="login",
-        description="Which address is a person's email: `login` (Okta login, Entra UPN, OneLogin email) or `mail`.",
+        description="The address that is a person's email: `login` (Okta login, Entra UPN, OneLogin email) or `mail`.",
     )
 
 
@@ -56,7 +56,7 @@ class ScheduleSettings(StrictModel):
         description="Five fields: minute, hour, day, month, weekday (0 and 7 are Sunday, names are clearer).",
     )
     timezone: TimeZone | None = Field(
-        default=None, description="The time zone of `cron`, as `Europe/Berlin`; UTC when absent."
+        default=None, description="The time zone of `cron`, such as `Europe/Berlin`; UTC by default."
     )
 
     @field_validator("cron")
@@ -67,24 +67,28 @@ class ScheduleSettings(StrictModel):
     @model_validator(mode="after")
     def _require_exactly_one(self) -> ScheduleSettings:
         if (self.every is None) == (self.cron is None):
-            raise ValueError('needs exactly one of every and cron, as {every: 15m} or {cron: "0 6 * * mon-fri"}')
+            raise ValueError('needs exactly one of every and cron, such as {every: 15m} or {cron: "0 6 * * mon-fri"}')
         if self.cron is None and self.timezone is not None:
-            raise ValueError("has a timezone, which goes with cron only; take it out")
+            raise ValueError("has a timezone, which is for cron only; remove it")
         return self
 
 
 class LimitSettings(StrictModel):
-    """The guards that count, over 60 minutes. What exceeds one is held until somebody approves the plan."""
+    """The guards that count changes, over 60 minutes. Changes above a limit are on hold until the plan is approved."""
 
-    max_deactivations: GuardCount = Field(default=25, description="So many deactivations; more, and all are held.")
+    max_deactivations: GuardCount = Field(
+        default=25, description="Maximum number of deactivations; above it, all are on hold."
+    )
     max_deactivations_percent: GuardPercent = Field(
         default=10,
-        description="The same as a percentage of the workspace's active linked members. Up to 3 pass, but never all.",
+        description="Maximum percentage of the workspace's active linked members. Up to 3 pass, but never all.",
     )
     max_creates: Count | None = Field(
-        default=None, description="So many creates; more, and all are held. `null`: no limit."
+        default=None, description="Maximum number of creates; above it, all are on hold. `null` for no limit."
     )
-    max_email_changes: GuardCount = Field(default=25, description="So many email changes; more, and all are held.")
+    max_email_changes: GuardCount = Field(
+        default=25, description="Maximum number of email changes; above it, all are on hold."
+    )
 
     def limits(self) -> model.Limits:
         return model.Limits(
@@ -96,7 +100,7 @@ class LimitSettings(StrictModel):
 
 
 class ToggleSettings(StrictModel):
-    """Which kinds of changes may be made at all; the others are held until the toggle is back on."""
+    """The kinds of changes that are allowed; others are on hold until their toggle is on again."""
 
     create: bool = Field(default=True, description="Creates and reactivations.")
     update: bool = Field(default=True, description="Changes of names and emails.")
@@ -108,50 +112,52 @@ class WorkspaceSettings(StrictModel):
 
     scim_url: Url = Field(description="The SCIM URL, exactly as Pigment generated it for this workspace.")
     tokens: tuple[Secret, ...] = Field(
-        min_length=1, description="Its API token, and while rotating also the next one: they are tried in this order."
+        min_length=1,
+        description="Its API token, and during a rotation also the next one; they are tried in this order.",
     )
     token_expires: Day | None = Field(
         default=None,
-        description="The day from which the first token is void. You are warned 30, 7 and 1 days ahead.",
+        description="The day on which the first token expires. You are warned 30, 7 and 1 days before.",
     )
     sources: tuple[SourceSettings, ...] = Field(
-        min_length=1, description="Where people are assigned. Where two sources disagree, the first decides."
+        min_length=1,
+        description="The applications to which people are assigned. If two sources disagree, the first decides.",
     )
     allowed_domains: frozenset[Domain] = Field(
         default=frozenset(),
-        description="The domains that a member's email may have; subdomains are not implied. Empty: all.",
+        description="The domains allowed in a member's email; subdomains are not implied. Empty for all.",
     )
     mode: model.Mode = Field(
         default=model.Mode.DRY_RUN, description="`dry-run` plans and reports, and writes nothing to Pigment."
     )
     schedule: ScheduleSettings | None = Field(
-        default=None, description="When `serve` runs the workspace. Without it, only `sync` and `apply` do."
+        default=None, description="When `serve` runs the workspace. Without it, only `sync` and `apply` run it."
     )
     protect: tuple[Glob, ...] = Field(
-        default=(), description="Addresses, or patterns of addresses, of members that never get a change."
+        default=(), description="Addresses, or patterns of addresses, of members that are never changed."
     )
     unmanaged: model.UnmanagedAction = Field(
-        default=model.UnmanagedAction.REPORT, description="What becomes of active members that nobody is assigned for."
+        default=model.UnmanagedAction.REPORT, description="What happens to active members without an assigned person."
     )
     individual_assignments: model.IndividualAction = Field(
         default=model.IndividualAction.HOLD,
-        description="What an assignment without a group counts for: nothing is decided, as much as a group, nothing.",
+        description="How an assignment without a group counts: its changes are on hold, like a group, not at all.",
     )
     grace_reads: Annotated[Count, Field(ge=1, le=1000)] = Field(
-        default=1, description="How many complete reads in a row somebody must be missing from to be deactivated."
+        default=1, description="Number of complete reads in a row without the person before the member is deactivated."
     )
-    limits: LimitSettings = Field(default=LimitSettings(), description="The guards that count.")
+    limits: LimitSettings = Field(default=LimitSettings(), description="The guards that count changes.")
     require_approval: frozenset[Kind] = Field(
-        default=frozenset(), description="Kinds of changes that always wait for an approval."
+        default=frozenset(), description="Kinds of changes that always need approval."
     )
-    toggles: ToggleSettings = Field(default=ToggleSettings(), description="Which kinds of changes may be made at all.")
+    toggles: ToggleSettings = Field(default=ToggleSettings(), description="The kinds of changes that are allowed.")
     total_results: Literal["check", "ignore"] = Field(
         default="check",
-        description="`ignore` where the server's `totalResults` is known to be wrong: then two listings must agree.",
+        description="`ignore` if the server's `totalResults` is known to be wrong; then two listings must agree.",
     )
 
     def policy(self, name: str) -> model.Policy:
-        """Return what the planner and the guards need to know of the workspace *name*."""
+        """Return the policy of the workspace *name* for the planner and the guards."""
         toggles = self.toggles
         ignores = self.individual_assignments is model.IndividualAction.IGNORE
         return model.Policy(

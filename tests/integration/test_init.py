@@ -141,7 +141,7 @@ def test_invalid_answer_is_explained_and_prompted_again(terminal: Terminal, tmp_
     for words in (
         "is the admin console; write https://acme.okta.com",
         "must start with https://",
-        "must be env:NAME or file:PATH; the secret itself has no place in the file",
+        "must be env:NAME or file:PATH; the file must not contain the secret itself",
         "env must be the name of an environment variable",
         "must be the application's id",
     ):
@@ -215,11 +215,14 @@ def test_existing_file_is_left_unchanged(kind: str, tmp_path: Path, capfd: pytes
         (["--scim-url", "https://-eu.example.com/scim"], "--scim-url: has a host name that is none"),
         (["--scim-url", "https://eu.example.com:99999/scim"], "--scim-url: has a port that is none"),
         (["--scim-url", "https://…/scim"], "--scim-url: is not a URL"),
-        (["--scim-url", "https://u:pa55word@eu.example.com/scim"], "--scim-url: must not hold a user or a password"),
+        (["--scim-url", "https://u:pa55word@eu.example.com/scim"], "--scim-url: must not contain a user or a password"),
         (["--app", "Pigment EU"], "--app: must be the application's id"),
         (["--client-id", ""], "--client-id: must not be empty"),
-        (["--workspace", "Pigment EU"], "--workspace: is no name"),
-        (["--token", "pa55word"], "--token: must be env:NAME or file:PATH; the secret itself has no place in the file"),
+        (["--workspace", "Pigment EU"], "--workspace: is not a valid name"),
+        (
+            ["--token", "pa55word"],
+            "--token: must be env:NAME or file:PATH; the file must not contain the secret itself",
+        ),
         (["--token", "env:pa55word!"], "--token: env must be the name of an environment variable"),
         (["--secret", "file:"], "--secret: file must be the path of the file"),
         (["--tenant-id", "acme.com"], "--tenant-id: not for Okta"),
