@@ -49,6 +49,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     gone = leavers(sandbox, 5)
     held = agent.run("sync", *LATAM, "--format", "json")
     assert held.code == 4, held.err
+    assert "pigment-latam: 6 changes are on hold: max-deactivations 5, possible-rename 1.\n" in held.err
     assert all(is_active(sandbox, person) for person in gone)
     assert agent.run("plan", *LATAM).code == 0
     assert agent.run("plan", *LATAM, "--exit-code").code == 4

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.output import print_json, write_file
+from agent.cli.output import format_link_edits, print_json, write_file
 from agent.errors import UsageError
+from agent.model import Link
+from agent.model.run import LinkEdit
+from connectors.base import PersonKey
 
 
 def test_file_is_replaced_and_no_other_file_is_left(tmp_path: Path) -> None:
@@ -38,3 +41,13 @@ def test_json_holds_any_name_and_is_harmless_on_a_terminal(capfd: pytest.Capture
     assert text.replace("\n", "").isprintable()
     assert json.loads(text) == [{"z": [name, "half \\ud83d"], "a": name}]
     assert text.index('"z"') < text.index('"a"'), "in their order"
+
+
+def test_link_edits_are_shown_by_email_where_it_is_known() -> None:
+    old, new = Link(PersonKey("okta-main", "00u1"), "7f70"), Link(PersonKey("entra-eu", "ab"), "7f70")
+    edits = [LinkEdit(new, old), LinkEdit(None, Link(PersonKey("entra-eu", "ab"), "8e81"))]
+
+    assert format_link_edits(edits, {"7f70": "ann@acme.com"}) == (
+        "  Linked ann@acme.com to entra-eu:ab, previously okta-main:00u1\n  Unlinked member 8e81 from entra-eu:ab\n"
+    )
+    assert format_link_edits([LinkEdit(new, None)], is_done=False) == "  Link member 7f70 to entra-eu:ab\n"
