@@ -45,8 +45,8 @@ class AssignedPerson:
 class Assignments:
     """All assigned people, the entitled ones and the others each by normalized email.
 
-    *unidentified_emails* are, for each connector, the normalized emails of rows without an id: no one with such an
-    email is known to be absent, and an empty string among them means that it may be anyone.
+    *unidentified_emails* are, for each connector, the normalized emails of rows without an id. No one with such an
+    email is known to be absent; an empty string stands for anyone.
     *has_unknown_without_email*: a person of unknown status has no address, so any unmanaged member may be theirs.
     """
 

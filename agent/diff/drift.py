@@ -1,7 +1,7 @@
 """Note changes since our last run that this agent did not make, and record how a run leaves the members. Pure.
 
-A difference has the code `another-writer` where it looks like another provisioning tool: it is what the sources call
-for, or it reverts what this agent wrote within 24 hours. Every other difference has the code `drift`.
+A difference has the code `another-writer` where it looks like another provisioning tool. Then it is what the sources
+call for, or it reverts what this agent wrote within 24 hours. Every other difference has the code `drift`.
 """
 
 from __future__ import annotations

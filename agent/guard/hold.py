@@ -159,8 +159,8 @@ def release_approved(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:
     """Return the sizes to store after an enforcing run over a whole workspace that may make the changes of *made*.
 
-    For a group with a leaver who is held or in grace nothing is stored, unless it has no baseline yet: the guard would
-    otherwise compare with the shrunk size.
+    For a group with a leaver who is held or in grace nothing is stored, unless it has no baseline yet. Otherwise the
+    guard would compare with the shrunk size.
     """
     waiting = set(filter(is_deactivation, unguarded.changes)).difference(made.changes)
     kept = {(each.person.connector, group.id) for each in waiting if each.person for group in each.group_refs}

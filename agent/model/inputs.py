@@ -149,8 +149,8 @@ class Memory:
     """What the state remembers of one workspace when a plan is made.
 
     *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared.
-    *unconfirmed_creates* are creates in flight when a process died, or without an answer, in the order in which
-    they were sent: their members may exist without a link, or as a second member of their person. *last_seen* are the
+    *unconfirmed_creates* are creates in flight when a process died, or without an answer, in the order of
+    sending. Their members may exist without a link, or as a second member of their person. *last_seen* are the
     members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
     that no plan may repeat meanwhile. *written* are our changes of the last 24 hours and those after *last_seen*, so
     that they are not taken for another's.

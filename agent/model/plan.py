@@ -86,9 +86,10 @@ class Plan:
     """What would be done to one workspace, and what is held: a value that nothing alters.
 
     Changes stand in the order of applying. *updated_links* are links with new groups or missed reads to store,
-    *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because an undo put it back:
-    all by an enforcing run only and outside the digest. *checked_creates* are the creates that were unsettled, with the
-    member that this listing shows for each, if any. *pause* is that of the workspace; it stands outside the digest too.
+    *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because it was undone.
+    Only an enforcing run stores these, and the digest does not cover them. *checked_creates* are the creates that
+    were unsettled, with the member that this listing shows for each, if any. *pause* is that of the workspace; it
+    stands outside the digest too.
     """
 
     workspace: str

@@ -207,11 +207,11 @@ def contested_members(history: Iterable[tuple[str, Kind, datetime]]) -> dict[str
     """
     times: dict[str, list[datetime]] = {}
     for scim_id, kind, sent_at in history:
-        mine = times.setdefault(scim_id, [])
+        deactivated_at = times.setdefault(scim_id, [])
         if kind is Kind.DEACTIVATE:
-            mine.append(sent_at)
-        elif mine:
-            mine.pop()
+            deactivated_at.append(sent_at)
+        elif deactivated_at:
+            deactivated_at.pop()
     return {scim_id: tuple(each) for scim_id, each in times.items() if len(each) > 1}
 
 
