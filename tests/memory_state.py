@@ -64,8 +64,8 @@ class MemoryState:
     journal: dict[str, Run] = field(default_factory=dict)
     records: dict[str, dict[int, ChangeRecord]] = field(default_factory=dict)
     past: dict[str, dict[str, tuple[datetime, tuple[LastSeen, ...]]]] = field(default_factory=dict)
-    mended: dict[str, list[LinkEdit]] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
+    link_edits: dict[str, list[LinkEdit]] = field(default_factory=dict)
+    sent_notices: dict[str, str] = field(default_factory=dict)
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -110,10 +110,10 @@ class MemoryState:
         return [record for records in runs for record in records.values()]
 
     async def prove_writable(self) -> None:
-        """Memory can always be written."""
+        """Do nothing: memory is always writable."""
 
     def _of(self, workspace: str) -> list[ChangeRecord]:
-        """Return the changes that were made to what the key stands for now, under whatever key."""
+        """Return the changes to the current target of the key, under any key."""
         own = self.known.get((workspace, ""))
         if own is None:
             return self._records(workspace)
@@ -168,9 +168,9 @@ class MemoryState:
         moved = {(name, key[1]): replace(each, workspace=name) for key, each in self.known.items() if key[0] == was}
         now = self.now()
         self.known = kept | {key: replace(each, recorded_at=now) for key, each in moved.items()}
-        for subject in [each for each in self.told if each.split(":")[1:2] == [was]]:
+        for subject in [each for each in self.sent_notices if each.split(":")[1:2] == [was]]:
             kind, _, *rest = subject.split(":")
-            self.told[":".join([kind, name, *rest])] = self.told.pop(subject)
+            self.sent_notices[":".join([kind, name, *rest])] = self.sent_notices.pop(subject)
         self.journal[run.id] = run
 
     async def retarget_workspace(self, lease: Lease, run: Run, target: str) -> None:
@@ -199,7 +199,7 @@ class MemoryState:
         if target:
             await self.record_targets(lease, [("", target)])
         self.journal[run.id] = run
-        self.mended[run.id] = [LinkEdit(None, link) for link in dropped]
+        self.link_edits[run.id] = [LinkEdit(None, link) for link in dropped]
         return dropped
 
     async def load_memory(self, workspace: str) -> Memory:
@@ -441,7 +441,7 @@ class MemoryState:
     async def record_link_edits(self, lease: Lease, run: Run, edits: Sequence[LinkEdit]) -> None:
         self._check(lease)
         self.journal[run.id] = run
-        self.mended[run.id] = list(edits)
+        self.link_edits[run.id] = list(edits)
         links = self.links.setdefault(lease.workspace, {})
         for edit in edits:
             if edit.previous is not None:
@@ -451,7 +451,7 @@ class MemoryState:
                 self._write(lease.workspace, edit.link)
 
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
-        return self.mended.get(run_id, [])
+        return self.link_edits.get(run_id, [])
 
     async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         if run is not None:
@@ -476,10 +476,10 @@ class MemoryState:
         return self.pauses.get(workspace)
 
     async def load_notice(self, subject: str) -> str | None:
-        return self.told.get(subject)
+        return self.sent_notices.get(subject)
 
     async def set_notice(self, subject: str, condition: str) -> None:
-        self.told[subject] = condition
+        self.sent_notices[subject] = condition
 
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)
@@ -527,7 +527,7 @@ class MemoryState:
         for run_id in old:
             self.past.get(self.journal.pop(run_id).workspace, {}).pop(run_id, None)
             self.records.pop(run_id, None)
-            self.mended.pop(run_id, None)
+            self.link_edits.pop(run_id, None)
         return len(old)
 
     def _needed(self, limit: datetime) -> set[str]:

@@ -1,4 +1,4 @@
-"""Where notices go in tests: a webhook that keeps what it is sent, and a mail server."""
+"""Receivers of notices in tests: a webhook that records requests, and a mail server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Mailbox", "Webhook", "mail_server", "webhook"]
 
 @dataclass
 class Webhook:
-    """A receiver that keeps what it is sent, and answers *status*."""
+    """A receiver that records requests, and answers *status*."""
 
     port: int = 0
     status: int = 200
@@ -52,7 +52,7 @@ def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
-            """Keep still."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         if tls is not None:
@@ -66,7 +66,7 @@ def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
 
 
 class Mailbox:
-    """What aiosmtpd hands each mail to."""
+    """The handler that aiosmtpd calls for each mail."""
 
     def __init__(self, port: int) -> None:
         self._port = port

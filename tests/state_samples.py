@@ -1,4 +1,4 @@
-"""What the tests of states are written with: a clock that they move, a run, a change and its record."""
+"""Samples for tests of the state: a clock that tests move, a run, a change and its record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLANNERS = (GroupRef("g1", "Planners"),)
 
 
 class Clock:
-    """A clock that a test moves. PostgreSQL judges leases by its own, which no test can move."""
+    """A clock that a test moves. PostgreSQL judges leases by its own clock, which no test can move."""
 
     def __init__(self) -> None:
         self.moment = NOW

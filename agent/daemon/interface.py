@@ -72,8 +72,8 @@ class ActiveRun:
 class WorkspaceStatus:
     """The status of one workspace. *schedule* is as in the configuration (`every 15m`), empty without one.
 
-    *last_run* is the newest run over everybody, in mode enforce a dry run only if there is no other; *last_applied* the
-    newest that was not a dry run and ended well, *last_read* the newest whose reads were complete; None: no such run.
+    *last_run* is the newest run for all people; in mode enforce it is a dry run only if there is no other.
+    *last_applied* is the newest successful run that was not a dry run, *last_read* the newest with complete reads.
     The workspace is overdue from *stale_after* on; None: it has no schedule.
     *in_flight* are the changes that a paused workspace may still get.
     """

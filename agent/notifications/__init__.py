@@ -1,1 +1,1 @@
-"""Telling people when the state of a workspace changes: one notice for each change of state, not for each run."""
+"""Notifications when the condition of a workspace changes: one per change, not one per run."""

@@ -17,7 +17,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 SELF_HOSTED_SERVICES = frozenset(
     {"json", "jsons", "xml", "xmls", "form", "forms", "apprise", "apprises", "workflows", "workflow"}
 )
-"""Services whose URL names the server of its user."""
+"""Services with the server of the user in their URL."""
 
 
 class DeliveryError(Exception):

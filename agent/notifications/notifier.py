@@ -45,7 +45,7 @@ class Notifier:
         self._ca_bundle = ca_bundle
 
     async def notify_results(self, results: Sequence[RunResult]) -> None:
-        """Notify of workspaces whose condition has changed; raises nothing."""
+        """Notify of workspaces with a new condition; raises nothing."""
         for result in results:
             now = run_condition(result)
             if now is not None:

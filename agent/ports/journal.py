@@ -76,7 +76,7 @@ class Journal(Protocol):
     async def load_run(self, run_id: str) -> Run | None: ...
 
     async def load_run_by_digest(self, digest: str) -> Run | None:
-        """Return the newest run whose plan had *digest*."""
+        """Return the newest run with the plan digest *digest*, which may be a prefix."""
         ...
 
     async def load_changes(self, run_id: str) -> list[ChangeRecord]: ...
@@ -88,7 +88,7 @@ class Journal(Protocol):
         ...
 
     async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
-        """Return the members changed since *since*, including changes whose outcome is unknown."""
+        """Return the members changed since *since*, including changes with an unknown outcome."""
         ...
 
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:

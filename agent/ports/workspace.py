@@ -23,7 +23,7 @@ class WorkspaceReader(Protocol):
         ...
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members whose `userName` is *email*, ignoring case; empty when there is none."""
+        """Return the members with the `userName` *email*, ignoring case; empty without a match."""
         ...
 
 

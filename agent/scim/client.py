@@ -75,7 +75,7 @@ class ScimClient:
         return await self._lister.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members whose `userName` is *email*, ignoring case. Raises `ReadError`."""
+        """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
         return await self._finder.find(email)
 
     def writer_for(self, permit: Permit) -> ScimWriter:
@@ -106,7 +106,7 @@ class ScimWriter:
         return await self.client.list_members(progress)
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        """Return the members whose `userName` is *email*, ignoring case. Raises `ReadError`."""
+        """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
         return await self.client.find(email)
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:

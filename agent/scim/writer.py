@@ -234,7 +234,7 @@ class Writer:
         shown = _member_from_response(response)
         if shown is not None and shown.scim_id == member.scim_id and is_persisted(shown, sent, formatted):
             return shown
-        # On servers whose ids follow the email, the response has the member under another id.
+        # Some servers derive ids from the email: the response has the member under another id.
         here = replace(sent, email=sent.email or member.email)
         renewed = shown.scim_id if shown is not None and is_persisted(shown, here, formatted) else member.scim_id
 

@@ -85,7 +85,7 @@ REMEDY_BY_SQLITE_CODE = {
     sqlite3.SQLITE_NOTADB: RESTORE,
 }
 # Only where the driver has no code: libpq has only a message for a refused connection, SQLite one code for many
-# errors. The first entry whose words are all in the message applies.
+# errors. The first entry with all its words in the message applies.
 REMEDY_BY_MESSAGE = (
     (("authentication failed",), REMEDY_BY_SQLSTATE["28"]),
     (

@@ -320,7 +320,7 @@ def load_runs(connection: Connection, workspaces: Sequence[str], since: datetime
 
 
 def load_run(connection: Connection, *, run_id: str = "", digest: str = "") -> Run | None:
-    """Return the run with this id, or the newest one whose plan's digest begins with *digest*."""
+    """Return the run with this id, or the newest one with a plan digest that starts with *digest*."""
     is_it = runs.c.digest.startswith(digest) if digest else runs.c.id == run_id
     row = connection.execute(select(runs).where(is_it).order_by(runs.c.started_at.desc()).limit(1)).first()
     return None if row is None else _run_from_row(row, decompress(row.document))
@@ -358,7 +358,7 @@ def load_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
 def load_member_changes(
     connection: Connection, workspace: str, limit: int, email: str, scim_id: str
 ) -> list[ChangeRecord]:
-    """Return the changes of a member or of an address that somebody has or had, newest first."""
+    """Return the changes of a member or of an email, current or previous, newest first."""
     about = []
     if email:
         about += [changes.c.email == address_key(email), changes.c.former_email == address_key(email)]

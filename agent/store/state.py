@@ -482,6 +482,6 @@ class SqlState:
 
 
 def _consume_result(abandoned: asyncio.Future[None]) -> None:
-    """Consume the result of a call whose time-out was already reported."""
+    """Consume the result of a call that has already been reported as timed out."""
     if not abandoned.cancelled():
         abandoned.exception()

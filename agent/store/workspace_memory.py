@@ -104,7 +104,7 @@ def record_undo(connection: Connection, workspace: str, run_id: str, change: Cha
 
 
 def record_undo_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Delete an undone change whose undo failed, and the link of a member whose create was undone."""
+    """Delete an undone change after a failed undo, and the link of a member after the undo of its create."""
     undoes = record.change.undone_change
     if undoes is None:
         return
@@ -200,9 +200,9 @@ def load_baselines(connection: Connection, workspace: str, since: datetime) -> d
     of = former_sizes.c
     in_time = and_(of.workspace == workspace, of.seen_at >= to_micros(since))
     largest = select(of.connector, of.group_id, func.max(of.people)).where(in_time).group_by(of.connector, of.group_id)
-    former = {(connector, group_id): people for connector, group_id, people in connection.execute(largest)}
+    largest_before = {(connector, group_id): people for connector, group_id, people in connection.execute(largest)}
     last = {(row.connector, row.group_id): (row.name, row.people) for row in rows}
-    return {key: (name, max(people, former.get(key, 0))) for key, (name, people) in last.items()}
+    return {key: (name, max(people, largest_before.get(key, 0))) for key, (name, people) in last.items()}
 
 
 def record_group_sizes(

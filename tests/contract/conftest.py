@@ -1,4 +1,4 @@
-"""Every state there is, for the promises that all of them keep."""
+"""All implementations of the state, for the contract tests."""
 
 from __future__ import annotations
 

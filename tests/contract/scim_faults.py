@@ -1,4 +1,4 @@
-"""The pretend Pigment behind a transport on which single requests go wrong, and a time that passes only by sleeping."""
+"""The pretend Pigment behind a transport that fails single requests, and a clock that only sleeping moves."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TOKENS = ("first-token", "second-token")
 
 Answering = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Fault = Callable[[httpx.Request, Answering], Awaitable[httpx.Response]]
-"""Gets the request and the real server; answers whatever it likes."""
+"""Called with the request and the real server; returns any response."""
 
 
 class Unending:
-    """A permit that holds for ever."""
+    """A permit that never ends."""
 
     def remaining_seconds(self) -> float:
         return float("inf")
@@ -63,7 +63,7 @@ ALWAYS = range(1, 1_000_000)
 
 
 class FakeTime:
-    """Seconds that pass only when somebody sleeps."""
+    """A clock that advances only while a task sleeps."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -85,7 +85,7 @@ class _Nap:
 
 
 class Hours:
-    """Time for many who sleep side by side: when all of them sleep, it goes on to the first one's waking."""
+    """A clock for concurrent sleepers: when all of them sleep, it advances to the first wake-up."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -115,14 +115,14 @@ class Hours:
 
 @dataclass(slots=True)
 class Wire(httpx.AsyncBaseTransport):
-    """A transport to *server* that keeps every request, and lets the k-th one of a method go wrong."""
+    """A transport to *server* that records every request, and fails the k-th one of a method."""
 
     server: httpx.AsyncBaseTransport
     sent: list[httpx.Request] = field(default_factory=list)
     faults: list[tuple[str, Iterable[int], Fault]] = field(default_factory=list)
 
     def fault(self, method: str, which: Iterable[int] | int, fault: Fault) -> None:
-        """Let the requests number *which* (from 1) of *method*, the beginning of a `kind`, meet *fault*."""
+        """Apply *fault* to the requests number *which* (from 1) of *method*, a prefix of a `kind`."""
         self.faults.append((method, (which,) if isinstance(which, int) else which, fault))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -140,7 +140,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 def kind(request: httpx.Request) -> str:
-    """Return the method and what it is asked of: `GET list`, `GET find`, `GET one`, `POST`, `PUT`, `PATCH`."""
+    """Return the method and its target: `GET list`, `GET find`, `GET one`, `POST`, `PUT`, `PATCH`."""
     if request.method != "GET":
         return request.method
     if "filter" in request.url.params:
@@ -150,7 +150,7 @@ def kind(request: httpx.Request) -> str:
 
 @dataclass(slots=True)
 class Scene:
-    """One workspace with its wire, its time and what it warned of."""
+    """One workspace with its transport, its clock and its warnings."""
 
     space: PigmentWorkspace
     wire: Wire
@@ -178,7 +178,7 @@ def a_scene(members: int = 0, **switches: Any) -> Scene:
 
 
 def answer(status: int, content: str | bytes = b"", **headers: str) -> Fault:
-    """Answer that, and do nothing."""
+    """Return this response, and do nothing."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
@@ -197,18 +197,18 @@ def unreachable(request: httpx.Request, real: Answering) -> Awaitable[httpx.Resp
 
 
 def silent(request: httpx.Request, real: Answering) -> Awaitable[httpx.Response]:
-    """Take the request, do nothing, and say nothing."""
+    """Accept the request, do nothing, and never respond."""
     raise httpx.ReadTimeout("", request=request)
 
 
 async def reset_after(request: httpx.Request, real: Answering) -> httpx.Response:
-    """Do what is asked, and break off before the answer."""
+    """Execute the request, and drop the connection before the response."""
     await real(request)
     raise httpx.ReadError("connection reset", request=request)
 
 
 async def broken_off(request: httpx.Request, real: Answering) -> httpx.Response:
-    """Break off in the middle of the answer."""
+    """Drop the connection in the middle of the response."""
 
     async def half() -> AsyncIterator[bytes]:
         yield b'{"totalResults": 3, "Resou'
@@ -218,7 +218,7 @@ async def broken_off(request: httpx.Request, real: Answering) -> httpx.Response:
 
 
 def done_but(status: int, content: bytes = b"") -> Fault:
-    """Do what is asked, and answer something else."""
+    """Execute the request, and return another response."""
 
     async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
         await real(request)
@@ -228,7 +228,7 @@ def done_but(status: int, content: bytes = b"") -> Fault:
 
 
 def edited(edit: Callable[[dict[str, Any]], object]) -> Fault:
-    """Answer what the server answers, after *edit* had its way with the JSON."""
+    """Return the response of the server, with its JSON changed by *edit*."""
 
     async def fault(request: httpx.Request, real: Answering) -> httpx.Response:
         response = await real(request)
@@ -251,5 +251,5 @@ def streamed(parts: Iterable[bytes], headers: Mapping[str, str] | None = None) -
 
 
 def bomb(size: int) -> Fault:
-    """Answer a small gzip body that becomes *size* bytes."""
+    """Return a small gzip body that expands to *size* bytes."""
     return streamed([gzip.compress(b" " * size)], {"content-encoding": "gzip"})

@@ -1,4 +1,4 @@
-"""Four SCIM servers in this process: the pretend Pigment, plain and awkward, and two that nobody here wrote."""
+"""Four SCIM servers in this process: the pretend Pigment, plain and awkward, and two third-party servers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CURSORS = WorkspaceOptions(page_size=4, next_cursor=True, put_without_active="ac
 
 
 class InThread(httpx.AsyncBaseTransport):
-    """A WSGI application behind an asynchronous client; one thread serves it, as its database wants."""
+    """A WSGI application behind an asynchronous client; one thread serves it, as its database requires."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self.app = app
@@ -59,7 +59,7 @@ class InThread(httpx.AsyncBaseTransport):
 class Server:
     """A running server.
 
-    *knows_display_name*: it keeps what it is told as `displayName`. *patches_silently*: it answers a PATCH with 204.
+    *knows_display_name*: it stores `displayName`. *patches_silently*: it answers a PATCH with 204.
     """
 
     url: str
@@ -104,12 +104,12 @@ def scim2_server() -> Server:
 
 
 def is_bearer(request: Any) -> bool:
-    """Let only our tokens in: the check that django-scim2-server is configured with."""
+    """Accept only our tokens: the check that django-scim2-server is configured with."""
     return request.headers.get("Authorization") in {f"Bearer {TOKEN}", "Bearer second-token"}
 
 
 def django_scim2_server() -> Server:
-    """Start it on a database in memory, which lives as long as its only thread."""
+    """Start the server on a database in memory, which lasts as long as its only thread."""
     import django
     from django.conf import settings
     from django.core.management import call_command

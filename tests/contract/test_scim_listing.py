@@ -107,7 +107,7 @@ async def test_byte_order_mark_before_json_is_skipped(of: str) -> None:
         assert [member.email for member in await workspace.find("p2@acme.com")] == ["p2@acme.com"]
 
 
-async def test_lookup_tells_apart_local_parts_that_only_full_folding_takes_for_one() -> None:
+async def test_lookup_distinguishes_local_parts_that_only_full_folding_equates() -> None:
     scene = a_scene()
     row = {"id": "1", "userName": "straße@acme.com", "active": True}
     scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 1, "Resources": [row]})))
@@ -134,8 +134,8 @@ STAYING: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "said"), STAYING.values(), ids=STAYING)
-async def test_listing_fails_at_once_for_what_does_not_heal(fault: Fault, said: str) -> None:
+@pytest.mark.parametrize(("fault", "message"), STAYING.values(), ids=STAYING)
+async def test_listing_fails_at_once_for_what_does_not_heal(fault: Fault, message: str) -> None:
     scene = a_scene(members=5)
     scene.wire.fault("GET list", ALWAYS, fault)
 
@@ -143,18 +143,18 @@ async def test_listing_fails_at_once_for_what_does_not_heal(fault: Fault, said: 
         with pytest.raises(IncompleteRead) as failed:
             await workspace.list_members()
 
-    assert said in failed.value.message
+    assert message in failed.value.message
     assert len(scene.wire.sent) == 1
     assert "elsewhere.example" not in {request.url.host for request in scene.wire.sent}
 
 
-@pytest.mark.parametrize(("fault", "said"), STAYING.values(), ids=STAYING)
-async def test_fault_on_a_later_page_ends_the_listing_too(fault: Fault, said: str) -> None:
+@pytest.mark.parametrize(("fault", "message"), STAYING.values(), ids=STAYING)
+async def test_fault_on_a_later_page_ends_the_listing_too(fault: Fault, message: str) -> None:
     scene = a_scene(members=5)
     scene.wire.fault("GET list", 3, fault)
 
     async with scene.client(page_size=2, limits=RequestLimits(max_bytes=2**20)) as workspace:
-        with pytest.raises(IncompleteRead, match=said):
+        with pytest.raises(IncompleteRead, match=message):
             await workspace.list_members()
 
 
@@ -183,7 +183,7 @@ async def test_redirect_on_the_same_origin_is_followed() -> None:
 
 @pytest.mark.parametrize("asked", ["60", "Thu, 01 Jan 1970 00:17:40 GMT"])
 async def test_retry_after_is_kept_in_seconds_and_as_a_date(asked: str) -> None:
-    scene = a_scene(members=1)  # whose wall clock begins at 1970-01-01 00:16:40
+    scene = a_scene(members=1)  # its wall clock starts at 1970-01-01 00:16:40
     scene.wire.fault("GET list", 1, answer(429, retry_after=asked))
 
     async with scene.client() as workspace:
@@ -219,7 +219,7 @@ async def test_answer_that_never_ends_is_bounded_in_time() -> None:
 
     async def drip(request: httpx.Request, real: Answering) -> httpx.Response:
         await asyncio.sleep(3600)
-        raise AssertionError("nobody waits that long")
+        raise AssertionError("no one waits that long")
 
     scene.wire.fault("GET list", ALWAYS, drip)
 
@@ -539,7 +539,7 @@ async def test_total_beyond_all_bounds_is_refused_before_it_is_walked() -> None:
 # Rows.
 
 
-async def test_row_without_an_id_ends_the_listing_and_says_so() -> None:
+async def test_row_without_an_id_ends_the_listing_with_the_reason() -> None:
     scene = a_scene(members=6)
     scene.wire.fault("GET list", ALWAYS, edited(lambda page: page["Resources"][2].pop("id")))
 
@@ -572,7 +572,7 @@ async def test_rows_of_which_none_has_an_id_are_an_error_at_once(rows: list[obje
         assert workspace.requests == 1
 
 
-async def test_members_of_whom_none_has_a_user_name_are_an_error() -> None:
+async def test_listing_without_any_user_name_is_an_error() -> None:
     scene = a_scene(members=3)
     scene.wire.fault("GET", ALWAYS, edited(lambda page: [row.pop("userName") for row in page["Resources"]]))
 
@@ -617,7 +617,7 @@ async def test_resource_too_deep_to_be_sent_back_counts_as_unreadable() -> None:
 # Looking up.
 
 
-async def test_lookup_takes_a_scim_404_for_nobody_but_not_a_bare_one() -> None:
+async def test_lookup_accepts_a_scim_404_as_no_match_but_not_a_bare_one() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("GET", 1, scim_error(404))
     scene.wire.fault("GET", 2, answer(404, "<html>no such page</html>"))
@@ -637,7 +637,7 @@ async def test_lookup_does_not_believe_a_server_that_ignores_the_filter() -> Non
             await workspace.find("nobody@acme.com")
 
 
-async def test_lookup_does_not_take_a_row_without_an_id_for_nobody() -> None:
+async def test_lookup_does_not_count_a_row_without_an_id_as_no_match() -> None:
     async with serving(lambda _: {"totalResults": 1, "Resources": [{"userName": "p1@acme.com"}]}) as workspace:
         with pytest.raises(IncompleteRead):
             await workspace.find("p1@acme.com")
@@ -657,7 +657,7 @@ async def test_lookup_is_encoded_whole() -> None:
 # Check.
 
 
-async def test_check_of_an_unreachable_workspace_says_what_to_look_at() -> None:
+async def test_check_of_an_unreachable_workspace_has_a_remedy() -> None:
     scene = a_scene()
     scene.wire.fault("GET", ALWAYS, unreachable)
 
@@ -676,7 +676,7 @@ async def test_check_of_refused_tokens_is_an_error_for_each() -> None:
         assert [finding.level for finding in await workspace.check()] == ["error", "error"]
 
 
-async def test_check_asks_for_somebody_that_nobody_is_and_writes_nothing() -> None:
+async def test_check_looks_up_an_unknown_name_and_writes_nothing() -> None:
     scene = a_scene(members=2)
 
     async with scene.client() as workspace:
@@ -688,7 +688,7 @@ async def test_check_asks_for_somebody_that_nobody_is_and_writes_nothing() -> No
     assert b"no-such-guid" in scene.wire.sent[1].url.query
 
 
-async def test_check_tells_of_a_lookup_that_fails() -> None:
+async def test_check_reports_a_lookup_that_fails() -> None:
     scene = a_scene()
     scene.wire.fault("GET find", ALWAYS, scim_error(400, "invalidFilter"))
 
@@ -699,7 +699,7 @@ async def test_check_tells_of_a_lookup_that_fails() -> None:
     assert "400" in findings[1].message
 
 
-async def test_check_tells_of_a_server_that_finds_everybody() -> None:
+async def test_check_reports_a_server_that_ignores_the_filter() -> None:
     async with serving(
         lambda _: {"totalResults": 1, "Resources": [{"id": "1", "userName": "no-such-guid"}]}
     ) as workspace:

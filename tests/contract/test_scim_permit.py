@@ -1,4 +1,4 @@
-"""No request that writes leaves once the permit has ended, whatever lay between the plan and the wire."""
+"""No write request is sent once the permit has ended, whatever delays occur after planning."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_write_after_the_permit_does_not_leave(write: Callable[[WorkspaceW
 
 
 def then_suspended(scene: Scene, fault: Fault) -> Fault:
-    """Meet *fault*, and be suspended for 18 s before the answer is looked at."""
+    """Return *fault*, with a suspension of 18 s before the response is read."""
 
     async def slept(request: httpx.Request, real: Answering) -> httpx.Response:
         try:
@@ -217,7 +217,7 @@ async def test_write_without_a_permit_is_a_bug() -> None:
 
 @dataclass
 class Asked:
-    """A permit that holds for so many looks at it."""
+    """A permit that holds for a number of checks."""
 
     looks: int
 
@@ -230,7 +230,7 @@ class Asked:
 
 
 async def answered_over_a_socket(looks: int) -> tuple[bytes, httpx.Response | None]:
-    """PATCH a real server with a permit of so many *looks*; return all that it got, and the answer if it gave one."""
+    """PATCH a real server with a permit for *looks* checks; return all it received, and the response if any."""
     received = bytearray()
     closed = asyncio.Event()
 
@@ -265,7 +265,7 @@ async def no_credentials(_refused: bool) -> dict[str, str]:
 
 
 async def test_permit_is_asked_until_the_body_leaves() -> None:
-    """Suspended between any two looks: the server never has a whole request, unless each of them found the permit."""
+    """Suspend between any two checks: the server gets a whole request only if each check found the permit."""
     partial = []
     for looks in range(20):
         received, response = await answered_over_a_socket(looks)
@@ -274,7 +274,7 @@ async def test_permit_is_asked_until_the_body_leaves() -> None:
         assert BODY not in received
         partial.append(received)
 
-    # Before the pace lets go nothing is there; later it is connected; last the headers are sent, the body is not.
+    # Before the rate limiter admits it there is nothing; then a connection; at last the headers without the body.
     assert response is not None
     assert partial[-1].startswith(b"PATCH /scim/v2/Users/1")
     assert partial[-2] == b""

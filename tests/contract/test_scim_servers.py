@@ -73,7 +73,7 @@ async def test_member_is_found_by_any_email(workspace: WorkspaceWriter, email: s
     assert await workspace.find(email.upper().replace("É", "é")) == (member,)
 
 
-async def test_nobody_is_found_where_there_is_nobody(workspace: WorkspaceWriter) -> None:
+async def test_lookup_of_an_unknown_name_returns_no_member(workspace: WorkspaceWriter) -> None:
     await hired(workspace, "ana")
 
     assert await workspace.find('ana" or userName pr or userName eq "') == ()
@@ -150,7 +150,7 @@ async def test_each_change_costs_one_request_where_its_answer_is_the_proof(
     assert workspace.requests == 5 + looks
 
 
-async def test_email_of_somebody_else_is_refused(workspace: WorkspaceWriter) -> None:
+async def test_email_of_another_member_is_refused(workspace: WorkspaceWriter) -> None:
     ana, bea = await hired(workspace, "ana"), await hired(workspace, "bea")
 
     with pytest.raises(WriteRefused) as refused:
@@ -192,7 +192,7 @@ async def test_second_token_takes_over_with_a_warning(server: Server) -> None:
     assert warnings == [("token.refused", {"workspace": "latam", "token": 1, "of": 2, "why": 401})]
 
 
-async def test_check_tells_of_each_token_and_of_the_lookup(server: Server) -> None:
+async def test_check_reports_each_token_and_the_lookup(server: Server) -> None:
     async with server.client(TOKEN, "wrong") as workspace:
         levels = [finding.level for finding in await workspace.check()]
 

@@ -1,4 +1,4 @@
-"""Every write is proved or failed, whatever becomes of its answer: one test a cell of docs/reads-and-writes.md."""
+"""Every write is verified or failed, for any response: one test per cell of docs/reads-and-writes.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def active(scene: Scene) -> list[tuple[str, bool]]:
     return [(member.user_name, member.active) for member in scene.space.members]
 
 
-# Creating: never twice, whatever becomes of the answer.
+# Creating: never twice, for any response.
 
 
 async def test_create_has_the_shape_of_the_template_without_an_id() -> None:
@@ -70,7 +70,7 @@ async def test_create_has_the_shape_of_the_template_without_an_id() -> None:
     assert scene.wire.sent[0].headers["content-type"] == "application/scim+json"
 
 
-async def test_create_of_somebody_with_one_name_only_sends_that() -> None:
+async def test_create_with_one_name_only_sends_that_name() -> None:
     scene = a_scene()
 
     async with scene.client() as workspace:
@@ -162,7 +162,7 @@ async def test_lost_create_that_arrives_late_is_found_when_the_second_meets_it()
     assert scene.wire.kinds() == ["POST", "GET find", "POST", "GET find"]
 
 
-async def test_lost_create_whose_second_attempt_meets_what_nobody_sees_is_lost_and_not_failed() -> None:
+async def test_lost_create_with_a_conflict_that_no_lookup_shows_is_lost_and_not_failed() -> None:
     scene = a_scene()
     scene.wire.fault("POST", ONCE, reset_after)
     scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
@@ -200,7 +200,7 @@ async def test_taken_email_is_refused_with_409_and_not_looked_into() -> None:
     assert scene.wire.kinds() == ["POST"]
 
 
-async def test_taken_email_told_as_a_bad_request_is_a_409_too() -> None:
+async def test_taken_email_answered_as_a_bad_request_is_a_409_too() -> None:
     scene = a_scene()
     scene.wire.fault("POST", ALWAYS, scim_error(400, "uniqueness"))
 
@@ -211,7 +211,7 @@ async def test_taken_email_told_as_a_bad_request_is_a_409_too() -> None:
     assert refused.value.status == 409
 
 
-async def test_refused_create_says_who_and_why_and_what_to_do() -> None:
+async def test_refused_create_reports_email_reason_and_remedy() -> None:
     scene = a_scene()
     scene.wire.fault("POST", ALWAYS, scim_error(400, "invalidValue", "Domain acme.com is not configured"))
 
@@ -301,10 +301,10 @@ def _inactive(request: httpx.Request) -> dict[str, object]:
     return body | {"active": False}
 
 
-# Changing: proved by what the workspace shows.
+# Changing: verified by reading the member.
 
 
-async def test_patch_names_its_paths_and_says_replace_in_lower_case() -> None:
+async def test_patch_has_paths_and_replace_in_lower_case() -> None:
     scene = a_scene(members=1)
 
     async with scene.client() as workspace:
@@ -337,7 +337,7 @@ async def test_email_goes_by_put_even_when_a_patch_is_asked_for() -> None:
     assert scene.wire.kinds() == ["GET list", "PUT"]
 
 
-async def test_put_keeps_what_it_does_not_change_and_always_says_active() -> None:
+async def test_put_keeps_other_attributes_and_always_sends_active() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("GET list", ALWAYS, edited(lambda page: page["Resources"][0].update(TITLE="Dr", active=False)))
 
@@ -461,14 +461,14 @@ def _with_formatted(document: dict[str, Any]) -> None:
         member["name"] = {"formatted": "Person, The"}
 
 
-# A member that answers under another id.
+# A member that is returned under another id.
 
 
 class Renaming:
-    """A server whose ids follow the email: the answer to a PUT shows the member under *new*, and *old* is gone."""
+    """A server that derives ids from the email: the response to a PUT has the new id, and the old id is gone."""
 
-    def __init__(self, scene: Scene, old: str, *, keeps_old: bool = False, says: int = 200) -> None:
-        self._old, self._new, self._keeps_old, self._says = old, "the-new-id", keeps_old, says
+    def __init__(self, scene: Scene, old: str, *, keeps_old: bool = False, status: int = 200) -> None:
+        self._old, self._new, self._keeps_old, self._status = old, "the-new-id", keeps_old, status
         self._is_moved = False
         for kind_ in ("PUT", "GET one", "GET find"):
             scene.wire.fault(kind_, ALWAYS, self)
@@ -479,19 +479,19 @@ class Renaming:
         url = str(request.url).replace(self._new, self._old)
         response = await real(httpx.Request(request.method, url, headers=request.headers, content=request.content))
         self._is_moved = self._is_moved or request.method == "PUT"
-        if request.method == "PUT" and self._says != 200:
-            return httpx.Response(self._says)
+        if request.method == "PUT" and self._status != 200:
+            return httpx.Response(self._status)
         text = (await response.aread()).decode()
         return httpx.Response(200, text=text.replace(self._old, self._new))
 
 
-@pytest.mark.parametrize(("keeps_old", "says"), [(False, 200), (True, 200), (False, 204)])
-async def test_member_that_gets_a_new_id_with_its_new_email_is_changed(keeps_old: bool, says: int) -> None:
+@pytest.mark.parametrize(("keeps_old", "status"), [(False, 200), (True, 200), (False, 204)])
+async def test_member_that_gets_a_new_id_with_its_new_email_is_changed(keeps_old: bool, status: int) -> None:
     scene = a_scene(members=2)
 
     async with scene.client() as workspace:
         member = await first(workspace)
-        Renaming(scene, member.scim_id, keeps_old=keeps_old, says=says)
+        Renaming(scene, member.scim_id, keeps_old=keeps_old, status=status)
         changed = await workspace.replace(member, Fields(email="new@acme.com"))
 
     assert (changed.scim_id, changed.email) == ("the-new-id", "new@acme.com")
@@ -504,12 +504,12 @@ async def test_member_that_can_not_be_looked_for_under_its_new_email_is_lost_wit
     async with scene.client(limits=RequestLimits(retries=1)) as workspace:
         member = await first(workspace)
         scene.wire.fault("GET find", ALWAYS, answer(403))
-        Renaming(scene, member.scim_id, says=204)
+        Renaming(scene, member.scim_id, status=204)
         with pytest.raises(WriteLost, match=r"reading it back failed: .* 403"):
             await workspace.replace(member, Fields(email="new@acme.com"))
 
 
-async def test_answer_with_somebody_else_under_another_id_is_never_taken_for_the_member() -> None:
+async def test_response_with_another_member_under_another_id_is_never_accepted() -> None:
     scene = a_scene(members=2)
 
     async def somebody_else(request: httpx.Request, real: Answering) -> httpx.Response:
@@ -541,7 +541,7 @@ async def test_change_answered_without_the_member_is_proved_by_reading_it(fault:
     assert scene.wire.kinds() == ["GET list", "PATCH", "GET one", "PUT", "GET one"]
 
 
-async def test_change_answered_with_the_member_as_it_was_is_proved_by_reading_it() -> None:
+async def test_change_answered_with_the_old_member_is_verified_by_reading_it() -> None:
     scene = a_scene(members=1)
     scene.wire.fault("PATCH", ALWAYS, edited(lambda member: member.update(active=True)))
 
@@ -559,7 +559,7 @@ async def test_change_answered_with_another_member_is_proved_by_reading_the_righ
 
 
 @pytest.mark.parametrize("proof", [answer(502), answer(200, "<html>"), answer(401)], ids=["502", "html", "401"])
-async def test_change_whose_proof_can_not_be_read_is_lost(proof: Fault) -> None:
+async def test_change_that_can_not_be_read_back_is_lost(proof: Fault) -> None:
     scene = a_scene(members=1)
     scene.wire.fault("PATCH", ALWAYS, done_but(204))
     scene.wire.fault("GET one", ALWAYS, proof)
@@ -733,7 +733,7 @@ async def test_outdated_member_that_still_is_what_was_read_is_changed() -> None:
     assert scene.wire.kinds() == ["GET list", "PUT", "GET one", "PUT"]
 
 
-async def test_member_that_somebody_changed_meanwhile_is_left_to_the_next_run() -> None:
+async def test_member_changed_meanwhile_is_left_to_the_next_run() -> None:
     scene = a_scene(members=1, etags=True)
 
     async with scene.client() as workspace:
@@ -756,7 +756,7 @@ async def test_change_that_was_made_before_its_answer_was_lost_is_recognised_by_
     assert scene.wire.kinds() == ["GET list", "PATCH", "PATCH", "GET one"]
 
 
-async def test_version_conflict_told_as_409_is_read_again() -> None:
+async def test_version_conflict_answered_as_409_is_read_again() -> None:
     scene = a_scene(members=1, etags=True)
     scene.wire.fault("PUT", ONCE, scim_error(409))
 
@@ -822,7 +822,7 @@ async def test_version_that_a_server_demands_is_read_and_sent(method: str, versi
     assert scene.wire.sent[-1].headers["if-match"] == version
 
 
-# One change that is refused, and a limit that names a time.
+# One change that is refused, and a rate limit with a time.
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
@@ -855,7 +855,7 @@ async def test_seat_limit_that_refuses_every_create_costs_one_question_a_minute(
     assert len(scene.wire.kinds("GET")) == 2
 
 
-async def test_403_whose_token_can_not_be_asked_about_is_this_members_alone() -> None:
+async def test_403_with_an_unverifiable_token_fails_this_member_only() -> None:
     scene = a_scene(members=2)
 
     async with scene.client(limits=RequestLimits(retries=0)) as workspace:
@@ -961,7 +961,7 @@ async def test_tokens_refused_after_a_lost_answer_leave_open_whether_the_change_
     assert (again.value.code, again.value.may_be_applied) == ("credentials", False)
 
 
-async def test_accepted_create_that_can_not_be_looked_up_is_not_sent_again_blindly() -> None:
+async def test_accepted_create_that_can_not_be_looked_up_is_not_repeated() -> None:
     scene = a_scene()
     scene.wire.fault("POST", ALWAYS, done_but(202))
     scene.wire.fault("GET find", ALWAYS, answer(502))
@@ -1051,7 +1051,7 @@ async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> 
     assert gone.value.code == "credentials"
 
 
-# What can't be sent.
+# Requests that can't be sent.
 
 
 @pytest.mark.parametrize("scim_id", [".", ".."])

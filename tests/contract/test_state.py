@@ -90,7 +90,7 @@ async def test_change_that_was_not_tried_is_journalled_without_an_intent(state: 
     assert await state.load_changes("r1") == [record]
 
 
-async def test_recent_has_whom_something_may_have_changed_within_the_window(state: State) -> None:
+async def test_recent_changes_include_possible_changes_within_the_window(state: State) -> None:
     lease = await begun(state)
     old, edge = NOW - timedelta(minutes=61), NOW - timedelta(minutes=60)
     gone = [a_change(scim_id=f"m{number}") for number in range(7)]
@@ -164,8 +164,8 @@ async def test_targets_are_known_by_key_and_connector_and_replaced(state: State,
     )
 
 
-async def test_counts_unsettled_creates_and_members_are_those_of_the_target(state: State) -> None:
-    """What was done to the workspace that a key stood for before counts for nothing of what it stands for now."""
+async def test_counts_unconfirmed_creates_and_members_are_those_of_the_target(state: State) -> None:
+    """Changes to the previous target of a key do not count for its current target."""
     lease = await begun(state, replace(a_run(), target=HERE))
     await state.record_targets(lease, [("", HERE)])
     await state.record_answer(lease, done(a_change()))
@@ -200,7 +200,7 @@ async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: Stat
 
 
 async def remembered(state: State) -> Lease:
-    """Remember something of each kind under the key latam, and return its lease."""
+    """Write one entry of each kind under the key latam, and return its lease."""
     lease = await begun(state, replace(a_run(), target=HERE))
     await state.record_targets(lease, [("", HERE), ("okta-main", "okta https://acme.okta.com")])
     await state.record_adoptions(lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1", PLANNERS))])
@@ -401,7 +401,7 @@ async def test_sightings_of_groups_need_the_lease(state: State) -> None:
     assert await state.load_sightings("latam") == {}
 
 
-async def test_mends_replace_and_forget_links(state: State) -> None:
+async def test_link_edits_replace_and_delete_links(state: State) -> None:
     lease = await begun(state)
     await state.record_adoptions(
         lease, "r1", [(0, a_change(Kind.ADOPT), Link(ANN, "m1")), (1, a_change(Kind.ADOPT), Link(BEA, "m2"))]
@@ -467,7 +467,7 @@ async def test_actions_are_found_by_either_address_and_by_member(state: State) -
     assert await state.load_member_changes("emea") == []
 
 
-async def test_creates_without_an_end_are_remembered_whoever_is_linked_meanwhile(state: State) -> None:
+async def test_unconfirmed_creates_are_kept_even_if_the_person_is_linked_meanwhile(state: State) -> None:
     lease = await begun(state)
     lost, flying = a_change(Kind.CREATE, scim_id=None), a_change(Kind.CREATE, "bea@acme.com", scim_id=None)
     await state.record_answer(lease, done(lost, 0, Outcome.UNKNOWN))

@@ -1,4 +1,4 @@
-"""A lease is held by one, and nobody writes without it: for every state."""
+"""One process holds a lease, and no other writes: for every state."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_lease_from_before_the_clock_was_set_back_can_be_taken(state: Stat
 
 
 @pytest.mark.parametrize("state", ["memory", "sqlite"], indirect=True)
-async def test_lease_that_ran_out_can_write_nothing_even_if_nobody_took_it(state: State, clock: Clock) -> None:
+async def test_expired_lease_can_write_nothing_even_if_no_one_took_it(state: State, clock: Clock) -> None:
     lease = await begun(state)
     clock.pass_seconds(15)
     with pytest.raises(LeaseLost):
@@ -124,7 +124,7 @@ async def test_one_target_has_one_lease_whatever_key_it_is_held_under(state: Sta
 
 
 async def test_one_key_has_one_lease_whatever_target_it_is_held_for(state: State) -> None:
-    """A release that knew nothing of targets takes the key alone: neither may run beside the other."""
+    """An older release without targets takes only the key: the two must not run at the same time."""
     old = await state.take_lease("latam", "the release before")
     with pytest.raises(WorkspaceBusy, match="the release before"):
         await state.take_lease("latam", "this one", TARGET)
@@ -136,7 +136,7 @@ async def test_one_key_has_one_lease_whatever_target_it_is_held_for(state: State
     assert new.fence > old.fence
 
 
-async def test_key_whose_target_changed_is_held_off_by_runs_of_both(state: State) -> None:
+async def test_key_with_a_new_target_is_excluded_by_runs_of_both(state: State) -> None:
     await state.take_lease("emea", "one", TARGET)
     with pytest.raises(WorkspaceBusy, match="one"):
         await state.take_lease("latam", "two", TARGET)

@@ -1,4 +1,4 @@
-"""A pause stops a run before its next change, and what a run knows is kept when its lease is lost: for every state."""
+"""A pause stops a run before its next change; outcomes are kept when a lease is lost: for every state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_change_of_a_paused_workspace_is_not_journalled_as_sent(state: Sta
     assert await state.load_changes("r1") == []
 
 
-async def test_run_that_heeds_no_pause_goes_on(state: State) -> None:
+async def test_run_that_ignores_the_pause_goes_on(state: State) -> None:
     lease = await begun(state)
     await state.set_pause("latam", PAUSE)
 
@@ -65,7 +65,7 @@ async def test_what_a_closed_run_never_heard_of_is_not_in_flight(state: State) -
 
 
 async def test_each_change_is_either_stopped_by_the_pause_or_named_by_it(state: State) -> None:
-    """They race: whichever transaction comes second sees the first."""
+    """They race: the second transaction sees the first."""
     for number in range(10):
         lease = await begun(state, a_run(f"r{number}"))
         stopped, named = await asyncio.gather(
@@ -79,7 +79,7 @@ async def test_each_change_is_either_stopped_by_the_pause_or_named_by_it(state: 
 
 
 async def test_intent_that_is_written_again_is_one(state: State) -> None:
-    """A connection that breaks off at the end of a transaction leaves open whether it was committed."""
+    """After a connection lost at the end of a transaction, it is unknown whether it was committed."""
     lease = await begun(state)
     for _ in range(2):
         await state.record_intent(lease, "r1", 0, a_change())

@@ -1,4 +1,4 @@
-"""Old runs can be forgotten, and nothing that a later run needs goes with them: for every state."""
+"""Old runs can be deleted, without anything that a later run needs: for every state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def ended(state: AnyState, lease: Lease, run_id: str) -> None:
     await state.end_run(lease, run_id, RunOutcome(RunStatus.DONE))
 
 
-async def test_old_runs_go_with_their_changes_and_mends(state: AnyState) -> None:
+async def test_old_runs_are_deleted_with_their_changes_and_link_edits(state: AnyState) -> None:
     lease = await begun(state, a_run(at=NOW - 40 * DAY))
     await state.record_answer(lease, done(a_change(), at=NOW - 40 * DAY))
     await ended(state, lease, "r1")
@@ -63,7 +63,7 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
     await state.prune(NOW + DAY)
 
     assert await kept(state) == set()
-    # What a forgotten run wrote goes with it: it only judges what changed since a recent run.
+    # The writes of a deleted run go with it: they only matter for changes since a recent run.
     assert await state.load_memory("latam") == replace(before, written=())
     assert before.undone_changes == (replace(undone, run_id="r1"),)
     assert before.links == (Link(ANN, "m1", PLANNERS),)
@@ -91,7 +91,7 @@ async def test_newest_complete_run_of_each_workspace_stays(state: AnyState) -> N
     assert (await state.count_guarded("latam"), await state.count_guarded("emea")) == (50, 70)
 
 
-async def test_members_of_past_days_that_are_not_forgotten_can_still_be_told(state: AnyState, clock: Clock) -> None:
+async def test_members_of_past_days_can_still_be_reported(state: AnyState, clock: Clock) -> None:
     lefts = {}
     for days in (50, 40, 20):
         clock.moment = NOW - days * DAY
@@ -134,7 +134,7 @@ async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyStat
     assert await kept(state) == set()
 
 
-async def test_mends_keep_what_each_link_was_before(state: AnyState) -> None:
+async def test_link_edits_keep_the_previous_links(state: AnyState) -> None:
     lease = await begun(state)
     run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
     mends = [LinkEdit(None, Link(BEA, "m2")), LinkEdit(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]

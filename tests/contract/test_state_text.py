@@ -1,4 +1,4 @@
-"""Whatever text there is comes back from every state as it went in."""
+"""Every state returns any text exactly as it was written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> None:
+async def test_hostile_text_is_returned_unchanged(text: str, state: State) -> None:
     person = PersonKey(text, f"{text} id")
     link = Link(person, f"{text} member", (GroupRef(text, text),))
     lease = await state.take_lease(text, text)
@@ -56,7 +56,7 @@ async def test_hostile_text_comes_back_as_it_was(text: str, state: State) -> Non
 
 
 async def test_half_a_pair_of_utf16_in_a_reason_is_kept(state: State) -> None:
-    """What stands on a command line in another encoding than the terminal's reaches us so."""
+    """A command-line argument in another encoding than that of the terminal arrives like this."""
     await begun(state, replace(a_run(), reason="caf\udce9"))
     run = await state.load_run("r1")
 
@@ -66,7 +66,7 @@ async def test_half_a_pair_of_utf16_in_a_reason_is_kept(state: State) -> None:
 
 async def test_endless_address_is_found_again(state: State) -> None:
     lease = await begun(state)
-    # Of chance letters, for an index entry is compressed before it is found too long.
+    # Random letters, since an index entry is compressed before its length is checked.
     email = "".join(random.Random(1).choices(string.ascii_letters, k=20_000)) + "@acme.com"
     record = done(a_change(email=email))
     await state.record_answer(lease, record)
@@ -97,19 +97,19 @@ keys = st.builds(PersonKey, texts, texts)
 @given(
     st.builds(
         Change,
-        st.sampled_from(Kind),
-        texts,
-        texts,
-        st.none() | texts,
-        st.none() | keys,
-        fields,
-        fields,
-        texts,
-        texts,
-        st.lists(st.builds(GroupRef, texts, texts)).map(tuple),
-        st.none() | texts,
-        texts,
-        texts,
+        kind=st.sampled_from(Kind),
+        email=texts,
+        display_name=texts,
+        scim_id=st.none() | texts,
+        person=st.none() | keys,
+        before=fields,
+        after=fields,
+        code=texts,
+        reason=texts,
+        group_refs=st.lists(st.builds(GroupRef, texts, texts)).map(tuple),
+        waits_for=st.none() | texts,
+        given_name=texts,
+        family_name=texts,
     )
 )
 def test_change_survives_the_journal(change: Change) -> None:

@@ -1,4 +1,4 @@
-"""Write 10,000 intents and answers, and say so after each that was acknowledged, until killed or done.
+"""Write 10,000 intents and outcomes, and print each acknowledged one, until killed or done.
 
 `PYTHONPATH=. .venv/bin/python tests/integration/store_writer.py URL RUN | tail -1` measures what a change costs.
 """

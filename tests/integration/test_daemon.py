@@ -1,4 +1,4 @@
-"""The daemon over the real wiring and the sandbox's real HTTP: due, asked for, stopped, and told of a new file."""
+"""The daemon with real components and the sandbox over real HTTP: scheduled, requested, stopped and reloaded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @dataclass
 class House:
-    """A daemon with what it stands on. *ended* are the results it told of, *blocks* keeps runs from beginning."""
+    """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting."""
 
     daemon: Daemon
     kept: SharedResources
@@ -68,7 +68,7 @@ class House:
 
 
 def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
-    """Write a configuration of one workspace without a schedule, or with what *latam* says of it."""
+    """Write a configuration of one workspace without a schedule, or with the settings *latam*."""
     config = sandbox.write_config(folder)
     document = yaml.safe_load(config.read_text("utf-8"))
     document["workspaces"] = {LATAM: {**document["workspaces"][LATAM], "schedule": None, **latam}}
@@ -82,7 +82,7 @@ async def at_home(config: Path) -> AsyncIterator[House]:
     async with open_shared_resources(settings) as kept:
         houses: list[House] = []
 
-        async def told(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
+        async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert seconds >= 0
             houses[0].ended += [(trigger, result) for result in results]
 
@@ -93,7 +93,7 @@ async def at_home(config: Path) -> AsyncIterator[House]:
             async with build_components(now, progress, stopping, kept) as made:
                 yield made
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.rate_limiters.budget_left)
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, observe, kept.rate_limiters.budget_left)
         houses.append(House(daemon, kept, config))
         await daemon.start()
         try:
@@ -125,7 +125,7 @@ async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: Abstrac
         assert run.reason == "to see"
 
 
-async def test_sync_that_was_asked_for_is_told_of_and_stands_in_the_journal(
+async def test_requested_sync_is_observed_and_in_the_journal(
     home: AbstractAsyncContextManager[House],
 ) -> None:
     async with home as house:
@@ -173,7 +173,7 @@ async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAs
         assert LATAM in refused.value.hint
 
 
-async def test_client_in_a_loop_is_told_to_wait(home: AbstractAsyncContextManager[House]) -> None:
+async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
         for _ in range(MAX_ACTIVE_RUNS):
@@ -196,14 +196,14 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
         window = house.kept.rate_limiters.for_url(str(house.daemon.settings.workspaces[LATAM].scim_url))
         before = house.daemon.budget_left()
         assert before is not None
-        # As if a run, or another daemon's questions, had used more than half of the window.
+        # As if a run, or queries of another daemon, had used more than half of the window.
         asked_for = httpx.URL(house.daemon.settings.workspaces[LATAM].scim_url)
         for _ in range(before - house.daemon.settings.pigment.requests_per_window // 2 + 1):
             await window.acquire("GET", asked_for)
             window.on_response(asked_for, 200, httpx.Headers())
         with pytest.raises(TooManyRequests, match="reserved for runs"):
             await house.daemon.explain_person("ana@acme.com")
-        # A run goes on with what was kept.
+        # A run uses the reserved requests.
         run_id = await house.daemon.request_run(asked(is_dry_run=True))
         await house.idle()
         assert (await house.run(run_id)).status is RunStatus.PLANNED
@@ -306,7 +306,7 @@ async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sand
 
 
 class Gone:
-    """A state that is out of reach, whatever it is asked."""
+    """A state that is unavailable for every call."""
 
     def __getattr__(self, name: str) -> object:
         raise StateError("The state is gone.", "Bring it back.")
@@ -349,7 +349,7 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
         assert len(taken) == 1
 
 
-async def test_refused_file_is_tried_again_when_what_it_refers_to_is_mended(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_refused_file_is_loaded_again_once_its_references_are_fixed(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     async with at_home(config) as house:
         taken: list[Settings] = []
@@ -377,10 +377,10 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
             async with build_components(now, progress, stopping, kept) as made:
                 yield made
 
-        async def told(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
+        async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert results
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, told, kept.rate_limiters.budget_left)
+        daemon = Daemon(settings, kept.state, SystemClock(), opening, observe, kept.rate_limiters.budget_left)
         house = House(daemon, kept, config)
         await daemon.start()
         with capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""Notices, over a real mail server and a real webhook: each change told once, and no run harmed by a lost one."""
+"""Notices, over a real mail server and a real webhook: one per change, and a lost one fails no run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def notices(state: State, *urls: Secret, on: tuple[str, ...] = ALL, emails: bool
     return Notifier(urls, on, state, partial(sanitize, emails=emails))
 
 
-async def test_mail_says_who_what_why_and_what_to_do(state: MemoryState, mailbox: Mailbox) -> None:
+async def test_mail_has_workspace_event_reason_and_next_step(state: MemoryState, mailbox: Mailbox) -> None:
     await notices(state, mailbox.url).notify_results([HELD])
     (mail,) = mailbox.mails
     assert isinstance(mail.content, bytes)
@@ -115,9 +115,9 @@ async def test_private_authority_is_trusted_where_the_configuration_names_it(
 
 
 async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, webhook: Webhook) -> None:
-    told = notices(state, webhook.url)
+    notifier = notices(state, webhook.url)
     for result in (DONE, HELD, HELD, FAILED, FAILED, ended(RunStatus.INCOMPLETE), DONE, DONE, HELD):
-        await told.notify_results([result])
+        await notifier.notify_results([result])
 
     assert webhook.titles == [
         "changes of latam are on hold",
@@ -128,12 +128,12 @@ async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, web
     assert [each["type"] for each in webhook.received] == ["warning", "failure", "success", "warning"]
 
 
-async def test_restart_tells_nobody_again(webhook: Webhook, tmp_path: Path) -> None:
+async def test_restart_sends_nothing_again(webhook: Webhook, tmp_path: Path) -> None:
     for _ in range(2):
         state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
-        told = notices(state, webhook.url)
-        await told.notify_results([HELD])
-        await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
+        notifier = notices(state, webhook.url)
+        await notifier.notify_results([HELD])
+        await notifier.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 1))
         await state.close()
 
     assert webhook.titles == ["changes of latam are on hold", "the Pigment token of latam expires in 30 days"]
@@ -142,13 +142,13 @@ async def test_restart_tells_nobody_again(webhook: Webhook, tmp_path: Path) -> N
 async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
     state: MemoryState, webhook: Webhook, mailbox: Mailbox
 ) -> None:
-    told = notices(state, webhook.url, mailbox.url)
+    notifier = notices(state, webhook.url, mailbox.url)
     webhook.status = 500
     with capture_logs() as lines:
-        await told.notify_results([FAILED])
+        await notifier.notify_results([FAILED])
     missed = list(webhook.received)
     webhook.status = 200
-    await told.notify_results([FAILED])
+    await notifier.notify_results([FAILED])
 
     assert missed == []
     assert webhook.titles == ["a run of latam failed"]
@@ -165,7 +165,7 @@ async def test_lost_notice_is_sent_with_the_next_run_to_those_who_missed_it(
         Secret("env", "NOTIFY_URL_THAT_IS_NOT_SET"),
         Secret("value", ""),
     ],
-    ids=["nobody-listens", "unknown-scheme", "missing-secret", "empty"],
+    ids=["connection-refused", "unknown-scheme", "missing-secret", "empty"],
 )
 async def test_notice_that_cannot_be_sent_breaks_nothing(state: MemoryState, webhook: Webhook, url: Secret) -> None:
     with capture_logs() as lines:
@@ -190,7 +190,7 @@ async def test_notice_holds_no_secret_and_emails_only_if_asked_for(state: Memory
     assert "ann.lee@acme.com" in shown
 
 
-async def test_failure_says_how_many_changes_were_not_made_and_why(state: MemoryState, webhook: Webhook) -> None:
+async def test_failure_has_the_number_of_failed_changes_and_the_reason(state: MemoryState, webhook: Webhook) -> None:
     failed = replace(done(a_change(), 1, Outcome.FAILED), detail="Pigment answered 400.")
     await notices(state, webhook.url).notify_results([ended(RunStatus.FAILED, PLANNED, done(a_change()), failed)])
 
@@ -198,7 +198,7 @@ async def test_failure_says_how_many_changes_were_not_made_and_why(state: Memory
     assert "pigment-sync report 20260301-120000-3f9a1c" in webhook.received[0]["message"]
 
 
-async def test_failure_after_planning_says_why(state: MemoryState, webhook: Webhook) -> None:
+async def test_failure_after_planning_has_the_reason(state: MemoryState, webhook: Webhook) -> None:
     await notices(state, webhook.url).notify_results(
         [ended(RunStatus.INTERRUPTED, error="This run lost its lease. Run again.")]
     )
@@ -206,39 +206,39 @@ async def test_failure_after_planning_says_why(state: MemoryState, webhook: Webh
     assert "This run lost its lease. Run again." in webhook.received[0]["message"]
 
 
-async def test_only_what_is_asked_for_is_told(state: MemoryState, webhook: Webhook) -> None:
-    told = notices(state, webhook.url, on=("failure",))
+async def test_only_selected_conditions_are_sent(state: MemoryState, webhook: Webhook) -> None:
+    notifier = notices(state, webhook.url, on=("failure",))
     for result in (HELD, ended(RunStatus.CREDENTIALS, REFUSED), FAILED, HELD):
-        await told.notify_results([result])
-    await told.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
+        await notifier.notify_results([result])
+    await notifier.notify_token_expiry("latam", date(2026, 3, 31), date(2026, 3, 30))
 
     assert webhook.titles == ["a run of latam failed", "latam recovered"]
 
 
 @pytest.mark.parametrize("status", [RunStatus.BUSY, RunStatus.PLANNED, RunStatus.STALE])
 async def test_run_that_proves_nothing_changes_nothing(state: MemoryState, webhook: Webhook, status: RunStatus) -> None:
-    told = notices(state, webhook.url)
+    notifier = notices(state, webhook.url)
     for result in (HELD, ended(status), HELD):
-        await told.notify_results([result])
+        await notifier.notify_results([result])
 
     assert webhook.titles == ["changes of latam are on hold"]
 
 
 async def test_plan_is_all_there_is_in_mode_dry_run(state: MemoryState, webhook: Webhook) -> None:
-    told = notices(state, webhook.url)
-    await told.notify_results([ended(RunStatus.INCOMPLETE)])
-    await told.notify_results([ended(RunStatus.PLANNED, replace(PLANNED, mode=Mode.DRY_RUN))])
+    notifier = notices(state, webhook.url)
+    await notifier.notify_results([ended(RunStatus.INCOMPLETE)])
+    await notifier.notify_results([ended(RunStatus.PLANNED, replace(PLANNED, mode=Mode.DRY_RUN))])
 
     assert webhook.titles == ["a run of latam failed", "latam recovered"]
 
 
-async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, webhook: Webhook) -> None:
-    told = notices(state, webhook.url)
+async def test_token_expiry_is_announced_30_7_and_1_days_ahead(state: MemoryState, webhook: Webhook) -> None:
+    notifier = notices(state, webhook.url)
     expires = date(2026, 5, 31)
     for ordinal in range(expires.toordinal() - 40, expires.toordinal() + 3):
-        await told.notify_token_expiry("latam", expires, date.fromordinal(ordinal))
-    await told.notify_token_expiry("latam", date(2027, 5, 31), expires)
-    await told.notify_token_expiry("latam", None, expires)
+        await notifier.notify_token_expiry("latam", expires, date.fromordinal(ordinal))
+    await notifier.notify_token_expiry("latam", date(2027, 5, 31), expires)
+    await notifier.notify_token_expiry("latam", None, expires)
 
     assert webhook.titles == [
         "the Pigment token of latam expires in 30 days",
@@ -248,7 +248,7 @@ async def test_token_expiry_is_told_30_7_and_1_days_ahead(state: MemoryState, we
     assert "pigment-sync check -w latam" in webhook.received[0]["message"]
 
 
-async def test_token_that_has_expired_unseen_is_told(state: MemoryState, webhook: Webhook) -> None:
+async def test_token_that_expired_unnoticed_is_reported(state: MemoryState, webhook: Webhook) -> None:
     await notices(state, webhook.url).notify_token_expiry("latam", date(2026, 3, 1), date(2026, 3, 2))
 
     assert webhook.titles == ["the Pigment token of latam has expired"]

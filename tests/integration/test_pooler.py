@@ -28,7 +28,7 @@ def another_program(url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]
 
 
 async def use(state: SqlState, run_id: str, workspace: str) -> None:
-    """Do what a run does, often enough for each statement to be one that is worth preparing."""
+    """Do what a run does, often enough for psycopg to prepare each statement."""
     lease = await state.take_lease(workspace, "one")
     await state.begin_run(a_run(run_id, workspace=workspace), lease)
     people = [PersonKey("okta-main", f"{workspace}-{number}") for number in range(2000)]
@@ -92,7 +92,7 @@ async def test_pooler_that_splits_transactions_is_refused_by_its_name(postgres_s
     assert "pool_mode" in caught.value.hint
 
 
-async def test_setting_that_a_pooler_refuses_is_told_from_a_missing_database(postgres_server: str) -> None:
+async def test_setting_refused_by_a_pooler_differs_from_a_missing_database(postgres_server: str) -> None:
     with pooled(new_database(postgres_server), "transaction") as url, pytest.raises(StateError) as caught:
         await SqlState.open(f"{url}?options=-c%20search_path%3Dpublic", Clock().now)
 

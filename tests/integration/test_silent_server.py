@@ -1,4 +1,4 @@
-"""A real PostgreSQL whose process for our connection is stopped, while TCP goes on: no wait is without a bound."""
+"""A real PostgreSQL with a stopped process for our connection, while TCP works: every wait has a limit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def opened(url: str, silent_seconds: float = SILENT_SECONDS) -> AsyncItera
 
 @contextmanager
 def stopped_processes(url: str) -> Iterator[None]:
-    """Stop the server's processes for the connections that are open to the database at *url*."""
+    """Stop the server's processes for the open connections to the database at *url*."""
     engine = create_engine(url)
     asking = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pigment-sync' AND datname = current_database()"
     with engine.connect() as connection:
@@ -146,7 +146,7 @@ async def test_state_that_can_be_read_only_is_no_state_to_work_with(
 
 
 def test_connection_that_is_being_made_ends_with_the_program() -> None:
-    """Or each of those that wait in line would hold a stop up for the 10 s of its `connect_timeout`."""
+    """Otherwise each queued connection would delay a stop by its `connect_timeout` of 10 s."""
     closing = Event()
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
         url = make_url(f"postgresql+psycopg://agent@127.0.0.1:{silent.getsockname()[1]}/state")

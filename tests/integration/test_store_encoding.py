@@ -1,4 +1,4 @@
-"""PostgreSQL gives texts back as they went in, also where its database was made in an encoding that is none."""
+"""PostgreSQL returns texts unchanged, even from a database created with SQL_ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the store acknowledged before a SIGKILL is there after it, and nothing is there by half."""
+"""Everything the store acknowledged before a SIGKILL is there afterwards, and nothing is half-written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUNDS = 6
 
 
 def acknowledged(url: str, run_id: str, lines: int) -> list[list[str]]:
-    """Let a process write, kill it once it has said so many *lines*, and return all that it said."""
+    """Start a writing process, kill it after *lines* lines of output, and return its output."""
     command = [sys.executable, str(Path(__file__).parent / "store_writer.py"), url, run_id]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     said = []
@@ -39,7 +39,7 @@ def acknowledged(url: str, run_id: str, lines: int) -> list[list[str]]:
 
 
 def pass_fifteen_seconds(url: str) -> None:
-    """Make the dead process's lease void, as waiting would."""
+    """Expire the lease of the dead process, as waiting would."""
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE leases SET renewed_at = renewed_at - 15000000"))

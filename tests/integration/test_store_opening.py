@@ -1,4 +1,4 @@
-"""Opening the store: what is made, what is brought up to date, and what is said when it can't be."""
+"""Opening the store: creation, migration, and the errors when neither is possible."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ async def test_old_database_is_brought_up_to_date_with_all_that_is_in_it(url: st
     )
     state = await opened(url)
     memory = await state.load_memory("latam")
-    mends = await state.load_link_edits("r1")
+    edits = await state.load_link_edits("r1")
     await state.close()
 
     assert memory.links == (Link(ANN, "m1", PLANNERS),)
-    assert mends == []
+    assert edits == []
 
 
 async def test_old_creates_without_an_end_stay_forgotten_and_keys_of_addresses_are_renewed(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Every migration keeps the tables usable by the release before: one of its processes may still run."""
+"""Every migration keeps the tables usable by the previous release: one of its processes may still run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.postgres import new_database
 
 MIGRATIONS = Path(agent.store.migrate.__file__).parent / "migrations"
 BEFORE = "0004"
-"""The newest schema of the release before this one."""
+"""The newest schema of the previous release."""
 
 
 def config() -> Config:
@@ -28,7 +28,7 @@ def config() -> Config:
 
 
 def steps() -> list[tuple[str, str]]:
-    """Return each migration with the one before it, and all those of this release at once."""
+    """Return each migration with its predecessor, and all migrations of this release together."""
     scripts = ScriptDirectory.from_config(config()).walk_revisions()
     each = [(str(script.down_revision), script.revision) for script in scripts if script.down_revision]
     return [*reversed(each), (BEFORE, HEAD)]
@@ -81,7 +81,7 @@ def rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
 
 
 def spelled(engine: Engine, name: str) -> dict[str, tuple[str, bool]]:
-    """Return type and whether null is allowed of each column, as the database says it."""
+    """Return type and nullability of each column, as the database reports them."""
     return {each["name"]: (str(each["type"]), each["nullable"]) for each in inspect(engine).get_columns(name)}
 
 

@@ -1,4 +1,4 @@
-"""What a person is told when the database is in trouble, and that the store goes on when the trouble is over."""
+"""Errors of the database have a cause and a remedy, and the store recovers when they are over."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def refused(url: str) -> StateError:
         ("sqlite:///nul\0.db", "can't be written"),
     ],
 )
-async def test_impossible_url_says_what_to_do(url: str, words: str) -> None:
+async def test_impossible_url_has_a_remedy(url: str, words: str) -> None:
     error = await refused(url)
 
     assert words in error.message
@@ -80,7 +80,7 @@ async def test_missing_database_is_named(postgres_server: str) -> None:
     assert "Create the database" in error.hint
 
 
-async def test_user_who_may_not_make_tables_is_told_what_to_grant(postgres_server: str) -> None:
+async def test_user_without_create_permission_gets_the_grant_to_run(postgres_server: str) -> None:
     url = new_database(postgres_server)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -92,7 +92,7 @@ async def test_user_who_may_not_make_tables_is_told_what_to_grant(postgres_serve
     assert "GRANT CREATE" in (await refused(url.replace("agent@", "visitor@"))).hint
 
 
-def test_missing_driver_says_what_to_install() -> None:
+def test_missing_driver_has_the_install_command() -> None:
     script = """
 import asyncio, sys
 from datetime import UTC, datetime
@@ -131,7 +131,7 @@ async def read_all(url: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", [no_database, overwritten, cut_off])
-async def test_broken_file_says_how_to_go_on(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+async def test_broken_file_has_a_remedy(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     state = await SqlState.open(f"sqlite:///{path}", Clock().now)
     await begun(state)
@@ -152,7 +152,7 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked") as caught:
             await state.record_intent(lease, "r1", 0, a_change())
-        # Whoever only reads is not kept waiting by whoever writes.
+        # A writer does not block readers.
         assert await state.load_memory("latam") == Memory()
         other.execute("ROLLBACK")
     await state.record_intent(lease, "r1", 0, a_change())
@@ -162,7 +162,7 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("message", "remedy"),
     [
         ("database or disk is full", "Free space"),
         ("could not extend file: No space left on device", "Free space"),
@@ -175,18 +175,18 @@ async def test_locked_file_is_waited_for_and_then_named(tmp_path: Path) -> None:
         ("something new", "state.url"),
     ],
 )
-def test_known_trouble_has_its_remedy(said: str, told: str) -> None:
+def test_known_trouble_has_its_remedy(message: str, remedy: str) -> None:
     with pytest.raises(StateError) as caught, translate_errors(parse_state_url("sqlite:///state.db")):
-        raise OperationalError("SELECT 'a person'", None, RuntimeError(f"{said}\nDETAIL: a person"))
+        raise OperationalError("SELECT 'a person'", None, RuntimeError(f"{message}\nDETAIL: a person"))
 
-    assert caught.value.message == f"The state state.db can't be used ({said})."
-    assert told in caught.value.hint
+    assert caught.value.message == f"The state state.db can't be used ({message})."
+    assert remedy in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("statement", "remedy"),
     [
-        # As a server answers in any language: the words mislead or can't be read, the code is the same.
+        # As a server responds in any language: only the code is reliable, not the text.
         ("DEALLOCATE _pg3_0", "pooler"),
         ("PREPARE one AS SELECT 1; PREPARE one AS SELECT 1", "pooler"),
         ("SET TRANSACTION READ ONLY; CREATE TABLE one (id int)", "standby"),
@@ -223,7 +223,7 @@ def test_remedy_is_chosen_by_the_code_of_sqlite(tmp_path: Path) -> None:
     assert "writable folder" in caught.value.hint
 
 
-def test_control_characters_in_what_the_server_says_are_not_passed_on() -> None:
+def test_control_characters_in_server_messages_are_not_passed_on() -> None:
     with pytest.raises(StateError) as caught, translate_errors(parse_state_url("sqlite:///state.db")):
         raise OperationalError("", None, RuntimeError("\x1b[31m" + "x" * 1000))
 

@@ -1,4 +1,4 @@
-"""A real process whose event loop hangs: it ends with its own exit code, and says where it hung."""
+"""A real process whose event loop hangs: it ends with its own exit code, and logs where it hung."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def started(hang: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("hang", ["block_for_ever", "spin_for_ever"])
-def test_watchdog_ends_a_process_whose_loop_hangs(hang: str) -> None:
+def test_watchdog_ends_a_process_with_a_hanging_loop(hang: str) -> None:
     process = started(hang)
     out, err = process.communicate("go\n" * 3, timeout=WITHIN_SECONDS)
 
@@ -63,7 +63,7 @@ def test_watchdog_ends_a_process_whose_loop_hangs(hang: str) -> None:
 
 
 def test_watchdog_ends_a_process_that_hangs_in_its_log() -> None:
-    # structlog writes to stdout unless it is configured: nothing empties that pipe, and its own line can't be written.
+    # structlog writes to stdout unless it is configured: no one reads that pipe, so its own line can't be written.
     process = started("write_for_ever")
     assert process.stdin is not None
     process.stdin.write("go\n" * 3)

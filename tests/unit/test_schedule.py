@@ -31,7 +31,7 @@ def cron(text: str, timezone: str | None = None) -> ScheduleSettings:
         (None, ""),
     ],
 )
-def test_schedule_is_told_as_the_configuration_says_it(schedule: ScheduleSettings | None, words: str) -> None:
+def test_schedule_is_formatted_as_in_the_configuration(schedule: ScheduleSettings | None, words: str) -> None:
     assert format_schedule(schedule) == words
 
 
@@ -56,7 +56,7 @@ def test_workspace_that_never_ran_is_due_at_once_by_interval_and_next_time_by_cr
 
 
 def test_cron_that_ran_on_time_waits_for_its_next_time() -> None:
-    # The run of 6:00 began within the jitter.
+    # The run of 6:00 started within the jitter.
     assert first_due(cron("0 6 * * *"), NOON - timedelta(hours=6) + timedelta(seconds=20), NOON) == NOON + timedelta(
         hours=18
     )
@@ -97,7 +97,7 @@ def test_scheduler_is_never_sent_back_through_a_repeated_hour(zone: str, begin: 
     when = build_trigger(schedule)
     due = [first_due(schedule, None, begin)]
     for _ in range(16):
-        # As APScheduler asks: for the next at the last, a little after it was due.
+        # As APScheduler calls it: with the last time, a little after it was due.
         due.append(when.get_next_fire_time(due[-1], due[-1] + timedelta(milliseconds=3)))
 
     apart = [later - one for one, later in pairwise(due)]

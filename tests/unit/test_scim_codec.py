@@ -1,4 +1,4 @@
-"""Members out of JSON, bodies out of members, and whether one shows what was asked for."""
+"""Parsing members, building request bodies, and verifying writes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_any_page_is_read_or_refused(document: object) -> None:
 
 
 @given(rows, st.booleans(), st.none() | st.emails(), st.none() | st.text())
-def test_put_says_who_and_whether_active_for_any_resource(
+def test_put_sends_email_and_active_for_any_resource(
     row: dict[str, Any], active: bool, email: str | None, display_name: str | None
 ) -> None:
     member = member_from_json({"id": "1"} | row)

@@ -1,4 +1,4 @@
-"""One budget for each host: never more than its requests in any window, wherever the window begins."""
+"""One budget per host: never more requests than allowed in any window, wherever it starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_no_window_ever_holds_more_than_the_budget(
         async def one(wait: float, takes: float, arrives: float, status: int) -> None:
             await hours.sleep(wait)
             await pace.acquire("GET", URL)
-            # The request reaches the host at some moment between its departure and its answer.
+            # The request reaches the host at some moment between its sending and its response.
             arrivals.append(hours.now + takes * arrives)
             await hours.sleep(takes)
             pace.on_response(URL, status, httpx.Headers())
@@ -61,7 +61,7 @@ async def paced(pace: SlidingWindow, status: int = 200, **headers: str) -> None:
 
 
 class Clock:
-    """One who sleeps alone."""
+    """A clock with a single sleeper."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -184,7 +184,7 @@ def test_workspaces_on_one_host_share_its_budget() -> None:
     assert other.budget_left() == 5
 
 
-async def test_cancelled_waiter_leaves_the_budget_as_it_was() -> None:
+async def test_cancelled_waiter_does_not_change_the_budget() -> None:
     hours = Hours()
     pace = SlidingWindow(1, 10, hours.timer())
     await paced(pace)

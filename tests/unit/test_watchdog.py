@@ -1,4 +1,4 @@
-"""What counts as silence of the event loop: looks, and processor time, but never the clock."""
+"""What counts as silence of the event loop: checks and processor time, but never clock time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_silence_of_a_blocked_loop_is_counted_by_looks() -> None:
 
 def test_silence_of_a_spinning_loop_is_the_processor_time_that_it_used() -> None:
     assert silent([1.0] * 30) == 30
-    # A tenth of a processor is all that a busy machine gave it: it may be at work.
+    # A tenth of a processor is all that a busy machine gave it: it may be working.
     assert silent([0.1] * 30) == pytest.approx(3)
 
 
