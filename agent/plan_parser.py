@@ -42,7 +42,7 @@ WORKSPACE_SCHEMA: TypeAdapter[WorkspaceObject] = TypeAdapter(Annotated[Workspace
 
 
 def parse_document(raw: bytes, name: str = "the plan file") -> Document:
-    """Return the plan document in *raw*, or raise `UsageError` saying what is wrong with it. *name* is for messages."""
+    """Return the plan document in *raw*, or raise `UsageError` naming what is wrong. *name* is used in messages."""
     value = _parse_json(raw, name)
     if not isinstance(value, dict) or "version" not in value:
         _refuse(f"{_capitalize(name)} is JSON, but not a plan: it has no `version`.")

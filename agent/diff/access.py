@@ -23,7 +23,7 @@ EXCEPTION_WORDS = {
 
 
 def current_access(inputs: Inputs, policy: Policy, history: Mapping[str, MemberHistory]) -> tuple[Access, ...]:
-    """Return every member that is active, or may be, sorted by email."""
+    """Return every member that is or may be active, sorted by email."""
     people = collect_assignments(inputs.snapshots, policy)
     builder = new_plan_builder(inputs, policy, people)
     rows = [

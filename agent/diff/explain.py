@@ -1,4 +1,4 @@
-"""Explain one address: why this person is in or out of a workspace, in five steps. Pure."""
+"""Explain one address: why this person has or lacks access to a workspace, in five steps. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EmailMatches:
 
 
 def email_matches(email: str, inputs: Inputs, policy: Policy, actions: Sequence[ChangeRecord] = ()) -> EmailMatches:
-    """Return the people and members that *email* means, or meant in one of *actions*."""
+    """Return the people and members that have *email*, or had it in one of *actions*."""
     people = collect_assignments(inputs.snapshots, policy)
     wanted = normalize(email)
     links = {link.scim_id: link.person for link in inputs.memory.links}
@@ -53,7 +53,7 @@ def email_matches(email: str, inputs: Inputs, policy: Policy, actions: Sequence[
 def explain(
     email: str, inputs: Inputs, policy: Policy, plan: Plan, actions: Sequence[ChangeRecord], pause: Pause | None = None
 ) -> Explanation:
-    """Explain the person or member who has *email*, or had it in one of *actions*. With *pause* nothing is written."""
+    """Explain the person or member who has *email*, or had it in one of *actions*. A *pause* is mentioned."""
     matches = email_matches(email, inputs, policy, actions)
     found, members = matches.people, matches.members
     links = {link.scim_id: link.person for link in inputs.memory.links}
@@ -67,7 +67,7 @@ def explain(
         or ("Not in scope: not assigned.",),
         match=tuple(map(_match_sentence, member_views)) or (f"No member has {email} or is linked to this person.",),
         decision=(*_decision_sentences(plan, found, members, normalize(email)), *_no_write_sentences(policy, pause)),
-        actions=tuple(map(_record_sentence, actions)) or ("Nothing was done yet.",),
+        actions=tuple(map(_record_sentence, actions)) or ("No changes yet.",),
         near=similar,
         found=bool(found or members or actions),
         people=views,
@@ -154,7 +154,7 @@ def _is_about(entry: Change | Hold, keys: Set[PersonKey], ids: Set[str], wanted:
 
 
 def _is_involved(hold: Hold, emails: Set[str], ids: Set[str], plan: Plan) -> bool:
-    """Return whether a hold for another person is about an address that these have, or a member that may be theirs."""
+    """Return whether a hold for another person involves one of *emails* or a member that may be theirs."""
     is_rename = any((hold.person, scim_id) in plan.possible_renames for scim_id in ids)
     return is_rename or bool({normalize(hold.email), normalize(hold.wanted or "")} & emails)
 
@@ -198,7 +198,7 @@ def _person_name(person: Person) -> str:
 
 
 def _similarity(email: str, local: str, other: str, name: str) -> float:
-    """Return how much an address resembles another, or the name it is made of: from 0 to 1."""
+    """Return the similarity, from 0 to 1, of an address to another or to the name that it is made of."""
     dotted_name = ".".join(normalize_name(name).split())
     pairs = [(normalize(email), normalize(other)), (local, dotted_name), (local, normalize(other).partition("@")[0])]
     best = 0.0

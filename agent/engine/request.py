@@ -146,7 +146,7 @@ def has_approvable_holds(planned: Plan | Unplanned) -> bool:
 
 
 def wrong_target_message(planned: Plan | Unplanned) -> str:
-    """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
+    """Return the message of the target guard, with the command that settles it; empty if it did not trip."""
     guards = planned.guards if isinstance(planned, Plan) else ()
     return next((guard.message for guard in guards if guard.code == GuardCode.WRONG_TARGET), "")
 

@@ -62,18 +62,18 @@ def _cells(row: Access) -> tuple[str, ...]:
 
 
 def access_headline(name: str, rows: Sequence[Access]) -> str:
-    """Return one sentence: how many have access, and what stands out."""
-    odd = Counter(word for row in rows for word in row.exceptions)
-    told = ", ".join(f"{count} {word}" for word, count in sorted(odd.items())) or "no exceptions"
-    return f"{escape_control(name)}: {len(rows):,} have access; {told}"
+    """Return one sentence: how many have access, with the exceptions counted."""
+    counts = Counter(word for row in rows for word in row.exceptions)
+    exceptions = ", ".join(f"{count} {word}" for word, count in sorted(counts.items())) or "no exceptions"
+    return f"{escape_control(name)}: {len(rows):,} have access; {exceptions}"
 
 
 def access_text(rows: Sequence[Access]) -> str:
     """Return lines of cells between tabs, each workspace under its headline."""
     lines = []
     for name in dict.fromkeys(row.workspace for row in rows):
-        mine = [row for row in rows if row.workspace == name]
-        lines += [access_headline(name, mine), HEADER, *("\t".join(_cells(row)[1:8]).rstrip() for row in mine), ""]
+        part = [row for row in rows if row.workspace == name]
+        lines += [access_headline(name, part), HEADER, *("\t".join(_cells(row)[1:8]).rstrip() for row in part), ""]
     return "\n".join(lines)
 
 
@@ -91,10 +91,10 @@ PAGE_TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Access, {{ when }}</title><style>{{ style }}</style></head><body><main>
 <h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
-{% for name, mine in workspaces %}<section><h2>{{ name }}</h2><p>{{ mine.headline }}</p>
+{% for name, part in workspaces %}<section><h2>{{ name }}</h2><p>{{ part.headline }}</p>
 <table role="table" class="access" aria-label="Access to {{ name }}"><thead role="rowgroup"><tr role="row">
 {% for column in columns %}<th role="columnheader" scope="col">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody role="rowgroup">{% for row in mine.rows %}<tr role="row">
+<tbody role="rowgroup">{% for row in part.rows %}<tr role="row">
 {% for value in row %}<td role="cell"><bdi>{{ value }}</bdi></td>{% endfor %}</tr>
 {% endfor %}</tbody></table></section>{% endfor %}
 </main></body></html>
@@ -102,13 +102,13 @@ PAGE_TEMPLATE = """<!doctype html>
 
 
 def access_html(rows: Sequence[Access], when: str) -> str:
-    """Return one self-contained HTML file without scripts; *when* is said at its head."""
+    """Return one self-contained HTML file without scripts; its head shows *when*."""
     style = files("agent.report").joinpath("page.css").read_text("utf-8")
     names = dict.fromkeys(row.workspace for row in rows)
     grouped = {name: [row for row in rows if row.workspace == name] for name in names}
     shown = [
-        (escape_control(name), {"headline": access_headline(name, mine), "rows": [_cells(row)[1:8] for row in mine]})
-        for name, mine in grouped.items()
+        (escape_control(name), {"headline": access_headline(name, part), "rows": [_cells(row)[1:8] for row in part]})
+        for name, part in grouped.items()
     ]
     page = Environment(autoescape=True).from_string(PAGE_TEMPLATE)
     columns = [column.replace("_", " ") for column in COLUMNS[1:8]]

@@ -1,4 +1,4 @@
-"""The numbers of the charts: how long each bar is, so that the page only has to draw them."""
+"""Compute the charts of the HTML report: the length of each bar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["WIDTH", "Bar", "Figure", "group_bars", "segments", "totals"]
 
 WIDTH = 1000
 MIN_SEGMENT_WIDTH = 8
-"""A segment is at least this wide, of `WIDTH`: one leaver among thousands must be seen."""
+"""The least width of a segment, of `WIDTH`: one leaver among thousands must be visible."""
 
 MAX_GROUPS = 12
 
@@ -69,7 +69,7 @@ def segments(view: View) -> list[Bar]:
 
 
 def group_bars(workspace: PlannedObject) -> tuple[list[Bar], int]:
-    """Return the largest groups of all sources, against the largest, and how many others there are."""
+    """Return the largest groups of all sources, relative to the largest, and the number of other groups."""
     groups = [group for source in workspace["sources"] for group in source["groups"]]
     groups.sort(key=lambda group: (-group["people"], group["name"], group["id"]))
     largest = max((group["people"] for group in groups), default=0) or 1

@@ -1,7 +1,7 @@
 """The report as CSV: one row for each change, hold and note, and for each workspace that could not be planned.
 
-A cell never starts like a formula, because spreadsheets run what is in a name (OWASP, "CSV injection"). Nor does what
-follows a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
+A cell never starts like a formula, because spreadsheets would run it (OWASP, "CSV injection"). Nor does the text after
+a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _Row = dict[str, str]
 
 
 def render_csv(document: Document, outcomes: Outcomes, *, bom: bool) -> str:
-    """Return the table; *bom* puts a byte order mark in front, by which Excel knows UTF-8."""
+    """Return the table; *bom* adds a byte order mark, by which Excel detects UTF-8."""
     out = io.StringIO()
     out.write("\ufeff" if bom else "")
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Say in lines how a fresh plan differs from the one that was approved, so that a stale approval explains itself."""
+"""Describe in lines how a fresh plan differs from the approved one, so that a stale approval explains itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _Entry = Mapping[str, object]
 
 
 def diff_lines(approved: WorkspaceObject, fresh: WorkspaceObject, most: int = MAX_LINES) -> tuple[str, ...]:
-    """Return at most *most* lines, and one that counts the rest; empty when the digests are the same.
+    """Return at most *most* lines, and one that counts the rest; empty if the digests are equal.
 
-    Changes come first, for they are what an approval is about; then holds, notes and the numbers of what was read.
+    Changes come first, because an approval is about them; then holds, notes and the numbers of what was read.
     """
     lines = list(_all_lines(approved, fresh))
     if not lines and approved["digest"] != fresh["digest"]:
@@ -46,7 +46,7 @@ def _all_lines(approved: WorkspaceObject, fresh: WorkspaceObject) -> Iterator[st
 
 
 def _unplanned_lines(approved: WorkspaceObject, fresh: WorkspaceObject) -> Iterator[str]:
-    """At least one of the two could not be planned: say why."""
+    """Yield why a plan is missing; at least one of the two could not be planned."""
     for when, one in (("now", fresh), ("then", approved)):
         if one["status"] != "planned":
             yield f"could not be planned {when}: {escape_control(one['error']['message'])}"
@@ -73,7 +73,7 @@ def _entry_lines(word: str, approved: Sequence[object], fresh: Sequence[object])
 
 
 def _by_subject(entries: Sequence[_Entry]) -> dict[object, list[_Entry]]:
-    """Group entries by whom they are about: the person, else the member, else the address."""
+    """Group entries by their subject: the person, else the member, else the address."""
     found: dict[object, list[_Entry]] = defaultdict(list)
     for entry in entries:
         person = cast("Mapping[str, str] | None", entry.get("person"))
@@ -135,7 +135,7 @@ def _format_value(value: object) -> str:
 
 
 def _order_lines(approved: PlannedObject, fresh: PlannedObject) -> Iterator[str]:
-    """The order of applying is part of a plan, and only worth a line where nothing else has changed."""
+    """Yield a line if only the order of applying has changed; the order is part of a plan."""
     was, now = approved["changes"], fresh["changes"]
     same = was != now and Counter(map(str, was)) == Counter(map(str, now))
     if same:

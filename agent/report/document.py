@@ -1,7 +1,7 @@
 """Turn plans into the plan document, and the document into bytes.
 
 The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
-without what moves with the clock: the numbers of `guards`, and the wording of an error. The document's digest is
+without what changes with time: the numbers of `guards`, and the wording of an error. The document's digest is
 that of the list of its workspaces' digests.
 """
 
@@ -50,10 +50,10 @@ __all__ = [
 ]
 
 UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused"})
-"""What a digest does not cover: it moves with the clock, or does not change what the plan would do."""
+"""Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
 
 MAX_NAMED = 10
-"""How many of those whom a guard affects are named."""
+"""How many of the affected emails a guard lists."""
 
 
 def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
@@ -67,7 +67,7 @@ def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
 def plan_document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
     """Return the document of *objects*, in the order of the file. *generated_at* is UTC: `2026-03-01T12:00:00Z`.
 
-    *user* is whose changes alone were kept (`--user`); `apply` plans for them again.
+    *user* is the person that the plan was restricted to (`--user`); `apply` restricts its plan alike.
     """
     whole: Document = {
         "version": VERSION,
@@ -118,7 +118,7 @@ def combined_digest(digests: Iterable[str]) -> str:
 
 
 def counts_of(plan_counts: Counter[str], holds: int, notes: int, in_sync: int) -> Counts:
-    """Return `counts` with every key there."""
+    """Return `counts` with every key."""
     others = {"hold": holds, "note": notes, "in-sync": in_sync}
     return {key: others.get(key, plan_counts[key]) for key in COUNT_KEYS}
 
@@ -128,13 +128,13 @@ def _sha256(value: object) -> str:
 
 
 def to_json_bytes(value: object, *, sorts_keys: bool = True) -> bytes:
-    """Return *value*, made of what JSON has, as a file of JSON that is safe to show on a terminal."""
+    """Return *value*, made of JSON types, as JSON that is safe to show on a terminal."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | (orjson.OPT_SORT_KEYS if sorts_keys else 0)
     return escape_json(orjson.dumps(_encodable(value), option=options).decode()).encode()
 
 
 def _encodable(value: object) -> object:
-    """Return *value* so that UTF-8 can hold it: lone surrogates, which only a broken source sends, are spelled out."""
+    """Return *value* so that UTF-8 can hold it: lone surrogates, which only a broken source sends, are escaped."""
     try:
         orjson.dumps(value)
     except TypeError:
@@ -188,7 +188,7 @@ def _planned_object(plan: Plan) -> PlannedObject:
 
 
 def _sort_key(entry: HoldObject | NoteObject) -> tuple[str, str, str]:
-    """Order what has no order of its own; changes keep theirs, in which they are applied."""
+    """Sort what has no order of its own. Changes keep theirs: they are applied in that order."""
     return entry["code"], entry["email"], entry["reason"]
 
 
@@ -259,7 +259,7 @@ def _add_sent_fields(shown: ChangeObject | HoldObject, change: Change) -> None:
 
 
 def _fields_object(fields: Fields, other: Fields) -> FieldsObject:
-    """Return what *fields* says differently from *other*."""
+    """Return the fields of *fields* that differ from *other*."""
     shown: FieldsObject = {}
     if fields.email is not None and fields.email != other.email:
         shown["email"] = fields.email

@@ -1,4 +1,4 @@
-"""Show foreign text harmlessly: nothing in a name may move the cursor, reverse the line or hide itself."""
+"""Escape external text: nothing in a name may move the cursor, reverse the line or hide itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["escape_control", "escape_json", "escape_surrogates"]
 
 MAX_LENGTH = 2_000
 SLACK = 50
-"""Leaves room for the remark on what was cut, so that showing a text twice is showing it once."""
+"""Room for the remark on what was cut, so that escaping twice equals escaping once."""
 
 INVISIBLE = (
     "\u00ad\u034f\u061c\u180e\u200b\u200e\u200f"  # soft hyphen, grapheme joiner, marks of direction, zero width
@@ -27,8 +27,8 @@ _lone_surrogate = re.compile("[\ud800-\udfff]")
 def escape_control(text: str) -> str:
     r"""Return *text* with controls as `\x1b` and characters that hide or reverse as `⟦U+202E⟧`, on one line.
 
-    Joiners and variation selectors stay, because names and emoji need them. What is longer than anybody reads is cut,
-    and says so.
+    Joiners and variation selectors stay, because names and emoji need them. Longer texts than `MAX_LENGTH` are
+    cut, with a remark.
     """
     if len(text) > MAX_LENGTH + SLACK:
         text = f"{text[:MAX_LENGTH]}… ({len(text):,} characters)"
@@ -38,12 +38,12 @@ def escape_control(text: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    r"""Return JSON *text* meaning the same, with what `harmless` would show written as `\u202e`."""
+    r"""Return equivalent JSON *text*, with the characters that `escape_control` replaces written as `\u202e`."""
     return _unsafe_in_json.sub(_json_escape, text)
 
 
 def escape_surrogates(text: str) -> str:
-    r"""Return *text* with lone halves of surrogate pairs, which UTF-8 cannot hold, spelled out as `\ud83d`."""
+    r"""Return *text* with lone halves of surrogate pairs, which UTF-8 cannot encode, escaped as `\ud83d`."""
     return _lone_surrogate.sub(_json_escape, text)
 
 

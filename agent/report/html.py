@@ -1,7 +1,7 @@
-"""The report as one HTML file that needs nothing else: no network, and no script to be read.
+"""The report as one HTML file that needs nothing else: no network, and no script needed for reading.
 
-Everything foreign passes `harmless` and is escaped by the template. A content security policy allows the one style and
-the one script of this file by their hashes and nothing else; the script only adds search and sorting.
+Everything external passes `escape_control` and is escaped by the template. A content security policy allows this file's
+style and script by their hashes and nothing else; the script only adds search and sorting.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ROWS_PER_BODY = 100
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One workspace with what the template needs beside it."""
+    """One workspace with everything that the template needs."""
 
     view: View
     workspace: WorkspaceObject
@@ -67,7 +67,7 @@ class Section:
 
 
 def render_html(document: Document, outcomes: Outcomes, *, shows_approval: bool = True) -> str:
-    """Return the page, which looks the same without scripts; *approves*: with the commands that approve."""
+    """Return the page, which looks the same without scripts. With *shows_approval* it has the approval commands."""
     shown = document_views(document, outcomes)
     return _template().render(
         document=document,
@@ -82,7 +82,7 @@ def render_html(document: Document, outcomes: Outcomes, *, shows_approval: bool 
 
 
 def workspace_sections(shown: Sequence[View], *, with_commands: bool = True) -> list[Section]:
-    """Return what `section.html` shows of each workspace; *with_commands*: also the command that approves."""
+    """Return what `section.html` shows of each workspace, with the approval command if *with_commands*."""
     made = [_section(number, view) for number, view in enumerate(shown, 1)]
     return made if with_commands else [replace(section, approve_command="") for section in made]
 
@@ -128,7 +128,7 @@ def _loader() -> PackageLoader:
 
 
 def template_environment(*loaders: BaseLoader) -> Environment:
-    """Return what renders the templates here and those of *loaders*: all that is foreign is harmless in them."""
+    """Return the environment for these templates and those of *loaders*. It escapes every external value."""
     made = Environment(
         loader=ChoiceLoader([_loader(), *loaders]),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Lines of styled words for a terminal: paragraphs and rows that fit a width, measured in cells and not in letters."""
+"""Lay out styled text for a terminal: paragraphs and rows that fit a width, measured in cells and not in letters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ StyledLine = Sequence[tuple[str, Style]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A sign, who it is about, and paragraphs about them."""
+    """A row: a sign, its subject, and paragraphs about the subject."""
 
     sign: str
     style: Style
@@ -55,7 +55,7 @@ def paragraph_lines(words: str, style: Style, indent: int, width: int) -> Iterat
 
 
 def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[StyledLine]:
-    """Put who on the left and what is said on the right; below each other where there is no room for two columns."""
+    """Yield rows with the subject on the left and details on the right; stacked if there is no room for two columns."""
     widest = max((cell_len(row.subject) for row in rows), default=0)
     column = 4 + min(widest, width * 2 // 5) + 2 if width >= 80 else width
     for row in rows:
@@ -65,12 +65,12 @@ def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[StyledLine]:
 def _row_lines(row: Row, column: int, width: int) -> Iterator[StyledLine]:
     used = 4 + cell_len(row.subject)
     indent = column if column < width else 8
-    said = [(line, style) for words, style in row.details for line in wrap_text(words, width - indent)]
+    details = [(line, style) for words, style in row.details for line in wrap_text(words, width - indent)]
     start: list[tuple[str, Style]] = [(f"  {row.sign} ", row.style), (row.subject, PLAIN)]
-    if said and used < indent and column < width:
-        start += [(" " * (indent - used), PLAIN), said.pop(0)]
+    if details and used < indent and column < width:
+        start += [(" " * (indent - used), PLAIN), details.pop(0)]
     yield start
-    yield from ([(" " * indent, PLAIN), piece] for piece in said)
+    yield from ([(" " * indent, PLAIN), piece] for piece in details)
 
 
 def wrap_text(words: str, width: int) -> list[str]:

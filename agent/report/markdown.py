@@ -1,6 +1,6 @@
-"""The report as Markdown for a pull request or a chat: tables, folded details, and never more than will be taken.
+"""The report as Markdown for a pull request or a chat: tables, folded details, and a limited size.
 
-Nothing in a name becomes markup, a link or a mention. What did not fit is counted where it is missing.
+Nothing in a name becomes markup, a link or a mention. What did not fit is counted in place.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ class _Table:
 
 @dataclass(frozen=True, slots=True)
 class _WorkspacePart:
-    """One workspace: what is always shown, and the tables that share the rest of the room."""
+    """One workspace: the lines that are always shown, and the tables that share the remaining room."""
 
     head: Sequence[str]
     tables: Sequence[_Table]
 
 
 def render_markdown(document: Document, outcomes: Outcomes, *, max_chars: int, shows_approval: bool = True) -> str:
-    """Return the report in at most *most* characters (not less than 4,000), and say what was left out.
+    """Return the report in at most *max_chars* characters (at least 4,000), with remarks on what was left out.
 
-    *approves*: with the commands that approve what is held.
+    With *shows_approval* it has the commands that approve what is on hold.
     """
     max_chars = max(max_chars, 4_000)
     shown = document_views(document, outcomes)
@@ -94,13 +94,13 @@ def render_markdown(document: Document, outcomes: Outcomes, *, max_chars: int, s
 
 
 def escape_markdown(text: str) -> str:
-    """Return *text* so that Markdown shows it as it is: no markup, no link, nobody called."""
+    """Return *text* so that Markdown shows it as it is: no markup, no link, no mention."""
     shown = _special.sub(lambda match: _entities.get(match.group(), "\\" + match.group()), escape_control(text))
     return _escape_mentions(shown)
 
 
 def _escape_mentions(text: str) -> str:
-    """Take from *text* what would call somebody or make a link by itself."""
+    """Escape what would become a mention or an automatic link in *text*."""
     return _autolink.sub(lambda match: f"&#{ord(match.group())};", _mention.sub("@&#8203;", text))
 
 
@@ -133,7 +133,7 @@ def _parts_that_fit(parts: Sequence[_WorkspacePart], room: int) -> tuple[list[_W
 
 
 def _row_counts(tables: Sequence[_Table], room: int) -> dict[int, int]:
-    """Share *room* out in rows: small tables are shown whole before big ones divide what is left."""
+    """Share *room* among tables, in rows: small tables are shown whole before large ones divide the rest."""
     shown: dict[int, int] = {}
     for place, table in enumerate(sorted(tables, key=lambda table: len(table.rows))):
         share = room // (len(tables) - place)
@@ -158,13 +158,13 @@ def _header_lines(document: Document, shown: Sequence[View], room: int) -> list[
         "",
     ]
     rows = [_overview_row(view) for view in shown]
-    kept = list(rows)
-    while len(kept) > 1 and _length(kept) > room:
-        kept.pop()
+    fitting = list(rows)
+    while len(fitting) > 1 and _length(fitting) > room:
+        fitting.pop()
     if len(shown) > 1:
-        lines += [_table_row(["Workspace", *HEADINGS]), _table_row(["---", *["---:"] * len(HEADINGS)]), *kept, ""]
-    if len(kept) < len(rows):
-        lines += [f"_{len(rows) - len(kept):,} more workspaces._", ""]
+        lines += [_table_row(["Workspace", *HEADINGS]), _table_row(["---", *["---:"] * len(HEADINGS)]), *fitting, ""]
+    if len(fitting) < len(rows):
+        lines += [f"_{len(rows) - len(fitting):,} more workspaces._", ""]
     return lines
 
 
@@ -180,8 +180,8 @@ def _workspace_part(view: View, *, approves: bool) -> _WorkspacePart:
     head = [f"## {escape_markdown(workspace['name'])}", "", f"**{escape_markdown(view.headline)}**", ""]
     if workspace["status"] != "planned":
         error = workspace["error"]
-        said = f"{_format_code(error['code'])}: {escape_markdown(error['message'])} {escape_markdown(error['remedy'])}"
-        return _WorkspacePart([*head, said, ""], ())
+        text = f"{_format_code(error['code'])}: {escape_markdown(error['message'])} {escape_markdown(error['remedy'])}"
+        return _WorkspacePart([*head, text, ""], ())
     head += [*_facts(workspace), *_guard_lines(view, workspace, approves=approves)]
     return _WorkspacePart(head, _tables(view, workspace))
 
@@ -255,8 +255,8 @@ def _change_row(line: ChangeRow, executed: bool) -> str:
     cells = [_format_code(line.email), escape_markdown(line.display_name), moved, escape_markdown(line.reason)]
     if executed:
         outcome = line.outcome
-        told = f"{outcome.outcome}: {outcome.detail}" if outcome and outcome.detail else outcome and outcome.outcome
-        cells.append(escape_markdown(told or "no record") + (" (approved)" if line.is_released else ""))
+        text = f"{outcome.outcome}: {outcome.detail}" if outcome and outcome.detail else outcome and outcome.outcome
+        cells.append(escape_markdown(text or "no record") + (" (approved)" if line.is_released else ""))
     return _table_row(cells)
 
 

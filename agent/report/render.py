@@ -1,6 +1,6 @@
 """The five renderings of a plan document, or of a run that applied one, behind one function.
 
-All start from the document, never from a plan, so that a saved plan and a run of the journal look as they did.
+All start from the document, never from a plan, so a saved plan and a past run look as they did.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How a rendering may look.
+    """Options of a rendering.
 
     *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *max_chars* (characters) of Markdown.
-    *shows_approval*: the command is shown by which `sync` approves what is held; an undo is not approved by that.
+    *shows_approval*: show the `sync` command that approves what is on hold; an undo is approved otherwise.
     """
 
     width: int = 100
@@ -48,37 +48,42 @@ NO_OUTCOMES: Outcomes = MappingProxyType({})
 
 
 def render(
-    document: Document, form: Format, look: RenderOptions = RenderOptions(), outcomes: Outcomes = NO_OUTCOMES
+    document: Document,
+    output_format: Format,
+    options: RenderOptions = RenderOptions(),
+    outcomes: Outcomes = NO_OUTCOMES,
 ) -> str:
-    """Return *document* in *form*, ending in a newline; with *outcomes*, as a run that applied it.
+    """Return *document* in *output_format*, ending in a newline; with *outcomes*, as a run that applied it.
 
     Write it as UTF-8 and translate no line ends.
     """
-    match form:
+    match output_format:
         case Format.TEXT:
             return render_text(
                 document,
                 outcomes,
-                width=look.width,
-                colour=look.colour,
-                verbose=look.verbose,
-                shows_approval=look.shows_approval,
+                width=options.width,
+                colour=options.colour,
+                verbose=options.verbose,
+                shows_approval=options.shows_approval,
             )
         case Format.JSON:
             return _render_json(document, outcomes)
         case Format.MARKDOWN:
-            return render_markdown(document, outcomes, max_chars=look.max_chars, shows_approval=look.shows_approval)
+            return render_markdown(
+                document, outcomes, max_chars=options.max_chars, shows_approval=options.shows_approval
+            )
         case Format.HTML:
-            return render_html(document, outcomes, shows_approval=look.shows_approval)
+            return render_html(document, outcomes, shows_approval=options.shows_approval)
         case Format.CSV:
-            return render_csv(document, outcomes, bom=look.bom)
+            return render_csv(document, outcomes, bom=options.bom)
         case _:
-            assert_never(form)
+            assert_never(output_format)
 
 
 def _render_json(document: Document, outcomes: Outcomes) -> str:
-    """Return the document; what became of its changes stands beside the workspaces, outside all digests."""
+    """Return the document. The outcomes of its changes are added next to the workspaces, outside all digests."""
     if not outcomes:
         return encode_document(document).decode()
-    told = {name: [asdict(line) for line in lines] for name, lines in outcomes.items()}
-    return to_json_bytes({**document, "outcomes": told}).decode()
+    outcome_rows = {name: [asdict(line) for line in lines] for name, lines in outcomes.items()}
+    return to_json_bytes({**document, "outcomes": outcome_rows}).decode()

@@ -63,7 +63,7 @@ class PersonObject(TypedDict):
 
 
 class FieldsObject(TypedDict, total=False):
-    """The changed ones of a member's fields; an absent one is not touched."""
+    """The changed fields of a member. An absent field is not touched."""
 
     email: str
     display_name: str
@@ -116,8 +116,8 @@ class ChangeObject(TypedDict):
 class HoldObject(TypedDict):
     """A held change. The keys after *person* are those of the change that an approval would release.
 
-    Where they are absent an approval does not help. *change_code* and *change_reason* say why it would be made,
-    *code* and *reason* why it is not.
+    If they are absent, an approval does not release the hold. *change_code* and *change_reason* give the reason for the
+    change, *code* and *reason* that of the hold.
     """
 
     kind: KindName
@@ -190,7 +190,7 @@ class PlannedObject(TypedDict):
 
 
 class UnplannedObject(TypedDict):
-    """A workspace that could not be planned: nothing is known of its numbers, so it has none."""
+    """A workspace that could not be planned. Its numbers are not known, so they are absent."""
 
     name: str
     mode: Literal["dry-run", "enforce"]
@@ -215,7 +215,7 @@ class Document(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """What became of one change of an executed run, as the journal has it. *email* is the change's."""
+    """The outcome of one change of an executed run, from the journal. *email* is the change's."""
 
     seq: int
     kind: str

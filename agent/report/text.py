@@ -46,7 +46,7 @@ __all__ = ["render_text"]
 
 MAX_ROWS = 200
 COLLAPSED_ROWS = 3
-"""How many rows of a section are shown unless all are asked for."""
+"""How many rows of matched accounts are shown without `--verbose`."""
 
 
 def render_text(
@@ -54,8 +54,8 @@ def render_text(
 ) -> str:
     """Return the report in lines of at most *width* cells (commands and digests are not broken).
 
-    Without *colour* there is no escape sequence in it. *verbose* shows all rows of everything, *approves* the command
-    that approves a held plan.
+    Without *colour* it has no escape sequences. *verbose* shows all rows of all sections, *shows_approval* the command
+    that approves what is on hold.
     """
     page = _TextReport(max(width, 40), None if verbose else MAX_ROWS, shows_approval)
     console = Console(
@@ -165,10 +165,10 @@ class _TextReport:
         yield self.heading(f"  On hold ({len(view.holds):,})", "not applied until the reason is cleared")
         for group in hold_groups(view.holds):
             yield [("  ! ", WARN), (f"{group.code} ({len(group.holds):,})", WARN)]
-            said_once = [words for words in (group.reason, _remedy_line(group.remedy)) if words]
-            for words in said_once:
+            shared_lines = [words for words in (group.reason, _remedy_line(group.remedy)) if words]
+            for words in shared_lines:
                 yield from self.paragraph(words, PLAIN, 4)
-            yield from self.table([_hold_row(hold, said_once) for hold in group.holds])
+            yield from self.table([_hold_row(hold, shared_lines) for hold in group.holds])
 
     def guards(self, view: View, workspace: PlannedObject) -> Iterator[StyledLine]:
         if workspace["guards"]:
@@ -250,32 +250,32 @@ def _change_row(line: ChangeRow) -> Row:
     moved = " · ".join(
         f"{word}: {before} → {after}" for word, before, after in changed_fields(line) if word != "status"
     )
-    said = [(line.display_name, PLAIN)] if line.kind == "create" and line.display_name not in line.reason else []
-    said += [(moved, PLAIN)] if moved else []
+    details = [(line.display_name, PLAIN)] if line.kind == "create" and line.display_name not in line.reason else []
+    details += [(moved, PLAIN)] if moved else []
     if line.outcome:
         outcome = line.outcome.outcome
-        said.insert(
+        details.insert(
             0,
             (
                 _outcome_phrase("approved" if line.is_released else "", outcome, line.outcome.detail),
                 _outcome_style(outcome),
             ),
         )
-    return Row(KIND_LABELS[line.kind].symbol, KIND_STYLES[line.kind], line.email, [*said, (line.reason, DIM)])
+    return Row(KIND_LABELS[line.kind].symbol, KIND_STYLES[line.kind], line.email, [*details, (line.reason, DIM)])
 
 
-def _hold_row(hold: HoldObject, said_once: Iterable[str]) -> Row:
+def _hold_row(hold: HoldObject, shared_lines: Iterable[str]) -> Row:
     wanted = f" → {escape_control(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
     kind = KIND_LABELS[hold["kind"]].title.lower() + wanted
-    said = [words for words in _hold_sentences(hold) if words not in said_once]
-    first = f"{kind}: {said.pop(0)}" if said else kind
-    return Row(" ", PLAIN, escape_control(hold["email"]), [(words, PLAIN) for words in (first, *said)])
+    details = [words for words in _hold_sentences(hold) if words not in shared_lines]
+    first = f"{kind}: {details.pop(0)}" if details else kind
+    return Row(" ", PLAIN, escape_control(hold["email"]), [(words, PLAIN) for words in (first, *details)])
 
 
 def _hold_sentences(hold: HoldObject) -> list[str]:
-    """Why it would be done, why it is not, and what clears it."""
-    said = [escape_control(words) for words in hold_reasons(hold) if words]
-    return [*said, _remedy_line(escape_control(hold["remedy"]))]
+    """Return why the change would be made, why it is not, and what clears the hold."""
+    details = [escape_control(words) for words in hold_reasons(hold) if words]
+    return [*details, _remedy_line(escape_control(hold["remedy"]))]
 
 
 def _remedy_line(remedy: str) -> str:

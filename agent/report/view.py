@@ -1,4 +1,4 @@
-"""What every rendering of a workspace shows, worked out once: its sentence, its changes by kind, their outcomes."""
+"""Compute once what every rendering shows of a workspace: its headline, its changes by kind, their outcomes."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class ChangeRow:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One workspace, ready to be written down.
+    """One workspace, ready to be rendered.
 
     *changes_by_kind* has the kinds that occur, in reading order. *holds* are those still held. *unplanned_outcomes* are
-    outcomes of changes that the plan did not have. *executed* tells a run that applied from a plan; then
-    *applied_by_kind* counts by kind what was made and *not_applied_by_outcome* by outcome what was not (empty: the
-    journal has none). *user* is whom alone the plan is for.
+    outcomes of changes that the plan did not have. *executed*: a run applied the plan. Then *applied_by_kind*
+    counts the applied changes by kind, and *not_applied_by_outcome* the others by outcome (empty outcome: no record in
+    the journal). *user* is the person that the plan is restricted to.
     """
 
     workspace: WorkspaceObject
@@ -85,7 +85,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class HoldGroup:
-    """The holds of one code. *reason* and *remedy* are those that several share and are said once, else empty."""
+    """The holds of one code. *reason* and *remedy* are set if all holds share them, to be shown once."""
 
     code: str
     holds: Sequence[HoldObject]
@@ -100,7 +100,7 @@ def document_views(document: Document, outcomes: Outcomes) -> list[View]:
 
 
 def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | None, user: str = "") -> View:
-    """Return what to show of *workspace*; *outcomes* None: it was planned only. *user*: for that person alone."""
+    """Return what to show of *workspace*; *outcomes* is None for a plan. *user* restricts it to one person."""
     if workspace["status"] != "planned":
         return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
     waiting: dict[tuple[str, str], list[OutcomeRow]] = defaultdict(list)
@@ -127,7 +127,7 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
 
 
 def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
-    """Return the holds by code, the fewest first: what needs a look of its own before what one decision clears."""
+    """Return the holds by code, the smallest group first: individual cases before what one decision clears."""
     by_code: dict[str, list[HoldObject]] = defaultdict(list)
     for hold in holds:
         by_code[hold["code"]].append(hold)
@@ -144,13 +144,13 @@ def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
 
 
 def hold_reasons(hold: HoldObject) -> tuple[str, str]:
-    """Return why the change would be made, empty where that is not known apart, and why it is not."""
+    """Return why the change would be made (empty if not recorded separately), and why it is held."""
     why = hold.get("change_reason", "")
     return why, hold["reason"].removeprefix(why).strip()
 
 
 def changed_fields(line: ChangeRow) -> list[tuple[str, str, str]]:
-    """Return (field, before, after) for what an existing member would have changed; nothing for a create."""
+    """Return (field, before, after) for each changed field of an existing member; nothing for a create."""
     fields = (("email", "email"), ("display_name", "name"), ("active", "status"))
     before, after = cast("Mapping[str, object]", line.before), cast("Mapping[str, object]", line.after)
     return [
@@ -161,12 +161,12 @@ def changed_fields(line: ChangeRow) -> list[tuple[str, str, str]]:
 
 
 def is_approvable(workspace: WorkspaceObject) -> bool:
-    """Tell whether an approval would release any hold of this plan."""
+    """Return whether an approval would release any hold of this plan."""
     return any("after" in hold for hold in workspace["holds"])
 
 
 def approval_prerequisite(workspace: WorkspaceObject) -> str:
-    """Return what has to be done before an approval could release anything; empty where it would now."""
+    """Return what must be done before an approval can release anything; empty if it can now."""
     if workspace["mode"] == "dry-run":
         return "This workspace is in dry-run mode: set its mode to enforce, then approve the new plan."
     if workspace["status"] == "planned" and "paused" in workspace:
@@ -176,7 +176,7 @@ def approval_prerequisite(workspace: WorkspaceObject) -> str:
 
 
 def wrong_target_message(workspace: WorkspaceObject) -> str:
-    """Return what the guard of targets found, with the command that settles it; empty: it did not trip."""
+    """Return the message of the target guard, with the command that settles it; empty if it did not trip."""
     if workspace["status"] != "planned":
         return ""
     return next((guard["message"] for guard in workspace["guards"] if guard["code"] == GuardCode.WRONG_TARGET), "")
@@ -206,15 +206,15 @@ def _safe_digest(workspace: WorkspaceObject) -> str:
 
 
 def _user_option(user: str) -> str:
-    # A plan for one person is another plan than that for everybody, with a digest of its own.
+    # A plan for one person is a different plan, with a different digest.
     return f" --user {shlex.quote(escape_control(user))}" if user else ""
 
 
 def _outcome_counts(lines: Sequence[ChangeRow], others: Sequence[OutcomeRow]) -> tuple[Counter[str], Counter[str]]:
-    told = [(line.kind, escape_control(line.outcome.outcome) if line.outcome else "") for line in lines]
-    told += [(one.kind, escape_control(one.outcome)) for one in others]
-    done = Counter(kind for kind, outcome in told if outcome == DONE)
-    return done, Counter(outcome for _, outcome in told if outcome != DONE)
+    outcomes_by_row = [(line.kind, escape_control(line.outcome.outcome) if line.outcome else "") for line in lines]
+    outcomes_by_row += [(one.kind, escape_control(one.outcome)) for one in others]
+    done = Counter(kind for kind, outcome in outcomes_by_row if outcome == DONE)
+    return done, Counter(outcome for _, outcome in outcomes_by_row if outcome != DONE)
 
 
 def _shared_sentence(sentences: Sequence[str]) -> str:
@@ -236,7 +236,7 @@ def _hold_addresses(hold: HoldObject) -> list[str]:
 def _take_outcome(
     waiting: dict[tuple[str, str], list[OutcomeRow]], kind: str, addresses: Sequence[str]
 ) -> OutcomeRow | None:
-    """Take the outcome of one change out of those that wait for theirs."""
+    """Remove and return the outcome of one change."""
     for address in addresses:
         found = waiting.get((kind, normalize(address)))
         if address and found:

@@ -29,7 +29,7 @@ def test_linked_person_is_in_sync() -> None:
     assert explanation.scope == ("Ann: In scope: assigned through a group, and active.",)
     assert "matched by link to okta-main:ann" in explanation.match[0]
     assert explanation.decision == ("No change: in sync.",)
-    assert explanation.actions == ("Nothing was done yet.",)
+    assert explanation.actions == ("No changes yet.",)
 
 
 def test_explanation_has_people_and_members_as_values() -> None:
