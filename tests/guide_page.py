@@ -1,4 +1,4 @@
-"""A guide as the tests see it: its blocks of commands and of configuration, and what is said of running them."""
+"""A guide as the tests see it: its blocks of commands and of configuration, and how to run them."""
 
 from __future__ import annotations
 

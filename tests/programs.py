@@ -1,4 +1,4 @@
-"""Find the programs beside Python that some tests call; a test whose program is missing is skipped."""
+"""Find the programs other than Python that some tests call; a test whose program is missing is skipped."""
 
 from __future__ import annotations
 

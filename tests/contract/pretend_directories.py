@@ -1,4 +1,4 @@
-"""The pretend Okta and OneLogin in memory, with somebody who may ask them, for the tests of both."""
+"""The pretend Okta and OneLogin in memory, with a client of each, for the tests of both."""
 
 from __future__ import annotations
 

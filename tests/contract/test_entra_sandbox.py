@@ -95,7 +95,7 @@ async def test_deleted_group_that_is_still_assigned_ends_the_read() -> None:
         await seen(office)
 
 
-async def test_revoked_token_is_made_anew_between_two_reads() -> None:
+async def test_revoked_token_is_requested_again_between_two_reads() -> None:
     office = Office()
     with connected(office) as connector:
         first = await connector.read(source(office))
@@ -122,10 +122,10 @@ async def test_check_of_the_pretend_tenant_is_well() -> None:
 # Over sockets: msal's own requests, an authority that is http in truth.
 
 
-async def read_over_sockets(office: Office, say: Callable[[str], dict[str, object]]) -> Snapshot:
+async def read_over_sockets(office: Office, make_settings: Callable[[str], dict[str, object]]) -> Snapshot:
     with host_apps({"entra": entra_app(office.tenant)}, 0) as urls:
         roots: dict[str, object] = {"graph_url": urls["entra"], "authority_url": urls["entra"]}
-        settings = EntraSettings.model_validate(USUAL | roots | say(urls["entra"]))
+        settings = EntraSettings.model_validate(USUAL | roots | make_settings(urls["entra"]))
         async with httpx.AsyncClient(trust_env=False) as client:
             return await EntraConnector("entra-eu", settings, client, limits=RequestLimits(retries=0)).read(
                 source(office)
@@ -138,8 +138,8 @@ async def test_secret_gives_a_token_over_sockets() -> None:
 
 async def test_certificate_gives_a_token_over_sockets() -> None:
     office = Office(clock=[0.0], certificate=certificate(KEY))
-    said: dict[str, object] = {"client_secret": None, "certificate": pem(KEY) + certificate(KEY)}
-    assert len((await read_over_sockets(office, lambda _: said)).people) == 3
+    changes: dict[str, object] = {"client_secret": None, "certificate": pem(KEY) + certificate(KEY)}
+    assert len((await read_over_sockets(office, lambda _: changes)).people) == 3
 
 
 async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,14 +155,14 @@ async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("changes", "code"),
     [
         ({"client_secret": "wrong-word"}, "AADSTS7000215"),
         ({"client_id": "nobody"}, "AADSTS700016"),
         ({"tenant_id": "other.example.com"}, "AADSTS90002"),
     ],
 )
-async def test_refusal_over_sockets_names_entras_number(said: dict[str, object], code: str) -> None:
+async def test_refusal_over_sockets_names_entras_number(changes: dict[str, object], code: str) -> None:
     with pytest.raises(CredentialsRefused, match=code) as raised:
-        await read_over_sockets(Office(), lambda _: said)
+        await read_over_sockets(Office(), lambda _: changes)
     assert "wrong-word" not in raised.value.message

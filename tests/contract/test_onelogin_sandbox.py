@@ -37,10 +37,10 @@ class Office:
     def connector(self, client_id: str = "id") -> OneLoginConnector:
         around = Runtime(lambda: self.time.now, self.time.sleep, httpx.ReadError)
         app = FaultMiddleware(onelogin_app(self.pretend.account), self.book, System.ONELOGIN, around)
-        said = {"type": "onelogin", "api_url": ACCOUNT, "client_id": client_id, "client_secret": "secret"}
+        settings = {"type": "onelogin", "api_url": ACCOUNT, "client_id": client_id, "client_secret": "secret"}
         return OneLoginConnector(
             "onelogin-apac",
-            OneLoginSettings.model_validate(said),
+            OneLoginSettings.model_validate(settings),
             httpx.AsyncClient(transport=httpx.ASGITransport(app)),
             limits=RequestLimits(max_bytes=2**20, max_pages=30),
             timer=self.time.timer,
@@ -83,12 +83,12 @@ async def test_snapshot_is_the_company(office: Office) -> None:
     "fault",
     [{"do": "encoded-cursor"}, {"do": "doubled-headers", "names": "*"}, {"do": "html", "status": 522, "times": 2}],
 )
-async def test_what_onelogin_says_in_its_own_way_changes_nothing(office: Office, fault: Fault) -> None:
+async def test_onelogins_other_response_formats_change_nothing(office: Office, fault: Fault) -> None:
     expected = await office.read()
     assert await office.read(fault) == expected
 
 
-async def test_check_finds_nothing_to_mend(office: Office) -> None:
+async def test_check_finds_nothing_to_fix(office: Office) -> None:
     findings = await office.connector().check([office.source])
     assert [finding.level for finding in findings] == ["ok", "ok"]
 
@@ -100,7 +100,7 @@ async def test_what_is_documented_in_two_ways_is_read_alike(office: Office, swit
     assert await office.read() == expected
 
 
-async def test_token_that_was_revoked_between_two_reads_is_had_anew(office: Office) -> None:
+async def test_token_that_was_revoked_between_two_reads_is_requested_again(office: Office) -> None:
     connector = office.connector()
     expected = await connector.read(office.source)
     office.pretend.account.revoke_all()
@@ -113,7 +113,7 @@ async def test_scope_that_is_too_small_is_a_matter_of_credentials(office: Office
     assert "Read All" in raised.value.hint
 
 
-async def test_credential_whose_owner_was_deleted_says_so(office: Office) -> None:
+async def test_credential_whose_owner_was_deleted_is_reported(office: Office) -> None:
     office.pretend.account.options = OneLoginOptions(owner_deleted=True)
     with pytest.raises(IncompleteRead, match="answered 500 to the token request") as raised:
         await office.read()
@@ -169,7 +169,7 @@ EVERY_FAULT: tuple[Fault, ...] = (
     {"do": "headers", "headers": {"Total-Count": ""}},
     {"do": "headers", "headers": {"After-Cursor": "", "Total-Count": ""}},
     {"do": "headers", "headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3600"}},
-    # On a first page drift is somebody who came or left before, which no reader can tell from the truth.
+    # Drift on a first page looks like a person who joined or left before: no reader can see the difference.
     {"do": "drift", "kind": "removed", "query": "*cursor=*"},
     {"do": "drift", "kind": "added", "query": "*cursor=*"},
 )
@@ -200,7 +200,7 @@ async def read_or_none(office: Office, fault: Fault) -> Snapshot | None:
 
 
 def is_harmless(shot: Snapshot, expected: Snapshot) -> bool:
-    """Tell whether *shot* is whole, or lets nothing be concluded of those whom it shows otherwise."""
+    """Return whether *shot* is whole, or marks everyone it shows differently as unknown."""
     shown = {person.id: person for person in shot.people}
     others = [person for person in expected.people if shown.get(person.id) != person]
     is_of_them = shown.keys() <= {person.id for person in expected.people}

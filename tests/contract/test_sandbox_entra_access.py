@@ -121,7 +121,7 @@ async def test_batch_parts_are_throttled_each_by_itself() -> None:
 @pytest.mark.parametrize(
     "body", [b"{", b"{}", b"[]", b'{"requests": 3}', b'{"requests": [{"id": "1"}]}', b'{"requests": ["x"]}']
 )
-async def test_batch_that_is_none_is_refused(body: bytes) -> None:
+async def test_invalid_batch_is_refused(body: bytes) -> None:
     async with Office().client() as client:
         assert code(await client.post("/$batch", content=body)) == (400, "BadRequest")
 

@@ -1,4 +1,4 @@
-"""The pretend Graph answers as the documents of the real one say."""
+"""The pretend Graph answers as the real one is documented."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def test_queries_that_can_not_be_are_refused(query: str) -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1])
-async def test_pages_go_on_behind_the_last_row_when_somebody_left(who: int) -> None:
+async def test_next_page_begins_after_the_last_row_when_a_person_left(who: int) -> None:
     office = Office(people=5)
     async with office.client() as client:
         first = (await client.get(office.members_path("?$top=4"))).json()

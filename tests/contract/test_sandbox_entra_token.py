@@ -101,7 +101,7 @@ def test_msal_gets_a_token_by_secret_that_carries_the_roles_and_opens_graph() ->
     assert answer.json()["displayName"] == "Sales"
 
 
-def test_msal_is_told_of_a_wrong_secret_without_an_exception() -> None:
+def test_msal_reports_a_wrong_secret_without_an_exception() -> None:
     with served(Office()) as host:
         found = acquired(host, "wrong")
     assert (found["error"], found["error_codes"]) == ("invalid_client", [7000215])

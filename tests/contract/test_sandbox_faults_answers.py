@@ -1,4 +1,4 @@
-"""Faults that answer in a system's place, or spoil what it answered, do what they say."""
+"""Faults that replace or corrupt a system's response do what they promise."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def test_status_comes_with_the_systems_own_error(system: System) -> None:
     async with a_client(system, {"do": "status", "status": 403, "headers": {"X-Why": "so"}}) as client:
         answer = await client.get(PATH[system])
     key, value = ERROR_WORDS[system]
-    told = answer.json()[key]
-    assert (told["code"] if isinstance(told, dict) else told) == value
+    error = answer.json()[key]
+    assert (error["code"] if isinstance(error, dict) else error) == value
     assert (answer.status_code, answer.headers["x-why"]) == (403, "so")
 
 
@@ -112,23 +112,23 @@ WAITS = {
 
 
 @pytest.mark.parametrize("system", System)
-async def test_early_retry_is_told_to_wait_twice_as_long(system: System) -> None:
+async def test_early_retry_must_wait_twice_as_long(system: System) -> None:
     clock = [1_000_000.0]
     around = Runtime(now=lambda: clock[0])
     name, first = WAITS[system]
     async with a_client(system, {"do": "early-retry", "at": 1, "seconds": 3}, around=around) as client:
-        told = []
+        error = []
         for clock[0] in (1_000_000.0, 1_000_002.9):
             answer = await client.get(PATH[system])
             assert answer.status_code == 429
-            told.append(int(answer.headers[name]))
+            error.append(int(answer.headers[name]))
         clock[0] += 5.9
         assert (await client.get(PATH[system])).status_code == 429
         clock[0] += 12.0
         if system is System.OKTA:
             clock[0] += 1
         assert (await client.get(PATH[system])).status_code == 200
-    assert told == [first, first + (6 if system is System.OKTA else 3)]
+    assert error == [first, first + (6 if system is System.OKTA else 3)]
 
 
 @pytest.mark.parametrize("system", System)
@@ -194,12 +194,12 @@ EXPIRED = {
 
 
 @pytest.mark.parametrize("system", System)
-async def test_expired_cursor_is_said_in_the_systems_words(system: System) -> None:
+async def test_expired_cursor_has_the_systems_own_error(system: System) -> None:
     async with a_client(system, {"do": "expired-cursor"}) as client:
         answer = await client.get(PATH[system])
     key, value = EXPIRED[system]
-    told = answer.json()[key]
-    assert (answer.status_code, told["code"] if isinstance(told, dict) else told) == (400, value)
+    error = answer.json()[key]
+    assert (answer.status_code, error["code"] if isinstance(error, dict) else error) == (400, value)
 
 
 OTHERS: tuple[dict[str, object], ...] = (
@@ -224,7 +224,7 @@ async def test_statuses_of_a_network_in_front_are_worded(system: System) -> None
         assert (await client.get(PATH[system])).status_code == 522
 
 
-async def test_truncated_answer_is_cut_and_says_its_length_rightly() -> None:
+async def test_truncated_response_has_the_length_of_what_is_left() -> None:
     async with a_client(System.OKTA) as client:
         whole = (await client.get(PATH[System.OKTA])).content
     async with a_client(System.OKTA, {"do": "truncated", "keep": 0.8}) as client:
@@ -235,7 +235,7 @@ async def test_truncated_answer_is_cut_and_says_its_length_rightly() -> None:
         cut.json()
 
 
-async def test_invalid_json_says_that_it_is_json() -> None:
+async def test_invalid_json_has_the_content_type_of_json() -> None:
     async with a_client(System.OKTA, {"do": "invalid-json", "text": "<<<"}) as client:
         answer = await client.get(PATH[System.OKTA])
     assert (answer.status_code, answer.headers["content-type"], answer.text) == (200, "application/json", "<<<")
@@ -261,14 +261,14 @@ async def test_headers_are_set_and_taken_away() -> None:
     assert len(answer.json()) == 2
 
 
-async def test_huge_body_is_json_of_the_size_that_was_said() -> None:
+async def test_huge_body_is_json_of_the_requested_size() -> None:
     async with a_client(System.OKTA, {"do": "huge-body", "size": 200_001}) as client:
         answer = await client.get(PATH[System.OKTA])
     assert len(answer.content) == int(answer.headers["content-length"]) == 200_001
     assert answer.json() == []
 
 
-async def test_deep_json_is_as_deep_as_was_said() -> None:
+async def test_deep_json_has_the_requested_depth() -> None:
     async with a_client(System.OKTA, {"do": "deep-json", "depth": 5000}) as client:
         answer = await client.get(PATH[System.OKTA])
     assert answer.content == b"[" * 5000 + b"]" * 5000

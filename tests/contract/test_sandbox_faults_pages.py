@@ -1,4 +1,4 @@
-"""Faults that spoil a list do to each system's pages what they say, and leave everything else alone."""
+"""Faults of lists change each system's pages as described, and nothing else."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_first_page_again_ignores_where_the_request_wants_to_be(system: Sy
 
 @pytest.mark.parametrize("system", COUNTED)
 @pytest.mark.parametrize("by", [1, -2])
-async def test_wrong_total_is_off_by_as_much_as_said(system: System, by: int) -> None:
+async def test_wrong_total_is_off_by_the_requested_number(system: System, by: int) -> None:
     async with a_client(system, page_two(system, "wrong-total", by=by)) as client:
         totals = [total(system, page) for page in await pages(system, client)]
     assert totals[:3] == [5, 5 + by, 5][: len(totals)]
@@ -128,7 +128,7 @@ async def test_drift_hides_one_row_and_counts_one_less_until_the_list_is_read_ag
 
 
 @pytest.mark.parametrize("system", System)
-async def test_drift_shows_a_row_twice_and_counts_one_more_when_somebody_came(system: System) -> None:
+async def test_drift_shows_a_row_twice_and_counts_one_more_when_a_person_joined(system: System) -> None:
     async with a_client(system, page_two(system, "drift", kind="added")) as client:
         found = await pages(system, client)
     seen = [name for page in found for name in names(system, page)]
@@ -187,7 +187,7 @@ PAGED = [
 
 
 @pytest.mark.parametrize("word", PAGED)
-async def test_what_is_no_page_passes_untouched(word: str) -> None:
+async def test_response_that_is_not_a_page_passes_unchanged(word: str) -> None:
     space = PigmentWorkspace("latam", ["good"], WorkspaceOptions())
     member = space.admin_create("a@acme.com", "A")
     app = an_app(System.PIGMENT, space)

@@ -24,11 +24,11 @@ def test_example_file_has_one_of_each_fault_and_loads() -> None:
 
 
 @pytest.mark.parametrize("word", sorted(ACTIONS))
-def test_document_says_what_each_fault_does(word: str) -> None:
+def test_document_describes_each_fault(word: str) -> None:
     assert f"| `{word}` |" in (DOCS / "faults.md").read_text(encoding="utf-8")
 
 
-def test_rules_are_told_in_the_words_in_which_they_are_read() -> None:
+def test_rules_are_shown_in_the_form_in_which_they_are_read() -> None:
     rules = load_rules(DOCS / "faults.example.yaml")
     assert parse_rules(orjson.loads(rules_to_json(rules))) == rules
 
@@ -41,7 +41,7 @@ def test_rules_are_read_from_json_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("html", "fault 1: an object is expected"),
         ({}, "`do` is one of .*html"),
@@ -72,13 +72,13 @@ def test_rules_are_read_from_json_too(tmp_path: Path) -> None:
         ({"name": "mine", "do": "html", "statsu": 1}, r"fault 1 \(mine\)"),
     ],
 )
-def test_a_rule_that_can_not_be_is_refused_with_the_reason(row: object, said: str) -> None:
-    with pytest.raises(FaultError, match=said):
+def test_a_rule_that_can_not_be_is_refused_with_the_reason(row: object, message: str) -> None:
+    with pytest.raises(FaultError, match=message):
         parse_rules({"faults": [row]})
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"faults": {}}, {"faults": [], "more": 1}])
-def test_a_document_that_is_no_list_of_faults_is_refused(document: object) -> None:
+def test_a_document_that_is_not_a_list_of_faults_is_refused(document: object) -> None:
     with pytest.raises(FaultError, match="a list named `faults`"):
         parse_rules(document)
 
@@ -88,11 +88,11 @@ def test_two_faults_of_one_name_are_refused() -> None:
         parse_rules({"faults": [{"name": "x", "do": "html"}, {"name": "x", "do": "reset"}]})
 
 
-@pytest.mark.parametrize(("text", "said"), [("faults: [", "is not YAML"), ("faults: 3", "a list named `faults`")])
-def test_a_file_that_can_not_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [("faults: [", "is not YAML"), ("faults: 3", "a list named `faults`")])
+def test_a_file_that_can_not_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(FaultError, match=f"bad.yaml.*{said}"):
+    with pytest.raises(FaultError, match=f"bad.yaml.*{message}"):
         load_rules(file)
 
 

@@ -29,7 +29,7 @@ async def test_app_users_are_everyone_assigned_but_the_deactivated(okta: Pretend
     assert len(rows) == len({row["id"] for row in rows})
 
 
-async def test_app_users_list_the_deactivated_where_the_switch_says_so(okta: PretendOkta) -> None:
+async def test_app_users_list_the_deactivated_where_the_option_is_set(okta: PretendOkta) -> None:
     okta.org.options = OktaOptions(lists_deprovisioned=True)
 
     rows = await okta.rows(f"/apps/{okta.app.id}/users")
@@ -112,7 +112,7 @@ async def test_cursor_of_nowhere_is_refused(okta: PretendOkta, cursor: str) -> N
     assert (answer.status_code, answer.json()["errorCode"]) == (400, "E0000029")
 
 
-async def test_nobody_is_skipped_when_somebody_leaves_between_two_pages(okta: PretendOkta) -> None:
+async def test_no_person_is_skipped_when_another_leaves_between_two_pages(okta: PretendOkta) -> None:
     first = await okta.get(f"/apps/{okta.app.id}/users", limit="60")
     gone = first.json()[0]["id"]
     okta.company.leave(gone)
@@ -140,7 +140,7 @@ async def test_app_groups_come_with_their_names(okta: PretendOkta) -> None:
     assert sorted(row["priority"] for row in rows) == [0, 1, 2]  # type: ignore[type-var]  # numbers
 
 
-async def test_inactive_app_says_so(okta: PretendOkta) -> None:
+async def test_inactive_app_is_shown_as_inactive(okta: PretendOkta) -> None:
     okta.app.active = False
 
     assert (await okta.get(f"/apps/{okta.app.id}")).json()["status"] == "INACTIVE"
@@ -199,7 +199,7 @@ async def test_filter_that_cannot_be_read_is_refused(okta: PretendOkta) -> None:
     assert (answer.status_code, answer.json()["errorCode"]) == (400, "E0000031")
 
 
-async def test_each_answer_tells_what_is_left_of_the_limit(okta: PretendOkta) -> None:
+async def test_each_response_shows_what_is_left_of_the_limit(okta: PretendOkta) -> None:
     okta.org.set_rate_limits(RateLimits(apps=3))
 
     left = [(await okta.get(f"/apps/{okta.app.id}/users")).headers["x-rate-limit-remaining"] for _ in range(3)]

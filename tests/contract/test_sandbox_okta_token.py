@@ -1,4 +1,4 @@
-"""The pretend Okta gives tokens to whoever proves who they are, and to nobody else."""
+"""The pretend Okta gives tokens to authenticated clients only."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_assertion_signed_with_a_secret_is_refused(okta: PretendOkta) -> N
     assert answer.status_code == 401
 
 
-async def test_assertion_that_is_none_is_refused(okta: PretendOkta) -> None:
+async def test_invalid_assertion_is_refused(okta: PretendOkta) -> None:
     assert (await okta.token("rubbish")).json()["error"] == "invalid_client"
 
 
@@ -83,7 +83,7 @@ async def test_scope_that_was_not_granted_is_refused(okta: PretendOkta) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
 
 
-async def test_app_that_requires_dpop_says_so(okta: PretendOkta) -> None:
+async def test_app_that_requires_dpop_reports_it(okta: PretendOkta) -> None:
     okta.org.token_issuer.clients["0oaservice"].requires_dpop = True
 
     answer = await okta.token(signed(okta))
@@ -131,7 +131,7 @@ async def test_api_token_is_taken_in_its_documented_form_only(okta: PretendOkta,
     assert answer.status_code == 401
 
 
-async def test_api_token_without_a_space_is_taken_where_the_switch_says_so(okta: PretendOkta) -> None:
+async def test_api_token_without_a_space_is_accepted_where_the_option_is_set(okta: PretendOkta) -> None:
     okta.org.options = OktaOptions(takes_tight_ssws=True)
 
     answer = await okta.http.get("/api/v1/apps", headers={"Authorization": "SSWSapi-token"})

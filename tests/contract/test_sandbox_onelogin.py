@@ -86,7 +86,7 @@ async def test_users_changed_since_are_found(onelogin: PretendOneLogin) -> None:
     assert [row["email"] for row in await onelogin.rows("/users", updated_since=since)] == ["bao.nguyen@acme.com"]
 
 
-async def test_page_tells_where_it_is_in_its_headers(onelogin: PretendOneLogin) -> None:
+async def test_page_shows_its_position_in_its_headers(onelogin: PretendOneLogin) -> None:
     first = await onelogin.get("/users", limit="50")
 
     assert isinstance(first.json(), list)
@@ -111,16 +111,16 @@ async def test_last_page_has_no_cursor_to_follow(onelogin: PretendOneLogin, word
     assert (await onelogin.get("/users", limit="100", page="2")).headers.get("after-cursor") == shown
 
 
-@pytest.mark.parametrize("beside", ["limit", "page"])
-async def test_cursor_excludes_limit_and_page(onelogin: PretendOneLogin, beside: str) -> None:
+@pytest.mark.parametrize("parameter", ["limit", "page"])
+async def test_cursor_excludes_limit_and_page(onelogin: PretendOneLogin, parameter: str) -> None:
     cursor = (await onelogin.get("/users")).headers["after-cursor"]
 
-    answer = await onelogin.get("/users", cursor=cursor, **{beside: "2"})
+    answer = await onelogin.get("/users", cursor=cursor, **{parameter: "2"})
 
     assert answer.status_code == 400
 
 
-async def test_cursor_is_an_offset_so_that_somebody_is_skipped_when_one_leaves(onelogin: PretendOneLogin) -> None:
+async def test_cursor_is_an_offset_so_that_a_person_is_skipped_when_another_leaves(onelogin: PretendOneLogin) -> None:
     first = await onelogin.get("/users", limit="100")
     onelogin.company.delete(str(first.json()[0]["id"]))
 
@@ -145,10 +145,10 @@ async def test_unknown_id_is_not_found(onelogin: PretendOneLogin, path: str) -> 
 
 
 async def test_error_of_the_users_list_has_the_older_shape(onelogin: PretendOneLogin) -> None:
-    told = (await onelogin.get("/users/1")).json()
+    body = (await onelogin.get("/users/1")).json()
     other = (await onelogin.get("/roles/1")).json()
 
-    assert set(told) == {"error", "code", "type", "message"}
+    assert set(body) == {"error", "code", "type", "message"}
     assert set(other) == {"message", "statusCode", "name"}
 
 
@@ -218,7 +218,7 @@ async def test_token_may_come_wrapped(onelogin: PretendOneLogin) -> None:
     assert (await onelogin.token()).json()["data"][0]["token_type"] == "bearer"
 
 
-async def test_limit_that_is_used_up_answers_429_and_tells_the_seconds(onelogin: PretendOneLogin) -> None:
+async def test_used_up_limit_answers_429_with_the_seconds(onelogin: PretendOneLogin) -> None:
     onelogin.account.quota.limit = 2
     onelogin.clock.seconds += 1
     await onelogin.get("/users")
@@ -236,9 +236,9 @@ async def test_limit_that_is_used_up_answers_429_and_tells_the_seconds(onelogin:
 async def test_rate_limit_can_be_asked_for(onelogin: PretendOneLogin) -> None:
     await onelogin.get("/users")
 
-    told = (await onelogin.http.get("/auth/rate_limit")).json()["data"]
+    body = (await onelogin.http.get("/auth/rate_limit")).json()["data"]
 
-    assert told["X-RateLimit-Limit"] - told["X-RateLimit-Remaining"] == 2
+    assert body["X-RateLimit-Limit"] - body["X-RateLimit-Remaining"] == 2
 
 
 async def test_nothing_can_be_written(onelogin: PretendOneLogin) -> None:

@@ -1,4 +1,4 @@
-"""The pretend Pigment lets in whom it should, as often as it should."""
+"""The pretend Pigment admits the right requests, within its rate limit."""
 
 from __future__ import annotations
 

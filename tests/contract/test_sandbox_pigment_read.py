@@ -54,7 +54,7 @@ async def test_pigment_keeps_page_bounds(params: dict[str, str], rows: int) -> N
     assert page["totalResults"] == 10
 
 
-async def test_pigment_refuses_a_count_that_is_no_number() -> None:
+async def test_pigment_refuses_a_count_that_is_not_a_number() -> None:
     async with a_client(a_space(members=1)) as client:
         answer = await client.get("/Users", params={"count": "many"})
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
@@ -128,7 +128,7 @@ async def test_pigment_finds_addresses_with_quotes_and_plus_signs() -> None:
 
 
 @pytest.mark.parametrize("switches", [WorkspaceOptions(), WorkspaceOptions(empty_resources="absent")])
-async def test_pigment_answers_a_filter_that_finds_nobody_with_an_empty_list(switches: WorkspaceOptions) -> None:
+async def test_pigment_answers_a_filter_without_a_match_with_an_empty_list(switches: WorkspaceOptions) -> None:
     async with a_client(a_space(switches, members=3)) as client:
         answer = await client.get("/Users", params={"filter": 'userName eq "nobody@acme.com"'})
     assert (answer.status_code, answer.json()["totalResults"]) == (200, 0)

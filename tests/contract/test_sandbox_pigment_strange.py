@@ -98,9 +98,9 @@ async def test_versions_may_be_compared_strongly_or_demanded(versions: str, if_m
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [({"seats": -1}, "0 or more"), ({"last_admin": 1}, "takes text"), ({"reads_lag": True}, "whole")],
 )
-def test_strange_switches_name_what_can_not_be(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_strange_switches_name_what_can_not_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         with_changes(WorkspaceOptions(), changes)

@@ -13,7 +13,7 @@ def test_switches_change_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"pagesize": 10}, "no switch 'pagesize'"),
         ({"page_size": 0}, "1 to 1000"),
@@ -25,6 +25,6 @@ def test_switches_change_by_name() -> None:
         ({"patch_dropped": ["200"]}, "one of '200', '204', '400'"),
     ],
 )
-def test_switches_name_what_can_not_be(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_switches_name_what_can_not_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         with_changes(WorkspaceOptions(), changes)

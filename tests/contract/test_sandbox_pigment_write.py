@@ -202,7 +202,7 @@ async def test_pigment_may_answer_a_dropped_patch_with_204_or_400() -> None:
         {"Operations": [{"op": "replace", "value": 3}]},
     ],
 )
-async def test_pigment_refuses_a_patch_that_is_none(body: object) -> None:
+async def test_pigment_refuses_an_invalid_patch(body: object) -> None:
     space = a_space(members=1)
     async with a_client(space) as client:
         answer = await client.patch(path(space.members[0].id), json=body)

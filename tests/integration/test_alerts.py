@@ -64,7 +64,7 @@ def test_every_status_of_an_alert_is_one_that_a_run_has() -> None:
     assert asked <= set(RunStatus)
 
 
-def test_every_alert_says_what_is_wrong_and_where_help_is() -> None:
+def test_every_alert_names_the_problem_and_the_runbook() -> None:
     for rule in yaml.safe_load((DEPLOY / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]:
         notes = rule["annotations"]
         assert notes["summary"]

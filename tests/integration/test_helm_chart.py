@@ -119,9 +119,9 @@ def documents(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("values", SETS.values(), ids=SETS)
 def test_lint_finds_nothing_but_the_missing_icon(values: Values) -> None:
-    told = helm.lint(CHART, dict(values), strict=True)
-    assert told["errors"] == []
-    assert [each["error"] for each in told["messages"]] == ["icon is recommended"]
+    result = helm.lint(CHART, dict(values), strict=True)
+    assert result["errors"] == []
+    assert [each["error"] for each in result["messages"]] == ["icon is recommended"]
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -196,7 +196,7 @@ def test_one_volume_is_never_held_by_two_pods() -> None:
     }
 
 
-def test_nobody_gets_in_and_only_https_gets_out_unless_it_is_asked_for() -> None:
+def test_nothing_gets_in_and_only_https_gets_out_by_default() -> None:
     usual = rendered(LEAST)["NetworkPolicy"]["spec"]
     assert usual["ingress"] == []
     assert [port["port"] for rule in usual["egress"] for port in rule["ports"]] == [53, 53, 443]
@@ -230,7 +230,7 @@ def test_versions_are_those_of_the_project() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"replica": 2}, "replica"),
         ({"mode": "deamon"}, "mode"),
@@ -254,8 +254,8 @@ def test_versions_are_those_of_the_project() -> None:
         ({"podLabels": {"app.kubernetes.io/name": "other"}}, "propertyName"),
     ],
 )
-def test_values_that_would_not_run_are_refused_by_name(change: Values, said: str) -> None:
-    with pytest.raises(helm.HelmError, match=said):
+def test_values_that_would_not_run_are_refused_by_name(change: Values, message: str) -> None:
+    with pytest.raises(helm.HelmError, match=message):
         rendered(merge_trees(LEAST, change))
 
 

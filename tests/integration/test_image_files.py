@@ -29,8 +29,8 @@ def linted(dockerfile: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile(tmp_path: Path) -> None:
-    told = linted(DOCKERFILE, tmp_path)
-    assert (told.returncode, told.stdout) == (0, "")
+    result = linted(DOCKERFILE, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
     assert linted(DOCKERFILE.replace('ENTRYPOINT ["pigment-sync"]', "ENTRYPOINT pigment-sync"), tmp_path).returncode
 
 

@@ -53,11 +53,11 @@ def held_in_cases() -> set[str]:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_each_alert_has_a_section_with_all_that_an_operator_asks(rule: dict[str, dict[str, str]]) -> None:
-    told = section(str(rule["alert"]))
+    text = section(str(rule["alert"]))
 
     asked = ("Means", "Danger", "First", "Causes", "Remedy", "Over when")
-    assert [each for each in asked if f"- **{each}" not in told] == []
-    assert "pigment-sync" in told
+    assert [each for each in asked if f"- **{each}" not in text] == []
+    assert "pigment-sync" in text
     assert rule["annotations"]["runbook_url"].endswith(f"runbook.md#{str(rule['alert']).lower()}")
 
 
@@ -97,7 +97,7 @@ def test_each_note_of_the_planner_has_its_row_on_the_planning_page() -> None:
     assert [code for code in NoteCode if f"| `{code}` |" not in planning] == []
 
 
-def test_every_row_says_what_to_do() -> None:
+def test_every_row_has_a_next_step() -> None:
     tables = ("Exit codes", "How a run ended", "What became of a change", "Holds", "Guards")
     short = [
         (title, key)

@@ -1,4 +1,4 @@
-"""The admin API of the sandbox moves people, throws switches, and says what it does not understand."""
+"""The sandbox's admin API changes people and options, and reports what it does not understand."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_plus_in_an_address_is_a_plus(admin: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "says"),
+    ("path", "body", "status", "message"),
     [
         ("/people/nobody@acme.com/leave", {}, 404, "nobody@acme.com"),
         ("/people/ana.lima@acme.com/promote", {}, 400, "reinstate"),
@@ -119,16 +119,16 @@ async def test_plus_in_an_address_is_a_plus(admin: httpx.AsyncClient) -> None:
     ],
 )
 async def test_what_cannot_be_is_refused_with_the_reason(
-    admin: httpx.AsyncClient, path: str, body: dict[str, object], status: int, says: str
+    admin: httpx.AsyncClient, path: str, body: dict[str, object], status: int, message: str
 ) -> None:
     answer = await admin.post(path, json=body)
 
     assert answer.status_code == status
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
-async def test_body_that_is_no_object_is_refused(admin: httpx.AsyncClient, body: bytes) -> None:
+async def test_body_that_is_not_an_object_is_refused(admin: httpx.AsyncClient, body: bytes) -> None:
     assert (await admin.post("/people", content=body)).status_code == 400
 
 

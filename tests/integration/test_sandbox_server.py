@@ -61,7 +61,7 @@ def test_ports_are_in_a_row_when_the_first_is_named() -> None:
     assert ports == list(range(ports[0], ports[0] + 5))
 
 
-def test_port_that_is_taken_is_told_and_nothing_stays_open() -> None:
+def test_port_in_use_is_reported_and_nothing_stays_open() -> None:
     first = free_row()
     with (
         socket.create_server(("127.0.0.1", first + 2)),
@@ -198,7 +198,7 @@ def test_config_names_the_three_workspaces_and_where_they_are_fed_from(shared: S
     assert config["connectors"]["okta-main"]["org_url"] == shared.okta_url
 
 
-def test_written_config_keeps_the_key_in_a_file_beside_it(shared: Sandbox, tmp_path: Path) -> None:
+def test_written_config_keeps_the_key_in_a_file_of_its_own(shared: Sandbox, tmp_path: Path) -> None:
     path = shared.write_config(tmp_path / "new" / "folder")
 
     config = yaml.safe_load(path.read_text("utf-8"))
@@ -231,7 +231,7 @@ def test_config_opens_each_system(shared: Sandbox) -> None:
     } == {200}
 
 
-def test_week_tells_what_happens_in_each_directory(sandbox: Sandbox) -> None:
+def test_week_reports_the_changes_of_each_directory(sandbox: Sandbox) -> None:
     before = {name: repr(each) for name, each in sandbox.company.directories.items()}
 
     lines = sandbox.simulate_week()
@@ -242,14 +242,14 @@ def test_week_tells_what_happens_in_each_directory(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_served_sandbox_tells_where_it_is_and_stops_when_asked(number: signal.Signals, tmp_path: Path) -> None:
+def test_served_sandbox_prints_its_addresses_and_stops_on_request(number: signal.Signals, tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
     faults.write_text("faults: [{do: status, status: 418, system: pigment}]", "utf-8")
-    with serving(tmp_path, faults) as (process, told):
+    with serving(tmp_path, faults) as (process, output):
         config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text("utf-8"))
         url = config["workspaces"]["pigment-eu"]["scim_url"]
         assert httpx.get(f"{url}/Users").status_code == 418
-        assert url in told
+        assert url in output
         process.send_signal(number)
         rest, errors = process.communicate(timeout=120)
 
@@ -258,7 +258,7 @@ def test_served_sandbox_tells_where_it_is_and_stops_when_asked(number: signal.Si
     assert "stopped" in rest
 
 
-def test_file_of_faults_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_file_of_faults_is_reported(tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
     faults.write_text("faults: [{do: nonsense}]", "utf-8")
 
@@ -268,7 +268,7 @@ def test_file_of_faults_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "faults.yaml" in done.stderr.splitlines()[-1]
 
 
-def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file", "utf-8")
     faults = tmp_path / "faults.yaml"
     faults.write_text("faults: []", "utf-8")
@@ -287,7 +287,7 @@ def command(folder: Path, faults: Path) -> list[str]:
 
 
 class serving:  # noqa: N801  (used as a context)
-    """A sandbox in a process of its own, with what it told when it was ready."""
+    """A sandbox in its own process, with its output when it was ready."""
 
     def __init__(self, folder: Path, faults: Path) -> None:
         root = str(Path(__file__).parents[2])
@@ -301,12 +301,12 @@ class serving:  # noqa: N801  (used as a context)
 
     def __enter__(self) -> tuple[subprocess.Popen[str], str]:
         assert self.process.stdout is not None
-        told = ""
+        output = ""
         for line in self.process.stdout:
-            told += line
+            output += line
             if line.startswith("docs/sandbox.md"):
                 break
-        return self.process, told
+        return self.process, output
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:

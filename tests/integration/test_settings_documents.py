@@ -57,7 +57,7 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
         assert okta[key] == plain[key]
 
 
-def test_example_names_nobody_real() -> None:
+def test_example_names_no_real_person() -> None:
     hosts = re.findall(r"(?:https://|@)([\w.-]*\w)", EXAMPLE.read_text("utf-8"))
     assert hosts
     allowed = re.compile(r"(?:[\w-]+\.)*(?:example|acme)\.com(?:\.br)?|acme\.(?:okta|onelogin)\.com|db")
@@ -69,7 +69,7 @@ def test_page_lists_every_key_as_the_settings_have_it() -> None:
     assert updated_document(text) == text, "run scripts/config-docs"
 
 
-def test_every_key_says_what_it_is() -> None:
+def test_every_key_has_a_description() -> None:
     silent = [line for line in key_tables().splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert [line for line in silent if not line.startswith("| `type`")] == []
 
@@ -81,7 +81,7 @@ def test_script_writes_the_page(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == updated_document("<!-- keys: begin --><!-- keys: end -->\n")
 
 
-def test_page_is_written_anew_between_its_marks_only() -> None:
+def test_page_is_generated_between_its_marks_only() -> None:
     old = "before <!-- keys: begin -->stale<!-- keys: end --> after"
     new = updated_document(old)
     assert new.startswith("before <!-- keys: begin -->\n\n### The whole file")

@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
-# What a browser fetches by itself, as against a link, which somebody follows.
+# What a browser fetches by itself, unlike a link, which a person follows.
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
 # Text that Markdown was meant to turn into something else: a fence, a row of a table, an item of a list.
 RAW = re.compile(r"```|^\s*\|.*\||^\s*(?:[-*]|\d+\.) \S|\]\(", re.MULTILINE)
@@ -69,7 +69,7 @@ def shown(html: str) -> Shown:
 
 
 def build(config: Path) -> subprocess.CompletedProcess[str]:
-    """Build the site of *config* into the folder `site` beside it."""
+    """Build the site of *config* into the folder `site` next to it."""
     command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict", "-f", str(config)]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 

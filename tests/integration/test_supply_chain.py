@@ -48,7 +48,7 @@ def version(entry: str) -> str:
 
 @pytest.mark.parametrize("file", ["scripts/setup", "Dockerfile", "docs/systemd.md", "docs/releasing.md"])
 def test_what_installs_a_lock_resolves_nothing(file: str) -> None:
-    """An old pip refuses a pinned `x` that somebody wants as `x[extra]` as soon as there is a newer `x`."""
+    """An old pip refuses a pinned `x` that another package wants as `x[extra]` as soon as there is a newer `x`."""
     commands = (ROOT / file).read_text("utf-8").replace("\\\n", " ").splitlines()
     installs = [line for line in commands if "--require-hashes" in line]
     assert installs
@@ -103,10 +103,10 @@ def test_every_reason_is_of_a_dependency() -> None:
 
 def test_every_dependency_of_the_tests_has_its_reason() -> None:
     prose = (ROOT / "docs" / "dependencies.md").read_text("utf-8").partition("For tests:")[2]
-    told = {str(canonicalize_name(each)) for each in re.findall(r"[A-Za-z][\w-]*[A-Za-z0-9]", prose)}
+    digests = {str(canonicalize_name(each)) for each in re.findall(r"[A-Za-z][\w-]*[A-Za-z0-9]", prose)}
     # Plug-ins of pytest stand in its parentheses; types go with the package that they are of.
     short = {name_of(each): name_of(each).removeprefix("pytest-").removeprefix("types-") for each in EXTRAS["dev"]}
-    missing = {name for name, kept in short.items() if name not in told and kept not in told}
+    missing = {name for name, kept in short.items() if name not in digests and kept not in digests}
     assert missing <= {"types-pyyaml"}
 
 
@@ -136,7 +136,7 @@ def test_bill_lists_exactly_what_the_lock_installs_here(bill: dict[str, Any]) ->
     assert not {"pytest", "mkdocs", "hatchling"} & set(wanted)
 
 
-def test_bill_tells_licences_and_what_needs_what(bill: dict[str, Any]) -> None:
+def test_bill_lists_licences_and_dependencies(bill: dict[str, Any]) -> None:
     assert [each["name"] for each in bill["components"] if not each.get("licenses")] == []
     root = bill["metadata"]["component"]
     assert (root["name"], root["version"]) == ("pigment-sync", PROJECT["project"]["version"])
@@ -145,7 +145,7 @@ def test_bill_tells_licences_and_what_needs_what(bill: dict[str, Any]) -> None:
     assert named == {name_of(each) for each in RUNS}
 
 
-def test_bill_says_nothing_of_when_and_where_it_was_made(bill: dict[str, Any]) -> None:
+def test_bill_has_neither_time_nor_place_of_its_creation(bill: dict[str, Any]) -> None:
     assert "serialNumber" not in bill
     assert "timestamp" not in bill["metadata"]
     assert "file:" not in json.dumps(bill)
@@ -196,7 +196,7 @@ def wheel(source: Path, out: Path, umask: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, dict[str, str]]]:
-    """Return where two builds of one source from two folders went, and the digests that each told."""
+    """Return the folders of two builds of one source, and the digests that each printed."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     first = copied(one / "source", 0o644, 1_600_000_000)
     second = copied(two / "deeper" / "down" / "source", 0o600, 1_650_000_000)
@@ -204,17 +204,17 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, dict[st
 
 
 def test_two_builds_give_the_same_bytes(builds: list[tuple[Path, dict[str, str]]]) -> None:
-    (one, told), (two, again) = builds
+    (one, digests), (two, again) = builds
     release = f"pigment_sync-{PROJECT['project']['version']}"
-    assert set(told) == {f"{release}-py3-none-any.whl", f"{release}.tar.gz"}
-    assert told == again
-    for name in told:
+    assert set(digests) == {f"{release}-py3-none-any.whl", f"{release}.tar.gz"}
+    assert digests == again
+    for name in digests:
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
 def test_wheel_holds_the_product_and_nothing_else(builds: list[tuple[Path, dict[str, str]]]) -> None:
-    folder, told = builds[0]
-    [name] = [name for name in told if name.endswith(".whl")]
+    folder, digests = builds[0]
+    [name] = [name for name in digests if name.endswith(".whl")]
     with zipfile.ZipFile(folder / name) as archive:
         inside = set(archive.namelist())
         dates = {each.date_time[0] for each in archive.infolist()}
@@ -230,8 +230,8 @@ def test_wheel_holds_the_product_and_nothing_else(builds: list[tuple[Path, dict[
 
 
 def test_source_distribution_has_one_folder(builds: list[tuple[Path, dict[str, str]]]) -> None:
-    folder, told = builds[0]
-    [name] = [name for name in told if name.endswith(".tar.gz")]
+    folder, digests = builds[0]
+    [name] = [name for name in digests if name.endswith(".tar.gz")]
     with tarfile.open(folder / name) as archive:
         members = archive.getmembers()
     assert {each.name.partition("/")[0] for each in members} == {name.removesuffix(".tar.gz")}
@@ -254,8 +254,8 @@ def test_what_is_not_committed_is_not_in_the_wheel(tmp_path: Path) -> None:
     for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "All")):
         subprocess.run([git, "-C", str(tree), *words, *command], check=True)
     (tree / "agent" / "stray.py").write_text("", "utf-8")
-    told = wheel(tree, tmp_path / "out", 0o022)
-    [name] = [name for name in told if name.endswith(".whl")]
+    digests = wheel(tree, tmp_path / "out", 0o022)
+    [name] = [name for name in digests if name.endswith(".whl")]
     with zipfile.ZipFile(tmp_path / "out" / name) as archive:
         assert "agent/__main__.py" in archive.namelist()
         assert "agent/stray.py" not in archive.namelist()

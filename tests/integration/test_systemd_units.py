@@ -42,7 +42,7 @@ def test_service_starts_a_command_that_exists(name: str, command: str) -> None:
     assert parsed(arguments) == (command,)
 
 
-def test_daemon_is_not_started_again_for_what_people_must_mend() -> None:
+def test_daemon_is_not_restarted_for_what_people_must_fix() -> None:
     daemon = unit(DAEMON)
     assert only(daemon, "Service", "Restart") == "on-failure"
     assert [int(code) for code in only(daemon, "Service", "RestartPreventExitStatus").split()] == [
@@ -94,6 +94,6 @@ def test_systemd_knows_every_word(tmp_path: Path) -> None:
         text = (UNITS / name).read_text("utf-8").replace("/opt/pigment-sync/bin/pigment-sync", "/bin/true")
         (tmp_path / name).write_text(text, "utf-8")
     paths = [str(tmp_path / name) for name in (DAEMON, ONCE, TIMER)]
-    told = subprocess.run([analyze, "verify", "--man=no", *paths], capture_output=True, text=True, check=False)
-    about = [line for line in told.stderr.splitlines() if "pigment-sync" in line]
+    result = subprocess.run([analyze, "verify", "--man=no", *paths], capture_output=True, text=True, check=False)
+    about = [line for line in result.stderr.splitlines() if "pigment-sync" in line]
     assert about == []

@@ -1,4 +1,4 @@
-"""The pretend company is the same for a seed, and what happens to its people happens to nobody else."""
+"""The pretend company is the same for a seed, and a change to a person changes no other person."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_unassigned_group_keeps_its_people(company: Company) -> None:
     assert len(group.people) == count
 
 
-def test_individual_assignment_stands_beside_groups(company: Company) -> None:
+def test_individual_assignment_is_in_addition_to_groups(company: Company) -> None:
     person = company.hire("okta", "Ada", "Lovelace")
 
     company.assign_individually(person)
@@ -219,7 +219,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(company: Company, attempt
     assert repr(company.directories) == before
 
 
-def test_unknown_group_is_told_with_those_there_are(company: Company) -> None:
+def test_unknown_group_is_reported_with_the_known_ones(company: Company) -> None:
     with pytest.raises(NotFound, match="Pigment LatAm Finance"):
         company.join("ana.lima@acme.com", "Finance")
 
