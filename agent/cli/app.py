@@ -65,8 +65,8 @@ def app(context: click.Context, config: Path | None) -> None:
 
     \b
     Exit codes: 0 done · 1 unexpected error · 2 usage error · 3 a sync would make changes (plan --exit-code) ·
-    4 changes are on hold · 5 some changes failed · 6 a read was incomplete or credentials were refused ·
-    7 busy · 8 the configuration is invalid · 9 the approval is stale
+    4 a guard holds changes or an approval is needed · 5 some changes failed · 6 a read was incomplete or
+    credentials were refused · 7 busy · 8 the configuration is invalid · 9 the approval is stale
     """
     context.obj = Invocation(config, run_cli)
 

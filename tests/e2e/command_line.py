@@ -1,4 +1,4 @@
-"""Run the whole command line in this process, and keep what it says."""
+"""Run the whole command line in this process, and capture its output."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from agent.cli.app import run_cli
 from tests.e2e.agent_process import Ran
 
-__all__ = ["said"]
+__all__ = ["run_command"]
 
 
-def said(config: Path, *arguments: str) -> Ran:
-    """Return what a command answers, byte for byte as a pipe would get it."""
+def run_command(config: Path, *arguments: str) -> Ran:
+    """Run a command and return its output, byte for byte as a pipe would get it."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         code = run_cli(["--config", str(config), *arguments])

@@ -18,7 +18,7 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Ran
-from tests.e2e.command_line import said
+from tests.e2e.command_line import run_command
 from tests.e2e.ended_process import WORKSPACE, unlimited
 from tests.e2e.hostile_names import EMAILS, GROUP, IDS, MEMBERS, NAMES, HostilePage, cells, filled, raw
 
@@ -51,7 +51,7 @@ class Story:
     def say(self, command: str, *more: str) -> Ran:
         """Run a command that looks and changes nothing; it must succeed."""
         names = () if command == "report" else ONLY
-        ran = said(self.config, command, *more, *names)
+        ran = run_command(self.config, command, *more, *names)
         assert ran.code == 0, ran.err
         return ran
 
@@ -74,7 +74,7 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         agent = unlimited(sandbox.write_config(folder, url), log={"level": "debug", "format": "json", "emails": True})
         plan = agent.run("plan", "--format", "json", *ONLY)
         sync = agent.run("sync", "--format", "json", "--reason", NAMES[0], "--by", "\x9b2J\u202eroot", *ONLY)
-        after = said(agent.config, "plan", "--format", "json", *ONLY)
+        after = run_command(agent.config, "plan", "--format", "json", *ONLY)
         yield Story(sandbox, agent.config, people, plan, sync, after)
 
 
@@ -216,7 +216,7 @@ def test_tables_hold_everybody_and_no_formula(command: tuple[str, ...], story: S
 def test_pages_hold_everybody_and_only_their_own_elements(command: str, story: Story) -> None:
     arguments = (story.run_id,) if command == "report" else ()
     page = HostilePage(story.say(command, *arguments, "--format", "html").out)
-    plain = HostilePage(said(story.config, command, *_other(story, command), "--format", "html").out)
+    plain = HostilePage(run_command(story.config, command, *_other(story, command), "--format", "html").out)
 
     assert page.elements <= plain.elements | {"ul", "li"}
     assert page.scripts == plain.scripts
@@ -230,7 +230,7 @@ def _other(story: Story, command: str) -> tuple[str, ...]:
     if command == "access":
         return ("-w", "pigment-eu")
     plan = story.config.parent / "other.json"
-    assert said(story.config, "plan", "-w", "pigment-eu", "--out", str(plan)).code == 0
+    assert run_command(story.config, "plan", "-w", "pigment-eu", "--out", str(plan)).code == 0
     return (str(plan),)
 
 

@@ -19,7 +19,7 @@ from agent.store.migrate import HEAD
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Ran
-from tests.e2e.command_line import said
+from tests.e2e.command_line import run_command
 from tests.postgres import new_database
 
 LATAM = "pigment-latam"
@@ -83,16 +83,16 @@ def test_commands_that_read_never_migrate_an_older_state(
     old_state(url)
     config = sandbox.write_config(tmp_path, url)
     for arguments in READING:
-        ran = said(config, *arguments)
+        ran = run_command(config, *arguments)
         assert ran.code == 1, (arguments, ran.out, ran.err)
         assert "pigment-sync state migrate" in ran.err, arguments
         assert BEFORE in ran.err
         assert HEAD in ran.err
         assert schema(url) == BEFORE, arguments
 
-    migrated = said(config, "state", "migrate")
+    migrated = run_command(config, "state", "migrate")
     assert (migrated.code, schema(url)) == (0, HEAD), migrated.err
-    assert said(config, "history").code == 0
+    assert run_command(config, "history").code == 0
 
 
 def test_command_that_writes_migrates_an_older_state(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_command_that_writes_migrates_an_older_state(sandbox: Sandbox, tmp_path:
     old_state(url)
     config = sandbox.write_config(tmp_path)
 
-    assert said(config, "pause", LATAM, "--reason", "an upgrade").code == 0
+    assert run_command(config, "pause", LATAM, "--reason", "an upgrade").code == 0
     assert schema(url) == HEAD
 
 
@@ -109,18 +109,18 @@ def test_state_of_the_release_before_goes_on_without_a_hold_and_is_known_from_th
 ) -> None:
     config = sandbox.write_config(tmp_path)
     only_latam(config)
-    assert said(config, "sync").code == 0
-    links = said(config, "links", "list").out
+    assert run_command(config, "sync").code == 0
+    links = run_command(config, "links", "list").out
     moved_back(tmp_path / "state.db")
     leaver = next(each for each in sandbox.company.okta.people.values() if each.email in links)
     sandbox.company.leave(leaver)
-    ran = said(config, "sync")
+    ran = run_command(config, "sync")
 
     assert ran.code == 0, ran.out + ran.err
     assert leaver.email in ran.out
     assert "wrong-target" not in ran.out
     assert "state-empty" not in ran.out
-    listed = json.loads(said(config, "workspaces", "list", "--format", "json").out)
+    listed = json.loads(run_command(config, "workspaces", "list", "--format", "json").out)
     assert [(each["name"], each["url"]) for each in listed] == [(LATAM, f"{sandbox.pigment_url}/{LATAM}/scim/v2")]
 
 
@@ -148,7 +148,7 @@ def test_new_and_empty_states_are_warned_of_until_there_are_links(sandbox: Sandb
     config = sandbox.write_config(tmp_path)
     only_latam(config)
     sandbox.workspace(LATAM).admin_create("somebody@acme.com", "Some Body")
-    first, second = said(config, "plan"), said(config, "plan", "--format", "json")
+    first, second = run_command(config, "plan"), run_command(config, "plan", "--format", "json")
     place = str(tmp_path / "state.db")
 
     assert [place in line for line in warned(first)] == [True, False], first.err
@@ -156,26 +156,26 @@ def test_new_and_empty_states_are_warned_of_until_there_are_links(sandbox: Sandb
     (planned,) = json.loads(second.out)["workspaces"]
     assert "state-empty" in {note["code"] for note in planned["notes"]}
     assert (first.code, second.code) == (0, 0)
-    checked = said(config, "check")
+    checked = run_command(config, "check")
     assert checked.code == 0, checked.out
     assert f"the state {place} has no links for it yet" in checked.out
 
-    assert said(config, "sync").code == 0
-    after = said(config, "plan", "--format", "json")
+    assert run_command(config, "sync").code == 0
+    after = run_command(config, "plan", "--format", "json")
     assert warned(after) == []
     assert "state-empty" not in after.out
-    assert "no links" not in said(config, "check").out
+    assert "no links" not in run_command(config, "check").out
 
 
 def test_mistyped_place_of_the_state_is_warned_of_by_plan_and_check(sandbox: Sandbox, tmp_path: Path) -> None:
     config = sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/mistyped/state.db")
     only_latam(config)
-    checked = said(config, "check")
+    checked = run_command(config, "check")
     shutil.rmtree(tmp_path / "mistyped")
-    planned = said(config, "plan")
+    planned = run_command(config, "plan")
 
     assert f"there was no state at {tmp_path}/mistyped/state.db" in checked.out
-    assert warned(checked) == [], "said once"
+    assert warned(checked) == [], "reported once"
     assert f"there was no state at {tmp_path}/mistyped/state.db" in planned.err
     assert "state.url" in planned.err
 
@@ -183,9 +183,9 @@ def test_mistyped_place_of_the_state_is_warned_of_by_plan_and_check(sandbox: San
 def test_check_names_a_key_that_the_state_knows_otherwise(sandbox: Sandbox, tmp_path: Path) -> None:
     config = sandbox.write_config(tmp_path)
     only_latam(config)
-    assert said(config, "sync").code == 0
+    assert run_command(config, "sync").code == 0
     config.write_text(config.read_text("utf-8").replace(f"{LATAM}:", "brazil:"), "utf-8")
-    checked = said(config, "check")
+    checked = run_command(config, "check")
 
     assert checked.code == 6
     assert f"pigment-sync workspaces rename {LATAM} brazil" in checked.out

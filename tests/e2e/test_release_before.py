@@ -22,7 +22,7 @@ from sandbox.company import Person
 from sandbox.pigment.member import Member
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.command_line import said
+from tests.e2e.command_line import run_command
 from tests.e2e.release_before import ReleaseBefore, release_before
 from tests.postgres import new_database
 
@@ -46,13 +46,13 @@ class Place:
         return self.sandbox.workspace(LATAM).admin_create(person.email, f"{person.given} {person.family}")
 
     def planned(self) -> Any:
-        ran = said(self.config, "plan", "--format", "json")
+        ran = run_command(self.config, "plan", "--format", "json")
         assert ran.code == 0, ran.out + ran.err
         (workspace,) = json.loads(ran.out)["workspaces"]
         return workspace
 
     def sync(self) -> None:
-        ran = said(self.config, "sync")
+        ran = run_command(self.config, "sync")
         assert ran.code == 0, ran.out + ran.err
 
     def known(self, table: str) -> list[dict[str, Any]]:
@@ -101,9 +101,9 @@ def test_runs_of_the_release_before_bring_no_hold_and_cost_nothing_that_was_know
     place.sync()
     assert place.sandbox.workspace(LATAM).find_member(newcomer.email) is not None
     assert all(each["seen_at"] for each in place.known("baselines"))
-    listed = said(place.config, "history", "--format", "json").out
+    listed = run_command(place.config, "history", "--format", "json").out
     assert {"aaaaaa", "bbbbbb", "cccccc"} <= {each["id"][-6:] for each in json.loads(listed)}
-    assert "deactivate done (run 20260301-120200-cccccc)" in said(place.config, "explain", leaver.email).out
+    assert "deactivate done (run 20260301-120200-cccccc)" in run_command(place.config, "explain", leaver.email).out
 
 
 @pytest.mark.parametrize("is_made", [True, False])
@@ -127,13 +127,13 @@ def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_oth
     joiner = place.hire("Wait")
     with place.older() as older:
         older.hold_lease()
-    busy = said(place.config, "sync")
+    busy = run_command(place.config, "sync")
     with place.older() as older:
         older.release_lease()
         older.pause()
-    paused = said(place.config, "sync")
+    paused = run_command(place.config, "sync")
     member = place.sandbox.workspace(LATAM).find_member(joiner.email)
-    said(place.config, "resume", LATAM)
+    run_command(place.config, "resume", LATAM)
     place.sync()
 
     assert busy.code == 7
