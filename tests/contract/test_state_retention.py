@@ -31,8 +31,8 @@ async def test_old_runs_are_deleted_with_their_changes_and_link_edits(state: Any
     lease = await begun(state, a_run(at=NOW - 40 * DAY))
     await state.record_answer(lease, done(a_change(), at=NOW - 40 * DAY))
     await ended(state, lease, "r1")
-    mending = replace(a_run("r2", at=NOW - 40 * DAY), status=RunStatus.DONE, trigger=Trigger.LINKS)
-    await state.record_link_edits(lease, mending, [LinkEdit(Link(ANN, "m1", PLANNERS), None)])
+    edit_run = replace(a_run("r2", at=NOW - 40 * DAY), status=RunStatus.DONE, trigger=Trigger.LINKS)
+    await state.record_link_edits(lease, edit_run, [LinkEdit(Link(ANN, "m1", PLANNERS), None)])
     await state.record_run(a_dry_run("r3", NOW - 30 * DAY))
 
     assert await state.prune(NOW - 30 * DAY) == 2
@@ -137,8 +137,8 @@ async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyStat
 async def test_link_edits_keep_the_previous_links(state: AnyState) -> None:
     lease = await begun(state)
     run = replace(a_run("r2"), status=RunStatus.DONE, trigger=Trigger.LINKS, finished_at=NOW)
-    mends = [LinkEdit(None, Link(BEA, "m2")), LinkEdit(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]
-    await state.record_link_edits(lease, run, mends)
+    edits = [LinkEdit(None, Link(BEA, "m2")), LinkEdit(Link(BEA, "m1", PLANNERS), Link(ANN, "m1", (), 2))]
+    await state.record_link_edits(lease, run, edits)
 
-    assert await state.load_link_edits("r2") == mends
+    assert await state.load_link_edits("r2") == edits
     assert await state.load_link_edits("r1") == []

@@ -20,7 +20,7 @@ from tests.state_samples import a_change, a_run
 CHANGES = 10_000
 
 
-def say(what: str, *words: object) -> None:
+def report(what: str, *words: object) -> None:
     print(what, *words, flush=True)  # noqa: T201  (the parent process reads it)
 
 
@@ -38,14 +38,14 @@ async def write(url: str, run_id: str) -> None:
     state = await SqlState.open(url, now)
     lease = await state.take_lease("latam", run_id)
     await state.begin_run(a_run(run_id, at=now()), lease)
-    say("begun", run_id)
+    report("begun", run_id)
     renewal, start = asyncio.create_task(renewed(state, lease)), time.perf_counter()
     for seq in range(CHANGES):
         scim_id, sent_at = f"{run_id}-m{seq}", now()
         person = PersonKey("okta-main", f"{run_id}-p{seq}")
         change = replace(a_change(Kind.CREATE, f"{person.id}@acme.com", None), person=person)
         await state.record_intent(lease, run_id, seq, change)
-        say("intended", run_id, seq)
+        report("intended", run_id, seq)
         record = ChangeRecord(
             run_id=run_id,
             seq=seq,
@@ -57,12 +57,12 @@ async def write(url: str, run_id: str) -> None:
             scim_id=scim_id,
         )
         await state.record_answer(lease, record, Link(person, scim_id))
-        say("answered", run_id, seq)
+        report("answered", run_id, seq)
     seconds, used = time.perf_counter() - start, time.process_time()
     renewal.cancel()
     await state.close()
     each, ours = 1000 * seconds / CHANGES, 1000 * used / CHANGES
-    say(f"{CHANGES} changes: {each:.2f} ms each, {ours:.2f} ms of the processor")
+    report(f"{CHANGES} changes: {each:.2f} ms each, {ours:.2f} ms of the processor")
 
 
 if __name__ == "__main__":

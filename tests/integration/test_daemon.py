@@ -46,7 +46,7 @@ class House:
     """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting."""
 
     daemon: Daemon
-    kept: SharedResources
+    shared: SharedResources
     config: Path
     ended: list[tuple[Trigger, RunResult]] = field(default_factory=list)
     blocks: asyncio.Event | None = None
@@ -62,7 +62,7 @@ class House:
         await self.until(lambda: not self.daemon.active_runs)
 
     async def run(self, run_id: str) -> Run:
-        found = await self.kept.state.load_run(run_id)
+        found = await self.shared.state.load_run(run_id)
         assert found is not None
         return found
 
@@ -79,7 +79,7 @@ def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
 @asynccontextmanager
 async def at_home(config: Path) -> AsyncIterator[House]:
     settings = load(config, {})
-    async with open_shared_resources(settings) as kept:
+    async with open_shared_resources(settings) as shared:
         houses: list[House] = []
 
         async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
@@ -87,14 +87,18 @@ async def at_home(config: Path) -> AsyncIterator[House]:
             houses[0].ended += [(trigger, result) for result in results]
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, stopping: GracefulShutdown) -> AsyncIterator[Components]:
+        async def create_components(
+            now: Settings, progress: Progress, stopping: GracefulShutdown
+        ) -> AsyncIterator[Components]:
             if houses[0].blocks is not None:
                 await houses[0].blocks.wait()
-            async with build_components(now, progress, stopping, kept) as made:
+            async with build_components(now, progress, stopping, shared) as made:
                 yield made
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, observe, kept.rate_limiters.budget_left)
-        houses.append(House(daemon, kept, config))
+        daemon = Daemon(
+            settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left
+        )
+        houses.append(House(daemon, shared, config))
         await daemon.start()
         try:
             yield houses[0]
@@ -186,14 +190,14 @@ async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[Hou
 async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
-        asking = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
+        queries = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
         await asyncio.sleep(0)
         with pytest.raises(TooManyRequests, match="5 queries"):
-            await asking.pop()
+            await queries.pop()
         house.blocks.set()
-        assert len(await asyncio.gather(*asking)) == MAX_QUERIES
+        assert len(await asyncio.gather(*queries)) == MAX_QUERIES
 
-        window = house.kept.rate_limiters.for_url(str(house.daemon.settings.workspaces[LATAM].scim_url))
+        window = house.shared.rate_limiters.for_url(str(house.daemon.settings.workspaces[LATAM].scim_url))
         before = house.daemon.budget_left()
         assert before is not None
         # As if a run, or queries of another daemon, had used more than half of the window.
@@ -234,7 +238,7 @@ async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: Abstra
         assert isinstance(paused.pause, Pause)
         assert (paused.pause.by, paused.pause.reason) == ("ana", "an audit")
         assert resumed.pause is None
-        runs = await house.kept.state.load_runs([LATAM])
+        runs = await house.shared.state.load_runs([LATAM])
         assert {(run.trigger, run.by) for run in runs} >= {(Trigger.PAUSE, "ana"), (Trigger.RESUME, "bea")}
 
 
@@ -242,9 +246,9 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
     config = written(sandbox, tmp_path, schedule={"every": "1h"})
     settings = load(config, {})
     long_ago = datetime.now(UTC) - timedelta(days=2)
-    async with open_shared_resources(settings) as kept:
+    async with open_shared_resources(settings) as shared:
         run = new_run(settings.workspaces[LATAM].policy(LATAM), RunRequest(Trigger.SCHEDULE), long_ago)
-        await kept.state.record_run(run)
+        await shared.state.record_run(run)
 
     async with at_home(config) as house:
         await house.until(lambda: house.ended)
@@ -269,38 +273,38 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
 async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     async with at_home(config) as house:
-        taken: list[Settings] = []
-        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
-        await reloading.reload_if_changed()
-        assert not taken
+        applied: list[Settings] = []
+        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
+        await watcher.reload_if_changed()
+        assert not applied
 
         written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"}, mode="dry-run")
-        await reloading.reload_if_changed()
+        await watcher.reload_if_changed()
         standing = await house.daemon.load_workspace_status(LATAM)
         assert standing.schedule == "cron 0 6 * * * (UTC)"
         assert standing.next_run is not None
         started_at = (await house.daemon.check_health()).started_at
         assert standing.last_read is None
         assert standing.stale_after == stale_after(house.daemon.settings.workspaces[LATAM].schedule, started_at)
-        assert len(taken) == 1
+        assert len(applied) == 1
 
         config.write_text("workspaces: {", "utf-8")
         with capture_logs() as lines:
-            await reloading.reload_if_changed()
+            await watcher.reload_if_changed()
         health = await house.daemon.check_health()
         assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
         assert [line["event"] for line in lines if line["log_level"] == "error"] == ["config.refused"]
-        assert any("is invalid" in trouble for trouble in health.problems)
+        assert any("is invalid" in problem for problem in health.problems)
 
         written(sandbox, tmp_path)
         config.write_text(config.read_text("utf-8") + "ca_bundle: not-there.pem\n", "utf-8")
-        await reloading.reload_if_changed()
-        assert any("ca_bundle names" in trouble for trouble in (await house.daemon.check_health()).problems)
+        await watcher.reload_if_changed()
+        assert any("ca_bundle names" in problem for problem in (await house.daemon.check_health()).problems)
         assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
 
         written(sandbox, tmp_path)
-        reloading.request_reload()
-        await reloading.reload_if_changed()
+        watcher.request_reload()
+        await watcher.reload_if_changed()
         assert (await house.daemon.check_health()).problems == ()
         assert (await house.daemon.load_workspace_status(LATAM)).next_run is None
 
@@ -317,71 +321,75 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
 ) -> None:
     config = written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"})
     async with at_home(config) as house:
-        taken: list[Settings] = []
-        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
+        applied: list[Settings] = []
+        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
         before = await house.daemon.load_workspace_status(LATAM)
         loaded_at = (await house.daemon.check_health()).config_loaded_at
         house.daemon.state = Gone()  # type: ignore[assignment]
         written(sandbox, tmp_path, schedule={"cron": "0 7 * * *"}, mode="dry-run")
         with capture_logs() as lines:
-            await reloading.reload_if_changed()
-            await reloading.reload_if_changed()
-        troubles = (await house.daemon.check_health()).problems
-        house.daemon.state = house.kept.state
+            await watcher.reload_if_changed()
+            await watcher.reload_if_changed()
+        problems = (await house.daemon.check_health()).problems
+        house.daemon.state = house.shared.state
 
         assert await house.daemon.load_workspace_status(LATAM) == before
         assert before.next_run is not None
         assert house.daemon.settings.workspaces[LATAM].mode == "enforce"
         assert (await house.daemon.check_health()).config_loaded_at == loaded_at
-        assert not taken
-        assert "tried again" in troubles[0]
+        assert not applied
+        assert "tried again" in problems[0]
         assert (
-            f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC stays active, with its schedules. The state" in troubles[0]
+            f"The one of {loaded_at:%Y-%m-%d %H:%M:%S} UTC stays active, with its schedules. The state" in problems[0]
         )
         assert [line["event"] for line in lines] == ["config.refused"], "each reason once, not every two seconds"
 
         # The file is not touched, and no SIGHUP is sent.
-        await reloading.reload_if_changed()
+        await watcher.reload_if_changed()
         after = await house.daemon.load_workspace_status(LATAM)
         assert (after.schedule, after.mode) == ("cron 0 7 * * * (UTC)", "dry-run")
         assert after.next_run is not None
         assert (await house.daemon.check_health()).problems == ()
-        assert len(taken) == 1
+        assert len(applied) == 1
 
 
 async def test_refused_file_is_loaded_again_once_its_references_are_fixed(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     async with at_home(config) as house:
-        taken: list[Settings] = []
-        reloading = ConfigWatcher(config, {}, load(config, {}), house.daemon, taken.append)
+        applied: list[Settings] = []
+        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
         good = config.read_text("utf-8")
         config.unlink()
-        await reloading.reload_if_changed()
-        assert any("is invalid" in trouble for trouble in (await house.daemon.check_health()).problems)
+        await watcher.reload_if_changed()
+        assert any("is invalid" in problem for problem in (await house.daemon.check_health()).problems)
         config.write_text(good, "utf-8")
-        await reloading.reload_if_changed()
+        await watcher.reload_if_changed()
 
         assert (await house.daemon.check_health()).problems == ()
-        assert len(taken) == 1
+        assert len(applied) == 1
 
 
 async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
     settings = load(config, {})
-    async with open_shared_resources(settings) as kept:
+    async with open_shared_resources(settings) as shared:
 
         @asynccontextmanager
-        async def opening(now: Settings, progress: Progress, stopping: GracefulShutdown) -> AsyncIterator[Components]:
-            if len(await kept.state.load_runs([LATAM])) == 0:
+        async def create_components(
+            now: Settings, progress: Progress, stopping: GracefulShutdown
+        ) -> AsyncIterator[Components]:
+            if len(await shared.state.load_runs([LATAM])) == 0:
                 raise ZeroDivisionError("a bug")
-            async with build_components(now, progress, stopping, kept) as made:
+            async with build_components(now, progress, stopping, shared) as made:
                 yield made
 
         async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert results
 
-        daemon = Daemon(settings, kept.state, SystemClock(), opening, observe, kept.rate_limiters.budget_left)
-        house = House(daemon, kept, config)
+        daemon = Daemon(
+            settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left
+        )
+        house = House(daemon, shared, config)
         await daemon.start()
         with capture_logs() as lines:
             first = await daemon.request_run(asked())
@@ -402,6 +410,6 @@ async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncCont
 
         house.daemon.state = Gone()  # type: ignore[assignment]
         try:
-            assert any("The state is gone." in trouble for trouble in (await house.daemon.check_health()).problems)
+            assert any("The state is gone." in problem for problem in (await house.daemon.check_health()).problems)
         finally:
-            house.daemon.state = house.kept.state
+            house.daemon.state = house.shared.state

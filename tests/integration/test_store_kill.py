@@ -27,15 +27,15 @@ def acknowledged(url: str, run_id: str, lines: int) -> list[list[str]]:
     """Start a writing process, kill it after *lines* lines of output, and return its output."""
     command = [sys.executable, str(Path(__file__).parent / "store_writer.py"), url, run_id]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    said = []
+    output = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as writer:
         assert writer.stdout is not None
         for line in writer.stdout:
-            said.append(line.split())
-            if len(said) == lines:
+            output.append(line.split())
+            if len(output) == lines:
                 writer.kill()
     # The last line may have been cut off with its process.
-    return [words for words in said if words[0] == "begun" or len(words) == 3]
+    return [words for words in output if words[0] == "begun" or len(words) == 3]
 
 
 def pass_fifteen_seconds(url: str) -> None:
@@ -46,11 +46,11 @@ def pass_fifteen_seconds(url: str) -> None:
     engine.dispose()
 
 
-async def check(state: SqlState, run_id: str, said: Sequence[Sequence[str]]) -> None:
+async def check(state: SqlState, run_id: str, output: Sequence[Sequence[str]]) -> None:
     records = {record.seq: record for record in await state.load_changes(run_id)}
     links = {link.person: link.scim_id for link in (await state.load_memory("latam")).links}
-    intended = {int(words[2]) for words in said if words[0] == "intended"}
-    answered = {int(words[2]) for words in said if words[0] == "answered"}
+    intended = {int(words[2]) for words in output if words[0] == "intended"}
+    answered = {int(words[2]) for words in output if words[0] == "answered"}
     done = {seq for seq, record in records.items() if record.outcome is Outcome.DONE}
 
     assert intended <= set(records)
@@ -69,15 +69,15 @@ async def test_killed_writer_loses_nothing_that_was_acknowledged(
     if kind == "postgresql":
         url = new_database(request.getfixturevalue("postgres_server"))
     chance = random.Random(kind)
-    told = {}
+    outputs = {}
     for number in range(ROUNDS):
         run_id = f"r{number}"
-        told[run_id] = acknowledged(url, run_id, chance.randint(1, 60))
+        outputs[run_id] = acknowledged(url, run_id, chance.randint(1, 60))
         pass_fifteen_seconds(url)
     state = await SqlState.open(url, lambda: datetime.now(UTC))
-    for run_id, said in told.items():
-        assert said[0] == ["begun", run_id]
-        await check(state, run_id, said)
+    for run_id, output in outputs.items():
+        assert output[0] == ["begun", run_id]
+        await check(state, run_id, output)
     lease = await state.take_lease("latam", "the next")
     closed = await state.begin_run(a_run("next", at=datetime.now(UTC)), lease)
     statuses = {run.id: run.status for run in await state.load_runs()}
@@ -85,4 +85,4 @@ async def test_killed_writer_loses_nothing_that_was_acknowledged(
 
     assert closed == (f"r{ROUNDS - 1}",)
     assert lease.fence == ROUNDS + 1
-    assert all(statuses[run_id] is RunStatus.INTERRUPTED for run_id in told)
+    assert all(statuses[run_id] is RunStatus.INTERRUPTED for run_id in outputs)

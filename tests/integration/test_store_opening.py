@@ -231,9 +231,9 @@ def test_processes_that_start_at_once_on_an_empty_database_all_open_it(url: str)
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate()[1] for process in starting]
+    errors = [process.communicate()[1] for process in starting]
 
-    assert said == [""] * 4
+    assert errors == [""] * 4
     assert [process.returncode for process in starting] == [0] * 4
 
 
@@ -257,11 +257,11 @@ def test_package_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None
         shutil.copytree(REPOSITORY / package, installed / package, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-c", OPEN, f"sqlite:///{tmp_path / 'state.db'}"]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    told = subprocess.run(
+    completed = subprocess.run(
         command, check=False, cwd=tmp_path, env=environment, input="\n", capture_output=True, text=True
     )
 
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:

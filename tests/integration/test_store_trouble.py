@@ -104,9 +104,11 @@ try:
 except StateError as error:
     print(error.hint)
 """
-    told = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    completed = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
 
-    assert told.stdout == "Install it with: pip install 'pigment-sync[postgres]'\n"
+    assert completed.stdout == "Install it with: pip install 'pigment-sync[postgres]'\n"
 
 
 def no_database(_whole: bytes) -> bytes:
