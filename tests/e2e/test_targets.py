@@ -168,7 +168,9 @@ def test_wrong_url_deactivates_no_strangers_and_reset_says_that_it_is_right(offi
     assert (run["trigger"], run["status"]) == ("workspaces", "done")
     assert run["reason"].endswith(": a new workspace")
     told = office.run("report", run["id"])
-    assert (told.code, told.out.count("  Unlinked member ")) == (0, links), "which links were dropped stays in the journal"
+    assert (told.code, told.out.count("  Unlinked member ")) == (0, links), (
+        "which links were dropped stays in the journal"
+    )
 
 
 def test_same_workspace_at_a_new_url_continues_once_recorded(office: Office, sandbox: Sandbox) -> None:
