@@ -1,1 +1,1 @@
-"""pigment-sync: the agent that keeps Pigment workspaces in step with an identity provider."""
+"""pigment-sync: the agent that keeps Pigment workspaces in sync with an identity provider."""

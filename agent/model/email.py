@@ -69,7 +69,7 @@ def _is_valid_domain(domain: str) -> bool:
 
 
 def is_valid(email: str) -> bool:
-    """Tell whether mail could be sent there: one local part of atoms, and a domain that IDNA accepts.
+    """Return whether mail could be sent there: one local part of atoms, and a domain that IDNA accepts.
 
     Quoted local parts and address literals are refused: no identity provider hands them out as a login.
     """
@@ -86,7 +86,7 @@ def _collapse_whitespace(name: str) -> str:
 
 
 def is_same_name(one: str, other: str) -> bool:
-    """Tell whether two display names are written alike but for white space and composition; case counts."""
+    """Return whether two display names are written alike but for white space and composition; case counts."""
     return one == other or _collapse_whitespace(one) == _collapse_whitespace(other)
 
 

@@ -102,7 +102,7 @@ def _due_times(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datet
 
 
 def _next_wall_time(crontab: str, wall: datetime) -> datetime | None:
-    """Return the first time of a wall clock, not before *wall*, that matches; None if there is none."""
+    """Return the first time of a wall clock, not before *wall*, that matches; None if there is no such time."""
     found: datetime | None = _trigger(crontab).get_next_fire_time(None, wall.replace(tzinfo=UTC))
     return None if found is None else found.replace(tzinfo=None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DIRECTORIES = ["bench", "sandbox", "scripts"]
+DIRECTORIES = ["agent", "bench", "sandbox", "scripts"]
 # Their text comes from the command line and the settings, which are checked in their own files.
 GENERATED = {"docs/commands.md", "docs/configuration.md"}
 PAGES = sorted(

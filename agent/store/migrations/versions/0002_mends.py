@@ -1,4 +1,4 @@
-"""What mends of links replaced and wrote."""
+"""Edits of links: the link before and after."""
 
 import sqlalchemy as sa
 from alembic import op

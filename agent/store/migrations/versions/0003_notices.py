@@ -1,4 +1,4 @@
-"""What people were told last of each workspace."""
+"""The notices sent last for each workspace."""
 
 import sqlalchemy as sa
 from alembic import op
