@@ -1,4 +1,4 @@
-"""The words every connector speaks: source, person, group, snapshot, and the errors that end a read.
+"""The types that every connector shares: source, person, group, snapshot, and the errors that end a read.
 
 No I/O, no clock, no randomness, no logging here.
 """
@@ -32,22 +32,22 @@ __all__ = [
 
 
 class PersonKey(NamedTuple):
-    """Who a person is, for ever: never an email."""
+    """The permanent identity of a person: never an email."""
 
     connector: str
     id: str
 
 
 class Status(StrEnum):
-    """Whether a person may sign in, as the identity provider says of the person (never of a membership)."""
+    """Whether a person may sign in, by the status of the person, never of a membership."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
     """Exists and may not sign in: suspended, deactivated, disabled, never activated."""
     DELETED = "deleted"
-    """Answered by `Connector.lookup` only; a snapshot does not hold it."""
+    """Returned by `Connector.lookup` only; a snapshot does not hold it."""
     UNKNOWN = "unknown"
-    """A word that the connector does not know, or none: nothing may be concluded from it."""
+    """A missing status, or one that the connector does not know. Nothing may be concluded from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Source:
     """One application in one identity provider, and which of its assignments count.
 
     *app* is the Okta app id, the object id of the Entra service principal, or the OneLogin app id. *groups* are ids or
-    exact names; empty means all groups (roles) that are assigned to the application. *ignores_individuals*: who is
-    assigned individually only is taken for not assigned, so that a person among them who can't be read ends nothing.
+    exact names; empty means all groups (roles) that are assigned to the application. *ignores_individuals*: people
+    with only an individual assignment count as not assigned, and one who can't be read does not end the read.
     """
 
     connector: str
@@ -70,7 +70,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group (OneLogin: role) assigned to the application. *people* counts everyone in it, whatever their status."""
+    """A group (OneLogin: role) assigned to the application. *people* is the number of members of any status."""
 
     id: str
     name: str
@@ -82,10 +82,10 @@ class Person:
     """A human as one snapshot shows them.
 
     *display_name* is the provider's display name, else given and family name, else empty; *given_name* and
-    *family_name* are sent beside it when a member is created, and compared with nothing. *source_status* is the
+    *family_name* are sent with it when a member is created, and never compared. *source_status* is the
     provider's own word (`SUSPENDED`, `accountEnabled=false`, `status 2`), for sentences. *groups* are the ids of the
-    counted groups that give the assignment. *individual* says that the person is also, or only, assigned directly.
-    *pending* says that a counted group holds the person while the application does not (yet) show them (Okta); only an
+    counted groups that give the assignment. *individual*: the person is also, or only, assigned directly.
+    *pending*: a counted group holds the person while the application does not (yet) show them (Okta); only an
     active person can be pending. *aliases* are other addresses that may be adopted by (design, row 11).
     """
 
@@ -109,11 +109,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What an identity provider shows of one person by id, as `Connector.lookup` returns it.
+    """The result of looking up one person by id.
 
     *source_status* is the provider's own word. *groups* are the ids of the groups (OneLogin: roles) that hold the
-    person, None: not known. *failure* is why the person could not be looked up, in a word or an HTTP status; empty: the
-    lookup was answered. *groups_failure* is the same for their groups alone, and *groups_error* says it in a sentence.
+    person, None: not known. *failure* is the cause of a failed lookup, a word or an HTTP status; empty
+    for a successful one. *groups_failure* is the same for their groups alone, and *groups_error* is its sentence.
     """
 
     status: Status
@@ -131,7 +131,7 @@ class LookupResult:
 
 @dataclass(frozen=True, slots=True)
 class ReadNote:
-    """Something a read showed that a human should know: *code* is a word for machines, *email* may be empty."""
+    """A finding of a read for people to review. *code* is stable, *email* may be empty."""
 
     code: str
     email: str
@@ -140,11 +140,11 @@ class ReadNote:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One complete read of a source: nobody who is assigned is missing from it. It cannot be partly filled.
+    """One complete read of a source: no assigned person is missing from it.
 
     *people* holds each id once: everyone assigned through a counted group or individually, whatever their status, and
     the pending. *unidentified* has one entry for each row without an id among good rows: its email, or "" where
-    that is missing too; who they are can't be told, so no absence may be concluded for them.
+    that is missing too. Their identity is unknown, so no absence may be concluded for them.
     """
 
     source: Source
@@ -156,7 +156,7 @@ class Snapshot:
 
 
 class ReadError(Exception):
-    """A read that ended without a complete answer. *hint* is what a person does next; neither holds a secret.
+    """A read that ended without a complete answer. *hint* is the next step; neither text holds a secret.
 
     *status* is the HTTP status that ended it, 0 when it was something else.
     """
@@ -171,7 +171,7 @@ class ReadError(Exception):
 
     @property
     def cause(self) -> str:
-        """Return the failure in a word, for a sentence that is about something else."""
+        """Return the cause in a word or a status, for use in another sentence."""
         return str(self.status) if self.status else "no usable answer"
 
 
@@ -180,22 +180,22 @@ class IncompleteRead(ReadError):
 
 
 class CredentialsRefused(ReadError):
-    """The other side did not take the credentials (401, a refused token request)."""
+    """The server refused the credentials (401, or a refused token request)."""
 
     code = "credentials"
 
 
 class PermissionMissing(CredentialsRefused):
-    """The credentials are good, and may not read this (403)."""
+    """The credentials are valid but lack a permission (403)."""
 
     code = "permission-missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `check`: what was looked at, whether it is well, and what to do when it is not.
+    """One line of `check`: its subject, the result, and the remedy for a problem.
 
-    *level*: `ok`, `warning` (works, but a human should look), `error` (a run would fail).
+    *level*: `ok`, `warning` (works, but needs a review), `error` (a run would fail).
     """
 
     level: Literal["ok", "warning", "error"]
@@ -205,10 +205,10 @@ class Finding:
 
 
 class Permit(Protocol):
-    """The right to send requests that write. It ends at a moment that may still move."""
+    """Permission to send requests that write. Its end may still move."""
 
     def remaining_seconds(self) -> float:
-        """Return how long it still holds, 0 or less once it has ended."""
+        """Return the seconds until its end, 0 or less after it."""
         ...
 
     async def wait_until_ended(self) -> None:
@@ -217,18 +217,18 @@ class Permit(Protocol):
 
 
 class Progress(Protocol):
-    """Told how far a long read or write has come: *what* is being done, *done* of *total* (None: not known yet)."""
+    """Receives the progress of a long read or write: *what* it is, *done* of *total* (None: not known yet)."""
 
     def __call__(self, what: str, done: int, total: int | None) -> None: ...
 
 
 def discard_progress(what: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Discard progress."""
 
 
 class Connector(Protocol):
-    """Reads one identity provider. Every method raises `ReadError` (or a subclass) and nothing else for what may go
-    wrong outside; no answer is ever made up."""
+    """Reads one identity provider. Every method raises `ReadError` (or a subclass), and nothing else, for any failure
+    outside. It never returns a default for a missing answer."""
 
     @property
     def name(self) -> str: ...
@@ -242,18 +242,18 @@ class Connector(Protocol):
         ...
 
     def clear_cache(self) -> None:
-        """Drop every list that was kept, so that the reads from here on ask for all of them again."""
+        """Drop every cached list, so that later reads request them again."""
         ...
 
     async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
-        """Return what has become of one person; `DELETED` when the provider does not know the id any more.
+        """Return the status and groups of one person; `DELETED` when the provider no longer knows the id.
 
-        `Whereabouts.groups` leaves out what *source* would not count, such as the groups of a guest. They stay unknown
-        for a person whose status alone shows that they left, and where only the groups can't be read, which
-        `Whereabouts.groups_failure` explains.
+        `LookupResult.groups` leaves out groups that *source* would not count, such as those of a guest. They stay
+        unknown for a person whose status already shows that they left, and where only the groups can't be read. Then
+        `LookupResult.groups_failure` has the cause.
         """
         ...
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        """Try reachability, credentials, permissions, and that each application and its groups resolve."""
+        """Check reachability, credentials and permissions, and that each application and its groups exist."""
         ...

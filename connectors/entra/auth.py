@@ -1,7 +1,7 @@
-"""Prove to Graph who we are, with access tokens that msal asks Entra for.
+"""Authenticate to Graph with access tokens that msal requests from Entra.
 
-msal is synchronous: it works in a thread, one request at a time. It is made anew for each request, because its memory
-would give a refused token, or a refusal, once more; the token in use is kept here, and in memory alone.
+msal is synchronous, so it runs in a thread, one request at a time. Each request gets a fresh msal client, because its
+cache would return a refused token or a refusal again. The current token is kept here, in memory only.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ __all__ = ["MsalTokens"]
 
 EXPIRY_MARGIN_SECONDS = 300
 MANAGED_IDENTITY_TIMEOUT_SECONDS = 5.0
-"""The identity endpoint of an Azure machine answers at once, or is not there: then nothing answers at all."""
+"""The identity endpoint of an Azure machine answers at once. Where there is none, nothing ever answers."""
 
 JWT_PARTS = 3
 NOT_FOUND, GONE = 404, 410
 IDENTITY_UPDATE_SECONDS = 80.0
-"""Azure has its identity endpoint back within 70 s of an update: so long it is asked, and once after."""
+"""Azure restores its identity endpoint within 70 s of an update. Retries last that long, plus one attempt."""
 
 IDENTITY_RETRY_SECONDS = 1.0
 
 TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "service_unavailable"})
 AADSTS_MESSAGE = re.compile(r"(?P<code>AADSTS\d+)(?P<sentence>[^.]*)")
-"""Entra's number and its first sentence; ids and times follow that are of no use here."""
+"""Entra's code and its first sentence. The ids and times after it are not useful in a message."""
 
 TENANT_HINT = "Check `tenant_id` and `cloud`: there is no such tenant in this cloud."
 EXPIRED_HINT = "Make a new client secret in the app registration (Certificates & secrets), and put it into the config."
@@ -114,12 +114,12 @@ class MsalTokens:
             raise _error_from_response(response, self._settings, credential.secret)
         return token
 
-    async def _request_token(self, shown: ClientCredential) -> ApiResponse:
+    async def _request_token(self, credential: ClientCredential) -> ApiResponse:
         try:
             if self._settings.managed_identity:
-                return await self._request_managed_identity_token(shown)
+                return await self._request_managed_identity_token(credential)
             return await RetryPolicy(self._limits, self._timer, RETRYABLE_STATUSES).attempt(
-                lambda: self._send_token_request(shown)
+                lambda: self._send_token_request(credential)
             )
         except (RequestNotSent, NoResponse) as error:
             is_ours = self._settings.managed_identity
@@ -133,42 +133,44 @@ class MsalTokens:
                 f"{self._name} got no token: no answer from {where} ({redact(str(error))}).", hint
             ) from error
 
-    async def _request_managed_identity_token(self, shown: ClientCredential) -> ApiResponse:
-        """Ask the identity endpoint, which while it is updated is not found, or gone for as long as Azure documents."""
+    async def _request_managed_identity_token(self, credential: ClientCredential) -> ApiResponse:
+        """Request a token of the machine. While Azure updates its identity endpoint, that answers 404 or 410."""
 
-        async def answer() -> ApiResponse:
+        async def send() -> ApiResponse:
             return await RetryPolicy(self._limits, self._timer, RETRYABLE_STATUSES | {NOT_FOUND}).attempt(
-                lambda: self._send_token_request(shown)
+                lambda: self._send_token_request(credential)
             )
 
         updating = replace(self._limits, max_wait_seconds=min(IDENTITY_UPDATE_SECONDS, self._limits.max_wait_seconds))
         return await RetryPolicy(
             updating, self._timer, frozenset({GONE}), (), lambda _: IDENTITY_RETRY_SECONDS
-        ).attempt(answer)
+        ).attempt(send)
 
-    async def _send_token_request(self, shown: ClientCredential) -> ApiResponse:
-        self._token_fields, answer = await asyncio.to_thread(self._acquire_token, shown)
-        return answer
+    async def _send_token_request(self, credential: ClientCredential) -> ApiResponse:
+        self._token_fields, response = await asyncio.to_thread(self._acquire_token, credential)
+        return response
 
-    def _acquire_token(self, shown: ClientCredential) -> tuple[Mapping[str, object], ApiResponse]:
-        """Return what msal made of the answers, and the last of them."""
-        wire, why = self._open_transport(), ""
+    def _acquire_token(self, credential: ClientCredential) -> tuple[Mapping[str, object], ApiResponse]:
+        """Return the fields that msal read from the responses, and the last response."""
+        transport, reason = self._open_transport(), ""
         try:
-            said = _acquire_with_msal(self._settings, shown, wire)
+            fields = _acquire_with_msal(self._settings, credential, transport)
         except ValueError as error:
-            said, why = {}, redact(str(error))
+            fields, reason = {}, redact(str(error))
         finally:
-            wire.close()
-        if wire.last_response is None:
+            transport.close()
+        if transport.last_response is None:
             raise CredentialsRefused(
-                f"{self._name} can't be asked for a token ({why}).",
+                f"{self._name} can't be asked for a token ({reason}).",
                 "Check `tenant_id`, `client_id` and the kind of credential in the config.",
             )
-        reply = wire.last_response
+        reply = transport.last_response
         headers = httpx.Headers(reply.headers)
-        found = request_id_from_headers(headers, {})
+        request_id = request_id_from_headers(headers, {})
         body = reply.text.encode()
-        return said, ApiResponse(reply.status_code, headers, reply.url, body, self._name, "", reply.method, found)
+        return fields, ApiResponse(
+            reply.status_code, headers, reply.url, body, self._name, "", reply.method, request_id
+        )
 
     def _open_transport(self) -> MsalTransport:
         now, authority = self._timer.now, self._settings.authority_root
@@ -176,16 +178,18 @@ class MsalTokens:
             short = replace(
                 self._limits, timeout_seconds=min(self._limits.timeout_seconds, MANAGED_IDENTITY_TIMEOUT_SECONDS)
             )
-            # A proxy can't reach this machine's own address.
+            # A proxy can't reach the link-local address of this machine.
             return MsalTransport(self._ca_bundle, short, now, trusts_environment=False)
         return MsalTransport(
             self._ca_bundle, self._limits, now, plain=authority if authority.startswith("http:") else ""
         )
 
 
-def _acquire_with_msal(settings: EntraSettings, shown: ClientCredential, wire: MsalTransport) -> Mapping[str, object]:
-    """Let msal ask. Raises `NoResponse`, or `ValueError` for what it could make nothing of."""
-    # It takes 90 ms and 30 MiB, and only companies on Entra need it.
+def _acquire_with_msal(
+    settings: EntraSettings, credential: ClientCredential, transport: MsalTransport
+) -> Mapping[str, object]:
+    """Request a token with msal. Raises `NoResponse`, or `ValueError` for a response that msal can't read."""
+    # Imported here: it takes 90 ms and 30 MiB, and only Entra needs it.
     import msal
 
     try:
@@ -195,25 +199,25 @@ def _acquire_with_msal(settings: EntraSettings, shown: ClientCredential, wire: M
                 if settings.client_id
                 else msal.SystemAssignedManagedIdentity()
             )
-            machine = msal.ManagedIdentityClient(identity, http_client=wire)
-            found = machine.acquire_token_for_client(resource=settings.token_resource)
+            client = msal.ManagedIdentityClient(identity, http_client=transport)
+            result = client.acquire_token_for_client(resource=settings.token_resource)
         else:
             app = msal.ConfidentialClientApplication(
                 settings.client_id,
-                client_credential=shown.credential,
+                client_credential=credential.credential,
                 authority=f"{settings.authority_root.replace('http://', 'https://', 1)}/{settings.tenant_id}",
-                http_client=wire,
-                # Else a host that Microsoft does not know, or a refusal, would be told to login.microsoftonline.com.
+                http_client=transport,
+                # Otherwise msal would send a host unknown to Microsoft, or a refusal, to login.microsoftonline.com.
                 instance_discovery=False,
             )
-            found = app.acquire_token_for_client(scopes=[f"{settings.token_resource}/.default"])
+            result = app.acquire_token_for_client(scopes=[f"{settings.token_resource}/.default"])
     except (msal.exceptions.MsalError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _roles_from_token(token: str) -> frozenset[str] | None:
-    """Return the `roles` of a JWT (RFC 7519), without checking its signature: that is up to Graph."""
+    """Return the `roles` of a JWT (RFC 7519), without checking its signature, which Graph does."""
     parts = token.split(".")
     if len(parts) != JWT_PARTS:
         return None
@@ -248,6 +252,6 @@ def _error_from_response(
     )
 
 
-def _redacted_excerpt(answer: ApiResponse, secret: str) -> str:
-    """Quote an answer that is not Entra's, but nothing of one that may hold a token."""
-    return "" if answer.is_success else error_excerpt(answer.body, {"Authorization": secret})
+def _redacted_excerpt(response: ApiResponse, secret: str) -> str:
+    """Quote a response that is not Entra's. One that may hold a token is never quoted."""
+    return "" if response.is_success else error_excerpt(response.body, {"Authorization": secret})

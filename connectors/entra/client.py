@@ -48,10 +48,10 @@ EXPIRED_CODES = frozenset(
         "syncStateInvalid",
     }
 )
-"""Graph's words for a next link that it does not take any more: the first for lists, the others for deltas."""
+"""Graph's codes for an expired next link: the first for lists, the others for delta queries."""
 
 MAX_RESTARTS = 3
-"""Of one list: large ones have lost their place several times in one read."""
+"""Restarts of one list: large lists have expired several times in one read."""
 
 NOT_FOUND_CODE = "Request_ResourceNotFound"
 LATER_HINT = "Try again later; if it stays, report it to Microsoft's support with this message."
@@ -81,10 +81,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing to read. *description* names it in messages, *hint* says what to do when it is refused or not there.
+    """A request. *description* names its subject in messages; *hint* is the next step where it is refused or not found.
 
-    *select* names the fields, all when it is empty; lists have a *top* of rows to a page, objects the *id* that they
-    must show.
+    *select* names the fields, empty for all. *top* is the number of rows in a page, *id* the id that an object must
+    show.
     """
 
     path: str
@@ -100,7 +100,7 @@ class Endpoint:
 
 
 class GraphClient:
-    """The reading end of one tenant. Every method raises `ReadError` for whatever is not a whole answer."""
+    """Reads one tenant. Every method raises `ReadError` for anything but a complete answer."""
 
     def __init__(self, api: ApiClient, progress: Progress) -> None:
         self._api = api
@@ -110,58 +110,60 @@ class GraphClient:
     def name(self) -> str:
         return self._api.name
 
-    async def probe(self, ask: Endpoint) -> None:
-        """Return when Graph knows who asks, whether or not it grants or has this."""
-        await self._api.get(ask.path, ask.params, accept=PROBE_STATUSES, about=ask.description)
+    async def probe(self, endpoint: Endpoint) -> None:
+        """Return once Graph accepts the credentials, whether or not it grants or has the subject."""
+        await self._api.get(endpoint.path, endpoint.params, accept=PROBE_STATUSES, about=endpoint.description)
 
-    async def find_one(self, ask: Endpoint) -> Mapping[str, object] | None:
-        """Return one object, None when Graph itself says that it has no such thing."""
-        answer = await self._request(ask)
-        if answer.status == NOT_FOUND and error_code(answer) == NOT_FOUND_CODE:
+    async def find_one(self, endpoint: Endpoint) -> Mapping[str, object] | None:
+        """Return one object, None when Graph itself reports that it does not exist."""
+        response = await self._request(endpoint)
+        if response.status == NOT_FOUND and error_code(response) == NOT_FOUND_CODE:
             return None
-        return require_object(self._require_ok(answer, ask), ask.description, ask.hint, object_id=ask.id)
+        return require_object(
+            self._require_ok(response, endpoint), endpoint.description, endpoint.hint, object_id=endpoint.id
+        )
 
-    async def read_one(self, ask: Endpoint) -> Mapping[str, object]:
+    async def read_one(self, endpoint: Endpoint) -> Mapping[str, object]:
         """Return one object."""
-        response = self._require_ok(await self._request(ask), ask)
-        return require_object(response, ask.description, ask.hint, object_id=ask.id)
+        response = self._require_ok(await self._request(endpoint), endpoint)
+        return require_object(response, endpoint.description, endpoint.hint, object_id=endpoint.id)
 
-    async def read_first_page(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        """Return the first page of a list, for a look at it, each row as *row* reads it."""
-        return [row(each) for each in self._require_ok(await self._request(ask), ask).rows("value")]
+    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        """Return the first page of a list, each row read by *parse*."""
+        return [parse(item) for item in self._require_ok(await self._request(endpoint), endpoint).rows("value")]
 
-    async def read_all(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        """Return a whole list, begun again when Graph no longer knows a page that it named itself."""
-        return await retry_from_start(lambda: self._read_pages(ask, row), MAX_RESTARTS)
+    async def read_all(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        """Return a complete list. When Graph's own next link has expired, the list is read again from the start."""
+        return await retry_from_start(lambda: self._read_pages(endpoint, parse), MAX_RESTARTS)
 
-    async def _read_pages(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        """Follow a list to its end. An empty page that names a next one is not it."""
-        answer = self._require_ok(await self._request(ask), ask)
-        walk = self._api.page_guard(str(answer.url), about=ask.description)
-        rows = [row(each) for each in answer.rows("value")]
-        while (onwards := _next_link(answer, ask)) is not None:
-            self._progress(f"{self._api.name}: {ask.description}", len(rows), None)
-            following = walk.advance(onwards)
-            answer = await self._api.get(following, accept=PAGE_STATUSES, about=walk.page_label)
-            if answer.status == GONE or (answer.status == BAD_REQUEST and error_code(answer) in EXPIRED_CODES):
-                raise CursorExpired(self._api.error_from_response(answer).message, LATER_HINT)
-            answer = self._require_ok(answer, ask)
-            rows += map(row, answer.rows("value"))
-        self._progress(f"{self._api.name}: {ask.description}", len(rows), len(rows))
+    async def _read_pages(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        """Return all rows. An empty page with a next link is not the end."""
+        response = self._require_ok(await self._request(endpoint), endpoint)
+        guard = self._api.page_guard(str(response.url), about=endpoint.description)
+        rows = [parse(item) for item in response.rows("value")]
+        while (link := _next_link(response, endpoint)) is not None:
+            self._progress(f"{self._api.name}: {endpoint.description}", len(rows), None)
+            next_url = guard.advance(link)
+            response = await self._api.get(next_url, accept=PAGE_STATUSES, about=guard.page_label)
+            if response.status == GONE or (response.status == BAD_REQUEST and error_code(response) in EXPIRED_CODES):
+                raise CursorExpired(self._api.error_from_response(response).message, LATER_HINT)
+            response = self._require_ok(response, endpoint)
+            rows += map(parse, response.rows("value"))
+        self._progress(f"{self._api.name}: {endpoint.description}", len(rows), len(rows))
         return rows
 
-    async def _request(self, ask: Endpoint) -> ApiResponse:
-        return await self._api.get(ask.path, ask.params, accept=ACCEPTED_STATUSES, about=ask.description)
+    async def _request(self, endpoint: Endpoint) -> ApiResponse:
+        return await self._api.get(endpoint.path, endpoint.params, accept=ACCEPTED_STATUSES, about=endpoint.description)
 
-    def _require_ok(self, answer: ApiResponse, ask: Endpoint) -> ApiResponse:
-        """Return an answer that holds what was asked for, else raise."""
-        if answer.status == OK:
-            return answer
-        raise self._api.error_from_response(answer, ask.hint)
+    def _require_ok(self, response: ApiResponse, endpoint: Endpoint) -> ApiResponse:
+        """Return *response* if its status is 200. Raises otherwise."""
+        if response.status == OK:
+            return response
+        raise self._api.error_from_response(response, endpoint.hint)
 
 
 def own_principal_endpoint(client_id: str) -> Endpoint:
-    """Ask for our own service principal: a look at whether Graph is there and knows us."""
+    """Request our own service principal, to check that Graph is reachable and accepts the credentials."""
     return Endpoint(f"/servicePrincipals(appId='{_id(client_id)}')", "our own application", APP_HINT, "id")
 
 
@@ -176,9 +178,9 @@ def app_assignments_endpoint(app_id: str) -> Endpoint:
 
 
 def group_members_endpoint(of: AppGroup, *, nested: bool, top: int = MAX_PAGE_SIZE) -> Endpoint:
-    """Ask for the direct members, or with *nested* for those of groups in the group too.
+    """Request the direct members, or with *nested* also those of groups in the group.
 
-    The fields are users' ones, without a cast to users: a cast is served from an index that lags behind.
+    The fields are those of users, without a cast to users: Graph serves casts from an index that lags behind.
     """
     what = f"the members of group {group_label(of)}"
     if not nested:
@@ -187,7 +189,7 @@ def group_members_endpoint(of: AppGroup, *, nested: bool, top: int = MAX_PAGE_SI
 
 
 def group_endpoint(of: AppGroup) -> Endpoint:
-    """Ask whether a group hides its members."""
+    """Request whether a group hides its members."""
     return Endpoint(
         f"/groups/{_id(of.id)}", f"group {group_label(of)}", GROUP_HINT, "id,displayName,visibility", id=of.id
     )
@@ -203,14 +205,14 @@ def user_endpoint(user_id: str) -> Endpoint:
 
 
 def user_groups_endpoint(user_id: str, *, nested: bool) -> Endpoint:
-    """Ask for what holds a person: directly, or with *nested* through other groups too. Groups and roles alike."""
+    """Request the groups and roles of a person: direct ones, or with *nested* also those through other groups."""
     relation = "transitiveMemberOf" if nested else "memberOf"
     what = f"the groups of person {user_id}"
     return Endpoint(f"/users/{_id(user_id)}/{relation}", what, USER_HINT, "id", MAX_PAGE_SIZE)
 
 
 def deleted_user_endpoint(user_id: str) -> Endpoint:
-    """Ask for a deleted person: Entra keeps them for 30 days."""
+    """Request a deleted person: Entra keeps them for 30 days."""
     return Endpoint(f"/directory/deletedItems/{_id(user_id)}", f"deleted person {user_id}", USER_HINT, id=user_id)
 
 
@@ -218,14 +220,16 @@ def _id(value: str) -> str:
     return path_id(value, NAMING.provider, ID_HINT)
 
 
-def error_code(answer: ApiResponse) -> str:
-    """Return Graph's `error.code`, empty when the answer is not one of Graph's."""
-    return str(as_object(answer.object_or_empty().get("error")).get("code", ""))
+def error_code(response: ApiResponse) -> str:
+    """Return Graph's `error.code`, empty for a response that is not Graph's."""
+    return str(as_object(response.object_or_empty().get("error")).get("code", ""))
 
 
-def _next_link(answer: ApiResponse, ask: Endpoint) -> str | None:
-    link = as_object(answer.json()).get("@odata.nextLink")
+def _next_link(response: ApiResponse, endpoint: Endpoint) -> str | None:
+    link = as_object(response.json()).get("@odata.nextLink")
     if link is None or (isinstance(link, str) and link):
         return link
-    message = f"{answer.server} gives a next page of {ask.description} that is not a link{answer.request_label}."
+    message = (
+        f"{response.server} gives a next page of {endpoint.description} that is not a link{response.request_label}."
+    )
     raise IncompleteRead(message, LATER_HINT)

@@ -1,7 +1,7 @@
-"""Read one Entra tenant: whole snapshots of its enterprise applications, or an error.
+"""Read one Entra tenant: complete snapshots of its enterprise applications, or an error.
 
-Only a group's direct members count unless a source asks for nested ones: Entra's own assignment does not cascade, so
-whoever is in a nested group alone could not sign in.
+Only a group's direct members count unless a source has `nested`. Entra's own assignment does not cascade, so members of
+a nested group could not sign in.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ REACHED_MESSAGE = "Microsoft Graph reachable, credentials accepted."
 
 MAX_NAMES = 5
 SAMPLE_ROWS = 50
-"""Rows looked at: enough to tell a missing permission from one odd row."""
+"""Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
 
 OPEN_REMEDY = "Set Properties > Assignment required to Yes; else who may sign in is not who is assigned."
 
@@ -90,9 +90,9 @@ NIL_CLIENT_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class EntraConnector:
-    """Implements `connectors.base.Connector`. One instance lives for one command or tick, and reads a group once.
+    """Implements `connectors.base.Connector`. An instance serves one command or tick, and reads each group once.
 
-    *ca_bundle* is for the token requests, which do not go through *client*. *wall* tells seconds since 1970.
+    *ca_bundle* is for the token requests, which do not go through *client*. *wall* returns seconds since 1970.
     """
 
     def __init__(  # noqa: PLR0913  (five are optional and come from the wiring)
@@ -107,16 +107,16 @@ class EntraConnector:
         wall: Callable[[], float] = time.time,
         progress: Progress = discard_progress,
     ) -> None:
-        who = f"Entra ({name})"
-        tokens = MsalTokens(who, settings, ca_bundle, limits, timer, wall)
-        pace = RetryAfterLimiter(who, limits.max_wait_seconds, timer)
+        server_name = f"Entra ({name})"
+        tokens = MsalTokens(server_name, settings, ca_bundle, limits, timer, wall)
+        rate_limiter = RetryAfterLimiter(server_name, limits.max_wait_seconds, timer)
         self._api = ApiClient(
-            who,
+            server_name,
             f"{settings.graph_root}/v1.0",
             client,
             tokens.auth_headers,
             limits=limits,
-            rate_limiter=pace,
+            rate_limiter=rate_limiter,
             timer=timer,
         )
         self._client = GraphClient(self._api, progress)
@@ -132,7 +132,7 @@ class EntraConnector:
 
     @property
     def request_count(self) -> int:
-        """How many requests were sent so far, those for tokens aside."""
+        """Return the number of requests sent so far, without those for tokens."""
         return self._api.request_count
 
     def clear_cache(self) -> None:
@@ -144,10 +144,10 @@ class EntraConnector:
         return build_snapshot(await directory.read_app_data(source), source, replace(self._mapper, email=source.email))
 
     async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
-        """Return what has become of one person. A deleted one moves to the deleted items, and is forgotten in time."""
+        """Return the status of one person. A deleted person moves to the deleted items, and later disappears."""
         found = await self._directory.read_user(person_id)
         if found is None:
-            # Asked for so that one replica that lags behind is not all that speaks for it.
+            # A second request, so that a deletion is not concluded from one replica that lags behind.
             await self._client.find_one(deleted_user_endpoint(person_id))
             return LookupResult(Status.DELETED)
         status, word = self._mapper.status_of(found), enabled_text(found)
@@ -160,7 +160,7 @@ class EntraConnector:
                 user_groups_endpoint(person_id, nested=source.nested), group_member_from_json
             )
         except ReadError as error:
-            # The status stands without them.
+            # The status is valid without the groups.
             return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
         return LookupResult(status, word, frozenset(row.user.id for row in rows if row.user.id))
 
@@ -178,9 +178,9 @@ class EntraConnector:
 
 
 class DirectoryReader:
-    """What one connector reads of its tenant. Every method raises `ReadError` for a list that is not whole.
+    """Reads the lists of one tenant. Every method raises `ReadError` for a list that is not complete.
 
-    *roles* returns the permissions in the token, None when it does not show them.
+    *roles* returns the permissions in the token, None where the token does not show them.
     """
 
     def __init__(self, graph: GraphClient, roles: Callable[[], frozenset[str] | None]) -> None:
@@ -193,22 +193,22 @@ class DirectoryReader:
     async def read_app_data(self, source: Source) -> AppData:
         """Return everything of the source's application that its snapshot needs."""
         app = await self.read_app(source.app)
-        everything = await self.read_assignments(source.app)
-        counted = select_groups(everything.groups, source.groups, app.name, NAMING)
+        assignments = await self.read_assignments(source.app)
+        counted = select_groups(assignments.groups, source.groups, app.name, NAMING)
         async with task_group() as tasks:
-            inside = [tasks.create_task(self._members((group, source.nested))) for group in counted]
-        found = {group: task.result() for group, task in zip(counted, inside, strict=True)}
+            member_tasks = [tasks.create_task(self._members((group, source.nested))) for group in counted]
+        found = {group: task.result() for group, task in zip(counted, member_tasks, strict=True)}
         await self.require_visible_members(found, nested=source.nested)
-        individuals = await self._read_individuals(everything, found, source)
+        individuals = await self._read_individuals(assignments, found, source)
         read = {key: user for key, user in individuals.items() if not isinstance(user, ReadError)}
         unread = {key: error for key, error in individuals.items() if isinstance(error, ReadError)}
         if unread and not any(found[group].people for group in found) and not any(read.values()):
             raise next(iter(unread.values()))
         causes = {key: error.cause for key, error in unread.items()}
-        return AppData(app.name, found, read, everything.individual_names, everything.other_principals, causes)
+        return AppData(app.name, found, read, assignments.individual_names, assignments.other_principals, causes)
 
     async def read_app(self, app_id: str) -> App:
-        """Return the application, by its id where it has no name. A disabled one has nobody to tell of: an error."""
+        """Return the application, named by its id where it has no name. Raises for a disabled one."""
         app = app_from_json(await self._client.read_one(app_endpoint(app_id)))
         if not app.is_enabled:
             raise IncompleteRead(
@@ -235,13 +235,13 @@ class DirectoryReader:
         roles = self._token_roles()
         if roles is not None and HIDDEN_ROLE in roles:
             return
-        doubtful = [group for group in sorted(found) if roles is not None or not found[group].people]
+        suspects = [group for group in sorted(found) if roles is not None or not found[group].people]
         async with task_group() as tasks:
-            asked = [tasks.create_task(self._hides_members(group)) for group in doubtful]
-        hides = {group: task.result() for group, task in zip(doubtful, asked, strict=True)}
-        hidden = [group_label(group) for group in doubtful if hides[group]]
-        for group in doubtful:
-            # One that was listed and is not known any more was deleted in between: the next run sees.
+            checks = [tasks.create_task(self._hides_members(group)) for group in suspects]
+        hides = {group: task.result() for group, task in zip(suspects, checks, strict=True)}
+        hidden = [group_label(group) for group in suspects if hides[group]]
+        for group in suspects:
+            # A group that has members and is unknown was deleted in between: the next run notices.
             if hides[group] is None and not found[group].people:
                 raise IncompleteRead(
                     f"{self._client.name} lists no members of group {group_label(group)} and does not know the group.",
@@ -268,22 +268,22 @@ class DirectoryReader:
         return None if found is None else hides_members(found)
 
     async def _read_individuals(
-        self, everything: AppAssignments, found: Mapping[AppGroup, GroupMembers], source: Source
+        self, assignments: AppAssignments, found: Mapping[AppGroup, GroupMembers], source: Source
     ) -> dict[str, User | ReadError | None]:
-        """Return the individually assigned; only those that no group shows are read one by one.
+        """Return the people assigned individually. Only those that no group shows are read one by one.
 
-        Where the source ignores them, one who can't be read decides nothing, and stands as the error.
+        Where the source ignores them, one who can't be read is returned as the error, and nothing else depends on it.
         """
         seen = {key: user for each in found.values() for key, user in each.people.items() if not user.is_blank}
-        asked: dict[str, User | ReadError | None] = {}
-        unseen = [key for key in everything.individual_names if key not in seen]
+        checks: dict[str, User | ReadError | None] = {}
+        unseen = [key for key in assignments.individual_names if key not in seen]
         if source.ignores_individuals:
-            asked = await IsolatedReads().read_each(unseen, self._users)
+            checks = await IsolatedReads().read_each(unseen, self._users)
         else:
             async with task_group() as tasks:
                 running = {key: tasks.create_task(self._users(key)) for key in unseen}
-            asked = {key: task.result() for key, task in running.items()}
-        return {key: asked[key] if key in asked else seen[key] for key in everything.individual_names}
+            checks = {key: task.result() for key, task in running.items()}
+        return {key: checks[key] if key in checks else seen[key] for key in assignments.individual_names}
 
     async def _read_members(self, key: tuple[AppGroup, bool]) -> GroupMembers:
         group, nested = key
@@ -297,14 +297,14 @@ async def _check_source(
     subject: str, graph: GraphClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
 ) -> list[Finding]:
     app = await directory.read_app(source.app)
-    everything = await directory.read_assignments(source.app)
-    counted = select_groups(everything.groups, source.groups, app.name, NAMING)
+    assignments = await directory.read_assignments(source.app)
+    counted = select_groups(assignments.groups, source.groups, app.name, NAMING)
     shown = {}
     for group in counted:
-        ask = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
-        shown[group] = group_members(await graph.read_first_page(ask, group_member_from_json), group.name)
+        endpoint = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
+        shown[group] = group_members(await graph.read_first_page(endpoint, group_member_from_json), group.name)
     await directory.require_visible_members(shown, nested=source.nested)
-    individuals = () if source.ignores_individuals else sorted(everything.individual_names)[:1]
+    individuals = () if source.ignores_individuals else sorted(assignments.individual_names)[:1]
     for key in individuals:
         await directory.read_user(key)
     names = escape_control(", ".join(group.name for group in counted))

@@ -40,7 +40,7 @@ USER_FIELDS = (
 """Graph leaves `accountEnabled`, `userType` and `proxyAddresses` out unless they are asked for."""
 
 EXTERNAL_MARKER = "#ext#"
-"""Stands in the login of whoever comes from another directory."""
+"""Part of the login of a user from another directory."""
 
 SMTP_PREFIX = "smtp:"
 HIDDEN_MEMBERSHIP = "hiddenmembership"
@@ -50,7 +50,7 @@ KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "org
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A human as Entra shows them. Empty fields were absent, null or not text; *is_enabled* is None for the like.
+    """A user as Entra shows them. Empty fields were absent, null or not text, and *is_enabled* is None.
 
     *unknown_kind* is the type of a row that is neither a user nor anything else that is known here: what its fields
     mean is not known either, so *is_enabled* is None.
@@ -70,17 +70,17 @@ class User:
 
     @property
     def has_address(self) -> bool:
-        """Return whether the row shows what only those have who may sign in."""
+        """Return whether the row shows an address, which only those who may sign in have."""
         return bool(self.login or self.mail)
 
     @property
     def is_blank(self) -> bool:
-        """Tell whether nothing but the id is known, as where the token may not see people."""
+        """Return whether only the id is known, as happens where the token may not see people."""
         return not self.login and self.is_enabled is None
 
     @property
     def is_external(self) -> bool:
-        """Tell whether the login is no address, but encodes one of another directory."""
+        """Return whether the login is not an address, but encodes one of another directory."""
         return EXTERNAL_MARKER in self.login.lower()
 
     @property
@@ -97,7 +97,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """Whatever is in a group: *kind* is `user`, `group`, `device`…, or empty where the row shows none.
+    """A member of a group: *kind* is `user`, `group`, `device`…, or empty where the row shows none.
 
     *hides_members* is for a group in the group.
     """
@@ -118,7 +118,7 @@ class AppAssignment:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A service principal. *is_open* says that people may sign in to it without being assigned."""
+    """A service principal. *is_open*: people may sign in to it without being assigned."""
 
     name: str
     is_enabled: bool
@@ -127,7 +127,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class UserMapper:
-    """The settings that say how a person is shown."""
+    """Maps users to people, by the settings of the connector and the source."""
 
     connector: str
     email: Literal["login", "mail"] = "login"
@@ -138,7 +138,7 @@ class UserMapper:
         return Status.ACTIVE if user.is_enabled else Status.SUSPENDED
 
     def email_of(self, user: User) -> str:
-        """Return the login or the mail. An external login is no address: theirs is the one that they came with."""
+        """Return the login or the mail. An external login is not an address: that of the home directory is used."""
         if self.email == "mail":
             return user.mail
         if user.is_external:
@@ -201,7 +201,7 @@ def user_from_json(row: object) -> User:
 
 
 def group_member_from_json(row: object) -> GroupMember:
-    """Return a row of a group's members; what stands beside people has but an id and a name."""
+    """Return a row of a group's members. Rows that are not people have only an id and a name."""
     fields = as_object(row)
     return GroupMember(_kind_name(fields).lower(), user_from_json(row), hides_members(fields))
 
@@ -223,7 +223,7 @@ def assignment_from_json(row: object) -> AppAssignment:
 
 
 def app_from_json(row: object) -> App:
-    """Return the application. Only an outright `false` disables or opens it: Graph's schema lets both be null."""
+    """Return the application. Only an explicit `false` disables or opens it: Graph's schema lets both be null."""
     fields = as_object(row)
     is_enabled, is_open = (fields.get(name) is not False for name in ("accountEnabled", "appRoleAssignmentRequired"))
     return App(as_text(fields.get("displayName")), is_enabled, not is_open)

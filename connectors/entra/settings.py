@@ -1,4 +1,4 @@
-"""What the configuration says of an Entra connector."""
+"""The settings of an Entra connector."""
 
 from __future__ import annotations
 

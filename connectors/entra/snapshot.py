@@ -1,13 +1,13 @@
-"""Put an application's groups, their members and its individuals together into one snapshot. Pure: it reads nothing.
+"""Build a snapshot from an application's groups, their members and its individual assignments. Pure.
 
-How a row of a group's members is taken:
+How a row of a group's members is read:
 
     kind             shows an id   is
     user             yes           a person of the group
     user             no            unidentified
-    none             yes           a person whose status is unknown: it may be somebody, and nothing is concluded
+    none             yes           a person whose status is unknown: nothing is concluded
     none             no            unidentified
-    group                          told of: Entra lets nobody sign in through it (unless the source counts nested ones)
+    group                          a note: Entra grants no access through it (unless the source counts nested groups)
     device, contact, application   not a person
     any other, with a login        a person, nothing is concluded about them, with a note: new kinds appear
     any other, without one         not a person, with a note
@@ -50,9 +50,9 @@ class AppAssignments:
 
 @dataclass(frozen=True, slots=True)
 class GroupMembers:
-    """Everyone in one group, by id. *unidentified* are the rows without one, *nested* the names of groups in it.
+    """The members of one group, by id. *unidentified* are the rows without an id, *nested_groups* the groups in it.
 
-    *hidden* are the names of those groups in it that hide their members, *odd* the rows of a kind that is not known.
+    *hidden_groups* are those of them that hide their members, *unknown_kind* the rows of a kind that is not known.
     """
 
     people: Mapping[str, User]
@@ -64,9 +64,9 @@ class GroupMembers:
 
 @dataclass(frozen=True, slots=True)
 class AppData:
-    """Everything that was read of one application, each list to its end.
+    """The complete lists of one application.
 
-    *individuals* are those assigned directly, by id: None for somebody whom Entra does not know any more.
+    *individuals* are those assigned directly, by id: None for a person whom Entra no longer knows.
     *individual_names* are theirs in the assignments; *other_principals* are the names of what is assigned and is
     neither a person nor a group. *unread_causes* are those assigned directly who could not be read, by id, with the
     cause in a word: of them nothing is concluded.
@@ -81,7 +81,7 @@ class AppData:
 
 
 def sort_assignments(rows: Iterable[AppAssignment], app: str) -> AppAssignments:
-    """Sort *rows* out. Raises `IncompleteRead` for one that does not say whom it assigns: nobody can be left out."""
+    """Group *rows* by kind. Raises `IncompleteRead` for a row without its principal, which might be anyone."""
     groups: dict[str, str] = {}
     individuals: dict[str, str] = {}
     others: dict[str, str] = {}
@@ -98,7 +98,7 @@ def sort_assignments(rows: Iterable[AppAssignment], app: str) -> AppAssignments:
 
 
 def group_members(rows: Iterable[GroupMember], group: str) -> GroupMembers:
-    """Sort the rows of *group* out by the table above."""
+    """Group the members of *group* by the table above."""
     listed = list(rows)
     users = [_user_from_group_member(row) for row in listed if row.kind in {USER_KIND, UNKNOWN_KIND}]
     require_visible(
@@ -125,41 +125,47 @@ def _user_from_group_member(row: GroupMember) -> User:
     return row.user if row.kind == USER_KIND else replace(row.user, is_enabled=None)
 
 
-def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snapshot:
+def build_snapshot(app_data: AppData, source: Source, mapper: UserMapper) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
-    via = group_memberships({group: inside.people for group, inside in read.counted.items()})
-    everyone = _users_by_id(read)
+    memberships = group_memberships({group: members.people for group, members in app_data.counted.items()})
+    users_by_id = _users_by_id(app_data)
     # A row of an unknown kind may mean something else by its fields: it is not taken for a guest either.
     entitled = [
-        key for key in sorted(everyone) if source.guests or everyone[key].unknown_kind or not everyone[key].is_guest
+        key
+        for key in sorted(users_by_id)
+        if source.guests or users_by_id[key].unknown_kind or not users_by_id[key].is_guest
     ]
     people = tuple(
-        portrait.person_from_user(everyone[key], via.get(key, ()), individual=key in read.individual_names)
+        mapper.person_from_user(users_by_id[key], memberships.get(key, ()), individual=key in app_data.individual_names)
         for key in entitled
     )
-    unseen = sorted(portrait.email_of(user) for each in read.counted.values() for user in each.unidentified)
-    notes = (
-        *_guest_notes(everyone, frozenset(entitled), portrait),
-        *(() if source.nested else _nested_group_notes(read.counted)),
-        *_assignment_notes(read),
-        *_unknown_kind_notes(read, portrait),
-        *unidentified_notes(NAMING.provider, unseen),
+    unidentified_emails = sorted(
+        mapper.email_of(user) for each in app_data.counted.values() for user in each.unidentified
     )
-    groups = tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted))
-    return Snapshot(source, read.app_name, groups, people, notes, tuple(unseen))
+    notes = (
+        *_guest_notes(users_by_id, frozenset(entitled), mapper),
+        *(() if source.nested else _nested_group_notes(app_data.counted)),
+        *_assignment_notes(app_data),
+        *_unknown_kind_notes(app_data, mapper),
+        *unidentified_notes(NAMING.provider, unidentified_emails),
+    )
+    groups = tuple(
+        Group(group.id, group.name, len(app_data.counted[group].people)) for group in sorted(app_data.counted)
+    )
+    return Snapshot(source, app_data.app_name, groups, people, notes, tuple(unidentified_emails))
 
 
-def _users_by_id(read: AppData) -> dict[str, User]:
+def _users_by_id(app_data: AppData) -> dict[str, User]:
     """Return everyone by id, each from the list that shows most."""
-    individuals = {key: user for key, user in read.individuals.items() if user is not None}
-    individuals |= {key: User(key, display_name=read.individual_names[key]) for key in read.unread_causes}
-    people_by_group = {group: inside.people for group, inside in read.counted.items()}
+    individuals = {key: user for key, user in app_data.individuals.items() if user is not None}
+    individuals |= {key: User(key, display_name=app_data.individual_names[key]) for key in app_data.unread_causes}
+    people_by_group = {group: members.people for group, members in app_data.counted.items()}
     return fullest_rows(people_by_group, lambda user: user.is_blank, individuals)
 
 
-def _guest_notes(everyone: Mapping[str, User], entitled: frozenset[str], portrait: UserMapper) -> Iterator[ReadNote]:
-    for key in sorted(everyone.keys() - entitled):
-        who = portrait.email_of(everyone[key])
+def _guest_notes(users_by_id: Mapping[str, User], entitled: frozenset[str], mapper: UserMapper) -> Iterator[ReadNote]:
+    for key in sorted(users_by_id.keys() - entitled):
+        who = mapper.email_of(users_by_id[key])
         yield ReadNote("guest", who, f"{who or key} is a guest, and this source does not count guests (`guests`).")
 
 
@@ -170,30 +176,34 @@ def _nested_group_notes(counted: Mapping[AppGroup, GroupMembers]) -> Iterator[Re
             yield ReadNote("nested-group", "", reason)
 
 
-def _assignment_notes(read: AppData) -> Iterator[ReadNote]:
-    for key in sorted(read.individuals):
-        if read.individuals[key] is None:
-            reason = f"{read.individual_names[key]} is assigned individually, and Entra does not know them any more."
+def _assignment_notes(app_data: AppData) -> Iterator[ReadNote]:
+    for key in sorted(app_data.individuals):
+        if app_data.individuals[key] is None:
+            reason = (
+                f"{app_data.individual_names[key]} is assigned individually, and Entra does not know them any more."
+            )
             yield ReadNote("assignment-left-over", "", reason)
-    for key in sorted(read.unread_causes):
+    for key in sorted(app_data.unread_causes):
         reason = (
-            f"{read.individual_names[key]} is assigned individually, and could not be looked up: "
-            f"{read.unread_causes[key]}. Nothing is "
+            f"{app_data.individual_names[key]} is assigned individually, and could not be looked up: "
+            f"{app_data.unread_causes[key]}. Nothing is "
             "concluded about them."
         )
         yield ReadNote("assignment-not-read", "", reason)
-    for name in read.other_principals:
+    for name in app_data.other_principals:
         yield ReadNote("not-a-person", "", f"{name} is assigned, and is neither a person nor a group.")
 
 
-def _unknown_kind_notes(read: AppData, portrait: UserMapper) -> Iterator[ReadNote]:
+def _unknown_kind_notes(app_data: AppData, mapper: UserMapper) -> Iterator[ReadNote]:
     places = [
-        (user, f"in group {group.name}") for group in sorted(read.counted) for user in read.counted[group].unknown_kind
+        (user, f"in group {group.name}")
+        for group in sorted(app_data.counted)
+        for user in app_data.counted[group].unknown_kind
     ]
-    individuals = (read.individuals[key] for key in sorted(read.individuals))
+    individuals = (app_data.individuals[key] for key in sorted(app_data.individuals))
     places += [(user, "assigned individually") for user in individuals if user is not None and user.unknown_kind]
     for user, where in sorted(places, key=lambda place: (place[0].id, place[1])):
-        email = portrait.email_of(user)
+        email = mapper.email_of(user)
         who = email or user.display_name or user.id or "A row without a name"
         outcome = (
             "no member is created for it, and nothing is concluded about it"

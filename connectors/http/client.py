@@ -1,8 +1,8 @@
-"""The one way in which this project speaks HTTP to a system outside.
+"""Send every HTTP request to a system outside.
 
 Promises: requests and tokens stay on the origin of the base URL; at most 8 requests are in flight; a body, a request
-with its retries, and a walk are bounded; what heals is retried, and everything else ends in an error that names the
-server, its status and the way out, with no secret in it.
+with its retries, and a list of pages are bounded; temporary failures are retried. Everything else raises an error with
+the server, its status and a hint, and with no secret in it.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ class ApiClient:
 
     def __init__(  # noqa: PLR0913  (four are optional and come from the wiring)
         self,
-        who: str,
+        name: str,
         base_url: str,
         client: httpx.AsyncClient,
-        authorize: AuthHeaders,
+        auth_headers: AuthHeaders,
         *,
         limits: RequestLimits = DEFAULT_LIMITS,
         rate_limiter: RateLimiter = NO_RATE_LIMITER,
         retry_delay: RetryDelay | None = None,
         timer: Timer = REAL_TIME,
     ) -> None:
-        self.name = who
+        self.name = name
         self.request_count = 0
         self._origin = Origin(base_url)
         self._client = client
-        self._auth_headers = authorize
+        self._auth_headers = auth_headers
         self._limits = limits
         self._rate_limiter = rate_limiter
         self._retry_delay = retry_delay
@@ -86,16 +86,16 @@ class ApiClient:
         accept: Collection[int] = (200,),
         about: str = "",
     ) -> ApiResponse:
-        """Return the answer once its status is in *accept*.
+        """Return the response once its status is in *accept*.
 
-        *url* is a path below the base URL, or an absolute URL on the same origin (a next link). Retries what may heal.
-        *about* names in messages what is asked for.
+        *url* is a path below the base URL, or an absolute URL on the same origin (a next link). Temporary failures are
+        retried. *about* names the requested thing in messages.
         Raises `CredentialsRefused` for 401 (after one renewal) and 403, `IncompleteRead` for everything else.
         """
         target = self._resolve_url(url, params, about)
-        patience = self.retry_policy(RETRYABLE_STATUSES - frozenset(accept))
+        policy = self.retry_policy(RETRYABLE_STATUSES - frozenset(accept))
         try:
-            answer = await patience.attempt(lambda: self._get_authorized(target, patience, UNAUTHORIZED not in accept))
+            response = await policy.attempt(lambda: self._get_authorized(target, policy, UNAUTHORIZED not in accept))
         except RequestNotSent as error:
             raise IncompleteRead(
                 f"{self.name} can't be reached at {target.host} ({redact(str(error))}).",
@@ -107,22 +107,22 @@ class ApiClient:
                 f"({redact(str(error))}).",
                 "Try again later; if it stays, look at that system's status page and at what stands between.",
             ) from error
-        answer = replace(answer, about=about)
-        if answer.status not in accept:
-            raise self.error_from_response(answer)
-        return answer
+        response = replace(response, about=about)
+        if response.status not in accept:
+            raise self.error_from_response(response)
+        return response
 
     def retry_policy(
         self,
-        healing: frozenset[int],
-        transient: tuple[type[Exception], ...] = (RequestNotSent, NoResponse),
+        retryable_statuses: frozenset[int],
+        retryable_errors: tuple[type[Exception], ...] = (RequestNotSent, NoResponse),
         permit: Permit | None = None,
     ) -> RetryPolicy:
-        """Return the attempts at one request, within the bounds of all; *permit* lets it write, and ends its waits."""
-        return RetryPolicy(self._limits, self._timer, healing, transient, self._retry_delay, permit)
+        """Return the retry policy of one request. *permit* allows it to write, and ends its waits."""
+        return RetryPolicy(self._limits, self._timer, retryable_statuses, retryable_errors, self._retry_delay, permit)
 
     def page_guard(self, url: str, params: Mapping[str, str] | None = None, about: str = "") -> PageGuard:
-        """Return the guard of a walk over *about* that starts at *url*."""
+        """Return the guard for the pages of *about*, which start at *url*."""
         return PageGuard(self.name, str(self._resolve_url(url, params)), self._limits.max_pages, about)
 
     async def send(
@@ -135,9 +135,11 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
         retry_policy: RetryPolicy | None = None,
     ) -> ApiResponse:
-        """Send a request once and return the answer, whatever its status; *patience* is told what its pace cost.
+        """Send a request once and return the response, whatever its status.
 
-        Whatever writes needs a permit, which *patience* has. Raises `DeliveryError` when the request never reached the
+        The time that the rate limiter took is added to *retry_policy*.
+
+        A request that writes needs the permit of *retry_policy*. Raises `RequestNotSent` when it never reached the
         server, `NoResponse` when it may have, `PermitExpired` when the permit ended before the request had left.
         """
         permit = None if retry_policy is None else retry_policy.permit
@@ -150,16 +152,16 @@ class ApiClient:
             all_headers = {**kind, **await self._auth_headers(False), **(headers or {})}
             return await self._send_following_redirects(method, target, all_headers, content, retry_policy)
 
-    async def _get_authorized(self, target: httpx.URL, patience: RetryPolicy, may_renew: bool) -> ApiResponse:
+    async def _get_authorized(self, target: httpx.URL, policy: RetryPolicy, may_renew: bool) -> ApiResponse:
         async with self._slots:
             renewals = self._renewals
             headers = await self._auth_headers(False)
-            answer = await self._send_following_redirects("GET", target, headers, None, patience)
-            if answer.status == UNAUTHORIZED and may_renew:
-                answer = await self._send_following_redirects(
-                    "GET", target, await self._renew_headers(renewals), None, patience
+            response = await self._send_following_redirects("GET", target, headers, None, policy)
+            if response.status == UNAUTHORIZED and may_renew:
+                response = await self._send_following_redirects(
+                    "GET", target, await self._renew_headers(renewals), None, policy
                 )
-            return answer
+            return response
 
     async def _renew_headers(self, renewals: int) -> Mapping[str, str]:
         """Return fresh headers, made once for all requests that were refused with the same old ones."""
@@ -176,16 +178,16 @@ class ApiClient:
         target: httpx.URL,
         headers: Mapping[str, str],
         content: bytes | None,
-        patience: RetryPolicy | None = None,
+        policy: RetryPolicy | None = None,
     ) -> ApiResponse:
-        permit = None if patience is None else patience.permit
+        permit = None if policy is None else policy.permit
         for _ in range(1 + MAX_REDIRECTS):
-            whole = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
-            request = self._client.build_request(method, target, headers=whole, content=content)
+            all_headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
+            request = self._client.build_request(method, target, headers=all_headers, content=content)
             asked_at = self._timer.now()
             await self._wait_for_rate_limit(method, target, permit)
-            if patience is not None:
-                patience.rate_limited_seconds += self._timer.now() - asked_at
+            if policy is not None:
+                policy.rate_limited_seconds += self._timer.now() - asked_at
             self._sent_headers = headers
             self.request_count += 1
             try:
@@ -194,20 +196,20 @@ class ApiClient:
                 self._rate_limiter.on_response(target, NO_STATUS, httpx.Headers())
                 raise
             self._rate_limiter.on_response(target, response.status_code, response.headers)
-            found = request_id_from_headers(response.headers, headers)
+            request_id = request_id_from_headers(response.headers, headers)
             answer = ApiResponse(
-                response.status_code, response.headers, target, body, self.name, method=method, request_id=found
+                response.status_code, response.headers, target, body, self.name, method=method, request_id=request_id
             )
             if answer.status not in METHOD_PRESERVING_REDIRECTS:
                 return answer
-            onwards = self._origin.join(target, answer.headers.get("location", ""))
-            if onwards is None:
+            next_target = self._origin.join(target, answer.headers.get("location", ""))
+            if next_target is None:
                 return answer
-            target = onwards
+            target = next_target
         return answer
 
     async def _wait_for_rate_limit(self, method: str, target: httpx.URL, permit: Permit | None) -> None:
-        """Wait until the pace lets the request go, no longer than *permit* holds. Raises `PermitExpired`."""
+        """Wait for the rate limiter, no longer than *permit* holds. Raises `PermitExpired`."""
         if permit is None:
             await self._rate_limiter.acquire(method, target)
             return
@@ -230,32 +232,36 @@ class ApiClient:
             query="&".join(f"{quote(name, '$')}={quote(params[name], '')}" for name in params).encode()
         )
 
-    def response_excerpt(self, answer: ApiResponse) -> str:
-        """Return what *answer* says, as a short quote after a colon, or nothing."""
-        return error_excerpt(answer.body, self._sent_headers)
+    def response_excerpt(self, response: ApiResponse) -> str:
+        """Return a short quote of a response after a colon, or an empty text."""
+        return error_excerpt(response.body, self._sent_headers)
 
-    def error_from_response(self, answer: ApiResponse, hint: str = "") -> IncompleteRead | CredentialsRefused:
-        """Return the error that an answer to a GET amounts to. *hint* is in place of the usual way out."""
-        what = _for_subject(answer.about) or f" to {answer.request_line}"
+    def error_from_response(self, response: ApiResponse, hint: str = "") -> IncompleteRead | CredentialsRefused:
+        """Return the error for a response to a GET. *hint* replaces the default hint."""
+        what = _for_subject(response.about) or f" to {response.request_line}"
         trace = (
-            answer.request_label if answer.about else f" [request id {answer.request_id}]" if answer.request_id else ""
+            response.request_label
+            if response.about
+            else f" [request id {response.request_id}]"
+            if response.request_id
+            else ""
         )
-        message = f"{self.name} answered {answer.status}{what}{self.response_excerpt(answer)}{trace}."
-        if answer.status == UNAUTHORIZED:
+        message = f"{self.name} answered {response.status}{what}{self.response_excerpt(response)}{trace}."
+        if response.status == UNAUTHORIZED:
             return CredentialsRefused(
                 message,
                 hint or "Check that the credentials in the config are right and have not expired.",
-                answer.status,
+                response.status,
             )
-        if answer.status == FORBIDDEN and not is_rate_limit(answer.status, answer.headers):
+        if response.status == FORBIDDEN and not is_rate_limit(response.status, response.headers):
             return PermissionMissing(
                 message,
                 hint or "Give these credentials the permissions that the documentation lists.",
-                answer.status,
+                response.status,
             )
-        if answer.status == FORBIDDEN:
-            return IncompleteRead(message, _hint_for_status(TOO_MANY), answer.status)
-        return IncompleteRead(message, hint or _hint_for_status(answer.status), answer.status)
+        if response.status == FORBIDDEN:
+            return IncompleteRead(message, _hint_for_status(TOO_MANY), response.status)
+        return IncompleteRead(message, hint or _hint_for_status(response.status), response.status)
 
 
 def _hint_for_status(status: int) -> str:

@@ -1,7 +1,6 @@
-"""Prove to Okta who we are: with an API token, or with an access token that a service app's key is answered with.
+"""Authenticate to Okta with an API token, or with access tokens for a service app's key.
 
-Okta grants its scopes to `private_key_jwt` only. An access token lives for an hour, is kept in memory alone, and is
-made anew shortly before it ends or when Okta refuses it.
+Okta grants its scopes to `private_key_jwt` only. An access token is valid for an hour and kept in memory only.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SCOPES = "okta.apps.read okta.groups.read okta.users.read"
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105  (a path)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS = 300
-"""Okta takes up to an hour; a short life leaves little to steal, and room for clocks that differ."""
+"""Okta accepts up to an hour. A short life limits theft and still tolerates clocks that differ."""
 
 DPOP_HINT = "Untick `Require Demonstrating Proof of Possession (DPoP)` in the service app's general settings in Okta."
 HINTS = {
@@ -52,12 +51,12 @@ KEY_HINT = (
 
 
 class ApiTokenAuth:
-    """Read at each use, so that a token which was replaced on disk is taken up."""
+    """An API token, read at each use, so that a rotated one is picked up."""
 
     def __init__(self, token: Secret) -> None:
         self._token = token
 
-    async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other one)
+    async def __call__(self, refused: bool) -> Mapping[str, str]:  # noqa: ARG002  (there is no other token)
         token = self._token.reveal_token()
         return {"Authorization": f"SSWS {token}"}
 
@@ -76,7 +75,7 @@ class ServiceApp:
         return self.org_url + TOKEN_PATH
 
     def token_request_form(self, now: float) -> dict[str, str]:
-        """Return a token request, good once: Okta takes no assertion twice, not even one that it refused."""
+        """Return the form of one request: Okta accepts no assertion twice, not even one that it refused."""
         issued = int(now)
         assertion = ClientAssertion(self.client_id, self.token_url, issued, issued + ASSERTION_SECONDS, uuid4().hex)
         return {
@@ -118,7 +117,7 @@ def _token_from_response(response: ApiResponse) -> IssuedToken:
     fields = as_object(response.json())
     if str(fields.get("token_type")).lower() == "dpop":
         raise CredentialsRefused(
-            f"{response.server} gave a token that asks for DPoP, which is not spoken here.", DPOP_HINT
+            f"{response.server} gave a token that requires DPoP, which is not supported.", DPOP_HINT
         )
     token = issued_token(fields)
     if token is None:
@@ -135,7 +134,7 @@ def _error_from_response(response: ApiResponse) -> CredentialsRefused | Incomple
 
 @dataclass(frozen=True, slots=True)
 class ClientAssertion:
-    """What one assertion says. *issued_at* and *expires_at* are whole seconds since 1970; *nonce* is used once."""
+    """The claims of one assertion. *issued_at* and *expires_at* are whole seconds since 1970; *nonce* is used once."""
 
     client_id: str
     audience: str

@@ -35,7 +35,7 @@ ACCEPTED_STATUSES = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND})
 EXPIRED_CURSOR_CODE, NOT_FOUND_CODE = "E0000029", "E0000007"
 MAX_RESTARTS = 1
 RETRY_SECONDS = (1, 2)
-"""Waits before asking for a first page again, each time half as long a page."""
+"""Delays before requesting a first page again, each time with half as many rows."""
 
 EXPIRED_HINT = "Run again when Okta is less busy; a larger rate limit for this token makes the read shorter."
 LATER_HINT = (
@@ -60,9 +60,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing to read. *description* names it in messages, *hint* says what to do when it is refused or not there.
+    """A request. *description* names its subject in messages; *hint* is the next step where it is refused or not found.
 
-    Lists have a *limit* of rows to a page, 0 where Okta takes none, and *expand* names what to embed in each.
+    *limit* is the number of rows in a page, 0 where Okta has no such parameter; *expand* is what each row embeds.
     """
 
     path: str
@@ -76,75 +76,81 @@ class Endpoint:
 
 
 class OktaClient:
-    """The reading end of one org. Every method raises `ReadError` for whatever is not a whole answer."""
+    """Reads one org. Every method raises `ReadError` for anything but a complete answer."""
 
     def __init__(self, api: ApiClient, timer: Timer, progress: Progress) -> None:
         self._api = api
         self._timer = timer
         self._progress = progress
 
-    async def probe(self, ask: Endpoint) -> None:
-        """Return when Okta knows who asks, whether or not it grants this."""
-        await self._api.get(ask.path, ask.page_params(ask.limit), accept={OK, FORBIDDEN}, about=ask.description)
+    async def probe(self, endpoint: Endpoint) -> None:
+        """Return once Okta accepts the credentials, whether or not it grants this request."""
+        await self._api.get(
+            endpoint.path, endpoint.page_params(endpoint.limit), accept={OK, FORBIDDEN}, about=endpoint.description
+        )
 
-    async def find_one(self, ask: Endpoint) -> Mapping[str, object] | None:
-        """Return one JSON object, None when Okta itself says that it has no such thing."""
-        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.description)
-        if answer.status == NOT_FOUND and error_code(answer) == NOT_FOUND_CODE:
+    async def find_one(self, endpoint: Endpoint) -> Mapping[str, object] | None:
+        """Return one JSON object, None when Okta itself reports that it does not exist."""
+        response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.description)
+        if response.status == NOT_FOUND and error_code(response) == NOT_FOUND_CODE:
             return None
-        return require_object(self._require_ok(answer, ask), ask.description, ask.hint)
+        return require_object(self._require_ok(response, endpoint), endpoint.description, endpoint.hint)
 
-    async def read_one(self, ask: Endpoint) -> Mapping[str, object]:
+    async def read_one(self, endpoint: Endpoint) -> Mapping[str, object]:
         """Return one JSON object."""
-        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.description)
-        return require_object(self._require_ok(answer, ask), ask.description, ask.hint)
+        response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.description)
+        return require_object(self._require_ok(response, endpoint), endpoint.description, endpoint.hint)
 
-    async def read_first_page(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        """Return the first page of a list, for a look at it, each row as *row* reads it."""
-        return [row(each) for each in (await self._request_first_page(ask)).rows(None)]
+    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        """Return the first page of a list, each row read by *parse*."""
+        return [parse(item) for item in (await self._request_first_page(endpoint)).rows(None)]
 
-    async def read_all(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        """Return a whole list. When its cursor expires on the way it is read again from the start, once."""
-        return await retry_from_start(lambda: self._read_pages(ask, row), MAX_RESTARTS)
+    async def read_all(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        """Return a complete list. When its cursor expires, the list is read again from the start, once."""
+        return await retry_from_start(lambda: self._read_pages(endpoint, parse), MAX_RESTARTS)
 
-    async def _read_pages(self, ask: Endpoint, row: Callable[[object], T]) -> list[T]:
-        answer = await self._request_first_page(ask)
-        walk = self._api.page_guard(str(answer.url), about=ask.description)
-        rows = [row(each) for each in answer.rows(None)]
-        while (onwards := answer.link("next")) is not None:
-            self._progress(f"{self._api.name}: {ask.description}", len(rows), None)
-            following = walk.advance(onwards)
-            answer = await self._api.get(following, accept=ACCEPTED_STATUSES, about=walk.page_label)
-            answer = self._require_ok(answer, ask)
-            rows += map(row, answer.rows(None))
-        self._progress(f"{self._api.name}: {ask.description}", len(rows), len(rows))
+    async def _read_pages(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        response = await self._request_first_page(endpoint)
+        guard = self._api.page_guard(str(response.url), about=endpoint.description)
+        rows = [parse(item) for item in response.rows(None)]
+        while (link := response.link("next")) is not None:
+            self._progress(f"{self._api.name}: {endpoint.description}", len(rows), None)
+            next_url = guard.advance(link)
+            response = await self._api.get(next_url, accept=ACCEPTED_STATUSES, about=guard.page_label)
+            response = self._require_ok(response, endpoint)
+            rows += map(parse, response.rows(None))
+        self._progress(f"{self._api.name}: {endpoint.description}", len(rows), len(rows))
         return rows
 
-    async def _request_first_page(self, ask: Endpoint) -> ApiResponse:
-        """Ask for the first page; on a 500, which Okta answers when a page takes it too long, for a shorter one."""
-        limit = ask.limit
+    async def _request_first_page(self, endpoint: Endpoint) -> ApiResponse:
+        """Request the first page. After a 500, Okta's answer to a page that takes too long, request a shorter one."""
+        limit = endpoint.limit
         for seconds in RETRY_SECONDS:
-            answer = await self._request_page(ask, limit, ACCEPTED_STATUSES | {SERVER_ERROR})
-            if answer.status != SERVER_ERROR:
-                return self._require_ok(answer, ask)
+            response = await self._request_page(endpoint, limit, ACCEPTED_STATUSES | {SERVER_ERROR})
+            if response.status != SERVER_ERROR:
+                return self._require_ok(response, endpoint)
             limit //= 2
             await self._timer.sleep(seconds)
-        return self._require_ok(await self._request_page(ask, limit, ACCEPTED_STATUSES | {SERVER_ERROR}), ask)
+        return self._require_ok(await self._request_page(endpoint, limit, ACCEPTED_STATUSES | {SERVER_ERROR}), endpoint)
 
-    async def _request_page(self, ask: Endpoint, limit: int, accept: frozenset[int]) -> ApiResponse:
-        return await self._api.get(ask.path, ask.page_params(limit), accept=accept, about=ask.description)
+    async def _request_page(self, endpoint: Endpoint, limit: int, accept: frozenset[int]) -> ApiResponse:
+        return await self._api.get(
+            endpoint.path, endpoint.page_params(limit), accept=accept, about=endpoint.description
+        )
 
-    def _require_ok(self, answer: ApiResponse, ask: Endpoint) -> ApiResponse:
-        """Return an answer that holds what was asked for, else raise."""
-        if answer.status == OK:
-            return answer
-        if error_code(answer) == EXPIRED_CURSOR_CODE:
-            raise CursorExpired(self._api.error_from_response(answer).message, EXPIRED_HINT)
-        raise self._api.error_from_response(answer, ask.hint if answer.status in {FORBIDDEN, NOT_FOUND} else LATER_HINT)
+    def _require_ok(self, response: ApiResponse, endpoint: Endpoint) -> ApiResponse:
+        """Return *response* if its status is 200. Raises otherwise."""
+        if response.status == OK:
+            return response
+        if error_code(response) == EXPIRED_CURSOR_CODE:
+            raise CursorExpired(self._api.error_from_response(response).message, EXPIRED_HINT)
+        raise self._api.error_from_response(
+            response, endpoint.hint if response.status in {FORBIDDEN, NOT_FOUND} else LATER_HINT
+        )
 
 
 def apps_endpoint() -> Endpoint:
-    """Ask for any application at all: a look at whether Okta is there and knows us."""
+    """Request any application, to check that Okta is reachable and accepts the credentials."""
     return Endpoint(
         "/api/v1/apps", "its applications", f"Give the service app the scope okta.apps.read and {ROLE_HINT}.", 1
     )
@@ -185,6 +191,6 @@ def _id(value: str) -> str:
     return path_id(value, NAMING.provider, ID_HINT)
 
 
-def error_code(answer: ApiResponse) -> str:
-    """Return Okta's `errorCode`, empty when the answer is not one of Okta's."""
-    return str(answer.object_or_empty().get("errorCode", ""))
+def error_code(response: ApiResponse) -> str:
+    """Return Okta's `errorCode`, empty for a response that is not Okta's."""
+    return str(response.object_or_empty().get("errorCode", ""))

@@ -1,4 +1,4 @@
-"""Read one Okta org: whole snapshots of its applications, or an error."""
+"""Read one Okta org: complete snapshots of its applications, or an error."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ __all__ = ["OktaConnector"]
 REACHED_MESSAGE = "Okta reachable, credentials accepted."
 
 SAMPLE_ROWS = 50
-"""Rows looked at: enough to tell a missing permission from one odd row."""
+"""Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
 
 
 class OktaConnector:
-    """Implements `connectors.base.Connector`. One instance lives for one command or tick, and reads a group once.
+    """Implements `connectors.base.Connector`. An instance serves one command or tick, and reads each group once.
 
-    *wall* tells seconds since 1970.
+    *wall* returns seconds since 1970.
     """
 
     def __init__(  # noqa: PLR0913  (four are optional and come from the wiring)
@@ -81,21 +81,21 @@ class OktaConnector:
         wall: Callable[[], float] = time.time,
         progress: Progress = discard_progress,
     ) -> None:
-        who = f"Okta ({name})"
+        server_name = f"Okta ({name})"
         authorize: AuthHeaders
         if settings.api_token is not None:
             authorize = ApiTokenAuth(settings.api_token)
         else:
-            authorize = access_tokens(who, _service_app_from_settings(settings), client, limits, timer, wall)
-        pace = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, who)
+            authorize = access_tokens(server_name, _service_app_from_settings(settings), client, limits, timer, wall)
+        rate_limiter = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, server_name)
         self._api = ApiClient(
-            who,
+            server_name,
             settings.org_url,
             client,
             authorize,
             limits=limits,
-            rate_limiter=pace,
-            retry_delay=pace.retry_delay,
+            rate_limiter=rate_limiter,
+            retry_delay=rate_limiter.retry_delay,
             timer=timer,
         )
         self._client = OktaClient(self._api, timer, progress)
@@ -113,7 +113,7 @@ class OktaConnector:
 
     @property
     def request_count(self) -> int:
-        """How many requests were sent so far, those for tokens aside."""
+        """Return the number of requests sent so far, without those for tokens."""
         return self._api.request_count
 
     def clear_cache(self) -> None:
@@ -125,7 +125,7 @@ class OktaConnector:
         return build_snapshot(await directory.read_app_data(source), source, replace(self._mapper, email=source.email))
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
-        """Return what has become of one person. Okta keeps those it deactivated: only a deleted one is not found."""
+        """Return the status of one person. Okta keeps deactivated people: only a deleted one is not found."""
         found = await self._client.find_one(user_endpoint(person_id))
         if found is None:
             return LookupResult(Status.DELETED)
@@ -138,7 +138,7 @@ class OktaConnector:
         try:
             rows = await self._client.read_all(user_groups_endpoint(person_id), app_group_from_json)
         except ReadError as error:
-            # The status stands without them.
+            # The status is valid without the groups.
             return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
         return LookupResult(status, word, frozenset(group.id for group in rows if group.id))
 
@@ -162,7 +162,7 @@ def _service_app_from_settings(settings: OktaSettings) -> ServiceApp:
 
 
 class DirectoryReader:
-    """What one connector reads of its org. Every method raises `ReadError` for a list that is not whole."""
+    """Reads the lists of one org. Every method raises `ReadError` for a list that is not complete."""
 
     def __init__(self, org: OktaClient) -> None:
         self._client = org
@@ -183,11 +183,11 @@ class DirectoryReader:
         assigned = await self.read_assigned_groups(source.app)
         counted = select_groups(assigned, source.groups, app_name, NAMING)
         async with task_group() as tasks:
-            inside = [tasks.create_task(self._members(group)) for group in counted]
-        return assigned, {group: task.result() for group, task in zip(counted, inside, strict=True)}
+            member_tasks = [tasks.create_task(self._members(group)) for group in counted]
+        return assigned, {group: task.result() for group, task in zip(counted, member_tasks, strict=True)}
 
     async def read_app_name(self, app_id: str) -> str:
-        """Return the name that admins see. An application that is not active has nobody to tell of: an error."""
+        """Return the name that admins see. Raises for an application that is not active: its lists would be empty."""
         app = await self._client.read_one(app_endpoint(app_id))
         label, status = app.get("label"), app.get("status")
         name = label if isinstance(label, str) and label else app_id
@@ -233,10 +233,10 @@ async def _check_source(
     assigned = await directory.read_assigned_groups(source.app)
     counted = select_groups(assigned, source.groups, app_name, NAMING)
     for group in counted:
-        inside = group_members(
+        members = group_members(
             await org.read_first_page(group_members_endpoint(group, SAMPLE_ROWS), user_from_json), group.name
         )
-        shown |= inside.people.keys()
+        shown |= members.people.keys()
     if not counted:
         remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
         return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]

@@ -52,7 +52,7 @@ class User:
 
     @property
     def is_blank(self) -> bool:
-        """Tell whether nothing but the id is known, as where the token may not see people."""
+        """Return whether only the id is known, as happens where the token may not see people."""
         return not self.status and not self.login
 
 
@@ -79,7 +79,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class UserMapper:
-    """The settings that say how a person is shown."""
+    """Maps users to people, by the settings of the connector and the source."""
 
     connector: str
     email: Literal["login", "mail"] = "login"
@@ -112,7 +112,7 @@ class UserMapper:
         )
 
     def _aliases(self, user: User, email: str) -> tuple[str, ...]:
-        """People can type their second address in themselves: it counts only where the settings say so."""
+        """Return the second address where the settings allow it: people can type it in themselves."""
         second = user.second_email if self.second_email_is_alias else ""
         return (second,) if second and second.lower() != email.lower() else ()
 
@@ -136,8 +136,8 @@ def user_from_json(row: object) -> User:
 def app_user_from_json(row: object) -> AppUser:
     """Return a row of `GET /apps/{id}/users?expand=user`.
 
-    `status` and `profile` of the row itself are the application's and say nothing of the human: whether they may sign
-    in stands in `_embedded.user` alone.
+    The row's own `status` and `profile` describe the assignment. Only `_embedded.user` shows whether the person may
+    sign in.
     """
     fields = as_object(row)
     user = user_from_json(as_object(fields.get("_embedded")).get("user"))

@@ -130,19 +130,19 @@ class OktaRateLimiter:
         resets_at = self._timer.now() + _reset_seconds(found, headers, self._wall)
         window.update(found.limit, remaining, found.reset_epoch, resets_at)
 
-    def retry_delay(self, answer: ApiResponse) -> float | None:
-        return reset_delay(answer, self._wall)
+    def retry_delay(self, response: ApiResponse) -> float | None:
+        return reset_delay(response, self._wall)
 
     def _window(self, url: httpx.URL) -> _Window:
         return self._windows.setdefault(bucket_for_path(url.path), _Window())
 
 
-def reset_delay(answer: ApiResponse, wall: Callable[[], float]) -> float | None:
+def reset_delay(response: ApiResponse, wall: Callable[[], float]) -> float | None:
     """Return the seconds until the reset that an answer names, else what `Retry-After` asks for, else None."""
-    found = _limit_from_headers(answer.headers)
-    if found is None or answer.status != TOO_MANY:
-        return retry_after_seconds(answer.headers, wall)
-    return _reset_seconds(found, answer.headers, wall)
+    found = _limit_from_headers(response.headers)
+    if found is None or response.status != TOO_MANY:
+        return retry_after_seconds(response.headers, wall)
+    return _reset_seconds(found, response.headers, wall)
 
 
 def _reset_seconds(limit: _RateLimit, headers: httpx.Headers, wall: Callable[[], float]) -> float:

@@ -1,4 +1,4 @@
-"""What the configuration says of an Okta connector."""
+"""The settings of an Okta connector."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Put an application's people, its groups and their members together into one snapshot. Pure: nothing is read here.
+"""Build a snapshot from an application's people, its groups and their members. Pure.
 
-How a row of the application's list is taken, with *counted* groups (those that `groups:` names, else all of them):
+How a row of the application's list is read, with *counted* groups (those that `groups:` names, else all of them):
 
     scope    in a counted group   _links.group names     the person is
     USER     yes                                         assigned through those groups, and individually
@@ -8,11 +8,11 @@ How a row of the application's list is taken, with *counted* groups (those that 
     GROUP    yes                                         assigned through those groups
     GROUP    no                   a counted group        assigned through that one: Okta is still moving them
     GROUP    no                   a group not counted    not of this source
-    GROUP    no                   none, or a stranger    pending: nothing is concluded
+    GROUP    no                   none, or unknown       pending: nothing is concluded
     other    as GROUP
 
-Whoever is in a counted group and not in the list is pending while active (Okta assigns in the background), and else a
-person who may not sign in: Okta keeps deactivated people in their groups.
+An active person in a counted group who is not in the list is pending: Okta assigns in the background. Any other status
+is a person who may not sign in: Okta keeps deactivated people in their groups.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REQUIRED_FIELDS: Mapping[str, Callable[[User], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class GroupMembers:
-    """Everyone in one group, by id. *unidentified* are the rows without one."""
+    """The members of one group, by id. *unidentified* are the rows without an id."""
 
     people: Mapping[str, User]
     unidentified: tuple[User, ...] = ()
@@ -49,7 +49,7 @@ class GroupMembers:
 
 @dataclass(frozen=True, slots=True)
 class AppData:
-    """Everything that was read of one application, each list to its end.
+    """The complete lists of one application.
 
     *assigned_group_ids* are the ids of all its groups, *counted* those that this source counts, with their members.
     """
@@ -86,43 +86,48 @@ def _require_visible(users: Sequence[User], description: str) -> None:
     )
 
 
-def build_snapshot(read: AppData, source: Source, portrait: UserMapper) -> Snapshot:
+def build_snapshot(app_data: AppData, source: Source, mapper: UserMapper) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
-    via = group_memberships({group: inside.people for group, inside in read.counted.items()})
-    settled = dict(_listed_people(read, via, portrait)) | dict(_people_only_in_groups(read, via, portrait))
-    unseen = [*read.unidentified, *(user for each in read.counted.values() for user in each.unidentified)]
-    unidentified = sorted(portrait.email_of(user) for user in unseen)
+    memberships = group_memberships({group: members.people for group, members in app_data.counted.items()})
+    settled = dict(_listed_people(app_data, memberships, mapper)) | dict(
+        _people_only_in_groups(app_data, memberships, mapper)
+    )
+    unidentified_users = [
+        *app_data.unidentified,
+        *(user for each in app_data.counted.values() for user in each.unidentified),
+    ]
+    unidentified = sorted(mapper.email_of(user) for user in unidentified_users)
     return Snapshot(
         source,
-        read.app_name,
-        tuple(Group(group.id, group.name, len(read.counted[group].people)) for group in sorted(read.counted)),
+        app_data.app_name,
+        tuple(Group(group.id, group.name, len(app_data.counted[group].people)) for group in sorted(app_data.counted)),
         tuple(settled[key] for key in sorted(settled)),
-        (*_moving_assignment_notes(read, via, settled), *unidentified_notes(NAMING.provider, unidentified)),
+        (*_moving_assignment_notes(app_data, memberships, settled), *unidentified_notes(NAMING.provider, unidentified)),
         tuple(unidentified),
     )
 
 
 def _users_by_id(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, User]:
     """Return the members of all groups by id, each from the group that shows most."""
-    return fullest_rows({group: inside.people for group, inside in counted.items()}, lambda user: user.is_blank)
+    return fullest_rows({group: members.people for group, members in counted.items()}, lambda user: user.is_blank)
 
 
 def _listed_people(
-    read: AppData, via: Mapping[str, tuple[str, ...]], portrait: UserMapper
+    app_data: AppData, memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
 ) -> Iterator[tuple[str, Person]]:
-    inside = _users_by_id(read.counted)
-    counted = frozenset(group.id for group in read.counted)
-    for key, row in read.people.items():
-        assignment = _assignment(row, via.get(key, ()), counted, read.assigned_group_ids)
+    members = _users_by_id(app_data.counted)
+    counted = frozenset(group.id for group in app_data.counted)
+    for key, row in app_data.people.items():
+        assignment = _assignment(row, memberships.get(key, ()), counted, app_data.assigned_group_ids)
         if assignment is not None:
-            user = inside.get(key, row.user) if row.user.is_blank else row.user
-            yield key, portrait.person_from_user(user, assignment)
+            user = members.get(key, row.user) if row.user.is_blank else row.user
+            yield key, mapper.person_from_user(user, assignment)
 
 
 def _assignment(
     row: AppUser, groups: tuple[str, ...], counted: frozenset[str], assigned: frozenset[str]
 ) -> Assignment | None:
-    """Decide by the table above; None for somebody who is not of this source."""
+    """Decide by the table above. None: the person does not belong to this source."""
     if row.scope == INDIVIDUAL_SCOPE or groups:
         return Assignment(groups, individual=row.scope == INDIVIDUAL_SCOPE)
     if row.link_group_id in counted:
@@ -131,20 +136,20 @@ def _assignment(
 
 
 def _people_only_in_groups(
-    read: AppData, via: Mapping[str, tuple[str, ...]], portrait: UserMapper
+    app_data: AppData, memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
 ) -> Iterator[tuple[str, Person]]:
-    for key, user in _users_by_id(read.counted).items():
-        if key not in read.people:
-            yield key, portrait.person_from_user(user, Assignment(via[key], pending=True))
+    for key, user in _users_by_id(app_data.counted).items():
+        if key not in app_data.people:
+            yield key, mapper.person_from_user(user, Assignment(memberships[key], pending=True))
 
 
 def _moving_assignment_notes(
-    read: AppData, via: Mapping[str, tuple[str, ...]], settled: Mapping[str, Person]
+    app_data: AppData, memberships: Mapping[str, tuple[str, ...]], settled: Mapping[str, Person]
 ) -> Iterator[ReadNote]:
-    """Tell of people whom Okta is between assigning and unassigning: the list has them, their groups do not."""
-    names = {group.id: group.name for group in read.counted}
+    """Yield a note for each person that Okta is moving: the list has them, their groups do not."""
+    names = {group.id: group.name for group in app_data.counted}
     for key, person in sorted(settled.items()):
-        if key in via or person.individual:
+        if key in memberships or person.individual:
             continue
         who = person.email or key
         if person.groups:

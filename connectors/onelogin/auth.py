@@ -1,6 +1,6 @@
-"""Get an access token for an API credential, and a new one when it was refused.
+"""Authenticate to OneLogin with access tokens for an API credential.
 
-OneLogin returns the same token until it expires (10 hours), to every user of the credential: it is never revoked here.
+OneLogin returns the same token to every user of the credential until it expires (10 hours), so it is never revoked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read one OneLogin account: single objects, and lists to their end, counted.
 
-Its cursors are offsets in disguise: who comes or goes during a walk shifts all the others, so that one may be skipped.
-A list is therefore believed only when it holds as many as its `Total-Count` said at first and that number never went
-down on the way; where there is no such number, when two walks found the same ids. Else it is walked again.
+Its cursors are offsets: a row that is added or removed during a read shifts all others, so one may be skipped. A list
+is therefore complete only if it has as many rows as its first `Total-Count`, and that number never went down. Without
+such a number, two reads must find the same ids. Otherwise the list is read again.
 
 Source: OneLogin's API, version 2: `/apps/{id}`, `/apps/{id}/users`, `/roles`, `/roles/{id}`, `/roles/{id}/users`,
 `/users`, `/users/{id}`.
@@ -33,12 +33,12 @@ __all__ = [
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 ACCEPTED_STATUSES = frozenset({OK, FORBIDDEN, NOT_FOUND})
 EXPIRED_CURSOR_STATUSES = frozenset({400, 410, 422})
-"""To a page that a cursor of OneLogin's own names, after a first page was given: that cursor is good no more."""
+"""Responses to a cursor that OneLogin itself returned: it has expired."""
 
 MAX_READS = 3
 PAGE_SIZE = 1000
 SAMPLE_ROWS = 50
-"""Rows looked at by `check`: enough to tell a missing permission from one odd row."""
+"""Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
 
 UNSTABLE_HINT = "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support."
 TRUNCATED_HINT = "Look at what stands between here and OneLogin: a proxy that drops headers makes lists end early."
@@ -49,7 +49,7 @@ ID_HINT = "Check the ids in the config: numbers, as in the addresses of OneLogin
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing to read. *description* names it in messages, *hint* says what to do when it is refused or not there."""
+    """A request. *description* names its subject in messages; *hint* is the next step where it is refused or missing."""
 
     path: str
     description: str
@@ -63,9 +63,9 @@ class Endpoint:
 
 @dataclass(slots=True)
 class ListRead:
-    """What one walk over a list found. *total* is what the list said at first, None when it never said anything.
+    """One read of a list. *total* is its first `Total-Count`, None where it has none.
 
-    *is_truncated* says that more came after the page that named no next one: something on the way took its headers.
+    *is_truncated*: rows follow a page without a next cursor, because something in between removed its headers.
     """
 
     page_count: int = 0
@@ -76,21 +76,21 @@ class ListRead:
     rows_without_id: list[object] = field(default_factory=list)
     _latest_total: int | None = None
 
-    def add_page(self, answer: ApiResponse) -> None:
-        """Add one page: each row with an id once, as the last page shows it, and those without as they come."""
+    def add_page(self, response: ApiResponse) -> None:
+        """Add one page: each row with an id once, as the last page shows it, and all rows without one."""
         self.page_count += 1
-        for row in answer.rows(None):
+        for row in response.rows(None):
             key = row_id(row)
             if key is None:
                 self.rows_without_id.append(row)
             else:
                 self.by_id[key] = row
-        said = _total_count(answer)
-        if said is None:
+        total = _total_count(response)
+        if total is None:
             return
-        self.has_shrunk = self.has_shrunk or (self._latest_total is not None and said < self._latest_total)
-        self.total = said if self.total is None else self.total
-        self._latest_total = said
+        self.has_shrunk = self.has_shrunk or (self._latest_total is not None and total < self._latest_total)
+        self.total = total if self.total is None else self.total
+        self._latest_total = total
 
     @property
     def rows(self) -> list[object]:
@@ -103,106 +103,106 @@ class ListRead:
 
 
 class OneLoginClient:
-    """The reading end of one account. Every method raises `ReadError` for whatever is not a whole answer."""
+    """Reads one account. Every method raises `ReadError` for anything but a complete answer."""
 
     def __init__(self, api: ApiClient, progress: Progress) -> None:
         self._api = api
         self._progress = progress
 
-    async def find_one(self, ask: Endpoint) -> Mapping[str, object] | None:
-        """Return one JSON object, None when OneLogin itself says that it has no such thing."""
-        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.full_description)
-        if answer.status == NOT_FOUND and _is_api_not_found(answer):
+    async def find_one(self, endpoint: Endpoint) -> Mapping[str, object] | None:
+        """Return one JSON object, None when OneLogin itself reports that it does not exist."""
+        response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.full_description)
+        if response.status == NOT_FOUND and _is_api_not_found(response):
             return None
-        return require_object(self._require_ok(answer, ask), ask.full_description, ask.hint)
+        return require_object(self._require_ok(response, endpoint), endpoint.full_description, endpoint.hint)
 
-    async def read_one(self, ask: Endpoint) -> Mapping[str, object]:
+    async def read_one(self, endpoint: Endpoint) -> Mapping[str, object]:
         """Return one JSON object."""
-        answer = await self._api.get(ask.path, accept=ACCEPTED_STATUSES, about=ask.full_description)
-        return require_object(self._require_ok(answer, ask), ask.full_description, ask.hint)
+        response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.full_description)
+        return require_object(self._require_ok(response, endpoint), endpoint.full_description, endpoint.hint)
 
-    async def read_total(self, ask: Endpoint) -> int | None:
-        """Return how many rows a list says it has, None when it does not say."""
-        return _total_count(await self._request_page(ask, {"limit": "1"}))
+    async def read_total(self, endpoint: Endpoint) -> int | None:
+        """Return the number of rows by `Total-Count`, None where a list has none."""
+        return _total_count(await self._request_page(endpoint, {"limit": "1"}))
 
-    async def read_first_page(self, ask: Endpoint) -> list[object]:
-        """Return the first page of a list, for a look at it."""
-        return (await self._request_page(ask, {"limit": str(SAMPLE_ROWS)})).rows(None)
+    async def read_first_page(self, endpoint: Endpoint) -> list[object]:
+        """Return the first page of a list."""
+        return (await self._request_page(endpoint, {"limit": str(SAMPLE_ROWS)})).rows(None)
 
-    async def read_all(self, ask: Endpoint) -> list[object]:
-        """Return a whole list, each row with an id once, and those without as they come."""
-        walked: ListRead | None = None
+    async def read_all(self, endpoint: Endpoint) -> list[object]:
+        """Return a complete list: each row with an id once, and all rows without one."""
+        listing: ListRead | None = None
         expired: CursorExpired | None = None
         for _ in range(MAX_READS):
             try:
-                earlier, walked = walked, await self._read_pages(ask)
+                earlier, listing = listing, await self._read_pages(endpoint)
             except CursorExpired as error:
-                walked, expired = None, error
+                listing, expired = None, error
                 continue
-            if walked.is_complete(earlier):
-                return walked.rows
-        raise expired or self._unstable_list_error(ask, walked)
+            if listing.is_complete(earlier):
+                return listing.rows
+        raise expired or self._unstable_list_error(endpoint, listing)
 
-    async def _read_pages(self, ask: Endpoint) -> ListRead:
-        answer = await self._request_page(ask, {"limit": str(PAGE_SIZE)})
-        walk = self._api.page_guard(ask.path, about=ask.full_description)
-        walked = ListRead()
+    async def _read_pages(self, endpoint: Endpoint) -> ListRead:
+        response = await self._request_page(endpoint, {"limit": str(PAGE_SIZE)})
+        guard = self._api.page_guard(endpoint.path, about=endpoint.full_description)
+        listing = ListRead()
         while True:
-            walked.add_page(answer)
-            self._progress(f"{self._api.name}: {ask.description}", len(walked.by_id), walked.total)
-            cursor = self._next_cursor(answer, ask)
+            listing.add_page(response)
+            self._progress(f"{self._api.name}: {endpoint.description}", len(listing.by_id), listing.total)
+            cursor = self._next_cursor(response, endpoint)
             if not cursor:
                 break
             # OneLogin refuses a cursor beside `limit` or `page`: it holds both.
-            following = walk.advance(cursor)
-            answer = await self._request_page(ask, {"cursor": following}, walk.page_label)
-        if walked.page_count == 1 and walked.total is None:
-            beyond = await self._request_page(ask, {"limit": str(PAGE_SIZE), "page": "2"})
-            walked.is_truncated = any(row_id(row) not in walked.by_id for row in beyond.rows(None))
-        return walked
+            next_cursor = guard.advance(cursor)
+            response = await self._request_page(endpoint, {"cursor": next_cursor}, guard.page_label)
+        if listing.page_count == 1 and listing.total is None:
+            second_page = await self._request_page(endpoint, {"limit": str(PAGE_SIZE), "page": "2"})
+            listing.is_truncated = any(row_id(row) not in listing.by_id for row in second_page.rows(None))
+        return listing
 
-    def _next_cursor(self, answer: ApiResponse, ask: Endpoint) -> str:
-        """Return what names the next page, empty at the end."""
-        found = {decode_cursor(line.strip()) for line in answer.headers.get_list("After-Cursor")} - {""}
+    def _next_cursor(self, response: ApiResponse, endpoint: Endpoint) -> str:
+        """Return the cursor of the next page, empty at the end."""
+        found = {decode_cursor(line.strip()) for line in response.headers.get_list("After-Cursor")} - {""}
         if len(found) > 1:
             raise IncompleteRead(
-                f"{self._api.name} gives two different next pages of the {ask.description}.", TRUNCATED_HINT
+                f"{self._api.name} gives two different next pages of the {endpoint.description}.", TRUNCATED_HINT
             )
         return found.pop() if found else ""
 
-    async def _request_page(self, ask: Endpoint, place: Mapping[str, str], about: str = "") -> ApiResponse:
-        params = {**ask.params, **place}
+    async def _request_page(self, endpoint: Endpoint, place: Mapping[str, str], about: str = "") -> ApiResponse:
+        params = {**endpoint.params, **place}
         accept = ACCEPTED_STATUSES | (EXPIRED_CURSOR_STATUSES if "cursor" in place else frozenset())
-        answer = await self._api.get(ask.path, params, accept=accept, about=about or ask.full_description)
-        if answer.status in EXPIRED_CURSOR_STATUSES:
-            raise CursorExpired(self._api.error_from_response(answer).message, UNSTABLE_HINT)
-        return self._require_ok(answer, ask)
+        response = await self._api.get(endpoint.path, params, accept=accept, about=about or endpoint.full_description)
+        if response.status in EXPIRED_CURSOR_STATUSES:
+            raise CursorExpired(self._api.error_from_response(response).message, UNSTABLE_HINT)
+        return self._require_ok(response, endpoint)
 
-    def _require_ok(self, answer: ApiResponse, ask: Endpoint) -> ApiResponse:
-        """Return an answer that holds what was asked for, else raise."""
-        if answer.status == OK:
-            return answer
-        raise self._api.error_from_response(answer, ask.hint)
+    def _require_ok(self, response: ApiResponse, endpoint: Endpoint) -> ApiResponse:
+        """Return *response* if its status is 200. Raises otherwise."""
+        if response.status == OK:
+            return response
+        raise self._api.error_from_response(response, endpoint.hint)
 
-    def _unstable_list_error(self, ask: Endpoint, walked: ListRead | None) -> IncompleteRead:
-        if walked is not None and walked.is_truncated:
+    def _unstable_list_error(self, endpoint: Endpoint, listing: ListRead | None) -> IncompleteRead:
+        if listing is not None and listing.is_truncated:
             return IncompleteRead(
-                f"{self._api.name} goes on with the {ask.description} and does not say where: no "
+                f"{self._api.name} goes on with the {endpoint.description} and does not say where: no "
                 "After-Cursor, no Total-Count.",
                 TRUNCATED_HINT,
             )
-        listed = 0 if walked is None else len(walked.rows)
-        if walked is None or walked.total is None:
-            told = f"listed {listed:,} {ask.description}, others each time"
-        elif walked.has_shrunk:
-            told = f"lost some of the {walked.total:,} {ask.description} while it listed them"
+        listed = 0 if listing is None else len(listing.rows)
+        if listing is None or listing.total is None:
+            problem = f"listed {listed:,} {endpoint.description}, others each time"
+        elif listing.has_shrunk:
+            problem = f"lost some of the {listing.total:,} {endpoint.description} while it listed them"
         else:
-            told = f"says that there are {walked.total:,} {ask.description} and listed {listed:,}"
-        return IncompleteRead(f"{self._api.name} {told}, {MAX_READS} times over.", UNSTABLE_HINT)
+            problem = f"says that there are {listing.total:,} {endpoint.description} and listed {listed:,}"
+        return IncompleteRead(f"{self._api.name} {problem}, {MAX_READS} times over.", UNSTABLE_HINT)
 
 
-def _total_count(answer: ApiResponse) -> int | None:
-    found = header_numbers(answer.headers, "Total-Count")
+def _total_count(response: ApiResponse) -> int | None:
+    found = header_numbers(response.headers, "Total-Count")
     return found[-1] if found else None
 
 
@@ -240,9 +240,9 @@ def _id(value: str) -> str:
     return path_id(value, NAMING.provider, ID_HINT)
 
 
-def _is_api_not_found(answer: ApiResponse) -> bool:
-    """Tell a 404 of the API, in any of its three shapes, from one of whatever stands in front of it."""
-    document = answer.object_or_empty()
+def _is_api_not_found(response: ApiResponse) -> bool:
+    """Return whether a 404 is the API's own, in any of its three shapes, and not that of a proxy."""
+    document = response.object_or_empty()
     inner = document.get("status")
     shapes = [document, inner] if isinstance(inner, dict) else [document]
     return any(NOT_FOUND in (each.get("statusCode"), each.get("code")) for each in shapes)

@@ -1,4 +1,4 @@
-"""Read one OneLogin account: whole snapshots of its applications, or an error."""
+"""Read one OneLogin account: complete snapshots of its applications, or an error."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ __all__ = ["OneLoginConnector"]
 REACHED_MESSAGE = "OneLogin reachable, credentials accepted, users readable."
 
 MIN_PAGE_SIZE = 50
-"""What a page of all users holds at worst: OneLogin's documents tell several numbers."""
+"""The smallest page of all users: OneLogin's documentation has several numbers."""
 
 
 class OneLoginConnector:
-    """Implements `connectors.base.Connector`. One instance lives for one command or tick, and reads a role once."""
+    """Implements `connectors.base.Connector`. An instance serves one command or tick, and reads each role once."""
 
     def __init__(
         self,
@@ -93,17 +93,17 @@ class OneLoginConnector:
         timer: Timer = REAL_TIME,
         progress: Progress = discard_progress,
     ) -> None:
-        who = f"OneLogin ({name})"
-        tokens = access_tokens(who, settings, client, limits, timer)
-        pace = OneLoginRateLimiter(who, limits.max_wait_seconds, timer)
+        server_name = f"OneLogin ({name})"
+        tokens = access_tokens(server_name, settings, client, limits, timer)
+        rate_limiter = OneLoginRateLimiter(server_name, limits.max_wait_seconds, timer)
         self._api = ApiClient(
-            who,
+            server_name,
             settings.base_url,
             client,
             tokens,
             limits=limits,
-            rate_limiter=pace,
-            retry_delay=pace.retry_delay,
+            rate_limiter=rate_limiter,
+            retry_delay=rate_limiter.retry_delay,
             timer=timer,
         )
         self._client = OneLoginClient(self._api, progress)
@@ -117,7 +117,7 @@ class OneLoginConnector:
 
     @property
     def request_count(self) -> int:
-        """How many HTTP requests were sent so far, those for tokens aside."""
+        """Return the number of requests sent so far, without those for tokens."""
         return self._api.request_count
 
     def clear_cache(self) -> None:
@@ -125,7 +125,7 @@ class OneLoginConnector:
         self._fresh_directory = DirectoryReader(self._client)
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
-        """Return everyone who is assigned to the application. OneLogin has one address of each: `mail` is `login`."""
+        """Return everyone assigned to the application. OneLogin has one address per person: `mail` is `login`."""
         directory = self._fresh_directory if fresh else self._directory
         read = await directory.read_app_data(source)
         assigned = assignments(read)
@@ -134,7 +134,7 @@ class OneLoginConnector:
         return build_snapshot(read, users, source, self._mapper, unread)
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
-        """Return what has become of one person. OneLogin forgets those it deletes."""
+        """Return the status of one person. OneLogin does not keep deleted people."""
         found = await self._client.find_one(user_endpoint(person_id))
         if found is None:
             return LookupResult(Status.DELETED)
@@ -160,7 +160,7 @@ class OneLoginConnector:
 
 
 class DirectoryReader:
-    """What one connector reads of its account. Every method raises `ReadError` for a list that is not whole."""
+    """Reads the lists of one account. Every method raises `ReadError` for a list that is not complete."""
 
     def __init__(self, account: OneLoginClient) -> None:
         self._client = account
@@ -170,49 +170,51 @@ class DirectoryReader:
         self._user_count = SingleFlight(self._read_user_count)
 
     async def read_app_data(self, source: Source) -> AppData:
-        """Return everything of the source's application that its snapshot needs, its people's own rows aside."""
-        app_name, granting = await self.read_app(source.app)
-        counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
+        """Return everything of the source's application that its snapshot needs, except its people's own rows."""
+        app_name, granting_roles = await self.read_app(source.app)
+        counted = tuple(sorted(select_groups(granting_roles, source.groups, app_name, NAMING)))
         async with task_group() as tasks:
             listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app)))
-            walks = {role.id: tasks.create_task(self._members(role)) for role in granting}
+            member_tasks = {role.id: tasks.create_task(self._members(role)) for role in granting_roles}
         people, unidentified = app_people(map(user_from_json, listing.result()), source.app)
-        return AppData(app_name, people, unidentified, {key: walk.result() for key, walk in walks.items()}, counted)
+        return AppData(
+            app_name, people, unidentified, {key: task.result() for key, task in member_tasks.items()}, counted
+        )
 
     async def read_app(self, app_id: str) -> tuple[str, list[AppGroup]]:
         """Return the name of an application and the roles that grant it.
 
-        Its own `role_ids` say which they are: a server that does not know the filter would list all roles there are.
+        The roles come from its own `role_ids`: a server that ignores the filter would list all roles.
         """
         app = await self._client.read_one(app_endpoint(app_id))
-        granting = role_ids(app)
-        if granting is None:
+        granting_roles = role_ids(app)
+        if granting_roles is None:
             raise IncompleteRead(
                 f"OneLogin does not show which roles grant application {app_id}: its role_ids are no list of ids.",
                 f"{SCOPE_HINT} If it has it, report this to OneLogin's support.",
             )
-        return row_name(app).strip() or app_id, await self._read_roles(app_id, granting)
+        return row_name(app).strip() or app_id, await self._read_roles(app_id, granting_roles)
 
     async def read_users(
         self, wanted: Collection[str], ignored: Collection[str] = ()
     ) -> tuple[dict[str, User], dict[str, str]]:
         """Return the account's own rows of *wanted*, by id: one by one where that takes fewer requests than all pages.
 
-        People missing from the list of all users are read by id; those unknown to OneLogin are left out. Beside the
-        rows, a word explains why one of *ignored* could not be read: they decide nothing, and end no read.
+        People missing from the list of all users are read by id; those unknown to OneLogin are left out. The
+        second mapping has the cause for each of *ignored* that could not be read, which does not end the read.
         """
         found: dict[str, User] = {}
         if wanted and await self._is_large_part(wanted):
-            everybody = await self._all_users("")
-            found = {key: everybody[key] for key in wanted if key in everybody}
+            users_by_id = await self._all_users("")
+            found = {key: users_by_id[key] for key in wanted if key in users_by_id}
         missing = [key for key in wanted if key not in found]
-        spared = [key for key in missing if key in ignored]
+        ignorable = [key for key in missing if key in ignored]
         async with task_group() as tasks:
-            alone = [tasks.create_task(self._user(key)) for key in missing if key not in ignored]
-            others = tasks.create_task(IsolatedReads().read_each(spared, self._user))
-        answers = [*(task.result() for task in alone), *others.result().values()]
+            single_reads = [tasks.create_task(self._user(key)) for key in missing if key not in ignored]
+            others = tasks.create_task(IsolatedReads().read_each(ignorable, self._user))
+        answers = [*(task.result() for task in single_reads), *others.result().values()]
         unread = {key: error for key, error in others.result().items() if isinstance(error, ReadError)}
-        # By the id that the row shows: one of somebody else says nothing of whom was asked for.
+        # By the id in the row: the row of another person proves nothing about the requested one.
         seen = _users_by_id(user for user in answers if isinstance(user, User))
         if seen and not found:
             await self.require_visible(seen.values())
@@ -236,18 +238,18 @@ class DirectoryReader:
         count = await self._user_count("")
         return count is None or len(wanted) * MIN_PAGE_SIZE >= count
 
-    async def _read_roles(self, app_id: str, granting: list[str]) -> list[AppGroup]:
-        """Return the roles with their names, those that the list does not show asked for alone."""
-        listed = await self._client.read_all(roles_endpoint(app_id)) if granting else []
+    async def _read_roles(self, app_id: str, granting_roles: list[str]) -> list[AppGroup]:
+        """Return the roles with their names. Roles that the list does not show are requested one by one."""
+        listed = await self._client.read_all(roles_endpoint(app_id)) if granting_roles else []
         names = {row_id(row): row_name(row) for row in listed}
         async with task_group() as tasks:
-            alone = {
+            single_reads = {
                 key: tasks.create_task(self._client.read_one(role_endpoint(key)))
-                for key in granting
+                for key in granting_roles
                 if not names.get(key)
             }
-        names |= {key: row_name(task.result()) for key, task in alone.items()}
-        return [AppGroup(key, names[key] or key) for key in granting]
+        names |= {key: row_name(task.result()) for key, task in single_reads.items()}
+        return [AppGroup(key, names[key] or key) for key in granting_roles]
 
     async def _read_members(self, role: AppGroup) -> RoleMembers:
         return role_members(
@@ -274,15 +276,15 @@ def _users_by_id(users: Iterable[User]) -> dict[str, User]:
 async def _check_source(
     subject: str, account: OneLoginClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
 ) -> list[Finding]:
-    app_name, granting = await directory.read_app(source.app)
-    counted = tuple(sorted(select_groups(granting, source.groups, app_name, NAMING)))
+    app_name, granting_roles = await directory.read_app(source.app)
+    counted = tuple(sorted(select_groups(granting_roles, source.groups, app_name, NAMING)))
     users = await account.read_first_page(app_users_endpoint(source.app))
     app_people(map(user_from_json, users), source.app)
     people: set[str] = set()
-    for role in granting:
+    for role in granting_roles:
         rows = await account.read_first_page(role_users_endpoint(role))
-        inside = role_members(map(membership_from_json, rows), role.name)
-        people |= inside.people if role in counted else set()
+        members = role_members(map(membership_from_json, rows), role.name)
+        people |= members.people if role in counted else set()
     app_name = escape_control(app_name)
     if not counted:
         remedy = "Give the application to a role; people who are assigned individually get no access here."

@@ -46,7 +46,7 @@ KNOWN_STATES = frozenset({0, APPROVED, 2, 3})
 class User:
     """A row of `/api/2/users` or of an application's users, which shows neither *status* nor *state*.
 
-    *id* is None where the row has none that could be asked for, *status* and *state* where they are no numbers.
+    *id* is None where the row has no usable one, *status* and *state* where they are not numbers.
     """
 
     id: str | None
@@ -63,7 +63,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A row of a role's users. *is_assigned* is False for those whom some lists hold beside the role's own people."""
+    """A row of a role's users. *is_assigned* is False for rows that are not the role's own people."""
 
     id: str | None
     is_assigned: bool
@@ -71,7 +71,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What gives a person the application. *is_sure* is False where a role that does not list its users may hold them.
+    """The assignment of a person. *is_sure* is False where a role with rows that have no id may hold them.
 
     *unread* is why the person could not be looked up, empty where they were.
     """
@@ -84,7 +84,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class UserMapper:
-    """The settings that say how a person is shown."""
+    """Maps users to people, by the settings of the connector."""
 
     connector: str
     entitled_statuses: frozenset[int] = ENTITLED_STATUSES
@@ -100,9 +100,9 @@ class UserMapper:
         return Status.ACTIVE
 
     def person_from_user(self, key: str, user: User | None, listed: User | None, assignment: Assignment) -> Person:
-        """Return the person as the account's own row of them (*user*) says, or, with *listed*, the application's.
+        """Return the person by the account's own row (*user*), else by the application's row (*listed*).
 
-        Without the former they were deleted a moment ago, or skipped: nothing is concluded of them.
+        Without *user* they were deleted a moment ago, or skipped: their status is unknown.
         """
         shown = user or listed or User(key, None, "", "")
         if listed is not None and shown.email is None:

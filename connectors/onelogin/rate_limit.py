@@ -41,14 +41,14 @@ class OneLoginRateLimiter:
         else:
             self._retry_after.on_response(url, status, headers)
 
-    def retry_delay(self, answer: ApiResponse) -> float | None:
-        return reset_delay(answer, self._timer)
+    def retry_delay(self, response: ApiResponse) -> float | None:
+        return reset_delay(response, self._timer)
 
 
-def reset_delay(answer: ApiResponse, timer: Timer) -> float | None:
+def reset_delay(response: ApiResponse, timer: Timer) -> float | None:
     """Return the seconds until the reset that a refusal names, else what `Retry-After` asks for, else None."""
-    reset = _reset_seconds(answer.headers) if answer.status == TOO_MANY else None
-    return retry_after_seconds(answer.headers, timer.wall) if reset is None else reset
+    reset = _reset_seconds(response.headers) if response.status == TOO_MANY else None
+    return retry_after_seconds(response.headers, timer.wall) if reset is None else reset
 
 
 def _reset_seconds(headers: httpx.Headers) -> int | None:

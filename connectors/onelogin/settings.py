@@ -1,4 +1,4 @@
-"""What the configuration says of a OneLogin connector."""
+"""The settings of a OneLogin connector."""
 
 from __future__ import annotations
 

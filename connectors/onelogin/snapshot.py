@@ -1,7 +1,7 @@
-"""Put an application's users, its roles and their people together into one snapshot. Pure: nothing is read here.
+"""Build a snapshot from an application's users, its roles and their people. Pure.
 
-OneLogin has no flag for an individual assignment: it is an application's user whom none of its roles holds, those
-roles too that this source does not count. It is known only because every one of them was read to its end.
+OneLogin has no flag for an individual assignment: it is a user of the application whom none of its roles holds, counted
+or not. It is known only because every role was read to its end.
 
     in the application's users   in a counted role   in another role of it   the person is
     either                       yes                 either                  assigned through those roles
@@ -41,7 +41,7 @@ ACCOUNT_FIELDS: Mapping[str, Callable[[User], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class RoleMembers:
-    """Everyone who has one role. *unidentified* counts the rows without an id."""
+    """The people of one role. *unidentified* is the number of rows without an id."""
 
     people: frozenset[str]
     unidentified: int = 0
@@ -49,7 +49,7 @@ class RoleMembers:
 
 @dataclass(frozen=True, slots=True)
 class AppData:
-    """Everything that was read of one application, each list to its end.
+    """The complete lists of one application.
 
     *members_by_role* has all its roles by id, *counted* are those that this source counts.
     """
@@ -76,20 +76,20 @@ def role_members(rows: Iterable[Membership], role: str) -> RoleMembers:
     return RoleMembers(people, sum(row.id is None for row in assigned))
 
 
-def assignments(read: AppData) -> dict[str, Assignment]:
-    """Return everybody of the source, by the table above."""
-    is_sure = not any(each.unidentified for each in read.members_by_role.values())
-    held = frozenset[str]().union(*(each.people for each in read.members_by_role.values()))
-    individual = {key: Assignment((), True, is_sure) for key in read.people if key not in held}
-    via = group_memberships({role: read.members_by_role[role.id].people for role in read.counted})
-    return individual | {key: Assignment(groups, False) for key, groups in via.items()}
+def assignments(app_data: AppData) -> dict[str, Assignment]:
+    """Return the assignments of the source by person, by the table above."""
+    is_sure = not any(each.unidentified for each in app_data.members_by_role.values())
+    held = frozenset[str]().union(*(each.people for each in app_data.members_by_role.values()))
+    individual = {key: Assignment((), True, is_sure) for key in app_data.people if key not in held}
+    memberships = group_memberships({role: app_data.members_by_role[role.id].people for role in app_data.counted})
+    return individual | {key: Assignment(groups, False) for key, groups in memberships.items()}
 
 
 def build_snapshot(
-    read: AppData,
+    app_data: AppData,
     users: Mapping[str, User],
     source: Source,
-    portrait: UserMapper,
+    mapper: UserMapper,
     unread: Mapping[str, str] = MappingProxyType({}),
 ) -> Snapshot:
     """Return the snapshot of *source*. *users* are the account's own rows of those who are assigned, by id.
@@ -97,17 +97,19 @@ def build_snapshot(
     *unread* has those that could not be read, with the reason: nothing is concluded about them.
     The result does not depend on the order in which anything was read.
     """
-    assigned = sorted(assignments(read).items())
+    assigned = sorted(assignments(app_data).items())
     people = tuple(
-        portrait.person_from_user(key, users.get(key), read.people.get(key), replace(each, unread=unread.get(key, "")))
+        mapper.person_from_user(
+            key, users.get(key), app_data.people.get(key), replace(each, unread=unread.get(key, ""))
+        )
         for key, each in assigned
     )
     _require_people(people, users)
-    unidentified = sorted(_unidentified_emails(read))
+    unidentified = sorted(_unidentified_emails(app_data))
     return Snapshot(
         source,
-        read.app_name,
-        tuple(Group(role.id, role.name, len(read.members_by_role[role.id].people)) for role in read.counted),
+        app_data.app_name,
+        tuple(Group(role.id, role.name, len(app_data.members_by_role[role.id].people)) for role in app_data.counted),
         people,
         tuple(unidentified_notes(NAMING.provider, unidentified)),
         tuple(unidentified),
@@ -122,9 +124,9 @@ def _require_people(people: tuple[Person, ...], users: Mapping[str, User]) -> No
         )
 
 
-def _unidentified_emails(read: AppData) -> Iterator[str]:
-    """Name whom rows without an id show: their email, or nothing where a role's row, which has none, is theirs."""
-    for user in read.unidentified:
+def _unidentified_emails(app_data: AppData) -> Iterator[str]:
+    """Yield the email of each row without an id, empty for a role's row, which has no email."""
+    for user in app_data.unidentified:
         yield user.email or ""
-    for each in read.members_by_role.values():
+    for each in app_data.members_by_role.values():
         yield from [""] * each.unidentified
