@@ -161,7 +161,7 @@ def unidentified_notes(provider: str, emails: Sequence[str]) -> Iterator[ReadNot
     for email, count in Counter(emails).items():
         owner = email or "without an email"
         reason = (
-            f"{provider} returned {count} row(s) without an id ({owner}): nobody who may be behind them is deactivated."
+            f"{provider} returned {count} row(s) without an id ({owner}): no one they might belong to is deactivated."
         )
         yield ReadNote("unidentified-row", email, reason)
 

@@ -1,4 +1,4 @@
-"""Read keys and certificates as PEM (RFC 7468) however they were handed on, or report what they are instead."""
+"""Read keys and certificates as PEM (RFC 7468) however they were handed on, or report what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refer to a secret by where it is kept, and read it at the moment it is needed: rotation needs no restart."""
+"""Refer to a secret by its location, and read it when it is needed, so that rotation needs no restart."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def is_header_safe(text: str) -> bool:
 
 
 def revealed_values() -> frozenset[str]:
-    """Return every value that was revealed in this process, so that the log can keep them out of what it writes.
+    """Return every value that was revealed in this process, so that the log can redact them.
 
-    Each also as JSON, Python and a URL spell it, where that is another text.
+    Each also in the encodings of JSON, Python and URLs, where those differ.
     """
     return frozenset(_revealed_values)
 
 
 class SecretError(CredentialsRefused):
-    """A secret is missing or not usable where the config refers to it: the configuration's fault, not a server's."""
+    """A secret is missing or not usable where the config refers to it: the cause is the configuration, not a server."""
 
 
 class SecretNotSet(SecretError):
-    """The environment variable is not there, or it is empty."""
+    """The environment variable is not set, or empty."""
 
     code = "secret-not-set"
 
@@ -87,7 +87,7 @@ class SecretUnreadable(SecretError):
 
 
 class SecretInvalid(SecretError):
-    """Something is there that can't be this secret: a placeholder, a reference, a public key."""
+    """The value can't be this secret: a placeholder, a reference, a public key."""
 
     code = "secret-invalid"
 
@@ -95,7 +95,7 @@ class SecretInvalid(SecretError):
 class Secret:
     """A secret in an environment variable (`{env: NAME}`), a file (`{file: PATH}`) or, at worst, the config itself.
 
-    Nothing that prints it shows its value. Two are equal when they are kept in the same place.
+    Printing it never shows its value. Two are equal when they have the same location.
     """
 
     __slots__ = ("_kind", "_place")
@@ -106,12 +106,12 @@ class Secret:
 
     @property
     def inline_value(self) -> str | None:
-        """Return what is written into the configuration itself; None for a secret that is kept elsewhere."""
+        """Return the value in the configuration itself, None for a secret with another location."""
         return None if self._kind in {"env", "file"} else self._place
 
     @property
     def location(self) -> str:
-        """Return where it is kept, in words that may stand in any message."""
+        """Return its location, safe for any message."""
         words = {"env": f"the environment variable {self._place}", "file": f"the file {self._place}"}
         return words.get(self._kind, "the configuration")
 
@@ -135,7 +135,7 @@ class Secret:
         return value
 
     def reveal_token(self) -> str:
-        """Return a value that is to stand in an HTTP header. Raises `SecretError` for one that can't."""
+        """Return a value for an HTTP header. Raises `SecretError` for one that a header can't carry."""
         value = self.reveal()
         if not is_header_safe(value):
             why = "blanks, line breaks or letters that no token has"
@@ -156,7 +156,7 @@ class Secret:
     def _read_file(self) -> str:
         content = self._read_bytes()
         try:
-            # Windows editors open a UTF-8 file with a mark that is no part of the secret.
+            # Windows editors start a UTF-8 file with a byte order mark, which is not part of the secret.
             value = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise self._encoding_error(content) from None
@@ -173,7 +173,7 @@ class Secret:
             with Path(self._place).open("rb") as file:
                 return file.read(MAX_FILE_BYTES + 1)
         except IsADirectoryError as error:
-            # What a container engine makes where the file that it was to mount does not exist.
+            # A container engine creates a folder where the file to mount does not exist.
             raise SecretUnreadable(
                 f"The secret file {self._place} can't be read ({error.strerror}).",
                 "Name the file in that folder. If it should be a file itself, check that the file exists on the host.",
@@ -267,7 +267,7 @@ def _secret_from_text(text: str) -> Secret:
 
 
 def parse_reference(text: str) -> dict[str, str] | None:
-    """Return the reference that *text* spells out as JSON or YAML; None when it is not a reference."""
+    """Return the reference that *text* holds as JSON or YAML; None when it is not a reference."""
     match = REFERENCE.fullmatch(text.strip())
     if match is None:
         return None
@@ -276,9 +276,9 @@ def parse_reference(text: str) -> dict[str, str] | None:
 
 
 def _strip_wrapping(text: str) -> str:
-    """Return *text* without what a file, a shell or an editor puts around it."""
+    """Return *text* without what a file, a shell or an editor adds around it."""
     bare = text.replace("\r\n", "\n").strip().strip("\ufeff").strip()
-    # Of a key in PEM the quotation marks of an .env file are surely no part.
+    # Quotation marks of an .env file are never part of a key in PEM.
     return bare[1:-1].strip() if bare[1:].startswith(PEM_PREFIX) and bare[:1] + bare[-1:] in QUOTE_PAIRS else bare
 
 

@@ -161,7 +161,7 @@ class MsalTokens:
             transport.close()
         if transport.last_response is None:
             raise CredentialsRefused(
-                f"{self._name} can't be asked for a token ({reason}).",
+                f"{self._name} can't request a token ({reason}).",
                 "Check `tenant_id`, `client_id` and the kind of credential in the config.",
             )
         reply = transport.last_response

@@ -54,7 +54,7 @@ MAX_RESTARTS = 3
 """Restarts of one list: large lists have expired several times in one read."""
 
 NOT_FOUND_CODE = "Request_ResourceNotFound"
-LATER_HINT = "Try again later; if it stays, report it to Microsoft's support with this message."
+LATER_HINT = "Try again later; if it persists, report it to Microsoft's support with this message."
 
 MAX_PAGE_SIZE = 999
 CONSENT_HINT = "with admin consent, to the app registration (Entra admin center > App registrations > API permissions)"
@@ -64,8 +64,8 @@ APP_HINT = (
     f"permission Application.Read.All, {CONSENT_HINT}."
 )
 GROUP_HINT = (
-    "If the group was deleted or is of no use any more, remove it from the enterprise application's users and groups; "
-    "else grant the application permission GroupMember.Read.All (Member.Read.Hidden for hidden "
+    "If the group was deleted or is no longer needed, remove it from the enterprise application's users and groups; "
+    "otherwise grant the application permission GroupMember.Read.All (Member.Read.Hidden for hidden "
     f"members), {CONSENT_HINT}."
 )
 HIDDEN_ROLE = "Member.Read.Hidden"

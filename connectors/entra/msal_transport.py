@@ -20,7 +20,7 @@ from connectors.http.tls import tls_context
 __all__ = ["MsalResponse", "MsalTransport"]
 
 MAX_BYTES = 2**20
-"""Of an answer: a token has a few thousand."""
+"""Maximum size of a response: a token has a few thousand bytes."""
 
 ENDLESS_RESPONSE = "an answer that does not end"
 
@@ -28,7 +28,7 @@ StringMap = Mapping[str, str]
 
 
 class MsalResponse:
-    """What msal reads of an answer."""
+    """A response as msal reads it."""
 
     def __init__(self, response: httpx.Response, text: str) -> None:
         self.status_code = response.status_code
@@ -43,10 +43,10 @@ class MsalResponse:
 
 
 class MsalTransport:
-    """Sends msal's requests, and keeps the last answer: msal tells less of it than an error has to say.
+    """Sends msal's requests, and keeps the last response, because msal drops what error messages need.
 
-    *plain* is an origin that is http in truth: msal itself takes https authorities only. *trusts_environment* says
-    whether proxies of the environment are used. Raises `NoResponse` where there is none.
+    *plain* is an http origin of tests: msal itself accepts https authorities only. *trusts_environment*: proxies of
+    the environment are used. Raises `NoResponse` where there is none.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class MsalTransport:
         self.last_response: MsalResponse | None = None
         self._sockets: list[socket.socket] = []
         self._has_timed_out = threading.Event()
-        # Time limits of a synchronous client are for each silence: against a server that is never silent, and never
-        # says anything, there is only the end of its connections.
+        # Timeouts of a synchronous client bound each silence only. Closing its connections is the only way to end a
+        # response that arrives slowly without end.
         self._deadline_timer = threading.Timer(bounds.max_wait_seconds, self._abort)
         self._deadline_timer.daemon = True
         self._deadline_timer.start()
@@ -90,7 +90,7 @@ class MsalTransport:
         headers: StringMap | None = None,
         **_: object,
     ) -> MsalResponse:
-        # msal puts an assertion into the form as bytes, which httpx would spell as Python does: b'eyJ…'.
+        # msal puts an assertion into the form as bytes, which httpx would encode as their repr: b'eyJ…'.
         fields = {key: value.decode() if isinstance(value, bytes) else value for key, value in (data or {}).items()}
         form = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
         return self._send("POST", url, params, form, urlencode(fields).encode())
@@ -133,7 +133,7 @@ class MsalTransport:
         return body.decode("utf-8", "replace")
 
     def _track_connection(self, event: str, about: Mapping[str, Any]) -> None:
-        """Take note of each connection that is made for a request (httpx: the extension `trace`)."""
+        """Record each connection that is made for a request (httpx: the extension `trace`)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._sockets.append(about["return_value"].get_extra_info("socket"))
             if self._has_timed_out.is_set():
@@ -143,7 +143,7 @@ class MsalTransport:
         self._has_timed_out.set()
         for each in tuple(self._sockets):
             with contextlib.suppress(OSError):
-                # The plain one, because that of TLS is not for two threads. Whoever reads there reads the end.
+                # On the plain socket, because a TLS socket is not safe for two threads. The reader then sees its end.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def _actual_url(self, url: str) -> str:
@@ -152,7 +152,7 @@ class MsalTransport:
 
 
 def _build_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> httpx.BaseTransport:
-    """Return what sends requests. The variables are good: the client of all other requests was made of them before."""
+    """Return the transport. The variables are valid: the client of all other requests was created from them before."""
     proxies, context = proxies_from_environment(environ), tls_context(ca_bundle, environ)
     straight = httpx.HTTPTransport(verify=context, trust_env=False)
     if not proxies.by_scheme:

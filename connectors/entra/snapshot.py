@@ -89,8 +89,8 @@ def sort_assignments(rows: Iterable[AppAssignment], app: str) -> AppAssignments:
     for row in rows:
         if not row.id or not row.kind:
             raise IncompleteRead(
-                f"Entra returned an assignment of the application {app} without whom it assigns.",
-                "Try again; if it stays, remove and add the application's users and groups in Entra.",
+                f"Entra returned an assignment of the application {app} without its principal.",
+                "Try again; if it persists, remove and add the application's users and groups in Entra.",
             )
         kinds.get(row.kind, others)[row.id] = row.name or row.id
     found = tuple(AppGroup(key, groups[key]) for key in sorted(groups))
@@ -179,9 +179,7 @@ def _nested_group_notes(counted: Mapping[AppGroup, GroupMembers]) -> Iterator[Re
 def _assignment_notes(app_data: AppData) -> Iterator[ReadNote]:
     for key in sorted(app_data.individuals):
         if app_data.individuals[key] is None:
-            reason = (
-                f"{app_data.individual_names[key]} is assigned individually, and Entra does not know them any more."
-            )
+            reason = f"{app_data.individual_names[key]} is assigned individually, and Entra no longer knows them."
             yield ReadNote("assignment-left-over", "", reason)
     for key in sorted(app_data.unread_causes):
         reason = (

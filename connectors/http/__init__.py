@@ -1,4 +1,4 @@
-"""Reads JSON over HTTP for every connector and for Pigment: bounded, paced, retried, and on one origin only."""
+"""HTTP for every connector and for Pigment: bounded, rate-limited, retried, and on one origin only."""
 
 from connectors.http.client import ApiClient
 from connectors.http.headers import header_numbers, is_rate_limit, retry_after_seconds, server_time

@@ -105,7 +105,7 @@ class ApiClient:
             raise IncompleteRead(
                 f"{self.name} gave no complete answer to GET {escape_control(target.path)}{_for_subject(about)} "
                 f"({redact(str(error))}).",
-                "Try again later; if it stays, look at that system's status page and at what stands between.",
+                "Try again later; if it persists, check that system's status page and the network between.",
             ) from error
         response = replace(response, about=about)
         if response.status not in accept:
@@ -223,7 +223,7 @@ class ApiClient:
         if target is None:
             raise IncompleteRead(
                 f"{self.name} points to a page on another server ({redact(url)}){_for_subject(about)}.",
-                "Nothing was asked there, so that the token stays where it belongs. Check the base URL in the config.",
+                "No request was sent there, to protect the token. Check the base URL in the config.",
             )
         if not params:
             return target
@@ -266,13 +266,13 @@ class ApiClient:
 
 def _hint_for_status(status: int) -> str:
     if status == NOT_FOUND:
-        return "Check the URL and the ids in the config: what they name is not there, or may not be seen."
+        return "Check the URL and the ids in the config: their object does not exist or is not visible."
     if status == TOO_MANY:
-        return "It limits how often it may be asked. Run less often, or find out who else asks."
+        return "It limits the number of requests. Run less often, or find the other clients with the same credentials."
     if status >= 500:
-        return "Try again later; if it stays, look at that system's status page."
+        return "Try again later; if it persists, check that system's status page."
     if 300 <= status < 400:
-        return "It sends us elsewhere. Put the URL that it answers at in the config."
+        return "It redirects. Put the target URL in the config."
     return "Check the URL and the ids in the config; if they are right, report it with this message."
 
 

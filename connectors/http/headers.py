@@ -1,6 +1,6 @@
-"""Read headers that name when and how to go on, also where an answer carries one of them twice.
+"""Read headers with times and numbers, also where a response has one of them twice.
 
-Gateways repeat headers: the values then stand in two lines, or in one with a comma between.
+Gateways repeat headers: the values are then in two lines, or in one line with a comma.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FORBIDDEN, TOO_MANY = 403, 429
 
 
 def header_numbers(headers: httpx.Headers, name: str) -> list[int]:
-    """Return each different value of a header of whole numbers, ascending; nothing when one of them is not a number."""
+    """Return the distinct values of a header of integers, ascending; an empty list when one is not a number."""
     texts = headers.get_list(name, split_commas=True)
     if not all(text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS for text in texts):
         return []
@@ -25,23 +25,23 @@ def header_numbers(headers: httpx.Headers, name: str) -> list[int]:
 
 
 def retry_after_seconds(headers: httpx.Headers, wall: Callable[[], float]) -> float | None:
-    """Return what `Retry-After` asks for (RFC 9110, section 10.2.3: seconds or a date), None when it asks nothing.
+    """Return the delay of `Retry-After` (RFC 9110, section 10.2.3: seconds or a date), None where it is missing.
 
-    The longest wait counts where it stands twice. A date is compared with the server's own clock where the answer shows
-    it, else with *wall*.
+    Of two values the longer counts. A date is compared with the server's own clock where the response shows it, else
+    with *wall*.
     """
     found = [_delay_seconds(text, headers, wall) for text in _header_values(headers, "retry-after")]
     return max((seconds for seconds in found if seconds is not None), default=None)
 
 
 def is_rate_limit(status: int, headers: httpx.Headers) -> bool:
-    """Return whether an answer refuses for now only: 429, or a 403 that names a time to come back at."""
+    """Return whether a response is a temporary refusal: 429, or a 403 with `Retry-After`."""
     names_a_time = retry_after_seconds(headers, lambda: 0.0) is not None
     return status == TOO_MANY or (status == FORBIDDEN and names_a_time)
 
 
 def server_time(headers: httpx.Headers) -> float | None:
-    """Return the server's own time in seconds since 1970, None when the answer does not show it."""
+    """Return the server's own time in seconds since 1970, None where the response does not show it."""
     return next(
         (time for text in _header_values(headers, "date") if (time := _parse_http_date(text)) is not None), None
     )
@@ -58,7 +58,7 @@ def _delay_seconds(text: str, headers: httpx.Headers, wall: Callable[[], float])
 
 
 def _header_values(headers: httpx.Headers, name: str) -> list[str]:
-    """Return the values of a header that holds numbers or dates; a date has a comma of its own."""
+    """Return the values of a header that holds numbers or dates; a date contains a comma."""
     found: list[str] = []
     for line in headers.get_list(name):
         parts = [part.strip() for part in line.split(",")]

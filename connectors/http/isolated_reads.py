@@ -1,4 +1,4 @@
-"""Read single objects, where a failure concerns only that object and must not end other reads."""
+"""Read single objects whose failures must not end other reads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["IsolatedReads"]
 T = TypeVar("T")
 MAX_CONCURRENT = 4
 MAX_CONSECUTIVE_FAILURES = 3
-"""Failures in a row after which the rest is not asked for: a system that answers none of three would cost minutes."""
+"""Failures in a row after which the rest is skipped: each further time-out would cost a minute."""
 
 LATER_HINT = "Try again later; if it persists, check that system's status page."
 
 
 @dataclass(slots=True)
 class IsolatedReads:
-    """One use is one series of reads. *timeout_seconds* bounds each of them with its retries."""
+    """One series of reads. *timeout_seconds* bounds each of them with its retries."""
 
     timeout_seconds: float = 60
     consecutive_failures: int = 0
@@ -34,7 +34,7 @@ class IsolatedReads:
             async with at_once:
                 if self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
                     return IncompleteRead(
-                        f"{key} was not asked for after {MAX_CONSECUTIVE_FAILURES} failures in a row.", LATER_HINT
+                        f"{key} was not requested after {MAX_CONSECUTIVE_FAILURES} failures in a row.", LATER_HINT
                     )
                 try:
                     async with asyncio.timeout(self.timeout_seconds):
@@ -45,7 +45,7 @@ class IsolatedReads:
                 except TimeoutError:
                     self.consecutive_failures += 1
                     return IncompleteRead(
-                        f"There was no answer for {key} within {self.timeout_seconds:g} s.", LATER_HINT
+                        f"There was no response for {key} within {self.timeout_seconds:g} s.", LATER_HINT
                     )
                 self.consecutive_failures = 0
                 return found

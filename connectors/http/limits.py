@@ -1,4 +1,4 @@
-"""What a request may cost, and whom it asks before it is sent."""
+"""The limits of requests, and the protocols that they depend on: time, authentication, rate limits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import httpx
 __all__ = ["DEFAULT_LIMITS", "NO_RATE_LIMITER", "REAL_TIME", "AuthHeaders", "RateLimiter", "RequestLimits", "Timer"]
 
 AuthHeaders = Callable[[bool], Awaitable[Mapping[str, str]]]
-"""Returns the headers that say who we are. True: the last ones were refused (401); make fresh ones if there are any."""
+"""Returns the authentication headers. True: the last ones were refused (401), so renew them if possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Ceilings of one request and of one walk over pages.
+    """Limits of one request and of one list of pages.
 
-    *timeout_seconds* is for connecting and for each silence of the server, *max_wait_seconds* for one request with all
-    its retries, what its pace made it wait aside. *max_bytes* is of a decoded body.
+    *timeout_seconds* bounds connecting and each silence of the server. *max_wait_seconds* bounds one request with all
+    its retries, without the waits of its rate limiter. *max_bytes* bounds a decoded body.
     """
 
     timeout_seconds: float = 30
@@ -36,7 +36,7 @@ DEFAULT_LIMITS = RequestLimits()
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """The time that requests know: *now* in monotonic seconds, *wall* in seconds since 1970 for `Retry-After` dates."""
+    """The clocks of requests: *now* in monotonic seconds, *wall* in seconds since 1970 for `Retry-After` dates."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -47,23 +47,23 @@ REAL_TIME = Timer()
 
 
 class RateLimiter(Protocol):
-    """Keeps to the limit of one host or API family. Asked before each request, told of each answer."""
+    """Keeps to the limit of one host or API family. Called before each request and after each response."""
 
     async def acquire(self, method: str, url: httpx.URL) -> None:
         """Return when the request may be sent."""
         ...
 
     def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
-        """Take note of an answer; *status* 0 when none came. Called once for each request that was admitted."""
+        """Record a response; *status* is 0 when there was none. Called once for each admitted request."""
         ...
 
 
 class _NoRateLimiter:
     async def acquire(self, method: str, url: httpx.URL) -> None:
-        """Let everything through."""
+        """Return at once."""
 
     def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
 
 NO_RATE_LIMITER: RateLimiter = _NoRateLimiter()

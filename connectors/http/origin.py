@@ -16,7 +16,7 @@ ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether *host* is this machine: `localhost` or a loopback address."""
+    """Return whether *host* is this machine: `localhost` or a loopback address."""
     if host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -26,15 +26,15 @@ def is_loopback(host: str) -> bool:
 
 
 def validate_host(url: httpx.URL) -> None:
-    """Raise `ValueError` for what no name server could know: placeholders that were not filled in, slips of the pen."""
+    """Raise `ValueError` for a host that no name server could know, such as a placeholder or a typing error."""
     if (url.port or 0) > MAX_PORT:
-        raise ValueError("has a port that is none")
+        raise ValueError("has a port above 65535")
     host = url.raw_host.decode("ascii").lower()
     try:
         ip_address(host)
     except ValueError:
         if not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split("."))):
-            raise ValueError("has a host name that is none") from None
+            raise ValueError("is not a valid host name") from None
 
 
 def parse_url(text: str, example: str) -> httpx.URL:
@@ -61,7 +61,7 @@ def https_root(url: httpx.URL, *, subject: str, example: str, root_message: str)
 
 
 class Origin:
-    """One base URL. Everything that is asked lies below it, or is a link on the same scheme, host and port."""
+    """One base URL. Every request goes below it, or to a link on the same scheme, host and port."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
@@ -73,7 +73,7 @@ class Origin:
         self._key = _origin_key(url)
 
     def resolve(self, url: str) -> httpx.URL | None:
-        """Return the URL to ask for, or None when it leads away from here.
+        """Return the URL to request, or None for another origin.
 
         *url* is a path below the base URL (with or without a leading slash), or an absolute URL.
         """
@@ -84,7 +84,7 @@ class Origin:
         return target if self.contains(target) else None
 
     def join(self, url: httpx.URL, reference: str) -> httpx.URL | None:
-        """Return where *reference* leads from *url* (RFC 3986, 5.2), or None when that is away from here."""
+        """Return where *reference* leads from *url* (RFC 3986, 5.2), or None for another origin."""
         try:
             target = url.join(reference)
         except httpx.InvalidURL:
@@ -97,6 +97,6 @@ class Origin:
 
 
 def _origin_key(url: httpx.URL) -> tuple[str, bytes, int | None]:
-    # `host` decodes an international name, and trips over one that is none (`xn--a`): whoever answers us may send that.
+    # Not `host`: it decodes an international name and raises for an invalid one (`xn--a`), which a server may send.
     scheme = url.scheme.lower()
     return scheme, url.raw_host.lower(), url.port or DEFAULT_PORTS.get(scheme)

@@ -1,4 +1,4 @@
-"""Guard a walk along next links: it ends, and it never goes in a circle."""
+"""Guard the pages of a list: their number is bounded, and none comes twice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ __all__ = ["PageGuard", "decode_cursor"]
 
 PERCENT_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 MAX_ENCODING_LAYERS = 3
-"""So often a cursor may have been percent-encoded before it came."""
+"""How many times a server may have percent-encoded a cursor."""
 
 
 def decode_cursor(cursor: str) -> str:
-    """Return *cursor* as it is to be encoded in a query: some servers send it percent-encoded, so that it would be
-    encoded twice. A cursor that is not holds no `%XX`: it is base64, or unreserved characters (RFC 9865)."""
+    """Return *cursor* without percent-encoding, since some servers send it encoded and it would be encoded twice.
+
+    Other cursors hold no `%XX`: they are base64, or unreserved characters (RFC 9865).
+    """
     for _ in range(MAX_ENCODING_LAYERS):
         if not PERCENT_ESCAPE.search(cursor):
             break
@@ -25,21 +27,21 @@ def decode_cursor(cursor: str) -> str:
 
 
 class PageGuard:
-    """The pages of one listing. *who* names the server in messages, *about* what is listed."""
+    """The pages of one list. *server* and *about*, the subject of the list, are for messages."""
 
-    def __init__(self, who: str, first: str, max_pages: int, about: str = "") -> None:
+    def __init__(self, server: str, first: str, max_pages: int, about: str = "") -> None:
         self.page_count = 1
-        self._name = who
+        self._name = server
         self._suffix = f" of {about}" if about else ""
         self._seen_cursors = {first}
         self._max_pages = max_pages
 
     def advance(self, cursor: str) -> str:
-        """Return *cursor* (a next link, or what names the next page) if it leads on, else raise `IncompleteRead`."""
+        """Return *cursor* (a next link or a cursor) if it is a new page. Raises `IncompleteRead` otherwise."""
         if cursor in self._seen_cursors:
             raise IncompleteRead(
-                f"{self._name} gives a next page{self._suffix} that it has given before: the list never ends.",
-                "Try again; if it stays, report it to the vendor of that system.",
+                f"{self._name} repeats a next page{self._suffix}, so the list would never end.",
+                "Try again; if it persists, report it to the vendor of that system.",
             )
         if self.page_count >= self._max_pages:
             raise IncompleteRead(
@@ -52,5 +54,5 @@ class PageGuard:
 
     @property
     def page_label(self) -> str:
-        """Return the name of the page that the walk is at."""
+        """Return the name of the current page."""
         return f"page {self.page_count}{self._suffix}"

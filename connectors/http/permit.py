@@ -1,4 +1,4 @@
-"""The right to write, asked for until a request has left, so that no wait on the way can outlast it."""
+"""Check a permit until a write request has left, so that no wait on the way can outlast it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from connectors.base import Permit
 __all__ = ["PermitExpired", "permit_trace", "require_remaining_seconds", "wait_while_permitted"]
 
 SEND_EVENTS = (".send_request_headers.started", ".send_request_body.started")
-"""What httpcore traces once it is connected, before it writes. A server does not act before it has the whole body."""
+"""Events of httpcore after connecting and before sending. A server does not act before it has the whole body."""
 
 
 class PermitExpired(Exception):
-    """The permit ended before the whole request had left: what it asks for was not done by it."""
+    """The permit ended before the whole request had left, so the request had no effect."""
 
 
 def require_remaining_seconds(permit: Permit) -> float:
-    """Return how long *permit* still holds, more than 0. Raises `PermitExpired`."""
+    """Return the remaining seconds of *permit*, more than 0. Raises `PermitExpired`."""
     left = permit.remaining_seconds()
     if left <= 0:
         raise PermitExpired

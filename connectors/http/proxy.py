@@ -1,8 +1,8 @@
-"""Which proxy a request goes through, by the variables that curl and most tools know: one reading for every client.
+"""Choose the proxy of a request by the variables that curl and most tools read, the same way for every client.
 
-`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not; lower case wins, and an empty variable is
-none. Proxies are spoken to over HTTP. `NO_PROXY` takes names with all names below them, addresses, networks (CIDR),
-ports, globs and `*`. What is wrong is reported with the variable's name and without its value, which may hold a
+`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case: lower case wins, and an empty variable
+counts as unset. Only HTTP proxies are supported. `NO_PROXY` takes names with all names below them, addresses, networks (CIDR),
+ports, globs and `*`. Errors have the variable's name, and not its value, which may hold a
 password.
 """
 
@@ -36,7 +36,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ProxyConfigError(ValueError):
-    """*variable* can't be used; *problem* go on the sentence that begins with its name, *hint* is what to write."""
+    """*variable* can't be used; *problem* completes the sentence that begins with its name, *hint* is the next step."""
 
     def __init__(self, variable: str, words: str, hint: str) -> None:
         super().__init__(f"{variable} {words}.")
@@ -76,12 +76,12 @@ class ProxySettings:
     invalid_entries: tuple[str, ...] = ()
 
     def proxy_for(self, url: httpx.URL) -> str | None:
-        """Return the proxy for a request to *url*, None for none."""
+        """Return the proxy for a request to *url*, None without one."""
         proxy = self.by_scheme.get(url.scheme)
         return None if proxy is None or any(each.matches(url) for each in self.no_proxy) else proxy
 
     def display_url(self, scheme: str) -> str:
-        """Return the proxy of *scheme* as a message may have it: no user, no password, and the variable beside it."""
+        """Return the proxy of *scheme* for messages: without user and password, with its variable."""
         url = httpx.URL(self.by_scheme[scheme])
         return f"{url.scheme}://{url.netloc.decode()} ({self.variables[scheme]})"
 
@@ -109,7 +109,7 @@ def proxies_from_environment(environ: Mapping[str, str]) -> ProxySettings:
 
 
 def _lookup_variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the spelling that counts, and its value; two empty texts when neither is there.
+    """Return the variable that counts, and its value; two empty texts where neither is set.
 
     `HTTP_PROXY` in capitals is what a web server makes of a visitor's header `Proxy` (CVE-2016-5385).
     """

@@ -1,4 +1,4 @@
-"""Hold back every request to one host with one token while the host asks for none."""
+"""Delay every request to one host with one token for as long as the host demands."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BLOCKED_HINT = (
 
 
 class RetryAfterLimiter:
-    """Implements `connectors.http.RateLimiter`: after a 429, 403 or 503 with `Retry-After` nothing is asked before its
-    time.
+    """Implements `connectors.http.RateLimiter`: after a 429, 403 or 503 with `Retry-After` no request is sent
+    before its time.
 
-    A request that would have to wait longer than *max_wait_seconds* ends in an error instead.
+    A request that would wait longer than *max_wait_seconds* raises instead.
     """
 
-    def __init__(self, who: str, max_wait_seconds: float, timer: Timer) -> None:
-        self._name = who
+    def __init__(self, server_name: str, max_wait_seconds: float, timer: Timer) -> None:
+        self._name = server_name
         self._max_wait_seconds = max_wait_seconds
         self._timer = timer
         self._blocked_until = float("-inf")
@@ -33,7 +33,7 @@ class RetryAfterLimiter:
     async def acquire(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
         """Wait for the end of the pause. Raises `IncompleteRead`."""
         deadline = self._timer.now() + self._max_wait_seconds
-        # Again after each wait: an answer that came meanwhile may have named a later time.
+        # Checked after each wait: a response in the meantime may have named a later time.
         while (seconds := self._blocked_until - self._timer.now()) > 0:
             if self._blocked_until > deadline:
                 raise IncompleteRead(

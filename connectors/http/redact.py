@@ -1,4 +1,4 @@
-"""Quote what a server sent so that it can stand in a message: short, on one line, without anything like a secret."""
+"""Quote the text of a server in messages: short, on one line, without anything like a secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["error_excerpt", "escape_control", "redact", "request_id_from_headers
 
 MAX_CHARS = 200
 MAX_TEXT_BYTES = 2048
-"""Bytes of text that are examined: an error has its reason at its start."""
+"""Bytes of text that are read: an error has its reason at its start."""
 
 MAX_JSON_BYTES = 2**16
 MAX_CAUSES = 3
@@ -27,10 +27,10 @@ SECRET_PATTERN = re.compile(
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 HTML_TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
 MESSAGE_FIELDS = ("detail", "errorSummary", "error_description", "description", "message", "title")
-"""Where SCIM, Okta, OAuth, OneLogin and Graph put their sentence; the longest is the one that explains most."""
+"""Fields with the sentence of SCIM, Okta, OAuth, OneLogin and Graph. The longest explains most."""
 
 CODE_FIELDS = ("errorCode", "code", "error")
-"""Where they put their word for it, which documentation and support ask for."""
+"""Fields with the code, which documentation and support ask for."""
 
 CODE_PATTERN = re.compile(r"[A-Za-z][\w.-]{1,60}")
 REQUEST_ID_HEADERS = ("x-okta-request-id", "request-id", "x-ms-request-id", "x-request-id")
@@ -40,8 +40,7 @@ REQUEST_ID_PATTERN = re.compile(r"[\w.:@-]{4,80}")
 def escape_control(text: str) -> str:
     r"""Return *text* with white space folded, controls as `\x1b`, at most 200 characters.
 
-    For names, ids and paths that we asked for: nothing is taken for a secret. What a server wrote is for
-    `harmless_quote`.
+    For our own names, ids and paths: nothing counts as a secret. Text of a server needs `redact`.
     """
     text = UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02x}", " ".join(text.split()))
     return text if len(text) <= MAX_CHARS else f"{text[: MAX_CHARS - 1]}…"
@@ -55,9 +54,9 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def request_id_from_headers(headers: httpx.Headers, sent: Mapping[str, str]) -> str:
-    """Return the id under which the vendor's support finds the request, empty where the answer has none.
+    """Return the id that the vendor's support needs to find the request, empty where there is none.
 
-    *sent* are the headers of the request: a server that answers with its credentials is not quoted.
+    *sent* are the headers of the request: an id that repeats its credentials is ignored.
     """
     found = (headers.get(name, "").strip() for name in REQUEST_ID_HEADERS)
     return next(
@@ -66,9 +65,9 @@ def request_id_from_headers(headers: httpx.Headers, sent: Mapping[str, str]) -> 
 
 
 def error_excerpt(body: bytes, headers: Mapping[str, str]) -> str:
-    """Return the words of an answer in quotation marks after a colon, with its code after it, or nothing.
+    """Return the message of a response in quotation marks after a colon, with its code, or an empty text.
 
-    *headers* are those that were sent: their credentials never come back out.
+    *headers* are those that were sent: their credentials are never quoted.
     """
     text, code = (redact(each, _sent_credentials(headers)) for each in _message_and_code(body))
     return (f': "{text}"' if text else "") + (f" ({code})" if text and code else "")
@@ -101,7 +100,7 @@ def _message_and_code(body: bytes) -> tuple[str, str]:
 
 
 def _error_causes(error: Mapping[str, object]) -> Iterator[str]:
-    """Yield what stands behind an error: Okta's `errorCauses`, Graph's `details` and `innerError`, other `errors`."""
+    """Yield the causes of an error: Okta's `errorCauses`, Graph's `details` and `innerError`, other `errors`."""
     for name in ("errorCauses", "details", "errors", "innerError"):
         found = error.get(name)
         for each in found if isinstance(found, list) else [found]:

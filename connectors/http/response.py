@@ -1,4 +1,4 @@
-"""One answer of a server, whole and decoded as JSON on demand."""
+"""One complete response of a server, decoded as JSON on demand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connectors.http.redact import escape_control
 __all__ = ["ApiResponse"]
 
 JSON_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)")
-"""Any escape in JSON text. *half* of a surrogate pair is what servers leave when they cut a name short."""
+"""Any escape in JSON text. *half* of a surrogate pair remains where a server cuts a name short."""
 
 LINK_VALUE = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
 LINK_PARAMETER = re.compile(r";\s*([^\s=;,\"]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
@@ -25,7 +25,7 @@ NOT_JSON_HINT = "Check that the URL in the config is that of the API; if it is, 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """*url* is the one that answered; *who* the server's name in messages, *about* what it was asked for.
+    """*url* is the one that responded. *server* and *about*, the subject of the request, are for messages.
 
     *request_id* is the vendor's own, for its support.
     """
@@ -46,7 +46,7 @@ class ApiResponse:
 
     @property
     def request_label(self) -> str:
-        """Return in brackets which request it was, with its id."""
+        """Return the request and its id, in brackets."""
         return f" [{self.request_line}{f', request id {self.request_id}' if self.request_id else ''}]"
 
     @property
@@ -90,7 +90,7 @@ class ApiResponse:
     def link(self, rel: str) -> str | None:
         """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none.
 
-        Raises `IncompleteRead` for a target that is no URL: there is more, and nobody can ask for it.
+        Raises `IncompleteRead` for a target that is not a URL: the rest of the list is out of reach.
         """
         for value in self.headers.get_list("link"):
             for target, parameters in LINK_VALUE.findall(value):
@@ -115,7 +115,7 @@ class ApiResponse:
 
 
 def _link_relations(parameters: str) -> list[str]:
-    """Return the relation types that the parameters of a link name; a quoted title may look like one and is none."""
+    """Return the relation types that the parameters of a link name; a quoted title may look like one."""
     named = (quoted or plain for name, quoted, plain in LINK_PARAMETER.findall(parameters) if name.lower() == "rel")
     return next(named, "").lower().split()
 

@@ -1,4 +1,4 @@
-"""Read a list again from its start when the server has forgotten where on the way the reader was."""
+"""Read a list again from its start when its cursor has expired."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class CursorExpired(IncompleteRead):
-    """The list can't be gone on with; from its start it can be read again."""
+    """The cursor of a list is no longer valid. The list can be read again from its start."""
 
 
 async def retry_from_start(read: Callable[[], Awaitable[T]], restarts: int) -> T:
-    """Return what *read* returns, begun again at most *restarts* times. Raises the last `CursorExpired`."""
+    """Return the result of *read*, called again at most *restarts* times. Raises the last `CursorExpired`."""
     for _ in range(restarts):
         try:
             return await read()

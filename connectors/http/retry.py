@@ -1,4 +1,4 @@
-"""Decide whether a request is made again, and when: bounded in number and time, jittered, and as the server asks."""
+"""Decide whether and when to retry a request: bounded in number and time, jittered, and as the server asks."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from connectors.http.send import NoResponse, RequestNotSent, ResponseTooLarge
 __all__ = ["RETRYABLE_STATUSES", "RetryDelay", "RetryPolicy"]
 
 RetryDelay = Callable[[ApiResponse], float | None]
-"""Returns in how many seconds a server that answers like this wants to be asked again, None when it names no time."""
+"""Returns the seconds after which a response allows a retry, None where it names no time."""
 
 TOO_MANY, SERVER_ERROR = 429, 500
 MAX_SERVER_ERROR_RETRIES = 2
-"""A 500 is more often a bug that stays than a fault that heals."""
+"""A 500 is more often a permanent bug than a temporary failure."""
 
 RETRYABLE_STATUSES = frozenset({408, 425, TOO_MANY, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
-"""520 to 530 are a content delivery network's: it did not reach the server behind it, or not in time."""
+"""520 to 530 come from a content delivery network that did not reach the server behind it in time."""
 
 BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
 JITTER = tenacity.wait_random(0, 1)
 MIN_RETRY_AFTER_SECONDS = 1.0
-"""Below it a server names no time: a client that followed `Retry-After: 0` would never stop asking."""
+"""A shorter delay counts as none: a client that followed `Retry-After: 0` would retry without end."""
 
 MIN_DELAY = tenacity.wait_exponential(multiplier=0.5, max=5)
-"""The least that is waited between two refusals that each name a shorter time."""
+"""The minimum delay between two refusals that name shorter delays."""
 
 
 @dataclass(slots=True)
 class RetryPolicy:
     """The attempts at one request.
 
-    *rate_limited_seconds* are the seconds that its pace made it wait, which are not the server's.
+    *rate_limited_seconds* are the seconds that the rate limiter took, which do not count as the server's.
 
-    Refusals that name a time (*retry_delay*; without it by `Retry-After`) are bounded by the time alone, as long as
-    they name it; all others by their number too. Nothing is waited for once *permit* has ended: `PermitExpired`.
+    Refusals that name a time (by *retry_delay*, else `Retry-After`) are bounded by time only; all others by their
+    number too. A wait raises `PermitExpired` once *permit* has ended.
     """
 
     limits: RequestLimits
@@ -60,7 +60,7 @@ class RetryPolicy:
         self._started = self.timer.now()
 
     async def attempt(self, once: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:
-        """Call *once* until its answer is one that stays. Returns the last answer, or raises what it raised last."""
+        """Call *once* until its response is final. Return the last response, or raise the last error."""
 
         async def attempted() -> ApiResponse:
             return await once()
@@ -98,16 +98,16 @@ class RetryPolicy:
         if seconds is None:
             self._failures += 1
             return BACKOFF(state)
-        # For a limit's reset the pace already holds back all requests. Other waits need jitter to spread them.
+        # The rate limiter already delays all requests until a reset. Other waits need jitter to spread them.
         return max(seconds, MIN_DELAY(state)) + (JITTER(state) if self.retry_delay is None else 0)
 
     def _requested_delay(self, state: tenacity.RetryCallState) -> float | None:
-        """Return the seconds that the server asks for, None when it names no time worth the name."""
+        """Return the seconds that the server asks for, None where it names no usable delay."""
         if state.outcome is None or state.outcome.failed:
             return None
         answer: ApiResponse = state.outcome.result()
-        promise = self.retry_delay or self._retry_after_delay
-        seconds = promise(answer)
+        requested_delay = self.retry_delay or self._retry_after_delay
+        seconds = requested_delay(answer)
         return seconds if seconds is not None and seconds >= MIN_RETRY_AFTER_SECONDS else None
 
     def _retry_after_delay(self, answer: ApiResponse) -> float | None:

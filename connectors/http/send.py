@@ -1,4 +1,4 @@
-"""Send one request and take in its whole answer, within the bounds, whatever the server does."""
+"""Send one request and read its whole response, within limits, whatever the server does."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class RequestNotSent(Exception):
 
 
 class NoResponse(Exception):
-    """The request was sent, and no whole answer came: what it asks for may have been done."""
+    """The request was sent without a complete response: it may have had its effect."""
 
 
 class ResponseTooLarge(NoResponse):
-    """The answer is over the bounds, or packed in a way that can't be bounded: asking again won't help."""
+    """The response exceeds the limits, or has an encoding that can't be bounded. A retry won't help."""
 
 
 NOT_SENT_ERRORS = (
@@ -37,24 +37,24 @@ NOT_SENT_ERRORS = (
 
 
 async def send_request(
-    client: httpx.AsyncClient, request: httpx.Request, bounds: RequestLimits, permit: Permit | None = None
+    client: httpx.AsyncClient, request: httpx.Request, limits: RequestLimits, permit: Permit | None = None
 ) -> tuple[httpx.Response, bytes]:
-    """Return the answer with its decoded body. Redirects are not followed.
+    """Return the response with its decoded body. Redirects are not followed.
 
-    Raises `DeliveryError`, `NoResponse`, or `PermitExpired` when *permit* ended before the request had left.
+    Raises `RequestNotSent`, `NoResponse`, or `PermitExpired` when *permit* ended before the request had left.
     """
-    timeout = httpx.Timeout(bounds.timeout_seconds)
+    timeout = httpx.Timeout(limits.timeout_seconds)
     if permit is not None:
-        left = min(bounds.timeout_seconds, require_remaining_seconds(permit))
-        timeout = httpx.Timeout(connect=left, write=left, pool=left, read=bounds.timeout_seconds)
+        left = min(limits.timeout_seconds, require_remaining_seconds(permit))
+        timeout = httpx.Timeout(connect=left, write=left, pool=left, read=limits.timeout_seconds)
         request.extensions["trace"] = permit_trace(permit)
     request.extensions["timeout"] = timeout.as_dict()
     try:
-        # A server that sends one byte at a time never runs into a timeout between two of them.
-        async with asyncio.timeout(bounds.max_wait_seconds):
+        # A server that sends single bytes slowly never exceeds the timeout between two of them.
+        async with asyncio.timeout(limits.max_wait_seconds):
             response = await client.send(request, stream=True, follow_redirects=False)
             try:
-                return response, await _read_body(response, bounds.max_bytes)
+                return response, await _read_body(response, limits.max_bytes)
             finally:
                 await response.aclose()
     except NOT_SENT_ERRORS as error:
@@ -62,27 +62,27 @@ async def send_request(
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
         raise NoResponse(_error_cause(error, request)) from error
     except (httpx.InvalidURL, UnicodeError) as error:
-        # httpx reads where a redirect leads though it is not to follow it, and trips over a host like `xn--a`.
-        raise NoResponse("it redirects to where nothing can be") from error
+        # httpx parses the target of a redirect even if it does not follow it, and raises for a host like `xn--a`.
+        raise NoResponse("it redirects to an invalid URL") from error
     except TimeoutError as error:
         proxy = request.extensions.get("proxy")
         way = f", through the proxy {proxy}" if proxy else ""
-        raise NoResponse(f"no complete answer within {bounds.max_wait_seconds:g} s{way}") from error
+        raise NoResponse(f"no complete answer within {limits.max_wait_seconds:g} s{way}") from error
 
 
-async def _read_body(response: httpx.Response, most: int) -> bytes:
+async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in _iterate_decoded(response, most):
+    async for part in _iterate_decoded(response, max_bytes):
         size += len(part)
-        if size > most:
-            raise ResponseTooLarge(f"an answer of more than {most:,} bytes")
+        if size > max_bytes:
+            raise ResponseTooLarge(f"an answer of more than {max_bytes:,} bytes")
         parts.append(part)
     return b"".join(parts)
 
 
-async def _iterate_decoded(response: httpx.Response, most: int) -> AsyncIterator[bytes]:
-    """Unpack as far as the bound and no further: httpx would unpack each piece whole, and layer upon layer."""
+async def _iterate_decoded(response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
+    """Decompress up to the limit: httpx would decompress whole pieces, and nested encodings."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if response.is_stream_consumed:  # an in-memory transport had it whole
         yield response.content
@@ -94,15 +94,15 @@ async def _iterate_decoded(response: httpx.Response, most: int) -> AsyncIterator
         has_begun = False
         async for piece in response.aiter_raw():
             has_begun = True
-            yield unpacking.decompress(piece, most + 1)
+            yield unpacking.decompress(piece, max_bytes + 1)
         if has_begun and not unpacking.eof:
             raise zlib.error("the answer was cut off")
     else:
-        raise ResponseTooLarge("an answer packed in a way that was not asked for")
+        raise ResponseTooLarge("a response with an encoding that was not requested")
 
 
 def _error_cause(error: Exception, request: httpx.Request) -> str:
-    """Return why, and through which proxy: the first thing to check, and the last that people think of."""
+    """Return the cause and the proxy, if any: proxies are a common cause and easily forgotten."""
     proxy = request.extensions.get("proxy")
     return f"{_error_message(error)}, through the proxy {proxy}" if proxy else _error_message(error)
 

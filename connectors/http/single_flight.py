@@ -1,4 +1,4 @@
-"""Read what several sources share once, for as long as the connector lives; a failure is never remembered."""
+"""Share one read between all callers with the same key. A failure is never cached."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class _SharedTask(Generic[T]):
     waiters: int = 0
 
     def is_usable(self) -> bool:
-        """Tell whether it has succeeded or still may."""
+        """Return whether it has succeeded or still may."""
         if self.task.done():
             return not self.task.cancelled() and self.task.exception() is None
         return not self.task.cancelling()
 
 
 class SingleFlight(Generic[K, T]):
-    """One reading for each key, shared by all who ask for it while it runs and after it has succeeded.
+    """One task for each key, shared while it runs and after it has succeeded.
 
-    Whoever gives up leaves the reading to the others; when nobody waits any more it is cancelled.
+    Cancelling one waiter does not cancel the shared task; it is cancelled when the last waiter leaves.
     """
 
     def __init__(self, read: Callable[[K], Coroutine[Any, Any, T]]) -> None:
@@ -37,24 +37,24 @@ class SingleFlight(Generic[K, T]):
         self._tasks: dict[K, _SharedTask[T]] = {}
 
     async def __call__(self, key: K) -> T:
-        reading = self._tasks.get(key)
-        if reading is None:
-            reading = self._tasks[key] = _SharedTask(asyncio.create_task(self._read(key)))
-        reading.waiters += 1
+        shared = self._tasks.get(key)
+        if shared is None:
+            shared = self._tasks[key] = _SharedTask(asyncio.create_task(self._read(key)))
+        shared.waiters += 1
         try:
-            # Shielded: the end of one source's read must not end what another source waits for.
-            return await asyncio.shield(reading.task)
+            # Shielded: cancelling the read of one source must not cancel what another source waits for.
+            return await asyncio.shield(shared.task)
         finally:
-            reading.waiters -= 1
-            if not reading.waiters:
-                reading.task.cancel()
-            if not reading.is_usable() and self._tasks.get(key) is reading:
+            shared.waiters -= 1
+            if not shared.waiters:
+                shared.task.cancel()
+            if not shared.is_usable() and self._tasks.get(key) is shared:
                 del self._tasks[key]
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Run tasks together; the first failure ends the others and is raised as it is, not in a group."""
+    """Run tasks together; the first failure cancels the others and is raised itself, not in a group."""
     try:
         async with asyncio.TaskGroup() as tasks:
             yield tasks

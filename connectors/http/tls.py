@@ -1,4 +1,4 @@
-"""The authorities to trust over TLS: `ca_bundle`, else `SSL_CERT_FILE` or `SSL_CERT_DIR`, else those that we bring."""
+"""The authorities to trust over TLS: `ca_bundle`, else `SSL_CERT_FILE` or `SSL_CERT_DIR`, else those of the agent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE_HINT = "Name a readable PEM file with the certificates of the authorities t
 
 
 class TlsConfigError(ValueError):
-    """*name* (a key of the configuration or a variable) can't be used; *problem* go on the sentence."""
+    """*name* (a key of the configuration or a variable) can't be used; *problem* completes the sentence."""
 
     def __init__(self, name: str, words: str, hint: str) -> None:
         super().__init__(f"{name}: {words}.")
@@ -36,12 +36,12 @@ def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLCo
         return _context_from_file("SSL_CERT_FILE", Path(environ["SSL_CERT_FILE"]))
     if environ.get("SSL_CERT_DIR"):
         return _context_from_directories(environ["SSL_CERT_DIR"])
-    return _brought(os.environ.get(KEY_LOG, ""))
+    return _default_context(os.environ.get(KEY_LOG, ""))
 
 
 @cache
-def _brought(_key_log: str) -> ssl.SSLContext:
-    # Reading the authorities takes longer than all else of a client. Clients may share a context and its key log.
+def _default_context(_key_log: str) -> ssl.SSLContext:
+    # Loading the authorities is the slowest part of a client. Clients may share a context and its key log.
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -55,7 +55,7 @@ def _context_from_file(name: str, file: Path) -> ssl.SSLContext:
 
 
 def _context_from_directories(folders: str) -> ssl.SSLContext:
-    # OpenSSL itself passes over a folder that is not there, and then no certificate is trusted.
+    # OpenSSL itself ignores a missing folder, and then trusts no certificate.
     if not any(Path(each).is_dir() for each in folders.split(os.pathsep) if each):
         raise TlsConfigError(
             "SSL_CERT_DIR",

@@ -39,7 +39,7 @@ RETRY_SECONDS = (1, 2)
 
 EXPIRED_HINT = "Run again when Okta is less busy; a larger rate limit for this token makes the read shorter."
 LATER_HINT = (
-    "Try again later; if it stays, look at Okta's status page and report it to Okta's support with this message."
+    "Try again later; if it persists, look at Okta's status page and report it to Okta's support with this message."
 )
 
 ROLE_HINT = "an admin role that may view it (API token: its owner needs the role)"
@@ -48,9 +48,8 @@ APP_HINT = (
     f"the scope okta.apps.read and {ROLE_HINT}."
 )
 GROUP_HINT = (
-    f"Give the service app the scope okta.groups.read and {ROLE_HINT}, or, if the group is of no use "
-    "any more, unassign it "
-    "from the application in Okta."
+    f"Give the service app the scope okta.groups.read and {ROLE_HINT}, or if the "
+    "group is no longer needed, unassign it from the application in Okta."
 )
 USER_HINT = f"Give the service app the scope okta.users.read and {ROLE_HINT}."
 ID_HINT = "Check the ids in the config: letters and digits, as in the addresses of Okta's admin console."

@@ -204,7 +204,7 @@ class DirectoryReader:
         if not all(group.id for group in rows):
             raise IncompleteRead(
                 f"Okta returned a group of application {app_id} without its id.",
-                "Try again; if it stays, unassign and assign the application's groups in Okta, or ask Okta's support.",
+                "Try again; if it persists, reassign the application's groups in Okta, or ask Okta's support.",
             )
         found = {group.id: group for group in rows}
         async with task_group() as tasks:
@@ -242,7 +242,7 @@ async def _check_source(
         return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]
     if not people:
         remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
-        return [Finding("warning", subject, f"{app_name} is assigned to nobody.", remedy)]
+        return [Finding("warning", subject, f"{app_name} has no assigned people.", remedy)]
     names = escape_control(", ".join(group.name for group in counted))
     well = Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")
     return [well, *await check_lookup(subject, lookup, shown, source)]

@@ -1,7 +1,7 @@
-"""Keep to Okta's rate limits ahead of them, and leave a share of every bucket to the customer's other clients.
+"""Stay below Okta's rate limits, and leave a share of every bucket to the customer's other clients.
 
-Okta counts requests in buckets, each with a limit for a minute that starts when Okta says. Every answer tells
-`X-Rate-Limit-Limit`, `-Remaining` and `-Reset` (UTC seconds, by Okta's own clock: hence its `Date` beside it).
+Okta counts requests in buckets, each with a limit for a minute that Okta starts. Every response has
+`X-Rate-Limit-Limit`, `-Remaining` and `-Reset` (UTC seconds by Okta's clock, so they are compared with its `Date`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def bucket_for_path(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _RateLimit:
-    """The limit that one answer shows. *reset_epoch* is in seconds since 1970, by Okta's clock."""
+    """The limit in one response. *reset_epoch* is in seconds since 1970, by Okta's clock."""
 
     limit: int
     remaining: int
@@ -55,9 +55,9 @@ class _RateLimit:
 
 @dataclass(slots=True)
 class _Window:
-    """What one bucket has left; without limit until an answer tells one.
+    """The remaining requests of one bucket, unlimited until a response names a limit.
 
-    *in_flight* requests were admitted, and no answer has told of them yet.
+    *in_flight* requests were admitted and have no response yet.
     """
 
     limit: int = 0
@@ -67,11 +67,11 @@ class _Window:
     in_flight: int = 0
 
     def renew(self, now: float) -> None:
-        """Start the next window, of which nothing is known to be used; its first answer will tell its end."""
+        """Start the next window. Its first response will name its end."""
         self.remaining, self.resets_at = self.limit, now + WINDOW_SECONDS
 
     def update(self, limit: int, remaining: int, reset_epoch: int, resets_at: float) -> None:
-        """Take in what an answer said, unless it came late and speaks of a window that is over."""
+        """Record the limit of a response, unless it belongs to a window that is over."""
         if reset_epoch < self.reset_epoch:
             return
         self.remaining = remaining if reset_epoch > self.reset_epoch else min(self.remaining, remaining)
@@ -82,21 +82,21 @@ class OktaRateLimiter:
     """A `connectors.http.RateLimiter` for one Okta org and one token.
 
     *share* (0 to below 1) of each limit is left to others: when no more than that remains, requests wait for the reset.
-    A refusal (429) is never retried before the reset; one for concurrency (limit and remaining 0) tells no reset that
-    can be relied on, and is left to the reader's own growing waits.
+    A refusal (429) is never retried before the reset; one for concurrency (limit and remaining 0) has no reliable
+    reset, so the retry policy decides.
     """
 
     def __init__(
-        self, share: float, max_wait_seconds: float, timer: Timer, wall: Callable[[], float], who: str = "Okta"
+        self, share: float, max_wait_seconds: float, timer: Timer, wall: Callable[[], float], server_name: str = "Okta"
     ) -> None:
-        self._name = who
+        self._name = server_name
         self._share = share
         self._max_wait_seconds = max_wait_seconds
         self._timer = timer
         self._wall = wall
         self._windows: dict[str, _Window] = {}
-        # What stands in front of Okta may refuse too, without Okta's headers.
-        self._retry_after = RetryAfterLimiter(who, max_wait_seconds, timer)
+        # A proxy in front of Okta may refuse too, without Okta's headers.
+        self._retry_after = RetryAfterLimiter(server_name, max_wait_seconds, timer)
 
     async def acquire(self, method: str, url: httpx.URL) -> None:
         """Wait until the bucket has more left than the others' share."""
@@ -138,7 +138,7 @@ class OktaRateLimiter:
 
 
 def reset_delay(response: ApiResponse, wall: Callable[[], float]) -> float | None:
-    """Return the seconds until the reset that an answer names, else what `Retry-After` asks for, else None."""
+    """Return the seconds until the reset in a response, else the delay of `Retry-After`, else None."""
     found = _limit_from_headers(response.headers)
     if found is None or response.status != TOO_MANY:
         return retry_after_seconds(response.headers, wall)
@@ -151,12 +151,12 @@ def _reset_seconds(limit: _RateLimit, headers: httpx.Headers, wall: Callable[[],
 
 
 def _limit_from_headers(headers: httpx.Headers) -> _RateLimit | None:
-    """Return the limit of the bucket that an answer shows, None when it shows none that can be relied on.
+    """Return the limit in a response, None where it has no reliable one.
 
-    Of a header that stands twice with different values the more careful one counts.
+    Of a header with two different values the stricter one counts.
     """
     limits, remainings, resets = (header_numbers(headers, f"x-rate-limit-{word}") for word in HEADER_SUFFIXES)
-    # A limit of 0 is the concurrency limit's way to refuse: its reset is a guess.
+    # A limit of 0 is a refusal by the concurrency limit: its reset is a guess.
     if not limits or not limits[-1] or not remainings or not resets:
         return None
     return _RateLimit(limits[-1], remainings[0], resets[-1])

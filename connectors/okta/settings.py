@@ -64,7 +64,7 @@ class OktaSettings(ProviderSettings):
     @model_validator(mode="after")
     def _require_active_entitled(self) -> OktaSettings:
         if "ACTIVE" not in self.entitled_statuses:
-            raise ValueError("entitled_statuses must hold ACTIVE: without it nobody would be entitled")
+            raise ValueError("entitled_statuses must hold ACTIVE: without it no one would be entitled")
         return self
 
     @property

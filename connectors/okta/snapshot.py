@@ -155,7 +155,5 @@ def _moving_assignment_notes(
         if person.groups:
             reason = f"Okta assigns {who} through the group {names[person.groups[0]]}, which does not hold them."
         else:
-            reason = (
-                f"Okta says that {who} is assigned through a group, and none of the application's groups is theirs."
-            )
+            reason = f"Okta assigns {who} through a group, but none of the application's groups holds them."
         yield ReadNote("assignment-moving", person.email or "", reason)

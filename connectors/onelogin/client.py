@@ -40,8 +40,10 @@ PAGE_SIZE = 1000
 SAMPLE_ROWS = 50
 """Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
 
-UNSTABLE_HINT = "Run again when nobody changes assignments in OneLogin; if it stays, report it to OneLogin's support."
-TRUNCATED_HINT = "Look at what stands between here and OneLogin: a proxy that drops headers makes lists end early."
+UNSTABLE_HINT = (
+    "Run again while assignments do not change in OneLogin; if it persists, report it to OneLogin's support."
+)
+TRUNCATED_HINT = "Check the proxies between this machine and OneLogin: one that drops headers makes lists end early."
 APP_HINT = f"Check `app` of the source (the number in the address of the application in OneLogin). {SCOPE_HINT}"
 ROLE_HINT = f"Take the role off the application in OneLogin if it is of no use any more. {SCOPE_HINT}"
 ID_HINT = "Check the ids in the config: numbers, as in the addresses of OneLogin's administration."
@@ -49,7 +51,7 @@ ID_HINT = "Check the ids in the config: numbers, as in the addresses of OneLogin
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A request. *description* names its subject in messages; *hint* is the next step where it is refused or missing."""
+    """A request. *description* names its subject in messages; *hint* is the next step after a refusal."""
 
     path: str
     description: str
@@ -187,18 +189,18 @@ class OneLoginClient:
     def _unstable_list_error(self, endpoint: Endpoint, listing: ListRead | None) -> IncompleteRead:
         if listing is not None and listing.is_truncated:
             return IncompleteRead(
-                f"{self._api.name} goes on with the {endpoint.description} and does not say where: no "
+                f"{self._api.name} has more {endpoint.description} but does not link to them: no "
                 "After-Cursor, no Total-Count.",
                 TRUNCATED_HINT,
             )
         listed = 0 if listing is None else len(listing.rows)
         if listing is None or listing.total is None:
-            problem = f"listed {listed:,} {endpoint.description}, others each time"
+            problem = f"listed {listed:,} {endpoint.description}, different ones each time"
         elif listing.has_shrunk:
             problem = f"lost some of the {listing.total:,} {endpoint.description} while it listed them"
         else:
-            problem = f"says that there are {listing.total:,} {endpoint.description} and listed {listed:,}"
-        return IncompleteRead(f"{self._api.name} {problem}, {MAX_READS} times over.", UNSTABLE_HINT)
+            problem = f"reports {listing.total:,} {endpoint.description} and listed {listed:,}"
+        return IncompleteRead(f"{self._api.name} {problem}, {MAX_READS} times.", UNSTABLE_HINT)
 
 
 def _total_count(response: ApiResponse) -> int | None:

@@ -1,6 +1,6 @@
 """Keep to the account's rate limit, ahead of it.
 
-Every answer tells `X-RateLimit-Limit`, `-Remaining` and `-Reset`, which is seconds from now, unlike Okta's.
+Every response has `X-RateLimit-Limit`, `-Remaining` and `-Reset`, which is seconds from now, unlike Okta's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from connectors.http import ApiResponse, RetryAfterLimiter, Timer, header_number
 __all__ = ["OneLoginRateLimiter", "reset_delay"]
 
 RESERVED_REQUESTS = 8
-"""So many requests may be under way when the last of the limit is announced."""
+"""Requests that may be in flight when the last of the limit is announced."""
 
 MAX_RESET_SECONDS = 3600
 TOO_MANY = 429
@@ -21,13 +21,13 @@ TOO_MANY = 429
 class OneLoginRateLimiter:
     """A `connectors.http.RateLimiter` for one account.
 
-    Whoever would have to wait longer than *max_wait_seconds* is told so instead. A reset of more than an hour is not
-    believed: the reader's own growing waits, or `Retry-After`, take its place.
+    A request that would wait longer than *max_wait_seconds* raises instead. A reset of more than an hour is ignored:
+    the retry policy, or `Retry-After`, decides.
     """
 
-    def __init__(self, who: str, max_wait_seconds: float, timer: Timer) -> None:
+    def __init__(self, server_name: str, max_wait_seconds: float, timer: Timer) -> None:
         self._timer = timer
-        self._retry_after = RetryAfterLimiter(who, max_wait_seconds, timer)
+        self._retry_after = RetryAfterLimiter(server_name, max_wait_seconds, timer)
 
     async def acquire(self, method: str, url: httpx.URL) -> None:
         """Wait for the limit to be renewed once it is nearly used up. Raises `IncompleteRead`."""
@@ -46,7 +46,7 @@ class OneLoginRateLimiter:
 
 
 def reset_delay(response: ApiResponse, timer: Timer) -> float | None:
-    """Return the seconds until the reset that a refusal names, else what `Retry-After` asks for, else None."""
+    """Return the seconds until the reset that a refusal names, else the delay of `Retry-After`, else None."""
     reset = _reset_seconds(response.headers) if response.status == TOO_MANY else None
     return retry_after_seconds(response.headers, timer.wall) if reset is None else reset
 

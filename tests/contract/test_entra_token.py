@@ -356,7 +356,7 @@ async def test_identity_that_msal_cannot_ask_for_is_a_matter_of_credentials(
     monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", "A" * 40)
     ended = await refusal(**MACHINE)
     assert isinstance(ended, CredentialsRefused)
-    assert "can't be asked for a token (Service Fabric" in ended.message
+    assert "can't request a token (Service Fabric" in ended.message
     assert router.calls.call_count == 0
 
 

@@ -95,7 +95,7 @@ async def test_check_finds_a_missing_permission_that_shows_as_nulls(path: str) -
 
 async def test_check_warns_of_an_application_without_groups_or_people() -> None:
     without_groups, without_people = Org(names={}, members={}), Org()
-    for org, words in ((without_groups, "no groups"), (without_people, "assigned to nobody")):
+    for org, words in ((without_groups, "no groups"), (without_people, "no assigned people")):
         _, finding = await found(org, SOURCE)
         assert finding.level == "warning"
         assert words in finding.message
