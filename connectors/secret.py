@@ -294,7 +294,7 @@ def _secret_problem(value: str) -> str:
 
 
 def _environment_secret(name: str) -> Secret:
-    # What is no name may be the secret itself, so it is not repeated.
+    # An invalid name may be the secret itself, so it is not repeated.
     if not VARIABLE_NAME.fullmatch(name):
         raise ValueError("env must be the name of an environment variable: letters, digits and _, no digit first")
     return Secret("env", name)

@@ -38,7 +38,7 @@ __all__ = ["MsalTokens"]
 
 EXPIRY_MARGIN_SECONDS = 300
 MANAGED_IDENTITY_TIMEOUT_SECONDS = 5.0
-"""The identity endpoint of an Azure machine answers at once. Where there is none, nothing ever answers."""
+"""The identity endpoint of an Azure machine answers at once. On other machines nothing ever answers."""
 
 JWT_PARTS = 3
 NOT_FOUND, GONE = 404, 410

@@ -1,4 +1,4 @@
-"""What proves who we are to the token endpoint: a client secret, or a certificate with its key."""
+"""Load the credential for the token endpoint: a client secret, or a certificate with its key."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PEM_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class ClientCredential:
-    """As msal takes it; *secret* is cut out of whatever is quoted."""
+    """A credential in the form that msal takes. *secret* is redacted from quotes."""
 
     credential: str | dict[str, str] = field(repr=False)
     secret: str = field(default="", repr=False)
 
 
 def load_credential(settings: EntraSettings) -> ClientCredential:
-    """Return what the settings hold, read again at each call. Raises `SecretError`, quoting nothing."""
+    """Return the credential of the settings, read again at each call. Raises `SecretError` without a quote."""
     if settings.client_secret is not None:
         secret = settings.client_secret.reveal()
         return ClientCredential(secret, secret)
@@ -38,7 +38,7 @@ def load_credential(settings: EntraSettings) -> ClientCredential:
 
 
 def _load_certificate(certificate: Secret) -> dict[str, str]:
-    """Return the key, and of all certificates beside it the one that is the key's."""
+    """Return the key and its certificate, chosen from all certificates in the PEM."""
     # Imported here, because cryptography takes time and memory that a client secret does not need.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

@@ -1,4 +1,4 @@
-"""The HTTP that msal is handed, so that a private CA, time limits and bounds are the same as everywhere."""
+"""The HTTP transport of msal, so that a private CA, timeouts and limits are the same as everywhere."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MsalTransport:
     def __init__(
         self,
         ca_bundle: Path | None,
-        bounds: RequestLimits,
+        limits: RequestLimits,
         now: Callable[[], float],
         *,
         plain: str = "",
@@ -60,11 +60,11 @@ class MsalTransport:
     ) -> None:
         self._client = httpx.Client(
             transport=_build_transport(ca_bundle, os.environ if trusts_environment else {}),
-            timeout=bounds.timeout_seconds,
+            timeout=limits.timeout_seconds,
             follow_redirects=False,
             trust_env=False,
         )
-        self._deadline = now() + bounds.max_wait_seconds
+        self._deadline = now() + limits.max_wait_seconds
         self._now = now
         self._plain_origin = plain
         self._https_origin = plain.replace("http://", "https://", 1)
@@ -73,7 +73,7 @@ class MsalTransport:
         self._has_timed_out = threading.Event()
         # Timeouts of a synchronous client bound each silence only. Closing its connections is the only way to end a
         # response that arrives slowly without end.
-        self._deadline_timer = threading.Timer(bounds.max_wait_seconds, self._abort)
+        self._deadline_timer = threading.Timer(limits.max_wait_seconds, self._abort)
         self._deadline_timer.daemon = True
         self._deadline_timer.start()
 

@@ -50,16 +50,16 @@ ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 class EntraSettings(ProviderSettings):
-    """One Entra tenant, and how to prove who we are: a secret, a certificate, or the identity of the Azure machine."""
+    """One Entra tenant and its credential: a secret, a certificate, or the identity of the Azure machine."""
 
     type: Literal["entra"] = Field(description="Microsoft Entra ID.")
     tenant_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$"), AfterValidator(_validate_tenant)] = Field(
-        description="The tenant's id, or a domain of it."
+        description="The tenant id, or a domain of the tenant."
     )
     client_id: ClientId | None = Field(
         default=None,
         description="The app registration's application id. With managed_identity: the client id of a user-assigned "
-        "identity; left out, the identity is the machine's own.",
+        "identity; without it, the machine's own identity is used.",
     )
     client_secret: Secret | None = Field(default=None, description="A client secret of the app registration.")
     certificate: Secret | None = Field(
@@ -68,7 +68,7 @@ class EntraSettings(ProviderSettings):
     managed_identity: bool = Field(
         default=False, description="Instead of client_secret: the managed identity of the Azure machine."
     )
-    cloud: Cloud = Field(default="global", description="Which of Microsoft's clouds the tenant is in.")
+    cloud: Cloud = Field(default="global", description="The Microsoft cloud of the tenant.")
     graph_url: RootUrl | None = Field(
         default=None, description="In place of the cloud's Graph: its root, without /v1.0."
     )
@@ -103,5 +103,5 @@ class EntraSettings(ProviderSettings):
 
     @property
     def token_resource(self) -> str:
-        """What tokens are asked for: the cloud's own Graph, wherever it is reached."""
+        """Return the resource of tokens: the cloud's own Graph, even where `graph_url` replaces its address."""
         return GRAPH_URLS[self.cloud]

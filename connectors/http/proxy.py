@@ -1,9 +1,8 @@
 """Choose the proxy of a request by the variables that curl and most tools read, the same way for every client.
 
 `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case: lower case wins, and an empty variable
-counts as unset. Only HTTP proxies are supported. `NO_PROXY` takes names with all names below them, addresses, networks (CIDR),
-ports, globs and `*`. Errors have the variable's name, and not its value, which may hold a
-password.
+counts as unset. Only HTTP proxies are supported. `NO_PROXY` takes names with all names below them, addresses, networks
+(CIDR), ports, globs and `*`. Errors have the variable's name, and not its value, which may hold a password.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def request_id_from_headers(headers: httpx.Headers, sent: Mapping[str, str]) -> str:
-    """Return the id that the vendor's support needs to find the request, empty where there is none.
+    """Return the id that the vendor's support needs to find the request, empty where it is missing.
 
     *sent* are the headers of the request: an id that repeats its credentials is ignored.
     """

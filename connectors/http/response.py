@@ -88,7 +88,7 @@ class ApiResponse:
         return rows
 
     def link(self, rel: str) -> str | None:
-        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None when there is none.
+        """Return the absolute target of the first `Link` (RFC 8288) with the relation, None without one.
 
         Raises `IncompleteRead` for a target that is not a URL: the rest of the list is out of reach.
         """

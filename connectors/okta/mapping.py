@@ -29,10 +29,10 @@ __all__ = [
 NAMING = GroupNaming(provider="Okta", assign_remedy="Assign that group to the application in Okta")
 
 ENTITLED_STATUSES = frozenset({"ACTIVE", "PASSWORD_EXPIRED", "LOCKED_OUT", "RECOVERY", "PROVISIONED", "ACTIVATING"})
-"""Statuses of people who have their account, if need be with trouble signing in or a set-up to finish."""
+"""Statuses of people who have an account, even if they can't sign in now or have not finished its set-up."""
 
 KNOWN_STATUSES = ENTITLED_STATUSES | {"STAGED", "SUSPENDED", "DEPROVISIONED"}
-"""Every status that Okta documents, `ACTIVATING` among them, which its schema names in the text only."""
+"""Every status that Okta documents. `ACTIVATING` is only in the text of its schema."""
 
 MAX_STATUS_CHARS = 100
 

@@ -31,25 +31,25 @@ def _validate_org_url(text: str) -> str:
 
 
 class OktaSettings(ProviderSettings):
-    """One Okta org, and how to prove who we are: an OAuth 2.0 service app's key, or an API token."""
+    """One Okta org and its credential: the key of an OAuth 2.0 service app, or an API token."""
 
     type: Literal["okta"] = Field(description="Okta.")
     org_url: Annotated[str, AfterValidator(_validate_org_url)] = Field(
-        description="The org's root, as https://acme.okta.com."
+        description="The org's root, such as https://acme.okta.com."
     )
     client_id: str | None = Field(default=None, min_length=1, description="OAuth 2.0 service app (private_key_jwt).")
     private_key: Secret | None = Field(default=None, description="The service app's key, RSA or EC, as PEM.")
     kid: str | None = Field(default=None, min_length=1, description="The key's id in Okta, if the app has several.")
     api_token: Secret | None = Field(default=None, description="Instead of client_id and private_key.")
     rate_limit_share: float = Field(
-        default=0.5, ge=0, le=0.95, description="The part of each rate limit that is left to other clients."
+        default=0.5, ge=0, le=0.95, description="Share of each rate limit left to other clients."
     )
     entitled_statuses: frozenset[EntitledStatus] = Field(
-        default=ENTITLED_STATUSES, validate_default=True, description="Okta's statuses of people who may have access."
+        default=ENTITLED_STATUSES, validate_default=True, description="Okta statuses that permit access."
     )
     aliases: frozenset[Literal["secondEmail"]] = Field(
         default=frozenset(),
-        description="Profile fields whose address may match a member. People can type secondEmail in themselves.",
+        description="Profile fields whose address may match a member. People can edit secondEmail themselves.",
     )
 
     @model_validator(mode="after")

@@ -155,7 +155,7 @@ class OneLoginClient:
             cursor = self._next_cursor(response, endpoint)
             if not cursor:
                 break
-            # OneLogin refuses a cursor beside `limit` or `page`: it holds both.
+            # OneLogin refuses a cursor together with `limit` or `page`: the cursor holds both.
             next_cursor = guard.advance(cursor)
             response = await self._request_page(endpoint, {"cursor": next_cursor}, guard.page_label)
         if listing.page_count == 1 and listing.total is None:

@@ -146,7 +146,7 @@ def row_id(row: object) -> str | None:
 
 
 def row_name(row: object) -> str:
-    """Return the name, empty where there is none. Spaces around it are part of it."""
+    """Return the name, empty where it is missing. Spaces around it are part of it."""
     return as_name(as_object(row).get("name"))
 
 

@@ -46,13 +46,13 @@ class OneLoginSettings(ProviderSettings):
         default=None, description="The account's root, in place of `subdomain`."
     )
     client_id: str = Field(
-        min_length=1, pattern=r"^[!-9;-~]+$", description="Of an API credential with the scope Read All."
+        min_length=1, pattern=r"^[!-9;-~]+$", description="Client id of an API credential with the scope Read All."
     )
-    client_secret: Secret = Field(description="Of the same credential.")
+    client_secret: Secret = Field(description="Client secret of the same credential.")
     entitled_statuses: frozenset[EntitledStatus] = Field(
         default=ENTITLED_STATUSES,
         validate_default=True,
-        description="OneLogin's statuses of people who may have access.",
+        description="OneLogin statuses that permit access.",
     )
 
     @model_validator(mode="after")

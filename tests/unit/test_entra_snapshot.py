@@ -149,7 +149,7 @@ def test_assignments_are_sorted_out_each_once() -> None:
 
 @pytest.mark.parametrize("row", [AppAssignment("", "group", "Staff"), AppAssignment("g-1", "", "Staff")])
 def test_assignment_that_does_not_say_whom_it_assigns_is_refused(row: AppAssignment) -> None:
-    with pytest.raises(IncompleteRead, match="application sp-pigment without whom"):
+    with pytest.raises(IncompleteRead, match="application sp-pigment without its principal"):
         sort_assignments([row], "sp-pigment")
 
 
