@@ -177,7 +177,7 @@ class Tenant:
 
 
 def company() -> Tenant:
-    """Four people of whom one is disabled, a guest, a nested group with one more person, a device and a service.
+    """Four people, one of them disabled, a guest, a nested group with one more person, a device and a service.
 
     Ana is in both groups, Eva in one and assigned individually, Udo individually only.
     """

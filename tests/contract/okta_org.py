@@ -68,7 +68,7 @@ def user(name: str, status: object = "ACTIVE", **profile: object) -> Row:
 
 
 class FakeTime:
-    """Seconds that pass only when somebody sleeps."""
+    """Seconds that pass only during sleeps."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -173,7 +173,7 @@ class Org:
         return [request for request in self.requests if request.url.path == path]
 
     def limits(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
-        """Return rate headers whose window ends in *seconds* by Okta's clock, an hour ahead of ours."""
+        """Return rate headers whose window ends in *seconds* by Okta's clock, which is an hour ahead."""
         there = int(self.time.wall()) + 3600
         return {
             "x-rate-limit-limit": str(limit),

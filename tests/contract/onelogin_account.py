@@ -45,7 +45,7 @@ def user(key: str, name: str, status: object = 1, state: object = 1) -> Row:
 
 @dataclass
 class Account:
-    """One application with two of three roles; *page* is the most rows it gives at once, *counts* whether it tells a
+    """One application with two of three roles; *page* is the number of rows of a page, *counts* whether it sends a
     total.
 
     *faults* replace the answers to requests: by number (the k-th request, from 1, those for tokens aside), or by path

@@ -82,7 +82,7 @@ async def test_lost_connection_is_retried(fault: Fault) -> None:
     assert await tenant.connector().read(SOURCE) == await whole()
 
 
-async def test_refusal_for_too_many_requests_waits_as_long_as_it_says() -> None:
+async def test_refusal_for_too_many_requests_waits_for_retry_after() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [lambda _: httpx.Response(429, headers={"retry-after": "40"})]
     assert await tenant.connector().read(SOURCE) == await whole()
@@ -254,7 +254,7 @@ async def test_individual_of_an_unknown_kind_is_unknown() -> None:
     assert (await connector.lookup("u-udo", SOURCE)).status is Status.UNKNOWN
 
 
-async def test_individual_whom_graph_shows_as_nulls_is_unknown() -> None:
+async def test_individual_shown_as_nulls_is_unknown() -> None:
     tenant = company()
     tenant.at[PERSON] = [lambda _: httpx.Response(200, json={"id": "u-udo", "accountEnabled": None})]
     shot = await tenant.connector().read(SOURCE)
@@ -271,7 +271,7 @@ async def test_row_without_an_id_among_good_ones_is_counted_as_unidentified(row:
     assert shot.people == (await whole()).people
 
 
-async def test_individual_that_entra_has_forgotten_is_nobody() -> None:
+async def test_individual_unknown_to_entra_is_not_a_person() -> None:
     tenant = company()
     tenant.at[PERSON] = [error(404)]
     shot = await tenant.connector().read(SOURCE)
@@ -366,7 +366,7 @@ async def test_configured_group_that_two_groups_are_named_is_an_error() -> None:
         {"principalId": 7, "principalType": "User"},
     ],
 )
-async def test_assignment_that_does_not_say_whom_it_assigns_is_an_error(row: object) -> None:
+async def test_assignment_without_a_principal_is_an_error(row: object) -> None:
     tenant = company()
     tenant.at[ASSIGNED] = [page([*tenant.assigned, row])]
     assert "without its principal" in (await failure(tenant)).message
@@ -594,7 +594,7 @@ async def test_ignored_individual_who_can_not_be_read_ends_nothing(fault: Fault)
     assert "Udo is assigned individually, and could not be looked up" in note.reason
 
 
-async def test_ignored_individuals_none_of_whom_can_be_read_are_an_error_where_no_group_shows_anyone() -> None:
+async def test_unreadable_ignored_individuals_are_an_error_where_no_group_has_people() -> None:
     tenant = company()
     tenant.members = {SALES: [], STAFF: []}
     for name in ("eva", "udo"):

@@ -43,7 +43,7 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
     return {person.id: person for person in people}
 
 
-async def test_snapshot_holds_everybody_with_their_groups_and_status() -> None:
+async def test_snapshot_has_each_person_with_their_groups_and_status() -> None:
     shot = await company().connector().read(SOURCE)
     assert shot.source == SOURCE
     assert shot.app_name == "Pigment"
@@ -81,20 +81,20 @@ async def test_every_page_of_every_list_is_read() -> None:
     assert (len(tenant.asked(ASSIGNED)), len(tenant.asked(MEMBERS))) == (7, 5)
 
 
-async def test_individuals_whom_a_group_shows_are_not_asked_for_again() -> None:
+async def test_individuals_in_a_group_are_not_requested_again() -> None:
     tenant = company()
     await tenant.connector().read(SOURCE)
     assert [request.url.path for request in tenant.requests if "/users/" in request.url.path] == [PERSON]
 
 
-async def test_individual_whom_a_group_shows_as_nulls_is_asked_for() -> None:
+async def test_individual_shown_as_nulls_in_a_group_is_requested() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([user("ana"), user("eva", userPrincipalName=None, accountEnabled=None)])]
     eva = by_id((await tenant.connector().read(SOURCE)).people)["u-eva"]
     assert (eva.status, eva.email, eva.groups) == (Status.ACTIVE, "eva@example.com", (SALES,))
 
 
-async def test_individual_whom_entra_does_not_know_any_more_is_told_of_and_nobody() -> None:
+async def test_individual_deleted_in_entra_is_noted_and_not_a_person() -> None:
     tenant = company()
     tenant.assign("u-gone", "User", "Gone Person")
     shot = await tenant.connector().read(SOURCE)
@@ -103,7 +103,7 @@ async def test_individual_whom_entra_does_not_know_any_more_is_told_of_and_nobod
     assert "Gone Person" in note.reason
 
 
-async def test_only_direct_members_count_and_a_nested_group_is_told_of() -> None:
+async def test_only_direct_members_count_and_a_nested_group_is_noted() -> None:
     tenant = company()
     shot = await tenant.connector().read(SOURCE)
     assert "u-zoe" not in ids(shot.people)
@@ -112,7 +112,7 @@ async def test_only_direct_members_count_and_a_nested_group_is_told_of() -> None
     assert note.reason == "Inner is a group in Staff: Entra gives no access to those who are in Inner alone."
 
 
-async def test_source_can_count_nested_members_and_is_told_of_no_nested_group_then() -> None:
+async def test_source_can_count_nested_members_and_then_has_no_note() -> None:
     tenant = company()
     shot = await tenant.connector().read(replace(SOURCE, nested=True))
     assert by_id(shot.people)["u-zoe"].groups == (STAFF,)
@@ -141,7 +141,7 @@ async def test_guests_are_left_out_with_a_note_unless_the_source_counts_them() -
     assert "guest" not in [note.code for note in with_guests.notes]
 
 
-async def test_email_is_the_login_or_the_mail_as_the_source_says() -> None:
+async def test_email_is_the_login_or_the_mail_by_the_source() -> None:
     connector = company().connector()
     assert (await connector.read(SOURCE)).people[0].email == "ana@example.com"
     assert (await connector.read(replace(SOURCE, email="mail"))).people[0].email == "ana@mail.example.com"
@@ -187,7 +187,7 @@ async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
     assert (shot.groups, shot.people, shot.notes) == ((), (), ())
 
 
-async def test_group_that_holds_nobody_is_complete_and_empty() -> None:
+async def test_group_without_members_is_complete_and_empty() -> None:
     shot = await Tenant().connector().read(SOURCE)
     assert [group.people for group in shot.groups] == [0, 0]
 
@@ -250,7 +250,7 @@ async def test_at_most_eight_requests_are_in_flight() -> None:
         ("u-never", Status.DELETED),
     ],
 )
-async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
+async def test_lookup_returns_the_status_of_one_person(person: str, status: Status) -> None:
     tenant = company()
     tenant.users["u-blank"] = {"id": "u-blank", "accountEnabled": None}
     assert (await tenant.connector().lookup(person, SOURCE)).status is status
@@ -276,7 +276,7 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
     }
 
 
-async def test_progress_tells_the_rows_of_each_list() -> None:
+async def test_progress_counts_the_rows_of_each_list() -> None:
     tenant = company()
     told: list[tuple[str, int, int | None]] = []
     connector = tenant.connector(progress=lambda *said: told.append(said))

@@ -1,4 +1,4 @@
-"""The connector reads the samples of Graph's own documents. Collects nothing where those are not beside the project."""
+"""The connector reads the samples of Graph's own documentation. Collects nothing where that is not available."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows(sample: Mapping[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("sample", labelled("appRoleAssignedTo"))
-def test_sample_of_assignments_shows_whom_each_assigns(sample: dict[str, Any]) -> None:
+def test_sample_of_assignments_shows_each_principal(sample: dict[str, Any]) -> None:
     found = [assignment_from_json(row) for row in rows(sample)]
     assert {each.kind for each in found} == {"user", "group", "serviceprincipal"}
     assert AppAssignment("cdb555e3-b33e-4fd5-a427-17fadacbdfa7", "user", "MOD Administrator") in found
@@ -35,7 +35,7 @@ def test_sample_of_assignments_shows_whom_each_assigns(sample: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("sample", labelled("members page"))
-def test_sample_of_members_tells_people_from_others(sample: dict[str, Any]) -> None:
+def test_sample_of_members_distinguishes_people_from_others(sample: dict[str, Any]) -> None:
     found = [group_member_from_json(row) for row in rows(sample)]
     assert {"user", "group"} <= {each.kind for each in found}
     people = [each.user for each in found if each.kind == "user"]
@@ -57,7 +57,7 @@ async def test_sample_of_limited_rows_ends_the_read(sample: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("sample", labelled("error"))
-async def test_sample_of_an_error_ends_the_read_with_what_it_says(sample: dict[str, Any]) -> None:
+async def test_sample_of_an_error_ends_the_read_with_its_message(sample: dict[str, Any]) -> None:
     tenant = company()
     answer = httpx.Response(sample["status"], json=sample["body"], headers=sample.get("headers"))
     tenant.at[THE_APP] = [lambda _: answer] * 99

@@ -137,7 +137,7 @@ async def test_requests_that_start_together_share_one_token(router: respx.MockRo
     assert router["token"].call_count == 1
 
 
-async def test_token_that_is_refused_on_the_way_is_made_anew_once(router: respx.MockRouter) -> None:
+async def test_token_refused_during_a_read_is_renewed_once(router: respx.MockRouter) -> None:
     tenant = company()
     connector = tenant.connector()
     await connector.read(SOURCE)
@@ -270,7 +270,7 @@ async def test_token_request_that_fails_in_passing_is_made_again(
     assert router["discovery"].call_count == 2
 
 
-async def test_token_endpoint_is_asked_again_no_sooner_than_it_says(router: respx.MockRouter) -> None:
+async def test_token_endpoint_is_retried_no_sooner_than_retry_after(router: respx.MockRouter) -> None:
     router["token"].side_effect = [httpx.Response(429, headers={"retry-after": "40"}), granted()]
     tenant = company()
     await tenant.connector().read(SOURCE)
@@ -395,7 +395,7 @@ async def test_token_answer_that_holds_no_token_ends_the_read(router: respx.Mock
         '{"token_endpoint": 7, "authorization_endpoint": "https://x/"}',
     ],
 )
-async def test_authority_that_is_none_ends_the_read(router: respx.MockRouter, text: str) -> None:
+async def test_invalid_authority_ends_the_read(router: respx.MockRouter, text: str) -> None:
     router["discovery"].respond(200, text=text)
     assert isinstance(await refusal(), IncompleteRead)
     assert {call.request.url.host for call in router.calls} == {"login.microsoftonline.com"}

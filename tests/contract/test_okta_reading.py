@@ -18,7 +18,7 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
     return {person.id: person for person in people}
 
 
-async def test_snapshot_holds_everybody_with_their_groups_and_status() -> None:
+async def test_snapshot_has_each_person_with_their_groups_and_status() -> None:
     shot = await company().connector().read(SOURCE)
     assert shot.source == SOURCE
     assert shot.app_name == "Pigment"
@@ -53,7 +53,7 @@ async def test_every_page_of_every_list_is_read() -> None:
     assert len(org.asked(f"/api/v1/apps/{APP}/users")) == len(org.asked(GROUP_USERS)) == 5
 
 
-async def test_email_is_the_login_or_the_mail_as_the_source_says() -> None:
+async def test_email_is_the_login_or_the_mail_by_the_source() -> None:
     connector = company().connector()
     assert (await connector.read(SOURCE)).people[0].email == "ana@example.com"
     assert (await connector.read(replace(SOURCE, email="mail"))).people[0].email == "ana@mail.example.com"
@@ -102,7 +102,7 @@ async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
     assert (shot.groups, shot.people) == ((), ())
 
 
-async def test_deactivated_person_whom_okta_keeps_in_the_group_is_suspended_in_it() -> None:
+async def test_deactivated_person_in_a_group_is_suspended_in_it() -> None:
     org = company()
     org.hire("leo", SALES, status="DEPROVISIONED")
     del org.scopes["00uleo"]
@@ -173,7 +173,7 @@ async def test_at_most_eight_requests_are_in_flight() -> None:
         ("00ublank", Status.UNKNOWN),
     ],
 )
-async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
+async def test_lookup_returns_the_status_of_one_person(person: str, status: Status) -> None:
     org = company()
     org.users |= {"00ufrozen": {"id": "00ufrozen", "status": "FROZEN"}, "00ublank": {"id": "00ublank"}}
     assert (await org.connector().lookup(person, SOURCE)).status is status
@@ -189,7 +189,7 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
     assert org.requests == []
 
 
-async def test_progress_tells_the_rows_of_each_list() -> None:
+async def test_progress_counts_the_rows_of_each_list() -> None:
     org = company()
     told: list[tuple[str, int, int | None]] = []
     connector = org.connector(progress=lambda *said: told.append(said))

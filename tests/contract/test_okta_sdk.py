@@ -89,7 +89,7 @@ async def test_sdk_lists_the_app_users_that_our_connector_lists(served: tuple[Pr
 
 
 def only_in_groups(okta: PretendOkta, person: str) -> bool:
-    """Say whether somebody is deactivated: the application's list has them no more, while their groups do."""
+    """Return whether a person is deactivated: the application's list no longer has them, while their groups do."""
     return okta.company.person(person).status == "DEPROVISIONED"
 
 

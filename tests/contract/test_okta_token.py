@@ -153,7 +153,7 @@ async def test_token_without_a_usable_lifetime_is_used_for_a_minute(lifetime_sec
     assert len(org.asked) == 2
 
 
-async def test_token_that_is_refused_on_the_way_is_made_anew_once() -> None:
+async def test_token_refused_during_a_read_is_renewed_once() -> None:
     org = TokenOrg(company())
     connector = org.org.connector(transport=org, api_token=None, client_id="0oaservice", private_key=pem(RSA))
     await connector.read(SOURCE)

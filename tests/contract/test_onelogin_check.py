@@ -83,7 +83,7 @@ async def test_check_finds_what_may_not_be_read_and_goes_on_to_the_next_source(
 ) -> None:
     account = company()
     account.at[path] = [fault]
-    # A role that this source does not count is read too: without it nobody can be told to be assigned individually.
+    # A role that this source does not count is read too: without it no individual assignment is certain.
     _, broken, well = await found(account, replace(SOURCE, groups=("Sales",)), SOURCE)
     assert (broken.level, well.level) == ("error", "ok")
     assert f"answered {status}" in broken.message
@@ -116,7 +116,7 @@ async def test_check_warns_of_an_application_without_roles_or_people() -> None:
         assert finding.remedy
 
 
-async def test_check_warns_of_a_counted_role_that_nobody_has_beside_others() -> None:
+async def test_check_warns_of_counted_roles_without_people() -> None:
     account = company()
     account.roles[SALES] = []
     _, finding, other = await found(account, replace(SOURCE, groups=("Sales",)), SOURCE)

@@ -118,7 +118,7 @@ async def test_refusal_for_too_many_requests_waits_for_the_reset() -> None:
     assert account.time.now == pytest.approx(1040)
 
 
-async def test_refusal_with_a_reset_that_cannot_be_waits_as_retry_after_says() -> None:
+async def test_refusal_with_an_impossible_reset_waits_for_retry_after() -> None:
     account = company()
     headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800000000", "Retry-After": "20"}
     account.at[PEOPLE] = [lambda _: httpx.Response(429, headers=headers)]
@@ -197,7 +197,7 @@ async def test_nearly_used_limit_is_waited_for_ahead() -> None:
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-async def test_refused_token_is_asked_for_anew_once(path: str) -> None:
+async def test_refused_token_is_requested_again_once(path: str) -> None:
     account = account_asked_for(path)
     account.at[path] = [error(401)]
     assert await account.connector().read(SOURCE) == await whole()
@@ -213,7 +213,7 @@ async def test_list_shorter_than_its_total_is_walked_again(path: str) -> None:
     assert await account.connector().read(SOURCE) == await whole()
 
 
-async def test_person_whom_the_offset_skips_is_found_by_walking_again() -> None:
+async def test_person_skipped_by_the_offset_is_found_by_a_second_read() -> None:
     account = Account()
     for name in ("ana", "eva", "ivo", "udo", "zoe"):
         account.hire(name, direct=True)
@@ -229,7 +229,7 @@ async def test_total_that_goes_down_on_the_way_means_another_walk() -> None:
     for name in ("ana", "eva", "ivo", "udo"):
         account.hire(name)
     account.direct += [ANA, EVA, "103"]
-    # Udo comes, then Ana goes: Ivo is on no page, and yet as many are listed as the total said at first.
+    # Udo is added, then Ana removed: Ivo is on no page, yet the number of rows equals the first total.
     comes, goes = (lambda: account.direct.append(UDO)), (lambda: account.direct.pop(0))
     account.at[PEOPLE] = [None, account.meanwhile(comes), account.meanwhile(goes)]
     shot = await account.connector().read(SOURCE)
@@ -242,7 +242,7 @@ async def test_person_who_comes_during_a_walk_does_not_disturb_it() -> None:
     for name in ("ana", "eva", "ivo", "udo"):
         account.hire(name)
     account.direct += [EVA, "103", UDO]
-    # Ana comes and everybody moves down by one: Eva is on two pages, Ana on none, and she came after the read began.
+    # Ana is added and all rows move by one: Eva is on two pages, Ana, who was added during the read, on none.
     account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.append(ANA))]
     shot = await account.connector().read(SOURCE)
     assert [person.id for person in shot.people] == [EVA, "103", UDO]
@@ -291,7 +291,7 @@ async def test_lost_cursor_is_noticed_by_the_total(path: str) -> None:
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("text", ["many", "-1", "9" * 400])
-async def test_total_that_is_no_number_is_none(path: str, text: str) -> None:
+async def test_total_that_is_not_a_number_counts_as_missing(path: str, text: str) -> None:
     account = company()
     account.at[path] = [account.with_headers(Total_Count=text)] * 2
     assert await account.connector().read(SOURCE) == await whole()
@@ -336,7 +336,7 @@ async def test_user_of_the_application_without_an_id_is_counted_as_unidentified(
 
 
 @pytest.mark.parametrize("row", [None, 7, {}, {"id": None, "assigned": True}])
-async def test_row_of_a_role_without_an_id_leaves_nobody_individually_assigned_for_sure(row: object) -> None:
+async def test_row_of_a_role_without_an_id_makes_individual_assignments_uncertain(row: object) -> None:
     account = company()
     account.page = 9
     rows = rows_of(account, MEMBERS)
@@ -403,7 +403,7 @@ async def test_list_that_stays_shorter_than_its_total_ends_the_read(path: str) -
     assert len(firsts) == 3
 
 
-async def test_list_that_loses_somebody_in_each_walk_ends_the_read() -> None:
+async def test_list_that_loses_a_row_in_each_read_ends_the_read() -> None:
     account = company()
     account.page = 9
     for number in range(20):
@@ -530,7 +530,7 @@ async def test_page_that_is_not_a_list_is_an_error(path: str, content: bytes) ->
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"7", b"<html>"])
 @pytest.mark.parametrize("path", [THE_APP, ONE])
-async def test_object_that_is_none_is_an_error(path: str, content: bytes) -> None:
+async def test_response_that_is_not_an_object_is_an_error(path: str, content: bytes) -> None:
     account = account_asked_for(path)
     account.at[path] = [body(content)]
     assert isinstance(await failure(account), IncompleteRead)
@@ -672,7 +672,7 @@ async def test_lookup_never_makes_an_answer_up(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", [html(404), body(b"{}", 404)])
-async def test_person_whom_a_gateway_does_not_find_is_an_error(fault: Fault) -> None:
+async def test_404_of_a_gateway_for_a_person_is_an_error(fault: Fault) -> None:
     account = crowd()
     account.at[ONE] = [fault]
     assert f"answered 404 for the user {ANA}" in (await failure(account)).message
@@ -751,7 +751,7 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(
 
 
 def is_unjudged(shot: Snapshot, expected: Snapshot) -> bool:
-    """Tell whether *shot* has everybody, and says of those whom it shows otherwise that nothing may be concluded."""
+    """Return whether *shot* has each person, with an unknown status where it differs from the truth."""
     pairs = zip(shot.people, expected.people, strict=True)
     same = {person.id for person in shot.people} == {person.id for person in expected.people}
     return same and all(person == other or person.status is Status.UNKNOWN for person, other in pairs)

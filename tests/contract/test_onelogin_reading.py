@@ -39,7 +39,7 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
     return {person.id: person for person in people}
 
 
-async def test_snapshot_holds_everybody_with_their_roles_and_status() -> None:
+async def test_snapshot_has_each_person_with_their_roles_and_status() -> None:
     shot = await company().connector().read(SOURCE)
     assert shot.source == SOURCE
     assert shot.app_name == "Pigment"
@@ -95,7 +95,7 @@ async def test_list_without_a_total_is_walked_until_two_walks_agree(page: int) -
     assert len([request for request in firsts if "page" not in request.url.params]) == 2
 
 
-async def test_email_is_the_same_whether_the_source_says_login_or_mail() -> None:
+async def test_email_is_the_same_for_login_and_mail() -> None:
     connector = company().connector()
     login, mail = await connector.read(SOURCE), await connector.read(replace(SOURCE, email="mail"))
     assert login.people == mail.people
@@ -149,7 +149,7 @@ async def test_application_without_a_name_is_called_by_its_id() -> None:
     assert (await account.connector().read(SOURCE)).app_name == APP
 
 
-async def test_row_of_a_role_that_is_not_assigned_is_nobody() -> None:
+async def test_row_of_a_role_that_is_not_assigned_is_not_a_person() -> None:
     account = company()
     account.page = 9
     rows = [account.member(ANA), account.member(EVA), account.member(ZOE) | {"assigned": False}]
@@ -157,7 +157,7 @@ async def test_row_of_a_role_that_is_not_assigned_is_nobody() -> None:
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
 
 
-async def test_member_of_a_role_whom_the_application_does_not_list_yet_is_assigned() -> None:
+async def test_member_of_a_role_missing_from_the_application_is_assigned() -> None:
     account = company()
     rows = [row for row in account.app_users() if row["id"] != int(ANA)]
     account.at[PEOPLE] = [lambda _: httpx.Response(200, json=rows, headers={"Total-Count": "3"})]
@@ -180,7 +180,7 @@ async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
     assert [request.url.path for request in account.requests] == [THE_APP, PEOPLE]
 
 
-async def test_application_with_roles_that_nobody_has_has_only_its_individuals() -> None:
+async def test_application_with_empty_roles_has_only_its_individuals() -> None:
     account = Account()
     account.hire("udo", direct=True)
     shot = await account.connector().read(SOURCE)
@@ -240,7 +240,7 @@ async def test_person_who_vanishes_on_the_way_is_unknown_and_keeps_their_address
     assert shot.people[1:] == (await company().connector().read(SOURCE)).people[1:]
 
 
-async def test_user_of_another_id_says_nothing_of_the_one_who_was_asked_for() -> None:
+async def test_user_with_another_id_proves_nothing_about_the_requested_one() -> None:
     account = crowd()
     account.at[f"{USERS}/{ANA}"] = [lambda _: httpx.Response(200, json=account.users[ZOE])]
     shot = await account.connector().read(SOURCE)
@@ -318,7 +318,7 @@ async def test_at_most_eight_requests_are_in_flight(made: Callable[[], Account])
         ("901", Status.UNKNOWN),
     ],
 )
-async def test_lookup_tells_what_has_become_of_one_person(person: str, status: Status) -> None:
+async def test_lookup_returns_the_status_of_one_person(person: str, status: Status) -> None:
     account = company()
     account.users |= {"900": {"id": 900, "status": 6, "state": 1}, "901": {"id": 901}}
     assert (await account.connector().lookup(person, SOURCE)).status is status
@@ -334,7 +334,7 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
     assert account.requests == []
 
 
-async def test_progress_tells_the_rows_of_each_list() -> None:
+async def test_progress_counts_the_rows_of_each_list() -> None:
     account = company()
     told: list[tuple[str, int, int | None]] = []
     connector = account.connector(progress=lambda *said: told.append(said))

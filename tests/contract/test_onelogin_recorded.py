@@ -37,7 +37,7 @@ def test_documented_user_of_an_application_shows_no_status(sample: dict[str, Any
 
 
 @pytest.mark.parametrize("sample", labelled("role users"))
-def test_documented_row_of_a_role_is_somebody_who_has_it(sample: dict[str, Any]) -> None:
+def test_documented_row_of_a_role_is_a_member_of_it(sample: dict[str, Any]) -> None:
     (row,) = map(membership_from_json, sample["body"])
     assert (row.id, row.is_assigned) == ("345", True)
 

@@ -1,4 +1,4 @@
-"""How the OneLogin connector comes by its access token, and what it says when it gets none."""
+"""How the OneLogin connector gets its access token, and its errors without one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TokenAccount:
         return len((await self.connector(**settings).read(SOURCE)).people)
 
 
-async def test_token_is_asked_for_as_the_specification_says() -> None:
+async def test_token_request_follows_the_specification() -> None:
     server = TokenAccount()
     assert await server.read() == 4
     (request,) = server.asked
@@ -113,7 +113,7 @@ async def test_token_in_the_older_wrapping_is_taken() -> None:
     assert await TokenAccount(36_000, lambda _: httpx.Response(200, json=wrapped)).read() == 4
 
 
-async def test_token_that_is_refused_on_the_way_is_asked_for_anew_once() -> None:
+async def test_token_refused_during_a_read_is_requested_again_once() -> None:
     server = TokenAccount()
     connector = server.connector()
     await connector.read(SOURCE)
@@ -155,7 +155,7 @@ async def refusal(server: TokenAccount, secret: str = "secret-word") -> ReadErro
 
 
 def echoed(request: httpx.Request) -> httpx.Response:
-    """Refuse, and say what was sent, as some servers do."""
+    """Refuse, and repeat what was sent, as some servers do."""
     pair = request.headers["authorization"].split()[1]
     said = f"bad credentials {pair} ({b64decode(pair).decode().partition(':')[2]})"
     return httpx.Response(401, json=UNAUTHORIZED | {"message": said})

@@ -17,7 +17,7 @@ from connectors.entra.mapping import (
     user_from_json,
 )
 
-PORTRAIT = UserMapper("entra-eu")
+MAPPER = UserMapper("entra-eu")
 GUEST = "ann_lee_acme.com#EXT#@example.onmicrosoft.com"
 ANA: dict[str, object] = {
     "@odata.type": "#microsoft.graph.user",
@@ -65,7 +65,7 @@ def test_odd_user_is_an_empty_one(odd: object) -> None:
         (None, ""),
     ],
 )
-def test_member_tells_what_it_is(kind: object, read: str) -> None:
+def test_member_has_its_kind(kind: object, read: str) -> None:
     assert group_member_from_json({"@odata.type": kind, "id": "x"}).kind == read
 
 
@@ -124,11 +124,10 @@ def test_external_login_encodes_the_home_address(login: str, address: str) -> No
 def test_external_person_is_addressed_by_mail_then_other_mail_then_home_address() -> None:
     for kind in ("Guest", "Member"):
         assert (
-            PORTRAIT.email_of(User("u", GUEST, "a@acme.com", user_type=kind, other_mails=("b@acme.com",)))
-            == "a@acme.com"
+            MAPPER.email_of(User("u", GUEST, "a@acme.com", user_type=kind, other_mails=("b@acme.com",))) == "a@acme.com"
         )
-        assert PORTRAIT.email_of(User("u", GUEST, user_type=kind, other_mails=("b@acme.com",))) == "b@acme.com"
-        assert PORTRAIT.email_of(User("u", GUEST, user_type=kind)) == "ann_lee@acme.com"
+        assert MAPPER.email_of(User("u", GUEST, user_type=kind, other_mails=("b@acme.com",))) == "b@acme.com"
+        assert MAPPER.email_of(User("u", GUEST, user_type=kind)) == "ann_lee@acme.com"
     assert UserMapper("entra-eu", "mail").email_of(User("u", GUEST, other_mails=("b@acme.com",))) == ""
 
 
@@ -141,12 +140,12 @@ def test_external_person_is_addressed_by_mail_then_other_mail_then_home_address(
     ],
 )
 def test_account_enabled_decides_the_status(enabled: bool | None, status: Status, word: str) -> None:
-    person = PORTRAIT.person_from_user(User("u", "a@example.com", is_enabled=enabled), (), individual=False)
+    person = MAPPER.person_from_user(User("u", "a@example.com", is_enabled=enabled), (), individual=False)
     assert (person.status, person.source_status) == (status, word)
 
 
 def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
-    person = PORTRAIT.person_from_user(user_from_json(ANA), ("g-1",), individual=True)
+    person = MAPPER.person_from_user(user_from_json(ANA), ("g-1",), individual=True)
     assert (person.connector, person.id, person.email) == ("entra-eu", "u-ana", "ana@example.com")
     assert (person.display_name, person.given_name, person.family_name) == ("Ana L.", "Ana", "Lima")
     assert (person.groups, person.individual, person.pending) == (("g-1",), True, False)
@@ -157,10 +156,10 @@ def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
 
 def test_person_without_a_display_name_has_given_and_family_name() -> None:
     assert (
-        PORTRAIT.person_from_user(User("u", given_name="Ana", family_name="Lima"), (), individual=False).display_name
+        MAPPER.person_from_user(User("u", given_name="Ana", family_name="Lima"), (), individual=False).display_name
         == "Ana Lima"
     )
-    assert PORTRAIT.person_from_user(User("u", family_name="Lima"), (), individual=False).display_name == "Lima"
+    assert MAPPER.person_from_user(User("u", family_name="Lima"), (), individual=False).display_name == "Lima"
 
 
 def test_person_without_the_wanted_address_has_none() -> None:

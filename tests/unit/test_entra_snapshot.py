@@ -13,7 +13,7 @@ from connectors.entra.mapping import NAMING, AppAssignment, GroupMember, User, U
 from connectors.entra.snapshot import AppData, GroupMembers, build_snapshot, group_members, sort_assignments
 
 SOURCE = Source("entra-eu", "sp-pigment")
-PORTRAIT = UserMapper("entra-eu")
+MAPPER = UserMapper("entra-eu")
 SALES, STAFF = AppGroup("g-sales", "Sales"), AppGroup("g-staff", "Staff")
 
 
@@ -47,7 +47,7 @@ def test_members_are_sorted_out_by_what_they_are() -> None:
     assert found.nested_groups == ("Inner", "g-nameless")
 
 
-def test_group_of_devices_and_groups_holds_nobody_and_lacks_no_permission() -> None:
+def test_group_of_devices_and_groups_is_empty_and_lacks_no_permission() -> None:
     assert group_members([GroupMember("device", User("d-1")), GroupMember("group", User("g-1"))], "Sales").people == {}
 
 
@@ -73,39 +73,39 @@ def test_one_row_that_shows_it_is_enough() -> None:
 
 
 def test_person_of_several_groups_is_one_with_all_of_them() -> None:
-    shot = build_snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, PORTRAIT)
+    shot = build_snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, MAPPER)
     assert [(each.id, each.groups) for each in shot.people] == [("u-ana", ("g-sales", "g-staff"))]
     assert shot.groups == (Group("g-sales", "Sales", 1), Group("g-staff", "Staff", 1))
 
 
-def test_row_that_says_most_is_taken_of_two() -> None:
+def test_fuller_of_two_rows_is_used() -> None:
     blank = User("u-ana")
     for one, other in permutations([blank, person("ana")]):
-        shot = build_snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, PORTRAIT)
+        shot = build_snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, MAPPER)
         assert [each.status for each in shot.people] == [Status.ACTIVE]
 
 
-def test_group_counts_everybody_in_it_whatever_their_status() -> None:
+def test_group_counts_members_of_any_status() -> None:
     guest = person("gus", user_type="Guest")
-    shot = build_snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, PORTRAIT)
+    shot = build_snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, MAPPER)
     assert shot.groups[0].people == 3
     assert [each.id for each in shot.people] == ["u-ana", "u-ivo"]
 
 
 def test_guest_who_is_assigned_individually_is_left_out_as_any_guest() -> None:
     read = app({}, {"u-gus": person("gus", user_type="Guest")})
-    assert build_snapshot(read, SOURCE, PORTRAIT).people == ()
-    assert len(build_snapshot(read, replace(SOURCE, guests=True), PORTRAIT).people) == 1
+    assert build_snapshot(read, SOURCE, MAPPER).people == ()
+    assert len(build_snapshot(read, replace(SOURCE, guests=True), MAPPER).people) == 1
 
 
 def test_guest_without_an_address_is_named_by_id() -> None:
-    (note,) = build_snapshot(app({SALES: inside(User("u-gus", user_type="Guest"))}), SOURCE, PORTRAIT).notes
+    (note,) = build_snapshot(app({SALES: inside(User("u-gus", user_type="Guest"))}), SOURCE, MAPPER).notes
     assert (note.code, note.email) == ("guest", "")
     assert note.reason.startswith("u-gus is a guest")
 
 
-def test_individual_who_is_gone_is_told_of() -> None:
-    shot = build_snapshot(app({}, {"u-gone": None}), SOURCE, PORTRAIT)
+def test_deleted_individual_is_noted() -> None:
+    shot = build_snapshot(app({}, {"u-gone": None}), SOURCE, MAPPER)
     assert shot.people == ()
     assert [note.code for note in shot.notes] == ["assignment-left-over"]
     assert "Gone is assigned individually" in shot.notes[0].reason
@@ -114,7 +114,7 @@ def test_individual_who_is_gone_is_told_of() -> None:
 def test_unidentified_rows_are_counted_by_their_address() -> None:
     lost = User("", "lost@example.com")
     read = app({SALES: inside(unidentified=(lost, User(""))), STAFF: inside(unidentified=(lost,))})
-    shot = build_snapshot(read, SOURCE, PORTRAIT)
+    shot = build_snapshot(read, SOURCE, MAPPER)
     assert shot.unidentified == ("", "lost@example.com", "lost@example.com")
     assert [note.reason.split(":")[0] for note in shot.notes] == [
         "Entra returned 1 row(s) without an id (without an email)",
@@ -127,7 +127,7 @@ def test_snapshot_is_the_same_in_any_order() -> None:
     first = app({SALES: inside(ana, eva, gus), STAFF: inside(gus, ana)}, {"u-eva": eva, "u-gone": None})
     for order in permutations([ana, eva, gus]):
         again = app({STAFF: inside(ana, gus), SALES: inside(*order)}, {"u-gone": None, "u-eva": eva})
-        assert build_snapshot(again, SOURCE, PORTRAIT) == build_snapshot(first, SOURCE, PORTRAIT)
+        assert build_snapshot(again, SOURCE, MAPPER) == build_snapshot(first, SOURCE, MAPPER)
 
 
 def test_assignments_are_sorted_out_each_once() -> None:
@@ -148,7 +148,7 @@ def test_assignments_are_sorted_out_each_once() -> None:
 
 
 @pytest.mark.parametrize("row", [AppAssignment("", "group", "Staff"), AppAssignment("g-1", "", "Staff")])
-def test_assignment_that_does_not_say_whom_it_assigns_is_refused(row: AppAssignment) -> None:
+def test_assignment_without_a_principal_is_refused(row: AppAssignment) -> None:
     with pytest.raises(IncompleteRead, match="application sp-pigment without its principal"):
         sort_assignments([row], "sp-pigment")
 

@@ -260,7 +260,7 @@ async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
     assert (await patient.api.get("users")).status == 200
 
 
-async def test_pace_is_asked_before_each_request_and_told_of_each_answer() -> None:
+async def test_rate_limiter_sees_each_request_and_each_response() -> None:
     told: list[tuple[str, int]] = []
 
     class Told:
@@ -370,7 +370,9 @@ async def test_send_makes_one_attempt_and_judges_no_status() -> None:
         (httpx.RemoteProtocolError("x"), NoResponse),
     ],
 )
-async def test_send_tells_whether_the_server_may_have_got_it(error: Exception, kind: type[Exception]) -> None:
+async def test_send_distinguishes_requests_that_the_server_may_have_received(
+    error: Exception, kind: type[Exception]
+) -> None:
     office = Office(error)
 
     with pytest.raises(kind) as failed:

@@ -133,7 +133,7 @@ def test_quote_shows_controls_and_reversals_as_text() -> None:
         (b'{"detail": "sent my-own-token"}', ': "sent …"'),
     ],
 )
-def test_answer_is_quoted_by_what_it_says(body: bytes, shown: str) -> None:
+def test_response_is_quoted_by_its_message(body: bytes, shown: str) -> None:
     assert error_excerpt(body, {"Authorization": "Bearer my-own-token"}) == shown
 
 
@@ -179,7 +179,7 @@ def test_link_is_found_by_its_relation(headers: list[tuple[str, str]], target: s
 
 
 @pytest.mark.parametrize("target", ["https://[::1/", "/users\x01?after=2"])
-def test_link_that_is_none_is_not_taken_for_the_last_page(target: str) -> None:
+def test_invalid_link_is_not_the_last_page(target: str) -> None:
     with pytest.raises(IncompleteRead, match="a next link that is not a URL"):
         an_answer(headers=[("link", f"<{target}>; rel=next")]).link("next")
 
@@ -313,7 +313,7 @@ def test_walk_ends_after_its_pages() -> None:
     assert walk.page_count == 3
 
 
-# The client that the wiring hands to everybody.
+# The client that bootstrap shares between all parts.
 
 
 async def test_client_follows_nothing_by_itself() -> None:

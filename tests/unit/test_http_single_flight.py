@@ -36,7 +36,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_once_reads_a_key_once_for_all_who_ask() -> None:
+async def test_single_flight_reads_a_key_once_for_all_callers() -> None:
     source = Source()
     once = SingleFlight(source.read)
     asked = [asyncio.create_task(once(key)) for key in ("a", "a", "b")]
@@ -47,7 +47,7 @@ async def test_once_reads_a_key_once_for_all_who_ask() -> None:
     assert source.keys == ["a", "b"]
 
 
-async def test_once_tells_a_failure_to_all_who_wait_and_forgets_it() -> None:
+async def test_single_flight_raises_a_failure_to_all_waiters_and_drops_it() -> None:
     source = Source(IncompleteRead("cut off", "try again"))
     once = SingleFlight(source.read)
     asked = [asyncio.create_task(once("a")) for _ in range(2)]
@@ -72,7 +72,7 @@ async def test_once_goes_on_for_the_others_when_one_gives_up() -> None:
     assert source.keys == ["a"]
 
 
-async def test_once_ends_a_reading_that_nobody_waits_for_and_reads_anew() -> None:
+async def test_single_flight_cancels_a_read_without_waiters_and_reads_again() -> None:
     source = Source()
     once = SingleFlight(source.read)
     only = asyncio.create_task(once("a"))
@@ -85,7 +85,7 @@ async def test_once_ends_a_reading_that_nobody_waits_for_and_reads_anew() -> Non
     assert source.keys == ["a", "a"]
 
 
-async def test_once_reads_anew_while_a_given_up_reading_is_still_ending() -> None:
+async def test_single_flight_reads_again_while_a_cancelled_read_is_still_ending() -> None:
     source = Source()
     once = SingleFlight(source.read)
     only = asyncio.create_task(once("a"))

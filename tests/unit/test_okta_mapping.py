@@ -17,7 +17,7 @@ from connectors.okta.mapping import (
     user_from_json,
 )
 
-PORTRAIT = UserMapper("okta-main")
+MAPPER = UserMapper("okta-main")
 ANA: dict[str, object] = {
     "id": "00uana",
     "status": "ACTIVE",
@@ -101,17 +101,17 @@ def test_app_group_takes_its_name_from_the_embedded_group_as_it_is_spelled() -> 
     ],
 )
 def test_status_word_is_judged_as_documented(word: str, status: Status) -> None:
-    assert PORTRAIT.status_of(word) is status
+    assert MAPPER.status_of(word) is status
 
 
 def test_entitled_statuses_decide_between_active_and_suspended_only() -> None:
-    portrait = UserMapper("okta-main", entitled_statuses=frozenset({"ACTIVE", "STAGED"}))
-    assert {word for word in KNOWN_STATUSES if portrait.status_of(word) is Status.ACTIVE} == {"ACTIVE", "STAGED"}
-    assert portrait.status_of("FROZEN") is Status.UNKNOWN
+    mapper = UserMapper("okta-main", entitled_statuses=frozenset({"ACTIVE", "STAGED"}))
+    assert {word for word in KNOWN_STATUSES if mapper.status_of(word) is Status.ACTIVE} == {"ACTIVE", "STAGED"}
+    assert mapper.status_of("FROZEN") is Status.UNKNOWN
 
 
 def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
-    person = PORTRAIT.person_from_user(user_from_json(ANA), Assignment(("00g1",)))
+    person = MAPPER.person_from_user(user_from_json(ANA), Assignment(("00g1",)))
     assert (person.connector, person.id, person.email) == ("okta-main", "00uana", "ana@example.com")
     assert (person.display_name, person.given_name, person.family_name) == ("Ana Lima", "Ana", "Lima")
     assert (person.source_status, person.groups, person.aliases) == ("ACTIVE", ("00g1",), ())
@@ -120,10 +120,8 @@ def test_person_has_the_login_or_the_mail_and_names_of_the_user() -> None:
 
 
 def test_display_name_of_the_user_goes_before_given_and_family_name() -> None:
-    assert (
-        PORTRAIT.person_from_user(User("00u1", "ACTIVE", display_name="Ana L."), Assignment()).display_name == "Ana L."
-    )
-    assert PORTRAIT.person_from_user(User("00u1", "ACTIVE", family_name="Lima"), Assignment()).display_name == "Lima"
+    assert MAPPER.person_from_user(User("00u1", "ACTIVE", display_name="Ana L."), Assignment()).display_name == "Ana L."
+    assert MAPPER.person_from_user(User("00u1", "ACTIVE", family_name="Lima"), Assignment()).display_name == "Lima"
 
 
 def test_person_without_the_wanted_address_has_none() -> None:
@@ -134,18 +132,16 @@ def test_person_without_the_wanted_address_has_none() -> None:
 
 
 def test_second_email_is_an_alias_only_where_the_settings_say_so() -> None:
-    portrait = UserMapper("okta-main", second_email_is_alias=True)
-    assert portrait.person_from_user(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
+    mapper = UserMapper("okta-main", second_email_is_alias=True)
+    assert mapper.person_from_user(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
     same = User("00u1", "ACTIVE", "ana@example.com", second_email="ANA@example.com")
-    assert portrait.person_from_user(same, Assignment()).aliases == ()
-    assert portrait.person_from_user(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).aliases == ()
+    assert mapper.person_from_user(same, Assignment()).aliases == ()
+    assert mapper.person_from_user(User("00u1", "ACTIVE", "ana@example.com"), Assignment()).aliases == ()
 
 
 def test_only_an_active_person_is_pending() -> None:
     waiting = Assignment(("00g1",), pending=True)
-    assert [
-        PORTRAIT.person_from_user(User("00u1", word), waiting).pending for word in ("ACTIVE", "SUSPENDED", "?")
-    ] == [
+    assert [MAPPER.person_from_user(User("00u1", word), waiting).pending for word in ("ACTIVE", "SUSPENDED", "?")] == [
         True,
         False,
         False,

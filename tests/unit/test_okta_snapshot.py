@@ -12,7 +12,7 @@ from connectors.okta.mapping import AppUser, User, UserMapper
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 SOURCE = Source("okta-main", "0oa1")
-PORTRAIT = UserMapper("okta-main")
+MAPPER = UserMapper("okta-main")
 EMPTY = GroupMembers({})
 SALES, STAFF, OTHER = AppGroup("00g1", "Sales"), AppGroup("00g2", "Staff"), "00g9"
 
@@ -39,8 +39,8 @@ def read_of(*rows: AppUser, sales: GroupMembers = EMPTY, staff: GroupMembers = E
     )
 
 
-def taken(read: AppData, portrait: UserMapper = PORTRAIT) -> Snapshot:
-    return build_snapshot(read, SOURCE, portrait)
+def taken(read: AppData, mapper: UserMapper = MAPPER) -> Snapshot:
+    return build_snapshot(read, SOURCE, mapper)
 
 
 def only_person(read: AppData) -> Person:
@@ -68,7 +68,7 @@ def test_directly_assigned_person_without_a_group_is_individual_only() -> None:
     assert not person.pending
 
 
-def test_person_whom_the_link_puts_into_a_counted_group_is_kept_with_a_note() -> None:
+def test_person_linked_to_a_counted_group_is_kept_with_a_note() -> None:
     shot = taken(read_of(row("ana", link="00g1")))
     assert shot.people[0].groups == ("00g1",)
     assert not shot.people[0].pending
@@ -76,13 +76,13 @@ def test_person_whom_the_link_puts_into_a_counted_group_is_kept_with_a_note() ->
     assert "Sales" in shot.notes[0].reason
 
 
-def test_person_whom_the_link_puts_into_a_group_not_counted_is_not_of_the_source() -> None:
+def test_person_linked_to_a_group_not_counted_is_not_of_the_source() -> None:
     assert taken(read_of(row("ana", link=OTHER))).people == ()
 
 
 @pytest.mark.parametrize("link", ["", "00g-stranger"])
 @pytest.mark.parametrize("scope", ["GROUP", "TEAM", ""])
-def test_person_whose_group_cannot_be_told_is_pending(scope: str, link: str) -> None:
+def test_person_with_an_unknown_group_is_pending(scope: str, link: str) -> None:
     shot = taken(read_of(row("ana", scope, link)))
     assert shot.people[0].pending
     assert shot.people[0].groups == ()
@@ -94,7 +94,7 @@ def test_unknown_scope_in_a_group_is_group_assigned() -> None:
     assert (person.groups, person.individual, person.pending) == (("00g1",), False, False)
 
 
-def test_active_member_whom_the_application_does_not_show_is_pending() -> None:
+def test_active_member_missing_from_the_application_is_pending() -> None:
     shot = taken(read_of(sales=inside(user("ana"))))
     assert (shot.people[0].groups, shot.people[0].pending) == (("00g1",), True)
     assert shot.notes == ()
@@ -103,12 +103,12 @@ def test_active_member_whom_the_application_does_not_show_is_pending() -> None:
 @pytest.mark.parametrize(
     ("word", "status"), [("SUSPENDED", Status.SUSPENDED), ("DEPROVISIONED", Status.SUSPENDED), ("NEW", Status.UNKNOWN)]
 )
-def test_inactive_member_whom_the_application_does_not_show_is_a_person_of_the_group(word: str, status: Status) -> None:
+def test_inactive_member_missing_from_the_application_is_a_person_of_the_group(word: str, status: Status) -> None:
     person = only_person(read_of(sales=inside(user("ana", word))))
     assert (person.status, person.source_status, person.groups, person.pending) == (status, word, ("00g1",), False)
 
 
-def test_inactive_person_whose_group_cannot_be_told_is_not_pending() -> None:
+def test_inactive_person_with_an_unknown_group_is_not_pending() -> None:
     person = only_person(read_of(row("ana", status="SUSPENDED")))
     assert (person.status, person.pending) == (Status.SUSPENDED, False)
 
@@ -121,13 +121,13 @@ def test_groups_count_everyone_in_them_and_stand_by_id() -> None:
     ]
 
 
-def test_person_whose_row_is_blank_is_taken_from_their_group() -> None:
+def test_person_with_a_blank_row_is_read_from_their_group() -> None:
     blank = replace(row("ana"), user=User("00u-ana"))
     person = only_person(read_of(blank, sales=inside(User("00u-ana")), staff=inside(user("ana", "SUSPENDED"))))
     assert (person.email, person.status) == ("ana@example.com", Status.SUSPENDED)
 
 
-def test_person_whose_row_is_not_blank_is_taken_from_it() -> None:
+def test_person_with_a_complete_row_is_read_from_it() -> None:
     person = only_person(read_of(row("ana"), sales=inside(user("ana", "SUSPENDED"))))
     assert person.status is Status.ACTIVE
 
@@ -152,7 +152,7 @@ def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
     assert taken(first) == taken(second)
 
 
-def test_rows_without_an_id_are_told_by_their_email_with_a_note() -> None:
+def test_rows_without_an_id_are_noted_by_their_email() -> None:
     nobody, somebody = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
     read = replace(
         read_of(row("ana"), sales=GroupMembers({"00u-ana": user("ana")}, (somebody,))), unidentified=(nobody, somebody)
@@ -163,7 +163,7 @@ def test_rows_without_an_id_are_told_by_their_email_with_a_note() -> None:
         ("unidentified-row", ""),
         ("unidentified-row", "eva@example.com"),
     ]
-    assert taken(read, replace(PORTRAIT, email="mail")).unidentified[1] == "eva@mail.example.com"
+    assert taken(read, replace(MAPPER, email="mail")).unidentified[1] == "eva@mail.example.com"
 
 
 def test_of_several_rows_of_one_person_the_last_counts() -> None:

@@ -18,7 +18,7 @@ from connectors.onelogin.mapping import (
     user_from_json,
 )
 
-PORTRAIT = UserMapper("onelogin-apac")
+MAPPER = UserMapper("onelogin-apac")
 SALES = Assignment(("501",), individual=False)
 ANA = User("101", "ana@example.com", "Ana", "Lima", 1, 1)
 
@@ -86,7 +86,7 @@ def test_roles_of_an_application_are_known_all_or_not_at_all(shown: dict[str, ob
 
 
 @pytest.mark.parametrize(("assigned", "counts"), [(True, True), (None, True), ("", True), (False, False)])
-def test_membership_counts_unless_it_says_that_it_is_none(assigned: object, counts: bool) -> None:
+def test_membership_counts_unless_assigned_is_false(assigned: object, counts: bool) -> None:
     assert membership_from_json({"id": 101, "assigned": assigned}) == Membership("101", counts)
     assert membership_from_json({"id": 101}) == Membership("101", is_assigned=True)
 
@@ -125,25 +125,25 @@ def test_display_name_is_given_and_family_name(given: str, family: str, name: st
 
 @pytest.mark.parametrize("status", [0, 1, 3, 4, 5, 7, 8])
 def test_approved_person_is_active_whatever_their_trouble_signing_in(status: int) -> None:
-    assert PORTRAIT.status_of(user(status, 1)) is Status.ACTIVE
+    assert MAPPER.status_of(user(status, 1)) is Status.ACTIVE
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 5, 7, 8])
 @pytest.mark.parametrize("state", [0, 2, 3])
 def test_person_who_is_not_approved_is_suspended(status: int, state: int) -> None:
-    assert PORTRAIT.status_of(user(status, state)) is Status.SUSPENDED
+    assert MAPPER.status_of(user(status, state)) is Status.SUSPENDED
 
 
 @pytest.mark.parametrize("state", [0, 1, 2, 3, 9, None])
 def test_suspended_person_is_suspended_in_any_state(state: int | None) -> None:
-    assert PORTRAIT.status_of(user(2, state)) is Status.SUSPENDED
+    assert MAPPER.status_of(user(2, state)) is Status.SUSPENDED
 
 
 @pytest.mark.parametrize(
     ("status", "state"), [(6, 1), (9, 1), (-1, 1), (None, 1), (6, 3), (None, 3), (1, None), (1, 4)]
 )
-def test_number_that_nobody_documents_is_unknown(status: int | None, state: int | None) -> None:
-    assert PORTRAIT.status_of(user(status, state)) is Status.UNKNOWN
+def test_undocumented_number_is_unknown(status: int | None, state: int | None) -> None:
+    assert MAPPER.status_of(user(status, state)) is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(("status", "seen"), [(1, Status.ACTIVE), (7, Status.SUSPENDED), (6, Status.UNKNOWN)])
@@ -153,7 +153,7 @@ def test_settings_narrow_who_is_active(status: int, seen: Status) -> None:
 
 def test_person_is_the_accounts_own_row() -> None:
     listed = User("101", "old@example.com", "A", "L")
-    assert PORTRAIT.person_from_user("101", ANA, listed, SALES) == Person(
+    assert MAPPER.person_from_user("101", ANA, listed, SALES) == Person(
         "onelogin-apac",
         "101",
         "ana@example.com",
@@ -167,23 +167,23 @@ def test_person_is_the_accounts_own_row() -> None:
 
 
 def test_person_without_the_accounts_row_is_unknown_and_keeps_what_the_application_shows() -> None:
-    seen = PORTRAIT.person_from_user("101", None, User("101", "ana@example.com", "Ana", "Lima"), SALES)
+    seen = MAPPER.person_from_user("101", None, User("101", "ana@example.com", "Ana", "Lima"), SALES)
     assert (seen.status, seen.email, seen.display_name) == (Status.UNKNOWN, "ana@example.com", "Ana Lima")
-    bare = PORTRAIT.person_from_user("101", None, None, SALES)
+    bare = MAPPER.person_from_user("101", None, None, SALES)
     assert (bare.status, bare.email, bare.display_name, bare.groups) == (Status.UNKNOWN, None, "", ("501",))
 
 
-def test_person_of_whose_roles_one_is_unsure_is_unknown() -> None:
-    seen = PORTRAIT.person_from_user("101", ANA, None, Assignment((), individual=True, is_sure=False))
+def test_person_with_an_uncertain_role_is_unknown() -> None:
+    seen = MAPPER.person_from_user("101", ANA, None, Assignment((), individual=True, is_sure=False))
     assert (seen.status, seen.individual) == (Status.UNKNOWN, True)
 
 
 def test_email_is_taken_from_the_application_only_where_the_account_shows_none() -> None:
     listed = User("101", "ana@example.com", "Ana", "Lima")
     hidden = User("101", None, "Ana", "Lima", 1, 1)
-    assert PORTRAIT.person_from_user("101", hidden, listed, SALES).email == "ana@example.com"
-    assert PORTRAIT.person_from_user("101", hidden, None, SALES).email is None
+    assert MAPPER.person_from_user("101", hidden, listed, SALES).email == "ana@example.com"
+    assert MAPPER.person_from_user("101", hidden, None, SALES).email is None
 
 
 def test_number_that_is_missing_is_called_none() -> None:
-    assert PORTRAIT.person_from_user("101", user(None, 1), None, SALES).source_status == "status none, state 1"
+    assert MAPPER.person_from_user("101", user(None, 1), None, SALES).source_status == "status none, state 1"

@@ -68,7 +68,7 @@ def test_api_url_is_the_root_of_the_account(text: str, url: str) -> None:
         ("https://acme.onelogin.com/#a", "root alone"),
     ],
 )
-def test_api_url_that_is_none_is_refused_with_the_right_form(text: str, why: str) -> None:
+def test_invalid_api_url_is_refused_with_the_right_form(text: str, why: str) -> None:
     said = problem(BY_URL | {"api_url": text})
     assert why in said
     assert "secret-word" not in said

@@ -18,7 +18,7 @@ from connectors.onelogin.snapshot import (
 )
 
 SOURCE = Source("onelogin-apac", "2000001")
-PORTRAIT = UserMapper("onelogin-apac")
+MAPPER = UserMapper("onelogin-apac")
 SALES, STAFF = AppGroup("501", "Sales"), AppGroup("502", "Staff")
 
 
@@ -59,9 +59,9 @@ def test_assignment_is_decided_by_the_table(shown: AppData, assignment: Assignme
     assert assignments(shown).get("1") == assignment
 
 
-def test_snapshot_has_everybody_once_and_in_order() -> None:
+def test_snapshot_has_each_person_once_and_in_order() -> None:
     shown = read(("3", "1", "2"), ("2", "1"), ("2",))
-    shot = build_snapshot(shown, {key: user(key) for key in "321"}, SOURCE, PORTRAIT)
+    shot = build_snapshot(shown, {key: user(key) for key in "321"}, SOURCE, MAPPER)
     assert [(each.id, each.groups, each.individual) for each in shot.people] == [
         ("1", ("501",), False),
         ("2", ("501", "502"), False),
@@ -71,26 +71,26 @@ def test_snapshot_has_everybody_once_and_in_order() -> None:
     assert (shot.source, shot.app_name, shot.notes, shot.unidentified) == (SOURCE, "Pigment", (), ())
 
 
-def test_person_whom_the_account_does_not_know_is_unknown_among_others() -> None:
-    shot = build_snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, PORTRAIT)
+def test_person_missing_from_the_account_is_unknown_among_others() -> None:
+    shot = build_snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, MAPPER)
     assert [each.status for each in shot.people] == [Status.UNKNOWN, Status.ACTIVE]
 
 
-def test_account_that_knows_nobody_of_the_application_is_an_error() -> None:
+def test_account_without_any_person_of_the_application_is_an_error() -> None:
     with pytest.raises(IncompleteRead, match="none of the 2 people"):
-        build_snapshot(read(("1", "2"), ("1", "2")), {}, SOURCE, PORTRAIT)
+        build_snapshot(read(("1", "2"), ("1", "2")), {}, SOURCE, MAPPER)
 
 
 def test_people_of_one_application_may_all_have_no_email() -> None:
     shown = AppData("Pigment", {}, (), {"501": RoleMembers(frozenset("12"))}, (SALES,))
-    shot = build_snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, PORTRAIT)
+    shot = build_snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, MAPPER)
     assert [person.email for person in shot.people] == [None, None]
 
 
-def test_rows_without_an_id_are_told_by_their_email_or_by_nothing() -> None:
+def test_rows_without_an_id_have_their_email_or_an_empty_text() -> None:
     nobody = (user(None, "b@example.com"), user(None, None), user(None, "b@example.com"))
     shown = AppData("Pigment", {"1": user("1")}, nobody, {"501": RoleMembers(frozenset("1"), 1)}, (SALES,))
-    shot = build_snapshot(shown, {"1": user("1")}, SOURCE, PORTRAIT)
+    shot = build_snapshot(shown, {"1": user("1")}, SOURCE, MAPPER)
     assert shot.unidentified == ("", "", "b@example.com", "b@example.com")
     assert [(note.code, note.email) for note in shot.notes] == [
         ("unidentified-row", ""),
@@ -124,7 +124,7 @@ def test_role_has_those_who_are_assigned() -> None:
         ([User("1", None, "Ana", "Lima")], "status, state, email"),
     ],
 )
-def test_field_that_nobody_shows_is_a_missing_permission(rows: list[User], hidden: str) -> None:
+def test_field_that_no_row_shows_is_a_missing_permission(rows: list[User], hidden: str) -> None:
     with pytest.raises(IncompleteRead, match=f"none of them shows: {hidden}") as raised:
         require_visible(rows, ACCOUNT_FIELDS, "the users", provider="OneLogin", hint=SCOPE_HINT)
     assert "Read All" in raised.value.hint
