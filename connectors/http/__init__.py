@@ -13,12 +13,11 @@ from connectors.http.limits import (
     Timer,
 )
 from connectors.http.origin import https_root, is_loopback, parse_url, validate_host
-from connectors.http.pagination import PageGuard, decode_cursor
+from connectors.http.pagination import CursorExpired, PageGuard, decode_cursor, retry_from_start
 from connectors.http.permit import PermitExpired
 from connectors.http.rate_limit import RetryAfterLimiter
 from connectors.http.redact import error_excerpt, escape_control, redact, request_id_from_headers
 from connectors.http.response import ApiResponse
-from connectors.http.restart import CursorExpired, retry_from_start
 from connectors.http.retry import RETRYABLE_STATUSES, RetryDelay, RetryPolicy
 from connectors.http.send import NoResponse, RequestNotSent
 from connectors.http.single_flight import SingleFlight, task_group

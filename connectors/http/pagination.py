@@ -1,15 +1,18 @@
-"""Guard the pages of a list: their number is bounded, and none comes twice."""
+"""Read the pages of a list: their number is bounded, none comes twice, and an expired cursor starts the list again."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from urllib.parse import unquote
 
 from connectors.base import IncompleteRead
 
-__all__ = ["PageGuard", "decode_cursor"]
+__all__ = ["CursorExpired", "PageGuard", "decode_cursor", "retry_from_start"]
 
 PERCENT_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+T = TypeVar("T")
 MAX_ENCODING_LAYERS = 3
 """How many times a server may have percent-encoded a cursor."""
 
@@ -56,3 +59,17 @@ class PageGuard:
     def page_label(self) -> str:
         """Return the name of the current page."""
         return f"page {self.page_count}{self._suffix}"
+
+
+class CursorExpired(IncompleteRead):
+    """The cursor of a list is no longer valid. The list can be read again from its start."""
+
+
+async def retry_from_start(read: Callable[[], Awaitable[T]], restarts: int) -> T:
+    """Return the result of *read*, called again at most *restarts* times. Raises the last `CursorExpired`."""
+    for _ in range(restarts):
+        try:
+            return await read()
+        except CursorExpired:
+            continue
+    return await read()

@@ -43,7 +43,7 @@ SAMPLE_ROWS = 50
 UNSTABLE_HINT = (
     "Run again while assignments do not change in OneLogin; if it persists, report it to OneLogin's support."
 )
-TRUNCATED_HINT = "Check the proxies between this machine and OneLogin: one that drops headers makes lists end early."
+TRUNCATED_HINT = "Check for a proxy between this machine and OneLogin that drops headers: it makes lists end early."
 APP_HINT = f"Check `app` of the source (the number in the address of the application in OneLogin). {SCOPE_HINT}"
 ROLE_HINT = f"Take the role off the application in OneLogin if it is of no use any more. {SCOPE_HINT}"
 ID_HINT = "Check the ids in the config: numbers, as in the addresses of OneLogin's administration."

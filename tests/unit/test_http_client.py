@@ -180,7 +180,8 @@ async def test_status_that_is_accepted_is_returned_at_once(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(404, "not there"), (400, "URL and the ids"), (302, "elsewhere"), (501, "later"), (201, "URL")]
+    ("status", "hint"),
+    [(404, "does not exist"), (400, "URL and the ids"), (302, "redirects"), (501, "later"), (201, "URL")],
 )
 async def test_other_status_is_an_error_with_a_way_out(status: int, hint: str) -> None:
     office = Office(httpx.Response(status, headers={"location": "https://acme.example/api/x"}))
