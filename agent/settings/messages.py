@@ -57,7 +57,7 @@ def validation_problems(error: ValidationError) -> Iterator[ConfigProblem]:
     details = error.errors(include_url=False, include_input=True)
     for detail in details:
         if detail["type"] == "too_short" and any(_is_below(other, detail) for other in details):
-            # A list whose entries are all wrong is not empty.
+            # A list of invalid entries only is not empty.
             continue
         steps = tuple(step for step in detail["loc"] if step != "[key]")
         place = node_at(steps[:-1] if detail["type"] in {"extra_forbidden", "missing"} else steps)

@@ -152,7 +152,7 @@ class BoundedConnection(H11Protocol):
 
 
 def bounded_protocol(most: int, head_seconds: float = HEAD_TIMEOUT_SECONDS) -> type[H11Protocol]:
-    """Return the protocol of a server whose connections are bounded."""
+    """Return the protocol of a server with a limit on its connections."""
     return type("BoundedProtocol", (BoundedConnection,), {"counted": ConnectionLimit(most, head_seconds)})
 
 

@@ -1,4 +1,4 @@
-"""The API and the page's doors over real HTTP: who gets in, what is done for them, and what bad input changes."""
+"""The API and the login of the page over real HTTP: access, actions, and invalid input that changes nothing."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def daemon(agent: Agent) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def visitor(daemon: Serving) -> Iterator[httpx.Client]:
-    """A client that nobody knows."""
+def client(daemon: Serving) -> Iterator[httpx.Client]:
+    """A client without a token."""
     with httpx.Client(base_url=f"http://127.0.0.1:{daemon.port}", trust_env=False, timeout=300) as client:
         yield client
 
 
 @pytest.fixture
-def operator(visitor: httpx.Client) -> httpx.Client:
-    visitor.headers["Authorization"] = f"Bearer {OPERATOR}"
-    return visitor
+def operator(client: httpx.Client) -> httpx.Client:
+    client.headers["Authorization"] = f"Bearer {OPERATOR}"
+    return client
 
 
 def journal(agent: Agent) -> list[dict[str, Any]]:
@@ -69,9 +69,7 @@ def ended(client: httpx.Client, url: str) -> dict[str, Any]:
     raise TimeoutError(url)
 
 
-def test_run_that_is_asked_for_answers_at_once_and_names_its_user_in_the_journal(
-    operator: httpx.Client, agent: Agent
-) -> None:
+def test_requested_run_is_accepted_at_once_and_journals_its_requester(operator: httpx.Client, agent: Agent) -> None:
     asked = operator.post(RUNS, json={"mode": "plan", "reason": "a look"})
     assert asked.status_code == 202
     assert asked.headers["location"] == asked.json()["url"]
@@ -100,15 +98,15 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
     assert not any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
 
 
-def test_workspaces_runs_and_people_can_be_read(visitor: httpx.Client) -> None:
-    visitor.headers["Authorization"] = f"Bearer {READER}"
-    workspaces = visitor.get("/api/v1/workspaces").json()["workspaces"]
+def test_workspaces_runs_and_people_can_be_read(client: httpx.Client) -> None:
+    client.headers["Authorization"] = f"Bearer {READER}"
+    workspaces = client.get("/api/v1/workspaces").json()["workspaces"]
     assert {each["name"] for each in workspaces} == {LATAM, "pigment-eu", "pigment-apac"}
-    assert visitor.get(f"/api/v1/workspaces/{LATAM}").json()["name"] == LATAM
-    runs = visitor.get("/api/v1/runs", params={"workspace": LATAM, "limit": 2}).json()["runs"]
+    assert client.get(f"/api/v1/workspaces/{LATAM}").json()["name"] == LATAM
+    runs = client.get("/api/v1/runs", params={"workspace": LATAM, "limit": 2}).json()["runs"]
     assert {run["workspace"] for run in runs} == {LATAM}
-    assert visitor.get("/api/v1/runs", params={"since": "2999-01-01"}).json() == {"runs": []}
-    person = visitor.get("/api/v1/people", params={"email": "nobody@acme.com"}).json()
+    assert client.get("/api/v1/runs", params={"since": "2999-01-01"}).json() == {"runs": []}
+    person = client.get("/api/v1/people", params={"email": "nobody@acme.com"}).json()
     assert len(person["workspaces"]) == 3
     assert all(each["decision"] for each in person["workspaces"])
 
@@ -161,112 +159,112 @@ def test_bad_request_is_a_problem_with_a_remedy_and_changes_nothing(operator: ht
         answer = operator.request(method, path, headers=headers, **more)
         assert (path, answer.status_code) == (path, status)
         assert answer.headers["content-type"] == "application/problem+json"
-        told = answer.json()
-        assert (told["code"], told["status"], bool(told["remedy"])) == (code, status, True)
+        body = answer.json()
+        assert (body["code"], body["status"], bool(body["remedy"])) == (code, status, True)
 
     assert journal(agent) == before
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {OPERATOR}", OPERATOR])
-def test_nobody_gets_in_without_a_token(visitor: httpx.Client, header: str) -> None:
-    answer = visitor.post(RUNS, json={"mode": "sync"}, headers={"Authorization": header} if header else {})
+def test_no_request_is_accepted_without_a_token(client: httpx.Client, header: str) -> None:
+    answer = client.post(RUNS, json={"mode": "sync"}, headers={"Authorization": header} if header else {})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_reader_may_not_operate(visitor: httpx.Client, agent: Agent) -> None:
+def test_reader_may_not_operate(client: httpx.Client, agent: Agent) -> None:
     before = journal(agent)
-    visitor.headers["Authorization"] = f"Bearer {READER}"
+    client.headers["Authorization"] = f"Bearer {READER}"
     for path in (RUNS, f"/api/v1/workspaces/{LATAM}/pause", "/api/v1/runs/x/approval"):
-        assert visitor.post(path, json={"mode": "sync"}).status_code == 403
+        assert client.post(path, json={"mode": "sync"}).status_code == 403
 
     assert journal(agent) == before
 
 
-def logged_in(visitor: httpx.Client, token: str = OPERATOR) -> str:
-    """Log in as a browser does, and return the token of its forms."""
-    answer = visitor.post("/login", data={"token": token, "next": "/"})
+def logged_in(client: httpx.Client, token: str = OPERATOR) -> str:
+    """Log in like a browser, and return the CSRF token of its forms."""
+    answer = client.post("/login", data={"token": token, "next": "/"})
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
-    page = visitor.get("/").text
+    page = client.get("/").text
     return page.partition('name="csrf" value="')[2].partition('"')[0]
 
 
-def test_forms_of_others_do_nothing(visitor: httpx.Client, agent: Agent) -> None:
-    csrf = logged_in(visitor)
+def test_forms_of_other_sites_do_nothing(client: httpx.Client, agent: Agent) -> None:
+    csrf = logged_in(client)
     before = journal(agent)
     path, fields = f"/workspaces/{LATAM}/runs", {"mode": "sync"}
     refused = [
-        visitor.post(path, data=fields),
-        visitor.post(path, data=fields | {"csrf": "forged"}),
-        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "https://evil.example.com"}),
-        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Sec-Fetch-Site": "cross-site"}),
-        visitor.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "null"}),
+        client.post(path, data=fields),
+        client.post(path, data=fields | {"csrf": "forged"}),
+        client.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "https://evil.example.com"}),
+        client.post(path, data=fields | {"csrf": csrf}, headers={"Sec-Fetch-Site": "cross-site"}),
+        client.post(path, data=fields | {"csrf": csrf}, headers={"Origin": "null"}),
     ]
 
     assert {answer.status_code for answer in refused} == {403}
-    assert visitor.post(path, json=fields | {"csrf": csrf}).status_code == 415
-    assert visitor.post(path, content="%", headers=FORM).status_code in {400, 403}
-    assert visitor.post(path, data={"mode": "force", "csrf": csrf}).status_code == 422
-    assert visitor.post("/workspaces/nowhere/runs", data=fields | {"csrf": csrf}).status_code == 404
+    assert client.post(path, json=fields | {"csrf": csrf}).status_code == 415
+    assert client.post(path, content="%", headers=FORM).status_code in {400, 403}
+    assert client.post(path, data={"mode": "force", "csrf": csrf}).status_code == 422
+    assert client.post("/workspaces/nowhere/runs", data=fields | {"csrf": csrf}).status_code == 404
     assert journal(agent) == before
 
 
-def test_cookie_opens_the_page_and_never_the_api(visitor: httpx.Client) -> None:
-    logged_in(visitor)
-    assert visitor.get("/").status_code == 200
-    assert visitor.get("/api/v1/workspaces").status_code == 401
-    visitor.cookies.clear()
-    visitor.cookies.set("pigment-sync", "forged")
-    assert visitor.get("/").headers["location"] == "/login"
+def test_cookie_opens_the_page_and_never_the_api(client: httpx.Client) -> None:
+    logged_in(client)
+    assert client.get("/").status_code == 200
+    assert client.get("/api/v1/workspaces").status_code == 401
+    client.cookies.clear()
+    client.cookies.set("pigment-sync", "forged")
+    assert client.get("/").headers["location"] == "/login"
 
 
-def test_reader_may_not_send_a_form(visitor: httpx.Client) -> None:
-    csrf = logged_in(visitor, READER)
-    assert visitor.post(f"/workspaces/{LATAM}/runs", data={"mode": "plan", "csrf": csrf}).status_code == 403
+def test_reader_may_not_send_a_form(client: httpx.Client) -> None:
+    csrf = logged_in(client, READER)
+    assert client.post(f"/workspaces/{LATAM}/runs", data={"mode": "plan", "csrf": csrf}).status_code == 403
 
 
-def test_session_that_was_left_opens_nothing(visitor: httpx.Client) -> None:
-    csrf = logged_in(visitor)
-    cookie = visitor.cookies["pigment-sync"]
-    assert visitor.post("/logout", data={"csrf": csrf}).status_code == 303
-    visitor.cookies.set("pigment-sync", cookie)
-    assert visitor.get("/").status_code == 303
+def test_session_is_invalid_after_logout(client: httpx.Client) -> None:
+    csrf = logged_in(client)
+    cookie = client.cookies["pigment-sync"]
+    assert client.post("/logout", data={"csrf": csrf}).status_code == 303
+    client.cookies.set("pigment-sync", cookie)
+    assert client.get("/").status_code == 303
 
 
 @pytest.mark.parametrize("wanted", ["https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "x"])
-def test_login_leads_nowhere_else(visitor: httpx.Client, wanted: str) -> None:
-    answer = visitor.post("/login", data={"token": OPERATOR, "next": wanted})
+def test_login_redirects_to_no_other_site(client: httpx.Client, wanted: str) -> None:
+    answer = client.post("/login", data={"token": OPERATOR, "next": wanted})
     assert answer.headers["location"] == "/"
 
 
 @pytest.mark.parametrize(
     "path", ["/assets/..%2fapp.py", "/assets/../app.py", "/assets/none", "/workspaces/%2e%2e", "/runs/..%2f..%2fx"]
 )
-def test_path_tricks_find_nothing(visitor: httpx.Client, path: str) -> None:
-    logged_in(visitor)
-    answer = visitor.get(path)
+def test_path_tricks_find_nothing(client: httpx.Client, path: str) -> None:
+    logged_in(client)
+    answer = client.get(path)
     assert answer.status_code == 404
     assert "import" not in answer.text
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(visitor: httpx.Client) -> None:
+def test_every_answer_forbids_what_the_page_does_not_need(client: httpx.Client) -> None:
     for path in ("/login", "/api/v1/workspaces", "/healthz", "/nothing", "/assets/page.css"):
-        headers = visitor.get(path).headers
+        headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
 
 
-def test_host_that_is_not_ours_gets_no_answer_but_probes_do(visitor: httpx.Client) -> None:
+def test_unknown_host_is_refused_except_for_probes(client: httpx.Client) -> None:
     foreign = {"Host": "evil.example.com"}
-    assert visitor.get("/login", headers=foreign).status_code == 421
-    assert visitor.get("/healthz", headers=foreign).status_code == 200
+    assert client.get("/login", headers=foreign).status_code == 421
+    assert client.get("/healthz", headers=foreign).status_code == 200
 
 
-def test_guesses_are_limited_and_told_when_to_try_again(agent: Agent, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_failed_logins_are_limited_and_get_a_retry_time(agent: Agent, sandbox: Sandbox, tmp_path: Path) -> None:
     fresh = configured(sandbox, tmp_path, None, server=access())
     with serving(fresh) as daemon:
         url = f"http://127.0.0.1:{daemon.port}"
@@ -274,17 +272,17 @@ def test_guesses_are_limited_and_told_when_to_try_again(agent: Agent, sandbox: S
             httpx.post(f"{url}/login", data={"token": f"guess{n}"}, trust_env=False).status_code for n in range(10)
         ]
         late = httpx.post(f"{url}/login", data={"token": "guess10"}, trust_env=False)
-        # Behind a proxy all come from one address: one old script must not keep everybody from a pause.
+        # Behind a proxy all clients share one address: one outdated script must not block a pause by others.
         right = httpx.post(f"{url}/login", data={"token": OPERATOR}, trust_env=False)
-        told = daemon.until("login.refused")
+        line = daemon.until("login.refused")
 
     assert codes == [401] * 10
     assert (late.status_code, int(late.headers["retry-after"]) > 0) == (429, True)
     assert right.status_code == 303
-    assert "guess" not in json.dumps(told)
+    assert "guess" not in json.dumps(line)
 
 
-def test_token_that_is_taken_out_of_the_file_opens_nothing_any_more(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_token_that_is_removed_from_the_file_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
     fresh = configured(sandbox, tmp_path, None, server=access())
     with serving(fresh) as daemon:
         url = f"http://127.0.0.1:{daemon.port}"
@@ -296,7 +294,7 @@ def test_token_that_is_taken_out_of_the_file_opens_nothing_any_more(sandbox: San
             assert browser.get("/api/v1/runs", headers={"Authorization": f"Bearer {OPERATOR}"}).status_code == 401
 
 
-def test_entry_that_is_no_hash_is_told_at_the_start(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_entry_that_is_not_a_hash_is_reported_at_start(sandbox: Sandbox, tmp_path: Path) -> None:
     secret = tmp_path / "entry"
     secret.write_text("pgs_a-token-by-mistake", "utf-8")
     ran = configured(sandbox, tmp_path, None, server={"port": 0, "tokens": [{"file": str(secret)}]}).run("serve")

@@ -1,4 +1,4 @@
-"""The API answers as its OpenAPI document says, whatever is thrown at it."""
+"""The API responds as its OpenAPI document describes, for any input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sandbox.server import run_sandbox
 from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
 
 LATAM = "pigment-latam"
-# What an email address is, no schema can say; the others send requests of their own, without our token.
+# No schema defines an email address exactly; the other checks send requests without our token.
 EXCLUDED = [positive_data_acceptance, ignored_auth, unsupported_method]
 
 
@@ -34,7 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def described(daemon: Serving) -> BaseSchema:
-    """Return the served document, with the names of real workspaces, so that more than 404 is met."""
+    """Return the served document, with the names of real workspaces, so that more than 404 is covered."""
     url = f"http://127.0.0.1:{daemon.port}"
     document = httpx.get(f"{url}/api/v1/openapi.json", trust_env=False).raise_for_status().json()
     for path in document["paths"].values():
@@ -60,7 +60,7 @@ def test_api_keeps_its_description_whatever_is_sent(daemon: Serving) -> None:
             def keeps(case: Any) -> None:
                 case.call_and_validate(headers={"Authorization": f"Bearer {OPERATOR}"}, excluded_checks=EXCLUDED)
 
-            # What takes nothing can be sent nothing wrong.
+            # An operation without input has no invalid input.
             with suppress(Unsatisfiable):
                 keeps()
         tried.add(operation.label)

@@ -1,4 +1,4 @@
-"""Connections that never ask for anything: the daemon syncs on, answers others, and its log stays small."""
+"""Connections without a complete request: the daemon keeps syncing and responding, and its log stays small."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 1100
 """As many as an open port has met."""
 USUAL_FILES, FEW_FILES = 1024, 300
 OWN_FILES = 200
-"""What the tests need beside their connections."""
+"""Files that the tests need in addition to their connections."""
 WITHIN_SECONDS = 60
 HALF = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Endless: "
 
@@ -93,7 +93,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
             asked = requests["GET"]
             assert daemon.answer("/healthz").status_code == 200
             full = daemon.until("server.connections_full")
-            # Not one that ended while they were being opened, whose line may still be to be read.
+            # Not a run that ended while they were being opened, whose log line may still be unread.
             assert daemon.until("run.finished", lambda _line: requests["GET"] > asked)["status"] == "done"
             assert daemon.answer("/readyz").status_code == 200
             # None of them is kept: each is closed in time, or made room for another.

@@ -1,4 +1,4 @@
-"""Login by a real OpenID Connect provider, in a real browser."""
+"""Login with a real OpenID Connect provider, in a real browser."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    """A provider as a process of its own, until its input ends."""
+    """A provider in its own process, which ends with its input."""
     command = [sys.executable, "-W", "ignore", "-c", PROVIDER, json.dumps(GROUPS)]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -72,7 +72,7 @@ def url(daemon: Serving) -> str:
 @pytest.mark.parametrize(
     ("sub", "name", "role"), [("ana", "ana@acme.com", "operate"), ("leo", "leo@acme.com (leo)", "read")]
 )
-def test_user_of_a_group_is_let_in_with_its_role(
+def test_user_of_a_group_logs_in_with_its_role(
     daemon: Serving, chromium: Browser, sub: str, name: str, role: str
 ) -> None:
     with browser.tab(chromium, url(daemon)) as page:
@@ -86,7 +86,7 @@ def test_user_of_a_group_is_let_in_with_its_role(
 
 
 @pytest.mark.parametrize("sub", ["eve", "odd"])
-def test_user_of_no_group_is_told_so(daemon: Serving, issuer: str, sub: str) -> None:
+def test_user_of_no_group_gets_an_explanation(daemon: Serving, issuer: str, sub: str) -> None:
     with httpx.Client(trust_env=False) as client:
         answer = came_back(client, daemon, sub)
         assert (answer.status_code, "None of your groups" in answer.text) == (403, True)
@@ -94,14 +94,14 @@ def test_user_of_no_group_is_told_so(daemon: Serving, issuer: str, sub: str) -> 
 
 
 def came_back(client: httpx.Client, daemon: Serving, sub: str) -> httpx.Response:
-    """Begin a login, say yes at the provider, and come back."""
+    """Start a login, confirm it at the provider, and return."""
     begun = client.get(f"{url(daemon)}/login/oidc")
     assert begun.status_code == 302
     agreed = client.post(begun.headers["location"], data={"sub": sub})
     return client.get(agreed.headers["location"])
 
 
-def test_login_that_was_not_begun_here_is_refused(daemon: Serving, issuer: str) -> None:
+def test_login_that_was_not_started_here_is_refused(daemon: Serving, issuer: str) -> None:
     with httpx.Client(trust_env=False) as thief, httpx.Client(trust_env=False) as victim:
         begun = thief.get(f"{url(daemon)}/login/oidc")
         agreed = thief.post(begun.headers["location"], data={"sub": "ana"})
@@ -114,14 +114,14 @@ def test_login_that_was_not_begun_here_is_refused(daemon: Serving, issuer: str) 
         assert "pigment-sync=" not in lured.headers.get("set-cookie", "")
 
 
-def test_answer_can_be_used_once(daemon: Serving) -> None:
+def test_authorization_response_can_be_used_once(daemon: Serving) -> None:
     with httpx.Client(trust_env=False) as client:
         answer = came_back(client, daemon, "leo")
         assert answer.status_code == 200
         assert client.get(str(answer.url)).status_code == 403
 
 
-def test_provider_that_is_out_of_reach_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_unreachable_provider_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     oidc = {"issuer": "http://127.0.0.1:9", "client_id": "x", "client_secret": "y", "roles": ROLES}
     with serving(configured(sandbox, tmp_path, None, server={"port": 0, "oidc": oidc})) as daemon:
         answer = httpx.get(f"{url(daemon)}/login/oidc", trust_env=False)

@@ -1,4 +1,4 @@
-"""The page in a real browser: an operator's morning, on a desk and on a phone, by day and by night."""
+"""The page in a real browser: an operator's tasks, on desktop and mobile widths, in light and dark."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
     assert run["approved"] == run["digest"]
 
 
-def test_running_sync_shows_how_far_it_is_and_then_its_result(house: House) -> None:
+def test_running_sync_shows_its_progress_and_then_its_result(house: House) -> None:
     company = house.sandbox.company
     here = {member.user_name.lower() for member in house.sandbox.workspace(LATAM).members if member.active}
     staying = [each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in here]

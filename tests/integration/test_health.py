@@ -1,4 +1,4 @@
-"""What the probes and Prometheus are answered, also when the state is gone."""
+"""Responses to the probes and to Prometheus, also when the state can't be reached."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RUN = Run(
 
 @dataclass
 class FakeDaemonApi:
-    """A desk with one workspace. *delay* is how long its state takes; *is_gone*: it can't be reached."""
+    """A daemon with one workspace. Its state takes *delay* seconds, or can't be reached if *is_gone*."""
 
     state: State = field(default_factory=lambda: MemoryState(Clock().now))
     workspace_names: tuple[str, ...] = ("latam",)
@@ -78,31 +78,31 @@ class FakeDaemonApi:
         """Do nothing."""
 
 
-async def ask(desk: FakeDaemonApi, path: str, patience_seconds: float = 5) -> httpx.Response:
-    app = Starlette(routes=routes(desk, Metrics(CollectorRegistry()), patience_seconds))
+async def get(daemon: FakeDaemonApi, path: str, timeout_seconds: float = 5) -> httpx.Response:
+    app = Starlette(routes=routes(daemon, Metrics(CollectorRegistry()), timeout_seconds))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
         return await client.get(path)
 
 
 async def test_process_is_alive_whatever_its_state_does() -> None:
-    assert (await ask(FakeDaemonApi(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
+    assert (await get(FakeDaemonApi(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
 
 
-async def test_daemon_is_ready_or_says_what_is_wrong() -> None:
-    ready = await ask(FakeDaemonApi(), "/readyz")
-    troubled = await ask(FakeDaemonApi(troubles=("The state is gone. Start it.",)), "/readyz")
-    slow = await ask(FakeDaemonApi(delay=5), "/readyz", 0.05)
+async def test_daemon_is_ready_or_reports_the_problem() -> None:
+    ready = await get(FakeDaemonApi(), "/readyz")
+    troubled = await get(FakeDaemonApi(troubles=("The state is gone. Start it.",)), "/readyz")
+    slow = await get(FakeDaemonApi(delay=5), "/readyz", 0.05)
 
     assert (ready.status_code, ready.text) == (200, "ready\n")
     assert (troubled.status_code, troubled.text) == (503, "The state is gone. Start it.\n")
     assert slow.status_code == 503
 
 
-async def test_scrape_shows_how_a_workspace_stands() -> None:
+async def test_scrape_shows_the_status_of_a_workspace() -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=7)
-    desk = FakeDaemonApi(expires=tomorrow)
-    await desk.state.take_lease("latam", "host, process 7")
-    answer = await ask(desk, "/metrics")
+    daemon = FakeDaemonApi(expires=tomorrow)
+    await daemon.state.take_lease("latam", "host, process 7")
+    answer = await get(daemon, "/metrics")
     finished = (NOW + timedelta(minutes=1)).timestamp()
     lines = answer.text.splitlines()
 
@@ -125,9 +125,9 @@ async def test_scrape_shows_how_a_workspace_stands() -> None:
     assert float(values[stale]) == STALE.timestamp()
 
 
-@pytest.mark.parametrize("desk", [FakeDaemonApi(is_gone=True), FakeDaemonApi(delay=5)], ids=["gone", "hanging"])
-async def test_scrape_without_a_state_says_so_and_still_answers(desk: FakeDaemonApi) -> None:
-    answer = await ask(desk, "/metrics", 0.1)
+@pytest.mark.parametrize("daemon", [FakeDaemonApi(is_gone=True), FakeDaemonApi(delay=5)], ids=["gone", "hanging"])
+async def test_scrape_without_a_state_reports_it_and_still_responds(daemon: FakeDaemonApi) -> None:
+    answer = await get(daemon, "/metrics", 0.1)
 
     assert answer.status_code == 200
     assert "pigment_sync_state_up 0.0" in answer.text.splitlines()
@@ -135,7 +135,7 @@ async def test_scrape_without_a_state_says_so_and_still_answers(desk: FakeDaemon
 
 
 async def test_workspace_that_was_never_read_shows_when_it_is_stale() -> None:
-    answer = await ask(FakeDaemonApi(last=None), "/metrics")
+    answer = await get(FakeDaemonApi(last=None), "/metrics")
 
     assert "pigment_sync_last_read_timestamp_seconds{" not in answer.text
     assert "pigment_sync_last_run{" not in answer.text
@@ -143,11 +143,11 @@ async def test_workspace_that_was_never_read_shows_when_it_is_stale() -> None:
 
 
 async def test_status_of_the_last_run_replaces_the_one_before() -> None:
-    desk = FakeDaemonApi()
-    app = Starlette(routes=routes(desk, Metrics(CollectorRegistry())))
+    daemon = FakeDaemonApi()
+    app = Starlette(routes=routes(daemon, Metrics(CollectorRegistry())))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
         await client.get("/metrics")
-        desk.last = replace(RUN, status=RunStatus.DONE)
+        daemon.last = replace(RUN, status=RunStatus.DONE)
         again = await client.get("/metrics")
 
     assert 'pigment_sync_last_run{status="done",workspace="latam"} 1.0' in again.text

@@ -1,4 +1,4 @@
-"""What people read of the configuration is what the agent reads: the example file and the page of all keys."""
+"""The documents about the configuration match the settings: the example file and the page of all keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 
 
 def documented() -> list[tuple[str, str]]:
-    """Return the last word of each section's title, and each key that stands in it."""
+    """Return each key with the title of its section."""
     found, section = [], ""
     for line in key_tables().splitlines():
         if line.startswith("### "):
@@ -57,7 +57,7 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
         assert okta[key] == plain[key]
 
 
-def test_example_names_no_real_person() -> None:
+def test_example_names_no_real_person_or_host() -> None:
     hosts = re.findall(r"(?:https://|@)([\w.-]*\w)", EXAMPLE.read_text("utf-8"))
     assert hosts
     allowed = re.compile(r"(?:[\w-]+\.)*(?:example|acme)\.com(?:\.br)?|acme\.(?:okta|onelogin)\.com|db")

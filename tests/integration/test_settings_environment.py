@@ -1,4 +1,4 @@
-"""What environment variables set, however the file spells its keys."""
+"""Environment variables set values, however the file writes its keys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("text", REFERENCES)
-def test_reference_in_a_variable_is_taken_for_every_secret(file: Path, text: str) -> None:
+def test_reference_in_a_variable_works_for_every_secret(file: Path, text: str) -> None:
     oidc = {"issuer": "https://acme.okta.com", "client_id": "c", "roles": {"ops": "operate"}}
     settings = load(
         file,

@@ -1,4 +1,4 @@
-"""What a configuration file comes to, and where it is looked for."""
+"""Loading a configuration file, and where it is looked for."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def test_file_with_the_least_has_the_documented_defaults(write: Write, tmp_path: Path) -> None:
+def test_minimal_file_has_the_documented_defaults(write: Write, tmp_path: Path) -> None:
     settings = load(write(BASE), {})
     assert settings.state.url == f"sqlite:///{tmp_path}/state.db"
     assert settings.limits.fleet_deactivations_percent == 10
@@ -91,7 +91,7 @@ def test_file_with_the_least_has_the_documented_defaults(write: Write, tmp_path:
     assert ignoring.sources == (Source("okta-main", "0oa1", ignores_individuals=True),)
 
 
-def test_policy_says_all_that_the_file_does(write: Write) -> None:
+def test_policy_has_every_value_of_the_file(write: Write) -> None:
     assert load(write(FULL), {}).workspaces["pigment-latam"].policy("pigment-latam") == Policy(
         workspace="pigment-latam",
         sources=(
@@ -142,7 +142,7 @@ def test_every_duration_is_read(write: Write) -> None:
         assert schedule.every == timedelta(seconds=seconds)
 
 
-def test_defaults_are_for_all_workspaces_that_do_not_say_otherwise(write: Write) -> None:
+def test_defaults_apply_to_all_workspaces_that_do_not_override_them(write: Write) -> None:
     text = f"""{BASE}    limits: {{max_deactivations: 3}}
     schedule: {{cron: "0 6 * * *"}}
   pigment-eu: {{scim_url: "https://eu.example.com", tokens: [a], sources: [{{connector: okta-main, app: 0oa2}}]}}
@@ -171,7 +171,7 @@ def test_anchors_and_merge_keys_of_yaml_work(write: Write) -> None:
     assert (limits.max_deactivations, limits.max_creates) == (3, 4)
 
 
-def test_keys_are_the_text_that_stands_there(write: Write) -> None:
+def test_keys_are_always_text(write: Write) -> None:
     text = BASE.replace("pigment-latam:", "2027:") + "notify: {on: [held]}\n"
     settings = load(write(text), {})
     assert list(settings.workspaces) == ["2027"]
@@ -184,11 +184,11 @@ def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert load(path, {}).workspaces
 
 
-def test_secrets_are_not_looked_for_until_they_are_needed(write: Write) -> None:
+def test_secrets_are_not_read_until_they_are_needed(write: Write) -> None:
     assert load(write(BASE), {}).workspaces["pigment-latam"].tokens
 
 
-def test_state_url_may_hold_a_password_and_be_kept_elsewhere(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_url_may_contain_a_password_and_be_kept_elsewhere(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(write(f"{BASE}state: {{url: {{env: ACME_STATE_URL}}}}\n"), {})
     monkeypatch.setenv("ACME_STATE_URL", "postgresql+psycopg://u:s3cret@h/db")
     assert settings.state.url == "postgresql+psycopg://u:s3cret@h/db"
@@ -234,7 +234,7 @@ def test_file_is_the_argument_else_the_variable_else_the_folders(
         ("", {"STATE_DIRECTORY": "/x", "PIGMENT_SYNC__STATE__URL": "sqlite:////y.db"}, "sqlite:////y.db"),
     ],
 )
-def test_state_lies_in_the_service_managers_folder_unless_the_configuration_says_where(
+def test_state_is_in_the_service_managers_folder_unless_configured(
     written: str, environ: Mapping[str, str], expected: str, write: Write, tmp_path: Path
 ) -> None:
     settings = load(write(f"{BASE}{written}\n"), environ)
@@ -242,7 +242,7 @@ def test_state_lies_in_the_service_managers_folder_unless_the_configuration_says
     assert settings.state.url == expected.format(folder=tmp_path)
 
 
-def test_no_file_at_all_tells_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_file_lists_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as raised:
         load(None, {})
@@ -253,7 +253,7 @@ def test_no_file_at_all_tells_where_it_was_looked_for(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("by_variable", [False, True])
-def test_named_file_that_is_missing_tells_who_named_it(tmp_path: Path, by_variable: bool) -> None:
+def test_missing_file_reports_which_setting_named_it(tmp_path: Path, by_variable: bool) -> None:
     path = tmp_path / "absent.yaml"
     with pytest.raises(ConfigError) as raised:
         load(None, {"PIGMENT_SYNC_CONFIG": str(path)}) if by_variable else load(path, {})
@@ -268,13 +268,13 @@ def test_file_that_is_a_folder_is_an_error_with_a_remedy(tmp_path: Path) -> None
     assert raised.value.hint
 
 
-def test_path_that_cannot_be_one_is_an_error_with_a_remedy() -> None:
+def test_invalid_path_is_an_error_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match="can't be read") as raised:
         load(Path("x" * 300), {})
     assert raised.value.hint
 
 
-def test_settings_are_made_of_the_file_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_file_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIGMENT_SYNC__LOG__LEVEL", "debug")
     monkeypatch.setenv("LOG", '{"level": "debug"}')
     settings = load(write(BASE), {})

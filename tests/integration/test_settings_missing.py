@@ -1,4 +1,4 @@
-"""Secrets that the configuration names and that are not there: who is told, and who goes on."""
+"""Secrets of the configuration that are missing: they are reported before the daemon starts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_missing_secret_is_named_with_its_path(tmp_path: Path) -> None:
     assert raised.value.hint.count("Mount the file, and give the user that runs pigment-sync read permission.") == 1
 
 
-def test_one_token_that_is_there_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_readable_token_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_OL", "s3cret")
     (tmp_path / "next").write_text("token", "utf-8")
     refuse_missing_secrets(load(_written(tmp_path), {}))

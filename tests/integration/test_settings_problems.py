@@ -1,4 +1,4 @@
-"""Every bad configuration is told with its path, what is wrong and how to mend it, and without a secret."""
+"""Every invalid configuration is reported with its path, the problem and the fix, and without a secret."""
 
 from __future__ import annotations
 
@@ -157,7 +157,9 @@ def lines(error: ConfigError) -> list[str]:
         (f"token:{SECRET}", None, "token", "needs a space after its colon"),
     ],
 )  # fmt: skip
-def test_bad_value_of_a_workspace_is_told(problem: Problem, key: str, value: object, path: str, why: str) -> None:
+def test_invalid_value_of_a_workspace_is_reported(
+    problem: Problem, key: str, value: object, path: str, why: str
+) -> None:
     (line,) = lines(problem(yaml.safe_dump(tree(latam={**workspace("latam"), key: value}), sort_keys=False)))
     assert line.startswith(f"  workspaces.latam.{path}: ")
     assert why in line
@@ -210,7 +212,7 @@ def test_bad_value_of_a_workspace_is_told(problem: Problem, key: str, value: obj
         ("_env_file", "x", "_env_file", "is not a known key"),
     ],
 )
-def test_bad_value_of_another_section_is_told(
+def test_invalid_value_of_another_section_is_reported(
     problem: Problem, section: str, value: object, path: str, why: str
 ) -> None:
     (line,) = lines(problem(yaml.safe_dump({**tree(), section: value})))
@@ -239,7 +241,7 @@ def test_bad_value_of_another_section_is_told(
         ({"type": "onelogin", "subdomain": "a", "client_id": "a", "secret": SECRET}, ".secret", "mean client_secret?"),
     ],
 )  # fmt: skip
-def test_bad_connector_is_told(problem: Problem, connector: object, path: str, why: str) -> None:
+def test_invalid_connector_is_reported(problem: Problem, connector: object, path: str, why: str) -> None:
     whole = tree()
     found = lines(problem(yaml.safe_dump({**whole, "connectors": {**_mapping(whole["connectors"]), "x": connector}})))
     line = next(line for line in found if line.startswith(f"  connectors.x{path}: "))
@@ -261,7 +263,7 @@ def _mapping(value: object) -> Tree:
          "application"),
     ],
 )  # fmt: skip
-def test_what_two_workspaces_share_is_told(
+def test_value_that_two_workspaces_share_is_reported(
     problem: Problem, key: str, first: object, second: object, path: str, what: str
 ) -> None:
     whole = tree(one={**workspace("one"), key: first}, two={**workspace("two"), key: second})
@@ -285,7 +287,7 @@ def test_same_application_of_two_connectors_is_two_applications(tmp_path: Path) 
     assert len(load(path, {}).workspaces) == 2
 
 
-def test_all_that_is_wrong_is_told_at_once(problem: Problem) -> None:
+def test_all_problems_are_reported_at_once(problem: Problem) -> None:
     one, two = workspace("one"), workspace("two")
     two.update(scim_url=one["scim_url"], sources=[{"connector": "azure", "app": "1"}])
     bad = {**workspace("bad"), "mode": "on", "limits": {"max_deactivations": None}}
@@ -299,7 +301,7 @@ def test_all_that_is_wrong_is_told_at_once(problem: Problem) -> None:
     ]
 
 
-def test_problem_of_the_defaults_is_told_once(problem: Problem) -> None:
+def test_problem_of_the_defaults_is_reported_once(problem: Problem) -> None:
     whole = tree(one=workspace("one"), two={**workspace("two"), "mode": "of"})
     error = problem(yaml.safe_dump({**whole, "defaults": {"mode": "on"}}, sort_keys=False))
     assert [line.split(": ")[0].strip() for line in lines(error)] == ["defaults.mode", "workspaces.two.mode"]
@@ -355,11 +357,11 @@ def test_token_that_is_kept_in_two_places_is_refused_at_a_run(tmp_path: Path, mo
         ("a: " + "[" * 5000, "nested without end"),
     ],
 )
-def test_file_that_is_no_yaml_is_told_with_line_and_column(problem: Problem, text: str, why: str) -> None:
+def test_invalid_yaml_is_reported_with_line_and_column(problem: Problem, text: str, why: str) -> None:
     assert why in problem(text).message
 
 
-def test_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_file_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(b"a: b\xff\n")
     with pytest.raises(ConfigError) as raised:
@@ -368,7 +370,7 @@ def test_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     assert raised.value.hint == "Save it as UTF-8."
 
 
-def test_empty_environment_is_no_problem(tmp_path: Path) -> None:
+def test_empty_environment_is_valid(tmp_path: Path) -> None:
     environ: Mapping[str, str] = {}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(tree()), "utf-8")

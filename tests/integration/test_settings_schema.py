@@ -1,4 +1,4 @@
-"""The JSON Schema for editors: current, true to what `load` takes, and quick to name a slip."""
+"""The JSON Schema for editors: current, as `load` validates, and with an error that names each mistake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scripts.gen_config_schema import config_schema, config_schema_text
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
 FILE = ROOT / "docs" / "config.schema.json"
-LEAST: dict[str, Any] = {
+MINIMAL: dict[str, Any] = {
     "connectors": {"o": {"type": "okta", "org_url": "https://acme.okta.com", "api_token": {"env": "OKTA"}}},
     "workspaces": {
         "w": {"scim_url": "https://x.example.com", "tokens": ["x"], "sources": [{"connector": "o", "app": 12}]}
@@ -32,7 +32,7 @@ LEAST: dict[str, Any] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as editors read it: 1.2, to which a date is text and `on` is a word."""
+    """YAML 1.2, as editors read it: a date is text, and `on` is a word."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -51,8 +51,8 @@ def wrong(document: object) -> list[ValidationError]:
 
 
 def with_value(path: tuple[str | int, ...], value: object) -> Any:
-    """Return the least configuration with *value* at *path*."""
-    document: Any = deepcopy(LEAST)
+    """Return the minimal configuration with *value* at *path*."""
+    document: Any = deepcopy(MINIMAL)
     inside = document
     for step in path[:-1]:
         inside = inside.setdefault(step, {}) if isinstance(inside, dict) else inside[step]
@@ -60,11 +60,11 @@ def with_value(path: tuple[str | int, ...], value: object) -> Any:
     return document
 
 
-def test_published_schema_is_what_the_settings_say() -> None:
+def test_published_schema_is_current() -> None:
     assert FILE.read_text("utf-8") == config_schema_text(), "run scripts/config-docs"
 
 
-def test_schema_is_one() -> None:
+def test_schema_is_valid() -> None:
     Draft202012Validator.check_schema(config_schema())
     assert config_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
@@ -117,8 +117,8 @@ def test_what_loads_is_valid(path: tuple[str, ...], value: object, tmp_path: Pat
     assert wrong(document) == []
 
 
-def test_what_a_workspace_needs_may_stand_in_defaults() -> None:
-    document: Any = deepcopy(LEAST)
+def test_required_key_of_a_workspace_may_be_in_defaults() -> None:
+    document: Any = deepcopy(MINIMAL)
     document["defaults"] = {"sources": document["workspaces"]["w"].pop("sources")}
     assert wrong(document) == []
     del document["defaults"]
@@ -136,7 +136,7 @@ def test_what_a_workspace_needs_may_stand_in_defaults() -> None:
         (("workspaces", "w", "schedule"), {"every": "15 minutes"}, "does not match"),
         (("workspaces", "w", "tokens"), [], "[] should be non-empty"),
         (("workspaces", "w", "tokens"), [{"evn": "X"}], "is not valid under any of the given schemas"),
-        (("workspaces", "w w"), LEAST["workspaces"]["w"], "does not match"),
+        (("workspaces", "w w"), MINIMAL["workspaces"]["w"], "does not match"),
         (("connectors", "o", "org"), "acme", "'org' was unexpected"),
         (("connectors", "o", "tenant_id"), "acme", "'tenant_id' was unexpected"),
         (("connectors", "o", "type"), "google", "'google' is not one of ['okta', 'entra', 'onelogin']"),
@@ -155,23 +155,23 @@ def test_what_a_workspace_needs_may_stand_in_defaults() -> None:
         (("server",), {"oidc": {"isuer": "https://a.example.com"}}, "'isuer' was unexpected"),
     ],
 )
-def test_slip_is_named(path: tuple[str | int, ...], value: object, words: str) -> None:
-    assert wrong(LEAST) == []
+def test_mistake_is_named(path: tuple[str | int, ...], value: object, words: str) -> None:
+    assert wrong(MINIMAL) == []
     found = wrong(with_value(path, value))
     assert words in "\n".join(each.message for each in found)
 
 
 def test_every_key_of_the_settings_is_described() -> None:
     schema = config_schema()
-    silent = [
+    undescribed = [
         key
         for mapping in mappings(schema)
         for key, value in mapping["properties"].items()
-        # Pydantic leaves a description out where it is that of the definition.
+        # Pydantic omits a description that equals that of the definition.
         if "description" not in (schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else {}) | value
         and key != "type"
     ]
-    assert silent == []
+    assert undescribed == []
 
 
 def test_schema_has_only_known_keywords() -> None:

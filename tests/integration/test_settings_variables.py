@@ -1,4 +1,4 @@
-"""Variables that libraries read by themselves: each is good, or named with what to write, before anything is asked."""
+"""Variables that libraries read by themselves: each is valid, or named with the fix, before any request."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settings(folder: Path, more: str = "", **environ: str) -> Settings:
         (POSTGRESQL, "PGOPTIONS", "-c default_transaction_read_only=on", "read-only"),
     ],
 )
-def test_variable_that_cannot_be_used_is_named_with_what_to_write(
+def test_unusable_variable_is_named_with_the_fix(
     tmp_path: Path, more: str, variable: str, value: str, why: str
 ) -> None:
     environ = {variable: value}
@@ -87,7 +87,7 @@ def test_variable_that_cannot_be_used_is_named_with_what_to_write(
         (POSTGRESQL, "PGSSLROOTCERT", "system", "ok"),
     ],
 )
-def test_variable_that_does_no_harm_is_at_most_a_finding(
+def test_harmless_variable_is_at_most_a_finding(
     tmp_path: Path, more: str, variable: str, value: str, level: str
 ) -> None:
     environ = {variable: value}
@@ -107,7 +107,7 @@ def test_every_bad_variable_is_named_at_once(tmp_path: Path) -> None:
     assert [line.partition(" ")[0] for line in raised.value.message.splitlines()] == ["HTTPS_PROXY", "SSL_CERT_FILE"]
 
 
-def test_bundle_of_the_configuration_counts_before_that_of_the_environment(tmp_path: Path) -> None:
+def test_bundle_of_the_configuration_overrides_that_of_the_environment(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     environ = {"SSL_CERT_FILE": "/not/there.pem"}
 
@@ -120,12 +120,12 @@ def test_bundle_of_the_configuration_counts_before_that_of_the_environment(tmp_p
     "environ",
     [{"HTTPS_PROXY": "socks5://p"}, {"SSL_CERT_FILE": "/not/there.pem"}, {"SSLKEYLOGFILE": "/not/there/keys"}],
 )
-def test_client_itself_never_meets_a_bad_variable_as_a_bug(environ: dict[str, str]) -> None:
+def test_client_never_crashes_on_an_invalid_variable(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(environ))):
         create_client(None, 30, environ)
 
 
-async def test_client_is_made_whatever_no_proxy_holds() -> None:
+async def test_client_is_created_for_any_no_proxy() -> None:
     environ = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "localhost,[::1],fd00::/8,[,://,*:*"}
     async with create_client(None, 30, environ):
         pass

@@ -1,4 +1,4 @@
-"""A crontab means what cron means by it."""
+"""A crontab has the meaning that cron gives it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUNDAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def days(crontab: str) -> str:
-    """Return the weekdays of the first week on which the spelled *crontab* fires at midnight."""
+    """Return the weekdays of the first week on which the normalized *crontab* fires at midnight."""
     trigger, now, fired = CronTrigger.from_crontab(normalize_crontab(crontab), UTC), SUNDAY, []
     while (at := trigger.get_next_fire_time(None, now)).day < 29 and at.month == 11:
         fired.append(at.strftime("%a"))
@@ -41,12 +41,12 @@ def days(crontab: str) -> str:
         ("1-4/3", "Mon Thu"),
     ],
 )
-def test_weekday_is_that_of_cron_not_of_the_library(weekday: str, fires: str) -> None:
+def test_weekday_has_the_meaning_of_cron_not_of_the_library(weekday: str, fires: str) -> None:
     assert days(f"0 0 * * {weekday}") == fires
 
 
 @pytest.mark.parametrize("crontab", ["*/15 * * * *", "0 6 1,15 * *", "30 22 * jan-jun *", "0 0 29 2 *"])
-def test_other_fields_stay_as_they_are(crontab: str) -> None:
+def test_other_fields_are_unchanged(crontab: str) -> None:
     assert normalize_crontab(f" {crontab} ") == crontab
 
 
@@ -71,6 +71,6 @@ def test_other_fields_stay_as_they_are(crontab: str) -> None:
         ("0 0 31 2 *", "never occurs"),
     ],
 )
-def test_what_is_no_crontab_is_refused_with_the_reason(crontab: str, why: str) -> None:
+def test_invalid_crontab_is_refused_with_the_reason(crontab: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         normalize_crontab(crontab)

@@ -1,4 +1,4 @@
-"""Fingerprints are made of where a workspace or a connector is, never of how it is spelled or of a credential."""
+"""Fingerprints depend on the address of a workspace or a connector, never on its spelling or a credential."""
 
 from __future__ import annotations
 

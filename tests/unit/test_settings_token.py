@@ -1,4 +1,4 @@
-"""Hashed tokens: what `hash-token` prints is what lets somebody in, and nothing else does."""
+"""Hashed tokens: only the token that `hash-token` printed matches its entry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agent.errors import ConfigError, UsageError
 from agent.settings.token import HashedToken, Role, hashed_token, new_token
 
 
-def test_printed_entry_lets_its_token_in_and_no_other() -> None:
+def test_printed_entry_matches_its_token_and_no_other() -> None:
     token = new_token()
     entry = HashedToken.parse(f" {hashed_token(token, Role.READ, 'ana+audit@acme.com')}\n")
 
@@ -40,7 +40,7 @@ def test_name_that_the_journal_could_not_show_is_refused(name: str) -> None:
     "entry",
     ["", "pgs_secret", "admin:ana:sha256:" + "0" * 64, "read:ana:sha256:" + "0" * 63, "read:ana:md5:" + "0" * 64],
 )
-def test_entry_that_is_none_is_refused_without_repeating_it(entry: str) -> None:
+def test_invalid_entry_is_refused_without_repeating_it(entry: str) -> None:
     with pytest.raises(ConfigError) as raised:
         HashedToken.parse(entry)
     assert "hash-token" in raised.value.hint

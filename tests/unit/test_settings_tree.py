@@ -1,4 +1,4 @@
-"""How the file, the environment and `defaults` are laid over each other, and what paths are relative to."""
+"""Merging of the file, the environment and `defaults`, and the base of relative paths."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ FOLDER = Path("/etc/pigment-sync")
         ({"s": {"cron": "x", "timezone": "UTC"}}, {"s": {"cron": "y"}}, {"s": {"cron": "y", "timezone": "UTC"}}),
     ],
 )
-def test_merge_goes_key_by_key(lower: Any, upper: Any, result: Any) -> None:
+def test_merge_is_key_by_key(lower: Any, upper: Any, result: Any) -> None:
     assert merge_trees(lower, upper) == result
 
 
-def test_merge_leaves_what_it_was_given_alone() -> None:
+def test_merge_does_not_modify_its_arguments() -> None:
     lower: dict[str, Any] = {"a": {"x": 1}}
     merge_trees(lower, {"a": {"y": 2}})
     assert lower == {"a": {"x": 1}}
 
 
-def test_defaults_lie_below_every_workspace() -> None:
+def test_defaults_apply_to_every_workspace() -> None:
     tree = {
         "defaults": {"mode": "enforce", "limits": {"max_creates": 1}},
         "workspaces": {
@@ -57,7 +57,7 @@ def test_defaults_lie_below_every_workspace() -> None:
 @pytest.mark.parametrize(
     "tree", [{"defaults": 1, "workspaces": {"a": {}}}, {"workspaces": {"a": {}}}, {"defaults": {}}]
 )
-def test_defaults_that_are_none_change_nothing(tree: dict[str, Any]) -> None:
+def test_defaults_that_are_not_a_mapping_change_nothing(tree: dict[str, Any]) -> None:
     assert with_defaults(tree) == tree
 
 
@@ -77,7 +77,7 @@ def test_state_is_relative_to_the_file(url: object, result: object) -> None:
 
 
 @pytest.mark.parametrize("tree", [{}, {"state": {}}])
-def test_state_without_a_url_lies_beside_the_file(tree: dict[str, Any]) -> None:
+def test_state_without_a_url_is_next_to_the_file(tree: dict[str, Any]) -> None:
     assert with_absolute_paths(tree, FOLDER, "sqlite:///state.db") == {
         "state": {"url": "sqlite:////etc/pigment-sync/state.db"}
     }
@@ -103,7 +103,7 @@ def test_files_are_relative_to_the_file_at_any_depth() -> None:
 @pytest.mark.parametrize(
     "tree", [{"state": 5}, {"state": None}, {"ca_bundle": 5, "state": 1}, {"x": {"file": ""}, "state": 1}]
 )
-def test_values_of_the_wrong_kind_stay_for_the_validation_to_tell(tree: dict[str, Any]) -> None:
+def test_values_of_the_wrong_kind_are_left_for_the_validation(tree: dict[str, Any]) -> None:
     assert with_absolute_paths(tree, FOLDER, "") == tree
 
 
@@ -118,5 +118,5 @@ def test_values_of_the_wrong_kind_stay_for_the_validation_to_tell(tree: dict[str
         (("a", "b", "x"), False),
     ],
 )
-def test_path_is_held_when_something_stands_there(path: tuple[str | int, ...], is_held: bool) -> None:
+def test_path_exists_when_it_has_a_value(path: tuple[str | int, ...], is_held: bool) -> None:
     assert has_path({"a": {"b": [0, None]}}, path) is is_held

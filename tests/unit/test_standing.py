@@ -1,4 +1,4 @@
-"""How the page says that a workspace stands, and what its chart draws."""
+"""The status of a workspace on the page, and its chart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN = Run(
     finished_at=NOW,
     tally=RunCounts(active=40, changes=2, held=0),
 )
-STANDING = WorkspaceStatus(
+STATUS = WorkspaceStatus(
     "latam", Mode.ENFORCE, "every 15m", NOW, NOW + timedelta(minutes=30), None, None, RUN, RUN, RUN
 )
 
@@ -58,20 +58,20 @@ STANDING = WorkspaceStatus(
         (replace(RUN, status=RunStatus.DONE, tally=None), "done", "warn"),
     ],
 )
-def test_workspace_stands_as_its_last_run_left_it(run: Run | None, word: str, tone: str) -> None:
-    shown = status_card(replace(STANDING, last_run=run), (), NOW)
+def test_status_label_follows_the_last_run(run: Run | None, word: str, tone: str) -> None:
+    shown = status_card(replace(STATUS, last_run=run), (), NOW)
     assert (shown.label, shown.tone) == (word, tone)
 
 
-def test_workspace_that_nobody_read_in_time_is_overdue() -> None:
+def test_workspace_that_was_not_read_in_time_is_overdue() -> None:
     early, late = NOW + timedelta(minutes=29), NOW + timedelta(minutes=31)
-    assert [status_card(STANDING, (), when).is_overdue for when in (early, late)] == [False, True]
-    assert not status_card(replace(STANDING, stale_after=None), (), late).is_overdue
+    assert [status_card(STATUS, (), when).is_overdue for when in (early, late)] == [False, True]
+    assert not status_card(replace(STATUS, stale_after=None), (), late).is_overdue
 
 
-def test_token_is_told_when_it_ends_soon() -> None:
+def test_token_that_expires_soon_is_marked() -> None:
     days = [
-        status_card(replace(STANDING, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW)
+        status_card(replace(STATUS, token_expires=date(2026, 3, 1) + timedelta(days=each)), (), NOW)
         for each in (31, 30, -1)
     ]
     assert [(each.expires_in_days, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
@@ -79,21 +79,21 @@ def test_token_is_told_when_it_ends_soon() -> None:
 
 def test_card_shows_its_own_runs() -> None:
     runs = [ActiveRun(name, name, Trigger.PAGE, True, "ana", NOW) for name in ("latam", "eu")]
-    assert [each.run_id for each in status_card(STANDING, runs, NOW).active_runs] == ["latam"]
+    assert [each.run_id for each in status_card(STATUS, runs, NOW).active_runs] == ["latam"]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "119 min"), (7200, "2 h"), (200_000, "2 d")],
 )
-def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
-    assert format_ago(NOW - timedelta(seconds=seconds), NOW) == f"{told} ago"
-    assert format_until(NOW + timedelta(seconds=seconds), NOW) == f"in {told}"
+def test_times_are_shown_in_their_largest_unit(seconds: int, text: str) -> None:
+    assert format_ago(NOW - timedelta(seconds=seconds), NOW) == f"{text} ago"
+    assert format_until(NOW + timedelta(seconds=seconds), NOW) == f"in {text}"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_chart_is_a_picture_that_needs_nothing_else(theme: str, count: int) -> None:
+def test_chart_is_a_self_contained_image(theme: str, count: int) -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(count)]
     drawn = render_chart([*runs, replace(RUN, tally=None)], theme)
     root = ET.fromstring(drawn)  # noqa: S314 - our own
@@ -114,7 +114,7 @@ def test_chart_places_runs_by_their_time_and_the_newest_at_the_right_edge() -> N
     assert 'points="64.0,66.0 269.0,66.0 884.0,24.0 "' in drawn
 
 
-def test_run_for_one_person_is_no_part_of_the_chart() -> None:
+def test_run_for_one_person_is_not_in_the_chart() -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(3)]
     others = [
         replace(RUN, user="ann@acme.com", tally=RunCounts(active=40, changes=0, held=0)),
