@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MUTANTS", "RUNS", "Mutant", "findings", "recorded"]
+__all__ = ["MUTANTS", "RUNS", "Mutant", "findings", "misplaced_edits", "recorded"]
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PARTS = ("agent", "connectors", "sandbox", "tests")
@@ -78,7 +78,7 @@ MUTANTS = (
     ),
     Mutant(
         "ignores the guards",
-        ((SURVEY, "with_state_note(apply_guards(unguarded, policy, history), reads)", "unguarded"),),
+        ((SURVEY, "with_state_note(apply_guards(unguarded, policy, history), inputs)", "unguarded"),),
         "more deactivations than the guard allows",
     ),
     Mutant(
@@ -224,7 +224,7 @@ MUTANTS = (
             ("agent/guard/source_guards.py", "    yield from _group_emptied_guard(changes, history)\n", ""),
             (
                 CONFIRM,
-                "emptied = {connector for connector, _ in newly_empty_groups(reads.snapshots, sightings, now)}",
+                "emptied = {connector for connector, _ in newly_empty_groups(inputs.snapshots, sightings, now)}",
                 "emptied = set[str]()",
             ),
         ),
@@ -356,6 +356,16 @@ MUTANTS = (
         "there is still to do",
     ),
 )
+
+
+def misplaced_edits() -> list[str]:
+    """Return the edits whose text does not stand exactly once in its file, so that their agent can't be broken."""
+    return [
+        f"{mutant.name}: {file} does not hold once: {old}"
+        for mutant in MUTANTS
+        for file, old, _ in mutant.edits
+        if (REPOSITORY / file).read_text("utf-8").count(old) != 1
+    ]
 
 
 def _broken(mutant: Mutant, folder: Path) -> None:

@@ -9,7 +9,11 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, RUNS, Mutant, findings, recorded
+from tests.simulation.mutants import MUTANTS, RUNS, Mutant, findings, misplaced_edits, recorded
+
+
+def test_every_broken_agent_can_be_made() -> None:
+    assert misplaced_edits() == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
