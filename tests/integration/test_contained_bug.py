@@ -25,7 +25,7 @@ LATAM = "pigment-latam"
 
 
 class Tripping:
-    """A workspace whose listing meets a bug of ours."""
+    """A workspace whose listing triggers a bug in the agent."""
 
     requests = 1
 
@@ -53,8 +53,8 @@ async def test_bug_in_one_listing_leaves_the_other_workspaces_their_plans(sandbo
     found = {result.workspace: (result.status, result.exit_code) for result in results}
     assert found.pop(LATAM) == (RunStatus.INCOMPLETE, ExitCode.UNEXPECTED)
     assert set(found.values()) == {(RunStatus.PLANNED, ExitCode.DONE)}
-    (told,) = (line for line in lines if line["event"] == "read.crashed")
-    assert (told["workspace"], "test_contained_bug.py" in told["where"]) == (LATAM, True)
+    (crash,) = (line for line in lines if line["event"] == "read.crashed")
+    assert (crash["workspace"], "test_contained_bug.py" in crash["where"]) == (LATAM, True)
     (broken,) = (result.planned for result in results if result.workspace == LATAM)
     assert "ZeroDivisionError" in str(broken)
     assert "This is a bug" in str(broken)

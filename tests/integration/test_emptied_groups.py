@@ -43,7 +43,7 @@ SALES = {f"s{number}" for number in range(9)}
 class Directory:
     """A connector. *hidden* are, for each read to come, the groups that it shows empty; *hidden_for_good* for all.
 
-    *lookups* says whether a lookup shows a person's groups too; *is_down* makes fresh reads fail.
+    *lookups*: a lookup shows a person's groups too; *is_down* makes fresh reads fail.
     """
 
     name: str = "entra-eu"
@@ -92,7 +92,7 @@ class Directory:
 
 
 class Scene:
-    """A workspace in step with twenty people of a larger group and nine who are in Sales alone."""
+    """A workspace in sync with twenty people of a larger group and nine who are in Sales only."""
 
     def __init__(self, **policy: object) -> None:
         self.world = SteppedWorld()

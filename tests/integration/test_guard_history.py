@@ -28,7 +28,7 @@ from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
 
 class Company:
-    """Workspaces with a world of their own each, and one state. People are of `okta`, in planners unless said."""
+    """Workspaces with a world each, and one state. People are of `okta`, in planners by default."""
 
     def __init__(self, state: State, worlds: Mapping[str, SteppedWorld]) -> None:
         self.state, self.worlds = state, worlds
@@ -128,7 +128,7 @@ def numbered(count: int, start: int = 0) -> list[str]:
 
 
 async def shrink(company: Company, *sizes: int) -> list[set[str]]:
-    """Let the planners become so many, one run after each step, and return the codes of each run's holds."""
+    """Change the number of planners, with a run after each change, and return the codes of each run's holds."""
     found = []
     for size in sizes:
         planners = sorted(name for (_, name), person in company.world.people.items() if "planners" in person.groups)
@@ -256,7 +256,7 @@ async def test_undone_deactivations_stay_undone_until_the_person_changes_at_the_
     company.change(names[0], status=Status.SUSPENDED)
     company.change(names[1], groups=("planners",))
     await company.sync()
-    assert company.active() & set(names[:2]) == {names[1]}, "suspended since: gone; assigned again: in step"
+    assert company.active() & set(names[:2]) == {names[1]}, "suspended since: gone; assigned again: in sync"
     company.change(names[1], groups=())
     await company.sync()
     assert names[1] not in company.active(), "a later departure is no repetition"

@@ -61,7 +61,7 @@ class SlowPigment(httpx.AsyncBaseTransport):
 
 @dataclass
 class Office:
-    """A workspace in step with its people, until a test moves them."""
+    """A workspace in sync with its people, until a test changes them."""
 
     world: SteppedWorld = field(default_factory=SteppedWorld)
     policy: Policy = POLICY

@@ -1,4 +1,4 @@
-"""Renderings are what they were: the files in tests/golden, written anew with PIGMENT_SYNC_GOLDEN=write."""
+"""Renderings equal the files in tests/golden. PIGMENT_SYNC_GOLDEN=write writes them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign text is shown harmlessly: whatever it holds, it stays one visible line that does nothing."""
+"""External text is escaped: whatever it contains, it stays one visible line without effects."""
 
 from __future__ import annotations
 

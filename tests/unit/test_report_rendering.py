@@ -1,4 +1,4 @@
-"""What each rendering promises beyond its golden file: caps, colours, marks, outcomes, and harmless names."""
+"""What each rendering promises beyond its golden file: limits, colours, marks, outcomes, and escaped names."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_markdown_of_many_workspaces_keeps_to_its_cap_and_counts_those_left_out(
     assert shown.count("\n| `pigment-") == 300 - in_table
 
 
-def test_markdown_whose_names_alone_are_too_long_says_so() -> None:
+def test_markdown_with_too_long_names_remarks_what_is_left_out() -> None:
     guards = tuple(replace(a_guard(10), message="x" * 1_900) for _ in range(40))
     shown = render(of(a_plan(guards=guards)), Format.MARKDOWN)
     assert "The rest is too long for here" in shown
@@ -198,15 +198,15 @@ def test_plan_with_something_to_approve_shows_the_command(form: Format) -> None:
     assert "--approve" not in render(of(a_plan(holds=(samples.a_swap(),))), form)
 
 
-def test_reason_that_all_holds_of_a_code_share_is_said_once_and_no_reason_twice() -> None:
+def test_reason_shared_by_all_holds_of_a_code_is_shown_once() -> None:
     whole = of(a_plan(holds=tuple(a_guarded_leaver(number) for number in range(3))))
     for form in (Format.TEXT, Format.HTML):
         shown = render(whole, form, RenderOptions(width=400))
         assert shown.count("More than 25 people would be deactivated.") == 1
         assert shown.count("Leaver 2 left the group Pigment LatAm and has no other assignment.") == 1
-    alone = of(a_plan(holds=(replace(a_guarded_leaver(1), reason="Said in other words."),)))
-    shown = render(alone, Format.TEXT, RenderOptions(width=400))
-    assert "Said in other words." in shown
+    single = of(a_plan(holds=(replace(a_guarded_leaver(1), reason="Another wording."),)))
+    shown = render(single, Format.TEXT, RenderOptions(width=400))
+    assert "Another wording." in shown
     assert "Leaver 1 left the group" in shown
 
 
@@ -224,18 +224,18 @@ def test_document_with_several_plans_to_approve_shows_the_command_for_all() -> N
         assert f"pigment-sync sync --approve {of(plans[0])['digest']}" not in render(of(plans[0]), form)
 
 
-def test_run_tells_what_became_of_each_change_and_of_what_was_approved() -> None:
+def test_run_shows_the_outcome_of_each_change_and_of_what_was_approved() -> None:
     rows = list(csv.DictReader(io.StringIO(render(a_document(), Format.CSV, outcomes=outcomes()))))
-    told = {(row["row"], row["email"]): (row["kind"], row["outcome"]) for row in rows}
-    assert told["change", "bob.roe@acme.com"] == ("deactivate", "done")
-    assert told["change", "joao@acme.com"] == ("update-name", "not-persisted")
-    assert told["change", "leaver3@acme.com"] == ("deactivate", "done")
-    assert ("hold", "leaver3@acme.com") not in told
-    assert told["hold", "leaver4@acme.com"] == ("deactivate", "")
-    assert told["also", "hostile1@acme.com"] == ("adopt", "done")
+    found = {(row["row"], row["email"]): (row["kind"], row["outcome"]) for row in rows}
+    assert found["change", "bob.roe@acme.com"] == ("deactivate", "done")
+    assert found["change", "joao@acme.com"] == ("update-name", "not-persisted")
+    assert found["change", "leaver3@acme.com"] == ("deactivate", "done")
+    assert ("hold", "leaver3@acme.com") not in found
+    assert found["hold", "leaver4@acme.com"] == ("deactivate", "")
+    assert found["also", "hostile1@acme.com"] == ("adopt", "done")
 
 
-def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
+def test_headline_of_a_run_is_in_the_past_tense_and_counts_failures() -> None:
     shown = render(a_document(), Format.TEXT, RenderOptions(width=400), outcomes())
     assert shown.splitlines()[0] == (
         "pigment-latam: 10 created, 2 deactivated, 1 reactivated, 1 email changed, 2 matched; "
@@ -245,7 +245,7 @@ def test_run_is_told_in_the_past_and_counts_what_failed() -> None:
     assert "--approve" not in shown
 
 
-def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
+def test_run_without_an_outcome_in_the_journal_shows_that() -> None:
     whole = of(a_plan(changes=(a_create(), a_leaver())))
     some = {"pigment-latam": [OutcomeRow(0, "create", "ANA.SOUZA@acme.com", "odd\x1b")]}
     assert render(whole, Format.TEXT, RenderOptions(width=400), some).startswith(
@@ -255,7 +255,7 @@ def test_run_of_which_the_journal_lacks_an_outcome_says_so() -> None:
     assert "no record" in render(whole, Format.MARKDOWN, outcomes=some)
 
 
-def test_run_that_applied_nothing_says_so() -> None:
+def test_headline_of_a_run_that_applied_nothing() -> None:
     shown = render(of(a_plan()), Format.TEXT, RenderOptions(width=400), {"pigment-latam": []})
     assert shown.startswith("pigment-latam: 0 applied; 398 in sync\n")
 

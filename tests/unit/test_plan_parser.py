@@ -1,4 +1,4 @@
-"""A plan file that was cut, edited or made by something else is refused, and the sentence says what is wrong."""
+"""A plan file that was truncated, edited or made by another program is refused with the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusal(raw: bytes) -> str:
 
 
 def edited(edit: Callable[[Loose], object], *, sealed: bool = False) -> bytes:
-    """Return the sample with *edit* done to it; *sealed*: with digests that match what it says now."""
+    """Return the sample with *edit* done to it; *sealed*: with digests that match the edited content."""
     whole = copy.deepcopy(json.loads(encode_document(a_document())))
     edit(whole)
     if sealed:
@@ -37,7 +37,7 @@ def edited(edit: Callable[[Loose], object], *, sealed: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "expected"),
     [
         (b"", "plan.json is empty."),
         (b" \n", "plan.json is empty."),
@@ -51,8 +51,8 @@ def edited(edit: Callable[[Loose], object], *, sealed: bool = False) -> bytes:
         (b'{"version": 1}', "plan.json is not a plan as this version writes it: generated_at is missing."),
     ],
 )
-def test_what_is_no_plan_is_refused_by_name(raw: bytes, said: str) -> None:
-    assert refusal(raw) == said
+def test_what_is_not_a_plan_is_refused_with_its_reason(raw: bytes, expected: str) -> None:
+    assert refusal(raw) == expected
 
 
 def test_truncated_plan_is_refused_as_truncated_wherever_it_was_cut() -> None:
@@ -63,7 +63,7 @@ def test_truncated_plan_is_refused_as_truncated_wherever_it_was_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "expected"),
     [
         (lambda d: d.update(workspaces=None), "workspaces must be a list"),
         (lambda d: d["workspaces"].append(7), "workspaces[3] must be an object"),
@@ -84,10 +84,10 @@ def test_truncated_plan_is_refused_as_truncated_wherever_it_was_cut() -> None:
         (lambda d: d["workspaces"][2].update(status="lost"), "workspaces[2].status must be one of planned, incomplete"),
     ],
 )
-def test_wrong_shape_is_refused_with_its_path(edit: Callable[[Loose], object], said: str) -> None:
+def test_wrong_shape_is_refused_with_its_path(edit: Callable[[Loose], object], expected: str) -> None:
     message = refusal(edited(edit))
     assert message.startswith("plan.json is not a plan as this version writes it: ")
-    assert said in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_counts_that_are_not_those_of_the_lists_are_refused_even_with_a_matching
     assert "the counts of workspace pigment-latam are not those of its lists" in refusal(lied)
 
 
-def test_refusal_shows_hostile_names_harmlessly() -> None:
+def test_refusal_escapes_hostile_names() -> None:
     def rename(whole: Loose) -> None:
         whole["workspaces"][0]["name"] = "\x1b[31mred"
 

@@ -24,7 +24,7 @@ GONE = Unplanned(
     mode=Mode.ENFORCE,
     status="credentials",
     code="credentials",
-    message="Okta said 401.",
+    message="Okta answered 401.",
     remedy="Renew it.",
 )
 
@@ -38,8 +38,8 @@ def test_same_plan_has_no_difference() -> None:
 
 
 def test_new_change_is_told_with_its_reason() -> None:
-    told = lines(a_plan(changes=(a_create(),)), a_plan(changes=(a_create(), a_leaver())))
-    assert told == (
+    found = lines(a_plan(changes=(a_create(),)), a_plan(changes=(a_create(), a_leaver())))
+    assert found == (
         "change is new: deactivate bob.roe@acme.com: Bob Roe left the group Pigment LatAm and has no other assignment.",
     )
 
@@ -72,8 +72,8 @@ def test_change_that_differs_in_status_groups_or_ids_says_so_in_words() -> None:
 def test_change_that_is_held_now_is_gone_and_a_new_hold() -> None:
     held = a_guarded_leaver(1)
     assert held.change is not None
-    told = lines(a_plan(changes=(held.change,)), a_plan(holds=(held,)))
-    assert told == (
+    found = lines(a_plan(changes=(held.change,)), a_plan(holds=(held,)))
+    assert found == (
         "change is gone: deactivate leaver1@acme.com",
         "hold is new: deactivate max-deactivations leaver1@acme.com: "
         "Leaver 1 left the group Pigment LatAm and has no other assignment. More than 25 people would be deactivated.",
@@ -122,16 +122,16 @@ def test_mode_that_moved_is_told() -> None:
 def test_workspace_that_cannot_be_planned_any_more_says_why() -> None:
     assert lines(a_plan(), GONE) == (
         "status: was planned, is credentials",
-        "could not be planned now: Okta said 401.",
+        "could not be planned now: Okta answered 401.",
     )
-    assert lines(GONE, a_plan())[-1] == "could not be planned then: Okta said 401."
+    assert lines(GONE, a_plan())[-1] == "could not be planned then: Okta answered 401."
 
 
 def test_two_hundred_differences_are_fifty_lines_and_a_count() -> None:
     plan = a_plan(changes=tuple(a_create(f"p{number}@acme.com", "P", number) for number in range(200)))
-    told = lines(a_plan(), plan)
-    assert len(told) == 51
-    assert told[-1] == "and 150 more differences"
+    found = lines(a_plan(), plan)
+    assert len(found) == 51
+    assert found[-1] == "and 150 more differences"
 
 
 def test_hostile_names_are_shown_harmlessly() -> None:
