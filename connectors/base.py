@@ -81,7 +81,7 @@ class Group:
 class Person:
     """A human as one snapshot shows them.
 
-    *display_name* is the provider's display name, else given and family name, else empty; *given_name* and
+    *display_name* is the provider's display name, else given and family name, else empty. *given_name* and
     *family_name* are sent with it when a member is created, and never compared. *source_status* is the
     provider's own word (`SUSPENDED`, `accountEnabled=false`, `status 2`), for sentences. *groups* are the ids of the
     counted groups that give the assignment. *individual*: the person is also, or only, assigned directly.

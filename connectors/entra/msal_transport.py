@@ -46,7 +46,7 @@ class MsalTransport:
     """Sends msal's requests, and keeps the last response, because msal drops what error messages need.
 
     *plain* is an http origin of tests: msal itself accepts https authorities only. *trusts_environment*: proxies of
-    the environment are used. Raises `NoResponse` where there is none.
+    the environment are used. Raises `NoResponse` without a response.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Send every HTTP request to a system outside.
 
-Promises: requests and tokens stay on the origin of the base URL; at most 8 requests are in flight; a body, a request
-with its retries, and a list of pages are bounded; temporary failures are retried. Everything else raises an error with
-the server, its status and a hint, and with no secret in it.
+Promises: requests and tokens stay on the origin of the base URL. At most 8 requests are in flight. A body, a request
+with its retries, and a list of pages are bounded. Temporary failures are retried. Everything else raises an error with
+the server, its status and a hint, but without any secret.
 """
 
 from __future__ import annotations

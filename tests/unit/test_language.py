@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DIRECTORIES = ["agent", "bench", "sandbox", "scripts"]
+DIRECTORIES = ["agent", "bench", "connectors", "sandbox", "scripts"]
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in (*ROOT.glob("docs/**/*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")))
