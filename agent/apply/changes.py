@@ -5,6 +5,7 @@ Whatever ends it, each change has a record: the report must never leave out what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -75,7 +76,8 @@ class Applier:
     """Applies to one workspace under one lease.
 
     *is_stopping* is asked before each change: once it returns true, the remaining changes are not tried. *ensure_lease*
-    is awaited before each: it raises `LeaseLost` when the lease does not hold any more.
+    is awaited before each: it raises `LeaseLost` when the lease does not hold any more. Members whose normalized
+    address matches *protected* get no change.
     """
 
     workspace: WorkspaceWriter
@@ -87,6 +89,7 @@ class Applier:
     is_stopping: Callable[[], bool]
     respects_pause: bool
     ensure_lease: Callable[[], Awaitable[None]]
+    protected: re.Pattern[str]
     _workspace_error: WorkspaceUnavailable | None = field(default=None, init=False)
     _state_error: PigmentSyncError | None = field(default=None, init=False)
     _pause: Pause | None = field(default=None, init=False)
@@ -207,7 +210,7 @@ class Applier:
         if self._pause is not None:
             return await self._record_skipped(seq, change, _pause_sentence(self._pause))
         try:
-            answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken)
+            answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken, self.protected)
         except WriteStopped as error:
             self._state_error = lease_lost_error(self.lease.workspace)
             outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED

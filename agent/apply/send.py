@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import assert_never
 
 from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
 from agent.model import Change, Fields, Kind, Member
+from agent.model.email import normalize
 from agent.model.match import MatchVerdict, judge_match
 from agent.model.run import Outcome
 from agent.ports.workspace import WorkspaceWriter
@@ -35,9 +37,15 @@ class ChangeResult:
 
 
 async def send(
-    workspace: WorkspaceWriter, change: Change, member: Member | None, taken: AbstractSet[str]
+    workspace: WorkspaceWriter,
+    change: Change,
+    member: Member | None,
+    taken: AbstractSet[str],
+    protected: re.Pattern[str],
 ) -> ChangeResult:
     """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
+
+    *protected* matches the normalized addresses of members that get no change, whether or not the listing showed them.
 
     Raises `WorkspaceUnavailable` and `WriteStopped` when the rest of the plan can't be made either; every other failure
     is this person's.
@@ -51,7 +59,7 @@ async def send(
         raise
     except WriteRefused as error:
         if change.kind is Kind.CREATE and error.status == CONFLICT:
-            return await _resolve_conflict(workspace, change, taken, error)
+            return await _resolve_conflict(workspace, change, taken, protected, error)
         return _failure_result(error)
     except WriteError as error:
         return _failure_result(error)
@@ -82,7 +90,11 @@ async def _write_change(workspace: WorkspaceWriter, change: Change, member: Memb
 
 
 async def _resolve_conflict(
-    workspace: WorkspaceWriter, change: Change, taken: AbstractSet[str], conflict: WriteRefused
+    workspace: WorkspaceWriter,
+    change: Change,
+    taken: AbstractSet[str],
+    protected: re.Pattern[str],
+    conflict: WriteRefused,
 ) -> ChangeResult:
     """Adopt the member that a create ran into by rows 6 and 7, or hold; the listing did not show it."""
     try:
@@ -92,6 +104,8 @@ async def _resolve_conflict(
     if not found:
         return ChangeResult(Outcome.FAILED, _error_sentence(conflict))
     member = found[0]
+    if protected.match(normalize(member.email)):
+        return ChangeResult(Outcome.HELD, f"{change.email} belongs to a protected member; see the next plan.")
     verdict = judge_match(change.display_name, member, taken) if len(found) == 1 else MatchVerdict.TAKEN
     match verdict:
         case MatchVerdict.TAKEN | MatchVerdict.UNREADABLE:

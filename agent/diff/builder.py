@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import translate
 
 from agent.diff.assignments import AssignedPerson, Assignments
 from agent.model import Change, Hold, Inputs, Kind, Link, Member, Note, Policy, UnconfirmedCreate
 from agent.model.codes import HoldCode, NoteCode
 from agent.model.email import normalize
+from agent.model.policy import protected_pattern
 from connectors.base import PersonKey
 
-__all__ = ["SUPPORT_EMAILS", "EmailClaim", "PlanBuilder", "new_plan_builder", "protected_pattern"]
-
-# Pigment's own support address by-passes its domain restriction; its published page spells it both ways.
-SUPPORT_EMAILS = ("support@pigment.com", "support@gopigment.com")
+__all__ = ["EmailClaim", "PlanBuilder", "new_plan_builder"]
 
 
 @dataclass(slots=True)
@@ -94,11 +90,6 @@ class PlanBuilder:
                 person=assigned.key,
             )
         )
-
-
-def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:
-    """Return the pattern of normalized addresses that get no change: *globs* and, always, Pigment's support."""
-    return re.compile("|".join(translate(normalize(glob)) for glob in (*SUPPORT_EMAILS, *globs)))
 
 
 def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.diff.builder import protected_pattern
 from agent.model import (
     Change,
     Fields,
@@ -23,6 +22,7 @@ from agent.model import (
 from agent.model.change import adopt_change
 from agent.model.codes import HoldCode, NoteCode, undo_code
 from agent.model.email import normalize
+from agent.model.policy import protected_pattern
 from agent.model.run import ChangeRecord, Outcome
 from connectors.base import PersonKey
 

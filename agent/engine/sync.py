@@ -34,6 +34,7 @@ from agent.guard.replan import ChangeContent, plan_contents
 from agent.guard.target import uncounted
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
+from agent.model.policy import protected_pattern
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
 from agent.ports.workspace import WorkspaceClient
 from agent.report.document import encode_plan, plan_digest
@@ -253,6 +254,7 @@ class Sync:
             lambda: self.shutdown.is_requested,
             not request.is_undo,
             each.held_lease.ensure_lease,
+            protected_pattern(each.context.policy.protect),
         )
         context = ReadOnlyWorkspace(each.context.policy, each.context.client)
         application = ReplanningApplier(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
+from fnmatch import translate
 
+from agent.model.email import normalize
 from agent.model.kind import Kind
 from connectors.base import Source
 
@@ -15,7 +19,11 @@ __all__ = [
     "Policy",
     "Toggles",
     "UnmanagedAction",
+    "protected_pattern",
 ]
+
+# Pigment's own support address by-passes its domain restriction; its published page spells it both ways.
+SUPPORT_EMAILS = ("support@pigment.com", "support@gopigment.com")
 
 
 class Mode(StrEnum):
@@ -80,3 +88,8 @@ class Policy:
     toggles: Toggles = Toggles()
     target: str = ""
     tenants: tuple[tuple[str, str], ...] = ()
+
+
+def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of normalized addresses that get no change: *globs* and, always, Pigment's support."""
+    return re.compile("|".join(translate(normalize(glob)) for glob in (*SUPPORT_EMAILS, *globs)))

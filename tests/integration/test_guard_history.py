@@ -38,6 +38,7 @@ class Company:
         )
         self.fleet_percent = 100.0
         self.unmanaged = UnmanagedAction.REPORT
+        self.protect: tuple[str, ...] = ()
 
     def hire(self, *names: str, groups: tuple[str, ...] = ("planners",), world: SteppedWorld | None = None) -> None:
         for name in names:
@@ -54,7 +55,14 @@ class Company:
 
     def _survey(self, name: str) -> tuple[Planner, ScimClient, Policy]:
         world = self.worlds[name]
-        policy = Policy(name, (Source("okta", "app"),), mode=Mode.ENFORCE, limits=self.limits, unmanaged=self.unmanaged)
+        policy = Policy(
+            name,
+            (Source("okta", "app"),),
+            mode=Mode.ENFORCE,
+            protect=self.protect,
+            limits=self.limits,
+            unmanaged=self.unmanaged,
+        )
 
         async def at_once(_seconds: float) -> None:
             await asyncio.sleep(0)

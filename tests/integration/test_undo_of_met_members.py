@@ -107,6 +107,18 @@ async def test_inactive_member_that_was_met_and_reactivated_is_deactivated(offic
     assert await office.links() == ()
 
 
+@pytest.mark.parametrize("leaves_inactive", [True, False])
+async def test_protected_member_that_was_met_gets_no_change(office: Office, leaves_inactive: bool) -> None:
+    office.company.protect = ("ann@*",)
+    office.world.leaves_inactive = leaves_inactive
+    made = await office.hire()
+
+    assert [record.detail for record in made.records] == [
+        "ann@acme.com belongs to a protected member; see the next plan."
+    ]
+    assert (office.company.active(), await office.links()) == (set() if leaves_inactive else {"ann"}, ())
+
+
 async def test_created_member_is_deactivated_as_before(office: Office) -> None:
     office.world.is_raced = False
     made = await office.hire()
