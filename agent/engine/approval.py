@@ -38,7 +38,7 @@ def refuse_dry_run(policies: Iterable[Policy], request: RunRequest) -> None:
 
 
 async def match_approvals(
-    fresh: Sequence[Decision], request: RunRequest, state: Journal, describe_difference: DescribeDifference
+    fresh: Sequence[Decision], request: RunRequest, journal: Journal, describe_difference: DescribeDifference
 ) -> dict[str, str]:
     """Map each workspace with an approved plan to the approved digest: its own, or that of the whole document.
 
@@ -58,7 +58,7 @@ async def match_approvals(
     unknown = [given for given, found in fits.items() if not found]
     if unknown:
         raise StalePlan(
-            await _describe_stale(unknown, fresh, request, state, describe_difference),
+            await _describe_stale(unknown, fresh, request, journal, describe_difference),
             "Review the new plan and approve its digest.",
         )
     digests = {found[0] for found in fits.values()}
@@ -95,13 +95,13 @@ async def _describe_stale(
     digests: Sequence[str],
     fresh: Sequence[Decision],
     request: RunRequest,
-    state: Journal,
+    journal: Journal,
     describe_difference: DescribeDifference,
 ) -> str:
     lines = []
     for digest in digests:
         lines.append(f"The plan changed after {digest} was approved. Nothing was written.")
-        reviewed = await _find_reviewed_plan(digest, request, state)
+        reviewed = await _find_reviewed_plan(digest, request, journal)
         if reviewed is None:
             continue
         now = next((each for each in fresh if each.planned.workspace == reviewed.workspace), None)
@@ -112,11 +112,11 @@ async def _describe_stale(
     return "\n".join(lines)
 
 
-async def _find_reviewed_plan(digest: str, request: RunRequest, state: Journal) -> ReviewedPlan | None:
+async def _find_reviewed_plan(digest: str, request: RunRequest, journal: Journal) -> ReviewedPlan | None:
     for each in request.reviewed_plans:
         if each.digest.startswith(digest):
             return each
-    run = await state.load_run_by_digest(digest)
+    run = await journal.load_run_by_digest(digest)
     if run is None or run.document is None:
         return None
     return ReviewedPlan(run.workspace, run.digest or "", run.document)

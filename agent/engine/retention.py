@@ -17,10 +17,10 @@ RETENTION = timedelta(days=400)
 """How long runs are kept: long enough for an audit of the same month of last year."""
 
 
-async def prune_old_runs(state: Journal, clock: Clock) -> None:
+async def prune_old_runs(journal: Journal, clock: Clock) -> None:
     """Delete runs older than `RETENTION`, except what later runs need. Log a failure: the next attempt is soon."""
     try:
-        gone = await state.prune(clock.now() - RETENTION)
+        gone = await journal.prune(clock.now() - RETENTION)
     except PigmentSyncError as failure:
         log.warning("journal.not_pruned", error=failure.message)
     else:
