@@ -61,4 +61,4 @@ class Preflight:
             return Finding(
                 "error", subject, f"returns a member for the unknown name {unknown_name}", "Ask Pigment's support."
             )
-        return Finding("ok", subject, "userName filter works (an unknown name returns no result)")
+        return Finding("ok", subject, "an unknown name returns no member")
