@@ -19,7 +19,9 @@
             ├── NotPersisted             it was accepted, and the member does not show it
             ├── WriteLost                no answer, and a lookup could not settle it
             ├── WriteStopped             the right to write ended first: the rest is not tried
-            └── WorkspaceUnavailable     credentials refused or out of reach: the rest is not tried
+            └── WorkspaceUnavailable     the rest is not tried
+                ├── TokensRefused        the workspace refuses every token
+                └── WorkspaceUnreachable the workspace is out of reach
 
 Each carries *hint*, the next step. A bug is not one of these and is caught only by the entry point (1).
 """
@@ -28,7 +30,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Literal
 
 
 class ExitCode(IntEnum):
@@ -198,16 +199,26 @@ class WriteStopped(WriteError):
 
 
 class WorkspaceUnavailable(WriteError):
-    """The workspace as a whole can't be written to.
+    """The workspace as a whole can't be written to: one of the two classes below.
 
-    *code* is `credentials` (every token was refused, so that nothing more was written) or `unreachable` (the host may
-    have done what it did not answer). *may_be_applied*: an earlier attempt at the same change left, and its answer is
-    not known.
+    *may_be_applied*: an earlier attempt at the same change left, and its answer is not known.
     """
 
-    def __init__(
-        self, message: str, hint: str, code: Literal["credentials", "unreachable"], *, may_be_applied: bool = False
-    ) -> None:
+    def __init__(self, message: str, hint: str, *, may_be_applied: bool) -> None:
         super().__init__(message, hint)
-        self.code: Literal["credentials", "unreachable"] = code
-        self.may_be_applied = may_be_applied or code == "unreachable"
+        self.may_be_applied = may_be_applied
+
+
+class TokensRefused(WorkspaceUnavailable):
+    """Every token was refused or can't be read, so nothing more was written."""
+
+    code = "credentials"
+
+
+class WorkspaceUnreachable(WorkspaceUnavailable):
+    """The host is out of reach, and may have done what it did not answer."""
+
+    code = "unreachable"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint, may_be_applied=True)

@@ -254,7 +254,7 @@ def _decision_with_plan(decision: Decision, plan: Plan | None) -> Decision:
 
 
 def _unplanned_from_error(policy: Policy, error: ReadError) -> Unplanned:
-    status = "credentials" if isinstance(error, CredentialsRefused) or error.code == "credentials" else "incomplete"
+    status = "credentials" if isinstance(error, CredentialsRefused) else "incomplete"
     return Unplanned(
         workspace=policy.workspace,
         mode=policy.mode,

@@ -24,6 +24,7 @@ from agent.errors import (
     LeaseLost,
     PigmentSyncError,
     StalePlan,
+    TokensRefused,
     UsageError,
     WorkspaceBusy,
     exit_code_for_read_error,
@@ -356,11 +357,7 @@ def _accept_target(decision: Decision) -> Decision:
 
 
 def _final_status(plan: Plan, applied: ApplyResult) -> tuple[RunStatus, ExitCode]:
-    if (
-        applied.workspace_error is not None
-        and applied.workspace_error.code == "credentials"
-        and not applied.has_written
-    ):
+    if isinstance(applied.workspace_error, TokensRefused) and not applied.has_written:
         return RunStatus.CREDENTIALS, ExitCode.INCOMPLETE
     if applied.has_failures:
         return RunStatus.FAILED, ExitCode.FAILED

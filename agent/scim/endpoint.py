@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from agent.errors import WorkspaceUnavailable, WriteError, WriteStopped
+from agent.errors import TokensRefused, WriteError, WriteStopped
 from agent.scim.codec import scim_type
 from agent.scim.tokens import WorkspaceTokens
 from connectors.base import CredentialsRefused, IncompleteRead, Permit, ReadError
@@ -144,7 +144,7 @@ class Endpoint:
     async def send_idempotent(self, method: str, url: str, json: object, etag: str = "") -> UpdateResponse:
         """PUT or PATCH, retried within the limits: sending it twice has the same effect as sending it once.
 
-        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
+        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `TokensRefused`.
         """
         history = _AttemptHistory()
         response = await self._send_with_retries(
@@ -155,7 +155,7 @@ class Endpoint:
     async def post(self, url: str, json: object) -> ApiResponse:
         """POST, retried only when it surely was not executed: not sent, or rate limited (429, 403 with a time).
 
-        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `WorkspaceUnavailable`.
+        Raises `DeliveryError`, `NoResponse`, `WriteStopped` or `TokensRefused`.
         """
         return await self._send_with_retries(
             _Request("POST", url, json), NOT_EXECUTED_STATUSES, (RequestNotSent,), _AttemptHistory()
@@ -190,16 +190,13 @@ class Endpoint:
                 may_be_applied=history.may_be_applied,
             ) from error
         except ReadError as error:
-            raise WorkspaceUnavailable(
-                error.message, error.hint, "credentials", may_be_applied=history.may_be_applied
-            ) from error
+            raise TokensRefused(error.message, error.hint, may_be_applied=history.may_be_applied) from error
         except _AllTokensRefused as refused:
             response = refused.response
-            raise WorkspaceUnavailable(
+            raise TokensRefused(
                 f"{self.name} refuses every token: {response.status} to "
                 f"{request.method}{self.api.response_excerpt(response)}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
-                "credentials",
                 may_be_applied=history.may_be_applied,
             ) from None
 

@@ -14,7 +14,7 @@ a refusal after such a one   WriteLost, unless it is a 409               WriteLo
 405, 501                     WriteRefused                                PATCH: the full PUT, from then on directly
 429, 403 with `Retry-After`  waited for, then sent again                 the same
 403, a GET is accepted       WriteRefused                                WriteRefused
-401, other 403               next token, then WorkspaceUnavailable       the same
+401, other 403               next token, then TokensRefused              the same
 other                        WriteRefused                                WriteRefused
 """
 
@@ -23,7 +23,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused, WriteStopped
+from agent.errors import (
+    NotPersisted,
+    TokensRefused,
+    WorkspaceUnreachable,
+    WriteError,
+    WriteLost,
+    WriteRefused,
+    WriteStopped,
+)
 from agent.model import Fields, Member
 from agent.scim.codec import member_from_json
 from agent.scim.endpoint import UNKNOWN_OUTCOME_STATUSES, Endpoint, UpdateResponse, error_type, user_path
@@ -81,9 +89,9 @@ class Writer:
                 raise WriteStopped(
                     error.message, error.hint, may_be_applied=error.may_be_applied or bool(lost)
                 ) from error
-            except WorkspaceUnavailable as error:
+            except TokensRefused as error:
                 may_be_made = error.may_be_applied or bool(lost)
-                raise WorkspaceUnavailable(error.message, error.hint, error.code, may_be_applied=may_be_made) from error
+                raise TokensRefused(error.message, error.hint, may_be_applied=may_be_made) from error
             if isinstance(response, ApiResponse) and response.status not in UNKNOWN_OUTCOME_STATUSES:
                 if lost and response.status == CONFLICT:
                     return await self._resolve_conflict(wanted, lost)
@@ -342,11 +350,10 @@ class Writer:
         if self._unanswered_count >= MAX_UNANSWERED:
             raise self._unreachable_error(why)
 
-    def _unreachable_error(self, why: str) -> WorkspaceUnavailable:
-        return WorkspaceUnavailable(
+    def _unreachable_error(self, why: str) -> WorkspaceUnreachable:
+        return WorkspaceUnreachable(
             f"{self._endpoint.name} is unreachable ({why}); the remaining changes were not tried.",
             "Check the network and Pigment's status page; the next run continues from there.",
-            "unreachable",
         )
 
 

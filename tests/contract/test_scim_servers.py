@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from agent.errors import WorkspaceUnavailable, WriteRefused
+from agent.errors import TokensRefused, WriteRefused
 from agent.model import Fields, Member
 from agent.ports.workspace import WorkspaceWriter
 from connectors.base import CredentialsRefused
@@ -173,7 +173,7 @@ async def test_wrong_token_ends_a_read_and_a_write(server: Server) -> None:
     async with server.client("wrong") as workspace:
         with pytest.raises(CredentialsRefused):
             await workspace.list_members()
-        with pytest.raises(WorkspaceUnavailable) as gone:
+        with pytest.raises(TokensRefused) as gone:
             await hired(workspace, "ana")
 
     assert gone.value.code == "credentials"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.errors import NotPersisted, WorkspaceUnavailable, WriteError, WriteLost, WriteRefused
+from agent.errors import NotPersisted, TokensRefused, WorkspaceUnreachable, WriteError, WriteLost, WriteRefused
 from agent.model import Fields, Member
 from agent.ports.workspace import WorkspaceWriter
 from connectors.http import RequestLimits
@@ -874,7 +874,7 @@ async def test_403_to_everything_stops_the_workspace(method: str) -> None:
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
         scene.wire.fault("", ALWAYS, scim_error(403, detail="SCIM is off"))
-        with pytest.raises(WorkspaceUnavailable, match="refuses every token: 403") as gone:
+        with pytest.raises(TokensRefused, match="refuses every token: 403") as gone:
             await write(workspace, method, member)
 
     assert gone.value.code == "credentials"
@@ -935,7 +935,7 @@ async def test_write_without_an_accepted_token_stops_the_workspace(method: str) 
 
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
-        with pytest.raises(WorkspaceUnavailable) as gone:
+        with pytest.raises(TokensRefused) as gone:
             await write(workspace, method, member)
 
     assert gone.value.code == "credentials"
@@ -952,9 +952,9 @@ async def test_tokens_refused_after_a_lost_answer_leave_open_whether_the_change_
         scene.wire.fault(method, 1, reset_after)
         scene.wire.fault(method, ALWAYS, answer(401))
         scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
-        with pytest.raises(WorkspaceUnavailable) as gone:
+        with pytest.raises(TokensRefused) as gone:
             await write(workspace, method, member)
-        with pytest.raises(WorkspaceUnavailable) as again:
+        with pytest.raises(TokensRefused) as again:
             await write(workspace, method, member)
 
     assert (gone.value.code, gone.value.may_be_applied) == ("credentials", True)
@@ -980,10 +980,10 @@ async def test_workspace_that_can_not_be_reached_is_gone(method: str) -> None:
 
     async with scene.client(limits=RequestLimits(retries=2)) as workspace:
         member = await first(workspace)
-        with pytest.raises(WorkspaceUnavailable) as gone:
+        with pytest.raises(WorkspaceUnreachable) as gone:
             await write(workspace, method, member)
 
-    assert gone.value.code == "unreachable"
+    assert (gone.value.code, gone.value.may_be_applied) == ("unreachable", True)
     assert len(scene.wire.kinds(method)) == 3
 
 
@@ -997,8 +997,8 @@ async def test_three_changes_in_a_row_without_an_answer_end_the_attempts(method:
         member = await first(workspace)
         outcomes = [await outcome(workspace, method, member) for _ in range(3)]
 
-    assert WorkspaceUnavailable not in outcomes[:2]
-    assert outcomes[2] is WorkspaceUnavailable
+    assert WorkspaceUnreachable not in outcomes[:2]
+    assert outcomes[2] is WorkspaceUnreachable
 
 
 async def test_answer_in_between_shows_that_the_workspace_is_there() -> None:
@@ -1045,7 +1045,7 @@ async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> 
     async with httpx.AsyncClient(transport=scene.wire) as http:
         workspace = OpenClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
         member = await first(workspace)
-        with pytest.raises(WorkspaceUnavailable) as gone:
+        with pytest.raises(TokensRefused) as gone:
             await workspace.patch(member, Fields(active=False))
 
     assert gone.value.code == "credentials"
