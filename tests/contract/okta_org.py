@@ -173,7 +173,7 @@ class Org:
         return [request for request in self.requests if request.url.path == path]
 
     def limits(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
-        """Return rate headers whose window ends in *seconds* by Okta's clock, which is an hour ahead."""
+        """Return rate headers for a window that ends in *seconds* by Okta's clock, which is an hour ahead."""
         there = int(self.time.wall()) + 3600
         return {
             "x-rate-limit-limit": str(limit),

@@ -20,7 +20,7 @@ GENEROUS = EntraOptions(units=None)
 
 @dataclass
 class Office:
-    """A tenant whose group `Sales` holds *people*, a nested group with one more person, and a device."""
+    """A tenant with the group `Sales`: *people*, a nested group with one more person, and a device."""
 
     people: int = 3
     switches: EntraOptions = GENEROUS

@@ -39,7 +39,7 @@ def signed_in(router: respx.MockRouter, tenant: Tenant, token: str) -> Tenant:
 
 
 def hiding(group: str, shown: int = 0) -> Tenant:
-    """A company whose *group* hides its members, so that only *shown* of them are listed."""
+    """A company where *group* hides its members, so that only *shown* of them are listed."""
     tenant = company()
     tenant.hidden.add(group)
     tenant.members[group] = tenant.members[group][:shown]

@@ -1,4 +1,4 @@
-"""Reads that decide nothing: whatever a lookup of a leaver meets, at any provider, the run goes on and says so."""
+"""A lookup of a leaver decides nothing: whatever it meets, at any provider, the run continues and reports it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def _microsoft() -> Iterator[None]:
 
 @dataclass
 class Provider:
-    """A pretend provider that still knows *person*, who left; *path* is where they are asked for.
+    """A pretend provider that still knows *person*, who left; *path* is the URL path of their lookup.
 
-    The lists leave *omitted* out for as many of their readings as *times* says, the first *after* aside.
+    The lists omit *omitted* in *times* reads, after the first *after* reads.
     """
 
     fake: Org | Tenant | Account
@@ -84,7 +84,7 @@ class Provider:
 
 
 def provider(name: str) -> Provider:
-    """Return a provider whose lists fit on one page, with ana in Sales and Staff and someone who left."""
+    """Return a provider where each list fits on one page, with ana in Sales and Staff and someone who left."""
     match name:
         case "okta":
             org = okta_org.company()
@@ -205,7 +205,7 @@ OKTA = Source("okta-main", "0oa1")
 
 @dataclass
 class Scripted:
-    """A connector whose lookups do what *act* does."""
+    """A connector that answers lookups with *act*."""
 
     act: Callable[[str], LookupResult | None]
     asked: list[str] = field(default_factory=list)
@@ -321,7 +321,7 @@ async def test_connector_that_forgets_reads_every_list_again(name: str) -> None:
 
 
 def with_a_small_group(name: str) -> Provider:
-    """Return a provider with leo alone in Small, whose lookup shows that he is active and not where he is."""
+    """Return a provider with leo alone in Small; his lookup shows that he is active, but not his groups."""
     pretend = provider(name)
     match pretend.fake:
         case Org() as org:
@@ -394,7 +394,7 @@ async def test_group_that_stays_empty_holds_its_leavers_until_a_run_five_minutes
     assert ended == [([], ["group-emptied"]), ([], ["group-emptied"]), (["left-groups"], [])]
 
 
-# What `check` says of it.
+# What `check` reports about it.
 
 
 async def found_by_check(pretend: Provider) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Faults work in front of the pretend systems themselves, whose cursors and links are not made for them."""
+"""Faults work in front of the pretend systems themselves: their cursors and links are not made for faults."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the pretend Okta and OneLogin answer is what the vendors' own documents say they answer.
+"""The answers of the pretend Okta and OneLogin match the vendors' own documents.
 
-The documents are not part of the project: where they are not beside it there are no cases.
+The documents are not part of the project: without them in the directory next to it there are no cases.
 """
 
 from __future__ import annotations

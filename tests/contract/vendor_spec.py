@@ -1,4 +1,4 @@
-"""The vendors' own documents, where they lie beside the project: OpenAPI for shapes, recorded answers for keys."""
+"""The vendors' own documents, if they are next to the project: OpenAPI for shapes, recorded answers for keys."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _schema(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping
 
 
 def _nullable(node: Any) -> Any:
-    """Return *node* with OpenAPI 3.0's `nullable` said as JSON Schema says it."""
+    """Return *node* with OpenAPI 3.0's `nullable` converted to its form in JSON Schema."""
     if isinstance(node, list):
         return [_nullable(each) for each in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Mending links by hand: whole connectors by email, one member by name."""
+"""Links are fixed by hand: whole connectors by email, one member by name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Names that users and their tools depend on must never vanish: `tests/golden/promises.json` lists them.
 
 A new name needs no entry to pass, but should get one once it is released. An entry is removed only together with a
-line in the changelog that says so.
+line in the changelog that announces it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be told of a secret: where it is kept, what is wrong with that place, never its value."""
+"""What may be shown of a secret: where it is kept, what is wrong with that place, never its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions end, guesses are counted, and what is not configured any more lets nobody in."""
+"""Sessions end, guesses are counted, and a method that is no longer configured admits no visitor."""
 
 from __future__ import annotations
 
