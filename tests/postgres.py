@@ -91,7 +91,7 @@ class Server:
         return f"postgresql+psycopg://agent@127.0.0.1:{self.port}"
 
     def start(self) -> str:
-        """Start it and return an empty text, or what it said instead of being ready."""
+        """Start it and return an empty text, or its output if it does not become ready."""
         folder = self.folder
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
         command = [*self.prefix, str(self.programs / "postgres"), "-D", str(folder / "data"), *options.split()]
@@ -103,7 +103,7 @@ class Server:
         for line in process.stderr:
             said += line
             if READY in line:
-                # A pipe that nobody empties would stop the server one day.
+                # A pipe that is never read would block the server one day.
                 Thread(target=_emptied, args=[process], daemon=True).start()
                 self.process = process
                 return ""

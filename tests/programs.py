@@ -1,4 +1,4 @@
-"""Find the programs other than Python that some tests call; a test whose program is missing is skipped."""
+"""Find the programs other than Python that some tests call; a test is skipped if its program is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plans whose renderings are kept beside this file: one of each thing that a report can show."""
+"""The plans of the golden renderings next to this file: one of each thing that a report can show."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def latam() -> Plan:
 
 
 def a_document() -> Document:
-    """Three workspaces: one with everything, one in step, one that could not be read."""
+    """Three workspaces: one with everything, one in sync, one that could not be read."""
     gone = Unplanned(
         workspace="pigment-apac",
         mode=Mode.ENFORCE,

@@ -1,4 +1,4 @@
-"""Run the image as an operator would who trusts nobody: nothing writable but what is mounted, no capability left."""
+"""Run the image as a cautious operator would: nothing writable except the mounts, no capability left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: its exit code, what it said where."""
+    """The result of a command: its exit code and what it printed to each stream."""
 
     code: int
     out: str
@@ -106,7 +106,7 @@ class Container:
 def started(
     *command: str, mounts: Sequence[Mount] = (), user: str = "", more: Sequence[str] = ()
 ) -> Iterator[Container]:
-    """Run *command* (else what the image runs by itself) beside us until the end of the block."""
+    """Run *command* (default: the image's own command) in the background until the end of the block."""
     begun = podman("run", "--detach", *_options(mounts, user, more), IMAGE, *command)
     assert begun.code == 0, begun.err
     container = Container(begun.out.strip())

@@ -1,4 +1,4 @@
-"""An image that was started wrongly says in one line what to mount or mend, and ends with the promised code."""
+"""An image that was started wrongly reports in one line what to mount or fix, and ends with the promised code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = [("serve",), ("plan",), ("check",)]
 
 
 def refusal(told: Ran) -> str:
-    """Return the line that says what is wrong, with the hint that may follow it, after a look at their form."""
+    """Check the form of the error line and of the hint that may follow it, and return them."""
     # The log of `serve` may come first, such as the warning of a new state.
     lines = [line for line in told.err.splitlines() if not line.startswith("{")]
     assert 1 <= len(lines) <= 2, told

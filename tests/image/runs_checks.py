@@ -73,7 +73,7 @@ def check_demo_needs_nothing_at_all() -> None:
 
 
 def check_sync_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:
-    """A command is process 1 of its container, where a signal that nobody waits for is lost."""
+    """A command is process 1 of its container, where a signal without a handler is lost."""
     sandbox.faults.put(parse_rules({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 1}]}))
     try:
         with started("sync", mounts=[*setting.mounts, setting.state(10001, 0)]) as container:

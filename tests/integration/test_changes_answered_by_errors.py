@@ -30,7 +30,7 @@ class ErringWorld(SteppedWorld):
 
 
 async def company_with_a_leaver() -> tuple[Company, ErringWorld, str]:
-    """Return a company after a run whose one deactivation was made and answered with 500, and that run's id."""
+    """Return a company after a run, and that run's id: its one deactivation was made but answered with 500."""
     world = ErringWorld()
     company = Company(MemoryState(world.now), {"latam": world})
     company.hire("ann", "bea")

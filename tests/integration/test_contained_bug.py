@@ -25,7 +25,7 @@ LATAM = "pigment-latam"
 
 
 class Tripping:
-    """A workspace whose listing triggers a bug in the agent."""
+    """A workspace with a listing that triggers a bug in the agent."""
 
     requests = 1
 

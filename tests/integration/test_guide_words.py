@@ -1,4 +1,4 @@
-"""What guides tell people to type and to write is what the product takes: commands, options, configuration."""
+"""The product accepts what the guides ask people to type and write: commands, options, configuration."""
 
 from __future__ import annotations
 

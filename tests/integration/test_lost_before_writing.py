@@ -30,7 +30,7 @@ NAMES = ("latam", "emea", "apac")
 
 @dataclass(frozen=True)
 class Interrupted(SteppedConnector):
-    """A connector during whose read something happens."""
+    """A connector that calls *during* in each read."""
 
     during: Callable[[], None]
 

@@ -41,7 +41,7 @@ class Cut(httpx.AsyncBaseTransport):
 
 
 class Company:
-    """One workspace, and a connector whose tenant can be moved: the other one has people of its own."""
+    """One workspace, and a connector that can move to another tenant, which has people of its own."""
 
     def __init__(self, **policy: object) -> None:
         self.world = SteppedWorld()

@@ -1,4 +1,4 @@
-"""A real process whose event loop hangs: it ends with its own exit code, and logs where it hung."""
+"""A real process with a hung event loop ends with its own exit code, and logs where it hung."""
 
 from __future__ import annotations
 
