@@ -17,7 +17,7 @@ LONGEST_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: its exit code, what it said where."""
+    """The result of a command: its exit code and what it printed to each stream."""
 
     code: int
     out: str

@@ -71,14 +71,14 @@ class Unheard(Counter[str]):
 
 @dataclass
 class Office:
-    """The people of one office, of whom so many come, go and change in each round that a sync has 200 changes."""
+    """The people of one office: enough of them join, leave and change in each round for a sync with 200 changes."""
 
     sandbox: Sandbox
     rounds: int = 0
     waiting: list[str] = field(default_factory=list)
 
     def hire(self, count: int) -> list[str]:
-        """Hire people whose names nobody else has, and return their ids."""
+        """Hire people with unique names, and return their ids."""
         self.rounds += 1
         names = (f"Hire{self.rounds}x{number}" for number in range(count))
         return [self.sandbox.company.hire("okta", name, "Tester", [GROUP]).id for name in names]
@@ -104,7 +104,7 @@ class Office:
         return count, [*hired, *renamed, *married, *back]
 
     def wrong(self) -> list[str]:
-        """Return a line for everybody of ours whose member is not as the company says."""
+        """Return a line for each of our people with a member that differs from the company's data."""
         space, told = self.sandbox.workspace(WORKSPACE), []
         for person in self.sandbox.company.okta.people.values():
             if not person.given.startswith("Hire"):

@@ -1,4 +1,4 @@
-"""Every fault of the sandbox beside every system: what becomes of a read, as `docs/faults-and-answers.md` says it."""
+"""Every fault of the sandbox for every system: the result of a read, as documented in `docs/faults-and-answers.md`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ CELLS = (
     _stays("most of the body", do="truncated", keep=0.97),
     _stays("no JSON", do="invalid-json"),
     _stays("JSON of another shape", do="invalid-json", text='{"ok": true}'),
-    # For Okta that is a list of nobody: its groups still have people, so their assignment is pending.
+    # For Okta that is an empty list of people: its groups still have people, so their assignment is pending.
     _stays("an empty array", _but(okta=0), do="invalid-json", text="[]"),
     _stays("no body", do="no-body"),
     _stays("no body that says 200", do="no-body", status=200),
@@ -97,7 +97,7 @@ CELLS = (
     Cell("a total that is one too high", {"do": "wrong-total"}, {"entra": 0, "onelogin": 6, "pigment": 6}),
     Cell("a total that is one too low", {"do": "wrong-total", "by": -1}, {"entra": 0, "onelogin": 0, "pigment": 6}),
     _stays("rows that come twice", {**NOWHERE, "pigment": 6}, do="duplicate-rows"),
-    # Before the second page of the list; a first page has nobody before it who could come or go.
+    # Before the second page of the list: before the first page there are no people who could come or go.
     Cell("somebody goes while the list is read, once", {"do": "drift", "at": 2}, {"pigment": 0}),
     Cell("somebody goes each time the list is read", {"do": "drift", **SECOND}, {"pigment": 6}),
     Cell("somebody comes while the list is read, once", {"do": "drift", "kind": "added", "at": 2}, {"pigment": 0}),

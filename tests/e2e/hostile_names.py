@@ -63,7 +63,7 @@ EMAILS = (
     "a/b?c=d#e%2f@acme.com",
     "o'brien\"quote@acme.com",
 )
-"""Addresses of people whose names are harmless. Some are addresses by the letter of the standard, some are none."""
+"""Email addresses of people with harmless names. Some are valid by the letter of the standard, some are not."""
 
 IDS = (
     "00u/../../apps?limit=1#x",
@@ -88,9 +88,9 @@ GROUP = f"Group {ESC}[31m{RLO}<script>alert(1)</script>\n=cmd"
 
 
 def filled(sandbox: Sandbox, space: PigmentWorkspace) -> dict[str, Person]:
-    """Hire everybody above into `GROUP`, and give the workspace members above; return the people by SCIM name or id.
+    """Hire all people above into `GROUP`, and give the workspace members above; return the people by SCIM name or id.
 
-    Members whose word is even in number belong to people by their email, the others to nobody.
+    Members at even positions belong to people by their email, the others to no person.
     """
     company, home = sandbox.company, sandbox.company.okta
     group = home.add_group(GROUP)

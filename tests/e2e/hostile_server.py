@@ -1,4 +1,4 @@
-"""Servers that mean no good: each at an address of its own, in one thread, over plain sockets.
+"""Hostile servers: each at an address of its own, in one thread, over plain sockets.
 
 empty       an empty list, whatever is asked; it keeps what it was asked
 endless     page after page of new members, each with the cursor of the next one
@@ -11,7 +11,7 @@ headers     header lines without end
 interim     `100 Continue` again and again
 circle      a redirect to a place of its own that redirects to itself
 silent      takes the request, and that is all
-garbage     bytes that are no HTTP
+garbage     bytes that are not HTTP
 """
 
 from __future__ import annotations

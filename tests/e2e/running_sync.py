@@ -1,4 +1,4 @@
-"""A sync as a real process under way, whose output can be read while it works."""
+"""A sync as a real, running process; its output can be read while it works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serve SCIM servers that nobody here wrote at real addresses, and read their listings without the agent."""
+"""Serve third-party SCIM servers at real addresses, and read their listings without the agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = 25
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's signature)
-        """Say nothing: what a test wants to know it asks."""
+        """Log nothing: tests query what they need."""
 
 
 class _Patient(WSGIServer):

@@ -28,7 +28,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
-    """An agent whose first sync was made, and whose limits the last hour does not use up."""
+    """An agent after its first sync, with limits that the last hour does not use up."""
     agent = Agent(sandbox.write_config(tmp_path))
     assert agent.run("sync", *LATAM).code == 0
     return agent

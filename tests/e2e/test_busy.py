@@ -1,4 +1,4 @@
-"""Two real processes want one workspace: one has it, the other is told who, or waits."""
+"""Two real processes want one workspace: one has it, the other reports the holder or waits."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
             asked = requests["GET"]
             assert daemon.answer("/healthz").status_code == 200
             full = daemon.until("server.connections_full")
-            # Not a run that ended while they were being opened, whose log line may still be unread.
+            # Not a run that ended while they were being opened: its log line may still be unread.
             assert daemon.until("run.finished", lambda _line: requests["GET"] > asked)["status"] == "done"
             assert daemon.answer("/readyz").status_code == 200
             # None of them is kept: each is closed in time, or made room for another.

@@ -1,4 +1,4 @@
-"""Whatever goes wrong while something is read, nobody is deactivated for it who would not have been anyway."""
+"""No fault of a read causes a deactivation that would not have happened without the fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.no_cover
 
 @dataclass(frozen=True)
 class Tenants:
-    """A sandbox whose people have moved since the last sync, and how the plan of each workspace looks on a good day."""
+    """A sandbox with people who moved since the last sync, and the plan of each workspace without faults."""
 
     sandbox: Sandbox
     patient: Path

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with a write, the run says so, the next one makes it good, and nobody gets a second member."""
+"""For every fault of a write, the run reports it, the next run corrects it, and no person gets a second member."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGES = 5
 
 @dataclass
 class Desk:
-    """One office in step, the agent's configuration and its state."""
+    """One office in sync, the agent's configuration and its state."""
 
     sandbox: Sandbox
     config: Path
@@ -33,7 +33,7 @@ class Desk:
         return run_cli(["--config", str(self.config), "sync", "-w", WORKSPACE])
 
     def change(self) -> None:
-        """Somebody leaves, somebody marries, somebody is renamed, and two come."""
+        """One person leaves, one marries, one is renamed, and two join."""
         company = self.sandbox.company
         leaver, married, renamed = [company.hire("okta", f"Hire{self.office.rounds}{n}", "Old", [GROUP]) for n in "abc"]
         assert self.sync() == 0

@@ -29,7 +29,7 @@ NOT_ADDRESSES = {email for email in EMAILS if email not in {"=1+1@acme.com", "+a
 
 @dataclass(frozen=True)
 class Story:
-    """A plan, a sync and a plan after it, all of them about people whose names bite."""
+    """A plan, a sync and a plan after it, all of them about people with hostile names."""
 
     sandbox: Sandbox
     config: Path
@@ -124,7 +124,7 @@ def test_members_with_ids_that_bite_are_written_to_and_no_others(story: Story) -
 
 def test_logs_are_json_without_raw_controls(story: Story) -> None:
     for ran in (story.plan, story.sync, story.after):
-        # Beside the log stand the sentences of the command itself, each after its name.
+        # Next to the log lines, the command prints its own sentences, each after its name.
         events = [json.loads(line) for line in ran.err.split("\n") if line and not line.startswith("pigment-sync: ")]
         assert raw(ran.err) == []
         assert all(event["level"] in {"debug", "info", "warning"} for event in events)
@@ -202,7 +202,7 @@ def test_json_of_plan_and_run_have_names_as_they_are(story: Story) -> None:
 def test_tables_hold_everybody_and_no_formula(command: tuple[str, ...], story: Story) -> None:
     rows = cells(story.say(*command).out)
     good = {person.email for person in story.people.values() if person.email not in NOT_ADDRESSES}
-    # After the sync the plan has nothing to say of the others.
+    # After the sync the plan has no entry for the others.
     wanted = NOT_ADDRESSES if command[0] == "plan" else good
 
     assert {escape_control(email) for email in wanted} <= {row["email"].removeprefix("'") for row in rows}

@@ -1,4 +1,4 @@
-"""Servers that mean no good end in a clear error, soon and in bounded memory, and nothing is written for them."""
+"""Hostile servers lead to a clear error, soon and in bounded memory, and nothing is written for them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Met:
-    """One sync of every workspace that somebody means no good to, and of one to which nobody does."""
+    """One sync of every workspace on a hostile server, and of one on a good server."""
 
     ran: Ran
     workspaces: dict[str, dict[str, Any]]
@@ -163,7 +163,7 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     place.servers.sent.clear()
     out = place.agent.config.parent / f"{kind}.json"
     process = place.agent.start("plan", "-w", f"pigment-{kind}", "--out", str(out))
-    # Not `wait`: this one tells what the process took.
+    # Not `wait`: only `wait4` returns the resource usage of the process.
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     error = process.communicate()[1].decode()
@@ -172,8 +172,8 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     assert process.returncode == 6, error
     assert f"more than {MOST_BYTES:,} bytes" in workspace["error"]["message"]
     assert "Traceback" not in error
-    # Beside the body once there is what any run takes, about 110 MiB, and what sockets hold. Linux counts what the
-    # process that started it had, too, which may be more.
+    # In addition to one copy of the body, any run takes about 110 MiB, and sockets hold some. Linux also counts the
+    # memory of the process that started it, which may be more.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert usage.ru_maxrss * 1024 < max(MOST_BYTES + 200 * 2**20, own + 2**20) < GIGABYTE
     assert place.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE

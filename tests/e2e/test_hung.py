@@ -1,4 +1,4 @@
-"""A daemon whose event loop hangs for good: it ends itself, so that whatever keeps it running starts it again."""
+"""A daemon with an event loop that hangs forever exits, so that its supervisor starts it again."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SYNC = ("sync", "-w", WORKSPACE)
 
 @dataclass
 class Place:
-    """A sandbox, the agent with its state, and the people of whom some change before each kill."""
+    """A sandbox, the agent with its state, and the people; some of them change before each kill."""
 
     sandbox: Sandbox
     agent: Agent
@@ -59,7 +59,7 @@ def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Place]:
         place.here = place.office.hire(120)
         place.office.waiting = []
         assert agent.run(*SYNC).code == 0
-        # The first round has nobody to bring back, so it is not one that is killed.
+        # The first round has no person to bring back, so it is not one that is killed.
         place.change()
         assert agent.run(*SYNC).code == 0
         yield place

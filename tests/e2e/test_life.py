@@ -71,7 +71,7 @@ def test_check_finds_everything_well(agent: Agent) -> None:
 
     assert ran.code == 0, ran.out + ran.err
     assert "ERROR" not in ran.out
-    # Beside a new state nothing is worth a warning: what a run asks for later is tried here, and answered.
+    # Except for the new state there is no warning: `check` tries the requests of later runs, and each is answered.
     warned = [line for line in ran.out.splitlines() if line.startswith("warning")]
     assert [line for line in warned if "state" not in line] == []
 

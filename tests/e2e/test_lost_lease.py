@@ -1,4 +1,4 @@
-"""A run whose lease ends sends nothing more, says what it sent, and a state that is away for a moment ends no run."""
+"""A run that loses its lease sends nothing more and reports what it sent; a short outage of the state ends no run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = "250"
 
 @dataclass
 class Place:
-    """A workspace in step, its state, and people, some of them suspended at the source."""
+    """A workspace in sync, its state, and people, some of them suspended at the source."""
 
     sandbox: Sandbox
     folder: Path
@@ -123,7 +123,7 @@ def stopped(server: postgres.Server, mode: str, place: Place) -> Iterator[None]:
 
 @contextmanager
 def behind_proxy(place: Place) -> Iterator[tuple[Agent, Proxy]]:
-    """Yield an agent like the place's, whose way to the database can be cut."""
+    """Yield an agent like the place's, with a database connection that can be cut."""
     document = yaml.safe_load(place.agent.config.read_text("utf-8"))
     url = make_url(document["state"]["url"])
     assert url.host is not None
@@ -145,7 +145,7 @@ def with_a_pace(place: Place, **pigment: Any) -> Agent:
 
 
 def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_over(on_sqlite: Place) -> None:
-    """The leaver came back meanwhile, and the run that took over found everybody in step."""
+    """The leaver came back meanwhile, and the run that took over found all people in sync."""
     place = on_sqlite
     _, back = place.suspend(2)
     place.refuse(2, "3")

@@ -1,4 +1,4 @@
-"""A company moves from Okta to Entra: nobody is locked out or doubled on the way, and the links move when told to."""
+"""A company moves from Okta to Entra: no person is locked out or duplicated, and the links move only on request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    """An agent that has brought pigment-latam in step with Okta."""
+    """An agent that has brought pigment-latam in sync with Okta."""
     agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")), traced=False)
     # Entra's application would otherwise belong to two workspaces.
     tree = configured(agent)
@@ -137,7 +137,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     assert "Nothing was written. To apply, add --yes" in shown.out
     assert links(agent) == before
 
-    # Told to, it moves them: to the people with the members' emails.
+    # With `--yes` it moves them: to the people with the members' emails.
     done = agent.run(*MOVE, "--yes", *WHY)
     assert done.code == 0, done.err
     assert f"{len(emails)} links changed" in done.out

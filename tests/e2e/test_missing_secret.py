@@ -1,4 +1,4 @@
-"""A secret that is not where the configuration says stops what needs it, says so, and nothing else."""
+"""A secret that is missing from its configured place stops only what needs it, with an error that reports this."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PATIENCE_MS = 20_000
 
 @dataclass
 class House:
-    """A daemon without schedules over a sandbox whose workspaces are in sync."""
+    """A daemon without schedules over a sandbox with all workspaces in sync."""
 
     sandbox: Sandbox
     agent: Agent

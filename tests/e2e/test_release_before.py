@@ -1,4 +1,4 @@
-"""A process of the release before still works when this one migrates its state: this one goes on from what that left.
+"""A process of the previous release still works when this one migrates its state; this one continues from its data.
 
 Its statements are in `release_before`; `tests/integration/test_store_release_before.py` holds migrations to such use.
 """
@@ -31,7 +31,7 @@ LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 
 @dataclass
 class Place:
-    """A workspace in step by this release, and a process of the release before that opened its state earlier."""
+    """A workspace in sync by this release, and a process of the previous release that opened its state earlier."""
 
     sandbox: Sandbox
     config: Path
@@ -140,6 +140,6 @@ def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_oth
     assert "older, process 7" in busy.out + busy.err
     assert member is None, paused.out
     assert place.sandbox.workspace(LATAM).find_member(joiner.email) is not None
-    # What the release before looks at when it takes the lease: its key's row, whose number only grows.
+    # What the previous release reads when it acquires the lease: its key's row, with a number that only grows.
     fences = {each["workspace"]: each["fence"] for each in place.known("leases")}
     assert fences[LATAM] == max(fences.values())

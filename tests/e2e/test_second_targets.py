@@ -1,6 +1,6 @@
-"""The agent keeps workspaces in step on two SCIM servers that nobody here wrote: real processes, real HTTP.
+"""The agent keeps workspaces in sync on two third-party SCIM servers: real processes, real HTTP.
 
-What is true is asked of the servers themselves, and what happens to people is told to the sandbox's admin address.
+The tests read the truth from the servers themselves, and change people through the sandbox's admin address.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.e2e.scim_hosts import Target, serving
 
 OFFICES = {"scim2-server": "okta", "django-scim2-server": "onelogin"}
 GROUPS = {"okta": "Pigment LatAm", "onelogin": "Pigment APAC"}
-# What the two providers call people who still have their account; OneLogin's Jun is unlicensed, which is told apart.
+# What the two providers call people who still have their account; OneLogin's Jun is unlicensed, a separate case.
 HERE = {"ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "PROVISIONED", "0", "1", "3"}
 UNLICENSED = "jun.wang@acme.com"
 WORDS = ("Left", "Suspended", "Quit", "Renamed", "Married", "Readdressed", "Taker", "Giver")
@@ -59,7 +59,7 @@ class Office:
         return str(answer.json()["email"])
 
     def entitled(self) -> dict[str, str]:
-        """Return the display name of everybody who should be an active member, by email."""
+        """Return the display names of all people who should be active members, by email."""
         people = httpx.get(f"{self.sandbox.admin_url}/people", params={"directory": self.directory}).json()
         return {
             each["email"]: each["display_name"]
@@ -202,7 +202,7 @@ def test_second_sync_follows_all_that_happened_to_people(name: str, story: Story
 
 
 def held(story: Story, name: str) -> dict[str, int]:
-    """Return the holds of the first sync: they are of people of the sandbox about whom nothing has changed since."""
+    """Return the holds of the first sync: they concern people of the sandbox who have not changed since."""
     return {kind: number for kind, number in story.counts(0, name).items() if kind == "hold"}
 
 

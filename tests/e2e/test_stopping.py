@@ -47,7 +47,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def asked(sandbox: Sandbox) -> Callable[[], bool]:
-    """Return what tells that the workspace was listed once more, while Okta has not answered yet."""
+    """Return a check that the workspace was listed once more, while Okta has not answered yet."""
     before = sandbox.workspace(LATAM).write_log.request_counts["GET"]
     return lambda: sandbox.workspace(LATAM).write_log.request_counts["GET"] > before
 

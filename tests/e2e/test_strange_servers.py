@@ -26,7 +26,7 @@ LATE = 100_000.0
 
 @dataclass
 class Desk:
-    """One office in step, and the agent that keeps it so."""
+    """One office in sync, and the agent that keeps it so."""
 
     sandbox: Sandbox
     config: Path
@@ -115,7 +115,7 @@ def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(de
     assert workspace["changes"] == []
     assert not [note for note in workspace["notes"] if note["email"] == first]
 
-    # Whatever happens to it meanwhile, it is remembered whose it is.
+    # Whatever happens to the member meanwhile, the agent remembers its owner.
     desk.sandbox.workspace(WORKSPACE).admin_rename(first, "Somebody")
     desk.sandbox.company.quit(person, GROUP)
     workspace = desk.plan()

@@ -22,14 +22,14 @@ Edit = Callable[[Any], None]
 
 
 class Office:
-    """An agent's configuration and state beside a running sandbox."""
+    """An agent's configuration and state next to a running sandbox."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
         self.config = sandbox.write_config(folder)
 
     def edit(self, change: Edit, to: str = "") -> Path:
-        """Change the configuration, or with *to* write a changed copy beside it, on the same state."""
+        """Change the configuration, or with *to* write a changed copy next to it, on the same state."""
         tree = yaml.safe_load(self.config.read_text("utf-8"))
         change(tree)
         path = self.config.with_name(to) if to else self.config
@@ -64,7 +64,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def office(sandbox: Sandbox, tmp_path: Path) -> Office:
-    """An agent that has brought all workspaces in step."""
+    """An agent that has brought all workspaces in sync."""
     office = Office(sandbox, tmp_path)
     ran, written = office.synced()
     assert ran.code == 0, ran.out + ran.err

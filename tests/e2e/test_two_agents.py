@@ -1,4 +1,4 @@
-"""Two agents with separate states on one workspace: each names the other, first in step with it and then in a fight."""
+"""Two agents with separate states on one workspace: each names the other, first in sync with it, then in conflict."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def office(made: Office) -> Office:
 
 
 def scheduled(sandbox: Sandbox, folder: Path, url: str, schedule: object) -> Agent:
-    """Write a configuration with one workspace, whose daemons choose their own ports."""
+    """Write a configuration with one workspace; its daemons choose their own ports."""
     agent = configured(sandbox, folder, schedule, state={"url": url}, server=access())
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"] = {WORKSPACE: document["workspaces"][WORKSPACE]}
@@ -191,7 +191,7 @@ def test_what_one_daemon_is_asked_the_other_heeds(office: Office) -> None:
         daemons = [stack.enter_context(serving(office.agent)) for _ in range(2)]
         one, two = (at(daemon, stack) for daemon in daemons)
 
-        # A run that is asked of one waits for the other's, and says that it is not over.
+        # A run requested from one daemon waits for the other's, and reports that it is not finished.
         office.hire(*(f"Queue{number}" for number in range(6)))
         office.slow_down()
         ahead = one.ask()
