@@ -197,7 +197,7 @@ class History:
         self.other = Other(world, dict(self.targets), self.options, chance) if chance.random() < OTHER else None
         self.is_listed_past = False
 
-    # What the configuration says now.
+    # What the configuration contains now.
 
     def is_right(self, name: str, url: str) -> bool:
         return self.right.get(self.home(name)) == url and name not in self.renamed.values()
@@ -450,8 +450,8 @@ class History:
 
         A human of two sources may leave their account to their other identity. And its owner can't be known if an
         administrator renames it, or gives it another address, between a run that lost the answer to its creation and
-        the next one. A human who is created again at the source may rightly be created again here, and so may one
-        whose creation an operator undid.
+        the next one. A human who is created again at the source may rightly be created again here. The same holds
+        if an operator undid their creation.
         """
         owner = self.watch.owners.get((workspace, scim_id))
         is_remade = any(human_id == name and _ids(known) > 1 for (_, human_id), known in self.world.past.items())
@@ -488,7 +488,7 @@ class History:
     # Steps
 
     async def found(self) -> None:
-        """Begin with a company of some size, half of the time in step."""
+        """Begin with a company of some size, half of the time in sync."""
         for _ in range(self.chance.randrange(10)):
             self.world.hire()
         if self.chance.random() < 0.5:
@@ -580,7 +580,7 @@ class History:
                 await self.check_named(name, before[name], now)
 
     async def check_named(self, name: str, before: Shown, now: Shown) -> None:
-        """Check that a plan of ours names the other agent's changes that undo ours, or are what the sources say."""
+        """Check that a plan of ours names the other agent's changes that undo ours or match the sources."""
         taken = await self.state.load_last_seen(name, self.world.now())
         fault_rate, self.world.fault_rate = self.world.fault_rate, 0
         plan = await self.plan(name)
@@ -714,7 +714,7 @@ class History:
                 self.expect(is_named or result.pause is not None, "a leaver is neither out nor held by name")
 
     async def readdress_unanswered(self) -> None:
-        """Those whose creation had no answer get another address, and some lists do not show yet what was made."""
+        """Change the email of people whose creation had no answer; some lists do not show yet what was made."""
         if self.chance.random() < 0.5:
             self.list_past()
         for _, record in await self.records():
@@ -735,7 +735,7 @@ class History:
             await self.state.set_pause(name, None)
 
     async def converge(self) -> None:
-        """Once nothing goes wrong any more and every plan is approved, everybody is in step or held by the table."""
+        """Without further faults and with every plan approved, all people are in sync or held by the table."""
         await self.put_right()
         quiet = 0
         for _ in range(ROUNDS):
@@ -783,7 +783,7 @@ class History:
         entitled = {human(person.id) for person in self.world.people.values() if is_entitled(person, policy)}
         members = {member.id: member for member in workspace.space.members}
         known = {record.scim_id for _, record in await self.records()}
-        # Where one address may be several members', a create whose look met an old listing is sent once more.
+        # Where several members may share one address, a create that was checked against an old listing is sent again.
         is_sent_twice = workspace.is_lax and self.is_listed_past
         for write in self.own_writes(workspace):
             if is_sent_twice and write.scim_id not in known:

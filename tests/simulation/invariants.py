@@ -64,7 +64,7 @@ def _is_shown(person: Person, policy: Policy) -> bool:
 @dataclass(eq=False)
 class Sender:
     """A process that may write. *policies* are by target, *read_at* has when it read each connector, *listed_at* when
-    it last listed each target. *holder* is its name in leases. *is_approved* says that an operator approved its run.
+    it last listed each target. *holder* is its name in leases. *is_approved*: whether an operator approved its run.
     *writes* are those that arrived: target, and place in its journal.
     """
 
@@ -86,7 +86,7 @@ class Sender:
 class Watch:
     """Looks at each write before the workspace makes it. *is_right* returns whether a key may write to a target now.
 
-    *let_go* are humans whose creation an operator undid: their link ended.
+    *let_go* are humans with a creation that an operator undid: their link ended.
     """
 
     world: World
@@ -170,7 +170,7 @@ class Watch:
         # Who has another id now is known by the address alone, and not at all where an answer left them out.
         is_sure = not self.world.lies and not self.world.short_rate
 
-        # A look-up shows groups alone. Whom an answer left out while they had one, and who had none at the look-up, is
+        # A lookup shows groups alone. A person with a group whom an answer omitted, and without one at the lookup, is
         # not known to be assigned individually since.
         is_alone = self.world.was_always(link.person, since, lambda person: not counted_groups(person, policy))
         is_shown_alone = is_alone or not self.world.short_rate

@@ -73,8 +73,8 @@ class World:
     - *latency*: how many seconds a request to a workspace takes; *fault_rate*: how often its answer is lost, refused or
       untrue.
     - *unrest*: how often an administrator edits a member, or people move, between two requests. *is_moving*: things
-      happen while a process waits. *by_hand* counts what administrators did, *edited* are the members whose address or
-      name they changed.
+      happen while a process waits. *by_hand* counts what administrators did, *edited* are the members they gave another
+      address or name.
     - *failing*: connectors that can't be read. *short_rate*: how often a first answer of a source leaves people out.
       *lies*: groups that a source shows empty, with when it stops. *strangers*: the people of another tenant that a
       connector reads instead of its own. *is_blind*: looking up a person shows nothing of their groups.

@@ -26,7 +26,7 @@ def members_now(workspace: Workspace) -> Shown:
 
 @dataclass
 class Writers:
-    """What the truth and our journal say of a change. *taken* is when and how our last run left the members.
+    """What the truth and our journal record of a change. *taken* is when and how our last run left the members.
 
     *ours* are our changes, *links* our links. Where our own part is not certain, nothing is required: a write without
     an answer, a run that ended after *taken* in the middle, a value that we sent before.
