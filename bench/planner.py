@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from agent.engine.planning import compute_plan_without_gc
+from agent.engine.confirm import compute_plan_without_gc
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
 from agent.model import Inputs, Link, Listing, Member, Memory, Mode, Policy

@@ -7,20 +7,20 @@ guard (`group-emptied`).
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
-from agent.diff.plan import leavers_to_look_up
+from agent.diff.plan import compute_plan, leavers_to_look_up
 from agent.engine.lookup import Lookups
-from agent.engine.planning import compute_plan_without_gc
 from agent.guard.empty_groups import GroupSightings, newly_empty_groups
 from agent.model import Inputs, Plan, Policy
 from connectors.base import Connector, LookupResult, PersonKey, ReadError, Snapshot, Source
 
-__all__ = ["Confirmation"]
+__all__ = ["Confirmation", "compute_plan_without_gc"]
 
 PlanFilter = Callable[[Plan, Inputs], Awaitable[Plan]]
 log = structlog.get_logger()
@@ -94,3 +94,18 @@ class Confirmation:
 
 async def _compute_plan(inputs: Inputs, policy: Policy) -> Plan:
     return await asyncio.to_thread(compute_plan_without_gc, inputs, policy)
+
+
+def compute_plan_without_gc(inputs: Inputs, policy: Policy) -> Plan:
+    """Return `compute_plan(inputs, policy)`.
+
+    A plan of a million people makes tens of millions of values and no cycles. The collector would scan them repeatedly
+    and find nothing, which costs a third of the time and grows faster than the number of people.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return compute_plan(inputs, policy)
+    finally:
+        if was_enabled:
+            gc.enable()
