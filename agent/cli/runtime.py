@@ -18,9 +18,8 @@ from agent import logs
 from agent.bootstrap import Components, open_components
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
-from agent.engine.records import outcome_summary
+from agent.engine.records import outcome_summary, prune_old_runs
 from agent.engine.request import RunRequest, RunResult, wrong_target_message
-from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import STATE_REMEDY, empty_state_warning, new_state_warning
 from agent.errors import ExitCode, worst_exit_code

@@ -15,9 +15,8 @@ from agent.daemon.scheduler import RunScheduler
 from agent.daemon.state_probe import StateProbe
 from agent.daemon.tasks import QueryLimiter
 from agent.engine.queries import explain_person
-from agent.engine.records import admin_run
+from agent.engine.records import admin_run, prune_old_runs
 from agent.engine.request import RunRequest
-from agent.engine.retention import prune_old_runs
 from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation

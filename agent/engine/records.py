@@ -1,18 +1,36 @@
-"""Build the journal's runs: what is written when a run begins and when a dry run ends."""
+"""Build the journal's runs, written when a run begins and when a dry run ends, and delete old ones."""
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import structlog
 
 from agent.engine.request import Decision, RunRequest
+from agent.errors import PigmentSyncError
 from agent.model import Kind, Mode, Plan, Policy
 from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
+from agent.ports.clock import Clock
+from agent.ports.journal import Journal
 from agent.report.document import encode_plan
 
-__all__ = ["admin_run", "finished_dry_run", "new_run", "new_run_id", "outcome_summary", "run_counts"]
+__all__ = [
+    "RETENTION",
+    "admin_run",
+    "finished_dry_run",
+    "new_run",
+    "new_run_id",
+    "outcome_summary",
+    "prune_old_runs",
+    "run_counts",
+]
+
+log = structlog.get_logger()
+RETENTION = timedelta(days=400)
+"""How long runs are kept: long enough for an audit of the same month of last year."""
 
 
 def new_run_id(now: datetime) -> str:
@@ -100,3 +118,14 @@ def outcome_summary(records: Sequence[ChangeRecord]) -> str:
     parts = [f"{outcomes.pop(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
     parts += [f"{outcomes.total()} failed or held"] if outcomes else []
     return f"Of {total:,} changes: {', '.join(parts)}."
+
+
+async def prune_old_runs(journal: Journal, clock: Clock) -> None:
+    """Delete runs older than `RETENTION`, except what later runs need. Log a failure: the next attempt is soon."""
+    try:
+        gone = await journal.prune(clock.now() - RETENTION)
+    except PigmentSyncError as failure:
+        log.warning("journal.not_pruned", error=failure.message)
+    else:
+        if gone:
+            log.info("journal.pruned", runs=gone)
