@@ -1,20 +1,23 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the completion of workspaces and connectors in the shell."""
 
 from __future__ import annotations
 
 import getpass
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from agent.cli.completion import complete_workspace
 from agent.cli.output import FormatChoice
+from agent.settings.file import find_config_file, read_config_file
 
 __all__ = [
     "bom_option",
     "by_option",
+    "complete_connector",
+    "complete_workspace",
     "format_option",
     "reason_option",
     "report_format_option",
@@ -34,6 +37,25 @@ def os_user() -> str:
     except (KeyError, OSError):
         # A container may run as a number that has no name.
         return f"uid {os.getuid()}"
+
+
+def complete_workspace(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the workspaces of the configuration that start with *incomplete*."""
+    return _complete_from_config(context, "workspaces", incomplete)
+
+
+def complete_connector(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the connectors of the configuration that start with *incomplete*."""
+    return _complete_from_config(context, "connectors", incomplete)
+
+
+def _complete_from_config(context: click.Context, section: str, incomplete: str) -> list[str]:
+    path = context.find_root().params.get("config")
+    try:
+        names = read_config_file(find_config_file(path if isinstance(path, Path) else None, os.environ)).get(section)
+    except Exception:  # noqa: BLE001  (an error message would garble the command line that is being typed)
+        return []
+    return [str(name) for name in names if str(name).startswith(incomplete)] if isinstance(names, dict) else []
 
 
 workspace_option = click.option(

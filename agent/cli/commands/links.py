@@ -8,8 +8,7 @@ from functools import partial
 import click
 
 from agent.bootstrap import Components
-from agent.cli.completion import complete_connector
-from agent.cli.options import by_option, reason_option, required_workspace_option, workspace_option
+from agent.cli.options import by_option, complete_connector, reason_option, required_workspace_option, workspace_option
 from agent.cli.output import format_link_edits, link_count, print_text
 from agent.cli.runtime import run_with_components
 from agent.engine.links import LinkEditor

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from agent.bootstrap import Components
-from agent.cli.completion import complete_workspace
-from agent.cli.options import by_option, reason_option
+from agent.cli.options import by_option, complete_workspace, reason_option
 from agent.cli.runtime import run_with_components
 from agent.engine.planner import select_workspaces
 from agent.engine.records import admin_run

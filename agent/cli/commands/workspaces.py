@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import click
 
 from agent.bootstrap import Components
-from agent.cli.completion import complete_workspace
-from agent.cli.options import by_option, format_option, reason_option
+from agent.cli.options import by_option, complete_workspace, format_option, reason_option
 from agent.cli.output import print_json, print_text
 from agent.cli.runtime import run_with_components
 from agent.engine.request import RunRequest
