@@ -6,6 +6,7 @@ Person, group and snapshot, which describe the source, are in `connectors.base`.
 from __future__ import annotations
 
 from agent.model.change import NO_FIELDS, Change, Fields, Hold, Note
+from agent.model.codes import Kind
 from agent.model.inputs import (
     GroupRef,
     GroupSighting,
@@ -19,7 +20,6 @@ from agent.model.inputs import (
     UndoneChange,
     Written,
 )
-from agent.model.kind import Kind
 from agent.model.plan import Guard, MemberCounts, Pause, Plan, RecentChanges, SourceCounts, Unplanned
 from agent.model.policy import IndividualAction, Limits, Mode, Policy, Toggles, UnmanagedAction
 from agent.model.target import TARGET_UNCHANGED, KnownTarget, MovedTenant, TargetCheck

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent.model.codes import ChangeCode
+from agent.model.codes import ChangeCode, Kind
 from agent.model.inputs import GroupRef, Member, UndoneChange
-from agent.model.kind import Kind
 from connectors.base import PersonKey
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""The codes of changes, holds, notes and guards. Users filter and alert by them: a value never changes once released.
+"""The kinds of changes, and the codes of changes, holds, notes and guards.
+
+Users filter and alert by them: a value never changes once released.
 
 Changes read back from the journal may carry a code of another release, so `Change.code` and its like are plain strings.
 """
@@ -7,9 +9,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agent.model.kind import Kind
+__all__ = ["ChangeCode", "GuardCode", "HoldCode", "Kind", "NoteCode", "undo_code"]
 
-__all__ = ["ChangeCode", "GuardCode", "HoldCode", "NoteCode", "undo_code"]
+
+class Kind(StrEnum):
+    """What a change does, in the order in which changes are applied (design section 7)."""
+
+    ADOPT = "adopt"
+    DEACTIVATE = "deactivate"
+    UPDATE_EMAIL = "update-email"
+    REACTIVATE = "reactivate"
+    UPDATE_NAME = "update-name"
+    CREATE = "create"
 
 
 class ChangeCode(StrEnum):

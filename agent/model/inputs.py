@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from agent.model.kind import Kind
+from agent.model.codes import Kind
 from connectors.base import LookupResult, PersonKey, Snapshot
 
 __all__ = [

@@ -8,8 +8,8 @@ from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from fnmatch import translate
 
+from agent.model.codes import Kind
 from agent.model.email import normalize
-from agent.model.kind import Kind
 from connectors.base import Source
 
 __all__ = [
