@@ -1,4 +1,4 @@
-"""A pretend Okta org behind `httpx.MockTransport`: two `Link` headers to a page, and a fault where one is wanted."""
+"""A pretend Okta org behind `httpx.MockTransport`: two `Link` headers to a page, and optional faults."""
 
 from __future__ import annotations
 

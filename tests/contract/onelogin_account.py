@@ -199,7 +199,7 @@ def cursor(limit: int, number: int) -> str:
 
 
 def company() -> Account:
-    """Five people: three through roles, one of them suspended; one individually; one in a role of no concern here."""
+    """Five people: three through roles, one of them suspended; one individually; one in an unrelated role."""
     account = Account()
     account.hire("ana", SALES, STAFF)
     account.hire("eva", SALES, direct=True)

@@ -1,4 +1,4 @@
-"""Four small systems that page a list of people as their big sisters do, behind faults, for the contract tests."""
+"""Four small systems that page a list of people like the real systems, behind faults, for the contract tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every cell of docs/faults-entra.md: what heals is read whole, and everything else is an error with a way out."""
+"""Every cell of docs/faults-entra.md: a passing fault leads to a whole read, any other to an error with a remedy."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ async def test_individual_unknown_to_entra_is_not_a_person() -> None:
     assert "assignment-left-over" in [note.code for note in shot.notes]
 
 
-# What does not heal: incomplete (exit 6).
+# Faults that stay: incomplete (exit 6).
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -539,7 +539,7 @@ async def test_message_names_the_page_of_a_list() -> None:
     assert "answered 503 for page 2 of the members of group Sales (g-sales): " in (await failure(tenant)).message
 
 
-# What does not heal: credentials (exit 6).
+# Faults that stay: credentials (exit 6).
 
 
 async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:

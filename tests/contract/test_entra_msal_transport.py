@@ -1,4 +1,4 @@
-"""The HTTP that msal is handed: trust, bounds, and where it really goes."""
+"""The HTTP client that msal gets: trust, bounds, and the real destination."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
 
 @contextmanager
 def never_silent(*pieces: bytes) -> Iterator[int]:
-    """Answer one connection with *pieces*, the last of them again and again, until the other side hangs up."""
+    """Answer one connection with *pieces*, the last of them again and again, until the client closes it."""
 
     def answer() -> None:
         connection, _ = listener.accept()

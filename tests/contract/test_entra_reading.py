@@ -1,4 +1,4 @@
-"""What the Entra connector reads of a tenant that is well, and the odd rows that it takes in."""
+"""What the Entra connector reads from a tenant without faults, and the unusual rows that it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the Entra connector proves who it is: client secret, certificate, and managed identity, all through msal."""
+"""How the Entra connector authenticates: client secret, certificate, and managed identity, all through msal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every cell of docs/faults-okta.md: what heals is read whole, and everything else is an error with a way out."""
+"""Every cell of docs/faults-okta.md: a passing fault leads to a whole read, any other to an error with a remedy."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def test_row_without_an_id_among_good_ones_is_counted_as_unidentified(path
     assert shot.people == (await whole()).people
 
 
-# What does not heal: incomplete (exit 6).
+# Faults that stay: incomplete (exit 6).
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -466,7 +466,7 @@ async def test_error_is_quoted_with_its_causes_and_code() -> None:
     assert shown in (await failure(org)).message
 
 
-# What does not heal: credentials (exit 6).
+# Faults that stay: credentials (exit 6).
 
 
 async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:

@@ -1,4 +1,4 @@
-"""What the Okta connector reads of an org that is well, and the odd rows that it takes in."""
+"""What the Okta connector reads from an org without faults, and the unusual rows that it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the Okta connector proves who it is: API token, and `private_key_jwt` with RSA and EC keys."""
+"""How the Okta connector authenticates: API token, and `private_key_jwt` with RSA and EC keys."""
 
 from __future__ import annotations
 

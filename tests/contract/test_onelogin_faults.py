@@ -1,4 +1,4 @@
-"""Every cell of docs/faults-onelogin.md: what heals is read whole, and everything else is an error with a way out."""
+"""Every cell of docs/faults-onelogin.md: a passing fault leads to a whole read, any other to an error with a remedy."""
 
 from __future__ import annotations
 
@@ -358,7 +358,7 @@ async def test_user_of_the_account_without_an_id_is_asked_for_alone(row: object)
     assert await account.connector().read(SOURCE) == await whole()
 
 
-# What does not heal: incomplete (exit 6).
+# Faults that stay: incomplete (exit 6).
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -678,7 +678,7 @@ async def test_404_of_a_gateway_for_a_person_is_an_error(fault: Fault) -> None:
     assert f"answered 404 for the user {ANA}" in (await failure(account)).message
 
 
-# What does not heal: credentials (exit 6).
+# Faults that stay: credentials (exit 6).
 
 
 async def test_token_that_stays_refused_is_a_matter_of_credentials() -> None:

@@ -1,4 +1,4 @@
-"""What the OneLogin connector reads of an account that is well, and the odd rows that it takes in."""
+"""What the OneLogin connector reads from an account without faults, and the unusual rows that it accepts."""
 
 from __future__ import annotations
 

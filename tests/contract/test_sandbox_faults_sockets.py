@@ -1,4 +1,4 @@
-"""Over real sockets a lost connection looks as it does in life: closed, or reset after the write was done."""
+"""Over real sockets a lost connection looks like a real one: closed, or reset after the write was done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pretend systems refuse what they do not model, so that they never hide a mistake of who asks them."""
+"""The pretend systems refuse what they do not model, so that they never hide a mistake of a client."""
 
 from __future__ import annotations
 

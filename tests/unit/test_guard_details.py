@@ -195,7 +195,7 @@ def test_contested_members_count_for_no_other_guard() -> None:
 
 
 def test_group_that_shrinks_in_steps_is_held_once_more_than_half_are_gone() -> None:
-    """The largest size of the last day is the baseline, so that steps are no way round the guard."""
+    """The largest size of the last day is the baseline, so that small steps do not bypass the guard."""
     history = GuardHistory(baselines={("okta-main", "planners"): ("Planners", 24)})
     names = [f"p{number}" for number in range(12)]
 

@@ -1,4 +1,4 @@
-"""The one way out, against transports in memory: what it sends, repeats, refuses and counts."""
+"""The shared HTTP client, against transports in memory: what it sends, repeats, refuses and counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.contract.scim_faults import Unending
 
 
 class Office:
-    """An API on a transport in memory; *answers* are given in turn, the last one for ever."""
+    """An API on a transport in memory; *answers* are given in turn, the last one repeatedly."""
 
     def __init__(
         self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response], **more: Any

@@ -1,4 +1,4 @@
-"""The parts of the way out: origins, quotes, answers, `Retry-After`, walks, and the client itself."""
+"""The parts of the HTTP client: origins, quotes, answers, `Retry-After`, walks, and the client itself."""
 
 from __future__ import annotations
 

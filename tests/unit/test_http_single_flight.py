@@ -1,4 +1,4 @@
-"""Readings that several sources share, and readings that run side by side."""
+"""Reads that several sources share, and concurrent reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connectors.http.single_flight import SingleFlight, task_group
 
 
 class Source:
-    """Counts its readings, which end when they are let go, some of them badly."""
+    """Counts its reads; they end when released, some of them with an error."""
 
     def __init__(self, *faults: Exception) -> None:
         self.keys: list[str] = []

@@ -1,4 +1,4 @@
-"""What may be done with a member that has the address of a person who has none yet."""
+"""The options for a member that has the address of a person without a member."""
 
 from __future__ import annotations
 

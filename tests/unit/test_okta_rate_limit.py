@@ -1,4 +1,4 @@
-"""Okta's rate limits, kept to ahead of them."""
+"""Okta's rate limits: the limiter waits before one is exceeded."""
 
 from __future__ import annotations
 

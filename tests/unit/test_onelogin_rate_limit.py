@@ -1,4 +1,4 @@
-"""OneLogin's rate limit, kept to ahead of it."""
+"""OneLogin's rate limit: the limiter waits before it is exceeded."""
 
 from __future__ import annotations
 

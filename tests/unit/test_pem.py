@@ -1,4 +1,4 @@
-"""A key arrives in many shapes of PEM; what is something else is reported without a word of it."""
+"""A key may have many forms of PEM; anything else is reported without any part of its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every plan, whatever the people, members, links and policy are."""
+"""Properties of every plan, for any people, members, links and policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan wants remembered of links, and what of it is one person's."""
+"""The link updates that a plan requests, and which of them belong to one person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One reading of the proxy variables for every client: what is right is heeded, what is wrong is named."""
+"""Every client reads the proxy variables alike: valid values are used, invalid ones are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan document: what its digest covers, what its shape is, and that it survives every name."""
+"""The plan document: what its digest covers, its schema, and a round trip with any name."""
 
 from __future__ import annotations
 

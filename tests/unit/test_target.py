@@ -1,4 +1,4 @@
-"""Whether a key, a workspace and its connectors are what the state knows: what is held, by what it is released."""
+"""Whether a key, a workspace and its connectors match the state: what is held, and what releases it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The authorities that come with us are read once, for they take longer than all else of a client."""
+"""The bundled certificate authorities are read once: loading them is the slowest part of a client's creation."""
 
 from __future__ import annotations
 
