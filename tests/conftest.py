@@ -1,4 +1,4 @@
-"""What all tests share: none of the machine's own TLS settings, and how long hypothesis looks."""
+"""What all tests share: none of the machine's own TLS settings, and the profiles of hypothesis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests import postgres
 
-# They reach httpx or requests behind our back, and the agent's `ca_bundle` is what is to be tested.
+# httpx and requests read them by themselves, but the tests are about the agent's `ca_bundle`.
 for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
     os.environ.pop(name, None)
 

@@ -1,4 +1,4 @@
-"""A real PgBouncer before the tests' PostgreSQL, in the mode that a test asks for, gone at its end."""
+"""A real PgBouncer in front of the tests' PostgreSQL, in the mode that a test requests, removed at its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ unix_socket_dir =
 def pooled(url: str, mode: str, size: int = 1) -> Iterator[str]:
     """Yield the URL of the database at *url* through a pool of *size* connections in *mode*.
 
-    With one for all clients, whatever one of them leaves in its session the next one meets.
+    With one connection for all clients, each client gets the session state of the previous one.
     """
     program = require("pgbouncer")
     server = make_url(url)

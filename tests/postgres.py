@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: made in a temporary folder, started once for each worker, gone at the end.
+"""A real PostgreSQL for the tests: created in a temporary folder, started once for each worker, removed at the end.
 
 It is a child of the test process and dies with it, even when that is killed.
 """

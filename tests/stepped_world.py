@@ -1,4 +1,4 @@
-"""A pretend company and workspace for tests of several runs, in which nothing moves by itself, not even the clock."""
+"""A pretend company and workspace for tests of several runs; only the test changes them and moves the clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUPS = ("planners", "readers")
 
 @dataclass
 class SteppedWorld:
-    """Implements `agent.ports.clock.Clock`; `pass_minutes` is all that moves it. *people* are by (connector, id).
+    """Implements `agent.ports.clock.Clock`; only `pass_minutes` moves it. *people* are by (connector, id).
 
     *failing* are the connectors that can't be read.
     """
@@ -44,7 +44,7 @@ class SteppedWorld:
         self.moment += timedelta(minutes=minutes)
 
     def transport(self) -> httpx.ASGITransport:
-        """Return a way to the pretend Pigment that holds `space`, at `BASE`."""
+        """Return a transport to the pretend Pigment that holds `space`, at `BASE`."""
         return httpx.ASGITransport(pigment_app(Pigment([self.space], RateLimiter(RateLimit(None)))))
 
     def client(self) -> httpx.AsyncClient:

@@ -1,4 +1,4 @@
-"""What is in the image, and what is not."""
+"""The contents of the image: what is in it, and what is not."""
 
 from __future__ import annotations
 

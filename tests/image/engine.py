@@ -33,7 +33,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Mount:
-    """What stands where in the container. *how* is ro or rw."""
+    """A mount: what is where in the container. *how* is ro or rw."""
 
     source: Path | str
     target: str
@@ -65,7 +65,7 @@ def inspected(image: str) -> dict[str, Any]:
 
 @dataclass
 class Container:
-    """A container that runs."""
+    """A running container."""
 
     name: str
     log: list[dict[str, Any]] = field(default_factory=list)

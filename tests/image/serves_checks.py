@@ -1,4 +1,4 @@
-"""The daemon in the image: health, a gentle end, and a state that outlives its container."""
+"""The daemon in the image: health, a clean shutdown, and a state that outlives its container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The provider that docs/adding-a-provider.md builds: a package, a line in the registry, and it works."""
+"""The provider that docs/adding-a-provider.md builds works with a package and a line in the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alerting rules: Prometheus' own tool reads and tries them, and what they ask for is what we expose."""
+"""The alerting rules: Prometheus' own tool checks and tests them, and the agent exposes each metric that they query."""
 
 from __future__ import annotations
 

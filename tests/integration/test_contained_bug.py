@@ -1,4 +1,4 @@
-"""A bug that the answer of one system meets ends that workspace's plan, and no other's."""
+"""A bug triggered by the answer of one system ends the plan of that workspace only."""
 
 from __future__ import annotations
 

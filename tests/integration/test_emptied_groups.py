@@ -41,7 +41,7 @@ SALES = {f"s{number}" for number in range(9)}
 
 @dataclass
 class Directory:
-    """A connector. *hidden* are, for each read to come, the groups that it shows empty; *hidden_for_good* for all.
+    """A connector. *hidden* are the groups shown empty, for each coming read; *hidden_for_good* for all reads.
 
     *lookups*: a lookup shows a person's groups too; *is_down* makes fresh reads fail.
     """
@@ -78,7 +78,7 @@ class Directory:
         return Snapshot(source, "Pigment", groups, listed)
 
     def clear_cache(self) -> None:
-        """Keep nothing anyway."""
+        """Do nothing: this connector caches nothing."""
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         self.looked_up.append(person_id)
@@ -127,7 +127,7 @@ class Scene:
         return survey, sync, {"latam": ReadOnlyWorkspace(self.policy, workspace)}
 
     async def run(self, minutes: float = 0, **order: object) -> RunResult:
-        """Run once, *minutes* after what was before."""
+        """Run once, *minutes* after the previous event."""
         self.world.pass_minutes(minutes)
         (result,) = await self.parts()[1].run([], RunRequest(Trigger.SYNC, **order))  # type: ignore[arg-type]  # as Order
         return result

@@ -1,4 +1,4 @@
-"""Guards that look back, with the real engine and client: what several runs, an undo and other tools do together."""
+"""Guards with a history, over the real engine and client: the joint effect of several runs, an undo and other tools."""
 
 from __future__ import annotations
 

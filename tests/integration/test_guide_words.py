@@ -30,7 +30,7 @@ REASONS = {
 }
 RUNS = re.compile(r"runs: sandbox(, exit \d)?")
 INLINE = re.compile(r"`(pigment-sync [^`]*)`")
-# What stands in a sentence for any command, or for what comes next.
+# Placeholders in a sentence for any command, or for what follows.
 OPEN = re.compile(r"…|\.\.\.|COMMAND")
 LEAST = {
     "tokens": ["pretend"],
@@ -75,7 +75,7 @@ def test_commands_within_sentences_exist_with_their_options(guide: Page) -> None
 
 
 def _accepted(arguments: list[str], place: str, *, whole: bool = True) -> None:
-    """Parse *arguments*; what is not *whole* may name a command without what it is given."""
+    """Parse *arguments*; unless *whole*, they may name a command without its arguments."""
     if {"--help", "-h", "--version"} & set(arguments):
         return
     try:
@@ -84,7 +84,7 @@ def _accepted(arguments: list[str], place: str, *, whole: bool = True) -> None:
         if whole:
             pytest.fail(f"{place}: {error.format_message()}")
     except click.BadParameter as error:
-        # What the shell fills in can't be judged here.
+        # Text that the shell substitutes can't be checked here.
         if not any("$" in argument for argument in arguments):
             pytest.fail(f"{place}: {error.format_message()}")
     except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""The Helm chart: it renders what Kubernetes takes and what loads as our configuration, and refuses the rest."""
+"""The Helm chart renders valid Kubernetes objects and a configuration that loads, and refuses invalid values."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ SETS: dict[str, Values] = {
 
 
 def rendered(values: Values) -> dict[str, dict[str, Any]]:
-    """Return what the chart makes of *values*, by kind."""
+    """Return the objects that the chart renders from *values*, by kind."""
     files = helm.Chart.load(CHART).render(dict(values), name=RELEASE, namespace=NAMESPACE)
     documents = [
         document

@@ -1,4 +1,4 @@
-"""The files that make and run the image fit each other, the project and the settings; no engine is needed to see it."""
+"""The files that build and run the image match each other, the project and the settings; this needs no engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_hadolint_finds_nothing_in_the_dockerfile(tmp_path: Path) -> None:
 
 
 def missing(dockerfile: str, ignored: str) -> set[str]:
-    """Return what the wheel needs and the build would not have."""
+    """Return the files that the wheel needs but the build does not copy."""
     needed = {*PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], PROJECT["project"]["readme"]}
     needed |= {*PROJECT["project"]["license-files"], "pyproject.toml", "requirements.lock", "build.lock"}
     sources = re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE)
@@ -57,7 +57,7 @@ def test_nothing_overrules_where_the_configuration_puts_the_state(text: str) -> 
 
 
 def wrong(compose: dict[str, Any]) -> list[str]:
-    """Return what is careless in a compose file."""
+    """Return the insecure settings of a compose file."""
     found = []
     for name, service in compose["services"].items():
         is_hardened = service.get("read_only") is True and service.get("cap_drop") == ["ALL"]

@@ -1,4 +1,4 @@
-"""A lease or a state that one workspace loses before it is written to ends its run, and no other's."""
+"""A workspace that loses its lease or state before its first write ends its own run, and no other."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ OURS, THEIRS = "okta https://acme.okta.com", "okta https://other.okta.com"
 
 
 class Cut(httpx.AsyncBaseTransport):
-    """A way to a workspace that loses the answer to a create, and everything after it."""
+    """A transport to a workspace that loses the answer to a create, and everything after it."""
 
     def __init__(self, way: httpx.AsyncBaseTransport) -> None:
         self.way = way

@@ -1,4 +1,4 @@
-"""A plan that grows too old while its changes are sent is made again, and approvals stay bound to what was approved."""
+"""A plan that becomes too old while its changes are sent is made again; approvals cover only the approved changes."""
 
 from __future__ import annotations
 

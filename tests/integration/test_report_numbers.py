@@ -1,4 +1,4 @@
-"""Every number in every rendering is the document's: whatever the plan, nothing is counted twice or lost."""
+"""Every number in every rendering matches the document: for any plan, nothing is counted twice or lost."""
 
 from __future__ import annotations
 

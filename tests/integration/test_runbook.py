@@ -25,7 +25,7 @@ HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
 
 def section(title: str, text: str = RUNBOOK) -> str:
-    """Return what stands under a heading, up to the next one of its level or a higher one."""
+    """Return the text under a heading, up to the next one of its level or a higher one."""
     headings = list(HEADING.finditer(text))
     start = next(each for each in headings if each[2] == title)
     ends = (each.start() for each in headings if each.start() > start.start() and len(each[1]) <= len(start[1]))
@@ -33,7 +33,7 @@ def section(title: str, text: str = RUNBOOK) -> str:
 
 
 def rows(title: str, text: str = RUNBOOK) -> dict[str, list[str]]:
-    """Return the rows of the tables of a section by what stands in their first cell, without backticks."""
+    """Return the rows of the tables of a section by the text of their first cell, without backticks."""
     found = {}
     for line in section(title, text).splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]

@@ -1,4 +1,4 @@
-"""The sandbox serves all its systems on loopback, and lets a person play with them."""
+"""The sandbox serves all its systems on loopback, and a user can experiment with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SYSTEMS = ("okta", "entra", "onelogin", "pigment", "admin")
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    """A sandbox for the tests that only look."""
+    """A sandbox for the read-only tests."""
     with run_sandbox() as sandbox:
         yield sandbox
 

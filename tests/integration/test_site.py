@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 # What a browser fetches by itself, unlike a link, which a person follows.
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
-# Text that Markdown was meant to turn into something else: a fence, a row of a table, an item of a list.
+# Text that Markdown should have converted: a fence, a row of a table, an item of a list.
 RAW = re.compile(r"```|^\s*\|.*\||^\s*(?:[-*]|\d+\.) \S|\]\(", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What is shipped is what is locked: locks, reasons, bill of materials, and a wheel that anybody can build again."""
+"""The release matches the locks: locks, reasons, bill of materials, and a reproducible wheel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def name_of(requirement: str) -> str:
 
 
 def entries(lock: str) -> dict[str, str]:
-    """Return what stands in a lock: the text of each package's entry, by its name."""
+    """Return the entries of a lock: the text of each package's entry, by its name."""
     parts = re.split(r"^(?=[\w.-]+==)", (ROOT / lock).read_text("utf-8"), flags=re.MULTILINE)
     return {str(canonicalize_name(part.partition("==")[0])): part for part in parts if part.strip()}
 
@@ -170,7 +170,7 @@ def test_bill_is_not_written_where_the_environment_is_not_the_lock(tmp_path: Pat
 
 
 def copied(folder: Path, mode: int, when: float) -> Path:
-    """Copy the source as another machine would have it: elsewhere, with other rights, at another time."""
+    """Copy the source as on another machine: in another path, with other file modes and other times."""
     unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in SOURCE:
         source, target = ROOT / name, folder / name

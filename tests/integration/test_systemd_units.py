@@ -1,4 +1,4 @@
-"""The units for systemd: what they start exists, what they promise the agent keeps, and systemd knows each word."""
+"""The systemd units: each command exists, the agent supports each setting, and systemd knows each directive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An undo puts back what the run did to members that its creates met: no more, and no less."""
+"""An undo reverses exactly what the run did to members that its creates found."""
 
 from __future__ import annotations
 

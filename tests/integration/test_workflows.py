@@ -1,4 +1,4 @@
-"""The public workflows: read by zizmor, few rights, every action pinned, and nothing run that is not there."""
+"""The public workflows: checked by zizmor, few rights, every action pinned, and every called script exists."""
 
 from __future__ import annotations
 
