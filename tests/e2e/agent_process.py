@@ -26,7 +26,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Agent:
-    """A configuration, and commands with it. Not *traced*: twice as fast, and counts for no coverage."""
+    """A configuration, and commands with it. Not *traced*: twice as fast, but not counted in coverage."""
 
     config: Path
     traced: bool = True

@@ -1,4 +1,4 @@
-"""What happens at the sandbox's company in a test."""
+"""Changes at the sandbox's company in a test."""
 
 from __future__ import annotations
 

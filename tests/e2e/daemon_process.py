@@ -24,7 +24,7 @@ __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
 OPERATOR, READER = "pgs_" + "o" * 43, "pgs_" + "r" * 43
 Line = dict[str, Any]
-# A daemon that does not end within its own 30 seconds is killed: that it ends is another test's affair.
+# A daemon that does not end within its own 30 seconds is killed: another test checks that it ends.
 ENDING_SECONDS = 40
 
 
@@ -84,7 +84,7 @@ def serving(agent: Agent) -> Iterator[Serving]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to end: one that is killed does not write down which lines it ran."""
+    """Ask the process to end: a killed process does not record which lines it ran."""
     process.terminate()
     try:
         process.wait(ENDING_SECONDS)

@@ -1,4 +1,4 @@
-"""End the agent at its k-th write, and look at what it left in the workspace and in its state."""
+"""End the agent at its k-th write, and inspect what it left in the workspace and in its state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH"})
 
 
 def unlimited(config: Path, **more: object) -> Agent:
-    """Raise every limit of the configuration, so that 200 changes at once are nothing unusual."""
+    """Raise every limit of the configuration, so that no guard holds 200 changes at once."""
     document = yaml.safe_load(config.read_text("utf-8"))
     limits = {"max_deactivations": 100_000, "max_deactivations_percent": 100, "max_email_changes": 100_000}
     document["defaults"] = {"limits": limits}
@@ -121,7 +121,7 @@ class Office:
 
 @dataclass(frozen=True)
 class State:
-    """What the agent wrote down, read behind its back."""
+    """The agent's state, read directly from its database."""
 
     engine: Engine
 

@@ -1,4 +1,4 @@
-"""Names, addresses and ids that bite, and the checks that they do no harm in what the agent shows."""
+"""Hostile names, addresses and ids, and the checks that they do no harm in the agent's output."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """Hostile servers: each at an address of its own, in one thread, over plain sockets.
 
-empty       an empty list, whatever is asked; it keeps what it was asked
+empty       an empty list for each request; it records the requests
 endless     page after page of new members, each with the cursor of the next one
 milliard    one page, and the claim that there are a milliard members
 gigabyte    a body of a gibibyte
-bomb        a gibibyte of nothing, packed into a megabyte
+bomb        a gibibyte of zeros, compressed into a megabyte
 deep        arrays in arrays
 drip        a byte of the body now and then
 headers     header lines without end
 interim     `100 Continue` again and again
 circle      a redirect to a place of its own that redirects to itself
-silent      takes the request, and that is all
+silent      accepts the request, and never responds
 garbage     bytes that are not HTTP
 """
 
@@ -124,7 +124,7 @@ class Hostile:
         yield bytes(range(256)) * 10 + b"\r\n\r\n"
 
     async def serve(self, kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer what comes over one connection, until the other side has had enough."""
+        """Answer the requests of one connection, until the client closes it."""
         try:
             while True:
                 self.asked[kind].append(await _method(reader))

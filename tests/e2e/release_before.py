@@ -1,4 +1,4 @@
-"""What a process of the release before writes to a state that this release has migrated under it: its own statements.
+"""The statements of a process of the previous release, on a state that this release has migrated in the meantime.
 
 They are those of schema 0004, written out, so that no change of this release's code can change them.
 """
@@ -55,7 +55,7 @@ INSERT_PAUSE = """INSERT INTO pauses (workspace, since, "by", reason) VALUES (:w
 
 @dataclass
 class ReleaseBefore:
-    """A process of the release before, at work on one workspace."""
+    """A process of the previous release that works on one workspace."""
 
     connection: Connection
     workspace: str
@@ -73,7 +73,7 @@ class ReleaseBefore:
         self._do(INSERT_PAUSE)
 
     def send_create(self, run: str, person: Person) -> None:
-        """Begin a run, and die after a create was sent."""
+        """Begin a run, and crash after a create was sent."""
         self._do(INSERT_LEASE)
         self._take_lease(is_held=False)
         self._do(INSERT_RUN, run=run)
@@ -154,7 +154,7 @@ def now() -> int:
 
 @contextmanager
 def release_before(url: str, workspace: str, connector: str, group: tuple[str, str]) -> Iterator[ReleaseBefore]:
-    """Yield a process of the release before; what it does is committed at the end."""
+    """Yield a process of the previous release; its statements are committed at the end."""
     engine = create_engine(url)
     with engine.begin() as connection:
         yield ReleaseBefore(connection, workspace, connector, group)

@@ -27,7 +27,7 @@ class Proxy:
         Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Break every connection off, and every new one."""
+        """Close every connection, and every new one."""
         with self._lock:
             self._is_cut = True
             self._break_off()
@@ -37,7 +37,7 @@ class Proxy:
         self._speaks.set()
 
     def silence(self) -> None:
-        """Keep connections open, take new ones, and pass nothing on."""
+        """Keep connections open, accept new ones, and forward nothing."""
         self._speaks.clear()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Questions about people: `explain`, `access` and drift, with the real command against the sandbox."""
+"""Reports about people: `explain`, `access` and drift, with the real command against the sandbox."""
 
 from __future__ import annotations
 

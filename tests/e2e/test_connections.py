@@ -19,7 +19,7 @@ from tests.e2e.daemon_process import configured, serving
 
 LATAM = "pigment-latam"
 MANY = 1100
-"""As many as an open port has met."""
+"""The number of connections that an open port received in practice."""
 USUAL_FILES, FEW_FILES = 1024, 300
 OWN_FILES = 200
 """Files that the tests need in addition to their connections."""

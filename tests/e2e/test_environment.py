@@ -1,4 +1,4 @@
-"""The environment of a real command reaches its requests as it should, or ends it with a sentence: never as a bug."""
+"""The environment of a real command applies to its requests, or ends it with a clear error: never with a traceback."""
 
 from __future__ import annotations
 

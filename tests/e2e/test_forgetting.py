@@ -1,4 +1,4 @@
-"""An installation without a daemon keeps no personal data for ever: a sync forgets what is too old."""
+"""An installation without a daemon keeps no personal data forever: a sync deletes data that is too old."""
 
 from __future__ import annotations
 

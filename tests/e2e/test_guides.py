@@ -1,4 +1,4 @@
-"""The commands of the guides, run as they stand there, page after page, against a sandbox."""
+"""The commands of the guides run as written, page by page, against a sandbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.programs import require
 # Other tests reach the same lines, and the tracer would make these take twice the time.
 pytestmark = pytest.mark.no_cover
 
-# What a page may call besides ours.
+# Commands that a page may call in addition to ours.
 PROGRAMS = ("curl", "sqlite3", "openssl", "jq")
 PAGES = [page for page in pages() if any(block.mark.startswith("runs: ") for block in page.blocks)]
 # Where `pigment-sync sandbox` listens if nothing else is asked for; a test takes the ports that are free.

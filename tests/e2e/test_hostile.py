@@ -1,4 +1,4 @@
-"""Names, addresses and ids that bite go through the whole command and harm nothing that people or programs read."""
+"""Hostile names, addresses and ids pass through the whole command and harm no output for people or programs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Story:
         return next(str(run["id"]) for run in runs if run["trigger"] == "sync")
 
     def say(self, command: str, *more: str) -> Ran:
-        """Run a command that looks and changes nothing; it must succeed."""
+        """Run a read-only command; it must succeed."""
         names = () if command == "report" else ONLY
         ran = run_command(self.config, command, *more, *names)
         assert ran.code == 0, ran.err
@@ -226,7 +226,7 @@ def test_pages_hold_everybody_and_only_their_own_elements(command: str, story: S
 
 
 def _other(story: Story, command: str) -> tuple[str, ...]:
-    """Return what makes the same page without anybody hostile on it."""
+    """Return the arguments that produce the same page without any hostile person."""
     if command == "access":
         return ("-w", "pigment-eu")
     plan = story.config.parent / "other.json"
@@ -241,7 +241,7 @@ def test_markdown_has_no_markup_link_or_row_of_a_name(story: Story) -> None:
     inside = [child for token in tokens for child in token.children or ()]
     markup = HostilePage("".join(each.content for each in [*tokens, *inside] if each.type.startswith("html_")))
     rows = Counter(token.type for token in tokens)
-    # Mentions are broken by a space without width, which a reader does not see.
+    # Mentions are broken by a zero-width space, which a reader does not see.
     shown = "".join(child.content for child in inside).replace("\u200b", "")
 
     assert markup.elements <= {"details", "summary", "b"}

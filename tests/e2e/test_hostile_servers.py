@@ -31,7 +31,7 @@ MEAN = ("deep", "drip", "headers", "interim", "circle", "silent", "garbage")
 LARGE = ("gigabyte", "bomb")
 ONLY_LISTS = ("milliard", "endless")
 SYSTEMS = ("pigment", *CONNECTORS)
-# As short as a machine with ten times the work it can do lets it be.
+# As short as possible on a machine with ten times its normal load.
 TIMEOUT_SECONDS, MAX_WAIT_SECONDS = 10.0, 20.0
 MOST_BYTES = 64 * 2**20
 SAID = {
@@ -62,7 +62,7 @@ class Met:
 
 
 def _configured(sandbox: Sandbox, servers: Hostile, folder: Path) -> Agent:
-    """Write a configuration with a workspace for each system and each of its enemies; it is named for both."""
+    """Write a configuration with a workspace for each system and each of its hostile servers; its name has both."""
     bounds = {"timeout_seconds": TIMEOUT_SECONDS, "max_wait_seconds": MAX_WAIT_SECONDS, "retries": 1}
     agent = unlimited(sandbox.write_config(folder), http=bounds, log={"level": "debug", "format": "json"})
     document = yaml.safe_load(agent.config.read_text("utf-8"))
@@ -107,7 +107,7 @@ def _started(agent: Agent, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
 
 @pytest.fixture(scope="module")
 def endless(place: Place) -> Iterator[subprocess.Popen[bytes]]:
-    """A plan that has begun to list a workspace without end: 20,000 pages take their time."""
+    """A plan that has begun to list an endless workspace: 20,000 pages take long."""
     with _started(place.agent, "plan", "-w", "pigment-endless", "--format", "json") as process:
         yield process
 

@@ -1,4 +1,4 @@
-"""Kill the agent at any write of a sync, run it again, and nothing is lost, doubled or unrecorded.
+"""After a kill at any write of a sync and a second run, nothing is lost, duplicated or unrecorded.
 
 `PIGMENT_SYNC_KILL=all` kills it at each of the 200 writes, and takes half an hour.
 """
@@ -40,7 +40,7 @@ class Place:
     here: list[str] = field(default_factory=list)
 
     def change(self) -> int:
-        """Let 230 things happen, and forget what the workspace was asked before."""
+        """Make 230 changes, and clear the workspace's log of earlier requests."""
         self.state.let_an_hour_pass()
         count, self.here = self.office.change(self.here)
         self.journal.writes = []
@@ -79,7 +79,7 @@ def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _check_after(place: Place, linked: dict[str, str]) -> None:
-    """Nothing is lost, doubled or unrecorded after a run that died and one that did not."""
+    """Nothing is lost, duplicated or unrecorded after a killed run and a complete one."""
     (_, last), (died, status) = place.state.newest_runs()[:2]
     recorded = place.state.changes(*(run for run, _ in place.state.newest_runs()[:2]))
     applied = place.sandbox.workspace(WORKSPACE).write_log.applied_writes()
@@ -118,7 +118,7 @@ def _killed_and_run_again(place: Place, at: int, *, before: bool) -> None:
 
 @pytest.mark.parametrize("at", POINTS)
 def test_killed_sync_is_taken_up_where_it_ended(at: int, on_sqlite: Place) -> None:
-    """Every other time the write on which it is killed was made, and else not."""
+    """In every second round, the write at which it is killed was made; in the others it was not."""
     _killed_and_run_again(on_sqlite, at, before=at % 2 == 0)
 
 

@@ -1,4 +1,4 @@
-"""A company lives on, and its workspaces follow: real processes against the sandbox's real HTTP."""
+"""A company changes, and its workspaces follow: real processes against the sandbox's real HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
     config = sandbox.write_config(tmp_path_factory.mktemp("agent"))
-    # Three of thirty leave at once here, which the guards would rightly ask about.
+    # Three of thirty leave at once here, which the guards would rightly hold.
     more = "defaults: {limits: {max_deactivations_percent: 100}}\nlimits: {fleet_deactivations_percent: 100}\n"
     config.write_text(f"{config.read_text('utf-8')}\n{more}", "utf-8")
     return Agent(config)

@@ -203,7 +203,7 @@ def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on
     assert "lost its lease" in late.err
     assert "Of 2 changes: 1 made, 1 not sent." in late.err
     assert "Nothing was written" not in late.out + late.err
-    # It could not write down that it did not send it, so the next run took it for sent without an answer.
+    # It could not record that the change was not sent, so the next run treated it as sent without an answer.
     assert place.outcomes("interrupted") == ["done", "unknown"]
 
 
@@ -239,7 +239,7 @@ def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Place) -> No
 
 
 def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Place) -> None:
-    """The answer can't be written down at once, nor the next intent: both are tried again."""
+    """The answer can't be recorded at once, nor the next intent: both are tried again."""
     place = on_postgres
     leavers = place.suspend(3)
     place.refuse(1, "1")
@@ -265,7 +265,7 @@ def test_run_whose_file_is_locked_for_too_long_stops_and_says_what_it_made(on_sq
         other = sqlite3.connect(place.folder / "state.db", isolation_level=None)
         try:
             other.execute("BEGIN IMMEDIATE")
-            # A renewal takes its time to fail, so that the lease is void when a second one fails without any left.
+            # A renewal fails slowly, so the lease has already ended when the second renewal fails.
             late.wait_until(lambda: late.err.count("seconds_left=0.0") == 2)
         finally:
             other.close()
@@ -312,7 +312,7 @@ def test_run_goes_on_after_a_restart_of_its_server(
 def test_run_whose_server_stays_away_writes_nothing_after_its_deadline(
     server: postgres.Server, on_server_of_its_own: Place
 ) -> None:
-    """And the next run, once the server is back, does the rest."""
+    """Once the server is back, the next run makes the remaining changes."""
     place = on_server_of_its_own
     leavers = place.suspend(3)
     place.refuse(2, LONG)

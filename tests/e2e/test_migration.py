@@ -119,7 +119,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     sandbox.request_log.clear()
     assert len(emails) > 20
 
-    # Nothing is decided for those who were linked: neither locked out, nor made a second time.
+    # Linked people get no change: they are neither locked out nor created a second time.
     workspace = planned(agent)
     assert [(each["kind"], each["email"]) for each in workspace["changes"]] == [("create", newcomer.email)]
     assert held(workspace) == {
@@ -150,7 +150,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
         assert after[email] == f"entra-eu:{person.id}"
     assert {email for email, person in after.items() if person.startswith("okta-main:")} == before.keys() - set(emails)
 
-    # What is left is explained: the newcomer, and who is not in Entra.
+    # The rest is explained: the newcomer, and the people who are not in Entra.
     workspace = planned(agent)
     assert [(each["kind"], each["email"]) for each in workspace["changes"]] == [("create", newcomer.email)]
     assert [(each["kind"], each["code"], each["email"]) for each in workspace["holds"]] == [
@@ -158,7 +158,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     ]
     assert not [each for each in sandbox.requests("pigment") if each.method in WRITING]
 
-    # From here on, life goes on in Entra.
+    # From here on, changes happen in Entra.
     sandbox.company.leave(sandbox.company.entra.people[after[emails[0]].partition(":")[2]])
     ran = agent.run("sync", "--by", "test")
     assert ran.code == 0, ran.out + ran.err

@@ -1,4 +1,4 @@
-"""A state of an older release, a new one and an empty one: what each command does with it, and what it warns of."""
+"""A state of an older release, a new one and an empty one: the effects and warnings of each command."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def old_state(url: str) -> None:
-    """Make an empty state of the release before."""
+    """Make an empty state of the previous release."""
     config = Config()
     folder = Path(agent.store.migrate.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
@@ -125,7 +125,7 @@ def test_state_of_the_release_before_goes_on_without_a_hold_and_is_known_from_th
 
 
 def moved_back(path: Path) -> None:
-    """Replace the state by one of the release before that has the same links, and nothing that it did not know."""
+    """Replace the state by one of the previous release with the same links, and nothing unknown to that release."""
     kept = path.with_name("kept.db")
     with sqlite3.connect(path) as connection:
         connection.execute("VACUUM INTO ?", (str(kept),))

@@ -35,7 +35,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def hire(sandbox: Sandbox) -> None:
-    """Give the next sync seconds of work: each creation takes its time."""
+    """Give the next sync seconds of work: each creation is slow."""
     for number in range(JOINERS):
         sandbox.company.hire("okta", f"Late{number}", "Comer", ["Pigment LatAm"])
     slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}

@@ -42,7 +42,7 @@ class Place:
         return self.sandbox.company.hire("okta", given, "Tester", [GROUP])
 
     def create(self, person: Person) -> Member:
-        """Let the workspace have a member as the release before creates it."""
+        """Add a member to the workspace as the previous release creates it."""
         return self.sandbox.workspace(LATAM).admin_create(person.email, f"{person.given} {person.family}")
 
     def planned(self) -> Any:

@@ -1,4 +1,4 @@
-"""`serve` as a real process: it keeps its schedule, answers probes, takes a new file, and ends gently."""
+"""`serve` as a real process: it keeps its schedule, answers probes, reloads its file, and shuts down cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is stopped, all of it, while TCP goes on: who asks learns it, and nothing hangs for good."""
+"""All processes of a PostgreSQL are stopped while TCP works: clients get an error, and nothing hangs forever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asked to stop while it only reads, the agent breaks off at once; while it writes, `test_kill.py` has what happens."""
+"""The agent stops at once if asked while it only reads. For a stop while it writes, see `test_kill.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.daemon_process import configured, serving
 pytestmark = pytest.mark.no_cover
 
 LATAM = "pigment-latam"
-# Longer than any test here waits: what ends did not wait for the answer.
+# Longer than any test here waits: a process that ends did not wait for the answer.
 SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 2 * LONGEST_SECONDS}
 
 

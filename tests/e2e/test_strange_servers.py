@@ -1,4 +1,4 @@
-"""A workspace stranger than Pigment was ever seen: what can be done is done, and what was made is known."""
+"""A workspace with behaviour never observed at Pigment: possible changes are made, and created members are known."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(de
     desk.fault({"do": "reset", "method": "POST", "times": 1}, {"do": "status", "status": 502, "query": "*filter*"})
     assert desk.sync() == 5
     assert desk.outcomes()["unknown"] == 1
-    # Her address changes before anybody sees the member: the next run makes another one.
+    # Her address changes before any listing shows the member: the next run creates another one.
     desk.sandbox.faults.clear()
     desk.switch(reads_lag=3_600)
     second = desk.sandbox.company.rename(person, email="hire.lost@acme.com").email

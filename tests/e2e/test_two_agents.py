@@ -16,7 +16,7 @@ FINANCE = "Pigment LatAm Finance"
 
 
 def notes(agent: Agent) -> dict[str, list[str]]:
-    """Return the notes of a plan on changes by other hands: their code and words, by email."""
+    """Return the notes of a plan on changes by other writers: their code and text, by email."""
     ran = agent.run("plan", "-w", WORKSPACE, "--format", "json")
     assert ran.code == 0, ran.out + ran.err
     (workspace,) = json.loads(ran.out)["workspaces"]

@@ -1,4 +1,4 @@
-"""Two daemons on one PostgreSQL, with one configuration: each change is made once, and what one is asked both heed."""
+"""Two daemons share one PostgreSQL and one configuration: each change is made once, and both obey each request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Office:
     agent: Agent
     state: State
     known: set[str] = field(default_factory=set)
-    """Runs of before the test."""
+    """Runs from before the test."""
 
     def begin(self) -> None:
         """Count from now on."""

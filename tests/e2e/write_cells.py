@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a write, and how the run ends that meets it."""
+"""Every fault of a write, and how a run with this fault ends."""
 
 from __future__ import annotations
 
