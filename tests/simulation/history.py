@@ -1,4 +1,4 @@
-"""One random history: the world goes on, runs come and go, meet trouble or die, and the invariants are checked.
+"""One random history: the world changes, runs start and end, meet faults or are killed, and invariants are checked.
 
 Time is virtual, and every wait of a process is a point where something may happen to it (`process`). The real engine,
 planner, guards, leases and SCIM client run over a pretend company and two pretend workspaces. The state is in memory
@@ -192,7 +192,7 @@ class History:
         self.former_digests: list[dict[str, str]] = []
         self.seed = seed
         self.watch = Watch(world, state, self.is_right)
-        # Of its own chance: a history without another agent is the same as if there were none at all.
+        # A separate random stream, so that this draw does not change the rest of the history.
         chance = random.Random(f"another agent {seed}")
         self.other = Other(world, dict(self.targets), self.options, chance) if chance.random() < OTHER else None
         self.is_listed_past = False
@@ -264,7 +264,7 @@ class History:
         }
 
     async def meanwhile(self, seconds: float) -> None:
-        """For so many seconds a process waits, and the world goes on: people move, and another process runs."""
+        """While a process waits for so many seconds, the world changes: people move, and another process runs."""
         world, chance = self.world, self.chance
         world.is_moving = True
         ends = world.elapsed() + seconds
@@ -283,7 +283,7 @@ class History:
         await self.run(self.agent())
 
     async def settle(self) -> None:
-        """Wait for the other processes to end; what breaks one of them breaks the history."""
+        """Wait for the other processes to end; an error in one of them fails the history."""
         while self.others:
             done, self.others = await asyncio.wait(self.others), set()
             for task in done[0]:
@@ -662,7 +662,7 @@ class History:
         return bool(self.renamed or self.world.strangers or self.world.lies or self.targets != self.right)
 
     async def run_in_trouble(self) -> None:
-        """Run while answers are lost, the process dies or hangs, people and administrators move; or nothing of that."""
+        """Run while answers are lost, the process dies or hangs, people and administrators act; or without faults."""
         world, chance = self.world, self.chance
         world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
         fates = draw_fates(chance) if chance.random() < 0.6 else ()
@@ -725,7 +725,7 @@ class History:
     # The end
 
     async def put_right(self) -> None:
-        """A person corrects the configuration and what surrounds it."""
+        """An operator corrects the configuration and its environment."""
         world = self.world
         world.fault_rate, world.failing, world.short_rate = 0, set(), 0
         world.strangers.clear()
@@ -858,7 +858,7 @@ async def _state(world: World) -> AsyncIterator[State]:
 
 async def live_through(seed: int, length: int = LENGTH) -> Lived:
     """Live through the first *length* steps of the history of *seed*; raises `Broken` with what does not hold."""
-    # What waits with jitter draws from the interpreter's own chance.
+    # Waits with jitter draw from the interpreter's global random generator.
     random.seed(seed)
     world, lived = World(random.Random(seed)), Lived()
     async with _state(world) as state:

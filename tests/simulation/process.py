@@ -79,7 +79,7 @@ class Happening(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """*happening* befalls the process the *nth* time that it reaches *point*, a prefix, and lasts *seconds*."""
+    """*happening* occurs the *nth* time that the process reaches *point*, a prefix, and lasts *seconds*."""
 
     point: str
     nth: int
@@ -89,7 +89,7 @@ class Fate:
 
 @dataclass(eq=False)
 class Process:
-    """A process and its fates. *conditions* name what else may be true, for the count of what was *reached*.
+    """A process and what happens to it. *conditions* name what else may be true, for the count of what was *reached*.
 
     *meanwhile* is awaited when the process is stopped or delayed: for so many seconds others go on without it.
     """
@@ -109,7 +109,7 @@ class Process:
         return asyncio.get_running_loop().time()
 
     async def at(self, point: str, limit: float | None = None) -> None:
-        """Pass *point*, or die or wait there. Raises `TimeoutError` after *limit* seconds of a delay."""
+        """Pass *point*, or be killed or wait there. Raises `TimeoutError` after *limit* seconds of a delay."""
         self.live()
         fate = self._fate(point)
         if fate is None:

@@ -1,4 +1,4 @@
-"""Thousands of random histories, in none of which an invariant breaks; `scripts/simulate` runs more of them."""
+"""Thousands of random histories without a broken invariant; `scripts/simulate` runs more of them."""
 
 from __future__ import annotations
 

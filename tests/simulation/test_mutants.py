@@ -1,4 +1,4 @@
-"""The simulation bites: an agent that breaks a promise is found out, and by the invariant that is meant to.
+"""The simulation detects each agent that breaks a promise, by the intended invariant.
 
 `docs/simulation.md` lists them.
 """

@@ -1,4 +1,4 @@
-"""A small company, its pretend workspaces and everything that may happen to them, by one stream of chance."""
+"""A small company, its pretend workspaces and everything that may happen to them, from one random stream."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class World:
             self.put(replace(self.people[one], email=emails[1]))
             self.put(replace(self.people[other], email=emails[0]))
 
-    # What sources show that is not so.
+    # Untrue answers of sources.
 
     def empty_group(self) -> None:
         """A source shows one group as empty, for some minutes. It never does so twice without a true answer."""
@@ -270,7 +270,7 @@ class World:
         workspace.space.tokens.revoke(former)
 
     def move_on(self) -> None:
-        """Let something happen that no run causes: the world does not wait for a run."""
+        """Make a change that no run causes: the world does not wait for a run."""
         self.chance.choice([self.change_somebody, self.change_somebody, self.hire, self.edit_by_hand])()
 
 
