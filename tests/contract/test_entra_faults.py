@@ -1,4 +1,4 @@
-"""Every cell of docs/faults-entra.md: a passing fault leads to a whole read, any other to an error with a remedy."""
+"""Every cell of docs/faults-entra.md: temporary faults end in a whole read, all others in an error with a remedy."""
 
 from __future__ import annotations
 
