@@ -714,7 +714,7 @@ class History:
                 self.expect(is_named or result.pause is not None, "a leaver is neither out nor held by name")
 
     async def readdress_unanswered(self) -> None:
-        """Change the email of people whose creation had no answer; some lists do not show yet what was made."""
+        """Change the email of each person after a create without an answer; some lists do not show it yet."""
         if self.chance.random() < 0.5:
             self.list_past()
         for _, record in await self.records():

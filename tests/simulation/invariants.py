@@ -170,8 +170,8 @@ class Watch:
         # Who has another id now is known by the address alone, and not at all where an answer left them out.
         is_sure = not self.world.lies and not self.world.short_rate
 
-        # A lookup shows groups alone. A person with a group whom an answer omitted, and without one at the lookup, is
-        # not known to be assigned individually since.
+        # A lookup shows groups alone. If an answer omitted a person with a group, and the lookup shows none, it is
+        # not known whether they have been assigned individually since.
         is_alone = self.world.was_always(link.person, since, lambda person: not counted_groups(person, policy))
         is_shown_alone = is_alone or not self.world.short_rate
 
