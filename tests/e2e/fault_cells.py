@@ -69,7 +69,7 @@ CELLS = (
     _stays("500 that stays", do="status", status=500),
     _stays("503 that stays", do="status", status=503),
     _stays("a gateway's page that stays", do="html", status=504),
-    _stays("a gateway's page that says 200", do="html", status=200),
+    _stays("a gateway's page with status 200", do="html", status=200),
     _stays("400", do="status", status=400),
     _stays("403", do="status", status=403),
     _stays("404", do="status", status=404),
@@ -84,7 +84,7 @@ CELLS = (
     # For Okta that is an empty list of people: its groups still have people, so their assignment is pending.
     _stays("an empty array", _but(okta=0), do="invalid-json", text="[]"),
     _stays("no body", do="no-body"),
-    _stays("no body that says 200", do="no-body", status=200),
+    _stays("status 200 without a body", do="no-body", status=200),
     _stays("odd headers", NOWHERE, do="headers", headers={"Server": "", "X-Odd": "1"}),
     _stays("headers that occur twice", NOWHERE, do="doubled-headers", names="*"),
     _stays("a body without end", do="huge-body", size=2**27),
@@ -98,10 +98,10 @@ CELLS = (
     Cell("a total that is one too low", {"do": "wrong-total", "by": -1}, {"entra": 0, "onelogin": 0, "pigment": 6}),
     _stays("rows that come twice", {**NOWHERE, "pigment": 6}, do="duplicate-rows"),
     # Before the second page of the list: before the first page there are no people who could come or go.
-    Cell("somebody goes while the list is read, once", {"do": "drift", "at": 2}, {"pigment": 0}),
-    Cell("somebody goes each time the list is read", {"do": "drift", **SECOND}, {"pigment": 6}),
-    Cell("somebody comes while the list is read, once", {"do": "drift", "kind": "added", "at": 2}, {"pigment": 0}),
-    Cell("somebody comes each time the list is read", {"do": "drift", "kind": "added", **SECOND}, {"pigment": 6}),
+    Cell("a person leaves the list while it is read, once", {"do": "drift", "at": 2}, {"pigment": 0}),
+    Cell("a person leaves the list each time it is read", {"do": "drift", **SECOND}, {"pigment": 6}),
+    Cell("a person joins the list while it is read, once", {"do": "drift", "kind": "added", "at": 2}, {"pigment": 0}),
+    Cell("a person joins the list each time it is read", {"do": "drift", "kind": "added", **SECOND}, {"pigment": 6}),
     # Of a role OneLogin is asked for ids alone.
     _stays("a missing permission", _but(onelogin=0), do="nulls"),
     _stays("a missing permission, ids too", do="nulls", ids=True),

@@ -209,7 +209,7 @@ def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandb
 
     shown = agent.run("plan", *LATAM, "--user", email)
     (command,) = re.findall(r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+)", shown.out)
-    assert "Of the held changes this releases: 1 deactivated" in shown.out
+    assert "Approving also applies what is on hold: deactivate 1." in shown.out
     done = agent.run(*shlex.split(command))
 
     assert done.code == 0, done.out + done.err

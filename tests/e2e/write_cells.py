@@ -48,7 +48,7 @@ WRITES = (
     _stays("204 without a body", 0, do="no-body"),
     _stays("200 without a body", 0, do="no-body", status=200),
     _stays("half of an answer", 0, do="truncated"),
-    _stays("an answer that is no JSON", 0, do="invalid-json"),
+    _stays("an answer that is not JSON", 0, do="invalid-json"),
     _stays("an answer nested too deeply", 0, do="deep-json"),
     _stays("an answer without end to a create", 0, do="huge-body", size=2**27, method="POST"),
     _stays("an answer without end to a PATCH", 2, do="huge-body", size=2**27, method="PATCH"),
