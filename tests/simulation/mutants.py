@@ -176,7 +176,7 @@ MUTANTS = (
             (
                 "agent/engine/approval.py",
                 "    digests = {found[0] for found in fits.values()}\n",
-                '    digests = {each["digest"] for each in fresh} if fits else set()\n',
+                "    digests = {each.digest for each in fresh} if fits else set()\n",
             ),
         ),
         "another plan than the approved one was applied",
@@ -191,10 +191,11 @@ MUTANTS = (
                 "    class Always:\n"
                 "        def remaining_seconds(self): return 9.0\n"
                 "        async def wait_until_ended(self): await __import__('asyncio').sleep(9)\n"
-                "    for each, site in zip(decisions, sites.values()):\n"
+                "    for each, site in zip(decisions, selected.values()):\n"
                 "        writer = site.reader.writer_for(Always())\n"
                 "        for change in (each.plan.changes if each.plan else ()):\n"
-                "            if change.kind == 'create': await send(writer, change, None, set())\n",
+                "            if change.kind == 'create':\n"
+                "                await send(writer, change, None, set(), __import__('re').compile('(?!)'))\n",
             ),
         ),
         "a process without its lease wrote",
@@ -350,7 +351,7 @@ MUTANTS = (
             (
                 MATCH,
                 "if same_email and named_alike and member.active:",
-                "if same_email and named_alike and member.active and draft.is_protected(member):",
+                "if same_email and named_alike and member.active and builder.is_protected(member):",
             ),
         ),
         "there is still to do",
