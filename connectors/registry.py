@@ -9,7 +9,11 @@ from connectors.provider import Provider, ProviderSettings
 
 __all__ = ["PROVIDERS", "provider_of"]
 
-PROVIDERS: tuple[Provider[Any], ...] = (okta.PROVIDER, entra.PROVIDER, onelogin.PROVIDER)
+PROVIDERS: tuple[Provider[Any], ...] = (
+    okta.PROVIDER,
+    entra.PROVIDER,
+    onelogin.PROVIDER,
+)
 """In the order in which messages and `init` list them."""
 
 

@@ -150,7 +150,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def _normalize_app_id(value: object) -> object:
-    # OneLogin's ids are numbers, which YAML reads as such.
+    # An id of digits alone is a number in YAML.
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if isinstance(text, str) and not APP_ID_PATTERN.fullmatch(text):
         raise ValueError("must be the application's id (letters, digits and dashes), not its name or address")

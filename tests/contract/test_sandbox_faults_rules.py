@@ -59,7 +59,7 @@ def test_rules_are_read_from_json_too(tmp_path: Path) -> None:
         ({"do": "drift", "kind": "sideways"}, "kind can't be 'sideways'"),
         ({"do": "status", "headers": {"Retry-After": 2}}, "headers can't be"),
         ({"do": "status", "body": 3}, "body can't be 3"),
-        ({"do": "html", "system": "google"}, "system is one of okta, entra, onelogin, pigment, not 'google'"),
+        ({"do": "html", "system": "unknown"}, "system is one of okta, entra, onelogin, pigment, not 'unknown'"),
         ({"do": "html", "system": ["okta"]}, "system is one of"),
         ({"do": "html", "at": 0}, "at counts from 1"),
         ({"do": "html", "times": -1}, "times counts from 1"),

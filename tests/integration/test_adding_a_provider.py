@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from connectors.registry import PROVIDERS
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
 BLOCK = re.compile(r"<!-- (file|line): (\w+\.py) -->\n```python\n(.*?)```", re.DOTALL)
+NAME = "roster"
+TYPES = [*(provider.type_key for provider in PROVIDERS), NAME]
 READ = """
 import asyncio
 import httpx
@@ -71,17 +76,20 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tree")
     for name in ("agent", "connectors"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    package = folder / "connectors" / "roster"
+    package = folder / "connectors" / NAME
     package.mkdir()
     registry = folder / "connectors" / "registry.py"
     for kind, name, code in BLOCK.findall(PAGE):
         if kind == "file":
             (package / name).write_text(code, "utf-8")
             continue
-        before = registry.read_text("utf-8")
-        (known,) = re.findall(r"^PROVIDERS: .*\n", before, re.MULTILINE)
-        after = before.replace(known, code)
-        registry.write_text(after.replace("import entra, okta, onelogin\n", "import entra, okta, onelogin, roster\n"))
+        text = registry.read_text("utf-8")
+        text, added = re.subn(r"^(PROVIDERS: [^\n]* = \(\n[^)]*)\)", rf"\g<1>{code})", text, flags=re.MULTILINE)
+        text, imported = re.subn(
+            r"^(?=from connectors import)", f"from connectors import {NAME}\n", text, flags=re.MULTILINE
+        )
+        assert (added, imported) == (1, 1), text
+        registry.write_text(text, "utf-8")
     return folder
 
 
@@ -94,12 +102,13 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_page_has_the_seven_modules_of_a_provider(tree: Path) -> None:
-    names = {path.name for path in (tree / "connectors" / "roster").glob("*.py")}
+    names = {path.name for path in (tree / "connectors" / NAME).glob("*.py")}
     assert names == {
         f"{name}.py" for name in ["__init__", "auth", "client", "connector", "mapping", "settings", "snapshot"]
     }
-    for provider in ("okta", "entra", "onelogin"):
-        assert names <= {path.name for path in (ROOT / "connectors" / provider).glob("*.py")}
+    for provider in PROVIDERS:
+        package = Path(inspect.getfile(provider.settings)).parent
+        assert names <= {path.name for path in package.glob("*.py")}, package
 
 
 def test_provider_of_the_page_reads_looks_up_and_checks(tree: Path) -> None:
@@ -116,7 +125,7 @@ def test_provider_of_the_page_reads_looks_up_and_checks(tree: Path) -> None:
 
 def test_init_offers_the_provider_and_its_option(tree: Path) -> None:
     usage = run(tree, "-m", "agent", "init", "--help").stdout
-    assert "[okta|entra|onelogin|roster]" in usage
+    assert f"[{'|'.join(TYPES)}]" in usage
     assert "--roster-url URL" in usage
     assert "Roster: the URL of the server" in usage
     wrong = run(tree, "-m", "agent", "init", "--provider", "roster", "--subdomain", "acme", "--out", "wrong.yaml")
@@ -140,4 +149,4 @@ def test_file_that_init_writes_is_a_valid_configuration(tree: Path) -> None:
 def test_message_for_an_unknown_type_lists_the_provider(tree: Path) -> None:
     (tree / "unknown.yaml").write_text("connectors: {a: {type: nothing}}\n", "utf-8")
     refused = run(tree, "-m", "agent", "--config", "unknown.yaml", "plan")
-    assert "write type: okta, entra, onelogin or roster" in refused.stderr
+    assert f"write type: {', '.join(TYPES[:-1])} or {NAME}" in refused.stderr

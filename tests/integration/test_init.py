@@ -23,17 +23,26 @@ from agent.settings.template import PIGMENT_QUESTIONS, PROVIDERS_BY_TYPE, questi
 from connectors.secret import Secret
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = {
-    "okta": ["--org-url", "https://acme.okta.com", "--client-id", "0oa1", "--app", "0oa2"],
-    "entra": ["--tenant-id", "acme.onmicrosoft.com", "--client-id", "66-77", "--app", "99-88"],
-    "onelogin": ["--subdomain", "acme", "--client-id", "0123456789", "--app", "1234567"],
-}
+OPTIONS = ["--org-url", "https://acme.okta.com", "--client-id", "0oa1", "--app", "0oa2"]
 SCIM = ["--scim-url", "https://eu.example.com/scim/v2"]
-TYPED = {
-    "okta": ["https://acme.okta.com", "0oa1", "", "0oa2", "", "https://eu.example.com/scim/v2", ""],
-    "entra": ["acme.onmicrosoft.com", "66-77", "file:entra", "99-88", "eu", "https://eu.example.com/scim/v2", "env:T"],
-    "onelogin": ["acme", "0123456789", "", "1234567", "apac", "http://127.0.0.1:9/scim", "file:/run/secrets/token"],
+ANSWERS = {
+    "okta": {"client_id": "0oa1", "app": "0oa2"},
+    "entra": {"tenant_id": "acme.onmicrosoft.com", "client_id": "66-77", "app": "99-88"},
+    "onelogin": {"client_id": "0123456789", "app": "1234567"},
 }
+"""Answers other than the samples, which may be alike. A provider that is not here is answered with its samples."""
+
+TYPED = {
+    "entra": {"secret": "file:entra", "workspace": "eu", "token": "env:T"},
+    "onelogin": {"workspace": "apac", "scim_url": "http://127.0.0.1:9/scim", "token": "file:/run/secrets/token"},
+}
+"""Answers other than the defaults, at a terminal."""
+
+
+def answers_for(provider: str) -> dict[str, str]:
+    """Return an answer to each question, empty where it has a default."""
+    answers = {each.key: "" if each.default else each.sample for each in questions_for(provider)}
+    return answers | ANSWERS.get(provider, {})
 
 
 @dataclass
@@ -105,7 +114,9 @@ def test_file_loads_for_each_provider_without_a_question(
     provider: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "config.yaml"
-    code = run_cli(["init", "--provider", provider, "--out", str(out), *OPTIONS[provider], *SCIM])
+    answers = answers_for(provider)
+    options = [word for key, answer in answers.items() if answer for word in (f"--{key.replace('_', '-')}", answer)]
+    code = run_cli(["init", "--provider", provider, "--out", str(out), *options])
     captured = capfd.readouterr()
     assert (code, captured.err) == (0, "")
     settings = load(out, {})
@@ -113,7 +124,7 @@ def test_file_loads_for_each_provider_without_a_question(
     assert [each.type for each in settings.connectors.values()] == [provider]
     assert workspace.mode == "dry-run"
     assert workspace.tokens == (Secret("env", "PIGMENT_TOKEN"),)
-    assert workspace.sources[0].app == OPTIONS[provider][-1]
+    assert workspace.sources[0].app == answers["app"]
     assert out.stat().st_mode & 0o777 == 0o600
     assert f"pigment-sync --config {out} check" in captured.out
     assert f"pigment-sync --config {out} plan" in captured.out
@@ -122,20 +133,25 @@ def test_file_loads_for_each_provider_without_a_question(
 
 @pytest.mark.parametrize("provider", PROVIDERS_BY_TYPE)
 def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Terminal, tmp_path: Path) -> None:
-    for line in [provider, *TYPED[provider]]:
+    answers = answers_for(provider) | TYPED.get(provider, {})
+    for line in (provider, *answers.values()):
         terminal.type(f"{line}\n")
     assert terminal.wait() == 0, terminal.output
     settings = load(tmp_path / "config.yaml", {})
     assert list(settings.connectors) == [provider]
-    assert list(settings.workspaces) == [TYPED[provider][4] or "pigment"]
+    assert list(settings.workspaces) == [answers["workspace"] or "pigment"]
     assert "pigment-sync check" in terminal.output
     assert (tmp_path / "config.yaml").stat().st_mode & 0o777 == 0o600
 
 
 def test_invalid_answer_is_explained_and_prompted_again(terminal: Terminal, tmp_path: Path) -> None:
-    for line in ("google", "okta", "https://acme-admin.okta.com", "acme", "https://acme.okta.com", "0oa1"):
-        terminal.type(f"{line}\n")
-    for line in ("00TheSecretItself", "env:NO NAME", "file:okta.pem", "Pigment EU!", *TYPED["okta"][3:]):
+    wrong = {
+        "org_url": ("https://acme-admin.okta.com", "acme"),
+        "secret": ("00TheSecretItself", "env:NO NAME"),
+        "app": ("Pigment EU!",),
+    }
+    lines = [line for key, answer in answers_for("okta").items() for line in (*wrong.get(key, ()), answer)]
+    for line in ("unknown-type", "okta", *lines):
         terminal.type(f"{line}\n")
     assert terminal.wait() == 0, terminal.output
     for words in (
@@ -233,7 +249,7 @@ def test_invalid_option_is_a_usage_error_with_its_name(
     changed: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "config.yaml"
-    code = run_cli(["init", "--provider", "okta", "--out", str(out), *OPTIONS["okta"], *SCIM, *changed])
+    code = run_cli(["init", "--provider", "okta", "--out", str(out), *OPTIONS, *SCIM, *changed])
     err = capfd.readouterr().err
     assert code == 2
     assert words in err
@@ -269,7 +285,8 @@ def test_accepted_answers_make_a_file_that_loads(data: st.DataObject) -> None:
     ],
 )
 def test_any_valid_host_is_accepted(url: str) -> None:
-    assert validate_answer("okta", PIGMENT_QUESTIONS[1], f" {url} ") == url
+    (question,) = (each for each in PIGMENT_QUESTIONS if each.key == "scim_url")
+    assert validate_answer("okta", question, f" {url} ") == url
 
 
 def test_file_omits_keys_with_a_default() -> None:

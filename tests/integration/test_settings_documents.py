@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from agent.settings.load import load
+from agent.settings.template import PROVIDERS_BY_TYPE
 from scripts.gen_config_reference import key_tables, updated_document
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,9 @@ def documented() -> list[tuple[str, str]]:
 
 def test_example_is_a_valid_configuration() -> None:
     settings = load(EXAMPLE, {})
-    assert list(settings.connectors) == ["okta-main", "entra-eu", "onelogin-apac"]
+    assert [each.type for each in settings.connectors.values()] == list(PROVIDERS_BY_TYPE), (
+        "add a block of the provider"
+    )
     assert {workspace.mode for workspace in settings.workspaces.values()} == {"dry-run"}
 
 
@@ -36,7 +39,7 @@ def test_example_has_every_key() -> None:
     text = EXAMPLE.read_text("utf-8")
     missing = [key for key in documented() if not re.search(rf"(?:^|[\s{{]){key[1]}:", text)]
     assert len(documented()) > 60
-    assert missing == []
+    assert missing == [], "add them to config.example.yaml"
 
 
 def test_example_shows_the_defaults(tmp_path: Path) -> None:

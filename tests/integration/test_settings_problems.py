@@ -11,6 +11,7 @@ import yaml
 from agent.errors import ConfigError, ExitCode
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.load import load
+from agent.settings.template import PROVIDERS_BY_TYPE
 
 SECRET = "s3cretS3CRETs3cret"
 OIDC = {
@@ -19,6 +20,8 @@ OIDC = {
     "client_secret": SECRET,
     "roles": {"Team": "read"},
 }
+*FIRST_TYPES, LAST_TYPE = PROVIDERS_BY_TYPE
+TYPES = f"{', '.join(FIRST_TYPES)} or {LAST_TYPE}"
 Tree = dict[str, object]
 Problem = Callable[[str], ConfigError]
 
@@ -224,11 +227,11 @@ def test_invalid_value_of_another_section_is_reported(
     ("connector", "path", "why"),
     [
         (None, "", "must contain keys with values"),
-        ({"org_url": "https://acme.okta.com"}, "", "write type: okta, entra or onelogin"),
+        ({"org_url": "https://acme.okta.com"}, "", f"write type: {TYPES}"),
         ({"type": "okta", "org_url": "https://{org}.okta.com"}, ".org_url", "is not a valid host name"),
         ({"type": "onelogin", "api_url": "https://acme..example.com"}, ".api_url", "is not a valid host name"),
         ({"type": "entra", "graph_url": "https://-graph.example.com"}, ".graph_url", "is not a valid host name"),
-        ({"type": SECRET}, "", "write type: okta, entra or onelogin"),
+        ({"type": SECRET}, "", f"write type: {TYPES}"),
         ({"type": "okta", "api_token": SECRET}, ".org_url", "is missing. The org's root"),
         ({"type": "okta", "org_url": "https://acme.okta.com", "api_token": {SECRET: 1}}, ".api_token", "{env: NAME}"),
         ({"type": "okta", "org_url": f"https://x:{SECRET}@acme.okta.com", "api_token": "x"}, ".org_url", "root alone"),

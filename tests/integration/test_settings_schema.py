@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from agent.settings.load import load
+from agent.settings.template import PROVIDERS_BY_TYPE
 from sandbox.server import run_sandbox
 from scripts.gen_config_schema import config_schema, config_schema_text
 
@@ -139,7 +140,7 @@ def test_required_key_of_a_workspace_may_be_in_defaults() -> None:
         (("workspaces", "w w"), MINIMAL["workspaces"]["w"], "does not match"),
         (("connectors", "o", "org"), "acme", "'org' was unexpected"),
         (("connectors", "o", "tenant_id"), "acme", "'tenant_id' was unexpected"),
-        (("connectors", "o", "type"), "google", "'google' is not one of ['okta', 'entra', 'onelogin']"),
+        (("connectors", "o", "type"), "unknown-type", f"'unknown-type' is not one of {list(PROVIDERS_BY_TYPE)}"),
         (("connectors", "o", "client_id"), "", "'' should be non-empty"),
         (("defaults", "alowed_domains"), [], "'alowed_domains' was unexpected"),
         (("http",), {"retries": 21}, "21 is greater than the maximum of 20"),
