@@ -16,7 +16,7 @@ from connectors.registry import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
-BLOCK = re.compile(r"<!-- (file|line): (\w+\.py) -->\n```python\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- (file|line): (\w+\.py) -->\n```(?:python|text)\n(.*?)```", re.DOTALL)
 NAME = "roster"
 TYPES = [*(provider.type_key for provider in PROVIDERS), NAME]
 READ = """
