@@ -42,7 +42,7 @@ def command_contexts(context: click.Context) -> Iterator[click.Context]:
     yield context
     if isinstance(context.command, click.Group):
         for name, command in context.command.commands.items():
-            yield from command_contexts(click.Context(command, parent=context, info_name=name))
+            yield from command_contexts(command.make_context(name, [], parent=context, resilient_parsing=True))
 
 
 def _section(context: click.Context) -> Iterator[str]:

@@ -47,5 +47,5 @@ def parsed(arguments: list[str]) -> tuple[str, ...]:
         assert found is not None
         path = (*path, name)
         context = found.make_context(name, rest, parent=context)
-        command = found
+        command = context.command
     return path

@@ -10,36 +10,39 @@ from pathlib import Path
 
 import click
 
-from agent.cli.commands import (
-    access,
-    apply,
-    check,
-    completion,
-    demo,
-    explain,
-    hash_token,
-    history,
-    init,
-    links,
-    members,
-    pause,
-    plan,
-    report,
-    resume,
-    sandbox,
-    serve,
-    state,
-    sync,
-    undo,
-    workspaces,
-)
-from agent.cli.runtime import Invocation
+from agent.cli.invocation import Invocation
+from agent.cli.lazy_command import LazyCommand
 from agent.cli.version import version_option
 from agent.errors import ExitCode, PigmentSyncError, exit_code_for_read_error
 from agent.report.escape import escape_control
 from connectors.base import ReadError
 
 __all__ = ["app", "run_cli"]
+
+# The first sentence of the help of each command, in the order of docs/commands.md.
+COMMANDS = {
+    "plan": "Show what a sync would change, and why (dry run).",
+    "sync": "Sync workspaces, within the limits of the guards.",
+    "apply": "Apply a saved plan, if it is still current.",
+    "init": "Create a configuration in dry-run mode.",
+    "check": "Test everything that a run needs, and show what to fix.",
+    "explain": "Show why a person has access to each workspace or not.",
+    "access": "List who has access, through which group and since when.",
+    "members": "List the members of workspaces, active and inactive.",
+    "history": "List past runs, newest first.",
+    "report": "Show a past run or a saved plan, in any format.",
+    "links": "List and correct which member belongs to which person.",
+    "workspaces": "List and correct which workspace a key identifies.",
+    "state": "Maintain the state: links, leases and the journal.",
+    "undo": "Revert the changes of a run, and pause its workspace.",
+    "pause": "Stop writing to a workspace until it is resumed.",
+    "resume": "Resume writing to a paused workspace.",
+    "serve": "Run the daemon: schedules, page, API and metrics.",
+    "hash-token": "Create a token for the page and the API of the daemon.",
+    "completion": "Print the completion script of a shell.",
+    "demo": "Show the product on this machine, in seconds.",
+    "sandbox": "Simulate Okta, Entra, OneLogin and Pigment locally.",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -71,30 +74,8 @@ def app(context: click.Context, config: Path | None) -> None:
     context.obj = Invocation(config, run_cli)
 
 
-for command in (
-    plan.plan,
-    sync.sync,
-    apply.apply,
-    init.init,
-    check.check,
-    explain.explain,
-    access.access,
-    members.members,
-    history.history,
-    report.report,
-    links.links,
-    workspaces.workspaces,
-    state.state,
-    undo.undo,
-    pause.pause,
-    resume.resume,
-    serve.serve,
-    hash_token.hash_token,
-    completion.completion,
-    demo.demo,
-    sandbox.sandbox,
-):
-    app.add_command(command)
+for name, summary in COMMANDS.items():
+    app.add_command(LazyCommand(name, summary))
 
 
 def _print_error(message: str, hint: str = "") -> None:

@@ -8,14 +8,13 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from agent import logs
 from agent.bootstrap import Components, open_components
+from agent.cli.invocation import config_path
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
 from agent.engine.records import outcome_summary, prune_old_runs
@@ -31,8 +30,6 @@ from agent.settings.root import Settings
 from agent.settings.variables import refuse_invalid_variables
 
 __all__ = [
-    "Invocation",
-    "config_path",
     "configure_logs",
     "load_settings",
     "run_sync",
@@ -46,25 +43,11 @@ T = TypeVar("T")
 CommandBody = Callable[[Components], Awaitable[T]]
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What the root command passes to the commands: the value of --config, and *run*, which runs a command line."""
-
-    config: Path | None
-    run: Callable[[Sequence[str]], int]
-
-
 def load_settings(context: click.Context) -> Settings:
     """Load the configuration and set up logging accordingly."""
     settings = load(config_path(context), os.environ)
     configure_logs(settings)
     return settings
-
-
-def config_path(context: click.Context) -> Path | None:
-    """Return the value of --config."""
-    invocation = context.find_root().obj
-    return invocation.config if isinstance(invocation, Invocation) else None
 
 
 def configure_logs(settings: Settings) -> None:

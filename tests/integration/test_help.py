@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -15,13 +18,15 @@ from tests.command_words import calls, parsed
 
 Path = tuple[str, ...]
 NARROW = 80
+LARGE_LIBRARIES = {"agent.bootstrap", "asyncio", "fastapi", "httpx", "pydantic", "rich", "sqlalchemy"}
 
 
 def walk_commands(command: click.Command, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
-            yield from walk_commands(each, (*path, name))
+            loaded = each.make_context(name, [], resilient_parsing=True).command
+            yield from walk_commands(loaded, (*path, name))
 
 
 COMMANDS = dict(walk_commands(app))
@@ -72,6 +77,34 @@ def test_help_needs_no_configuration(path: Path) -> None:
     result = CliRunner().invoke(app, [*path, "--help"], env={"PIGMENT_SYNC_CONFIG": "/nowhere"})
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.output.startswith("Usage: ")
+
+
+def test_list_of_commands_has_the_first_sentence_of_each() -> None:
+    listed = {name: command.help for name, command in app.commands.items()}
+    assert listed == {name: (COMMANDS[(name,)].help or "").partition("\n\n")[0] for name in listed}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--help"], {}),
+        (["--version"], {}),
+        ([], {"_PIGMENT_SYNC_COMPLETE": "bash_complete", "COMP_WORDS": "pigment-sync pl", "COMP_CWORD": "1"}),
+    ],
+    ids=["help", "version", "completion"],
+)
+def test_list_of_commands_imports_no_large_library(arguments: list[str], environment: dict[str, str]) -> None:
+    code = (
+        "import sys; from agent.cli.app import run_cli\n"
+        f"try: run_cli({arguments})\n"
+        f"finally: print('loaded', sorted({LARGE_LIBRARIES}.intersection(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], check=False, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    first, *_, last = ran.stdout.splitlines()
+    assert (last, ran.stderr) == ("loaded []", "")
+    assert first == "plain,plan" if environment else first.startswith(("Usage: ", "pigment-sync "))
 
 
 def test_invalid_example_is_detected() -> None:

@@ -101,7 +101,8 @@ def command_names(command: click.Command, prefix: str = "") -> Iterator[str]:
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
             yield f"{prefix}{name}"
-            yield from command_names(each, f"{prefix}{name} ")
+            loaded = each.make_context(name, [], resilient_parsing=True).command
+            yield from command_names(loaded, f"{prefix}{name} ")
 
 
 def metric_names() -> Iterator[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from agent.cli.invocation import config_path
 from agent.cli.output import print_text
-from agent.cli.runtime import config_path
 from agent.errors import ConfigError, ExitCode, UsageError
 from agent.report.escape import escape_control
 from agent.settings.template import (

@@ -7,7 +7,8 @@ import os
 
 import click
 
-from agent.cli.runtime import config_path, configure_logs, load_settings
+from agent.cli.invocation import config_path
+from agent.cli.runtime import configure_logs, load_settings
 from agent.errors import ExitCode
 
 __all__ = ["serve"]

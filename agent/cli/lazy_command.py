@@ -1,0 +1,29 @@
+"""A command whose module is imported when the command is used: `--help` and completion stay fast."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+__all__ = ["LazyCommand"]
+
+
+class LazyCommand(click.Command):
+    """The name and the summary of a command in `agent.cli.commands`, for the list of commands.
+
+    The module and its command are called like *name*, with underscores. Parsing arguments imports the module.
+    """
+
+    def __init__(self, name: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self.module = name.replace("-", "_")
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return a context of the command itself, which click then invokes or completes."""
+        module = importlib.import_module(f"agent.cli.commands.{self.module}")
+        command: click.Command = getattr(module, self.module)
+        return command.make_context(info_name, args, parent, **extra)
