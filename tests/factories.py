@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agent.diff.drift import Difference
 from agent.engine.request import RunResult
-from agent.model import GroupRef, Inputs, Limits, Link, Listing, Member, Memory, Mode, Plan, Policy
+from agent.guard.count_table import COUNT_GUARDS
+from agent.model import (
+    ChangeSubject,
+    GroupRef,
+    Inputs,
+    Limits,
+    Link,
+    Listing,
+    Member,
+    Memory,
+    Mode,
+    Plan,
+    Policy,
+    RecentChanges,
+)
+from agent.model.codes import GuardCode
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source
 
@@ -49,7 +63,15 @@ def snapshot(people: Iterable[Person] = (), source: Source = OKTA, unidentified:
 
 def some_limits(**more: Any) -> Limits:
     """Return the limits of a configuration that names only those of *more*."""
-    return replace(LimitSettings().limits(), **more)
+    return LimitSettings(**more).limits()
+
+
+def recent_changes(**changed: Iterable[ChangeSubject]) -> RecentChanges:
+    """Return who was changed lately by guard, no one for others: `recent_changes(max_creates=[key("ann")])`."""
+    by_guard = {GuardCode(name.replace("_", "-")): frozenset(who) for name, who in changed.items()}
+    found = {guard.code: by_guard.pop(guard.code, frozenset()) for guard in COUNT_GUARDS}
+    assert not by_guard
+    return found
 
 
 def a_policy(*sources: Source, **more: Any) -> Policy:

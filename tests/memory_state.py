@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agent.errors import LeaseLost, WorkspaceBusy
+from agent.guard.count_table import COUNT_GUARDS, change_subject
 from agent.model import (
     Change,
     GroupSighting,
@@ -253,11 +254,11 @@ class MemoryState:
 
     async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
         counted = [record for record in self._of(workspace) if record.sent_at >= since and record.outcome in COUNTED]
-        return RecentChanges(
-            frozenset(each.scim_id for each in counted if each.scim_id and each.change.kind is Kind.DEACTIVATE),
-            frozenset(each.change.person for each in counted if each.change.person and each.change.kind is Kind.CREATE),
-            frozenset(each.scim_id for each in counted if each.scim_id and each.change.changes_email),
-        )
+        subjects = {
+            guard.code: {change_subject(each.change) for each in counted if guard.counts.matches(each.change)}
+            for guard in COUNT_GUARDS
+        }
+        return {code: frozenset(each for each in found if each is not None) for code, found in subjects.items()}
 
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         moved = []

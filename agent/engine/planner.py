@@ -24,6 +24,7 @@ from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Plan, Policy, Unplanned
+from agent.model.codes import GuardCode
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceReader
@@ -213,7 +214,7 @@ class Planner:
         here = {plan.workspace for plan in plans}
         since = self.clock.now() - RECENT_WINDOW
         recent = {
-            name: (await self.state.load_recent_changes(name, since)).deactivated_ids
+            name: (await self.state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS]
             for name in self.fleet_limit.workspaces
         }
         others = [await self.state.count_guarded(name) for name in self.fleet_limit.workspaces if name not in here]

@@ -9,7 +9,7 @@ from agent.guard.count_guards import percent_floor, percent_limit
 from agent.guard.guards import INDIVIDUALLY_HELD_CODES, guard_results, repeats_of_undone
 from agent.guard.results import APPROVE_REMEDY, Baselines, GuardHistory, GuardResult, is_deactivation, make_guard
 from agent.guard.target import target_guard_results
-from agent.model import Change, Hold, Kind, Plan, Policy
+from agent.model import Change, ChangeSubject, Hold, Kind, Plan, Policy
 from agent.model.codes import GuardCode, HoldCode, NoteCode
 from agent.model.email import normalize
 from connectors.base import PersonKey
@@ -24,13 +24,13 @@ class FleetContext:
     """What the fleet guard knows in addition to the plans of one command.
 
     *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
-    has, by workspace, the SCIM ids that were deactivated within the last 60 minutes. *percent* is the limit.
+    has, by workspace, the members that were deactivated within the last 60 minutes. *percent* is the limit.
     """
 
     workspaces: int
     percent: float
     others: int = 0
-    recent: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    recent: Mapping[str, frozenset[ChangeSubject]] = field(default_factory=dict)
 
 
 def apply_guards(plan: Plan, policy: Policy, history: GuardHistory) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agent.guard.count_table import COUNT_GUARDS
 from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Change, Guard, Kind, RecentChanges, TargetCheck
 from agent.model.codes import GuardCode
@@ -16,17 +17,18 @@ __all__ = [
     "GuardHistory",
     "GuardResult",
     "format_times",
-    "is_creation",
     "is_deactivation",
-    "is_email_change",
     "make_guard",
 ]
 
 Baselines = Mapping[tuple[str, str], tuple[str, int]]
 """The name and size of each group by (connector, group id)."""
 
-NO_RECENT_CHANGES = RecentChanges()
 APPROVE_REMEDY = "Review the affected people, then approve this plan by its digest."
+
+
+def _no_recent_changes() -> RecentChanges:
+    return {guard.code: frozenset() for guard in COUNT_GUARDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class GuardHistory:
     returns.
     """
 
-    recent_changes: RecentChanges = NO_RECENT_CHANGES
+    recent_changes: RecentChanges = field(default_factory=_no_recent_changes)
     baselines: Baselines = field(default_factory=dict)
     contested_members: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     target_check: TargetCheck = TARGET_UNCHANGED
@@ -62,14 +64,6 @@ class GuardResult:
 
 def is_deactivation(change: Change) -> bool:
     return change.kind is Kind.DEACTIVATE
-
-
-def is_creation(change: Change) -> bool:
-    return change.kind is Kind.CREATE
-
-
-def is_email_change(change: Change) -> bool:
-    return change.changes_email
 
 
 def make_guard(

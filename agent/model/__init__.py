@@ -20,7 +20,7 @@ from agent.model.inputs import (
     UndoneChange,
     Written,
 )
-from agent.model.plan import Guard, MemberCounts, Pause, Plan, RecentChanges, SourceCounts, Unplanned
+from agent.model.plan import ChangeSubject, Guard, MemberCounts, Pause, Plan, RecentChanges, SourceCounts, Unplanned
 from agent.model.policy import IndividualAction, Limits, Mode, Policy, Toggles, UnmanagedAction
 from agent.model.target import TARGET_UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
@@ -28,6 +28,7 @@ __all__ = [
     "NO_FIELDS",
     "TARGET_UNCHANGED",
     "Change",
+    "ChangeSubject",
     "Fields",
     "GroupRef",
     "GroupSighting",

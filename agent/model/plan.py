@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from agent.model.change import Change, Hold, Note
+from agent.model.codes import GuardCode
 from agent.model.inputs import Link, UnconfirmedCreate, UndoneChange
 from agent.model.policy import Mode
 from connectors.base import PersonKey
 
 __all__ = [
+    "ChangeSubject",
     "Guard",
     "MemberCounts",
     "Pause",
@@ -19,6 +22,15 @@ __all__ = [
     "SourceCounts",
     "Unplanned",
 ]
+
+ChangeSubject = PersonKey | str
+"""Who a change counts for: the person of a create, the SCIM id of any other change."""
+
+RecentChanges = Mapping[GuardCode, frozenset[ChangeSubject]]
+"""By counting guard: who was, or may have been, changed within the last 60 minutes, each once however often.
+
+Every guard of `COUNT_GUARDS` has an entry: a missing one is an error, not a count of 0.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +53,6 @@ class MemberCounts:
     active: int
     linked: int
     guarded: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecentChanges:
-    """Who was, or may have been, changed within the last 60 minutes, each once however often it happened.
-
-    *deactivated_ids* and *email_changed_ids* (`Change.changes_email`) are SCIM ids, *created_people* the people of the
-    new members.
-    """
-
-    deactivated_ids: frozenset[str] = frozenset()
-    created_people: frozenset[PersonKey] = frozenset()
-    email_changed_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

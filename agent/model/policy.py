@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from fnmatch import translate
 
-from agent.model.codes import Kind
+from agent.model.codes import GuardCode, Kind
 from agent.model.email import normalize
 from connectors.base import Source
 
@@ -46,15 +46,13 @@ class IndividualAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Guards that count (design section 6). Percentages are of active members that are linked or adopted.
+    """The limits of the guards that count changes (design section 6), by guard; None: no limit.
 
-    The defaults are those of the settings, and only theirs.
+    *percents* are of active members that are linked or adopted, and only some guards have one.
     """
 
-    max_deactivations: int
-    max_deactivations_percent: float
-    max_creates: int | None
-    max_email_changes: int
+    counts: Mapping[GuardCode, int | None]
+    percents: Mapping[GuardCode, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

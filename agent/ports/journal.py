@@ -88,7 +88,7 @@ class Journal(Protocol):
         ...
 
     async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
-        """Return the members changed since *since*, including changes with an unknown outcome."""
+        """Return for each counting guard who was changed since *since*, including changes with an unknown outcome."""
         ...
 
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:

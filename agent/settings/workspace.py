@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from agent import model
+from agent.guard.count_table import COUNT_GUARDS
 from agent.model import Kind
 from agent.settings.crontab import normalize_crontab
 from agent.settings.types import (
@@ -73,29 +74,27 @@ class ScheduleSettings(StrictModel):
         return self
 
 
+def _with_limit_fields(base: type[LimitSettings]) -> type[LimitSettings]:
+    """Return *base* with a field for each limit of `COUNT_GUARDS`, in their order."""
+    fields: dict[str, Any] = {}
+    for guard in COUNT_GUARDS:
+        limit, percent = guard.limit, guard.percent
+        number = GuardCount if limit.default is not None else Count | None
+        fields[limit.key] = (number, Field(default=limit.default, description=limit.description))
+        if percent is not None:
+            fields[percent.key] = (GuardPercent, Field(default=percent.default, description=percent.description))
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, __module__=base.__module__, **fields)
+
+
+@_with_limit_fields
 class LimitSettings(StrictModel):
     """The guards that count changes, over 60 minutes. Changes above a limit are on hold until the plan is approved."""
 
-    max_deactivations: GuardCount = Field(
-        default=25, description="Maximum number of deactivations; above it, all are on hold."
-    )
-    max_deactivations_percent: GuardPercent = Field(
-        default=10,
-        description="Maximum percentage of the workspace's active linked members. Up to 3 pass, but never all.",
-    )
-    max_creates: Count | None = Field(
-        default=None, description="Maximum number of creates; above it, all are on hold. `null` for no limit."
-    )
-    max_email_changes: GuardCount = Field(
-        default=25, description="Maximum number of email changes; above it, all are on hold."
-    )
-
     def limits(self) -> model.Limits:
+        values = dict(self)
         return model.Limits(
-            max_deactivations=self.max_deactivations,
-            max_deactivations_percent=self.max_deactivations_percent,
-            max_creates=self.max_creates,
-            max_email_changes=self.max_email_changes,
+            counts={guard.code: values[guard.limit.key] for guard in COUNT_GUARDS},
+            percents={guard.code: values[guard.percent.key] for guard in COUNT_GUARDS if guard.percent is not None},
         )
 
 

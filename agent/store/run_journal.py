@@ -6,10 +6,25 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table, and_, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    Select,
+    Table,
+    and_,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.model import Kind, RecentChanges, UnconfirmedCreate, Written
+from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
+from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
 from agent.model.run import (
     ChangeRecord,
     Outcome,
@@ -260,22 +275,28 @@ def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnEleme
 
 
 def load_recent_changes(connection: Connection, workspace: str, since: datetime) -> RecentChanges:
-    """Return the members that were, or may have been, changed since *since*."""
+    """Return for each counting guard who was, or may have been, changed since *since*."""
     counted = and_(
         _changes_of_workspace(connection, workspace),
         changes.c.sent_at >= to_micros(since),
         changes.c.outcome.in_(COUNTED_OUTCOMES),
     )
-    members = select(changes.c.scim_id).distinct().where(counted)
-    deactivated = connection.execute(members.where(changes.c.kind == Kind.DEACTIVATE)).scalars()
-    moved = connection.execute(members.where(changes.c.changes_email)).scalars()
-    creates = connection.execute(select(changes.c.change).where(and_(counted, changes.c.kind == Kind.CREATE))).scalars()
+    return {guard.code: _load_subjects(connection, and_(counted, _condition(guard.counts))) for guard in COUNT_GUARDS}
+
+
+def _condition(wanted: ChangeFilter) -> ColumnElement[bool]:
+    """Return the condition for the changes that `ChangeFilter.matches` accepts."""
+    of_kind = changes.c.kind.in_(wanted.kinds)
+    return and_(of_kind, changes.c.changes_email) if wanted.only_email_changes else of_kind
+
+
+def _load_subjects(connection: Connection, condition: ColumnElement[bool]) -> frozenset[ChangeSubject]:
+    """Return who the changes count for, as `change_subject` does. Only the JSON of a create has its person."""
+    is_create = changes.c.kind == Kind.CREATE
+    ids = connection.execute(select(changes.c.scim_id).distinct().where(and_(condition, not_(is_create)))).scalars()
+    creates = connection.execute(select(changes.c.change).where(and_(condition, is_create))).scalars()
     people = (change_from_json(text).person for text in creates)
-    return RecentChanges(
-        frozenset(filter(None, deactivated)),
-        frozenset(person for person in people if person is not None),
-        frozenset(filter(None, moved)),
-    )
+    return frozenset(subject for subject in (*ids, *people) if subject is not None)
 
 
 def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:

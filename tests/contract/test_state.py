@@ -17,7 +17,6 @@ from agent.model import (
     LastSeen,
     Link,
     Memory,
-    RecentChanges,
     UnconfirmedCreate,
     UndoneChange,
     Written,
@@ -35,6 +34,7 @@ from agent.model.run import (
     Trigger,
 )
 from agent.ports.state import State
+from tests.factories import recent_changes
 from tests.state_samples import ANN, BEA, NOW, PLANNERS, Clock, a_change, a_run, begun, done
 
 
@@ -110,10 +110,12 @@ async def test_recent_changes_include_possible_changes_within_the_window(state: 
     for record in records:
         await state.record_answer(lease, record)
     await state.record_intent(lease, "r1", 11, gone[6])
-    expected = RecentChanges(frozenset({"m1", "m2", "m3", "m6"}), frozenset({ANN}), frozenset({"m8", "m10"}))
+    expected = recent_changes(
+        max_deactivations={"m1", "m2", "m3", "m6"}, max_creates={ANN}, max_email_changes={"m8", "m10"}
+    )
 
     assert await state.load_recent_changes("latam", edge) == expected
-    assert await state.load_recent_changes("emea", edge) == RecentChanges()
+    assert await state.load_recent_changes("emea", edge) == recent_changes()
 
 
 async def test_recent_has_a_member_once_however_often_it_was_changed(state: State) -> None:
@@ -123,8 +125,8 @@ async def test_recent_has_a_member_once_however_often_it_was_changed(state: Stat
         await state.record_answer(lease, done(a_change(Kind.UPDATE_EMAIL), 3 + seq))
         await state.record_answer(lease, done(a_change(Kind.CREATE, f"ann{seq}@acme.com", scim_id=None), 6 + seq))
 
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(
-        frozenset({"m1"}), frozenset({ANN}), frozenset({"m1"})
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(
+        max_deactivations={"m1"}, max_creates={ANN}, max_email_changes={"m1"}
     )
 
 
@@ -174,11 +176,11 @@ async def test_counts_unconfirmed_creates_and_members_are_those_of_the_target(st
         lease, "r1", [LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True)]
     )
     before = await state.load_memory("latam")
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}), frozenset({ANN}))
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"}, max_creates={ANN})
     await state.record_targets(lease, [("", THERE)])
     after = await state.load_memory("latam")
 
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
+    assert await state.load_recent_changes("latam", NOW) == recent_changes()
     assert (len(before.unconfirmed_creates), before.last_seen) == (
         1,
         (LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True),),
@@ -196,7 +198,7 @@ async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: Stat
     clock.pass_seconds(1)
     await state.record_targets(other, [("", HERE)])
 
-    assert await state.load_recent_changes("brazil", NOW) == RecentChanges(frozenset({"m1", "m2"}))
+    assert await state.load_recent_changes("brazil", NOW) == recent_changes(max_deactivations={"m1", "m2"})
 
 
 async def remembered(state: State) -> Lease:
@@ -234,8 +236,8 @@ async def test_renamed_key_keeps_all_that_is_known(state: State) -> None:
     assert await state.load_memory("brazil") == before
     assert before.last_seen is not None
     assert await state.load_memory("latam") == Memory()
-    assert await state.load_recent_changes("brazil", NOW) == RecentChanges(frozenset({"m1"}))
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
+    assert await state.load_recent_changes("brazil", NOW) == recent_changes(max_deactivations={"m1"})
+    assert await state.load_recent_changes("latam", NOW) == recent_changes()
     assert await state.load_baselines("brazil", NOW) == {("okta-main", "g1"): ("Planners", 12)}
     assert await state.count_guarded("brazil") == 7
     assert await state.load_pause("brazil") == Pause(NOW, "ops", "why")
@@ -271,7 +273,7 @@ async def test_reset_forgets_all_but_the_journal_and_a_pause(state: State) -> No
     assert dropped == (Link(ANN, "m1", PLANNERS),)
     assert await state.load_memory("latam") == Memory()
     assert await state.load_baselines("latam", NOW) == {}
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(), (
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(), (
         "what was done to another workspace counts for nothing here"
     )
     assert await state.load_link_edits("r3") == [LinkEdit(None, Link(ANN, "m1", PLANNERS))]
@@ -285,7 +287,7 @@ async def test_reset_for_the_same_target_keeps_the_counts_of_the_hour(state: Sta
     lease = await remembered(state)
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
     assert (await state.load_memory("latam")).links == ()
 
 
@@ -294,7 +296,7 @@ async def test_reset_of_a_key_that_was_never_recorded_counts_nothing_of_before(s
     await state.record_answer(lease, done(a_change()))
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges()
+    assert await state.load_recent_changes("latam", NOW) == recent_changes()
 
 
 async def test_key_that_is_forgotten_stands_for_nothing(state: State) -> None:
@@ -311,7 +313,7 @@ async def test_retargeted_key_keeps_links_and_counts(state: State) -> None:
     await state.retarget_workspace(lease, by_hand("r3", "latam"), THERE)
 
     assert await state.load_memory("latam") == before
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
     assert [each.fingerprint for each in await state.load_targets() if not each.connector] == [THERE]
 
 
@@ -329,7 +331,7 @@ async def test_runs_of_releases_that_knew_no_targets_count(state: State) -> None
     await state.record_answer(lease, done(a_change()))
     await state.record_targets(lease, [("", HERE)])
 
-    assert await state.load_recent_changes("latam", NOW) == RecentChanges(frozenset({"m1"}))
+    assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
 
 
 async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:

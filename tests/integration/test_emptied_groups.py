@@ -14,7 +14,7 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
-from agent.model import Kind, Limits, Mode, Policy
+from agent.model import Kind, Mode, Policy
 from agent.model.run import Trigger
 from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
@@ -31,7 +31,7 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from tests.factories import plan_of
+from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedWorld
 
@@ -103,9 +103,7 @@ class Scene:
                 "latam",
                 (SOURCE,),
                 mode=Mode.ENFORCE,
-                limits=Limits(
-                    max_deactivations=25, max_deactivations_percent=60, max_creates=None, max_email_changes=25
-                ),
+                limits=some_limits(max_deactivations=25, max_deactivations_percent=60),
             ),
             **policy,  # type: ignore[arg-type]  # each test gives what Policy takes
         )

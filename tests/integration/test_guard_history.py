@@ -14,7 +14,7 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
-from agent.model import Limits, Mode, Plan, Policy, UnmanagedAction
+from agent.model import Mode, Plan, Policy, UnmanagedAction
 from agent.model.run import Trigger
 from agent.plan_parser import describe_difference
 from agent.ports.state import State
@@ -33,9 +33,7 @@ class Company:
     def __init__(self, state: State, worlds: Mapping[str, SteppedWorld]) -> None:
         self.state, self.worlds = state, worlds
         self.world = next(iter(worlds.values()))
-        self.limits = Limits(
-            max_deactivations=1000, max_deactivations_percent=100, max_creates=None, max_email_changes=1000
-        )
+        self.limits = some_limits(max_deactivations=1000, max_deactivations_percent=100, max_email_changes=1000)
         self.fleet_percent = 100.0
         self.unmanaged = UnmanagedAction.REPORT
         self.protect: tuple[str, ...] = ()
@@ -234,7 +232,7 @@ async def test_fleet_counts_the_members_that_each_workspace_was_left_with(compan
 async def test_many_small_runs_trip_what_one_big_run_would(company: Company) -> None:
     names = await founded(company, readers=0)
     company.pass_minutes(60)
-    company.limits = Limits(max_deactivations=3, max_deactivations_percent=100, max_creates=1, max_email_changes=1)
+    company.limits = some_limits(max_deactivations=3, max_deactivations_percent=100, max_creates=1, max_email_changes=1)
     company.change(*names[:5], groups=())
     held = [codes(await company.sync(user=f"{name}@acme.com")) for name in names[:5]]
     assert held == [set(), set(), set(), {"max-deactivations"}, {"max-deactivations"}]

@@ -10,13 +10,13 @@ import httpx
 from agent.engine.planner import Planner
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
-from agent.model import Limits, Mode, Policy, UnmanagedAction
+from agent.model import Mode, Policy, UnmanagedAction
 from agent.model.run import Outcome, Trigger
 from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, discard_progress
 from connectors.http import Timer
-from tests.factories import plan_of
+from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -52,9 +52,7 @@ class Company:
                 "latam",
                 (Source("okta", "app"),),
                 mode=Mode.ENFORCE,
-                limits=Limits(
-                    max_deactivations=100, max_deactivations_percent=100, max_creates=None, max_email_changes=100
-                ),
+                limits=some_limits(max_deactivations=100, max_deactivations_percent=100, max_email_changes=100),
             ),
             **policy,  # type: ignore[arg-type]  # each test gives what Policy takes
         )

@@ -13,12 +13,13 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.errors import ExitCode
-from agent.model import Kind, Limits, Mode, Policy
+from agent.model import Kind, Mode, Policy
 from agent.model.run import Outcome, RunStatus, Trigger
 from agent.plan_parser import describe_difference
 from agent.scim.client import ScimClient
 from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
+from tests.factories import some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
@@ -30,7 +31,7 @@ POLICY = Policy(
     "latam",
     (SOURCE,),
     mode=Mode.ENFORCE,
-    limits=Limits(max_deactivations=3, max_deactivations_percent=100, max_creates=None, max_email_changes=25),
+    limits=some_limits(max_deactivations=3, max_deactivations_percent=100),
 )
 
 

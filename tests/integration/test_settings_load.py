@@ -10,13 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from agent.errors import ConfigError
-from agent.model import IndividualAction, Kind, Limits, Mode, Policy, Toggles, UnmanagedAction
+from agent.model import IndividualAction, Kind, Mode, Policy, Toggles, UnmanagedAction
 from agent.settings.load import load
 from agent.settings.root import Settings
+from agent.settings.workspace import LimitSettings
 from connectors.base import Source
 from connectors.entra import EntraSettings
 from connectors.okta.settings import OktaSettings
 from connectors.onelogin import OneLoginSettings
+from tests.factories import some_limits
 
 BASE = """\
 connectors:
@@ -85,7 +87,7 @@ def test_minimal_file_has_the_documented_defaults(write: Write, tmp_path: Path) 
     workspace = settings.workspaces["pigment-latam"]
     assert workspace.scim_url == "https://latam.example.com/scim/v2"
     assert (workspace.token_expires, workspace.schedule, workspace.total_results) == (None, None, "check")
-    limits = Limits(max_deactivations=25, max_deactivations_percent=10, max_creates=None, max_email_changes=25)
+    limits = some_limits(max_deactivations=25, max_deactivations_percent=10, max_creates=None, max_email_changes=25)
     assert workspace.policy("pigment-latam") == Policy("pigment-latam", (Source("okta-main", "0oa1"),), limits=limits)
     ignoring = workspace.model_copy(update={"individual_assignments": IndividualAction.IGNORE}).policy("pigment-latam")
     assert ignoring.sources == (Source("okta-main", "0oa1", ignores_individuals=True),)
@@ -105,7 +107,7 @@ def test_policy_has_every_value_of_the_file(write: Write) -> None:
         unmanaged=UnmanagedAction.DEACTIVATE,
         individual_assignments=IndividualAction.INCLUDE,
         grace_reads=3,
-        limits=Limits(max_deactivations=5, max_deactivations_percent=2.5, max_creates=100, max_email_changes=7),
+        limits=some_limits(max_deactivations=5, max_deactivations_percent=2.5, max_creates=100, max_email_changes=7),
         require_approval=frozenset({Kind.DEACTIVATE, Kind.UPDATE_EMAIL}),
         toggles=Toggles(create=False, update=False, deactivate=False),
     )
@@ -153,8 +155,8 @@ defaults:
 """
     latam, europe = load(write(text), {}).workspaces.values()
     assert (latam.mode, europe.mode) == ("enforce", "enforce")
-    assert (latam.limits.max_deactivations, latam.limits.max_creates) == (3, 9)
-    assert (europe.limits.max_deactivations, europe.limits.max_creates) == (1, 9)
+    assert latam.limits == LimitSettings.model_validate({"max_deactivations": 3, "max_creates": 9})
+    assert europe.limits == LimitSettings.model_validate({"max_deactivations": 1, "max_creates": 9})
     assert latam.schedule is not None
     assert (latam.schedule.cron, latam.schedule.every) == ("0 6 * * *", None)
 
@@ -168,7 +170,7 @@ def test_anchors_and_merge_keys_of_yaml_work(write: Write) -> None:
     limits: {{<<: *careful, max_creates: 4}}
 """
     limits = load(write(text), {}).workspaces["pigment-eu"].limits
-    assert (limits.max_deactivations, limits.max_creates) == (3, 4)
+    assert limits == LimitSettings.model_validate({"max_deactivations": 3, "max_creates": 4})
 
 
 def test_keys_are_always_text(write: Write) -> None:

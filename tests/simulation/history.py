@@ -27,7 +27,7 @@ from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.errors import PigmentSyncError, StalePlan
-from agent.model import IndividualAction, Inputs, Kind, Limits, Mode, Plan, Policy, UnmanagedAction, Unplanned
+from agent.model import IndividualAction, Inputs, Kind, Mode, Plan, Policy, UnmanagedAction, Unplanned
 from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
 from agent.plan_parser import describe_difference
 from agent.ports.state import State
@@ -37,7 +37,7 @@ from agent.store.state import SqlState
 from connectors.base import PersonKey, discard_progress
 from connectors.http import RequestLimits, Timer
 from sandbox.pigment.write_log import Write
-from tests.factories import plan_of
+from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
 from tests.simulation.invariants import Broken, Sender, Watch, check_run, is_entitled
 from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
@@ -100,7 +100,7 @@ def _policy(
         sources,
         mode=Mode.ENFORCE,
         protect=PROTECTED,
-        limits=Limits(max_deactivations=LIMIT, max_deactivations_percent=100, max_creates=None, max_email_changes=25),
+        limits=some_limits(max_deactivations=LIMIT, max_deactivations_percent=100),
         target=url,
         tenants=tuple((source.connector, world.tenant(source.connector)) for source in sources),
         **options,  # type: ignore[arg-type]  # a dictionary has no types of its own

@@ -83,7 +83,13 @@ MUTANTS = (
     ),
     Mutant(
         "guards each run by itself, not an hour",
-        ((SURVEY, "            recent_changes=recent,\n", "            recent_changes=type(recent)(),\n"),),
+        (
+            (
+                SURVEY,
+                "            recent_changes=recent,\n",
+                "            recent_changes=dict.fromkeys(recent, frozenset()),\n",
+            ),
+        ),
         "more deactivations than the guard allows",
     ),
     Mutant(

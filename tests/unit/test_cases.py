@@ -36,7 +36,6 @@ from agent.model import (
     Note,
     Plan,
     Policy,
-    RecentChanges,
     Toggles,
     UnconfirmedCreate,
     UndoneChange,
@@ -46,7 +45,7 @@ from agent.model import (
 from agent.model.codes import ChangeCode, GuardCode, HoldCode, NoteCode
 from agent.report.document import workspace_object
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source, Status
-from tests.factories import some_limits
+from tests.factories import recent_changes, some_limits
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
@@ -225,15 +224,10 @@ def _ids(shown: int | list[str]) -> frozenset[str]:
 
 
 def _history(case: Mapping[str, Any]) -> GuardHistory:
-    recent = case.get("recent", {})
-    made = recent.get("creates", 0)
+    recent = {code.replace("-", "_"): _ids(shown) for code, shown in case.get("recent", {}).items()}
     sizes = {_key(group): size for group, size in case.get("baselines", {}).items()}
     return GuardHistory(
-        recent_changes=RecentChanges(
-            _ids(recent.get("deactivations", 0)),
-            frozenset(PersonKey("okta-main", each) for each in _ids(made)),
-            _ids(recent.get("email_changes", 0)),
-        ),
+        recent_changes=recent_changes(**recent),
         baselines={(group.connector, group.id): (group.id, size) for group, size in sizes.items()},
         contested_members={
             scim_id: [datetime.fromisoformat(at) for at in times]

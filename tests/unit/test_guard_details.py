@@ -13,7 +13,19 @@ from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards, next
 from agent.guard.results import GuardHistory
 from agent.model import GroupRef, Kind, Link, Plan, RecentChanges, Toggles, UnmanagedAction
 from connectors.base import PersonKey, Status
-from tests.factories import ENTRA, OKTA, a_policy, key, link, member, person, reads, snapshot, some_limits
+from tests.factories import (
+    ENTRA,
+    OKTA,
+    a_policy,
+    key,
+    link,
+    member,
+    person,
+    reads,
+    recent_changes,
+    snapshot,
+    some_limits,
+)
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -51,7 +63,7 @@ def ids(count: int) -> frozenset[str]:
 
 
 def recent(gone: int = 0, made: int = 0, moved: int = 0) -> RecentChanges:
-    return RecentChanges(ids(gone), frozenset(map(key, ids(made))), ids(moved))
+    return recent_changes(max_deactivations=ids(gone), max_creates=map(key, ids(made)), max_email_changes=ids(moved))
 
 
 def test_guard_shows_its_numbers_and_the_affected_emails() -> None:
@@ -74,9 +86,9 @@ def test_limits_count_what_the_journal_shows_only_when_there_is_something_to_hol
 def test_member_that_the_last_hour_counted_counts_once() -> None:
     """A leaver that another tool reactivates uses the limit once; so does a create that is tried again."""
     policy = a_policy(limits=some_limits(max_deactivations=25, max_deactivations_percent=100, max_creates=2))
-    gone = RecentChanges(deactivated_ids=frozenset({"m-p0", *ids(22)}))
-    made = RecentChanges(created_people=frozenset({key("p0"), key("p1")}))
-    moved = RecentChanges(email_changed_ids=frozenset({"m-p0", "m-p1"}))
+    gone = recent_changes(max_deactivations={"m-p0", *ids(22)})
+    made = recent_changes(max_creates={key("p0"), key("p1")})
+    moved = recent_changes(max_email_changes={"m-p0", "m-p1"})
 
     assert apply_guards(leavers(3, 40), policy, GuardHistory(recent_changes=gone)).guards == ()
     (guard,) = apply_guards(leavers(4, 40), policy, GuardHistory(recent_changes=gone)).guards

@@ -23,22 +23,22 @@ from agent.model import (
     Inputs,
     Kind,
     LastSeen,
-    Limits,
     Link,
     Listing,
     Member,
     Memory,
     Plan,
     Policy,
-    RecentChanges,
     Toggles,
     UnconfirmedCreate,
     UnmanagedAction,
     Written,
 )
+from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
+from tests.factories import recent_changes, some_limits
 
 # Every line that these reach a case in `tests/cases` reaches too, and the tracer would make them take twice the time.
 pytestmark = pytest.mark.no_cover
@@ -138,7 +138,7 @@ def policies(draw: st.DrawFn, sources: tuple[Source, ...]) -> Policy:
         unmanaged=draw(st.sampled_from(UnmanagedAction)),
         individual_assignments=draw(st.sampled_from(IndividualAction)),
         grace_reads=draw(st.integers(1, 3)),
-        limits=Limits(
+        limits=some_limits(
             max_deactivations=draw(st.integers(0, 4)),
             max_deactivations_percent=100,
             max_creates=draw(st.sampled_from([None, 0, 2])),
@@ -284,21 +284,22 @@ def test_no_change_passes_a_guard(
 ) -> None:
     reads, policy = world
     history = GuardHistory(
-        recent_changes=RecentChanges(gone, made, moved),
+        recent_changes=recent_changes(max_deactivations=gone, max_creates=made, max_email_changes=moved),
         contested_members={scim_id: [NOW, NOW] for scim_id in contested},
     )
     plan = apply_guards(compute_plan(reads, policy), policy, history)
     of_kind = {kind: [change for change in plan.changes if change.kind is kind] for kind in Kind}
     kinds = Counter(change.kind for change in plan.changes)
-    limits, toggles = policy.limits, policy.toggles
+    limits, toggles = policy.limits.counts, policy.toggles
 
     leavers = {change.scim_id for change in of_kind[Kind.DEACTIVATE]}
-    assert not leavers or len(leavers | gone) <= limits.max_deactivations
+    assert not leavers or len(leavers | gone) <= (limits[GuardCode.MAX_DEACTIVATIONS] or 0)
     assert not leavers & contested
     joiners = {change.person for change in of_kind[Kind.CREATE]}
-    assert not joiners or limits.max_creates is None or len(joiners | made) <= limits.max_creates
+    most = limits[GuardCode.MAX_CREATES]
+    assert not joiners or most is None or len(joiners | made) <= most
     changes = {change.scim_id for change in plan.changes if change.changes_email}
-    assert not changes or len(changes | moved) <= limits.max_email_changes
+    assert not changes or len(changes | moved) <= (limits[GuardCode.MAX_EMAIL_CHANGES] or 0)
     assert not kinds[Kind.DEACTIVATE] or (toggles.deactivate and all(source.entitled for source in plan.sources))
     assert toggles.create or not kinds[Kind.CREATE] + kinds[Kind.REACTIVATE]
     assert toggles.update or not (kinds[Kind.UPDATE_NAME] or changes)
