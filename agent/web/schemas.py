@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Unplanned
-from agent.model.access import Explanation
+from agent.model.access import Explanation, MemberView, PersonView
 from agent.model.email import is_valid
 from agent.model.run import ChangeRecord, Run, RunStatus
 
@@ -190,7 +190,7 @@ class WorkspaceList(ResponseModel):
 
 
 class ExplanationSchema(ResponseModel):
-    """Why one person is in or out of a workspace; each step is a list of sentences."""
+    """Why one person is in or out of a workspace: each step as sentences, then `people` and `members` as values."""
 
     workspace: str
     source: tuple[str, ...] = ()
@@ -199,6 +199,9 @@ class ExplanationSchema(ResponseModel):
     decision: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    found: bool = Field(default=False, description="Whether a person, a member or an earlier change has the address.")
+    people: tuple[PersonView, ...] = Field(default=(), description="The person, as each source shows them.")
+    members: tuple[MemberView, ...] = Field(default=(), description="The members that the explanation is about.")
     error: str = Field(default="", description="Why the workspace could not be read; then the rest is empty.")
 
 
@@ -312,4 +315,7 @@ def _explanation_to_schema(found: Explanation | Unplanned) -> ExplanationSchema:
         decision=found.decision,
         actions=found.actions,
         near=found.near,
+        found=found.found,
+        people=found.people,
+        members=found.members,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from agent.diff.explain import explain
 from agent.diff.plan import compute_plan
-from agent.model import Change, Fields, Inputs, Kind, Mode
+from agent.model import Change, Fields, Inputs, Kind, Mode, Unplanned
 from agent.model.access import Explanation, MemberView, PersonView
 from agent.model.run import ChangeRecord, Outcome, Pause
+from agent.web.schemas import person_to_schema
 from connectors.base import Status
 from tests.factories import a_policy, key, link, member, person, reads
 
@@ -66,6 +68,30 @@ def test_explanation_has_people_and_members_as_values() -> None:
     assert (unmanaged.active, unmanaged.matched_by) == (None, "")
     (by_email,) = explained("ann@acme.com", reads([person("ann")], [member("ann")])).members
     assert (by_email.matched_by, by_email.linked_person) == ("email", "")
+
+
+def test_api_shows_an_explanation_as_the_json_of_the_command_does() -> None:
+    given = reads([person("ann", source_status="ACTIVE")], [member("ann"), member("old", active=None)], [link("ann")])
+    known, unknown = explained("ann@acme.com", given), explained("unknown@acme.com", given)
+    shown = person_to_schema("ann@acme.com", [known, unknown]).model_dump(mode="json")
+
+    assert known.people
+    assert known.members
+    for explanation, sent in zip((known, unknown), shown["workspaces"], strict=True):
+        assert sent.pop("error") == ""
+        assert sent == json.loads(json.dumps(asdict(explanation)))
+
+
+def test_api_shows_only_the_error_of_a_workspace_that_could_not_be_read() -> None:
+    failed = Unplanned(
+        workspace="latam", mode=Mode.ENFORCE, status="incomplete", code="read", message="No answer.", remedy="Wait."
+    )
+    (sent,) = person_to_schema("ann@acme.com", [failed]).model_dump(mode="json")["workspaces"]
+
+    assert {name: value for name, value in sent.items() if value} == {
+        "workspace": "latam",
+        "error": "No answer. Wait.",
+    }
 
 
 def test_suspended_person_would_be_deactivated_with_the_reason() -> None:
