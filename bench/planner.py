@@ -59,12 +59,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--one", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.one:
-        print(measure(asked.one[0], int(asked.one[1])))
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(measure(options.one[0], int(options.one[1])))
         return 0
     for kind in KINDS:
-        for size in asked.sizes:
+        for size in options.sizes:
             # Each in a process of its own: memory that one gave back would hide what the next one takes.
             subprocess.run([sys.executable, "-m", "bench.planner", "--one", kind, str(size)], check=True)
     return 0

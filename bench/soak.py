@@ -133,8 +133,8 @@ def _summary_lines(soak: SoakRun, runs: list[Run], seconds: float) -> Iterator[s
     ticks = [run for run in runs if run.trigger is Trigger.SCHEDULE]
     yield f"{len(ticks)} scheduled runs in {seconds:.0f} s: {dict(Counter(str(run.status) for run in ticks))}"
     for name, count in sorted(Counter(run.workspace for run in ticks).items()):
-        mine = sorted(run.started_at for run in ticks if run.workspace == name)
-        gaps = [(b - a).total_seconds() for a, b in pairwise(mine)]
+        times = sorted(run.started_at for run in ticks if run.workspace == name)
+        gaps = [(b - a).total_seconds() for a, b in pairwise(times)]
         yield f"  {name}: {count} runs, {min(gaps):.1f} to {max(gaps):.1f} s apart"
     half = soak.memory[len(soak.memory) // 3 : 2 * len(soak.memory) // 3]
     last = soak.memory[-len(half) :]
@@ -149,20 +149,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, run_sandbox(seed=3, size=120, limit=RateLimit(None)) as sandbox:
         folder = Path(name)
-        soak = SoakRun(sandbox, _write_config(sandbox, folder), random.Random(asked.seed))
+        soak = SoakRun(sandbox, _write_config(sandbox, folder), random.Random(options.seed))
         process = soak.start_daemon()
         try:
-            soak.watch_daemon(process, asked.seconds)
+            soak.watch_daemon(process, options.seconds)
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             code = process.wait(30)
         finally:
             process.kill()
         sys.stdout.write(f"SIGTERM: exit {code} after {time.monotonic() - began:.1f} s\n")
-        for line in _summary_lines(soak, asyncio.run(_read_runs(folder)), asked.seconds):
+        for line in _summary_lines(soak, asyncio.run(_read_runs(folder)), options.seconds):
             sys.stdout.write(f"{line}\n")
         command = [sys.executable, "-m", "agent", "--config", str(soak.config), "plan", "--exit-code"]
         plan = subprocess.run(command, capture_output=True, check=False, env=os.environ | {"NO_PROXY": "127.0.0.1"})

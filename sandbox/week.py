@@ -46,7 +46,7 @@ def _simulate_apac(company: Company) -> Iterator[str]:
     yield f"APAC, OneLogin: {hired.display_name} joins Pigment APAC."
     renamed = company.rename("kiri.ngata@acme.com", given="Kiritopa")
     yield f"APAC, OneLogin: Kiri Ngāta is called {renamed.display_name} now."
-    gone = company.delete("lalita.srisuk@acme.com")
-    yield f"APAC, OneLogin: {gone.display_name} is deleted."
+    deleted = company.delete("lalita.srisuk@acme.com")
+    yield f"APAC, OneLogin: {deleted.display_name} is deleted."
     back = company.reinstate("duy.dang@acme.com")
     yield f"APAC, OneLogin: {back.display_name}, who was suspended, is back."

@@ -99,16 +99,16 @@ class Server:
             command, env=_environment(folder), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
         assert process.stderr is not None
-        said = b""
+        output = b""
         for line in process.stderr:
-            said += line
+            output += line
             if READY in line:
                 # A pipe that is never read would block the server one day.
                 Thread(target=_emptied, args=[process], daemon=True).start()
                 self.process = process
                 return ""
         process.wait()
-        return said.decode(errors="replace")
+        return output.decode(errors="replace")
 
     def stop(self, mode: str) -> None:
         """Stop it as an operator does: `fast` ends its sessions, `immediate` leaves recovery to the next start."""
@@ -133,13 +133,13 @@ class Server:
 
 def _started(prefix: list[str], programs: Path, folder: Path) -> Server:
     """Start a server. Another process may take the port between our look and its start: then try another."""
-    said = ""
+    messages = ""
     for _ in range(ATTEMPTS):
         server = Server(prefix, programs, folder, free_port())
         if not (refusal := server.start()):
             return server
-        said += refusal
-    raise AssertionError(f"PostgreSQL did not start: {said[-2000:]}")
+        messages += refusal
+    raise AssertionError(f"PostgreSQL did not start: {messages[-2000:]}")
 
 
 def _emptied(server: subprocess.Popen[bytes]) -> None:

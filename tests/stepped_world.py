@@ -61,8 +61,8 @@ class SteppedConnector:
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:  # noqa: ARG002  (there is no other read)
         if self.name in self.world.failing:
             raise IncompleteRead(f"{self.name} broke off.", "Run again.")
-        mine = [person for person in self.world.people.values() if person.connector == self.name]
-        shown = tuple(person for person in mine if person.groups or person.individual)
+        own_people = [person for person in self.world.people.values() if person.connector == self.name]
+        shown = tuple(person for person in own_people if person.groups or person.individual)
         groups = tuple(Group(each, each.title(), sum(each in person.groups for person in shown)) for each in GROUPS)
         return Snapshot(source, "Pigment", groups, shown)
 

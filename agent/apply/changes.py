@@ -210,34 +210,34 @@ class Applier:
         if self._pause is not None:
             return await self._record_skipped(seq, change, _pause_sentence(self._pause))
         try:
-            answered = await send(self.workspace, change, members.get(change.scim_id or ""), taken, self.protected)
+            result = await send(self.workspace, change, members.get(change.scim_id or ""), taken, self.protected)
         except WriteStopped as error:
             self._state_error = lease_lost_error(self.lease.workspace)
             outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED
-            answered = ChangeResult(outcome, f"{error.message} {error.hint}")
+            result = ChangeResult(outcome, f"{error.message} {error.hint}")
         except WorkspaceUnavailable as error:
             self._workspace_error = error
             # Refused credentials wrote nothing, unless an attempt before them did.
             outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.FAILED
-            answered = ChangeResult(outcome, f"{error.message} {error.hint}")
-        answered = _verified_result(answered, change, members)
-        scim_id = answered.member.scim_id if answered.member else change.scim_id
+            result = ChangeResult(outcome, f"{error.message} {error.hint}")
+        result = _verified_result(result, change, members)
+        scim_id = result.member.scim_id if result.member else change.scim_id
         now = self.clock.now()
         record = ChangeRecord(
             run_id=self.run_id,
             seq=seq,
-            change=_as_met(change, answered),
-            outcome=answered.outcome,
-            detail=answered.detail,
+            change=_with_existing_member(change, result),
+            outcome=result.outcome,
+            detail=result.detail,
             sent_at=sent_at,
             answered_at=now,
             scim_id=scim_id,
-            is_accepted=answered.is_accepted,
+            is_accepted=result.is_accepted,
         )
-        created = change.kind is Kind.CREATE and answered.outcome is Outcome.DONE and scim_id is not None
+        created = change.kind is Kind.CREATE and result.outcome is Outcome.DONE and scim_id is not None
         await self._record_answer(record, _link_for(change, scim_id) if created and scim_id else None)
-        report = log.info if answered.outcome is Outcome.DONE else log.warning
-        report("change.applied", workspace=self.lease.workspace, kind=change.kind, outcome=answered.outcome, seq=seq)
+        report = log.info if result.outcome is Outcome.DONE else log.warning
+        report("change.applied", workspace=self.lease.workspace, kind=change.kind, outcome=result.outcome, seq=seq)
         return record
 
     async def _record_answer(self, record: ChangeRecord, link: Link | None = None) -> None:
@@ -270,13 +270,13 @@ class Applier:
         return record
 
 
-def _as_met(change: Change, answered: ChangeResult) -> Change:
-    """Return *change* as it turned out: for a create that met a member, with its state before and its own name."""
-    if answered.met is None:
+def _with_existing_member(change: Change, result: ChangeResult) -> Change:
+    """Return *change* as it turned out: for a create of an existing member, with its state before and its own name."""
+    if result.existing is None:
         return change
-    name = (answered.member or answered.met).display_name
+    name = (result.member or result.existing).display_name
     after = replace(change.after, display_name=name)
-    return replace(change, before=Fields(active=answered.met.active), after=after)
+    return replace(change, before=Fields(active=result.existing.active), after=after)
 
 
 def _is_adoption(change: Change) -> bool:
@@ -289,11 +289,11 @@ def _pause_sentence(pause: Pause) -> str:
     return f"The workspace was paused by {pause.by} at {pause.since:%Y-%m-%d %H:%M} UTC{why}."
 
 
-def _verified_result(answered: ChangeResult, change: Change, members: Mapping[str, Member]) -> ChangeResult:
+def _verified_result(result: ChangeResult, change: Change, members: Mapping[str, Member]) -> ChangeResult:
     """Return *answered*, or a failure where the member under its new id is another one of the listing."""
-    shown = answered.member
+    shown = result.member
     if shown is None or change.scim_id in {None, shown.scim_id} or shown.scim_id not in members:
-        return answered
+        return result
     return ChangeResult(
         Outcome.NOT_PERSISTED,
         f"The workspace answered the change of {change.email} with another member ({shown.scim_id}), which it listed "

@@ -24,8 +24,8 @@ CONFLICT = 409
 class ChangeResult:
     """The outcome of a change. *member* is the workspace's proof where it was made; *detail* a sentence.
 
-    *is_accepted*: the workspace answered with a success, and does not show it. *met* is the member that a create found
-    in its place, as it was before.
+    *is_accepted*: the workspace answered with a success, and does not show it. *existing* is the member that a create
+    found in its place, as it was before.
     """
 
     outcome: Outcome
@@ -33,7 +33,7 @@ class ChangeResult:
     _: KW_ONLY
     member: Member | None = None
     is_accepted: bool = False
-    met: Member | None = None
+    existing: Member | None = None
 
 
 async def send(
@@ -117,7 +117,7 @@ async def _resolve_conflict(
             return ChangeResult(Outcome.HELD, reason)
         case MatchVerdict.LINK:
             reason = "The member existed and is linked; nothing was changed."
-            return ChangeResult(Outcome.DONE, reason, member=member, met=member)
+            return ChangeResult(Outcome.DONE, reason, member=member, existing=member)
         case MatchVerdict.REACTIVATE:
             return await _reactivate_member(workspace, member)
         case _:
@@ -130,5 +130,5 @@ async def _reactivate_member(workspace: WorkspaceWriter, member: Member) -> Chan
     except (WorkspaceUnavailable, WriteStopped):
         raise
     except WriteError as error:
-        return replace(_failure_result(error), met=member)
-    return ChangeResult(Outcome.DONE, "The member existed and was reactivated.", member=active, met=member)
+        return replace(_failure_result(error), existing=member)
+    return ChangeResult(Outcome.DONE, "The member existed and was reactivated.", member=active, existing=member)

@@ -69,8 +69,8 @@ class RunScheduler:
         Nothing is awaited, so that no run ever sees a part of it.
         """
         scheduled = {job.id: job for job in self._schedule_jobs()}
-        for gone in scheduled.keys() - schedules.keys():
-            self.scheduler.remove_job(gone)
+        for removed in scheduled.keys() - schedules.keys():
+            self.scheduler.remove_job(removed)
         for name, (group, first) in schedules.items():
             if name in scheduled:
                 scheduled[name].modify(args=[group])

@@ -243,8 +243,8 @@ class Writer:
         if shown is not None and shown.scim_id == member.scim_id and is_persisted(shown, sent, formatted):
             return shown
         # Some servers derive ids from the email: the response has the member under another id.
-        here = replace(sent, email=sent.email or member.email)
-        renewed = shown.scim_id if shown is not None and is_persisted(shown, here, formatted) else member.scim_id
+        expected = replace(sent, email=sent.email or member.email)
+        renewed = shown.scim_id if shown is not None and is_persisted(shown, expected, formatted) else member.scim_id
 
         async def read_member() -> Member | None:
             seen = await self._reread_member(member.scim_id, member.email)
@@ -254,7 +254,7 @@ class Writer:
                 return None
             if renewed != member.scim_id:
                 found = await self._reread_member(renewed, member.email)
-                return found if found is not None and is_persisted(found, here) else None
+                return found if found is not None and is_persisted(found, expected) else None
             return await self._find_renamed(member, wanted, sent, formatted)
 
         seen = await self._await_persisted(read_member, sent, formatted)

@@ -88,11 +88,11 @@ def next_time(crontab: str, timezone: str, after: datetime) -> datetime | None:
 
 def _offset_change(zone: ZoneInfo, at: datetime) -> timedelta:
     """Return by how much the clocks of *zone* change around *at*; zero on nearly all days."""
-    here = at.astimezone(zone).utcoffset() or timedelta()
+    utc_offset = at.astimezone(zone).utcoffset() or timedelta()
     offsets = [
         (at + side).astimezone(zone).utcoffset() or timedelta() for side in (-MAX_OFFSET_CHANGE, MAX_OFFSET_CHANGE)
     ]
-    return max(abs(offset - here) for offset in offsets)
+    return max(abs(offset - utc_offset) for offset in offsets)
 
 
 def _due_times(wall: datetime, zone: ZoneInfo, *, is_hourly: bool) -> list[datetime]:

@@ -301,10 +301,10 @@ def _load_subjects(connection: Connection, condition: ColumnElement[bool]) -> fr
 
 def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
     """Return the times of deactivations since *since* that another tool reverted: see `agent.model.run`."""
-    here = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
-    deactivated = and_(here, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
+    is_recent = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
+    deactivated = and_(is_recent, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
     # A reactivation of ours that may have taken effect is not another tool's.
-    back = and_(here, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED_OUTCOMES))
+    back = and_(is_recent, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED_OUTCOMES))
     twice = select(changes.c.scim_id).where(deactivated).group_by(changes.c.scim_id).having(func.count() > 1)
     rows = connection.execute(
         select(changes.c.scim_id, changes.c.kind, changes.c.sent_at)

@@ -163,8 +163,8 @@ class Company:
             raise CompanyError("Only people of one directory can swap their addresses.")
         home = self.directories[first.directory]
         first.changed = second.changed = self._advance_clock()
-        mine, theirs = first.email, second.email
-        for person, address in ((first, theirs), (second, mine)):
+        first_email, second_email = first.email, second.email
+        for person, address in ((first, second_email), (second, first_email)):
             person.email = person.mail = address
             home.id_by_address[normalize_address(address)] = person.id
 
@@ -228,13 +228,13 @@ class Company:
     def delete_group(self, directory: str, group: str) -> Group:
         """Delete a group; in Entra its assignments stay, as in the real one."""
         home = self.directory(directory)
-        gone = home.group(group)
+        removed = home.group(group)
         self._advance_clock()
-        del home.groups[gone.id]
+        del home.groups[removed.id]
         if home.name != "entra":
             for app in home.apps.values():
-                app.groups = [each for each in app.groups if each != gone.id]
-        return gone
+                app.groups = [each for each in app.groups if each != removed.id]
+        return removed
 
     def assign_individually(self, key: str | Person, app: App | None = None) -> Person:
         """Assign a person to *app* (without one: Pigment) directly, in addition to their groups."""

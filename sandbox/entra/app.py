@@ -165,17 +165,22 @@ async def _answer_batch_part(graph: Starlette, request: Request, part: dict[str,
 def _batch_part_headers(request: Request, part: dict[str, object]) -> list[tuple[bytes, bytes]]:
     """A part has the batch's authorisation and host, and its own headers."""
     own = part.get("headers")
-    kept = [(name, value) for name, value in request.headers.raw if name in (b"authorization", b"host")]
+    inherited = [(name, value) for name, value in request.headers.raw if name in (b"authorization", b"host")]
     more = own.items() if isinstance(own, dict) else ()
-    return kept + [(str(name).lower().encode(), str(value).encode()) for name, value in more]
+    return inherited + [(str(name).lower().encode(), str(value).encode()) for name, value in more]
 
 
 def _error_response(request: Request, refusal: GraphError) -> Response:
-    asked = request.headers.get("client-request-id", "sandbox")
-    return _json_response(request, refusal.body(asked), refusal.status, refusal.headers)
+    request_id = request.headers.get("client-request-id", "sandbox")
+    return _json_response(request, refusal.body(request_id), refusal.status, refusal.headers)
 
 
 def _json_response(request: Request, body: object, status: int, headers: dict[str, str]) -> Response:
-    asked = request.headers.get("client-request-id", "sandbox")
-    usual = {"OData-Version": "4.0", "request-id": asked, "client-request-id": asked, "Cache-Control": "no-cache"}
+    request_id = request.headers.get("client-request-id", "sandbox")
+    usual = {
+        "OData-Version": "4.0",
+        "request-id": request_id,
+        "client-request-id": request_id,
+        "Cache-Control": "no-cache",
+    }
     return Response(orjson.dumps(body), status, usual | headers, media_type=MEDIA_TYPE)

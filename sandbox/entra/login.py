@@ -71,9 +71,9 @@ def _app_service(tenant: EntraTenant, request: Request, _form: Form) -> Response
 
 
 def _require_tenant(tenant: EntraTenant, request: Request) -> None:
-    asked = request.path_params["tenant"]
-    if asked.casefold() != tenant.tenant_id.casefold():
-        raise TokenError(400, "invalid_tenant", 90002, f"Tenant '{asked}' not found.")
+    tenant_id = request.path_params["tenant"]
+    if tenant_id.casefold() != tenant.tenant_id.casefold():
+        raise TokenError(400, "invalid_tenant", 90002, f"Tenant '{tenant_id}' not found.")
 
 
 def _openid_configuration(tenant: EntraTenant, request: Request, _form: Form) -> Response:

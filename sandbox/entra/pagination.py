@@ -27,10 +27,10 @@ def paginate(
 
 def next_link(url: str, query: Mapping[str, str], token: str) -> str:
     """Return the address of the next page as Graph writes it: dollar signs are not escaped, the rest is."""
-    kept = {name: value for name, value in query.items() if name not in ("$skiptoken", "$count")} | {
+    parameters = {name: value for name, value in query.items() if name not in ("$skiptoken", "$count")} | {
         "$skiptoken": token
     }
-    return url + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
+    return url + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
 
 
 def _page_size(query: Mapping[str, str], usual: int, largest: int) -> int:

@@ -62,7 +62,7 @@ def error_for_action(action: Status | Html, position: PagePosition) -> CapturedR
     return answer
 
 
-def apply_drift(kind: str, answer: CapturedResponse, position: PagePosition, *, here: bool) -> CapturedResponse:
+def apply_drift(kind: str, answer: CapturedResponse, position: PagePosition, *, starts_here: bool) -> CapturedResponse:
     """Return a page of a list that changed while it was read; *here*: just before this page. The rows of a SCIM page
     move with another `startIndex` in the query, so only the total and that number change here."""
     page = parse_page(position, answer)
@@ -70,7 +70,7 @@ def apply_drift(kind: str, answer: CapturedResponse, position: PagePosition, *, 
         return answer
     if position.system is System.PIGMENT and isinstance(page.document, dict):
         page = Page(position, page.response, page.document | {"startIndex": position.start_index()}, page.rows)
-    elif here and page.rows:
+    elif starts_here and page.rows:
         page = page.with_rows(page.rows[1:] if kind == "removed" else [page.rows[0], *page.rows])
     return page.with_total(lambda total: total + (1 if kind == "added" else -1))
 
@@ -134,14 +134,14 @@ def _rename_row(row: object, number: int) -> object:
 
 
 def _hide_fields(action: Nulls, page: Page) -> CapturedResponse:
-    kept = VISIBLE_FIELDS if action.ids else VISIBLE_FIELDS | {"id"}
+    visible = VISIBLE_FIELDS if action.ids else VISIBLE_FIELDS | {"id"}
     reach = len(page.rows) if action.rows == "all" else 1
-    return page.with_rows([_nullify(row, kept) for row in page.rows[:reach]] + page.rows[reach:]).response
+    return page.with_rows([_nullify(row, visible) for row in page.rows[:reach]] + page.rows[reach:]).response
 
 
-def _nullify(value: object, kept: frozenset[str]) -> object:
+def _nullify(value: object, visible: frozenset[str]) -> object:
     if isinstance(value, dict):
-        return {key: inner if key in kept else _nullify(inner, kept) for key, inner in value.items()}
+        return {key: inner if key in visible else _nullify(inner, visible) for key, inner in value.items()}
     return None
 
 

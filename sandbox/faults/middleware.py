@@ -121,9 +121,9 @@ class FaultMiddleware:
         if any(isinstance(action, Reset) for action in visit.actions()):
             await abort_connection(visit.scope, visit.receive, self.runtime.connection_error, reset=True)
             return
-        for active, here in visit.drifting_rules:
+        for active, starts_here in visit.drifting_rules:
             if isinstance(active.rule.action, Drift):
-                answer = apply_drift(active.rule.action.kind, answer, visit.position, here=here)
+                answer = apply_drift(active.rule.action.kind, answer, visit.position, starts_here=starts_here)
         for active, number in visit.matched_rules:
             answer = corrupt(active.rule.action, answer, visit.position, number)
         await answer.send_to(send)
@@ -134,10 +134,10 @@ class FaultMiddleware:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         visit = InterceptedRequest(dict(scope), receive, position, path, [], [])
         for active in self._matching_rules(visit):
-            met = active.count_request()
+            applies = active.count_request()
             if isinstance(active.rule.action, Drift):
-                self._update_drift(visit, active, met=met)
-            if met:
+                self._update_drift(visit, active, applies=applies)
+            if applies:
                 visit.matched_rules.append((active, active.fired))
                 self.registry.fired.append(FiredFault(active.rule.name, self.system, visit.method, path))
         visit.scope["query_string"] = self._effective_query(visit).encode("latin-1")
@@ -154,11 +154,11 @@ class FaultMiddleware:
             if active.rule.matches(self.system, visit.method, visit.path, query)
         ]
 
-    def _update_drift(self, visit: InterceptedRequest, active: ActiveRule, *, met: bool) -> None:
+    def _update_drift(self, visit: InterceptedRequest, active: ActiveRule, *, applies: bool) -> None:
         """A list that has drifted stays so until it is read from its beginning again."""
-        active.is_drifting = met or (active.is_drifting and not visit.position.is_first_page)
+        active.is_drifting = applies or (active.is_drifting and not visit.position.is_first_page)
         if active.is_drifting:
-            visit.drifting_rules.append((active, met))
+            visit.drifting_rules.append((active, applies))
 
     def _effective_query(self, visit: InterceptedRequest) -> str:
         position, actions = visit.position, visit.actions()

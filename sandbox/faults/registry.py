@@ -37,9 +37,9 @@ class ActiveRule:
     def count_request(self) -> bool:
         """Count one more request and return whether the rule applies to it."""
         self.count += 1
-        met = self.rule.is_due(self.count) and (not self.rule.times or self.fired < self.rule.times)
-        self.fired += met
-        return met
+        applies = self.rule.is_due(self.count) and (not self.rule.times or self.fired < self.rule.times)
+        self.fired += applies
+        return applies
 
 
 @dataclass(slots=True)

@@ -31,21 +31,21 @@ T = TypeVar("T")
 
 
 def paginate(
-    asked: PageRequest, things: Sequence[T], key: Callable[[T], str], sizes: tuple[int, int, int]
+    request: PageRequest, rows: Sequence[T], key: Callable[[T], str], sizes: tuple[int, int, int]
 ) -> tuple[list[T], list[str]]:
     """Return the items of one page and its Link headers. *sizes* are the smallest, the default and the largest limit.
 
     Items are in the order of their *key*, so a change between two pages skips no item that stays.
     """
-    size = _page_size(asked.limit, sizes)
-    ordered = sorted(things, key=key)
-    if asked.after is not None:
-        last = _decode_cursor(asked.after, asked)
-        ordered = [thing for thing in ordered if key(thing) > last]
+    size = _page_size(request.limit, sizes)
+    ordered = sorted(rows, key=key)
+    if request.after is not None:
+        last = _decode_cursor(request.after, request)
+        ordered = [row for row in ordered if key(row) > last]
     shown = ordered[:size]
-    links = [f'<{asked.url}>; rel="self"']
+    links = [f'<{request.url}>; rel="self"']
     if len(ordered) > size:
-        onwards = asked.url.include_query_params(after=_encode_cursor(key(shown[-1]), asked), limit=size)
+        onwards = request.url.include_query_params(after=_encode_cursor(key(shown[-1]), request), limit=size)
         links.append(f'<{onwards}>; rel="next"')
     return shown, links
 
@@ -64,17 +64,17 @@ def _page_size(limit: str | None, sizes: tuple[int, int, int]) -> int:
     return min(int(limit), largest)
 
 
-def _encode_cursor(last: str, asked: PageRequest) -> str:
-    return urlsafe_b64encode(f"{asked.cursor_age}:{asked.url.path}:{last}".encode()).decode().rstrip("=")
+def _encode_cursor(last: str, request: PageRequest) -> str:
+    return urlsafe_b64encode(f"{request.cursor_age}:{request.url.path}:{last}".encode()).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str, asked: PageRequest) -> str:
+def _decode_cursor(cursor: str, request: PageRequest) -> str:
     """Return the key of the last row that was shown; a cursor of another list, or an old one, is refused."""
     try:
         text = urlsafe_b64decode(cursor.encode() + b"===").decode()
     except (binascii.Error, UnicodeDecodeError):
         raise invalid_cursor() from None
-    front = f"{asked.cursor_age}:{asked.url.path}:"
+    front = f"{request.cursor_age}:{request.url.path}:"
     if not text.startswith(front):
         raise invalid_cursor()
     return text.removeprefix(front)

@@ -68,7 +68,7 @@ class ResourceBuilder:
         return row | {"_embedded": {"user": self.user(person)}} if with_user else row
 
     def app(self, app: App) -> JsonObject:
-        here = f"{self._api}/apps/{app.id}"
+        url = f"{self._api}/apps/{app.id}"
         return {
             "id": app.id,
             "name": "acme_pigment_1" if app.name.startswith("Pigment") else "acme_travel_1",
@@ -82,9 +82,9 @@ class ResourceBuilder:
             "visibility": {"autoSubmitToolbar": False, "hide": {"iOS": False, "web": False}, "appLinks": {}},
             "settings": {"app": {}, "signOn": {"ssoAcsUrl": "https://pigment.example.com/saml/acs"}},
             "_links": {
-                "self": {"href": here},
-                "users": {"href": f"{here}/users"},
-                "groups": {"href": f"{here}/groups"},
+                "self": {"href": url},
+                "users": {"href": f"{url}/users"},
+                "groups": {"href": f"{url}/groups"},
             },
         }
 
@@ -104,7 +104,7 @@ class ResourceBuilder:
         return row | {"_embedded": {"group": self.group(group)}} if with_group and group is not None else row
 
     def group(self, group: Group, *, with_stats: bool = False) -> JsonObject:
-        here = f"{self._api}/groups/{group.id}"
+        url = f"{self._api}/groups/{group.id}"
         changes = [person.changed for person in self._directory.members(group)]
         row: JsonObject = {
             "id": group.id,
@@ -114,7 +114,7 @@ class ResourceBuilder:
             "objectClass": ["okta:user_group"],
             "type": group.kind,
             "profile": {"name": group.name, "description": ""},
-            "_links": {"logo": [LOGO], "users": {"href": f"{here}/users"}, "apps": {"href": f"{here}/apps"}},
+            "_links": {"logo": [LOGO], "users": {"href": f"{url}/users"}, "apps": {"href": f"{url}/apps"}},
         }
         stats = {"usersCount": len(group.people), "appsCount": 1, "groupPushMappingsCount": 0}
         return row | {"_embedded": {"stats": stats}} if with_stats else row

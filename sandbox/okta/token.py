@@ -85,10 +85,10 @@ class TokenIssuer:
         return response | {"scope": " ".join(scopes)}
 
     def _require_granted(self, client: ServiceApp, scopes: Iterable[str]) -> None:
-        asked = list(scopes)
-        if not asked:
+        requested = list(scopes)
+        if not requested:
             raise TokenError("invalid_scope", "The authorization server resource does not have any scopes.")
-        refused = [scope for scope in asked if scope not in client.scopes]
+        refused = [scope for scope in requested if scope not in client.scopes]
         if refused:
             raise TokenError(
                 "invalid_scope",

@@ -130,8 +130,8 @@ def _token_endpoint(account: OneLoginAccount) -> Callable[[Request], object]:
 
 def _parse_credentials(authorization: str, body: bytes) -> tuple[str, str]:
     """Return client id and secret from one of the three places that OneLogin accepts."""
-    asked = _parse_fields(body)
-    if asked.get("grant_type") != "client_credentials":
+    fields = _parse_fields(body)
+    if fields.get("grant_type") != "client_credentials":
         raise token_error(400, "bad request", "grant_type is incorrect/absent")
     kind, _, rest = authorization.partition(" ")
     if kind.casefold() == "basic":
@@ -143,7 +143,7 @@ def _parse_credentials(authorization: str, body: bytes) -> tuple[str, str]:
     header = HEADER_FORM.fullmatch(authorization)
     if header is not None:
         return header["id"], header["secret"]
-    return asked.get("client_id", ""), asked.get("client_secret", "")
+    return fields.get("client_id", ""), fields.get("client_secret", "")
 
 
 def _parse_fields(body: bytes) -> dict[str, str]:

@@ -31,7 +31,7 @@ def parse_patch(body: object) -> ParsedPatch:
     active: bool | None = None
     display_name: str | None = None
     dropped: list[str] = []
-    for path, value in (asked for operation in operations for asked in _operation_values(operation)):
+    for path, value in (pair for operation in operations for pair in _operation_values(operation)):
         if path == ACTIVE_PATH:
             active = parse_boolean(value)
         elif path in NAME_PATHS:

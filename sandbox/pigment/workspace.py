@@ -99,15 +99,15 @@ class PigmentWorkspace:
 
     def patch(self, member: Member, body: object) -> tuple[str, ...]:
         """Apply a PATCH as far as it is supported; return the paths that were dropped."""
-        asked = parse_patch(body)
-        if asked.dropped and self.options.patch_dropped == "400":
-            raise ScimError(400, f"Not supported: {', '.join(asked.dropped)}.", "invalidPath")
-        name = member.display_name if asked.display_name is None else asked.display_name
-        active = member.active if asked.active is None else asked.active
+        parsed = parse_patch(body)
+        if parsed.dropped and self.options.patch_dropped == "400":
+            raise ScimError(400, f"Not supported: {', '.join(parsed.dropped)}.", "invalidPath")
+        name = member.display_name if parsed.display_name is None else parsed.display_name
+        active = member.active if parsed.active is None else parsed.active
         self._require_allowed(member, active=active)
         member.save_state(self.elapsed())
         self._update(member, name, active)
-        return asked.dropped
+        return parsed.dropped
 
     def deactivate(self, member: Member) -> None:
         """What DELETE does: the member stays listed."""

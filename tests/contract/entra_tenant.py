@@ -84,7 +84,7 @@ class Tenant:
     assigned: list[Row] = field(default_factory=list)
     nth: dict[int, Fault] = field(default_factory=dict)
     at: dict[str, list[Fault]] = field(default_factory=dict)
-    is_token: Callable[[str], bool] = lambda said: said.startswith("Bearer token-")
+    is_token: Callable[[str], bool] = lambda header: header.startswith("Bearer token-")
     requests: list[httpx.Request] = field(default_factory=list)
     time: FakeTime = field(default_factory=FakeTime)
 
@@ -159,7 +159,7 @@ class Tenant:
         onwards = f"{GRAPH}{request.url.path}?{words}&$skiptoken={end}" if end < len(rows) else None
         return page(rows[start:end], onwards)(request)
 
-    def asked(self, path: str) -> list[httpx.Request]:
+    def requests_to(self, path: str) -> list[httpx.Request]:
         return [request for request in self.requests if request.url.path == path]
 
     def connector(
@@ -170,10 +170,10 @@ class Tenant:
         **settings: object,
     ) -> EntraConnector:
         usual = {"type": "entra", "tenant_id": TENANT_ID, "client_id": CLIENT_ID, "client_secret": "s3cret-word"}
-        said = EntraSettings.model_validate(usual | settings)
+        parsed = EntraSettings.model_validate(usual | settings)
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
         timer, wall = self.time.timer, self.time.wall
-        return EntraConnector("entra-eu", said, client, limits=bounds, timer=timer, wall=wall, progress=progress)
+        return EntraConnector("entra-eu", parsed, client, limits=bounds, timer=timer, wall=wall, progress=progress)
 
 
 def company() -> Tenant:

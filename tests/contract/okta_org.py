@@ -169,7 +169,7 @@ class Org:
             links.append(("link", f'<{onwards}>; rel="next"'))
         return httpx.Response(200, json=rows[start:end], headers=links)
 
-    def asked(self, path: str) -> list[httpx.Request]:
+    def requests_to(self, path: str) -> list[httpx.Request]:
         return [request for request in self.requests if request.url.path == path]
 
     def limits(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
@@ -189,10 +189,10 @@ class Org:
         transport: Transport | None = None,
         **settings: object,
     ) -> OktaConnector:
-        said = OktaSettings.model_validate({"type": "okta", "org_url": ORG, "api_token": "00token"} | settings)
+        parsed = OktaSettings.model_validate({"type": "okta", "org_url": ORG, "api_token": "00token"} | settings)
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
         timer, wall = self.time.timer, self.time.wall
-        return OktaConnector("okta-main", said, client, limits=bounds, timer=timer, wall=wall, progress=progress)
+        return OktaConnector("okta-main", parsed, client, limits=bounds, timer=timer, wall=wall, progress=progress)
 
 
 def company() -> Org:

@@ -141,7 +141,7 @@ class Account:
             headers["After-Cursor"] = cursor(limit, number + 1)
         return httpx.Response(200, json=rows[(number - 1) * limit : number * limit], headers=headers)
 
-    def asked(self, path: str) -> list[httpx.Request]:
+    def requests_to(self, path: str) -> list[httpx.Request]:
         return [request for request in self.requests if request.url.path == path]
 
     def without(self, *names: str) -> Fault:
@@ -181,14 +181,14 @@ class Account:
         transport: Transport | None = None,
         **settings: object,
     ) -> OneLoginConnector:
-        said: dict[str, object] = {
+        usual: dict[str, object] = {
             "type": "onelogin",
             "subdomain": "acme",
             "client_id": "id",
             "client_secret": "secret",
         }
         client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
-        parsed = OneLoginSettings.model_validate(said | settings)
+        parsed = OneLoginSettings.model_validate(usual | settings)
         return OneLoginConnector(
             "onelogin-apac", parsed, client, limits=bounds, timer=self.time.timer, progress=progress
         )

@@ -125,8 +125,8 @@ def _rows(people: Iterable[str]) -> list[dict[str, object]]:
 async def _okta(request: Request) -> Response:
     start = int(request.query_params.get("after", "0"))
     answer = JSONResponse(_rows(PEOPLE[start : start + 2]))
-    here = str(request.url)
-    answer.headers.append("link", f'<{here}>; rel="self"')
+    url = str(request.url)
+    answer.headers.append("link", f'<{url}>; rel="self"')
     if start + 2 < len(PEOPLE):
         answer.headers.append("link", f'<{request.url.replace_query_params(after=start + 2, limit=2)}>; rel="next"')
     return answer

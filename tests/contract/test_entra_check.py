@@ -52,15 +52,15 @@ async def test_check_of_a_well_tenant_finds_nothing_to_mend() -> None:
 async def test_check_reads_one_short_page_of_members_and_one_individual() -> None:
     tenant = company()
     await found(tenant, SOURCE)
-    assert [request.url.params["$top"] for request in tenant.asked(MEMBERS)] == ["50"]
+    assert [request.url.params["$top"] for request in tenant.requests_to(MEMBERS)] == ["50"]
     assert [request.url.path for request in tenant.requests if "/users/" in request.url.path] == ["/v1.0/users/u-eva"]
 
 
 async def test_check_looks_at_nested_members_where_the_source_counts_them() -> None:
     tenant = company()
     await found(tenant, replace(SOURCE, nested=True))
-    assert tenant.asked(MEMBERS) == []
-    assert len(tenant.asked(f"/v1.0/groups/{SALES}/transitiveMembers")) == 1
+    assert tenant.requests_to(MEMBERS) == []
+    assert len(tenant.requests_to(f"/v1.0/groups/{SALES}/transitiveMembers")) == 1
 
 
 @pytest.mark.parametrize("fault", [error(404), error(403), error(400), lambda _: httpx.Response(200, json={})])
@@ -85,7 +85,7 @@ async def test_check_looks_once_at_a_group_that_is_named_twice() -> None:
     tenant = company()
     _, finding = await found(tenant, replace(SOURCE, groups=("Sales", SALES)))
     assert finding.message.endswith(": Sales.")
-    assert len(tenant.asked(MEMBERS)) == 1
+    assert len(tenant.requests_to(MEMBERS)) == 1
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_check_warns_of_an_application_without_groups() -> None:
     assert finding.level == "warning"
     assert "no groups" in finding.message
     assert finding.remedy
-    assert len(tenant.asked(PERSON)) == 1
+    assert len(tenant.requests_to(PERSON)) == 1
 
 
 async def test_check_warns_of_an_application_that_anybody_may_sign_in_to() -> None:

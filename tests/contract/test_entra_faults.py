@@ -103,7 +103,7 @@ async def test_refusals_that_name_a_time_end_at_the_longest_wait() -> None:
     with pytest.raises(IncompleteRead, match="answered 429"):
         await tenant.connector(RequestLimits(max_wait_seconds=60)).read(SOURCE)
     assert 50 < tenant.time.now - 1000 < 63
-    assert len(tenant.asked(MEMBERS)) < 20
+    assert len(tenant.requests_to(MEMBERS)) < 20
 
 
 def throttled_until(tenant: Tenant, end: float) -> Fault:
@@ -136,9 +136,9 @@ async def test_refused_token_is_tried_once_more() -> None:
     tenant = company()
     tenant.nth[3] = error(401)
     assert await tenant.connector().read(SOURCE) == await whole()
-    said = [request.headers["authorization"] for request in tenant.requests]
-    assert said[2] == "Bearer token-1"
-    assert said[3] == "Bearer token-2"
+    tokens = [request.headers["authorization"] for request in tenant.requests]
+    assert tokens[2] == "Bearer token-1"
+    assert tokens[3] == "Bearer token-2"
 
 
 EXPIRED = error(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
@@ -155,7 +155,7 @@ async def test_expired_page_starts_that_list_again(path: str, expired: Fault) ->
     undisturbed = company()
     await undisturbed.connector().read(SOURCE)
     for other in {ASSIGNED, MEMBERS} - {path}:
-        assert len(tenant.asked(other)) == len(undisturbed.asked(other))
+        assert len(tenant.requests_to(other)) == len(undisturbed.requests_to(other))
 
 
 async def test_page_that_expires_several_times_is_borne_as_often_as_graph_has_been_seen_to_do_it() -> None:
@@ -407,7 +407,7 @@ async def test_page_that_comes_again_is_an_error(token: str | None) -> None:
     start = f"{GRAPH}{ASSIGNED}?$top=999"
     tenant.at[ASSIGNED] = [page([], f"{start}&$skiptoken={token}" if token else start)] * WHAT_STAYS
     assert "the list would never end" in (await failure(tenant)).message
-    assert len(tenant.asked(ASSIGNED)) == (2 if token else 1)
+    assert len(tenant.requests_to(ASSIGNED)) == (2 if token else 1)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ async def test_page_that_expires_again_and_again_ends_the_read() -> None:
     ended = await failure(tenant)
     assert "page 2 of the users and groups of application" in ended.message
     assert "Directory_ExpiredPageToken" in ended.message
-    assert len(tenant.asked(ASSIGNED)) == 8
+    assert len(tenant.requests_to(ASSIGNED)) == 8
 
 
 async def test_first_page_that_has_expired_ends_the_read() -> None:
@@ -639,10 +639,10 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fa
 def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> None:
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
-    here = {name for name in globals() if name.startswith("test_") and "document" not in name}
+    tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("entra_token", "entra_reading", "entra_hidden", "lookups")
     beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
-    assert here <= named <= here | elsewhere
+    assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -34,7 +34,7 @@ def router() -> Iterator[respx.MockRouter]:
 
 def signed_in(router: respx.MockRouter, tenant: Tenant, token: str) -> Tenant:
     router["token"].mock(side_effect=lambda _: granted(token=token))
-    tenant.is_token = lambda said: said == f"Bearer {token}"
+    tenant.is_token = lambda header: header == f"Bearer {token}"
     return tenant
 
 

@@ -63,12 +63,12 @@ async def test_read_asks_in_the_longest_pages_for_the_fields_it_needs_and_writes
     tenant = company()
     await tenant.connector().read(SOURCE)
     assert {request.method for request in tenant.requests} == {"GET"}
-    assert dict(tenant.asked(THE_APP)[0].url.params) == {
+    assert dict(tenant.requests_to(THE_APP)[0].url.params) == {
         "$select": "id,displayName,accountEnabled,appRoleAssignmentRequired"
     }
-    assert dict(tenant.asked(ASSIGNED)[0].url.params) == {"$top": "999"}
-    assert dict(tenant.asked(MEMBERS)[0].url.params) == {"$select": FIELDS, "$top": "999"}
-    assert dict(tenant.asked(PERSON)[0].url.params) == {"$select": FIELDS}
+    assert dict(tenant.requests_to(ASSIGNED)[0].url.params) == {"$top": "999"}
+    assert dict(tenant.requests_to(MEMBERS)[0].url.params) == {"$select": FIELDS, "$top": "999"}
+    assert dict(tenant.requests_to(PERSON)[0].url.params) == {"$select": FIELDS}
 
 
 async def test_every_page_of_every_list_is_read() -> None:
@@ -78,7 +78,7 @@ async def test_every_page_of_every_list_is_read() -> None:
     shot = await tenant.connector().read(SOURCE)
     assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo", "u-zoe"]
     assert shot.groups[0].people == 5
-    assert (len(tenant.asked(ASSIGNED)), len(tenant.asked(MEMBERS))) == (7, 5)
+    assert (len(tenant.requests_to(ASSIGNED)), len(tenant.requests_to(MEMBERS))) == (7, 5)
 
 
 async def test_individuals_in_a_group_are_not_requested_again() -> None:
@@ -107,7 +107,7 @@ async def test_only_direct_members_count_and_a_nested_group_is_noted() -> None:
     tenant = company()
     shot = await tenant.connector().read(SOURCE)
     assert "u-zoe" not in ids(shot.people)
-    assert tenant.asked(f"/v1.0/groups/{INNER}/members") == []
+    assert tenant.requests_to(f"/v1.0/groups/{INNER}/members") == []
     (note,) = (note for note in shot.notes if note.code == "nested-group")
     assert note.reason == "Inner is a group in Staff: Entra gives no access to those who are in Inner alone."
 
@@ -118,7 +118,7 @@ async def test_source_can_count_nested_members_and_then_has_no_note() -> None:
     assert by_id(shot.people)["u-zoe"].groups == (STAFF,)
     assert shot.groups[1] == Group(STAFF, "Staff", 4)
     assert "nested-group" not in [note.code for note in shot.notes]
-    assert tenant.asked(MEMBERS) == []
+    assert tenant.requests_to(MEMBERS) == []
 
 
 async def test_direct_and_nested_members_of_one_group_are_two_reads() -> None:
@@ -172,14 +172,14 @@ async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
         ("u-eva", (SALES,), True),
         ("u-udo", (), True),
     ]
-    assert tenant.asked(f"/v1.0/groups/{STAFF}/members") == []
+    assert tenant.requests_to(f"/v1.0/groups/{STAFF}/members") == []
 
 
 async def test_group_named_twice_or_assigned_in_two_roles_counts_once() -> None:
     tenant = company()
     shot = await tenant.connector().read(replace(SOURCE, groups=("Sales", SALES)))
     assert shot.groups == (Group(SALES, "Sales", 2),)
-    assert len(tenant.asked(MEMBERS)) == 2
+    assert len(tenant.requests_to(MEMBERS)) == 2
 
 
 async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
@@ -206,8 +206,8 @@ async def test_two_sources_share_one_read_of_a_group_and_of_a_person() -> None:
     first, second = await asyncio.gather(connector.read(SOURCE), connector.read(replace(SOURCE, groups=("Sales",))))
     assert first.groups[0] == second.groups[0]
     await connector.read(SOURCE)
-    assert len(tenant.asked(MEMBERS)) == 2
-    assert len(tenant.asked(PERSON)) == 1
+    assert len(tenant.requests_to(MEMBERS)) == 2
+    assert len(tenant.requests_to(PERSON)) == 1
 
 
 async def test_group_that_failed_is_read_again_for_the_next_source() -> None:
@@ -254,7 +254,7 @@ async def test_lookup_returns_the_status_of_one_person(person: str, status: Stat
     tenant = company()
     tenant.users["u-blank"] = {"id": "u-blank", "accountEnabled": None}
     assert (await tenant.connector().lookup(person, SOURCE)).status is status
-    in_bin = tenant.asked(f"/v1.0/directory/deletedItems/{person}")
+    in_bin = tenant.requests_to(f"/v1.0/directory/deletedItems/{person}")
     assert len(in_bin) == (1 if status is Status.DELETED else 0)
 
 
@@ -278,11 +278,11 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
 
 async def test_progress_counts_the_rows_of_each_list() -> None:
     tenant = company()
-    told: list[tuple[str, int, int | None]] = []
-    connector = tenant.connector(progress=lambda *said: told.append(said))
+    reports: list[tuple[str, int, int | None]] = []
+    connector = tenant.connector(progress=lambda *report: reports.append(report))
     await connector.read(SOURCE)
-    assert (f"Entra (entra-eu): the users and groups of application {APP}", 2, None) in told
-    assert (f"Entra (entra-eu): the users and groups of application {APP}", 6, 6) in told
+    assert (f"Entra (entra-eu): the users and groups of application {APP}", 2, None) in reports
+    assert (f"Entra (entra-eu): the users and groups of application {APP}", 6, 6) in reports
     assert connector.request_count == len(tenant.requests)
     assert connector.name == "entra-eu"
 
@@ -293,8 +293,8 @@ async def test_next_link_is_followed_as_it_is_written() -> None:
     tenant.at[MEMBERS] = [page([user("ana")], onwards), page([user("eva")])]
     shot = await tenant.connector().read(replace(SOURCE, groups=("Sales",)))
     assert shot.groups[0].people == 2
-    assert tenant.asked(MEMBERS)[1].url.params["$skiptoken"] == "2+/"
-    assert tenant.asked(MEMBERS)[1].url.params["$select"] == "id, mail"
+    assert tenant.requests_to(MEMBERS)[1].url.params["$skiptoken"] == "2+/"
+    assert tenant.requests_to(MEMBERS)[1].url.params["$select"] == "id, mail"
 
 
 async def test_other_cloud_is_asked_on_its_own_hosts() -> None:
@@ -338,9 +338,9 @@ async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None
     tenant = company()
     connector = tenant.connector()
     await connector.read(SOURCE)
-    asked = len(tenant.asked(MEMBERS))
+    count_before = len(tenant.requests_to(MEMBERS))
     tenant.members[SALES] = []
     snapshot = await connector.read(SOURCE, fresh=True)
     assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
     await connector.read(SOURCE, fresh=True)
-    assert len(tenant.asked(MEMBERS)) == asked + 1
+    assert len(tenant.requests_to(MEMBERS)) == count_before + 1

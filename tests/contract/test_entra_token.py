@@ -62,18 +62,18 @@ async def refusal(**settings: object) -> ReadError:
     tenant = company()
     with pytest.raises(ReadError) as raised:
         await tenant.connector(**settings).read(SOURCE)  # type: ignore[arg-type]
-    said = raised.value.message + raised.value.hint
+    text = raised.value.message + raised.value.hint
     assert raised.value.hint
-    assert "BEGIN" not in said
-    assert "s3cret-word" not in said
+    assert "BEGIN" not in text
+    assert "s3cret-word" not in text
     assert tenant.requests == []
     return raised.value
 
 
 async def test_secret_is_sent_to_the_tenants_token_endpoint_alone(router: respx.MockRouter) -> None:
     assert await people() == 4
-    asked = [(call.request.method, str(call.request.url)) for call in router.calls]
-    assert asked == [("GET", DISCOVERY), ("POST", TOKEN)]
+    requests = [(call.request.method, str(call.request.url)) for call in router.calls]
+    assert requests == [("GET", DISCOVERY), ("POST", TOKEN)]
     sent = form(router["token"].calls[0].request)
     assert sent["client_id"] == CLIENT_ID
     assert sent["client_secret"] == "s3cret-word"
@@ -141,7 +141,7 @@ async def test_token_refused_during_a_read_is_renewed_once(router: respx.MockRou
     tenant = company()
     connector = tenant.connector()
     await connector.read(SOURCE)
-    tenant.is_token = lambda said: said != "Bearer token-1"
+    tenant.is_token = lambda header: header != "Bearer token-1"
     assert len((await connector.read(SOURCE)).people) == 4
     assert router["token"].call_count == 2
     tenant.is_token = lambda _: False
@@ -260,12 +260,12 @@ def says(error: str, description: str, status: int = 401) -> httpx.Response:
         httpx.RemoteProtocolError("broke off"),
     ],
 )
-@pytest.mark.parametrize("asked", ["discovery", "token"])
+@pytest.mark.parametrize("endpoint", ["discovery", "token"])
 async def test_token_request_that_fails_in_passing_is_made_again(
-    router: respx.MockRouter, asked: str, fault: httpx.Response | Exception
+    router: respx.MockRouter, endpoint: str, fault: httpx.Response | Exception
 ) -> None:
-    well = httpx.Response(200, json=discovery()) if asked == "discovery" else granted()
-    router[asked].side_effect = [fault, well, well]
+    well = httpx.Response(200, json=discovery()) if endpoint == "discovery" else granted()
+    router[endpoint].side_effect = [fault, well, well]
     assert await people() == 4
     assert router["discovery"].call_count == 2
 
@@ -277,22 +277,22 @@ async def test_token_endpoint_is_retried_no_sooner_than_retry_after(router: resp
     assert 40 <= sum(tenant.time.naps) < 42
 
 
-@pytest.mark.parametrize("asked", ["discovery", "token"])
+@pytest.mark.parametrize("endpoint", ["discovery", "token"])
 async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_wait(
-    router: respx.MockRouter, asked: str
+    router: respx.MockRouter, endpoint: str
 ) -> None:
     busy = httpx.Response(429, headers={"retry-after": "1"})
-    well = httpx.Response(200, json=discovery()) if asked == "discovery" else granted()
-    router[asked].side_effect = [*[busy] * 8, well, well]
+    well = httpx.Response(200, json=discovery()) if endpoint == "discovery" else granted()
+    router[endpoint].side_effect = [*[busy] * 8, well, well]
     assert await people() == 4
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-@pytest.mark.parametrize("asked", ["discovery", "token"])
+@pytest.mark.parametrize("endpoint", ["discovery", "token"])
 async def test_token_request_that_keeps_failing_ends_the_read(
-    router: respx.MockRouter, asked: str, status: int
+    router: respx.MockRouter, endpoint: str, status: int
 ) -> None:
-    router[asked].respond(status, text="<html><h1>Sorry</h1></html>")
+    router[endpoint].respond(status, text="<html><h1>Sorry</h1></html>")
     ended = await refusal()
     assert isinstance(ended, IncompleteRead)
     assert f'got no token: {status}: "Sorry"' in ended.message

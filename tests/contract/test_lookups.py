@@ -208,7 +208,7 @@ class Scripted:
     """A connector that answers lookups with *act*."""
 
     act: Callable[[str], LookupResult | None]
-    asked: list[str] = field(default_factory=list)
+    person_ids: list[str] = field(default_factory=list)
     name: str = "okta-main"
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
@@ -218,7 +218,7 @@ class Scripted:
         raise AssertionError
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
-        self.asked.append(person_id)
+        self.person_ids.append(person_id)
         await asyncio.sleep(0)
         found = self.act(person_id)
         if found is None:
@@ -238,7 +238,7 @@ def refused(_: str) -> LookupResult:
     raise CredentialsRefused("no", "ask", 403)
 
 
-async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> list[LookupResult]:
+async def look_up(scripted: Scripted, count: int = 25, seconds: float = 20) -> list[LookupResult]:
     keys = [PersonKey("okta-main", f"p{number}") for number in range(count)]
     person = Person("okta-main", "p", None, "", groups=("g1",))
     snapshot = Snapshot(OKTA, "Pigment", (Group("g1", "G", 1),), (person,))
@@ -248,15 +248,15 @@ async def asked(scripted: Scripted, count: int = 25, seconds: float = 20) -> lis
 
 async def test_failures_in_a_row_end_the_lookups_of_that_connector() -> None:
     scripted = Scripted(refused)
-    found = await asked(scripted)
-    assert len(scripted.asked) < MAX_FAILURES + MAX_CONCURRENT
+    found = await look_up(scripted)
+    assert len(scripted.person_ids) < MAX_FAILURES + MAX_CONCURRENT
     assert {each.failure for each in found} == {"403", "not tried after other lookups failed"}
 
 
 async def test_lookups_that_hang_cost_one_wait_and_not_one_each() -> None:
     scripted = Scripted(lambda _: None)
-    found = await asked(scripted, seconds=0.05)
-    assert len(scripted.asked) < MAX_FAILURES + MAX_CONCURRENT
+    found = await look_up(scripted, seconds=0.05)
+    assert len(scripted.person_ids) < MAX_FAILURES + MAX_CONCURRENT
     assert found[0].failure == "no answer in time"
 
 
@@ -267,14 +267,14 @@ async def test_failures_for_single_people_leave_the_others_their_lookups() -> No
         return an_answer()
 
     scripted = Scripted(sometimes)
-    found = await asked(scripted)
-    assert len(scripted.asked) == len(found) == 25
+    found = await look_up(scripted)
+    assert len(scripted.person_ids) == len(found) == 25
     assert sum(each.failure == "500" for each in found) == 5
 
 
 async def test_groups_that_the_workspace_does_not_count_are_left_out() -> None:
-    (found,) = await asked(Scripted(lambda _: an_answer(frozenset({"g1", "g2"}))), count=1)
-    (other,) = await asked(Scripted(lambda _: an_answer(frozenset({"g2"}))), count=1)
+    (found,) = await look_up(Scripted(lambda _: an_answer(frozenset({"g1", "g2"}))), count=1)
+    (other,) = await look_up(Scripted(lambda _: an_answer(frozenset({"g2"}))), count=1)
     assert (found.groups, found.is_assigned) == (frozenset({"g1"}), True)
     assert (other.groups, other.is_assigned) == (frozenset(), False)
 

@@ -28,7 +28,7 @@ async def test_check_reads_one_short_page_of_people_and_members() -> None:
     org = company()
     await found(org, SOURCE)
     for path in (f"/api/v1/apps/{APP}/users", f"/api/v1/groups/{SALES}/users"):
-        assert [request.url.params["limit"] for request in org.asked(path)] == ["50"]
+        assert [request.url.params["limit"] for request in org.requests_to(path)] == ["50"]
 
 
 async def test_check_without_sources_tries_the_credentials() -> None:
@@ -57,7 +57,7 @@ async def test_check_looks_once_at_a_group_that_is_named_twice() -> None:
     org = company()
     _, finding = await found(org, replace(SOURCE, groups=("Sales", SALES)))
     assert finding.message.endswith(": Sales.")
-    assert len(org.asked(f"/api/v1/groups/{SALES}/users")) == 1
+    assert len(org.requests_to(f"/api/v1/groups/{SALES}/users")) == 1
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ async def test_server_error_on_a_first_page_is_asked_again_for_shorter_pages() -
     org = company()
     org.at[PEOPLE] = [error(500, "E0000009"), error(500, "E0000009")]
     assert await org.connector().read(SOURCE) == await whole()
-    assert [request.url.params["limit"] for request in org.asked(PEOPLE)][:4] == ["500", "250", "125", "125"]
+    assert [request.url.params["limit"] for request in org.requests_to(PEOPLE)][:4] == ["500", "250", "125", "125"]
     assert org.time.naps == [1, 2]
 
 
@@ -150,8 +150,8 @@ async def test_expired_cursor_starts_that_list_again_once() -> None:
     org = company()
     org.at[PEOPLE] = [org.answer, error(400, "E0000029", "Invalid paging request.")]
     assert await org.connector().read(SOURCE) == await whole()
-    assert len(org.asked(PEOPLE)) == 4
-    assert len(org.asked(GROUPS)) == 1
+    assert len(org.requests_to(PEOPLE)) == 4
+    assert len(org.requests_to(GROUPS)) == 1
 
 
 async def test_empty_page_with_a_next_link_is_not_the_end() -> None:
@@ -315,7 +315,7 @@ async def test_cursor_that_comes_again_is_an_error(after: str | None) -> None:
     again = body(b"[]", headers={"link": f'<{onwards}>; rel="next"'})
     org.at[PEOPLE] = [again] * WHAT_STAYS
     assert "the list would never end" in (await failure(org)).message
-    assert len(org.asked(PEOPLE)) == (2 if after else 1)
+    assert len(org.requests_to(PEOPLE)) == (2 if after else 1)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ async def test_cursor_that_expires_twice_ends_the_read() -> None:
     org.at[PEOPLE] = [org.answer, expired, org.answer, expired]
     ended = await failure(org)
     assert "Invalid paging request" in ended.message
-    assert len(org.asked(PEOPLE)) == 4
+    assert len(org.requests_to(PEOPLE)) == 4
 
 
 @pytest.mark.parametrize("path", [THE_APP, PEOPLE, GROUPS, MEMBERS])
@@ -531,10 +531,10 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fa
 def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> None:
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
-    here = {name for name in globals() if name.startswith("test_") and "document" not in name}
+    tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("okta_token", "okta_reading", "lookups")
     beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
-    assert here <= named <= here | elsewhere
+    assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -38,9 +38,9 @@ async def test_read_asks_in_large_pages_with_the_people_embedded_and_writes_noth
     org = company()
     await org.connector().read(SOURCE)
     assert {request.method for request in org.requests} == {"GET"}
-    assert dict(org.asked(f"/api/v1/apps/{APP}/users")[0].url.params) == {"expand": "user", "limit": "500"}
-    assert dict(org.asked(f"/api/v1/apps/{APP}/groups")[0].url.params) == {"expand": "group", "limit": "200"}
-    assert dict(org.asked(GROUP_USERS)[0].url.params) == {"limit": "200"}
+    assert dict(org.requests_to(f"/api/v1/apps/{APP}/users")[0].url.params) == {"expand": "user", "limit": "500"}
+    assert dict(org.requests_to(f"/api/v1/apps/{APP}/groups")[0].url.params) == {"expand": "group", "limit": "200"}
+    assert dict(org.requests_to(GROUP_USERS)[0].url.params) == {"limit": "200"}
 
 
 async def test_every_page_of_every_list_is_read() -> None:
@@ -50,7 +50,7 @@ async def test_every_page_of_every_list_is_read() -> None:
     shot = await org.connector().read(SOURCE)
     assert ids(shot.people) == ["00uana", "00ueva", "00uivo", "00uudo", "00uzoe"]
     assert shot.groups[0].people == 5
-    assert len(org.asked(f"/api/v1/apps/{APP}/users")) == len(org.asked(GROUP_USERS)) == 5
+    assert len(org.requests_to(f"/api/v1/apps/{APP}/users")) == len(org.requests_to(GROUP_USERS)) == 5
 
 
 async def test_email_is_the_login_or_the_mail_by_the_source() -> None:
@@ -79,7 +79,7 @@ async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
         ("00ueva", (SALES,), True),
         ("00uudo", (), True),
     ]
-    assert org.asked(f"/api/v1/groups/{STAFF}/users") == []
+    assert org.requests_to(f"/api/v1/groups/{STAFF}/users") == []
 
 
 async def test_group_named_twice_counts_once() -> None:
@@ -128,9 +128,9 @@ async def test_two_sources_share_one_read_of_a_group() -> None:
     connector = org.connector()
     first, second = await asyncio.gather(connector.read(SOURCE), connector.read(replace(SOURCE, groups=("Sales",))))
     assert first.groups[0] == second.groups[0]
-    assert len(org.asked(GROUP_USERS)) == 1
+    assert len(org.requests_to(GROUP_USERS)) == 1
     await connector.read(SOURCE)
-    assert len(org.asked(GROUP_USERS)) == 1
+    assert len(org.requests_to(GROUP_USERS)) == 1
 
 
 async def test_group_that_failed_is_read_again_for_the_next_source() -> None:
@@ -191,11 +191,11 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
 
 async def test_progress_counts_the_rows_of_each_list() -> None:
     org = company()
-    told: list[tuple[str, int, int | None]] = []
-    connector = org.connector(progress=lambda *said: told.append(said))
+    reports: list[tuple[str, int, int | None]] = []
+    connector = org.connector(progress=lambda *report: reports.append(report))
     await connector.read(SOURCE)
-    assert (f"Okta (okta-main): the people of application {APP}", 2, None) in told
-    assert (f"Okta (okta-main): the people of application {APP}", 4, 4) in told
+    assert (f"Okta (okta-main): the people of application {APP}", 2, None) in reports
+    assert (f"Okta (okta-main): the people of application {APP}", 4, 4) in reports
     assert connector.request_count == len(org.requests)
     assert connector.name == "okta-main"
 
@@ -233,9 +233,9 @@ async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None
     connector, members = org.connector(), f"/api/v1/groups/{SALES}/users"
     await connector.read(SOURCE)
     await connector.read(SOURCE)
-    assert len(org.asked(members)) == 1
+    assert len(org.requests_to(members)) == 1
     org.members[SALES] = []
     snapshot = await connector.read(SOURCE, fresh=True)
     assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
     await connector.read(SOURCE, fresh=True)
-    assert len(org.asked(members)) == 2
+    assert len(org.requests_to(members)) == 2

@@ -40,18 +40,18 @@ class TokenOrg:
         self.public = key.public_key()
         self.lifetime_seconds = lifetime_seconds
         self.faults: list[Fault] = []
-        self.asked: list[httpx.Request] = []
+        self.token_requests: list[httpx.Request] = []
         self.claims: list[dict[str, object]] = []
         self.heads: list[dict[str, object]] = []
         self.revoked: set[str] = set()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/oauth2/v1/token":
-            self.asked.append(request)
+            self.token_requests.append(request)
             await asyncio.sleep(0)
             return self.faults.pop(0)(request) if self.faults else self.token(request)
-        said = request.headers["authorization"]
-        if said != f"Bearer token-{len(self.claims)}" or said in self.revoked:
+        header = request.headers["authorization"]
+        if header != f"Bearer token-{len(self.claims)}" or header in self.revoked:
             return httpx.Response(401, json={"errorCode": "E0000011", "errorSummary": "Invalid token provided"})
         request.headers["authorization"] = "SSWS 00token"
         return self.org(request)
@@ -97,7 +97,7 @@ async def test_assertion_is_signed_with_the_key_it_is_given(key: PrivateKeyTypes
     org = TokenOrg(company(), key)
     assert await org.read(pem(key)) == 5
     assert org.heads == [{"alg": algorithm, "typ": "JWT"}]
-    assert org.asked[0].headers["content-type"] == "application/x-www-form-urlencoded"
+    assert org.token_requests[0].headers["content-type"] == "application/x-www-form-urlencoded"
     (claims,) = org.claims
     assert claims.pop("jti")
     now = int(org.org.time.wall())
@@ -125,10 +125,10 @@ async def test_token_is_used_until_shortly_before_it_ends() -> None:
     await connector.read(SOURCE)
     org.org.time.now += 3600 - 121
     await connector.read(SOURCE)
-    assert len(org.asked) == 1
+    assert len(org.token_requests) == 1
     org.org.time.now += 1
     await connector.read(SOURCE)
-    assert len(org.asked) == 2
+    assert len(org.token_requests) == 2
     assert len({str(claims["jti"]) for claims in org.claims}) == 2
 
 
@@ -137,7 +137,7 @@ async def test_requests_that_start_together_share_one_token() -> None:
     connector = org.org.connector(transport=org, api_token=None, client_id="0oaservice", private_key=pem(RSA))
     first, second = await asyncio.gather(connector.read(SOURCE), connector.read(SOURCE))
     assert first == second
-    assert len(org.asked) == 1
+    assert len(org.token_requests) == 1
 
 
 @pytest.mark.parametrize("lifetime_seconds", [30, None, "soon"])
@@ -147,10 +147,10 @@ async def test_token_without_a_usable_lifetime_is_used_for_a_minute(lifetime_sec
     await connector.read(SOURCE)
     org.org.time.now += 59
     await connector.read(SOURCE)
-    assert len(org.asked) == 1
+    assert len(org.token_requests) == 1
     org.org.time.now += 1
     await connector.read(SOURCE)
-    assert len(org.asked) == 2
+    assert len(org.token_requests) == 2
 
 
 async def test_token_refused_during_a_read_is_renewed_once() -> None:
@@ -159,11 +159,11 @@ async def test_token_refused_during_a_read_is_renewed_once() -> None:
     await connector.read(SOURCE)
     org.revoked.add("Bearer token-1")
     assert len((await connector.read(SOURCE)).people) == 5
-    assert len(org.asked) == 2
+    assert len(org.token_requests) == 2
     org.revoked |= {f"Bearer token-{number}" for number in range(9)}
     with pytest.raises(CredentialsRefused, match="answered 401"):
         await connector.read(SOURCE)
-    assert len(org.asked) == 3
+    assert len(org.token_requests) == 3
 
 
 async def refusal(org: TokenOrg, key: str = "") -> ReadError:
@@ -184,7 +184,7 @@ async def test_token_request_that_fails_in_passing_is_made_again_with_a_new_asse
     org = TokenOrg(company())
     org.faults = [fault]
     assert await org.read() == 5
-    first, second = (parse_qs(request.content.decode())["client_assertion"][0] for request in org.asked)
+    first, second = (parse_qs(request.content.decode())["client_assertion"][0] for request in org.token_requests)
     assert first != second
 
 
@@ -194,7 +194,7 @@ async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_
     headers = org.org.limits(10, 0, 20) if named == "x-rate-limit-reset" else {named: "20"}
     org.faults = [lambda _: httpx.Response(429, headers=headers)] * 8
     assert await org.read() == 5
-    assert len(org.asked) == 9
+    assert len(org.token_requests) == 9
     assert org.org.time.now >= 1020
 
 
@@ -219,7 +219,7 @@ async def test_refused_token_request_is_a_matter_of_credentials(fault: Fault, re
     ended = await refusal(org)
     assert isinstance(ended, CredentialsRefused)
     assert remedy in ended.hint
-    assert len(org.asked) == 1
+    assert len(org.token_requests) == 1
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -249,7 +249,7 @@ async def test_token_answer_that_holds_no_token_ends_the_read(fault: Fault) -> N
     org = TokenOrg(company())
     org.faults = [fault] * 9
     assert isinstance(await refusal(org), IncompleteRead)
-    assert {request.url.host for request in org.asked} == {"acme.okta.com"}
+    assert {request.url.host for request in org.token_requests} == {"acme.okta.com"}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_key_that_cannot_sign_is_a_matter_of_credentials(key: Callable[[],
     ended = await refusal(org, key())
     assert isinstance(ended, CredentialsRefused)
     assert "PEM" in ended.hint
-    assert org.asked == []
+    assert org.token_requests == []
 
 
 async def test_api_token_is_sent_as_okta_documents_it() -> None:

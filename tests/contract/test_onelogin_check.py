@@ -42,7 +42,7 @@ async def test_check_reads_one_short_page_of_people_and_roles() -> None:
     account = company()
     await found(account, SOURCE)
     for path in (USERS, PEOPLE, MEMBERS, f"{ROLES}/{STAFF}/users"):
-        assert [dict(request.url.params) for request in account.asked(path)] == [{"limit": "50"}]
+        assert [dict(request.url.params) for request in account.requests_to(path)] == [{"limit": "50"}]
 
 
 async def test_check_without_sources_tries_the_credentials() -> None:

@@ -221,7 +221,7 @@ async def test_person_skipped_by_the_offset_is_found_by_a_second_read() -> None:
     account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.pop(0))]
     shot = await account.connector().read(SOURCE)
     assert [person.id for person in shot.people] == [EVA, "103", UDO, "105"]
-    assert len(account.asked(PEOPLE)) == 4
+    assert len(account.requests_to(PEOPLE)) == 4
 
 
 async def test_total_that_goes_down_on_the_way_means_another_walk() -> None:
@@ -234,7 +234,7 @@ async def test_total_that_goes_down_on_the_way_means_another_walk() -> None:
     account.at[PEOPLE] = [None, account.meanwhile(comes), account.meanwhile(goes)]
     shot = await account.connector().read(SOURCE)
     assert [person.id for person in shot.people] == [EVA, "103", UDO]
-    assert len(account.asked(PEOPLE)) == 6
+    assert len(account.requests_to(PEOPLE)) == 6
 
 
 async def test_person_who_comes_during_a_walk_does_not_disturb_it() -> None:
@@ -246,7 +246,7 @@ async def test_person_who_comes_during_a_walk_does_not_disturb_it() -> None:
     account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.append(ANA))]
     shot = await account.connector().read(SOURCE)
     assert [person.id for person in shot.people] == [EVA, "103", UDO]
-    assert len(account.asked(PEOPLE)) == 4
+    assert len(account.requests_to(PEOPLE)) == 4
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -279,7 +279,7 @@ async def test_empty_cursor_is_the_end(text: str) -> None:
     account.page = 9
     account.at[PEOPLE] = [account.with_headers(After_Cursor=text)]
     assert await account.connector().read(SOURCE) == await whole()
-    assert len(account.asked(PEOPLE)) == 1
+    assert len(account.requests_to(PEOPLE)) == 1
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -399,7 +399,7 @@ async def test_list_that_stays_shorter_than_its_total_ends_the_read(path: str) -
     ended = await failure(account)
     assert isinstance(ended, IncompleteRead)
     assert re.search("reports 7 .* and listed [245], 3 times", ended.message)
-    firsts = [request for request in account.asked(path) if request.url.params.get("limit") == "1000"]
+    firsts = [request for request in account.requests_to(path) if request.url.params.get("limit") == "1000"]
     assert len(firsts) == 3
 
 
@@ -542,7 +542,7 @@ async def test_cursor_that_comes_again_is_an_error(path: str) -> None:
     again = account.with_headers(After_Cursor=cursor(2, 1))
     account.at[path] = [again] * WHAT_STAYS
     assert "the list would never end" in (await failure(account)).message
-    assert sum("cursor" in request.url.params for request in account.asked(path)) == 1
+    assert sum("cursor" in request.url.params for request in account.requests_to(path)) == 1
 
 
 async def test_redirect_to_another_origin_is_refused_and_never_asked() -> None:
@@ -581,7 +581,7 @@ async def test_cursor_that_is_refused_again_and_again_ends_the_read() -> None:
     account = company()
     account.at[PEOPLE] = [None, error(400, "Invalid pagination cursor")] * 9
     assert "Invalid pagination cursor" in (await failure(account)).message
-    assert len(account.asked(PEOPLE)) == 6
+    assert len(account.requests_to(PEOPLE)) == 6
 
 
 async def test_list_over_the_page_bound_is_an_error() -> None:
@@ -763,10 +763,10 @@ def is_unjudged(shot: Snapshot, expected: Snapshot) -> bool:
 def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> None:
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
-    here = {name for name in globals() if name.startswith("test_") and "document" not in name}
+    tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("onelogin_token", "onelogin_sandbox", "onelogin_reading", "lookups")
     beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
-    assert here <= named <= here | elsewhere
+    assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE}

@@ -67,11 +67,11 @@ async def test_read_asks_in_large_pages_with_a_cursor_alone_and_writes_nothing()
     account = company()
     await account.connector().read(SOURCE)
     assert {request.method for request in account.requests} == {"GET"}
-    assert [dict(request.url.params) for request in account.asked(PEOPLE)] == [
+    assert [dict(request.url.params) for request in account.requests_to(PEOPLE)] == [
         {"limit": "1000"},
         {"cursor": "bGltaXQ9MiZwYWdlPTI="},
     ]
-    assert dict(account.asked(ROLES)[0].url.params) == {"app_id": APP, "fields": "id,name", "limit": "1000"}
+    assert dict(account.requests_to(ROLES)[0].url.params) == {"app_id": APP, "fields": "id,name", "limit": "1000"}
     assert {request.headers["authorization"] for request in account.requests} == {"bearer abcdef"}
 
 
@@ -82,8 +82,8 @@ async def test_every_page_of_every_list_is_read() -> None:
     shot = await account.connector().read(SOURCE)
     assert ids(shot.people) == [ANA, EVA, IVO, UDO, ZOE]
     assert [group.people for group in shot.groups] == [5, 5]
-    assert len(account.asked(PEOPLE)) == len(account.asked(MEMBERS)) == 5
-    assert len(account.asked(ROLES)) == 2
+    assert len(account.requests_to(PEOPLE)) == len(account.requests_to(MEMBERS)) == 5
+    assert len(account.requests_to(ROLES)) == 2
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
@@ -91,7 +91,7 @@ async def test_list_without_a_total_is_walked_until_two_walks_agree(page: int) -
     account = company()
     account.page, account.counts = page, False
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
-    firsts = [request for request in account.asked(MEMBERS) if request.url.params.get("limit") == "1000"]
+    firsts = [request for request in account.requests_to(MEMBERS) if request.url.params.get("limit") == "1000"]
     assert len([request for request in firsts if "page" not in request.url.params]) == 2
 
 
@@ -126,7 +126,7 @@ async def test_roles_are_those_that_the_application_names_whatever_the_list_show
     every = [{"id": int(key), "name": name} for key, name in account.names.items()]
     account.at[ROLES] = [lambda _: httpx.Response(200, json=every, headers={"Total-Count": "3"})]
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
-    assert account.asked(f"{ROLES}/{OTHER}/users") == []
+    assert account.requests_to(f"{ROLES}/{OTHER}/users") == []
 
 
 @pytest.mark.parametrize("rows", [[], [{"id": int(SALES), "name": None}], [{"id": None, "name": "Sales"}]])
@@ -134,7 +134,7 @@ async def test_role_that_the_list_does_not_name_is_asked_for_alone(rows: list[ob
     account = company()
     account.at[ROLES] = [lambda _: httpx.Response(200, json=rows, headers={"Total-Count": str(len(rows))})]
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
-    assert len(account.asked(f"{ROLES}/{SALES}")) == 1
+    assert len(account.requests_to(f"{ROLES}/{SALES}")) == 1
 
 
 async def test_role_without_a_name_is_called_by_its_id() -> None:
@@ -203,7 +203,7 @@ async def test_settings_say_which_statuses_may_have_access() -> None:
 async def test_few_people_of_a_large_account_are_asked_for_one_by_one() -> None:
     account = crowd()
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
-    assert [dict(request.url.params) for request in account.asked(USERS)] == [{"limit": "1"}]
+    assert [dict(request.url.params) for request in account.requests_to(USERS)] == [{"limit": "1"}]
     assert sum(request.url.path.startswith(f"{USERS}/") for request in account.requests) == 4
 
 
@@ -219,7 +219,7 @@ async def test_person_missing_among_all_users_is_asked_for_alone() -> None:
     rows = [row for key, row in account.users.items() if key != ANA]
     account.at[USERS] = [None, lambda _: httpx.Response(200, json=rows, headers={"Total-Count": "4"})]
     assert await account.connector().read(SOURCE) == await company().connector().read(SOURCE)
-    assert len(account.asked(f"{USERS}/{ANA}")) == 1
+    assert len(account.requests_to(f"{USERS}/{ANA}")) == 1
 
 
 @pytest.mark.parametrize("made", [company, crowd])
@@ -270,10 +270,10 @@ async def test_two_sources_share_one_read_of_a_role_and_of_all_users() -> None:
     connector = account.connector()
     first, second = await asyncio.gather(connector.read(SOURCE), connector.read(replace(SOURCE, groups=("Sales",))))
     assert first.groups[0] == second.groups[0]
-    assert len(account.asked(MEMBERS)) == 1
-    assert len(account.asked(USERS)) == 4
+    assert len(account.requests_to(MEMBERS)) == 1
+    assert len(account.requests_to(USERS)) == 4
     await connector.read(SOURCE)
-    assert len(account.asked(MEMBERS)) == 1
+    assert len(account.requests_to(MEMBERS)) == 1
     assert len(account.token_requests) == 1
 
 
@@ -336,11 +336,11 @@ async def test_id_that_would_lead_elsewhere_is_never_asked_for(person: str) -> N
 
 async def test_progress_counts_the_rows_of_each_list() -> None:
     account = company()
-    told: list[tuple[str, int, int | None]] = []
-    connector = account.connector(progress=lambda *said: told.append(said))
+    reports: list[tuple[str, int, int | None]] = []
+    connector = account.connector(progress=lambda *report: reports.append(report))
     await connector.read(SOURCE)
-    assert (f"OneLogin (onelogin-apac): users of application {APP}", 2, 4) in told
-    assert (f"OneLogin (onelogin-apac): users of application {APP}", 4, 4) in told
+    assert (f"OneLogin (onelogin-apac): users of application {APP}", 2, 4) in reports
+    assert (f"OneLogin (onelogin-apac): users of application {APP}", 4, 4) in reports
     assert connector.request_count == len(account.requests)
     assert connector.name == "onelogin-apac"
 
@@ -391,9 +391,9 @@ async def test_fresh_read_asks_again_and_shares_with_other_fresh_reads() -> None
     account = company()
     connector, members = account.connector(), f"{ROLES}/{SALES}/users"
     await connector.read(SOURCE)
-    asked = len(account.asked(members))
+    count_before = len(account.requests_to(members))
     account.roles[SALES] = []
     snapshot = await connector.read(SOURCE, fresh=True)
     assert {group.name: group.people for group in snapshot.groups}["Sales"] == 0
     await connector.read(SOURCE, fresh=True)
-    assert len(account.asked(members)) == asked + 1
+    assert len(account.requests_to(members)) == count_before + 1

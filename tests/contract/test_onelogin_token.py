@@ -157,8 +157,8 @@ async def refusal(server: TokenAccount, secret: str = "secret-word") -> ReadErro
 def echoed(request: httpx.Request) -> httpx.Response:
     """Refuse, and repeat what was sent, as some servers do."""
     pair = request.headers["authorization"].split()[1]
-    said = f"bad credentials {pair} ({b64decode(pair).decode().partition(':')[2]})"
-    return httpx.Response(401, json=UNAUTHORIZED | {"message": said})
+    text = f"bad credentials {pair} ({b64decode(pair).decode().partition(':')[2]})"
+    return httpx.Response(401, json=UNAUTHORIZED | {"message": text})
 
 
 @pytest.mark.parametrize(

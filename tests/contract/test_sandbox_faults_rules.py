@@ -124,7 +124,7 @@ async def test_a_rule_meets_the_requests_that_it_counts(which: dict[str, object]
 
 
 @pytest.mark.parametrize(
-    ("match", "met"),
+    ("match", "applies"),
     [
         ({"system": "okta"}, True),
         ({"system": "entra"}, False),
@@ -137,10 +137,10 @@ async def test_a_rule_meets_the_requests_that_it_counts(which: dict[str, object]
         ({"query": '*name eq "x"*'}, True),
     ],
 )
-async def test_a_rule_counts_only_what_it_names(match: dict[str, object], met: bool) -> None:
+async def test_a_rule_counts_only_what_it_names(match: dict[str, object], applies: bool) -> None:
     async with a_client(System.OKTA, {"do": "status", **match}) as client:
         answer = await client.get("/api/v1/users", params={"filter": 'name eq "x"', "after": "2"})
-    assert (answer.status_code == 500) is met
+    assert (answer.status_code == 500) is applies
 
 
 async def test_rules_of_one_book_count_over_all_systems_that_share_it() -> None:

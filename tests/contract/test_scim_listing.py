@@ -181,10 +181,10 @@ async def test_redirect_on_the_same_origin_is_followed() -> None:
     assert scene.wire.sent[1].headers["authorization"] == "Bearer first-token"
 
 
-@pytest.mark.parametrize("asked", ["60", "Thu, 01 Jan 1970 00:17:40 GMT"])
-async def test_retry_after_is_kept_in_seconds_and_as_a_date(asked: str) -> None:
+@pytest.mark.parametrize("wait", ["60", "Thu, 01 Jan 1970 00:17:40 GMT"])
+async def test_retry_after_is_kept_in_seconds_and_as_a_date(wait: str) -> None:
     scene = a_scene(members=1)  # its wall clock starts at 1970-01-01 00:16:40
-    scene.wire.fault("GET list", 1, answer(429, retry_after=asked))
+    scene.wire.fault("GET list", 1, answer(429, retry_after=wait))
 
     async with scene.client() as workspace:
         await workspace.list_members()

@@ -563,14 +563,14 @@ async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were
     day, minute = timedelta(hours=24), timedelta(minutes=1)
     renamed = replace(a_change(Kind.UPDATE_NAME, scim_id="m1"), after=Fields(display_name="Ann"))
     create = replace(a_change(Kind.CREATE, scim_id=None), after=Fields("ann@acme.com", "Ann Lee", active=True))
-    met = replace(done(create, 5, at=NOW + minute), scim_id="m5", detail="The member existed and is linked.")
+    matched = replace(done(create, 5, at=NOW + minute), scim_id="m5", detail="The member existed and is linked.")
     records = [
         done(renamed, 0, at=NOW - minute),
         done(renamed, 1),
         done(a_change(scim_id="m2"), 2, Outcome.UNKNOWN, at=NOW + minute),
         done(a_change(scim_id="m2"), 3, Outcome.NOT_PERSISTED, at=NOW + minute),
         replace(done(create, 4, at=NOW + minute), scim_id="m4"),
-        met,
+        matched,
         done(create, 6, Outcome.UNKNOWN, at=NOW + minute),
         done(a_change(scim_id="m6"), 7, Outcome.FAILED, at=NOW + minute),
         done(a_change(scim_id="m7"), 8, Outcome.NOT_TRIED, at=NOW + minute),
@@ -703,11 +703,11 @@ async def test_what_an_undo_puts_back_is_known_before_it_is_sent(state: State) -
     await state.record_intent(lease, "r1", 0, stranger)
     await state.record_intent(lease, "r1", 1, an_undo())
     await state.record_intent(lease, "r1", 2, a_change(Kind.REACTIVATE, scim_id="m3"))
-    mine = an_undo().undone_change
-    assert mine is not None
+    undone = an_undo().undone_change
+    assert undone is not None
 
     assert (await state.load_memory("latam")).undone_changes == (
-        replace(mine, run_id="r1"),
+        replace(undone, run_id="r1"),
         replace(stranger.undone_change, run_id="r1"),
     )
     assert (await state.load_memory("emea")).undone_changes == ()
@@ -764,12 +764,12 @@ async def test_undone_changes_are_replaced_only_where_asked(state: State) -> Non
     lease = await begun(state)
     await state.record_intent(lease, "r1", 0, an_undo())
     await state.update_memory(lease, (), frozenset(), {})
-    (mine,) = (await state.load_memory("latam")).undone_changes
-    await state.update_memory(lease, (), frozenset(), {}, (mine,))
-    assert (await state.load_memory("latam")).undone_changes == (mine,)
-    renamed = replace(mine, kind=Kind.UPDATE_NAME, display_name="Ann Ray")
-    await state.update_memory(lease, (), frozenset(), {}, (mine, renamed))
-    assert (await state.load_memory("latam")).undone_changes == (mine, renamed)
+    (undone,) = (await state.load_memory("latam")).undone_changes
+    await state.update_memory(lease, (), frozenset(), {}, (undone,))
+    assert (await state.load_memory("latam")).undone_changes == (undone,)
+    renamed = replace(undone, kind=Kind.UPDATE_NAME, display_name="Ann Ray")
+    await state.update_memory(lease, (), frozenset(), {}, (undone, renamed))
+    assert (await state.load_memory("latam")).undone_changes == (undone, renamed)
     await state.update_memory(lease, (), frozenset(), {}, ())
 
     assert (await state.load_memory("latam")).undone_changes == ()

@@ -83,12 +83,12 @@ class Office:
         names = (f"Hire{self.rounds}x{number}" for number in range(count))
         return [self.sandbox.company.hire("okta", name, "Tester", [GROUP]).id for name in names]
 
-    def change(self, here: list[str]) -> tuple[int, list[str]]:
+    def change(self, candidates: list[str]) -> tuple[int, list[str]]:
         """Let 30 of *here* go, 30 marry, 30 be renamed and 30 be suspended; those of the last round come back, and 80
         others come. Return how many changes that makes, and who may change in the next round."""
         company = self.sandbox.company
-        gone, married, renamed, suspended = (here[start : start + 30] for start in (0, 30, 60, 90))
-        for person in gone:
+        departed, married, renamed, suspended = (candidates[start : start + 30] for start in (0, 30, 60, 90))
+        for person in departed:
             company.leave(person)
         for person in married:
             company.marry(person, f"Wedded{self.rounds}{company.person(person).given}")
@@ -100,12 +100,12 @@ class Office:
         for person in back:
             company.reinstate(person)
         hired = self.hire(80)
-        count = len(gone) + len(married) + len(renamed) + len(suspended) + len(back) + len(hired)
+        count = len(departed) + len(married) + len(renamed) + len(suspended) + len(back) + len(hired)
         return count, [*hired, *renamed, *married, *back]
 
     def wrong(self) -> list[str]:
         """Return a line for each of our people with a member that differs from the company's data."""
-        space, told = self.sandbox.workspace(WORKSPACE), []
+        space, differences = self.sandbox.workspace(WORKSPACE), []
         for person in self.sandbox.company.okta.people.values():
             if not person.given.startswith("Hire"):
                 continue
@@ -115,8 +115,8 @@ class Office:
             shown = (member.active, member.display_name) if member else None
             wanted = (is_active and is_in, f"{person.given} {person.family}")
             if shown != wanted:
-                told.append(f"{person.email}: {shown} and not {wanted}")
-        return told
+                differences.append(f"{person.email}: {shown} and not {wanted}")
+        return differences
 
 
 @dataclass(frozen=True)

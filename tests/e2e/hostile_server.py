@@ -56,7 +56,7 @@ class Hostile:
 
     def __init__(self) -> None:
         self.urls: dict[str, str] = {}
-        self.asked: defaultdict[str, list[str]] = defaultdict(list)
+        self.methods: defaultdict[str, list[str]] = defaultdict(list)
         self.sent: Counter[str] = Counter()
         self._packed = _packed()
         self._turn = 0
@@ -127,7 +127,7 @@ class Hostile:
         """Answer the requests of one connection, until the client closes it."""
         try:
             while True:
-                self.asked[kind].append(await _method(reader))
+                self.methods[kind].append(await _method(reader))
                 async for piece in self.kinds[kind]():
                     writer.write(piece)
                     await writer.drain()

@@ -70,10 +70,10 @@ def ended(client: httpx.Client, url: str) -> dict[str, Any]:
 
 
 def test_requested_run_is_accepted_at_once_and_journals_its_requester(operator: httpx.Client, agent: Agent) -> None:
-    asked = operator.post(RUNS, json={"mode": "plan", "reason": "a look"})
-    assert asked.status_code == 202
-    assert asked.headers["location"] == asked.json()["url"]
-    run = ended(operator, asked.json()["url"])
+    response = operator.post(RUNS, json={"mode": "plan", "reason": "a look"})
+    assert response.status_code == 202
+    assert response.headers["location"] == response.json()["url"]
+    run = ended(operator, response.json()["url"])
 
     assert (run["status"], run["dry_run"], run["by"], run["reason"]) == ("planned", True, "ana@acme.com", "a look")
     assert run["plan"]["name"] == LATAM

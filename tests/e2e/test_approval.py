@@ -62,11 +62,11 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert not any(is_active(sandbox, person) for person in gone)
     run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
     assert (run["by"], run["reason"], run["approved"]) == ("ops", "the reorganisation", digest(held))
-    asked = agent.run("undo", run["id"])
-    assert asked.code == 4, asked.err
+    ran = agent.run("undo", run["id"])
+    assert ran.code == 4, ran.err
     assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
-    (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", asked.err)
-    assert "pigment-sync sync" not in asked.out
+    (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", ran.err)
+    assert "pigment-sync sync" not in ran.out
     other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}")
     assert other.code == 9
     assert "paused" not in agent.run("sync", *LATAM, "--wait", "5").err, "what was never begun leaves no pause behind"
@@ -94,12 +94,12 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
 
 
 def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: Agent) -> None:
-    asked = len(sandbox.requests("pigment"))
+    request_count = len(sandbox.requests("pigment"))
     for wrong in ("4507743", "sha256:", "sha512:4507743a", "latest", "g" * 64, "0" * 65):
         ran = agent.run("sync", *LATAM, "--approve", wrong)
         assert ran.code == 2, wrong
         assert "not a digest" in ran.err
-    assert len(sandbox.requests("pigment")) == asked
+    assert len(sandbox.requests("pigment")) == request_count
 
     well_formed = agent.run("sync", *LATAM, "--approve", "4507743a")
     assert well_formed.code == 9
@@ -186,18 +186,18 @@ def test_unknown_workspace_and_unreachable_systems_say_what_to_do(agent: Agent, 
 
 
 def test_no_secret_is_ever_said(sandbox: Sandbox, agent: Agent) -> None:
-    said = ""
+    output = ""
     for command in (("check",), ("plan", "--format", "json"), ("sync",), ("history",), ("members",), ("links", "list")):
         ran = agent.run(*command)
-        said += ran.out + ran.err
+        output += ran.out + ran.err
     secrets = [
         *sandbox.environment.tokens("pigment-latam"),
         sandbox.environment.secret("entra"),
         sandbox.environment.secret("onelogin"),
     ]
 
-    assert not [secret for secret in secrets if secret in said]
-    assert "PRIVATE KEY" not in said
+    assert not [secret for secret in secrets if secret in output]
+    assert "PRIVATE KEY" not in output
 
 
 def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandbox, agent: Agent) -> None:

@@ -58,9 +58,9 @@ def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sand
         planned = agent.run("plan", *LATAM)
 
         assert busy.code == 7
-        said = " ".join((busy.out + busy.err).split())
-        assert f"process {first.pid}" in said
-        assert "since" in said
+        output = " ".join((busy.out + busy.err).split())
+        assert f"process {first.pid}" in output
+        assert "since" in output
         assert others.code == 0, "another workspace is nobody's business"
         assert planned.code == 0, "a plan takes no lease"
 

@@ -84,12 +84,12 @@ def _met(tenants: Tenants, system: str, cell: Cell, *names: str) -> tuple[int, d
     rule = {"name": "fault", "system": system, "path": LISTS[system], **cell.fault}
     tenants.sandbox.faults.put(parse_rules({"faults": [rule]}))
     try:
-        met = tenants.plan(tenants.patient if cell.patient else tenants.strict, *names)
+        result = tenants.plan(tenants.patient if cell.patient else tenants.strict, *names)
         # Two lists must be asked for at once before one of them can be refused for it.
         assert tenants.sandbox.faults.fired or cell.fault["do"] == "concurrency"
     finally:
         tenants.sandbox.faults.clear()
-    return met
+    return result
 
 
 CASES = [pytest.param(cell, system, id=f"{cell.name} - {system}") for cell in CELLS for system in cell.exits]
@@ -126,10 +126,10 @@ def test_system_that_fails_stops_nobody_else(system: str, tenants: Tenants) -> N
 def test_page_of_faults_says_what_the_tests_hold() -> None:
     text = (REPOSITORY / "docs" / "faults-and-answers.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    told = {row[0]: row[2:] for row in rows if len(row) == 2 + len(SYSTEMS)}
-    held = {cell.name: [str(cell.exits.get(system, "")) for system in SYSTEMS] for cell in CELLS}
+    documented = {row[0]: row[2:] for row in rows if len(row) == 2 + len(SYSTEMS)}
+    expected = {cell.name: [str(cell.exits.get(system, "")) for system in SYSTEMS] for cell in CELLS}
 
-    assert {name: exits for name, exits in told.items() if name in held} == held
+    assert {name: exits for name, exits in documented.items() if name in expected} == expected
     assert {cell.fault["do"] for cell in CELLS} | ELSEWHERE == set(ACTIONS)
 
 

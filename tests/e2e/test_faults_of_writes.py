@@ -85,6 +85,6 @@ def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, des
 def test_page_of_faults_says_what_becomes_of_writes() -> None:
     text = (REPOSITORY / "docs" / "faults-and-answers.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    told = {row[0]: row[2] for row in rows if len(row) == 3}
+    documented = {row[0]: row[2] for row in rows if len(row) == 3}
 
-    assert {cell.name: str(cell.exit) for cell in WRITES}.items() <= told.items()
+    assert {cell.name: str(cell.exit) for cell in WRITES}.items() <= documented.items()

@@ -15,17 +15,17 @@ DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 def test_sync_forgets_runs_of_more_than_400_days(tmp_path: Path) -> None:
     with run_sandbox(seed=6, size=12) as sandbox:
         agent = Agent(sandbox.write_config(tmp_path))
-        told = []
+        run_ids = []
         for _ in range(3):
             assert agent.run("sync", "-w", "pigment-latam").code == 0
-            told.append(json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"])
+            run_ids.append(json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"])
         with sqlite3.connect(tmp_path / "state.db") as database:
-            for run_id, days in ((told[0], 401), (told[1], 399)):
+            for run_id, days in ((run_ids[0], 401), (run_ids[1], 399)):
                 database.execute(
                     "UPDATE runs SET started_at = started_at - ? WHERE id = ?", (days * DAY_MICROSECONDS, run_id)
                 )
         assert agent.run("sync", "-w", "pigment-latam").code == 0
         left = [run["id"] for run in json.loads(agent.run("history", "--format", "json").out)]
 
-    assert told[0] not in left
-    assert {told[1], told[2]} <= set(left)
+    assert run_ids[0] not in left
+    assert {run_ids[1], run_ids[2]} <= set(left)

@@ -88,8 +88,8 @@ def test_everybody_is_planned_or_held_for_an_address_that_is_none(story: Story) 
 
     assert story.plan.code == 0, story.plan.err
     assert story.people.keys() <= held | changed
-    told = {hold["email"] for hold in story.planned["holds"] if hold["code"] == "invalid-email"}
-    assert told == NOT_ADDRESSES
+    refused = {hold["email"] for hold in story.planned["holds"] if hold["code"] == "invalid-email"}
+    assert refused == NOT_ADDRESSES
     assert not held & changed
 
 

@@ -53,12 +53,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Met:
+class HostileSync:
     """One sync of every workspace on a hostile server, and of one on a good server."""
 
     ran: Ran
     workspaces: dict[str, dict[str, Any]]
-    asked: dict[str, set[str]]
+    methods: dict[str, set[str]]
 
 
 def _configured(sandbox: Sandbox, servers: Hostile, folder: Path) -> Agent:
@@ -113,19 +113,19 @@ def endless(place: Place) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def met(place: Place, endless: subprocess.Popen[bytes]) -> Met:
+def hostile_sync(place: Place, endless: subprocess.Popen[bytes]) -> HostileSync:
     assert endless.poll() is None
     names = [f"{system}-{kind}" for system in SYSTEMS for kind in MEAN] + ["pigment-milliard", "pigment-eu"]
-    place.servers.asked.clear()
+    place.servers.methods.clear()
     ran = place.agent.run("sync", "--format", "json", *(word for name in names for word in ("-w", name)))
     workspaces = {each["name"]: each for each in json.loads(ran.out)["workspaces"]}
-    return Met(ran, workspaces, {kind: set(methods) for kind, methods in place.servers.asked.items()})
+    return HostileSync(ran, workspaces, {kind: set(each) for kind, each in place.servers.methods.items()})
 
 
 @pytest.mark.parametrize("kind", MEAN)
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: str, met: Met) -> None:
-    workspace = met.workspaces[f"{system}-{kind}"]
+def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: str, hostile_sync: HostileSync) -> None:
+    workspace = hostile_sync.workspaces[f"{system}-{kind}"]
 
     assert workspace["status"] == "incomplete"
     assert any(words in workspace["error"]["message"] for words in SAID[kind].split("|")), workspace["error"]
@@ -134,28 +134,33 @@ def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: s
     assert workspace["changes"] == []
 
 
-def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(met: Met, place: Place) -> None:
-    assert met.ran.code == 6
-    assert met.workspaces["pigment-eu"]["status"] == "planned"
-    assert met.workspaces["pigment-eu"]["counts"]["create"]
+def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(hostile_sync: HostileSync, place: Place) -> None:
+    assert hostile_sync.ran.code == 6
+    assert hostile_sync.workspaces["pigment-eu"]["status"] == "planned"
+    assert hostile_sync.workspaces["pigment-eu"]["counts"]["create"]
     assert [
         write for write in place.sandbox.workspace("pigment-eu").write_log.applied_writes() if write.method == "POST"
     ]
 
 
-def test_nothing_is_written_and_nothing_said_that_harms(met: Met) -> None:
-    assert met.asked["empty"] == {"GET"}
+def test_nothing_is_written_and_nothing_said_that_harms(hostile_sync: HostileSync) -> None:
+    assert hostile_sync.methods["empty"] == {"GET"}
     # A token is asked for with POST; the workspaces are asked at the same addresses.
-    assert set().union(*met.asked.values()) == {"GET", "POST"}
-    assert met.asked["milliard"] == {"GET"}
-    assert "Traceback" not in met.ran.err
-    assert raw(met.ran.out + met.ran.err) == []
-    assert all(json.loads(line)["level"] != "error" for line in met.ran.err.splitlines() if line.startswith("{"))
+    assert set().union(*hostile_sync.methods.values()) == {"GET", "POST"}
+    assert hostile_sync.methods["milliard"] == {"GET"}
+    assert "Traceback" not in hostile_sync.ran.err
+    assert raw(hostile_sync.ran.out + hostile_sync.ran.err) == []
+    assert all(
+        json.loads(line)["level"] != "error" for line in hostile_sync.ran.err.splitlines() if line.startswith("{")
+    )
 
 
-def test_milliard_of_members_is_refused_before_it_is_read(met: Met, place: Place) -> None:
-    assert "lists more than the agent reads: 1,000,000,000" in met.workspaces["pigment-milliard"]["error"]["message"]
-    assert place.servers.asked["milliard"] == ["GET"]
+def test_milliard_of_members_is_refused_before_it_is_read(hostile_sync: HostileSync, place: Place) -> None:
+    assert (
+        "lists more than the agent reads: 1,000,000,000"
+        in hostile_sync.workspaces["pigment-milliard"]["error"]["message"]
+    )
+    assert place.servers.methods["milliard"] == ["GET"]
 
 
 @pytest.mark.parametrize("kind", LARGE)
@@ -177,7 +182,7 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert usage.ru_maxrss * 1024 < max(MOST_BYTES + 200 * 2**20, own + 2**20) < GIGABYTE
     assert place.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE
-    assert place.servers.asked[kind] == ["GET"], "asking again would not help"
+    assert place.servers.methods[kind] == ["GET"], "asking again would not help"
 
 
 def test_listing_without_end_is_given_up(endless: subprocess.Popen[bytes], place: Place) -> None:

@@ -92,9 +92,9 @@ def the_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
     runs = json.loads(agent.run("history", "--format", "json").out)
     (run,) = [run for run in runs if run["trigger"] == "links"]
     assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
-    told = agent.run("report", run["id"])
-    assert told.code == 0, told.err
-    first, counted, *mended = told.out.splitlines()
+    report = agent.run("report", run["id"])
+    assert report.code == 0, report.err
+    first, counted, *mended = report.out.splitlines()
     assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
     assert first.endswith(" UTC: we moved to Entra")
     assert counted == f"{len(mended)} links changed:"
@@ -175,6 +175,6 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
 def test_pause_is_told_with_its_reason(agent: Agent) -> None:
     assert agent.run("pause", LATAM, *WHY).code == 0
     (run,) = json.loads(agent.run("history", "--limit", "1", "--format", "json").out)
-    told = agent.run("report", run["id"])
-    assert told.out.endswith(" UTC: we moved to Entra\n"), told.err
-    assert f"{LATAM}  pause by ana@acme.com at " in told.out
+    report = agent.run("report", run["id"])
+    assert report.out.endswith(" UTC: we moved to Entra\n"), report.err
+    assert f"{LATAM}  pause by ana@acme.com at " in report.out

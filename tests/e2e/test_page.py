@@ -57,7 +57,7 @@ def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
 
 
 def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
-    gone = {person.email.lower() for person in leavers(house.sandbox, GONE)}
+    left = {person.email.lower() for person in leavers(house.sandbox, GONE)}
     with browser.tab(house.browser, house.url) as page:
         page.set_default_timeout(PATIENCE_MS)
         log_in(page)
@@ -66,16 +66,16 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
         expect(page.get_by_role("heading", name="Approval needed")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("heading", name=f"Dry run of {LATAM}")).to_be_visible()
         shown = page.locator("main").inner_text()
-        assert {email for email in gone if email not in shown.lower()} == set()
+        assert {email for email in left if email not in shown.lower()} == set()
         assert "max-deactivations" in shown
-        assert active(house.sandbox, gone) == gone
+        assert active(house.sandbox, left) == left
 
         page.get_by_label("Reason (for the journal)").fill("the Lima office closed")
         page.get_by_role("button", name="Approve this plan").click()
         expect(page.get_by_role("heading", name=f"Sync of {LATAM}")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator(".about")).to_contain_text("the Lima office closed", timeout=PATIENCE_MS)
         assert page.locator(".outcome.good").count() >= GONE
-        assert active(house.sandbox, gone) == set()
+        assert active(house.sandbox, left) == set()
 
         page.goto(f"/workspaces/{LATAM}")
         assert page.locator(".chart").evaluate("image => image.naturalWidth") > 0
@@ -90,8 +90,10 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
 
 def test_running_sync_shows_its_progress_and_then_its_result(house: House) -> None:
     company = house.sandbox.company
-    here = {member.user_name.lower() for member in house.sandbox.workspace(LATAM).members if member.active}
-    staying = [each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in here]
+    members = {member.user_name.lower() for member in house.sandbox.workspace(LATAM).members if member.active}
+    staying = [
+        each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in members
+    ]
     for person in staying[:4]:
         company.rename(person, family="Nova")
     slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "PATCH", "seconds": 1.5}

@@ -46,7 +46,7 @@ def until(holds: Callable[[], bool]) -> None:
     raise TimeoutError
 
 
-def asked(sandbox: Sandbox) -> Callable[[], bool]:
+def has_listed_again(sandbox: Sandbox) -> Callable[[], bool]:
     """Return a check that the workspace was listed once more, while Okta has not answered yet."""
     before = sandbox.workspace(LATAM).write_log.request_counts["GET"]
     return lambda: sandbox.workspace(LATAM).write_log.request_counts["GET"] > before
@@ -61,7 +61,7 @@ def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: Sandbox, agent: Agent) -> None:
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
-    is_asked = asked(sandbox)
+    is_asked = has_listed_again(sandbox)
     process = agent.start("sync", "-w", LATAM)
     until(is_asked)
     code, err = ended(process, number)
@@ -78,7 +78,7 @@ def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: 
 
 def test_plan_is_broken_off(sandbox: Sandbox, agent: Agent) -> None:
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
-    is_asked = asked(sandbox)
+    is_asked = has_listed_again(sandbox)
     process = agent.start("plan", "-w", LATAM)
     until(is_asked)
     code, err = ended(process, signal.SIGINT)
@@ -112,7 +112,7 @@ def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent:
 def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = configured(sandbox, tmp_path, {"every": "1h"})
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
-    is_asked = asked(sandbox)
+    is_asked = has_listed_again(sandbox)
     with serving(agent) as daemon:
         until(is_asked)
         daemon.process.send_signal(signal.SIGTERM)

@@ -167,8 +167,8 @@ def test_wrong_url_deactivates_no_strangers_and_reset_says_that_it_is_right(offi
     ]
     assert (run["trigger"], run["status"]) == ("workspaces", "done")
     assert run["reason"].endswith(": a new workspace")
-    told = office.run("report", run["id"])
-    assert (told.code, told.out.count("  Unlinked member ")) == (0, links), (
+    report = office.run("report", run["id"])
+    assert (report.code, report.out.count("  Unlinked member ")) == (0, links), (
         "which links were dropped stays in the journal"
     )
 

@@ -32,15 +32,15 @@ def revision() -> str:
 
 
 def check_help_names_the_commands() -> None:
-    told = ran("--help")
-    assert (told.code, told.err) == (0, "")
-    assert "  serve " in told.out
+    result = ran("--help")
+    assert (result.code, result.err) == (0, "")
+    assert "  serve " in result.out
 
 
 def check_version_names_release_and_commit() -> None:
-    told = ran("--version")
-    assert told.code == 0
-    assert told.out.startswith(f"pigment-sync {VERSION} (commit {revision()[:7]}, Python 3.")
+    result = ran("--version")
+    assert result.code == 0
+    assert result.out.startswith(f"pigment-sync {VERSION} (commit {revision()[:7]}, Python 3.")
 
 
 def check_labels_say_what_it_is() -> None:
@@ -105,18 +105,18 @@ def check_everything_is_compiled_and_nothing_is_too_much() -> None:
         "print([str(f) for f in root.rglob('*.pyc') if f.read_bytes()[4:8] != b'\\x01\\0\\0\\0']);"
         "print([str(f) for f in root.rglob('tests')])"
     )
-    told = ran("-c", looking, more=PYTHON)
-    assert told.out.split("\n")[:3] == ["[]"] * 3, told
+    result = ran("-c", looking, more=PYTHON)
+    assert result.out.split("\n")[:3] == ["[]"] * 3, result
 
 
 def check_time_zones_are_known() -> None:
-    told = ran(
+    result = ran(
         "-c", "import zoneinfo; zoneinfo.ZoneInfo('Europe/Berlin'); zoneinfo.ZoneInfo('America/Sao_Paulo')", more=PYTHON
     )
-    assert (told.code, told.err) == (0, "")
+    assert (result.code, result.err) == (0, "")
 
 
 def check_no_secret_and_no_test_is_in_its_history() -> None:
-    told = podman("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE).out
-    assert "pigment-sync" in told
-    assert "PIP_" not in told
+    result = podman("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE).out
+    assert "pigment-sync" in result
+    assert "PIP_" not in result

@@ -75,8 +75,8 @@ class Container:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of its log so far."""
-        told = podman("logs", self.name)
-        return [json.loads(line) for line in f"{told.out}{told.err}".splitlines() if line.startswith("{")]
+        logs = podman("logs", self.name)
+        return [json.loads(line) for line in f"{logs.out}{logs.err}".splitlines() if line.startswith("{")]
 
     def until(self, event: str) -> dict[str, Any]:
         """Return the first line of the log about *event*, once it is there."""
@@ -88,8 +88,8 @@ class Container:
             if not self.is_running():
                 break
             time.sleep(0.2)
-        told = podman("logs", self.name)
-        raise AssertionError(f"no {event}: {told.out}{told.err}")
+        logs = podman("logs", self.name)
+        raise AssertionError(f"no {event}: {logs.out}{logs.err}")
 
     def is_running(self) -> bool:
         return podman("inspect", "--format", "{{.State.Running}}", self.name).out.strip() == "true"

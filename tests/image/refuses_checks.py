@@ -14,45 +14,45 @@ from tests.image.setting import CONFIG, STATE, Setting
 COMMANDS = [("serve",), ("plan",), ("check",)]
 
 
-def refusal(told: Ran) -> str:
+def refusal(result: Ran) -> str:
     """Check the form of the error line and of the hint that may follow it, and return them."""
     # The log of `serve` may come first, such as the warning of a new state.
-    lines = [line for line in told.err.splitlines() if not line.startswith("{")]
-    assert 1 <= len(lines) <= 2, told
-    assert lines[0].startswith("pigment-sync: "), told
-    assert all(line.startswith("  ") for line in lines[1:]), told
-    assert "Traceback" not in told.err
+    lines = [line for line in result.err.splitlines() if not line.startswith("{")]
+    assert 1 <= len(lines) <= 2, result
+    assert lines[0].startswith("pigment-sync: "), result
+    assert all(line.startswith("  ") for line in lines[1:]), result
+    assert "Traceback" not in result.err
     return " ".join(lines)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def check_no_configuration(command: tuple[str, ...]) -> None:
-    told = ran(*command)
-    assert told.code == 8
-    assert re.search(rf"There is no configuration {CONFIG}.*mount it there", refusal(told))
+    result = ran(*command)
+    assert result.code == 8
+    assert re.search(rf"There is no configuration {CONFIG}.*mount it there", refusal(result))
 
 
 def check_configuration_that_is_a_folder(setting: Setting) -> None:
     # What Docker makes where the file to mount is not there.
-    told = ran("serve", mounts=[Mount(setting.secrets, CONFIG)])
-    assert told.code == 8
-    assert re.search(rf"{CONFIG} is a folder, not a file.*[Mm]ount the file", refusal(told))
+    result = ran("serve", mounts=[Mount(setting.secrets, CONFIG)])
+    assert result.code == 8
+    assert re.search(rf"{CONFIG} is a folder, not a file.*[Mm]ount the file", refusal(result))
 
 
 def check_configuration_that_our_user_may_not_read(setting: Setting) -> None:
     setting.config.chmod(0o600)
-    told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
-    assert told.code == 8
-    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(told))
+    result = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert result.code == 8
+    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(result))
 
 
 def check_folder_of_the_configuration_that_our_user_may_not_enter(setting: Setting) -> None:
     folder = setting.folder / "closed"
     folder.mkdir(mode=0o700)
     setting.config.rename(folder / "config.yaml")
-    told = ran("serve", mounts=[Mount(folder, "/etc/pigment-sync")])
-    assert told.code == 8
-    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(told))
+    result = ran("serve", mounts=[Mount(folder, "/etc/pigment-sync")])
+    assert result.code == 8
+    assert re.search(rf"{CONFIG} can't be read \(Permission denied\).*user", refusal(result))
 
 
 def missing(setting: Setting) -> None:
@@ -67,34 +67,34 @@ def unreadable(setting: Setting) -> None:
 def check_secret_that_is_not_there(spoiled: Callable[[Setting], None], setting: Setting) -> None:
     spoiled(setting)
     for command in ("check", "plan"):
-        told = ran(command, mounts=[*setting.mounts, setting.state(10001, 0)])
-        assert told.code == 8
-        assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", f"{told.out} {told.err}", re.DOTALL)
-    told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
-    assert told.code == 8
-    assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", refusal(told))
+        result = ran(command, mounts=[*setting.mounts, setting.state(10001, 0)])
+        assert result.code == 8
+        assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", f"{result.out} {result.err}", re.DOTALL)
+    result = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert result.code == 8
+    assert re.search(r"/run/secrets/entra can't be read \(.*\).*[Mm]ount", refusal(result))
 
 
 def check_state_volume_that_is_read_only(setting: Setting) -> None:
     for command in COMMANDS:
-        told = ran(*command, mounts=[*setting.mounts, setting.state(10001, 0, how="ro")])
-        assert told.code == 1
+        result = ran(*command, mounts=[*setting.mounts, setting.state(10001, 0, how="ro")])
+        assert result.code == 1
         assert re.search(
-            rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told)
+            rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(result)
         )
 
 
 def check_no_state_volume_in_a_read_only_container(setting: Setting) -> None:
-    told = ran("serve", mounts=setting.mounts, more=["--image-volume=ignore"])
-    assert told.code == 1
-    assert re.search(rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(told))
+    result = ran("serve", mounts=setting.mounts, more=["--image-volume=ignore"])
+    assert result.code == 1
+    assert re.search(rf"{STATE}/state.db can't be written \(Read-only file system\).*Mount a writable", refusal(result))
 
 
 def check_state_volume_of_another_user(setting: Setting) -> None:
-    told = ran("serve", mounts=[*setting.mounts, setting.state(0, 0, 0o700)])
-    assert told.code == 1
+    result = ran("serve", mounts=[*setting.mounts, setting.state(0, 0, 0o700)])
+    assert result.code == 1
     assert re.search(
-        rf"{STATE}/state.db can't be written \(Permission denied\).*Mount a writable .* owned by", refusal(told)
+        rf"{STATE}/state.db can't be written \(Permission denied\).*Mount a writable .* owned by", refusal(result)
     )
 
 
@@ -102,19 +102,19 @@ def check_state_file_of_another_user(setting: Setting) -> None:
     volume = setting.state(10001, 0, 0o777)
     file = setting.folder / "state" / "state.db"
     file.touch(mode=0o600)
-    told = ran("serve", mounts=[*setting.mounts, volume])
-    assert told.code == 1
-    assert re.search(rf"{STATE}/state.db can't be written \(Permission denied\).*owned by", refusal(told))
+    result = ran("serve", mounts=[*setting.mounts, volume])
+    assert result.code == 1
+    assert re.search(rf"{STATE}/state.db can't be written \(Permission denied\).*owned by", refusal(result))
 
 
 def check_port_that_is_taken(setting: Setting) -> None:
     with socket.create_server(("127.0.0.1", setting.port)):
-        told = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
-    assert told.code == 8
-    assert re.search(rf"port {setting.port} of 127.0.0.1 is in use", refusal(told))
+        result = ran("serve", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert result.code == 8
+    assert re.search(rf"port {setting.port} of 127.0.0.1 is in use", refusal(result))
 
 
 def check_command_that_does_not_exist() -> None:
-    told = ran("run")
-    assert told.code == 2
-    assert "No such command 'run'" in told.err
+    result = ran("run")
+    assert result.code == 2
+    assert "No such command 'run'" in result.err

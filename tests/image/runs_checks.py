@@ -23,16 +23,16 @@ def volume() -> str:
 
 
 def check_check_finds_nothing_wrong(setting: Setting) -> None:
-    told = ran("check", mounts=[*setting.mounts, setting.state(10001, 0)])
-    assert (told.code, told.err) == (0, "")
-    assert "ERROR" not in told.out
+    result = ran("check", mounts=[*setting.mounts, setting.state(10001, 0)])
+    assert (result.code, result.err) == (0, "")
+    assert "ERROR" not in result.out
 
 
 @pytest.mark.parametrize("user", [OURS, OTHER])
 def check_plan_is_the_same_for_every_user(user: str, setting: Setting) -> None:
-    told = ran("plan", "--format", "json", mounts=[*setting.mounts, setting.state(10001, 0, 0o770)], user=user)
-    assert told.code == 0, told.err
-    document = json.loads(told.out)
+    result = ran("plan", "--format", "json", mounts=[*setting.mounts, setting.state(10001, 0, 0o770)], user=user)
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
     assert [each["status"] for each in document["workspaces"]] == ["planned"] * 3
     assert all(each["counts"]["create"] for each in document["workspaces"])
 
@@ -68,8 +68,8 @@ def check_state_url_in_a_secret_file_wins_over_the_folder(setting: Setting) -> N
 
 
 def check_demo_needs_nothing_at_all() -> None:
-    told = ran("demo", "--out", "/tmp/demo")
-    assert (told.code, told.err.count("Traceback")) == (0, 0), told.err
+    result = ran("demo", "--out", "/tmp/demo")
+    assert (result.code, result.err.count("Traceback")) == (0, 0), result.err
 
 
 def check_sync_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:

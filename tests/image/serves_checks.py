@@ -44,9 +44,9 @@ def check_daemon_answers_syncs_ends_gently_and_goes_on(user: str, uid: int, sett
 
 def runs(setting: Setting, user: str) -> list[str]:
     volume = setting.state(int(user.partition(":")[0]), 0)
-    told = ran("history", "--format", "json", mounts=[*setting.mounts, volume], user=user)
-    assert told.code == 0, told.err
-    return sorted(run["id"] for run in json.loads(told.out))
+    result = ran("history", "--format", "json", mounts=[*setting.mounts, volume], user=user)
+    assert result.code == 0, result.err
+    return sorted(run["id"] for run in json.loads(result.out))
 
 
 def check_health_check_fails_where_nobody_listens(setting: Setting) -> None:

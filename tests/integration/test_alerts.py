@@ -51,17 +51,17 @@ def test_every_metric_of_an_alert_is_exposed() -> None:
     metrics = Metrics(CollectorRegistry())
     metrics.set_gauges({name: [(labels, 1)] for name, (_, labels) in SCRAPE_GAUGES.items()})
     exposed = {family.name for family in text_string_to_metric_families(metrics.render().decode())}
-    asked = {name for rule in rules() for name in NAME.findall(str(rule["expr"]))}
+    queried = {name for rule in rules() for name in NAME.findall(str(rule["expr"]))}
 
-    assert asked
-    assert asked <= exposed
+    assert queried
+    assert queried <= exposed
 
 
 def test_every_status_of_an_alert_is_one_that_a_run_has() -> None:
-    asked = {each for rule in rules() for found in STATUS.findall(str(rule["expr"])) for each in found.split("|")}
+    queried = {each for rule in rules() for found in STATUS.findall(str(rule["expr"])) for each in found.split("|")}
 
-    assert asked == {"held", "failed", "incomplete", "interrupted", "credentials"}
-    assert asked <= set(RunStatus)
+    assert queried == {"held", "failed", "incomplete", "interrupted", "credentials"}
+    assert queried <= set(RunStatus)
 
 
 def test_every_alert_names_the_problem_and_the_runbook() -> None:

@@ -113,13 +113,13 @@ def home(sandbox: Sandbox, tmp_path: Path) -> AbstractAsyncContextManager[House]
     return at_home(written(sandbox, tmp_path))
 
 
-def asked(*, is_dry_run: bool = False, approval: str | None = None, workspace: str = LATAM) -> ManualRunRequest:
+def run_request(*, is_dry_run: bool = False, approval: str | None = None, workspace: str = LATAM) -> ManualRunRequest:
     return ManualRunRequest(workspace, is_dry_run, Trigger.API, "ana", "to see", approved_digest=approval)
 
 
 async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        run_id = await house.daemon.request_run(asked(is_dry_run=True))
+        run_id = await house.daemon.request_run(run_request(is_dry_run=True))
         (ongoing,) = house.daemon.active_runs
         await house.idle()
 
@@ -133,7 +133,7 @@ async def test_requested_sync_is_observed_and_in_the_journal(
     home: AbstractAsyncContextManager[House],
 ) -> None:
     async with home as house:
-        run_id = await house.daemon.request_run(asked())
+        run_id = await house.daemon.request_run(run_request())
         await house.idle()
         standing = await house.daemon.load_workspace_status(LATAM)
 
@@ -141,7 +141,7 @@ async def test_requested_sync_is_observed_and_in_the_journal(
         assert standing.last_run is not None
         assert standing.last_run.id == run_id
         assert standing.last_read == standing.last_applied == standing.last_run
-        await house.daemon.request_run(asked(is_dry_run=True))
+        await house.daemon.request_run(run_request(is_dry_run=True))
         await house.idle()
         after = await house.daemon.load_workspace_status(LATAM)
         assert after.last_run == standing.last_run, "a look by hand does not clear what a sync held"
@@ -151,7 +151,7 @@ async def test_requested_sync_is_observed_and_in_the_journal(
 
 async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        await house.daemon.request_run(asked(is_dry_run=True))
+        await house.daemon.request_run(run_request(is_dry_run=True))
         await house.until(lambda: any(run.step for run in house.daemon.active_runs) or not house.daemon.active_runs)
 
         assert house.daemon.active_runs, "it ended without a word of progress"
@@ -159,7 +159,7 @@ async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[H
 
 async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
-        run_id = await house.daemon.request_run(asked(approval="sha256:" + "0" * 64))
+        run_id = await house.daemon.request_run(run_request(approval="sha256:" + "0" * 64))
         await house.idle()
 
         run = await house.run(run_id)
@@ -170,7 +170,7 @@ async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncC
 async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         with pytest.raises(NotFound) as refused:
-            await house.daemon.request_run(asked(workspace="nowhere"))
+            await house.daemon.request_run(run_request(workspace="nowhere"))
         with pytest.raises(NotFound):
             await house.daemon.load_workspace_status("nowhere")
 
@@ -181,10 +181,10 @@ async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[Hou
     async with home as house:
         house.blocks = asyncio.Event()
         for _ in range(MAX_ACTIVE_RUNS):
-            await house.daemon.request_run(asked(is_dry_run=True))
+            await house.daemon.request_run(run_request(is_dry_run=True))
 
         with pytest.raises(TooManyRequests, match=str(MAX_ACTIVE_RUNS)):
-            await house.daemon.request_run(asked())
+            await house.daemon.request_run(run_request())
 
 
 async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextManager[House]) -> None:
@@ -208,7 +208,7 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
         with pytest.raises(TooManyRequests, match="reserved for runs"):
             await house.daemon.explain_person("ana@acme.com")
         # A run uses the reserved requests.
-        run_id = await house.daemon.request_run(asked(is_dry_run=True))
+        run_id = await house.daemon.request_run(run_request(is_dry_run=True))
         await house.idle()
         assert (await house.run(run_id)).status is RunStatus.PLANNED
 
@@ -216,7 +216,7 @@ async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextMan
 async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[House]) -> None:
     async with home as house:
         house.blocks = asyncio.Event()
-        ids = [await house.daemon.request_run(asked(is_dry_run=True)) for _ in range(6)]
+        ids = [await house.daemon.request_run(run_request(is_dry_run=True)) for _ in range(6)]
         await asyncio.sleep(0)
         stopping = asyncio.create_task(house.daemon.stop())
         await asyncio.sleep(0)
@@ -392,9 +392,9 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
         house = House(daemon, shared, config)
         await daemon.start()
         with capture_logs() as lines:
-            first = await daemon.request_run(asked())
+            first = await daemon.request_run(run_request())
             await house.idle()
-        second = await daemon.request_run(asked(is_dry_run=True))
+        second = await daemon.request_run(run_request(is_dry_run=True))
         await house.idle()
         await daemon.stop()
 

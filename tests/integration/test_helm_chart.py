@@ -180,9 +180,9 @@ def test_pods_meet_the_restricted_standard(documents: Mapping[str, dict[str, Any
 
 def test_probes_ask_for_what_the_daemon_answers() -> None:
     container = pod(rendered(LEAST))["containers"][0]
-    asked = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
-    assert set(asked.values()) <= PROBE_PATHS
+    probed = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert probed == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert set(probed.values()) <= PROBE_PATHS
 
 
 def test_one_volume_is_never_held_by_two_pods() -> None:

@@ -55,8 +55,8 @@ def held_in_cases() -> set[str]:
 def test_each_alert_has_a_section_with_all_that_an_operator_asks(rule: dict[str, dict[str, str]]) -> None:
     text = section(str(rule["alert"]))
 
-    asked = ("Means", "Danger", "First", "Causes", "Remedy", "Over when")
-    assert [each for each in asked if f"- **{each}" not in text] == []
+    fields = ("Means", "Danger", "First", "Causes", "Remedy", "Over when")
+    assert [each for each in fields if f"- **{each}" not in text] == []
     assert "pigment-sync" in text
     assert rule["annotations"]["runbook_url"].endswith(f"runbook.md#{str(rule['alert']).lower()}")
 

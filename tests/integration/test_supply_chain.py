@@ -58,10 +58,10 @@ def test_what_installs_a_lock_resolves_nothing(file: str) -> None:
 @pytest.mark.parametrize("lock", ASKED)
 def test_lock_has_what_the_project_asks_for_in_a_version_that_fits(lock: str) -> None:
     have = entries(lock)
-    asked = [Requirement(each) for each in ASKED[lock]]
+    requirements = [Requirement(each) for each in ASKED[lock]]
     wrong = [
         str(each)
-        for each in asked
+        for each in requirements
         if (entry := have.get(str(canonicalize_name(each.name)))) is None
         or not each.specifier.contains(version(entry), prereleases=True)
     ]

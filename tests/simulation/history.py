@@ -436,10 +436,10 @@ class History:
                 made[person] += self._is_theirs(name, person, write.scim_id or "")
                 self.expect(body["userName"] in wanted, "a create is not in the journal")
             else:
-                asked = self.options["unmanaged"] is UnmanagedAction.DEACTIVATE or write.scim_id in self.linked_ever
+                is_wanted = self.options["unmanaged"] is UnmanagedAction.DEACTIVATE or write.scim_id in self.linked_ever
                 # A create that met an inactive member of the same name reactivates it: the record names it afterwards.
                 adopted_by_conflict = body.get("userName") in wanted or write.scim_id in created
-                self.expect(asked or adopted_by_conflict, "an unlinked member was touched unasked")
+                self.expect(is_wanted or adopted_by_conflict, "an unlinked member was touched unasked")
                 self.expect(write.scim_id in touched or adopted_by_conflict, "a write is not in the journal")
         if not workspace.is_lax:
             for human_name, members in made.items():
@@ -465,7 +465,7 @@ class History:
         for run in by_run.values():
             if run.id in self.approved_runs or run.approved_digest or run.trigger is Trigger.UNDO:
                 continue
-            here = {(each.workspace, record.scim_id) for each, record in gone if each.id == run.id}
+            own = {(each.workspace, record.scim_id) for each, record in gone if each.id == run.id}
             recent = {
                 (each.workspace, record.scim_id)
                 for each, record in gone
@@ -473,7 +473,7 @@ class History:
                 and record.sent_at >= run.started_at - HOUR
                 and each.workspace == run.workspace
             }
-            self.expect(len(here | recent) <= LIMIT, "more deactivations than the guard allows")
+            self.expect(len(own | recent) <= LIMIT, "more deactivations than the guard allows")
             self.check_fleet(run, gone)
 
     def check_fleet(self, run: Run, gone: list[tuple[Run, ChangeRecord]]) -> None:

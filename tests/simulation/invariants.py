@@ -217,8 +217,8 @@ def _sets_active(method: str, body: Mapping[str, object]) -> bool | None:
     if method == "PUT":
         return body.get("active") is True
     operations = body.get("Operations")
-    asked = operations if isinstance(operations, list) else []
-    values = [each.get("value") for each in asked if str(each.get("path", "")).lower() == "active"]
+    operation_list = operations if isinstance(operations, list) else []
+    values = [each.get("value") for each in operation_list if str(each.get("path", "")).lower() == "active"]
     return bool(values[0]) if values else None
 
 
@@ -228,8 +228,8 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
     # A run that lost its state could not record its end; what it did record must still be what it reports.
     # Whether a commit was made of which no answer came, only the state knows; an adoption sends nothing.
     known = {each.seq for each in recorded if each.answered_at is not None and each.change.kind is not Kind.ADOPT}
-    said = map(_timeless, result.records)
-    reported = tuple(record for record in said if not result.error or record.seq in known)
+    reported_records = map(_timeless, result.records)
+    reported = tuple(record for record in reported_records if not result.error or record.seq in known)
     if tuple(record for record in recorded if not result.error or record.seq in known) != reported:
         raise Broken("the journal says something else than the run")
     sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]

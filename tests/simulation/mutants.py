@@ -425,12 +425,12 @@ def _finding(line: str) -> str:
     return re.sub(r"PersonKey\(.*?\)", "a person", re.sub(r"Change\(.*\)", "a change", found))
 
 
-def main(asked: list[str]) -> Iterator[str]:
-    if asked == ["--record"]:
+def main(arguments: list[str]) -> Iterator[str]:
+    if arguments == ["--record"]:
         yield from _record()
         return
     for mutant in MUTANTS:
-        if not asked or any(word in mutant.name for word in asked):
+        if not arguments or any(word in mutant.name for word in arguments):
             found = findings(mutant, 400)
             yield f"{mutant.name}: {sum(found.values())} of 400; {found.most_common(4)}"
 

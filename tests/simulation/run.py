@@ -59,13 +59,13 @@ def table(reached: Reached) -> str:
     points = sorted({point for point, _, _ in reached})
     rows = [["point", "passed", *happenings, "while another process ran", "while people moved"]]
     for point in points:
-        mine = {key: count for key, count in reached.items() if key[0] == point}
-        happened = [sum(count for key, count in mine.items() if key[1] == each) for each in happenings]
+        outcomes = {key: count for key, count in reached.items() if key[0] == point}
+        happened = [sum(count for key, count in outcomes.items() if key[1] == each) for each in happenings]
         beside = [
-            sum(count for key, count in mine.items() if key[1] and word in key[2])
+            sum(count for key, count in outcomes.items() if key[1] and word in key[2])
             for word in ("another process", "moving")
         ]
-        rows.append([point, *(f"{number:,}" for number in (sum(mine.values()), *happened, *beside))])
+        rows.append([point, *(f"{number:,}" for number in (sum(outcomes.values()), *happened, *beside))])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -84,16 +84,16 @@ def main() -> int:
     parser.add_argument(
         "--reached", action="store_true", help="print which waits were reached, and what happened there"
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    if asked.length is not None:
-        live(asked.seed, asked.length)
-        sys.stdout.write(f"seed {asked.seed} is not broken by its first {asked.length} steps\n")
+    if options.length is not None:
+        live(options.seed, options.length)
+        sys.stdout.write(f"seed {options.seed} is not broken by its first {options.length} steps\n")
         return 0
     started = time.monotonic()
     whole, failures = Lived(), []
-    with ProcessPoolExecutor(asked.processes) as pool:
-        todo = [pool.submit(survive, seeds) for seeds in batches(asked.seed, asked.runs)]
+    with ProcessPoolExecutor(options.processes) as pool:
+        todo = [pool.submit(survive, seeds) for seeds in batches(options.seed, options.runs)]
         for number, done in enumerate(todo, 1):
             some, broken = done.result()
             whole.writes += some.writes
@@ -102,21 +102,19 @@ def main() -> int:
             sys.stderr.write("".join(f"{line}\n" for line in broken))
             if sys.stderr.isatty() or number % 500 == 0:
                 sys.stderr.write(f"{number} of {len(todo)} batches, {len(failures)} broken\n")
-            if asked.until is not None and any(asked.until in line for line in broken):
+            if options.until is not None and any(options.until in line for line in broken):
                 pool.shutdown(cancel_futures=True)
                 break
     for line in failures[:50]:
         sys.stdout.write(f"{line}\n")
-    if failures and asked.until is None:
+    if failures and options.until is None:
         seed = int(failures[0].split()[1].rstrip(":"))
         sys.stdout.write(f"To see the first again: scripts/simulate --seed {seed} --length {shortest(seed)}\n")
-    if asked.reached:
+    if options.reached:
         sys.stdout.write(f"{table(whole.reached)}\n")
     seconds = time.monotonic() - started
-    ran = (
-        f"{asked.runs} histories from seed {asked.seed}, {whole.writes} writes, {len(failures)} broken, {seconds:.0f} s"
-    )
-    sys.stdout.write(f"{ran}\n")
+    histories = f"{options.runs} histories from seed {options.seed}"
+    sys.stdout.write(f"{histories}, {whole.writes} writes, {len(failures)} broken, {seconds:.0f} s\n")
     return 1 if failures else 0
 
 

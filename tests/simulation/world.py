@@ -295,16 +295,18 @@ class SimulatedConnector:
 
     def _snapshot(self, source: Source, *, is_short: bool) -> Snapshot:
         world = self.world
-        mine = world.strangers.get(self.name)
-        if mine is None:
-            mine = [person for person in world.people.values() if person.connector == self.name]
-            mine = [replace(person, groups=world.shown_groups(person)) for person in mine]
+        own_people = world.strangers.get(self.name)
+        if own_people is None:
+            own_people = [person for person in world.people.values() if person.connector == self.name]
+            own_people = [replace(person, groups=world.shown_groups(person)) for person in own_people]
             for key, until in list(world.lies.items()):
                 if key[0] == self.name and until <= world.elapsed():
                     del world.lies[key]
         counted = [each for each in GROUPS if not source.groups or each in source.groups]
-        mine = [replace(person, groups=tuple(each for each in person.groups if each in counted)) for person in mine]
-        shown = [person for person in mine if person.groups or person.individual]
+        own_people = [
+            replace(person, groups=tuple(each for each in person.groups if each in counted)) for person in own_people
+        ]
+        shown = [person for person in own_people if person.groups or person.individual]
         if is_short:
             shown = self._cut_short(shown)
         world.chance.shuffle(shown)

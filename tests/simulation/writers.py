@@ -43,17 +43,19 @@ class Writers:
         left = {each.scim_id: (each.email, each.display_name, each.active) for each in self.taken[1]}
         if left.get(scim_id) != before or before == now or normalize(now[0]) in self.policy.protect:
             return False
-        mine = [each for each in self.ours if each.scim_id == scim_id and each.change.kind is not Kind.ADOPT]
-        if any(each.sent_at > self.taken[0] or each.outcome is not Outcome.DONE or each.detail for each in mine):
+        own_changes = [each for each in self.ours if each.scim_id == scim_id and each.change.kind is not Kind.ADOPT]
+        if any(each.sent_at > self.taken[0] or each.outcome is not Outcome.DONE or each.detail for each in own_changes):
             return False
         if before is None:
-            return scim_id not in self.links and not mine and self._is_made_for(now)
-        return self._undoes(before, now, mine) or self._is_as_sources(scim_id, before, now, mine)
+            return scim_id not in self.links and not own_changes and self._is_made_for(now)
+        return self._undoes(before, now, own_changes) or self._is_as_sources(scim_id, before, now, own_changes)
 
-    def _undoes(self, before: tuple[str, str, bool], now: tuple[str, str, bool], mine: Sequence[ChangeRecord]) -> bool:
+    def _undoes(
+        self, before: tuple[str, str, bool], now: tuple[str, str, bool], own_changes: Sequence[ChangeRecord]
+    ) -> bool:
         """Return whether a field is not any more what we wrote of it last, within a day."""
         for place in range(3):
-            sent = [(each.sent_at, _after(each)[place]) for each in mine if _after(each)[place] is not None]
+            sent = [(each.sent_at, _after(each)[place]) for each in own_changes if _after(each)[place] is not None]
             if not sent or before[place] == now[place]:
                 continue
             at, value = max(sent, key=lambda each: each[0])
@@ -62,12 +64,19 @@ class Writers:
         return False
 
     def _is_as_sources(
-        self, scim_id: str, before: tuple[str, str, bool], now: tuple[str, str, bool], mine: Sequence[ChangeRecord]
+        self,
+        scim_id: str,
+        before: tuple[str, str, bool],
+        now: tuple[str, str, bool],
+        own_changes: Sequence[ChangeRecord],
     ) -> bool:
         """Return whether the member of one of our people is now as the source has them."""
         person = self.world.people.get(self.links.get(scim_id, PersonKey("", "")))
         has_sent = any(
-            _after(each)[place] == now[place] for each in mine for place in range(3) if before[place] != now[place]
+            _after(each)[place] == now[place]
+            for each in own_changes
+            for place in range(3)
+            if before[place] != now[place]
         )
         if person is None or has_sent or not self._is_alone(person):
             return False

@@ -126,20 +126,20 @@ def test_day_that_never_comes_has_no_time() -> None:
 @settings(max_examples=10)
 @given(zone=st.sampled_from(ZONES), wanted=st.times(), year=st.integers(2020, 2036))
 def test_each_day_of_a_year_has_its_time_once(zone: str, wanted: time, year: int) -> None:
-    here = ZoneInfo(zone)
-    begin = datetime(year, 1, 1, tzinfo=here).astimezone(UTC) - timedelta(microseconds=1)
-    end = datetime(year, 12, 31, 23, 59, 59, tzinfo=here).astimezone(UTC)
+    timezone = ZoneInfo(zone)
+    begin = datetime(year, 1, 1, tzinfo=timezone).astimezone(UTC) - timedelta(microseconds=1)
+    end = datetime(year, 12, 31, 23, 59, 59, tzinfo=timezone).astimezone(UTC)
 
     found = list(times(f"{wanted.minute} {wanted.hour} * * *", zone, begin, end))
 
-    walls = [each.astimezone(here) for each in found]
+    walls = [each.astimezone(timezone) for each in found]
     days = [date(year, 1, 1) + timedelta(days=day) for day in range((date(year, 12, 31) - date(year, 1, 1)).days + 1)]
     assert Counter(wall.date() for wall in walls) == Counter(days)
     for wall in walls:
         if (wall.hour, wall.minute) != (wanted.hour, wanted.minute):
             # Only what the clock skipped is due at another time, and by no more than was skipped.
-            skipped = datetime.combine(wall.date(), time(wanted.hour, wanted.minute), here)
-            assert skipped.astimezone(UTC).astimezone(here) == wall
+            skipped = datetime.combine(wall.date(), time(wanted.hour, wanted.minute), timezone)
+            assert skipped.astimezone(UTC).astimezone(timezone) == wall
 
 
 @settings(max_examples=10)

@@ -80,9 +80,9 @@ def test_override_is_a_root(field: str, text: str, root: str) -> None:
     ],
 )
 def test_override_that_is_no_root_is_refused_with_the_right_form(field: str, text: str, why: str) -> None:
-    said = problem(USUAL | {field: text})
-    assert why in said
-    assert "secret-word" not in said
+    message = problem(USUAL | {field: text})
+    assert why in message
+    assert "secret-word" not in message
 
 
 @pytest.mark.parametrize(

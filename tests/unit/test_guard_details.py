@@ -324,9 +324,9 @@ def test_at_most_25_leavers_are_looked_up_and_only_those_no_source_shows() -> No
     suspended = person("sue", status=Status.SUSPENDED)
     names = [f"p{number:02}" for number in range(30)]
     given = reads([suspended], [member(name) for name in [*names, "sue"]], [link(name) for name in [*names, "sue"]])
-    asked = leavers_to_look_up(compute_plan(given, a_policy()))
+    leavers = leavers_to_look_up(compute_plan(given, a_policy()))
 
-    assert asked == tuple(key(name) for name in names[:25])
+    assert leavers == tuple(key(name) for name in names[:25])
     assert leavers_to_look_up(compute_plan(reads([], [member("eve")]), a_policy())) == ()
 
 

@@ -262,25 +262,25 @@ async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
 
 
 async def test_rate_limiter_sees_each_request_and_each_response() -> None:
-    told: list[tuple[str, int]] = []
+    calls: list[tuple[str, int]] = []
 
-    class Told:
+    class RecordingLimiter:
         async def acquire(self, method: str, url: httpx.URL) -> None:
-            told.append((f"{method} {url.path}", -1))
+            calls.append((f"{method} {url.path}", -1))
 
         def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
-            told.append((url.path, status))
+            calls.append((url.path, status))
 
     office = Office(
         httpx.Response(307, headers={"location": "/moved"}),
         httpx.ReadError("x"),
         httpx.Response(503),
         ok,
-        rate_limiter=Told(),
+        rate_limiter=RecordingLimiter(),
     )
     await office.api.get("users")
 
-    assert told == [
+    assert calls == [
         ("GET /api/users", -1), ("/api/users", 307), ("GET /moved", -1), ("/moved", 0),
         ("GET /api/users", -1), ("/api/users", 503), ("GET /api/users", -1), ("/api/users", 200),
     ]  # fmt: skip

@@ -39,10 +39,10 @@ async def settle() -> None:
 async def test_single_flight_reads_a_key_once_for_all_callers() -> None:
     source = Source()
     once = SingleFlight(source.read)
-    asked = [asyncio.create_task(once(key)) for key in ("a", "a", "b")]
+    tasks = [asyncio.create_task(once(key)) for key in ("a", "a", "b")]
     await settle()
     source.go_on.set()
-    assert await asyncio.gather(*asked, once("a")) == ["A", "A", "B", "A"]
+    assert await asyncio.gather(*tasks, once("a")) == ["A", "A", "B", "A"]
     assert await once("a") == "A"
     assert source.keys == ["a", "b"]
 
@@ -50,10 +50,10 @@ async def test_single_flight_reads_a_key_once_for_all_callers() -> None:
 async def test_single_flight_raises_a_failure_to_all_waiters_and_drops_it() -> None:
     source = Source(IncompleteRead("cut off", "try again"))
     once = SingleFlight(source.read)
-    asked = [asyncio.create_task(once("a")) for _ in range(2)]
+    tasks = [asyncio.create_task(once("a")) for _ in range(2)]
     await settle()
     source.go_on.set()
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [IncompleteRead, IncompleteRead]
     assert await once("a") == "A"
     assert source.keys == ["a", "a"]
@@ -130,13 +130,13 @@ async def test_one_by_one_keeps_the_failure_of_one_object_to_itself() -> None:
 
 
 async def test_one_by_one_stops_after_failures_in_a_row_and_bounds_each_wait() -> None:
-    asked = []
+    calls = []
 
     async def never(key: str) -> str:
-        asked.append(key)
+        calls.append(key)
         await asyncio.Event().wait()
         return key
 
     found = await IsolatedReads(timeout_seconds=0.05).read_each([str(number) for number in range(50)], never)
-    assert len(asked) < 8
+    assert len(calls) < 8
     assert all(isinstance(each, IncompleteRead) for each in found.values())

@@ -37,9 +37,9 @@ class Server:
 
     def headers(self, limit: int, remaining: int, seconds: float, date: bool = True) -> httpx.Headers:
         there = self.time.wall() + (3600 if date else 0)
-        said = {"x-rate-limit-limit": str(limit), "x-rate-limit-remaining": str(remaining)}
-        said["x-rate-limit-reset"] = str(int(there + seconds))
-        return httpx.Headers(said | ({"date": formatdate(int(there), usegmt=True)} if date else {}))
+        usual = {"x-rate-limit-limit": str(limit), "x-rate-limit-remaining": str(remaining)}
+        usual["x-rate-limit-reset"] = str(int(there + seconds))
+        return httpx.Headers(usual | ({"date": formatdate(int(there), usegmt=True)} if date else {}))
 
 
 def paced(share: float = 0.5, max_wait_seconds: float = 300) -> tuple[FakeTime, OktaRateLimiter]:

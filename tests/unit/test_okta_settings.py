@@ -70,9 +70,9 @@ def test_org_url_is_the_root_of_the_org(text: str, url: str) -> None:
     ],
 )
 def test_invalid_org_url_is_refused_with_the_right_form(text: str, why: str) -> None:
-    said = problem(TOKEN | {"org_url": text})
-    assert why in said
-    assert "secret-word" not in said
+    message = problem(TOKEN | {"org_url": text})
+    assert why in message
+    assert "secret-word" not in message
 
 
 @pytest.mark.parametrize(

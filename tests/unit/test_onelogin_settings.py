@@ -69,9 +69,9 @@ def test_api_url_is_the_root_of_the_account(text: str, url: str) -> None:
     ],
 )
 def test_invalid_api_url_is_refused_with_the_right_form(text: str, why: str) -> None:
-    said = problem(BY_URL | {"api_url": text})
-    assert why in said
-    assert "secret-word" not in said
+    message = problem(BY_URL | {"api_url": text})
+    assert why in message
+    assert "secret-word" not in message
 
 
 @pytest.mark.parametrize("fields", [BY_URL, WELL | {"api_url": "https://acme.onelogin.com"}])

@@ -26,7 +26,7 @@ def test_tokens_are_long_and_never_the_same() -> None:
 
 
 def test_operators_may_read_and_readers_may_not_operate() -> None:
-    allowed = {(mine, asked) for mine in Role for asked in Role if mine.includes(asked)}
+    allowed = {(granted, needed) for granted in Role for needed in Role if granted.includes(needed)}
     assert allowed == {(Role.READ, Role.READ), (Role.OPERATE, Role.OPERATE), (Role.OPERATE, Role.READ)}
 
 

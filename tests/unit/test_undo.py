@@ -116,8 +116,8 @@ def test_created_member_and_reactivated_one_are_deactivated() -> None:
 
 
 def test_active_member_that_a_create_met_loses_its_link_and_nothing_else() -> None:
-    met = change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann Lee", True))
-    plan = undone(met, members=[member("ann", display_name="Renamed Since")])
+    matched = change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann Lee", True))
+    plan = undone(matched, members=[member("ann", display_name="Renamed Since")])
 
     assert shown(plan) == [("adopt", "m-ann", Fields(), Fields())]
     (only,) = plan.changes
@@ -128,8 +128,8 @@ def test_active_member_that_a_create_met_loses_its_link_and_nothing_else() -> No
 
 
 def test_active_member_that_a_create_met_and_that_lost_its_link_is_only_named() -> None:
-    met = replace(change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann", True)), person=key("bea"))
-    plan = undone(met, members=[member("ann")])
+    matched = replace(change(Kind.CREATE, Fields(active=True), Fields("ann@acme.com", "Ann", True)), person=key("bea"))
+    plan = undone(matched, members=[member("ann")])
 
     assert plan.changes == ()
     assert [note.code for note in plan.notes] == ["changed-since"]
@@ -137,8 +137,8 @@ def test_active_member_that_a_create_met_and_that_lost_its_link_is_only_named() 
 
 
 def test_inactive_member_that_a_create_met_and_reactivated_is_deactivated() -> None:
-    met = change(Kind.CREATE, Fields(active=False), Fields("ann@acme.com", "ANN", True))
-    plan = undone(met, members=[member("ann", display_name="ANN")])
+    matched = change(Kind.CREATE, Fields(active=False), Fields("ann@acme.com", "ANN", True))
+    plan = undone(matched, members=[member("ann", display_name="ANN")])
 
     assert shown(plan) == [("deactivate", "m-ann", Fields(active=True), Fields(active=False))]
 
