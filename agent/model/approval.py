@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-__all__ = ["Approval"]
+__all__ = ["Approval", "ApprovalPolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +26,13 @@ class Approval:
     guards: tuple[str, ...] = ()
     run_id: str = ""
     applied_in: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalPolicy:
+    """What an approval needs: how many different people (*needed*), whether a reason; an approval that does not
+    release anything yet waits for *valid_for*."""
+
+    needed: int = 1
+    requires_reason: bool = True
+    valid_for: timedelta = timedelta(hours=24)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent.model.approval import ApprovalPolicy
 from agent.settings.server import ServerSettings
 from agent.settings.types import Count, Duration, Name, Percent, PositiveNumber, StrictModel
 from agent.settings.workspace import WorkspaceSettings
@@ -76,6 +77,27 @@ class FleetSettings(StrictModel):
         description="Deactivations in 60 minutes, as a percentage of all workspaces' active linked members. "
         "Up to 3 pass, but never all of a workspace; above the limit, all of the command or tick are put on hold.",
     )
+
+
+class ApprovalSettings(StrictModel):
+    """What an approval of changes on hold needs."""
+
+    needed: Annotated[Count, Field(ge=1, le=2)] = Field(
+        default=1, description="How many different people must approve the same plan before anything is written."
+    )
+    reason: Literal["required", "optional"] = Field(
+        default="required", description="Whether an approval without a reason is refused."
+    )
+    confirm_over: Count = Field(
+        default=10,
+        description="Above this number of deactivations, the page asks to type the number before it approves.",
+    )
+    valid_for: Duration = Field(
+        default=timedelta(hours=24), description="How long an approval waits for the approval of a second person."
+    )
+
+    def policy(self) -> ApprovalPolicy:
+        return ApprovalPolicy(needed=self.needed, requires_reason=self.reason == "required", valid_for=self.valid_for)
 
 
 class PigmentSettings(StrictModel):
@@ -155,6 +177,9 @@ class Settings(BaseSettings):
     )
     defaults: dict[str, Any] = Field(default_factory=dict, description="Defaults for the keys of all workspaces.")
     limits: FleetSettings = Field(default=FleetSettings(), description="Guards over all workspaces together.")
+    approvals: ApprovalSettings = Field(
+        default=ApprovalSettings(), description="What an approval of changes on hold needs."
+    )
     pigment: PigmentSettings = Field(default=PigmentSettings(), description="The request budget of a Pigment host.")
     notify: NotifySettings = Field(default=NotifySettings(), description="Notifications.")
     server: ServerSettings = Field(default=ServerSettings(), description="Where `serve` listens.")

@@ -50,7 +50,7 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
         "utf-8",
     )
     example, least = load(EXAMPLE, {}), load(path, {})
-    for section in ("limits", "pigment", "notify", "server", "ca_bundle", "http", "log"):
+    for section in ("limits", "approvals", "pigment", "notify", "server", "ca_bundle", "http", "log"):
         assert getattr(example, section) == getattr(least, section)
     shown, default = example.workspaces["pigment-latam"], least.workspaces["w"]
     for key in ("mode", "unmanaged", "individual_assignments", "grace_reads", "limits", "toggles", "total_results"):
