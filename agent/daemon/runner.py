@@ -83,8 +83,7 @@ class ActiveConfig:
 
     def replace(self, settings: Settings, at: datetime) -> None:
         """Switch to *settings* at once: everything that can fail is computed first."""
-        policies = {name: each.policy(name) for name, each in settings.workspaces.items()}
-        self.settings, self.loaded_at, self.problem, self.policies = settings, at, "", policies
+        self.settings, self.policies, self.loaded_at, self.problem = settings, policies(settings), at, ""
 
 
 @dataclass(frozen=True, slots=True)

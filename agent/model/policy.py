@@ -10,6 +10,7 @@ from fnmatch import translate
 
 from agent.model.codes import GuardCode, Kind
 from agent.model.email import normalize
+from agent.model.provenance import UNKNOWN_PROVENANCE, Provenance
 from connectors.base import Source
 
 __all__ = [
@@ -70,6 +71,7 @@ class Policy:
 
     *allowed_domains* are normalized; empty allows all. *protect* are globs over whole addresses. *target* is the
     fingerprint of the workspace, *tenants* are those of its connectors by name; empty: not known, and not compared.
+    *provenance* is what its runs are made with; nothing depends on it.
     """
 
     workspace: str
@@ -86,6 +88,7 @@ class Policy:
     toggles: Toggles = Toggles()
     target: str = ""
     tenants: tuple[tuple[str, str], ...] = ()
+    provenance: Provenance = UNKNOWN_PROVENANCE
 
 
 def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:

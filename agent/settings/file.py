@@ -12,7 +12,7 @@ import yaml
 from agent.errors import ConfigError
 from agent.settings.merge import ConfigTree
 
-__all__ = ["find_config_file", "read_config_file"]
+__all__ = ["find_config_file", "parse_config", "read_config_bytes", "read_config_file"]
 
 CONFIG_VARIABLE = "PIGMENT_SYNC_CONFIG"
 LOCAL_PATH, SYSTEM_PATH = Path("config.yaml"), Path("/etc/pigment-sync/config.yaml")
@@ -97,8 +97,13 @@ def _is_present(path: Path) -> bool:
 
 def read_config_file(file: Path) -> ConfigTree:
     """Return the content of *file*. Raises `ConfigError` with line and column."""
+    return parse_config(read_config_bytes(file), file)
+
+
+def read_config_bytes(file: Path) -> bytes:
+    """Return the bytes of *file*. Raises `ConfigError`."""
     try:
-        text = file.read_bytes().decode()
+        return file.read_bytes()
     except IsADirectoryError:
         # A container engine creates a folder when the file to mount does not exist.
         raise ConfigError(
@@ -109,6 +114,12 @@ def read_config_file(file: Path) -> ConfigTree:
             f"{file} can't be read ({error.strerror}).",
             "Give the user of pigment-sync read permission, or name another file with --config.",
         ) from None
+
+
+def parse_config(raw: bytes, file: Path) -> ConfigTree:
+    """Return the content *raw* of *file*. Raises `ConfigError` with line and column."""
+    try:
+        text = raw.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 (at byte {error.start + 1}).", "Save it as UTF-8.") from None
     try:

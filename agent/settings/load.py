@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.errors import ConfigError
+from agent.model.provenance import Provenance
 from agent.settings.cross_checks import ConfigProblem, config_conflicts
+from agent.settings.digest import config_sha256
 from agent.settings.environment import with_environment
-from agent.settings.file import find_config_file, read_config_file
+from agent.settings.file import find_config_file, parse_config, read_config_bytes
 from agent.settings.merge import ConfigTree, KeyPath, has_path, with_absolute_paths, with_defaults
 from agent.settings.messages import validation_problems
 from agent.settings.root import DEFAULT_STATE_URL, STATE_FILE_NAME, Settings
 from agent.settings.workspace import WorkspaceSettings
+from agent.version import installed_commit, installed_version
 
 __all__ = ["load"]
 
@@ -25,11 +28,14 @@ MAX_STEP_LENGTH = 80
 def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     """Return the configuration of *path*, else of $PIGMENT_SYNC_CONFIG, ./config.yaml or the system's.
 
+    Its `provenance` names the file's bytes that were read here.
+
     Raises `ConfigError`, which lists every problem with its path in the file and the fix, and never contains a secret.
     """
     file = find_config_file(path, environ)
     try:
-        written, origins = with_environment(read_config_file(file), environ)
+        raw = read_config_bytes(file)
+        written, origins = with_environment(parse_config(raw, file), environ)
         tree = with_absolute_paths(with_defaults(written), file.absolute().parent, _default_state_url(environ))
         settings, wrong = _validate(tree)
     except RecursionError:
@@ -40,6 +46,13 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
             "\n".join([f"{file} is not valid:", *(f"  {line}" for line in lines)]),
             f"Fix {file}. All keys: docs/configuration.md.",
         )
+    settings.set_provenance(
+        Provenance(
+            version=installed_version(),
+            commit=installed_commit(),
+            config_sha256=config_sha256(raw, written, origins, settings),
+        )
+    )
     return settings
 
 

@@ -9,10 +9,11 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.model.approval import ApprovalPolicy
+from agent.model.provenance import UNKNOWN_PROVENANCE, Provenance
 from agent.settings.server import ServerSettings
 from agent.settings.types import Count, Duration, Name, Percent, PositiveNumber, StrictModel
 from agent.settings.workspace import WorkspaceSettings
@@ -190,6 +191,16 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
     apply: ApplySettings = Field(default=ApplySettings(), description="How changes are sent.")
     log: LogSettings = Field(default=LogSettings(), description="The log on stderr.")
+    _provenance: Provenance = PrivateAttr(default=UNKNOWN_PROVENANCE)
+
+    @property
+    def provenance(self) -> Provenance:
+        """The release and the digest of the configuration, for the runs that are made with it."""
+        return self._provenance
+
+    def set_provenance(self, provenance: Provenance) -> None:
+        """Set what `load` knows of the file, once."""
+        self._provenance = provenance
 
     @classmethod
     def settings_customise_sources(

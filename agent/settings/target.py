@@ -35,9 +35,12 @@ def tenant_of(settings: ConnectorSettings) -> str:
 
 
 def policies(settings: Settings) -> dict[str, Policy]:
-    """Return the policy of each workspace, with its fingerprint and those of the connectors that it uses."""
+    """Return the policy of each workspace, with its fingerprint, those of its connectors, and its provenance."""
     tenants = {name: tenant_of(each) for name, each in settings.connectors.items()}
-    return {name: _policy(name, each, tenants) for name, each in settings.workspaces.items()}
+    return {
+        name: replace(_policy(name, each, tenants), provenance=settings.provenance)
+        for name, each in settings.workspaces.items()
+    }
 
 
 def _policy(name: str, workspace: WorkspaceSettings, tenants: Mapping[str, str]) -> Policy:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
-from importlib.metadata import PathDistribution, distribution
+import tarfile
+from collections.abc import Mapping
+from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from agent.cli import version
 from agent.cli.app import app
-from agent.cli.version import version_line
+from agent.version import COMMIT_FILE, known_commit
 from tests.programs import require
 
 PYTHON = f"Python {platform.python_version()}"
 IMAGE, PIP, CHECKOUT = "1" * 40, "2" * 40, "3" * 40
+
+
+def version_line(environ: Mapping[str, str], installed: Distribution, checkout: Path) -> str:
+    return version.version_line(installed.version, known_commit(environ, installed, checkout))
 
 
 def installed(folder: Path, origin: object = None) -> PathDistribution:
@@ -96,3 +104,22 @@ def test_checkout_is_read_as_git_reads_it(tmp_path: Path) -> None:
         subprocess.run([git, "-C", str(tmp_path), *words], check=True)
     head = subprocess.check_output([git, "-C", str(tmp_path), "rev-parse", "HEAD"]).decode()
     assert f"(commit {head[:7]}, " in version_line({}, installed(tmp_path), tmp_path)
+
+
+def test_archive_of_a_commit_names_it(tmp_path: Path) -> None:
+    git = require("git")
+    root = Path(__file__).parents[2]
+    shutil.copy(root / ".gitattributes", tmp_path)
+    (tmp_path / "agent").mkdir()
+    shutil.copy(COMMIT_FILE, tmp_path / "agent")
+    author = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
+    for words in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "First"]):
+        subprocess.run([git, "-C", str(tmp_path), *words], check=True)
+    head = subprocess.check_output([git, "-C", str(tmp_path), "rev-parse", "HEAD"]).decode().strip()
+    subprocess.run([git, "-C", str(tmp_path), "archive", "--output=wheel.tar", "HEAD", "agent"], check=True)
+    with tarfile.open(tmp_path / "wheel.tar") as archive:
+        archive.extractall(tmp_path / "wheel", filter="data")
+
+    found = known_commit({}, installed(tmp_path), checkout(tmp_path / "wheel"), tmp_path / "wheel/agent/commit.txt")
+
+    assert found == head
