@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from agent.model import (
     UnconfirmedCreate,
     UndoneChange,
 )
+from agent.model.approval import Approval
 from agent.model.email import normalize
 from agent.model.run import (
     ChangeRecord,
@@ -69,6 +70,7 @@ class MemoryState:
     sent_notices: dict[str, str] = field(default_factory=dict)
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
+    approvals: dict[str, Approval] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
@@ -164,6 +166,10 @@ class MemoryState:
         self.past.setdefault(name, {}).update(self.past.pop(was, {}))
         self.journal = {
             key: replace(each, workspace=name) if each.workspace == was else each for key, each in self.journal.items()
+        }
+        self.approvals = {
+            key: replace(each, workspace=name) if each.workspace == was else each
+            for key, each in self.approvals.items()
         }
         kept = {key: each for key, each in self.known.items() if key[0] not in {was, name}}
         moved = {(name, key[1]): replace(each, workspace=name) for key, each in self.known.items() if key[0] == was}
@@ -394,6 +400,33 @@ class MemoryState:
             self.journal[run_id], digest=digest, document=document, approved_digest=approved_digest
         )
 
+    async def record_approval(self, lease: Lease, approval: Approval) -> None:
+        self._check(lease)
+        assert approval.run_id in self.journal
+        self.approvals.setdefault(approval.run_id, approval)
+
+    async def mark_approvals_applied(self, lease: Lease, run_id: str, approvals: Sequence[Approval]) -> None:
+        self._check(lease)
+        for each in approvals:
+            self.approvals[each.run_id] = replace(self.approvals[each.run_id], applied_in=run_id)
+
+    async def load_approvals(self, workspace: str, digest: str) -> tuple[Approval, ...]:
+        own = self.known.get((workspace, ""))
+        return self._sorted_approvals(
+            each
+            for each in self.approvals.values()
+            if (each.workspace, each.digest) == (workspace, digest)
+            and (own is None or self.journal[each.run_id].target in {"", own.fingerprint})
+        )
+
+    async def load_run_approvals(self, run_id: str) -> tuple[Approval, ...]:
+        return self._sorted_approvals(
+            each for each in self.approvals.values() if run_id in {each.run_id, each.applied_in}
+        )
+
+    def _sorted_approvals(self, found: Iterable[Approval]) -> tuple[Approval, ...]:
+        return tuple(sorted(found, key=lambda each: (each.at, each.run_id)))
+
     async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         self._check(lease)
         assert run_id in self.journal
@@ -529,6 +562,7 @@ class MemoryState:
             self.past.get(self.journal.pop(run_id).workspace, {}).pop(run_id, None)
             self.records.pop(run_id, None)
             self.link_edits.pop(run_id, None)
+            self.approvals.pop(run_id, None)
         return len(old)
 
     def _needed(self, limit: datetime) -> set[str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from agent.model import Change, Link, RecentChanges
+from agent.model.approval import Approval
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome
 
 __all__ = ["Journal"]
@@ -31,6 +32,22 @@ class Journal(Protocol):
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
         """Write the run's plan. *approved_digest* is the approved digest, of this plan or of the whole document."""
+        ...
+
+    async def record_approval(self, lease: Lease, approval: Approval) -> None:
+        """Write an approval. Its run must have begun."""
+        ...
+
+    async def mark_approvals_applied(self, lease: Lease, run_id: str, approvals: Sequence[Approval]) -> None:
+        """Record that the run is about to apply what *approvals* release: they count for no other run."""
+        ...
+
+    async def load_approvals(self, workspace: str, digest: str) -> tuple[Approval, ...]:
+        """Return the approvals of a plan of the key's current target, oldest first, expired and applied ones too."""
+        ...
+
+    async def load_run_approvals(self, run_id: str) -> tuple[Approval, ...]:
+        """Return the approvals that a run applied, and the one that was given in it, oldest first."""
         ...
 
     async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:

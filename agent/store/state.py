@@ -25,6 +25,7 @@ from agent.model import (
     UnconfirmedCreate,
     UndoneChange,
 )
+from agent.model.approval import Approval
 from agent.model.run import (
     ChangeRecord,
     Lease,
@@ -36,6 +37,7 @@ from agent.model.run import (
     RunOutcome,
     WorkspaceRecord,
 )
+from agent.store import approvals as approvals_table
 from agent.store import leases, member_snapshots, notices, run_journal, targets, workspace_memory, workspaces
 from agent.store.database import Database
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
@@ -378,6 +380,25 @@ class SqlState:
             run_journal.set_plan(connection, run_id, digest, document, approved_digest)
 
         await self._write_under_lease(lease, body, is_long=True)
+
+    async def record_approval(self, lease: Lease, approval: Approval) -> None:
+        await self._write_under_lease(lease, lambda connection: approvals_table.insert_approval(connection, approval))
+
+    async def mark_approvals_applied(self, lease: Lease, run_id: str, approvals: Sequence[Approval]) -> None:
+        given_in = [each.run_id for each in approvals]
+        await self._write_under_lease(
+            lease, lambda connection: approvals_table.mark_applied(connection, run_id, given_in)
+        )
+
+    async def load_approvals(self, workspace: str, digest: str) -> tuple[Approval, ...]:
+        return await self._retry(
+            lambda: self._read_transaction(
+                lambda connection: approvals_table.load_approvals(connection, workspace, digest)
+            )
+        )
+
+    async def load_run_approvals(self, run_id: str) -> tuple[Approval, ...]:
+        return await self._read_transaction(lambda connection: approvals_table.load_run_approvals(connection, run_id))
 
     async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         now = self._now()

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from agent.store.text import EscapedText
 
 __all__ = [
+    "approvals",
     "baselines",
     "changes",
     "former_sizes",
@@ -234,6 +235,24 @@ mends = Table(
     # Links as JSON: the one that was replaced, and the new one.
     Column("was", Text),
     Column("link", Text),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    # The run in which it was given.
+    Column("run_id", EscapedText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("workspace", EscapedText, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("by", EscapedText, nullable=False),
+    Column("reason", EscapedText, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    # JSON: the codes of the guards that it is for; empty for all.
+    Column("guards", Text, nullable=False),
+    # The run that applied what it releases; null while other people must approve too.
+    Column("applied_in", EscapedText),
+    Index(None, "workspace", "digest"),
+    Index(None, "applied_in"),
 )
 
 notices = Table(
