@@ -11,34 +11,30 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from agent.apply.changes import Applier, ApplyResult
-from agent.diff.drift import last_seen_members
 from agent.engine.approval import match_approvals, refuse_dry_run
 from agent.engine.freshness import ReplanningApplier
-from agent.engine.lease import HeldLease, acquire_lease
-from agent.engine.planner import BASELINE_WINDOW, PlannerProtocol, ReadOnlyWorkspace, select_workspaces
-from agent.engine.records import new_run, outcome_summary, run_counts
+from agent.engine.lease import acquire_lease
+from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace, select_workspaces
+from agent.engine.records import new_run
 from agent.engine.request import Decision, DescribeDifference, RunRequest, RunResult, is_awaiting_approval
+from agent.engine.run_recorder import OpenRun, RunRecorder
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import (
     ExitCode,
     LeaseLost,
     PigmentSyncError,
-    StalePlan,
     TokensRefused,
-    UsageError,
     WorkspaceBusy,
     exit_code_for_read_error,
-    worst_exit_code,
 )
-from agent.guard.hold import next_baselines, release_approved
+from agent.guard.hold import release_approved
 from agent.guard.replan import ChangeContent, plan_contents
-from agent.guard.target import uncounted
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
 from agent.model.policy import protected_pattern
-from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
+from agent.model.run import RunStatus
 from agent.ports.workspace import WorkspaceClient
-from agent.report.document import encode_plan, plan_digest
+from agent.report.document import plan_digest
 
 __all__ = ["Sync", "WorkspaceContext"]
 
@@ -51,23 +47,6 @@ class WorkspaceContext:
 
     policy: Policy
     client: WorkspaceClient
-
-
-@dataclass(slots=True)
-class OpenRun:
-    """A workspace whose lease this process holds and whose run is in the journal."""
-
-    context: WorkspaceContext
-    held_lease: HeldLease
-    run: Run
-    is_closed: bool = False
-    read_at: float = 0
-    plan: Plan | None = None
-    applied: ApplyResult | None = None
-
-    @property
-    def lease(self) -> Lease:
-        return self.held_lease.lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +66,10 @@ class Sync:
     max_concurrent: int = 8
     max_plan_age_seconds: float = 900
 
+    @property
+    def recorder(self) -> RunRecorder:
+        return RunRecorder(self.planner.state, self.planner.clock)
+
     async def run(self, names: Sequence[str], request: RunRequest) -> list[RunResult]:
         """Sync the named workspaces (all if *names* is empty) and return one result for each.
 
@@ -104,13 +87,13 @@ class Sync:
                 with bound_contextvars(run_id=" ".join(each.run.id for each in started)):
                     done = await self._plan_and_apply(started, request)
             except BaseException as error:
-                await asyncio.shield(self._abandon_runs(started, error))
+                await asyncio.shield(self.recorder.abandon(started, error))
                 raise
             results.update((each.workspace, each) for each in done)
         return [results[name] for name in wanted]
 
     async def _plan_and_apply(self, started: Sequence[OpenRun], request: RunRequest) -> list[RunResult]:
-        workspaces = [ReadOnlyWorkspace(each.context.policy, each.context.client) for each in started]
+        workspaces = [ReadOnlyWorkspace(each.policy, each.client) for each in started]
         for each in started:
             each.read_at = self.planner.clock.elapsed()
         decisions = await self.planner.plan(workspaces, request.user)
@@ -134,14 +117,10 @@ class Sync:
     async def _unrecorded(self, each: OpenRun, decision: Decision) -> RunResult | None:
         """Record a plan. If the lease or the state was lost, return the run's result; the other runs continue."""
         try:
-            await self._record_plan(each, decision, None)
+            await self.recorder.record_plan(each, decision, None)
         except PigmentSyncError as error:
-            return await self._failed(each, decision, error)
+            return await self.recorder.fail(each, decision, error)
         return None
-
-    async def _record_plan(self, each: OpenRun, decision: Decision, approved_digest: str | None) -> None:
-        raw = encode_plan(decision.planned)
-        await self.planner.state.record_plan(each.lease, each.run.id, decision.digest, raw, approved_digest)
 
     async def _open_run(
         self, context: WorkspaceContext, request: RunRequest, leases: AsyncExitStack
@@ -163,7 +142,7 @@ class Sync:
         for closed in interrupted:
             log.warning("run.interrupted", workspace=name, interrupted=closed)
         log.info("run.started", workspace=name, run_id=run.id, trigger=request.trigger)
-        return OpenRun(context, held_lease, run)
+        return OpenRun(context.policy, context.client, held_lease, run)
 
     async def _finish_or_abandon(
         self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
@@ -172,20 +151,7 @@ class Sync:
         try:
             return await self._finish_run(each, decision, request, approved_digest)
         except PigmentSyncError as error:
-            return await self._failed(each, decision, error)
-
-    async def _failed(self, each: OpenRun, decision: Decision, error: PigmentSyncError) -> RunResult:
-        """Close the run that *error* ends, and return what it did before."""
-        name = decision.policy.workspace
-        log.warning("run.failed", workspace=name, run_id=each.run.id, code=error.code, error=error.message)
-        await self._abandon_runs([each], error)
-        records = each.applied.records if each.applied else ()
-        failure = " ".join(filter(None, [error.message, outcome_summary(records), error.hint]))
-        untried = [ExitCode.FAILED] if each.applied is not None and each.applied.has_failures else []
-        code = worst_exit_code([error.exit_code, *untried])
-        return RunResult(
-            name, each.run.id, RunStatus.INTERRUPTED, code, decision.planned, decision.digest, records, error=failure
-        )
+            return await self.recorder.fail(each, decision, error)
 
     async def _finish_run(
         self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
@@ -196,11 +162,11 @@ class Sync:
         if decision.plan is None or decision.unguarded is None:
             status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
             code = exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
-            return await self._close_run(each, decision, status, code)
+            return await self.recorder.close(each, decision, status, code)
         if policy.mode is Mode.DRY_RUN or (pause is not None and not request.is_undo):
             if decision.plan.members.linked:
-                await self._record_targets(each, decision)
-            return await self._close_run(each, decision, RunStatus.PLANNED, ExitCode.DONE, pause=pause)
+                await self.recorder.record_targets(each, decision)
+            return await self.recorder.close(each, decision, RunStatus.PLANNED, ExitCode.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
         approved: frozenset[ChangeContent] = frozenset()
         if approved_digest is not None:
@@ -209,12 +175,12 @@ class Sync:
             decision = _accept_target(_with_released(decision, plan))
             approved = plan_contents(decision.plan or plan) - before
             plan = decision.plan or plan
-            await self._record_plan(each, decision, approved_digest)
+            await self.recorder.record_plan(each, decision, approved_digest)
         if decision.target_check.holds_everything:
             # Not even members and groups are recorded: they would be those of another workspace.
-            return await self._close_run(each, decision, RunStatus.HELD, ExitCode.HELD)
-        await self._record_targets(each, decision)
-        await self._record_reads(each, decision, plan)
+            return await self.recorder.close(each, decision, RunStatus.HELD, ExitCode.HELD)
+        await self.recorder.record_targets(each, decision)
+        await self.recorder.record_reads(each, decision, plan)
         each.plan = plan
         applied, last = await self._apply_plan(each, replace(decision, plan_to_apply=plan), request, approved)
         each.applied = applied
@@ -223,30 +189,15 @@ class Sync:
         newest, unguarded = last.plan or plan, last.unguarded or unguarded
         status, code = _final_status(newest, applied)
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
-            baselines = await state.load_baselines(policy.workspace, self.planner.clock.now() - BASELINE_WINDOW)
-            moved = next_baselines(unguarded, newest, baselines, policy.grace_reads)
-            await state.update_memory(each.lease, (), newest.possible_renames, moved)
+            await self.recorder.record_baselines(each, unguarded, newest)
         decision = replace(decision, members=last.members)
-        return await self._close_run(each, decision, status, code, applied=applied, pause=applied.pause)
-
-    async def _record_reads(self, each: OpenRun, decision: Decision, plan: Plan) -> None:
-        """Record what was read before anything is sent: after a link is written, row 12 can't detect a rename."""
-        if decision.sightings:
-            await self.planner.state.record_sightings(each.lease, decision.sightings)
-        if plan.checked_creates:
-            await self.planner.state.record_create_checks(each.lease, plan.checked_creates)
-        seen = uncounted(plan.updated_links, decision.target_check)
-        await self.planner.state.update_memory(each.lease, seen, plan.possible_renames, {}, plan.undone_changes)
-
-    async def _record_targets(self, each: OpenRun, decision: Decision) -> None:
-        if decision.target_check.accepted_targets and not decision.target_check.holds_everything:
-            await self.planner.state.record_targets(each.lease, decision.target_check.accepted_targets)
+        return await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
 
     async def _apply_plan(
         self, each: OpenRun, decision: Decision, request: RunRequest, approved: frozenset[ChangeContent]
     ) -> tuple[ApplyResult, Decision]:
         applier = Applier(
-            each.context.client.writer_for(each.held_lease),
+            each.client.writer_for(each.held_lease),
             self.planner.state,
             self.planner.clock,
             each.lease,
@@ -255,80 +206,13 @@ class Sync:
             lambda: self.shutdown.is_requested,
             not request.is_undo,
             each.held_lease.ensure_lease,
-            protected_pattern(each.context.policy.protect),
+            protected_pattern(each.policy.protect),
         )
-        context = ReadOnlyWorkspace(each.context.policy, each.context.client)
+        context = ReadOnlyWorkspace(each.policy, each.client)
         application = ReplanningApplier(
             self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
         )
         return await application.apply(decision, approved)
-
-    async def _close_run(
-        self,
-        each: OpenRun,
-        decision: Decision,
-        status: RunStatus,
-        code: ExitCode,
-        *,
-        applied: ApplyResult | None = None,
-        pause: Pause | None = None,
-    ) -> RunResult:
-        name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
-        is_ours = not decision.target_check.holds_everything
-        guarded = plan.members.guarded if plan and is_ours else None
-        if decision.plan is not None and is_ours:
-            # A run that wrote nothing saw the members too: differences next time are drift.
-            links = (await self.planner.state.load_memory(name)).links
-            left = last_seen_members(decision.members, applied.newest_records if applied else (), links)
-            await self.planner.state.record_last_seen(each.lease, each.run.id, left)
-            if applied:
-                guarded = sum(member.active is True and member.person is not None for member in left)
-        error = (
-            unplanned.message
-            if unplanned
-            else applied.workspace_error.message
-            if applied and applied.workspace_error
-            else ""
-        )
-        requests = each.context.client.requests
-        made = run_counts(plan, applied.records if applied else None) if plan else None
-        ending = RunOutcome(status, error, guarded=guarded, requests=requests, tally=made)
-        await self.planner.state.end_run(each.lease, each.run.id, ending)
-        each.is_closed = True
-        log.info("run.finished", workspace=name, run_id=each.run.id, status=status)
-        records = applied.records if applied else ()
-        return RunResult(name, each.run.id, status, code, decision.planned, decision.digest, records, pause, requests)
-
-    async def _abandon_runs(self, started: Sequence[OpenRun], error: BaseException) -> None:
-        """Close as much as possible of runs that end by an error or a stop."""
-        message = error.message if isinstance(error, PigmentSyncError) else "The run was stopped."
-        status = RunStatus.STALE if isinstance(error, StalePlan) else RunStatus.INTERRUPTED
-        if isinstance(error, UsageError):
-            # A mistake in the request: the workspace is fine, and nothing was written.
-            status = RunStatus.PLANNED
-        for each in started:
-            if each.is_closed:
-                continue
-            each.is_closed = True
-            made = run_counts(each.plan, each.applied.records) if each.plan and each.applied else None
-            ending = RunOutcome(status, message, requests=each.context.client.requests, tally=made)
-            unrecorded = each.applied.unrecorded if each.applied else ()
-            try:
-                await self._end_run(each, ending, unrecorded)
-            except PigmentSyncError as failure:
-                log.warning("run.not_closed", workspace=each.context.policy.workspace, error=failure.message)
-
-    async def _end_run(self, each: OpenRun, ending: RunOutcome, unrecorded: Sequence[ChangeRecord]) -> None:
-        state = self.planner.state
-        if each.applied is not None and isinstance(each.applied.state_error, LeaseLost):
-            await state.close_run_without_lease(each.run.id, ending, unrecorded)
-            return
-        try:
-            for record in unrecorded:
-                await state.record_answer(each.lease, record)
-            await state.end_run(each.lease, each.run.id, ending)
-        except LeaseLost:
-            await state.close_run_without_lease(each.run.id, ending, unrecorded)
 
 
 def _with_released(decision: Decision, plan: Plan) -> Decision:
