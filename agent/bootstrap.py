@@ -107,7 +107,9 @@ class Components:
     @property
     def workspace_keys(self) -> WorkspaceKeys:
         policies = {name: context.policy for name, context in self.contexts.items()}
-        return WorkspaceKeys(self.state, self.clock, policies, self.sync.holder, self.sync.sleep)
+        return WorkspaceKeys(
+            self.state, self.clock, policies, self.sync.holder, self.sync.sleep, self.settings.provenance
+        )
 
     def undo_planner(self, run_id: str) -> UndoPlanner:
         return UndoPlanner(run_id, self.state, self.clock, self.planner.progress)

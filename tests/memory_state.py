@@ -463,7 +463,7 @@ class MemoryState:
             guarded=ending.guarded,
             requests=ending.requests,
             tally=ending.tally,
-            finished_at=self.now(),
+            finished_at=ending.finished_at or self.now(),
         )
 
     async def close_run_without_lease(self, run_id: str, ending: RunOutcome, records: Sequence[ChangeRecord]) -> None:

@@ -180,14 +180,14 @@ class Daemon:
     async def pause(self, name: str, by: str, reason: str) -> None:
         self._require_workspace(name)
         now = self._clock.now()
-        await self.state.set_pause(
-            name, Pause(now, by, reason), admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
-        )
+        run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now, self._config.settings.provenance)
+        await self.state.set_pause(name, Pause(now, by, reason), run)
 
     async def resume(self, name: str, by: str, reason: str) -> None:
         self._require_workspace(name)
         if await self.state.load_pause(name) is not None:
-            run = admin_run(name, RunRequest(Trigger.RESUME, by, reason), self._clock.now())
+            request = RunRequest(Trigger.RESUME, by, reason)
+            run = admin_run(name, request, self._clock.now(), self._config.settings.provenance)
             await self.state.set_pause(name, None, run)
 
     async def check_health(self) -> Health:

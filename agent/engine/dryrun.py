@@ -34,7 +34,7 @@ async def dry_run(
         decisions = await planner.plan(list(selected.values()), request.user)
     results = []
     for decision in decisions:
-        run = finished_dry_run(decision, request, planner.clock.now())
+        run = finished_dry_run(decision, request, now, planner.clock.now())
         await planner.state.record_run(run)
         paused = await planner.state.load_pause(decision.policy.workspace)
         code = _exit_code(decision, exit_code=exit_code)
@@ -48,6 +48,7 @@ async def dry_run(
                 decision.digest,
                 pause=paused,
                 requests=run.requests,
+                run=run,
             )
         )
     return results

@@ -12,6 +12,7 @@ import structlog
 from agent.engine.request import Decision, RunRequest
 from agent.errors import PigmentSyncError
 from agent.model import Kind, Mode, Plan, Policy
+from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
 from agent.ports.clock import Clock
 from agent.ports.journal import Journal
@@ -52,10 +53,11 @@ def new_run(policy: Policy, request: RunRequest, now: datetime) -> Run:
         reason=request.reason,
         user=request.user,
         target=policy.target,
+        provenance=policy.provenance,
     )
 
 
-def admin_run(workspace: str, request: RunRequest, now: datetime) -> Run:
+def admin_run(workspace: str, request: RunRequest, now: datetime, provenance: Provenance) -> Run:
     """Return a run that only records who did something and why, such as a pause or a resume."""
     return Run(
         id=new_run_id(now),
@@ -67,18 +69,19 @@ def admin_run(workspace: str, request: RunRequest, now: datetime) -> Run:
         finished_at=now,
         by=request.by,
         reason=request.reason,
+        provenance=provenance,
     )
 
 
-def finished_dry_run(decision: Decision, request: RunRequest, now: datetime) -> Run:
-    """Return a finished dry run, with its plan or the reason why it has no plan."""
+def finished_dry_run(decision: Decision, request: RunRequest, started_at: datetime, now: datetime) -> Run:
+    """Return a dry run that ends now, with its plan or the reason why it has no plan."""
     unplanned, plan = decision.unplanned, decision.plan
     return Run(
         id=request.run_ids.get(decision.policy.workspace) or new_run_id(now),
         workspace=decision.policy.workspace,
         trigger=request.trigger,
         dry_run=True,
-        started_at=now,
+        started_at=started_at,
         status=RunStatus(unplanned.status) if unplanned else RunStatus.PLANNED,
         finished_at=now,
         by=request.by,
@@ -91,6 +94,7 @@ def finished_dry_run(decision: Decision, request: RunRequest, now: datetime) -> 
         tally=run_counts(plan) if plan else None,
         user=request.user,
         target=decision.policy.target,
+        provenance=decision.policy.provenance,
     )
 
 

@@ -9,7 +9,7 @@ from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
 from agent.model.codes import GuardCode
-from agent.model.run import ChangeRecord, Pause, RunStatus, Trigger
+from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
 
 __all__ = [
     "Decision",
@@ -117,7 +117,8 @@ class RunResult:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
     *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
-    failure after planning: the state or the lease was lost. *is_for_everyone* is False for a run for one person, whose
+    failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began.
+    *is_for_everyone* is False for a run for one person, whose
     numbers describe only a part of the workspace.
     """
 
@@ -132,6 +133,7 @@ class RunResult:
     requests: int = 0
     error: str = ""
     is_for_everyone: bool = True
+    run: Run | None = None
 
 
 def is_awaiting_approval(plan: Plan) -> bool:

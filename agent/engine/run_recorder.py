@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -17,7 +17,7 @@ from agent.errors import ExitCode, LeaseLost, PigmentSyncError, StalePlan, Usage
 from agent.guard.hold import next_baselines
 from agent.guard.target import uncounted
 from agent.model import Plan, Policy
-from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus
+from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus, ended_run
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceClient
@@ -56,6 +56,7 @@ class RunRecorder:
     async def record_plan(self, opened: OpenRun, decision: Decision, approved_digest: str | None) -> None:
         raw = encode_plan(decision.planned)
         await self.state.record_plan(opened.lease, opened.run.id, decision.digest, raw, approved_digest)
+        opened.run = replace(opened.run, digest=decision.digest, approved_digest=approved_digest)
 
     async def record_reads(self, opened: OpenRun, decision: Decision, plan: Plan) -> None:
         """Record what was read before anything is sent: after a link is written, row 12 can't detect a rename."""
@@ -87,7 +88,15 @@ class RunRecorder:
         untried = [ExitCode.FAILED] if opened.applied is not None and opened.applied.has_failures else []
         code = worst_exit_code([error.exit_code, *untried])
         return RunResult(
-            name, opened.run.id, RunStatus.INTERRUPTED, code, decision.planned, decision.digest, records, error=failure
+            name,
+            opened.run.id,
+            RunStatus.INTERRUPTED,
+            code,
+            decision.planned,
+            decision.digest,
+            records,
+            error=failure,
+            run=opened.run,
         )
 
     async def close(
@@ -119,12 +128,24 @@ class RunRecorder:
         )
         requests = opened.client.requests
         made = run_counts(plan, applied.records if applied else None) if plan else None
-        ending = RunOutcome(status, error, guarded=guarded, requests=requests, tally=made)
+        now = self.clock.now()
+        ending = RunOutcome(status, error, guarded=guarded, requests=requests, tally=made, finished_at=now)
         await self.state.end_run(opened.lease, opened.run.id, ending)
-        opened.is_closed = True
+        opened.is_closed, opened.run = True, ended_run(opened.run, ending)
         log.info("run.finished", workspace=name, run_id=opened.run.id, status=status)
         records = applied.records if applied else ()
-        return RunResult(name, opened.run.id, status, code, decision.planned, decision.digest, records, pause, requests)
+        return RunResult(
+            name,
+            opened.run.id,
+            status,
+            code,
+            decision.planned,
+            decision.digest,
+            records,
+            pause,
+            requests,
+            run=opened.run,
+        )
 
     async def abandon(self, started: Sequence[OpenRun], error: BaseException) -> None:
         """Close as much as possible of runs that end by an error or a stop."""
@@ -136,9 +157,10 @@ class RunRecorder:
         for opened in started:
             if opened.is_closed:
                 continue
-            opened.is_closed = True
             made = run_counts(opened.plan, opened.applied.records) if opened.plan and opened.applied else None
-            ending = RunOutcome(status, message, requests=opened.client.requests, tally=made)
+            now, requests = self.clock.now(), opened.client.requests
+            ending = RunOutcome(status, message, requests=requests, tally=made, finished_at=now)
+            opened.is_closed, opened.run = True, ended_run(opened.run, ending)
             unrecorded = opened.applied.unrecorded if opened.applied else ()
             try:
                 await self._end(opened, ending, unrecorded)

@@ -12,6 +12,7 @@ from agent.engine.request import RunRequest
 from agent.errors import UsageError
 from agent.guard.target import check_workspace_target
 from agent.model import Policy
+from agent.model.provenance import Provenance
 from agent.model.run import Lease, Run, WorkspaceRecord
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -23,13 +24,14 @@ LIST_HINT = "See: pigment-sync workspaces list"
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceKeys:
-    """The keys that the state and the file know. *policies* are those of the file."""
+    """The keys that the state and the file know. *policies* are those of the file, *provenance* is of its runs."""
 
     state: State
     clock: Clock
     policies: Mapping[str, Policy]
     holder: str
     sleep: Callable[[float], Awaitable[None]]
+    provenance: Provenance
 
     async def list_keys(self) -> list[tuple[WorkspaceRecord, str]]:
         """Return each key with the fingerprint that the file gives it; empty if the key is not in the file."""
@@ -55,7 +57,10 @@ class WorkspaceKeys:
 
     def _admin_run(self, name: str, request: RunRequest, what: str) -> Run:
         return admin_run(
-            name, replace(request, reason=f"{what}: {request.reason}" if request.reason else what), self.clock.now()
+            name,
+            replace(request, reason=f"{what}: {request.reason}" if request.reason else what),
+            self.clock.now(),
+            self.provenance,
         )
 
     async def _acquire_lease(self, stack: AsyncExitStack, workspace: tuple[str, str], request: RunRequest) -> Lease:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agent.model import Change, Fields, Kind, Link, Pause, Written
+from agent.model.provenance import Provenance
 
 __all__ = [
     "ChangeRecord",
@@ -23,6 +24,7 @@ __all__ = [
     "Trigger",
     "WorkspaceRecord",
     "contested_members",
+    "ended_run",
     "written",
     "written_since",
 ]
@@ -112,7 +114,8 @@ class Run:
     """One pass over one workspace, as the journal has it. *document* is the workspace's object of the plan document
     (JSON), None when there was no plan. *by* is the person who triggered or approved it, *reason* their reason;
     *approved_digest* is the digest that was approved; *user* is the one person that the run was for, empty: everyone.
-    *target* is the fingerprint of the workspace of the run, empty: not known."""
+    *target* is the fingerprint of the workspace of the run, empty: not known. *provenance* is what it was made with,
+    None: not recorded, as by releases before it was."""
 
     id: str
     workspace: str
@@ -132,12 +135,16 @@ class Run:
     tally: RunCounts | None = None
     user: str = ""
     target: str = ""
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended. *guarded* counts the active linked members that it left (where it applied nothing:
-    `MemberCounts.guarded` of its plan), which the fleet guard of others needs."""
+    """How a run ended, and when (*finished_at* None: when the state writes it).
+
+    *guarded* counts the active linked members that it left (where it applied nothing: `MemberCounts.guarded` of its
+    plan), which the fleet guard of others needs.
+    """
 
     status: RunStatus
     error: str = ""
@@ -145,6 +152,20 @@ class RunOutcome:
     guarded: int | None = None
     requests: int = 0
     tally: RunCounts | None = None
+    finished_at: datetime | None = None
+
+
+def ended_run(run: Run, ending: RunOutcome) -> Run:
+    """Return *run* as the journal has it once it ended with *ending*."""
+    return replace(
+        run,
+        status=ending.status,
+        error=ending.error,
+        guarded=ending.guarded,
+        requests=ending.requests,
+        tally=ending.tally,
+        finished_at=ending.finished_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
 from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
+from agent.model.provenance import Provenance
 from agent.model.run import (
     ChangeRecord,
     Outcome,
@@ -108,6 +109,7 @@ def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False)
             requests=run.requests,
             for_user=run.user,
             target=run.target or None,
+            **_provenance_columns(run.provenance),
             **_count_columns(run.tally),
         )
     )
@@ -127,7 +129,7 @@ def end_run(connection: Connection, run_id: str, ending: RunOutcome, now: dateti
             error=ending.error,
             guarded=ending.guarded,
             requests=ending.requests,
-            finished_at=to_micros(now),
+            finished_at=to_micros(ending.finished_at or now),
             **_count_columns(ending.tally),
         )
     )
@@ -149,6 +151,16 @@ def _count_columns(tally: RunCounts | None) -> dict[str, int]:
     if tally is None:
         return {}
     return {"active": tally.active, "changed": tally.changes, "held": tally.held, "failed": tally.failed}
+
+
+def _provenance_columns(provenance: Provenance | None) -> dict[str, str]:
+    if provenance is None:
+        return {}
+    return {
+        "tool_version": provenance.version,
+        "tool_commit": provenance.commit,
+        "config_sha256": provenance.config_sha256,
+    }
 
 
 def record_intents(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
@@ -369,6 +381,9 @@ def _run_from_row(row: Row[Any], document: bytes | None) -> Run:
         else RunCounts(active=row.active, changes=row.changed, held=row.held, failed=row.failed),
         user=row.for_user,
         target=row.target or "",
+        provenance=None
+        if row.tool_version is None
+        else Provenance(version=row.tool_version, commit=row.tool_commit, config_sha256=row.config_sha256),
     )
 
 

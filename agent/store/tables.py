@@ -183,6 +183,10 @@ runs = Table(
     Column("failed", Integer),
     # The fingerprint of the workspace; null for runs of releases without it, and for runs over no workspace.
     Column("target", EscapedText),
+    # What it was made with; null for runs of releases without these.
+    Column("tool_version", Text),
+    Column("tool_commit", Text),
+    Column("config_sha256", Text),
     Index(None, "workspace", "started_at"),
     Index(None, "digest"),
 )

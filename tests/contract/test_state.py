@@ -21,6 +21,7 @@ from agent.model import (
     UndoneChange,
     Written,
 )
+from agent.model.provenance import Provenance
 from agent.model.run import (
     Lease,
     LinkEdit,
@@ -415,6 +416,21 @@ async def test_link_edits_replace_and_delete_links(state: State) -> None:
 
     assert (await state.load_memory("latam")).links == (Link(BEA, "m1"),)
     assert await state.load_run("r2") == run
+
+
+async def test_runs_keep_what_they_were_made_with_and_when_they_ended(state: State) -> None:
+    provenance = Provenance(version="1.2.3", commit="", config_sha256="ab" * 32)
+    lease = await begun(state, replace(a_run(), provenance=provenance))
+    ended_at = NOW - timedelta(seconds=3)
+    await state.end_run(lease, "r1", RunOutcome(RunStatus.DONE, finished_at=ended_at))
+    await state.record_run(a_run("r2"))
+    first, second = await state.load_run("r1"), await state.load_run("r2")
+
+    assert first is not None
+    assert (first.provenance, first.finished_at) == (provenance, ended_at)
+    assert second is not None
+    assert second.provenance is None
+    assert {run.id: run.provenance for run in await state.load_runs()} == {"r1": provenance, "r2": None}
 
 
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:

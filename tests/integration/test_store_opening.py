@@ -190,6 +190,21 @@ async def test_baselines_that_an_older_release_stored_count_as_those_of_the_last
     assert [each["okta", "g1"] for each in found] == [("S", 24), ("S", 12), ("S", 12)]
 
 
+async def test_runs_of_an_older_release_have_no_provenance(url: str) -> None:
+    upgrade(url, "0010")
+    execute(
+        url,
+        'INSERT INTO runs (id, workspace, "trigger", dry_run, status, started_at, "by", reason, error, requests)'
+        " VALUES ('r1', 'latam', 'sync', false, 'done', 0, '', '', '', 0)",
+    )
+    state = await opened(url)
+    run = await state.load_run("r1")
+    await state.close()
+
+    assert run is not None
+    assert run.provenance is None
+
+
 async def test_newer_schema_is_refused(url: str) -> None:
     await (await opened(url)).close()
     execute(url, "UPDATE alembic_version SET version_num = '9999'")

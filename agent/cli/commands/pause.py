@@ -35,7 +35,7 @@ def pause(context: click.Context, name: str, by: str, reason: str) -> int:
     async def body(components: Components) -> tuple[ChangeRecord, ...]:
         select_workspaces(components.contexts, [name])
         now = components.clock.now()
-        run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now)
+        run = admin_run(name, RunRequest(Trigger.PAUSE, by, reason), now, components.settings.provenance)
         return await components.state.set_pause(name, Pause(now, by, reason), run)
 
     in_flight = run_with_components(context, body)

@@ -34,9 +34,9 @@ def resume(context: click.Context, name: str, by: str, reason: str) -> int:
         select_workspaces(components.contexts, [name])
         if await components.state.load_pause(name) is None:
             return False
-        await components.state.set_pause(
-            name, None, admin_run(name, RunRequest(Trigger.RESUME, by, reason), components.clock.now())
-        )
+        request, now = RunRequest(Trigger.RESUME, by, reason), components.clock.now()
+        run = admin_run(name, request, now, components.settings.provenance)
+        await components.state.set_pause(name, None, run)
         return True
 
     was_paused = run_with_components(context, body)
