@@ -196,7 +196,7 @@ def _assemble_components(
 ) -> Components:
     clock, state, rate_limiters = SystemClock(), shared.state, shared.rate_limiters
     limits = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
-    context = ConnectorContext(client, limits, progress, settings.ca_bundle)
+    context = ConnectorContext(client, limits, progress)
     connectors = {name: provider_of(each).create(name, each, context) for name, each in settings.connectors.items()}
     clients = {
         name: _build_scim_client(name, each, client, limits, rate_limiters)

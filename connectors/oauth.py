@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -24,10 +24,21 @@ from connectors.http import (
 from connectors.http.send import send_request
 from connectors.secret import is_header_safe
 
-__all__ = ["AccessTokens", "IssuedToken", "TokenRequester", "issued_token", "oauth_error", "token_error"]
+__all__ = [
+    "AccessTokens",
+    "IssuedToken",
+    "TokenRequester",
+    "issued_token",
+    "oauth_error",
+    "send_token_request",
+    "token_error",
+]
 
 MIN_LIFETIME_SECONDS = 60
 MAX_LIFETIME_DIGITS = 9
+MAX_BYTES = 2**20
+"""Maximum size of a response: a token has a few thousand bytes."""
+
 REFUSAL_STATUSES = frozenset({400, 401, 403})
 
 
@@ -99,18 +110,24 @@ class TokenRequester:
         """
         policy = RetryPolicy(self.limits, self.timer, RETRYABLE_STATUSES, retry_delay=self.retry_delay)
         try:
-            return await policy.attempt(lambda: self._send_once(build_request()))
+            return await policy.attempt(
+                lambda: send_token_request(self.name, self.client, build_request(), self.limits)
+            )
         except (RequestNotSent, NoResponse) as error:
             raise IncompleteRead(
                 f"{self.name} gave no token: no answer from {endpoint} ({redact(str(error))}).", self.unreachable_hint
             ) from error
 
-    async def _send_once(self, request: httpx.Request) -> ApiResponse:
-        response, body = await send_request(self.client, request, self.limits)
-        request_id = request_id_from_headers(response.headers, request.headers)
-        return ApiResponse(
-            response.status_code, response.headers, request.url, body, self.name, method="POST", request_id=request_id
-        )
+
+async def send_token_request(
+    name: str, client: httpx.AsyncClient, request: httpx.Request, limits: RequestLimits
+) -> ApiResponse:
+    """Send *request* once. *name* is the server's name in messages. Raises `RequestNotSent` or `NoResponse`."""
+    response, body = await send_request(client, request, replace(limits, max_bytes=MAX_BYTES))
+    request_id = request_id_from_headers(response.headers, request.headers)
+    return ApiResponse(
+        response.status_code, response.headers, request.url, body, name, method=request.method, request_id=request_id
+    )
 
 
 def issued_token(fields: Mapping[str, object]) -> IssuedToken | None:

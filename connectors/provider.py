@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar, get_args
 
 import httpx
@@ -54,12 +53,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorContext:
-    """What the agent gives to every connector. *ca_bundle* is for requests that do not use *client*."""
+    """What the agent gives to every connector."""
 
     client: httpx.AsyncClient
     limits: RequestLimits = DEFAULT_LIMITS
     progress: Progress = discard_progress
-    ca_bundle: Path | None = None
 
 
 S = TypeVar("S", bound=ProviderSettings)

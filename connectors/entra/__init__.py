@@ -18,7 +18,6 @@ def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> En
         name,
         settings,
         context.client,
-        ca_bundle=context.ca_bundle,
         limits=context.limits,
         progress=context.progress,
     )

@@ -11,7 +11,6 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import orjson
@@ -30,7 +29,6 @@ from connectors.http import (
     Timer,
     error_excerpt,
     redact,
-    request_id_from_headers,
 )
 from connectors.oauth import AccessTokens, IssuedToken, issued_token, oauth_error, token_error
 
@@ -88,14 +86,14 @@ class MsalTokens:
         self,
         name: str,
         settings: EntraSettings,
-        ca_bundle: Path | None,
+        client: httpx.AsyncClient,
         limits: RequestLimits,
         timer: Timer,
         wall: Callable[[], float],
     ) -> None:
         self._name = name
         self._settings = settings
-        self._ca_bundle = ca_bundle
+        self._client = client
         self._limits = limits
         self._timer = timer
         self._token_fields: Mapping[str, object] = {}
@@ -147,42 +145,37 @@ class MsalTokens:
         ).attempt(send)
 
     async def _send_token_request(self, credential: ClientCredential) -> ApiResponse:
-        self._token_fields, response = await asyncio.to_thread(self._acquire_token, credential)
+        transport = self._create_transport(asyncio.get_running_loop())
+        self._token_fields, response = await asyncio.to_thread(self._acquire_token, credential, transport)
         return response
 
-    def _acquire_token(self, credential: ClientCredential) -> tuple[Mapping[str, object], ApiResponse]:
+    def _acquire_token(
+        self, credential: ClientCredential, transport: MsalTransport
+    ) -> tuple[Mapping[str, object], ApiResponse]:
         """Return the fields that msal read from the responses, and the last response."""
-        transport, reason = self._open_transport(), ""
+        fields: Mapping[str, object] = {}
+        reason = ""
         try:
             fields = _acquire_with_msal(self._settings, credential, transport)
         except ValueError as error:
-            fields, reason = {}, redact(str(error))
-        finally:
-            transport.close()
+            reason = redact(str(error))
         if transport.last_response is None:
             raise CredentialsRefused(
                 f"{self._name} can't request a token ({reason}).",
                 "Check `tenant_id`, `client_id` and the kind of credential in the config.",
             )
-        reply = transport.last_response
-        headers = httpx.Headers(reply.headers)
-        request_id = request_id_from_headers(headers, {})
-        body = reply.text.encode()
-        return fields, ApiResponse(
-            reply.status_code, headers, reply.url, body, self._name, "", reply.method, request_id
-        )
+        return fields, transport.last_response
 
-    def _open_transport(self) -> MsalTransport:
-        now, authority = self._timer.now, self._settings.authority_root
+    def _create_transport(self, loop: asyncio.AbstractEventLoop) -> MsalTransport:
         if self._settings.managed_identity:
             short = replace(
                 self._limits, timeout_seconds=min(self._limits.timeout_seconds, MANAGED_IDENTITY_TIMEOUT_SECONDS)
             )
             # A proxy can't reach the link-local address of this machine.
-            return MsalTransport(self._ca_bundle, short, now, trusts_environment=False)
-        return MsalTransport(
-            self._ca_bundle, self._limits, now, plain=authority if authority.startswith("http:") else ""
-        )
+            return MsalTransport(self._name, self._client, short, loop, is_direct=True)
+        authority = self._settings.authority_root
+        plain = authority if authority.startswith("http:") else ""
+        return MsalTransport(self._name, self._client, self._limits, loop, plain=plain)
 
 
 def _acquire_with_msal(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 
@@ -92,23 +91,22 @@ NIL_CLIENT_ID = "00000000-0000-0000-0000-000000000000"
 class EntraConnector:
     """Implements `connectors.base.Connector`. An instance serves one command or tick, and reads each group once.
 
-    *ca_bundle* is for the token requests, which do not go through *client*. *wall* returns seconds since 1970.
+    *wall* returns seconds since 1970.
     """
 
-    def __init__(  # noqa: PLR0913  (five are optional and come from the wiring)
+    def __init__(  # noqa: PLR0913  (four are optional and come from the wiring)
         self,
         name: str,
         settings: EntraSettings,
         client: httpx.AsyncClient,
         *,
-        ca_bundle: Path | None = None,
         limits: RequestLimits = DEFAULT_LIMITS,
         timer: Timer = REAL_TIME,
         wall: Callable[[], float] = time.time,
         progress: Progress = discard_progress,
     ) -> None:
         server_name = f"Entra ({name})"
-        tokens = MsalTokens(server_name, settings, ca_bundle, limits, timer, wall)
+        tokens = MsalTokens(server_name, settings, client, limits, timer, wall)
         rate_limiter = RetryAfterLimiter(server_name, limits.max_wait_seconds, timer)
         self._api = ApiClient(
             server_name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -20,7 +20,6 @@ __all__ = [
     "NoProxyEntry",
     "ProxyConfigError",
     "ProxySettings",
-    "ProxyTransport",
     "proxies_from_environment",
 ]
 
@@ -172,7 +171,10 @@ def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
 
 
 class AsyncProxyTransport(httpx.AsyncBaseTransport):
-    """Sends each request directly or through its proxy, and records the proxy in its extensions (`proxy`)."""
+    """Sends each request directly or through its proxy, and records the proxy in its extensions (`proxy`).
+
+    A request with the extension `direct` never goes through a proxy.
+    """
 
     def __init__(
         self, proxies: ProxySettings, straight: httpx.AsyncBaseTransport, **through: httpx.AsyncBaseTransport
@@ -182,34 +184,11 @@ class AsyncProxyTransport(httpx.AsyncBaseTransport):
         self._by_scheme = through
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self._proxies.proxy_for(request.url) is None:
+        if request.extensions.get("direct") or self._proxies.proxy_for(request.url) is None:
             return await self._direct.handle_async_request(request)
         request.extensions["proxy"] = self._proxies.display_url(request.url.scheme)
         return await self._by_scheme[request.url.scheme].handle_async_request(request)
 
     async def aclose(self) -> None:
-        for each in self._transports():
-            await each.aclose()
-
-    def _transports(self) -> Iterator[httpx.AsyncBaseTransport]:
-        yield self._direct
-        yield from self._by_scheme.values()
-
-
-class ProxyTransport(httpx.BaseTransport):
-    """The same for a synchronous client."""
-
-    def __init__(self, proxies: ProxySettings, straight: httpx.BaseTransport, **through: httpx.BaseTransport) -> None:
-        self._proxies = proxies
-        self._direct = straight
-        self._by_scheme = through
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._proxies.proxy_for(request.url) is None:
-            return self._direct.handle_request(request)
-        request.extensions["proxy"] = self._proxies.display_url(request.url.scheme)
-        return self._by_scheme[request.url.scheme].handle_request(request)
-
-    def close(self) -> None:
         for each in (self._direct, *self._by_scheme.values()):
-            each.close()
+            await each.aclose()

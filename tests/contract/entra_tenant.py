@@ -58,6 +58,18 @@ def user(name: str, **fields: object) -> Row:
     } | fields
 
 
+class _Network(httpx.AsyncBaseTransport):
+    """Sends Graph's requests to *graph*, and those for tokens to the network, where respx answers them."""
+
+    def __init__(self, graph: httpx.MockTransport) -> None:
+        self._graph = graph
+        self._network = httpx.AsyncHTTPTransport(trust_env=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        is_graph = "/v1.0/" in request.url.path
+        return await (self._graph if is_graph else self._network).handle_async_request(request)
+
+
 @dataclass
 class Tenant:
     """One application with two groups; *page* is the most rows it gives at once.
@@ -171,7 +183,7 @@ class Tenant:
     ) -> EntraConnector:
         usual = {"type": "entra", "tenant_id": TENANT_ID, "client_id": CLIENT_ID, "client_secret": "s3cret-word"}
         parsed = EntraSettings.model_validate(usual | settings)
-        client = httpx.AsyncClient(transport=httpx.MockTransport(transport or self))
+        client = httpx.AsyncClient(transport=_Network(httpx.MockTransport(transport or self)))
         timer, wall = self.time.timer, self.time.wall
         return EntraConnector("entra-eu", parsed, client, limits=bounds, timer=timer, wall=wall, progress=progress)
 

@@ -1,15 +1,12 @@
-"""The HTTP client that msal gets: trust, bounds, and the real destination."""
+"""The HTTP client that msal gets: our own, from msal's thread, with trust, limits and the actual destination."""
 
 from __future__ import annotations
 
-import itertools
-import socket
+import asyncio
 import ssl
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -17,99 +14,93 @@ import pytest
 import respx
 import trustme
 
-from connectors.entra.msal_transport import MAX_BYTES, MsalResponse, MsalTransport
-from connectors.http import NoResponse, RequestLimits
-from tests.contract.okta_org import FakeTime
+from agent.http_client import create_client
+from connectors.entra.msal_transport import MsalResponse, MsalTransport
+from connectors.http import ApiResponse, NoResponse, RequestLimits, RequestNotSent
+from connectors.http.send import ResponseTooLarge
+from connectors.oauth import MAX_BYTES
 
 URL = "https://login.example.com/token"
+WITHIN_SECONDS = 120
 
 
-class Hello(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
+@asynccontextmanager
+async def server(*pieces: bytes, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Answer each connection with *pieces*, the last of them again and again, until the client closes it."""
 
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+    answers: set[asyncio.Task[object]] = set()
 
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        answers.add(task)
+        with suppress(OSError, EOFError):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in pieces[:-1]:
+                writer.write(piece)
+            while not reader.at_eof():
+                writer.write(pieces[-1])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        with suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
 
-@contextmanager
-def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), Hello) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def never_silent(*pieces: bytes) -> Iterator[int]:
-    """Answer one connection with *pieces*, the last of them again and again, until the client closes it."""
-
-    def answer() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            for piece in itertools.chain(pieces, itertools.repeat(pieces[-1])):
-                try:
-                    connection.sendall(piece)
-                except OSError:
-                    return
-                pause.wait(0.01)
-
-    pause = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join(120)
-        assert not thread.is_alive(), "it was still listened to"
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as listening:
+        yield listening.sockets[0].getsockname()[1]
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await asyncio.gather(*answers)
 
 
-@contextmanager
-def wire(ca_bundle: Path | None = None, plain: str = "", trusts_environment: bool = True) -> Iterator[MsalTransport]:
-    made = MsalTransport(
-        ca_bundle, RequestLimits(), FakeTime().timer.now, plain=plain, trusts_environment=trusts_environment
-    )
-    try:
-        yield made
-    finally:
-        made.close()
+def hello() -> tuple[bytes, ...]:
+    return (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"")
 
 
-def test_private_authority_is_trusted_through_the_bundle_alone(tmp_path: Path) -> None:
+@asynccontextmanager
+async def transport(
+    client: httpx.AsyncClient | None = None,
+    limits: RequestLimits | None = None,
+    *,
+    plain: str = "",
+    direct: bool = False,
+) -> AsyncIterator[MsalTransport]:
+    async with client or create_client(None, 30, {}) as used:
+        loop = asyncio.get_running_loop()
+        yield MsalTransport("Entra", used, limits or RequestLimits(), loop, plain=plain, is_direct=direct)
+
+
+async def get(used: MsalTransport, url: str) -> MsalResponse:
+    async with asyncio.timeout(WITHIN_SECONDS):
+        return await asyncio.to_thread(used.get, url)
+
+
+async def test_private_authority_is_trusted_through_the_bundle_only(tmp_path: Path) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    with listening(context) as port:
-        with wire(bundle) as trusting:
-            assert trusting.get(f"https://localhost:{port}/").text == "hello"
-        with wire() as strict, pytest.raises(NoResponse, match=r"(?i)certificate"):
-            strict.get(f"https://localhost:{port}/")
+    async with server(*hello(), context=context) as port:
+        async with transport(create_client(bundle, 30, {})) as trusting:
+            assert (await get(trusting, f"https://localhost:{port}/")).text == "hello"
+        async with transport() as strict:
+            with pytest.raises(RequestNotSent, match=r"(?i)certificate"):
+                await get(strict, f"https://localhost:{port}/")
 
 
-def test_proxy_of_the_environment_is_passed_by_where_it_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    with listening() as port:
-        with wire(trusts_environment=False) as direct:
-            assert direct.get(f"http://127.0.0.1:{port}/").text == "hello"
-        with wire() as proxied, pytest.raises(NoResponse):
-            proxied.get(f"http://127.0.0.1:{port}/")
+async def test_direct_request_does_not_use_the_proxy_of_the_environment() -> None:
+    environ = {"HTTP_PROXY": "http://127.0.0.1:1"}
+    async with server(*hello()) as port:
+        async with transport(create_client(None, 30, environ), direct=True) as direct:
+            assert (await get(direct, f"http://127.0.0.1:{port}/")).text == "hello"
+        async with transport(create_client(None, 30, environ)) as proxied:
+            with pytest.raises(RequestNotSent, match=r"through the proxy http://127\.0\.0\.1:1 "):
+                await get(proxied, f"http://127.0.0.1:{port}/")
 
 
 @respx.mock
 @pytest.mark.parametrize(
-    ("url", "real"),
+    ("url", "actual"),
     [
         ("https://127.0.0.1:808/tenant", "http://127.0.0.1:808/tenant"),
         ("https://127.0.0.1:808", "http://127.0.0.1:808/"),
@@ -117,88 +108,102 @@ def test_proxy_of_the_environment_is_passed_by_where_it_is_not_trusted(monkeypat
         (URL, URL),
     ],
 )
-def test_only_the_origin_that_is_http_in_truth_is_asked_so(url: str, real: str) -> None:
+async def test_only_requests_to_the_http_origin_are_sent_over_http(url: str, actual: str) -> None:
     route = respx.route().respond(text="ok")
-    with wire(plain="http://127.0.0.1:808") as plain:
-        plain.get(url)
-    assert str(route.calls[0].request.url) == real
+    async with transport(plain="http://127.0.0.1:808") as plain:
+        await get(plain, url)
+    assert str(route.calls[0].request.url) == actual
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:x/", "ftp://login.example.com/", "no URL"])
-def test_url_that_cannot_be_asked_has_no_answer(url: str) -> None:
-    with wire() as asking, pytest.raises(NoResponse):
-        asking.get(url)
+async def test_request_to_an_invalid_url_is_not_sent(url: str) -> None:
+    async with transport() as used:
+        with pytest.raises(RequestNotSent):
+            await get(used, url)
 
 
 @respx.mock
-def test_form_is_sent_with_bytes_as_the_text_that_they_are() -> None:
+async def test_form_has_bytes_as_text_and_asks_for_an_encoding_with_a_limit() -> None:
     route = respx.post(URL).respond(text="ok")
-    with wire() as asking:
-        asking.post(URL, params={"a": "b"}, data={"client_assertion": b"eyJ.x", "c": "d e&f"}, headers={"X-One": "1"})
+    form: dict[str, str | bytes] = {"client_assertion": b"eyJ.x", "c": "d e&f"}
+    async with transport() as used:
+        await asyncio.to_thread(used.post, URL, params={"a": "b"}, data=form, headers={"X-One": "1"})
     request = route.calls[0].request
     assert request.content == b"client_assertion=eyJ.x&c=d+e%26f"
     assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert request.headers["accept-encoding"] == "gzip"
     assert request.headers["x-one"] == "1"
     assert request.url.query == b"a=b"
 
 
 @respx.mock
-def test_last_answer_is_kept_and_forgotten_at_the_next_request() -> None:
+async def test_last_response_is_kept_until_the_next_request() -> None:
     respx.get(URL).mock(side_effect=[httpx.Response(503, text="busy"), httpx.ConnectError("refused")])
-    with wire() as asking:
-        reply = asking.get(URL)
-        assert asking.last_response is reply
-        assert (reply.status_code, reply.text, str(reply.url)) == (503, "busy", URL)
+    async with transport() as used:
+        response = await get(used, URL)
+        last = used.last_response
+        assert last is not None
+        assert (last.status, last.body, str(last.url), last.method, last.server) == (503, b"busy", URL, "GET", "Entra")
+        assert (response.status_code, response.text) == (503, "busy")
         with pytest.raises(RuntimeError, match="503"):
-            reply.raise_for_status()
-        with pytest.raises(NoResponse, match="refused"):
-            asking.get(URL)
-        assert asking.last_response is None
+            response.raise_for_status()
+        with pytest.raises(RequestNotSent, match="refused"):
+            await get(used, URL)
+        assert used.last_response is None
 
 
-def test_reply_that_is_well_raises_nothing() -> None:
-    MsalResponse(httpx.Response(200, request=httpx.Request("GET", URL)), "ok").raise_for_status()
+def test_successful_response_raises_nothing() -> None:
+    MsalResponse(ApiResponse(200, httpx.Headers(), httpx.URL(URL), b"ok")).raise_for_status()
 
 
-@respx.mock
-def test_answer_over_the_bound_is_not_read_on() -> None:
-    read: list[int] = []
-
-    def pieces() -> Iterator[bytes]:
-        for number in range(100):
-            read.append(number)
-            yield b"x" * (MAX_BYTES // 4)
-
-    respx.get(URL).mock(return_value=httpx.Response(200, content=pieces()))
-    with wire() as asking, pytest.raises(NoResponse, match="does not end"):
-        asking.get(URL)
-    assert len(read) < 7
+async def test_response_above_the_limit_is_not_read_further() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 2**16) as port, transport() as used:
+        with pytest.raises(ResponseTooLarge, match=f"more than {MAX_BYTES:,} bytes"):
+            await get(used, f"http://127.0.0.1:{port}/")
 
 
-@respx.mock
-def test_answer_that_drips_is_not_waited_for_longer_than_a_request_may_take() -> None:
-    time = FakeTime()
-
-    def drops() -> Iterator[bytes]:
-        for _ in range(1000):
-            time.now += 29
-            yield b"x"
-
-    respx.get(URL).mock(return_value=httpx.Response(200, content=drops()))
-    began = time.now
-    asking = MsalTransport(None, RequestLimits(max_wait_seconds=300), time.timer.now)
-    with pytest.raises(NoResponse, match="does not end"):
-        asking.get(URL)
-    asking.close()
-    assert time.now - began <= 330
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n"),
+    ],
+    ids=["body", "interim responses", "headers"],
+)
+async def test_response_that_never_ends_is_limited_in_time(pieces: tuple[bytes, ...]) -> None:
+    limits = RequestLimits(timeout_seconds=60, max_wait_seconds=0.3)
+    async with server(*pieces) as port, transport(limits=limits) as used:
+        with pytest.raises(NoResponse, match=r"within 0\.3 s|broke off"):
+            await get(used, f"http://127.0.0.1:{port}/")
 
 
-@pytest.mark.parametrize("pieces", [(b"HTTP/1.1 100 Continue\r\n\r\n",), (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")])
-def test_answer_that_never_begins_is_not_waited_for_longer_either(pieces: tuple[bytes, ...]) -> None:
-    with never_silent(*pieces) as port:
-        asking = MsalTransport(
-            None, RequestLimits(timeout_seconds=5, max_wait_seconds=0.3), time.monotonic, trusts_environment=False
-        )
-        with pytest.raises(NoResponse, match="does not end"):
-            asking.get(f"http://127.0.0.1:{port}/")
-        asking.close()
+def test_end_of_the_event_loop_does_not_wait_for_a_silent_server() -> None:
+    async def stop_during_a_request() -> None:
+        received = asyncio.Event()
+
+        async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                received.set()
+                await reader.read()
+            finally:
+                writer.close()
+
+        limits = RequestLimits(timeout_seconds=3600, max_wait_seconds=3600)
+        async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listening:
+            client = create_client(None, 3600, {})
+            used = MsalTransport("Entra", client, limits, asyncio.get_running_loop())
+            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+            request = asyncio.create_task(asyncio.to_thread(used.get, url))
+            await received.wait()
+            request.cancel()
+            await client.aclose()
+
+    def run() -> None:
+        asyncio.run(stop_during_a_request())
+        has_ended.set()
+
+    has_ended = threading.Event()
+    threading.Thread(target=run, daemon=True).start()
+    assert has_ended.wait(WITHIN_SECONDS)
