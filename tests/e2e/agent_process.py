@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LONGEST_SECONDS", "Agent", "Ran"]
+from tests.e2e.fork_server import REPOSITORY, ForkedProcess, fork
 
-REPOSITORY = Path(__file__).parent.parent.parent
+__all__ = ["LONGEST_SECONDS", "REPOSITORY", "Agent", "AgentProcess", "Ran"]
+
+AgentProcess = ForkedProcess | subprocess.Popen[bytes]
 # Longer than any command takes on a busy machine: it only keeps a hung command from hanging the suite.
 LONGEST_SECONDS = 300.0
 
@@ -26,10 +29,14 @@ class Ran:
 
 @dataclass(frozen=True)
 class Agent:
-    """A configuration, and commands with it. Not *traced*: twice as fast, but not counted in coverage."""
+    """A configuration, and commands with it. Not *traced*: twice as fast, but not counted in coverage.
+
+    Not *forked*: Python starts from the beginning, as it does for an operator (`tests.e2e.fork_server`).
+    """
 
     config: Path
     traced: bool = True
+    forked: bool = True
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "agent", "--config", str(self.config), *arguments]
@@ -43,22 +50,24 @@ class Agent:
         return {name: value for name, value in os.environ.items() if name not in dropped} | {"NO_PROXY": "127.0.0.1"}
 
     def run(self, *arguments: str, timeout: float = LONGEST_SECONDS, **more: str) -> Ran:
-        ran = subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            timeout=timeout,
-            cwd=REPOSITORY,
-            env=self.environment | more,
-            check=False,
-        )
-        return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+        process = self.start(*arguments, variables=more)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return Ran(process.wait(), out.decode(), err.decode())
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command and return at once."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=REPOSITORY,
-            env=self.environment,
-        )
+    def start(
+        self,
+        *arguments: str,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        variables: Mapping[str, str] | None = None,
+    ) -> AgentProcess:
+        """Start a command and return at once; *variables* are added to its environment."""
+        environment = self.environment | dict(variables or {})
+        if self.forked:
+            return fork(["--config", str(self.config), *arguments], environment, REPOSITORY, stdout, stderr)
+        return subprocess.Popen(self.command(*arguments), stdout=stdout, stderr=stderr, cwd=REPOSITORY, env=environment)

@@ -18,7 +18,7 @@ import yaml
 
 from agent.settings.token import Role, hashed_token
 from sandbox.server import Sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
 
 __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
@@ -32,7 +32,7 @@ ENDING_SECONDS = 40
 class Serving:
     """A daemon process and the lines of its log."""
 
-    process: subprocess.Popen[bytes]
+    process: AgentProcess
     lines: SimpleQueue[Line] = field(default_factory=SimpleQueue)
     seen: list[Line] = field(default_factory=list)
     port: int = 0
@@ -83,7 +83,7 @@ def serving(agent: Agent) -> Iterator[Serving]:
                 stream.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: AgentProcess) -> None:
     """Ask the process to end: a killed process does not record which lines it ran."""
     process.terminate()
     try:

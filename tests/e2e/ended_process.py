@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from sqlalchemy import Engine, create_engine, select
 from agent.store.tables import changes, leases, links, runs
 from sandbox.pigment.write_log import Write
 from sandbox.server import Sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.agent_process import Agent, AgentProcess
 
 __all__ = ["WORKSPACE", "Ended", "Office", "State", "Unheard", "environment_points", "unlimited"]
 
@@ -41,7 +40,7 @@ def unlimited(config: Path, **more: object) -> Agent:
 class Ended(list[Write]):
     """The workspace's journal, which sends *process* a signal as its k-th write is made and not yet answered."""
 
-    def __init__(self, process: subprocess.Popen[bytes], at: int, number: int) -> None:
+    def __init__(self, process: AgentProcess, at: int, number: int) -> None:
         super().__init__()
         self.process = process
         self.at = at
@@ -56,7 +55,7 @@ class Ended(list[Write]):
 class Unheard(Counter[str]):
     """The workspace's count of requests, which kills *process* as its k-th write arrives; that one is never made."""
 
-    def __init__(self, process: subprocess.Popen[bytes], at: int) -> None:
+    def __init__(self, process: AgentProcess, at: int) -> None:
         super().__init__()
         self.process = process
         self.at = at

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.agent_process import Agent, AgentProcess
 
 __all__ = ["PATIENCE_SECONDS", "Running", "started"]
 
@@ -21,7 +20,7 @@ PATIENCE_SECONDS = 300
 class Running:
     """A sync under way, with what it has printed so far."""
 
-    process: subprocess.Popen[bytes]
+    process: AgentProcess
     folder: Path
 
     @property
@@ -53,13 +52,7 @@ def started(agent: Agent, folder: Path, *arguments: str) -> Iterator[Running]:
     """Start a command, and kill it at the end; what it prints is kept in *folder*."""
     folder.mkdir()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "agent", "--config", str(agent.config), *arguments],
-            stdout=out,
-            stderr=err,
-            cwd=REPOSITORY,
-            env=agent.environment,
-        )
+        process = agent.start(*arguments, stdout=out.fileno(), stderr=err.fileno())
         try:
             yield Running(process, folder)
         finally:

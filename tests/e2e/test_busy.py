@@ -13,7 +13,7 @@ import pytest
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.agent_process import Agent, AgentProcess
 
 # Other tests reach the same lines, and the tracer would make these take twice the time.
 pytestmark = pytest.mark.no_cover
@@ -31,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @contextmanager
-def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
+def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[AgentProcess]:
     """A sync that has begun to write and has seconds of work before it."""
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     process = agent.start("sync", *LATAM)

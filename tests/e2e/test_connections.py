@@ -86,7 +86,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
     files: int, most: int, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     agent = configured(sandbox, tmp_path, {"every": "10s"})
-    with serving(Limited(agent.config, traced=False, files=files)) as daemon:
+    with serving(Limited(agent.config, traced=False, forked=False, files=files)) as daemon:
         daemon.until("run.finished")
         with half_open(daemon.port) as connections:
             requests = sandbox.workspace(LATAM).write_log.request_counts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import yaml
 
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent, Ran
+from tests.e2e.agent_process import Agent, AgentProcess, Ran
 from tests.e2e.ended_process import unlimited
 from tests.e2e.hostile_names import raw
 from tests.e2e.hostile_server import GIGABYTE, Hostile, hostile
@@ -96,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @contextmanager
-def _started(agent: Agent, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _started(agent: Agent, *arguments: str) -> Iterator[AgentProcess]:
     process = agent.start(*arguments)
     try:
         yield process
@@ -106,14 +105,14 @@ def _started(agent: Agent, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module")
-def endless(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+def endless(place: Place) -> Iterator[AgentProcess]:
     """A plan that has begun to list an endless workspace: 20,000 pages take long."""
     with _started(place.agent, "plan", "-w", "pigment-endless", "--format", "json") as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def hostile_sync(place: Place, endless: subprocess.Popen[bytes]) -> HostileSync:
+def hostile_sync(place: Place, endless: AgentProcess) -> HostileSync:
     assert endless.poll() is None
     names = [f"{system}-{kind}" for system in SYSTEMS for kind in MEAN] + ["pigment-milliard", "pigment-eu"]
     place.servers.methods.clear()
@@ -185,7 +184,7 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     assert place.servers.methods[kind] == ["GET"], "asking again would not help"
 
 
-def test_listing_without_end_is_given_up(endless: subprocess.Popen[bytes], place: Place) -> None:
+def test_listing_without_end_is_given_up(endless: AgentProcess, place: Place) -> None:
     out, error = endless.communicate(timeout=300)
     (workspace,) = json.loads(out)["workspaces"]
 

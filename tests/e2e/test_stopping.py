@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from agent.store.tables import pauses
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
 from tests.e2e.daemon_process import configured, serving
 
 # Other tests reach the same lines, and the tracer would make these take twice the time.
@@ -52,10 +51,10 @@ def has_listed_again(sandbox: Sandbox) -> Callable[[], bool]:
     return lambda: sandbox.workspace(LATAM).write_log.request_counts["GET"] > before
 
 
-def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, str]:
+def ended(process: AgentProcess, number: int) -> tuple[int, str]:
     process.send_signal(number)
     _, err = process.communicate(timeout=LONGEST_SECONDS)
-    return process.returncode, err.decode()
+    return process.wait(), err.decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])

@@ -1,0 +1,240 @@
+"""Fork agent processes from one that has imported the agent already.
+
+Starting Python and importing the agent costs 0.8 CPU seconds, and two to three times as much under coverage's tracer; a
+fork costs some hundredths. Apart from its start each is an ordinary process: its own id, environment, folder, streams,
+signals and exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+import coverage
+
+__all__ = ["ForkedProcess", "fork"]
+
+REPOSITORY = Path(__file__).parent.parent.parent
+LONGEST_REQUEST = 1 << 20
+
+
+class ForkedProcess:
+    """The part of `subprocess.Popen` that the tests use, for a process that the server has forked."""
+
+    def __init__(self, results: FileIO, stdout: BufferedReader | None, stderr: BufferedReader | None) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+        self._results = results
+        self.pid = self._next_result()
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for the signal that ended the process; None while it runs."""
+        if self.returncode is None and select.select([self._results], [], [], 0)[0]:
+            return self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the process to end; raises `subprocess.TimeoutExpired`."""
+        if self.returncode is None:
+            if not select.select([self._results], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"agent process {self.pid}", timeout or 0)
+            self.returncode = self._next_result()
+            self._results.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Read both streams to their ends and wait; raises `subprocess.TimeoutExpired`."""
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        out, err = bytearray(), bytearray()
+        with selectors.DefaultSelector() as selector:
+            for stream, read in ((self.stdout, out), (self.stderr, err)):
+                if stream is not None and not stream.closed:
+                    selector.register(stream, selectors.EVENT_READ, (stream, read))
+            while selector.get_map():
+                ready = selector.select(None if ends_at is None else max(ends_at - time.monotonic(), 0))
+                if not ready:
+                    raise subprocess.TimeoutExpired(f"agent process {self.pid}", timeout or 0)
+                for key, _ in ready:
+                    stream, read = key.data
+                    some = stream.read1()
+                    read += some
+                    if not some:
+                        selector.unregister(stream)
+                        stream.close()
+        self.wait(None if ends_at is None else max(ends_at - time.monotonic(), 0))
+        return bytes(out), bytes(err)
+
+    def send_signal(self, number: int) -> None:
+        # Its id may belong to another process once it has ended.
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _next_result(self) -> int:
+        line = self._results.readline()
+        if not line:
+            raise RuntimeError("the server that forks agent processes has ended")
+        return int(line)
+
+
+def fork(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> ForkedProcess:
+    """Start an agent process; *stdout* and *stderr* are file descriptors, or `subprocess.PIPE`."""
+    mine: list[BufferedReader | None] = []
+    theirs = []
+    for stream in (stdout, stderr):
+        if stream == subprocess.PIPE:
+            end, other = os.pipe()
+            mine.append(BufferedReader(FileIO(end)))
+        else:
+            other = os.dup(stream)
+            mine.append(None)
+        theirs.append(other)
+    end, other = os.pipe()
+    # Unbuffered: `select` must know of each result that has not been read.
+    results = FileIO(end)
+    theirs.append(other)
+    request = json.dumps({"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)})
+    socket.send_fds(_server(), [request.encode()], theirs)
+    for other in theirs:
+        os.close(other)
+    return ForkedProcess(results, *mine)
+
+
+@cache
+def _server() -> socket.socket:
+    """Start the server of this test process; it ends with it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST_REQUEST)
+    dropped = {"COVERAGE_PROCESS_CONFIG"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.fork_server", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name not in dropped},
+    )
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _import_the_agent() -> None:
+    import agent
+    import connectors
+
+    for package in (agent, connectors):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name != "agent.__main__":
+                importlib.import_module(module.name)
+    # A collection in each process would copy every page that holds an object.
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(requests: socket.socket) -> None:
+    """Fork for each request; returns only in a forked process, which is to run the agent then."""
+    results: dict[int, int] = {}
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Ctrl-C in a terminal reaches this process too; it ends when the tests do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([requests.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 1 << 16)
+            _report_ended(results)
+        if requests.fileno() in ready:
+            message, streams, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
+            if not message:
+                os._exit(0)
+            process = os.fork()
+            if process == 0:
+                signal.set_wakeup_fd(-1)
+                for each in (woken, wake, *results.values()):
+                    os.close(each)
+                requests.close()
+                _become(json.loads(message), streams)
+                return
+            out, err, result = streams
+            os.close(out)
+            os.close(err)
+            results[process] = result
+            os.write(result, f"{process}\n".encode())
+
+
+def _report_ended(results: dict[int, int]) -> None:
+    for process in list(results):
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            result = results.pop(process)
+            # The test may have ended without waiting for its process.
+            try:
+                os.write(result, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            except BrokenPipeError:
+                continue
+            finally:
+                os.close(result)
+
+
+def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
+    """Take on the arguments, environment, folder and streams that the process would have been started with."""
+    out, err, result = streams
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for stream in (out, err, result):
+        os.close(stream)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    environment, arguments, folder = request["environment"], request["arguments"], request["folder"]
+    assert isinstance(environment, dict)
+    assert isinstance(arguments, list)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir(str(folder))
+    sys.argv = [str(REPOSITORY / "agent" / "__main__.py"), *arguments]
+    coverage.process_startup(force=True)
+
+
+if __name__ == "__main__":
+    _import_the_agent()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    from agent.__main__ import main
+
+    main()
