@@ -137,6 +137,9 @@ class Planner:
             inputs, unguarded = await confirmation.confirm(outcome, policy, sightings, self.clock.now(), narrow)
         except ReadError as error:
             return failed_read_decision(policy, error, workspace.reader.requests)
+        except PigmentSyncError:
+            # The state's own failure, for example: no bug, and not this workspace's.
+            raise
         except Exception as error:  # noqa: BLE001  (a bug triggered by one workspace's data fails its plan only)
             return failed_read_decision(
                 policy, _unexpected_read_error(policy.workspace, error), workspace.reader.requests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from agent.bootstrap import open_components
 from agent.engine.dryrun import dry_run
 from agent.engine.request import RunRequest
 from agent.engine.shutdown import GracefulShutdown
-from agent.errors import ExitCode
+from agent.errors import ExitCode, StateError
 from agent.model import Listing, Member
 from agent.model.run import RunStatus, Trigger
 from agent.settings.load import load
@@ -58,3 +59,18 @@ async def test_bug_in_one_listing_leaves_the_other_workspaces_their_plans(sandbo
     (broken,) = (result.planned for result in results if result.workspace == LATAM)
     assert "ZeroDivisionError" in str(broken)
     assert "This is a bug" in str(broken)
+
+
+async def test_failure_of_the_state_in_the_middle_of_planning_is_not_reported_as_a_bug(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.db"
+    settings = load(sandbox.write_config(tmp_path, f"sqlite:///{file}"), {})
+    async with open_components(settings, discard_progress, GracefulShutdown()) as parts:
+        with sqlite3.connect(file) as database:
+            database.execute("DROP TABLE group_sightings")
+        with capture_logs() as lines, pytest.raises(StateError) as failed:
+            await dry_run(parts.planner, parts.read_only_workspaces, [], RunRequest(Trigger.PLAN))
+
+    assert "group_sightings" in failed.value.message
+    assert [line for line in lines if line["event"] == "read.crashed"] == []
