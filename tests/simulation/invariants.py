@@ -115,7 +115,7 @@ class Watch:
             return
         self._remake(sender, workspace, links[member.id], member, _sets_active(method, body))
         if _deactivates(method, body):
-            self._judge(sender, policy, links[member.id], member)
+            self._judge(sender, policy, links[member.id], member, {link.person for link in links.values()})
             self._contest(sender, workspace, member)
 
     async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
@@ -156,8 +156,8 @@ class Watch:
         if is_true and active is not member.active and all(when <= at for when, _ in known):
             raise Broken("an undone change was made again")
 
-    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member) -> None:
-        """Judge a deactivation by what was true since its source was read."""
+    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member, linked: set[PersonKey]) -> None:
+        """Judge a deactivation by what was true since its source was read. *linked* are people with a member."""
         connector = link.person.connector
         if sender.is_approved or not _reads(policy, connector):
             return
@@ -179,9 +179,10 @@ class Watch:
             person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
                 return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
-            return (
-                is_sure and normalize(person.email or "") == normalize(member.user_name) and is_entitled(person, policy)
-            )
+            # Whoever has a member of their own does not need this one, whatever address they have got since.
+            is_newcomer = PersonKey(person.connector, person.id) not in linked
+            has_address = normalize(person.email or "") == normalize(member.user_name)
+            return is_sure and is_newcomer and has_address and is_entitled(person, policy)
 
         if self.world.was_always(link.person, since, is_theirs):
             raise Broken(f"{link.person} is deactivated and should not be")
