@@ -84,11 +84,12 @@ def _note_unreadable_member(builder: PlanBuilder, member: Member) -> None:
 
 
 def _adopt_member(builder: PlanBuilder, assigned: AssignedPerson, member: Member, code: ChangeCode) -> None:
-    how = {
-        ChangeCode.MATCHED_BY_EMAIL: "has the member's email",
-        ChangeCode.MATCHED_BY_ALIAS: f"has {member.email} as an alias",
-        ChangeCode.RELINKED: "is the same human by email, and the previous link no longer applies",
-    }[code]
+    if code is ChangeCode.MATCHED_BY_ALIAS:
+        how = f"has {member.email} as an alias"
+    elif code is ChangeCode.RELINKED:
+        how = "is the same human by email, and the previous link no longer applies"
+    else:
+        how = "has the member's email"
     reason = f"{messages.assignment_phrase(assigned)} and {how}: the member is linked to them, nothing is sent."
     builder.matched_ids.add(member.scim_id)
     builder.changes.append(adopt_change(member, assigned.key, code, reason, assigned.groups))
