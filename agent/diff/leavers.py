@@ -1,8 +1,7 @@
-"""Rows 14 to 18 of the planning table, and unmanaged members."""
+"""Rows 14 to 18 of the planning table: links whose person is not entitled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.diff import messages
@@ -17,17 +16,17 @@ from agent.model import (
     UnconfirmedCreate,
     UnmanagedAction,
 )
-from agent.model.change import adopt_change, deactivate_change
+from agent.model.change import deactivate_change
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from connectors.base import PersonKey
 
-__all__ = ["decide_leavers", "would_deactivate"]
+__all__ = ["decide_leavers", "note_or_hold_undecided", "would_deactivate"]
 
 NO_PERSON = PersonKey("", "")
 
 
 def decide_leavers(builder: PlanBuilder) -> None:
-    """Decide for people who are not entitled, with and without a link, and for unmanaged members."""
+    """Decide for people who have a link and are not entitled."""
     for link in (*builder.inputs.memory.links, *builder.recovered_links):
         assigned = builder.assignments.by_key.get(link.person)
         if link.person not in builder.relinked_people and (
@@ -36,14 +35,6 @@ def decide_leavers(builder: PlanBuilder) -> None:
             _decide_linked_person(builder, link, assigned)
     for unconfirmed, member in builder.duplicates:
         _decide_duplicate_member(builder, unconfirmed, member)
-    for assigned in builder.assignments.by_key.values():
-        if assigned.entitlement is not Entitlement.ENTITLED and assigned.key not in builder.link_by_person:
-            _decide_unlinked_person(
-                builder, assigned, builder.assignments.not_entitled_by_email.get(assigned.email, ())
-            )
-    for member in builder.inputs.listing.members:
-        if member.scim_id not in builder.person_by_scim_id and member.scim_id not in builder.matched_ids:
-            _decide_unmanaged_member(builder, member)
 
 
 def would_deactivate(builder: PlanBuilder, member: Member) -> bool:
@@ -128,17 +119,7 @@ def _hold_duplicate_member(builder: PlanBuilder, unconfirmed: UnconfirmedCreate,
         f"another person's: pigment-sync links assign {member.email} --workspace {builder.policy.workspace} "
         f"--person CONNECTOR:ID"
     )
-    builder.holds.append(
-        Hold(
-            kind=Kind.DEACTIVATE,
-            code=HoldCode.DUPLICATE_MEMBER,
-            email=member.email,
-            reason=reason,
-            remedy=remedy,
-            scim_id=member.scim_id,
-            person=unconfirmed.person,
-        )
-    )
+    _hold_deactivation(builder, HoldCode.DUPLICATE_MEMBER, unconfirmed.person, member, (reason, remedy))
 
 
 def _decide_active_member(builder: PlanBuilder, link: Link, assigned: AssignedPerson | None, member: Member) -> None:
@@ -146,7 +127,7 @@ def _decide_active_member(builder: PlanBuilder, link: Link, assigned: AssignedPe
     if link.person.connector not in builder.connectors:
         _hold_source_changed(builder, link, member)
     elif assigned is not None and assigned.entitlement is not Entitlement.INACTIVE:
-        _note_or_hold_undecided(builder, assigned, member)
+        note_or_hold_undecided(builder, assigned, member)
     elif not _defer_to_other_source(builder, link, member):
         _decide_leaver(builder, link, assigned, member)
 
@@ -168,7 +149,7 @@ def _hold_source_changed(builder: PlanBuilder, link: Link, member: Member) -> No
     _hold_deactivation(builder, HoldCode.SOURCE_CHANGED, link.person, member, (reason, remedy))
 
 
-def _note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, member: Member | None) -> None:
+def note_or_hold_undecided(builder: PlanBuilder, assigned: AssignedPerson, member: Member | None) -> None:
     """Row 16, and people about whom the reads are inconclusive: a note, or a hold of the deactivation."""
     who, email = messages.person_label(assigned), member.email if member else assigned.person.email
     connector = assigned.key.connector
@@ -224,7 +205,7 @@ def _defer_to_other_source(builder: PlanBuilder, link: Link, member: Member) -> 
     """Leave the member unchanged while another source shows the same human inconclusively; return whether one does."""
     for other in builder.assignments.not_entitled_by_email.get(builder.normalized_emails[member.scim_id], ()):
         if other.key.connector != link.person.connector and other.entitlement is not Entitlement.INACTIVE:
-            _note_or_hold_undecided(builder, other, member)
+            note_or_hold_undecided(builder, other, member)
             return True
     return False
 
@@ -275,78 +256,4 @@ def _deactivate_or_hold(
         f"pigment-sync links move --from {link.person.connector} --to {connector} --workspace {workspace}. "
         f"If they are two people, give {who} another email; the next run then deactivates the member."
     )
-    builder.holds.append(
-        Hold(
-            kind=Kind.DEACTIVATE,
-            code=HoldCode.RECYCLED_ADDRESS,
-            email=member.email,
-            reason=reason,
-            remedy=remedy,
-            scim_id=member.scim_id,
-            person=link.person,
-        )
-    )
-
-
-def _decide_unlinked_person(builder: PlanBuilder, assigned: AssignedPerson, people: Sequence[AssignedPerson]) -> None:
-    """Decide for an assigned person without a link who is not entitled: adopt their member only to deactivate it."""
-    members = builder.members_by_email.get(assigned.email, ())
-    free = [member for member in members if member.scim_id not in builder.person_by_scim_id]
-    builder.matched_ids.update(member.scim_id for member in free)
-    if assigned.entitlement is not Entitlement.INACTIVE:
-        _note_or_hold_undecided(builder, assigned, None)
-        return
-    # An entitled or undecided person with the same address owns the member.
-    if assigned.email in builder.assignments.entitled_by_email or any(
-        each.entitlement is not Entitlement.INACTIVE for each in people
-    ):
-        return
-    active = [member for member in free if member.active and not builder.is_protected(member)]
-    if len(active) != 1:
-        _note_protected_members(builder, free)
-    elif any(each.key.connector == assigned.key.connector for each in people if each is not assigned):
-        builder.add_hold(
-            Kind.DEACTIVATE, HoldCode.CONTESTED_EMAIL, assigned, active[0], messages.contested_email_message(people)
-        )
-    elif assigned is people[0]:
-        _adopt_and_deactivate(builder, assigned, active[0])
-
-
-def _note_protected_members(builder: PlanBuilder, members: list[Member]) -> None:
-    for member in members:
-        if member.active and builder.is_protected(member):
-            builder.add_note(
-                NoteCode.PROTECTED,
-                member.email,
-                f"{messages.member_label(member)} is protected: the member stays active.",
-            )
-
-
-def _adopt_and_deactivate(builder: PlanBuilder, assigned: AssignedPerson, member: Member) -> None:
-    because = messages.inactive_reason(assigned)
-    reason = f"{because} The member with this email is linked to them, nothing is sent."
-    builder.changes.append(adopt_change(member, assigned.key, ChangeCode.MATCHED_BY_EMAIL, reason, assigned.groups))
-    builder.changes.append(deactivate_change(member, assigned.key, ChangeCode.SUSPENDED, because))
-
-
-def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
-    """Note or deactivate a member without a link and without a matching person."""
-    email = builder.normalized_emails[member.scim_id]
-    if not member.active or email in builder.assignments.entitled_by_email:
-        return
-    who = messages.member_label(member)
-    if builder.is_protected(member):
-        builder.add_note(
-            NoteCode.PROTECTED, member.email, f"{who} is protected, and no assigned person has this email."
-        )
-    elif builder.policy.unmanaged is UnmanagedAction.REPORT:
-        builder.add_note(NoteCode.UNMANAGED, member.email, f"{who} is active, and no assigned person has this email.")
-    elif any("" in emails or email in emails for emails in builder.assignments.unidentified_emails.values()):
-        reason = f"{who} is active without an assignment, and a source returned rows without an id: no change."
-        builder.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
-    elif builder.assignments.has_unknown_without_email:
-        reason = f"{who} is active without an assignment, and a source shows a person without an email: no change."
-        builder.add_note(NoteCode.UNIDENTIFIED_ROW, member.email, reason)
-    else:
-        reason = f"{who} is active, and no assigned person has this email; the policy deactivates unmanaged members."
-        builder.changes.append(deactivate_change(member, None, ChangeCode.UNMANAGED, reason))
+    _hold_deactivation(builder, HoldCode.RECYCLED_ADDRESS, link.person, member, (reason, remedy))

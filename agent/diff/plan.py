@@ -35,7 +35,8 @@ A **link whose person is not entitled** any more (module leavers):
 A member that an unconfirmed create made (module unconfirmed_creates) belongs to its person: it is adopted, or as a
 second one `duplicate-member`, which is deactivated when the person leaves (`duplicate-left`).
 
-An active member without a link and without a matching person is unmanaged: a note, or by policy a deactivation.
+An active member without a link and without a matching person (module unlinked) is unmanaged: a note, or by policy a
+deactivation.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from agent.diff.entitled import decide_entitled
 from agent.diff.leavers import decide_leavers
 from agent.diff.unconfirmed_creates import resolve_unconfirmed_creates
 from agent.diff.undone_changes import still_undone_changes
+from agent.diff.unlinked import decide_unlinked
 from agent.model import Change, Hold, Inputs, Kind, MemberCounts, Note, Plan, Policy, SourceCounts
 from agent.model.codes import ChangeCode
 from agent.model.email import normalize
@@ -81,6 +83,7 @@ def compute_plan(inputs: Inputs, policy: Policy) -> Plan:
     resolve_unconfirmed_creates(builder)
     decide_entitled(builder)
     decide_leavers(builder)
+    decide_unlinked(builder)
     depths = resolve_email_claims(builder)
     notes = {Note(note.code, note.email, note.reason) for snapshot in inputs.snapshots for note in snapshot.notes}
     ours = {link.scim_id for link in builder.recovered_links} | {member.scim_id for _, member in builder.duplicates}

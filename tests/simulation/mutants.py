@@ -123,7 +123,7 @@ MUTANTS = (
     ),
     Mutant(
         "deactivates unmanaged members",
-        ((LEAVER, "builder.policy.unmanaged is UnmanagedAction.REPORT", "False"),),
+        (("agent/diff/unlinked.py", "builder.policy.unmanaged is UnmanagedAction.REPORT", "False"),),
         "an unlinked member was touched unasked",
     ),
     Mutant(
