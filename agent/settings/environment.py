@@ -29,7 +29,12 @@ class _SingleVariableSource(EnvSettingsSource):
 
     def __init__(self, name: str, value: str) -> None:
         self._variables = {name: value}
-        super().__init__(Settings)
+        super().__init__(
+            Settings,  # type: ignore[arg-type]  # it uses the fields only, and `BaseSettings` ignores the case of keys
+            env_prefix=PREFIX,
+            env_nested_delimiter="__",
+            env_parse_none_str="null",
+        )
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return parse_env_vars(self._variables, False, True, self.env_parse_none_str)

@@ -68,17 +68,14 @@ def _default_state_url(environ: Mapping[str, str]) -> str:
 
 def _validate(tree: ConfigTree) -> tuple[Settings | None, list[ConfigProblem]]:
     """Return the settings, or every problem: conflicts between parts are reported together with invalid values."""
-    # pydantic-settings would take keys such as _env_file for arguments of its own.
-    wrong = [ConfigProblem((key,), "is not a known key") for key in tree if key.startswith("_")]
     try:
-        settings = Settings.model_validate({key: value for key, value in tree.items() if not key.startswith("_")})
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         return None, [
-            *wrong,
             *validation_problems(error),
             *config_conflicts(_connector_types(tree), dict(_valid_workspaces(tree))),
         ]
-    return settings, [*wrong, *config_conflicts(_connector_types(tree), settings.workspaces)]
+    return settings, [*config_conflicts(_connector_types(tree), settings.workspaces)]
 
 
 def _connector_types(tree: ConfigTree) -> dict[str, str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.model.approval import ApprovalPolicy
 from agent.model.provenance import UNKNOWN_PROVENANCE, Provenance
@@ -154,18 +153,8 @@ class LogSettings(StrictModel):
     )
 
 
-class Settings(BaseSettings):
+class Settings(StrictModel):
     """The configuration of design section 9. Created by `agent.settings.load.load` only."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        env_prefix="PIGMENT_SYNC__",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        env_parse_none_str="null",
-    )
 
     state: StateSettings = Field(
         default_factory=StateSettings, description="The database of links, leases and the journal."
@@ -201,15 +190,3 @@ class Settings(BaseSettings):
     def set_provenance(self, provenance: Provenance) -> None:
         """Set what `load` knows of the file, once."""
         self._provenance = provenance
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  (the signature is the library's)
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use only the values from `load`, which has merged the file, the environment and `defaults`."""
-        return (init_settings,)

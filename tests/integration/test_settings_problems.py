@@ -215,7 +215,8 @@ def test_invalid_value_of_a_workspace_is_reported(
         ("log", {"level": "loud"}, "log.level", "must be 'debug', 'info', 'warning' or 'error'"),
         ("log", {"emails": 3}, "log.emails", "must be true or false"),
         ("wokspaces", {}, "wokspaces", "did you mean workspaces?"),
-        ("_env_file", "x", "_env_file", "is not a known key"),
+        ("_env_file", "x", "_env_file", "is not a known key; known here: apply"),
+        ("Defaults", {"mode": "enforce"}, "Defaults", "did you mean defaults?"),
     ],
 )
 def test_invalid_value_of_another_section_is_reported(
