@@ -21,7 +21,8 @@ UNDECIDED = frozenset({Entitlement.UNKNOWN, Entitlement.PENDING})
 def still_undone_changes(builder: PlanBuilder) -> tuple[UndoneChange, ...]:
     """Return the remembered undone changes that still apply, once everything else of the plan is decided.
 
-    It ends when the person's groups, status or address at the source change.
+    It ends when the person's groups, status or address at the source change. A group that the configuration no longer
+    counts is no such change; one that it counts now and did not count before is.
     """
     leavers = {change.scim_id: change for change in builder.changes if change.kind is Kind.DEACTIVATE}
     entitlement = [
@@ -53,10 +54,21 @@ def _is_still_undone(builder: PlanBuilder, undone: UndoneChange, leavers: Mappin
         return assigned is not None
     return (
         assigned.entitlement is Entitlement.ENTITLED
-        and tuple(sorted({group.id for group in assigned.groups})) == undone.groups
+        and {group.id for group in assigned.groups} == _counted_groups(builder, undone)
         and assigned.email == undone.email
         and (undone.kind is not Kind.UPDATE_NAME or is_same_name(assigned.person.display_name, undone.display_name))
     )
+
+
+def _counted_groups(builder: PlanBuilder, undone: UndoneChange) -> set[str]:
+    """Return the groups of an undone change without those that `groups:` of the source excludes now."""
+    own = [
+        each for each in builder.inputs.snapshots if undone.person and each.source.connector == undone.person.connector
+    ]
+    groups = set(undone.groups)
+    if any(not each.source.groups for each in own):
+        return groups
+    return groups & {group.id for each in own for group in each.groups}
 
 
 def _is_same_departure(undone: UndoneChange, assigned: AssignedPerson | None, leaving: Change | None) -> bool:

@@ -644,7 +644,9 @@ class History:
                     url = self.right[result.workspace]
                     # The facts that the undo keeps are those of the run that it puts back.
                     since = (run.started_at - START).total_seconds()
-                    self.watch.undone[url, record.scim_id] = (since, not active)
+                    undone = record.change.undone_change
+                    groups = frozenset(undone.groups if undone else ())
+                    self.watch.undone[url, record.scim_id] = (since, not active, groups)
         await asyncio.sleep(60)
 
     async def approve_old(self) -> None:

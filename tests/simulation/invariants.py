@@ -94,7 +94,7 @@ class Watch:
     is_right: Callable[[str, str], bool]
     owners: dict[tuple[str, str], PersonKey] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
-    undone: dict[tuple[str, str], tuple[float, bool]] = field(default_factory=dict)
+    undone: dict[tuple[str, str], tuple[float, bool, frozenset[str]]] = field(default_factory=dict)
     deactivated: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     async def write(
@@ -113,7 +113,7 @@ class Watch:
         links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
         if member.id not in links:
             return
-        self._remake(sender, workspace, links[member.id], member, _sets_active(method, body))
+        self._remake(sender, policy, workspace, links[member.id], member, _sets_active(method, body))
         if _deactivates(method, body):
             self._judge(sender, policy, links[member.id], member, {link.person for link in links.values()})
             self._contest(sender, workspace, member)
@@ -145,14 +145,18 @@ class Watch:
         if member.active and not self.world.fault_rate and not sender.process.fates:
             times.append(now)
 
-    def _remake(self, sender: Sender, workspace: Workspace, link: Link, member: Member, active: bool | None) -> None:
+    def _remake(
+        self, sender: Sender, policy: Policy, workspace: Workspace, link: Link, member: Member, active: bool | None
+    ) -> None:
         """What an undo put back is not done again, as long as nothing changed at the source."""
-        at, was_set = self.undone.get((workspace.url, member.id), (0.0, False))
+        at, was_set, groups = self.undone.get((workspace.url, member.id), (0.0, False, frozenset()))
         if (workspace.url, member.id) not in self.undone or sender.is_approved or active is not was_set:
             return
         known = self.world.past[link.person.connector, human(link.person.id)]
-        # An answer that leaves a person out of a group looks as if the source had changed.
-        is_true = not self.world.lies and not self.world.short_rate
+        # An answer that leaves a person out of a group looks as if the source had changed, and so does a configuration
+        # that counts more of their groups.
+        counts_more = known[-1][1] is not None and not groups.issuperset(counted_groups(known[-1][1], policy))
+        is_true = not self.world.lies and not self.world.short_rate and not (active and counts_more)
         if is_true and active is not member.active and all(when <= at for when, _ in known):
             raise Broken("an undone change was made again")
 

@@ -166,7 +166,10 @@ def _whereabouts(shown: str | Mapping[str, Any]) -> LookupResult:
 
 def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
     shown = case.get("sources", {"okta-main": case})
-    sources = tuple(Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}") for name in shown)
+    sources = tuple(
+        Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}", groups=tuple(each.get("only", ())))
+        for name, each in shown.items()
+    )
     snapshots = tuple(_snapshot(source, each) for source, each in zip(sources, shown.values(), strict=True))
     memory = Memory(
         tuple(_links(case.get("links", {}))),
