@@ -30,7 +30,7 @@ FROM ${BASE}
 ARG VERSION=
 ARG REVISION=
 LABEL org.opencontainers.image.title="pigment-sync" \
-      org.opencontainers.image.description="Keeps the members of Pigment workspaces in step with Okta, Microsoft Entra ID or OneLogin" \
+      org.opencontainers.image.description="Keeps the members of Pigment workspaces in sync with Okta, Microsoft Entra ID or OneLogin" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

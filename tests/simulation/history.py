@@ -758,7 +758,7 @@ class History:
         await self.lose_doubled()
         written = self.written()
         await self.run(self.agent())
-        self.expect(self.written() == written, "a workspace in step was written to")
+        self.expect(self.written() == written, "a workspace in sync was written to")
 
     async def lose_doubled(self) -> None:
         """Let those leave who may have a second member, because a create had no answer, and check that both went."""
