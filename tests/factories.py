@@ -93,9 +93,9 @@ def reads(
 ) -> Inputs:
     renames = more.pop("possible_renames", frozenset())
     snapshots = (snapshot(people, unidentified=more.pop("unidentified", ())), *others)
-    whereabouts: dict[PersonKey, LookupResult] = more.pop("whereabouts", {})
+    leaver_status: dict[PersonKey, LookupResult] = more.pop("leaver_status", {})
     assert not more
-    return Inputs(snapshots, Listing(tuple(members)), Memory(tuple(links), possible_renames=renames), whereabouts)
+    return Inputs(snapshots, Listing(tuple(members)), Memory(tuple(links), possible_renames=renames), leaver_status)
 
 
 class Nothing:

@@ -211,7 +211,7 @@ class MemoryState:
 
     async def load_memory(self, workspace: str) -> Memory:
         links = self.links.get(workspace, {})
-        unsettled = []
+        unconfirmed = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.run_id, each.seq)):
             change, person, age = record.change, record.change.person, self.now() - record.sent_at
             absences = self.absences.get((record.run_id, record.seq), 0)
@@ -229,24 +229,24 @@ class MemoryState:
                 is_awaited=awaited,
                 groups=change.group_refs,
             )
-            unsettled.append(sent)
+            unconfirmed.append(sent)
         own = self.known.get((workspace, ""))
-        left = [
+        snapshots = [
             taken
             for run_id, taken in self.past.get(workspace, {}).items()
             if own is None or self.journal[run_id].target in {"", own.fingerprint}
         ]
-        left_at = left[-1][0] if left else None
-        since = written_since(self.now(), left_at)
+        seen_at = snapshots[-1][0] if snapshots else None
+        since = written_since(self.now(), seen_at)
         lately = [record for record in self._of(workspace) if record.sent_at >= since]
         renames = self.renames.get(workspace, frozenset())
         return Memory(
             tuple(sorted(links.values(), key=lambda link: link.person)),
             possible_renames=renames,
-            unconfirmed_creates=tuple(unsettled),
-            last_seen=left[-1][1] if left else None,
+            unconfirmed_creates=tuple(unconfirmed),
+            last_seen=snapshots[-1][1] if snapshots else None,
             undone_changes=tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
-            written=written(lately, self.now(), left_at),
+            written=written(lately, self.now(), seen_at),
         )
 
     async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:

@@ -65,8 +65,8 @@ class Confirmation:
         leavers = leavers_to_look_up(await restrict(plan, inputs) if restrict else plan)
         if not leavers:
             return inputs, plan
-        unsettled = [key for key in leavers if key not in settled]
-        found = {**settled, **await self.lookups.look_up(unsettled, inputs.snapshots, policy)}
+        missing = [key for key in leavers if key not in settled]
+        found = {**settled, **await self.lookups.look_up(missing, inputs.snapshots, policy)}
         inputs = replace(inputs, leaver_status={key: found[key] for key in leavers})
         return inputs, await _compute_plan(inputs, policy)
 

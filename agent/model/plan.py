@@ -87,7 +87,7 @@ class Plan:
     Changes stand in the order of applying. *updated_links* are links with new groups or missed reads to store,
     *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because it was undone.
     Only an enforcing run stores these, and the digest does not cover them. *checked_creates* are the creates that
-    were unsettled, with the member that this listing shows for each, if any. *pause* is that of the workspace; it
+    were unconfirmed, with the member that this listing shows for each, if any. *pause* is that of the workspace; it
     stands outside the digest too.
     """
 

@@ -41,7 +41,7 @@ async def found(tenant: Tenant, *sources: Source) -> list[Finding]:
     return await tenant.connector().check(sources)
 
 
-async def test_check_of_a_well_tenant_finds_nothing_to_mend() -> None:
+async def test_check_of_a_healthy_tenant_finds_nothing_to_fix() -> None:
     findings = await found(company(), SOURCE)
     assert [finding.level for finding in findings] == ["ok", "ok"]
     assert findings[0].subject == "connector entra-eu"

@@ -286,7 +286,7 @@ OMITTED = {"okta": "00uana", "entra": "u-ana", "onelogin": onelogin_account.ANA}
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_list_that_leaves_someone_out_once_is_read_again_and_costs_nobody_access(name: str) -> None:
+async def test_list_that_leaves_someone_out_once_is_read_again_and_costs_no_one_access(name: str) -> None:
     pretend = provider(name)
     pretend.omitted, pretend.times = OMITTED[name], 1
     assert await planned(pretend, pretend.omitted) == ([], [])
@@ -371,7 +371,7 @@ async def run(
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_group_that_one_answer_shows_empty_is_read_again_and_costs_nobody_access(name: str) -> None:
+async def test_group_that_one_answer_shows_empty_is_read_again_and_costs_no_one_access(name: str) -> None:
     pretend = with_a_small_group(name)
     pretend.times = 1
     sightings, going, held = await run(pretend, {}, NOW)
@@ -405,7 +405,7 @@ async def found_by_check(pretend: Provider) -> list[Finding]:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_check_looks_one_person_up_and_says_nothing_when_that_works(name: str) -> None:
+async def test_check_looks_one_person_up_and_reports_nothing_when_that_works(name: str) -> None:
     assert {finding.level for finding in await found_by_check(provider(name))} == {"ok"}
 
 

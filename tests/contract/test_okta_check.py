@@ -15,7 +15,7 @@ async def found(org: Org, *sources: Source) -> list[Finding]:
     return await org.connector().check(sources)
 
 
-async def test_check_of_a_well_org_finds_nothing_to_mend() -> None:
+async def test_check_of_a_healthy_org_finds_nothing_to_fix() -> None:
     org = company()
     findings = await found(org, SOURCE)
     assert [finding.level for finding in findings] == ["ok", "ok"]

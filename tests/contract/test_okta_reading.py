@@ -59,7 +59,7 @@ async def test_email_is_the_login_or_the_mail_by_the_source() -> None:
     assert (await connector.read(replace(SOURCE, email="mail"))).people[0].email == "ana@mail.example.com"
 
 
-async def test_settings_say_who_may_sign_in_and_which_addresses_are_aliases() -> None:
+async def test_settings_define_who_may_sign_in_and_which_addresses_are_aliases() -> None:
     org = Org()
     org.hire("ana", SALES, status="STAGED")["profile"]["secondEmail"] = "ana@home.example.com"
     (usual,) = (await org.connector().read(SOURCE)).people

@@ -30,7 +30,7 @@ async def found(account: Account, *sources: Source) -> list[Finding]:
     return await account.connector().check(sources)
 
 
-async def test_check_of_a_well_account_finds_nothing_to_mend() -> None:
+async def test_check_of_a_healthy_account_finds_nothing_to_fix() -> None:
     findings = await found(company(), SOURCE)
     assert [finding.level for finding in findings] == ["ok", "ok"]
     assert findings[0].subject == "connector onelogin-apac"

@@ -188,7 +188,7 @@ async def test_application_with_empty_roles_has_only_its_individuals() -> None:
     assert [(each.id, each.individual) for each in shot.people] == [("101", True)]
 
 
-async def test_settings_say_which_statuses_may_have_access() -> None:
+async def test_settings_define_which_statuses_may_have_access() -> None:
     account = Account()
     account.hire("ana", SALES, status=7)
     (usual,) = (await account.connector().read(SOURCE)).people

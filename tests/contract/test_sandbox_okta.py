@@ -45,7 +45,7 @@ async def test_deactivated_people_stay_in_their_groups(okta: PretendOkta) -> Non
     assert {row["id"]: row["status"] for row in rows}[elisa.id] == "DEPROVISIONED"
 
 
-async def test_scope_is_user_for_whoever_has_a_direct_assignment_too(okta: PretendOkta) -> None:
+async def test_scope_is_user_for_anyone_with_a_direct_assignment_too(okta: PretendOkta) -> None:
     rows = {row["id"]: row for row in await okta.rows(f"/apps/{okta.app.id}/users")}
 
     for address, scope in (

@@ -15,7 +15,7 @@ def onelogin() -> PretendOneLogin:
     return PretendOneLogin()
 
 
-async def test_app_users_are_everyone_assigned_and_tell_no_status(onelogin: PretendOneLogin) -> None:
+async def test_app_users_are_everyone_assigned_and_show_no_status(onelogin: PretendOneLogin) -> None:
     rows = await onelogin.rows(f"/apps/{onelogin.app.id}/users", limit="30")
 
     assert {str(row["id"]) for row in rows} == set(onelogin.company.onelogin.assignments(onelogin.app))

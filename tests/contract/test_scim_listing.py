@@ -581,7 +581,7 @@ async def test_listing_without_any_user_name_is_an_error() -> None:
             await workspace.list_members()
 
 
-async def test_odd_rows_among_good_ones_are_read_for_what_they_say() -> None:
+async def test_odd_rows_among_good_ones_are_read_for_what_they_show() -> None:
     rows = [
         {"ID": 7, "USERNAME": "a@acme.com", "DisplayName": "A", "Active": "True"},
         {"id": "b/../c", "userName": "b@acme.com", "displayName": "\x1b[31mred\r\n\u202e", "active": 0},

@@ -104,7 +104,7 @@ async def onelogin_answer(case: Case) -> httpx.Response:
 
 
 @pytest.mark.parametrize("case", OKTA if IS_THERE else [], ids=str)
-async def test_okta_answers_as_its_document_says(case: Case) -> None:
+async def test_okta_answers_as_documented(case: Case) -> None:
     answer = await okta_answer(case)
 
     assert answer.status_code == case.status
@@ -113,7 +113,7 @@ async def test_okta_answers_as_its_document_says(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", ONELOGIN if IS_THERE else [], ids=str)
-async def test_onelogin_answers_as_its_document_says(case: Case) -> None:
+async def test_onelogin_answers_as_documented(case: Case) -> None:
     answer = await onelogin_answer(case)
 
     assert answer.status_code == case.status
@@ -122,7 +122,7 @@ async def test_onelogin_answers_as_its_document_says(case: Case) -> None:
 
 
 @pytest.mark.parametrize(("status", "secret"), [(200, "secret"), (401, "wrong")] if IS_THERE else [])
-async def test_onelogin_gives_tokens_as_its_document_says(status: int, secret: str) -> None:
+async def test_onelogin_gives_tokens_as_documented(status: int, secret: str) -> None:
     answer = await PretendOneLogin().token(secret=secret)
 
     assert answer.status_code == status

@@ -168,7 +168,7 @@ def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> 
     assert any(is_active(sandbox, person) for person in gone)
 
 
-def test_unknown_workspace_and_unreachable_systems_say_what_to_do(agent: Agent, tmp_path: Path) -> None:
+def test_unknown_workspace_and_unreachable_systems_get_a_next_step(agent: Agent, tmp_path: Path) -> None:
     unknown = agent.run("plan", "-w", "nowhere")
     assert (unknown.code, "pigment-latam, pigment-eu, pigment-apac" in unknown.err) == (2, True)
     text = agent.config.read_text("utf-8")
@@ -185,7 +185,7 @@ def test_unknown_workspace_and_unreachable_systems_say_what_to_do(agent: Agent, 
     assert "Traceback" not in failed.err + invalid.err
 
 
-def test_no_secret_is_ever_said(sandbox: Sandbox, agent: Agent) -> None:
+def test_no_secret_is_ever_printed(sandbox: Sandbox, agent: Agent) -> None:
     output = ""
     for command in (("check",), ("plan", "--format", "json"), ("sync",), ("history",), ("members",), ("links", "list")):
         ran = agent.run(*command)

@@ -30,7 +30,7 @@ def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
     return agent
 
 
-def test_explain_tells_the_five_steps_of_somebody_who_is_in(agent: Agent) -> None:
+def test_explain_shows_the_five_steps_of_a_person_with_access(agent: Agent) -> None:
     ran = agent.run("explain", "Ana.Lima@acme.com", *LATAM)
 
     assert ran.code == 0, ran.err
@@ -40,7 +40,7 @@ def test_explain_tells_the_five_steps_of_somebody_who_is_in(agent: Agent) -> Non
     assert "adopt done" in ran.out
 
 
-def test_explain_works_for_somebody_who_is_nowhere_and_names_near_misses(agent: Agent) -> None:
+def test_explain_works_for_an_unknown_person_and_names_near_misses(agent: Agent) -> None:
     ran = agent.run("explain", "ana.limaa@acme.com", *LATAM)
 
     assert ran.code == 2
@@ -51,7 +51,7 @@ def test_explain_works_for_somebody_who_is_nowhere_and_names_near_misses(agent: 
 
 
 @pytest.mark.parametrize("command", ["plan", "sync"])
-def test_run_for_somebody_who_is_nowhere_is_a_usage_error_with_near_misses(
+def test_run_for_an_unknown_person_is_a_usage_error_with_near_misses(
     sandbox: Sandbox, agent: Agent, command: str
 ) -> None:
     written = [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")]
@@ -63,12 +63,12 @@ def test_run_for_somebody_who_is_nowhere_is_a_usage_error_with_near_misses(
     assert [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")] == written
 
 
-def test_run_for_somebody_who_is_in_step_ends_with_0(agent: Agent) -> None:
+def test_run_for_a_person_in_sync_ends_with_0(agent: Agent) -> None:
     ran = agent.run("sync", "--user", "ANA.lima@acme.com")
     assert (ran.code, ran.err) == (0, "")
 
 
-def test_what_somebody_else_changed_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
+def test_change_by_another_tool_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
     sandbox.workspace("pigment-latam").admin_rename("ana.lima@acme.com", "Ana By Hand")
     ran = agent.run("plan", *LATAM, "-v")
 

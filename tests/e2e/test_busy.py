@@ -50,7 +50,7 @@ def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[AgentProcess]:
         process.communicate()
 
 
-def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_second_run_reports_who_holds_the_workspace_and_since_when(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = Agent(sandbox.write_config(tmp_path), traced=False)
     with at_work(agent, sandbox) as first:
         busy = agent.run("sync", *LATAM)
@@ -65,7 +65,7 @@ def test_second_run_is_told_who_holds_the_workspace_and_since_when(sandbox: Sand
         assert planned.code == 0, "a plan takes no lease"
 
 
-def test_run_with_another_key_for_the_same_scim_url_is_told_who_holds_it(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_run_with_another_key_for_the_same_scim_url_reports_who_holds_it(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = Agent(sandbox.write_config(tmp_path), traced=False)
     other = tmp_path / "other.yaml"
     other.write_text(agent.config.read_text("utf-8").replace("  pigment-latam:", "  brazil:"), "utf-8")
@@ -93,7 +93,7 @@ def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path
     assert len(members) == len(set(members))
 
 
-def test_run_that_waits_in_vain_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_run_that_waits_in_vain_reports_it(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = Agent(sandbox.write_config(tmp_path), traced=False)
     with at_work(agent, sandbox):
         assert agent.run("sync", *LATAM, "--wait", "0.5").code == 7

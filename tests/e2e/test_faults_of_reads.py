@@ -112,7 +112,7 @@ def test_fault_heals_or_ends_the_read_and_never_deactivates(cell: Cell, system: 
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_system_that_fails_stops_nobody_else(system: str, tenants: Tenants) -> None:
+def test_system_that_fails_stops_no_other(system: str, tenants: Tenants) -> None:
     fails = Cell("", {"do": "status", "status": 503, "path": "/pigment-latam/*" if system == "pigment" else "*"}, {})
     code, plans = _met(tenants, system, fails)
     failed = WORKSPACES[system]
@@ -123,7 +123,7 @@ def test_system_that_fails_stops_nobody_else(system: str, tenants: Tenants) -> N
     assert others == {name: tenants.good[name]["digest"] for name in others}
 
 
-def test_page_of_faults_says_what_the_tests_hold() -> None:
+def test_page_of_faults_documents_what_the_tests_expect() -> None:
     text = (REPOSITORY / "docs" / "faults-and-answers.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     documented = {row[0]: row[2:] for row in rows if len(row) == 2 + len(SYSTEMS)}

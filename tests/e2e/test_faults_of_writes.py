@@ -56,7 +56,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("cell", WRITES, ids=lambda cell: cell.name)
-def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, desk: Desk) -> None:
+def test_failed_write_is_reported_and_repeated_by_the_next_run(cell: WriteCell, desk: Desk) -> None:
     desk.change()
     # Reads go well: this is about what is written.
     rules = [
@@ -82,7 +82,7 @@ def test_failed_write_is_told_and_made_good_by_the_next_run(cell: WriteCell, des
     assert (code, outcomes["done"]) == (cell.exit, CHANGES - cell.failed), outcomes
 
 
-def test_page_of_faults_says_what_becomes_of_writes() -> None:
+def test_page_of_faults_documents_the_results_of_writes() -> None:
     text = (REPOSITORY / "docs" / "faults-and-answers.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     documented = {row[0]: row[2] for row in rows if len(row) == 3}

@@ -82,7 +82,7 @@ def _persons(entries: list[dict[str, Any]]) -> set[str]:
     return {str(entry["person"]["id"]) for entry in entries if entry.get("person")}
 
 
-def test_everybody_is_planned_or_held_for_an_address_that_is_none(story: Story) -> None:
+def test_everyone_is_planned_or_held_for_an_invalid_address(story: Story) -> None:
     held = _persons(story.planned["holds"])
     changed = _persons(story.planned["changes"])
 
@@ -199,7 +199,7 @@ def test_json_of_plan_and_run_have_names_as_they_are(story: Story) -> None:
     [("plan", "--format", "csv"), ("members", "--format", "csv"), ("access", "--format", "csv")],
     ids=lambda command: command[0],
 )
-def test_tables_hold_everybody_and_no_formula(command: tuple[str, ...], story: Story) -> None:
+def test_tables_show_everyone_and_no_formula(command: tuple[str, ...], story: Story) -> None:
     rows = cells(story.say(*command).out)
     good = {person.email for person in story.people.values() if person.email not in NOT_ADDRESSES}
     # After the sync the plan has no entry for the others.
@@ -213,7 +213,7 @@ def test_tables_hold_everybody_and_no_formula(command: tuple[str, ...], story: S
 
 @pytest.mark.parametrize("story", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", ["report", "access"])
-def test_pages_hold_everybody_and_only_their_own_elements(command: str, story: Story) -> None:
+def test_pages_show_everyone_and_only_their_own_elements(command: str, story: Story) -> None:
     arguments = (story.run_id,) if command == "report" else ()
     page = HostilePage(story.say(command, *arguments, "--format", "html").out)
     plain = HostilePage(run_command(story.config, command, *_other(story, command), "--format", "html").out)

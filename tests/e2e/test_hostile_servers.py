@@ -133,7 +133,7 @@ def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: s
     assert workspace["changes"] == []
 
 
-def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(hostile_sync: HostileSync, place: Place) -> None:
+def test_hostile_servers_end_soon_and_delay_no_other_workspace(hostile_sync: HostileSync, place: Place) -> None:
     assert hostile_sync.ran.code == 6
     assert hostile_sync.workspaces["pigment-eu"]["status"] == "planned"
     assert hostile_sync.workspaces["pigment-eu"]["counts"]["create"]
@@ -142,7 +142,7 @@ def test_enemies_are_left_soon_and_nobody_else_is_kept_from_work(hostile_sync: H
     ]
 
 
-def test_nothing_is_written_and_nothing_said_that_harms(hostile_sync: HostileSync) -> None:
+def test_nothing_is_written_and_no_harmful_text_is_printed(hostile_sync: HostileSync) -> None:
     assert hostile_sync.methods["empty"] == {"GET"}
     # A token is asked for with POST; the workspaces are asked at the same addresses.
     assert set().union(*hostile_sync.methods.values()) == {"GET", "POST"}

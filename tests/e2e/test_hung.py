@@ -17,7 +17,7 @@ WITHIN_SECONDS = HANG_LIMIT_SECONDS + 120
 SMALLEST_PIPE = 4096
 
 
-def test_daemon_whose_log_nobody_takes_ends_itself(tmp_path: Path) -> None:
+def test_daemon_whose_log_is_not_read_ends_itself(tmp_path: Path) -> None:
     # A log collector that hangs: once the pipe is full, the loop waits forever to write its next line.
     with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as sandbox:
         agent = Agent(configured(sandbox, tmp_path, {"every": "10s"}).config, traced=False)

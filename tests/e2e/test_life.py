@@ -128,7 +128,7 @@ def test_unchanged_workspaces_cost_their_listing_and_no_write(sandbox: Sandbox, 
     assert listed == pages
 
 
-def test_plan_exit_code_tells_whether_a_sync_would_change_something(sandbox: Sandbox, in_step: Agent) -> None:
+def test_plan_exit_code_shows_whether_a_sync_would_change_something(sandbox: Sandbox, in_step: Agent) -> None:
     assert in_step.run("sync").code == 0
     assert in_step.run("plan", "--exit-code").code == 0
     group = next(name for name in (g.name for g in sandbox.company.okta.groups.values()) if "Pigment" in name)

@@ -256,7 +256,7 @@ def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Pla
     assert place.outcomes("done") == ["done"] * 3
 
 
-def test_run_whose_file_is_locked_for_too_long_stops_and_says_what_it_made(on_sqlite: Place) -> None:
+def test_run_whose_file_is_locked_for_too_long_stops_and_reports_what_it_made(on_sqlite: Place) -> None:
     place = on_sqlite
     place.suspend(3)
     place.refuse(1, "1")

@@ -88,7 +88,7 @@ def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
     return emails
 
 
-def the_journal_tells_who_moved_the_links_and_why(agent: Agent) -> None:
+def the_journal_shows_who_moved_the_links_and_why(agent: Agent) -> None:
     runs = json.loads(agent.run("history", "--format", "json").out)
     (run,) = [run for run in runs if run["trigger"] == "links"]
     assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
@@ -168,11 +168,11 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     assert active[newcomer.email.lower()] is True
     workspace = planned(agent)
     assert (workspace["changes"], held(workspace)) == ([], {("deactivate", "source-changed"): 1})
-    the_journal_tells_who_moved_the_links_and_why(agent)
+    the_journal_shows_who_moved_the_links_and_why(agent)
     a_move_to_what_is_no_source_is_refused(agent)
 
 
-def test_pause_is_told_with_its_reason(agent: Agent) -> None:
+def test_pause_is_shown_with_its_reason(agent: Agent) -> None:
     assert agent.run("pause", LATAM, *WHY).code == 0
     (run,) = json.loads(agent.run("history", "--limit", "1", "--format", "json").out)
     report = agent.run("report", run["id"])

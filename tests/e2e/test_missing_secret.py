@@ -67,7 +67,7 @@ def test_each_cause_has_a_code_of_its_own(agent: Agent, sandbox: Sandbox) -> Non
     assert "pigment-latam: a secret is not set; nothing was planned" in shown.out
 
 
-def test_daemon_does_not_start_and_says_what_to_mount(agent: Agent) -> None:
+def test_daemon_does_not_start_and_names_what_to_mount(agent: Agent) -> None:
     served = agent.run("serve")
 
     assert served.code == 8

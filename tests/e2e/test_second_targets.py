@@ -177,7 +177,7 @@ def _name(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", OFFICES)
-def test_first_sync_brings_everybody_into_an_empty_workspace(name: str, story: Story) -> None:
+def test_first_sync_brings_everyone_into_an_empty_workspace(name: str, story: Story) -> None:
     first = story.stages[name][0]
 
     assert story.syncs[0].code == 0, story.syncs[0].err

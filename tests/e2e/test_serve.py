@@ -90,7 +90,7 @@ def test_changed_file_is_taken_and_a_broken_one_is_refused_loudly(sandbox: Sandb
         assert daemon.stop(signal.SIGINT) == 0
 
 
-def test_port_that_somebody_else_has_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_port_that_is_in_use_is_reported_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
     with serving(configured(sandbox, tmp_path / "one", None)) as first:
         other = configured(sandbox, tmp_path / "two", None, server={"port": first.port})
         ran = other.run("serve")

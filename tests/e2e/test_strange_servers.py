@@ -91,7 +91,7 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
             yield desk
 
 
-def test_create_that_was_lost_beside_another_is_held_and_goes_with_its_person(desk: Desk) -> None:
+def test_second_create_that_was_lost_is_held_and_deactivated_with_its_person(desk: Desk) -> None:
     person = desk.hire("Lost")
     first = person.email
     desk.fault({"do": "reset", "method": "POST", "times": 1}, {"do": "status", "status": 502, "query": "*filter*"})
@@ -177,7 +177,7 @@ def test_reads_that_lag_behind_writes_fail_no_change(desk: Desk) -> None:
     assert desk.office.wrong() == []
 
 
-def test_one_answer_that_refuses_one_member_stops_nobody_else(desk: Desk) -> None:
+def test_one_answer_that_refuses_one_member_stops_no_other(desk: Desk) -> None:
     admin, other = desk.hire("Admin"), desk.hire("Other")
     assert desk.sync() == 0
     desk.switch(last_admin=admin.email)

@@ -142,7 +142,7 @@ def test_swapped_urls_write_nothing_anywhere(office: Office, sandbox: Sandbox) -
     assert (ran.code, written) == (0, 1), "put right, it goes on as if nothing had been"
 
 
-def test_wrong_url_deactivates_no_strangers_and_reset_says_that_it_is_right(office: Office, sandbox: Sandbox) -> None:
+def test_wrong_url_deactivates_no_unknown_members_and_reset_confirms_it(office: Office, sandbox: Sandbox) -> None:
     links = office.links(LATAM)
     for number in range(3):
         sandbox.workspace(EU).admin_create(f"stranger{number}@acme.com", f"Stranger {number}")
@@ -230,7 +230,7 @@ def test_two_files_with_two_keys_for_one_url_never_write_both(office: Office, sa
     assert f"workspaces reset {LATAM}" in taken.err
 
 
-def test_connector_that_reads_another_tenant_deactivates_nobody_unapproved(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_connector_that_reads_another_tenant_deactivates_no_one_unapproved(sandbox: Sandbox, tmp_path: Path) -> None:
     office = Office(sandbox, tmp_path)
 
     def alone(tree: Any) -> None:

@@ -43,7 +43,7 @@ def check_version_names_release_and_commit() -> None:
     assert result.out.startswith(f"pigment-sync {VERSION} (commit {revision()[:7]}, Python 3.")
 
 
-def check_labels_say_what_it_is() -> None:
+def check_labels_describe_the_image() -> None:
     labels = inspected(IMAGE)["Config"]["Labels"]
     found = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
     assert found["title"] == "pigment-sync"

@@ -72,7 +72,7 @@ def check_demo_needs_nothing_at_all() -> None:
     assert (result.code, result.err.count("Traceback")) == (0, 0), result.err
 
 
-def check_sync_that_is_told_to_stop_stops(sandbox: Sandbox, setting: Setting) -> None:
+def check_sync_that_gets_a_stop_signal_stops(sandbox: Sandbox, setting: Setting) -> None:
     """A command is process 1 of its container, where a signal without a handler is lost."""
     sandbox.faults.put(parse_rules({"faults": [{"name": "slow", "do": "slow", "system": "pigment", "seconds": 1}]}))
     try:

@@ -49,7 +49,7 @@ def runs(setting: Setting, user: str) -> list[str]:
     return sorted(run["id"] for run in json.loads(result.out))
 
 
-def check_health_check_fails_where_nobody_listens(setting: Setting) -> None:
+def check_health_check_fails_where_nothing_listens(setting: Setting) -> None:
     mounts = [*setting.mounts, setting.state(10001, 0)]
     with started(mounts=mounts, more=("--env", "PIGMENT_SYNC__SERVER__PORT=0")) as daemon:
         daemon.until("server.listening")

@@ -43,7 +43,7 @@ def test_rules_are_valid() -> None:
     promtool("check", "rules", "alerts.yaml")
 
 
-def test_rules_tell_what_they_should_and_nothing_else() -> None:
+def test_rules_alert_when_they_should_and_never_else() -> None:
     promtool("test", "rules", "alerts_test.yaml")
 
 

@@ -150,7 +150,7 @@ def held(result: RunResult, code: str = "group-emptied") -> set[str]:
     return {hold.email.partition("@")[0] for hold in plan_of(result).holds if hold.code == code}
 
 
-async def test_group_that_one_answer_shows_empty_costs_nobody_access() -> None:
+async def test_group_that_one_answer_shows_empty_costs_no_one_access() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden = [{"sales"}]
     result = await scene.run()
@@ -170,7 +170,7 @@ async def test_group_that_stays_empty_is_believed_by_a_run_five_minutes_on(minut
     assert (last.exit_code, held(last), scene.inactive()) == (ExitCode.DONE, set(), SALES)
 
 
-async def test_hold_says_which_group_how_large_it_was_until_when_and_how_to_go_on() -> None:
+async def test_hold_shows_which_group_how_large_it_was_until_when_and_how_to_go_on() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     result = await scene.run()
@@ -197,7 +197,7 @@ async def test_group_of_one_person_is_guarded_too() -> None:
 
 
 @pytest.mark.parametrize("leave", ["suspend", "delete"])
-async def test_whose_own_status_shows_that_they_left_is_not_held(leave: str) -> None:
+async def test_person_whose_own_status_shows_that_they_left_is_not_held(leave: str) -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     person = scene.directory.people["s1"]
@@ -226,7 +226,7 @@ async def test_who_is_in_another_group_too_keeps_access_and_is_not_held() -> Non
     assert held(await scene.run()) == SALES
 
 
-async def test_group_that_filled_again_starts_anew() -> None:
+async def test_group_that_filled_again_starts_again() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     await scene.run()
@@ -295,7 +295,7 @@ async def test_grace_and_emptied_group_both_have_to_be_over() -> None:
     assert scene.inactive() == SALES
 
 
-async def test_whom_a_lookup_still_shows_in_the_group_stays_held_however_long() -> None:
+async def test_person_whom_a_lookup_still_shows_in_the_group_stays_held() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good, scene.directory.lookups = {"sales"}, True
     assert held(await scene.run(), "source-disagrees") == SALES

@@ -47,7 +47,7 @@ def shell(page: Page) -> list[Block]:
 
 
 @pytest.mark.parametrize("guide", PAGES, ids=named)
-def test_every_block_of_commands_is_run_by_a_test_or_says_why_it_is_not(guide: Page) -> None:
+def test_every_block_of_commands_is_run_by_a_test_or_gives_the_reason(guide: Page) -> None:
     unmarked = [block.place for block in guide.blocks if block.language in {"bash", "shell", "console"}]
     for block in shell(guide):
         reason = block.mark.removeprefix("not run: ")

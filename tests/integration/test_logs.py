@@ -224,7 +224,7 @@ def test_emails_are_masked_from_info_on(stream: io.StringIO, text: str, masked: 
     assert debug["detail"] == text
 
 
-def test_emails_are_shown_when_the_config_says_so(stream: io.StringIO) -> None:
+def test_emails_are_shown_when_the_config_allows_it(stream: io.StringIO) -> None:
     logs.configure("info", "json", True, stream)
     structlog.get_logger().info("x", email="ana@acme.com", token="abc")
     assert lines(stream)[0]["email"] == "ana@acme.com"

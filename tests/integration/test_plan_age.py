@@ -266,7 +266,7 @@ async def test_reads_of_one_run_count_once_towards_grace() -> None:
     assert "ann" not in office.active()
 
 
-async def test_plan_that_was_reviewed_is_applied_and_nothing_beside_it() -> None:
+async def test_plan_that_was_reviewed_is_applied_and_nothing_else() -> None:
     office = Office()
     office.hire("ann", "bea", "cat", "dan")
     office.later = {2: lambda: office.hire("zoe")}

@@ -498,7 +498,7 @@ class History:
     async def step(self) -> None:
         steps: dict[str, Callable[[], Awaitable[object] | None]] = {
             "hire": self.world.hire,
-            "change": self.world.change_somebody,
+            "change": self.world.change_other_person,
             "exodus": self.world.lose_many,
             "swap": self.world.swap_emails,
             "hand": self.world.edit_by_hand,
@@ -684,7 +684,7 @@ class History:
         if not self.is_misconfigured and chance.random() < 0.2:
             digests = await self.digests()
             if chance.random() < 0.3:
-                world.change_somebody()
+                world.change_other_person()
             await self.run_approved(digests, agent)
         else:
             results = await self.run(agent)
@@ -754,7 +754,7 @@ class History:
             plan = await self.plan(name)
             changes = [change for change in plan.changes if change.kind is not Kind.ADOPT]
             self.expect(not changes, f"after eight runs there is still to do: {changes}")
-            await self.check_everybody(name, plan)
+            await self.check_everyone(name, plan)
         await self.lose_doubled()
         written = self.written()
         await self.run(self.agent())
@@ -809,7 +809,7 @@ class History:
         listing = await agent.read_sites[name].reader.list_members()
         return compute_plan(Inputs(tuple(snapshots), listing, await self.state.load_memory(name)), policy)
 
-    async def check_everybody(self, name: str, plan: Plan) -> None:
+    async def check_everyone(self, name: str, plan: Plan) -> None:
         policy = self.policies()[name]
         workspace = self.world.workspaces[self.right[name]]
         links = {link.person: link.scim_id for link in (await self.state.load_memory(name)).links}

@@ -183,7 +183,7 @@ class Watch:
             person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
                 return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
-            # Whoever has a member of their own does not need this one, whatever address they have got since.
+            # A person with an own member does not need this one, whatever address they have got since.
             is_newcomer = PersonKey(person.connector, person.id) not in linked
             has_address = normalize(person.email or "") == normalize(member.user_name)
             return is_sure and is_newcomer and has_address and is_entitled(person, policy)
@@ -236,7 +236,7 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
     reported_records = map(_timeless, result.records)
     reported = tuple(record for record in reported_records if not result.error or record.seq in known)
     if tuple(record for record in recorded if not result.error or record.seq in known) != reported:
-        raise Broken("the journal says something else than the run")
+        raise Broken("the journal differs from the run")
     sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]
     phases = [EMAIL_PHASE if each.change.changes_email else PHASES[each.change.kind] for each in sent]
     if phases != sorted(phases):

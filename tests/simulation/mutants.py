@@ -28,7 +28,7 @@ RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A broken agent. *edits* are (file, text, text in its place); *caught* is what the simulation says of it."""
+    """A broken agent. *edits* are (file, text, text in its place); *caught* is the finding of the simulation."""
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
@@ -53,7 +53,7 @@ MUTANTS = (
                 "(lambda record, link: None)(record, _link_for(change",
             ),
         ),
-        "the journal says something else than the run",
+        "the journal differs from the run",
     ),
     Mutant(
         "forgets the link of a new member",

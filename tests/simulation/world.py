@@ -144,7 +144,7 @@ class World:
     def _groups(self) -> tuple[str, ...]:
         return tuple(self.chance.sample(GROUPS, self.chance.choice([1, 1, 2])))
 
-    def change_somebody(self) -> None:
+    def change_other_person(self) -> None:
         if not self.people:
             return
         key = self.chance.choice(sorted(self.people))
@@ -271,7 +271,7 @@ class World:
 
     def move_on(self) -> None:
         """Make a change that no run causes: the world does not wait for a run."""
-        self.chance.choice([self.change_somebody, self.change_somebody, self.hire, self.edit_by_hand])()
+        self.chance.choice([self.change_other_person, self.change_other_person, self.hire, self.edit_by_hand])()
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,9 @@ class Writers:
         if len(people) != 1 or people[0].key in self.links.values():
             return False
         (person,) = people
-        is_unsettled = any(each.change.kind is Kind.CREATE and each.outcome is not Outcome.DONE for each in self.ours)
+        is_unconfirmed = any(each.change.kind is Kind.CREATE and each.outcome is not Outcome.DONE for each in self.ours)
         is_theirs = now == (person.email, person.display_name, True) and is_entitled(person, self.policy)
-        return is_theirs and not is_unsettled and counted_groups(person, self.policy) != ()
+        return is_theirs and not is_unconfirmed and counted_groups(person, self.policy) != ()
 
     def _is_alone(self, person: Person) -> bool:
         return sum(each.email == person.email for each in self.world.people.values()) == 1

@@ -116,7 +116,7 @@ def _links(entries: Mapping[str, Any]) -> Iterator[Link]:
             yield Link(_key(person), shown["member"], groups, shown.get("missed_reads", 0))
 
 
-def _unsettled(entries: Mapping[str, Any]) -> Iterator[UnconfirmedCreate]:
+def _unconfirmed_creates(entries: Mapping[str, Any]) -> Iterator[UnconfirmedCreate]:
     for person, sent in entries.items():
         for seq, each in enumerate(sent if isinstance(sent, list) else [sent]):
             seen, awaited = each.get("seen"), each.get("awaited", False)
@@ -152,7 +152,7 @@ def _policy(case: Mapping[str, Any], sources: tuple[Source, ...]) -> Policy:
     return Policy("latam", sources, **wrapped)
 
 
-def _whereabouts(shown: str | Mapping[str, Any]) -> LookupResult:
+def _lookup_result(shown: str | Mapping[str, Any]) -> LookupResult:
     """Read `deleted`, `{status: active, groups: [Planners]}`, `{status: active, groups_failure: "403"}`, or
     `{failure: "403"}`."""
     if isinstance(shown, str):
@@ -164,7 +164,7 @@ def _whereabouts(shown: str | Mapping[str, Any]) -> LookupResult:
     return LookupResult(status, groups=known, failure=failure, groups_failure=groups_failure)
 
 
-def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
+def _inputs(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
     shown = case.get("sources", {"okta-main": case})
     sources = tuple(
         Source(name.partition("/")[0], name.partition("/")[2] or f"app-{name}", groups=tuple(each.get("only", ())))
@@ -176,13 +176,13 @@ def _reads(case: Mapping[str, Any]) -> tuple[Inputs, tuple[Source, ...]]:
         possible_renames=frozenset(
             (_key(pair.split()[0]), pair.split()[-1]) for pair in case.get("possible_renames", ())
         ),
-        unconfirmed_creates=tuple(_unsettled(case.get("unsettled", {}))),
+        unconfirmed_creates=tuple(_unconfirmed_creates(case.get("unconfirmed_creates", {}))),
         undone_changes=tuple(_undone(case.get("undone", {}))),
-        last_seen=tuple(_left(case["left"])) if "left" in case else None,
+        last_seen=tuple(_last_seen(case["last_seen"])) if "last_seen" in case else None,
         written=tuple(_written(case.get("written", {}))),
     )
-    whereabouts = {_key(person): _whereabouts(shown) for person, shown in case.get("whereabouts", {}).items()}
-    return Inputs(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, whereabouts), sources
+    leaver_status = {_key(person): _lookup_result(shown) for person, shown in case.get("leaver_status", {}).items()}
+    return Inputs(snapshots, Listing(tuple(_members(case.get("members", {})))), memory, leaver_status), sources
 
 
 def _undone(entries: Mapping[str, Any]) -> Iterator[UndoneChange]:
@@ -199,7 +199,7 @@ def _undone(entries: Mapping[str, Any]) -> Iterator[UndoneChange]:
         )
 
 
-def _left(entries: Mapping[str, Any]) -> Iterator[LastSeen]:
+def _last_seen(entries: Mapping[str, Any]) -> Iterator[LastSeen]:
     for scim_id, shown in entries.items():
         active = shown.get("active", True)
         yield LastSeen(scim_id=scim_id, email=shown["email"], display_name=shown["name"], active=active)
@@ -255,10 +255,10 @@ def _known(entries: Mapping[str, str]) -> tuple[KnownTarget, ...]:
 
 
 def _planned(case: Mapping[str, Any]) -> Plan:
-    reads, sources = _reads(case)
+    inputs, sources = _inputs(case)
     policy = _policy(case, sources)
-    unguarded = compute_plan(reads, policy)
-    target = compare_targets(policy, _known(case.get("known", {})), reads, unguarded)
+    unguarded = compute_plan(inputs, policy)
+    target = compare_targets(policy, _known(case.get("known", {})), inputs, unguarded)
     if "user" in case:
         unguarded = restrict_to_user(unguarded, case["user"])
     plan = apply_guards(unguarded, policy, replace(_history(case), target_check=target))

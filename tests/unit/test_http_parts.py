@@ -191,7 +191,7 @@ def test_invalid_link_is_not_the_last_page(target: str) -> None:
         (rb'"\\ud83d\ud83d"', "\\ud83d\ufffd"), (rb'"plain \n"', "plain \n"),
     ],
 )  # fmt: skip
-def test_json_mends_half_letters(body: bytes, text: str) -> None:
+def test_json_replaces_half_letters(body: bytes, text: str) -> None:
     assert an_answer(body).json() == text
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TESTS = ["contract", "e2e", "golden", "image", "integration", "unit"]
-DIRECTORIES = ["agent", "bench", "connectors", "sandbox", "scripts", *(f"tests/{name}" for name in TESTS)]
+DIRECTORIES = ["agent", "bench", "connectors", "sandbox", "scripts", "tests"]
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in (*ROOT.glob("docs/**/*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")))

@@ -131,7 +131,7 @@ def test_person_without_the_wanted_address_has_none() -> None:
     )
 
 
-def test_second_email_is_an_alias_only_where_the_settings_say_so() -> None:
+def test_second_email_is_an_alias_only_where_the_settings_allow_it() -> None:
     mapper = UserMapper("okta-main", second_email_is_alias=True)
     assert mapper.person_from_user(user_from_json(ANA), Assignment()).aliases == ("ana@home.example.com",)
     same = User("00u1", "ACTIVE", "ana@example.com", second_email="ANA@example.com")

@@ -97,13 +97,13 @@ def memories(draw: st.DrawFn) -> Memory:
         LastSeen(scim_id=f"m{at}", email=draw(emails), display_name=draw(names), active=draw(states))
         for at in draw(st.sets(st.integers(0, 7)))
     )
-    unsettled = tuple(
+    unconfirmed = tuple(
         UnconfirmedCreate(person=key, email=draw(emails), display_name=draw(names))
         for key in draw(st.lists(st.sampled_from(keys), max_size=1))
     )
     return Memory(
         tuple(links.values()),
-        unconfirmed_creates=unsettled,
+        unconfirmed_creates=unconfirmed,
         last_seen=draw(st.sampled_from([None, left, left])),
         written=tuple(draw(sent(seq)) for seq in range(draw(st.integers(0, 6)))),
     )

@@ -37,20 +37,20 @@ def test_same_plan_has_no_difference() -> None:
     assert lines(latam(), latam()) == ()
 
 
-def test_new_change_is_told_with_its_reason() -> None:
+def test_new_change_is_shown_with_its_reason() -> None:
     found = lines(a_plan(changes=(a_create(),)), a_plan(changes=(a_create(), a_leaver())))
     assert found == (
         "change is new: deactivate bob.roe@acme.com: Bob Roe left the group Pigment LatAm and has no other assignment.",
     )
 
 
-def test_change_that_is_gone_is_told() -> None:
+def test_change_that_is_no_longer_planned_is_shown() -> None:
     assert lines(a_plan(changes=(a_create(), a_leaver())), a_plan(changes=(a_create(),))) == (
         "change is gone: deactivate bob.roe@acme.com",
     )
 
 
-def test_change_of_the_same_person_is_told_field_by_field() -> None:
+def test_change_of_the_same_person_is_shown_field_by_field() -> None:
     moved = replace(a_marriage(), after=replace(a_marriage().after, email="m.lima@acme.com"), email="m.lima@acme.com")
     assert lines(a_plan(changes=(a_marriage(),)), a_plan(changes=(moved,))) == (
         "change differs: update-email m.lima@acme.com: email was maria.lima@acme.com, is m.lima@acme.com; "
@@ -59,7 +59,7 @@ def test_change_of_the_same_person_is_told_field_by_field() -> None:
     )
 
 
-def test_change_that_differs_in_status_groups_or_ids_says_so_in_words() -> None:
+def test_change_that_differs_in_status_groups_or_ids_is_described_in_words() -> None:
     leaver = a_leaver()
     moved = replace(leaver, scim_id=None, before=Fields(active=False), after=Fields(active=True), group_refs=())
     assert lines(a_plan(changes=(leaver,)), a_plan(changes=(moved,))) == (
@@ -80,7 +80,7 @@ def test_change_that_is_held_now_is_gone_and_a_new_hold() -> None:
     )
 
 
-def test_note_that_is_gone_is_told_by_its_code() -> None:
+def test_note_that_is_gone_is_shown_by_its_code() -> None:
     note = Note("unmanaged", "robot@acme.com", "Nobody knows it.")
     assert lines(a_plan(notes=(note,)), a_plan()) == ("note is gone: unmanaged robot@acme.com",)
 
@@ -90,12 +90,12 @@ def test_two_equal_notes_of_which_one_is_gone_are_one_line() -> None:
     assert len(lines(a_plan(notes=(note, note)), a_plan(notes=(note,)))) == 1
 
 
-def test_other_order_of_applying_is_told() -> None:
+def test_other_order_of_applying_is_shown() -> None:
     changes = (a_rename(), an_adoption())
     assert lines(a_plan(changes=changes), a_plan(changes=changes[::-1])) == ("the changes are made in another order",)
 
 
-def test_numbers_of_what_was_read_are_told() -> None:
+def test_numbers_of_what_was_read_are_shown() -> None:
     plan = a_plan()
     source = replace(plan.sources[0], people=413, groups=(("00g1", "Pigment LatAm", 301), ("00g3", "New", 1)))
     fresh = replace(plan, sources=(source,), members=replace(plan.members, active=404), in_sync=397)
@@ -109,17 +109,17 @@ def test_numbers_of_what_was_read_are_told() -> None:
     )
 
 
-def test_source_that_is_new_or_gone_is_told() -> None:
+def test_source_that_is_new_or_gone_is_shown() -> None:
     plan = a_plan()
     other = replace(plan, sources=(replace(plan.sources[0], connector="entra-eu"),))
     assert lines(plan, other) == ("source entra-eu/0oa1b2c3d4 is new", "source okta-main/0oa1b2c3d4 is gone")
 
 
-def test_mode_that_moved_is_told() -> None:
+def test_mode_that_changed_is_shown() -> None:
     assert lines(a_plan(), a_plan(mode=Mode.DRY_RUN)) == ("mode: was enforce, is dry-run",)
 
 
-def test_workspace_that_cannot_be_planned_any_more_says_why() -> None:
+def test_workspace_that_can_no_longer_be_planned_gives_the_reason() -> None:
     assert lines(a_plan(), GONE) == (
         "status: was planned, is credentials",
         "could not be planned now: Okta answered 401.",

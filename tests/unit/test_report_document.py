@@ -99,7 +99,7 @@ MOVED: list[Callable[[Plan], Plan]] = [
 
 
 @pytest.mark.parametrize("move", MOVED)
-def test_digest_changes_with_anything_that_would_be_done_or_said(move: Callable[[Plan], Plan]) -> None:
+def test_digest_changes_with_anything_that_would_be_done_or_shown(move: Callable[[Plan], Plan]) -> None:
     plan = latam()
     one = replace(plan, changes=plan.changes[:1]) if len(move(plan).changes) == 1 else plan
     assert planned(move(one))["digest"] != planned(one)["digest"]
@@ -170,7 +170,7 @@ def test_guard_names_the_first_ten_and_counts_all() -> None:
     assert (shown["affected"], shown["first"]) == (27, list(guard.affected[:10]))
 
 
-def test_lone_surrogates_are_spelled_out_and_told_apart() -> None:
+def test_lone_surrogates_are_spelled_out_and_distinguished() -> None:
     plans = [planned(a_plan(changes=(a_leaver(name=f"half {half}"),))) for half in ("\ud83d", "\ud83e")]
     assert plans[0]["changes"][0]["display_name"] == "half \\ud83d"
     assert plans[0]["digest"] != plans[1]["digest"]
@@ -185,7 +185,7 @@ def test_written_json_cannot_reverse_a_terminal_and_means_the_same() -> None:
     assert parse_document(raw)["workspaces"][0]["changes"][0]["display_name"] == name
 
 
-def test_document_says_whose_changes_alone_were_kept() -> None:
+def test_document_names_the_only_person_of_the_run() -> None:
     assert plan_document([], "2026-03-01T12:00:00Z", "ann@acme.com").get("user") == "ann@acme.com"
     assert "user" not in plan_document([], "2026-03-01T12:00:00Z")
 

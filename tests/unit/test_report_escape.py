@@ -51,7 +51,7 @@ def test_showing_twice_is_showing_once(text: str) -> None:
     assert escape_control(escape_control(text)) == escape_control(text)
 
 
-def test_text_longer_than_anybody_reads_is_cut_and_says_so() -> None:
+def test_text_that_is_too_long_to_read_is_cut_with_a_mark() -> None:
     assert escape_control("x" * 5_000) == "x" * MAX_LENGTH + "… (5,000 characters)"
 
 

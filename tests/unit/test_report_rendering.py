@@ -152,7 +152,7 @@ def test_text_folds_notes_by_code_and_shows_them_all_when_asked() -> None:
     assert "robot@acme.com is a member" in render(a_document(), Format.TEXT, RenderOptions(verbose=True))
 
 
-def test_markdown_of_many_changes_keeps_to_its_cap_and_says_what_it_left_out() -> None:
+def test_markdown_of_many_changes_keeps_to_its_cap_and_counts_what_it_left_out() -> None:
     changes = tuple(a_create(f"p{number}@acme.com", "P", number) for number in range(2_000))
     shown = render(of(a_plan(changes=(*changes, a_leaver()))), Format.MARKDOWN)
     assert 55_000 < len(shown) <= 60_000

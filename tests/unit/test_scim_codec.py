@@ -203,7 +203,7 @@ def test_proof_compares_emails_folded_and_names_as_written(wanted: Fields, lacks
     assert missing_fields(a_member(), wanted) == lacks
 
 
-def test_member_that_does_not_say_whether_it_is_active_proves_neither() -> None:
+def test_member_without_an_active_status_proves_neither() -> None:
     member = a_member(active=None)
 
     assert not is_persisted(member, Fields(active=True))
