@@ -214,6 +214,7 @@ def _assemble_components(
         describe_difference,
         shutdown,
         max_plan_age_seconds=max_age,
+        approval_policy=settings.approvals.policy(),
     )
     sanitize = partial(logs.sanitize, emails=settings.log.emails)
     notifier = Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle)

@@ -14,6 +14,7 @@
         ├── LeaseLost                    our lease was taken while we ran       7
         ├── WrongTarget                  the state knows the workspace otherwise 4
         ├── StalePlan                    an approval of a plan that changed    9
+        ├── AlreadyApproved              a second person must approve         4
         └── WriteError                   a write whose result is a per-change outcome, never an exit code by itself
             ├── WriteRefused             the workspace refused this one change
             ├── NotPersisted             it was accepted, and the member does not show it
@@ -131,6 +132,13 @@ def lease_lost_error(workspace: str) -> LeaseLost:
         f"This run lost its lease of {workspace}: it was not renewed in time, or another run took it.",
         "The next run checks what was in flight and applies the rest.",
     )
+
+
+class AlreadyApproved(PigmentSyncError):
+    """The same person approved the same plan before, and another person must."""
+
+    code = "already-approved"
+    exit_code = ExitCode.HELD
 
 
 class WrongTarget(PigmentSyncError):

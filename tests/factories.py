@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from agent.diff.drift import Difference
 from agent.engine.request import RunResult
 from agent.guard.count_table import COUNT_GUARDS
+from agent.guard.release import Release
 from agent.model import (
     ChangeSubject,
     GroupRef,
@@ -22,6 +24,7 @@ from agent.model import (
     Policy,
     RecentChanges,
 )
+from agent.model.approval import Approval
 from agent.model.codes import GuardCode
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source
@@ -76,6 +79,16 @@ def recent_changes(**changed: Iterable[ChangeSubject]) -> RecentChanges:
 
 def a_policy(*sources: Source, **more: Any) -> Policy:
     return Policy("latam", sources or (OKTA,), **{"mode": Mode.ENFORCE, "limits": some_limits(), **more})
+
+
+def approved_by(*people: str, guards: Iterable[str] = (), needed: int = 1) -> Release:
+    """Return what the approvals of *people* for *guards* (empty: all) release."""
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    given = [
+        Approval(workspace="latam", digest="sha256:", by=each, at=at, reason="", guards=tuple(guards))
+        for each in people
+    ]
+    return Release(tuple(given), needed)
 
 
 def plan_of(result: RunResult) -> Plan:

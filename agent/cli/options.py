@@ -11,14 +11,17 @@ from typing import TypeVar
 import click
 
 from agent.cli.output import FormatChoice
+from agent.model.codes import APPROVABLE_GUARDS
 from agent.settings.file import find_config_file, read_config_file
 
 __all__ = [
     "bom_option",
     "by_option",
     "complete_connector",
+    "complete_guard",
     "complete_workspace",
     "format_option",
+    "guard_option",
     "reason_option",
     "report_format_option",
     "required_workspace_option",
@@ -47,6 +50,11 @@ def complete_workspace(context: click.Context, _: click.Parameter, incomplete: s
 def complete_connector(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the connectors of the configuration that start with *incomplete*."""
     return _complete_from_config(context, "connectors", incomplete)
+
+
+def complete_guard(_context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the guards that an approval can release and that start with *incomplete*."""
+    return [code for code in APPROVABLE_GUARDS if code.startswith(incomplete)]
 
 
 def _complete_from_config(context: click.Context, section: str, incomplete: str) -> list[str]:
@@ -95,6 +103,14 @@ by_option = click.option(
     help="Who requests this; recorded in the journal.",
 )
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the journal.")
+guard_option = click.option(
+    "--guard",
+    "guards",
+    multiple=True,
+    metavar="CODE",
+    help="Approve only what this guard holds, such as max-deactivations; repeatable.",
+    shell_complete=complete_guard,
+)
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="List every note instead of counts.")
 bom_option = click.option("--bom", is_flag=True, help="Start CSV with a byte-order mark, for spreadsheets.")
 report_format_option = click.option(

@@ -32,6 +32,7 @@ from agent.settings.variables import refuse_invalid_variables
 __all__ = [
     "configure_logs",
     "load_settings",
+    "print_why_not_written",
     "run_sync",
     "run_with_components",
     "warn",
@@ -110,7 +111,7 @@ def run_sync(
         document_from_results(results, request.user), output_format, outcomes_by_workspace(results), verbose=verbose
     )
     for result in results:
-        _print_why_not_written(result)
+        print_why_not_written(result)
     return worst_exit_code(result.exit_code for result in results)
 
 
@@ -129,10 +130,14 @@ def _hold_summary(planned: Plan | Unplanned) -> str:
     return f"{total:,} {verb} on hold: {', '.join(f'{code} {count:,}' for code, count in codes.most_common())}"
 
 
-def _print_why_not_written(result: RunResult) -> None:
+def print_why_not_written(result: RunResult) -> None:
     """Write to stderr why nothing, or not everything, was written."""
     name = result.workspace
-    if result.error:
+    if result.waiting:
+        click.echo(escape_control(f"{name}: {result.waiting}"), err=True)
+        if result.exit_code is ExitCode.HELD:
+            click.echo("  The second person runs the same command, with --by and --reason of their own.", err=True)
+    elif result.error:
         click.echo(escape_control(f"{name}: {result.error}"), err=True)
     elif result.pause is not None:
         since = result.pause.since.strftime("%Y-%m-%d %H:%M UTC")

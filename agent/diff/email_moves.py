@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agent.diff import messages
 from agent.diff.builder import EmailClaim, PlanBuilder
-from agent.model import Change, Hold, Kind, Member
+from agent.model import Hold, Kind, Member
 from agent.model.codes import HoldCode
 from agent.model.email import is_allowed, is_valid
 
@@ -40,7 +40,7 @@ def resolve_email_claims(builder: PlanBuilder) -> dict[str, int]:
         if claim.member is not None:
             depths[claim.member.scim_id] = steps.get(index, 0)
         if claim.same_name_members:
-            builder.holds.append(_possible_rename_hold(builder, claim, change))
+            builder.holds.append(_possible_rename_hold(builder, claim))
         else:
             builder.changes.append(change)
     return depths
@@ -163,17 +163,17 @@ def _hold_message(builder: PlanBuilder, claim: EmailClaim, code: HoldCode) -> tu
             return reason, f"Clear the hold of {holder} first."
 
 
-def _possible_rename_hold(builder: PlanBuilder, claim: EmailClaim, change: Change) -> Hold:
-    """Row 12: a create might duplicate a human with an unknown old address."""
+def _possible_rename_hold(builder: PlanBuilder, claim: EmailClaim) -> Hold:
+    """Row 12: a create might duplicate a human with an unknown old address. Only a command decides which it is."""
     who = messages.person_label(claim.assigned)
     named = messages.format_list(f"{member.email} ({member.scim_id})" for member in claim.same_name_members)
-    assign = messages.assign_command(claim.same_name_members[0].email, builder.policy.workspace, claim.assigned.key)
+    email, name, key = claim.same_name_members[0].email, builder.policy.workspace, claim.assigned.key
+    assign, new = messages.assign_command(email, name, key), messages.new_command(email, name, key)
     return Hold(
         kind=Kind.CREATE,
         code=HoldCode.POSSIBLE_RENAME,
         email=claim.change.email,
         reason=f"{who} has no member by email, and an unmatched member has the same name: {named}.",
-        remedy=f"If they are one person: {assign}. If not, approve this plan, which creates a new member.",
+        remedy=f"If they are one person: {assign}. If they are two: {new}, and the next run creates a member.",
         person=claim.assigned.key,
-        change=change,
     )

@@ -19,6 +19,7 @@ __all__ = [
     "leaver_reason",
     "links_move_remedy",
     "member_label",
+    "new_command",
     "person_label",
     "source_disagrees_message",
 ]
@@ -52,6 +53,11 @@ def assignment_phrase(assigned: AssignedPerson) -> str:
 def assign_command(email: str, workspace: str, key: PersonKey) -> str:
     """Return the command that links a member to a person."""
     return f"pigment-sync links assign {email} --workspace {workspace} --person {key.connector}:{key.id}"
+
+
+def new_command(email: str, workspace: str, key: PersonKey) -> str:
+    """Return the command that records that a person is not the member of the same name."""
+    return f"pigment-sync links new {email} --workspace {workspace} --person {key.connector}:{key.id}"
 
 
 def links_move_remedy(old: str, new: str, workspace: str) -> str:

@@ -13,6 +13,7 @@ from agent.apply.changes import Applier, ApplyResult, IsOutdated
 from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace
 from agent.engine.request import Decision, RunRequest
 from agent.errors import PigmentSyncError
+from agent.guard.release import Release
 from agent.guard.replan import (
     ChangeContent,
     hold_message,
@@ -42,8 +43,10 @@ class ReplanningApplier:
     max_age_seconds: float
     read_at: float
 
-    async def apply(self, decision: Decision, approved: frozenset[ChangeContent]) -> tuple[ApplyResult, Decision]:
-        """Make the changes of *decision*; *approved* are those that guards had held.
+    async def apply(
+        self, decision: Decision, approved: frozenset[ChangeContent], release: Release
+    ) -> tuple[ApplyResult, Decision]:
+        """Make the changes of *decision*; *approved* are those that guards had held and *release* let through.
 
         Return the outcome of all changes, and the newest decision that was applied.
         """
@@ -64,7 +67,7 @@ class ReplanningApplier:
                 return await self._record_untried(
                     applied, f"The plan was too old, and planning again failed. {why}"
                 ), decision
-            plan = release_identical(fresh.plan, fresh.unguarded, approved)
+            plan = release_identical(fresh.plan, fresh.unguarded, approved, release)
             plan = restrict_to_continuation(plan, begun, waiting, is_exact=self.request.trigger in EXACT_TRIGGERS)
             decision = replace(fresh, plan_to_apply=plan)
             await self._record_held(applied.remaining, decision)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
-from agent.model.approval import Approval
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
 
@@ -44,6 +43,7 @@ class ReviewedPlan:
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """Who requested a run, how and why. *approved_digests* are digests of workspaces or of a whole document.
+    *approved_guards* narrow the approval to those guards; empty: all.
 
     *reviewed_plans* are the plans that a file holds, to show what has changed since. *user* keeps only one person's
     changes. *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were
@@ -58,6 +58,7 @@ class RunRequest:
     wait_seconds: float = 0
     reviewed_plans: tuple[ReviewedPlan, ...] = ()
     run_ids: Mapping[str, str] = field(default_factory=dict)
+    approved_guards: frozenset[str] = frozenset()
 
     @property
     def is_undo(self) -> bool:
@@ -118,8 +119,9 @@ class RunResult:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
     *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
-    failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began, and
-    *approvals* are those that the journal has for it. *is_for_everyone* is False for a run for one person, whose
+    failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began.
+    *waiting* is why nothing was written yet: an approval of the command waits for a second person. *is_for_everyone* is
+    False for a run for one person, whose
     numbers describe only a part of the workspace.
     """
 
@@ -135,7 +137,7 @@ class RunResult:
     error: str = ""
     is_for_everyone: bool = True
     run: Run | None = None
-    approvals: tuple[Approval, ...] = ()
+    waiting: str = ""
 
 
 def is_awaiting_approval(plan: Plan) -> bool:

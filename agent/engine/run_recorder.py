@@ -10,6 +10,7 @@ import structlog
 from agent.apply.changes import ApplyResult
 from agent.diff.drift import last_seen_members
 from agent.engine.lease import HeldLease
+from agent.engine.plan_approval import PlanApproval
 from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.records import outcome_summary, run_counts
 from agent.engine.request import Decision, RunResult
@@ -17,6 +18,7 @@ from agent.errors import ExitCode, LeaseLost, PigmentSyncError, StalePlan, Usage
 from agent.guard.hold import next_baselines
 from agent.guard.target import uncounted
 from agent.model import Plan, Policy
+from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus, ended_run
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -30,7 +32,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class OpenRun:
-    """A workspace whose lease this process holds and whose run is in the journal."""
+    """A workspace whose lease this process holds and whose run is in the journal.
+
+    *waiting* is why it writes nothing although it could: see `RunResult`.
+    """
 
     policy: Policy
     client: WorkspaceClient
@@ -40,6 +45,7 @@ class OpenRun:
     read_at: float = 0
     plan: Plan | None = None
     applied: ApplyResult | None = None
+    waiting: str = ""
 
     @property
     def lease(self) -> Lease:
@@ -57,6 +63,18 @@ class RunRecorder:
         raw = encode_plan(decision.planned)
         await self.state.record_plan(opened.lease, opened.run.id, decision.digest, raw, approved_digest)
         opened.run = replace(opened.run, digest=decision.digest, approved_digest=approved_digest)
+
+    async def record_approval(self, opened: OpenRun, given: PlanApproval, before: Plan, decision: Decision) -> None:
+        """Record the approval that *decision* applies, and which approvals released what was held in *before*."""
+        approval = given.approval
+        if approval is not None:
+            guards = {code for hold in before.holds if given.release.releases(hold.guards) for code in hold.guards}
+            # Its release accepts the target, whether or not it held anything.
+            guards |= {GuardCode.WRONG_TARGET}.intersection(given.named)
+            await self.state.record_approval(opened.lease, approval)
+            await self.state.mark_approvals_applied(opened.lease, opened.run.id, given.release.applied(guards))
+            log.info("approval.recorded", workspace=approval.workspace, missing=given.missing_guards)
+        await self.record_plan(opened, decision, given.given_digest)
 
     async def record_reads(self, opened: OpenRun, decision: Decision, plan: Plan) -> None:
         """Record what was read before anything is sent: after a link is written, row 12 can't detect a rename."""
@@ -124,7 +142,7 @@ class RunRecorder:
             if unplanned
             else applied.workspace_error.message
             if applied and applied.workspace_error
-            else ""
+            else opened.waiting
         )
         requests = opened.client.requests
         made = run_counts(plan, applied.records if applied else None) if plan else None
@@ -145,6 +163,7 @@ class RunRecorder:
             pause,
             requests,
             run=opened.run,
+            waiting=opened.waiting,
         )
 
     async def abandon(self, started: Sequence[OpenRun], error: BaseException) -> None:

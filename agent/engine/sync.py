@@ -14,6 +14,13 @@ from agent.apply.changes import Applier, ApplyResult
 from agent.engine.approval import match_approvals, refuse_dry_run
 from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import acquire_lease
+from agent.engine.plan_approval import (
+    ApprovalJudge,
+    CommandApprovals,
+    PlanApproval,
+    refuse_incomplete,
+    waiting_message,
+)
 from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace, select_workspaces
 from agent.engine.records import new_run
 from agent.engine.request import Decision, DescribeDifference, RunRequest, RunResult, is_awaiting_approval
@@ -28,8 +35,10 @@ from agent.errors import (
     exit_code_for_read_error,
 )
 from agent.guard.hold import release_approved
+from agent.guard.release import Release
 from agent.guard.replan import ChangeContent, plan_contents
 from agent.model import Mode, Plan, Policy, Unplanned
+from agent.model.approval import ApprovalPolicy
 from agent.model.codes import GuardCode
 from agent.model.policy import protected_pattern
 from agent.model.run import RunStatus
@@ -39,6 +48,7 @@ from agent.report.document import plan_digest
 __all__ = ["Sync", "WorkspaceContext"]
 
 log = structlog.get_logger()
+OTHER_WAITS = "Nothing was written: another approval of the same command waits for a second person."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Sync:
     """Syncs workspaces. *holder* names this process to other holders of leases; *shutdown* ends runs early.
 
     *max_concurrent* bounds how many workspaces are applied to concurrently. A plan older than *max_plan_age_seconds*
-    with changes left to send is computed again.
+    with changes left to send is computed again. *approval_policy* is what an approval needs.
     """
 
     planner: PlannerProtocol
@@ -65,6 +75,7 @@ class Sync:
     shutdown: GracefulShutdown = field(default_factory=GracefulShutdown)
     max_concurrent: int = 8
     max_plan_age_seconds: float = 900
+    approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
     @property
     def recorder(self) -> RunRecorder:
@@ -75,10 +86,11 @@ class Sync:
 
         Every workspace is planned before the first is written to. Raises `StalePlan`, with nothing written anywhere,
         if an approval is not the digest of a plan that was just computed; `UsageError` if it can't be one, or is for a
-        workspace in mode dry-run.
+        workspace in mode dry-run; `AlreadyApproved` if its person approved the plan before and a second one must.
         """
         wanted = select_workspaces(self.contexts, names)
         refuse_dry_run((context.policy for context in wanted.values()), request)
+        refuse_incomplete(request, self.approval_policy)
         async with AsyncExitStack() as leases:
             opened = [await self._open_run(context, request, leases) for context in wanted.values()]
             started = [each for each in opened if isinstance(each, OpenRun)]
@@ -100,6 +112,9 @@ class Sync:
         # Concurrently: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
         approved_digests = await match_approvals(decisions, request, self.planner.state, self.describe_difference)
+        judge = ApprovalJudge(self.approval_policy, self.planner.state, self.planner.clock.now)
+        run_ids = {each.policy.workspace: each.run.id for each in started}
+        approvals = await judge.judge(decisions, approved_digests, request, run_ids)
         bounded = asyncio.Semaphore(self.max_concurrent)
         self.shutdown.mark_writing()
 
@@ -108,9 +123,7 @@ class Sync:
                 return failed
             with bound_contextvars(run_id=each.run.id):
                 async with bounded:
-                    return await self._finish_or_abandon(
-                        each, decision, request, approved_digests.get(decision.policy.workspace)
-                    )
+                    return await self._finish_or_abandon(each, decision, request, approvals)
 
         return list(await asyncio.gather(*map(finish, started, decisions, unrecorded)))
 
@@ -145,56 +158,88 @@ class Sync:
         return OpenRun(context.policy, context.client, held_lease, run)
 
     async def _finish_or_abandon(
-        self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
+        self, each: OpenRun, decision: Decision, request: RunRequest, approvals: CommandApprovals
     ) -> RunResult:
         """Finish one workspace's run. An error ends this run only."""
         try:
-            return await self._finish_run(each, decision, request, approved_digest)
+            return await self._finish_run(each, decision, request, approvals)
         except PigmentSyncError as error:
             return await self.recorder.fail(each, decision, error)
 
     async def _finish_run(
-        self, each: OpenRun, decision: Decision, request: RunRequest, approved_digest: str | None
+        self, each: OpenRun, decision: Decision, request: RunRequest, approvals: CommandApprovals
     ) -> RunResult:
         """Apply what may be applied, and close the run."""
         state, policy = self.planner.state, decision.policy
         pause = await state.load_pause(policy.workspace)
         if decision.plan is None or decision.unguarded is None:
-            status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
-            code = exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
-            return await self.recorder.close(each, decision, status, code)
+            return await self._close_unplanned(each, decision)
         if policy.mode is Mode.DRY_RUN or (pause is not None and not request.is_undo):
             if decision.plan.members.linked:
                 await self.recorder.record_targets(each, decision)
             return await self.recorder.close(each, decision, RunStatus.PLANNED, ExitCode.DONE, pause=pause)
         plan, unguarded = decision.plan, decision.unguarded
+        approval = approvals.by_workspace.get(policy.workspace)
+        if approvals.is_waiting:
+            return await self._close_waiting(each, decision, plan, approval)
         approved: frozenset[ChangeContent] = frozenset()
-        if approved_digest is not None:
-            before = plan_contents(plan)
-            plan = release_approved(plan, unguarded, request.by)
-            decision = _accept_target(_with_released(decision, plan))
-            approved = plan_contents(decision.plan or plan) - before
-            plan = decision.plan or plan
-            await self.recorder.record_plan(each, decision, approved_digest)
+        if approval is not None:
+            decision = _released(decision, plan, unguarded, approval.release)
+            await self.recorder.record_approval(each, approval, plan, decision)
+            before, plan = plan, decision.plan or plan
+            approved = plan_contents(plan) - plan_contents(before)
         if decision.target_check.holds_everything:
             # Not even members and groups are recorded: they would be those of another workspace.
             return await self.recorder.close(each, decision, RunStatus.HELD, ExitCode.HELD)
         await self.recorder.record_targets(each, decision)
         await self.recorder.record_reads(each, decision, plan)
         each.plan = plan
-        applied, last = await self._apply_plan(each, replace(decision, plan_to_apply=plan), request, approved)
+        release = approvals.release_of(policy.workspace)
+        decision_to_apply = replace(decision, plan_to_apply=plan)
+        applied, last = await self._apply_plan(each, decision_to_apply, request, approved, release)
+        return await self._close_applied(each, applied, decision, last, request)
+
+    async def _close_applied(
+        self, each: OpenRun, applied: ApplyResult, decision: Decision, last: Decision, request: RunRequest
+    ) -> RunResult:
+        """Close a run that applied the plan of *decision*, and at the end that of *last*."""
         each.applied = applied
         if applied.state_error is not None:
             raise applied.state_error
-        newest, unguarded = last.plan or plan, last.unguarded or unguarded
+        newest, unguarded = last.plan or decision.plan, last.unguarded or decision.unguarded
+        if newest is None or unguarded is None:
+            raise AssertionError("only a plan is applied")
         status, code = _final_status(newest, applied)
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             await self.recorder.record_baselines(each, unguarded, newest)
         decision = replace(decision, members=last.members)
         return await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
 
+    async def _close_unplanned(self, each: OpenRun, decision: Decision) -> RunResult:
+        status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
+        code = exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
+        return await self.recorder.close(each, decision, status, code)
+
+    async def _close_waiting(
+        self, each: OpenRun, decision: Decision, plan: Plan, approval: PlanApproval | None
+    ) -> RunResult:
+        """Close a run that writes nothing, because an approval of the command waits for a second person."""
+        if approval is not None and approval.approval is not None:
+            await self.planner.state.record_approval(each.lease, approval.approval)
+            log.info("approval.recorded", workspace=plan.workspace, missing=approval.missing_guards)
+        waits = approval is not None and not approval.takes_effect
+        each.waiting = waiting_message(plan, approval, self.approval_policy) if approval and waits else OTHER_WAITS
+        is_held = waits or is_awaiting_approval(plan)
+        status, code = (RunStatus.HELD, ExitCode.HELD) if is_held else (RunStatus.PLANNED, ExitCode.DONE)
+        return await self.recorder.close(each, decision, status, code)
+
     async def _apply_plan(
-        self, each: OpenRun, decision: Decision, request: RunRequest, approved: frozenset[ChangeContent]
+        self,
+        each: OpenRun,
+        decision: Decision,
+        request: RunRequest,
+        approved: frozenset[ChangeContent],
+        release: Release,
     ) -> tuple[ApplyResult, Decision]:
         applier = Applier(
             each.client.writer_for(each.held_lease),
@@ -212,27 +257,23 @@ class Sync:
         application = ReplanningApplier(
             self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
         )
-        return await application.apply(decision, approved)
+        return await application.apply(decision, approved, release)
 
 
-def _with_released(decision: Decision, plan: Plan) -> Decision:
-    """Return *decision* with *plan*, which an approval released, to apply.
+def _released(decision: Decision, plan: Plan, unguarded: Plan, release: Release) -> Decision:
+    """Return *decision* with what *release* lets through of *plan* to apply.
 
-    The reviewed plan stays, with the guards of *plan*: their messages report the release.
+    The reviewed plan stays, with the new guards: their messages report the release.
     """
-    reviewed = decision.planned
+    plan, reviewed = release_approved(plan, unguarded, release), decision.planned
     shown = replace(reviewed, guards=plan.guards) if isinstance(reviewed, Plan) else reviewed
-    return replace(decision, planned=shown, plan_to_apply=plan)
+    return _accept_target(replace(decision, planned=shown, plan_to_apply=plan), release)
 
 
-def _accept_target(decision: Decision) -> Decision:
-    """Return an approved *decision* with its target accepted, unless the target guard still holds something."""
+def _accept_target(decision: Decision, release: Release) -> Decision:
+    """Return *decision* with its target accepted, if *release* has the approvals for that."""
     plan = decision.plan
-    if (
-        plan is None
-        or decision.target_check.mismatch
-        or any(hold.code == GuardCode.WRONG_TARGET for hold in plan.holds)
-    ):
+    if plan is None or decision.target_check.mismatch or not release.status(GuardCode.WRONG_TARGET).is_released:
         return decision
     guards = tuple(guard for guard in plan.guards if guard.code != GuardCode.WRONG_TARGET)
     return replace(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from agent.guard.count_guards import percent_floor, percent_limit
 from agent.guard.guards import INDIVIDUALLY_HELD_CODES, guard_results, repeats_of_undone
+from agent.guard.release import Release
 from agent.guard.results import APPROVE_REMEDY, Baselines, GuardHistory, GuardResult, is_deactivation, make_guard
 from agent.guard.target import target_guard_results
-from agent.model import Change, ChangeSubject, Hold, Kind, Plan, Policy
+from agent.model import Change, ChangeSubject, Guard, Hold, Kind, Plan, Policy
 from agent.model.codes import GuardCode, HoldCode, NoteCode
 from agent.model.email import normalize
 from connectors.base import PersonKey
@@ -37,11 +38,9 @@ def apply_guards(plan: Plan, policy: Policy, history: GuardHistory) -> Plan:
     """Return *plan* with everything that a guard of its workspace holds among its holds."""
     first = list(target_guard_results(plan, history.target_check))
     if history.target_check.mismatch:
-        # Of a plan for another workspace nothing may be released, not even what the planning table held.
-        # And it is not compared with how our runs left this one.
+        # A plan for another workspace is not compared with how our runs left this one.
         notes = tuple(note for note in plan.notes if note.code not in BY_OTHER_HANDS)
-        holds = tuple(replace(hold, change=None) for hold in plan.holds)
-        return _hold_changes(replace(plan, holds=holds, notes=notes), first)
+        return _hold_changes(replace(plan, notes=notes), first)
     return _hold_changes(plan, [*first, *guard_results(plan, policy, history)])
 
 
@@ -69,10 +68,27 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     cause = "All workspaces together would lose more members than the fleet limit allows."
     held = []
     for plan in plans:
-        guard = make_guard(GuardCode.FLEET, plan.changes, is_deactivation, recent, limit, message)
+        both = [hold.change for hold in plan.holds if hold.change is not None and _counts_for_fleet(hold)]
+        changes = (*plan.changes, *both)
+        guard = make_guard(GuardCode.FLEET, changes, is_deactivation, recent, limit, message)
         result = GuardResult(guard=guard, affects=is_deactivation, cause=cause, remedy=APPROVE_REMEDY)
-        held.append(_hold_changes(plan, [result]) if any(map(is_deactivation, plan.changes)) else plan)
+        held.append(_hold_changes(_add_fleet(plan), [result]) if any(map(is_deactivation, changes)) else plan)
     return tuple(held)
+
+
+def _counts_for_fleet(hold: Hold) -> bool:
+    """Return whether *hold* is of a deactivation that an approval of its workspace's own guards would release."""
+    is_individual = hold.code in INDIVIDUALLY_HELD_CODES
+    return hold.change is not None and is_deactivation(hold.change) and not is_individual
+
+
+def _add_fleet(plan: Plan) -> Plan:
+    """Return *plan* with the fleet guard among those of the deactivations that are held already."""
+    holds = (
+        replace(hold, guards=tuple(sorted({*hold.guards, GuardCode.FLEET}))) if _counts_for_fleet(hold) else hold
+        for hold in plan.holds
+    )
+    return replace(plan, holds=tuple(holds))
 
 
 def _workspace_count_phrase(workspaces: int) -> str:
@@ -81,9 +97,7 @@ def _workspace_count_phrase(workspaces: int) -> str:
 
 def _planned_deactivations(plan: Plan) -> frozenset[str]:
     """Return the members that the plan, once approved, deactivates; without those that are held individually."""
-    releasable = [
-        hold.change for hold in plan.holds if hold.change is not None and hold.code not in INDIVIDUALLY_HELD_CODES
-    ]
+    releasable = [hold.change for hold in plan.holds if hold.change is not None and _counts_for_fleet(hold)]
     return frozenset(each.scim_id for each in (*plan.changes, *releasable) if is_deactivation(each) and each.scim_id)
 
 
@@ -92,31 +106,42 @@ def _hold_changes(plan: Plan, results: Sequence[GuardResult]) -> Plan:
         return plan
     kept: list[Change] = []
     holds = list(plan.holds)
-    movers: dict[str, bool] = {}
-    adopted: dict[str, bool] = {}
+    movers: dict[str, Hold] = {}
+    adopted: dict[str, Hold] = {}
     for change in plan.changes:
-        result = next((each for each in results if each.affects(change)), None)
+        holding = [each for each in results if each.affects(change)]
         scim_id = change.scim_id or ""
-        if result is not None:
-            is_final = result.is_final
-            cause = result.cause_by_scim_id.get(scim_id, result.cause)
-            holds.append(_make_hold(change, result.guard.code, cause, result.remedy, is_final=is_final))
-        elif (waited := movers.get(change.waits_for or "", adopted.get(scim_id))) is not None:
-            is_final = waited
-            cause, remedy = "It needs another change of this plan that is on hold.", "Release the change it waits for."
-            holds.append(_make_hold(change, HoldCode.WAITS_FOR_HELD, cause, remedy, is_final=is_final))
-        else:
+        waited = movers.get(change.waits_for or "", adopted.get(scim_id))
+        hold = _make_hold(change, holding, waited)
+        if hold is None:
             kept.append(change)
             continue
+        holds.append(hold)
         if change.changes_email:
-            movers[scim_id] = is_final
+            movers[scim_id] = hold
         if change.kind is Kind.ADOPT:
-            adopted[scim_id] = is_final
+            adopted[scim_id] = hold
     guards = (*plan.guards, *(result.guard for result in results))
     return replace(plan, changes=tuple(kept), holds=tuple(sorted(holds, key=_hold_order)), guards=guards)
 
 
-def _make_hold(change: Change, code: str, cause: str, remedy: str, *, is_final: bool) -> Hold:
+def _make_hold(change: Change, holding: Sequence[GuardResult], waited: Hold | None) -> Hold | None:
+    """Return the hold of *change*, or None if no guard holds it and no held change that it waits for.
+
+    What an approval does not release comes first: the hold must not offer one.
+    """
+    final = next((each for each in holding if each.is_final), None)
+    is_final = final is not None or (waited is not None and waited.change is None)
+    result = final or (holding[0] if holding and not is_final else None)
+    if result is not None:
+        code: str = result.guard.code
+        cause, remedy = result.cause_by_scim_id.get(change.scim_id or "", result.cause), result.remedy
+    elif waited is not None:
+        code = HoldCode.WAITS_FOR_HELD
+        cause, remedy = "It needs another change of this plan that is on hold.", "Release the change it waits for."
+    else:
+        return None
+    guards = {each.guard.code for each in holding}.union(waited.guards if waited else ())
     old_email = change.before.email
     return Hold(
         kind=change.kind,
@@ -128,6 +153,7 @@ def _make_hold(change: Change, code: str, cause: str, remedy: str, *, is_final: 
         scim_id=change.scim_id,
         person=change.person,
         change=None if is_final else change,
+        guards=() if is_final else tuple(sorted(guards)),
     )
 
 
@@ -135,25 +161,33 @@ def _hold_order(hold: Hold) -> tuple[str, str, str, str, PersonKey]:
     return normalize(hold.email), hold.kind, hold.code, hold.scim_id or "", hold.person or PersonKey("", "")
 
 
-def release_approved(plan: Plan, unguarded: Plan, by: str = "") -> Plan:
-    """Return *plan* with the holds that its approval releases made changes again.
+def release_approved(plan: Plan, unguarded: Plan, release: Release) -> Plan:
+    """Return *plan* with the holds that its approvals release made changes again.
 
-    *unguarded* is the same plan before any guard, which gives the order of applying. Creates that row 12 held come
-    last, as creates do. Toggles and holds of the table stay. The messages of guards report the release
-    and, with *by*, who approved it.
+    *unguarded* is the same plan before any guard, which gives the order of applying. Toggles and holds of the table
+    stay. The guards name who released them.
     """
-    freed = {hold.change for hold in plan.holds if hold.change is not None}
+    holds = [hold for hold in plan.holds if hold.change is not None]
+    freed = {hold.change for hold in holds if hold.change is not None and release.releases(hold.guards)}
     allowed = freed.union(plan.changes)
-    changes = [change for change in unguarded.changes if change in allowed]
-    changes.extend(sorted(freed.difference(changes), key=lambda change: normalize(change.email)))
-    kept = tuple(hold for hold in plan.holds if hold.change is None)
-    freeing = {hold.code for hold in plan.holds if hold.change is not None}
-    words = f" Released by an approval{f' of {by}' if by else ''}."
-    guards = [replace(each, message=each.message + words) if each.code in freeing else each for each in plan.guards]
+    changes = tuple(change for change in unguarded.changes if change in allowed)
+    kept = tuple(hold for hold in plan.holds if hold.change not in freed)
+    named = {code for hold in holds for code in hold.guards}
+    guards = tuple(_with_approvers(each, release) if each.code in named else each for each in plan.guards)
     # The approval was the decision: if the change fails, the next run tries it again.
     decided = set(repeats_of_undone(plan, freed).values())
     undone = tuple(each for each in plan.undone_changes if each not in decided)
-    return replace(plan, changes=tuple(changes), holds=kept, guards=tuple(guards), undone_changes=undone)
+    return replace(plan, changes=changes, holds=kept, guards=guards, undone_changes=undone)
+
+
+def _with_approvers(guard: Guard, release: Release) -> Guard:
+    """Return *guard* with who released it, if anyone did."""
+    found = release.status(guard.code)
+    if not found.is_released:
+        return guard
+    people = [each for each in found.approved_by if each]
+    by = f" of {' and '.join(people)}" if people else ""
+    return replace(guard, message=f"{guard.message} Released by an approval{by}.", released_by=tuple(people))
 
 
 def next_baselines(unguarded: Plan, made: Plan, baselines: Baselines, grace_reads: int) -> Baselines:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
+from agent.guard.release import Release
 from agent.model import Change, Kind, Plan
-from agent.model.email import normalize
 from connectors.base import PersonKey
 
 __all__ = [
@@ -38,19 +38,24 @@ def plan_contents(plan: Plan) -> frozenset[ChangeContent]:
     return frozenset(map(change_content, plan.changes))
 
 
-def release_identical(plan: Plan, unguarded: Plan, approved: AbstractSet[ChangeContent]) -> Plan:
+def release_identical(plan: Plan, unguarded: Plan, approved: AbstractSet[ChangeContent], release: Release) -> Plan:
     """Return *plan* with holds turned back into changes where an approval released the identical change before.
+
+    A guard that holds it now must be approved too.
 
     *unguarded* is the same plan before any guard, which gives the order of applying.
     """
-    freed = {hold.change for hold in plan.holds if hold.change is not None and change_content(hold.change) in approved}
+    freed = {
+        hold.change
+        for hold in plan.holds
+        if hold.change is not None and change_content(hold.change) in approved and release.releases(hold.guards)
+    }
     held = {hold.scim_id for hold in plan.holds if hold.change not in freed}
     freed = {change for change in freed if change.waits_for is None or change.waits_for not in held}
     allowed = freed.union(plan.changes)
-    changes = [change for change in unguarded.changes if change in allowed]
-    changes.extend(sorted(freed.difference(changes), key=lambda change: normalize(change.email)))
+    changes = tuple(change for change in unguarded.changes if change in allowed)
     kept = tuple(hold for hold in plan.holds if hold.change not in freed)
-    return replace(plan, changes=tuple(changes), holds=kept)
+    return replace(plan, changes=changes, holds=kept)
 
 
 def restrict_to_continuation(

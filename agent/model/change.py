@@ -72,7 +72,8 @@ class Hold:
     """A change that is not made until a human or a later run clears the reason.
 
     *email* is the member's current one, or the wanted one if no member exists; *wanted* the new one, if any.
-    *change* is what an approval would release; None: an approval does not release this hold.
+    *change* is what an approval would release; None: an approval does not release this hold. *guards* are the codes of
+    all guards that hold it, sorted: an approval releases it once all of them are approved.
     """
 
     kind: Kind
@@ -84,6 +85,7 @@ class Hold:
     scim_id: str | None = None
     person: PersonKey | None = None
     change: Change | None = None
+    guards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

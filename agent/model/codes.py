@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["ChangeCode", "GuardCode", "HoldCode", "Kind", "NoteCode", "undo_code"]
+__all__ = ["APPROVABLE_GUARDS", "ChangeCode", "GuardCode", "HoldCode", "Kind", "NoteCode", "undo_code"]
 
 
 class Kind(StrEnum):
@@ -103,6 +103,10 @@ class GuardCode(StrEnum):
     TOGGLE_OFF = "toggle-off"
     UNDONE = "undone"
     WRONG_TARGET = "wrong-target"
+
+
+APPROVABLE_GUARDS = tuple(sorted(set(GuardCode) - {GuardCode.TOGGLE_OFF}))
+"""The guards whose holds an approval can release; toggles are released by the configuration only."""
 
 
 def undo_code(kind: Kind) -> ChangeCode:

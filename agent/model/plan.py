@@ -60,7 +60,7 @@ class Guard:
     """A guard that tripped, with its live numbers. It stands outside the digest: the numbers move with the clock.
 
     *count* is of this plan and *recent* of the last 60 minutes; *limit* describes what they exceed. *affected* are the
-    emails of all held changes.
+    emails of all held changes, *released_by* the people whose approvals released them.
     """
 
     code: str
@@ -69,6 +69,7 @@ class Guard:
     limit: str
     message: str
     affected: tuple[str, ...]
+    released_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

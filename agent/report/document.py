@@ -1,7 +1,7 @@
 """Turn plans into the plan document, and the document into bytes.
 
 The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
-without what changes with time: the numbers of `guards`, the run, and the wording of an error. The document's digest is
+without what changes with time: the numbers of `guards`, and the wording of an error. The document's digest is
 that of the list of its workspaces' digests.
 """
 
@@ -49,7 +49,7 @@ __all__ = [
     "workspace_object",
 ]
 
-UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused", "run"})
+UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused"})
 """Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
 
 MAX_NAMED = 10
@@ -168,6 +168,7 @@ def _unplanned_object(plan: Unplanned) -> UnplannedObject:
 def _planned_object(plan: Plan) -> PlannedObject:
     kinds = Counter(change.kind.value for change in plan.changes)
     members = plan.members
+    holds = sorted(((_hold_object(hold), hold) for hold in plan.holds), key=lambda pair: _sort_key(pair[0]))
     shown: PlannedObject = {
         "name": plan.workspace,
         "mode": plan.mode.value,
@@ -177,9 +178,9 @@ def _planned_object(plan: Plan) -> PlannedObject:
         "members": {"total": members.total, "active": members.active, "linked": members.linked},
         "counts": counts_of(Counter(kinds), len(plan.holds), len(plan.notes), plan.in_sync),
         "changes": [_change_object(change) for change in plan.changes],
-        "holds": sorted((_hold_object(hold) for hold in plan.holds), key=_sort_key),
+        "holds": [shown_hold for shown_hold, _ in holds],
         "notes": sorted((_note_object(note) for note in plan.notes), key=_sort_key),
-        "guards": [_guard_object(guard) for guard in plan.guards],
+        "guards": [_guard_object(guard, [hold for _, hold in holds]) for guard in plan.guards],
     }
     if plan.pause is not None:
         since = plan.pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -278,8 +279,8 @@ def _note_object(note: Note) -> NoteObject:
     return {"code": str(note.code), "email": note.email, "reason": note.reason}
 
 
-def _guard_object(guard: Guard) -> GuardObject:
-    return {
+def _guard_object(guard: Guard, holds: Sequence[Hold]) -> GuardObject:
+    shown: GuardObject = {
         "code": str(guard.code),
         "count": guard.count,
         "recent": guard.recent,
@@ -287,4 +288,8 @@ def _guard_object(guard: Guard) -> GuardObject:
         "message": guard.message,
         "affected": len(guard.affected),
         "first": list(guard.affected[:MAX_NAMED]),
+        "holds": [index for index, hold in enumerate(holds) if guard.code in hold.guards],
     }
+    if guard.released_by:
+        shown["released_by"] = list(guard.released_by)
+    return shown

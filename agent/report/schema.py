@@ -16,7 +16,6 @@ from typing_extensions import TypedDict
 __all__ = [
     "COUNT_KEYS",
     "VERSION",
-    "ApprovalObject",
     "ChangeObject",
     "Counts",
     "Document",
@@ -32,7 +31,6 @@ __all__ = [
     "Outcomes",
     "PersonObject",
     "PlannedObject",
-    "RunObject",
     "SourceObject",
     "UnplannedObject",
     "WorkspaceObject",
@@ -148,7 +146,11 @@ class NoteObject(TypedDict):
 
 
 class GuardObject(TypedDict):
-    """A guard that tripped, with the numbers of the moment; outside the digest. *first* are at most ten emails."""
+    """A guard that tripped, with the numbers of the moment; outside the digest. *first* are at most ten emails.
+
+    *holds* are the indexes in `holds` of what its approval helps to release: each guard that lists a hold must be
+    approved. It is absent in documents of earlier releases. *released_by* are the people whose approvals released it.
+    """
 
     code: str
     count: Count
@@ -157,6 +159,8 @@ class GuardObject(TypedDict):
     message: str
     affected: Count
     first: list[str]
+    holds: NotRequired[list[Count]]
+    released_by: NotRequired[list[str]]
 
 
 class PausedObject(TypedDict):
@@ -165,35 +169,6 @@ class PausedObject(TypedDict):
     by: str
     since: str
     reason: str
-
-
-class ApprovalObject(TypedDict):
-    """Who approved the plan, when (UTC) and why. *guards*: only what these hold; empty: what any guard holds."""
-
-    by: str
-    at: str
-    reason: str
-    guards: list[str]
-
-
-class RunObject(TypedDict):
-    """The run that the plan is of; outside the digest. *by* asked for it, for *reason*.
-
-    *status* is how it ended. *version*, *commit* and *config_sha256* are what it was made with; null: not recorded, as
-    by a release before they were; an empty *commit*: not known.
-    """
-
-    id: str
-    trigger: str
-    by: str
-    reason: str
-    started_at: str
-    finished_at: str | None
-    status: str
-    approvals: list[ApprovalObject]
-    version: str | None
-    commit: str | None
-    config_sha256: str | None
 
 
 class ErrorObject(TypedDict):
@@ -218,7 +193,6 @@ class PlannedObject(TypedDict):
     notes: list[NoteObject]
     guards: list[GuardObject]
     paused: NotRequired[PausedObject]
-    run: NotRequired[RunObject]
 
 
 class UnplannedObject(TypedDict):
@@ -232,7 +206,6 @@ class UnplannedObject(TypedDict):
     changes: list[ChangeObject]
     holds: list[HoldObject]
     notes: list[NoteObject]
-    run: NotRequired[RunObject]
 
 
 WorkspaceObject = PlannedObject | UnplannedObject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -12,7 +12,6 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
-from agent.report.run_identity import approver_names
 from agent.report.schema import (
     ChangeObject,
     Document,
@@ -33,6 +32,7 @@ __all__ = [
     "changed_fields",
     "document_views",
     "hold_groups",
+    "hold_guards",
     "hold_reasons",
     "is_approvable",
     "released_summary",
@@ -41,9 +41,13 @@ __all__ = [
 ]
 
 
+REASON_OPTION = ' --reason "…"'
+"""The dots are to be replaced: they are refused as a reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One change as it is shown. *is_released*: it was held, and an approval let it through, of *approved_by*."""
+    """One change as it is shown. *is_released*: it was held, and an approval let it through."""
 
     kind: str
     email: str
@@ -57,14 +61,6 @@ class ChangeRow:
     person: tuple[str, str] | None
     outcome: OutcomeRow | None = None
     is_released: bool = False
-    approved_by: tuple[str, ...] = ()
-
-    @property
-    def approval_phrase(self) -> str:
-        """The words for how it was released; empty for a change that was not held."""
-        if not self.is_released:
-            return ""
-        return f"approved by {' and '.join(self.approved_by)}" if self.approved_by else "approved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
         if answer is None:
             holds.append(hold)
         else:
-            lines.append(_row_from_hold(workspace, hold, answer))
+            lines.append(_row_from_hold(hold, answer))
     others = tuple(sorted((one for left in waiting.values() for one in left), key=lambda one: one.seq))
     by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
     shown = {kind: some for kind, some in by_kind.items() if some}
@@ -191,9 +187,27 @@ def wrong_target_message(workspace: WorkspaceObject) -> str:
     return next((guard["message"] for guard in workspace["guards"] if guard["code"] == GuardCode.WRONG_TARGET), "")
 
 
-def released_summary(workspace: WorkspaceObject) -> str:
-    """Return what an approval would apply of what is on hold: "create 1, deactivate 30"."""
-    kinds: Counter[str] = Counter(hold["kind"] for hold in workspace["holds"] if "after" in hold)
+def hold_guards(workspace: WorkspaceObject) -> list[frozenset[str]]:
+    """Return for each hold which guards an approval must name to release it; empty: no approval releases it."""
+    found: list[set[str]] = [set() for _ in workspace["holds"]]
+    for guard in workspace["guards"] if workspace["status"] == "planned" else ():
+        for index in guard.get("holds", ()):
+            if index < len(found):
+                found[index].add(guard["code"])
+    # A document of an earlier release does not list them.
+    return [
+        frozenset(codes or {hold["code"]}) if "after" in hold else frozenset()
+        for hold, codes in zip(workspace["holds"], found, strict=True)
+    ]
+
+
+def released_summary(workspace: WorkspaceObject, guards: Collection[str] = ()) -> str:
+    """Return what an approval of *guards* (empty: all) would apply of what is on hold: "create 1, deactivate 30"."""
+    kinds: Counter[str] = Counter(
+        hold["kind"]
+        for hold, codes in zip(workspace["holds"], hold_guards(workspace), strict=True)
+        if codes and (not guards or codes.issubset(guards))
+    )
     return ", ".join(f"{KIND_LABELS[kind].title.lower()} {kinds[kind]:,}" for kind in KINDS if kinds[kind])
 
 
@@ -201,13 +215,14 @@ def approve_command(view: View) -> str:
     """Return the command that approves the workspace's plan."""
     return (
         f"pigment-sync sync -w {shlex.quote(view.name)}{_user_option(view.user)} --approve "
-        f"{_safe_digest(view.workspace)}"
+        f"{_safe_digest(view.workspace)}{REASON_OPTION}"
     )
 
 
 def approve_all_command(document: Document) -> str:
     """Return the command that approves the plans of all workspaces of *document*."""
-    return f"pigment-sync sync{_user_option(document.get('user', ''))} --approve {escape_control(document['digest'])}"
+    user = _user_option(document.get("user", ""))
+    return f"pigment-sync sync{user} --approve {escape_control(document['digest'])}{REASON_OPTION}"
 
 
 def _safe_digest(workspace: WorkspaceObject) -> str:
@@ -270,7 +285,7 @@ def _row_from_change(change: ChangeObject, waiting: dict[tuple[str, str], list[O
     )
 
 
-def _row_from_hold(workspace: WorkspaceObject, hold: HoldObject, outcome: OutcomeRow) -> ChangeRow:
+def _row_from_hold(hold: HoldObject, outcome: OutcomeRow) -> ChangeRow:
     person = hold.get("person")
     after = hold.get("after", {})
     return ChangeRow(
@@ -286,5 +301,4 @@ def _row_from_hold(workspace: WorkspaceObject, hold: HoldObject, outcome: Outcom
         (escape_control(person["connector"]), escape_control(person["id"])) if person else None,
         outcome,
         is_released=True,
-        approved_by=approver_names(workspace, {hold["code"]}),
     )

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import create_engine, update
 
+from agent.store.tables import approvals
 from sandbox.company import Person
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, Ran
@@ -18,6 +20,7 @@ from tests.e2e.company import leavers
 
 LATAM = ("-w", "pigment-latam")
 GROUP = "Pigment LatAm"
+WHY = ("--reason", "the reorganisation")
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     gone = leavers(sandbox, 5)
     held = agent.run("sync", *LATAM, "--format", "json")
     assert held.code == 4, held.err
-    assert "pigment-latam: 6 changes are on hold: max-deactivations 5, possible-rename 1.\n" in held.err
+    assert "pigment-latam: 5 changes are on hold: max-deactivations 5.\n" in held.err
     assert all(is_active(sandbox, person) for person in gone)
     assert agent.run("plan", *LATAM).code == 0
     assert agent.run("plan", *LATAM, "--exit-code").code == 4
@@ -67,8 +70,10 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
     (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", ran.err)
     assert "pigment-sync sync" not in ran.out
-    other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}")
+    other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}", *WHY)
     assert other.code == 9
+    unexplained = agent.run("undo", run["id"], "--approve", approval)
+    assert (unexplained.code, "An approval needs a reason" in unexplained.err) == (2, True)
     assert "paused" not in agent.run("sync", *LATAM, "--wait", "5").err, "what was never begun leaves no pause behind"
     undone = agent.run("undo", run["id"], "--approve", approval[:20], "--reason", "a mistake")
     assert undone.code == 0, undone.err
@@ -96,12 +101,12 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
 def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: Agent) -> None:
     request_count = len(sandbox.requests("pigment"))
     for wrong in ("4507743", "sha256:", "sha512:4507743a", "latest", "g" * 64, "0" * 65):
-        ran = agent.run("sync", *LATAM, "--approve", wrong)
+        ran = agent.run("sync", *LATAM, "--approve", wrong, *WHY)
         assert ran.code == 2, wrong
         assert "not a digest" in ran.err
     assert len(sandbox.requests("pigment")) == request_count
 
-    well_formed = agent.run("sync", *LATAM, "--approve", "4507743a")
+    well_formed = agent.run("sync", *LATAM, "--approve", "4507743a", *WHY)
     assert well_formed.code == 9
     assert "The plan changed after sha256:4507743a was approved" in well_formed.err
 
@@ -114,17 +119,72 @@ def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:
     planned = agent.run("plan", *LATAM, "--format", "json")
     run = json.loads(agent.run("history", *LATAM, "--format", "json", "--limit", "1").out)[0]["id"]
 
-    approvals = [
+    refused = [
         agent.run("sync", *LATAM, "--approve", digest(planned)),
-        agent.run("sync", "--approve", digest(planned)),
+        agent.run("sync", "--approve", digest(planned), *WHY),
         agent.run("undo", run, "--approve", "4507743a"),
     ]
     agent.config.write_text(before, "utf-8")
 
-    assert [ran.code for ran in approvals] == [2, 2, 2]
-    for ran in approvals:
+    assert [ran.code for ran in refused] == [2, 2, 2]
+    for ran in refused:
         assert "pigment-latam: in mode dry-run. Nothing was approved and nothing was written." in ran.err
     assert "paused" not in agent.run("sync", *LATAM).err
+
+
+def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, agent: Agent) -> None:
+    gone = leavers(sandbox, 5)
+    approve = ("sync", *LATAM, "--approve", digest(agent.run("plan", *LATAM, "--format", "json")))
+    refusals = [
+        (approve, 2, "An approval needs a reason"),
+        ((*approve, *WHY, "--guard", "max-everything"), 2, "'max-everything' is not a guard"),
+        ((*approve, *WHY, "--guard", "toggle-off"), 2, "toggle-off is not released by an approval"),
+        ((*approve, *WHY, "--guard", "max-creates"), 2, "max-creates: holds nothing in this plan of pigment-latam"),
+        ((*approve, *WHY, "--by", " "), 2, "--by is empty"),
+        (("sync", *LATAM, "--guard", "max-deactivations"), 2, "--approve is missing"),
+    ]
+    for command, code, words in refusals:
+        ran = agent.run(*command)
+        assert (ran.code, words in ran.err) == (code, True), ran.err
+        assert all(is_active(sandbox, person) for person in gone)
+
+
+def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) -> None:
+    """Refused meanwhile: the same person again, and a second person after the first approval has expired."""
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["approvals"] = {"needed": 2, "valid_for": "24h"}
+    document["limits"] = {"fleet_deactivations_percent": 100}
+    document["workspaces"]["pigment-latam"]["require_approval"] = ["create"]
+    agent.config.write_text(yaml.safe_dump(document), "utf-8")
+    gone = leavers(sandbox, 5)
+    joiner = sandbox.company.hire("okta", "New", "Joiner", [GROUP])
+    approve = ("sync", *LATAM, "--approve", digest(agent.run("plan", *LATAM, "--format", "json")), *WHY)
+    narrowed = (*approve, "--guard", "max-deactivations")
+
+    first = agent.run(*narrowed, "--by", "ana@acme.com")
+    assert first.code == 4, first.err
+    assert "Approved by ana@acme.com (only max-deactivations): deactivate 5. Nothing was written" in first.err
+    assert "max-deactivations needs the approval of a second person until" in first.err
+    again = agent.run(*approve[:-2], "--reason", "sure", "--guard", "max-deactivations", "--by", " ANA@acme.com")
+    assert (again.code, "ANA@acme.com approved this plan before" in again.err) == (4, True), again.err
+    engine = create_engine(f"sqlite:///{agent.config.parent}/state.db")
+    with engine.begin() as connection:
+        connection.execute(update(approvals).values(at=approvals.c.at - 25 * 3600 * 1_000_000))
+    engine.dispose()
+    late = agent.run(*narrowed, "--by", "bea@acme.com")
+    assert (late.code, "The approval of ana@acme.com of 20" in late.err) == (4, True), late.err
+    assert "has expired" in late.err
+    assert all(is_active(sandbox, person) for person in gone)
+
+    done = agent.run(*narrowed, "--by", "ana@acme.com", "--format", "json")
+    assert done.code == 4, done.out + done.err
+    assert not any(is_active(sandbox, person) for person in gone)
+    assert sandbox.workspace("pigment-latam").find_member(joiner.email) is None
+    (workspace,) = json.loads(done.out)["workspaces"]
+    assert {guard["code"]: guard.get("released_by") for guard in workspace["guards"]} == {
+        "approval-required": None,
+        "max-deactivations": ["bea@acme.com", "ana@acme.com"],
+    }
 
 
 def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
@@ -132,14 +192,17 @@ def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox
     plan = tmp_path / "plan.json"
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
     joiner = sandbox.company.hire("okta", "Late", "Joiner", [GROUP])
-    stale = agent.run("apply", str(plan))
+    stale = agent.run("apply", str(plan), *WHY)
 
     assert stale.code == 9
     assert joiner.email in stale.err
     assert all(is_active(sandbox, person) for person in gone)
     assert sandbox.workspace("pigment-latam").find_member(joiner.email) is None
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
-    assert agent.run("apply", str(plan)).code == 0
+    unexplained = agent.run("apply", str(plan))
+    assert (unexplained.code, "An approval needs a reason" in unexplained.err) == (2, True)
+    assert all(is_active(sandbox, person) for person in gone)
+    assert agent.run("apply", str(plan), *WHY).code == 0
     assert not any(is_active(sandbox, person) for person in gone)
 
 
@@ -208,9 +271,13 @@ def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandb
     email = gone[0].email
 
     shown = agent.run("plan", *LATAM, "--user", email)
-    (command,) = re.findall(r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+)", shown.out)
+    (command,) = re.findall(
+        r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+ --reason .*)", shown.out
+    )
     assert "Approving also applies what is on hold: deactivate 1." in shown.out
-    done = agent.run(*shlex.split(command))
+    unexplained = agent.run(*shlex.split(command))
+    assert (unexplained.code, "An approval needs a reason" in unexplained.err) == (2, True), "dots are not a reason"
+    done = agent.run(*shlex.split(command.replace("…", "she left")))
 
     assert done.code == 0, done.out + done.err
     assert [is_active(sandbox, person) for person in gone] == [False, True, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ def test_plan_is_broken_off(sandbox: Sandbox, agent: Agent) -> None:
 def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
     assert agent.run("sync", "-w", LATAM).code == 0
     (run,) = json.loads(agent.run("history", "--format", "json").out)
-    digest = agent.run("undo", run["id"]).err.split()[-1]
+    digest = re.findall(r"--approve (sha256:\w+)", agent.run("undo", run["id"]).err)[0]
     written = len(sandbox.workspace(LATAM).write_log.writes)
     sandbox.faults.put(parse_rules({"faults": [SLOW | {"system": "pigment"}]}))
     engine = create_engine(f"sqlite:///{tmp_path}/state.db")
@@ -97,7 +98,7 @@ def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent:
         with engine.connect() as connection:
             return connection.execute(select(pauses)).first() is not None
 
-    process = agent.start("undo", run["id"], "--approve", digest)
+    process = agent.start("undo", run["id"], "--approve", digest, "--reason", "why")
     until(is_paused)
     code, _ = ended(process, signal.SIGTERM)
     sandbox.faults.clear()

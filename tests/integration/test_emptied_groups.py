@@ -244,7 +244,7 @@ async def test_approval_releases_it_as_any_guard() -> None:
     scene = await Scene().in_step()
     scene.directory.hidden_for_good = {"sales"}
     digest = (await scene.plan()).digest
-    result = await scene.run(1, approved_digests=frozenset({digest}))
+    result = await scene.run(1, by="ops", reason="why", approved_digests=frozenset({digest}))
     assert result.exit_code is ExitCode.DONE
     assert scene.inactive() == SALES
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from agent.engine.dryrun import dry_run
-from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.planner import Planner, PlannerProtocol, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
-from agent.model import Mode, Plan, Policy, UnmanagedAction
+from agent.model import Kind, Mode, Plan, Policy, UnmanagedAction
+from agent.model.approval import ApprovalPolicy
 from agent.model.run import Trigger
 from agent.plan_parser import describe_difference
 from agent.ports.state import State
@@ -37,6 +38,8 @@ class Company:
         self.fleet_percent = 100.0
         self.unmanaged = UnmanagedAction.REPORT
         self.protect: tuple[str, ...] = ()
+        self.require_approval: frozenset[Kind] = frozenset()
+        self.approval_policy = ApprovalPolicy()
 
     def hire(self, *names: str, groups: tuple[str, ...] = ("planners",), world: SteppedWorld | None = None) -> None:
         for name in names:
@@ -60,6 +63,7 @@ class Company:
             protect=self.protect,
             limits=self.limits,
             unmanaged=self.unmanaged,
+            require_approval=self.require_approval,
         )
 
         async def at_once(_seconds: float) -> None:
@@ -86,21 +90,34 @@ class Company:
 
     async def sync(self, name: str = "latam", *, user: str = "", approve: bool = False) -> RunResult:
         digests = frozenset({(await self.plan(name)).digest} if approve else ())
-        survey, client, policy = self._survey(name)
-        order = RunRequest(Trigger.SYNC, "ops", user=user, approved_digests=digests)
-        (result,) = await Sync(
-            survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever, describe_difference
-        ).run([], order)
+        order = RunRequest(Trigger.SYNC, "ops", "why", user=user, approved_digests=digests)
+        (result,) = await self.run(order, name)
         self.pass_minutes(1)
         return result
 
-    async def undo(self, run_id: str, name: str = "latam") -> RunResult:
+    async def run(self, request: RunRequest, *names: str) -> list[RunResult]:
+        surveys = {name: self._survey(name) for name in names or self.worlds}
+        contexts = {name: WorkspaceContext(policy, client) for name, (_, client, policy) in surveys.items()}
+        planner = next(iter(surveys.values()))[0]
+        return await self._sync(planner, contexts).run([], request)
+
+    def _sync(self, planner: PlannerProtocol, contexts: dict[str, WorkspaceContext]) -> Sync:
+        return Sync(
+            planner,
+            contexts,
+            "one",
+            self._for_ever,
+            describe_difference,
+            approval_policy=self.approval_policy,
+        )
+
+    async def undo(self, run_id: str, name: str = "latam", by: str = "ops") -> RunResult:
         _, client, policy = self._survey(name)
         survey = UndoPlanner(run_id, self.state, self.worlds[name], discard_progress)
-        sync = Sync(survey, {name: WorkspaceContext(policy, client)}, "one", self._for_ever, describe_difference)
+        sync = self._sync(survey, {name: WorkspaceContext(policy, client)})
         (planned,) = await dry_run(survey, {name: ReadOnlyWorkspace(policy, client)}, [], RunRequest(Trigger.PLAN))
         approvals = frozenset({planned.digest})
-        (result,) = await sync.run([], RunRequest(Trigger.UNDO, "ops", approved_digests=approvals))
+        (result,) = await sync.run([], RunRequest(Trigger.UNDO, by, "why", approved_digests=approvals))
         self.pass_minutes(1)
         return result
 

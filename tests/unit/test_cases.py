@@ -45,7 +45,7 @@ from agent.model import (
 from agent.model.codes import ChangeCode, GuardCode, HoldCode, NoteCode
 from agent.report.document import workspace_object
 from connectors.base import Group, LookupResult, Person, PersonKey, Snapshot, Source, Status
-from tests.factories import recent_changes, some_limits
+from tests.factories import approved_by, recent_changes, some_limits
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
@@ -264,7 +264,7 @@ def _planned(case: Mapping[str, Any]) -> Plan:
     plan = apply_guards(unguarded, policy, replace(_history(case), target_check=target))
     if "fleet" in case:
         (plan,) = apply_fleet_guard([plan], _fleet(case["fleet"]))
-    return release_approved(plan, unguarded) if case.get("approved") else plan
+    return release_approved(plan, unguarded, approved_by("ops")) if case.get("approved") else plan
 
 
 def _change(change: Change) -> str:

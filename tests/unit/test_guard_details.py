@@ -17,6 +17,7 @@ from tests.factories import (
     ENTRA,
     OKTA,
     a_policy,
+    approved_by,
     key,
     link,
     member,
@@ -190,7 +191,7 @@ def test_member_that_another_tool_reactivates_is_held_alone_and_uses_up_no_limit
     (guard,) = plan.guards
     assert (guard.code, guard.count, guard.affected) == ("contested-by-another-writer", 1, ("p0@acme.com",))
     assert guard.message.startswith("1 member was deactivated by pigment-sync twice within 24 hours")
-    assert release_approved(plan, leavers(3, 40)).changes == leavers(3, 40).changes
+    assert release_approved(plan, leavers(3, 40), approved_by("ops")).changes == leavers(3, 40).changes
 
 
 def test_contested_members_count_for_no_other_guard() -> None:
@@ -261,18 +262,75 @@ def test_fleet_counts_deactivations_that_an_own_guard_holds() -> None:
     held = apply_fleet_guard([own, leavers(3, 30, "two")], FleetContext(workspaces=2, percent=10))
 
     assert [hold.code for hold in held[1].holds] == ["fleet"] * 3
-    assert {hold.code for hold in held[0].holds} == {"max-deactivations"}
+    assert {(hold.code, hold.guards) for hold in held[0].holds} == {
+        ("max-deactivations", ("fleet", "max-deactivations"))
+    }
+    assert [(guard.code, guard.count) for guard in held[0].guards] == [("max-deactivations", 5), ("fleet", 5)]
 
 
 def test_approval_releases_in_the_order_of_applying() -> None:
     unguarded = leavers(5, 40)
     plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
-    approved = release_approved(plan, unguarded, "ops@acme.com")
-    assert release_approved(plan, unguarded).changes == approved.changes == unguarded.changes
+    approved = release_approved(plan, unguarded, approved_by("ops@acme.com", "ann", needed=2))
+    assert release_approved(plan, unguarded, approved_by("ops")).changes == approved.changes == unguarded.changes
     assert approved.holds == ()
-    assert approved.guards[0].message == f"{plan.guards[0].message} Released by an approval of ops@acme.com."
-    assert release_approved(plan, unguarded).guards[0].message.endswith(" Released by an approval.")
+    guard = approved.guards[0]
+    assert guard.message == f"{plan.guards[0].message} Released by an approval of ops@acme.com and ann."
+    assert guard.released_by == ("ops@acme.com", "ann")
+
+
+def test_first_of_two_people_releases_nothing() -> None:
+    unguarded = leavers(5, 40)
+    plan = apply_guards(unguarded, a_policy(), GuardHistory())
+
+    assert release_approved(plan, unguarded, approved_by("ann", "ANN ", needed=2)) == plan
+
+
+def test_change_that_two_guards_hold_needs_the_approval_of_both() -> None:
+    unguarded = leavers(5, 40)
+    policy = a_policy(require_approval=frozenset({Kind.DEACTIVATE}))
+    plan = apply_guards(unguarded, policy, GuardHistory())
+    one = release_approved(plan, unguarded, approved_by("ops", guards=["max-deactivations"]))
+    both = release_approved(plan, unguarded, approved_by("ops", guards=["max-deactivations", "approval-required"]))
+
+    assert {hold.guards for hold in plan.holds} == {("approval-required", "max-deactivations")}
+    assert (one.changes, one.holds) == (plan.changes, plan.holds)
+    assert [guard.released_by for guard in one.guards] == [("ops",), ()]
+    assert (both.changes, both.holds) == (unguarded.changes, ())
+
+
+def test_change_that_waits_for_another_needs_the_approval_of_its_guards_too() -> None:
+    given = reads([person("ann", "x@acme.com"), person("new", "ann@acme.com")], [member("ann")], [link("ann")])
+    policy = a_policy(require_approval=frozenset({Kind.UPDATE_EMAIL}), limits=some_limits(max_creates=0))
+    unguarded = compute_plan(given, policy)
+    plan = apply_guards(unguarded, policy, GuardHistory())
+
+    assert {(hold.kind, hold.code): hold.guards for hold in plan.holds} == {
+        ("update-email", "approval-required"): ("approval-required",),
+        ("create", "max-creates"): ("approval-required", "max-creates"),
+    }
+    assert release_approved(plan, unguarded, approved_by("ops", guards=["max-creates"])).changes == ()
+    narrowed = release_approved(plan, unguarded, approved_by("ops", guards=["approval-required"]))
+    assert [change.kind for change in narrowed.changes] == ["update-email"]
+
+
+def test_change_that_a_toggle_holds_is_never_offered_for_approval() -> None:
+    """Neither is one that another guard holds too, or that waits for it."""
+    given = reads([person("ann", "x@acme.com"), person("new", "ann@acme.com")], [member("ann")], [link("ann")])
+    policy = a_policy(
+        toggles=Toggles(update=False),
+        require_approval=frozenset({Kind.UPDATE_EMAIL}),
+        limits=some_limits(max_creates=0),
+    )
+    unguarded = compute_plan(given, policy)
+    plan = apply_guards(unguarded, policy, GuardHistory())
+
+    assert {(hold.kind, hold.code, hold.change, hold.guards) for hold in plan.holds} == {
+        ("update-email", "toggle-off", None, ()),
+        ("create", "waits-for-held", None, ()),
+    }
+    assert release_approved(plan, unguarded, approved_by("ops")).changes == ()
 
 
 def test_guard_that_an_approval_does_not_release_is_not_called_released() -> None:
@@ -280,10 +338,12 @@ def test_guard_that_an_approval_does_not_release_is_not_called_released() -> Non
     names = [f"p{number}" for number in range(20)]
     given = reads([person("new"), *map(person, names[1:])], [member(name) for name in names], list(map(link, names)))
     unguarded = compute_plan(given, policy)
-    off, required = release_approved(apply_guards(unguarded, policy, GuardHistory()), unguarded).guards
+    off, required = release_approved(
+        apply_guards(unguarded, policy, GuardHistory()), unguarded, approved_by("ops")
+    ).guards
 
     assert "Released" not in off.message
-    assert required.message.endswith("(require_approval: deactivate). Released by an approval.")
+    assert required.message.endswith("(require_approval: deactivate). Released by an approval of ops.")
 
 
 def baselines(
@@ -308,7 +368,9 @@ def test_group_keeps_its_baseline_while_a_leaver_of_it_is_held() -> None:
     plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
     assert baselines(unguarded, plan, {"planners": 40}) == {}
-    assert baselines(unguarded, release_approved(plan, unguarded), {"planners": 40}) == {"planners": 35}
+    assert baselines(unguarded, release_approved(plan, unguarded, approved_by("ops")), {"planners": 40}) == {
+        "planners": 35
+    }
     assert baselines(unguarded, plan) == {"planners": 35}, "a group without a baseline gets its first"
 
 
@@ -415,15 +477,13 @@ def test_baseline_moves_though_a_create_is_held_or_a_link_changed_its_groups() -
     assert baselines(regrouped, before={"planners": 9, "readers": 9}) == {"planners": 0, "readers": 1}
 
 
-def test_released_creates_of_the_table_come_last_by_address() -> None:
+def test_approval_never_releases_a_possible_rename() -> None:
     people = [person("zed", display_name="Zed"), person("ann", display_name="Ann"), person("bob", display_name="Bob")]
     listed = [member("x", display_name="zed"), member("y", display_name="ann"), member("bob")]
     unguarded = compute_plan(reads(people, listed), a_policy())
     plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
     assert [hold.code for hold in plan.holds] == ["possible-rename", "possible-rename"]
-    assert [(change.kind, change.email) for change in release_approved(plan, unguarded).changes] == [
-        ("adopt", "bob@acme.com"),
-        ("create", "ann@acme.com"),
-        ("create", "zed@acme.com"),
-    ]
+    assert [hold.change for hold in plan.holds] == [None, None]
+    assert "pigment-sync links new y@acme.com --workspace latam --person okta-main:ann" in plan.holds[0].remedy
+    assert release_approved(plan, unguarded, approved_by("ops")) == plan

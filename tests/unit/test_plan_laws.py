@@ -38,7 +38,7 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
-from tests.factories import recent_changes, some_limits
+from tests.factories import approved_by, recent_changes, some_limits
 
 # Every line that these reach a case in `tests/cases` reaches too, and the tracer would make them take twice the time.
 pytestmark = pytest.mark.no_cover
@@ -225,7 +225,7 @@ def test_guarded_plan_can_be_applied_in_its_order(world: tuple[Inputs, Policy]) 
     plan = apply_guards(unguarded, policy, GuardHistory())
 
     after(reads, plan, plan.changes)
-    after(reads, plan, release_approved(plan, unguarded).changes)
+    after(reads, plan, release_approved(plan, unguarded, approved_by("ops")).changes)
 
 
 @given(worlds())
@@ -312,12 +312,12 @@ def test_guards_lose_nothing(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world
     unguarded = compute_plan(reads, policy)
     plan = apply_guards(unguarded, policy, GuardHistory())
-    approved = release_approved(plan, unguarded)
+    approved = release_approved(plan, unguarded, approved_by("ops"))
 
     assert len(plan.changes) + len(plan.holds) == len(unguarded.changes) + len(unguarded.holds)
     if policy.toggles == Toggles():
-        freed = {hold.change for hold in unguarded.holds if hold.change is not None}
-        assert set(approved.changes) == set(unguarded.changes) | freed
+        assert approved.changes == unguarded.changes
+        assert approved.holds == unguarded.holds
 
 
 @given(worlds())

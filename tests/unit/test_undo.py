@@ -30,7 +30,7 @@ from agent.model import (
 from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
-from tests.factories import a_policy, key, link, member, person, reads
+from tests.factories import a_policy, approved_by, key, link, member, person, reads
 from tests.unit.test_plan_laws import after, worlds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -302,7 +302,7 @@ def test_what_was_undone_stays_undone_while_the_sources_show_the_same(world: tup
     plan = apply_guards(unguarded, policy, GuardHistory())
     later = shows(after(undone, plan, plan.changes))
     put_back = {change.scim_id for change in undo.changes}
-    approved = release_approved(plan, unguarded)
+    approved = release_approved(plan, unguarded, approved_by("ops"))
 
     assert {scim_id: later[scim_id] for scim_id in put_back if scim_id} == {
         scim_id: shows(undone)[scim_id] for scim_id in put_back if scim_id
@@ -396,7 +396,7 @@ def test_approval_ends_what_it_decides_and_no_other_undone_change() -> None:
     plan = apply_guards(unguarded, a_policy(), GuardHistory())
 
     assert (unguarded.undone_changes, [hold.code for hold in plan.holds]) == ((PUT_BACK, other), ["undone"])
-    assert release_approved(plan, unguarded).undone_changes == (other,)
+    assert release_approved(plan, unguarded, approved_by("ops")).undone_changes == (other,)
 
 
 def test_counts_are_of_the_listing_and_the_links() -> None:

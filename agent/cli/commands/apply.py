@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from agent.cli.options import by_option, reason_option, report_format_option, verbose_option, wait_option
+from agent.cli.options import (
+    by_option,
+    guard_option,
+    reason_option,
+    report_format_option,
+    verbose_option,
+    wait_option,
+)
 from agent.cli.runtime import run_sync
+from agent.engine.plan_approval import parse_guards
 from agent.engine.request import ReviewedPlan, RunRequest
 from agent.errors import UsageError
 from agent.model.run import Trigger
@@ -20,6 +29,7 @@ __all__ = ["apply"]
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="PLAN.json")
+@guard_option
 @by_option
 @reason_option
 @wait_option
@@ -27,13 +37,20 @@ __all__ = ["apply"]
 @verbose_option
 @click.pass_context
 def apply(  # noqa: PLR0913  (click hands each option by name)
-    context: click.Context, file: Path, by: str, reason: str, wait_seconds: float, output_format: Format, verbose: bool
+    context: click.Context,
+    file: Path,
+    guards: Sequence[str],
+    by: str,
+    reason: str,
+    wait_seconds: float,
+    output_format: Format,
+    verbose: bool,
 ) -> int:
     """Apply a saved plan, if it is still current.
 
     PLAN.json is a file that `plan --out` wrote. Reads everything again and writes exactly the changes of the plan. This
-    approves the changes that guards hold. If the plan has changed since, nothing is written and the difference is shown
-    (exit code 9). The other exit codes are those of `sync`.
+    approves the changes that guards hold, as `sync --approve` does, and then needs --reason. If the plan has changed
+    since, nothing is written and the difference is shown (exit code 9). The other exit codes are those of `sync`.
 
     \b
     pigment-sync plan --out plan.json
@@ -54,5 +71,8 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
         )
     approved_digests = frozenset(workspace["digest"] for workspace in saved["workspaces"])
     reviewed = tuple(ReviewedPlan(each["name"], each["digest"], encode_workspace(each)) for each in saved["workspaces"])
-    request = RunRequest(Trigger.APPLY, by, reason, saved.get("user", ""), approved_digests, wait_seconds, reviewed)
+    user, codes = saved.get("user", ""), parse_guards(guards)
+    request = RunRequest(
+        Trigger.APPLY, by, reason, user, approved_digests, wait_seconds, reviewed, approved_guards=codes
+    )
     return run_sync(context, names, request, output_format, verbose)

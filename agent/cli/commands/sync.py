@@ -8,6 +8,7 @@ import click
 
 from agent.cli.options import (
     by_option,
+    guard_option,
     reason_option,
     report_format_option,
     user_option,
@@ -17,7 +18,9 @@ from agent.cli.options import (
 )
 from agent.cli.runtime import run_sync
 from agent.engine.approval import digest_prefix
+from agent.engine.plan_approval import parse_guards
 from agent.engine.request import RunRequest
+from agent.errors import UsageError
 from agent.model.run import Trigger
 from agent.report.render import Format
 
@@ -34,6 +37,7 @@ __all__ = ["sync"]
     metavar="DIGEST",
     help="Approve the plan with this digest, including changes on hold; 8 digits are enough.",
 )
+@guard_option
 @by_option
 @reason_option
 @wait_option
@@ -45,6 +49,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     names: Sequence[str],
     user: str,
     approved_digests: Sequence[str],
+    guards: Sequence[str],
     by: str,
     reason: str,
     wait_seconds: float,
@@ -55,17 +60,30 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
 
     Reads as `plan` does, then writes the differences to each workspace in mode enforce, deactivations first. Records
     each change in the links and the journal. Changes that a guard holds need --approve with the digest that `plan`
-    shows.
+    shows, and --reason; --guard approves what one guard holds and nothing else. Where the configuration needs two
+    people (`approvals.needed: 2`), the first approval is recorded and writes nothing.
 
-    Exits 2 if --approve is not a digest or its workspace is paused or in mode dry-run, 4 if changes need an approval
-    (other holds do not count), 5 if a change failed, 6 if a read was incomplete (nothing was written), 7 if another run
-    holds the workspace, 9 if the plan is no longer the approved one.
+    Exits 2 if --approve is not a digest or its workspace is paused or in mode dry-run, if the reason is missing, or if
+    --guard holds nothing in the plan; 4 if changes need an approval or a second person's (other holds do not count), 5
+    if a change failed, 6 if a read was incomplete (nothing was written), 7 if another run holds the workspace, 9 if the
+    plan is no longer the approved one.
 
     \b
     pigment-sync sync
     pigment-sync sync --user ana.souza@acme.com --reason "help desk request"
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "March reorganisation"
+    pigment-sync sync -w pigment-latam --approve sha256:… --guard max-deactivations --reason "March reorganisation"
     pigment-sync sync --wait 300
     """
-    request = RunRequest(Trigger.SYNC, by, reason, user, frozenset(map(digest_prefix, approved_digests)), wait_seconds)
+    if guards and not approved_digests:
+        raise UsageError("--guard narrows an approval, and --approve is missing.", "Give the digest with --approve.")
+    request = RunRequest(
+        Trigger.SYNC,
+        by,
+        reason,
+        user,
+        frozenset(map(digest_prefix, approved_digests)),
+        wait_seconds,
+        approved_guards=parse_guards(guards),
+    )
     return run_sync(context, names, request, output_format, verbose)
