@@ -18,7 +18,8 @@ from agent.model.run import LinkEdit
 from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
 from agent.report.render import Format, RenderOptions, render
-from agent.report.schema import Document, OutcomeRow
+from agent.report.run_identity import with_run
+from agent.report.schema import Document, OutcomeRow, WorkspaceObject
 
 __all__ = [
     "FormatChoice",
@@ -47,7 +48,12 @@ class FormatChoice(click.Choice[str]):
 def document_from_results(results: Sequence[RunResult], user: str = "") -> Document:
     """Return the plan document of *results*."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return plan_document([workspace_object(result.planned) for result in results], now, user)
+    return plan_document([_object_from_result(result) for result in results], now, user)
+
+
+def _object_from_result(result: RunResult) -> WorkspaceObject:
+    planned = workspace_object(result.planned)
+    return planned if result.run is None else with_run(planned, result.run, result.approvals)
 
 
 def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence[OutcomeRow]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
+from agent.model.approval import Approval
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
 
@@ -119,9 +120,9 @@ class RunResult:
     """How one workspace's run ended. *records* are its changes with their outcomes, empty for a dry run.
 
     *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
-    failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began.
-    *waiting* is why nothing was written yet: an approval of the command waits for a second person. *is_for_everyone* is
-    False for a run for one person, whose
+    failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began, and
+    *approvals* are those that the journal has for it. *waiting* is why nothing was written yet: an approval of the
+    command waits for a second person. *is_for_everyone* is False for a run for one person, whose
     numbers describe only a part of the workspace.
     """
 
@@ -137,6 +138,7 @@ class RunResult:
     error: str = ""
     is_for_everyone: bool = True
     run: Run | None = None
+    approvals: tuple[Approval, ...] = ()
     waiting: str = ""
 
 

@@ -18,6 +18,7 @@ from agent.errors import ExitCode, LeaseLost, PigmentSyncError, StalePlan, Usage
 from agent.guard.hold import next_baselines
 from agent.guard.target import uncounted
 from agent.model import Plan, Policy
+from agent.model.approval import Approval
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus, ended_run
 from agent.ports.clock import Clock
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 class OpenRun:
     """A workspace whose lease this process holds and whose run is in the journal.
 
-    *waiting* is why it writes nothing although it could: see `RunResult`.
+    *approvals* and *waiting* (why it writes nothing although it could): see `RunResult`.
     """
 
     policy: Policy
@@ -45,6 +46,7 @@ class OpenRun:
     read_at: float = 0
     plan: Plan | None = None
     applied: ApplyResult | None = None
+    approvals: tuple[Approval, ...] = ()
     waiting: str = ""
 
     @property
@@ -73,6 +75,7 @@ class RunRecorder:
             guards |= {GuardCode.WRONG_TARGET}.intersection(given.named)
             await self.state.record_approval(opened.lease, approval)
             await self.state.mark_approvals_applied(opened.lease, opened.run.id, given.release.applied(guards))
+            opened.approvals = await self.state.load_run_approvals(opened.run.id)
             log.info("approval.recorded", workspace=approval.workspace, missing=given.missing_guards)
         await self.record_plan(opened, decision, given.given_digest)
 
@@ -115,6 +118,7 @@ class RunRecorder:
             records,
             error=failure,
             run=opened.run,
+            approvals=opened.approvals,
         )
 
     async def close(
@@ -163,6 +167,7 @@ class RunRecorder:
             pause,
             requests,
             run=opened.run,
+            approvals=opened.approvals,
             waiting=opened.waiting,
         )
 

@@ -1,4 +1,4 @@
-"""The report as CSV: one row for each change, hold and note, and for each workspace that could not be planned.
+"""The report as CSV: a row for each run, change, hold, guard and note, and for each workspace without a plan.
 
 A cell never starts like a formula, because spreadsheets would run it (OWASP, "CSV injection"). Nor does the text after
 a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
@@ -12,7 +12,17 @@ import re
 from collections.abc import Iterator
 
 from agent.report.escape import escape_control
-from agent.report.schema import Document, FieldsObject, HoldObject, NoteObject, Outcomes
+from agent.report.run_identity import run_blocks
+from agent.report.schema import (
+    Document,
+    FieldsObject,
+    GuardObject,
+    HoldObject,
+    NoteObject,
+    Outcomes,
+    RunObject,
+    WorkspaceObject,
+)
 from agent.report.view import ChangeRow, View, document_views, hold_reasons
 
 __all__ = ["COLUMNS", "escape_cell", "render_csv"]
@@ -39,8 +49,11 @@ COLUMNS = (
     "remedy",
     "outcome",
     "outcome_detail",
+    "run",
+    "approved_by",
 )
-"""*row* is `change`, `hold`, `note`, `error` (could not be planned) or `also` (done, though not in the plan)."""
+"""*row* is `run` (how it ended, who asked for it and why), `change`, `hold`, `guard`, `note`, `error` (could not be
+planned) or `also` (done, though not in the plan)."""
 
 FORMULA_STARTS = re.compile(r"(?:^|[;|])(?=\s*[=+\-@＝＋－＠])")
 
@@ -61,12 +74,15 @@ def render_csv(document: Document, outcomes: Outcomes, *, bom: bool) -> str:
 
 def _rows(view: View) -> Iterator[_Row]:
     workspace = view.workspace
+    run_id = workspace["run"]["id"] if "run" in workspace else ""
     for row in _workspace_rows(view):
-        yield {"workspace": workspace["name"], **row}
+        yield {"workspace": workspace["name"], "run": run_id, **row}
 
 
 def _workspace_rows(view: View) -> Iterator[_Row]:
     workspace = view.workspace
+    if "run" in workspace:
+        yield _run_row(workspace, workspace["run"])
     if workspace["status"] != "planned":
         error = workspace["error"]
         yield {"row": "error", "code": error["code"], "reason": error["message"], "remedy": error["remedy"]}
@@ -81,7 +97,27 @@ def _workspace_rows(view: View) -> Iterator[_Row]:
             "outcome_detail": one.detail,
         }
     yield from map(_hold_row, view.holds)
+    if workspace["status"] == "planned":
+        yield from map(_guard_row, workspace["guards"])
     yield from map(_note_row, workspace["notes"])
+
+
+def _run_row(workspace: WorkspaceObject, run: RunObject) -> _Row:
+    (facts,) = run_blocks([workspace])
+    return {
+        "row": "run",
+        "code": run["trigger"],
+        "email": run["by"],
+        "reason": run["reason"],
+        "outcome": run["status"],
+        "outcome_detail": "; ".join(f"{label}: {value}" for label, value in facts),
+        "approved_by": "; ".join(dict.fromkeys(each["by"] for each in run["approvals"])),
+    }
+
+
+def _guard_row(guard: GuardObject) -> _Row:
+    released_by = "; ".join(guard.get("released_by", ()))
+    return {"row": "guard", "code": guard["code"], "reason": guard["message"], "approved_by": released_by}
 
 
 def _change_row(line: ChangeRow) -> _Row:
@@ -94,6 +130,7 @@ def _change_row(line: ChangeRow) -> _Row:
         "scim_id": line.scim_id,
         "groups": "; ".join(line.groups),
         "reason": line.reason,
+        "approved_by": "; ".join(line.approved_by),
         **_field_columns("before", line.before),
         **_field_columns("after", line.after),
     }

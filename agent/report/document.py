@@ -1,7 +1,7 @@
 """Turn plans into the plan document, and the document into bytes.
 
 The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
-without what changes with time: the numbers of `guards`, and the wording of an error. The document's digest is
+without what changes with time: the numbers of `guards`, the run, and the wording of an error. The document's digest is
 that of the list of its workspaces' digests.
 """
 
@@ -49,7 +49,7 @@ __all__ = [
     "workspace_object",
 ]
 
-UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused"})
+UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused", "run"})
 """Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
 
 MAX_NAMED = 10

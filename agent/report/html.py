@@ -19,6 +19,7 @@ from markupsafe import Markup
 from agent.report.bars import WIDTH, Bar, group_bars, segments, totals
 from agent.report.escape import escape_control
 from agent.report.labels import APPROVE_PROMPT, KIND_LABELS
+from agent.report.run_identity import run_blocks
 from agent.report.schema import Document, Outcomes, WorkspaceObject
 from agent.report.view import (
     ChangeRow,
@@ -72,6 +73,7 @@ def render_html(document: Document, outcomes: Outcomes, *, shows_approval: bool 
     return _template().render(
         document=document,
         executed=any(view.executed for view in shown),
+        runs=run_blocks(document["workspaces"]),
         figures=totals(shown),
         sections=workspace_sections(shown, with_commands=shows_approval),
         approve_all=approve_all_command(document) if shows_approval and _has_several_to_approve(shown) else "",

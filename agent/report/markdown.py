@@ -13,6 +13,7 @@ from html import escape
 
 from agent.report.escape import escape_control
 from agent.report.labels import APPROVE_PROMPT, KIND_LABELS, KINDS, no_write_reason
+from agent.report.run_identity import run_blocks
 from agent.report.schema import Document, GuardObject, HoldObject, NoteObject, OutcomeRow, Outcomes, PlannedObject
 from agent.report.view import (
     ChangeRow,
@@ -153,6 +154,7 @@ def _header_lines(document: Document, shown: Sequence[View], room: int) -> list[
     lines = [
         "# Pigment: what was done" if executed else "# Pigment: what a sync would do",
         "",
+        *_run_lines(document, room),
         f"{'' if executed else 'Nothing was written. '}Plan of {escape_markdown(document['generated_at'])}, "
         f"digest `{escape_control(document['digest'])}`.",
         "",
@@ -166,6 +168,22 @@ def _header_lines(document: Document, shown: Sequence[View], room: int) -> list[
     if len(fitting) < len(rows):
         lines += [f"_{len(rows) - len(fitting):,} more workspaces._", ""]
     return lines
+
+
+def _run_lines(document: Document, room: int) -> list[str]:
+    """Return one run as a list of facts, or each of several in a line, as many as fit in *room*."""
+    blocks = run_blocks(document["workspaces"])
+    facts = [[f"**{label}** {escape_markdown(value)}" for label, value in block] for block in blocks]
+    lines = [f"- {' · '.join(block)}" for block in _lines_of_facts(facts)]
+    fitting = list(lines)
+    while len(fitting) > 1 and _length(fitting) > room:
+        fitting.pop()
+    remark = [f"- _{len(lines) - len(fitting):,} more lines about runs: the JSON, CSV and HTML have all._"]
+    return [*fitting, *(remark if len(fitting) < len(lines) else ()), ""] if lines else []
+
+
+def _lines_of_facts(blocks: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    return [[fact] for fact in blocks[0]] if len(blocks) == 1 else blocks
 
 
 def _overview_row(view: View) -> str:
@@ -256,7 +274,8 @@ def _change_row(line: ChangeRow, executed: bool) -> str:
     if executed:
         outcome = line.outcome
         text = f"{outcome.outcome}: {outcome.detail}" if outcome and outcome.detail else outcome and outcome.outcome
-        cells.append(escape_markdown(text or "no record") + (" (approved)" if line.is_released else ""))
+        how = f" ({escape_markdown(line.approval_phrase)})" if line.is_released else ""
+        cells.append(escape_markdown(text or "no record") + how)
     return _table_row(cells)
 
 

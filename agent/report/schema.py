@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 __all__ = [
     "COUNT_KEYS",
     "VERSION",
+    "ApprovalObject",
     "ChangeObject",
     "Counts",
     "Document",
@@ -31,6 +32,7 @@ __all__ = [
     "Outcomes",
     "PersonObject",
     "PlannedObject",
+    "RunObject",
     "SourceObject",
     "UnplannedObject",
     "WorkspaceObject",
@@ -171,6 +173,35 @@ class PausedObject(TypedDict):
     reason: str
 
 
+class ApprovalObject(TypedDict):
+    """Who approved the plan, when (UTC) and why. *guards*: only what these hold; empty: what any guard holds."""
+
+    by: str
+    at: str
+    reason: str
+    guards: list[str]
+
+
+class RunObject(TypedDict):
+    """The run that the plan is of; outside the digest. *by* asked for it, for *reason*.
+
+    *status* is how it ended. *version*, *commit* and *config_sha256* are what it was made with; null: not recorded, as
+    by a release before they were; an empty *commit*: not known.
+    """
+
+    id: str
+    trigger: str
+    by: str
+    reason: str
+    started_at: str
+    finished_at: str | None
+    status: str
+    approvals: list[ApprovalObject]
+    version: str | None
+    commit: str | None
+    config_sha256: str | None
+
+
 class ErrorObject(TypedDict):
     code: str
     message: str
@@ -193,6 +224,7 @@ class PlannedObject(TypedDict):
     notes: list[NoteObject]
     guards: list[GuardObject]
     paused: NotRequired[PausedObject]
+    run: NotRequired[RunObject]
 
 
 class UnplannedObject(TypedDict):
@@ -206,6 +238,7 @@ class UnplannedObject(TypedDict):
     changes: list[ChangeObject]
     holds: list[HoldObject]
     notes: list[NoteObject]
+    run: NotRequired[RunObject]
 
 
 WorkspaceObject = PlannedObject | UnplannedObject

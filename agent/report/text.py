@@ -27,6 +27,7 @@ from agent.report.layout import (
     rows_in_columns,
     wrap_text,
 )
+from agent.report.run_identity import Fact, run_blocks
 from agent.report.schema import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
 from agent.report.view import (
     ChangeRow,
@@ -45,6 +46,7 @@ from agent.report.view import (
 __all__ = ["render_text"]
 
 MAX_ROWS = 200
+LABEL_WIDTH = 15
 COLLAPSED_ROWS = 3
 """How many rows of matched accounts are shown without `--verbose`."""
 
@@ -83,6 +85,9 @@ class _TextReport:
     shows_approval: bool
 
     def document(self, document: Document, shown: Sequence[View]) -> Iterator[StyledLine]:
+        for block in run_blocks(document["workspaces"]):
+            yield from self.facts(block)
+            yield []
         for view in shown:
             yield from self.headline(view)
         for view in shown:
@@ -90,6 +95,12 @@ class _TextReport:
             yield from self.workspace(view)
         yield []
         yield from self.footer(document, shown)
+
+    def facts(self, block: Sequence[Fact]) -> Iterator[StyledLine]:
+        for label, value in block:
+            first, *others = wrap_text(value, self.width - LABEL_WIDTH)
+            yield [(label.ljust(LABEL_WIDTH), DIM), (first, PLAIN)]
+            yield from ([(" " * LABEL_WIDTH + line, PLAIN)] for line in others)
 
     def headline(self, view: View) -> Iterator[StyledLine]:
         planned = view.workspace["status"] == "planned"
@@ -257,7 +268,7 @@ def _change_row(line: ChangeRow) -> Row:
         details.insert(
             0,
             (
-                _outcome_phrase("approved" if line.is_released else "", outcome, line.outcome.detail),
+                _outcome_phrase(line.approval_phrase, outcome, line.outcome.detail),
                 _outcome_style(outcome),
             ),
         )

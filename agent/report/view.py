@@ -12,6 +12,7 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
+from agent.report.run_identity import approver_names
 from agent.report.schema import (
     ChangeObject,
     Document,
@@ -47,7 +48,7 @@ REASON_OPTION = ' --reason "…"'
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One change as it is shown. *is_released*: it was held, and an approval let it through."""
+    """One change as it is shown. *is_released*: it was held, and an approval let it through, of *approved_by*."""
 
     kind: str
     email: str
@@ -61,6 +62,14 @@ class ChangeRow:
     person: tuple[str, str] | None
     outcome: OutcomeRow | None = None
     is_released: bool = False
+    approved_by: tuple[str, ...] = ()
+
+    @property
+    def approval_phrase(self) -> str:
+        """The words for how it was released; empty for a change that was not held."""
+        if not self.is_released:
+            return ""
+        return f"approved by {' and '.join(self.approved_by)}" if self.approved_by else "approved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +122,12 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
         waiting[outcome.kind, normalize(outcome.email)].append(outcome)
     lines = [_row_from_change(change, waiting) for change in workspace["changes"]]
     holds = []
-    for hold in workspace["holds"]:
+    for hold, guards in zip(workspace["holds"], hold_guards(workspace), strict=True):
         answer = _take_outcome(waiting, hold["kind"], _hold_addresses(hold)) if waiting else None
         if answer is None:
             holds.append(hold)
         else:
-            lines.append(_row_from_hold(hold, answer))
+            lines.append(_row_from_hold(hold, answer, approver_names(workspace, guards)))
     others = tuple(sorted((one for left in waiting.values() for one in left), key=lambda one: one.seq))
     by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
     shown = {kind: some for kind, some in by_kind.items() if some}
@@ -285,7 +294,7 @@ def _row_from_change(change: ChangeObject, waiting: dict[tuple[str, str], list[O
     )
 
 
-def _row_from_hold(hold: HoldObject, outcome: OutcomeRow) -> ChangeRow:
+def _row_from_hold(hold: HoldObject, outcome: OutcomeRow, approved_by: tuple[str, ...]) -> ChangeRow:
     person = hold.get("person")
     after = hold.get("after", {})
     return ChangeRow(
@@ -301,4 +310,5 @@ def _row_from_hold(hold: HoldObject, outcome: OutcomeRow) -> ChangeRow:
         (escape_control(person["connector"]), escape_control(person["id"])) if person else None,
         outcome,
         is_released=True,
+        approved_by=approved_by,
     )

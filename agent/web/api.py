@@ -237,11 +237,12 @@ async def list_runs(
 
 @router.get("/runs/{run_id}", responses=WORKSPACE_PROBLEMS)
 async def show_run(run_id: str, _: Reader, context: Annotated[WebContext, Depends(get_context)]) -> RunSchema:
-    """Return one run with its plan, and the outcome of each change."""
+    """Return one run with its plan, who approved it, and the outcome of each change."""
     found = await context.find_run(run_id)
     if isinstance(found, ActiveRun):
         return active_run_to_schema(found)
-    return run_to_schema(found, await context.daemon.state.load_changes(found.id))
+    state = context.daemon.state
+    return run_to_schema(found, await state.load_changes(found.id), await state.load_run_approvals(found.id))
 
 
 @router.post("/runs/{run_id}/approval", status_code=202, responses={202: ACCEPTED, **APPROVAL_PROBLEMS})

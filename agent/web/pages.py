@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -13,10 +13,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from agent.daemon.interface import ActiveRun, ManualRunRequest
+from agent.model.approval import Approval
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.html import asset_text, template_environment, workspace_sections
+from agent.report.run_identity import approval_facts, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow
 from agent.report.view import workspace_view
 from agent.settings.token import Role
@@ -170,10 +172,13 @@ class Pages:
         if isinstance(found, ActiveRun):
             return self.render("ongoing.html", session, run=found)
         why_not = await self._context.find_approval_blocker(found)
-        plan = await self._render_plan(found)
-        return self.render("run.html", session, run=found, plan=plan, why_not=why_not)
+        approvals = await self._context.daemon.state.load_run_approvals(found.id)
+        identity = run_object(found, approvals)
+        plan = await self._render_plan(found, approvals)
+        facts = [*approval_facts(identity), *made_with_facts(identity)]
+        return self.render("run.html", session, run=found, facts=facts, plan=plan, why_not=why_not)
 
-    async def _render_plan(self, run: Run) -> Markup | None:
+    async def _render_plan(self, run: Run, approvals: Sequence[Approval]) -> Markup | None:
         """Return the plan of *run* with its outcomes, as the report shows it; None for a run without a plan."""
         if run.document is None:
             return None
@@ -181,9 +186,8 @@ class Pages:
         lines = [
             OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records
         ]
-        (section,) = workspace_sections(
-            [workspace_view(parse_workspace(run.document), lines or None, run.user)], with_commands=False
-        )
+        planned = with_run(parse_workspace(run.document), run, approvals)
+        (section,) = workspace_sections([workspace_view(planned, lines or None, run.user)], with_commands=False)
         # Rendered by a template that escapes.
         return Markup(self._environment.get_template("section.html").render(section=section))  # noqa: S704
 

@@ -12,8 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Unplanned
 from agent.model.access import Explanation, MemberView, PersonView
+from agent.model.approval import Approval
 from agent.model.email import is_valid
 from agent.model.run import ChangeRecord, Run, RunStatus
+from agent.report.run_identity import run_object
 
 __all__ = [
     "ApprovalBody",
@@ -124,8 +126,20 @@ class ChangeSchema(ResponseModel):
     answered_at: datetime | None
 
 
+class RunApprovalSchema(ResponseModel):
+    """An approval of a run's plan. `guards`: only what these hold; empty: what any guard holds."""
+
+    by: str
+    at: str
+    reason: str
+    guards: tuple[str, ...]
+
+
 class RunSchema(ResponseModel):
-    """A run. `status` is that of the journal, or `waiting`; `plan` is the workspace's part of the plan document."""
+    """A run. `status` is that of the journal, or `waiting`; `plan` is the workspace's part of the plan document.
+
+    `version`, `commit` and `config_sha256` are what it was made with; null: not recorded; an empty `commit`: not known.
+    """
 
     id: str
     url: str
@@ -143,6 +157,12 @@ class RunSchema(ResponseModel):
     error: str
     requests: int
     tally: RunCountsSchema | None
+    version: str | None = None
+    commit: str | None = None
+    config_sha256: str | None = None
+    approvals: tuple[RunApprovalSchema, ...] | None = Field(
+        default=None, description="Who approved the plan; null in a list of runs."
+    )
     progress: ProgressSchema | None = None
     plan: dict[str, Any] | None = None
     changes: tuple[ChangeSchema, ...] | None = None
@@ -210,9 +230,11 @@ class PersonSchema(ResponseModel):
     workspaces: tuple[ExplanationSchema, ...]
 
 
-def run_to_schema(run: Run, records: Sequence[ChangeRecord] | None = None) -> RunSchema:
-    tally = run.tally
-    plan: dict[str, Any] | None = orjson.loads(run.document) if run.document else None
+def run_to_schema(
+    run: Run, records: Sequence[ChangeRecord] | None = None, approvals: Sequence[Approval] | None = None
+) -> RunSchema:
+    tally, identity = run.tally, run_object(run, approvals or ())
+    plan: dict[str, Any] | None = {**orjson.loads(run.document), "run": identity} if run.document else None
     return RunSchema(
         id=run.id,
         url=f"/api/v1/runs/{run.id}",
@@ -232,6 +254,10 @@ def run_to_schema(run: Run, records: Sequence[ChangeRecord] | None = None) -> Ru
         tally=None
         if tally is None
         else RunCountsSchema(active=tally.active, changes=tally.changes, held=tally.held, failed=tally.failed),
+        version=identity["version"],
+        commit=identity["commit"],
+        config_sha256=identity["config_sha256"],
+        approvals=None if approvals is None else tuple(map(RunApprovalSchema.model_validate, identity["approvals"])),
         plan=plan,
         changes=None if records is None else tuple(map(_change_to_schema, records)),
     )

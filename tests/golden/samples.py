@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from agent.model import (
     NO_FIELDS,
     Change,
@@ -17,7 +20,11 @@ from agent.model import (
     SourceCounts,
     Unplanned,
 )
+from agent.model.approval import Approval
+from agent.model.provenance import Provenance
+from agent.model.run import Run, RunStatus, Trigger
 from agent.report.document import plan_document, workspace_object
+from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow
 from connectors.base import PersonKey
 
@@ -232,6 +239,44 @@ def a_document() -> Document:
     )
     plans = (latam(), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
     return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
+
+
+def a_past_run() -> Run:
+    """The run that applied the plan of `latam`."""
+    return Run(
+        id="20260301-115900-3f9a1c",
+        workspace="pigment-latam",
+        trigger=Trigger.SYNC,
+        dry_run=False,
+        started_at=datetime(2026, 3, 1, 11, 59, tzinfo=UTC),
+        status=RunStatus.FAILED,
+        finished_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),
+        by="bob@acme.com",
+        reason=f"March reorganisation {HOSTILE[2]}",
+        approved_digest="sha256:5f",
+        provenance=Provenance(version="0.1.0", commit="4711" * 10, config_sha256="c0ff" * 16),
+    )
+
+
+def approvals() -> tuple[Approval, ...]:
+    """Two people: one for all guards, one for a single guard."""
+    one = Approval(
+        workspace="pigment-latam",
+        digest="sha256:5f",
+        by="ana@acme.com",
+        at=datetime(2026, 3, 1, 11, 30, tzinfo=UTC),
+        reason="The team moved to EMEA.",
+        guards=("max-deactivations",),
+    )
+    return (one, replace(one, by="bob@acme.com", at=datetime(2026, 3, 1, 11, 59, tzinfo=UTC), guards=()))
+
+
+def a_run_document() -> Document:
+    """The document of `a_document` as runs: one approved, one of an earlier release, one that did not begin."""
+    latam, emea, apac = a_document()["workspaces"]
+    earlier = replace(a_past_run(), id="20260301-115900-aaaaaa", by="", trigger=Trigger.SCHEDULE)
+    earlier = replace(earlier, reason="", status=RunStatus.PLANNED, approved_digest=None, provenance=None)
+    return plan_document([with_run(latam, a_past_run(), approvals()), with_run(emea, earlier, ()), apac], MADE_AT)
 
 
 def outcomes() -> dict[str, list[OutcomeRow]]:

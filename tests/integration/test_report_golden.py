@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.plan_parser import parse_document
-from agent.report.document import encode_document
+from agent.report.document import encode_document, plan_document
 from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
-from tests.golden.samples import a_document, outcomes
+from tests.golden.samples import MADE_AT, a_document, a_run_document, outcomes
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
@@ -28,13 +28,18 @@ FILES = {
     "run.md": (Format.MARKDOWN, RenderOptions(), True),
     "run.html": (Format.HTML, RenderOptions(), True),
     "run.csv": (Format.CSV, RenderOptions(bom=True), True),
+    "run.one.txt": (Format.TEXT, RenderOptions(), True),
+    "run.one.md": (Format.MARKDOWN, RenderOptions(), True),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_rendering_is_the_golden_file(name: str) -> None:
     form, look, executed = FILES[name]
-    saved = parse_document(encode_document(a_document()))
+    document = a_run_document() if executed else a_document()
+    if ".one." in name:
+        document = plan_document(document["workspaces"][:1], MADE_AT)
+    saved = parse_document(encode_document(document))
     shown = render(saved, form, look, outcomes() if executed else NO_OUTCOMES)
     golden = FOLDER / name
     if os.environ.get("PIGMENT_SYNC_GOLDEN") == "write":

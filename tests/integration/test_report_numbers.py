@@ -194,7 +194,9 @@ def test_numbers_of_the_text_are_those_of_the_document(whole: Document) -> None:
 @a_few
 def test_rows_of_the_sheet_are_those_of_the_document(whole: Document) -> None:
     rows = list(csv.DictReader(io.StringIO(render(whole, Format.CSV))))
-    assert len(rows) == sum(sum(one["counts"][key] for key in (*KINDS, "hold", "note")) for one in planned(whole))
+    guards = sum(len(one["guards"]) for one in planned(whole))
+    entries = sum(sum(one["counts"][key] for key in (*KINDS, "hold", "note")) for one in planned(whole))
+    assert len(rows) == entries + guards
     counted = Counter((row["workspace"], row["kind"] if row["row"] == "change" else row["row"]) for row in rows)
     for workspace in planned(whole):
         for key in (*KINDS, "hold", "note"):

@@ -14,6 +14,7 @@ from agent.model import Fields, Guard, Mode, Plan, Unplanned
 from agent.model.run import Pause
 from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
+from agent.report.run_identity import with_run
 from agent.report.schema import COUNT_KEYS, PlannedObject
 from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_leaver, a_plan, latam
@@ -199,3 +200,14 @@ def test_pause_stands_in_the_document_and_outside_its_digest() -> None:
     assert paused["digest"] == shown["digest"]
     assert parse_workspace(encode_workspace(paused)) == paused
     assert "paused" not in shown
+
+
+def test_digests_do_not_change_with_the_run() -> None:
+    whole = a_document()
+    other = replace(samples.a_past_run(), id="20270101-000000-000000", by="eve@acme.com", provenance=None)
+    for run in (samples.a_past_run(), other):
+        objects = [with_run(each, run, samples.approvals()) for each in whole["workspaces"]]
+        assert [workspace_digest(each) for each in objects] == [each["digest"] for each in whole["workspaces"]]
+        shown = plan_document(objects, MADE_AT)
+        assert shown["digest"] == whole["digest"]
+        assert parse_document(encode_document(shown)) == shown

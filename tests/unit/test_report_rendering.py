@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -19,9 +20,20 @@ from agent.plan_parser import parse_document
 from agent.report.document import plan_document, workspace_object
 from agent.report.html import content_security_policy
 from agent.report.render import Format, RenderOptions, render
+from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow
 from tests.golden import samples
-from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_guarded_leaver, a_leaver, a_plan, outcomes
+from tests.golden.samples import (
+    MADE_AT,
+    a_create,
+    a_document,
+    a_guard,
+    a_guarded_leaver,
+    a_leaver,
+    a_plan,
+    latam,
+    outcomes,
+)
 
 
 def of(*plans: Plan | Unplanned) -> Document:
@@ -42,7 +54,7 @@ class Tags(HTMLParser):
         self.attributes += attrs
 
 
-HOSTILE_DOCUMENT = of(
+HOSTILE_PLANS = of(
     a_plan(
         changes=tuple(a_create(f"p{number}@acme.com", name, number) for number, name in enumerate(samples.HOSTILE)),
         holds=tuple(replace(samples.a_swap(), email=name, wanted=name, remedy=name) for name in samples.HOSTILE),
@@ -58,6 +70,17 @@ HOSTILE_DOCUMENT = of(
         message="<script>x</script>\u202e",
         remedy="=1+1",
     ),
+)
+HOSTILE_DOCUMENT = plan_document(
+    [
+        with_run(
+            each,
+            replace(samples.a_past_run(), by=name, reason=name),
+            [replace(samples.approvals()[0], by=name, reason=name, guards=(name,))],
+        )
+        for each, name in zip(HOSTILE_PLANS["workspaces"], itertools.cycle(samples.HOSTILE))
+    ],
+    MADE_AT,
 )
 
 
@@ -345,3 +368,69 @@ def test_numbers_of_an_executed_run_are_those_of_before_it() -> None:
 
     assert "before the run: 420 members" in shown
     assert "writes when synced" not in shown
+
+
+@pytest.mark.parametrize("form", Format)
+def test_rendering_of_a_run_begins_with_the_run(form: Format) -> None:
+    planned = workspace_object(a_plan(changes=(a_create(),)))
+    ran = replace(samples.a_past_run(), reason="March reorganisation")
+    shown = render(
+        plan_document([with_run(planned, ran, samples.approvals())], MADE_AT), form, RenderOptions(width=200)
+    )
+    facts = [
+        ran.id,
+        "failed",
+        "bob@acme.com",
+        "sync",
+        "March reorganisation",
+        "2026-03-01T11:59:00Z",
+        "2026-03-01T12:00:00Z",
+        "ana@acme.com",
+        "2026-03-01T11:30:00Z",
+        "The team moved to EMEA.",
+        "max-deactivations",
+        "enforce",
+        "0.1.0",
+        "4711" * 10,
+        "c0ff" * 16,
+    ]
+    assert [fact for fact in facts if fact not in shown] == []
+    if form is not Format.JSON:
+        # JSON has its keys in order.
+        assert shown.index(ran.id) < shown.index("ana.souza@acme.com")
+
+
+@pytest.mark.parametrize("form", [form for form in Format if form is not Format.JSON])
+def test_run_of_an_earlier_release_has_values_that_are_not_recorded(form: Format) -> None:
+    earlier = replace(samples.a_past_run(), provenance=None)
+    shown = render(plan_document([with_run(workspace_object(a_plan()), earlier, ())], MADE_AT), form)
+    assert shown.count("not recorded") == 2
+    assert "bob@acme.com at 2026-03-01T11:59:00Z" in shown, "who gave the command that named the digest"
+
+
+def test_runs_of_one_command_name_what_they_share_once() -> None:
+    runs = [replace(samples.a_past_run(), id=f"20260301-115900-{number}") for number in range(3)]
+    planned = [with_run(workspace_object(a_plan(run.id)), run, samples.approvals()) for run in runs]
+    shown = render(plan_document(planned, MADE_AT), Format.TEXT)
+    assert (shown.count("Configuration"), shown.count("Approved by"), shown.count("Status ")) == (1, 2, 3)
+
+
+def test_sheet_names_the_run_and_who_approved_each_released_change() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(samples.a_run_document(), Format.CSV, outcomes=outcomes()))))
+    latam = [row for row in rows if row["workspace"] == "pigment-latam"]
+    assert {row["run"] for row in latam} == {"20260301-115900-3f9a1c"}
+    assert (latam[0]["row"], latam[0]["outcome"], latam[0]["approved_by"]) == (
+        "run",
+        "failed",
+        "ana@acme.com; bob@acme.com",
+    )
+    released = {row["email"]: row["approved_by"] for row in latam[1:] if row["approved_by"] and row["row"] == "change"}
+    assert released == {"leaver3@acme.com": "ana@acme.com; bob@acme.com"}
+    assert {row["run"] for row in rows if row["workspace"] == "pigment-apac"} == {""}
+
+
+def test_change_is_not_approved_by_who_approved_another_guard() -> None:
+    approved = replace(samples.approvals()[1], by="eve@acme.com", guards=("max-creates",))
+    planned = with_run(workspace_object(latam()), samples.a_past_run(), [samples.approvals()[0], approved])
+    shown = render(plan_document([planned], MADE_AT), Format.TEXT, RenderOptions(width=200), outcomes())
+    assert "approved by ana@acme.com, done" in shown

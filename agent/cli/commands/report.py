@@ -18,6 +18,7 @@ from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import plan_document
 from agent.report.escape import escape_control
 from agent.report.render import Format, render
+from agent.report.run_identity import format_utc, with_run
 from agent.report.schema import Document, OutcomeRow
 
 __all__ = ["report"]
@@ -85,10 +86,11 @@ async def _load_past_run(
             f"The run {run_id} ended before it had a plan: {run.error or run.status}.", "See: pigment-sync history"
         )
     records = await components.state.load_changes(run_id)
-    when = (run.finished_at or run.started_at).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = format_utc(run.finished_at or run.started_at)
     lines = [OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records]
     planned = parse_workspace(run.document)
-    document = plan_document([planned], when, run.user)
+    approvals = await components.state.load_run_approvals(run_id)
+    document = plan_document([with_run(planned, run, approvals)], when, run.user)
     # By the name in the plan: the workspace may have been renamed since.
     return document, {planned["name"]: lines} if lines else {}, run.trigger is not Trigger.UNDO
 
