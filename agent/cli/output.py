@@ -17,6 +17,7 @@ from agent.model import Link
 from agent.model.run import LinkEdit
 from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
+from agent.report.evidence import MANIFEST_NAME
 from agent.report.render import Format, RenderOptions, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
@@ -31,6 +32,7 @@ __all__ = [
     "print_json",
     "print_text",
     "render_options",
+    "write_evidence",
     "write_file",
 ]
 
@@ -115,6 +117,26 @@ def _format_link_edit(edit: LinkEdit, emails: Mapping[str, str], is_done: bool) 
 def _format_link(link: Link, emails: Mapping[str, str], preposition: str) -> str:
     member = emails.get(link.scim_id, f"member {link.scim_id}")
     return f"{member} {preposition} {link.person.connector}:{link.person.id}"
+
+
+def write_evidence(folder: Path, files: Mapping[str, bytes], manifest: bytes) -> None:
+    """Write *files* into the new or empty *folder*, and the manifest last: without it the evidence is not complete.
+
+    Only its owner can read what is written. Raises `UsageError` if the folder has files, or can't be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(
+                f"{folder} is not empty, and evidence is not mixed with other files. Nothing was written.",
+                "Name a folder that does not exist yet.",
+            )
+    except OSError as error:
+        raise UsageError(
+            f"{folder} can't be written ({error.strerror}).", "Name a new folder inside a folder that is writable."
+        ) from error
+    for name, content in (*files.items(), (MANIFEST_NAME, manifest)):
+        write_file(folder / name, content)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -19,7 +19,7 @@ from tests.programs import require
 pytestmark = pytest.mark.no_cover
 
 # Commands that a page may call in addition to ours.
-PROGRAMS = ("curl", "sqlite3", "openssl", "jq")
+PROGRAMS = ("curl", "sqlite3", "openssl", "jq", "sha256sum")
 PAGES = [page for page in pages() if any(block.mark.startswith("runs: ") for block in page.blocks)]
 # Where `pigment-sync sandbox` listens if nothing else is asked for; a test takes the ports that are free.
 DOCUMENTED = {"okta": 8700, "entra": 8701, "onelogin": 8702, "pigment": 8703, "admin": 8704}

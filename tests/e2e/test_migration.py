@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -94,11 +95,13 @@ def the_journal_shows_who_moved_the_links_and_why(agent: Agent) -> None:
     assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
     report = agent.run("report", run["id"])
     assert report.code == 0, report.err
-    first, counted, *mended = report.out.splitlines()
+    first, counted, *mended, version, configuration = report.out.splitlines()
     assert first.startswith(f"{run['id']}  {LATAM}  links by ana@acme.com at ")
     assert first.endswith(" UTC: we moved to Entra")
     assert counted == f"{len(mended)} links changed:"
     assert all(line.startswith("  Linked member ") for line in mended)
+    assert version.startswith("Version        pigment-sync ")
+    assert re.fullmatch("Configuration  SHA-256 [0-9a-f]{64}", configuration)
     assert all(" to entra-eu:" in line and ", previously okta-main:" in line for line in mended)
     refused = agent.run("report", run["id"], "--format", "html")
     assert refused.code == 2

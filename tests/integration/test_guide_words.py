@@ -22,6 +22,8 @@ REASONS = {
     "needs a cluster",
     "needs a container engine",
     "needs a database server",
+    "needs a key",
+    "needs a repository",
     "needs a tenant",
     "needs systemd",
     "needs the network",
