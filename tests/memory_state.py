@@ -59,6 +59,7 @@ class MemoryState:
     held: dict[str, Held] = field(default_factory=dict)
     links: dict[str, dict[PersonKey, Link]] = field(default_factory=dict)
     renames: dict[str, frozenset[tuple[PersonKey, str]]] = field(default_factory=dict)
+    different: dict[str, set[tuple[PersonKey, str]]] = field(default_factory=dict)
     sizes: dict[str, list[tuple[datetime, dict[tuple[str, str], tuple[str, int]]]]] = field(default_factory=dict)
     seen_groups: dict[str, dict[tuple[str, str], GroupSighting]] = field(default_factory=dict)
     undone: dict[str, tuple[UndoneChange, ...]] = field(default_factory=dict)
@@ -156,7 +157,14 @@ class MemoryState:
         self._check(old)
         self._check(new)
         was, name = old.workspace, new.workspace
-        remembered: list[dict[str, Any]] = [self.links, self.renames, self.sizes, self.seen_groups, self.undone]
+        remembered: list[dict[str, Any]] = [
+            self.links,
+            self.renames,
+            self.different,
+            self.sizes,
+            self.seen_groups,
+            self.undone,
+        ]
         for each in remembered:
             each.pop(name, None)
             if was in each:
@@ -199,6 +207,7 @@ class MemoryState:
             if was != target and each.workspace == name and not each.target:
                 self.journal[key] = replace(each, target=was or "before a reset")
         self.renames.pop(name, None)
+        self.different.pop(name, None)
         self.sizes.pop(name, None)
         self.seen_groups.pop(name, None)
         self.undone.pop(name, None)
@@ -243,6 +252,7 @@ class MemoryState:
         return Memory(
             tuple(sorted(links.values(), key=lambda link: link.person)),
             possible_renames=renames,
+            different_people=frozenset(self.different.get(workspace, ())),
             unconfirmed_creates=tuple(unconfirmed),
             last_seen=snapshots[-1][1] if snapshots else None,
             undone_changes=tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
@@ -483,6 +493,11 @@ class MemoryState:
         for edit in edits:
             if edit.link is not None:
                 self._write(lease.workspace, edit.link)
+
+    async def record_different_people(self, lease: Lease, run: Run, pairs: Sequence[tuple[PersonKey, str]]) -> None:
+        self._check(lease)
+        self.journal[run.id] = run
+        self.different.setdefault(lease.workspace, set()).update(pairs)
 
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         return self.link_edits.get(run_id, [])

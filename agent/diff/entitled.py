@@ -193,6 +193,7 @@ def _create_or_hold_rename(builder: PlanBuilder, people: Sequence[AssignedPerson
             continue
         claim = new_member_claim(assigned)
         ids = {*remembered.get(assigned.key, ()), *ids_by_name.get(normalize_name(assigned.person.display_name), ())}
+        ids = {each for each in ids if (assigned.key, each) not in builder.inputs.memory.different_people}
         claim.same_name_members = [builder.members[each] for each in sorted(ids) if _is_unclaimed_member(builder, each)]
         builder.possible_renames.update((assigned.key, member.scim_id) for member in claim.same_name_members)
         builder.email_claims.append(claim)

@@ -15,8 +15,8 @@ from agent.errors import UsageError, WrongTarget
 from agent.guard.target import check_workspace_target
 from agent.model import Link, Member
 from agent.model.email import normalize
-from agent.model.run import LinkEdit, RunStatus
-from connectors.base import PersonKey
+from agent.model.run import Lease, LinkEdit, Run, RunStatus
+from connectors.base import IncompleteRead, PersonKey
 
 __all__ = ["LinkEditor"]
 
@@ -82,8 +82,42 @@ class LinkEditor:
             )
         return edits
 
+    async def plan_new(self, email: str, person: PersonKey) -> tuple[PersonKey, str]:
+        """Return the pair to record, so that *person* gets a member of their own next to the one with *email*.
+
+        Raises `UsageError` unless the present plan holds that pair as `possible-rename`, `ReadError` without a plan.
+        """
+        name = self.workspace.policy.workspace
+        (decision,) = await self.planner.plan([self.workspace])
+        if decision.plan is None:
+            unplanned = decision.unplanned
+            raise IncompleteRead(unplanned.message if unplanned else "", unplanned.remedy if unplanned else "")
+        ids = [each.scim_id for each in decision.members.values() if normalize(each.email) == normalize(email)]
+        pair = next(((person, each) for each in ids if (person, each) in decision.plan.possible_renames), None)
+        if pair is None:
+            raise UsageError(
+                f"No possible-rename of {name} holds {person.connector}:{person.id} because of {email}.",
+                f"See the holds: pigment-sync plan --workspace {name}",
+            )
+        return pair
+
+    async def write_new(self, pair: tuple[PersonKey, str], request: RunRequest) -> None:
+        """Record that the member is not the person's, as a run of the journal."""
+
+        async def record(lease: Lease, run: Run) -> None:
+            await self.planner.state.record_different_people(lease, run, [pair])
+
+        await self._record(record, request)
+
     async def write(self, edits: Sequence[LinkEdit], request: RunRequest) -> None:
         """Write *edits* as one run of the journal. Raises `WorkspaceBusy` while another run holds the workspace."""
+
+        async def record(lease: Lease, run: Run) -> None:
+            await self.planner.state.record_link_edits(lease, run, edits)
+
+        await self._record(record, request)
+
+    async def _record(self, record: Callable[[Lease, Run], Awaitable[None]], request: RunRequest) -> None:
         state, clock = self.planner.state, self.planner.clock
         found = check_workspace_target(self.workspace.policy, await state.load_targets())
         if found.mismatch:
@@ -94,4 +128,4 @@ class LinkEditor:
             run = replace(
                 new_run(self.workspace.policy, request, now), dry_run=False, status=RunStatus.DONE, finished_at=now
             )
-            await state.record_link_edits(held_lease.lease, run, edits)
+            await record(held_lease.lease, run)

@@ -148,7 +148,8 @@ class Written:
 class Memory:
     """What the state remembers of one workspace when a plan is made.
 
-    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared.
+    *possible_renames* are the (person, SCIM id) pairs that were held by row 12 and have not been cleared;
+    *different_people* are those of which an operator recorded that the member is not the person's.
     *unconfirmed_creates* are creates in flight when a process died, or without an answer, in the order of
     sending. Their members may exist without a link, or as a second member of their person. *last_seen* are the
     members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
@@ -159,6 +160,7 @@ class Memory:
     links: tuple[Link, ...] = ()
     _: KW_ONLY
     possible_renames: frozenset[tuple[PersonKey, str]] = frozenset()
+    different_people: frozenset[tuple[PersonKey, str]] = frozenset()
     unconfirmed_creates: tuple[UnconfirmedCreate, ...] = ()
     last_seen: tuple[LastSeen, ...] | None = None
     undone_changes: tuple[UndoneChange, ...] = ()

@@ -21,7 +21,7 @@ class Links(Protocol):
     """
 
     async def load_memory(self, workspace: str) -> Memory:
-        """Return links, possible renames and unconfirmed creates, even if their persons have links now.
+        """Return links, what row 12 remembers, and unconfirmed creates, even if their persons have links now.
 
         An unconfirmed create is dropped when two conditions hold. It is older than seven days, and three complete
         listings in a row, each recorded with `record_create_checks`, showed no member for it. For recent writes of
@@ -68,6 +68,10 @@ class Links(Protocol):
 
     async def record_link_edits(self, lease: Lease, run: Run, edits: Sequence[LinkEdit]) -> None:
         """Write links by hand, as a finished run of the journal."""
+        ...
+
+    async def record_different_people(self, lease: Lease, run: Run, pairs: Sequence[tuple[PersonKey, str]]) -> None:
+        """Write that each member (SCIM id) is not the person's, as a finished run of the journal."""
         ...
 
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:

@@ -435,6 +435,13 @@ class SqlState:
 
         await self._write_under_lease(lease, body, is_repeatable=False)
 
+    async def record_different_people(self, lease: Lease, run: Run, pairs: Sequence[tuple[PersonKey, str]]) -> None:
+        def body(connection: Connection) -> None:
+            run_journal.insert_run(connection, run)
+            workspace_memory.record_different_people(connection, lease.workspace, run.id, pairs)
+
+        await self._write_under_lease(lease, body, is_repeatable=False)
+
     async def load_link_edits(self, run_id: str) -> list[LinkEdit]:
         return await self._read_transaction(lambda connection: workspace_memory.load_link_edits(connection, run_id))
 

@@ -23,6 +23,7 @@ __all__ = [
     "approvals",
     "baselines",
     "changes",
+    "different_people",
     "former_sizes",
     "group_sightings",
     "leases",
@@ -78,6 +79,17 @@ possible_renames = Table(
     Column("connector", EscapedText, primary_key=True),
     Column("person", EscapedText, primary_key=True),
     Column("scim_id", EscapedText, primary_key=True),
+)
+
+# Persons and members of the same name that an operator recorded as two people.
+different_people = Table(
+    "different_people",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("scim_id", EscapedText, primary_key=True),
+    Column("run_id", EscapedText, nullable=False),
 )
 
 baselines = Table(

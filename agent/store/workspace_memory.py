@@ -13,7 +13,17 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert,
 from agent.model import Change, GroupSighting, Kind, Link, Memory, UndoneChange
 from agent.model.run import ChangeRecord, LinkEdit, Outcome, Pause
 from agent.store.codec import from_micros, groups_from_json, groups_to_json, link_from_json, link_to_json, to_micros
-from agent.store.tables import baselines, former_sizes, group_sightings, links, mends, pauses, possible_renames, undone
+from agent.store.tables import (
+    baselines,
+    different_people,
+    former_sizes,
+    group_sightings,
+    links,
+    mends,
+    pauses,
+    possible_renames,
+    undone,
+)
 from connectors.base import PersonKey
 
 __all__ = [
@@ -23,6 +33,7 @@ __all__ = [
     "load_pause",
     "load_sightings",
     "move_link",
+    "record_different_people",
     "record_group_sizes",
     "record_link_edits",
     "record_undo",
@@ -61,9 +72,11 @@ def load_memory(connection: Connection, workspace: str) -> Memory:
         for row in rows
     ]
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
+    different = connection.execute(select(different_people).where(different_people.c.workspace == workspace))
     return Memory(
         tuple(sorted(found, key=lambda link: link.person)),
         possible_renames=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
+        different_people=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in different),
         undone_changes=_load_undone(connection, workspace),
     )
 
@@ -192,6 +205,17 @@ def replace_renames(connection: Connection, workspace: str, pairs: Iterable[tupl
     ]
     if rows:
         connection.execute(insert(possible_renames), rows)
+
+
+def record_different_people(
+    connection: Connection, workspace: str, run_id: str, pairs: Iterable[tuple[PersonKey, str]]
+) -> None:
+    """Record that each member is not of the person: row 12 holds that pair no longer."""
+    rows = [
+        {"workspace": workspace, "connector": key.connector, "person": key.id, "scim_id": scim_id, "run_id": run_id}
+        for key, scim_id in sorted(pairs)
+    ]
+    _replace_rows(connection, different_people, rows)
 
 
 def load_baselines(connection: Connection, workspace: str, since: datetime) -> dict[tuple[str, str], tuple[str, int]]:

@@ -433,6 +433,22 @@ async def test_runs_keep_what_they_were_made_with_and_when_they_ended(state: Sta
     assert {run.id: run.provenance for run in await state.load_runs()} == {"r1": provenance, "r2": None}
 
 
+async def test_different_people_are_remembered_until_a_reset_and_move_with_the_key(state: State) -> None:
+    lease = await begun(state)
+    await state.record_different_people(lease, a_run("r2"), [(ANN, "m1")])
+    await state.record_different_people(lease, a_run("r3"), [(ANN, "m1"), (BEA, "m2")])
+    both = frozenset({(ANN, "m1"), (BEA, "m2")})
+    assert (await state.load_memory("latam")).different_people == both
+    assert (await state.load_memory("eu")).different_people == frozenset()
+    assert await state.load_run("r3") is not None
+
+    new = await state.take_lease("americas", "one")
+    await state.rename_workspace(lease, new, a_run("r4", "americas"))
+    assert (await state.load_memory("americas")).different_people == both
+    await state.reset_workspace(new, a_run("r5", "americas"), "")
+    assert (await state.load_memory("americas")).different_people == frozenset()
+
+
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
     await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")

@@ -60,7 +60,7 @@ def test_bash_completes_commands_options_and_values(folder: Path) -> None:
     assert tab(folder, "pigment-sync", "pl") == ["plan"]
     assert tab(folder, "pigment-sync", "plan", "--exit") == ["--exit-code"]
     assert tab(folder, "pigment-sync", "plan", "--format", "m") == ["markdown"]
-    assert tab(folder, "pigment-sync", "links", "") == ["assign", "forget", "list", "move"]
+    assert tab(folder, "pigment-sync", "links", "") == ["assign", "forget", "list", "move", "new"]
 
 
 def test_bash_completes_names_of_the_configuration(folder: Path) -> None:

@@ -62,6 +62,17 @@ def test_possible_renames_are_remembered() -> None:
     assert compute_plan(given, a_policy()).possible_renames == frozenset({(key("ann"), "m-ann")})
 
 
+def test_person_who_is_not_the_member_of_the_same_name_is_created() -> None:
+    given = reads([person("ann", "new@acme.com")], [member("ann", "old@acme.com"), member("an", display_name="Ann")])
+    memory = replace(given.memory, different_people=frozenset({(key("ann"), "m-ann")}))
+    assert [hold.code for hold in compute_plan(replace(given, memory=memory), a_policy()).holds] == ["possible-rename"]
+    memory = replace(memory, different_people=memory.different_people | {(key("ann"), "m-an")})
+    plan = compute_plan(replace(given, memory=memory), a_policy())
+
+    assert [(change.kind, change.email) for change in plan.changes] == [("create", "new@acme.com")]
+    assert (plan.holds, plan.possible_renames) == ((), frozenset())
+
+
 def test_member_without_a_name_is_shown_as_empty() -> None:
     plan = compute_plan(reads([person("ann")], [member("ann", display_name="")], [link("ann")]), a_policy())
     assert only_change(plan).reason.endswith("is Ann, not empty.")

@@ -161,6 +161,36 @@ def assign(context: click.Context, email: str, name: str, person: str, by: str, 
 
 
 @links.command()
+@click.argument("email")
+@required_workspace_option
+@click.option(
+    "--person", required=True, metavar="CONNECTOR:ID", help="Person to create a member for, as shown by the hold."
+)
+@by_option
+@reason_option
+@click.pass_context
+def new(context: click.Context, email: str, name: str, person: str, by: str, reason: str) -> int:
+    """Record that a person is not the member with EMAIL.
+
+    Clears a hold possible-rename of two people with the same name: the next run creates a member for the person. If
+    they are one person, use `links assign`. Reads the identity providers and the workspace; writes to the state.
+
+    \b
+    pigment-sync links new ana.lima@acme.com -w pigment-latam --person okta-main:00u1 --reason "two people"
+    """
+
+    async def body(components: Components) -> str:
+        editor = components.link_editor(name)
+        pair = await editor.plan_new(email, _parse_person_key(person))
+        await editor.write_new(pair, RunRequest(Trigger.LINKS, by, reason, email))
+        done = f"Recorded: {person} is not the member {email}. The next run of {name} creates a member for {person}."
+        return escape_control(done) + "\n"
+
+    print_text(run_with_components(context, body))
+    return ExitCode.DONE
+
+
+@links.command()
 @click.argument("person", metavar="CONNECTOR:ID")
 @required_workspace_option
 @by_option

@@ -1,0 +1,59 @@
+"""`links new`: a person and a member of the same name are two people, and the person gets a member of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.engine.links import LinkEditor
+from agent.engine.planner import ReadOnlyWorkspace
+from agent.engine.request import RunRequest
+from agent.errors import UsageError
+from agent.model.run import Trigger
+from connectors.base import IncompleteRead, PersonKey
+from tests.factories import plan_of
+from tests.integration.test_guard_history import Company, codes
+from tests.memory_state import MemoryState
+from tests.stepped_world import SteppedWorld
+
+ANN = PersonKey("okta", "ann")
+REQUEST = RunRequest(Trigger.LINKS, "ops", "two people", "ann.lee@acme.com")
+
+
+@pytest.fixture
+async def company() -> Company:
+    """The workspace has no links, and a member of Ann's name under an address that no person has."""
+    world = SteppedWorld()
+    company = Company(MemoryState(world.now), {"latam": world})
+    company.hire("ann")
+    world.space.admin_create("ann.lee@acme.com", "Ann")
+    return company
+
+
+def editor(company: Company) -> LinkEditor:
+    planner, client, policy = company._survey("latam")
+    return LinkEditor(planner, ReadOnlyWorkspace(policy, client), "one", company._for_ever)
+
+
+async def test_person_gets_a_member_and_the_other_one_stays_as_it_is(company: Company) -> None:
+    assert codes(await company.sync(approve=True)) == {"possible-rename"}, "an approval does not release it"
+    links = editor(company)
+    await links.write_new(await links.plan_new("Ann.Lee@acme.com", ANN), REQUEST)
+    run = (await company.state.load_runs(limit=1))[0]
+    done = await company.sync()
+
+    assert (run.trigger, run.by, run.reason, run.user) == (Trigger.LINKS, "ops", "two people", "ann.lee@acme.com")
+    assert [change.kind for change in plan_of(done).changes] == ["create"]
+    assert company.active() == {"ann", "ann.lee"}
+    assert codes(await company.sync()) == set()
+
+
+async def test_pair_that_is_not_held_is_refused(company: Company) -> None:
+    for email, person in (("else@acme.com", ANN), ("ann.lee@acme.com", PersonKey("okta", "bea"))):
+        with pytest.raises(UsageError, match="No possible-rename of latam holds okta:"):
+            await editor(company).plan_new(email, person)
+
+
+async def test_incomplete_read_decides_nothing(company: Company) -> None:
+    company.world.failing = {"okta"}
+    with pytest.raises(IncompleteRead, match="okta broke off"):
+        await editor(company).plan_new("ann.lee@acme.com", ANN)
