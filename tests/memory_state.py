@@ -33,11 +33,13 @@ from agent.model.run import (
     Run,
     RunOutcome,
     RunStatus,
+    Trigger,
     WorkspaceRecord,
     contested_members,
     written,
     written_since,
 )
+from agent.report.hold_age import has_plan
 from connectors.base import PersonKey
 
 COUNTED = {Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED}
@@ -550,6 +552,21 @@ class MemoryState:
     async def load_run_by_digest(self, digest: str) -> Run | None:
         found = [run for run in self.journal.values() if (run.digest or "").startswith(digest)]
         return max(found, key=lambda run: run.started_at) if found else None
+
+    async def load_last_plan(self, workspace: str, target: str) -> Run | None:
+        unread = {RunStatus.INCOMPLETE, RunStatus.CREDENTIALS, RunStatus.BUSY}
+        found = [
+            run
+            for run in self.journal.values()
+            if run.workspace == workspace
+            and run.document is not None
+            and has_plan(run.document)
+            and not run.user
+            and run.trigger is not Trigger.UNDO
+            and run.status not in unread
+            and (not target or run.target in {target, ""})
+        ]
+        return max(found, key=lambda run: (run.started_at, run.id), default=None)
 
     async def load_changes(self, run_id: str) -> list[ChangeRecord]:
         return [record for _, record in sorted(self.records.get(run_id, {}).items())]

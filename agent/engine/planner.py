@@ -29,6 +29,7 @@ from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceReader
 from agent.report.document import plan_digest
+from agent.report.hold_age import waiting_since, with_hold_ages
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
 
 __all__ = [
@@ -96,7 +97,8 @@ class Planner:
         ]
         if user:
             await self._refuse_unknown_user(user, decisions)
-        return await self._apply_fleet_guard(decisions)
+        guarded = await self._apply_fleet_guard(decisions)
+        return [await self._with_hold_ages(decision) for decision in guarded]
 
     async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
         policy = workspace.policy
@@ -166,6 +168,15 @@ class Planner:
             target_check=target,
             sightings=next_sightings(inputs.snapshots, sightings, now),
         )
+
+    async def _with_hold_ages(self, decision: Decision) -> Decision:
+        """Return *decision* with the time since which each hold waits. Its digest does not cover them."""
+        plan, policy = decision.planned, decision.policy
+        if not isinstance(plan, Plan) or not plan.holds:
+            return decision
+        last = await self.state.load_last_plan(policy.workspace, policy.target)
+        earlier = waiting_since(last.document, last.started_at) if last and last.document else {}
+        return replace(decision, planned=with_hold_ages(plan, earlier, self.clock.now()))
 
     async def _restrict_to_user(self, plan: Plan, inputs: Inputs, policy: Policy, user: str) -> Plan:
         """Return the part of *plan* that is about *user*; all of it if *user* is empty."""

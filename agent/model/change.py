@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agent.model.codes import ChangeCode, Kind
 from agent.model.inputs import GroupRef, Member, UndoneChange
@@ -73,7 +74,8 @@ class Hold:
 
     *email* is the member's current one, or the wanted one if no member exists; *wanted* the new one, if any.
     *change* is what an approval would release; None: an approval does not release this hold. *guards* are the codes of
-    all guards that hold it, sorted: an approval releases it once all of them are approved.
+    all guards that hold it, sorted: an approval releases it once all of them are approved. *since* is when a run first
+    planned this hold, and every one after it too; None: not known. It makes no difference between two holds.
     """
 
     kind: Kind
@@ -86,6 +88,7 @@ class Hold:
     person: PersonKey | None = None
     change: Change | None = None
     guards: tuple[str, ...] = ()
+    since: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,13 @@ class Journal(Protocol):
         """Return the newest run with the plan digest *digest*, which may be a prefix."""
         ...
 
+    async def load_last_plan(self, workspace: str, target: str) -> Run | None:
+        """Return the newest run with a plan of everyone for this *target* (empty: any), with its document.
+
+        Runs for one person, undos, and runs that could not read everything are no such plans.
+        """
+        ...
+
     async def load_changes(self, run_id: str) -> list[ChangeRecord]: ...
 
     async def load_member_changes(

@@ -17,13 +17,12 @@ from agent.report.schema import (
     Document,
     FieldsObject,
     GuardObject,
-    HoldObject,
     NoteObject,
     Outcomes,
     RunObject,
     WorkspaceObject,
 )
-from agent.report.view import ChangeRow, View, document_views, hold_reasons
+from agent.report.view import ChangeRow, ShownHold, View, document_views, hold_reasons
 
 __all__ = ["COLUMNS", "escape_cell", "render_csv"]
 
@@ -51,6 +50,7 @@ COLUMNS = (
     "outcome_detail",
     "run",
     "approved_by",
+    "held_since",
 )
 """*row* is `run` (how it ended, who asked for it and why), `change`, `hold`, `guard`, `note`, `error` (could not be
 planned) or `also` (done, though not in the plan)."""
@@ -141,7 +141,7 @@ def _change_row(line: ChangeRow) -> _Row:
     return row
 
 
-def _hold_row(hold: HoldObject) -> _Row:
+def _hold_row(hold: ShownHold) -> _Row:
     person = hold.get("person")
     row = {
         "row": "hold",
@@ -154,6 +154,7 @@ def _hold_row(hold: HoldObject) -> _Row:
         "groups": "; ".join(hold.get("groups", ())),
         "reason": " ".join(filter(None, hold_reasons(hold))),
         "remedy": hold["remedy"],
+        "held_since": hold["held_since"],
         **_field_columns("before", hold.get("before", {})),
         **_field_columns("after", hold.get("after", {})),
     }

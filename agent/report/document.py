@@ -1,8 +1,8 @@
 """Turn plans into the plan document, and the document into bytes.
 
 The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
-without what changes with time: the numbers of `guards`, the run, and the wording of an error. The document's digest is
-that of the list of its workspaces' digests.
+without what changes with time: the numbers of `guards`, the age of holds, the run, a pause, and the wording of an
+error. The document's digest is that of the list of its workspaces' digests.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
 from agent.report.escape import escape_json, escape_surrogates
+from agent.report.run_identity import format_utc
 from agent.report.schema import (
     COUNT_KEYS,
     VERSION,
@@ -49,7 +50,7 @@ __all__ = [
     "workspace_object",
 ]
 
-UNDIGESTED_KEYS = frozenset({"digest", "guards", "paused", "run"})
+UNDIGESTED_KEYS = frozenset({"digest", "guards", "held_since", "paused", "run"})
 """Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
 
 MAX_NAMED = 10
@@ -182,8 +183,10 @@ def _planned_object(plan: Plan) -> PlannedObject:
         "notes": sorted((_note_object(note) for note in plan.notes), key=_sort_key),
         "guards": [_guard_object(guard, [hold for _, hold in holds]) for guard in plan.guards],
     }
+    if any(hold.since for _, hold in holds):
+        shown["held_since"] = [format_utc(hold.since) if hold.since else "" for _, hold in holds]
     if plan.pause is not None:
-        since = plan.pause.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = format_utc(plan.pause.since)
         shown["paused"] = {"by": plan.pause.by, "since": since, "reason": plan.pause.reason}
     return shown
 

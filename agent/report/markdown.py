@@ -14,9 +14,10 @@ from html import escape
 from agent.report.escape import escape_control
 from agent.report.labels import APPROVE_PROMPT, KIND_LABELS, KINDS, no_write_reason
 from agent.report.run_identity import run_blocks
-from agent.report.schema import Document, GuardObject, HoldObject, NoteObject, OutcomeRow, Outcomes, PlannedObject
+from agent.report.schema import Document, GuardObject, NoteObject, OutcomeRow, Outcomes, PlannedObject
 from agent.report.view import (
     ChangeRow,
+    ShownHold,
     View,
     approval_prerequisite,
     approve_command,
@@ -289,7 +290,12 @@ def _unplanned_row(one: OutcomeRow) -> str:
     )
 
 
-def _hold_row(hold: HoldObject) -> str:
+def _capitalize(sentence: str) -> str:
+    """Return *sentence* as one that stands after another."""
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
+
+
+def _hold_row(hold: ShownHold) -> str:
     wanted = f" → {_format_code(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
     why = " ".join(filter(None, hold_reasons(hold)))
     kind = KIND_LABELS[hold["kind"]].title + wanted
@@ -299,7 +305,7 @@ def _hold_row(hold: HoldObject) -> str:
             kind,
             _format_code(hold["code"]),
             escape_markdown(why),
-            escape_markdown(hold["remedy"]),
+            escape_markdown(" ".join(filter(None, [hold["remedy"], _capitalize(hold["age"])]))),
         ]
     )
 

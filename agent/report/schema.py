@@ -212,6 +212,8 @@ Counts = dict[str, Count]
 
 
 class PlannedObject(TypedDict):
+    """*held_since* has, for each of *holds*, since when it has been waiting (UTC); outside the digest."""
+
     name: str
     mode: Literal["dry-run", "enforce"]
     status: Literal["planned"]
@@ -223,6 +225,7 @@ class PlannedObject(TypedDict):
     holds: list[HoldObject]
     notes: list[NoteObject]
     guards: list[GuardObject]
+    held_since: NotRequired[list[str]]
     paused: NotRequired[PausedObject]
     run: NotRequired[RunObject]
 

@@ -28,9 +28,10 @@ from agent.report.layout import (
     wrap_text,
 )
 from agent.report.run_identity import Fact, run_blocks
-from agent.report.schema import Document, GuardObject, HoldObject, Outcomes, PlannedObject, WorkspaceObject
+from agent.report.schema import Document, GuardObject, Outcomes, PlannedObject, WorkspaceObject
 from agent.report.view import (
     ChangeRow,
+    ShownHold,
     View,
     approval_prerequisite,
     approve_all_command,
@@ -176,7 +177,7 @@ class _TextReport:
         yield self.heading(f"  On hold ({len(view.holds):,})", "not applied until the reason is cleared")
         for group in hold_groups(view.holds):
             yield [("  ! ", WARN), (f"{group.code} ({len(group.holds):,})", WARN)]
-            shared_lines = [words for words in (group.reason, _remedy_line(group.remedy)) if words]
+            shared_lines = [words for words in (group.reason, _remedy_line(group.remedy), group.age) if words]
             for words in shared_lines:
                 yield from self.paragraph(words, PLAIN, 4)
             yield from self.table([_hold_row(hold, shared_lines) for hold in group.holds])
@@ -275,7 +276,7 @@ def _change_row(line: ChangeRow) -> Row:
     return Row(KIND_LABELS[line.kind].symbol, KIND_STYLES[line.kind], line.email, [*details, (line.reason, DIM)])
 
 
-def _hold_row(hold: HoldObject, shared_lines: Iterable[str]) -> Row:
+def _hold_row(hold: ShownHold, shared_lines: Iterable[str]) -> Row:
     wanted = f" → {escape_control(hold['wanted'])}" if hold.get("wanted", hold["email"]) != hold["email"] else ""
     kind = KIND_LABELS[hold["kind"]].title.lower() + wanted
     details = [words for words in _hold_sentences(hold) if words not in shared_lines]
@@ -283,10 +284,10 @@ def _hold_row(hold: HoldObject, shared_lines: Iterable[str]) -> Row:
     return Row(" ", PLAIN, escape_control(hold["email"]), [(words, PLAIN) for words in (first, *details)])
 
 
-def _hold_sentences(hold: HoldObject) -> list[str]:
-    """Return why the change would be made, why it is not, and what clears the hold."""
+def _hold_sentences(hold: ShownHold) -> list[str]:
+    """Return why the change would be made, why it is not, what clears the hold, and since when it waits."""
     details = [escape_control(words) for words in hold_reasons(hold) if words]
-    return [*details, _remedy_line(escape_control(hold["remedy"]))]
+    return [*details, _remedy_line(escape_control(hold["remedy"])), *([hold["age"]] if hold["age"] else [])]
 
 
 def _remedy_line(remedy: str) -> str:

@@ -11,6 +11,7 @@ from typing import cast
 from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
+from agent.report.hold_age import age_phrase, held_since
 from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
 from agent.report.run_identity import approver_names
 from agent.report.schema import (
@@ -20,12 +21,14 @@ from agent.report.schema import (
     HoldObject,
     OutcomeRow,
     Outcomes,
+    PlannedObject,
     WorkspaceObject,
 )
 
 __all__ = [
     "ChangeRow",
     "HoldGroup",
+    "ShownHold",
     "View",
     "approval_prerequisite",
     "approve_all_command",
@@ -72,6 +75,13 @@ class ChangeRow:
         return f"approved by {' and '.join(self.approved_by)}" if self.approved_by else "approved"
 
 
+class ShownHold(HoldObject):
+    """A hold with since when it waits (*held_since*), and the sentence for it (*age*); both empty if not recorded."""
+
+    held_since: str
+    age: str
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One workspace, ready to be rendered.
@@ -85,7 +95,7 @@ class View:
     workspace: WorkspaceObject
     executed: bool
     changes_by_kind: Mapping[str, tuple[ChangeRow, ...]]
-    holds: tuple[HoldObject, ...]
+    holds: tuple[ShownHold, ...]
     unplanned_outcomes: tuple[OutcomeRow, ...]
     headline: str
     applied_by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -99,22 +109,31 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class HoldGroup:
-    """The holds of one code. *reason* and *remedy* are set if all holds share them, to be shown once."""
+    """The holds of one code. *reason*, *remedy* and *age* are set if all share them, to be shown once."""
 
     code: str
-    holds: Sequence[HoldObject]
+    holds: Sequence[ShownHold]
     reason: str
     remedy: str
+    age: str
 
 
 def document_views(document: Document, outcomes: Outcomes) -> list[View]:
     user = document.get("user", "")
-    shown = [workspace_view(workspace, outcomes.get(workspace["name"]), user) for workspace in document["workspaces"]]
+    at = document["generated_at"]
+    shown = [
+        workspace_view(workspace, outcomes.get(workspace["name"]), user, at) for workspace in document["workspaces"]
+    ]
     return [replace(each, user=user) for each in shown] if user else shown
 
 
-def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | None, user: str = "") -> View:
-    """Return what to show of *workspace*; *outcomes* is None for a plan. *user* restricts it to one person."""
+def workspace_view(
+    workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | None, user: str = "", at: str = ""
+) -> View:
+    """Return what to show of *workspace*; *outcomes* is None for a plan. *user* restricts it to one person.
+
+    *at* is the time for which the ages of holds are computed.
+    """
     if workspace["status"] != "planned":
         return View(workspace, False, {}, (), (), unplanned_sentence(workspace["status"], workspace["error"]["code"]))
     waiting: dict[tuple[str, str], list[OutcomeRow]] = defaultdict(list)
@@ -122,7 +141,7 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
         waiting[outcome.kind, normalize(outcome.email)].append(outcome)
     lines = [_row_from_change(change, waiting) for change in workspace["changes"]]
     holds = []
-    for hold, guards in zip(workspace["holds"], hold_guards(workspace), strict=True):
+    for hold, guards in zip(_shown_holds(workspace, at), hold_guards(workspace), strict=True):
         answer = _take_outcome(waiting, hold["kind"], _hold_addresses(hold)) if waiting else None
         if answer is None:
             holds.append(hold)
@@ -140,9 +159,17 @@ def workspace_view(workspace: WorkspaceObject, outcomes: Sequence[OutcomeRow] | 
     return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
 
 
-def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
+def _shown_holds(workspace: PlannedObject, at: str) -> list[ShownHold]:
+    started_at = workspace["run"]["started_at"] if "run" in workspace else ""
+    return [
+        cast("ShownHold", {**hold, "held_since": since, "age": age_phrase(since, at, started_at)})
+        for hold, since in zip(workspace["holds"], held_since(workspace), strict=True)
+    ]
+
+
+def hold_groups(holds: Sequence[ShownHold]) -> list[HoldGroup]:
     """Return the holds by code, the smallest group first: individual cases before what one decision clears."""
-    by_code: dict[str, list[HoldObject]] = defaultdict(list)
+    by_code: dict[str, list[ShownHold]] = defaultdict(list)
     for hold in holds:
         by_code[hold["code"]].append(hold)
     groups = [
@@ -151,6 +178,7 @@ def hold_groups(holds: Sequence[HoldObject]) -> list[HoldGroup]:
             some,
             _shared_sentence([hold_reasons(hold)[1] for hold in some]),
             _shared_sentence([hold["remedy"] for hold in some]),
+            _shared_sentence([hold["age"] for hold in some]),
         )
         for code, some in by_code.items()
     ]

@@ -38,6 +38,7 @@ from agent.model.run import (
     written_since,
 )
 from agent.model.run import written as written_changes
+from agent.report.hold_age import has_plan
 from agent.store import targets
 from agent.store.codec import change_from_json, change_to_json, compress, decompress, from_micros, to_micros
 from agent.store.tables import changes, runs
@@ -52,6 +53,7 @@ __all__ = [
     "load_changes",
     "load_contested_members",
     "load_in_flight",
+    "load_last_plan",
     "load_member_changes",
     "load_recent_changes",
     "load_run",
@@ -74,6 +76,9 @@ CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
 MIN_ABSENCES = 3
 # For this long, a create that the workspace accepted is not repeated, however many listings lack it.
 ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
+
+
+MAX_RUNS_WITHOUT_PLAN = 20
 
 
 def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
@@ -357,6 +362,26 @@ def load_run(connection: Connection, *, run_id: str = "", digest: str = "") -> R
     is_it = runs.c.digest.startswith(digest) if digest else runs.c.id == run_id
     row = connection.execute(select(runs).where(is_it).order_by(runs.c.started_at.desc()).limit(1)).first()
     return None if row is None else _run_from_row(row, decompress(row.document))
+
+
+def load_last_plan(connection: Connection, workspace: str, target: str) -> Run | None:
+    """Return the newest run with a plan of everyone for this target."""
+    conditions = [
+        runs.c.workspace == workspace,
+        runs.c.document.is_not(None),
+        runs.c.for_user == "",
+        runs.c.trigger != Trigger.UNDO,
+        runs.c.status.not_in((RunStatus.INCOMPLETE, RunStatus.CREDENTIALS, RunStatus.BUSY)),
+    ]
+    if target:
+        conditions.append(or_(runs.c.target == target, runs.c.target.is_(None)))
+    query = select(runs).where(and_(*conditions)).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    # A run that an error ended may have the reason why it has no plan as its document.
+    for row in connection.execute(query.limit(MAX_RUNS_WITHOUT_PLAN)):
+        document = decompress(row.document)
+        if document is not None and has_plan(document):
+            return _run_from_row(row, document)
+    return None
 
 
 def _run_from_row(row: Row[Any], document: bytes | None) -> Run:

@@ -488,6 +488,11 @@ class SqlState:
     async def load_run_by_digest(self, digest: str) -> Run | None:
         return await self._read_transaction(lambda connection: run_journal.load_run(connection, digest=digest))
 
+    async def load_last_plan(self, workspace: str, target: str) -> Run | None:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: run_journal.load_last_plan(connection, workspace, target))
+        )
+
     async def load_changes(self, run_id: str) -> list[ChangeRecord]:
         return await self._read_transaction(lambda connection: run_journal.load_changes(connection, run_id))
 

@@ -18,7 +18,7 @@ from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.html import asset_text, template_environment, workspace_sections
-from agent.report.run_identity import approval_facts, made_with_facts, run_object, with_run
+from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow
 from agent.report.view import workspace_view
 from agent.settings.token import Role
@@ -187,7 +187,8 @@ class Pages:
             OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records
         ]
         planned = with_run(parse_workspace(run.document), run, approvals)
-        (section,) = workspace_sections([workspace_view(planned, lines or None, run.user)], with_commands=False)
+        view = workspace_view(planned, lines or None, run.user, format_utc(run.finished_at or run.started_at))
+        (section,) = workspace_sections([view], with_commands=False)
         # Rendered by a template that escapes.
         return Markup(self._environment.get_template("section.html").render(section=section))  # noqa: S704
 

@@ -227,6 +227,16 @@ def latam() -> Plan:
     return a_plan(changes=(*changes, *hostile), holds=holds, notes=notes, guards=(a_guard(27),))
 
 
+def aged(plan: Plan) -> Plan:
+    """Return *plan* with holds that have been waiting for two days, one for some hours, and one that is new."""
+    by_code = {
+        "max-deactivations": datetime(2026, 2, 27, 9, tzinfo=UTC),
+        "domain-not-allowed": datetime(2026, 3, 1, 7, tzinfo=UTC),
+        "email-swap": datetime(2026, 3, 1, 11, 59, 30, tzinfo=UTC),
+    }
+    return replace(plan, holds=tuple(replace(hold, since=by_code[hold.code]) for hold in plan.holds))
+
+
 def a_document() -> Document:
     """Three workspaces: one with everything, one in sync, one that could not be read."""
     gone = Unplanned(
@@ -237,7 +247,7 @@ def a_document() -> Document:
         message="OneLogin (onelogin-apac) answered 401: the client is not known.",
         remedy="Renew the client secret of onelogin-apac.",
     )
-    plans = (latam(), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
+    plans = (aged(latam()), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
     return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
 
 

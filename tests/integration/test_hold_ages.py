@@ -1,0 +1,107 @@
+"""The age of a hold over real runs: dry runs count, runs for one person do not, and deleted runs do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.engine.request import RunResult
+from agent.model import Kind
+from agent.model.run import RunStatus
+from agent.plan_parser import parse_workspace
+from agent.store.state import SqlState
+from tests.factories import plan_of, some_limits
+from tests.integration.test_guard_history import Company
+from tests.integration.test_plan_approvals import LEAVERS, approve, with_leavers
+from tests.memory_state import MemoryState
+from tests.stepped_world import SteppedWorld
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Company]:
+    worlds = {"latam": SteppedWorld(), "emea": SteppedWorld()}
+    now = worlds["latam"].now
+    if request.param == "memory":
+        yield await with_leavers(Company(MemoryState(now), worlds))
+        return
+    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", now)
+    yield await with_leavers(Company(state, worlds))
+    await state.close()
+
+
+def times(result: RunResult) -> dict[str, datetime | None]:
+    return {hold.email: hold.since for hold in plan_of(result).holds}
+
+
+async def test_hold_keeps_the_time_of_the_first_run_that_planned_it(company: Company) -> None:
+    first_at = company.world.now()
+    first = await company.plan()
+    company.pass_minutes(90)
+    held = await company.sync()
+    company.pass_minutes(60 * 24)
+    later = await company.plan()
+
+    assert set(times(first).values()) == {first_at}
+    assert len(times(first)) == len(LEAVERS)
+    assert times(held) == times(later) == times(first)
+    assert first.digest == later.digest
+    run = await company.state.load_run(later.run_id)
+    assert run is not None
+    assert run.document is not None
+    planned = parse_workspace(run.document)
+    assert planned["status"] == "planned"
+    assert planned["held_since"] == [f"{first_at:%Y-%m-%dT%H:%M:%SZ}"] * len(LEAVERS)
+
+
+async def test_hold_that_was_gone_for_a_run_begins_again(company: Company) -> None:
+    await company.plan()
+    company.pass_minutes(10)
+    company.change("p0", groups=("planners",))
+    await company.plan()
+    company.pass_minutes(10)
+    company.change("p0", groups=())
+    again = await company.plan()
+
+    assert times(again)["p0@acme.com"] == company.world.now()
+    assert times(again)["p1@acme.com"] == company.world.now() - timedelta(minutes=20)
+
+
+async def test_run_for_one_person_shows_ages_and_changes_no_other(company: Company) -> None:
+    # A limit would hold fewer changes of one person than of everyone.
+    company.limits = some_limits(max_deactivations=1000, max_deactivations_percent=100)
+    company.require_approval = frozenset({Kind.DEACTIVATE})
+    first = await company.plan()
+    company.pass_minutes(10)
+    alone = await company.sync(user="p0@acme.com")
+    later = await company.plan()
+
+    assert times(alone) == {"p0@acme.com": times(first)["p0@acme.com"]}
+    assert times(later) == times(first)
+
+
+async def test_ages_outlive_a_read_that_failed_and_the_runs_that_are_deleted(company: Company) -> None:
+    first = await company.plan()
+    company.pass_minutes(60 * 24 * 300)
+    company.world.failing = {"okta"}
+    assert (await company.plan()).status is RunStatus.INCOMPLETE
+    company.world.failing = set()
+    second = await company.plan()
+    company.pass_minutes(60 * 24 * 300)
+    await company.plan()
+    await company.state.prune(company.world.now() - timedelta(days=200))
+    later = await company.plan()
+
+    assert await company.state.load_run(first.run_id) is None
+    assert times(second) == times(later) == times(first)
+
+
+async def test_approved_holds_are_gone_and_those_left_keep_their_time(company: Company) -> None:
+    first = await company.plan()
+    company.pass_minutes(30)
+    done = await approve(company)
+    assert done.status is RunStatus.DONE
+    assert times(done) == times(first), "the plan that was approved had them"
+    assert times(await company.plan()) == {}
