@@ -20,6 +20,7 @@ from agent.engine.request import RunRequest
 from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
+from agent.model.approval import ApprovalPolicy
 from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -127,6 +128,10 @@ class Daemon:
         return self._config.settings.workspaces
 
     @property
+    def approval_policy(self) -> ApprovalPolicy:
+        return self._config.settings.approvals.policy()
+
+    @property
     def workspace_names(self) -> tuple[str, ...]:
         return tuple(self._workspaces)
 
@@ -139,7 +144,13 @@ class Daemon:
         self._runner.tasks.require_capacity()
         approved_digests = frozenset({request.approved_digest} if request.approved_digest else ())
         run_request = RunRequest(
-            request.trigger, request.by, request.reason, request.user, approved_digests, wait_seconds=LEASE_WAIT_SECONDS
+            request.trigger,
+            request.by,
+            request.reason,
+            request.user,
+            approved_digests,
+            wait_seconds=LEASE_WAIT_SECONDS,
+            approved_guards=request.approved_guards,
         )
         run_ids, _ = self._runner.start([request.workspace], run_request, is_dry_run=request.is_dry_run)
         return run_ids[request.workspace]

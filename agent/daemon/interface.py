@@ -10,6 +10,7 @@ from typing import Protocol
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
+from agent.model.approval import ApprovalPolicy
 from agent.model.run import ChangeRecord, Pause, Run, Trigger
 from agent.ports.state import State
 
@@ -32,7 +33,8 @@ class TooManyRequests(PigmentSyncError):
 class ManualRunRequest:
     """A one-off run on request.
 
-    *approved_digest* is the digest of the plan that the user reviewed and approves.
+    *approved_digest* is the digest of the plan that the user reviewed and approves, *approved_guards* the guards that
+    the approval is for; empty: all.
 
     *trigger* is `api` or `page`; *by* names the user, for the journal.
     """
@@ -44,6 +46,7 @@ class ManualRunRequest:
     reason: str = ""
     user: str = ""
     approved_digest: str | None = None
+    approved_guards: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,11 @@ class DaemonApi(Protocol):
 
     @property
     def state(self) -> State: ...
+
+    @property
+    def approval_policy(self) -> ApprovalPolicy:
+        """What an approval needs, as configured now."""
+        ...
 
     @property
     def workspace_names(self) -> tuple[str, ...]:

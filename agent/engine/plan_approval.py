@@ -151,7 +151,7 @@ class ApprovalJudge:
             named = guards[name] & request.approved_guards if request.approved_guards else guards[name]
             if named:
                 approval = self._approval(decision, request, run_ids[name])
-                found[name] = await self._judge_one(approval, approved_digests[name], tuple(sorted(named)))
+                found[name] = await self.judge_one(approval, approved_digests[name], tuple(sorted(named)))
             else:
                 found[name] = PlanApproval(approved_digests[name], Release((), self.policy.needed))
         return CommandApprovals(found)
@@ -167,7 +167,8 @@ class ApprovalJudge:
             run_id=run_id,
         )
 
-    async def _judge_one(self, approval: Approval, given_digest: str, named: tuple[str, ...]) -> PlanApproval:
+    async def judge_one(self, approval: Approval, given_digest: str, named: tuple[str, ...]) -> PlanApproval:
+        """Return what *approval* does to the guards *named* of its plan. Raises `AlreadyApproved`."""
         known = await self.journal.load_approvals(approval.workspace, approval.digest)
         usable = usable_approvals(known, approval.at, self.policy.valid_for)
         expired = tuple(

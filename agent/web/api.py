@@ -24,10 +24,12 @@ from agent.model.email import is_valid
 from agent.model.run import Trigger
 from agent.settings.token import Role
 from agent.web.auth import Principal
-from agent.web.context import WebContext
+from agent.web.context import GivenApproval, WebContext
 from agent.web.problems import HttpProblem
 from agent.web.schemas import (
+    ApprovalAccepted,
     ApprovalBody,
+    MissingApproval,
     PersonSchema,
     Problem,
     ReasonBody,
@@ -252,12 +254,21 @@ async def approve(
     operator: Operator,
     context: Annotated[WebContext, Depends(get_context)],
     response: Response,
-) -> RunAccepted:
-    """Approve the changes of this run's plan that are on hold, and queue the sync that applies them."""
+) -> ApprovalAccepted:
+    """Approve the changes of this run's plan that are on hold, and queue the sync that applies them.
+
+    Where two people are needed, the sync of the first approval only records it.
+    """
     found = await context.find_run(run_id)
     if isinstance(found, ActiveRun):
         raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
-    return _accept(await context.approve(found, body.digest, operator, body.reason, Trigger.API), response)
+    given = GivenApproval(body.digest, body.reason, body.guards)
+    done = await context.approve(found, given, operator, Trigger.API)
+    accepted = _accept(done.run_id, response)
+    missing = tuple(
+        MissingApproval(guard=each.guard, approved_by=each.approved_by, people=each.missing) for each in done.missing
+    )
+    return ApprovalAccepted(id=accepted.id, url=accepted.url, missing=missing)
 
 
 @router.get("/people", responses=_problems(502))

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from starlette.requests import Request as HttpRequest
 
 from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest, NotFound
 from agent.engine.approval import digest_prefix
-from agent.errors import UsageError
+from agent.engine.plan_approval import ApprovalJudge, PlanApproval, parse_guards, require_reason
+from agent.errors import AlreadyApproved, UsageError
+from agent.guard.release import GuardApproval
 from agent.model import Mode
+from agent.model.approval import Approval
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
-from agent.report.view import is_approvable, wrong_target_message
+from agent.report.view import hold_guards, is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
 from agent.web.auth import LoginRateLimit, Principal, Sessions, find_principal
 from agent.web.problems import HttpProblem
 
-__all__ = ["WebContext"]
+__all__ = ["AcceptedApproval", "GivenApproval", "WebContext"]
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenApproval:
+    """An approval as a client sent it. *guards* are codes, not validated yet; empty: all."""
+
+    digest: str
+    reason: str
+    guards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedApproval:
+    """The run that was queued, and the guards for which other people are *missing* even after this approval."""
+
+    run_id: str
+    missing: tuple[GuardApproval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +120,72 @@ class WebContext:
             return "The workspace is paused. Resume it first."
         return ""
 
-    async def approve(self, run: Run, approved_digest: str, principal: Principal, reason: str, trigger: Trigger) -> str:
-        """Queue a sync that applies the held changes of *run*, and return its id.
+    async def approve(self, run: Run, given: GivenApproval, principal: Principal, trigger: Trigger) -> AcceptedApproval:
+        """Queue a sync that records the approval of *run* and, once no person is missing, applies what it releases.
 
-        Raises `HttpProblem` when it is not the plan that *approved_digest* names, or can't be approved.
+        Raises `HttpProblem` when it is not the plan that *given* names, or the approval can't be given.
         """
         why_not = await self.find_approval_blocker(run)
         if why_not:
             raise HttpProblem(409, "not-approvable", why_not, "Open the newest run of the workspace.")
-        if run.digest is None or not run.digest.startswith(_parse_digest_prefix(approved_digest)):
+        if run.digest is None or not run.digest.startswith(_parse_digest_prefix(given.digest)):
             raise HttpProblem(
                 409, "digest", "The digest is not that of this run's plan.", "Review the plan, and send its digest."
             )
-        return await self.daemon.request_run(
+        guards, found = await self._judge(run, run.digest, given, principal)
+        run_id = await self.daemon.request_run(
             ManualRunRequest(
-                run.workspace, False, trigger, principal.name, reason, run.user, approved_digest=run.digest
+                run.workspace,
+                False,
+                trigger,
+                principal.name,
+                given.reason,
+                run.user,
+                approved_digest=run.digest,
+                approved_guards=guards,
             )
         )
+        statuses = found.release.statuses(found.named)
+        return AcceptedApproval(run_id, tuple(each for each in statuses if not each.is_released))
+
+    async def _judge(
+        self, run: Run, digest: str, given: GivenApproval, principal: Principal
+    ) -> tuple[frozenset[str], PlanApproval]:
+        """Return the guards that the approval is narrowed to, and what it does. The run judges it again.
+
+        Raises `HttpProblem` for what the run would refuse: a client waits for this answer, and not for the run's end.
+        """
+        policy, now = self.daemon.approval_policy, datetime.now(UTC)
+        try:
+            require_reason(given.reason, policy)
+        except UsageError as error:
+            raise HttpProblem(422, "reason", error.message, "Send a reason.") from error
+        try:
+            wanted = parse_guards(given.guards)
+        except UsageError as error:
+            raise HttpProblem(422, "guards", error.message, error.hint) from error
+        held = frozenset[str]().union(*hold_guards(parse_workspace(run.document or b"")))
+        if idle := sorted(wanted - held):
+            raise HttpProblem(
+                409,
+                "guards",
+                f"{', '.join(idle)}: holds nothing in this plan.",
+                f"The guards that do are: {', '.join(sorted(held))}.",
+            )
+        approval = Approval(
+            workspace=run.workspace,
+            digest=digest,
+            by=principal.name,
+            at=now,
+            reason=given.reason,
+            guards=tuple(sorted(wanted)),
+        )
+        judge = ApprovalJudge(policy, self.daemon.state, lambda: now)
+        try:
+            return wanted, await judge.judge_one(approval, digest, tuple(sorted(wanted or held)))
+        except AlreadyApproved as error:
+            hint = "Ask a second person to approve this plan."
+            raise HttpProblem(409, error.code, error.message, hint) from error
 
 
 def _parse_digest_prefix(digest: str) -> str:

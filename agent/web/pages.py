@@ -24,7 +24,7 @@ from agent.report.view import workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
 from agent.web.auth import Session
-from agent.web.context import WebContext
+from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
 from agent.web.problems import HttpProblem
 from agent.web.status import format_ago, format_until, run_kind, status_card
@@ -221,10 +221,9 @@ class Pages:
         found = await self._context.find_run(request.path_params["run_id"])
         if isinstance(found, ActiveRun):
             raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
-        run_id = await self._context.approve(
-            found, fields.get("digest", ""), session.principal, fields.get("reason", ""), Trigger.PAGE
-        )
-        return RedirectResponse(f"/runs/{run_id}", 303)
+        given = GivenApproval(fields.get("digest", ""), fields.get("reason", ""))
+        accepted = await self._context.approve(found, given, session.principal, Trigger.PAGE)
+        return RedirectResponse(f"/runs/{accepted.run_id}", 303)
 
     async def pause(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         name = request.path_params["name"]

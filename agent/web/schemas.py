@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Unplanned
@@ -18,7 +18,9 @@ from agent.model.run import ChangeRecord, Run, RunStatus
 from agent.report.run_identity import run_object
 
 __all__ = [
+    "ApprovalAccepted",
     "ApprovalBody",
+    "MissingApproval",
     "PauseSchema",
     "PersonSchema",
     "Problem",
@@ -68,7 +70,12 @@ class ApprovalBody(RequestModel):
     digest: Digest = Field(
         description="The digest of the run's plan, or at least its first 8 digits, to prove that it was reviewed."
     )
-    reason: ShortText = Field(default="", description="Why, for the journal.")
+    reason: ShortText = Field(
+        default="", description="Why, for the journal; not empty unless `approvals.reason` is `optional`."
+    )
+    guards: Annotated[tuple[str, ...], Field(max_length=50), Strict(False)] = Field(
+        default=(), description="The codes of the guards to approve, such as `max-deactivations`; empty for all."
+    )
 
 
 class ReasonBody(RequestModel):
@@ -95,6 +102,20 @@ class Problem(ResponseModel):
 class RunAccepted(ResponseModel):
     id: str
     url: str
+
+
+class MissingApproval(ResponseModel):
+    """A guard that other people must approve too: who did, and how many are missing."""
+
+    guard: str
+    approved_by: tuple[str, ...]
+    people: int
+
+
+class ApprovalAccepted(RunAccepted):
+    """`missing` are the guards that need a second person. If no other is named, the run writes nothing."""
+
+    missing: tuple[MissingApproval, ...]
 
 
 class RunCountsSchema(ResponseModel):

@@ -88,11 +88,19 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
 
     wrong = operator.post(approval, json={"digest": "sha256:" + "0" * 64})
     assert (wrong.status_code, wrong.json()["code"]) == (409, "digest")
+    refused = [
+        ({"digest": held["digest"]}, 422, "reason"),
+        ({"digest": held["digest"], "reason": "moved", "guards": ["max-everything"]}, 422, "guards"),
+        ({"digest": held["digest"], "reason": "moved", "guards": ["max-creates"]}, 409, "guards"),
+    ]
+    for body, status, code in refused:
+        answer = operator.post(approval, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
 
-    done = ended(
-        operator, operator.post(approval, json={"digest": held["digest"][:20], "reason": "moved"}).json()["url"]
-    )
+    accepted = operator.post(approval, json={"digest": held["digest"][:20], "reason": "moved"}).json()
+    assert accepted["missing"] == []
+    done = ended(operator, accepted["url"])
     assert (done["approved"], done["by"], done["trigger"]) == (held["digest"], "ana@acme.com", "api")
     assert {change["outcome"] for change in done["changes"]} == {"done"}
     assert not any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))

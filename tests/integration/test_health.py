@@ -17,6 +17,7 @@ from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
+from agent.model.approval import ApprovalPolicy
 from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.ports.state import State
 from agent.web.health import routes
@@ -47,6 +48,7 @@ class FakeDaemonApi:
     delay: float = 0
     expires: date | None = None
     last: Run | None = RUN
+    approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)

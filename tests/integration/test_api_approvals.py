@@ -1,0 +1,141 @@
+"""The API's approvals: what the answer shows as still missing, and each refusal before a run is queued."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agent.daemon.interface import ManualRunRequest, WorkspaceStatus
+from agent.metrics import Metrics
+from agent.model.approval import Approval, ApprovalPolicy
+from agent.model.run import RunStatus
+from agent.report.document import encode_plan, plan_digest
+from agent.settings.server import ServerSettings
+from agent.settings.token import Role, hashed_token
+from agent.web.app import application
+from connectors.secret import Secret
+from tests.golden.samples import a_guard, a_guarded_leaver, a_plan
+from tests.integration.test_health import FakeDaemonApi
+from tests.state_samples import a_run
+
+TOKENS = {"ann": Role.OPERATE, "bea": Role.OPERATE, "rea": Role.READ}
+HOLD = a_guarded_leaver(1)
+HELD = replace(
+    a_plan("latam", holds=(HOLD, replace(a_guarded_leaver(2), guards=("group-shrink", "max-deactivations")))),
+    guards=(a_guard(2), replace(a_guard(1), code="group-shrink")),
+)
+
+
+@dataclass
+class ApprovalDaemon(FakeDaemonApi):
+    """A daemon whose queued runs only record their approvals, as a run does that waits for a second person."""
+
+    approval_policy: ApprovalPolicy = field(default_factory=lambda: ApprovalPolicy(needed=2))
+    requests: list[ManualRunRequest] = field(default_factory=list)
+
+    async def load_workspace_status(self, name: str) -> WorkspaceStatus:
+        return replace(await FakeDaemonApi.load_workspace_status(self, name), pause=None)
+
+    async def request_run(self, request: ManualRunRequest) -> str:
+        self.requests.append(request)
+        lease = await self.state.take_lease(request.workspace, "one")
+        run_id = f"given{len(self.requests)}"
+        await self.state.begin_run(a_run(run_id), lease)
+        approval = Approval(
+            workspace=request.workspace,
+            digest=request.approved_digest or "",
+            by=request.by,
+            at=datetime.now(UTC),
+            reason=request.reason,
+            guards=tuple(sorted(request.approved_guards)),
+            run_id=run_id,
+        )
+        await self.state.record_approval(lease, approval)
+        await self.state.release_lease(lease)
+        return run_id
+
+
+@pytest.fixture
+async def daemon() -> ApprovalDaemon:
+    daemon = ApprovalDaemon()
+    document = encode_plan(HELD)
+    run = replace(a_run("held"), status=RunStatus.HELD, digest=plan_digest(HELD), document=document)
+    await daemon.state.record_run(run)
+    return daemon
+
+
+@pytest.fixture
+async def client(daemon: ApprovalDaemon) -> AsyncIterator[httpx.AsyncClient]:
+    entries = [Secret("value", str(hashed_token(f"token-of-{name}", role, name))) for name, role in TOKENS.items()]
+    server = ServerSettings(tokens=tuple(entries))
+    app = application(daemon, Metrics(CollectorRegistry()), lambda: server, httpx.AsyncHTTPTransport)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, by: str, **body: object) -> tuple[int, Any]:
+    body = {"digest": plan_digest(HELD), "reason": "reviewed", **body}
+    headers = {"Authorization": f"Bearer token-of-{by}"}
+    answer = await client.post("/api/v1/runs/held/approval", json=body, headers=headers)
+    return answer.status_code, answer.json()
+
+
+async def test_answer_says_which_guards_need_a_second_person(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    status, first = await post(client, "ann")
+    assert (status, first["missing"]) == (
+        202,
+        [
+            {"guard": "group-shrink", "approved_by": ["ann"], "people": 1},
+            {"guard": "max-deactivations", "approved_by": ["ann"], "people": 1},
+        ],
+    )
+    _, second = await post(client, "bea", guards=["max-deactivations"])
+    assert second["missing"] == []
+    assert [sorted(each.approved_guards) for each in daemon.requests] == [[], ["max-deactivations"]]
+    assert {each.approved_digest for each in daemon.requests} == {plan_digest(HELD)}
+
+
+REFUSED: list[tuple[str, dict[str, object], int, str, str]] = [
+    ("rea", {}, 403, "role", "rea has the role read; this needs operate."),
+    ("ann", {"reason": " "}, 422, "reason", "An approval needs a reason."),
+    ("ann", {"guards": ["nothing"]}, 422, "guards", "'nothing' is not a guard."),
+    ("ann", {"guards": ["toggle-off"]}, 422, "guards", "toggle-off is not released by an approval"),
+    ("ann", {"guards": ["fleet"]}, 409, "guards", "fleet: holds nothing in this plan."),
+    ("ann", {"guards": "fleet"}, 422, "body", "guards"),
+    ("ann", {"digest": "sha256:00000000"}, 409, "digest", "is not that of this run's plan"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda each: each[4][:20])
+async def test_refused_approval_queues_nothing(
+    client: httpx.AsyncClient, daemon: ApprovalDaemon, refused: tuple[str, dict[str, object], int, str, str]
+) -> None:
+    by, body, status, code, words = refused
+    found, problem = await post(client, by, **body)
+
+    assert (found, problem["code"]) == (status, code)
+    assert words in problem["detail"]
+    assert problem["remedy"]
+    assert daemon.requests == []
+
+
+async def test_same_person_twice_is_refused(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    await post(client, "ann")
+    status, problem = await post(client, "ann", guards=["max-deactivations"])
+
+    assert (status, problem["code"]) == (409, "already-approved")
+    assert "ann approved this plan before" in problem["detail"]
+    assert len(daemon.requests) == 1
+
+
+async def test_reason_may_be_optional(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    daemon.approval_policy = ApprovalPolicy(requires_reason=False)
+    status, answer = await post(client, "ann", reason="")
+
+    assert (status, answer["missing"]) == (202, [])
