@@ -449,6 +449,30 @@ async def test_different_people_are_remembered_until_a_reset_and_move_with_the_k
     assert (await state.load_memory("americas")).different_people == frozenset()
 
 
+async def test_last_plan_is_of_everyone_of_the_target_and_complete(state: State) -> None:
+    plan, no_plan = b'{"status": "planned"}', b'{"status": "incomplete"}'
+    planned = replace(a_run("r1"), status=RunStatus.DONE, document=plan, target=HERE)
+    others = [
+        replace(planned, user="ann@acme.com"),
+        replace(planned, trigger=Trigger.UNDO),
+        replace(planned, document=None),
+        replace(planned, document=no_plan, status=RunStatus.STALE),
+        replace(planned, document=no_plan, status=RunStatus.INCOMPLETE),
+        replace(planned, target="https://elsewhere.example.com"),
+        replace(planned, workspace="emea"),
+    ]
+    assert await state.load_last_plan("latam", HERE) is None
+    for number, run in enumerate([planned, *others], 1):
+        await state.record_run(replace(run, id=f"r{number}", started_at=NOW + timedelta(minutes=number)))
+    last = await state.load_last_plan("latam", HERE)
+    of_any_target = await state.load_last_plan("latam", "")
+
+    assert last is not None
+    assert (last.id, last.document) == ("r1", plan)
+    assert of_any_target is not None
+    assert of_any_target.id == "r7"
+
+
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
     await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from agent.version import installed_version
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
@@ -77,6 +79,11 @@ def test_requested_run_is_accepted_at_once_and_journals_its_requester(operator: 
 
     assert (run["status"], run["dry_run"], run["by"], run["reason"]) == ("planned", True, "ana@acme.com", "a look")
     assert run["plan"]["name"] == LATAM
+    assert (run["version"], run["config_sha256"]) == (
+        installed_version(),
+        sha256(agent.config.read_bytes()).hexdigest(),
+    )
+    assert (run["approvals"], run["plan"]["run"]["id"]) == ([], run["id"])
     assert next(each for each in journal(agent) if each["id"] == run["id"])["by"] == "ana@acme.com"
 
 
@@ -102,6 +109,9 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
     assert accepted["missing"] == []
     done = ended(operator, accepted["url"])
     assert (done["approved"], done["by"], done["trigger"]) == (held["digest"], "ana@acme.com", "api")
+    (given,) = done["approvals"]
+    assert (given["by"], given["reason"], given["guards"]) == ("ana@acme.com", "moved", [])
+    assert done["plan"]["run"]["approvals"] == done["approvals"]
     assert {change["outcome"] for change in done["changes"]} == {"done"}
     assert not any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
 
