@@ -555,18 +555,21 @@ class MemoryState:
 
     async def load_last_plan(self, workspace: str, target: str) -> Run | None:
         unread = {RunStatus.INCOMPLETE, RunStatus.CREDENTIALS, RunStatus.BUSY}
-        found = [
-            run
-            for run in self.journal.values()
-            if run.workspace == workspace
-            and run.document is not None
-            and has_plan(run.document)
-            and not run.user
-            and run.trigger is not Trigger.UNDO
-            and run.status not in unread
-            and (not target or run.target in {target, ""})
-        ]
-        return max(found, key=lambda run: (run.started_at, run.id), default=None)
+        newest_first = sorted(self.journal.values(), key=lambda run: (run.started_at, run.id), reverse=True)
+        return next(
+            (
+                run
+                for run in newest_first
+                if run.workspace == workspace
+                and not run.user
+                and run.trigger is not Trigger.UNDO
+                and run.status not in unread
+                and (not target or run.target in {target, ""})
+                and run.document is not None
+                and has_plan(run.document)
+            ),
+            None,
+        )
 
     async def load_changes(self, run_id: str) -> list[ChangeRecord]:
         return [record for _, record in sorted(self.records.get(run_id, {}).items())]
