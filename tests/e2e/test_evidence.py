@@ -83,6 +83,8 @@ def test_each_file_of_the_evidence_names_who_approved_what_and_why(config: Path,
     for name in (*REPORTS, "plan.json", "journal.jsonl"):
         text = (folder / name).read_text("utf-8")
         assert [each for each in (run_id, "ana@acme.com", "the reorganisation") if each not in text] == [], name
+        if name != "journal.jsonl":
+            assert "Released by an approval of ana@acme.com." in " ".join(text.split()), name
     (workspace,) = json.loads((folder / "plan.json").read_text("utf-8"))["workspaces"]
     assert workspace_digest(workspace) == workspace["digest"]
     assert run_command(config, "report", str(folder / "plan.json"), "--format", "csv").code == 0
@@ -92,6 +94,9 @@ def test_each_file_of_the_evidence_names_who_approved_what_and_why(config: Path,
     assert [row["outcome"] for row in changes if row["kind"] == "deactivate"] == ["done"] * 5
     with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
         released = [row for row in csv.DictReader(file) if row["approved_by"] and row["row"] == "change"]
+    with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
+        guards = {row["code"]: row["approved_by"] for row in csv.DictReader(file) if row["row"] == "guard"}
+    assert guards == dict.fromkeys(("fleet", "max-deactivations"), "ana@acme.com")
     assert {row["approved_by"] for row in released} == {"ana@acme.com"}
     assert len([row for row in released if row["kind"] == "deactivate"]) == 5
 
