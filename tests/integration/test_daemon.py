@@ -187,8 +187,13 @@ async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[Hou
             await house.daemon.request_run(run_request())
 
 
-async def test_questions_never_take_what_runs_need(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
+async def test_questions_never_take_what_runs_need(sandbox: Sandbox, tmp_path: Path) -> None:
+    config = written(sandbox, tmp_path)
+    document = yaml.safe_load(config.read_text("utf-8"))
+    # The sandbox's own configuration has no limit.
+    document["pigment"]["requests_per_window"] = 400
+    config.write_text(yaml.safe_dump(document), "utf-8")
+    async with at_home(config) as house:
         house.blocks = asyncio.Event()
         queries = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
         await asyncio.sleep(0)
