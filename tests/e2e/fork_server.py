@@ -20,10 +20,12 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BufferedReader, FileIO
 from pathlib import Path
+from threading import Lock
 
 import coverage
 
@@ -36,11 +38,14 @@ LONGEST_REQUEST = 1 << 20
 class ForkedProcess:
     """The part of `subprocess.Popen` that the tests use, for a process that the server has forked."""
 
-    def __init__(self, results: FileIO, stdout: BufferedReader | None, stderr: BufferedReader | None) -> None:
+    def __init__(self, results: int, stdout: BufferedReader | None, stderr: BufferedReader | None) -> None:
         self.stdout = stdout
         self.stderr = stderr
         self.returncode: int | None = None
         self._results = results
+        self._lock = Lock()
+        # Not earlier: another thread may be waiting for it.
+        weakref.finalize(self, os.close, results)
         self.pid = self._next_result()
 
     def poll(self) -> int | None:
@@ -54,8 +59,10 @@ class ForkedProcess:
         if self.returncode is None:
             if not select.select([self._results], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"agent process {self.pid}", timeout or 0)
-            self.returncode = self._next_result()
-            self._results.close()
+            # The sandbox's thread may wait for the process that it killed while the test waits for it too.
+            with self._lock:
+                if self.returncode is None:
+                    self.returncode = self._next_result()
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
@@ -92,9 +99,13 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def _next_result(self) -> int:
-        line = self._results.readline()
-        if not line:
-            raise RuntimeError("the server that forks agent processes has ended")
+        line = b""
+        while not line.endswith(b"\n"):
+            # One byte at a time: `select` must know of each result that has not been read.
+            byte = os.read(self._results, 1)
+            if not byte:
+                raise RuntimeError("the server that forks agent processes has ended")
+            line += byte
         return int(line)
 
 
@@ -116,9 +127,7 @@ def fork(
             other = os.dup(stream)
             mine.append(None)
         theirs.append(other)
-    end, other = os.pipe()
-    # Unbuffered: `select` must know of each result that has not been read.
-    results = FileIO(end)
+    results, other = os.pipe()
     theirs.append(other)
     request = json.dumps({"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)})
     socket.send_fds(_server(), [request.encode()], theirs)
