@@ -282,10 +282,9 @@ class MemoryState:
         moved = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.seq)):
             kind, outcome = record.change.kind, record.outcome
-            is_gone = kind is Kind.DEACTIVATE and outcome is Outcome.DONE
-            is_back = kind in {Kind.CREATE, Kind.REACTIVATE} and outcome in COUNTED
-            if record.scim_id and record.sent_at >= since and (is_gone or is_back):
-                moved.append((record.scim_id, kind, record.sent_at))
+            may_be_made = kind in {Kind.DEACTIVATE, Kind.CREATE, Kind.REACTIVATE} and outcome in COUNTED
+            if record.scim_id and record.sent_at >= since and may_be_made:
+                moved.append((record.scim_id, kind, record.sent_at, outcome))
         return contested_members(moved)
 
     async def load_baselines(self, workspace: str, since: datetime) -> Mapping[tuple[str, str], tuple[str, int]]:

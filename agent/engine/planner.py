@@ -19,7 +19,12 @@ from agent.engine.lookup import Lookups
 from agent.engine.request import Decision, FleetLimit
 from agent.engine.state_checks import with_state_note
 from agent.errors import PigmentSyncError, UsageError
-from agent.guard.empty_groups import links_with_empty_groups, newly_empty_groups, next_sightings
+from agent.guard.empty_groups import (
+    links_with_empty_groups,
+    newly_empty_groups,
+    next_sightings,
+    undone_with_empty_groups,
+)
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
@@ -151,8 +156,11 @@ class Planner:
         pause = await self.state.load_pause(policy.workspace)
         now = self.clock.now()
         emptied = newly_empty_groups(inputs.snapshots, sightings, now)
+        memory = inputs.memory
         unguarded = replace(
-            unguarded, updated_links=links_with_empty_groups(unguarded.updated_links, inputs.memory.links, emptied)
+            unguarded,
+            updated_links=links_with_empty_groups(unguarded.updated_links, memory.links, emptied),
+            undone_changes=undone_with_empty_groups(unguarded.undone_changes, memory.undone_changes, emptied),
         )
         history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
         plan = replace(with_state_note(apply_guards(unguarded, policy, history), inputs), pause=pause)

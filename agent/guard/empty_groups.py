@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent.model import GroupSighting, Link
+from agent.model import GroupSighting, Link, UndoneChange
 from connectors.base import Snapshot
 
-__all__ = ["CONFIRMED_AFTER", "GroupSightings", "links_with_empty_groups", "newly_empty_groups", "next_sightings"]
+__all__ = [
+    "CONFIRMED_AFTER",
+    "GroupSightings",
+    "links_with_empty_groups",
+    "newly_empty_groups",
+    "next_sightings",
+    "undone_with_empty_groups",
+]
 
 GroupSightings = Mapping[tuple[str, str], GroupSighting]
 """Groups by (connector, group id)."""
@@ -40,6 +47,17 @@ def links_with_empty_groups(seen: Sequence[Link], links: Sequence[Link], emptied
         return link if groups == link.groups else replace(link, groups=groups)
 
     return tuple(map(kept, seen))
+
+
+def undone_with_empty_groups(
+    still_undone: Sequence[UndoneChange], remembered: Sequence[UndoneChange], emptied: GroupSightings
+) -> tuple[UndoneChange, ...]:
+    """Return the undone changes to remember, with those that end only because one read shows a group empty."""
+    kept = {(each.scim_id, each.kind): each for each in still_undone}
+    for each in remembered:
+        if each.person and any((each.person.connector, group) in emptied for group in each.groups):
+            kept.setdefault((each.scim_id, each.kind), each)
+    return tuple(kept[key] for key in sorted(kept))
 
 
 def next_sightings(snapshots: Sequence[Snapshot], sightings: GroupSightings, now: datetime) -> GroupSightings:

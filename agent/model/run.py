@@ -221,19 +221,21 @@ class LinkEdit:
     previous: Link | None
 
 
-def contested_members(history: Iterable[tuple[str, Kind, datetime]]) -> dict[str, tuple[datetime, ...]]:
+def contested_members(history: Iterable[tuple[str, Kind, datetime, Outcome]]) -> dict[str, tuple[datetime, ...]]:
     """Map a SCIM id to when the member was deactivated, where that was twice or more often and not taken back by us.
 
-    *history* are (SCIM id, kind, sent at) of deactivations, reactivations and creates, the oldest first.
+    *history* are (SCIM id, kind, sent at, outcome) of deactivations, reactivations and creates that may have been made,
+    the oldest first. A deactivation without a known outcome counts for nothing, but it is the one that we took back.
     """
-    times: dict[str, list[datetime]] = {}
-    for scim_id, kind, sent_at in history:
+    times: dict[str, list[tuple[datetime, Outcome]]] = {}
+    for scim_id, kind, sent_at, outcome in history:
         deactivated_at = times.setdefault(scim_id, [])
         if kind is Kind.DEACTIVATE:
-            deactivated_at.append(sent_at)
+            deactivated_at.append((sent_at, outcome))
         elif deactivated_at:
             deactivated_at.pop()
-    return {scim_id: tuple(each) for scim_id, each in times.items() if len(each) > 1}
+    known = {scim_id: tuple(at for at, outcome in each if outcome is Outcome.DONE) for scim_id, each in times.items()}
+    return {scim_id: each for scim_id, each in known.items() if len(each) > 1}
 
 
 def written_since(now: datetime, left_at: datetime | None) -> datetime:

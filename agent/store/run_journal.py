@@ -321,14 +321,17 @@ def load_contested_members(connection: Connection, workspace: str, since: dateti
     is_recent = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
     deactivated = and_(is_recent, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
     # A reactivation of ours that may have taken effect is not another tool's.
-    back = and_(is_recent, changes.c.kind.in_((Kind.CREATE, Kind.REACTIVATE)), changes.c.outcome.in_(COUNTED_OUTCOMES))
+    kinds = (Kind.DEACTIVATE, Kind.CREATE, Kind.REACTIVATE)
+    may_be_made = and_(is_recent, changes.c.kind.in_(kinds), changes.c.outcome.in_(COUNTED_OUTCOMES))
     twice = select(changes.c.scim_id).where(deactivated).group_by(changes.c.scim_id).having(func.count() > 1)
     rows = connection.execute(
-        select(changes.c.scim_id, changes.c.kind, changes.c.sent_at)
-        .where(and_(or_(deactivated, back), changes.c.scim_id.in_(twice)))
+        select(changes.c.scim_id, changes.c.kind, changes.c.sent_at, changes.c.outcome)
+        .where(and_(may_be_made, changes.c.scim_id.in_(twice)))
         .order_by(changes.c.sent_at, changes.c.seq)
     )
-    return contested_members((scim_id, Kind(kind), from_micros(at)) for scim_id, kind, at in rows)
+    return contested_members(
+        (scim_id, Kind(kind), from_micros(at), Outcome(outcome)) for scim_id, kind, at, outcome in rows
+    )
 
 
 def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:

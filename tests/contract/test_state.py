@@ -143,10 +143,18 @@ async def test_member_is_contested_that_we_deactivated_twice_and_did_not_reactiv
     ]
     earlier = [done(a_change(scim_id="m4"), 7, at=at[0]), done(a_change(scim_id="m4"), 8, at=at[1])]
     again = [done(each.change, 9 + each.seq, at=at[5 + each.seq]) for each in (twice[0],)]
-    for record in (*twice, *once, *ours, *earlier, *again):
+    # The reactivation took back the deactivation before it, which may have been made.
+    third = [
+        done(a_change(scim_id="m5"), 20, at=at[1]),
+        done(a_change(scim_id="m5"), 21, at=at[2]),
+        done(a_change(scim_id="m5"), 22, Outcome.UNKNOWN, at=at[3]),
+        done(a_change(Kind.REACTIVATE, scim_id="m5"), 23, at=at[4]),
+    ]
+    for record in (*twice, *once, *ours, *earlier, *again, *third):
         await state.record_answer(lease, record)
 
-    assert await state.load_contested_members("latam", at[1]) == {"m1": (at[1], at[3], at[5])}
+    found = await state.load_contested_members("latam", at[1])
+    assert found == {"m1": (at[1], at[3], at[5]), "m5": (at[1], at[2])}
     assert await state.load_contested_members("latam", at[4]) == {}
     assert await state.load_contested_members("emea", at[0]) == {}
 

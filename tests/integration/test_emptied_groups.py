@@ -13,6 +13,7 @@ from agent.engine.dryrun import dry_run
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.undo import UndoPlanner
 from agent.errors import ExitCode
 from agent.model import Kind, Mode, Policy
 from agent.model.run import Trigger
@@ -404,3 +405,21 @@ async def test_person_who_leaves_another_group_while_theirs_is_shown_empty_is_he
 
     assert "twice" not in scene.inactive()
     assert "group-emptied" in {hold.code for hold in plan_of(held).holds if hold.email == "twice@acme.com"}
+
+
+async def test_change_that_was_undone_stays_undone_while_one_run_reads_its_group_as_empty() -> None:
+    scene = await Scene().in_step()
+    scene.directory.hire("new", "sales")
+    created = await scene.run()
+    _, sync, _ = scene.parts()
+    undo = replace(sync, planner=UndoPlanner(created.run_id, scene.state, scene.world, discard_progress))
+    (undone,) = await undo.run(["latam"], RunRequest(Trigger.UNDO, by="ana@acme.com", reason="a mistake"))
+    assert (undone.exit_code, scene.inactive()) == (ExitCode.DONE, {"new"})
+
+    scene.directory.hidden_for_good = {"sales"}
+    await scene.run(1)
+    scene.directory.hidden_for_good = set()
+    last = await scene.run(1)
+
+    assert held(last, "undone") == {"new"}
+    assert scene.inactive() == {"new"}

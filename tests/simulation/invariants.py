@@ -114,6 +114,9 @@ class Watch:
         if member.id not in links:
             return
         self._remake(sender, policy, workspace, links[member.id], member, _sets_active(method, body))
+        if _sets_active(method, body) and not member.active and self.deactivated[workspace.url, member.id]:
+            # What we took back ourselves was not reverted by another tool.
+            self.deactivated[workspace.url, member.id].pop()
         if _deactivates(method, body):
             self._judge(sender, policy, links[member.id], member, {link.person for link in links.values()})
             self._contest(sender, workspace, member)

@@ -7,6 +7,8 @@ import pytest
 from tests.simulation.run import batches, survive
 
 RUNS = 500
+FOUND = (6577, 6773, 8486, 12769, 13160, 16543)
+"""Histories in which longer runs found a fault of the agent or of the simulation."""
 
 
 @pytest.mark.parametrize("seeds", batches(1, RUNS, 50), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
@@ -15,3 +17,9 @@ def test_histories_break_no_invariant(seeds: tuple[int, ...]) -> None:
 
     assert failures == []
     assert lived.writes > len(seeds), "histories in which nothing is written prove nothing"
+
+
+def test_histories_that_found_a_fault_before_find_none() -> None:
+    _, failures = survive(FOUND)
+
+    assert failures == []
