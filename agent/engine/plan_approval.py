@@ -19,11 +19,12 @@ from datetime import datetime
 from agent.engine.request import Decision, RunRequest
 from agent.errors import AlreadyApproved, UsageError
 from agent.guard.release import Release, is_expired, is_same_person, usable_approvals
-from agent.model import Kind, Mode, Plan
+from agent.model import Mode, Plan
 from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.codes import APPROVABLE_GUARDS, GuardCode
 from agent.model.run import Trigger
 from agent.ports.journal import Journal
+from agent.report.labels import held_counts
 
 __all__ = [
     "ApprovalJudge",
@@ -35,8 +36,6 @@ __all__ = [
     "require_reason",
     "waiting_message",
 ]
-
-KIND_ORDER = (Kind.DEACTIVATE, Kind.CREATE, Kind.REACTIVATE, Kind.UPDATE_EMAIL, Kind.UPDATE_NAME, Kind.ADOPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,7 @@ def waiting_message(plan: Plan, verdict: PlanApproval, policy: ApprovalPolicy) -
 
 
 def released_counts(plan: Plan, guards: Iterable[str]) -> str:
-    """Return what approving *guards* releases, by kind, and what other guards hold too: "deactivate 30, create 1"."""
+    """Return what approving *guards* releases, such as "30 deactivations, 1 create", and what other guards hold too."""
     named = set(guards)
     free, others = Counter[str](), Counter[str]()
     for hold in plan.holds:
@@ -247,7 +246,7 @@ def released_counts(plan: Plan, guards: Iterable[str]) -> str:
         elif hold.change is not None and named.intersection(hold.guards):
             others.update(set(hold.guards) - named)
     also = "; ".join(f"{code} also holds {count:,} of these changes" for code, count in sorted(others.items()))
-    counts = ", ".join(f"{kind} {free[kind]:,}" for kind in KIND_ORDER if free[kind]) or "no change"
+    counts = held_counts(free) or "no change"
     return f"{counts} ({also})" if also else counts
 
 

@@ -117,7 +117,7 @@ def _held_reason(planned: Plan | Unplanned) -> str:
         for guard in planned.guards
     ]
     count = len(planned.holds)
-    return "\n".join([f"{count} {'change waits' if count == 1 else 'changes wait'} for an approval or a fix.", *guards])
+    return "\n".join([f"{count:,} {'change is' if count == 1 else 'changes are'} on hold.", *guards])
 
 
 def _approval_instructions(result: RunResult) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "NOT_APPLIED",
     "KindLabels",
     "executed_sentence",
+    "held_counts",
     "no_write_reason",
     "planned_sentence",
     "unplanned_sentence",
@@ -162,10 +163,14 @@ def executed_sentence(
     return _summary_sentence([part for part in (parts, rest) if part] or ["0 applied"], held, in_sync, user)
 
 
-def _summary_sentence(groups: list[str], held: Mapping[str, int], in_sync: int, user: str) -> str:
+def held_counts(held: Mapping[str, int]) -> str:
+    """Return "30 deactivations, 1 create", the largest number first; *held* counts changes on hold by kind."""
     kinds = sorted((kind for kind in KINDS if held.get(kind)), key=lambda kind: -held[kind])
-    if kinds:
-        by_kind = ", ".join(_count(held[kind], KIND_LABELS[kind].held) for kind in kinds)
+    return ", ".join(_count(held[kind], KIND_LABELS[kind].held) for kind in kinds)
+
+
+def _summary_sentence(groups: list[str], held: Mapping[str, int], in_sync: int, user: str) -> str:
+    if by_kind := held_counts(held):
         groups = [*groups, f"{sum(held.values()):,} on hold ({by_kind})"]
     if user:
         return f"only {escape_control(user)}: {'; '.join(groups)}"

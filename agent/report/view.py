@@ -12,7 +12,7 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.hold_age import age_phrase, held_since
-from agent.report.labels import DONE, KIND_LABELS, KINDS, executed_sentence, planned_sentence, unplanned_sentence
+from agent.report.labels import DONE, KINDS, executed_sentence, held_counts, planned_sentence, unplanned_sentence
 from agent.report.run_identity import approver_names
 from agent.report.schema import (
     ChangeObject,
@@ -239,13 +239,13 @@ def hold_guards(workspace: WorkspaceObject) -> list[frozenset[str]]:
 
 
 def released_summary(workspace: WorkspaceObject, guards: Collection[str] = ()) -> str:
-    """Return what an approval of *guards* (empty: all) would apply of what is on hold: "create 1, deactivate 30"."""
+    """Return what an approval of *guards* (empty: all) would apply: "30 deactivations, 1 create"."""
     kinds: Counter[str] = Counter(
         hold["kind"]
         for hold, codes in zip(workspace["holds"], hold_guards(workspace), strict=True)
         if codes and (not guards or codes.issubset(guards))
     )
-    return ", ".join(f"{KIND_LABELS[kind].title.lower()} {kinds[kind]:,}" for kind in KINDS if kinds[kind])
+    return held_counts(kinds)
 
 
 def approve_command(view: View) -> str:

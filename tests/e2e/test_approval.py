@@ -49,11 +49,11 @@ def is_active(sandbox: Sandbox, person: Person) -> bool:
 
 
 def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent: Agent) -> None:
-    gone = leavers(sandbox, 5)
+    departed = leavers(sandbox, 5)
     held = agent.run("sync", *LATAM, "--format", "json")
     assert held.code == 4, held.err
     assert "pigment-latam: 5 changes are on hold: max-deactivations 5.\n" in held.err
-    assert all(is_active(sandbox, person) for person in gone)
+    assert all(is_active(sandbox, person) for person in departed)
     assert agent.run("plan", *LATAM).code == 0
     assert agent.run("plan", *LATAM, "--exit-code").code == 4
     shown = agent.run("plan", *LATAM).out
@@ -62,12 +62,12 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     short = digest(held).removeprefix("sha256:")[:8].upper()
     done = agent.run("sync", *LATAM, "--approve", short, "--by", "ops", "--reason", "the reorganisation")
     assert done.code == 0, done.out + done.err
-    assert not any(is_active(sandbox, person) for person in gone)
+    assert not any(is_active(sandbox, person) for person in departed)
     run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
     assert (run["by"], run["reason"], run["approved"]) == ("ops", "the reorganisation", digest(held))
     ran = agent.run("undo", run["id"])
     assert ran.code == 4, ran.err
-    assert not any(is_active(sandbox, person) for person in gone), "showing an undo writes nothing"
+    assert not any(is_active(sandbox, person) for person in departed), "showing an undo writes nothing"
     (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", ran.err)
     assert "pigment-sync sync" not in ran.out
     other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}", *WHY)
@@ -77,7 +77,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert "paused" not in agent.run("sync", *LATAM, "--wait", "5").err, "what was never begun leaves no pause behind"
     undone = agent.run("undo", run["id"], "--approve", approval[:20], "--reason", "a mistake")
     assert undone.code == 0, undone.err
-    assert all(is_active(sandbox, person) for person in gone)
+    assert all(is_active(sandbox, person) for person in departed)
     put_back = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
     again = agent.run("undo", put_back)
     assert again.code == 4
@@ -133,7 +133,7 @@ def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:
 
 
 def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, agent: Agent) -> None:
-    gone = leavers(sandbox, 5)
+    departed = leavers(sandbox, 5)
     approve = ("sync", *LATAM, "--approve", digest(agent.run("plan", *LATAM, "--format", "json")))
     refusals = [
         (approve, 2, "An approval needs a reason"),
@@ -146,7 +146,7 @@ def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, age
     for command, code, words in refusals:
         ran = agent.run(*command)
         assert (ran.code, words in ran.err) == (code, True), ran.err
-        assert all(is_active(sandbox, person) for person in gone)
+        assert all(is_active(sandbox, person) for person in departed)
 
 
 def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) -> None:
@@ -156,14 +156,14 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
     document["limits"] = {"fleet_deactivations_percent": 100}
     document["workspaces"]["pigment-latam"]["require_approval"] = ["create"]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
-    gone = leavers(sandbox, 5)
+    departed = leavers(sandbox, 5)
     joiner = sandbox.company.hire("okta", "New", "Joiner", [GROUP])
     approve = ("sync", *LATAM, "--approve", digest(agent.run("plan", *LATAM, "--format", "json")), *WHY)
     narrowed = (*approve, "--guard", "max-deactivations")
 
     first = agent.run(*narrowed, "--by", "ana@acme.com")
     assert first.code == 4, first.err
-    assert "Approved by ana@acme.com (only max-deactivations): deactivate 5. Nothing was written" in first.err
+    assert "Approved by ana@acme.com (only max-deactivations): 5 deactivations. Nothing was written" in first.err
     assert "max-deactivations needs the approval of a second person until" in first.err
     again = agent.run(*approve[:-2], "--reason", "sure", "--guard", "max-deactivations", "--by", " ANA@acme.com")
     assert (again.code, "ANA@acme.com approved this plan before" in again.err) == (4, True), again.err
@@ -174,11 +174,11 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
     late = agent.run(*narrowed, "--by", "bea@acme.com")
     assert (late.code, "The approval of ana@acme.com of 20" in late.err) == (4, True), late.err
     assert "has expired" in late.err
-    assert all(is_active(sandbox, person) for person in gone)
+    assert all(is_active(sandbox, person) for person in departed)
 
     done = agent.run(*narrowed, "--by", "ana@acme.com", "--format", "json")
     assert done.code == 4, done.out + done.err
-    assert not any(is_active(sandbox, person) for person in gone)
+    assert not any(is_active(sandbox, person) for person in departed)
     assert sandbox.workspace("pigment-latam").find_member(joiner.email) is None
     (workspace,) = json.loads(done.out)["workspaces"]
     assert {guard["code"]: guard.get("released_by") for guard in workspace["guards"]} == {
@@ -188,7 +188,7 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
 
 
 def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
-    gone = leavers(sandbox, 5)
+    departed = leavers(sandbox, 5)
     plan = tmp_path / "plan.json"
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
     joiner = sandbox.company.hire("okta", "Late", "Joiner", [GROUP])
@@ -196,14 +196,14 @@ def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox
 
     assert stale.code == 9
     assert joiner.email in stale.err
-    assert all(is_active(sandbox, person) for person in gone)
+    assert all(is_active(sandbox, person) for person in departed)
     assert sandbox.workspace("pigment-latam").find_member(joiner.email) is None
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
     unexplained = agent.run("apply", str(plan))
     assert (unexplained.code, "An approval needs a reason" in unexplained.err) == (2, True)
-    assert all(is_active(sandbox, person) for person in gone)
+    assert all(is_active(sandbox, person) for person in departed)
     assert agent.run("apply", str(plan), *WHY).code == 0
-    assert not any(is_active(sandbox, person) for person in gone)
+    assert not any(is_active(sandbox, person) for person in departed)
 
 
 def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent: Agent, tmp_path: Path) -> None:
@@ -222,13 +222,13 @@ def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent:
 
 
 def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> None:
-    gone = leavers(sandbox, 5)
-    codes = [agent.run("sync", *LATAM, "--user", person.email).code for person in gone]
+    departed = leavers(sandbox, 5)
+    codes = [agent.run("sync", *LATAM, "--user", person.email).code for person in departed]
     listed = agent.run("history", "--limit", "1").out
 
     assert set(codes) == {0, 4}
-    assert f"sync of {gone[-1].email}" in listed
-    assert any(is_active(sandbox, person) for person in gone)
+    assert f"sync of {departed[-1].email}" in listed
+    assert any(is_active(sandbox, person) for person in departed)
 
 
 def test_unknown_workspace_and_unreachable_systems_get_a_next_step(agent: Agent, tmp_path: Path) -> None:
@@ -264,20 +264,20 @@ def test_no_secret_is_ever_printed(sandbox: Sandbox, agent: Agent) -> None:
 
 
 def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandbox, agent: Agent) -> None:
-    gone = leavers(sandbox, 4)
+    departed = leavers(sandbox, 4)
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"]["pigment-latam"]["require_approval"] = ["deactivate"]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
-    email = gone[0].email
+    email = departed[0].email
 
     shown = agent.run("plan", *LATAM, "--user", email)
     (command,) = re.findall(
         r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+ --reason .*)", shown.out
     )
-    assert "Approving also applies what is on hold: deactivate 1." in shown.out
+    assert "Approving also applies what is on hold: 1 deactivation." in shown.out
     unexplained = agent.run(*shlex.split(command))
     assert (unexplained.code, "An approval needs a reason" in unexplained.err) == (2, True), "dots are not a reason"
     done = agent.run(*shlex.split(command.replace("…", "she left")))
 
     assert done.code == 0, done.out + done.err
-    assert [is_active(sandbox, person) for person in gone] == [False, True, True, True]
+    assert [is_active(sandbox, person) for person in departed] == [False, True, True, True]

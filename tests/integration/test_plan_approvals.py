@@ -68,8 +68,8 @@ async def test_first_of_two_people_writes_nothing_and_the_second_releases(compan
 
     assert (first.status, first.exit_code, writes(company)) == (RunStatus.HELD, ExitCode.HELD, before)
     assert first.waiting == (
-        "Approved by ann: deactivate 4. Nothing was written: max-deactivations needs the approval of a second person "
-        f"until {company.world.now() + timedelta(hours=24):%Y-%m-%d %H:%M UTC}."
+        "Approved by ann: 4 deactivations. Nothing was written: max-deactivations needs the approval of a second "
+        f"person until {company.world.now() + timedelta(hours=24):%Y-%m-%d %H:%M UTC}."
     )
     run = await company.state.load_run(first.run_id)
     assert run is not None
