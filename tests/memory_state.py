@@ -343,13 +343,13 @@ class MemoryState:
         if respects_pause and lease.workspace in self.pauses:
             return self.pauses[lease.workspace]
         if change.undone_change is not None:
-            gone = {
+            ended = {
                 Kind.DEACTIVATE: {Kind.DEACTIVATE, Kind.REACTIVATE, Kind.CREATE},
                 Kind.REACTIVATE: {Kind.REACTIVATE, Kind.DEACTIVATE},
                 Kind.CREATE: {Kind.CREATE, Kind.DEACTIVATE},
             }.get(change.undone_change.kind, {change.undone_change.kind})
             undone = self.undone.get(lease.workspace, ())
-            kept = [each for each in undone if each.scim_id != change.undone_change.scim_id or each.kind not in gone]
+            kept = [each for each in undone if each.scim_id != change.undone_change.scim_id or each.kind not in ended]
             self.undone[lease.workspace] = (*kept, replace(change.undone_change, run_id=run_id))
         record = ChangeRecord(
             run_id=run_id,
@@ -367,9 +367,9 @@ class MemoryState:
     async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         self._check(lease)
         self.records.setdefault(record.run_id, {})[record.seq] = record
-        former, scim_id = record.change.scim_id, record.scim_id
+        previous, scim_id = record.change.scim_id, record.scim_id
         links = self.links.get(lease.workspace, {})
-        for each in [each for each in links.values() if each.scim_id == former != scim_id]:
+        for each in [each for each in links.values() if each.scim_id == previous != scim_id]:
             self._write(lease.workspace, replace(each, scim_id=scim_id or each.scim_id))
         if link is not None:
             self._write(lease.workspace, link)
@@ -452,13 +452,13 @@ class MemoryState:
         found: dict[str, MemberHistory] = {}
         done = [each for each in self._records(workspace) if each.outcome is Outcome.DONE and each.scim_id is not None]
         for record in sorted(done, key=lambda each: (each.sent_at, each.seq)):
-            former = found.get(record.scim_id or "")
+            previous = found.get(record.scim_id or "")
             is_giving = record.change.kind in {Kind.CREATE, Kind.REACTIVATE}
-            kept = former.since if former and record.change.kind is not Kind.DEACTIVATE else None
+            kept = previous.since if previous and record.change.kind is not Kind.DEACTIVATE else None
             since = record.sent_at if is_giving else kept
             oldest = next(iter(self.past.get(workspace, {}).values()), None)
             seen = oldest[0] if oldest and any(each.scim_id == record.scim_id for each in oldest[1]) else record.sent_at
-            first = former.first_seen if former else min(seen, record.sent_at)
+            first = previous.first_seen if previous else min(seen, record.sent_at)
             found[record.scim_id or ""] = MemberHistory(since, first, record.sent_at, record.change.kind)
         return found
 
@@ -606,7 +606,7 @@ class MemoryState:
             for run in sorted(self.journal.values(), key=lambda run: run.started_at)
             if run.guarded is not None
         }
-        told_by = {
+        notified_by = {
             workspace: run_id
             for workspace, past in self.past.items()
             for run_id, (taken_at, _) in past.items()
@@ -618,7 +618,7 @@ class MemoryState:
             for record in records.values()
             if self._may_be_made(record)
         }
-        return {*newest.values(), *told_by.values(), *may_be_made}
+        return {*newest.values(), *notified_by.values(), *may_be_made}
 
     def _may_be_made(self, record: ChangeRecord) -> bool:
         is_over = self.absences.get((record.run_id, record.seq), 0) >= 3

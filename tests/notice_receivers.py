@@ -40,14 +40,14 @@ class Webhook:
 @contextmanager
 def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
     """Yield a receiver, behind TLS if there is a context for it."""
-    kept = Webhook(scheme="jsons" if tls else "json")
+    receiver = Webhook(scheme="jsons" if tls else "json")
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if kept.status == 200:
-                kept.received.append(json.loads(body))
-            self.send_response(kept.status)
+            if receiver.status == 200:
+                receiver.received.append(json.loads(body))
+            self.send_response(receiver.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -57,10 +57,10 @@ def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        kept.port = server.server_address[1]
+        receiver.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield kept
+        yield receiver
         server.shutdown()
         thread.join()
 

@@ -19,7 +19,7 @@ GENEROUS = EntraOptions(units=None)
 
 
 @dataclass
-class Office:
+class Harness:
     """A tenant with the group `Sales`: *people*, a nested group with one more person, and a device."""
 
     people: int = 3

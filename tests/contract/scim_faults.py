@@ -78,7 +78,7 @@ class FakeTime:
 
 
 @dataclass(order=True, slots=True)
-class _Nap:
+class _PendingSleep:
     until: float
     order: int
     over: asyncio.Event = field(compare=False)
@@ -89,7 +89,7 @@ class Hours:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._naps: list[_Nap] = []
+        self._naps: list[_PendingSleep] = []
         self._order = 0
 
     def timer(self) -> Timer:
@@ -97,18 +97,18 @@ class Hours:
 
     async def sleep(self, seconds: float) -> None:
         self._order += 1
-        nap = _Nap(self.now + seconds, self._order, asyncio.Event())
-        heapq.heappush(self._naps, nap)
-        await nap.over.wait()
+        pending_sleep = _PendingSleep(self.now + seconds, self._order, asyncio.Event())
+        heapq.heappush(self._naps, pending_sleep)
+        await pending_sleep.over.wait()
 
     async def run(self, *people: asyncio.Task[Any]) -> None:
         while not all(person.done() for person in people):
             for _ in range(10):
                 await asyncio.sleep(0)
             if self._naps:
-                nap = heapq.heappop(self._naps)
-                self.now = max(self.now, nap.until)
-                nap.over.set()
+                pending_sleep = heapq.heappop(self._naps)
+                self.now = max(self.now, pending_sleep.until)
+                pending_sleep.over.set()
         for person in people:
             person.result()
 

@@ -190,16 +190,16 @@ async def test_person_shown_on_two_pages_is_one_person() -> None:
 async def test_odd_person_among_good_ones_is_unknown(odd: Row) -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), odd])]
-    shot = await tenant.connector().read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
-    assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
+    snapshot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+    assert [each for each in snapshot.people if each.id != "u-odd"] == list((await whole()).people)
 
 
 async def test_group_of_one_odd_person_does_not_end_the_read() -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([user("odd", accountEnabled=None)])]
-    shot = await tenant.connector().read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+    snapshot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "u-odd"] == [Status.UNKNOWN]
 
 
 AGENT = "#microsoft.graph.agentUser"
@@ -217,10 +217,10 @@ AGENT = "#microsoft.graph.agentUser"
 async def test_row_of_an_unknown_kind_that_shows_a_login_is_a_person_of_unknown_status(odd: Row) -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), odd])]
-    shot = await tenant.connector().read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "u-odd"] == [Status.UNKNOWN]
-    assert [each for each in shot.people if each.id != "u-odd"] == list((await whole()).people)
-    (note,) = [note for note in shot.notes if note.code == "unknown-kind"]
+    snapshot = await tenant.connector().read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "u-odd"] == [Status.UNKNOWN]
+    assert [each for each in snapshot.people if each.id != "u-odd"] == list((await whole()).people)
+    (note,) = [note for note in snapshot.notes if note.code == "unknown-kind"]
     assert odd["@odata.type"].rpartition(".")[2] in note.reason
     assert "group Sales" in note.reason
 
@@ -229,9 +229,9 @@ async def test_row_of_an_unknown_kind_without_a_login_is_a_note() -> None:
     tenant = company()
     thing = {"@odata.type": "#microsoft.graph.thing", "id": "t-1", "displayName": "Thing", "accountEnabled": True}
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]
-    shot = await tenant.connector().read(SOURCE)
-    assert shot.people == (await whole()).people
-    assert [note.reason[:22] for note in shot.notes if note.code == "unknown-kind"] == ["Thing, in group Sales,"]
+    snapshot = await tenant.connector().read(SOURCE)
+    assert snapshot.people == (await whole()).people
+    assert [note.reason[:22] for note in snapshot.notes if note.code == "unknown-kind"] == ["Thing, in group Sales,"]
 
 
 @pytest.mark.parametrize("kind", ["device", "servicePrincipal", "orgContact", "group"])
@@ -239,44 +239,46 @@ async def test_known_kind_that_is_not_a_person_is_left_out(kind: str) -> None:
     tenant = company()
     thing = {"@odata.type": f"#microsoft.graph.{kind}", "id": "t-1", "displayName": "Thing", "mail": "x@example.com"}
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), thing])]
-    shot = await tenant.connector().read(SOURCE)
-    assert shot.people == (await whole()).people
-    assert "unknown-kind" not in {note.code for note in shot.notes}
+    snapshot = await tenant.connector().read(SOURCE)
+    assert snapshot.people == (await whole()).people
+    assert "unknown-kind" not in {note.code for note in snapshot.notes}
 
 
 async def test_individual_of_an_unknown_kind_is_unknown() -> None:
     tenant = company()
     tenant.at[PERSON] = [lambda _: httpx.Response(200, json=user("udo") | {"@odata.type": AGENT})] * 2
     connector = tenant.connector()
-    shot = await connector.read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "u-udo"] == [Status.UNKNOWN]
-    assert "unknown-kind" in {note.code for note in shot.notes}
+    snapshot = await connector.read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "u-udo"] == [Status.UNKNOWN]
+    assert "unknown-kind" in {note.code for note in snapshot.notes}
     assert (await connector.lookup("u-udo", SOURCE)).status is Status.UNKNOWN
 
 
 async def test_individual_shown_as_nulls_is_unknown() -> None:
     tenant = company()
     tenant.at[PERSON] = [lambda _: httpx.Response(200, json={"id": "u-udo", "accountEnabled": None})]
-    shot = await tenant.connector().read(SOURCE)
-    assert [(each.status, each.individual) for each in shot.people if each.id == "u-udo"] == [(Status.UNKNOWN, True)]
+    snapshot = await tenant.connector().read(SOURCE)
+    assert [(each.status, each.individual) for each in snapshot.people if each.id == "u-udo"] == [
+        (Status.UNKNOWN, True)
+    ]
 
 
 @pytest.mark.parametrize("row", [None, 7, "row", [], {}, user("x", id=None), user("x", id=""), user("x", id=7)])
 async def test_row_without_an_id_among_good_ones_is_counted_as_unidentified(row: object) -> None:
     tenant = company()
     tenant.at[MEMBERS] = [page([*tenant.inside(SALES), row])]
-    shot = await tenant.connector().read(SOURCE)
-    assert shot.unidentified == (("x@example.com",) if isinstance(row, dict) and row else ("",))
-    assert shot.notes[-1].code == "unidentified-row"
-    assert shot.people == (await whole()).people
+    snapshot = await tenant.connector().read(SOURCE)
+    assert snapshot.unidentified == (("x@example.com",) if isinstance(row, dict) and row else ("",))
+    assert snapshot.notes[-1].code == "unidentified-row"
+    assert snapshot.people == (await whole()).people
 
 
 async def test_individual_unknown_to_entra_is_not_a_person() -> None:
     tenant = company()
     tenant.at[PERSON] = [error(404)]
-    shot = await tenant.connector().read(SOURCE)
-    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo"]
-    assert "assignment-left-over" in [note.code for note in shot.notes]
+    snapshot = await tenant.connector().read(SOURCE)
+    assert ids(snapshot.people) == ["u-ana", "u-eva", "u-ivo"]
+    assert "assignment-left-over" in [note.code for note in snapshot.notes]
 
 
 # Faults that stay: incomplete (exit 6).
@@ -586,11 +588,13 @@ async def test_ignored_individual_who_can_not_be_read_ends_nothing(fault: Fault)
     whole = await company().connector().read(ignoring)
     tenant = company()
     tenant.at[PERSON] = [fault] * WHAT_STAYS
-    shot = await tenant.connector().read(ignoring)
-    (udo,) = (person for person in shot.people if person.id == "u-udo")
+    snapshot = await tenant.connector().read(ignoring)
+    (udo,) = (person for person in snapshot.people if person.id == "u-udo")
     assert (udo.status, udo.email, udo.display_name) == (Status.UNKNOWN, None, "Udo")
-    assert [each for each in shot.people if each.id != "u-udo"] == [each for each in whole.people if each.id != "u-udo"]
-    (note,) = (note for note in shot.notes if note.code == "assignment-not-read")
+    assert [each for each in snapshot.people if each.id != "u-udo"] == [
+        each for each in whole.people if each.id != "u-udo"
+    ]
+    (note,) = (note for note in snapshot.notes if note.code == "assignment-not-read")
     assert "Udo is assigned individually, and could not be looked up" in note.reason
 
 
@@ -625,12 +629,12 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fa
         tenant = company()
         tenant.nth = dict.fromkeys(range(number, WHAT_STAYS if stays else number + 1), fault)
         try:
-            shot = await tenant.connector().read(SOURCE)
+            snapshot = await tenant.connector().read(SOURCE)
         except ReadError:
             continue
         # A "not found" for the one person who is asked for alone is an answer.
-        gone = {each.id for each in expected.people} - {each.id for each in shot.people}
-        assert shot == expected or "" in shot.unidentified or gone == {"u-udo"}
+        removed = {each.id for each in expected.people} - {each.id for each in snapshot.people}
+        assert snapshot == expected or "" in snapshot.unidentified or removed == {"u-udo"}
 
 
 # The document.
@@ -641,8 +645,8 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("entra_token", "entra_token_servers", "entra_reading", "entra_hidden", "lookups")
-    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
-    elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
+    modules = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
+    elsewhere = {name for file in modules for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -44,19 +44,19 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
 
 
 async def test_snapshot_has_each_person_with_their_groups_and_status() -> None:
-    shot = await company().connector().read(SOURCE)
-    assert shot.source == SOURCE
-    assert shot.app_name == "Pigment"
-    assert shot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 3))
-    assert [(each.id, each.groups, each.individual, each.pending, each.status) for each in shot.people] == [
+    snapshot = await company().connector().read(SOURCE)
+    assert snapshot.source == SOURCE
+    assert snapshot.app_name == "Pigment"
+    assert snapshot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 3))
+    assert [(each.id, each.groups, each.individual, each.pending, each.status) for each in snapshot.people] == [
         ("u-ana", (SALES, STAFF), False, False, Status.ACTIVE),
         ("u-eva", (SALES,), True, False, Status.ACTIVE),
         ("u-ivo", (STAFF,), False, False, Status.SUSPENDED),
         ("u-udo", (), True, False, Status.ACTIVE),
     ]
-    assert [each.source_status for each in shot.people][1:3] == ["accountEnabled=true", "accountEnabled=false"]
-    assert [note.code for note in shot.notes] == ["guest", "nested-group", "not-a-person"]
-    assert shot.unidentified == ()
+    assert [each.source_status for each in snapshot.people][1:3] == ["accountEnabled=true", "accountEnabled=false"]
+    assert [note.code for note in snapshot.notes] == ["guest", "nested-group", "not-a-person"]
+    assert snapshot.unidentified == ()
 
 
 async def test_read_asks_in_the_longest_pages_for_the_fields_it_needs_and_writes_nothing() -> None:
@@ -75,9 +75,9 @@ async def test_every_page_of_every_list_is_read() -> None:
     tenant = Tenant(page=1)
     for name in ("ana", "eva", "ivo", "udo", "zoe"):
         tenant.hire(name, SALES, individual=True)
-    shot = await tenant.connector().read(SOURCE)
-    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo", "u-zoe"]
-    assert shot.groups[0].people == 5
+    snapshot = await tenant.connector().read(SOURCE)
+    assert ids(snapshot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo", "u-zoe"]
+    assert snapshot.groups[0].people == 5
     assert (len(tenant.requests_to(ASSIGNED)), len(tenant.requests_to(MEMBERS))) == (7, 5)
 
 
@@ -97,27 +97,27 @@ async def test_individual_shown_as_nulls_in_a_group_is_requested() -> None:
 async def test_individual_deleted_in_entra_is_noted_and_not_a_person() -> None:
     tenant = company()
     tenant.assign("u-gone", "User", "Gone Person")
-    shot = await tenant.connector().read(SOURCE)
-    assert ids(shot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo"]
-    (note,) = (note for note in shot.notes if note.code == "assignment-left-over")
+    snapshot = await tenant.connector().read(SOURCE)
+    assert ids(snapshot.people) == ["u-ana", "u-eva", "u-ivo", "u-udo"]
+    (note,) = (note for note in snapshot.notes if note.code == "assignment-left-over")
     assert "Gone Person" in note.reason
 
 
 async def test_only_direct_members_count_and_a_nested_group_is_noted() -> None:
     tenant = company()
-    shot = await tenant.connector().read(SOURCE)
-    assert "u-zoe" not in ids(shot.people)
+    snapshot = await tenant.connector().read(SOURCE)
+    assert "u-zoe" not in ids(snapshot.people)
     assert tenant.requests_to(f"/v1.0/groups/{INNER}/members") == []
-    (note,) = (note for note in shot.notes if note.code == "nested-group")
+    (note,) = (note for note in snapshot.notes if note.code == "nested-group")
     assert note.reason == "Inner is a group in Staff: Entra gives no access to those who are in Inner alone."
 
 
 async def test_source_can_count_nested_members_and_then_has_no_note() -> None:
     tenant = company()
-    shot = await tenant.connector().read(replace(SOURCE, nested=True))
-    assert by_id(shot.people)["u-zoe"].groups == (STAFF,)
-    assert shot.groups[1] == Group(STAFF, "Staff", 4)
-    assert "nested-group" not in [note.code for note in shot.notes]
+    snapshot = await tenant.connector().read(replace(SOURCE, nested=True))
+    assert by_id(snapshot.people)["u-zoe"].groups == (STAFF,)
+    assert snapshot.groups[1] == Group(STAFF, "Staff", 4)
+    assert "nested-group" not in [note.code for note in snapshot.notes]
     assert tenant.requests_to(MEMBERS) == []
 
 
@@ -165,9 +165,9 @@ async def test_aliases_are_the_other_smtp_addresses_of_the_mailbox() -> None:
 @pytest.mark.parametrize("wanted", ["Sales", SALES, SALES.upper()])
 async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
     tenant = company()
-    shot = await tenant.connector().read(replace(SOURCE, groups=(wanted,)))
-    assert ids(shot.groups) == [SALES]
-    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+    snapshot = await tenant.connector().read(replace(SOURCE, groups=(wanted,)))
+    assert ids(snapshot.groups) == [SALES]
+    assert [(each.id, each.groups, each.individual) for each in snapshot.people] == [
         ("u-ana", (SALES,), False),
         ("u-eva", (SALES,), True),
         ("u-udo", (), True),
@@ -177,27 +177,27 @@ async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
 
 async def test_group_named_twice_or_assigned_in_two_roles_counts_once() -> None:
     tenant = company()
-    shot = await tenant.connector().read(replace(SOURCE, groups=("Sales", SALES)))
-    assert shot.groups == (Group(SALES, "Sales", 2),)
+    snapshot = await tenant.connector().read(replace(SOURCE, groups=("Sales", SALES)))
+    assert snapshot.groups == (Group(SALES, "Sales", 2),)
     assert len(tenant.requests_to(MEMBERS)) == 2
 
 
 async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
-    shot = await Tenant(names={}, members={}).connector().read(SOURCE)
-    assert (shot.groups, shot.people, shot.notes) == ((), (), ())
+    snapshot = await Tenant(names={}, members={}).connector().read(SOURCE)
+    assert (snapshot.groups, snapshot.people, snapshot.notes) == ((), (), ())
 
 
 async def test_group_without_members_is_complete_and_empty() -> None:
-    shot = await Tenant().connector().read(SOURCE)
-    assert [group.people for group in shot.groups] == [0, 0]
+    snapshot = await Tenant().connector().read(SOURCE)
+    assert [group.people for group in snapshot.groups] == [0, 0]
 
 
 async def test_application_and_group_without_a_name_are_shown_by_their_ids() -> None:
     tenant = company()
     tenant.app["displayName"] = tenant.assigned[0]["principalDisplayName"] = None
     tenant.assigned = tenant.assigned[:1]
-    shot = await tenant.connector().read(SOURCE)
-    assert (shot.app_name, shot.groups[0].name) == (APP, SALES)
+    snapshot = await tenant.connector().read(SOURCE)
+    assert (snapshot.app_name, snapshot.groups[0].name) == (APP, SALES)
 
 
 async def test_two_sources_share_one_read_of_a_group_and_of_a_person() -> None:
@@ -291,8 +291,8 @@ async def test_next_link_is_followed_as_it_is_written() -> None:
     tenant = company()
     onwards = f"https://graph.microsoft.com{MEMBERS}?$select=id, mail&$top=999&$skiptoken=2%2B/"
     tenant.at[MEMBERS] = [page([user("ana")], onwards), page([user("eva")])]
-    shot = await tenant.connector().read(replace(SOURCE, groups=("Sales",)))
-    assert shot.groups[0].people == 2
+    snapshot = await tenant.connector().read(replace(SOURCE, groups=("Sales",)))
+    assert snapshot.groups[0].people == 2
     assert tenant.requests_to(MEMBERS)[1].url.params["$skiptoken"] == "2+/"
     assert tenant.requests_to(MEMBERS)[1].url.params["$select"] == "id, mail"
 

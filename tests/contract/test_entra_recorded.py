@@ -83,5 +83,5 @@ async def test_sample_of_an_application_is_read(sample: dict[str, Any]) -> None:
     tenant.at[THE_APP.replace("sp-pigment", app)] = [lambda _: httpx.Response(200, json=sample["body"])]
     tenant.at[ASSIGNED.replace("sp-pigment", app)] = [lambda _: httpx.Response(200, json={"value": tenant.assigned})]
     with sign_in():
-        shot = await tenant.connector().read(Source("entra-eu", app))
-    assert shot.app_name == sample["body"]["displayName"]
+        snapshot = await tenant.connector().read(Source("entra-eu", app))
+    assert snapshot.app_name == sample["body"]["displayName"]

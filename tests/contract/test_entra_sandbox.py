@@ -15,7 +15,7 @@ from connectors.http import RequestLimits
 from sandbox.entra import EntraOptions, entra_app
 from sandbox.host import host_apps
 from tests.contract.entra_tenant import CLIENT_ID, TENANT_ID, sign_in
-from tests.contract.pretend_entra import SECRET, Office
+from tests.contract.pretend_entra import SECRET, Harness
 from tests.contract.test_entra_token import KEY, certificate, pem
 
 ROOT = "http://127.0.0.1:8080"
@@ -23,123 +23,123 @@ USUAL: dict[str, object] = {"type": "entra", "tenant_id": TENANT_ID, "client_id"
 
 
 @contextmanager
-def connected(office: Office) -> Iterator[EntraConnector]:
-    """Give a connector that asks the office without sockets, with the office's own tokens."""
+def connected(harness: Harness) -> Iterator[EntraConnector]:
+    """Give a connector that reads the sandbox without sockets, with tokens of the sandbox."""
     settings = EntraSettings.model_validate(USUAL | {"graph_url": ROOT})
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(entra_app(office.tenant)))
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(entra_app(harness.tenant)))
     with sign_in() as router:
         router["token"].mock(
             side_effect=lambda _: httpx.Response(
-                200, json=office.tenant.token_issuer.token_response(CLIENT_ID, "graph")
+                200, json=harness.tenant.token_issuer.token_response(CLIENT_ID, "graph")
             )
         )
         yield EntraConnector("entra-eu", settings, client)
 
 
-def source(office: Office) -> Source:
-    return Source("entra-eu", office.app.id)
+def source(harness: Harness) -> Source:
+    return Source("entra-eu", harness.app.id)
 
 
-async def seen(office: Office, **changes: object) -> Snapshot:
-    with connected(office) as connector:
-        return await connector.read(replace(source(office), **changes))  # type: ignore[arg-type]
+async def seen(harness: Harness, **changes: object) -> Snapshot:
+    with connected(harness) as connector:
+        return await connector.read(replace(source(harness), **changes))  # type: ignore[arg-type]
 
 
 async def test_whole_company_is_read_over_many_small_pages() -> None:
-    office = Office(people=25, switches=EntraOptions(units=None, largest_page=4))
-    shot = await seen(office)
-    assert {person.id for person in shot.people} == {person.id for person in office.staff}
-    assert {person.email for person in shot.people} == {person.email for person in office.staff}
-    assert shot.app_name == "Pigment EU"
-    assert {group.name: group.people for group in shot.groups} == {"Sales": 25, "Board": 0}
-    assert {note.code for note in shot.notes} == {"nested-group", "not-a-person"}
+    harness = Harness(people=25, switches=EntraOptions(units=None, largest_page=4))
+    snapshot = await seen(harness)
+    assert {person.id for person in snapshot.people} == {person.id for person in harness.staff}
+    assert {person.email for person in snapshot.people} == {person.email for person in harness.staff}
+    assert snapshot.app_name == "Pigment EU"
+    assert {group.name: group.people for group in snapshot.groups} == {"Sales": 25, "Board": 0}
+    assert {note.code for note in snapshot.notes} == {"nested-group", "not-a-person"}
 
 
 async def test_nested_people_are_read_where_the_source_asks_for_them() -> None:
-    office = Office()
-    shot = await seen(office, nested=True)
-    assert office.nested.id in {person.id for person in shot.people}
+    harness = Harness()
+    snapshot = await seen(harness, nested=True)
+    assert harness.nested.id in {person.id for person in snapshot.people}
 
 
 async def test_group_that_hides_its_members_is_an_error_until_the_permission_is_granted() -> None:
-    office = Office()
-    expected = await seen(office)
-    office.sales.hides_members = True
+    harness = Harness()
+    expected = await seen(harness)
+    harness.sales.hides_members = True
     with pytest.raises(PermissionMissing, match=r"group Sales \(.*Member\.Read\.Hidden"):
-        await seen(office)
-    office.tenant.roles = office.tenant.roles | {"Member.Read.Hidden"}
-    assert await seen(office) == expected
+        await seen(harness)
+    harness.tenant.roles = harness.tenant.roles | {"Member.Read.Hidden"}
+    assert await seen(harness) == expected
 
 
 async def test_hidden_group_inside_a_counted_one_is_an_error_where_nested_ones_count() -> None:
-    office = Office()
-    office.inner.hides_members = True
-    await seen(office)
+    harness = Harness()
+    harness.inner.hides_members = True
+    await seen(harness)
     with pytest.raises(PermissionMissing, match=r"group Inner \(in Sales\)"):
-        await seen(office, nested=True)
+        await seen(harness, nested=True)
 
 
 @pytest.mark.parametrize("role", ["Application.Read.All", "GroupMember.Read.All", "User.Read.All"])
 async def test_missing_permission_ends_the_read_and_is_named(role: str) -> None:
-    office = Office()
-    office.tenant.roles = office.tenant.roles - {role}
+    harness = Harness()
+    harness.tenant.roles = harness.tenant.roles - {role}
     with pytest.raises(ReadError) as raised:
-        await seen(office)
+        await seen(harness)
     assert role in raised.value.hint
 
 
 async def test_deleted_group_that_is_still_assigned_ends_the_read() -> None:
-    office = Office()
-    del office.directory.groups[office.board.id]
-    with pytest.raises(IncompleteRead, match=f"answered 404 for the members of group {office.board.id}"):
-        await seen(office)
+    harness = Harness()
+    del harness.directory.groups[harness.board.id]
+    with pytest.raises(IncompleteRead, match=f"answered 404 for the members of group {harness.board.id}"):
+        await seen(harness)
 
 
 async def test_revoked_token_is_requested_again_between_two_reads() -> None:
-    office = Office()
-    with connected(office) as connector:
-        first = await connector.read(source(office))
-        office.tenant.token_issuer.revoke_all()
-        again = await connector.read(replace(source(office), nested=True))
+    harness = Harness()
+    with connected(harness) as connector:
+        first = await connector.read(source(harness))
+        harness.tenant.token_issuer.revoke_all()
+        again = await connector.read(replace(source(harness), nested=True))
         assert set(first.people) < set(again.people)
 
 
 async def test_leaver_is_looked_up_in_the_deleted_items() -> None:
-    office = Office()
-    ann = office.staff[0]
-    with connected(office) as connector:
-        assert (await connector.lookup(ann.id, source(office))).status is Status.ACTIVE
-        office.directory.deleted[ann.id] = office.directory.people.pop(ann.id)
-        assert (await connector.lookup(ann.id, source(office))).status is Status.DELETED
+    harness = Harness()
+    ann = harness.staff[0]
+    with connected(harness) as connector:
+        assert (await connector.lookup(ann.id, source(harness))).status is Status.ACTIVE
+        harness.directory.deleted[ann.id] = harness.directory.people.pop(ann.id)
+        assert (await connector.lookup(ann.id, source(harness))).status is Status.DELETED
 
 
 async def test_check_of_the_pretend_tenant_is_well() -> None:
-    office = Office()
-    with connected(office) as connector:
-        assert [finding.level for finding in await connector.check([source(office)])] == ["ok", "ok"]
+    harness = Harness()
+    with connected(harness) as connector:
+        assert [finding.level for finding in await connector.check([source(harness)])] == ["ok", "ok"]
 
 
 # Over sockets: msal's own requests, an authority that is http in truth.
 
 
-async def read_over_sockets(office: Office, make_settings: Callable[[str], dict[str, object]]) -> Snapshot:
-    with host_apps({"entra": entra_app(office.tenant)}, 0) as urls:
+async def read_over_sockets(harness: Harness, make_settings: Callable[[str], dict[str, object]]) -> Snapshot:
+    with host_apps({"entra": entra_app(harness.tenant)}, 0) as urls:
         roots: dict[str, object] = {"graph_url": urls["entra"], "authority_url": urls["entra"]}
         settings = EntraSettings.model_validate(USUAL | roots | make_settings(urls["entra"]))
         async with httpx.AsyncClient(trust_env=False) as client:
             return await EntraConnector("entra-eu", settings, client, limits=RequestLimits(retries=0)).read(
-                source(office)
+                source(harness)
             )
 
 
 async def test_secret_gives_a_token_over_sockets() -> None:
-    assert len((await read_over_sockets(Office(), lambda _: {})).people) == 3
+    assert len((await read_over_sockets(Harness(), lambda _: {})).people) == 3
 
 
 async def test_certificate_gives_a_token_over_sockets() -> None:
-    office = Office(clock=[0.0], certificate=certificate(KEY))
+    harness = Harness(clock=[0.0], certificate=certificate(KEY))
     changes: dict[str, object] = {"client_secret": None, "certificate": pem(KEY) + certificate(KEY)}
-    assert len((await read_over_sockets(office, lambda _: changes)).people) == 3
+    assert len((await read_over_sockets(harness, lambda _: changes)).people) == 3
 
 
 async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: p
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", url)
         return {"client_id": None, "client_secret": None, "managed_identity": True}
 
-    assert len((await read_over_sockets(Office(), on_azure)).people) == 3
+    assert len((await read_over_sockets(Harness(), on_azure)).people) == 3
 
 
 @pytest.mark.parametrize(
@@ -164,5 +164,5 @@ async def test_machines_own_identity_gives_a_token_past_any_proxy(monkeypatch: p
 )
 async def test_refusal_over_sockets_names_entras_number(changes: dict[str, object], code: str) -> None:
     with pytest.raises(CredentialsRefused, match=code) as raised:
-        await read_over_sockets(Office(), lambda _: changes)
+        await read_over_sockets(Harness(), lambda _: changes)
     assert "wrong-word" not in raised.value.message

@@ -243,7 +243,7 @@ async def test_machine_endpoint_that_stays_away_ends_the_read(
 # What does not go well.
 
 
-def says(error: str, description: str, status: int = 401) -> httpx.Response:
+def error_response(error: str, description: str, status: int = 401) -> httpx.Response:
     return httpx.Response(status, json={"error": error, "error_description": description})
 
 
@@ -312,7 +312,7 @@ async def test_token_request_that_keeps_failing_ends_the_read(
 async def test_refused_token_request_is_a_matter_of_credentials(
     router: respx.MockRouter, description: str, code: str, remedy: str
 ) -> None:
-    router["token"].side_effect = [says("invalid_client", description)]
+    router["token"].side_effect = [error_response("invalid_client", description)]
     ended = await refusal()
     assert isinstance(ended, CredentialsRefused)
     assert f'Entra (entra-eu) got no token: 401 invalid_client: "{code}: ' in ended.message
@@ -322,7 +322,7 @@ async def test_refused_token_request_is_a_matter_of_credentials(
 
 
 async def test_unknown_tenant_is_a_matter_of_credentials(router: respx.MockRouter) -> None:
-    router["discovery"].mock(return_value=says("invalid_tenant", "AADSTS90002: Tenant 'x' not found.", 400))
+    router["discovery"].mock(return_value=error_response("invalid_tenant", "AADSTS90002: Tenant 'x' not found.", 400))
     ended = await refusal()
     assert isinstance(ended, CredentialsRefused)
     assert "AADSTS90002" in ended.message
@@ -340,7 +340,7 @@ async def test_refusal_that_is_not_entras_is_quoted_shortly(router: respx.MockRo
 
 
 async def test_machine_that_lacks_the_identity_is_a_matter_of_credentials(router: respx.MockRouter) -> None:
-    router.get(IMDS).mock(return_value=says("invalid_request", "Identity not found", 400))
+    router.get(IMDS).mock(return_value=error_response("invalid_request", "Identity not found", 400))
     ended = await refusal(**MACHINE)
     assert isinstance(ended, CredentialsRefused)
     assert "Identity not found" in ended.message
@@ -373,7 +373,7 @@ async def test_identity_that_msal_cannot_ask_for_is_a_matter_of_credentials(
         httpx.Response(404, text="not here"),
         httpx.Response(302, headers={"location": "https://evil.example.com/"}),
         httpx.Response(200, content=LARGE),
-        says("temporarily_unavailable", "AADSTS90033: A transient error has occurred.", 400),
+        error_response("temporarily_unavailable", "AADSTS90033: A transient error has occurred.", 400),
     ],
 )
 async def test_token_answer_that_holds_no_token_ends_the_read(router: respx.MockRouter, answer: httpx.Response) -> None:

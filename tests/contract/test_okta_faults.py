@@ -190,9 +190,9 @@ async def test_odd_person_among_good_ones_is_unknown(odd: dict[str, object]) -> 
     org.page = 9
     good = [row | {"_embedded": {"user": org.users[key]}} for key, row in org.scopes.items()]
     org.at[PEOPLE] = [lambda _: httpx.Response(200, json=[*good, odd])]
-    shot = await org.connector().read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "00uodd"] == [Status.UNKNOWN]
-    assert [each for each in shot.people if each.id != "00uodd"] == list((await whole()).people)
+    snapshot = await org.connector().read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "00uodd"] == [Status.UNKNOWN]
+    assert [each for each in snapshot.people if each.id != "00uodd"] == list((await whole()).people)
 
 
 @pytest.mark.parametrize("path", [PEOPLE, MEMBERS])
@@ -202,10 +202,10 @@ async def test_row_without_an_id_among_good_ones_is_counted_as_unidentified(path
     org.page = 9
     rows = httpx.Response(200, json=org.rows(path)).json()
     org.at[path] = [lambda _: httpx.Response(200, json=[*rows, row])]
-    shot = await org.connector().read(SOURCE)
-    assert shot.unidentified == ("",)
-    assert [note.code for note in shot.notes] == ["unidentified-row"]
-    assert shot.people == (await whole()).people
+    snapshot = await org.connector().read(SOURCE)
+    assert snapshot.unidentified == ("",)
+    assert [note.code for note in snapshot.notes] == ["unidentified-row"]
+    assert snapshot.people == (await whole()).people
 
 
 # Faults that stay: incomplete (exit 6).
@@ -410,8 +410,8 @@ async def test_reset_too_far_away_is_an_error_and_not_a_wait() -> None:
 async def test_group_of_one_odd_person_does_not_end_the_read() -> None:
     org = company()
     org.at[MEMBERS] = [lambda _: httpx.Response(200, json=[user("odd", status=None)])]
-    shot = await org.connector().read(SOURCE)
-    assert [each.status for each in shot.people if each.id == "00uodd"] == [Status.UNKNOWN]
+    snapshot = await org.connector().read(SOURCE)
+    assert [each.status for each in snapshot.people if each.id == "00uodd"] == [Status.UNKNOWN]
 
 
 LONG_APP, LONG_GROUP = "0oa1b2c3d4E5f6G7h8i9", "00g1b2c3d4E5f6G7h8i9"
@@ -519,10 +519,10 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fa
         org = company()
         org.nth = dict.fromkeys(range(number, WHAT_STAYS if stays else number + 1), fault)
         try:
-            shot = await org.connector().read(SOURCE)
+            snapshot = await org.connector().read(SOURCE)
         except ReadError:
             continue
-        assert shot == expected or "" in shot.unidentified
+        assert snapshot == expected or "" in snapshot.unidentified
 
 
 # The document.
@@ -533,8 +533,8 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("okta_token", "okta_reading", "lookups")
-    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
-    elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
+    modules = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
+    elsewhere = {name for file in modules for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE, ExitCode.CONFIG}

@@ -19,19 +19,19 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
 
 
 async def test_snapshot_has_each_person_with_their_groups_and_status() -> None:
-    shot = await company().connector().read(SOURCE)
-    assert shot.source == SOURCE
-    assert shot.app_name == "Pigment"
-    assert shot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 3))
-    assert [(each.id, each.groups, each.individual, each.pending, each.status) for each in shot.people] == [
+    snapshot = await company().connector().read(SOURCE)
+    assert snapshot.source == SOURCE
+    assert snapshot.app_name == "Pigment"
+    assert snapshot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 3))
+    assert [(each.id, each.groups, each.individual, each.pending, each.status) for each in snapshot.people] == [
         ("00uana", (SALES, STAFF), False, False, Status.ACTIVE),
         ("00ueva", (SALES,), True, False, Status.ACTIVE),
         ("00uivo", (STAFF,), False, False, Status.SUSPENDED),
         ("00uudo", (), True, False, Status.ACTIVE),
         ("00uzoe", (STAFF,), False, True, Status.ACTIVE),
     ]
-    assert shot.notes == ()
-    assert shot.unidentified == ()
+    assert snapshot.notes == ()
+    assert snapshot.unidentified == ()
 
 
 async def test_read_asks_in_large_pages_with_the_people_embedded_and_writes_nothing() -> None:
@@ -47,9 +47,9 @@ async def test_every_page_of_every_list_is_read() -> None:
     org = Org(page=1)
     for name in ("ana", "eva", "ivo", "udo", "zoe"):
         org.hire(name, SALES)
-    shot = await org.connector().read(SOURCE)
-    assert ids(shot.people) == ["00uana", "00ueva", "00uivo", "00uudo", "00uzoe"]
-    assert shot.groups[0].people == 5
+    snapshot = await org.connector().read(SOURCE)
+    assert ids(snapshot.people) == ["00uana", "00ueva", "00uivo", "00uudo", "00uzoe"]
+    assert snapshot.groups[0].people == 5
     assert len(org.requests_to(f"/api/v1/apps/{APP}/users")) == len(org.requests_to(GROUP_USERS)) == 5
 
 
@@ -72,9 +72,9 @@ async def test_settings_define_who_may_sign_in_and_which_addresses_are_aliases()
 @pytest.mark.parametrize("wanted", ["Sales", SALES])
 async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
     org = company()
-    shot = await org.connector().read(replace(SOURCE, groups=(wanted,)))
-    assert ids(shot.groups) == [SALES]
-    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+    snapshot = await org.connector().read(replace(SOURCE, groups=(wanted,)))
+    assert ids(snapshot.groups) == [SALES]
+    assert [(each.id, each.groups, each.individual) for each in snapshot.people] == [
         ("00uana", (SALES,), False),
         ("00ueva", (SALES,), True),
         ("00uudo", (), True),
@@ -83,23 +83,23 @@ async def test_only_the_groups_of_the_source_count(wanted: str) -> None:
 
 
 async def test_group_named_twice_counts_once() -> None:
-    shot = await company().connector().read(replace(SOURCE, groups=("Sales", SALES)))
-    assert shot.groups == (Group(SALES, "Sales", 2),)
+    snapshot = await company().connector().read(replace(SOURCE, groups=("Sales", SALES)))
+    assert snapshot.groups == (Group(SALES, "Sales", 2),)
 
 
 async def test_person_assigned_through_a_group_that_is_not_among_the_applications_is_pending() -> None:
     org = company()
     org.scopes["00uana"]["_links"]["group"] = {"href": "https://acme.okta.com/api/v1/groups/00g9gone"}
     org.members[SALES].remove("00uana")
-    shot = await org.connector().read(replace(SOURCE, groups=("Sales",)))
-    ana = by_id(shot.people)["00uana"]
+    snapshot = await org.connector().read(replace(SOURCE, groups=("Sales",)))
+    ana = by_id(snapshot.people)["00uana"]
     assert (ana.pending, ana.groups) == (True, ())
 
 
 async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
     org = Org(names={}, members={})
-    shot = await org.connector().read(SOURCE)
-    assert (shot.groups, shot.people) == ((), ())
+    snapshot = await org.connector().read(SOURCE)
+    assert (snapshot.groups, snapshot.people) == ((), ())
 
 
 async def test_deactivated_person_in_a_group_is_suspended_in_it() -> None:
@@ -119,8 +119,8 @@ async def test_group_that_the_application_does_not_embed_is_asked_for_its_name()
     org = company()
     bare = [{"id": SALES, "profile": {}}, {"id": STAFF, "_embedded": {"group": None}}]
     org.at[f"/api/v1/apps/{APP}/groups"] = [lambda _: httpx.Response(200, json=bare)]
-    shot = await org.connector().read(replace(SOURCE, groups=("Staff",)))
-    assert [(group.id, group.name) for group in shot.groups] == [(STAFF, "Staff")]
+    snapshot = await org.connector().read(replace(SOURCE, groups=("Staff",)))
+    assert [(group.id, group.name) for group in snapshot.groups] == [(STAFF, "Staff")]
 
 
 async def test_two_sources_share_one_read_of_a_group() -> None:

@@ -198,17 +198,17 @@ async def test_token_endpoint_that_names_a_time_is_asked_as_long_as_the_longest_
     assert org.org.time.now >= 1020
 
 
-def says(status: int, error: str, description: str = "") -> Fault:
+def error_response(status: int, error: str, description: str = "") -> Fault:
     return lambda _: httpx.Response(status, json={"error": error, "error_description": description})
 
 
 @pytest.mark.parametrize(
     ("fault", "remedy"),
     [
-        (says(401, "invalid_client", "The client_assertion signature is invalid."), "client_id"),
-        (says(400, "invalid_scope", "One or more scopes are not configured."), "okta.groups.read"),
-        (says(400, "invalid_dpop_proof", "The DPoP proof JWT header is missing."), "DPoP"),
-        (says(403, "access_denied", "Policy evaluation failed."), "service app"),
+        (error_response(401, "invalid_client", "The client_assertion signature is invalid."), "client_id"),
+        (error_response(400, "invalid_scope", "One or more scopes are not configured."), "okta.groups.read"),
+        (error_response(400, "invalid_dpop_proof", "The DPoP proof JWT header is missing."), "DPoP"),
+        (error_response(403, "access_denied", "Policy evaluation failed."), "service app"),
         (body("<html>no</html>", 401), "client_id"),
         (lambda _: httpx.Response(200, json={"token_type": "DPoP", "access_token": "x"}), "DPoP"),
     ],

@@ -219,8 +219,8 @@ async def test_person_skipped_by_the_offset_is_found_by_a_second_read() -> None:
         account.hire(name, direct=True)
     # Ana leaves between the first page and the second: Ivo moves up to the first, and is on neither.
     account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.pop(0))]
-    shot = await account.connector().read(SOURCE)
-    assert [person.id for person in shot.people] == [EVA, "103", UDO, "105"]
+    snapshot = await account.connector().read(SOURCE)
+    assert [person.id for person in snapshot.people] == [EVA, "103", UDO, "105"]
     assert len(account.requests_to(PEOPLE)) == 4
 
 
@@ -232,8 +232,8 @@ async def test_total_that_goes_down_on_the_way_means_another_walk() -> None:
     # Udo is added, then Ana removed: Ivo is on no page, yet the number of rows equals the first total.
     comes, goes = (lambda: account.direct.append(UDO)), (lambda: account.direct.pop(0))
     account.at[PEOPLE] = [None, account.meanwhile(comes), account.meanwhile(goes)]
-    shot = await account.connector().read(SOURCE)
-    assert [person.id for person in shot.people] == [EVA, "103", UDO]
+    snapshot = await account.connector().read(SOURCE)
+    assert [person.id for person in snapshot.people] == [EVA, "103", UDO]
     assert len(account.requests_to(PEOPLE)) == 6
 
 
@@ -244,8 +244,8 @@ async def test_person_who_comes_during_a_walk_does_not_disturb_it() -> None:
     account.direct += [EVA, "103", UDO]
     # Ana is added and all rows move by one: Eva is on two pages, Ana, who was added during the read, on none.
     account.at[PEOPLE] = [None, account.meanwhile(lambda: account.direct.append(ANA))]
-    shot = await account.connector().read(SOURCE)
-    assert [person.id for person in shot.people] == [EVA, "103", UDO]
+    snapshot = await account.connector().read(SOURCE)
+    assert [person.id for person in snapshot.people] == [EVA, "103", UDO]
     assert len(account.requests_to(PEOPLE)) == 4
 
 
@@ -326,13 +326,13 @@ async def test_user_of_the_application_without_an_id_is_counted_as_unidentified(
     rows = rows_of(account, PEOPLE)
     named = user("1", "leo") | {"id": None}
     account.at[PEOPLE] = [listed([*rows, row, named], len(rows) + 2)]
-    shot = await account.connector().read(SOURCE)
-    assert shot.unidentified == ("", "leo@example.com")
-    assert [(note.code, note.email) for note in shot.notes] == [
+    snapshot = await account.connector().read(SOURCE)
+    assert snapshot.unidentified == ("", "leo@example.com")
+    assert [(note.code, note.email) for note in snapshot.notes] == [
         ("unidentified-row", ""),
         ("unidentified-row", "leo@example.com"),
     ]
-    assert shot.people == (await whole()).people
+    assert snapshot.people == (await whole()).people
 
 
 @pytest.mark.parametrize("row", [None, 7, {}, {"id": None, "assigned": True}])
@@ -341,12 +341,12 @@ async def test_row_of_a_role_without_an_id_makes_individual_assignments_uncertai
     account.page = 9
     rows = rows_of(account, MEMBERS)
     account.at[MEMBERS] = [listed([*rows, row], len(rows) + 1)]
-    shot = await account.connector().read(replace(SOURCE, groups=("Staff",)))
-    assert shot.unidentified == ("",)
-    (udo,) = (person for person in shot.people if person.individual)
+    snapshot = await account.connector().read(replace(SOURCE, groups=("Staff",)))
+    assert snapshot.unidentified == ("",)
+    (udo,) = (person for person in snapshot.people if person.individual)
     assert (udo.id, udo.status) == (UDO, Status.UNKNOWN)
     assert "without an id" in udo.source_status
-    assert all(person.status is not Status.UNKNOWN for person in shot.people if person.groups)
+    assert all(person.status is not Status.UNKNOWN for person in snapshot.people if person.groups)
 
 
 @pytest.mark.parametrize("row", [None, {}, {"id": None, "email": "ana@example.com", "status": 2, "state": 1}])
@@ -642,8 +642,8 @@ async def test_field_that_the_assigned_lack_and_others_show_is_no_missing_permis
     for number in range(400):
         account.hire(f"extra{number}", OTHER)
     account.page = 100
-    shot = await account.connector().read(SOURCE)
-    assert [shown(person) for person in shot.people] == [None if field == "email" else Status.UNKNOWN] * 3
+    snapshot = await account.connector().read(SOURCE)
+    assert [shown(person) for person in snapshot.people] == [None if field == "email" else Status.UNKNOWN] * 3
     assert {finding.level for finding in await account.connector().check([SOURCE])} == {"ok"}
 
 
@@ -708,12 +708,12 @@ async def test_ignored_individual_who_can_not_be_read_ends_nothing(fault: Fault)
     ignoring = replace(SOURCE, ignores_individuals=True)
     account = crowd()
     account.at[f"{USERS}/{UDO}"] = [fault] * WHAT_STAYS
-    shot = await account.connector().read(ignoring)
-    (udo,) = (person for person in shot.people if person.id == UDO)
+    snapshot = await account.connector().read(ignoring)
+    (udo,) = (person for person in snapshot.people if person.id == UDO)
     assert udo.status is Status.UNKNOWN
     assert "could not be looked up: " in udo.source_status
     whole = await crowd().connector().read(ignoring)
-    assert [each for each in shot.people if each.id != UDO] == [each for each in whole.people if each.id != UDO]
+    assert [each for each in snapshot.people if each.id != UDO] == [each for each in whole.people if each.id != UDO]
 
 
 # Everything at once.
@@ -744,16 +744,16 @@ async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(
         account = made()
         account.nth = dict.fromkeys(range(number, WHAT_STAYS if stays else number + 1), fault)
         try:
-            shot = await account.connector().read(SOURCE)
+            snapshot = await account.connector().read(SOURCE)
         except ReadError:
             continue
-        assert shot == expected or "" in shot.unidentified or is_unjudged(shot, expected)
+        assert snapshot == expected or "" in snapshot.unidentified or is_unjudged(snapshot, expected)
 
 
-def is_unjudged(shot: Snapshot, expected: Snapshot) -> bool:
-    """Return whether *shot* has each person, with an unknown status where it differs from the truth."""
-    pairs = zip(shot.people, expected.people, strict=True)
-    same = {person.id for person in shot.people} == {person.id for person in expected.people}
+def is_unjudged(snapshot: Snapshot, expected: Snapshot) -> bool:
+    """Return whether *snapshot* has each person, with an unknown status where it differs from the truth."""
+    pairs = zip(snapshot.people, expected.people, strict=True)
+    same = {person.id for person in snapshot.people} == {person.id for person in expected.people}
     return same and all(person == other or person.status is Status.UNKNOWN for person, other in pairs)
 
 
@@ -765,8 +765,8 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
     parts = ("onelogin_token", "onelogin_sandbox", "onelogin_reading", "lookups")
-    beside = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
-    elsewhere = {name for file in beside for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
+    modules = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
+    elsewhere = {name for file in modules for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert tests <= named <= tests | elsewhere
     codes = {int(code) for line in lines for code in re.findall(r"\| (\d) \|", line)}
     assert codes == {ExitCode.DONE, ExitCode.HELD, ExitCode.INCOMPLETE}

@@ -40,17 +40,17 @@ def by_id(people: tuple[Person, ...]) -> dict[str, Person]:
 
 
 async def test_snapshot_has_each_person_with_their_roles_and_status() -> None:
-    shot = await company().connector().read(SOURCE)
-    assert shot.source == SOURCE
-    assert shot.app_name == "Pigment"
-    assert shot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 2))
-    assert [(each.id, each.groups, each.individual, each.status) for each in shot.people] == [
+    snapshot = await company().connector().read(SOURCE)
+    assert snapshot.source == SOURCE
+    assert snapshot.app_name == "Pigment"
+    assert snapshot.groups == (Group(SALES, "Sales", 2), Group(STAFF, "Staff", 2))
+    assert [(each.id, each.groups, each.individual, each.status) for each in snapshot.people] == [
         (ANA, (SALES, STAFF), False, Status.ACTIVE),
         (EVA, (SALES,), False, Status.ACTIVE),
         (IVO, (STAFF,), False, Status.SUSPENDED),
         (UDO, (), True, Status.ACTIVE),
     ]
-    assert shot.people[0] == Person(
+    assert snapshot.people[0] == Person(
         "onelogin-apac",
         ANA,
         "ana@example.com",
@@ -60,7 +60,7 @@ async def test_snapshot_has_each_person_with_their_roles_and_status() -> None:
         given_name="Ana",
         family_name="Lima",
     )
-    assert (shot.notes, shot.unidentified) == ((), ())
+    assert (snapshot.notes, snapshot.unidentified) == ((), ())
 
 
 async def test_read_asks_in_large_pages_with_a_cursor_alone_and_writes_nothing() -> None:
@@ -79,9 +79,9 @@ async def test_every_page_of_every_list_is_read() -> None:
     account = Account(page=1)
     for name in ("ana", "eva", "ivo", "udo", "zoe"):
         account.hire(name, SALES, STAFF)
-    shot = await account.connector().read(SOURCE)
-    assert ids(shot.people) == [ANA, EVA, IVO, UDO, ZOE]
-    assert [group.people for group in shot.groups] == [5, 5]
+    snapshot = await account.connector().read(SOURCE)
+    assert ids(snapshot.people) == [ANA, EVA, IVO, UDO, ZOE]
+    assert [group.people for group in snapshot.groups] == [5, 5]
     assert len(account.requests_to(PEOPLE)) == len(account.requests_to(MEMBERS)) == 5
     assert len(account.requests_to(ROLES)) == 2
 
@@ -105,10 +105,10 @@ async def test_email_is_the_same_for_login_and_mail() -> None:
 async def test_only_the_roles_of_the_source_count(wanted: str) -> None:
     account = company()
     account.hire("leo", SALES)
-    shot = await account.connector().read(replace(SOURCE, groups=(wanted,)))
-    assert ids(shot.groups) == [SALES]
+    snapshot = await account.connector().read(replace(SOURCE, groups=(wanted,)))
+    assert ids(snapshot.groups) == [SALES]
     # Ivo has the application through another role: he is neither of this source nor assigned individually.
-    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+    assert [(each.id, each.groups, each.individual) for each in snapshot.people] == [
         (ANA, (SALES,), False),
         (EVA, (SALES,), False),
         (UDO, (), True),
@@ -117,8 +117,8 @@ async def test_only_the_roles_of_the_source_count(wanted: str) -> None:
 
 
 async def test_role_named_twice_counts_once() -> None:
-    shot = await company().connector().read(replace(SOURCE, groups=("Sales", SALES)))
-    assert shot.groups == (Group(SALES, "Sales", 2),)
+    snapshot = await company().connector().read(replace(SOURCE, groups=("Sales", SALES)))
+    assert snapshot.groups == (Group(SALES, "Sales", 2),)
 
 
 async def test_roles_are_those_that_the_application_names_whatever_the_list_shows() -> None:
@@ -175,17 +175,17 @@ async def test_ids_as_text_and_as_numbers_are_one_person() -> None:
 async def test_empty_application_is_a_complete_and_empty_snapshot() -> None:
     account = Account()
     account.app["role_ids"] = []
-    shot = await account.connector().read(SOURCE)
-    assert (shot.groups, shot.people) == ((), ())
+    snapshot = await account.connector().read(SOURCE)
+    assert (snapshot.groups, snapshot.people) == ((), ())
     assert [request.url.path for request in account.requests] == [THE_APP, PEOPLE]
 
 
 async def test_application_with_empty_roles_has_only_its_individuals() -> None:
     account = Account()
     account.hire("udo", direct=True)
-    shot = await account.connector().read(SOURCE)
-    assert [group.people for group in shot.groups] == [0, 0]
-    assert [(each.id, each.individual) for each in shot.people] == [("101", True)]
+    snapshot = await account.connector().read(SOURCE)
+    assert [group.people for group in snapshot.groups] == [0, 0]
+    assert [(each.id, each.individual) for each in snapshot.people] == [("101", True)]
 
 
 async def test_settings_define_which_statuses_may_have_access() -> None:
@@ -233,19 +233,19 @@ async def test_person_who_vanishes_on_the_way_is_unknown_and_keeps_their_address
     if made is company:
         account.page = 9
         account.at[USERS] = [None, lambda _: httpx.Response(200, json=rows, headers={"Total-Count": "4"})]
-    shot = await account.connector().read(SOURCE)
-    ana = by_id(shot.people)[ANA]
+    snapshot = await account.connector().read(SOURCE)
+    ana = by_id(snapshot.people)[ANA]
     assert (ana.status, ana.email, ana.groups) == (Status.UNKNOWN, "ana@example.com", (SALES, STAFF))
     assert ana.source_status == "not among the account's users"
-    assert shot.people[1:] == (await company().connector().read(SOURCE)).people[1:]
+    assert snapshot.people[1:] == (await company().connector().read(SOURCE)).people[1:]
 
 
 async def test_user_with_another_id_proves_nothing_about_the_requested_one() -> None:
     account = crowd()
     account.at[f"{USERS}/{ANA}"] = [lambda _: httpx.Response(200, json=account.users[ZOE])]
-    shot = await account.connector().read(SOURCE)
-    assert by_id(shot.people)[ANA].status is Status.UNKNOWN
-    assert ZOE not in ids(shot.people)
+    snapshot = await account.connector().read(SOURCE)
+    assert by_id(snapshot.people)[ANA].status is Status.UNKNOWN
+    assert ZOE not in ids(snapshot.people)
 
 
 async def test_email_that_the_account_hides_is_taken_from_the_application() -> None:

@@ -23,7 +23,7 @@ Fault = dict[str, object]
 
 
 @dataclass
-class Office:
+class Harness:
     """A pretend account behind faults, and a connector that reads it."""
 
     pretend: PretendOneLogin = field(default_factory=PretendOneLogin)
@@ -50,86 +50,88 @@ class Office:
         self.book.put(parse_rules({"faults": list(faults)}))
         return await self.connector().read(self.source)
 
-    def everybody(self) -> dict[str, company.Person]:
+    def people_by_id(self) -> dict[str, company.Person]:
         directory = self.pretend.company.onelogin
         return {key: directory.people[key] for key in directory.assignments(self.pretend.app)}
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def harness() -> Harness:
+    return Harness()
 
 
-async def test_snapshot_is_the_company(office: Office) -> None:
-    shot = await office.read()
-    everybody, roles = office.everybody(), office.pretend.company.onelogin.groups
-    assert shot.app_name == office.pretend.app.name
-    assert {(group.id, group.name) for group in shot.groups} == {
-        (key, roles[key].name) for key in office.pretend.app.groups
+async def test_snapshot_is_the_company(harness: Harness) -> None:
+    snapshot = await harness.read()
+    people_by_id, roles = harness.people_by_id(), harness.pretend.company.onelogin.groups
+    assert snapshot.app_name == harness.pretend.app.name
+    assert {(group.id, group.name) for group in snapshot.groups} == {
+        (key, roles[key].name) for key in harness.pretend.app.groups
     }
-    assert {person.id: person.email for person in shot.people} == {key: each.email for key, each in everybody.items()}
-    for person in shot.people:
-        assert set(person.groups) == {key for key in office.pretend.app.groups if person.id in roles[key].people}
+    assert {person.id: person.email for person in snapshot.people} == {
+        key: each.email for key, each in people_by_id.items()
+    }
+    for person in snapshot.people:
+        assert set(person.groups) == {key for key in harness.pretend.app.groups if person.id in roles[key].people}
         assert person.individual is (not person.groups)
-        assert person.display_name == everybody[person.id].display_name
-    assert {person.email for person in shot.people if person.status is not Status.ACTIVE} == {
+        assert person.display_name == people_by_id[person.id].display_name
+    assert {person.email for person in snapshot.people if person.status is not Status.ACTIVE} == {
         "duy.dang@acme.com",
         "jun.wang@acme.com",
     }
-    assert sum(person.individual for person in shot.people) == 1
+    assert sum(person.individual for person in snapshot.people) == 1
 
 
 @pytest.mark.parametrize(
     "fault",
     [{"do": "encoded-cursor"}, {"do": "doubled-headers", "names": "*"}, {"do": "html", "status": 522, "times": 2}],
 )
-async def test_onelogins_other_response_formats_change_nothing(office: Office, fault: Fault) -> None:
-    expected = await office.read()
-    assert await office.read(fault) == expected
+async def test_onelogins_other_response_formats_change_nothing(harness: Harness, fault: Fault) -> None:
+    expected = await harness.read()
+    assert await harness.read(fault) == expected
 
 
-async def test_check_finds_nothing_to_fix(office: Office) -> None:
-    findings = await office.connector().check([office.source])
+async def test_check_finds_nothing_to_fix(harness: Harness) -> None:
+    findings = await harness.connector().check([harness.source])
     assert [finding.level for finding in findings] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize("switches", [OneLoginOptions(end_cursor="empty"), OneLoginOptions(wraps_token=True)])
-async def test_what_is_documented_in_two_ways_is_read_alike(office: Office, switches: OneLoginOptions) -> None:
-    expected = await office.read()
-    office.pretend.account.options = switches
-    assert await office.read() == expected
+async def test_what_is_documented_in_two_ways_is_read_alike(harness: Harness, switches: OneLoginOptions) -> None:
+    expected = await harness.read()
+    harness.pretend.account.options = switches
+    assert await harness.read() == expected
 
 
-async def test_token_that_was_revoked_between_two_reads_is_requested_again(office: Office) -> None:
-    connector = office.connector()
-    expected = await connector.read(office.source)
-    office.pretend.account.revoke_all()
-    assert (await connector.lookup(expected.people[0].id, office.source)).status is Status.ACTIVE
+async def test_token_that_was_revoked_between_two_reads_is_requested_again(harness: Harness) -> None:
+    connector = harness.connector()
+    expected = await connector.read(harness.source)
+    harness.pretend.account.revoke_all()
+    assert (await connector.lookup(expected.people[0].id, harness.source)).status is Status.ACTIVE
 
 
-async def test_scope_that_is_too_small_is_a_matter_of_credentials(office: Office) -> None:
+async def test_scope_that_is_too_small_is_a_matter_of_credentials(harness: Harness) -> None:
     with pytest.raises(CredentialsRefused, match="Insufficient Permissions") as raised:
-        await office.connector("people").read(office.source)
+        await harness.connector("people").read(harness.source)
     assert "Read All" in raised.value.hint
 
 
-async def test_credential_whose_owner_was_deleted_is_reported(office: Office) -> None:
-    office.pretend.account.options = OneLoginOptions(owner_deleted=True)
+async def test_credential_whose_owner_was_deleted_is_reported(harness: Harness) -> None:
+    harness.pretend.account.options = OneLoginOptions(owner_deleted=True)
     with pytest.raises(IncompleteRead, match="answered 500 to the token request") as raised:
-        await office.read()
+        await harness.read()
     assert "administrator" in raised.value.hint
 
 
-async def test_leaver_is_suspended_deleted_or_elsewhere(office: Office) -> None:
-    first, second, *_ = (await office.read()).people
-    office.pretend.company.suspend(str(first.email))
-    office.pretend.company.delete(second.id)
-    connector = office.connector()
-    assert (await connector.lookup(first.id, office.source)).status is Status.SUSPENDED
-    assert (await connector.lookup(second.id, office.source)).status is Status.DELETED
-    shot = await connector.read(office.source)
-    assert {person.id: person.status for person in shot.people}[first.id] is Status.SUSPENDED
-    assert second.id not in {person.id for person in shot.people}
+async def test_leaver_is_suspended_deleted_or_elsewhere(harness: Harness) -> None:
+    first, second, *_ = (await harness.read()).people
+    harness.pretend.company.suspend(str(first.email))
+    harness.pretend.company.delete(second.id)
+    connector = harness.connector()
+    assert (await connector.lookup(first.id, harness.source)).status is Status.SUSPENDED
+    assert (await connector.lookup(second.id, harness.source)).status is Status.DELETED
+    snapshot = await connector.read(harness.source)
+    assert {person.id: person.status for person in snapshot.people}[first.id] is Status.SUSPENDED
+    assert second.id not in {person.id for person in snapshot.people}
 
 
 EVERY_FAULT: tuple[Fault, ...] = (
@@ -180,35 +182,37 @@ EVERY_FAULT: tuple[Fault, ...] = (
 @pytest.mark.parametrize("fault", EVERY_FAULT, ids=str)
 @pytest.mark.parametrize("when", ["at", "start"])
 async def test_injected_fault_at_any_one_request_never_gives_a_shorter_snapshot(when: str, fault: Fault) -> None:
-    office = Office()
-    expected = await office.read()
+    harness = Harness()
+    expected = await harness.read()
     number, has_fired = 0, True
     while has_fired:
         number += 1
-        office.time.now += 7200
-        shot = await read_or_none(office, fault | {when: number})
-        assert shot is None or is_harmless(shot, expected)
-        has_fired = bool(office.book.fired)
+        harness.time.now += 7200
+        snapshot = await read_or_none(harness, fault | {when: number})
+        assert snapshot is None or is_harmless(snapshot, expected)
+        has_fired = bool(harness.book.fired)
     assert number > 1
 
 
-async def read_or_none(office: Office, fault: Fault) -> Snapshot | None:
+async def read_or_none(harness: Harness, fault: Fault) -> Snapshot | None:
     try:
-        return await office.read(fault)
+        return await harness.read(fault)
     except ReadError:
         return None
 
 
-def is_harmless(shot: Snapshot, expected: Snapshot) -> bool:
+def is_harmless(snapshot: Snapshot, expected: Snapshot) -> bool:
     """Return whether *shot* is whole, or marks everyone it shows differently as unknown."""
-    shown = {person.id: person for person in shot.people}
+    shown = {person.id: person for person in snapshot.people}
     others = [person for person in expected.people if shown.get(person.id) != person]
     is_of_them = shown.keys() <= {person.id for person in expected.people}
-    return shot == expected or (is_of_them and all(is_unjudged(shown.get(person.id), shot) for person in others))
+    return snapshot == expected or (
+        is_of_them and all(is_unjudged(shown.get(person.id), snapshot) for person in others)
+    )
 
 
-def is_unjudged(person: Person | None, shot: Snapshot) -> bool:
-    return "" in shot.unidentified if person is None else person.status is Status.UNKNOWN
+def is_unjudged(person: Person | None, snapshot: Snapshot) -> bool:
+    return "" in snapshot.unidentified if person is None else person.status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -229,7 +233,7 @@ def is_unjudged(person: Person | None, shot: Snapshot) -> bool:
     ids=str,
 )
 async def test_injected_fault_that_heals_changes_nothing(fault: Fault) -> None:
-    office = Office()
-    expected = await office.read()
-    assert await office.read(fault) == expected
-    assert office.book.fired
+    harness = Harness()
+    expected = await harness.read()
+    assert await harness.read(fault) == expected
+    assert harness.book.fired

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sandbox.entra import entra_app
-from tests.contract.pretend_entra import CLIENT, GRAPH, SECRET, TENANT, Office
+from tests.contract.pretend_entra import CLIENT, GRAPH, SECRET, TENANT, Harness
 
 TOKEN = f"http://127.0.0.1/{TENANT}/oauth2/v2.0/token"
 
@@ -48,8 +48,8 @@ def _http(url: str) -> str:
 
 
 @contextmanager
-def served(office: Office) -> Iterator[str]:
-    config = uvicorn.Config(entra_app(office.tenant), ws="none", lifespan="off", log_config=None, log_level="error")
+def served(harness: Harness) -> Iterator[str]:
+    config = uvicorn.Config(entra_app(harness.tenant), ws="none", lifespan="off", log_config=None, log_level="error")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -89,11 +89,11 @@ def acquired(host: str, credential: object) -> dict[str, object]:
 
 
 def test_msal_gets_a_token_by_secret_that_carries_the_roles_and_opens_graph() -> None:
-    office = Office()
-    with served(office) as host:
+    harness = Harness()
+    with served(harness) as host:
         found = acquired(host, SECRET)
         token = str(found["access_token"])
-        path = f"http://{host}/v1.0/groups/{office.sales.id}"
+        path = f"http://{host}/v1.0/groups/{harness.sales.id}"
         answer = httpx.get(path, headers={"Authorization": f"Bearer {token}"})
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["roles"] == ["Application.Read.All", "GroupMember.Read.All", "User.Read.All"]
@@ -102,7 +102,7 @@ def test_msal_gets_a_token_by_secret_that_carries_the_roles_and_opens_graph() ->
 
 
 def test_msal_reports_a_wrong_secret_without_an_exception() -> None:
-    with served(Office()) as host:
+    with served(Harness()) as host:
         found = acquired(host, "wrong")
     assert (found["error"], found["error_codes"]) == ("invalid_client", [7000215])
 
@@ -110,9 +110,9 @@ def test_msal_reports_a_wrong_secret_without_an_exception() -> None:
 def test_msal_gets_a_token_by_certificate_and_not_by_another_one() -> None:
     key, certificate = a_certificate()
     other_key, other_certificate = a_certificate()
-    office = Office(certificate=certificate)
-    office.clock[0] = 0.0
-    with served(office) as host:
+    harness = Harness(certificate=certificate)
+    harness.clock[0] = 0.0
+    with served(harness) as host:
         good = acquired(host, {"private_key": key, "public_certificate": certificate})
         bad = acquired(host, {"private_key": other_key, "public_certificate": other_certificate})
     assert "access_token" in good
@@ -131,8 +131,8 @@ def test_msal_gets_a_token_by_certificate_and_not_by_another_one() -> None:
 )
 async def test_an_assertion_is_held_to_its_claims(claims: dict[str, object], number: int | None) -> None:
     key, certificate = a_certificate()
-    office = Office(certificate=certificate)
-    good = {"iss": CLIENT, "sub": CLIENT, "aud": TOKEN, "exp": int(office.clock[0]) + 60}
+    harness = Harness(certificate=certificate)
+    good = {"iss": CLIENT, "sub": CLIENT, "aud": TOKEN, "exp": int(harness.clock[0]) + 60}
     form = {
         "grant_type": "client_credentials",
         "client_id": CLIENT,
@@ -140,7 +140,7 @@ async def test_an_assertion_is_held_to_its_claims(claims: dict[str, object], num
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "client_assertion": jwt.encode(good | claims, key, algorithm="PS256"),
     }
-    async with office.client() as client:
+    async with harness.client() as client:
         answer = await client.post(TOKEN, data=form)
     assert answer.json().get("error_codes") == (None if number is None else [number])
     assert answer.status_code == (200 if number is None else 401)
@@ -157,7 +157,7 @@ async def test_an_assertion_is_held_to_its_claims(claims: dict[str, object], num
 )
 async def test_a_token_request_is_held_to_the_rules(change: dict[str, str], status: int, error: str) -> None:
     form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET, "scope": GRAPH}
-    async with Office().client() as client:
+    async with Harness().client() as client:
         assert (await client.post(TOKEN, data=form)).json()["token_type"] == "Bearer"
         answer = await client.post(TOKEN, data=form | change)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
@@ -166,13 +166,13 @@ async def test_a_token_request_is_held_to_the_rules(change: dict[str, str], stat
 
 @pytest.mark.parametrize("path", ["/other/oauth2/v2.0/token", "/other/v2.0/.well-known/openid-configuration"])
 async def test_another_tenant_is_not_found(path: str) -> None:
-    async with Office().client() as client:
+    async with Harness().client() as client:
         answer = await client.request("POST" if path.endswith("token") else "GET", f"http://127.0.0.1{path}")
     assert (answer.status_code, answer.json()["error_codes"]) == (400, [90002])
 
 
 async def test_instance_discovery_leads_to_the_tenant() -> None:
-    async with Office().client() as client:
+    async with Harness().client() as client:
         found = (await client.get("http://127.0.0.1:9/common/discovery/instance")).json()
     expected = f"https://127.0.0.1:9/{TENANT}/v2.0/.well-known/openid-configuration"
     assert found["tenant_discovery_endpoint"] == expected
@@ -180,24 +180,25 @@ async def test_instance_discovery_leads_to_the_tenant() -> None:
 
 @pytest.mark.parametrize("user_assigned", [False, True])
 def test_msal_gets_a_token_for_a_managed_identity(monkeypatch: pytest.MonkeyPatch, user_assigned: bool) -> None:
-    office = Office()
+    harness = Harness()
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     identity = (
         msal.UserAssignedManagedIdentity(client_id=CLIENT) if user_assigned else msal.SystemAssignedManagedIdentity()
     )
-    with served(office) as host, httpx.Client() as http:
+    with served(harness) as host, httpx.Client() as http:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://{host}")
         client = msal.ManagedIdentityClient(identity, http_client=http)
         found = client.acquire_token_for_client(resource="https://graph.microsoft.com")
         answer = httpx.get(
-            f"http://{host}/v1.0/groups/{office.sales.id}", headers={"Authorization": f"Bearer {found['access_token']}"}
+            f"http://{host}/v1.0/groups/{harness.sales.id}",
+            headers={"Authorization": f"Bearer {found['access_token']}"},
         )
     assert answer.status_code == 200
 
 
 def test_msal_gets_a_token_from_app_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(Office()) as host, httpx.Client() as http:
+    with served(Harness()) as host, httpx.Client() as http:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://{host}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "sandbox-identity")
         client = msal.ManagedIdentityClient(msal.SystemAssignedManagedIdentity(), http_client=http)
@@ -207,7 +208,7 @@ def test_msal_gets_a_token_from_app_service(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_identity_endpoints_want_their_header_and_parameters() -> None:
     query = {"resource": "https://graph.microsoft.com", "api-version": "2018-02-01"}
-    async with Office().client() as client:
+    async with Harness().client() as client:
         imds = "http://127.0.0.1/metadata/identity/oauth2/token"
         assert (await client.get(imds, params=query)).status_code == 400
         assert (await client.get(imds, headers={"Metadata": "true"})).status_code == 400

@@ -13,7 +13,7 @@ from sandbox.faults.registry import FaultRegistry
 from sandbox.okta import okta_app
 from sandbox.onelogin import onelogin_app
 from tests.contract.pretend_directories import ACCOUNT, ORG, PretendOkta, PretendOneLogin
-from tests.contract.pretend_entra import Office
+from tests.contract.pretend_entra import Harness
 
 
 class Walk:
@@ -22,7 +22,7 @@ class Walk:
     def __init__(self, system: System, *rows: dict[str, object]) -> None:
         self.system = system
         self.book = FaultRegistry()
-        self._okta, self._onelogin, self._office = PretendOkta(), PretendOneLogin(), Office(people=12)
+        self._okta, self._onelogin, self._office = PretendOkta(), PretendOneLogin(), Harness(people=12)
         apps = {
             System.OKTA: lambda: okta_app(self._okta.org),
             System.ENTRA: lambda: entra_app(self._office.tenant),

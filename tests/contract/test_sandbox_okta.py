@@ -114,8 +114,8 @@ async def test_cursor_of_nowhere_is_refused(okta: PretendOkta, cursor: str) -> N
 
 async def test_no_person_is_skipped_when_another_leaves_between_two_pages(okta: PretendOkta) -> None:
     first = await okta.get(f"/apps/{okta.app.id}/users", limit="60")
-    gone = first.json()[0]["id"]
-    okta.company.leave(gone)
+    removed_id = first.json()[0]["id"]
+    okta.company.leave(removed_id)
 
     rest = (await okta.http.get(first.links["next"]["url"])).json()
 
@@ -231,10 +231,10 @@ async def test_one_app_user_can_be_asked_for(okta: PretendOkta) -> None:
     ana, elisa = okta.company.person("ana.lima@acme.com"), okta.company.person("elisa.prado@acme.com")
 
     found = await okta.get(f"/apps/{okta.app.id}/users/{ana.id}", expand="user")
-    gone = await okta.get(f"/apps/{okta.app.id}/users/{elisa.id}")
+    response = await okta.get(f"/apps/{okta.app.id}/users/{elisa.id}")
 
     assert embedded(found.json())["id"] == ana.id
-    assert gone.status_code == 404
+    assert response.status_code == 404
 
 
 async def test_path_that_leads_nowhere_is_not_found(okta: PretendOkta) -> None:

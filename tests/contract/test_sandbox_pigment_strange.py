@@ -67,13 +67,13 @@ async def test_seats_and_the_last_admin_refuse_single_writes_in_words() -> None:
     admin, other = space.members
     async with a_client(space) as client:
         made = await client.post("/Users", json=TEMPLATE)
-        gone = [await client.patch(path(each.id), json=replace(active=False)) for each in (admin, other)]
+        responses = [await client.patch(path(each.id), json=replace(active=False)) for each in (admin, other)]
         again = await client.post("/Users", json=TEMPLATE)
         back = await client.patch(path(other.id), json=replace(active=True))
-    statuses = [each.status_code for each in (made, *gone, again, back)]
+    statuses = [each.status_code for each in (made, *responses, again, back)]
     assert statuses == [403, 403, 200, 201, 403]
     assert "seats" in made.json()["detail"]
-    assert "last security admin" in gone[0].json()["detail"]
+    assert "last security admin" in responses[0].json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sandbox.pigment.app import Pigment, pigment_app
 from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.workspace import PigmentWorkspace
 from tests.contract.pretend_directories import PretendOkta, PretendOneLogin
-from tests.contract.pretend_entra import Office, code
+from tests.contract.pretend_entra import Harness, code
 
 GRAPH_QUERIES = (
     "?$filter=accountEnabled eq true",
@@ -30,25 +30,25 @@ GRAPH_QUERIES = (
     "what", ["group", "members", "transitiveMembers", "person", "memberOf", "principal", "assigned"]
 )
 async def test_graph_refuses_what_it_does_not_model(what: str, query: str) -> None:
-    office = Office()
+    harness = Harness()
     paths = {
-        "group": f"/groups/{office.sales.id}",
-        "members": f"/groups/{office.sales.id}/members",
-        "transitiveMembers": f"/groups/{office.sales.id}/transitiveMembers",
-        "person": f"/users/{office.staff[0].id}",
-        "memberOf": f"/users/{office.staff[0].id}/memberOf",
-        "principal": f"/servicePrincipals/{office.app.id}",
-        "assigned": f"/servicePrincipals/{office.app.id}/appRoleAssignedTo",
+        "group": f"/groups/{harness.sales.id}",
+        "members": f"/groups/{harness.sales.id}/members",
+        "transitiveMembers": f"/groups/{harness.sales.id}/transitiveMembers",
+        "person": f"/users/{harness.staff[0].id}",
+        "memberOf": f"/users/{harness.staff[0].id}/memberOf",
+        "principal": f"/servicePrincipals/{harness.app.id}",
+        "assigned": f"/servicePrincipals/{harness.app.id}/appRoleAssignedTo",
     }
-    async with office.client() as client:
+    async with harness.client() as client:
         assert code(await client.get(paths[what] + query))[0] == 400
         assert (await client.get(paths[what] + "?$select=id")).status_code == 200
 
 
 async def test_graph_shows_of_assignments_what_is_selected() -> None:
-    office = Office()
-    async with office.client() as client:
-        answer = await client.get(f"/servicePrincipals/{office.app.id}/appRoleAssignedTo?$select=principalId")
+    harness = Harness()
+    async with harness.client() as client:
+        answer = await client.get(f"/servicePrincipals/{harness.app.id}/appRoleAssignedTo?$select=principalId")
     assert {name for row in answer.json()["value"] for name in row} == {"id", "principalId"}
 
 

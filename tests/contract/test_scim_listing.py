@@ -60,7 +60,7 @@ async def test_listing_survives_what_heals(fault: Fault) -> None:
 
         assert len(listing.members) == 5
         assert (listing.page_count, workspace.requests) == (3, 5)
-    assert all(nap > 0 for nap in scene.time.naps)
+    assert all(seconds > 0 for seconds in scene.time.naps)
 
 
 @pytest.mark.parametrize("fault", HEALING.values(), ids=HEALING)

@@ -92,10 +92,15 @@ async def test_second_member_with_an_email_is_refused_as_taken(workspace: Worksp
 async def test_leaver_is_deactivated_and_comes_back(workspace: WorkspaceWriter) -> None:
     ana = await hired(workspace, "ana")
 
-    gone = await workspace.patch(ana, Fields(active=False))
-    back = await workspace.patch(gone, Fields(active=True))
+    deactivated = await workspace.patch(ana, Fields(active=False))
+    back = await workspace.patch(deactivated, Fields(active=True))
 
-    assert (gone.scim_id, gone.active, back.scim_id, back.active) == (ana.scim_id, False, ana.scim_id, True)
+    assert (deactivated.scim_id, deactivated.active, back.scim_id, back.active) == (
+        ana.scim_id,
+        False,
+        ana.scim_id,
+        True,
+    )
     assert (await workspace.find(ana.email))[0].active is True
 
 
@@ -161,10 +166,10 @@ async def test_email_of_another_member_is_refused(workspace: WorkspaceWriter) ->
 
 
 async def test_change_of_a_member_that_is_gone_is_refused(workspace: WorkspaceWriter) -> None:
-    nobody = Member(str(uuid4()), "ana@acme.com", "Ana", True, resource=b'{"displayName": "Ana"}')
+    unknown = Member(str(uuid4()), "ana@acme.com", "Ana", True, resource=b'{"displayName": "Ana"}')
 
     with pytest.raises(WriteRefused) as refused:
-        await workspace.patch(nobody, Fields(active=False))
+        await workspace.patch(unknown, Fields(active=False))
 
     assert refused.value.status == 404
 
@@ -173,10 +178,10 @@ async def test_wrong_token_ends_a_read_and_a_write(server: Server) -> None:
     async with server.client("wrong") as workspace:
         with pytest.raises(CredentialsRefused):
             await workspace.list_members()
-        with pytest.raises(TokensRefused) as gone:
+        with pytest.raises(TokensRefused) as raised:
             await hired(workspace, "ana")
 
-    assert gone.value.code == "credentials"
+    assert raised.value.code == "credentials"
 
 
 async def test_second_token_takes_over_with_a_warning(server: Server) -> None:

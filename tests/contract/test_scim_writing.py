@@ -512,13 +512,13 @@ async def test_member_that_can_not_be_looked_for_under_its_new_email_is_lost_wit
 async def test_response_with_another_member_under_another_id_is_never_accepted() -> None:
     scene = a_scene(members=2)
 
-    async def somebody_else(request: httpx.Request, real: Answering) -> httpx.Response:
+    async def another_writer(request: httpx.Request, real: Answering) -> httpx.Response:
         other = scene.space.members[1]
         url = request.url.copy_with(path=f"/latam/scim/v2/Users/{other.id}")
         return await real(httpx.Request("GET", url, headers=request.headers))
 
-    scene.wire.fault("PUT", ALWAYS, somebody_else)
-    scene.wire.fault("PATCH", ALWAYS, somebody_else)
+    scene.wire.fault("PUT", ALWAYS, another_writer)
+    scene.wire.fault("PATCH", ALWAYS, another_writer)
 
     async with scene.client() as workspace:
         member = await first(workspace)
@@ -874,10 +874,10 @@ async def test_403_to_everything_stops_the_workspace(method: str) -> None:
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
         scene.wire.fault("", ALWAYS, scim_error(403, detail="SCIM is off"))
-        with pytest.raises(TokensRefused, match="refuses every token: 403") as gone:
+        with pytest.raises(TokensRefused, match="refuses every token: 403") as raised:
             await write(workspace, method, member)
 
-    assert gone.value.code == "credentials"
+    assert raised.value.code == "credentials"
     assert len(scene.wire.kinds(method)) == 2
 
 
@@ -890,7 +890,7 @@ async def test_403_that_names_a_time_is_waited_for(method: str) -> None:
         await write(workspace, method, await first(workspace))
 
     assert scene.wire.kinds() == ["GET list"] + [method] * 3
-    assert all(3 <= nap <= 4 for nap in scene.time.naps)
+    assert all(3 <= seconds <= 4 for seconds in scene.time.naps)
     assert scene.warnings == []
 
 
@@ -935,11 +935,11 @@ async def test_write_without_an_accepted_token_stops_the_workspace(method: str) 
 
     async with scene.client(*TOKENS) as workspace:
         member = await first(workspace)
-        with pytest.raises(TokensRefused) as gone:
+        with pytest.raises(TokensRefused) as raised:
             await write(workspace, method, member)
 
-    assert gone.value.code == "credentials"
-    assert "second-token" not in gone.value.message
+    assert raised.value.code == "credentials"
+    assert "second-token" not in raised.value.message
     assert len(scene.wire.kinds(method)) == 2
 
 
@@ -952,12 +952,12 @@ async def test_tokens_refused_after_a_lost_answer_leave_open_whether_the_change_
         scene.wire.fault(method, 1, reset_after)
         scene.wire.fault(method, ALWAYS, answer(401))
         scene.wire.fault("GET find", ALWAYS, answer(200, json.dumps({"totalResults": 0})))
-        with pytest.raises(TokensRefused) as gone:
+        with pytest.raises(TokensRefused) as raised:
             await write(workspace, method, member)
         with pytest.raises(TokensRefused) as again:
             await write(workspace, method, member)
 
-    assert (gone.value.code, gone.value.may_be_applied) == ("credentials", True)
+    assert (raised.value.code, raised.value.may_be_applied) == ("credentials", True)
     assert (again.value.code, again.value.may_be_applied) == ("credentials", False)
 
 
@@ -980,10 +980,10 @@ async def test_workspace_that_can_not_be_reached_is_gone(method: str) -> None:
 
     async with scene.client(limits=RequestLimits(retries=2)) as workspace:
         member = await first(workspace)
-        with pytest.raises(WorkspaceUnreachable) as gone:
+        with pytest.raises(WorkspaceUnreachable) as raised:
             await write(workspace, method, member)
 
-    assert (gone.value.code, gone.value.may_be_applied) == ("unreachable", True)
+    assert (raised.value.code, raised.value.may_be_applied) == ("unreachable", True)
     assert len(scene.wire.kinds(method)) == 3
 
 
@@ -1045,10 +1045,10 @@ async def test_token_that_can_not_be_revealed_any_more_stops_the_workspace() -> 
     async with httpx.AsyncClient(transport=scene.wire) as http:
         workspace = OpenClient("latam", URL, [lambda: next(iter(tokens))], http, timer=scene.time.timer())
         member = await first(workspace)
-        with pytest.raises(TokensRefused) as gone:
+        with pytest.raises(TokensRefused) as raised:
             await workspace.patch(member, Fields(active=False))
 
-    assert gone.value.code == "credentials"
+    assert raised.value.code == "credentials"
 
 
 # Requests that can't be sent.

@@ -94,14 +94,14 @@ async def test_change_that_was_not_tried_is_journalled_without_an_intent(state: 
 async def test_recent_changes_include_possible_changes_within_the_window(state: State) -> None:
     lease = await begun(state)
     old, edge = NOW - timedelta(minutes=61), NOW - timedelta(minutes=60)
-    gone = [a_change(scim_id=f"m{number}") for number in range(7)]
+    deactivations = [a_change(scim_id=f"m{number}") for number in range(7)]
     records = [
-        done(gone[0], 0, at=old),
-        done(gone[1], 1, at=edge),
-        done(gone[2], 2, Outcome.UNKNOWN),
-        done(gone[3], 3, Outcome.NOT_PERSISTED),
-        done(gone[4], 4, Outcome.FAILED),
-        done(gone[5], 5, Outcome.NOT_TRIED),
+        done(deactivations[0], 0, at=old),
+        done(deactivations[1], 1, at=edge),
+        done(deactivations[2], 2, Outcome.UNKNOWN),
+        done(deactivations[3], 3, Outcome.NOT_PERSISTED),
+        done(deactivations[4], 4, Outcome.FAILED),
+        done(deactivations[5], 5, Outcome.NOT_TRIED),
         replace(done(a_change(Kind.CREATE, scim_id=None), 6), scim_id="m7"),
         done(a_change(Kind.UPDATE_EMAIL, scim_id="m8"), 7),
         done(a_change(Kind.ADOPT, scim_id="m9"), 8),
@@ -110,7 +110,7 @@ async def test_recent_changes_include_possible_changes_within_the_window(state: 
     ]
     for record in records:
         await state.record_answer(lease, record)
-    await state.record_intent(lease, "r1", 11, gone[6])
+    await state.record_intent(lease, "r1", 11, deactivations[6])
     expected = recent_changes(
         max_deactivations={"m1", "m2", "m3", "m6"}, max_creates={ANN}, max_email_changes={"m8", "m10"}
     )

@@ -19,7 +19,7 @@ def a_dry_run(name: str, at: datetime) -> Run:
     return replace(a_run(name, at=at, dry=True), status=RunStatus.PLANNED, finished_at=at)
 
 
-async def kept(state: AnyState) -> set[str]:
+async def stored_run_ids(state: AnyState) -> set[str]:
     return {run.id for run in await state.load_runs()}
 
 
@@ -36,7 +36,7 @@ async def test_old_runs_are_deleted_with_their_changes_and_link_edits(state: Any
     await state.record_run(a_dry_run("r3", NOW - 30 * DAY))
 
     assert await state.prune(NOW - 30 * DAY) == 2
-    assert await kept(state) == {"r3"}
+    assert await stored_run_ids(state) == {"r3"}
     assert await state.load_changes("r1") == []
     assert await state.load_link_edits("r2") == []
     assert await state.load_member_changes("latam", scim_id="m1") == []
@@ -62,7 +62,7 @@ async def test_links_baselines_pauses_and_leases_are_never_forgotten(state: AnyS
     before = await state.load_memory("latam")
     await state.prune(NOW + DAY)
 
-    assert await kept(state) == set()
+    assert await stored_run_ids(state) == set()
     # The writes of a deleted run go with it: they only matter for changes since a recent run.
     assert await state.load_memory("latam") == replace(before, written=())
     assert before.undone_changes == (replace(undone, run_id="r1"),)
@@ -78,7 +78,7 @@ async def test_runs_of_the_last_day_and_running_ones_stay_whatever_is_asked(stat
         await state.record_run(a_dry_run(f"h{hours}", NOW - timedelta(hours=hours)))
 
     assert await state.prune(NOW + 9 * DAY) == 1
-    assert await kept(state) == {"r1", "h23", "h24"}
+    assert await stored_run_ids(state) == {"r1", "h23", "h24"}
 
 
 async def test_newest_complete_run_of_each_workspace_stays(state: AnyState) -> None:
@@ -87,7 +87,7 @@ async def test_newest_complete_run_of_each_workspace_stays(state: AnyState) -> N
         await state.record_run(replace(run, workspace=workspace, guarded=days))
 
     assert await state.prune(NOW) == 1
-    assert await kept(state) == {"b", "c"}
+    assert await stored_run_ids(state) == {"b", "c"}
     assert (await state.count_guarded("latam"), await state.count_guarded("emea")) == (50, 70)
 
 
@@ -122,7 +122,7 @@ async def test_creates_that_may_have_been_made_unseen_stay_until_listings_show_t
         await state.release_lease(lease)
 
     assert await state.prune(NOW) == 1
-    assert await kept(state) == {"d6", "d9"}
+    assert await stored_run_ids(state) == {"d6", "d9"}
     assert [each.run_id for each in (await state.load_memory("latam")).unconfirmed_creates] == ["d9", "d6"]
 
 
@@ -131,7 +131,7 @@ async def test_more_runs_than_one_transaction_takes_are_forgotten(state: AnyStat
         await state.record_run(a_dry_run(f"r{number}", NOW - 40 * DAY))
 
     assert await state.prune(NOW) == 101
-    assert await kept(state) == set()
+    assert await stored_run_ids(state) == set()
 
 
 async def test_link_edits_keep_the_previous_links(state: AnyState) -> None:

@@ -19,7 +19,7 @@ from sandbox.pigment.write_log import Write
 from sandbox.server import Sandbox
 from tests.e2e.agent_process import Agent, AgentProcess
 
-__all__ = ["WORKSPACE", "Ended", "Office", "State", "Unheard", "environment_points", "unlimited"]
+__all__ = ["WORKSPACE", "Ended", "State", "Unheard", "Workforce", "environment_points", "unlimited"]
 
 WORKSPACE = "pigment-latam"
 GROUP = "Pigment LatAm"
@@ -69,8 +69,8 @@ class Unheard(Counter[str]):
 
 
 @dataclass
-class Office:
-    """The people of one office: enough of them join, leave and change in each round for a sync with 200 changes."""
+class Workforce:
+    """The people of one company: enough of them join, leave and change in each round for a sync with 200 changes."""
 
     sandbox: Sandbox
     rounds: int = 0

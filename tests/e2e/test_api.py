@@ -88,7 +88,7 @@ def test_requested_run_is_accepted_at_once_and_journals_its_requester(operator: 
 
 
 def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sandbox) -> None:
-    gone = [person.email for person in leavers(sandbox, 6)]
+    departed = [person.email for person in leavers(sandbox, 6)]
     held = ended(operator, operator.post(RUNS, json={"mode": "sync"}).json()["url"])
     assert (held["status"], held["tally"]["held"] >= 6) == ("held", True)
     approval = f"/api/v1/runs/{held['id']}/approval"
@@ -103,7 +103,7 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
     for body, status, code in refused:
         answer = operator.post(approval, json=body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
+    assert any(member.active for email in departed if (member := sandbox.workspace(LATAM).find_member(email)))
 
     accepted = operator.post(approval, json={"digest": held["digest"][:20], "reason": "moved"}).json()
     assert accepted["missing"] == []
@@ -113,7 +113,7 @@ def test_held_plan_is_approved_by_its_digest(operator: httpx.Client, sandbox: Sa
     assert (given["by"], given["reason"], given["guards"]) == ("ana@acme.com", "moved", [])
     assert done["plan"]["run"]["approvals"] == done["approvals"]
     assert {change["outcome"] for change in done["changes"]} == {"done"}
-    assert not any(member.active for email in gone if (member := sandbox.workspace(LATAM).find_member(email)))
+    assert not any(member.active for email in departed if (member := sandbox.workspace(LATAM).find_member(email)))
 
 
 def test_workspaces_runs_and_people_can_be_read(client: httpx.Client) -> None:

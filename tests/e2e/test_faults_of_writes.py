@@ -14,20 +14,20 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import REPOSITORY
-from tests.e2e.ended_process import GROUP, WORKSPACE, Office, State, unlimited
+from tests.e2e.ended_process import GROUP, WORKSPACE, State, Workforce, unlimited
 from tests.e2e.write_cells import WRITES, WriteCell
 
 CHANGES = 5
 
 
 @dataclass
-class Desk:
-    """One office in sync, the agent's configuration and its state."""
+class Harness:
+    """One company in sync, the agent's configuration and its state."""
 
     sandbox: Sandbox
     config: Path
     state: State
-    office: Office
+    workforce: Workforce
 
     def sync(self) -> int:
         return run_cli(["--config", str(self.config), "sync", "-w", WORKSPACE])
@@ -35,29 +35,31 @@ class Desk:
     def change(self) -> None:
         """One person leaves, one marries, one is renamed, and two join."""
         company = self.sandbox.company
-        leaver, married, renamed = [company.hire("okta", f"Hire{self.office.rounds}{n}", "Old", [GROUP]) for n in "abc"]
+        leaver, married, renamed = [
+            company.hire("okta", f"Hire{self.workforce.rounds}{n}", "Old", [GROUP]) for n in "abc"
+        ]
         assert self.sync() == 0
         company.leave(leaver)
-        company.marry(married, f"Wed{self.office.rounds}")
+        company.marry(married, f"Wed{self.workforce.rounds}")
         company.rename(renamed, family="New")
-        self.office.hire(2)
+        self.workforce.hire(2)
         self.sandbox.workspace(WORKSPACE).write_log.clear()
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    folder = tmp_path_factory.mktemp("desk")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    folder = tmp_path_factory.mktemp("harness")
     url = f"sqlite:///{folder}/state.db"
     with run_sandbox(seed=12, size=12, limit=RateLimit(None)) as sandbox:
         bounds = {"timeout_seconds": 1.5, "max_wait_seconds": 6.0, "retries": 1}
         agent = unlimited(sandbox.write_config(folder, url), http=bounds)
         with State.at(url) as state:
-            yield Desk(sandbox, agent.config, state, Office(sandbox))
+            yield Harness(sandbox, agent.config, state, Workforce(sandbox))
 
 
 @pytest.mark.parametrize("cell", WRITES, ids=lambda cell: cell.name)
-def test_failed_write_is_reported_and_repeated_by_the_next_run(cell: WriteCell, desk: Desk) -> None:
-    desk.change()
+def test_failed_write_is_reported_and_repeated_by_the_next_run(cell: WriteCell, harness: Harness) -> None:
+    harness.change()
     # Reads go well: this is about what is written.
     rules = [
         {"name": method, "system": "pigment", "path": "/pigment-latam/*", "method": method, **cell.fault}
@@ -65,17 +67,17 @@ def test_failed_write_is_reported_and_repeated_by_the_next_run(cell: WriteCell, 
     ]
     if "method" not in cell.fault and ("start" in cell.fault or "times" in cell.fault):
         rules = [{**rules[0], "method": "PATCH"}]
-    desk.sandbox.faults.put(parse_rules({"faults": rules}))
+    harness.sandbox.faults.put(parse_rules({"faults": rules}))
     try:
-        code = desk.sync()
-        assert desk.sandbox.faults.fired
+        code = harness.sync()
+        assert harness.sandbox.faults.fired
     finally:
-        desk.sandbox.faults.clear()
-    (run_id, _), *_ = desk.state.newest_runs()
-    outcomes = Counter(each["outcome"] for each in desk.state.changes(run_id))
-    assert desk.sync() == 0
-    assert desk.office.wrong() == []
-    journal = desk.sandbox.workspace(WORKSPACE).write_log
+        harness.sandbox.faults.clear()
+    (run_id, _), *_ = harness.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in harness.state.changes(run_id))
+    assert harness.sync() == 0
+    assert harness.workforce.wrong() == []
+    journal = harness.sandbox.workspace(WORKSPACE).write_log
     made = Counter(write.scim_id for write in journal.applied_writes() if write.method == "POST")
     assert len(made) == 2
     assert "username" not in journal.patched_paths()

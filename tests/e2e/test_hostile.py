@@ -45,10 +45,10 @@ class Story:
     @property
     def run_id(self) -> str:
         """The id of the sync."""
-        runs = json.loads(self.say("history", "--format", "json").out)
+        runs = json.loads(self.run_with_fault("history", "--format", "json").out)
         return next(str(run["id"]) for run in runs if run["trigger"] == "sync")
 
-    def say(self, command: str, *more: str) -> Ran:
+    def run_with_fault(self, command: str, *more: str) -> Ran:
         """Run a read-only command; it must succeed."""
         names = () if command == "report" else ONLY
         ran = run_command(self.config, command, *more, *names)
@@ -132,7 +132,7 @@ def test_logs_are_json_without_raw_controls(story: Story) -> None:
 
 
 def test_links_list_shows_each_person_on_one_line(story: Story) -> None:
-    lines = story.say("links", "list").out.splitlines()
+    lines = story.run_with_fault("links", "list").out.splitlines()
     linked = {line.split("\t")[2] for line in lines}
 
     good = {person.id for person in story.people.values() if person.email not in NOT_ADDRESSES}
@@ -167,7 +167,7 @@ REPORTS = (("text", "-v"), ("json",), ("csv",), ("csv", "--bom"), ("html",), ("m
 @pytest.mark.parametrize("story", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", LOOKS, ids=" ".join)
 def test_nothing_that_is_shown_moves_a_cursor_or_hides(command: tuple[str, ...], story: Story) -> None:
-    ran = story.say(*command)
+    ran = story.run_with_fault(*command)
 
     assert ran.out
     assert raw(ran.out) == []
@@ -176,16 +176,16 @@ def test_nothing_that_is_shown_moves_a_cursor_or_hides(command: tuple[str, ...],
 
 @pytest.mark.parametrize("form", REPORTS, ids=" ".join)
 def test_no_report_of_the_run_moves_a_cursor_or_hides(form: tuple[str, ...], story: Story) -> None:
-    ran = story.say("report", story.run_id, "--format", *form)
+    ran = story.run_with_fault("report", story.run_id, "--format", *form)
 
     assert len(ran.out) > 1000
     assert raw(ran.out) == []
 
 
 def test_json_of_plan_and_run_have_names_as_they_are(story: Story) -> None:
-    report = json.loads(story.say("report", story.run_id, "--format", "json").out)
+    report = json.loads(story.run_with_fault("report", story.run_id, "--format", "json").out)
     names = {change["display_name"] for change in report["workspaces"][0]["changes"]}
-    listed = {row["scim_id"] for row in json.loads(story.say("members", "--format", "json").out)}
+    listed = {row["scim_id"] for row in json.loads(story.run_with_fault("members", "--format", "json").out)}
 
     assert {f"{name} Tester".strip() for name in NAMES} <= names
     assert {scim_id for scim_id, _ in MEMBERS} <= listed
@@ -200,13 +200,13 @@ def test_json_of_plan_and_run_have_names_as_they_are(story: Story) -> None:
     ids=lambda command: command[0],
 )
 def test_tables_show_everyone_and_no_formula(command: tuple[str, ...], story: Story) -> None:
-    rows = cells(story.say(*command).out)
+    rows = cells(story.run_with_fault(*command).out)
     good = {person.email for person in story.people.values() if person.email not in NOT_ADDRESSES}
     # After the sync the plan has no entry for the others.
     wanted = NOT_ADDRESSES if command[0] == "plan" else good
 
     assert {escape_control(email) for email in wanted} <= {row["email"].removeprefix("'") for row in rows}
-    assert len(cells(story.say("report", story.run_id, "--format", "csv").out)) == sum(
+    assert len(cells(story.run_with_fault("report", story.run_id, "--format", "csv").out)) == sum(
         len(story.planned[part]) for part in PARTS
     )
 
@@ -215,7 +215,7 @@ def test_tables_show_everyone_and_no_formula(command: tuple[str, ...], story: St
 @pytest.mark.parametrize("command", ["report", "access"])
 def test_pages_show_everyone_and_only_their_own_elements(command: str, story: Story) -> None:
     arguments = (story.run_id,) if command == "report" else ()
-    page = HostilePage(story.say(command, *arguments, "--format", "html").out)
+    page = HostilePage(story.run_with_fault(command, *arguments, "--format", "html").out)
     plain = HostilePage(run_command(story.config, command, *_other(story, command), "--format", "html").out)
 
     assert page.elements <= plain.elements | {"ul", "li"}
@@ -236,7 +236,7 @@ def _other(story: Story, command: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("story", ["sqlite"], indirect=True)
 def test_markdown_has_no_markup_link_or_row_of_a_name(story: Story) -> None:
-    text = story.say("report", story.run_id, "--format", "markdown").out
+    text = story.run_with_fault("report", story.run_id, "--format", "markdown").out
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
     inside = [child for token in tokens for child in token.children or ()]
     markup = HostilePage("".join(each.content for each in [*tokens, *inside] if each.type.startswith("html_")))

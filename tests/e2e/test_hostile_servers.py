@@ -33,7 +33,7 @@ SYSTEMS = ("pigment", *CONNECTORS)
 # As short as possible on a machine with ten times its normal load.
 TIMEOUT_SECONDS, MAX_WAIT_SECONDS = 10.0, 20.0
 MOST_BYTES = 64 * 2**20
-SAID = {
+EXPECTED_MESSAGES = {
     "deep": "not JSON|got no token",
     "drip": f"no complete answer within {MAX_WAIT_SECONDS:g} s",
     "headers": "broke off|too long",
@@ -45,7 +45,7 @@ SAID = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Harness:
     sandbox: Sandbox
     servers: Hostile
     agent: Agent
@@ -89,9 +89,9 @@ def _target(servers: Hostile, kind: str, name: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=43, size=12, limit=RateLimit(None)) as sandbox, hostile() as servers:
-        yield Place(sandbox, servers, _configured(sandbox, servers, tmp_path_factory.mktemp("hostile")))
+        yield Harness(sandbox, servers, _configured(sandbox, servers, tmp_path_factory.mktemp("hostile")))
 
 
 @contextmanager
@@ -105,20 +105,20 @@ def _started(agent: Agent, *arguments: str) -> Iterator[AgentProcess]:
 
 
 @pytest.fixture(scope="module")
-def endless(place: Place) -> Iterator[AgentProcess]:
+def endless(harness: Harness) -> Iterator[AgentProcess]:
     """A plan that has begun to list an endless workspace: 20,000 pages take long."""
-    with _started(place.agent, "plan", "-w", "pigment-endless", "--format", "json") as process:
+    with _started(harness.agent, "plan", "-w", "pigment-endless", "--format", "json") as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def hostile_sync(place: Place, endless: AgentProcess) -> HostileSync:
+def hostile_sync(harness: Harness, endless: AgentProcess) -> HostileSync:
     assert endless.poll() is None
     names = [f"{system}-{kind}" for system in SYSTEMS for kind in MEAN] + ["pigment-milliard", "pigment-eu"]
-    place.servers.methods.clear()
-    ran = place.agent.run("sync", "--format", "json", *(word for name in names for word in ("-w", name)))
+    harness.servers.methods.clear()
+    ran = harness.agent.run("sync", "--format", "json", *(word for name in names for word in ("-w", name)))
     workspaces = {each["name"]: each for each in json.loads(ran.out)["workspaces"]}
-    return HostileSync(ran, workspaces, {kind: set(each) for kind, each in place.servers.methods.items()})
+    return HostileSync(ran, workspaces, {kind: set(each) for kind, each in harness.servers.methods.items()})
 
 
 @pytest.mark.parametrize("kind", MEAN)
@@ -127,17 +127,19 @@ def test_enemy_of_a_system_ends_its_read_with_a_clear_error(system: str, kind: s
     workspace = hostile_sync.workspaces[f"{system}-{kind}"]
 
     assert workspace["status"] == "incomplete"
-    assert any(words in workspace["error"]["message"] for words in SAID[kind].split("|")), workspace["error"]
+    assert any(words in workspace["error"]["message"] for words in EXPECTED_MESSAGES[kind].split("|")), workspace[
+        "error"
+    ]
     assert workspace["error"]["remedy"]
     assert len(workspace["error"]["message"]) < 500
     assert workspace["changes"] == []
 
 
-def test_hostile_servers_end_soon_and_delay_no_other_workspace(hostile_sync: HostileSync, place: Place) -> None:
+def test_hostile_servers_end_soon_and_delay_no_other_workspace(hostile_sync: HostileSync, harness: Harness) -> None:
     assert hostile_sync.ran.code == 6
     assert hostile_sync.workspaces["pigment-eu"]["status"] == "planned"
     assert hostile_sync.workspaces["pigment-eu"]["counts"]["create"]
-    writes = place.sandbox.workspace("pigment-eu").write_log.applied_writes()
+    writes = harness.sandbox.workspace("pigment-eu").write_log.applied_writes()
     assert "POST" in {write.method for write in writes}, hostile_sync.ran.err
 
 
@@ -153,20 +155,20 @@ def test_nothing_is_written_and_no_harmful_text_is_printed(hostile_sync: Hostile
     )
 
 
-def test_milliard_of_members_is_refused_before_it_is_read(hostile_sync: HostileSync, place: Place) -> None:
+def test_milliard_of_members_is_refused_before_it_is_read(hostile_sync: HostileSync, harness: Harness) -> None:
     assert (
         "lists more than the agent reads: 1,000,000,000"
         in hostile_sync.workspaces["pigment-milliard"]["error"]["message"]
     )
-    assert place.servers.methods["milliard"] == ["GET"]
+    assert harness.servers.methods["milliard"] == ["GET"]
 
 
 @pytest.mark.parametrize("kind", LARGE)
-def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Place) -> None:
-    place.servers.sent.clear()
-    out = place.agent.config.parent / f"{kind}.json"
+def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, harness: Harness) -> None:
+    harness.servers.sent.clear()
+    out = harness.agent.config.parent / f"{kind}.json"
     # Only its parent may ask for the resource usage of a process, with `wait4`.
-    process = replace(place.agent, forked=False).start("plan", "-w", f"pigment-{kind}", "--out", str(out))
+    process = replace(harness.agent, forked=False).start("plan", "-w", f"pigment-{kind}", "--out", str(out))
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     error = process.communicate()[1].decode()
@@ -179,11 +181,11 @@ def test_gigabyte_is_cut_off_at_the_bound_in_bounded_memory(kind: str, place: Pl
     # memory of the process that started it, which may be more.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert usage.ru_maxrss * 1024 < max(MOST_BYTES + 200 * 2**20, own + 2**20) < GIGABYTE
-    assert place.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE
-    assert place.servers.methods[kind] == ["GET"], "asking again would not help"
+    assert harness.servers.sent[kind] < MOST_BYTES + 32 * 2**20 < GIGABYTE
+    assert harness.servers.methods[kind] == ["GET"], "asking again would not help"
 
 
-def test_listing_without_end_is_given_up(endless: AgentProcess, place: Place) -> None:
+def test_listing_without_end_is_given_up(endless: AgentProcess, harness: Harness) -> None:
     out, error = endless.communicate(timeout=300)
     (workspace,) = json.loads(out)["workspaces"]
 

@@ -18,7 +18,7 @@ from sandbox.pigment.write_log import WriteLog
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Agent
-from tests.e2e.ended_process import WORKSPACE, Ended, Office, State, Unheard, environment_points, unlimited
+from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard, Workforce, environment_points, unlimited
 
 # Other tests reach the same lines, and the tracer would make these take twice the time.
 pytestmark = pytest.mark.no_cover
@@ -30,19 +30,19 @@ SYNC = ("sync", "-w", WORKSPACE)
 
 
 @dataclass
-class Place:
+class Harness:
     """A sandbox, the agent with its state, and the people; some of them change before each kill."""
 
     sandbox: Sandbox
     agent: Agent
     state: State
-    office: Office
+    workforce: Workforce
     here: list[str] = field(default_factory=list)
 
     def change(self) -> int:
         """Make 230 changes, and clear the workspace's log of earlier requests."""
         self.state.let_an_hour_pass()
-        count, self.here = self.office.change(self.here)
+        count, self.here = self.workforce.change(self.here)
         self.journal.writes = []
         self.journal.request_counts = Counter()
         return count
@@ -52,112 +52,112 @@ class Place:
         return self.sandbox.workspace(WORKSPACE).write_log
 
 
-def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Place]:
+def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Harness]:
     agent = unlimited(sandbox.write_config(folder, url))
     with State.at(url) as state:
-        place = Place(sandbox, agent, state, Office(sandbox))
-        place.here = place.office.hire(120)
-        place.office.waiting = []
+        harness = Harness(sandbox, agent, state, Workforce(sandbox))
+        harness.here = harness.workforce.hire(120)
+        harness.workforce.waiting = []
         assert agent.run(*SYNC).code == 0
         # The first round has no person to bring back, so it is not one that is killed.
-        place.change()
+        harness.change()
         assert agent.run(*SYNC).code == 0
-        yield place
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     folder = tmp_path_factory.mktemp("sqlite")
     with run_sandbox(seed=5, size=30, limit=RateLimit(None)) as sandbox:
         yield from _place(sandbox, folder, f"sqlite:///{folder}/state.db")
 
 
 @pytest.fixture(scope="module")
-def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=6, size=30, limit=RateLimit(None)) as sandbox:
         yield from _place(sandbox, tmp_path_factory.mktemp("postgres"), postgres.new_database(postgres_server))
 
 
-def _check_after(place: Place, linked: dict[str, str]) -> None:
+def _check_after(harness: Harness, linked: dict[str, str]) -> None:
     """Nothing is lost, duplicated or unrecorded after a killed run and a complete one."""
-    (_, last), (died, status) = place.state.newest_runs()[:2]
-    recorded = place.state.changes(*(run for run, _ in place.state.newest_runs()[:2]))
-    applied = place.sandbox.workspace(WORKSPACE).write_log.applied_writes()
+    (_, last), (died, status) = harness.state.newest_runs()[:2]
+    recorded = harness.state.changes(*(run for run, _ in harness.state.newest_runs()[:2]))
+    applied = harness.sandbox.workspace(WORKSPACE).write_log.applied_writes()
     made = Counter(write.scim_id for write in applied)
 
     assert (last, status) == ("done", "interrupted"), died
-    assert place.office.wrong() == []
+    assert harness.workforce.wrong() == []
     # Every write is in the journal, and none was made twice: not even once by each of the two runs.
     assert set(made) <= {each["scim_id"] for each in recorded}
     assert set(made.values()) == {1}
     assert len(applied) == CHANGES
-    assert "username" not in place.journal.patched_paths()
-    now = place.state.links()
+    assert "username" not in harness.journal.patched_paths()
+    now = harness.state.links()
     assert linked.items() <= now.items(), "a link was lost"
     assert len(set(now.values())) == len(now)
-    names = Counter(member.display_name for member in place.sandbox.workspace(WORKSPACE).members)
+    names = Counter(member.display_name for member in harness.sandbox.workspace(WORKSPACE).members)
     assert [name for name, count in names.items() if count > 1 and name.startswith("Hire")] == []
 
 
-def _killed_and_run_again(place: Place, at: int, *, before: bool) -> None:
-    assert place.change() == CHANGES
-    linked = place.state.links()
-    process = place.agent.start(*SYNC)
+def _killed_and_run_again(harness: Harness, at: int, *, before: bool) -> None:
+    assert harness.change() == CHANGES
+    linked = harness.state.links()
+    process = harness.agent.start(*SYNC)
     if before:
-        place.journal.request_counts = Unheard(process, at)
+        harness.journal.request_counts = Unheard(process, at)
     else:
-        place.journal.writes = Ended(process, at, signal.SIGKILL)
+        harness.journal.writes = Ended(process, at, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert len(place.journal.applied_writes()) == at - before
-    place.state.let_lease_go_void()
-    ran = place.agent.run(*SYNC)
+    assert len(harness.journal.applied_writes()) == at - before
+    harness.state.let_lease_go_void()
+    ran = harness.agent.run(*SYNC)
     assert ran.code == 0, ran.out + ran.err
-    _check_after(place, linked)
+    _check_after(harness, linked)
 
 
 @pytest.mark.parametrize("at", POINTS)
-def test_killed_sync_is_taken_up_where_it_ended(at: int, on_sqlite: Place) -> None:
+def test_killed_sync_is_taken_up_where_it_ended(at: int, on_sqlite: Harness) -> None:
     """In every second round, the write at which it is killed was made; in the others it was not."""
     _killed_and_run_again(on_sqlite, at, before=at % 2 == 0)
 
 
 @pytest.mark.parametrize("at", FEWER)
-def test_killed_sync_is_taken_up_where_it_ended_on_postgres(at: int, on_postgres: Place) -> None:
+def test_killed_sync_is_taken_up_where_it_ended_on_postgres(at: int, on_postgres: Harness) -> None:
     _killed_and_run_again(on_postgres, at, before=at % 2 == 0)
 
 
-def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqlite: Place) -> None:
-    place = on_sqlite
-    place.change()
-    linked = place.state.links()
-    process = place.agent.start(*SYNC)
-    place.journal.writes = Ended(process, 5, signal.SIGKILL)
+def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqlite: Harness) -> None:
+    harness = on_sqlite
+    harness.change()
+    linked = harness.state.links()
+    process = harness.agent.start(*SYNC)
+    harness.journal.writes = Ended(process, 5, signal.SIGKILL)
     process.communicate(timeout=60)
-    at_once = place.agent.run(*SYNC)
-    later = place.agent.run(*SYNC, "--wait", "30")
+    at_once = harness.agent.run(*SYNC)
+    later = harness.agent.run(*SYNC, "--wait", "30")
 
     assert at_once.code == 7
     assert f"process {process.pid}" in " ".join((at_once.out + at_once.err).split())
     assert later.code == 0, later.err
-    _check_after(place, linked)
+    _check_after(harness, linked)
 
 
 @pytest.mark.parametrize("at", [1, 150])
-def test_sync_that_is_asked_to_stop_finishes_its_change_and_closes_its_run(at: int, on_sqlite: Place) -> None:
-    place = on_sqlite
-    place.change()
-    process = place.agent.start(*SYNC)
-    place.journal.writes = Ended(process, at, signal.SIGTERM)
+def test_sync_that_is_asked_to_stop_finishes_its_change_and_closes_its_run(at: int, on_sqlite: Harness) -> None:
+    harness = on_sqlite
+    harness.change()
+    process = harness.agent.start(*SYNC)
+    harness.journal.writes = Ended(process, at, signal.SIGTERM)
     process.communicate(timeout=60)
-    (stopped, status), *_ = place.state.newest_runs()
-    outcomes = Counter(each["outcome"] for each in place.state.changes(stopped))
+    (stopped, status), *_ = harness.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in harness.state.changes(stopped))
 
     assert process.returncode == 5
     assert status == "failed"
     assert outcomes == {"done": at, "not-tried": CHANGES - at}
-    assert len(place.journal.applied_writes()) == at
+    assert len(harness.journal.applied_writes()) == at
     # The lease is free at once, and the next run does the rest.
-    assert place.agent.run(*SYNC).code == 0
-    assert place.office.wrong() == []
-    assert len(place.journal.applied_writes()) == CHANGES
+    assert harness.agent.run(*SYNC).code == 0
+    assert harness.workforce.wrong() == []
+    assert len(harness.journal.applied_writes()) == CHANGES

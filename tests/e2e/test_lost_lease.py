@@ -20,7 +20,7 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import Agent
-from tests.e2e.ended_process import WORKSPACE, Office, State, unlimited
+from tests.e2e.ended_process import WORKSPACE, State, Workforce, unlimited
 from tests.e2e.running_sync import PATIENCE_SECONDS, Running, started
 from tests.e2e.tcp_proxy import Proxy, proxied
 
@@ -33,7 +33,7 @@ LONG = "250"
 
 
 @dataclass
-class Place:
+class Harness:
     """A workspace in sync, its state, and people, some of them suspended at the source."""
 
     sandbox: Sandbox
@@ -73,26 +73,26 @@ class Place:
 
 
 @contextmanager
-def a_place(folder: Path, url: str) -> Iterator[Place]:
+def a_place(folder: Path, url: str) -> Iterator[Harness]:
     with run_sandbox(seed=11, size=20, limit=RateLimit(None)) as sandbox, State.at(url) as state:
         agent = unlimited(sandbox.write_config(folder, url))
-        people = Office(sandbox).hire(4)
-        place = Place(sandbox, folder, agent, state, people)
-        place.sync()
+        people = Workforce(sandbox).hire(4)
+        harness = Harness(sandbox, folder, agent, state, people)
+        harness.sync()
         sandbox.request_log.clear()
-        yield place
+        yield harness
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Place]:
-    with a_place(tmp_path, f"sqlite:///{tmp_path}/state.db") as place:
-        yield place
+def on_sqlite(tmp_path: Path) -> Iterator[Harness]:
+    with a_place(tmp_path, f"sqlite:///{tmp_path}/state.db") as harness:
+        yield harness
 
 
 @pytest.fixture
-def on_postgres(postgres_server: str, tmp_path: Path) -> Iterator[Place]:
-    with a_place(tmp_path, postgres.new_database(postgres_server)) as place:
-        yield place
+def on_postgres(postgres_server: str, tmp_path: Path) -> Iterator[Harness]:
+    with a_place(tmp_path, postgres.new_database(postgres_server)) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +103,13 @@ def server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def on_server_of_its_own(server: postgres.Server, tmp_path: Path) -> Iterator[Place]:
-    with a_place(tmp_path, postgres.new_database(server.url)) as place:
-        yield place
+def on_server_of_its_own(server: postgres.Server, tmp_path: Path) -> Iterator[Harness]:
+    with a_place(tmp_path, postgres.new_database(server.url)) as harness:
+        yield harness
 
 
 @contextmanager
-def stopped(server: postgres.Server, mode: str, place: Place) -> Iterator[None]:
+def stopped(server: postgres.Server, mode: str, harness: Harness) -> Iterator[None]:
     """Keep the server away, and start it again at the end."""
     server.stop(mode)
     try:
@@ -117,116 +117,118 @@ def stopped(server: postgres.Server, mode: str, place: Place) -> Iterator[None]:
     finally:
         refusal = server.start()
         # Its connections died with the server.
-        place.state.engine.dispose()
+        harness.state.engine.dispose()
     assert not refusal, refusal
 
 
 @contextmanager
-def behind_proxy(place: Place) -> Iterator[tuple[Agent, Proxy]]:
+def behind_proxy(harness: Harness) -> Iterator[tuple[Agent, Proxy]]:
     """Yield an agent like the place's, with a database connection that can be cut."""
-    document = yaml.safe_load(place.agent.config.read_text("utf-8"))
+    document = yaml.safe_load(harness.agent.config.read_text("utf-8"))
     url = make_url(document["state"]["url"])
     assert url.host is not None
     assert url.port is not None
     with proxied(url.host, url.port) as proxy:
         document["state"]["url"] = str(url.set(port=proxy.port))
-        config = place.agent.config.with_name("behind.yaml")
+        config = harness.agent.config.with_name("behind.yaml")
         config.write_text(yaml.safe_dump(document), "utf-8")
         config.chmod(0o600)
         yield Agent(config, traced=False), proxy
 
 
-def with_a_pace(place: Place, **pigment: Any) -> Agent:
-    document = yaml.safe_load(place.agent.config.read_text("utf-8"))
-    config = place.agent.config.with_name("slow.yaml")
+def with_a_pace(harness: Harness, **pigment: Any) -> Agent:
+    document = yaml.safe_load(harness.agent.config.read_text("utf-8"))
+    config = harness.agent.config.with_name("slow.yaml")
     config.write_text(yaml.safe_dump(document | {"pigment": pigment}), "utf-8")
     config.chmod(0o600)
     return Agent(config, traced=False)
 
 
-def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_over(on_sqlite: Place) -> None:
+def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_over(on_sqlite: Harness) -> None:
     """The leaver came back meanwhile, and the run that took over found all people in sync."""
-    place = on_sqlite
-    _, back = place.suspend(2)
-    place.refuse(2, "3")
-    with started(place.agent, place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: place.writes() == 2)
+    harness = on_sqlite
+    _, back = harness.suspend(2)
+    harness.refuse(2, "3")
+    with started(harness.agent, harness.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: harness.writes() == 2)
         late.process.send_signal(signal.SIGSTOP)
-        place.sandbox.company.reinstate(back)
-        place.sync()
+        harness.sandbox.company.reinstate(back)
+        harness.sync()
         late.process.send_signal(signal.SIGCONT)
         code = late.end()
 
-    assert place.writes() == 2, "the late run wrote"
-    assert place.active(back)
+    assert harness.writes() == 2, "the late run wrote"
+    assert harness.active(back)
     assert code == 5
     assert "lost its lease" in late.err
     assert "Of 2 changes: 1 made, 1 not sent." in late.err
     assert "Nothing was written" not in late.out + late.err
-    assert place.outcomes("interrupted") == ["done", "not-tried"]
+    assert harness.outcomes("interrupted") == ["done", "not-tried"]
 
 
-def test_run_that_was_suspended_in_its_pace_sends_nothing_after_another_took_over(on_sqlite: Place) -> None:
+def test_run_that_was_suspended_in_its_pace_sends_nothing_after_another_took_over(on_sqlite: Harness) -> None:
     """Suspended between the intent and the request, which the pace lets go 30 s after the listing."""
-    place = on_sqlite
-    (back,) = place.suspend(1)
-    with started(with_a_pace(place, requests_per_window=1, window_seconds=30), place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: "unknown" in [each["outcome"] for each in place.state.changes(newest(place))])
+    harness = on_sqlite
+    (back,) = harness.suspend(1)
+    with started(
+        with_a_pace(harness, requests_per_window=1, window_seconds=30), harness.folder / "late", *SYNC
+    ) as late:
+        late.wait_until(lambda: "unknown" in [each["outcome"] for each in harness.state.changes(newest(harness))])
         late.process.send_signal(signal.SIGSTOP)
-        place.sandbox.company.reinstate(back)
-        place.sync()
+        harness.sandbox.company.reinstate(back)
+        harness.sync()
         late.process.send_signal(signal.SIGCONT)
         code = late.end()
 
-    assert (place.writes(), code, place.active(back)) == (0, 5, True)
+    assert (harness.writes(), code, harness.active(back)) == (0, 5, True)
     assert "Of 1 changes: 1 not sent." in late.err
-    assert place.outcomes("interrupted") == ["not-tried"]
+    assert harness.outcomes("interrupted") == ["not-tried"]
 
 
-def newest(place: Place) -> str:
-    return place.state.newest_runs()[0][0]
+def newest(harness: Harness) -> str:
+    return harness.state.newest_runs()[0][0]
 
 
-def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on_postgres: Place) -> None:
+def test_run_that_is_cut_off_from_its_state_ends_before_another_can_take_over(on_postgres: Harness) -> None:
     """No process is suspended: it must not wait out its back-off, either."""
-    place = on_postgres
-    _, back = place.suspend(2)
-    place.refuse(2, LONG)
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: place.writes() == 2)
+    harness = on_postgres
+    _, back = harness.suspend(2)
+    harness.refuse(2, LONG)
+    with behind_proxy(harness) as (agent, proxy), started(agent, harness.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: harness.writes() == 2)
         proxy.cut()
-        place.sandbox.company.reinstate(back)
+        harness.sandbox.company.reinstate(back)
         code = late.end()
-        place.sync()
+        harness.sync()
 
-    assert (place.writes(), code, place.active(back)) == (2, 5, True)
+    assert (harness.writes(), code, harness.active(back)) == (2, 5, True)
     assert "lost its lease" in late.err
     assert "Of 2 changes: 1 made, 1 not sent." in late.err
     assert "Nothing was written" not in late.out + late.err
     # It could not record that the change was not sent, so the next run treated it as sent without an answer.
-    assert place.outcomes("interrupted") == ["done", "unknown"]
+    assert harness.outcomes("interrupted") == ["done", "unknown"]
 
 
-def test_run_whose_state_falls_silent_ends_by_itself(on_postgres: Place) -> None:
-    place = on_postgres
-    place.suspend(1)
-    place.refuse(1, LONG)
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: place.writes() == 1)
+def test_run_whose_state_falls_silent_ends_by_itself(on_postgres: Harness) -> None:
+    harness = on_postgres
+    harness.suspend(1)
+    harness.refuse(1, LONG)
+    with behind_proxy(harness) as (agent, proxy), started(agent, harness.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: harness.writes() == 1)
         proxy.silence()
         code = late.end()
 
-    assert (place.writes(), code) == (1, 5)
+    assert (harness.writes(), code) == (1, 5)
     assert "Of 1 changes: 1 not sent." in late.err
 
 
-def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Place) -> None:
+def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Harness) -> None:
     """Like a restart of the server: renewals fail again and again, and the back-off outlasts a lease by far."""
-    place = on_postgres
-    leavers = place.suspend(2)
-    place.refuse(1, "20")
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run", *SYNC) as run:
-        run.wait_until(lambda: place.writes() == 1)
+    harness = on_postgres
+    leavers = harness.suspend(2)
+    harness.refuse(1, "20")
+    with behind_proxy(harness) as (agent, proxy), started(agent, harness.folder / "run", *SYNC) as run:
+        run.wait_until(lambda: harness.writes() == 1)
         proxy.cut()
         run.wait_until(lambda: proxy.refused >= 4)
         proxy.restore()
@@ -234,35 +236,35 @@ def test_run_goes_on_when_its_state_comes_back_in_time(on_postgres: Place) -> No
 
     assert code == 0, run.err
     assert "lease.not_renewed" in run.err
-    assert [place.active(person) for person in leavers] == [False, False]
-    assert place.outcomes("done") == ["done", "done"]
+    assert [harness.active(person) for person in leavers] == [False, False]
+    assert harness.outcomes("done") == ["done", "done"]
 
 
-def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Place) -> None:
+def test_run_goes_on_when_its_state_is_away_between_two_changes(on_postgres: Harness) -> None:
     """The answer can't be recorded at once, nor the next intent: both are tried again."""
-    place = on_postgres
-    leavers = place.suspend(3)
-    place.refuse(1, "1")
-    with behind_proxy(place) as (agent, proxy), started(agent, place.folder / "run", *SYNC) as run:
-        run.wait_until(lambda: place.writes() == 1)
+    harness = on_postgres
+    leavers = harness.suspend(3)
+    harness.refuse(1, "1")
+    with behind_proxy(harness) as (agent, proxy), started(agent, harness.folder / "run", *SYNC) as run:
+        run.wait_until(lambda: harness.writes() == 1)
         proxy.cut()
         run.wait_until(lambda: proxy.refused >= 3)
         proxy.restore()
         code = run.end()
 
     assert code == 0, run.err
-    assert place.writes() == 4
-    assert [place.active(person) for person in leavers] == [False] * 3
-    assert place.outcomes("done") == ["done"] * 3
+    assert harness.writes() == 4
+    assert [harness.active(person) for person in leavers] == [False] * 3
+    assert harness.outcomes("done") == ["done"] * 3
 
 
-def test_run_whose_file_is_locked_for_too_long_stops_and_reports_what_it_made(on_sqlite: Place) -> None:
-    place = on_sqlite
-    place.suspend(3)
-    place.refuse(1, "1")
-    with started(place.agent, place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: place.writes() == 1)
-        other = sqlite3.connect(place.folder / "state.db", isolation_level=None)
+def test_run_whose_file_is_locked_for_too_long_stops_and_reports_what_it_made(on_sqlite: Harness) -> None:
+    harness = on_sqlite
+    harness.suspend(3)
+    harness.refuse(1, "1")
+    with started(harness.agent, harness.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: harness.writes() == 1)
+        other = sqlite3.connect(harness.folder / "state.db", isolation_level=None)
         try:
             other.execute("BEGIN IMMEDIATE")
             # A renewal fails slowly, so the lease has already ended when the second renewal fails.
@@ -271,11 +273,11 @@ def test_run_whose_file_is_locked_for_too_long_stops_and_reports_what_it_made(on
             other.close()
         code = late.end()
 
-    assert (place.writes(), code) == (2, 5)
+    assert (harness.writes(), code) == (2, 5)
     assert "Of 3 changes: 1 made, 2 not sent." in late.err
-    assert place.outcomes("interrupted") == ["done", "not-tried", "not-tried"]
-    place.sync()
-    assert place.writes() == 4
+    assert harness.outcomes("interrupted") == ["done", "not-tried", "not-tried"]
+    harness.sync()
+    assert harness.writes() == 4
 
 
 def seconds_left(run: Running) -> float:
@@ -286,49 +288,49 @@ def seconds_left(run: Running) -> float:
 # A back-off that outlasts the restart and a lease, and one that ends while the server is away.
 @pytest.mark.parametrize(("mode", "back_off"), [("fast", "20"), ("immediate", "1")])
 def test_run_goes_on_after_a_restart_of_its_server(
-    mode: str, back_off: str, server: postgres.Server, on_server_of_its_own: Place
+    mode: str, back_off: str, server: postgres.Server, on_server_of_its_own: Harness
 ) -> None:
     """The server is away until the lease has 7 of its 13 seconds left."""
-    place = on_server_of_its_own
-    leavers = place.suspend(3)
-    place.refuse(2, back_off)
-    with started(place.agent, place.folder / "run", *SYNC) as run:
-        run.wait_until(lambda: place.writes() == 2)
-        before = place.state.renewed_at()
-        run.wait_until(lambda: back_off == "1" or place.state.renewed_at() != before)
-        with stopped(server, mode, place):
+    harness = on_server_of_its_own
+    leavers = harness.suspend(3)
+    harness.refuse(2, back_off)
+    with started(harness.agent, harness.folder / "run", *SYNC) as run:
+        run.wait_until(lambda: harness.writes() == 2)
+        before = harness.state.renewed_at()
+        run.wait_until(lambda: back_off == "1" or harness.state.renewed_at() != before)
+        with stopped(server, mode, harness):
             run.wait_until(lambda: seconds_left(run) <= 7)
         code = run.end()
 
     assert code == 0, run.err
     assert "lease.not_renewed" in run.err
-    assert place.writes() == 4, "each of the three once, and the one that was refused"
-    assert [place.active(person) for person in leavers] == [False] * 3
-    assert place.outcomes("done") == ["done"] * 3
-    assert all(each["answered_at"] for each in place.state.changes(newest(place)))
-    assert place.state.renewed_at() == {0}, "the lease was not released"
+    assert harness.writes() == 4, "each of the three once, and the one that was refused"
+    assert [harness.active(person) for person in leavers] == [False] * 3
+    assert harness.outcomes("done") == ["done"] * 3
+    assert all(each["answered_at"] for each in harness.state.changes(newest(harness)))
+    assert harness.state.renewed_at() == {0}, "the lease was not released"
 
 
 def test_run_whose_server_stays_away_writes_nothing_after_its_deadline(
-    server: postgres.Server, on_server_of_its_own: Place
+    server: postgres.Server, on_server_of_its_own: Harness
 ) -> None:
     """Once the server is back, the next run makes the remaining changes."""
-    place = on_server_of_its_own
-    leavers = place.suspend(3)
-    place.refuse(2, LONG)
-    with started(place.agent, place.folder / "late", *SYNC) as late:
-        late.wait_until(lambda: place.writes() == 2)
-        with stopped(server, "immediate", place):
+    harness = on_server_of_its_own
+    leavers = harness.suspend(3)
+    harness.refuse(2, LONG)
+    with started(harness.agent, harness.folder / "late", *SYNC) as late:
+        late.wait_until(lambda: harness.writes() == 2)
+        with stopped(server, "immediate", harness):
             code = late.end()
-            writes = place.writes()
+            writes = harness.writes()
 
     assert (writes, code) == (2, 5)
     assert "lost its lease" in late.err
     assert "Of 3 changes: 1 made, 2 not sent." in late.err
     assert "Nothing was written" not in late.out + late.err
-    place.sync()
-    assert place.writes() == 4
-    assert [place.active(person) for person in leavers] == [False] * 3
-    assert place.outcomes("done") == ["done"] * 2
-    assert place.outcomes("interrupted") == ["done", "unknown"]
-    assert place.state.renewed_at() == {0}
+    harness.sync()
+    assert harness.writes() == 4
+    assert [harness.active(person) for person in leavers] == [False] * 3
+    assert harness.outcomes("done") == ["done"] * 2
+    assert harness.outcomes("interrupted") == ["done", "unknown"]
+    assert harness.state.renewed_at() == {0}

@@ -102,9 +102,9 @@ def came_back(client: httpx.Client, daemon: Serving, sub: str) -> httpx.Response
 
 
 def test_login_that_was_not_started_here_is_refused(daemon: Serving, issuer: str) -> None:
-    with httpx.Client(trust_env=False) as thief, httpx.Client(trust_env=False) as victim:
-        begun = thief.get(f"{url(daemon)}/login/oidc")
-        agreed = thief.post(begun.headers["location"], data={"sub": "ana"})
+    with httpx.Client(trust_env=False) as attacker, httpx.Client(trust_env=False) as victim:
+        begun = attacker.get(f"{url(daemon)}/login/oidc")
+        agreed = attacker.post(begun.headers["location"], data={"sub": "ana"})
         lured = victim.get(agreed.headers["location"])
         assert lured.status_code == 403
         own = victim.get(f"{url(daemon)}/login/oidc")

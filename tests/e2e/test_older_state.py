@@ -126,14 +126,14 @@ def test_state_of_the_release_before_goes_on_without_a_hold_and_is_known_from_th
 
 def moved_back(path: Path) -> None:
     """Replace the state by one of the previous release with the same links, and nothing unknown to that release."""
-    kept = path.with_name("kept.db")
+    backup = path.with_name("kept.db")
     with sqlite3.connect(path) as connection:
-        connection.execute("VACUUM INTO ?", (str(kept),))
+        connection.execute("VACUUM INTO ?", (str(backup),))
     for each in path.parent.glob("state.db*"):
         each.unlink()
     old_state(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
-        connection.execute("ATTACH ? AS kept", (str(kept),))
+        connection.execute("ATTACH ? AS kept", (str(backup),))
         connection.execute(
             "INSERT INTO links (workspace, connector, person, scim_id, groups, missed_reads)"
             " SELECT workspace, connector, person, scim_id, groups, missed_reads FROM kept.links"

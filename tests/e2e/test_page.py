@@ -23,7 +23,7 @@ PATIENCE_MS = 20_000
 
 
 @dataclass
-class House:
+class Harness:
     """A daemon without schedules over a sandbox with all workspaces in sync."""
 
     sandbox: Sandbox
@@ -37,12 +37,12 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=5, size=40, limit=RateLimit(None)) as sandbox, browser.opened() as chromium:
         agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access())
         assert agent.run("sync").code in {0, 4}
         with serving(agent) as daemon:
-            yield House(sandbox, agent, daemon, chromium)
+            yield Harness(sandbox, agent, daemon, chromium)
 
 
 def log_in(page: Page, token: str = OPERATOR) -> None:
@@ -56,9 +56,9 @@ def active(sandbox: Sandbox, emails: set[str]) -> set[str]:
     return {member.user_name.lower() for member in sandbox.workspace(LATAM).members if member.active} & emails
 
 
-def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) -> None:
-    left = {person.email.lower() for person in leavers(house.sandbox, GONE)}
-    with browser.tab(house.browser, house.url) as page:
+def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(harness: Harness) -> None:
+    left = {person.email.lower() for person in leavers(harness.sandbox, GONE)}
+    with browser.tab(harness.browser, harness.url) as page:
         page.set_default_timeout(PATIENCE_MS)
         log_in(page)
         assert page.locator("[data-workspace]").count() == 3
@@ -68,14 +68,14 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
         shown = page.locator("main").inner_text()
         assert {email for email in left if email not in shown.lower()} == set()
         assert "max-deactivations" in shown
-        assert active(house.sandbox, left) == left
+        assert active(harness.sandbox, left) == left
 
         page.get_by_label("Reason (for the journal)").fill("the Lima office closed")
         page.get_by_role("button", name="Approve this plan").click()
         expect(page.get_by_role("heading", name=f"Sync of {LATAM}")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator(".about")).to_contain_text("the Lima office closed", timeout=PATIENCE_MS)
         assert page.locator(".outcome.good").count() >= GONE
-        assert active(house.sandbox, left) == set()
+        assert active(harness.sandbox, left) == set()
 
         page.goto(f"/workspaces/{LATAM}")
         assert page.locator(".chart").evaluate("image => image.naturalWidth") > 0
@@ -83,38 +83,38 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(house: House) ->
         expect(page.get_by_role("heading", name="Log in")).to_be_visible()
         page.goto(f"/workspaces/{LATAM}")
         expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-    (run, *_) = json.loads(house.agent.run("history", "--format", "json").out)
+    (run, *_) = json.loads(harness.agent.run("history", "--format", "json").out)
     assert (run["trigger"], run["by"], run["reason"]) == ("page", "ana@acme.com", "the Lima office closed")
     assert run["approved"] == run["digest"]
 
 
-def test_running_sync_shows_its_progress_and_then_its_result(house: House) -> None:
-    company = house.sandbox.company
-    members = {member.user_name.lower() for member in house.sandbox.workspace(LATAM).members if member.active}
+def test_running_sync_shows_its_progress_and_then_its_result(harness: Harness) -> None:
+    company = harness.sandbox.company
+    members = {member.user_name.lower() for member in harness.sandbox.workspace(LATAM).members if member.active}
     staying = [
         each for each in company.okta.people.values() if each.status == "ACTIVE" and each.email.lower() in members
     ]
     for person in staying[:4]:
         company.rename(person, family="Nova")
     slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "PATCH", "seconds": 1.5}
-    house.sandbox.faults.put(parse_rules({"faults": [slow]}))
-    with browser.tab(house.browser, house.url) as page:
+    harness.sandbox.faults.put(parse_rules({"faults": [slow]}))
+    with browser.tab(harness.browser, harness.url) as page:
         log_in(page)
         page.get_by_role("button", name=f"Sync now {LATAM}").click()
         expect(page.locator("#progress")).to_contain_text(re.compile(r"\d of \d"), timeout=PATIENCE_MS)
         expect(page.locator(".about")).to_contain_text(re.compile("Status(done|held)"), timeout=PATIENCE_MS)
         assert page.locator(".outcome.good").count() >= 3
-    house.sandbox.faults.clear()
+    harness.sandbox.faults.clear()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
-def test_every_page_is_accessible_and_fits_the_screen(house: House, scheme: str, width: int) -> None:
+def test_every_page_is_accessible_and_fits_the_screen(harness: Harness, scheme: str, width: int) -> None:
     assert scheme in {"light", "dark"}
-    with browser.tab(house.browser, house.url, scheme="dark" if scheme == "dark" else "light", width=width) as page:
+    with browser.tab(harness.browser, harness.url, scheme="dark" if scheme == "dark" else "light", width=width) as page:
         page.goto("/")
         found = {"login": browser.violations(page)}
         log_in(page)
-        run = json.loads(house.agent.run("history", "-w", LATAM, "--limit", "1", "--format", "json").out)[0]["id"]
+        run = json.loads(harness.agent.run("history", "-w", LATAM, "--limit", "1", "--format", "json").out)[0]["id"]
         for path in ("/", f"/workspaces/{LATAM}", f"/runs/{run}", "/people", "/people?email=nobody@acme.com"):
             page.goto(path)
             found[path] = browser.violations(page)
@@ -124,8 +124,8 @@ def test_every_page_is_accessible_and_fits_the_screen(house: House, scheme: str,
     assert {path: some for path, some in found.items() if some} == {}
 
 
-def test_page_is_used_by_keyboard_alone(house: House) -> None:
-    with browser.tab(house.browser, house.url) as page:
+def test_page_is_used_by_keyboard_alone(harness: Harness) -> None:
+    with browser.tab(harness.browser, harness.url) as page:
         page.goto("/")
         page.get_by_label("Token").focus()
         page.keyboard.type(OPERATOR)
@@ -141,8 +141,8 @@ def test_page_is_used_by_keyboard_alone(house: House) -> None:
         expect(page.locator(".about")).to_contain_text("planned", timeout=PATIENCE_MS)
 
 
-def test_reader_sees_plans_and_no_buttons(house: House) -> None:
-    with browser.tab(house.browser, house.url) as page:
+def test_reader_sees_plans_and_no_buttons(harness: Harness) -> None:
+    with browser.tab(harness.browser, harness.url) as page:
         log_in(page, READER)
         names = [button.inner_text() for button in page.get_by_role("button").all()]
         page.goto(f"/workspaces/{LATAM}")
@@ -154,9 +154,9 @@ def test_reader_sees_plans_and_no_buttons(house: House) -> None:
 HEADS = {"Started", "Run", "Status", "Numbers", "Started by", "Reason"}
 
 
-def test_person_is_explained_in_each_workspace(house: House) -> None:
-    someone = next(member.user_name for member in house.sandbox.workspace(LATAM).members if member.active)
-    with browser.tab(house.browser, house.url) as page:
+def test_person_is_explained_in_each_workspace(harness: Harness) -> None:
+    someone = next(member.user_name for member in harness.sandbox.workspace(LATAM).members if member.active)
+    with browser.tab(harness.browser, harness.url) as page:
         log_in(page)
         page.get_by_role("link", name="Explain a person").click()
         page.get_by_label("Email address").fill(someone)
@@ -165,8 +165,8 @@ def test_person_is_explained_in_each_workspace(house: House) -> None:
         assert someone in page.locator(f"[data-workspace={LATAM}]").inner_text()
 
 
-def test_page_works_without_scripts(house: House) -> None:
-    context = house.browser.new_context(base_url=house.url, java_script_enabled=False)
+def test_page_works_without_scripts(harness: Harness) -> None:
+    context = harness.browser.new_context(base_url=harness.url, java_script_enabled=False)
     page = context.new_page()
     log_in(page)
     page.get_by_role("button", name="Dry run of pigment-eu").click()

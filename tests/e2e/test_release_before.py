@@ -30,7 +30,7 @@ LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 
 
 @dataclass
-class Place:
+class Harness:
     """A workspace in sync by this release, and a process of the previous release that opened its state earlier."""
 
     sandbox: Sandbox
@@ -64,7 +64,7 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgresql":
         url = new_database(request.getfixturevalue("postgres_server"))
@@ -74,72 +74,74 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         config.write_text(yaml.safe_dump(tree | {"workspaces": {LATAM: tree["workspaces"][LATAM]}}), "utf-8")
         group = sandbox.company.okta.group(GROUP)
         older = partial(release_before, url, LATAM, "okta-main", (group.id, group.name))
-        made = Place(sandbox, config, url, older)
+        made = Harness(sandbox, config, url, older)
         made.sync()
         yield made
 
 
-def test_runs_of_the_release_before_bring_no_hold_and_cost_nothing_that_was_known(place: Place) -> None:
-    before, known = place.planned(), {name: place.known(name) for name in ("targets", "group_sightings", "undone")}
-    joiner = place.hire("Join")
-    member = place.create(joiner)
-    with place.older() as older:
+def test_runs_of_the_release_before_bring_no_hold_and_cost_nothing_that_was_known(harness: Harness) -> None:
+    before, known = harness.planned(), {name: harness.known(name) for name in ("targets", "group_sightings", "undone")}
+    joiner = harness.hire("Join")
+    member = harness.create(joiner)
+    with harness.older() as older:
         older.make("20260301-120000-aaaaaa", joiner, member.id)
-    leaver = place.sandbox.company.leave(place.hire("Leave"))
-    gone = place.create(leaver)
-    gone.active = False
-    with place.older() as older:
-        older.make("20260301-120100-bbbbbb", leaver, gone.id)
-        older.deactivate("20260301-120200-cccccc", leaver, gone.id)
-    after = place.planned()
+    leaver = harness.sandbox.company.leave(harness.hire("Leave"))
+    created = harness.create(leaver)
+    created.active = False
+    with harness.older() as older:
+        older.make("20260301-120100-bbbbbb", leaver, created.id)
+        older.deactivate("20260301-120200-cccccc", leaver, created.id)
+    after = harness.planned()
 
     assert before["changes"] == after["changes"] == []
     assert after["holds"] == before["holds"]
     assert after["guards"] == before["guards"] == []
-    assert {name: place.known(name) for name in known} == known
-    newcomer = place.hire("New")
-    place.sync()
-    assert place.sandbox.workspace(LATAM).find_member(newcomer.email) is not None
-    assert all(each["seen_at"] for each in place.known("baselines"))
-    listed = run_command(place.config, "history", "--format", "json").out
+    assert {name: harness.known(name) for name in known} == known
+    newcomer = harness.hire("New")
+    harness.sync()
+    assert harness.sandbox.workspace(LATAM).find_member(newcomer.email) is not None
+    assert all(each["seen_at"] for each in harness.known("baselines"))
+    listed = run_command(harness.config, "history", "--format", "json").out
     assert {"aaaaaa", "bbbbbb", "cccccc"} <= {each["id"][-6:] for each in json.loads(listed)}
-    assert "deactivate done (run 20260301-120200-cccccc)" in run_command(place.config, "explain", leaver.email).out
+    assert "deactivate done (run 20260301-120200-cccccc)" in run_command(harness.config, "explain", leaver.email).out
 
 
 @pytest.mark.parametrize("is_made", [True, False])
-def test_create_that_the_release_before_never_heard_of_is_settled_and_made_once(place: Place, is_made: bool) -> None:
-    joiner = place.hire("Lost")
-    made = place.create(joiner) if is_made else None
-    with place.older() as older:
+def test_create_that_the_release_before_never_heard_of_is_settled_and_made_once(
+    harness: Harness, is_made: bool
+) -> None:
+    joiner = harness.hire("Lost")
+    made = harness.create(joiner) if is_made else None
+    with harness.older() as older:
         older.send_create("20260301-120000-aaaaaa", joiner)
-    place.sync()
+    harness.sync()
 
-    assert [each for each in place.known("runs") if each["status"] == "running"] == []
+    assert [each for each in harness.known("runs") if each["status"] == "running"] == []
     (member,) = [
-        each for each in place.sandbox.workspace(LATAM).members if each.user_name.lower() == joiner.email.lower()
+        each for each in harness.sandbox.workspace(LATAM).members if each.user_name.lower() == joiner.email.lower()
     ]
     assert made is None or member.id == made.id
-    assert {each["scim_id"] for each in place.known("links") if each["person"] == joiner.id} == {member.id}
-    assert place.planned()["changes"] == []
+    assert {each["scim_id"] for each in harness.known("links") if each["person"] == joiner.id} == {member.id}
+    assert harness.planned()["changes"] == []
 
 
-def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_other(place: Place) -> None:
-    joiner = place.hire("Wait")
-    with place.older() as older:
+def test_release_before_and_this_one_respect_the_lease_and_the_pause_of_each_other(harness: Harness) -> None:
+    joiner = harness.hire("Wait")
+    with harness.older() as older:
         older.hold_lease()
-    busy = run_command(place.config, "sync")
-    with place.older() as older:
+    busy = run_command(harness.config, "sync")
+    with harness.older() as older:
         older.release_lease()
         older.pause()
-    paused = run_command(place.config, "sync")
-    member = place.sandbox.workspace(LATAM).find_member(joiner.email)
-    run_command(place.config, "resume", LATAM)
-    place.sync()
+    paused = run_command(harness.config, "sync")
+    member = harness.sandbox.workspace(LATAM).find_member(joiner.email)
+    run_command(harness.config, "resume", LATAM)
+    harness.sync()
 
     assert busy.code == 7
     assert "older, process 7" in busy.out + busy.err
     assert member is None, paused.out
-    assert place.sandbox.workspace(LATAM).find_member(joiner.email) is not None
+    assert harness.sandbox.workspace(LATAM).find_member(joiner.email) is not None
     # What the previous release reads when it acquires the lease: its key's row, with a number that only grows.
-    fences = {each["workspace"]: each["fence"] for each in place.known("leases")}
+    fences = {each["workspace"]: each["fence"] for each in harness.known("leases")}
     assert fences[LATAM] == max(fences.values())

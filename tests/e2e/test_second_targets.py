@@ -34,7 +34,7 @@ Rows = dict[str, dict[str, Any]]
 
 
 @dataclass
-class Office:
+class Harness:
     """One directory of the sandbox, as its admin address shows and changes it."""
 
     sandbox: Sandbox
@@ -86,7 +86,7 @@ class Office:
 
 
 @dataclass(frozen=True)
-class Told:
+class WebhookEvents:
     """What was wanted and what a server listed after one sync; *emails* are those of the people by their names."""
 
     wanted: dict[str, str]
@@ -103,7 +103,7 @@ class Story:
     """Three syncs of both workspaces, and the plan after them."""
 
     syncs: list[Ran]
-    stages: dict[str, list[Told]]
+    stages: dict[str, list[WebhookEvents]]
     plan: Ran
 
     def counts(self, sync: int, name: str) -> dict[str, int]:
@@ -142,25 +142,25 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             "django-scim2-server": stack.enter_context(serving(django_scim2_server(), "second-token")),
         }
         agent = _configured(sandbox, targets, tmp_path_factory.mktemp("second"))
-        offices = {name: Office(sandbox, directory) for name, directory in OFFICES.items()}
+        offices = {name: Harness(sandbox, directory) for name, directory in OFFICES.items()}
         made = Story([], {name: [] for name in OFFICES}, Ran(0, "", ""))
 
         def sync() -> None:
             made.syncs.append(agent.run("sync", "--format", "json"))
-            for name, office in offices.items():
-                emails = {given: office.email(given) for given in office.ids}
-                made.stages[name].append(Told(office.entitled(), targets[name].members(), emails))
+            for name, harness in offices.items():
+                emails = {given: harness.email(given) for given in harness.ids}
+                made.stages[name].append(WebhookEvents(harness.entitled(), targets[name].members(), emails))
 
-        for office in offices.values():
+        for harness in offices.values():
             for word in WORDS:
-                office.hire(word)
+                harness.hire(word)
         sync()
-        for office in offices.values():
-            office.live_on()
+        for harness in offices.values():
+            harness.live_on()
         sync()
-        for office in offices.values():
-            office.tell("Suspended", "reinstate")
-            office.tell("Left", "rehire")
+        for harness in offices.values():
+            harness.tell("Suspended", "reinstate")
+            harness.tell("Left", "rehire")
         sync()
         yield Story(made.syncs, made.stages, agent.run("plan", "--exit-code", "--format", "json"))
 
@@ -220,9 +220,9 @@ def test_new_name_and_new_email_are_on_the_same_member(name: str, story: Story) 
 def test_leavers_stay_as_inactive_members_and_come_back_as_the_same(name: str, story: Story) -> None:
     first, second, third = story.stages[name]
 
-    gone = {word: second.listed[first.row(word)["id"]]["active"] for word in ("Left", "Suspended", "Quit")}
+    active = {word: second.listed[first.row(word)["id"]]["active"] for word in ("Left", "Suspended", "Quit")}
     back = {word: third.listed[first.row(word)["id"]]["active"] for word in ("Left", "Suspended", "Quit")}
-    assert gone == {"Left": False, "Suspended": False, "Quit": False}
+    assert active == {"Left": False, "Suspended": False, "Quit": False}
     assert back == {"Left": True, "Suspended": True, "Quit": False}
     assert story.counts(2, name) == {"reactivate": 2, **held(story, name)}
     assert shown(third.listed) == third.wanted

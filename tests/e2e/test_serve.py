@@ -36,9 +36,9 @@ def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Pa
         assert daemon.answer("/readyz").status_code == 200
         metrics = daemon.answer("/metrics").text
         assert re.search(r'pigment_sync_runs_total\{[^}]*workspace="pigment-latam"[^}]*\} 1\.0', metrics)
-        gone = sandbox.company.leave(next(iter(active(sandbox))))
+        departed = sandbox.company.leave(next(iter(active(sandbox))))
         daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
-        member = sandbox.workspace(LATAM).find_member(gone.email)
+        member = sandbox.workspace(LATAM).find_member(departed.email)
         assert member is not None
         assert not member.active
         assert daemon.stop() == 0

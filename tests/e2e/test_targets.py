@@ -21,7 +21,7 @@ WRITING = ("POST", "PUT", "PATCH", "DELETE")
 Edit = Callable[[Any], None]
 
 
-class Office:
+class Harness:
     """An agent's configuration and state next to a running sandbox."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
@@ -63,13 +63,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Office:
+def harness(sandbox: Sandbox, tmp_path: Path) -> Harness:
     """An agent that has brought all workspaces in sync."""
-    office = Office(sandbox, tmp_path)
-    ran, written = office.synced()
+    harness = Harness(sandbox, tmp_path)
+    ran, written = harness.synced()
     assert ran.code == 0, ran.out + ran.err
     assert written > 0
-    return office
+    return harness
 
 
 def renamed(old: str, new: str) -> Edit:
@@ -83,34 +83,34 @@ def codes(workspace: Any) -> set[str]:
     return {hold["code"] for hold in workspace["holds"]}
 
 
-def test_renamed_key_holds_everything_until_it_is_recorded_as_the_same(office: Office, sandbox: Sandbox) -> None:
-    links = office.links(LATAM)
+def test_renamed_key_holds_everything_until_it_is_recorded_as_the_same(harness: Harness, sandbox: Sandbox) -> None:
+    links = harness.links(LATAM)
     (leaver,) = leavers(sandbox, 1)
-    office.edit(renamed(LATAM, "brazil"))
-    ran, written = office.synced("-w", "brazil")
+    harness.edit(renamed(LATAM, "brazil"))
+    ran, written = harness.synced("-w", "brazil")
 
     assert (ran.code, written) == (4, 0), ran.out + ran.err
     assert f"pigment-sync workspaces rename {LATAM} brazil" in ran.err
-    assert office.links("brazil") == 0, "nor is anybody adopted"
-    (planned,) = office.planned("-w", "brazil")
+    assert harness.links("brazil") == 0, "nor is anybody adopted"
+    (planned,) = harness.planned("-w", "brazil")
     assert codes(planned) <= {"wrong-target"} | {hold["code"] for hold in planned["holds"] if "after" not in hold}
     assert planned["changes"] == []
-    refused = office.run("sync", "-w", "brazil", "--approve", planned["digest"], "--reason", "let it go")
+    refused = harness.run("sync", "-w", "brazil", "--approve", planned["digest"], "--reason", "let it go")
     assert refused.code == 4
-    assert office.links("brazil") == 0
+    assert harness.links("brazil") == 0
 
-    settled = office.run("workspaces", "rename", LATAM, "brazil", "--by", "ana@acme.com", "--reason", "new names")
+    settled = harness.run("workspaces", "rename", LATAM, "brazil", "--by", "ana@acme.com", "--reason", "new names")
     assert settled.code == 0, settled.err
-    assert office.links("brazil") == links
-    ran, written = office.synced("-w", "brazil")
+    assert harness.links("brazil") == links
+    ran, written = harness.synced("-w", "brazil")
     assert (ran.code, written) == (0, 1), ran.out + ran.err
     member = sandbox.workspace(LATAM).find_member(leaver.email)
     assert member is not None
     assert not member.active, "who left meanwhile is not lost"
 
 
-def test_swapped_urls_write_nothing_anywhere(office: Office, sandbox: Sandbox) -> None:
-    runs = json.loads(office.run("history", "--format", "json").out)
+def test_swapped_urls_write_nothing_anywhere(harness: Harness, sandbox: Sandbox) -> None:
+    runs = json.loads(harness.run("history", "--format", "json").out)
     sandbox.company.hire("okta", "Nova", "Pessoa", ["Pigment LatAm"])
 
     def swap(tree: Any) -> None:
@@ -118,32 +118,32 @@ def test_swapped_urls_write_nothing_anywhere(office: Office, sandbox: Sandbox) -
         for key in ("scim_url", "tokens"):
             spaces[LATAM][key], spaces[EU][key] = spaces[EU][key], spaces[LATAM][key]
 
-    office.edit(swap)
-    ran, written = office.synced("-w", LATAM, "-w", EU)
+    harness.edit(swap)
+    ran, written = harness.synced("-w", LATAM, "-w", EU)
 
     assert (ran.code, written) == (4, 0), ran.out + ran.err
     assert f"which the state knows as {EU}" in ran.err
     assert f"which the state knows as {LATAM}" in ran.err
     assert f"pigment-sync workspaces reset {LATAM}" in ran.err
     stranger = next(member.user_name for member in sandbox.workspace(EU).members if member.active)
-    assigned = office.run("links", "assign", stranger, "-w", LATAM, "--person", "okta-main:00u1", "--reason", "why")
+    assigned = harness.run("links", "assign", stranger, "-w", LATAM, "--person", "okta-main:00u1", "--reason", "why")
     assert assigned.code == 4, "nor is a link written by hand"
     assert f"workspaces reset {LATAM}" in assigned.err
     (run,) = [each for each in runs if each["workspace"] == LATAM]
-    undone = office.run("undo", run["id"])
+    undone = harness.run("undo", run["id"])
     digest = next(line.split()[-1] for line in undone.out.splitlines() if "sha256:" in line)
-    before = office.writes()
-    approved = office.run("undo", run["id"], "--approve", digest, "--reason", "why")
-    assert (approved.code, office.writes()) == (4, before), approved.out + approved.err
-    assert office.run("resume", LATAM).code == 0
+    before = harness.writes()
+    approved = harness.run("undo", run["id"], "--approve", digest, "--reason", "why")
+    assert (approved.code, harness.writes()) == (4, before), approved.out + approved.err
+    assert harness.run("resume", LATAM).code == 0
 
-    office.edit(swap)
-    ran, written = office.synced("-w", LATAM, "-w", EU)
+    harness.edit(swap)
+    ran, written = harness.synced("-w", LATAM, "-w", EU)
     assert (ran.code, written) == (0, 1), "put right, it goes on as if nothing had been"
 
 
-def test_wrong_url_deactivates_no_unknown_members_and_reset_confirms_it(office: Office, sandbox: Sandbox) -> None:
-    links = office.links(LATAM)
+def test_wrong_url_deactivates_no_unknown_members_and_reset_confirms_it(harness: Harness, sandbox: Sandbox) -> None:
+    links = harness.links(LATAM)
     for number in range(3):
         sandbox.workspace(EU).admin_create(f"stranger{number}@acme.com", f"Stranger {number}")
 
@@ -152,92 +152,92 @@ def test_wrong_url_deactivates_no_unknown_members_and_reset_confirms_it(office: 
         spaces[LATAM] |= {key: spaces[EU][key] for key in ("scim_url", "tokens")} | {"unmanaged": "deactivate"}
         del spaces[EU]
 
-    office.edit(point_elsewhere)
-    ran, written = office.synced("-w", LATAM)
+    harness.edit(point_elsewhere)
+    ran, written = harness.synced("-w", LATAM)
     assert (ran.code, written) == (4, 0), ran.out + ran.err
 
-    reset = office.run("workspaces", "reset", LATAM, "--by", "ana@acme.com", "--reason", "a new workspace")
+    reset = harness.run("workspaces", "reset", LATAM, "--by", "ana@acme.com", "--reason", "a new workspace")
     assert reset.code == 0, reset.err
     assert f"{links} links of {LATAM} dropped" in reset.out
-    assert office.links(LATAM) == 0
-    (planned,) = office.planned("-w", LATAM)
+    assert harness.links(LATAM) == 0
+    (planned,) = harness.planned("-w", LATAM)
     assert "wrong-target" not in codes(planned)
     (run,) = [
-        each for each in json.loads(office.run("history", "--format", "json").out) if each["by"] == "ana@acme.com"
+        each for each in json.loads(harness.run("history", "--format", "json").out) if each["by"] == "ana@acme.com"
     ]
     assert (run["trigger"], run["status"]) == ("workspaces", "done")
     assert run["reason"].endswith(": a new workspace")
-    report = office.run("report", run["id"])
+    report = harness.run("report", run["id"])
     assert (report.code, report.out.count("  Unlinked member ")) == (0, links), (
         "which links were dropped stays in the journal"
     )
 
 
-def test_same_workspace_at_a_new_url_continues_once_recorded(office: Office, sandbox: Sandbox) -> None:
-    links = office.links(LATAM)
+def test_same_workspace_at_a_new_url_continues_once_recorded(harness: Harness, sandbox: Sandbox) -> None:
+    links = harness.links(LATAM)
     (leaver,) = leavers(sandbox, 1)
 
     def move(tree: Any) -> None:
         url = tree["workspaces"][LATAM]["scim_url"]
         tree["workspaces"][LATAM]["scim_url"] = url.replace("127.0.0.1", "localhost")
 
-    office.edit(move)
-    ran, written = office.synced("-w", LATAM)
+    harness.edit(move)
+    ran, written = harness.synced("-w", LATAM)
     assert (ran.code, written) == (4, 0), ran.out + ran.err
     assert f"pigment-sync workspaces rename {LATAM} {LATAM}" in ran.err
 
-    assert office.run("workspaces", "rename", LATAM, LATAM, "--reason", "new host").code == 0
-    ran, written = office.synced("-w", LATAM)
-    assert (ran.code, written, office.links(LATAM)) == (0, 1, links), ran.out + ran.err
+    assert harness.run("workspaces", "rename", LATAM, LATAM, "--reason", "new host").code == 0
+    ran, written = harness.synced("-w", LATAM)
+    assert (ran.code, written, harness.links(LATAM)) == (0, 1, links), ran.out + ran.err
     assert leaver.email in ran.out
-    assert office.run("workspaces", "rename", LATAM, LATAM).code == 2, "nothing to settle"
+    assert harness.run("workspaces", "rename", LATAM, LATAM).code == 2, "nothing to settle"
 
 
-def test_rename_and_reset_name_what_they_do_not_know(office: Office) -> None:
-    unknown = office.run("workspaces", "rename", "nowhere", LATAM)
+def test_rename_and_reset_name_what_they_do_not_know(harness: Harness) -> None:
+    unknown = harness.run("workspaces", "rename", "nowhere", LATAM)
     assert unknown.code == 2
     assert LATAM in unknown.err
-    assert office.run("workspaces", "reset", "nowhere").code == 2
+    assert harness.run("workspaces", "reset", "nowhere").code == 2
 
 
-def test_run_from_before_a_rename_is_still_reported_with_its_outcomes(office: Office) -> None:
-    runs = json.loads(office.run("history", "--format", "json", "-w", LATAM).out)
+def test_run_from_before_a_rename_is_still_reported_with_its_outcomes(harness: Harness) -> None:
+    runs = json.loads(harness.run("history", "--format", "json", "-w", LATAM).out)
     (run,) = [each for each in runs if each["trigger"] == "sync"]
-    before = office.run("report", run["id"])
-    office.edit(renamed(LATAM, "brazil"))
-    assert office.run("workspaces", "rename", LATAM, "brazil").code == 0
-    after = office.run("report", run["id"])
+    before = harness.run("report", run["id"])
+    harness.edit(renamed(LATAM, "brazil"))
+    assert harness.run("workspaces", "rename", LATAM, "brazil").code == 0
+    after = harness.run("report", run["id"])
 
     assert (after.code, after.out) == (0, before.out)
-    assert run["id"] in office.run("history", "-w", "brazil").out
+    assert run["id"] in harness.run("history", "-w", "brazil").out
 
 
-def test_two_files_with_two_keys_for_one_url_never_write_both(office: Office, sandbox: Sandbox) -> None:
-    links = office.links(LATAM)
+def test_two_files_with_two_keys_for_one_url_never_write_both(harness: Harness, sandbox: Sandbox) -> None:
+    links = harness.links(LATAM)
     sandbox.company.hire("okta", "Nova", "Pessoa", ["Pigment LatAm"])
-    other = office.edit(renamed(LATAM, "the-other"), "other.yaml")
-    ran, written = office.synced("-w", "the-other", config=other)
+    other = harness.edit(renamed(LATAM, "the-other"), "other.yaml")
+    ran, written = harness.synced("-w", "the-other", config=other)
 
     assert (ran.code, written) == (4, 0), ran.out + ran.err
-    assert office.synced("-w", LATAM)[1] == 1
-    assert office.links(LATAM) == links + 1
-    listed = json.loads(office.run("workspaces", "list", "--format", "json", config=other).out)
+    assert harness.synced("-w", LATAM)[1] == 1
+    assert harness.links(LATAM) == links + 1
+    listed = json.loads(harness.run("workspaces", "list", "--format", "json", config=other).out)
     rows = {each["name"]: (each["in_configuration"], each["links"]) for each in listed}
     assert rows[LATAM] == (False, links + 1)
     assert rows["the-other"] == (True, 0)
-    taken = office.run("workspaces", "rename", EU, LATAM)
+    taken = harness.run("workspaces", "rename", EU, LATAM)
     assert taken.code == 2
     assert f"workspaces reset {LATAM}" in taken.err
 
 
 def test_connector_that_reads_another_tenant_deactivates_no_one_unapproved(sandbox: Sandbox, tmp_path: Path) -> None:
-    office = Office(sandbox, tmp_path)
+    harness = Harness(sandbox, tmp_path)
 
     def alone(tree: Any) -> None:
         tree["workspaces"] = {EU: tree["workspaces"][EU]}
 
-    office.edit(alone)
-    assert office.synced()[0].code == 0
+    harness.edit(alone)
+    assert harness.synced()[0].code == 0
     with run_sandbox(seed=8, size=12, limit=RateLimit(None)) as elsewhere:
         moved = yaml.safe_load(elsewhere.write_config(tmp_path / "elsewhere").read_text("utf-8"))
 
@@ -246,19 +246,19 @@ def test_connector_that_reads_another_tenant_deactivates_no_one_unapproved(sandb
             tree["connectors"]["okta-main"]["private_key"] = {"file": str(tmp_path / "elsewhere" / "okta.pem")}
             tree["workspaces"][EU]["sources"] = moved["workspaces"][EU]["sources"]
 
-        office.edit(reconnect)
-        (planned,) = office.planned()
-        ran, _ = office.synced()
+        harness.edit(reconnect)
+        (planned,) = harness.planned()
+        ran, _ = harness.synced()
         deactivated = [hold for hold in planned["holds"] if hold["kind"] == "deactivate"]
         assert ran.code == 4, ran.out + ran.err
         assert deactivated
         assert "wrong-target" in {guard["code"] for guard in planned["guards"]}
         assert not [change for change in planned["changes"] if change["kind"] == "deactivate"]
-        again, _ = office.synced()
+        again, _ = harness.synced()
         assert again.code == 4, "an unapproved run records nothing"
 
-        (planned,) = office.planned()
-        approved = office.run("sync", "--approve", planned["digest"], "--reason", "we moved to another tenant")
+        (planned,) = harness.planned()
+        approved = harness.run("sync", "--approve", planned["digest"], "--reason", "we moved to another tenant")
         assert approved.code in {0, 4}, approved.out + approved.err
-        (planned,) = office.planned()
+        (planned,) = harness.planned()
         assert "wrong-target" not in {guard["code"] for guard in planned["guards"]}, "accepted from then on"

@@ -33,7 +33,7 @@ VOID_AFTER = 15 * 1_000_000
 
 
 @dataclass
-class Office:
+class Harness:
     """One workspace, the state that all daemons share, and what each side has of the writes."""
 
     sandbox: Sandbox
@@ -86,16 +86,16 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def made(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     url, folder = new_database(postgres_server), tmp_path_factory.mktemp("daemons")
     with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as sandbox, State.at(url) as state:
         agent = scheduled(sandbox, folder, url, None)
         assert agent.run("sync").code in {0, 4}
-        yield Office(sandbox, agent, state)
+        yield Harness(sandbox, agent, state)
 
 
 @pytest.fixture
-def office(made: Office) -> Office:
+def harness(made: Harness) -> Harness:
     made.begin()
     return made
 
@@ -163,37 +163,37 @@ def wait_until(holds: Callable[[], object]) -> None:
     raise TimeoutError
 
 
-def test_two_daemons_with_one_schedule_make_each_change_once(office: Office, tmp_path: Path) -> None:
-    url = office.state.engine.url.render_as_string(hide_password=False)
-    agent = scheduled(office.sandbox, tmp_path, url, {"every": "10s"})
-    first = office.hire(*(f"First{number}" for number in range(6)))
+def test_two_daemons_with_one_schedule_make_each_change_once(harness: Harness, tmp_path: Path) -> None:
+    url = harness.state.engine.url.render_as_string(hide_password=False)
+    agent = scheduled(harness.sandbox, tmp_path, url, {"every": "10s"})
+    first = harness.hire(*(f"First{number}" for number in range(6)))
     # So slow that the second daemon is due while the first one writes.
-    office.slow_down(3)
+    harness.slow_down(3)
     with serving(agent) as one, serving(agent) as two:
-        wait_until(lambda: office.statuses() & {"busy", "done"})
-        office.slow_down()
-        wait_until(lambda: all(map(office.active, first)))
-        second = office.hire(*(f"Second{number}" for number in range(4)))
-        (leaver,) = leavers(office.sandbox, 1)
-        wait_until(lambda: all(map(office.active, second)) and not office.active(leaver.email))
+        wait_until(lambda: harness.statuses() & {"busy", "done"})
+        harness.slow_down()
+        wait_until(lambda: all(map(harness.active, first)))
+        second = harness.hire(*(f"Second{number}" for number in range(4)))
+        (leaver,) = leavers(harness.sandbox, 1)
+        wait_until(lambda: all(map(harness.active, second)) and not harness.active(leaver.email))
         codes = one.stop(), two.stop()
 
     assert codes == (0, 0)
-    sent = office.sent()
+    sent = harness.sent()
     assert {("POST", email) for email in first + second} | {("PATCH", leaver.email.lower())} <= set(sent)
     assert set(sent.values()) == {1}
-    assert office.journalled() == sent
-    assert office.statuses() <= {"done", "busy"}
+    assert harness.journalled() == sent
+    assert harness.statuses() <= {"done", "busy"}
 
 
-def test_what_one_daemon_is_asked_the_other_heeds(office: Office) -> None:
+def test_what_one_daemon_is_asked_the_other_heeds(harness: Harness) -> None:
     with ExitStack() as stack:
-        daemons = [stack.enter_context(serving(office.agent)) for _ in range(2)]
+        daemons = [stack.enter_context(serving(harness.agent)) for _ in range(2)]
         one, two = (at(daemon, stack) for daemon in daemons)
 
         # A run requested from one daemon waits for the other's, and reports that it is not finished.
-        office.hire(*(f"Queue{number}" for number in range(6)))
-        office.slow_down()
+        harness.hire(*(f"Queue{number}" for number in range(6)))
+        harness.slow_down()
         ahead = one.ask()
         daemons[0].until("change.applied")
         behind = two.ask(reason="it can't wait")
@@ -201,22 +201,22 @@ def test_what_one_daemon_is_asked_the_other_heeds(office: Office) -> None:
         done, waited = one.run(ahead), two.run(behind)
 
         # Each daemon is asked to pause the run of the other.
-        late = office.hire(*(f"Late{number}" for number in range(6)))
-        office.begin()
-        office.slow_down()
+        late = harness.hire(*(f"Late{number}" for number in range(6)))
+        harness.begin()
+        harness.slow_down()
         paused = two.ask()
         daemons[1].until("change.applied")
         one.do("pause", "wrong group")
         stopped = two.run(paused)
-        made = len(office.sent())
+        made = len(harness.sent())
         while_paused = two.run(two.ask())
-        still = len(office.sent())
+        still = len(harness.sent())
         two.do("resume", "right group")
-        office.sandbox.faults.clear()
+        harness.sandbox.faults.clear()
         resumed = one.run(one.ask())
 
         # A plan that one holds is approved at the other.
-        gone = leavers(office.sandbox, 6)
+        departed = leavers(harness.sandbox, 6)
         held = one.run(one.ask())
         approved = two.run(two.approve(held))
 
@@ -228,36 +228,36 @@ def test_what_one_daemon_is_asked_the_other_heeds(office: Office) -> None:
     assert 0 < made < len(late)
     assert (while_paused["status"], while_paused["changes"], still) == ("planned", [], made)
     assert resumed["status"] == "done"
-    sent = office.sent()
-    assert {("POST", email) for email in late} | {("PATCH", each.email.lower()) for each in gone} <= set(sent)
+    sent = harness.sent()
+    assert {("POST", email) for email in late} | {("PATCH", each.email.lower()) for each in departed} <= set(sent)
     assert set(sent.values()) == {1}
-    assert office.journalled() == sent
+    assert harness.journalled() == sent
     assert held["status"] == "held"
     assert (approved["status"], approved["approved"]) == ("done", held["digest"])
 
 
-def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(office: Office) -> None:
-    people = office.hire(*(f"Orphan{number}" for number in range(8)))
-    office.slow_down()
+def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(harness: Harness) -> None:
+    people = harness.hire(*(f"Orphan{number}" for number in range(8)))
+    harness.slow_down()
     with ExitStack() as stack:
-        dying, left = (stack.enter_context(serving(office.agent)) for _ in range(2))
+        dying, left = (stack.enter_context(serving(harness.agent)) for _ in range(2))
         died = at(dying, stack).ask()
-        wait_until(lambda: sum(map(office.active, people)) >= 2)
+        wait_until(lambda: sum(map(harness.active, people)) >= 2)
         dying.process.send_signal(signal.SIGKILL)
         dying.process.wait(LONGEST_SECONDS)
-        renewed = renewed_at(office.state)
+        renewed = renewed_at(harness.state)
         other = at(left, stack)
-        heir = other.run(other.ask(reason="the other one died"))
+        successor = other.run(other.ask(reason="the other one died"))
         lost = other.run(died)
         code = left.stop()
 
-    assert (lost["status"], heir["status"], code) == ("interrupted", "done", 0)
-    assert since(office.state) - renewed >= VOID_AFTER
-    sent = office.sent()
+    assert (lost["status"], successor["status"], code) == ("interrupted", "done", 0)
+    assert since(harness.state) - renewed >= VOID_AFTER
+    sent = harness.sent()
     assert {("POST", email) for email in people} <= set(sent)
     assert set(sent.values()) == {1}
-    assert set(office.journalled()) == set(sent)
-    assert "running" not in office.statuses()
+    assert set(harness.journalled()) == set(sent)
+    assert "running" not in harness.statuses()
 
 
 def renewed_at(state: State) -> int:

@@ -239,7 +239,7 @@ def aged(plan: Plan) -> Plan:
 
 def a_document() -> Document:
     """Three workspaces: one with everything, one in sync, one that could not be read."""
-    gone = Unplanned(
+    unreachable = Unplanned(
         workspace="pigment-apac",
         mode=Mode.ENFORCE,
         status="credentials",
@@ -247,7 +247,7 @@ def a_document() -> Document:
         message="OneLogin (onelogin-apac) answered 401: the client is not known.",
         remedy="Renew the client secret of onelogin-apac.",
     )
-    plans = (aged(latam()), a_plan("pigment-emea", mode=Mode.DRY_RUN), gone)
+    plans = (aged(latam()), a_plan("pigment-emea", mode=Mode.DRY_RUN), unreachable)
     return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
 
 

@@ -54,8 +54,8 @@ def ran(*command: str, mounts: Sequence[Mount] = (), user: str = "", more: Seque
 
 
 def _options(mounts: Sequence[Mount], user: str, more: Sequence[str]) -> list[str]:
-    whose = [f"--user={user}"] if user else []
-    return [*HARDENED, *SHARED, *whose, *(str(mount) for mount in mounts), *more]
+    user_option = [f"--user={user}"] if user else []
+    return [*HARDENED, *SHARED, *user_option, *(str(mount) for mount in mounts), *more]
 
 
 def inspected(image: str) -> dict[str, Any]:

@@ -115,12 +115,12 @@ async def test_new_connection_takes_the_place_of_one_that_asks_nothing() -> None
 
 async def test_answered_connections_that_stay_open_make_room_too() -> None:
     async with listening(3, head_seconds=3600) as port:
-        kept = []
+        clients = []
         for _ in range(6):
             reader, writer = await connected(port, ASK)
             assert b"0 bytes" in await reader.readuntil(b"bytes")
-            kept.append(writer)
-        for writer in kept:
+            clients.append(writer)
+        for writer in clients:
             writer.close()
 
 

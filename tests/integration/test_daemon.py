@@ -42,7 +42,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @dataclass
-class House:
+class Harness:
     """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting."""
 
     daemon: Daemon
@@ -77,39 +77,39 @@ def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
 
 
 @asynccontextmanager
-async def at_home(config: Path) -> AsyncIterator[House]:
+async def at_home(config: Path) -> AsyncIterator[Harness]:
     settings = load(config, {})
     async with open_shared_resources(settings) as shared:
-        houses: list[House] = []
+        harnesses: list[Harness] = []
 
         async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
             assert seconds >= 0
-            houses[0].ended += [(trigger, result) for result in results]
+            harnesses[0].ended += [(trigger, result) for result in results]
 
         @asynccontextmanager
         async def create_components(
             now: Settings, progress: Progress, stopping: GracefulShutdown
         ) -> AsyncIterator[Components]:
-            if houses[0].blocks is not None:
-                await houses[0].blocks.wait()
+            if harnesses[0].blocks is not None:
+                await harnesses[0].blocks.wait()
             async with build_components(now, progress, stopping, shared) as made:
                 yield made
 
         daemon = Daemon(
             settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left
         )
-        houses.append(House(daemon, shared, config))
+        harnesses.append(Harness(daemon, shared, config))
         await daemon.start()
         try:
-            yield houses[0]
+            yield harnesses[0]
         finally:
-            if houses[0].blocks is not None:
-                houses[0].blocks.set()
+            if harnesses[0].blocks is not None:
+                harnesses[0].blocks.set()
             await daemon.stop()
 
 
 @pytest.fixture
-def home(sandbox: Sandbox, tmp_path: Path) -> AbstractAsyncContextManager[House]:
+def home(sandbox: Sandbox, tmp_path: Path) -> AbstractAsyncContextManager[Harness]:
     return at_home(written(sandbox, tmp_path))
 
 
@@ -117,74 +117,76 @@ def run_request(*, is_dry_run: bool = False, approval: str | None = None, worksp
     return ManualRunRequest(workspace, is_dry_run, Trigger.API, "ana", "to see", approved_digest=approval)
 
 
-async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        run_id = await house.daemon.request_run(run_request(is_dry_run=True))
-        (ongoing,) = house.daemon.active_runs
-        await house.idle()
+async def test_run_that_was_asked_for_has_the_id_that_was_promised(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        run_id = await harness.daemon.request_run(run_request(is_dry_run=True))
+        (ongoing,) = harness.daemon.active_runs
+        await harness.idle()
 
         assert (ongoing.run_id, ongoing.workspace, ongoing.is_dry_run, ongoing.by) == (run_id, LATAM, True, "ana")
-        run = await house.run(run_id)
+        run = await harness.run(run_id)
         assert (run.status, run.dry_run, run.trigger, run.by) == (RunStatus.PLANNED, True, Trigger.API, "ana")
         assert run.reason == "to see"
 
 
 async def test_requested_sync_is_observed_and_in_the_journal(
-    home: AbstractAsyncContextManager[House],
+    home: AbstractAsyncContextManager[Harness],
 ) -> None:
-    async with home as house:
-        run_id = await house.daemon.request_run(run_request())
-        await house.idle()
-        standing = await house.daemon.load_workspace_status(LATAM)
+    async with home as harness:
+        run_id = await harness.daemon.request_run(run_request())
+        await harness.idle()
+        standing = await harness.daemon.load_workspace_status(LATAM)
 
-        assert [(trigger, result.run_id) for trigger, result in house.ended] == [(Trigger.API, run_id)]
+        assert [(trigger, result.run_id) for trigger, result in harness.ended] == [(Trigger.API, run_id)]
         assert standing.last_run is not None
         assert standing.last_run.id == run_id
         assert standing.last_read == standing.last_applied == standing.last_run
-        await house.daemon.request_run(run_request(is_dry_run=True))
-        await house.idle()
-        after = await house.daemon.load_workspace_status(LATAM)
+        await harness.daemon.request_run(run_request(is_dry_run=True))
+        await harness.idle()
+        after = await harness.daemon.load_workspace_status(LATAM)
         assert after.last_run == standing.last_run, "a look by hand does not clear what a sync held"
         assert after.last_read != standing.last_read
         assert (standing.schedule, standing.next_run) == ("", None)
 
 
-async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        await house.daemon.request_run(run_request(is_dry_run=True))
-        await house.until(lambda: any(run.step for run in house.daemon.active_runs) or not house.daemon.active_runs)
+async def test_progress_of_a_run_can_be_seen(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        await harness.daemon.request_run(run_request(is_dry_run=True))
+        await harness.until(
+            lambda: any(run.step for run in harness.daemon.active_runs) or not harness.daemon.active_runs
+        )
 
-        assert house.daemon.active_runs, "it ended without a word of progress"
+        assert harness.daemon.active_runs, "it ended without a word of progress"
 
 
-async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        run_id = await house.daemon.request_run(run_request(approval="sha256:" + "0" * 64))
-        await house.idle()
+async def test_approval_of_another_plan_is_refused_as_stale(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        run_id = await harness.daemon.request_run(run_request(approval="sha256:" + "0" * 64))
+        await harness.idle()
 
-        run = await house.run(run_id)
+        run = await harness.run(run_id)
         assert run.status is RunStatus.STALE
-        assert not house.ended
+        assert not harness.ended
 
 
-async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
+async def test_unknown_workspace_is_refused_with_the_known_ones(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
         with pytest.raises(NotFound) as refused:
-            await house.daemon.request_run(run_request(workspace="nowhere"))
+            await harness.daemon.request_run(run_request(workspace="nowhere"))
         with pytest.raises(NotFound):
-            await house.daemon.load_workspace_status("nowhere")
+            await harness.daemon.load_workspace_status("nowhere")
 
         assert LATAM in refused.value.hint
 
 
-async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        house.blocks = asyncio.Event()
+async def test_client_in_a_loop_is_refused(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        harness.blocks = asyncio.Event()
         for _ in range(MAX_ACTIVE_RUNS):
-            await house.daemon.request_run(run_request(is_dry_run=True))
+            await harness.daemon.request_run(run_request(is_dry_run=True))
 
         with pytest.raises(TooManyRequests, match=str(MAX_ACTIVE_RUNS)):
-            await house.daemon.request_run(run_request())
+            await harness.daemon.request_run(run_request())
 
 
 async def test_questions_never_take_what_runs_need(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -193,57 +195,57 @@ async def test_questions_never_take_what_runs_need(sandbox: Sandbox, tmp_path: P
     # The sandbox's own configuration has no limit.
     document["pigment"]["requests_per_window"] = 400
     config.write_text(yaml.safe_dump(document), "utf-8")
-    async with at_home(config) as house:
-        house.blocks = asyncio.Event()
-        queries = [asyncio.create_task(house.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
+    async with at_home(config) as harness:
+        harness.blocks = asyncio.Event()
+        queries = [asyncio.create_task(harness.daemon.explain_person("ana@acme.com")) for _ in range(MAX_QUERIES + 1)]
         await asyncio.sleep(0)
         with pytest.raises(TooManyRequests, match="5 queries"):
             await queries.pop()
-        house.blocks.set()
+        harness.blocks.set()
         assert len(await asyncio.gather(*queries)) == MAX_QUERIES
 
-        window = house.shared.rate_limiters.for_url(str(house.daemon.settings.workspaces[LATAM].scim_url))
-        before = house.daemon.budget_left()
+        window = harness.shared.rate_limiters.for_url(str(harness.daemon.settings.workspaces[LATAM].scim_url))
+        before = harness.daemon.budget_left()
         assert before is not None
         # As if a run, or queries of another daemon, had used more than half of the window.
-        asked_for = httpx.URL(house.daemon.settings.workspaces[LATAM].scim_url)
-        for _ in range(before - house.daemon.settings.pigment.requests_per_window // 2 + 1):
+        asked_for = httpx.URL(harness.daemon.settings.workspaces[LATAM].scim_url)
+        for _ in range(before - harness.daemon.settings.pigment.requests_per_window // 2 + 1):
             await window.acquire("GET", asked_for)
             window.on_response(asked_for, 200, httpx.Headers())
         with pytest.raises(TooManyRequests, match="reserved for runs"):
-            await house.daemon.explain_person("ana@acme.com")
+            await harness.daemon.explain_person("ana@acme.com")
         # A run uses the reserved requests.
-        run_id = await house.daemon.request_run(run_request(is_dry_run=True))
-        await house.idle()
-        assert (await house.run(run_id)).status is RunStatus.PLANNED
+        run_id = await harness.daemon.request_run(run_request(is_dry_run=True))
+        await harness.idle()
+        assert (await harness.run(run_id)).status is RunStatus.PLANNED
 
 
-async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        house.blocks = asyncio.Event()
-        ids = [await house.daemon.request_run(run_request(is_dry_run=True)) for _ in range(6)]
+async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        harness.blocks = asyncio.Event()
+        ids = [await harness.daemon.request_run(run_request(is_dry_run=True)) for _ in range(6)]
         await asyncio.sleep(0)
-        stopping = asyncio.create_task(house.daemon.stop())
+        stopping = asyncio.create_task(harness.daemon.stop())
         await asyncio.sleep(0)
-        house.blocks.set()
+        harness.blocks.set()
         assert await stopping
 
-        runs = [await house.run(run_id) for run_id in ids]
+        runs = [await harness.run(run_id) for run_id in ids]
         assert {run.status for run in runs} == {RunStatus.INTERRUPTED}
         assert {run.error for run in runs} == {NEVER_STARTED, STOPPED}
 
 
-async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        await house.daemon.pause(LATAM, "ana", "an audit")
-        paused = await house.daemon.load_workspace_status(LATAM)
-        await house.daemon.resume(LATAM, "bea", "it is over")
-        resumed = await house.daemon.load_workspace_status(LATAM)
+async def test_pause_by_the_desk_holds_off_writes_and_is_journalled(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        await harness.daemon.pause(LATAM, "ana", "an audit")
+        paused = await harness.daemon.load_workspace_status(LATAM)
+        await harness.daemon.resume(LATAM, "bea", "it is over")
+        resumed = await harness.daemon.load_workspace_status(LATAM)
 
         assert isinstance(paused.pause, Pause)
         assert (paused.pause.by, paused.pause.reason) == ("ana", "an audit")
         assert resumed.pause is None
-        runs = await house.shared.state.load_runs([LATAM])
+        runs = await harness.shared.state.load_runs([LATAM])
         assert {(run.trigger, run.by) for run in runs} >= {(Trigger.PAUSE, "ana"), (Trigger.RESUME, "bea")}
 
 
@@ -255,12 +257,12 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
         run = new_run(settings.workspaces[LATAM].policy(LATAM), RunRequest(Trigger.SCHEDULE), long_ago)
         await shared.state.record_run(run)
 
-    async with at_home(config) as house:
-        await house.until(lambda: house.ended)
-        await house.idle()
-        standing = await house.daemon.load_workspace_status(LATAM)
+    async with at_home(config) as harness:
+        await harness.until(lambda: harness.ended)
+        await harness.idle()
+        standing = await harness.daemon.load_workspace_status(LATAM)
 
-        assert [trigger for trigger, _ in house.ended] == [Trigger.SCHEDULE]
+        assert [trigger for trigger, _ in harness.ended] == [Trigger.SCHEDULE]
         assert standing.schedule == "every 1h"
         assert standing.next_run is not None
         assert timedelta(minutes=59) < standing.next_run - datetime.now(UTC) < timedelta(minutes=61)
@@ -277,41 +279,41 @@ async def test_missed_run_is_made_up_once_and_then_the_schedule_goes_on(sandbox:
 
 async def test_new_file_comes_into_force_and_a_broken_one_does_not(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
-    async with at_home(config) as house:
+    async with at_home(config) as harness:
         applied: list[Settings] = []
-        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
+        watcher = ConfigWatcher(config, {}, load(config, {}), harness.daemon, applied.append)
         await watcher.reload_if_changed()
         assert not applied
 
         written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"}, mode="dry-run")
         await watcher.reload_if_changed()
-        standing = await house.daemon.load_workspace_status(LATAM)
+        standing = await harness.daemon.load_workspace_status(LATAM)
         assert standing.schedule == "cron 0 6 * * * (UTC)"
         assert standing.next_run is not None
-        started_at = (await house.daemon.check_health()).started_at
+        started_at = (await harness.daemon.check_health()).started_at
         assert standing.last_read is None
-        assert standing.stale_after == stale_after(house.daemon.settings.workspaces[LATAM].schedule, started_at)
+        assert standing.stale_after == stale_after(harness.daemon.settings.workspaces[LATAM].schedule, started_at)
         assert len(applied) == 1
 
         config.write_text("workspaces: {", "utf-8")
         with capture_logs() as lines:
             await watcher.reload_if_changed()
-        health = await house.daemon.check_health()
-        assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+        health = await harness.daemon.check_health()
+        assert (await harness.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
         assert [line["event"] for line in lines if line["log_level"] == "error"] == ["config.refused"]
         assert any("is invalid" in problem for problem in health.problems)
 
         written(sandbox, tmp_path)
         config.write_text(config.read_text("utf-8") + "ca_bundle: not-there.pem\n", "utf-8")
         await watcher.reload_if_changed()
-        assert any("ca_bundle names" in problem for problem in (await house.daemon.check_health()).problems)
-        assert (await house.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
+        assert any("ca_bundle names" in problem for problem in (await harness.daemon.check_health()).problems)
+        assert (await harness.daemon.load_workspace_status(LATAM)).schedule == "cron 0 6 * * * (UTC)"
 
         written(sandbox, tmp_path)
         watcher.request_reload()
         await watcher.reload_if_changed()
-        assert (await house.daemon.check_health()).problems == ()
-        assert (await house.daemon.load_workspace_status(LATAM)).next_run is None
+        assert (await harness.daemon.check_health()).problems == ()
+        assert (await harness.daemon.load_workspace_status(LATAM)).next_run is None
 
 
 class Gone:
@@ -325,23 +327,23 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     config = written(sandbox, tmp_path, schedule={"cron": "0 6 * * *"})
-    async with at_home(config) as house:
+    async with at_home(config) as harness:
         applied: list[Settings] = []
-        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
-        before = await house.daemon.load_workspace_status(LATAM)
-        loaded_at = (await house.daemon.check_health()).config_loaded_at
-        house.daemon.state = Gone()  # type: ignore[assignment]
+        watcher = ConfigWatcher(config, {}, load(config, {}), harness.daemon, applied.append)
+        before = await harness.daemon.load_workspace_status(LATAM)
+        loaded_at = (await harness.daemon.check_health()).config_loaded_at
+        harness.daemon.state = Gone()  # type: ignore[assignment]
         written(sandbox, tmp_path, schedule={"cron": "0 7 * * *"}, mode="dry-run")
         with capture_logs() as lines:
             await watcher.reload_if_changed()
             await watcher.reload_if_changed()
-        problems = (await house.daemon.check_health()).problems
-        house.daemon.state = house.shared.state
+        problems = (await harness.daemon.check_health()).problems
+        harness.daemon.state = harness.shared.state
 
-        assert await house.daemon.load_workspace_status(LATAM) == before
+        assert await harness.daemon.load_workspace_status(LATAM) == before
         assert before.next_run is not None
-        assert house.daemon.settings.workspaces[LATAM].mode == "enforce"
-        assert (await house.daemon.check_health()).config_loaded_at == loaded_at
+        assert harness.daemon.settings.workspaces[LATAM].mode == "enforce"
+        assert (await harness.daemon.check_health()).config_loaded_at == loaded_at
         assert not applied
         assert "tried again" in problems[0]
         assert (
@@ -351,26 +353,26 @@ async def test_new_file_is_taken_as_a_whole_or_not_at_all_and_then_tried_again(
 
         # The file is not touched, and no SIGHUP is sent.
         await watcher.reload_if_changed()
-        after = await house.daemon.load_workspace_status(LATAM)
+        after = await harness.daemon.load_workspace_status(LATAM)
         assert (after.schedule, after.mode) == ("cron 0 7 * * * (UTC)", "dry-run")
         assert after.next_run is not None
-        assert (await house.daemon.check_health()).problems == ()
+        assert (await harness.daemon.check_health()).problems == ()
         assert len(applied) == 1
 
 
 async def test_refused_file_is_loaded_again_once_its_references_are_fixed(sandbox: Sandbox, tmp_path: Path) -> None:
     config = written(sandbox, tmp_path)
-    async with at_home(config) as house:
+    async with at_home(config) as harness:
         applied: list[Settings] = []
-        watcher = ConfigWatcher(config, {}, load(config, {}), house.daemon, applied.append)
+        watcher = ConfigWatcher(config, {}, load(config, {}), harness.daemon, applied.append)
         good = config.read_text("utf-8")
         config.unlink()
         await watcher.reload_if_changed()
-        assert any("is invalid" in problem for problem in (await house.daemon.check_health()).problems)
+        assert any("is invalid" in problem for problem in (await harness.daemon.check_health()).problems)
         config.write_text(good, "utf-8")
         await watcher.reload_if_changed()
 
-        assert (await house.daemon.check_health()).problems == ()
+        assert (await harness.daemon.check_health()).problems == ()
         assert len(applied) == 1
 
 
@@ -394,27 +396,27 @@ async def test_bug_in_a_run_ends_that_run_only(sandbox: Sandbox, tmp_path: Path)
         daemon = Daemon(
             settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left
         )
-        house = House(daemon, shared, config)
+        harness = Harness(daemon, shared, config)
         await daemon.start()
         with capture_logs() as lines:
             first = await daemon.request_run(run_request())
-            await house.idle()
+            await harness.idle()
         second = await daemon.request_run(run_request(is_dry_run=True))
-        await house.idle()
+        await harness.idle()
         await daemon.stop()
 
-        assert (await house.run(first)).status is RunStatus.INTERRUPTED
-        assert "ZeroDivisionError" in (await house.run(first)).error
+        assert (await harness.run(first)).status is RunStatus.INTERRUPTED
+        assert "ZeroDivisionError" in (await harness.run(first)).error
         assert "run.crashed" in [line["event"] for line in lines]
-        assert (await house.run(second)).status is RunStatus.PLANNED
+        assert (await harness.run(second)).status is RunStatus.PLANNED
 
 
-async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncContextManager[House]) -> None:
-    async with home as house:
-        assert (await house.daemon.check_health()).problems == ()
+async def test_health_names_a_state_that_is_out_of_reach(home: AbstractAsyncContextManager[Harness]) -> None:
+    async with home as harness:
+        assert (await harness.daemon.check_health()).problems == ()
 
-        house.daemon.state = Gone()  # type: ignore[assignment]
+        harness.daemon.state = Gone()  # type: ignore[assignment]
         try:
-            assert any("The state is gone." in problem for problem in (await house.daemon.check_health()).problems)
+            assert any("The state is gone." in problem for problem in (await harness.daemon.check_health()).problems)
         finally:
-            house.daemon.state = house.shared.state
+            harness.daemon.state = harness.shared.state

@@ -349,8 +349,8 @@ async def test_undone_deactivation_of_an_unmanaged_member_stays_undone(company: 
 async def test_undo_of_an_undo_holds_nothing_of_the_first(company: Company) -> None:
     names = await founded(company, 4, 0)
     company.change(names[0], groups=())
-    gone = await company.sync()
-    back = await company.undo(gone.run_id)
+    result = await company.sync()
+    back = await company.undo(result.run_id)
     again = await company.undo(back.run_id)
     assert (codes(again), codes(await company.sync())) == (set(), set())
     assert names[0] not in company.active()

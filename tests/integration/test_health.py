@@ -43,7 +43,7 @@ class FakeDaemonApi:
     state: State = field(default_factory=lambda: MemoryState(Clock().now))
     workspace_names: tuple[str, ...] = ("latam",)
     active_runs: tuple[ActiveRun, ...] = ()
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     is_gone: bool = False
     delay: float = 0
     expires: date | None = None
@@ -61,7 +61,7 @@ class FakeDaemonApi:
 
     async def check_health(self) -> Health:
         await asyncio.sleep(self.delay)
-        return Health(self.troubles, NOW, NOW)
+        return Health(self.problems, NOW, NOW)
 
     def budget_left(self) -> int | None:
         return 470
@@ -87,16 +87,16 @@ async def get(daemon: FakeDaemonApi, path: str, timeout_seconds: float = 5) -> h
 
 
 async def test_process_is_alive_whatever_its_state_does() -> None:
-    assert (await get(FakeDaemonApi(is_gone=True, troubles=("x",)), "/healthz")).status_code == 200
+    assert (await get(FakeDaemonApi(is_gone=True, problems=("x",)), "/healthz")).status_code == 200
 
 
 async def test_daemon_is_ready_or_reports_the_problem() -> None:
     ready = await get(FakeDaemonApi(), "/readyz")
-    troubled = await get(FakeDaemonApi(troubles=("The state is gone. Start it.",)), "/readyz")
+    unready = await get(FakeDaemonApi(problems=("The state is gone. Start it.",)), "/readyz")
     slow = await get(FakeDaemonApi(delay=5), "/readyz", 0.05)
 
     assert (ready.status_code, ready.text) == (200, "ready\n")
-    assert (troubled.status_code, troubled.text) == (503, "The state is gone. Start it.\n")
+    assert (unready.status_code, unready.text) == (503, "The state is gone. Start it.\n")
     assert slow.status_code == 503
 
 

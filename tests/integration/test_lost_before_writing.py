@@ -64,7 +64,7 @@ async def for_ever(_seconds: float) -> None:
 
 
 @dataclass
-class Office:
+class Harness:
     """Three workspaces, one newcomer in each, and one state."""
 
     state: State
@@ -85,12 +85,12 @@ class Office:
         return {name: len(world.space.members) for name, world in self.worlds.items()}
 
 
-def office(state: State, world: SteppedWorld) -> Office:
+def harness(state: State, world: SteppedWorld) -> Harness:
     world.people["okta", "ann"] = Person("okta", "ann", "ann@acme.com", "Ann", groups=("planners",))
-    return Office(state, world, {name: SteppedWorld() for name in NAMES})
+    return Harness(state, world, {name: SteppedWorld() for name in NAMES})
 
 
-async def expect_others_done(place: Office, results: dict[str, RunResult]) -> None:
+async def expect_others_done(place: Harness, results: dict[str, RunResult]) -> None:
     lost = results.pop("emea")
     assert {(each.status, each.exit_code) for each in results.values()} == {(RunStatus.DONE, ExitCode.DONE)}
     assert place.members() == {"latam": 1, "emea": 0, "apac": 1}
@@ -108,7 +108,7 @@ async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the
     world, file = SteppedWorld(), tmp_path / "state.db"
     if kind == "memory":
         memory = MemoryState(world.now)
-        place = office(memory, world)
+        place = harness(memory, world)
 
         def take_over() -> None:
             memory.held["emea"].renewed_at = None
@@ -116,7 +116,7 @@ async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the
         results = await place.sync(take_over)
     else:
         state = await SqlState.open(f"sqlite:///{file}", world.now)
-        place = office(state, world)
+        place = harness(state, world)
 
         def take_over() -> None:
             with sqlite3.connect(file) as other:
@@ -133,7 +133,7 @@ async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the
 
 async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_their_runs() -> None:
     world = SteppedWorld()
-    place = office(Failing(world.now), world)
+    place = harness(Failing(world.now), world)
 
     results = await place.sync(lambda: None)
 
@@ -144,7 +144,7 @@ async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_the
 
 async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_their_runs() -> None:
     world = SteppedWorld()
-    place = office(Overtaken(world.now), world)
+    place = harness(Overtaken(world.now), world)
 
     results = await place.sync(lambda: None)
 

@@ -61,7 +61,7 @@ class SlowPigment(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class Office:
+class Harness:
     """A workspace in sync with its people, until a test changes them."""
 
     world: SteppedWorld = field(default_factory=SteppedWorld)
@@ -132,78 +132,78 @@ def outcomes(result: RunResult) -> dict[str, str]:
 
 
 async def test_young_plan_is_followed_to_its_end_with_one_read() -> None:
-    office = Office()
-    office.hire("ann", "bea", "cat")
+    harness = Harness()
+    harness.hire("ann", "bea", "cat")
 
-    result = await office.sync()
+    result = await harness.sync()
 
-    assert (result.exit_code, office.active(), office.pigment.listings) == (ExitCode.DONE, {"ann", "bea", "cat"}, 1)
+    assert (result.exit_code, harness.active(), harness.pigment.listings) == (ExitCode.DONE, {"ann", "bea", "cat"}, 1)
 
 
 async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
     """A person who was to be created is suspended, and another one joins, while the first three are created."""
-    office = Office()
-    office.hire("ann", "bea", "cat", "dan", "eve")
+    harness = Harness()
+    harness.hire("ann", "bea", "cat", "dan", "eve")
 
     def meanwhile() -> None:
-        office.turn("eve", Status.SUSPENDED)
-        office.hire("zoe")
+        harness.turn("eve", Status.SUSPENDED)
+        harness.hire("zoe")
 
-    office.later = {2: meanwhile}
-    result = await office.sync()
+    harness.later = {2: meanwhile}
+    result = await harness.sync()
 
     assert result.exit_code is ExitCode.DONE
-    assert office.active() == {"ann", "bea", "cat", "dan", "zoe"}
+    assert harness.active() == {"ann", "bea", "cat", "dan", "zoe"}
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan", "zoe"], Outcome.DONE)
-    assert office.pigment.listings == 2
+    assert harness.pigment.listings == 2
     assert [record.seq for record in result.records] == sorted({record.seq for record in result.records})
-    assert await office.state.load_changes(result.run_id) == list(result.records)
+    assert await harness.state.load_changes(result.run_id) == list(result.records)
 
 
 async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
-    office = Office()
+    harness = Harness()
     names = [f"p{number}" for number in range(4 * IN_ONE_PLAN)]
-    office.hire(*names)
+    harness.hire(*names)
 
-    result = await office.sync()
+    result = await harness.sync()
 
-    assert (result.exit_code, office.active()) == (ExitCode.DONE, set(names))
-    assert office.pigment.writes == len(names)
-    assert office.pigment.listings == 4
+    assert (result.exit_code, harness.active()) == (ExitCode.DONE, set(names))
+    assert harness.pigment.writes == len(names)
+    assert harness.pigment.listings == 4
 
 
 async def test_approval_releases_in_the_new_plan_only_what_it_released_before() -> None:
     """One of the approved leavers comes back, and one more person leaves, which no one has approved."""
-    office = Office()
-    await office.in_step("ann", "bea", "cat", "dan", "eve", "fay")
+    harness = Harness()
+    await harness.in_step("ann", "bea", "cat", "dan", "eve", "fay")
     for name in ("ann", "bea", "cat", "dan", "eve"):
-        office.turn(name, Status.SUSPENDED)
+        harness.turn(name, Status.SUSPENDED)
 
     def meanwhile() -> None:
-        office.turn("eve", Status.ACTIVE)
-        office.turn("fay", Status.SUSPENDED)
+        harness.turn("eve", Status.ACTIVE)
+        harness.turn("fay", Status.SUSPENDED)
 
-    office.later = {2: meanwhile}
-    result = await office.sync(approve=True)
+    harness.later = {2: meanwhile}
+    result = await harness.sync(approve=True)
 
-    assert office.active() == {"eve", "fay"}
+    assert harness.active() == {"eve", "fay"}
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat", "dan"], Outcome.DONE)
     assert result.exit_code is ExitCode.HELD
-    run = await office.state.load_run(result.run_id)
+    run = await harness.state.load_run(result.run_id)
     assert run is not None
     assert (run.digest, run.approved_digest) == (result.digest, result.digest)
 
 
 async def test_approved_change_that_became_another_is_held_and_the_report_has_it() -> None:
-    office = Office()
-    await office.in_step("ann", "bea", "cat", "dan", "eve")
+    harness = Harness()
+    await harness.in_step("ann", "bea", "cat", "dan", "eve")
     for name in ("ann", "bea", "cat", "dan"):
-        office.turn(name, Status.SUSPENDED)
-    office.later = {2: lambda: office.world.space.admin_rename("dan@acme.com", "Another Name")}
+        harness.turn(name, Status.SUSPENDED)
+    harness.later = {2: lambda: harness.world.space.admin_rename("dan@acme.com", "Another Name")}
 
-    result = await office.sync(approve=True)
+    result = await harness.sync(approve=True)
 
-    assert office.active() == {"dan", "eve"}
+    assert harness.active() == {"dan", "eve"}
     last = result.records[-1]
     assert (last.change.email, last.outcome) == ("dan@acme.com", Outcome.HELD)
     assert "planned again" in last.detail
@@ -212,25 +212,25 @@ async def test_approved_change_that_became_another_is_held_and_the_report_has_it
 
 async def test_what_is_applied_already_counts_against_the_limits_of_the_new_plan() -> None:
     """Three deactivations are allowed, and made: the leaver who comes up meanwhile is one too many."""
-    office = Office()
-    await office.in_step("ann", "bea", "cat", "dan", "eve", "fay", "gus")
+    harness = Harness()
+    await harness.in_step("ann", "bea", "cat", "dan", "eve", "fay", "gus")
     for name in ("ann", "bea", "cat"):
-        office.turn(name, Status.SUSPENDED)
-    office.hire("new1", "new2")
-    office.later = {2: lambda: office.turn("dan", Status.SUSPENDED)}
+        harness.turn(name, Status.SUSPENDED)
+    harness.hire("new1", "new2")
+    harness.later = {2: lambda: harness.turn("dan", Status.SUSPENDED)}
 
-    result = await office.sync()
+    result = await harness.sync()
 
-    assert office.active() == {"dan", "eve", "fay", "gus", "new1", "new2"}
+    assert harness.active() == {"dan", "eve", "fay", "gus", "new1", "new2"}
     assert result.exit_code is ExitCode.HELD
 
 
 async def test_rest_is_not_tried_when_the_workspace_can_not_be_planned_again() -> None:
-    office = Office()
-    office.hire("ann", "bea", "cat", "dan")
-    office.later = {2: lambda: office.world.failing.add("okta")}
+    harness = Harness()
+    harness.hire("ann", "bea", "cat", "dan")
+    harness.later = {2: lambda: harness.world.failing.add("okta")}
 
-    result = await office.sync()
+    result = await harness.sync()
 
     assert (result.exit_code, result.status) == (ExitCode.FAILED, RunStatus.FAILED)
     assert outcomes(result) == dict.fromkeys(["ann", "bea", "cat"], Outcome.DONE) | {"dan": Outcome.NOT_TRIED}
@@ -239,39 +239,39 @@ async def test_rest_is_not_tried_when_the_workspace_can_not_be_planned_again() -
 
 
 async def test_workspace_that_refuses_everything_is_not_read_for_ever() -> None:
-    office = Office()
-    office.hire(*(f"p{number}" for number in range(10)))
-    office.pigment.refuses = True
+    harness = Harness()
+    harness.hire(*(f"p{number}" for number in range(10)))
+    harness.pigment.refuses = True
 
-    result = await office.sync()
+    result = await harness.sync()
 
     assert result.exit_code is ExitCode.FAILED
-    assert office.pigment.listings == 1
+    assert harness.pigment.listings == 1
     assert set(outcomes(result).values()) == {Outcome.FAILED, Outcome.NOT_TRIED}
 
 
 async def test_reads_of_one_run_count_once_towards_grace() -> None:
-    office = Office()
-    office.policy = replace(office.policy, grace_reads=2)
-    await office.in_step("ann")
-    del office.world.people["okta", "ann"]
-    office.hire("bea", "cat", "dan", "eve")
+    harness = Harness()
+    harness.policy = replace(harness.policy, grace_reads=2)
+    await harness.in_step("ann")
+    del harness.world.people["okta", "ann"]
+    harness.hire("bea", "cat", "dan", "eve")
 
-    first = await office.sync()
-    still_there = "ann" in office.active()
-    second = await office.sync()
+    first = await harness.sync()
+    still_there = "ann" in harness.active()
+    second = await harness.sync()
 
     assert (first.exit_code, still_there) == (ExitCode.DONE, True)
     assert second.exit_code is ExitCode.DONE
-    assert "ann" not in office.active()
+    assert "ann" not in harness.active()
 
 
 async def test_plan_that_was_reviewed_is_applied_and_nothing_else() -> None:
-    office = Office()
-    office.hire("ann", "bea", "cat", "dan")
-    office.later = {2: lambda: office.hire("zoe")}
+    harness = Harness()
+    harness.hire("ann", "bea", "cat", "dan")
+    harness.later = {2: lambda: harness.hire("zoe")}
 
-    result = await office.sync(Trigger.APPLY, approve=True)
+    result = await harness.sync(Trigger.APPLY, approve=True)
 
-    assert office.active() == {"ann", "bea", "cat", "dan"}
+    assert harness.active() == {"ann", "bea", "cat", "dan"}
     assert {record.change.kind for record in result.records} == {Kind.CREATE}

@@ -126,10 +126,10 @@ async def test_state_that_can_be_read_only_is_no_state_to_work_with(
             other = create_engine(f"sqlite:///{path}")
             with other.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                trouble = await StateProbe().find_problem(state)
+                problem = await StateProbe().find_problem(state)
             other.dispose()
             assert await state.load_runs() == []
-        assert "locked" in trouble
+        assert "locked" in problem
         return
     url = new_database(request.getfixturevalue("postgres_server"))
     async with opened(url) as state:

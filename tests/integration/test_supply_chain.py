@@ -107,7 +107,7 @@ def test_every_dependency_of_the_tests_has_its_reason() -> None:
     digests = {str(canonicalize_name(each)) for each in re.findall(r"[A-Za-z][\w-]*[A-Za-z0-9]", prose)}
     # Plug-ins of pytest stand in its parentheses; types go with the package that they are of.
     short = {name_of(each): name_of(each).removeprefix("pytest-").removeprefix("types-") for each in EXTRAS["dev"]}
-    missing = {name for name, kept in short.items() if name not in digests and kept not in digests}
+    missing = {name for name, digest in short.items() if name not in digests and digest not in digests}
     assert missing <= {"types-pyyaml"}
 
 

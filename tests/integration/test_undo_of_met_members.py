@@ -47,7 +47,7 @@ class RacedWorld(SteppedWorld):
 
 
 @dataclass
-class Office:
+class Harness:
     company: Company
     world: RacedWorld
 
@@ -62,67 +62,67 @@ class Office:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def office(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Office]:
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     world = RacedWorld()
     if request.param == "memory":
-        yield Office(Company(MemoryState(world.now), {"latam": world}), world)
+        yield Harness(Company(MemoryState(world.now), {"latam": world}), world)
         return
     state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", world.now)
-    yield Office(Company(state, {"latam": world}), world)
+    yield Harness(Company(state, {"latam": world}), world)
     await state.close()
 
 
-async def test_active_member_that_was_met_stays_active_and_loses_its_link(office: Office) -> None:
-    made = await office.hire()
+async def test_active_member_that_was_met_stays_active_and_loses_its_link(harness: Harness) -> None:
+    made = await harness.hire()
     assert [record.detail for record in made.records] == ["The member existed and is linked; nothing was changed."]
-    assert len(await office.links()) == 1
+    assert len(await harness.links()) == 1
 
-    undone = await office.company.undo(made.run_id)
+    undone = await harness.company.undo(made.run_id)
 
     assert [(record.change.kind, record.outcome) for record in undone.records] == [("adopt", "done")]
-    assert (office.world.writes, office.company.active()) == ([], {"ann"})
-    assert await office.links() == ()
+    assert (harness.world.writes, harness.company.active()) == ([], {"ann"})
+    assert await harness.links() == ()
 
 
-async def test_member_that_lost_its_link_is_adopted_again_only_by_an_approval(office: Office) -> None:
-    made = await office.hire()
-    await office.company.undo(made.run_id)
+async def test_member_that_lost_its_link_is_adopted_again_only_by_an_approval(harness: Harness) -> None:
+    made = await harness.hire()
+    await harness.company.undo(made.run_id)
 
-    held = await office.company.sync()
-    assert (codes(held), await office.links()) == ({"undone"}, ())
-    await office.company.sync(approve=True)
-    assert len(await office.links()) == 1
-    assert office.world.writes == []
+    held = await harness.company.sync()
+    assert (codes(held), await harness.links()) == ({"undone"}, ())
+    await harness.company.sync(approve=True)
+    assert len(await harness.links()) == 1
+    assert harness.world.writes == []
 
 
-async def test_inactive_member_that_was_met_and_reactivated_is_deactivated(office: Office) -> None:
-    office.world.leaves_inactive = True
-    made = await office.hire()
+async def test_inactive_member_that_was_met_and_reactivated_is_deactivated(harness: Harness) -> None:
+    harness.world.leaves_inactive = True
+    made = await harness.hire()
     assert [record.detail for record in made.records] == ["The member existed and was reactivated."]
-    assert office.company.active() == {"ann"}
+    assert harness.company.active() == {"ann"}
 
-    await office.company.undo(made.run_id)
+    await harness.company.undo(made.run_id)
 
-    assert (office.world.writes, office.company.active()) == (["PATCH"], set())
-    assert await office.links() == ()
+    assert (harness.world.writes, harness.company.active()) == (["PATCH"], set())
+    assert await harness.links() == ()
 
 
 @pytest.mark.parametrize("leaves_inactive", [True, False])
-async def test_protected_member_that_was_met_gets_no_change(office: Office, leaves_inactive: bool) -> None:
-    office.company.protect = ("ann@*",)
-    office.world.leaves_inactive = leaves_inactive
-    made = await office.hire()
+async def test_protected_member_that_was_met_gets_no_change(harness: Harness, leaves_inactive: bool) -> None:
+    harness.company.protect = ("ann@*",)
+    harness.world.leaves_inactive = leaves_inactive
+    made = await harness.hire()
 
     assert [record.detail for record in made.records] == [
         "ann@acme.com belongs to a protected member; see the next plan."
     ]
-    assert (office.company.active(), await office.links()) == (set() if leaves_inactive else {"ann"}, ())
+    assert (harness.company.active(), await harness.links()) == (set() if leaves_inactive else {"ann"}, ())
 
 
-async def test_created_member_is_deactivated_as_before(office: Office) -> None:
-    office.world.is_raced = False
-    made = await office.hire()
+async def test_created_member_is_deactivated_as_before(harness: Harness) -> None:
+    harness.world.is_raced = False
+    made = await harness.hire()
 
-    await office.company.undo(made.run_id)
+    await harness.company.undo(made.run_id)
 
-    assert (office.world.writes, office.company.active()) == (["PATCH"], set())
+    assert (harness.world.writes, harness.company.active()) == (["PATCH"], set())

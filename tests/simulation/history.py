@@ -460,26 +460,28 @@ class History:
         return owner.id == name if owner else scim_id not in self.world.edited
 
     async def check_limits(self, found: list[tuple[Run, ChangeRecord]]) -> None:
-        gone = [(run, each) for run, each in found if each.change.kind is Kind.DEACTIVATE and each.outcome in COUNTED]
-        by_run = {run.id: run for run, _ in gone}
+        deactivations = [
+            (run, each) for run, each in found if each.change.kind is Kind.DEACTIVATE and each.outcome in COUNTED
+        ]
+        by_run = {run.id: run for run, _ in deactivations}
         for run in by_run.values():
             if run.id in self.approved_runs or run.approved_digest or run.trigger is Trigger.UNDO:
                 continue
-            own = {(each.workspace, record.scim_id) for each, record in gone if each.id == run.id}
+            own = {(each.workspace, record.scim_id) for each, record in deactivations if each.id == run.id}
             recent = {
                 (each.workspace, record.scim_id)
-                for each, record in gone
+                for each, record in deactivations
                 if each.started_at < run.started_at
                 and record.sent_at >= run.started_at - HOUR
                 and each.workspace == run.workspace
             }
             self.expect(len(own | recent) <= LIMIT, "more deactivations than the guard allows")
-            self.check_fleet(run, gone)
+            self.check_fleet(run, deactivations)
 
-    def check_fleet(self, run: Run, gone: list[tuple[Run, ChangeRecord]]) -> None:
+    def check_fleet(self, run: Run, deactivations: list[tuple[Run, ChangeRecord]]) -> None:
         """All workspaces together lose no more within an hour than the guard of the fleet allows."""
-        last = max(record.sent_at for each, record in gone if each.id == run.id)
-        recent = [(each, record) for each, record in gone if run.started_at - HOUR <= record.sent_at <= last]
+        last = max(record.sent_at for each, record in deactivations if each.id == run.id)
+        recent = [(each, record) for each, record in deactivations if run.started_at - HOUR <= record.sent_at <= last]
         if self.was_renamed or any(each.id in self.approved_runs or each.approved_digest for each, _ in recent):
             return
         together = {(each.workspace, record.scim_id) for each, record in recent}

@@ -205,10 +205,10 @@ class Watch:
     async def links(self, workspace: str) -> None:
         """A member never goes from one person to another of the same connector, but to the same human."""
         for link in (await self.state.load_memory(workspace)).links:
-            former = self.owners.setdefault((workspace, link.scim_id), link.person)
-            is_other = former.connector == link.person.connector and human(former.id) != human(link.person.id)
-            if is_other and human(former.id) not in self.let_go:
-                raise Broken(f"the member of {former} was given to {link.person}")
+            owner = self.owners.setdefault((workspace, link.scim_id), link.person)
+            is_other = owner.connector == link.person.connector and human(owner.id) != human(link.person.id)
+            if is_other and human(owner.id) not in self.let_go:
+                raise Broken(f"the member of {owner} was given to {link.person}")
             self.owners[workspace, link.scim_id] = link.person
 
 

@@ -265,9 +265,9 @@ class World:
         self.edited.update(member.id for member in space.members if member.user_name == email)
 
     def rotate_token(self, workspace: Workspace) -> None:
-        former, workspace.token = workspace.token, f"token-{self.chance.randrange(10**6)}"
+        old_token, workspace.token = workspace.token, f"token-{self.chance.randrange(10**6)}"
         workspace.space.tokens.add(workspace.token)
-        workspace.space.tokens.revoke(former)
+        workspace.space.tokens.revoke(old_token)
 
     def move_on(self) -> None:
         """Make a change that no run causes: the world does not wait for a run."""

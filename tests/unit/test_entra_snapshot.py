@@ -73,23 +73,23 @@ def test_one_row_that_shows_it_is_enough() -> None:
 
 
 def test_person_of_several_groups_is_one_with_all_of_them() -> None:
-    shot = build_snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, MAPPER)
-    assert [(each.id, each.groups) for each in shot.people] == [("u-ana", ("g-sales", "g-staff"))]
-    assert shot.groups == (Group("g-sales", "Sales", 1), Group("g-staff", "Staff", 1))
+    snapshot = build_snapshot(app({STAFF: inside(person("ana")), SALES: inside(person("ana"))}), SOURCE, MAPPER)
+    assert [(each.id, each.groups) for each in snapshot.people] == [("u-ana", ("g-sales", "g-staff"))]
+    assert snapshot.groups == (Group("g-sales", "Sales", 1), Group("g-staff", "Staff", 1))
 
 
 def test_fuller_of_two_rows_is_used() -> None:
     blank = User("u-ana")
     for one, other in permutations([blank, person("ana")]):
-        shot = build_snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, MAPPER)
-        assert [each.status for each in shot.people] == [Status.ACTIVE]
+        snapshot = build_snapshot(app({SALES: inside(one), STAFF: inside(other)}, {"u-ana": blank}), SOURCE, MAPPER)
+        assert [each.status for each in snapshot.people] == [Status.ACTIVE]
 
 
 def test_group_counts_members_of_any_status() -> None:
     guest = person("gus", user_type="Guest")
-    shot = build_snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, MAPPER)
-    assert shot.groups[0].people == 3
-    assert [each.id for each in shot.people] == ["u-ana", "u-ivo"]
+    snapshot = build_snapshot(app({SALES: inside(person("ana"), person("ivo", False), guest)}), SOURCE, MAPPER)
+    assert snapshot.groups[0].people == 3
+    assert [each.id for each in snapshot.people] == ["u-ana", "u-ivo"]
 
 
 def test_guest_who_is_assigned_individually_is_left_out_as_any_guest() -> None:
@@ -105,18 +105,18 @@ def test_guest_without_an_address_is_named_by_id() -> None:
 
 
 def test_deleted_individual_is_noted() -> None:
-    shot = build_snapshot(app({}, {"u-gone": None}), SOURCE, MAPPER)
-    assert shot.people == ()
-    assert [note.code for note in shot.notes] == ["assignment-left-over"]
-    assert "Gone is assigned individually" in shot.notes[0].reason
+    snapshot = build_snapshot(app({}, {"u-gone": None}), SOURCE, MAPPER)
+    assert snapshot.people == ()
+    assert [note.code for note in snapshot.notes] == ["assignment-left-over"]
+    assert "Gone is assigned individually" in snapshot.notes[0].reason
 
 
 def test_unidentified_rows_are_counted_by_their_address() -> None:
     lost = User("", "lost@example.com")
     read = app({SALES: inside(unidentified=(lost, User(""))), STAFF: inside(unidentified=(lost,))})
-    shot = build_snapshot(read, SOURCE, MAPPER)
-    assert shot.unidentified == ("", "lost@example.com", "lost@example.com")
-    assert [note.reason.split(":")[0] for note in shot.notes] == [
+    snapshot = build_snapshot(read, SOURCE, MAPPER)
+    assert snapshot.unidentified == ("", "lost@example.com", "lost@example.com")
+    assert [note.reason.split(":")[0] for note in snapshot.notes] == [
         "Entra returned 1 row(s) without an id (without an email)",
         "Entra returned 2 row(s) without an id (lost@example.com)",
     ]

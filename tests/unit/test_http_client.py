@@ -14,7 +14,7 @@ from connectors.http import ApiClient, ApiResponse, NoResponse, RequestLimits, R
 from tests.contract.scim_faults import Unending
 
 
-class Office:
+class Harness:
     """An API on a transport in memory; *answers* are given in turn, the last one repeatedly."""
 
     def __init__(
@@ -50,8 +50,8 @@ class Office:
         return answer(request) if callable(answer) else answer
 
 
-def may_write(office: Office) -> RetryPolicy:
-    return office.api.retry_policy(frozenset(), permit=Unending())
+def may_write(harness: Harness) -> RetryPolicy:
+    return harness.api.retry_policy(frozenset(), permit=Unending())
 
 
 def ok(request: httpx.Request) -> httpx.Response:
@@ -59,62 +59,62 @@ def ok(request: httpx.Request) -> httpx.Response:
 
 
 async def test_get_sends_our_headers_and_encodes_parameters_whole() -> None:
-    office = Office(ok)
+    harness = Harness(ok)
 
-    answer = await office.api.get("/users", {"$filter": "a eq 'b+c'", "q": "é&"})
+    answer = await harness.api.get("/users", {"$filter": "a eq 'b+c'", "q": "é&"})
 
-    (request,) = office.requests
+    (request,) = harness.requests
     assert request.url.raw_path == b"/api/users?$filter=a%20eq%20%27b%2Bc%27&q=%C3%A9%26"
     assert (request.headers["authorization"], request.headers["x-more"]) == ("Bearer token-0", "1")
     assert request.headers["accept-encoding"] == "gzip"
-    assert (answer.status, answer.rows(None), office.api.request_count) == (200, [], 1)
+    assert (answer.status, answer.rows(None), harness.api.request_count) == (200, [], 1)
 
 
 async def test_403_that_names_a_time_is_waited_for_and_never_blamed_on_the_credentials() -> None:
     def limited(request: httpx.Request) -> httpx.Response:
         return httpx.Response(403, headers={"retry-after": "2"})
 
-    assert (await Office(limited, limited, ok).api.get("/users")).status == 200
+    assert (await Harness(limited, limited, ok).api.get("/users")).status == 200
     with pytest.raises(IncompleteRead, match="answered 403 to GET"):
-        await Office(limited, limits=RequestLimits(retries=1)).api.get("/users")
+        await Harness(limited, limits=RequestLimits(retries=1)).api.get("/users")
     with pytest.raises(CredentialsRefused):
-        await Office(httpx.Response(403)).api.get("/users")
+        await Harness(httpx.Response(403)).api.get("/users")
 
 
 async def test_next_link_is_asked_for_as_it_is() -> None:
-    office = Office(ok)
+    harness = Harness(ok)
 
-    await office.api.get("https://acme.example/other?after=a%2Bb&x=$y")
+    await harness.api.get("https://acme.example/other?after=a%2Bb&x=$y")
 
-    assert office.requests[0].url.raw_path == b"/other?after=a%2Bb&x=$y"
+    assert harness.requests[0].url.raw_path == b"/other?after=a%2Bb&x=$y"
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/next", "http://acme.example/api/next", "https://xn--a/"])
 async def test_link_to_another_origin_is_not_asked(url: str) -> None:
-    office = Office(ok)
+    harness = Harness(ok)
 
     with pytest.raises(IncompleteRead, match="another server"):
-        await office.api.get(url)
+        await harness.api.get(url)
 
-    assert (office.requests, office.api.request_count) == ([], 0)
+    assert (harness.requests, harness.api.request_count) == ([], 0)
 
 
 async def test_refused_credentials_are_made_fresh_once() -> None:
-    office = Office(httpx.Response(401), ok)
+    harness = Harness(httpx.Response(401), ok)
 
-    await office.api.get("users")
+    await harness.api.get("users")
 
-    assert [request.headers["authorization"] for request in office.requests] == ["Bearer token-0", "Bearer token-1"]
-    assert office.naps == []
+    assert [request.headers["authorization"] for request in harness.requests] == ["Bearer token-0", "Bearer token-1"]
+    assert harness.naps == []
 
 
 async def test_credentials_that_stay_refused_are_an_error() -> None:
-    office = Office(httpx.Response(401, json={"detail": "token-1 is unknown"}))
+    harness = Harness(httpx.Response(401, json={"detail": "token-1 is unknown"}))
 
     with pytest.raises(CredentialsRefused, match="Acme \\(main\\) answered 401 to GET /api/users") as refused:
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 2
+    assert len(harness.requests) == 2
     assert "token-1" not in refused.value.message
 
 
@@ -161,22 +161,22 @@ async def test_renewal_that_failed_for_one_request_is_tried_again_for_the_next()
 
 
 async def test_missing_permission_is_a_matter_of_credentials() -> None:
-    office = Office(httpx.Response(403, json={"error": {"message": "Insufficient privileges"}}))
+    harness = Harness(httpx.Response(403, json={"error": {"message": "Insufficient privileges"}}))
 
     with pytest.raises(PermissionMissing, match="Insufficient privileges") as refused:
-        await office.api.get("users")
+        await harness.api.get("users")
 
     assert "permissions" in refused.value.hint
-    assert len(office.requests) == 1
+    assert len(harness.requests) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
 async def test_status_that_is_accepted_is_returned_at_once(status: int) -> None:
-    office = Office(httpx.Response(status))
+    harness = Harness(httpx.Response(status))
 
-    answer = await office.api.get("users", accept=(200, status))
+    answer = await harness.api.get("users", accept=(200, status))
 
-    assert (answer.status, len(office.requests), office.renewals) == (status, 1, 0)
+    assert (answer.status, len(harness.requests), harness.renewals) == (status, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -184,68 +184,68 @@ async def test_status_that_is_accepted_is_returned_at_once(status: int) -> None:
     [(404, "does not exist"), (400, "URL and the ids"), (302, "redirects"), (501, "later"), (201, "URL")],
 )
 async def test_other_status_is_an_error_with_a_way_out(status: int, hint: str) -> None:
-    office = Office(httpx.Response(status, headers={"location": "https://acme.example/api/x"}))
+    harness = Harness(httpx.Response(status, headers={"location": "https://acme.example/api/x"}))
 
     with pytest.raises(IncompleteRead, match=f"answered {status} to GET /api/users") as failed:
-        await office.api.get("users")
+        await harness.api.get("users")
 
     assert hint in failed.value.hint
-    assert len(office.requests) == 1
+    assert len(harness.requests) == 1
 
 
 async def test_attempts_are_bounded_in_number() -> None:
-    office = Office(httpx.Response(503), limits=RequestLimits(retries=4))
+    harness = Harness(httpx.Response(503), limits=RequestLimits(retries=4))
 
     with pytest.raises(IncompleteRead, match="503"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 5
-    assert all(low <= nap <= low + 1 for low, nap in zip([0.5, 1, 2, 4], office.naps, strict=True))
+    assert len(harness.requests) == 5
+    assert all(low <= slept <= low + 1 for low, slept in zip([0.5, 1, 2, 4], harness.naps, strict=True))
 
 
 async def test_attempts_are_bounded_in_time() -> None:
-    office = Office(
+    harness = Harness(
         httpx.Response(503, headers={"retry-after": "20"}), limits=RequestLimits(retries=100, max_wait_seconds=70)
     )
 
     with pytest.raises(IncompleteRead, match="503"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 4
+    assert len(harness.requests) == 4
 
 
 @pytest.mark.parametrize("status", [408, 425, 502, 503, 504, 520, 522, 524, 530])
 async def test_gateway_that_did_not_reach_the_server_is_asked_again(status: int) -> None:
-    office = Office(httpx.Response(status), ok)
+    harness = Harness(httpx.Response(status), ok)
 
-    assert (await office.api.get("users")).status == 200
+    assert (await harness.api.get("users")).status == 200
 
 
 async def test_refusals_that_name_a_time_are_not_counted() -> None:
-    office = Office(*[httpx.Response(429, headers={"retry-after": "1"})] * 12, ok, limits=RequestLimits(retries=1))
+    harness = Harness(*[httpx.Response(429, headers={"retry-after": "1"})] * 12, ok, limits=RequestLimits(retries=1))
 
-    assert (await office.api.get("users")).status == 200
-    assert all(1 <= nap <= 6 for nap in office.naps)
+    assert (await harness.api.get("users")).status == 200
+    assert all(1 <= slept <= 6 for slept in harness.naps)
 
 
 @pytest.mark.parametrize("named", ["0", "0.5", "soon", ""])
 async def test_refusals_that_name_no_time_worth_it_are_counted(named: str) -> None:
-    office = Office(httpx.Response(429, headers={"retry-after": named}), limits=RequestLimits(retries=4))
+    harness = Harness(httpx.Response(429, headers={"retry-after": named}), limits=RequestLimits(retries=4))
 
     with pytest.raises(IncompleteRead, match="429"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 5
+    assert len(harness.requests) == 5
 
 
 async def test_failures_between_refusals_that_name_a_time_are_counted() -> None:
     named, bare = httpx.Response(503, headers={"retry-after": "2"}), httpx.Response(503)
-    office = Office(named, bare, named, bare, named, bare, named, ok, limits=RequestLimits(retries=2))
+    harness = Harness(named, bare, named, bare, named, bare, named, ok, limits=RequestLimits(retries=2))
 
     with pytest.raises(IncompleteRead, match="503"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 6
+    assert len(harness.requests) == 6
 
 
 async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
@@ -256,7 +256,7 @@ async def test_waits_of_the_pace_are_not_counted_against_the_server() -> None:
         def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:
             """Learn nothing."""
 
-    patient = Office(httpx.Response(503), ok, rate_limiter=Slow(), limits=RequestLimits(max_wait_seconds=10))
+    patient = Harness(httpx.Response(503), ok, rate_limiter=Slow(), limits=RequestLimits(max_wait_seconds=10))
 
     assert (await patient.api.get("users")).status == 200
 
@@ -271,20 +271,20 @@ async def test_rate_limiter_sees_each_request_and_each_response() -> None:
         def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
             calls.append((url.path, status))
 
-    office = Office(
+    harness = Harness(
         httpx.Response(307, headers={"location": "/moved"}),
         httpx.ReadError("x"),
         httpx.Response(503),
         ok,
         rate_limiter=RecordingLimiter(),
     )
-    await office.api.get("users")
+    await harness.api.get("users")
 
     assert calls == [
         ("GET /api/users", -1), ("/api/users", 307), ("GET /moved", -1), ("/moved", 0),
         ("GET /api/users", -1), ("/api/users", 503), ("GET /api/users", -1), ("/api/users", 200),
     ]  # fmt: skip
-    assert office.api.request_count == 4
+    assert harness.api.request_count == 4
 
 
 async def test_no_more_than_eight_requests_are_in_flight() -> None:
@@ -312,48 +312,48 @@ async def test_no_more_than_eight_requests_are_in_flight() -> None:
     "location", ["https://evil.example/users", "http://acme.example/users", "https://acme.example:1/"]
 )
 async def test_redirect_to_another_origin_is_not_followed(location: str) -> None:
-    office = Office(httpx.Response(307, headers={"location": location}))
+    harness = Harness(httpx.Response(307, headers={"location": location}))
 
     with pytest.raises(IncompleteRead, match="307"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 1
+    assert len(harness.requests) == 1
 
 
 @pytest.mark.parametrize("location", ["https://xn--a/", "https://[::1/", "https://acme.example:999999/"])
 async def test_redirect_to_nowhere_is_an_incomplete_read(location: str) -> None:
-    office = Office(httpx.Response(307, headers={"location": location}))
+    harness = Harness(httpx.Response(307, headers={"location": location}))
 
     with pytest.raises(IncompleteRead):
-        await office.api.get("users")
+        await harness.api.get("users")
 
 
 async def test_redirects_end() -> None:
-    office = Office(httpx.Response(308, headers={"location": "/round"}))
+    harness = Harness(httpx.Response(308, headers={"location": "/round"}))
 
     with pytest.raises(IncompleteRead, match="308"):
-        await office.api.get("users")
+        await harness.api.get("users")
 
-    assert len(office.requests) == 4
+    assert len(harness.requests) == 4
 
 
 async def test_redirect_keeps_method_and_body_of_a_write() -> None:
-    office = Office(httpx.Response(307, headers={"location": "/moved"}), httpx.Response(201))
+    harness = Harness(httpx.Response(307, headers={"location": "/moved"}), httpx.Response(201))
 
-    answer = await office.api.send("POST", "users", json={"a": 1}, retry_policy=may_write(office))
+    answer = await harness.api.send("POST", "users", json={"a": 1}, retry_policy=may_write(harness))
 
-    assert [(request.method, request.content) for request in office.requests] == [("POST", b'{"a":1}')] * 2
+    assert [(request.method, request.content) for request in harness.requests] == [("POST", b'{"a":1}')] * 2
     assert (answer.status, answer.url.path) == (201, "/moved")
 
 
 async def test_send_makes_one_attempt_and_judges_no_status() -> None:
-    office = Office(httpx.Response(503))
+    harness = Harness(httpx.Response(503))
 
-    answer = await office.api.send(
-        "PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"}, retry_policy=may_write(office)
+    answer = await harness.api.send(
+        "PUT", "users/1", json=[], params={"a": "b"}, headers={"If-Match": "x"}, retry_policy=may_write(harness)
     )
 
-    (request,) = office.requests
+    (request,) = harness.requests
     assert (answer.status, request.method, request.url.query) == (503, "PUT", b"a=b")
     assert (request.headers["if-match"], request.headers["content-type"]) == ("x", "application/json")
 
@@ -374,26 +374,26 @@ async def test_send_makes_one_attempt_and_judges_no_status() -> None:
 async def test_send_distinguishes_requests_that_the_server_may_have_received(
     error: Exception, kind: type[Exception]
 ) -> None:
-    office = Office(error)
+    harness = Harness(error)
 
     with pytest.raises(kind) as failed:
-        await office.api.send("POST", "users", json={}, retry_policy=may_write(office))
+        await harness.api.send("POST", "users", json={}, retry_policy=may_write(harness))
 
     assert str(failed.value)
-    assert len(office.requests) == 1
+    assert len(harness.requests) == 1
 
 
 async def test_unreachable_server_is_named_with_what_to_look_at() -> None:
-    office = Office(httpx.ConnectError("[Errno -2] Name or service not known"))
+    harness = Harness(httpx.ConnectError("[Errno -2] Name or service not known"))
 
     with pytest.raises(IncompleteRead, match=r"Acme \(main\) can't be reached at acme\.example") as failed:
-        await office.api.get("users")
+        await harness.api.get("users")
 
     assert "proxy" in failed.value.hint
 
 
 async def test_walk_of_an_api_knows_its_first_page() -> None:
-    walk = Office(ok).api.page_guard("users", {"limit": "2"})
+    walk = Harness(ok).api.page_guard("users", {"limit": "2"})
 
     with pytest.raises(IncompleteRead):
         walk.advance("https://acme.example/api/users?limit=2")

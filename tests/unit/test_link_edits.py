@@ -83,7 +83,7 @@ def test_links_move_within_one_connector_when_its_people_have_new_ids() -> None:
     people = snapshot([person("new-ann", "ann@acme.com"), person("bea")])
     found = rebind_plan(memory, listing, [people], "okta-main", "okta-main")
 
-    assert [(mend.link and mend.link.person, mend.previous) for _, mend in found.edits] == [
+    assert [(edit.link and edit.link.person, edit.previous) for _, edit in found.edits] == [
         (key("new-ann"), link("ann"))
     ]
     assert found.unmatched == ("bea@acme.com",)

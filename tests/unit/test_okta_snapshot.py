@@ -69,11 +69,11 @@ def test_directly_assigned_person_without_a_group_is_individual_only() -> None:
 
 
 def test_person_linked_to_a_counted_group_is_kept_with_a_note() -> None:
-    shot = taken(read_of(row("ana", link="00g1")))
-    assert shot.people[0].groups == ("00g1",)
-    assert not shot.people[0].pending
-    assert [(note.code, note.email) for note in shot.notes] == [("assignment-moving", "ana@example.com")]
-    assert "Sales" in shot.notes[0].reason
+    snapshot = taken(read_of(row("ana", link="00g1")))
+    assert snapshot.people[0].groups == ("00g1",)
+    assert not snapshot.people[0].pending
+    assert [(note.code, note.email) for note in snapshot.notes] == [("assignment-moving", "ana@example.com")]
+    assert "Sales" in snapshot.notes[0].reason
 
 
 def test_person_linked_to_a_group_not_counted_is_not_of_the_source() -> None:
@@ -83,10 +83,10 @@ def test_person_linked_to_a_group_not_counted_is_not_of_the_source() -> None:
 @pytest.mark.parametrize("link", ["", "00g-stranger"])
 @pytest.mark.parametrize("scope", ["GROUP", "TEAM", ""])
 def test_person_with_an_unknown_group_is_pending(scope: str, link: str) -> None:
-    shot = taken(read_of(row("ana", scope, link)))
-    assert shot.people[0].pending
-    assert shot.people[0].groups == ()
-    assert [note.code for note in shot.notes] == ["assignment-moving"]
+    snapshot = taken(read_of(row("ana", scope, link)))
+    assert snapshot.people[0].pending
+    assert snapshot.people[0].groups == ()
+    assert [note.code for note in snapshot.notes] == ["assignment-moving"]
 
 
 def test_unknown_scope_in_a_group_is_group_assigned() -> None:
@@ -95,9 +95,9 @@ def test_unknown_scope_in_a_group_is_group_assigned() -> None:
 
 
 def test_active_member_missing_from_the_application_is_pending() -> None:
-    shot = taken(read_of(sales=inside(user("ana"))))
-    assert (shot.people[0].groups, shot.people[0].pending) == (("00g1",), True)
-    assert shot.notes == ()
+    snapshot = taken(read_of(sales=inside(user("ana"))))
+    assert (snapshot.people[0].groups, snapshot.people[0].pending) == (("00g1",), True)
+    assert snapshot.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_inactive_person_with_an_unknown_group_is_not_pending() -> None:
 
 
 def test_groups_count_everyone_in_them_and_stand_by_id() -> None:
-    shot = taken(read_of(staff=inside(user("ana"), user("eva", "DEPROVISIONED"))))
-    assert [(group.id, group.name, group.people) for group in shot.groups] == [
+    snapshot = taken(read_of(staff=inside(user("ana"), user("eva", "DEPROVISIONED"))))
+    assert [(group.id, group.name, group.people) for group in snapshot.groups] == [
         ("00g1", "Sales", 0),
         ("00g2", "Staff", 2),
     ]
@@ -139,13 +139,13 @@ def test_blank_person_among_good_ones_is_unknown() -> None:
 
 
 def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
-    nobody, somebody = User(""), User("", "ACTIVE", "eva@example.com")
+    without_id, with_email = User(""), User("", "ACTIVE", "eva@example.com")
     first = read_of(row("ana"), row("eva"), sales=inside(user("eva"), user("ana")), staff=inside(user("ana")))
-    first = replace(first, unidentified=(somebody, nobody))
+    first = replace(first, unidentified=(with_email, without_id))
     second = AppData(
         first.app_name,
         dict(reversed(list(first.people.items()))),
-        (nobody, somebody),
+        (without_id, with_email),
         first.assigned_group_ids,
         dict(reversed(list(first.counted.items()))),
     )
@@ -153,13 +153,14 @@ def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
 
 
 def test_rows_without_an_id_are_noted_by_their_email() -> None:
-    nobody, somebody = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
+    without_email, with_email = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
     read = replace(
-        read_of(row("ana"), sales=GroupMembers({"00u-ana": user("ana")}, (somebody,))), unidentified=(nobody, somebody)
+        read_of(row("ana"), sales=GroupMembers({"00u-ana": user("ana")}, (with_email,))),
+        unidentified=(without_email, with_email),
     )
-    shot = taken(read)
-    assert shot.unidentified == ("", "eva@example.com", "eva@example.com")
-    assert [(note.code, note.email) for note in shot.notes] == [
+    snapshot = taken(read)
+    assert snapshot.unidentified == ("", "eva@example.com", "eva@example.com")
+    assert [(note.code, note.email) for note in snapshot.notes] == [
         ("unidentified-row", ""),
         ("unidentified-row", "eva@example.com"),
     ]
@@ -174,11 +175,13 @@ def test_of_several_rows_of_one_person_the_last_counts() -> None:
 
 
 def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
-    nobody = replace(row("eva"), user=replace(user("eva"), id=""))
-    people, unidentified = app_people([row("ana"), nobody], "0oa1")
+    without_id = replace(row("eva"), user=replace(user("eva"), id=""))
+    people, unidentified = app_people([row("ana"), without_id], "0oa1")
     assert list(people) == ["00u-ana"]
-    assert unidentified == (nobody.user,)
-    assert group_members([user("ana"), nobody.user], "00g1") == GroupMembers({"00u-ana": user("ana")}, (nobody.user,))
+    assert unidentified == (without_id.user,)
+    assert group_members([user("ana"), without_id.user], "00g1") == GroupMembers(
+        {"00u-ana": user("ana")}, (without_id.user,)
+    )
 
 
 def test_empty_lists_are_complete() -> None:

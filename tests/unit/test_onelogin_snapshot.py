@@ -61,19 +61,19 @@ def test_assignment_is_decided_by_the_table(shown: AppData, assignment: Assignme
 
 def test_snapshot_has_each_person_once_and_in_order() -> None:
     shown = read(("3", "1", "2"), ("2", "1"), ("2",))
-    shot = build_snapshot(shown, {key: user(key) for key in "321"}, SOURCE, MAPPER)
-    assert [(each.id, each.groups, each.individual) for each in shot.people] == [
+    snapshot = build_snapshot(shown, {key: user(key) for key in "321"}, SOURCE, MAPPER)
+    assert [(each.id, each.groups, each.individual) for each in snapshot.people] == [
         ("1", ("501",), False),
         ("2", ("501", "502"), False),
         ("3", (), True),
     ]
-    assert shot.groups == (Group("501", "Sales", 2), Group("502", "Staff", 1))
-    assert (shot.source, shot.app_name, shot.notes, shot.unidentified) == (SOURCE, "Pigment", (), ())
+    assert snapshot.groups == (Group("501", "Sales", 2), Group("502", "Staff", 1))
+    assert (snapshot.source, snapshot.app_name, snapshot.notes, snapshot.unidentified) == (SOURCE, "Pigment", (), ())
 
 
 def test_person_missing_from_the_account_is_unknown_among_others() -> None:
-    shot = build_snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, MAPPER)
-    assert [each.status for each in shot.people] == [Status.UNKNOWN, Status.ACTIVE]
+    snapshot = build_snapshot(read(("1", "2"), ("1", "2")), {"2": user("2")}, SOURCE, MAPPER)
+    assert [each.status for each in snapshot.people] == [Status.UNKNOWN, Status.ACTIVE]
 
 
 def test_account_without_any_person_of_the_application_is_an_error() -> None:
@@ -83,20 +83,20 @@ def test_account_without_any_person_of_the_application_is_an_error() -> None:
 
 def test_people_of_one_application_may_all_have_no_email() -> None:
     shown = AppData("Pigment", {}, (), {"501": RoleMembers(frozenset("12"))}, (SALES,))
-    shot = build_snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, MAPPER)
-    assert [person.email for person in shot.people] == [None, None]
+    snapshot = build_snapshot(shown, {key: user(key, None) for key in "12"}, SOURCE, MAPPER)
+    assert [person.email for person in snapshot.people] == [None, None]
 
 
 def test_rows_without_an_id_have_their_email_or_an_empty_text() -> None:
-    nobody = (user(None, "b@example.com"), user(None, None), user(None, "b@example.com"))
-    shown = AppData("Pigment", {"1": user("1")}, nobody, {"501": RoleMembers(frozenset("1"), 1)}, (SALES,))
-    shot = build_snapshot(shown, {"1": user("1")}, SOURCE, MAPPER)
-    assert shot.unidentified == ("", "", "b@example.com", "b@example.com")
-    assert [(note.code, note.email) for note in shot.notes] == [
+    without_id = (user(None, "b@example.com"), user(None, None), user(None, "b@example.com"))
+    shown = AppData("Pigment", {"1": user("1")}, without_id, {"501": RoleMembers(frozenset("1"), 1)}, (SALES,))
+    snapshot = build_snapshot(shown, {"1": user("1")}, SOURCE, MAPPER)
+    assert snapshot.unidentified == ("", "", "b@example.com", "b@example.com")
+    assert [(note.code, note.email) for note in snapshot.notes] == [
         ("unidentified-row", ""),
         ("unidentified-row", "b@example.com"),
     ]
-    assert "2 row(s)" in shot.notes[0].reason
+    assert "2 row(s)" in snapshot.notes[0].reason
 
 
 def test_application_shows_its_people_by_id_and_the_others_apart() -> None:

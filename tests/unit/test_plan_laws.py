@@ -277,14 +277,14 @@ keys = st.frozensets(st.sampled_from([PersonKey("okta", name) for name in "12345
 @given(worlds(), ids, keys, ids, ids)
 def test_no_change_passes_a_guard(
     world: tuple[Inputs, Policy],
-    gone: frozenset[str],
+    departed: frozenset[str],
     made: frozenset[PersonKey],
     moved: frozenset[str],
     contested: frozenset[str],
 ) -> None:
     reads, policy = world
     history = GuardHistory(
-        recent_changes=recent_changes(max_deactivations=gone, max_creates=made, max_email_changes=moved),
+        recent_changes=recent_changes(max_deactivations=departed, max_creates=made, max_email_changes=moved),
         contested_members={scim_id: [NOW, NOW] for scim_id in contested},
     )
     plan = apply_guards(compute_plan(reads, policy), policy, history)
@@ -293,7 +293,7 @@ def test_no_change_passes_a_guard(
     limits, toggles = policy.limits.counts, policy.toggles
 
     leavers = {change.scim_id for change in of_kind[Kind.DEACTIVATE]}
-    assert not leavers or len(leavers | gone) <= (limits[GuardCode.MAX_DEACTIVATIONS] or 0)
+    assert not leavers or len(leavers | departed) <= (limits[GuardCode.MAX_DEACTIVATIONS] or 0)
     assert not leavers & contested
     joiners = {change.person for change in of_kind[Kind.CREATE]}
     most = limits[GuardCode.MAX_CREATES]
@@ -341,9 +341,9 @@ def test_leaver_stays_while_a_new_person_has_the_address(world: tuple[Inputs, Po
     linked = {link.person for link in reads.memory.links}
     claims = collect_assignments(reads.snapshots, policy).entitled_by_email
     new = {email for email, several in claims.items() if any(each.key not in linked for each in several)}
-    gone = [change for change in plan.changes if change.kind is Kind.DEACTIVATE and change.person in linked]
+    departed = [change for change in plan.changes if change.kind is Kind.DEACTIVATE and change.person in linked]
 
-    assert not new & {normalize(change.email) for change in gone}
+    assert not new & {normalize(change.email) for change in departed}
 
 
 @given(worlds(), emails)

@@ -123,8 +123,8 @@ def test_workspace_that_is_there_twice_is_refused() -> None:
 
 
 def test_counts_that_are_not_those_of_the_lists_are_refused_even_with_a_matching_digest() -> None:
-    lied = edited(lambda d: d["workspaces"][0]["counts"].update(deactivate=0), sealed=True)
-    assert "the counts of workspace pigment-latam are not those of its lists" in refusal(lied)
+    wrong_counts = edited(lambda d: d["workspaces"][0]["counts"].update(deactivate=0), sealed=True)
+    assert "the counts of workspace pigment-latam are not those of its lists" in refusal(wrong_counts)
 
 
 def test_refusal_escapes_hostile_names() -> None:

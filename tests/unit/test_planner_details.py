@@ -132,8 +132,8 @@ def test_undo_counts_the_active_members() -> None:
 
 
 def test_undo_goes_on_after_what_it_does_not_put_back() -> None:
-    gone = member("ann", active=False)
-    listing = Listing((gone,))
+    inactive = member("ann", active=False)
+    listing = Listing((inactive,))
     records = [
         replace(record(a_change(Kind.DEACTIVATE, Fields(active=False))), seq=0),
         replace(record(a_change(Kind.UPDATE_NAME, Fields(display_name="X")), Outcome.FAILED), seq=1),
@@ -184,9 +184,9 @@ def test_domain_is_what_stands_behind_the_last_at() -> None:
 
 
 def test_leaver_of_two_sources_without_a_link_is_deactivated_once() -> None:
-    gone = person("ann", status=Status.SUSPENDED)
+    suspended = person("ann", status=Status.SUSPENDED)
     also = person("a1", "ann@acme.com", connector=ENTRA.connector, status=Status.SUSPENDED)
-    plan = compute_plan(reads([gone], [member("ann")], (), snapshot([also], ENTRA)), a_policy(OKTA, ENTRA))
+    plan = compute_plan(reads([suspended], [member("ann")], (), snapshot([also], ENTRA)), a_policy(OKTA, ENTRA))
 
     assert [change.kind for change in plan.changes] == [Kind.ADOPT, Kind.DEACTIVATE]
 

@@ -191,7 +191,7 @@ def test_create_is_proved_by_its_own_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "lacks"),
+    ("wanted", "missing"),
     [
         (Fields(), []),
         (Fields("ANA@ACME.COM", " Ana  Lima", True), []),
@@ -199,8 +199,8 @@ def test_create_is_proved_by_its_own_body() -> None:
         (Fields(display_name="ana lima"), ["displayName"]),
     ],
 )
-def test_proof_compares_emails_folded_and_names_as_written(wanted: Fields, lacks: list[str]) -> None:
-    assert missing_fields(a_member(), wanted) == lacks
+def test_proof_compares_emails_folded_and_names_as_written(wanted: Fields, missing: list[str]) -> None:
+    assert missing_fields(a_member(), wanted) == missing
 
 
 def test_member_without_an_active_status_proves_neither() -> None:

@@ -38,12 +38,12 @@ def test_no_window_ever_holds_more_than_the_budget(
         hours = Hours()
         pace = SlidingWindow(requests, window, hours.timer())
 
-        async def one(wait: float, takes: float, arrives: float, status: int) -> None:
+        async def one(wait: float, duration: float, arrives: float, status: int) -> None:
             await hours.sleep(wait)
             await pace.acquire("GET", URL)
             # The request reaches the host at some moment between its sending and its response.
-            arrivals.append(hours.now + takes * arrives)
-            await hours.sleep(takes)
+            arrivals.append(hours.now + duration * arrives)
+            await hours.sleep(duration)
             pace.on_response(URL, status, httpx.Headers())
 
         await hours.run(*(asyncio.create_task(one(*journey)) for journey in journeys))

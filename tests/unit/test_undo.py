@@ -145,11 +145,11 @@ def test_inactive_member_that_a_create_met_and_reactivated_is_deactivated() -> N
 
 def test_leavers_come_first_then_emails_then_the_rest() -> None:
     named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Ann"))
-    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False), "bea")
+    deactivation = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False), "bea")
     made = change(Kind.CREATE, Fields(), Fields("cat@acme.com", "Ann", True), "cat")
     moved = change(Kind.UPDATE_EMAIL, Fields("was@acme.com"), Fields("dan@acme.com"), "dan")
     members = [member("ann"), member("bea", active=False), member("cat", display_name="Ann"), member("dan")]
-    plan = undone(named, gone, made, moved, members=members)
+    plan = undone(named, deactivation, made, moved, members=members)
 
     assert [each.kind for each in plan.changes] == ["deactivate", "update-email", "reactivate", "update-name"]
 
@@ -189,11 +189,13 @@ def test_spelling_alone_can_be_put_back() -> None:
 
 
 def test_member_that_was_changed_since_is_left_and_named() -> None:
-    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    deactivation = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
     named = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Other"), "bea")
     moved = change(Kind.UPDATE_EMAIL, Fields("was@acme.com"), Fields("new@acme.com"), "cat")
     lost = change(Kind.UPDATE_NAME, Fields(None, "Old"), Fields(None, "Dan"), "dan")
-    plan = undone(gone, named, moved, lost, members=[member("ann"), member("bea"), member("cat", display_name="")])
+    plan = undone(
+        deactivation, named, moved, lost, members=[member("ann"), member("bea"), member("cat", display_name="")]
+    )
 
     assert plan.changes == ()
     assert [(note.code, note.email, note.reason) for note in plan.notes] == [
@@ -205,8 +207,8 @@ def test_member_that_was_changed_since_is_left_and_named() -> None:
 
 
 def test_protected_members_stay_as_they_are() -> None:
-    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
-    plan = undone(gone, members=[member("ann", active=False)], protect=("ann@*",))
+    deactivation = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    plan = undone(deactivation, members=[member("ann", active=False)], protect=("ann@*",))
 
     assert plan.changes == ()
     assert [(note.code, note.email, note.reason) for note in plan.notes] == [
@@ -215,7 +217,7 @@ def test_protected_members_stay_as_they_are() -> None:
 
 
 def test_only_what_was_or_may_have_been_made_is_undone() -> None:
-    gone = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
+    deactivation = change(Kind.DEACTIVATE, Fields(active=True), Fields(active=False))
     members = [member("ann", active=False)]
     for outcome, count in [
         (Outcome.DONE, 1),
@@ -225,8 +227,10 @@ def test_only_what_was_or_may_have_been_made_is_undone() -> None:
         (Outcome.NOT_TRIED, 0),
         (Outcome.HELD, 0),
     ]:
-        assert len(undone(gone, members=members, outcome=outcome).changes) == count
-    assert undone(replace(gone, kind=Kind.ADOPT, before=Fields(), after=Fields()), members=members).changes == ()
+        assert len(undone(deactivation, members=members, outcome=outcome).changes) == count
+    assert (
+        undone(replace(deactivation, kind=Kind.ADOPT, before=Fields(), after=Fields()), members=members).changes == ()
+    )
 
 
 def run_and_undo(reads: Inputs, policy: Policy) -> tuple[Inputs, Plan, Inputs, dict[PersonKey | None, str]]:
