@@ -106,8 +106,9 @@ class Watch:
         if member is None:
             return
         address = normalize(member.user_name)
-        # No plan can know of an address that a member got since it was listed.
-        is_calm = not self.world.unrest and not self.world.is_moving
+        # No plan can know of an address that a member got since it was listed, or since the time that was listed.
+        was_listed_past = workspace.lists_past_until > sender.listed_at.get(workspace.url, 0)
+        is_calm = not self.world.unrest and not self.world.is_moving and not was_listed_past
         if is_calm and address in policy.protect and normalize(str(body.get("userName", ""))) != address:
             raise Broken(f"{method} to the protected {address}")
         links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
