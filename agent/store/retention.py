@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, select
 
 from agent.model.run import RunStatus
+from agent.store.change_journal import unconfirmed_create_condition
 from agent.store.codec import to_micros
-from agent.store.run_journal import unconfirmed_create_condition
 from agent.store.tables import changes, left_members, runs
 
 __all__ = ["BATCH_SIZE", "delete_runs", "load_expired_run_ids"]

@@ -1,48 +1,19 @@
-"""Runs, and each change with its outcome: written before it is sent and after its response."""
+"""The runs of the journal: begun, planned, ended, and read again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Insert,
-    Row,
-    Select,
-    Table,
-    and_,
-    func,
-    insert,
-    not_,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
-from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
-from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
 from agent.model.provenance import Provenance
-from agent.model.run import (
-    ChangeRecord,
-    Outcome,
-    Run,
-    RunCounts,
-    RunOutcome,
-    RunStatus,
-    Trigger,
-    contested_members,
-    written_since,
-)
-from agent.model.run import written as written_changes
+from agent.model.run import ChangeRecord, Run, RunCounts, RunOutcome, RunStatus, Trigger
 from agent.report.hold_age import has_plan
-from agent.store import targets
-from agent.store.codec import change_from_json, change_to_json, compress, decompress, from_micros, to_micros
-from agent.store.tables import changes, runs
-from agent.store.text import address_key
+from agent.store.change_journal import insert_if_absent, record_answer
+from agent.store.codec import compress, decompress, from_micros, to_micros
+from agent.store.tables import runs
 
 __all__ = [
     "begin_run",
@@ -50,33 +21,11 @@ __all__ = [
     "count_guarded",
     "end_run",
     "insert_run",
-    "load_changes",
-    "load_contested_members",
-    "load_in_flight",
     "load_last_plan",
-    "load_member_changes",
-    "load_recent_changes",
     "load_run",
     "load_runs",
-    "load_unconfirmed_creates",
-    "record_answer",
-    "record_create_checks",
-    "record_intents",
     "set_plan",
-    "unconfirmed_create_condition",
-    "written",
 ]
-
-# Changes that may have taken effect count against the limits of the last 60 minutes.
-COUNTED_OUTCOMES = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
-IN_FLIGHT_OUTCOME = Outcome.UNKNOWN
-# A create without a response may have taken effect. It is looked for at least this long, and until this many complete
-# listings in a row have no member for it. Thus an agent that was down for a week does not drop it without looking.
-CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
-MIN_ABSENCES = 3
-# For this long, a create that the workspace accepted is not repeated, however many listings lack it.
-ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
-
 
 MAX_RUNS_WITHOUT_PLAN = 20
 
@@ -96,7 +45,7 @@ def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
 def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False) -> None:
     """Write *run*. An existing one is left as it is with *is_repeatable*, and an error without."""
     connection.execute(
-        (_insert_if_absent(connection, runs) if is_repeatable else insert(runs)).values(
+        (insert_if_absent(connection, runs) if is_repeatable else insert(runs)).values(
             id=run.id,
             workspace=run.workspace,
             trigger=run.trigger,
@@ -168,182 +117,6 @@ def _provenance_columns(provenance: Provenance | None) -> dict[str, str]:
     }
 
 
-def record_intents(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
-    """Write changes, in flight or done. Without a later outcome, the result of a change in flight is unknown.
-
-    A change that exists already was written by this same call, before the connection was lost.
-    """
-    if records:
-        connection.execute(
-            _insert_if_absent(connection, changes), [_change_row(workspace, record) for record in records]
-        )
-
-
-def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord, ...]:
-    """Return the changes of running runs that are sent, or about to be, and have no response yet."""
-    running = select(runs.c.id).where(and_(runs.c.workspace == workspace, runs.c.status == RunStatus.RUNNING))
-    is_flying = and_(
-        changes.c.run_id.in_(running), changes.c.outcome == IN_FLIGHT_OUTCOME, changes.c.answered_at.is_(None)
-    )
-    return tuple(_load_records(connection, select(changes).where(is_flying).order_by(changes.c.run_id, changes.c.seq)))
-
-
-def _insert_if_absent(connection: Connection, table: Table) -> Insert:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    new: Insert = dialect.insert(table).on_conflict_do_nothing()
-    return new
-
-
-def record_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Write the outcome of a change over its intent, if any. The outcome may know more of the state before."""
-    is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
-    values = {"change": change_to_json(record.change), **_outcome_columns(record)}
-    if connection.execute(update(changes).where(is_it).values(**values)).rowcount == 0:
-        connection.execute(insert(changes).values(**_change_row(workspace, record)))
-
-
-def _change_row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
-    change = record.change
-    return {
-        "run_id": record.run_id,
-        "seq": record.seq,
-        "workspace": workspace,
-        "kind": change.kind,
-        "changes_email": change.changes_email,
-        "change": change_to_json(change),
-        "email": address_key(change.email),
-        "former_email": address_key(change.before.email or ""),
-        **_outcome_columns(record),
-    }
-
-
-def _outcome_columns(record: ChangeRecord) -> dict[str, Any]:
-    return {
-        "scim_id": record.scim_id,
-        "outcome": record.outcome,
-        "detail": record.detail,
-        "sent_at": to_micros(record.sent_at),
-        "answered_at": to_micros(record.answered_at) if record.answered_at else None,
-        "accepted": record.is_accepted or None,
-    }
-
-
-def unconfirmed_create_condition(now: datetime) -> ColumnElement[bool]:
-    """Return the condition for unconfirmed creates that are still looked for."""
-    return and_(
-        changes.c.kind == Kind.CREATE,
-        changes.c.outcome.in_((Outcome.UNKNOWN, Outcome.NOT_PERSISTED)),
-        or_(
-            changes.c.sent_at >= to_micros(now - CREATE_CONFIRMATION_PERIOD),
-            func.coalesce(changes.c.absences, 0) < MIN_ABSENCES,
-        ),
-    )
-
-
-def load_unconfirmed_creates(connection: Connection, workspace: str, now: datetime) -> tuple[UnconfirmedCreate, ...]:
-    """Return the creates with an unknown outcome, in the order of sending."""
-    rows = connection.execute(
-        select(changes)
-        .where(and_(_changes_of_workspace(connection, workspace), unconfirmed_create_condition(now)))
-        .order_by(changes.c.sent_at, changes.c.run_id, changes.c.seq)
-    )
-    found = []
-    for row in rows:
-        change = change_from_json(row.change)
-        is_over = (row.absences or 0) >= MIN_ABSENCES and row.sent_at < to_micros(now - ACCEPTED_CREATE_PERIOD)
-        awaited = row.accepted is True and not is_over
-        if change.person is not None:
-            name, groups = change.display_name, change.group_refs
-            found.append(
-                UnconfirmedCreate(
-                    person=change.person,
-                    email=change.email,
-                    display_name=name,
-                    run_id=row.run_id,
-                    seq=row.seq,
-                    scim_id=row.scim_id,
-                    is_awaited=awaited,
-                    groups=groups,
-                )
-            )
-    return tuple(found)
-
-
-def record_create_checks(connection: Connection, looked_for: Sequence[UnconfirmedCreate]) -> None:
-    """Write what a complete listing had for each create."""
-    absent = func.coalesce(changes.c.absences, 0) + 1
-    for each in looked_for:
-        seen = {"scim_id": each.scim_id, "absences": 0} if each.scim_id else {"absences": absent}
-        is_it = and_(changes.c.run_id == each.run_id, changes.c.seq == each.seq)
-        connection.execute(update(changes).where(is_it).values(**seen))
-
-
-def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnElement[bool]:
-    """Return the condition for changes to the current target of the key *workspace*, under any key.
-
-    A target before a reset is another workspace: its changes are neither counted nor checked here.
-    """
-    known = targets.load_fingerprint(connection, workspace)
-    if known is None:
-        return changes.c.workspace == workspace
-    is_known = or_(runs.c.target == known, runs.c.target.is_(None))
-    of_run = select(runs.c.id).where(and_(runs.c.id == changes.c.run_id, is_known)).exists()
-    return and_(changes.c.workspace.in_(targets.load_keys_of_same_target(connection, workspace)), of_run)
-
-
-def load_recent_changes(connection: Connection, workspace: str, since: datetime) -> RecentChanges:
-    """Return for each counting guard who was, or may have been, changed since *since*."""
-    counted = and_(
-        _changes_of_workspace(connection, workspace),
-        changes.c.sent_at >= to_micros(since),
-        changes.c.outcome.in_(COUNTED_OUTCOMES),
-    )
-    return {guard.code: _load_subjects(connection, and_(counted, _condition(guard.counts))) for guard in COUNT_GUARDS}
-
-
-def _condition(wanted: ChangeFilter) -> ColumnElement[bool]:
-    """Return the condition for the changes that `ChangeFilter.matches` accepts."""
-    of_kind = changes.c.kind.in_(wanted.kinds)
-    return and_(of_kind, changes.c.changes_email) if wanted.only_email_changes else of_kind
-
-
-def _load_subjects(connection: Connection, condition: ColumnElement[bool]) -> frozenset[ChangeSubject]:
-    """Return who the changes count for, as `change_subject` does. Only the JSON of a create has its person."""
-    is_create = changes.c.kind == Kind.CREATE
-    ids = connection.execute(select(changes.c.scim_id).distinct().where(and_(condition, not_(is_create)))).scalars()
-    creates = connection.execute(select(changes.c.change).where(and_(condition, is_create))).scalars()
-    people = (change_from_json(text).person for text in creates)
-    return frozenset(subject for subject in (*ids, *people) if subject is not None)
-
-
-def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
-    """Return the times of deactivations since *since* that another tool reverted: see `agent.model.run`."""
-    is_recent = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
-    deactivated = and_(is_recent, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
-    # A reactivation of ours that may have taken effect is not another tool's.
-    kinds = (Kind.DEACTIVATE, Kind.CREATE, Kind.REACTIVATE)
-    may_be_made = and_(is_recent, changes.c.kind.in_(kinds), changes.c.outcome.in_(COUNTED_OUTCOMES))
-    twice = select(changes.c.scim_id).where(deactivated).group_by(changes.c.scim_id).having(func.count() > 1)
-    rows = connection.execute(
-        select(changes.c.scim_id, changes.c.kind, changes.c.sent_at, changes.c.outcome)
-        .where(and_(may_be_made, changes.c.scim_id.in_(twice)))
-        .order_by(changes.c.sent_at, changes.c.seq)
-    )
-    return contested_members(
-        (scim_id, Kind(kind), from_micros(at), Outcome(outcome)) for scim_id, kind, at, outcome in rows
-    )
-
-
-def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
-    """Return what our runs recently wrote to members, or may have written: see `agent.model.run`."""
-    since = changes.c.sent_at >= to_micros(written_since(now, left_at))
-    is_sent = and_(
-        changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None)
-    )
-    query = select(changes).where(and_(_changes_of_workspace(connection, workspace), since, is_sent))
-    return written_changes(_load_records(connection, query), now, left_at)
-
-
 def count_guarded(connection: Connection, workspace: str) -> int:
     """Return how many members the last complete run of the workspace guarded, 0 without one."""
     known = select(runs.c.guarded).where(and_(runs.c.workspace == workspace, runs.c.guarded.is_not(None)))
@@ -413,39 +186,3 @@ def _run_from_row(row: Row[Any], document: bytes | None) -> Run:
         if row.tool_version is None
         else Provenance(version=row.tool_version, commit=row.tool_commit, config_sha256=row.config_sha256),
     )
-
-
-def load_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
-    return _load_records(connection, select(changes).where(changes.c.run_id == run_id).order_by(changes.c.seq))
-
-
-def load_member_changes(
-    connection: Connection, workspace: str, limit: int, email: str, scim_id: str
-) -> list[ChangeRecord]:
-    """Return the changes of a member or of an email, current or previous, newest first."""
-    about = []
-    if email:
-        about += [changes.c.email == address_key(email), changes.c.former_email == address_key(email)]
-    if scim_id:
-        about.append(changes.c.scim_id == scim_id)
-    query = select(changes).where(changes.c.workspace == workspace)
-    if about:
-        query = query.where(or_(*about))
-    return _load_records(connection, query.order_by(changes.c.sent_at.desc(), changes.c.seq.desc()).limit(limit))
-
-
-def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
-    return [
-        ChangeRecord(
-            run_id=row.run_id,
-            seq=row.seq,
-            change=change_from_json(row.change),
-            outcome=Outcome(row.outcome),
-            detail=row.detail,
-            sent_at=from_micros(row.sent_at),
-            answered_at=None if row.answered_at is None else from_micros(row.answered_at),
-            scim_id=row.scim_id,
-            is_accepted=row.accepted is True,
-        )
-        for row in connection.execute(query)
-    ]

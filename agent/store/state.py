@@ -38,7 +38,16 @@ from agent.model.run import (
     WorkspaceRecord,
 )
 from agent.store import approvals as approvals_table
-from agent.store import leases, member_snapshots, notices, run_journal, targets, workspace_memory, workspaces
+from agent.store import (
+    change_journal,
+    leases,
+    member_snapshots,
+    notices,
+    run_journal,
+    targets,
+    workspace_memory,
+    workspaces,
+)
 from agent.store.database import Database
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
 from connectors.base import PersonKey
@@ -203,9 +212,9 @@ class SqlState:
         def body(connection: Connection) -> Memory:
             known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
-            creates = run_journal.load_unconfirmed_creates(connection, workspace, now)
+            creates = change_journal.load_unconfirmed_creates(connection, workspace, now)
             left_at, left = member_snapshots.load_latest(connection, workspace) or (None, None)
-            written = run_journal.written(connection, workspace, now, left_at)
+            written = change_journal.written(connection, workspace, now, left_at)
             return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
 
         return await self._retry(lambda: self._read_transaction(body))
@@ -213,14 +222,14 @@ class SqlState:
     async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
         return await self._retry(
             lambda: self._read_transaction(
-                lambda connection: run_journal.load_recent_changes(connection, workspace, since)
+                lambda connection: change_journal.load_recent_changes(connection, workspace, since)
             )
         )
 
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         return await self._retry(
             lambda: self._read_transaction(
-                lambda connection: run_journal.load_contested_members(connection, workspace, since)
+                lambda connection: change_journal.load_contested_members(connection, workspace, since)
             )
         )
 
@@ -309,7 +318,7 @@ class SqlState:
                 )
                 for seq, change, _ in adoptions
             ]
-            run_journal.record_intents(connection, lease.workspace, records)
+            change_journal.record_intents(connection, lease.workspace, records)
             workspace_memory.write_links(connection, lease.workspace, [link for _, _, link in adoptions])
 
         await self._write_under_lease(lease, body, is_long=True)
@@ -321,7 +330,7 @@ class SqlState:
             run_id=run_id,
             seq=seq,
             change=change,
-            outcome=run_journal.IN_FLIGHT_OUTCOME,
+            outcome=change_journal.IN_FLIGHT_OUTCOME,
             detail="",
             sent_at=self._now(),
             answered_at=None,
@@ -331,7 +340,7 @@ class SqlState:
         def body(connection: Connection) -> Pause | None:
             pause = workspace_memory.load_pause(connection, lease.workspace) if respects_pause else None
             if pause is None:
-                run_journal.record_intents(connection, lease.workspace, [in_flight])
+                change_journal.record_intents(connection, lease.workspace, [in_flight])
                 workspace_memory.record_undo(connection, lease.workspace, run_id, change)
             return pause
 
@@ -339,7 +348,7 @@ class SqlState:
 
     async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
         def body(connection: Connection) -> None:
-            run_journal.record_answer(connection, lease.workspace, record)
+            change_journal.record_answer(connection, lease.workspace, record)
             previous_id = record.change.scim_id
             if previous_id and record.scim_id and record.scim_id != previous_id:
                 workspace_memory.move_link(connection, lease.workspace, previous_id, record.scim_id)
@@ -370,7 +379,7 @@ class SqlState:
 
     async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
         await self._write_under_lease(
-            lease, lambda connection: run_journal.record_create_checks(connection, looked_for)
+            lease, lambda connection: change_journal.record_create_checks(connection, looked_for)
         )
 
     async def record_plan(
@@ -452,7 +461,7 @@ class SqlState:
             workspace_memory.set_pause(connection, workspace, pause)
             if run is not None:
                 run_journal.insert_run(connection, run)
-            return run_journal.load_in_flight(connection, workspace)
+            return change_journal.load_in_flight(connection, workspace)
 
         return await self._write_transaction(body)
 
@@ -462,7 +471,7 @@ class SqlState:
         )
 
     async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
-        return await self._read_transaction(lambda connection: run_journal.load_in_flight(connection, workspace))
+        return await self._read_transaction(lambda connection: change_journal.load_in_flight(connection, workspace))
 
     async def load_notice(self, subject: str) -> str | None:
         return await self._read_transaction(lambda connection: notices.load_notice(connection, subject))
@@ -494,13 +503,13 @@ class SqlState:
         )
 
     async def load_changes(self, run_id: str) -> list[ChangeRecord]:
-        return await self._read_transaction(lambda connection: run_journal.load_changes(connection, run_id))
+        return await self._read_transaction(lambda connection: change_journal.load_changes(connection, run_id))
 
     async def load_member_changes(
         self, workspace: str, limit: int = 20, *, email: str = "", scim_id: str = ""
     ) -> list[ChangeRecord]:
         return await self._read_transaction(
-            lambda connection: run_journal.load_member_changes(connection, workspace, limit, email, scim_id)
+            lambda connection: change_journal.load_member_changes(connection, workspace, limit, email, scim_id)
         )
 
     async def prune(self, before: datetime) -> int:
