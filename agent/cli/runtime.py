@@ -111,6 +111,8 @@ def run_sync(
         document_from_results(results, request.user), output_format, outcomes_by_workspace(results), verbose=verbose
     )
     for result in results:
+        if result.approved:
+            click.echo(escape_control(f"{result.workspace}: {result.approved}"), err=True)
         print_why_not_written(result)
     return worst_exit_code(result.exit_code for result in results)
 

@@ -30,6 +30,7 @@ __all__ = [
     "ApprovalJudge",
     "CommandApprovals",
     "PlanApproval",
+    "approved_message",
     "parse_guards",
     "refuse_incomplete",
     "released_counts",
@@ -185,7 +186,7 @@ def _guards_to_approve(decision: Decision, request: RunRequest) -> frozenset[str
     plan = decision.planned
     if not isinstance(plan, Plan) or plan.mode is Mode.DRY_RUN or (plan.pause is not None and not request.is_undo):
         return frozenset()
-    guards = {str(code) for hold in plan.holds if hold.change is not None for code in hold.guards}
+    guards = _guards_of(plan)
     tripped = {guard.code for guard in plan.guards}
     if GuardCode.WRONG_TARGET in tripped and not decision.target_check.mismatch:
         # It trips with nothing to hold too: a person must confirm the target.
@@ -220,17 +221,35 @@ def _refuse_repeated(
         )
 
 
+def approved_message(plan: Plan, verdict: PlanApproval) -> str:
+    """Return who approved what of the reviewed *plan*, by kind; empty where no guard held anything."""
+    if verdict.approval is None:
+        return ""
+    released = [each for each in verdict.release.statuses(_guards_of(plan)) if each.is_released]
+    people = dict.fromkeys(name for each in released for name in each.approved_by)
+    counts = released_counts(plan, [each.guard for each in released])
+    return f"Approved by {' and '.join(people)}{_narrowing(verdict.approval)}: {counts}."
+
+
+def _guards_of(plan: Plan) -> set[str]:
+    return {code for hold in plan.holds if hold.change is not None for code in hold.guards}
+
+
+def _narrowing(approval: Approval) -> str:
+    return f" (only {', '.join(approval.guards)})" if approval.guards else ""
+
+
 def waiting_message(plan: Plan, verdict: PlanApproval, policy: ApprovalPolicy) -> str:
     """Return who approved what, why nothing is written yet, and who must approve too."""
     approval = verdict.approval
     if approval is None:
         raise AssertionError("only an approval can wait for another")
     missing = verdict.missing_guards
-    only = f" (only {', '.join(approval.guards)})" if approval.guards else ""
     expired = "".join(f" The approval of {each.by} of {_format_time(each.at)} has expired." for each in verdict.expired)
     need = "needs" if len(missing) == 1 else "need"
+    counts = released_counts(plan, verdict.named)
     return (
-        f"Approved by {approval.by}{only}: {released_counts(plan, verdict.named)}. Nothing was written:{expired} "
+        f"Approved by {approval.by}{_narrowing(approval)}: {counts}. Nothing was written:{expired} "
         f"{', '.join(missing)} {need} the approval of a second person until "
         f"{_format_time(approval.at + policy.valid_for)}."
     )

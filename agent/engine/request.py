@@ -122,8 +122,8 @@ class RunResult:
     *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
     failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began, and
     *approvals* are those that the journal has for it. *waiting* is why nothing was written yet: an approval of the
-    command waits for a second person. *is_for_everyone* is False for a run for one person, whose
-    numbers describe only a part of the workspace.
+    command waits for a second person. *approved* is a sentence with who approved what. *is_for_everyone* is False for a
+    run for one person, whose numbers describe only a part of the workspace.
     """
 
     workspace: str
@@ -140,6 +140,7 @@ class RunResult:
     run: Run | None = None
     approvals: tuple[Approval, ...] = ()
     waiting: str = ""
+    approved: str = ""
 
 
 def is_awaiting_approval(plan: Plan) -> bool:

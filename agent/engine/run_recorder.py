@@ -10,7 +10,7 @@ import structlog
 from agent.apply.changes import ApplyResult
 from agent.diff.drift import last_seen_members
 from agent.engine.lease import HeldLease
-from agent.engine.plan_approval import PlanApproval
+from agent.engine.plan_approval import PlanApproval, approved_message
 from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.records import outcome_summary, run_counts
 from agent.engine.request import Decision, RunResult
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 class OpenRun:
     """A workspace whose lease this process holds and whose run is in the journal.
 
-    *approvals* and *waiting* (why it writes nothing although it could): see `RunResult`.
+    *approvals*, *approved* and *waiting* (why it writes nothing although it could): see `RunResult`.
     """
 
     policy: Policy
@@ -48,6 +48,7 @@ class OpenRun:
     applied: ApplyResult | None = None
     approvals: tuple[Approval, ...] = ()
     waiting: str = ""
+    approved: str = ""
 
     @property
     def lease(self) -> Lease:
@@ -73,6 +74,7 @@ class RunRecorder:
             guards = {code for hold in before.holds if given.release.releases(hold.guards) for code in hold.guards}
             # Its release accepts the target, whether or not it held anything.
             guards |= {GuardCode.WRONG_TARGET}.intersection(given.named)
+            opened.approved = approved_message(before, given)
             await self.state.record_approval(opened.lease, approval)
             await self.state.mark_approvals_applied(opened.lease, opened.run.id, given.release.applied(guards))
             opened.approvals = await self.state.load_run_approvals(opened.run.id)
@@ -134,8 +136,9 @@ class RunRecorder:
         name, unplanned, plan = decision.policy.workspace, decision.unplanned, decision.plan
         is_ours = not decision.target_check.holds_everything
         guarded = plan.members.guarded if plan and is_ours else None
-        if decision.plan is not None and is_ours:
-            # A run that wrote nothing saw the members too: differences next time are drift.
+        # A run that wrote nothing saw the members too: differences next time are drift. But while an approval waits,
+        # the plan must stay the same for the second person, with its notes of drift.
+        if decision.plan is not None and is_ours and not opened.waiting:
             links = (await self.state.load_memory(name)).links
             left = last_seen_members(decision.members, applied.newest_records if applied else (), links)
             await self.state.record_last_seen(opened.lease, opened.run.id, left)
@@ -169,6 +172,7 @@ class RunRecorder:
             run=opened.run,
             approvals=opened.approvals,
             waiting=opened.waiting,
+            approved=opened.approved,
         )
 
     async def abandon(self, started: Sequence[OpenRun], error: BaseException) -> None:

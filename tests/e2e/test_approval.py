@@ -154,7 +154,7 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["approvals"] = {"needed": 2, "valid_for": "24h"}
     document["limits"] = {"fleet_deactivations_percent": 100}
-    document["workspaces"]["pigment-latam"]["require_approval"] = ["create"]
+    document["workspaces"]["pigment-latam"]["require_approval"] = ["create", "reactivate"]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
     departed = leavers(sandbox, 5)
     joiner = sandbox.company.hire("okta", "New", "Joiner", [GROUP])
@@ -185,6 +185,14 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
         "approval-required": None,
         "max-deactivations": ["bea@acme.com", "ana@acme.com"],
     }
+    assert "Approved by bea@acme.com and ana@acme.com (only max-deactivations): deactivate 5." in done.err
+
+    run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
+    (shown,) = re.findall(r"--approve (sha256:\w+)", agent.run("undo", run).err)
+    undo = agent.run("undo", run, "--approve", shown, *WHY, "--by", "ana@acme.com")
+    assert (undo.code, "Approved by ana@acme.com: reactivate 5. Nothing was written" in undo.err) == (4, True), undo.err
+    assert "paused" not in agent.run("sync", *LATAM).err, "an undo that waits leaves no pause behind"
+    assert not any(is_active(sandbox, person) for person in gone)
 
 
 def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:

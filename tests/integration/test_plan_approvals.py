@@ -77,6 +77,7 @@ async def test_first_of_two_people_writes_nothing_and_the_second_releases(compan
     company.pass_minutes(1)
     second = await approve(company, "bea", reason="agreed")
     assert (second.status, second.exit_code, second.waiting) == (RunStatus.DONE, ExitCode.DONE, "")
+    assert second.approved == "Approved by ann and bea: deactivate 4."
     assert not company.active() & set(LEAVERS)
     assert "new" in company.active()
     (guard,) = plan_of(second).guards
@@ -142,6 +143,7 @@ async def test_approval_of_one_guard_releases_what_no_other_guard_holds(company:
 
     assert result.exit_code is ExitCode.HELD
     assert [record.change.kind for record in result.records] == ["update-name"]
+    assert result.approved == "Approved by ann (only approval-required): update-name 1."
     assert company.active() >= set(LEAVERS)
     assert [guard.released_by for guard in plan_of(result).guards] == [(), ("ann",)]
     (approval,) = await company.state.load_run_approvals(result.run_id)
@@ -155,6 +157,9 @@ async def test_change_that_two_guards_hold_waits_for_both(company: Company) -> N
     one = await approve(company, "ann", "max-deactivations")
 
     assert (one.exit_code, one.records) == (ExitCode.HELD, ())
+    assert one.approved == (
+        "Approved by ann (only max-deactivations): no change (approval-required also holds 4 of these changes)."
+    )
     assert (await company.plan()).digest == digest
     both = await approve(company, "ann", "approval-required")
     assert both.exit_code is ExitCode.DONE
@@ -277,3 +282,13 @@ async def test_pause_that_comes_after_the_plan_leaves_the_approval_unrecorded(co
     with pytest.raises(UsageError, match="latam: paused"):
         await approve(company, digest=digest)
     assert await company.state.load_approvals("latam", digest) == ()
+
+
+async def test_first_approval_leaves_the_plan_as_it_is_for_the_second_person(company: Company) -> None:
+    """A note is in the digest, and that of another writer goes once a run has seen its change."""
+    company.approval_policy = TWO
+    company.world.space.admin_rename("p5@acme.com", "Changed by hand")
+    first = await approve(company)
+    assert [note.code for note in plan_of(first).notes] == ["another-writer"]
+
+    assert (await approve(company, "bea", digest=first.digest)).exit_code is ExitCode.DONE

@@ -26,8 +26,9 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
-from agent.errors import PigmentSyncError, StalePlan
+from agent.errors import AlreadyApproved, PigmentSyncError, StalePlan
 from agent.model import IndividualAction, Inputs, Kind, Mode, Plan, Policy, UnmanagedAction, Unplanned
+from agent.model.approval import ApprovalPolicy
 from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
 from agent.plan_parser import describe_difference
 from agent.ports.state import State
@@ -86,6 +87,8 @@ PROTECTED = ("hal@acme.com",)
 SHORT_SECONDS = 3
 OTHER = 0.3
 """The share of histories in which another agent, with a state of its own, works on the same workspaces."""
+TWO_PEOPLE = 0.3
+"""The share of histories in which two people must approve a plan."""
 REAL_STATE = 0.04
 """The share of histories over a real SQLite file: they take longer."""
 
@@ -196,6 +199,7 @@ class History:
         chance = random.Random(f"another agent {seed}")
         self.other = Other(world, dict(self.targets), self.options, chance) if chance.random() < OTHER else None
         self.is_listed_past = False
+        self.needs_two = random.Random(f"two people {seed}").random() < TWO_PEOPLE
 
     # What the configuration contains now.
 
@@ -251,7 +255,8 @@ class History:
         state, clock = watched(watch.state, process), SimulatedClock(world, process)
         survey = Planner(connectors, state, clock, FleetLimit(tuple(policies), 10), discard_progress)
         sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
-        sync = Sync(survey, sites, sender.holder, renewal, describe_difference)
+        needed = ApprovalPolicy(needed=2 if self.needs_two else 1)
+        sync = Sync(survey, sites, sender.holder, renewal, describe_difference, approval_policy=needed)
         return Agent(
             sender, survey, sync, {name: ReadOnlyWorkspace(each.policy, each.client) for name, each in sites.items()}
         )
@@ -360,20 +365,38 @@ class History:
         return {each.workspace: each.digest for each in planned if isinstance(each.planned, Plan)}
 
     async def run_approved(self, digests: dict[str, str], agent: Agent, names: Sequence[str] = ()) -> bool:
-        """Run with approvals of plans by workspace; return whether it was not refused and came to its end."""
+        """Run with approvals of plans by workspace; return whether it was not refused and came to its end.
+
+        Where two people must approve, one of them does so before, in a run without faults.
+        """
+        if self.needs_two:
+            results = await self.run_approved_by("bea@acme.com", digests, self.agent(), names)
+            if results is None or (results and not any(result.waiting for result in results)):
+                return results is not None
+        return await self.run_approved_by("ana@acme.com", digests, agent, names) is not None
+
+    async def run_approved_by(
+        self, by: str, digests: dict[str, str], agent: Agent, names: Sequence[str]
+    ) -> list[RunResult] | None:
+        """Run with the approval of one person; return None if it was stale or died, nothing if it was repeated."""
         agent.sender.is_approved = True
         written = self.written()
-        order = RunRequest(
-            Trigger.SYNC, by="ana@acme.com", reason="reviewed", approved_digests=frozenset(digests.values())
-        )
+        order = RunRequest(Trigger.SYNC, by=by, reason="reviewed", approved_digests=frozenset(digests.values()))
         task = agent.sync.run(names, order)
         is_alone = not self.others
         try:
             results = await self.run_raising(agent, task)
         except StalePlan:
             self.expect(not is_alone or self.written() == written or bool(self.others), "a stale approval wrote")
-            return False
+            return None
+        except AlreadyApproved:
+            self.expect(not is_alone or self.written() == written or bool(self.others), "a repeated approval wrote")
+            return []
+        is_waiting = any(result.waiting for result in results or ())
+        is_idle = not is_alone or self.written() == written or bool(self.others)
+        self.expect(is_idle or not is_waiting, "an approval that waits for a second person wrote")
         for result in results or ():
+            self.expect(self.needs_two or not result.waiting, "one person was not enough")
             if result.workspace in digests:
                 self.approved_runs.add(result.run_id)
                 # An approval of what was undone ends its memory, whether or not the change then succeeds.
@@ -381,15 +404,15 @@ class History:
                 self.watch.undone = {key: kept for key, kept in self.watch.undone.items() if key[0] != url}
                 is_meant = result.digest == digests[result.workspace]
                 self.expect(is_meant or not result.records, "another plan than the approved one was applied")
-        return results is not None
+        return results
 
     async def run_raising(self, agent: Agent, work: Awaitable[list[RunResult]]) -> list[RunResult] | None:
-        refused: list[StalePlan] = []
+        refused: list[StalePlan | AlreadyApproved] = []
 
         async def caught() -> list[RunResult]:
             try:
                 return await work
-            except StalePlan as error:
+            except (StalePlan, AlreadyApproved) as error:
                 refused.append(error)
                 return []
 

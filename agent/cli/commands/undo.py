@@ -20,6 +20,7 @@ from agent.engine.request import RunRequest, RunResult, has_approvable_holds
 from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
 from agent.model import Plan
 from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.report.escape import escape_control
 from agent.report.render import Format, render
 
 __all__ = ["undo"]
@@ -89,6 +90,8 @@ def undo(
 
 def _print_next_step(run_id: str, result: RunResult, *, is_approved: bool) -> ExitCode:
     """Write to stderr what to do next, and return the exit code."""
+    if result.approved:
+        click.echo(escape_control(f"{result.workspace}: {result.approved}"), err=True)
     if result.waiting:
         print_why_not_written(result)
     elif is_approved and result.status is not RunStatus.BUSY:
