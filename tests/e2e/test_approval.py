@@ -185,14 +185,16 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
         "approval-required": None,
         "max-deactivations": ["bea@acme.com", "ana@acme.com"],
     }
-    assert "Approved by bea@acme.com and ana@acme.com (only max-deactivations): deactivate 5." in done.err
+    assert "Approved by bea@acme.com and ana@acme.com (only max-deactivations): 5 deactivations." in done.err
 
     run = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
     (shown,) = re.findall(r"--approve (sha256:\w+)", agent.run("undo", run).err)
     undo = agent.run("undo", run, "--approve", shown, *WHY, "--by", "ana@acme.com")
-    assert (undo.code, "Approved by ana@acme.com: reactivate 5. Nothing was written" in undo.err) == (4, True), undo.err
+    assert (undo.code, "Approved by ana@acme.com: 5 reactivations. Nothing was written" in undo.err) == (4, True), (
+        undo.err
+    )
     assert "paused" not in agent.run("sync", *LATAM).err, "an undo that waits leaves no pause behind"
-    assert not any(is_active(sandbox, person) for person in gone)
+    assert not any(is_active(sandbox, person) for person in departed)
 
 
 def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ async def test_first_of_two_people_writes_nothing_and_the_second_releases(compan
     company.pass_minutes(1)
     second = await approve(company, "bea", reason="agreed")
     assert (second.status, second.exit_code, second.waiting) == (RunStatus.DONE, ExitCode.DONE, "")
-    assert second.approved == "Approved by ann and bea: deactivate 4."
+    assert second.approved == "Approved by ann and bea: 4 deactivations."
     assert not company.active() & set(LEAVERS)
     assert "new" in company.active()
     (guard,) = plan_of(second).guards
@@ -143,7 +143,7 @@ async def test_approval_of_one_guard_releases_what_no_other_guard_holds(company:
 
     assert result.exit_code is ExitCode.HELD
     assert [record.change.kind for record in result.records] == ["update-name"]
-    assert result.approved == "Approved by ann (only approval-required): update-name 1."
+    assert result.approved == "Approved by ann (only approval-required): 1 name change."
     assert company.active() >= set(LEAVERS)
     assert [guard.released_by for guard in plan_of(result).guards] == [(), ("ann",)]
     (approval,) = await company.state.load_run_approvals(result.run_id)
