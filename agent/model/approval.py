@@ -31,8 +31,10 @@ class Approval:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalPolicy:
     """What an approval needs: how many different people (*needed*), whether a reason; an approval that does not
-    release anything yet waits for *valid_for*."""
+    release anything yet waits for *valid_for*. Above *confirm_over* deactivations the page asks to type their number.
+    """
 
     needed: int = 1
     requires_reason: bool = True
+    confirm_over: int = 10
     valid_for: timedelta = timedelta(hours=24)

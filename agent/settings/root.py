@@ -97,7 +97,12 @@ class ApprovalSettings(StrictModel):
     )
 
     def policy(self) -> ApprovalPolicy:
-        return ApprovalPolicy(needed=self.needed, requires_reason=self.reason == "required", valid_for=self.valid_for)
+        return ApprovalPolicy(
+            needed=self.needed,
+            requires_reason=self.reason == "required",
+            confirm_over=self.confirm_over,
+            valid_for=self.valid_for,
+        )
 
 
 class PigmentSettings(StrictModel):

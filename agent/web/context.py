@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest, NotFound
 from agent.engine.approval import digest_prefix
 from agent.engine.plan_approval import ApprovalJudge, PlanApproval, parse_guards, require_reason
+from agent.engine.planner import BASELINE_WINDOW
 from agent.errors import AlreadyApproved, UsageError
 from agent.guard.release import GuardApproval
 from agent.model import Mode
@@ -21,6 +22,7 @@ from agent.plan_parser import parse_workspace
 from agent.report.view import hold_guards, is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
+from agent.web.approval_form import ApprovalForm, ApprovalRecord, approval_form
 from agent.web.auth import LoginRateLimit, Principal, Sessions, find_principal
 from agent.web.problems import HttpProblem
 
@@ -119,6 +121,28 @@ class WebContext:
         if status.pause is not None:
             return "The workspace is paused. Resume it first."
         return ""
+
+    async def load_form(
+        self, run: Run, principal: Principal, ticked: Collection[str] | None = None
+    ) -> ApprovalForm | None:
+        """Return the form to approve the plan of *run*; None if none can be given. *ticked*: None for all."""
+        if run.document is None or run.digest is None or await self.find_approval_blocker(run):
+            return None
+        workspace = parse_workspace(run.document)
+        if workspace["status"] != "planned":
+            return None
+        state = self.daemon.state
+        approvals = await state.load_approvals(run.workspace, run.digest)
+        baselines = await state.load_baselines(run.workspace, run.started_at - BASELINE_WINDOW)
+        record = ApprovalRecord(approvals, self.daemon.approval_policy, baselines, datetime.now(UTC))
+        return approval_form(workspace, principal.name, record, ticked)
+
+    async def find_newer_plan(self, run: Run) -> Run | None:
+        """Return the newest run whose plan of the workspace differs from that of *run*, if it is newer."""
+        newest = None if run.user else await self.daemon.state.load_last_plan(run.workspace, run.target)
+        if newest is None or newest.started_at <= run.started_at or newest.digest == run.digest:
+            return None
+        return newest
 
     async def approve(self, run: Run, given: GivenApproval, principal: Principal, trigger: Trigger) -> AcceptedApproval:
         """Queue a sync that records the approval of *run* and, once no person is missing, applies what it releases.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -20,9 +20,10 @@ from agent.plan_parser import parse_workspace
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow
-from agent.report.view import workspace_view
+from agent.report.view import is_approvable, workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
+from agent.web.approval_form import ApprovalForm, guards_in_fields
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
@@ -171,12 +172,29 @@ class Pages:
         found = await self._context.find_run(request.path_params["run_id"])
         if isinstance(found, ActiveRun):
             return self.render("ongoing.html", session, run=found)
-        why_not = await self._context.find_approval_blocker(found)
-        approvals = await self._context.daemon.state.load_run_approvals(found.id)
-        identity = run_object(found, approvals)
-        plan = await self._render_plan(found, approvals)
-        facts = [*approval_facts(identity), *made_with_facts(identity)]
-        return self.render("run.html", session, run=found, facts=facts, plan=plan, why_not=why_not)
+        return await self._render_run(found, session)
+
+    async def _render_run(
+        self, run: Run, session: Session, ticked: Sequence[str] | None = None, reason: str = "", refusal: str = ""
+    ) -> Response:
+        """Return the page of *run*. With *refusal* its form is shown again: with those ticks and that reason."""
+        approvals = await self._context.daemon.state.load_run_approvals(run.id)
+        identity = run_object(run, approvals)
+        planned = parse_workspace(run.document) if run.document is not None else None
+        return self.render(
+            "run.html",
+            session,
+            422 if refusal else 200,
+            run=run,
+            facts=[*approval_facts(identity), *made_with_facts(identity)],
+            plan=await self._render_plan(run, approvals),
+            why_not=await self._context.find_approval_blocker(run),
+            form=await self._context.load_form(run, session.principal, ticked),
+            newer=await self._context.find_newer_plan(run),
+            has_guard_holds=planned is not None and is_approvable(planned),
+            reason=reason,
+            refusal=refusal,
+        )
 
     async def _render_plan(self, run: Run, approvals: Sequence[Approval]) -> Markup | None:
         """Return the plan of *run* with its outcomes, as the report shows it; None for a run without a plan."""
@@ -221,7 +239,19 @@ class Pages:
         found = await self._context.find_run(request.path_params["run_id"])
         if isinstance(found, ActiveRun):
             raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
-        given = GivenApproval(fields.get("digest", ""), fields.get("reason", ""))
+        if (newer := await self._context.find_newer_plan(found)) is not None:
+            raise HttpProblem(
+                409,
+                "stale",
+                "This plan is old: a newer one differs. Nothing was approved and nothing was written.",
+                f"Review the newer plan: run {newer.id}.",
+            )
+        ticked, reason = guards_in_fields(fields), fields.get("reason", "")
+        form = await self._context.load_form(found, session.principal, ticked)
+        # Without a form no approval can be given: `approve` raises the reason for that.
+        if form is not None and (refusal := _form_refusal(form, fields, ticked)):
+            return await self._render_run(found, session, ticked, reason, refusal)
+        given = GivenApproval(fields.get("digest", ""), reason, ticked)
         accepted = await self._context.approve(found, given, session.principal, Trigger.PAGE)
         return RedirectResponse(f"/runs/{accepted.run_id}", 303)
 
@@ -246,3 +276,23 @@ class Pages:
             raise HttpProblem(404, "not-found", "There is no such file.", "Use the links of the page.")
         media_type, text = asset
         return Response(text, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+
+def _form_refusal(form: ApprovalForm, fields: Mapping[str, str], ticked: Sequence[str]) -> str:
+    """Return why the form must be sent again; empty if what it asks for is what its button said."""
+    if not ticked:
+        return "No guard is ticked. Nothing was approved. Tick what you approve."
+    if set(ticked) - {box.code for box in form.boxes}:
+        # `approve` explains it.
+        return ""
+    if form.shown_guards != fields.get("shown", ""):
+        return (
+            "The ticks have changed, so the numbers have too. Nothing was approved yet. Check the button, then send it."
+        )
+    typed = fields.get("confirm", "").strip().replace(",", "")
+    if form.confirm and typed != str(form.deactivations):
+        return (
+            f"The typed number is not the number of deactivations, {form.deactivations:,}. "
+            "Nothing was approved and nothing was written."
+        )
+    return ""

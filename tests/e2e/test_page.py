@@ -63,15 +63,15 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(harness: Harness
         log_in(page)
         assert page.locator("[data-workspace]").count() == 3
         page.get_by_role("button", name=f"Dry run of {LATAM}").click()
-        expect(page.get_by_role("heading", name="Approval needed")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name=f"Deactivate {GONE} accounts?")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("heading", name=f"Dry run of {LATAM}")).to_be_visible()
         shown = page.locator("main").inner_text()
         assert {email for email in left if email not in shown.lower()} == set()
         assert "max-deactivations" in shown
         assert active(harness.sandbox, left) == left
 
-        page.get_by_label("Reason (for the journal)").fill("the Lima office closed")
-        page.get_by_role("button", name="Approve this plan").click()
+        page.get_by_label("Reason (for the journal, required)").fill("the Lima office closed")
+        page.get_by_role("button", name=f"Deactivate {GONE} accounts").click()
         expect(page.get_by_role("heading", name=f"Sync of {LATAM}")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator(".about")).to_contain_text("the Lima office closed", timeout=PATIENCE_MS)
         assert page.locator(".outcome.good").count() >= GONE

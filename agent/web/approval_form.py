@@ -1,0 +1,261 @@
+"""Compute what the form of an approval shows: the evidence, each guard with what it holds, and what the button does.
+
+    ticked guards          approvals before    the button
+    ─────────────────────  ──────────────────  ──────────────────────────────────────────────────────
+    all, one is needed     none                "Deactivate 30 accounts, create 1 account"
+    all, two are needed    none                "Approve as first of 2: deactivate 30 accounts, …"
+    G of G and H           none                what G alone holds; what H also holds waits for H
+    G, two are needed      G by another        what G alone holds
+
+The button never says more or less than the approval releases: a form with other ticks than those that it was rendered
+for is shown again with the new numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent.guard.release import GuardApproval, Release, is_expired, is_same_person, usable_approvals
+from agent.model.approval import Approval, ApprovalPolicy
+from agent.model.codes import APPROVABLE_GUARDS, HoldCode
+from agent.report.hold_age import age_phrase, held_since
+from agent.report.labels import KINDS, held_counts
+from agent.report.schema import HoldObject, PlannedObject
+from agent.report.view import hold_guards
+
+__all__ = [
+    "ApprovalForm",
+    "ApprovalRecord",
+    "GroupSize",
+    "GuardBox",
+    "PossibleRename",
+    "action_phrase",
+    "approval_form",
+    "group_sizes",
+    "guards_in_fields",
+    "possible_renames",
+]
+
+GUARD_FIELD = "guard."
+"""A tick box is named by this and the code of its guard."""
+MAX_PEOPLE_SHOWN = 10
+ACTIONS: Mapping[str, tuple[str, str]] = {
+    "deactivate": ("deactivate {} account", "deactivate {} accounts"),
+    "create": ("create {} account", "create {} accounts"),
+    "reactivate": ("reactivate {} account", "reactivate {} accounts"),
+    "update-email": ("change {} email", "change {} emails"),
+    "update-name": ("change {} name", "change {} names"),
+    "adopt": ("match {} account", "match {} accounts"),
+}
+Baselines = Mapping[tuple[str, str], tuple[str, int]]
+"""(connector, group id) to the name of the group and its size before."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSize:
+    """The people of a group at a source: *before* (None: not known) and *now*."""
+
+    connector: str
+    name: str
+    before: int | None
+    now: int
+
+    @property
+    def has_shrunk(self) -> bool:
+        return self.before is not None and self.before > self.now
+
+
+@dataclass(frozen=True, slots=True)
+class GuardBox:
+    """A guard that holds something. *holds* is in words, *approval* shows who approved it and who is missing."""
+
+    code: str
+    message: str
+    holds: str
+    approval: GuardApproval
+    is_ticked: bool
+
+    @property
+    def field_name(self) -> str:
+        return GUARD_FIELD + self.code
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleRename:
+    """A create that waits because the person may be the owner of a member under another address.
+
+    *person* is `CONNECTOR:ID`, *reason* names the person and the member.
+    """
+
+    email: str
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRecord:
+    """What the form is judged by at *now*: the *approvals* of its plan, and the sizes of groups before."""
+
+    approvals: Sequence[Approval]
+    policy: ApprovalPolicy
+    baselines: Baselines
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalForm:
+    """The form for one person.
+
+    *action* is what the button does, *deactivations* how many of it. *confirm* asks for that number. *waits*: this
+    approval writes nothing yet. *given* are the approvals that count, *expired* those that no longer do.
+    *repeated*: the person approved all of it before.
+    """
+
+    groups: Sequence[GroupSize]
+    people: Sequence[str]
+    more_people: int
+    since: str
+    boxes: Sequence[GuardBox]
+    action: str
+    deactivations: int
+    confirm: bool
+    waits: bool
+    repeated: bool
+    needed: int
+    requires_reason: bool
+    given: Sequence[tuple[Approval, datetime]]
+    expired: Sequence[Approval]
+    valid_for: timedelta
+
+    @property
+    def shown_guards(self) -> str:
+        """The guards that the button was rendered for; the form sends them back."""
+        return ",".join(box.code for box in self.boxes if box.is_ticked)
+
+    @property
+    def button(self) -> str:
+        if not self.action:
+            return "Approve these guards"
+        return f"Approve as first of {self.needed}: {self.action}" if self.waits else _capitalize(self.action)
+
+    @property
+    def heading(self) -> str:
+        return f"{_capitalize(self.action)}?" if self.action else "Approval needed"
+
+
+def approval_form(
+    workspace: PlannedObject, by: str, record: ApprovalRecord, ticked: Collection[str] | None = None
+) -> ApprovalForm:
+    """Return the form of the plan *workspace* for the person *by*. *ticked* are the guards to approve; None: all."""
+    approvals, policy, now = record.approvals, record.policy, record.now
+    per_hold = _approvable_guards(workspace)
+    held = sorted(frozenset[str]().union(*per_hold))
+    chosen = [code for code in held if ticked is None or code in ticked]
+    usable = usable_approvals(approvals, now, policy.valid_for)
+    own = Approval(
+        workspace=workspace["name"], digest=workspace["digest"], by=by, at=now, reason="", guards=tuple(chosen)
+    )
+    before = Release(usable, policy.needed)
+    after = Release((*usable, own), policy.needed) if chosen else before
+    waits = not any(each.is_released for each in after.statuses(chosen))
+    released = _kinds(workspace, per_hold, after.releases)
+    named = _kinds(workspace, per_hold, frozenset(chosen).issuperset)
+    kinds = named if waits else released
+    about = [hold for hold, guards in zip(workspace["holds"], per_hold, strict=True) if guards]
+    people = [hold["email"] for hold in about]
+    times = [since for since, guards in zip(held_since(workspace), per_hold, strict=True) if since and guards]
+    messages = {guard["code"]: guard["message"] for guard in workspace["guards"]}
+    return ApprovalForm(
+        groups=_evidence_groups(workspace, about, record.baselines),
+        people=people[:MAX_PEOPLE_SHOWN],
+        more_people=max(0, len(people) - MAX_PEOPLE_SHOWN),
+        since=age_phrase(min(times), now.isoformat()) if times else "",
+        boxes=[
+            GuardBox(
+                code,
+                messages.get(code, ""),
+                held_counts(_kinds(workspace, per_hold, frozenset({code}).issubset)),
+                before.status(code),
+                code in chosen,
+            )
+            for code in held
+        ],
+        action=action_phrase(kinds),
+        deactivations=kinds["deactivate"],
+        confirm=kinds["deactivate"] > policy.confirm_over,
+        waits=waits,
+        repeated=waits and _has_approved(usable, by, chosen),
+        needed=policy.needed,
+        requires_reason=policy.requires_reason,
+        given=[(each, each.at + policy.valid_for) for each in usable],
+        expired=[each for each in approvals if not each.applied_in and is_expired(each, now, policy.valid_for)],
+        valid_for=policy.valid_for,
+    )
+
+
+def _approvable_guards(workspace: PlannedObject) -> list[frozenset[str]]:
+    """Return the guards of each hold; empty for a hold that an approval does not release."""
+    return [guards if guards.issubset(APPROVABLE_GUARDS) else frozenset[str]() for guards in hold_guards(workspace)]
+
+
+def _kinds(
+    workspace: PlannedObject, per_hold: Sequence[frozenset[str]], matches: Callable[[frozenset[str]], bool]
+) -> Counter[str]:
+    """Count by kind the holds whose guards *matches* accepts."""
+    pairs = zip(workspace["holds"], per_hold, strict=True)
+    return Counter(hold["kind"] for hold, guards in pairs if guards and matches(guards))
+
+
+def _has_approved(usable: Sequence[Approval], by: str, guards: Iterable[str]) -> bool:
+    own = Release(tuple(each for each in usable if is_same_person(each.by, by)), 1)
+    return all(each.is_released for each in own.statuses(guards))
+
+
+def action_phrase(kinds: Mapping[str, int]) -> str:
+    """Return "deactivate 30 accounts, create 1 account", what people lose first; *kinds* counts changes by kind."""
+    order = sorted((kind for kind in KINDS if kinds.get(kind)), key=list(ACTIONS).index)
+    return ", ".join(ACTIONS[kind][kinds[kind] != 1].format(f"{kinds[kind]:,}") for kind in order)
+
+
+def _capitalize(phrase: str) -> str:
+    return phrase[:1].upper() + phrase[1:]
+
+
+def group_sizes(workspace: PlannedObject, baselines: Baselines) -> list[GroupSize]:
+    """Return every group of the plan's sources, and those of *baselines* that are gone, what shrank most first."""
+    found = {
+        (source["connector"], group["id"]): (group["name"], group["people"])
+        for source in workspace["sources"]
+        for group in source["groups"]
+    }
+    connectors = {source["connector"] for source in workspace["sources"]}
+    gone = {key: (name, 0) for key, (name, size) in baselines.items() if key[0] in connectors and size}
+    sizes = [
+        GroupSize(
+            connector, name, baselines[connector, group_id][1] if (connector, group_id) in baselines else None, now
+        )
+        for (connector, group_id), (name, now) in {**gone, **found}.items()
+    ]
+    return sorted(sizes, key=lambda each: (-((each.before or 0) - each.now) if each.has_shrunk else 0, each.name))
+
+
+def _evidence_groups(workspace: PlannedObject, about: Sequence[HoldObject], baselines: Baselines) -> list[GroupSize]:
+    """Return the groups that shrank and that people with a deactivation on hold were in."""
+    left = {name for hold in about if hold["kind"] == "deactivate" for name in hold.get("groups", ())}
+    return [each for each in group_sizes(workspace, baselines) if each.has_shrunk and each.name in left]
+
+
+def guards_in_fields(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the codes of the ticked boxes of a form."""
+    return tuple(sorted(name.removeprefix(GUARD_FIELD) for name in fields if name.startswith(GUARD_FIELD)))
+
+
+def possible_renames(workspace: PlannedObject) -> list[PossibleRename]:
+    return [
+        PossibleRename(hold["email"], f"{person['connector']}:{person['id']}", hold["reason"])
+        for hold in workspace["holds"]
+        if hold["code"] == HoldCode.POSSIBLE_RENAME and (person := hold.get("person")) is not None
+    ]
