@@ -158,11 +158,8 @@ class Daemon:
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         self._require_workspace(name)
         workspace = self._workspaces[name]
-        runs = [
-            run
-            for run in await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
-            if run.trigger not in PARTIAL_TRIGGERS and not run.user
-        ]
+        all_runs = await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
+        runs = [run for run in all_runs if run.trigger not in PARTIAL_TRIGGERS and not run.user]
         pause = await self.state.load_pause(name)
         last_read = _newest_with_status(runs, READ_STATUSES)
         read_at = (last_read.finished_at or last_read.started_at) if last_read else self._started_at
@@ -178,6 +175,8 @@ class Daemon:
             last_read=last_read,
             last_applied=_newest_with_status([run for run in runs if not run.dry_run], APPLIED_STATUSES),
             in_flight=() if pause is None else await self.state.load_in_flight(name),
+            last_approved=next((run for run in all_runs if run.approved_digest), None),
+            whole_runs=tuple(runs),
         )
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:

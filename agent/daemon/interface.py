@@ -78,7 +78,8 @@ class WorkspaceStatus:
     *last_run* is the newest run for all people; in mode enforce it is a dry run only if there is no other.
     *last_applied* is the newest successful run that was not a dry run, *last_read* the newest with complete reads.
     The workspace is overdue from *stale_after* on; None: it has no schedule.
-    *in_flight* are the changes that a paused workspace may still get.
+    *in_flight* are the changes that a paused workspace may still get. *last_approved* is the newest run in which an
+    approval was given. *whole_runs* are the newest runs for all people, newest first.
     """
 
     name: str
@@ -92,6 +93,8 @@ class WorkspaceStatus:
     last_read: Run | None
     last_applied: Run | None
     in_flight: tuple[ChangeRecord, ...] = ()
+    last_approved: Run | None = None
+    whole_runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agent.model.approval import Approval
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
+from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow
@@ -28,7 +29,16 @@ from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
 from agent.web.problems import HttpProblem
-from agent.web.status import format_ago, format_until, run_kind, status_card
+from agent.web.status import (
+    StatusCard,
+    fleet_summary,
+    format_ago,
+    format_until,
+    run_kind,
+    status_card,
+    trend_points,
+    worst_first,
+)
 
 __all__ = ["Pages", "routes"]
 
@@ -68,7 +78,7 @@ class Pages:
         self._oidc = oidc
         self._environment = template_environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(
-            ago=format_ago, until=format_until, ran=run_kind, version=version("pigment-sync")
+            ago=format_ago, until=format_until, ran=run_kind, trend=trend_points, version=version("pigment-sync")
         )
         files = PackageLoader("agent.web", "assets")
         own = {name: files.get_source(self._environment, name)[0] for name in ("app.css", "progress.js")}
@@ -147,7 +157,20 @@ class Pages:
             status_card(await daemon.load_workspace_status(name), daemon.active_runs, now)
             for name in daemon.workspace_names
         ]
-        return self.render("overview.html", session, cards=cards, health=health)
+        fleet = fleet_summary(cards, await self._find_oldest_hold(cards), daemon.budget_left())
+        return self.render("overview.html", session, cards=worst_first(cards), fleet=fleet, health=health)
+
+    async def _find_oldest_hold(self, cards: Sequence[StatusCard]) -> datetime | None:
+        """Return since when the oldest hold of any workspace waits; None without one, or if it is not recorded."""
+        times: list[datetime] = []
+        for card in cards:
+            last = card.status.last_run
+            if last is None or last.tally is None or not last.tally.held:
+                continue
+            run = await self._context.daemon.state.load_run(last.id)
+            if run is not None and run.document is not None:
+                times += waiting_since(run.document, run.started_at).values()
+        return min(times, default=None)
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:
         daemon = self._context.daemon

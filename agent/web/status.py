@@ -9,7 +9,17 @@ from datetime import datetime
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model.run import Run, RunStatus, Trigger
 
-__all__ = ["StatusCard", "format_ago", "format_until", "run_kind", "status_card"]
+__all__ = [
+    "FleetSummary",
+    "StatusCard",
+    "fleet_summary",
+    "format_ago",
+    "format_until",
+    "run_kind",
+    "status_card",
+    "trend_points",
+    "worst_first",
+]
 
 STATUS_LABELS = {
     RunStatus.INCOMPLETE: "not read",
@@ -20,6 +30,8 @@ STATUS_LABELS = {
 }
 NAMED_TRIGGERS = {Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES}
 EXPIRY_WARNING_DAYS = 30
+TONE_ORDER = ("bad", "warn", "none", "good")
+TREND_WIDTH, TREND_HEIGHT, TREND_RUNS = 120.0, 24.0, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,10 @@ class StatusCard:
     expires_in_days: int | None
     expires_soon: bool
 
+    @property
+    def is_healthy(self) -> bool:
+        return self.tone == "good" and not self.is_overdue
+
 
 def status_card(status: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: datetime) -> StatusCard:
     own_runs = tuple(each for each in ongoing if each.workspace == status.name)
@@ -45,6 +61,53 @@ def status_card(status: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: date
     is_soon = days is not None and days <= EXPIRY_WARNING_DAYS
     is_overdue = status.stale_after is not None and status.stale_after < now
     return StatusCard(status, label, tone, own_runs, is_overdue, days, is_soon)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSummary:
+    """All workspaces in some numbers. *oldest_hold* is since when the oldest hold waits, None without one or if not
+    recorded. *budget_left* is of this process: how many requests the busiest Pigment host accepts now, None: unknown.
+    """
+
+    workspaces: int
+    members: int
+    in_sync: int
+    held: int
+    failing: int
+    oldest_hold: datetime | None
+    budget_left: int | None
+
+
+def fleet_summary(cards: Sequence[StatusCard], oldest_hold: datetime | None, budget_left: int | None) -> FleetSummary:
+    tallies = [card.status.last_run.tally for card in cards if card.status.last_run and card.status.last_run.tally]
+    return FleetSummary(
+        workspaces=len(cards),
+        members=sum(tally.active for tally in tallies),
+        in_sync=sum(card.is_healthy for card in cards),
+        held=sum(tally.held for tally in tallies),
+        failing=sum(card.tone == "bad" or card.is_overdue for card in cards),
+        oldest_hold=oldest_hold,
+        budget_left=budget_left,
+    )
+
+
+def worst_first(cards: Sequence[StatusCard]) -> list[StatusCard]:
+    """Return *cards* with problems before healthy workspaces, else in their order."""
+    return sorted(cards, key=lambda card: (not card.is_overdue, TONE_ORDER.index(card.tone), card.status.pause is None))
+
+
+def trend_points(runs: Sequence[Run]) -> str:
+    """Return the points of a small line: active members over time, the newest of *runs* (newest first) at its end."""
+    counted = [(run.started_at, run.tally.active) for run in runs[:TREND_RUNS] if run.tally is not None]
+    if len(counted) < 2:
+        return ""
+    (newest, _), (oldest, _) = counted[0], counted[-1]
+    span, top = (newest - oldest).total_seconds(), max(1, *(active for _, active in counted))
+    return " ".join(
+        f"{TREND_WIDTH * (1 - ((newest - when).total_seconds() / span if span else 0)):.1f},"
+        f"{1 + (TREND_HEIGHT - 2) * (1 - active / top):.1f}"
+        for when, active in reversed(counted)
+    )
 
 
 def _label_and_tone(last: Run | None) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Mode
 from agent.model.run import Run, RunCounts, RunStatus, Trigger
 from agent.web.chart import render_chart
-from agent.web.status import format_ago, format_until, status_card
+from agent.web.status import fleet_summary, format_ago, format_until, status_card, trend_points, worst_first
 from tests.state_samples import NOW
 
 RUN = Run(
@@ -75,6 +75,33 @@ def test_token_that_expires_soon_is_marked() -> None:
         for each in (31, 30, -1)
     ]
     assert [(each.expires_in_days, each.expires_soon) for each in days] == [(31, False), (30, True), (-1, True)]
+
+
+def test_problems_come_before_healthy_workspaces_and_the_fleet_is_summed() -> None:
+    held = replace(RUN, status=RunStatus.HELD, tally=RunCounts(active=40, changes=2, held=3))
+    lost = replace(RUN, status=RunStatus.INCOMPLETE, tally=None)
+    states = {"fine": RUN, "held": held, "lost": lost, "late": RUN}
+    cards = [
+        status_card(
+            replace(STATUS, name=name, last_run=run, stale_after=NOW - timedelta(hours=name == "late")), (), NOW
+        )
+        for name, run in states.items()
+    ]
+    found = fleet_summary(cards, NOW, 470)
+
+    assert [card.status.name for card in worst_first(cards)] == ["late", "lost", "held", "fine"]
+    assert (found.workspaces, found.in_sync, found.failing, found.held, found.members) == (4, 1, 2, 3, 120)
+    assert (found.oldest_hold, found.budget_left) == (NOW, 470)
+
+
+def test_trend_ends_with_the_newest_run() -> None:
+    runs = [
+        replace(RUN, started_at=NOW - timedelta(hours=each), tally=RunCounts(active=active, changes=0, held=0))
+        for each, active in ((0, 40), (1, 20), (4, 20))
+    ]
+
+    assert trend_points(runs) == "0.0,12.0 90.0,12.0 120.0,1.0"
+    assert trend_points([*runs[:1], replace(RUN, tally=None)]) == ""
 
 
 def test_card_shows_its_own_runs() -> None:
