@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,8 +18,11 @@ from agent.model.approval import Approval
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
+from agent.report.document import plan_document
+from agent.report.evidence import Evidence, evidence_files
 from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
+from agent.report.render import RenderOptions
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow
 from agent.report.view import is_approvable, workspace_view
@@ -47,6 +51,14 @@ MAX_REASON_LENGTH = 500
 PageHandler = Callable[[HttpRequest, Session], Awaitable[Response]]
 FormHandler = Callable[[HttpRequest, Session, dict[str, str]], Awaitable[Response]]
 THEMES = {"light", "dark"}
+DOWNLOADS = {
+    "report.html": "text/html",
+    "report.csv": "text/csv",
+    "report.json": "application/json",
+    "report.md": "text/markdown",
+    "report.txt": "text/plain",
+}
+"""The reports of a run by the names that `report --evidence` gives them, with their media types."""
 
 
 def routes(pages: Pages) -> list[Route]:
@@ -64,6 +76,7 @@ def routes(pages: Pages) -> list[Route]:
         pages.operate_route("/workspaces/{name}/resume", pages.resume),
         pages.read_route("/runs/{run_id}", pages.show_run),
         pages.read_route("/runs/{run_id}/progress", pages.show_progress),
+        pages.read_route("/runs/{run_id}/{file}", pages.download_report),
         pages.operate_route("/runs/{run_id}/approval", pages.approve),
         pages.read_route("/people", pages.explain_person),
         Route("/assets/{file}", pages.serve_asset, methods=["GET"]),
@@ -78,7 +91,12 @@ class Pages:
         self._oidc = oidc
         self._environment = template_environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(
-            ago=format_ago, until=format_until, ran=run_kind, trend=trend_points, version=version("pigment-sync")
+            ago=format_ago,
+            until=format_until,
+            ran=run_kind,
+            trend=trend_points,
+            downloads=tuple(DOWNLOADS),
+            version=version("pigment-sync"),
         )
         files = PackageLoader("agent.web", "assets")
         own = {name: files.get_source(self._environment, name)[0] for name in ("app.css", "progress.js")}
@@ -221,17 +239,47 @@ class Pages:
 
     async def _render_plan(self, run: Run, approvals: Sequence[Approval]) -> Markup | None:
         """Return the plan of *run* with its outcomes, as the report shows it; None for a run without a plan."""
-        if run.document is None:
+        evidence = await self._load_evidence(run, approvals)
+        if evidence is None:
             return None
-        records = await self._context.daemon.state.load_changes(run.id)
-        lines = [
-            OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records
-        ]
-        planned = with_run(parse_workspace(run.document), run, approvals)
-        view = workspace_view(planned, lines or None, run.user, format_utc(run.finished_at or run.started_at))
+        lines = evidence.outcomes.get(evidence.workspace["name"])
+        view = workspace_view(evidence.workspace, lines, run.user, format_utc(run.finished_at or run.started_at))
         (section,) = workspace_sections([view], with_commands=False)
         # Rendered by a template that escapes.
         return Markup(self._environment.get_template("section.html").render(section=section))  # noqa: S704
+
+    async def _load_evidence(self, run: Run, approvals: Sequence[Approval]) -> Evidence | None:
+        """Return what the journal has of *run*; None for a run without a plan."""
+        if run.document is None:
+            return None
+        records = await self._context.daemon.state.load_changes(run.id)
+        planned = with_run(parse_workspace(run.document), run, approvals)
+        lines = [
+            OutcomeRow(each.seq, each.change.kind, each.change.email, each.outcome, each.detail) for each in records
+        ]
+        document = plan_document([planned], format_utc(run.finished_at or run.started_at), run.user)
+        return Evidence(run, document, {planned["name"]: lines} if lines else {}, approvals, records)
+
+    async def download_report(self, request: HttpRequest, _: Session) -> Response:
+        """Return the report of a run as a file, in one of the formats, with nothing left out."""
+        found = await self._context.find_run(request.path_params["run_id"])
+        name = request.path_params["file"]
+        if isinstance(found, ActiveRun) or name not in DOWNLOADS:
+            raise HttpProblem(
+                404, "not-found", "There is no such report, or its run has not ended.", "Use the links of the run."
+            )
+        approvals = await self._context.daemon.state.load_run_approvals(found.id)
+        evidence = await self._load_evidence(found, approvals)
+        if evidence is None:
+            raise HttpProblem(404, "not-found", "This run has no plan, so it has no report.", "Open the run.")
+        options = RenderOptions(shows_approval=found.trigger is not Trigger.UNDO)
+        # A large report takes seconds to render, and other requests must get their answers meanwhile.
+        content = (await asyncio.to_thread(evidence_files, evidence, options))[name]
+        return Response(
+            content,
+            media_type=DOWNLOADS[name],
+            headers={"Content-Disposition": f'attachment; filename="{found.id}-{name}"'},
+        )
 
     async def show_progress(self, request: HttpRequest, session: Session) -> Response:
         """Return the progress of a run, and 204 once it has ended."""

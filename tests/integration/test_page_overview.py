@@ -1,8 +1,12 @@
-"""The overview as a status page: the fleet first, and what is on hold one click away."""
+"""The overview as a status page, and what a run offers besides its plan."""
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
+
+import pytest
 
 from agent.model import Mode
 from agent.model.run import RunCounts, RunStatus
@@ -36,3 +40,36 @@ async def test_dry_run_workspace_has_no_sync_button(visitor: Visitor, daemon: Pa
         page = (await visitor.client.get(path)).text
         assert 'value="sync"' not in page
         assert 'value="plan"' in page
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [("report.html", "text/html"), ("report.json", "application/json"), ("report.csv", "text/csv")],
+)
+async def test_report_of_a_run_is_downloaded_whole(visitor: Visitor, name: str, media_type: str) -> None:
+    page = (await visitor.client.get("/runs/held")).text
+    answer = await visitor.client.get(f"/runs/held/{name}")
+
+    assert f'href="/runs/held/{name}" download>' in page
+    assert answer.headers["content-type"].startswith(media_type)
+    assert answer.headers["content-disposition"] == f'attachment; filename="held-{name}"'
+    assert {email for email in (f"leaver{each}@acme.com" for each in range(12)) if email not in answer.text} == set()
+    if name == "report.csv":
+        assert {row["run"] for row in csv.DictReader(io.StringIO(answer.text))} == {"held"}
+
+
+async def test_unknown_report_is_not_found(visitor: Visitor) -> None:
+    for path in ("/runs/held/report.pdf", "/runs/held/journal.jsonl", "/runs/nothing/report.csv"):
+        assert (await visitor.client.get(path)).status_code == 404
+
+
+async def test_download_needs_a_login(visitor: Visitor) -> None:
+    visitor.client.cookies.clear()
+    assert (await visitor.client.get("/runs/held/report.csv")).status_code == 303
+
+
+async def test_run_of_another_replica_is_shown_as_running(visitor: Visitor, daemon: PageDaemon) -> None:
+    lease = await daemon.state.take_lease("latam", "another")
+    await daemon.state.begin_run(replace(RUN, id="elsewhere", status=RunStatus.RUNNING, finished_at=None), lease)
+
+    assert "The run is going on, on another replica." in await visitor.read("/runs/elsewhere")
