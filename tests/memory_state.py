@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -536,14 +537,30 @@ class MemoryState:
         return held.lease if held and held.renewed_at and self.now() - held.renewed_at < VOID_AFTER else None
 
     async def load_runs(
-        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+        self,
+        workspaces: Sequence[str] = (),
+        since: datetime | None = None,
+        limit: int = 50,
+        *,
+        ids: Sequence[str] | None = None,
     ) -> list[Run]:
         found = [
             replace(run, document=None)
             for run in self.journal.values()
-            if (not workspaces or run.workspace in workspaces) and (since is None or run.started_at >= since)
+            if (not workspaces or run.workspace in workspaces)
+            and (since is None or run.started_at >= since)
+            and (ids is None or run.id in ids)
         ]
         return sorted(found, key=lambda run: (run.started_at, run.id), reverse=True)[:limit]
+
+    async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:
+        made = {
+            run_id: Counter(
+                record.change.kind for record in self.records.get(run_id, {}).values() if record.outcome is Outcome.DONE
+            )
+            for run_id in run_ids
+        }
+        return {run_id: counts for run_id, counts in made.items() if counts}
 
     async def load_run(self, run_id: str) -> Run | None:
         return self.journal.get(run_id)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 
 from agent.cli.output import FormatChoice
+from agent.errors import UsageError
 from agent.model.codes import APPROVABLE_GUARDS
 from agent.settings.file import find_config_file, read_config_file
 
@@ -23,6 +24,7 @@ __all__ = [
     "format_option",
     "guard_option",
     "reason_option",
+    "refuse_invalid_email",
     "report_format_option",
     "required_workspace_option",
     "user_option",
@@ -40,6 +42,16 @@ def os_user() -> str:
     except (KeyError, OSError):
         # A container may run as a number that has no name.
         return f"uid {os.getuid()}"
+
+
+def refuse_invalid_email(text: str) -> None:
+    """Raise `UsageError` if *text* can't be an email address, such as a name.
+
+    Less strict than the planner: a person whose address is not valid must be found.
+    """
+    local, _, domain = text.rpartition("@")
+    if not local or not domain or any(letter.isspace() for letter in text):
+        raise UsageError(f"{text!r} is not an email address.", "Write the whole address, such as ana.souza@acme.com.")
 
 
 def complete_workspace(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -21,6 +21,7 @@ from agent.report.evidence import MANIFEST_NAME
 from agent.report.render import Format, RenderOptions, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
+from agent.report.table import format_table
 
 __all__ = [
     "FormatChoice",
@@ -30,8 +31,10 @@ __all__ = [
     "outcomes_by_workspace",
     "print_document",
     "print_json",
+    "print_table",
     "print_text",
     "render_options",
+    "terminal_width",
     "write_evidence",
     "write_file",
 ]
@@ -72,15 +75,25 @@ def outcomes_by_workspace(results: Sequence[RunResult]) -> Mapping[str, Sequence
 
 def render_options(*, verbose: bool = False, bom: bool = False) -> RenderOptions:
     """Return the options for this stdout. Colours are used only on a terminal, and not with NO_COLOR."""
-    is_terminal = sys.stdout.isatty()
-    width = os.get_terminal_size().columns if is_terminal else 100
-    return RenderOptions(max(60, min(width, 160)), is_terminal and "NO_COLOR" not in os.environ, verbose, bom)
+    width = terminal_width()
+    has_colour = width is not None and "NO_COLOR" not in os.environ
+    return RenderOptions(max(60, min(width or 100, 160)), has_colour, verbose, bom)
 
 
 def print_text(text: str) -> None:
     """Write to stdout as UTF-8, whatever the locale: an encoding error must not cut a report short."""
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.flush()
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to stdout: aligned on a terminal, else tab-separated, always with its headings."""
+    print_text(format_table(headings, rows, terminal_width()))
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal; None if stdout is not a terminal."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
 
 
 def print_json(value: object) -> None:

@@ -10,9 +10,10 @@ from agent.diff.explain import email_matches, explain
 from agent.engine.planner import Planner, ReadOnlyWorkspace, select_workspaces
 from agent.model import Unplanned
 from agent.model.access import Access, Explanation
-from agent.model.run import ChangeRecord
+from agent.model.run import ChangeRecord, Run
+from agent.ports.state import State
 
-__all__ = ["explain_person", "list_access", "list_past_access"]
+__all__ = ["explain_person", "list_access", "list_past_access", "list_person_changes"]
 
 
 async def explain_person(
@@ -43,6 +44,25 @@ async def _find_changes(planner: Planner, workspace: str, email: str, ids: set[s
             for each in await planner.state.load_member_changes(workspace, scim_id=scim_id)
         }
     return sorted(found.values(), key=lambda record: (record.sent_at, record.seq), reverse=True)[:10]
+
+
+async def list_person_changes(
+    state: State, names: Sequence[str], email: str, since: datetime | None, limit: int
+) -> list[tuple[ChangeRecord, Run]]:
+    """Return the newest changes of everyone who has or had *email*, each with its run; all workspaces without *names*.
+
+    Changes of the same members under another address are included.
+    """
+    found: dict[tuple[str, int], ChangeRecord] = {}
+    for name in names or [known.name for known in await state.load_workspaces()]:
+        by_email = await state.load_member_changes(name, limit, email=email)
+        for scim_id in sorted({record.scim_id for record in by_email if record.scim_id}):
+            by_email += await state.load_member_changes(name, limit, scim_id=scim_id)
+        found |= {(each.run_id, each.seq): each for each in by_email if since is None or each.sent_at >= since}
+    newest = sorted(found.values(), key=lambda each: (each.sent_at, each.run_id, each.seq), reverse=True)[:limit]
+    runs = {run.id: run for run in await state.load_runs(limit=limit, ids=[each.run_id for each in newest])}
+    # A run that was pruned since then has taken its changes with it.
+    return [(each, runs[each.run_id]) for each in newest if each.run_id in runs]
 
 
 async def list_access(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from agent.model import Change, Link, RecentChanges
+from agent.model import Change, Kind, Link, RecentChanges
 from agent.model.approval import Approval
 from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome
 
@@ -85,9 +85,21 @@ class Journal(Protocol):
         ...
 
     async def load_runs(
-        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+        self,
+        workspaces: Sequence[str] = (),
+        since: datetime | None = None,
+        limit: int = 50,
+        *,
+        ids: Sequence[str] | None = None,
     ) -> list[Run]:
-        """Return runs, newest first, without their documents. Without *workspaces*, runs of all."""
+        """Return runs, newest first, without their documents. Without *workspaces*, runs of all.
+
+        With *ids*, only the runs with these ids.
+        """
+        ...
+
+    async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:
+        """Return for each run how many changes of each kind were made. A run that made no change has no entry."""
         ...
 
     async def load_run(self, run_id: str) -> Run | None: ...

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from agent.model.access import Access
 from agent.report.csv import escape_cell
 from agent.report.escape import escape_control
+from agent.report.table import format_table
 
 __all__ = ["COLUMNS", "access_csv", "access_html", "access_text"]
 
@@ -30,9 +31,6 @@ COLUMNS = (
     "person",
     "scim_id",
 )
-
-
-HEADER = "\t".join(column.replace("_", " ") for column in COLUMNS[1:8])
 
 
 def _format_date(moment: datetime | None) -> str:
@@ -68,13 +66,18 @@ def access_headline(name: str, rows: Sequence[Access]) -> str:
     return f"{escape_control(name)}: {len(rows):,} have access; {exceptions}"
 
 
-def access_text(rows: Sequence[Access]) -> str:
-    """Return lines of cells between tabs, each workspace under its headline."""
-    lines = []
+def access_text(rows: Sequence[Access], width: int | None = None) -> str:
+    """Return a table for each workspace under its headline, *width* cells wide; None: one tab-separated table."""
+    if width is None:
+        return format_table(COLUMNS[:8], [_cells(row)[:8] for row in rows], None)
+    text = ""
     for name in dict.fromkeys(row.workspace for row in rows):
         part = [row for row in rows if row.workspace == name]
-        lines += [access_headline(name, part), HEADER, *("\t".join(_cells(row)[1:8]).rstrip() for row in part), ""]
-    return "\n".join(lines)
+        table = format_table(
+            [column.replace("_", " ") for column in COLUMNS[1:8]], [_cells(row)[1:8] for row in part], width
+        )
+        text += f"{access_headline(name, part)}\n{table}\n"
+    return text
 
 
 def access_csv(rows: Sequence[Access], *, bom: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from agent.store.text import address_key
 
 __all__ = [
     "IN_FLIGHT_OUTCOME",
+    "count_changes",
     "insert_if_absent",
     "load_changes",
     "load_contested_members",
@@ -223,6 +224,19 @@ def written(connection: Connection, workspace: str, now: datetime, left_at: date
 
 def load_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
     return _load_records(connection, select(changes).where(changes.c.run_id == run_id).order_by(changes.c.seq))
+
+
+def count_changes(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:
+    """Return for each run how many changes of each kind were made."""
+    query = (
+        select(changes.c.run_id, changes.c.kind, func.count())
+        .where(and_(changes.c.run_id.in_(run_ids), changes.c.outcome == Outcome.DONE))
+        .group_by(changes.c.run_id, changes.c.kind)
+    )
+    counts: dict[str, dict[Kind, int]] = {}
+    for run_id, kind, count in connection.execute(query):
+        counts.setdefault(run_id, {})[Kind(kind)] = count
+    return counts
 
 
 def load_member_changes(

@@ -123,12 +123,20 @@ def count_guarded(connection: Connection, workspace: str) -> int:
     return connection.execute(known.order_by(runs.c.started_at.desc()).limit(1)).scalar() or 0
 
 
-def load_runs(connection: Connection, workspaces: Sequence[str], since: datetime | None, limit: int) -> list[Run]:
+def load_runs(
+    connection: Connection,
+    workspaces: Sequence[str],
+    since: datetime | None,
+    limit: int,
+    ids: Sequence[str] | None = None,
+) -> list[Run]:
     query = select(*(column for column in runs.c if column.name != "document"))
     if workspaces:
         query = query.where(runs.c.workspace.in_(workspaces))
     if since is not None:
         query = query.where(runs.c.started_at >= to_micros(since))
+    if ids is not None:
+        query = query.where(runs.c.id.in_(ids))
     newest = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
     return [_run_from_row(row, None) for row in connection.execute(newest)]
 

@@ -17,6 +17,7 @@ from agent.errors import StateError
 from agent.model import (
     Change,
     GroupSighting,
+    Kind,
     KnownTarget,
     LastSeen,
     Link,
@@ -485,11 +486,19 @@ class SqlState:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))
 
     async def load_runs(
-        self, workspaces: Sequence[str] = (), since: datetime | None = None, limit: int = 50
+        self,
+        workspaces: Sequence[str] = (),
+        since: datetime | None = None,
+        limit: int = 50,
+        *,
+        ids: Sequence[str] | None = None,
     ) -> list[Run]:
         return await self._read_transaction(
-            lambda connection: run_journal.load_runs(connection, workspaces, since, limit)
+            lambda connection: run_journal.load_runs(connection, workspaces, since, limit, ids)
         )
+
+    async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:
+        return await self._read_transaction(lambda connection: change_journal.count_changes(connection, run_ids))
 
     async def load_run(self, run_id: str) -> Run | None:
         return await self._read_transaction(lambda connection: run_journal.load_run(connection, run_id=run_id))

@@ -513,6 +513,8 @@ async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) ->
     assert [run.id for run in await state.load_runs(["latam"], NOW + timedelta(minutes=1))] == ["r2"]
     assert [run.id for run in await state.load_runs(limit=1)] == ["r2"]
     assert await state.load_runs(["emea"]) == []
+    assert [run.id for run in await state.load_runs(ids=["r1", "r9"])] == ["r1"]
+    assert await state.load_runs(ids=[]) == []
     assert await state.count_guarded("latam") == 12
     assert await state.count_guarded("emea") == 0
     assert await state.load_run("r9") is None

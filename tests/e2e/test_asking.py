@@ -106,6 +106,49 @@ def test_access_of_a_past_day_comes_from_the_journal(agent: Agent) -> None:
     assert "the journal has no run up to that day" in before.err
 
 
+def test_history_has_headings_and_counts(agent: Agent) -> None:
+    heading, *rows = [line.split("\t") for line in agent.run("history", *LATAM, "--limit", "100").out.splitlines()]
+    first = dict(zip(heading, rows[-1], strict=True))
+
+    assert (first["workspace"], first["trigger"]) == ("pigment-latam", "sync")
+    assert int(first["created"]) > 0
+    assert int(first["deactivated"]) > 0
+    assert first["failed"] == "0"
+    assert all(len(row) == len(heading) for row in rows)
+
+
+def test_timeline_of_a_person_includes_changes_under_a_previous_email(sandbox: Sandbox, agent: Agent) -> None:
+    sandbox.company.marry("ana.lima@acme.com", "Souza")
+    assert agent.run("sync", *LATAM, "--by", "ida", "--reason", "married").code == 0
+    by_new, by_old = (
+        json.loads(agent.run("history", "--user", email, "--format", "json").out)
+        for email in ("Ana.Souza@acme.com", "ana.lima@acme.com")
+    )
+
+    assert by_new == by_old
+    newest = by_new[0]
+    assert (newest["kind"], newest["by"], newest["reason"]) == ("update-email", "ida", "married")
+    assert (newest["before"]["email"], newest["after"]["email"]) == ("ana.lima@acme.com", "ana.souza@acme.com")
+    assert by_new[-1]["kind"] == "adopt"
+    heading, row, *_ = agent.run("history", "--user", "ana.souza@acme.com").out.splitlines()
+    assert heading.startswith("time\tworkspace\tchange\t")
+    assert "ana.lima@acme.com → ana.souza@acme.com" in row
+
+
+@pytest.mark.parametrize("text", ["not an email", "ana", "ana lima@acme.com", "@acme.com", "ana@"])
+def test_text_that_is_no_address_is_a_usage_error(agent: Agent, text: str) -> None:
+    for arguments in (("explain", text), ("history", "--user", text)):
+        ran = agent.run(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"{text!r} is not an email address." in ran.err
+
+
+def test_timeline_without_changes_names_the_address(agent: Agent) -> None:
+    ran = agent.run("history", "--user", "x@y.example")
+    assert ran.code == 0
+    assert "the journal has no change of x@y.example." in ran.err
+
+
 def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: Agent, tmp_path: Path) -> None:
     ran = agent.run("plan", *LATAM, "--out", str(tmp_path / "nowhere" / "plan.json"))
 

@@ -160,6 +160,7 @@ def test_members_and_links_list_what_is_there(sandbox: Sandbox, in_step: Agent) 
         member.id for member in sandbox.workspace("pigment-eu").members
     }
     assert one == members[:1]
+    assert links.pop(0) == "workspace\temail\tperson\tscim_id\tstatus"
     assert all("entra-eu:" in line for line in links)
     assert links
 

@@ -60,7 +60,7 @@ def planned(agent: Agent) -> Any:
 
 def links(agent: Agent) -> dict[str, str]:
     """Map the email of each linked member to the person that it belongs to."""
-    rows = [line.split("\t") for line in agent.run("links", "list").out.splitlines()]
+    rows = [line.split("\t") for line in agent.run("links", "list").out.splitlines()[1:]]
     return {email: person for _, email, person, *_ in rows}
 
 

@@ -117,10 +117,10 @@ HOSTILE = Access(
 
 
 def test_renderings_show_hostile_names_harmlessly() -> None:
-    text, sheet, page = access_text([HOSTILE]), access_csv([HOSTILE], bom=True), access_html([HOSTILE], "now")
+    text, sheet, page = access_text([HOSTILE], 100), access_csv([HOSTILE], bom=True), access_html([HOSTILE], "now")
     (_, row) = csv.reader(io.StringIO(sheet.removeprefix("\ufeff")))
 
-    assert text.startswith("latam: 1 have access; 1 unmanaged\n")
+    assert text.startswith("latam: 1 have access; 1 unmanaged\nemail ")
     assert sheet.startswith("\ufeffworkspace,email")
     assert "<script>" not in page
     assert not any(letter in text + sheet + page for letter in "\x1b\u202e")

@@ -9,7 +9,7 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.options import bom_option, format_option, workspace_option
-from agent.cli.output import print_text
+from agent.cli.output import print_text, terminal_width
 from agent.cli.runtime import run_with_components
 from agent.engine.queries import list_access, list_past_access
 from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
@@ -35,7 +35,8 @@ __all__ = ["access"]
 def access(context: click.Context, names: Sequence[str], as_of: datetime | None, output_format: str, bom: bool) -> int:
     """List who has access, through which group and since when.
 
-    Lists every active member of each workspace, with the last change and any findings. *since* is when a run created or
+    Lists every active member of each workspace, with the last change and any findings. Text is a table for each
+    workspace on a terminal, and one tab-separated table with a heading line in a pipe. *since* is when a run created or
     reactivated the member. It is empty if the access is older than the journal or was not granted by a run.
     *first_seen* is when the journal first recorded the member. Reads the identity providers, the workspaces and the
     journal, or with --as-of only the journal; writes nothing. Exits 6 if a workspace is missing.
@@ -65,7 +66,7 @@ def access(context: click.Context, names: Sequence[str], as_of: datetime | None,
         case "html":
             print_text(access_html(rows, when))
         case _:
-            print_text(access_text(rows))
+            print_text(access_text(rows, terminal_width()))
     for failure in failures:
         click.echo(f"pigment-sync: {escape_control(failure)}", err=True)
     return worst_exit_code(failures.values())

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from agent.bootstrap import Components
-from agent.cli.options import format_option, workspace_option
+from agent.cli.options import format_option, refuse_invalid_email, workspace_option
 from agent.cli.output import print_json, print_text
 from agent.cli.runtime import run_with_components
 from agent.engine.queries import explain_person
@@ -32,13 +32,15 @@ def explain(context: click.Context, email: str, names: Sequence[str], output_for
     """Show why a person has access to each workspace or not.
 
     Shows five steps: source, scope, match, decision and last actions. Reads the identity providers, the workspaces and
-    the journal; writes nothing. Exits 2 if the address is unknown, 6 if a workspace could not be planned; the others
-    are shown.
+    the journal; writes nothing. Exits 2 if the address is unknown or not an email address, 6 if a workspace could not
+    be planned; the others are shown.
 
     \b
     pigment-sync explain ana.souza@acme.com
     pigment-sync explain ana.souza@acme.com -w pigment-latam --format json
     """
+
+    refuse_invalid_email(email)
 
     async def body(components: Components) -> list[Explanation | Unplanned]:
         return await explain_person(components.planner, components.read_only_workspaces, names, email)

@@ -9,7 +9,7 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_connector, reason_option, required_workspace_option, workspace_option
-from agent.cli.output import format_link_edits, link_count, print_text
+from agent.cli.output import format_link_edits, link_count, print_table, print_text
 from agent.cli.runtime import run_with_components
 from agent.engine.links import LinkEditor
 from agent.engine.planner import select_workspaces
@@ -43,25 +43,25 @@ def links() -> None:
 def list_links(context: click.Context, names: Sequence[str]) -> int:
     """List every link with its member.
 
-    One line per link, with fields separated by tabs: workspace, email, CONNECTOR:ID of the person, member id, and
-    whether the member is inactive. Reads the state and the workspaces; writes nothing.
+    A table on a terminal, and tab-separated with a heading line in a pipe: workspace, email, CONNECTOR:ID of the
+    person, member id, and whether the member is inactive. Reads the state and the workspaces; writes nothing.
 
     \b
     pigment-sync links list
     pigment-sync links list -w pigment-latam
     """
 
-    async def body(components: Components) -> str:
-        lines = []
+    async def body(components: Components) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = []
         for name in select_workspaces(components.read_only_workspaces, names):
             for link, member in await components.link_editor(name).list_links():
                 email = member.email if member else "(not in the listing)"
                 state = "" if member is None or member.active else "inactive"
-                row = (name, email, f"{link.person.connector}:{link.person.id}", link.scim_id, state)
-                lines.append("\t".join(escape_control(cell) for cell in row).rstrip())
-        return "".join(f"{line}\n" for line in lines)
+                rows.append((name, email, f"{link.person.connector}:{link.person.id}", link.scim_id, state))
+        return rows
 
-    print_text(run_with_components(context, body, is_reading=True))
+    headings = ("workspace", "email", "person", "scim_id", "status")
+    print_table(headings, run_with_components(context, body, is_reading=True))
     return ExitCode.DONE
 
 

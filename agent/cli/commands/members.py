@@ -10,7 +10,7 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.options import format_option, workspace_option
-from agent.cli.output import print_json, print_text
+from agent.cli.output import print_json, print_table, print_text
 from agent.cli.runtime import run_with_components
 from agent.engine.planner import select_workspaces
 from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
@@ -22,6 +22,7 @@ from connectors.base import ReadError
 __all__ = ["members"]
 
 
+HEADINGS = ("workspace", "email", "display_name", "status", "scim_id")
 ACTIVE_LABELS = {True: "active", False: "inactive", None: "unreadable"}
 
 
@@ -33,7 +34,8 @@ ACTIVE_LABELS = {True: "active", False: "inactive", None: "unreadable"}
 def members(context: click.Context, names: Sequence[str], email: str | None, output_format: str) -> int:
     """List the members of workspaces, active and inactive.
 
-    Reads only the workspaces; writes nothing. Exits 6 if a workspace could not be read; the others are shown.
+    Text is a table on a terminal, and tab-separated with a heading line in a pipe. Reads only the workspaces; writes
+    nothing. Exits 6 if a workspace could not be read; the others are shown.
 
     \b
     pigment-sync members
@@ -49,7 +51,7 @@ def members(context: click.Context, names: Sequence[str], email: str | None, out
     elif output_format == "csv":
         print_text(_members_csv(rows))
     else:
-        print_text("".join(_member_line(name, member) for name, member in found))
+        print_table(HEADINGS, [_member_cells(name, member) for name, member in found])
     for failure in failures:
         click.echo(f"pigment-sync: {escape_control(failure)}", err=True)
     return worst_exit_code(failures.values())
@@ -87,9 +89,8 @@ def _member_rows(found: Sequence[tuple[str, Member]]) -> list[dict[str, object]]
     ]
 
 
-def _member_line(workspace: str, member: Member) -> str:
-    cells = (workspace, member.email, member.display_name, ACTIVE_LABELS[member.active], member.scim_id)
-    return "\t".join(map(escape_control, cells)) + "\n"
+def _member_cells(workspace: str, member: Member) -> tuple[str, ...]:
+    return workspace, member.email, member.display_name, ACTIVE_LABELS[member.active], member.scim_id
 
 
 def _members_csv(rows: Sequence[dict[str, object]]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_workspace, format_option, reason_option
-from agent.cli.output import print_json, print_text
+from agent.cli.output import print_json, print_table
 from agent.cli.runtime import run_with_components
 from agent.engine.request import RunRequest
 from agent.errors import ExitCode
@@ -16,6 +16,8 @@ from agent.model.run import Trigger, WorkspaceRecord
 from agent.report.escape import escape_control
 
 __all__ = ["workspaces"]
+
+HEADINGS = ("workspace", "scim_url", "links", "last_run", "configuration")
 
 
 @click.group()
@@ -38,8 +40,8 @@ def workspaces() -> None:
 def list_workspaces(context: click.Context, output_format: str) -> int:
     """List the workspace keys in the state.
 
-    One line per key, with fields separated by tabs: key, scim_url in the state, number of links, newest run with its
-    status, and whether the key is in the configuration. Reads the state; writes nothing.
+    A table on a terminal, and tab-separated with a heading line in a pipe: key, scim_url in the state, number of
+    links, newest run with its status, and whether the key is in the configuration. Reads the state; writes nothing.
 
     \b
     pigment-sync workspaces list
@@ -53,7 +55,7 @@ def list_workspaces(context: click.Context, output_format: str) -> int:
     if output_format == "json":
         print_json([_workspace_row(record, target) for record, target in listed])
     else:
-        print_text("".join(_workspace_line(record, target) for record, target in listed))
+        print_table(HEADINGS, [_workspace_cells(record, target) for record, target in listed])
     return ExitCode.DONE
 
 
@@ -69,7 +71,7 @@ def _workspace_row(record: WorkspaceRecord, target: str) -> dict[str, object]:
     }
 
 
-def _workspace_line(record: WorkspaceRecord, target: str) -> str:
+def _workspace_cells(record: WorkspaceRecord, target: str) -> tuple[str, ...]:
     last = (
         f"{record.last_run.started_at:%Y-%m-%d %H:%M} UTC {record.last_run.status}" if record.last_run else "(no run)"
     )
@@ -79,8 +81,7 @@ def _workspace_line(record: WorkspaceRecord, target: str) -> str:
         configured = "in the configuration"
     else:
         configured = f"in the configuration at {target}"
-    cells = (record.name, record.target or "(not recorded)", f"{record.link_count} links", last, configured)
-    return "\t".join(map(escape_control, cells)) + "\n"
+    return record.name, record.target or "(not recorded)", str(record.link_count), last, configured
 
 
 def _print_lines(lines: Sequence[str]) -> int:
