@@ -92,7 +92,8 @@ class Metrics:
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
         if result.is_for_everyone and isinstance(result.planned, Plan):
-            self._set_holds(result.workspace, Tally(hold.code for hold in result.planned.holds))
+            left = result.planned.holds if result.holds is None else result.holds
+            self._set_holds(result.workspace, Tally(hold.code for hold in left))
 
     def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
         """Set *found*, and zero for codes seen before: an absent series would look like a lost one."""

@@ -67,9 +67,10 @@ def app(context: click.Context, config: Path | None) -> None:
     pigment-sync plan                    # show what a sync would change, and why
 
     \b
-    Exit codes: 0 done · 1 unexpected error · 2 usage error · 3 a sync would make changes (plan --exit-code) ·
-    4 a guard holds changes or an approval is needed · 5 some changes failed · 6 a read was incomplete or
-    credentials were refused · 7 busy · 8 the configuration is invalid · 9 the approval is stale
+    Exit codes: 0 done · 1 unexpected error · 2 usage error · 3 a sync would make changes (plan --exit-code) or
+    made some (sync --exit-code) · 4 a guard holds changes or an approval is needed · 5 some changes failed ·
+    6 a read was incomplete or credentials were refused · 7 busy · 8 the configuration is invalid ·
+    9 the approval is stale
     """
     context.obj = Invocation(config, run_cli)
 

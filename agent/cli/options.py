@@ -21,6 +21,7 @@ __all__ = [
     "complete_connector",
     "complete_guard",
     "complete_workspace",
+    "exit_code_option",
     "format_option",
     "guard_option",
     "reason_option",
@@ -127,6 +128,11 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="List every 
 bom_option = click.option("--bom", is_flag=True, help="Start CSV with a byte-order mark, for spreadsheets.")
 report_format_option = click.option(
     "--format", "output_format", type=FormatChoice(), default="text", show_default=True, help="Output format."
+)
+exit_code_option = click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit 3 if something was written, 4 if anything on hold waits for a person.",
 )
 
 

@@ -18,11 +18,13 @@ from agent.cli.invocation import config_path
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
 from agent.engine.records import outcome_summary, prune_old_runs
-from agent.engine.request import RunRequest, RunResult, wrong_target_message
+from agent.engine.request import RunRequest, RunResult, detailed_exit_code, wrong_target_message
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import STATE_REMEDY, empty_state_warning, new_state_warning
 from agent.errors import ExitCode, worst_exit_code
 from agent.model import Mode, Plan, Unplanned
+from agent.model.codes import waits_for_person
+from agent.model.run import Outcome
 from agent.report.escape import escape_control
 from agent.report.render import Format
 from agent.settings.load import load
@@ -95,8 +97,16 @@ def run_with_components(
 
 
 def run_sync(
-    context: click.Context, names: Sequence[str], request: RunRequest, output_format: Format, verbose: bool
+    context: click.Context,
+    names: Sequence[str],
+    request: RunRequest,
+    output_format: Format,
+    *,
+    verbose: bool,
+    exit_code: bool,
 ) -> int:
+    """Run *request*, print its report, and return the exit code: with *exit_code* 3 and 4 as its help describes."""
+
     async def body(components: Components) -> list[RunResult]:
         results = await components.sync.run(names, request)
         # A run for one person does not show that the whole workspace has recovered.
@@ -114,7 +124,9 @@ def run_sync(
         if result.approved:
             click.echo(escape_control(f"{result.workspace}: {result.approved}"), err=True)
         print_why_not_written(result)
-    return worst_exit_code(result.exit_code for result in results)
+        if exit_code and result.exit_code is ExitCode.DONE and detailed_exit_code(result) is ExitCode.HELD:
+            _print_holds_of_table(result)
+    return worst_exit_code(detailed_exit_code(each) if exit_code else each.exit_code for each in results)
 
 
 def warn_about_state(results: Sequence[RunResult]) -> None:
@@ -126,10 +138,21 @@ def warn_about_state(results: Sequence[RunResult]) -> None:
 def _hold_summary(planned: Plan | Unplanned) -> str:
     """Return the number of changes that an approval would release, by code."""
     holds = planned.holds if isinstance(planned, Plan) else ()
-    codes = Counter(hold.code for hold in holds if hold.change is not None)
+    return _count_phrase(Counter(hold.code for hold in holds if hold.change is not None))
+
+
+def _count_phrase(codes: Counter[str]) -> str:
     total = codes.total()
     verb = "change is" if total == 1 else "changes are"
     return f"{total:,} {verb} on hold: {', '.join(f'{code} {count:,}' for code, count in codes.most_common())}"
+
+
+def _print_holds_of_table(result: RunResult) -> None:
+    """Write to stderr which holds of the planning table wait for a person."""
+    codes = Counter(hold.code for hold in result.holds or () if waits_for_person(hold.code))
+    codes.update(record.change.code for record in result.records if record.outcome is Outcome.HELD)
+    click.echo(f"{result.workspace}: {_count_phrase(codes)}.", err=True)
+    click.echo(f"  To see what clears each: pigment-sync plan --workspace {result.workspace}", err=True)
 
 
 def print_why_not_written(result: RunResult) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
-from agent.model import TARGET_UNCHANGED, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
+from agent.model import TARGET_UNCHANGED, Hold, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
 from agent.model.approval import Approval
-from agent.model.codes import GuardCode
-from agent.model.run import ChangeRecord, Pause, Run, RunStatus, Trigger
+from agent.model.codes import GuardCode, waits_for_person
+from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
 
 __all__ = [
     "Decision",
@@ -19,6 +19,7 @@ __all__ = [
     "ReviewedPlan",
     "RunRequest",
     "RunResult",
+    "detailed_exit_code",
     "has_approvable_holds",
     "has_pending_changes",
     "is_awaiting_approval",
@@ -122,8 +123,9 @@ class RunResult:
     *planned* is the plan as it was reviewed, or the reason why there is no plan, and *digest* its digest. *error* is a
     failure after planning: the state or the lease was lost. *run* is the run as it ended, None where none began, and
     *approvals* are those that the journal has for it. *waiting* is why nothing was written yet: an approval of the
-    command waits for a second person. *approved* is a sentence with who approved what. *is_for_everyone* is False for a
-    run for one person, whose numbers describe only a part of the workspace.
+    command waits for a second person. *approved* is a sentence with who approved what. *holds* are those that are left
+    at its end, without what an approval released; None where the run could write nothing: a dry run, a pause, no plan.
+    *is_for_everyone* is False for a run for one person, whose numbers describe only a part of the workspace.
     """
 
     workspace: str
@@ -141,6 +143,25 @@ class RunResult:
     approvals: tuple[Approval, ...] = ()
     waiting: str = ""
     approved: str = ""
+    holds: tuple[Hold, ...] | None = None
+
+
+def detailed_exit_code(result: RunResult) -> ExitCode:
+    """Return the exit code of a run with `--exit-code`.
+
+    In place of 0: 4 if anything on hold waits for a person, also by the planning table; else 3 if something was
+    written.
+    """
+    if result.exit_code is not ExitCode.DONE:
+        return result.exit_code
+    if any(waits_for_person(hold.code) for hold in result.holds or ()) or any(
+        record.outcome is Outcome.HELD for record in result.records
+    ):
+        return ExitCode.HELD
+    is_written = any(
+        record.outcome is Outcome.DONE and record.change.kind is not Kind.ADOPT for record in result.records
+    )
+    return ExitCode.WOULD_CHANGE if is_written else ExitCode.DONE
 
 
 def is_awaiting_approval(plan: Plan) -> bool:

@@ -190,7 +190,8 @@ class Sync:
             approved = plan_contents(plan) - plan_contents(before)
         if decision.target_check.holds_everything:
             # Not even members and groups are recorded: they would be those of another workspace.
-            return await self.recorder.close(each, decision, RunStatus.HELD, ExitCode.HELD)
+            result = await self.recorder.close(each, decision, RunStatus.HELD, ExitCode.HELD)
+            return replace(result, holds=plan.holds)
         await self.recorder.record_targets(each, decision)
         await self.recorder.record_reads(each, decision, plan)
         each.plan = plan
@@ -213,7 +214,8 @@ class Sync:
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             await self.recorder.record_baselines(each, unguarded, newest)
         decision = replace(decision, members=last.members)
-        return await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
+        result = await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
+        return replace(result, holds=newest.holds)
 
     async def _close_unplanned(self, each: OpenRun, decision: Decision) -> RunResult:
         status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE
@@ -231,7 +233,8 @@ class Sync:
         each.waiting = waiting_message(plan, approval, self.approval_policy) if approval and waits else OTHER_WAITS
         is_held = waits or is_awaiting_approval(plan)
         status, code = (RunStatus.HELD, ExitCode.HELD) if is_held else (RunStatus.PLANNED, ExitCode.DONE)
-        return await self.recorder.close(each, decision, status, code)
+        result = await self.recorder.close(each, decision, status, code)
+        return replace(result, holds=plan.holds)
 
     async def _apply_plan(
         self,

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["APPROVABLE_GUARDS", "ChangeCode", "GuardCode", "HoldCode", "Kind", "NoteCode", "undo_code"]
+__all__ = [
+    "APPROVABLE_GUARDS",
+    "ChangeCode",
+    "GuardCode",
+    "HoldCode",
+    "Kind",
+    "NoteCode",
+    "undo_code",
+    "waits_for_person",
+]
 
 
 class Kind(StrEnum):
@@ -112,3 +121,8 @@ APPROVABLE_GUARDS = tuple(sorted(set(GuardCode) - {GuardCode.TOGGLE_OFF}))
 def undo_code(kind: Kind) -> ChangeCode:
     """Return the code of a change that reverses a change of *kind*."""
     return ChangeCode(f"undo-{kind}")
+
+
+def waits_for_person(code: str) -> bool:
+    """Return whether a hold with *code* waits for a person. A toggle is a setting: what it holds waits for no one."""
+    return code != GuardCode.TOGGLE_OFF

@@ -139,6 +139,30 @@ def test_plan_exit_code_shows_whether_a_sync_would_change_something(sandbox: San
     assert in_step.run("plan", "--exit-code").code == 0
 
 
+def test_sync_exit_code_shows_whether_something_was_written_or_waits(
+    sandbox: Sandbox, in_step: Agent, tmp_path: Path
+) -> None:
+    saved = tmp_path / "held.json"
+    planned = json.loads(in_step.run("plan", "--format", "json").out)["workspaces"]
+    holds = {each["name"]: each["counts"]["hold"] for each in planned}
+    directory, clear = next((key, name) for key, name in DIRECTORIES.items() if not holds[name])
+    held = next(name for name in holds if holds[name])
+    home = sandbox.company.directories[directory]
+    group = next(each.name for each in home.groups.values() if "Pigment" in each.name)
+    sandbox.company.hire(directory, "Writ", "Ten", [group])
+    assert in_step.run("sync", "-w", clear, "--exit-code").code == 3
+    assert in_step.run("sync", "-w", clear, "--exit-code").code == 0
+    assert in_step.run("sync", "-w", held).code == 0
+    waiting = in_step.run("sync", "-w", clear, "-w", held, "--exit-code")
+    assert waiting.code == 4
+    assert f"{held}: {holds[held]} change" in waiting.err
+    assert f"To see what clears each: pigment-sync plan --workspace {held}" in waiting.err
+    assert f"{clear}: " not in waiting.err
+    in_step.run("plan", "-w", held, "--out", str(saved))
+    assert in_step.run("apply", str(saved), "--reason", "test").code == 0
+    assert in_step.run("apply", str(saved), "--reason", "test", "--exit-code").code == 4
+
+
 def test_every_run_is_in_the_history_with_who_and_why(in_step: Agent) -> None:
     ran = in_step.run("history", "--format", "json", "--limit", "1000")
     runs = json.loads(ran.out)

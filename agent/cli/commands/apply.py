@@ -9,6 +9,7 @@ import click
 
 from agent.cli.options import (
     by_option,
+    exit_code_option,
     guard_option,
     reason_option,
     report_format_option,
@@ -34,6 +35,7 @@ __all__ = ["apply"]
 @reason_option
 @wait_option
 @report_format_option
+@exit_code_option
 @verbose_option
 @click.pass_context
 def apply(  # noqa: PLR0913  (click hands each option by name)
@@ -44,6 +46,7 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
     reason: str,
     wait_seconds: float,
     output_format: Format,
+    exit_code: bool,
     verbose: bool,
 ) -> int:
     """Apply a saved plan, if it is still current.
@@ -75,4 +78,4 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
     request = RunRequest(
         Trigger.APPLY, by, reason, user, approved_digests, wait_seconds, reviewed, approved_guards=codes
     )
-    return run_sync(context, names, request, output_format, verbose)
+    return run_sync(context, names, request, output_format, verbose=verbose, exit_code=exit_code)

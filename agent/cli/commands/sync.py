@@ -8,6 +8,7 @@ import click
 
 from agent.cli.options import (
     by_option,
+    exit_code_option,
     guard_option,
     reason_option,
     report_format_option,
@@ -42,6 +43,7 @@ __all__ = ["sync"]
 @reason_option
 @wait_option
 @report_format_option
+@exit_code_option
 @verbose_option
 @click.pass_context
 def sync(  # noqa: PLR0913  (click hands each option by name)
@@ -54,6 +56,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     reason: str,
     wait_seconds: float,
     output_format: Format,
+    exit_code: bool,
     verbose: bool,
 ) -> int:
     """Sync workspaces, within the limits of the guards.
@@ -66,7 +69,8 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     Exits 2 if --approve is not a digest or its workspace is paused or in mode dry-run, if the reason is missing, or if
     --guard holds nothing in the plan; 4 if changes need an approval or a second person's (other holds do not count), 5
     if a change failed, 6 if a read was incomplete (nothing was written), 7 if another run holds the workspace, 9 if the
-    plan is no longer the approved one.
+    plan is no longer the approved one. With --exit-code also 3 if something was written, and 4 if anything on hold
+    waits for a person. Toggles, a pause and mode dry-run do not count.
 
     \b
     pigment-sync sync
@@ -74,6 +78,7 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
     pigment-sync sync -w pigment-latam --approve sha256:… --reason "March reorganisation"
     pigment-sync sync -w pigment-latam --approve sha256:… --guard max-deactivations --reason "March reorganisation"
     pigment-sync sync --wait 300
+    pigment-sync sync --exit-code
     """
     if guards and not approved_digests:
         raise UsageError("--guard narrows an approval, and --approve is missing.", "Give the digest with --approve.")
@@ -86,4 +91,4 @@ def sync(  # noqa: PLR0913  (click hands each option by name)
         wait_seconds,
         approved_guards=parse_guards(guards),
     )
-    return run_sync(context, names, request, output_format, verbose)
+    return run_sync(context, names, request, output_format, verbose=verbose, exit_code=exit_code)
