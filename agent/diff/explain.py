@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from agent.diff import messages
 from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignments
+from agent.diff.verdict import workspace_verdict
 from agent.model import Change, Hold, Inputs, Member, Mode, Plan, Policy
 from agent.model.access import Explanation, MemberView, PersonView
 from agent.model.email import normalize, normalize_name
@@ -59,6 +60,9 @@ def explain(
     links = {link.scim_id: link.person for link in inputs.memory.links}
     views = tuple(map(_person_view, found))
     member_views = tuple(_member_view(member, links, found) for member in members)
+    keys, ids = {each.key for each in found}, {member.scim_id for member in members}
+    entries: list[Change | Hold] = [*plan.changes, *plan.holds]
+    own_entries = [entry for entry in entries if _is_about(entry, keys, ids, normalize(email))]
     similar = () if found or members else similar_entries(email, inputs)
     return Explanation(
         workspace=policy.workspace,
@@ -72,6 +76,7 @@ def explain(
         found=bool(found or members or actions),
         people=views,
         members=member_views,
+        verdict=workspace_verdict(own_entries, members, policy, pause),
     )
 
 

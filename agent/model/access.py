@@ -71,8 +71,9 @@ class MemberView:
 class Explanation:
     """Why one address has or lacks access to one workspace: five steps, each of one sentence or more.
 
-    *people* and *members* are the same as values. *near* are similar people and members. *found* is False if no person,
-    member or earlier action has the address.
+    *people* and *members* are the same as values. *verdict* is the decision in words that follow the address; empty: no
+    access, now and at the next sync. *near* are similar people and members. *found* is False if no person, member or
+    earlier action has the address.
     """
 
     workspace: str
@@ -85,3 +86,4 @@ class Explanation:
     found: bool = True
     people: tuple[PersonView, ...] = ()
     members: tuple[MemberView, ...] = ()
+    verdict: str = ""

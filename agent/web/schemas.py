@@ -243,6 +243,7 @@ class ExplanationSchema(ResponseModel):
     found: bool = Field(default=False, description="Whether a person, a member or an earlier change has the address.")
     people: tuple[PersonView, ...] = Field(default=(), description="The person, as each source shows them.")
     members: tuple[MemberView, ...] = Field(default=(), description="The members that the explanation is about.")
+    verdict: str = Field(default="", description="The decision in one clause; empty: not in the workspace.")
     error: str = Field(default="", description="Why the workspace could not be read; then the rest is empty.")
 
 
@@ -365,4 +366,5 @@ def _explanation_to_schema(found: Explanation | Unplanned) -> ExplanationSchema:
         found=found.found,
         people=found.people,
         members=found.members,
+        verdict=found.verdict,
     )

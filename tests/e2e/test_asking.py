@@ -34,6 +34,7 @@ def test_explain_shows_the_five_steps_of_a_person_with_access(agent: Agent) -> N
     ran = agent.run("explain", "Ana.Lima@acme.com", *LATAM)
 
     assert ran.code == 0, ran.err
+    assert ran.out.startswith("Ana.Lima@acme.com has access to pigment-latam.\n\n── pigment-latam\n")
     for step in ("1 source", "2 scope", "3 match", "4 decision", "5 actions"):
         assert step in ran.out
     assert "matched by link to okta-main:" in ran.out

@@ -11,6 +11,7 @@ from agent.bootstrap import Components
 from agent.cli.options import format_option, refuse_invalid_email, workspace_option
 from agent.cli.output import print_json, print_text
 from agent.cli.runtime import run_with_components
+from agent.diff.verdict import verdict_line
 from agent.engine.queries import explain_person
 from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
 from agent.model import Unplanned
@@ -31,9 +32,9 @@ STEPS = ("source", "scope", "match", "decision", "actions")
 def explain(context: click.Context, email: str, names: Sequence[str], output_format: str) -> int:
     """Show why a person has access to each workspace or not.
 
-    Shows five steps: source, scope, match, decision and last actions. Reads the identity providers, the workspaces and
-    the journal; writes nothing. Exits 2 if the address is unknown or not an email address, 6 if a workspace could not
-    be planned; the others are shown.
+    The first line is the verdict. Then each workspace has five steps: source, scope, match, decision and last actions.
+    Reads the identity providers, the workspaces and the journal; writes nothing. Exits 2 if the address is unknown or
+    not an email address, 6 if a workspace could not be planned; the others are shown.
 
     \b
     pigment-sync explain ana.souza@acme.com
@@ -46,11 +47,13 @@ def explain(context: click.Context, email: str, names: Sequence[str], output_for
         return await explain_person(components.planner, components.read_only_workspaces, names, email)
 
     explanations = run_with_components(context, body, is_reading=True)
+    is_unknown = all(isinstance(each, Explanation) and not each.found for each in explanations)
     if output_format == "json":
         print_json([asdict(each) for each in explanations])
     else:
-        print_text("".join(map(_format_explanation, explanations)))
-    if all(isinstance(each, Explanation) and not each.found for each in explanations):
+        verdict = "" if is_unknown else f"{escape_control(verdict_line(email, explanations))}\n\n"
+        print_text(verdict + "".join(map(_format_explanation, explanations)))
+    if is_unknown:
         click.echo(
             escape_control(f"pigment-sync: No person or member has {email} in {_workspace_names(explanations)}."),
             err=True,
