@@ -17,10 +17,12 @@ __all__ = [
     "Condition",
     "Notice",
     "Severity",
+    "approval_instructions",
     "condition_notice",
     "expiry_notice",
     "expiry_stage",
     "run_condition",
+    "run_line",
 ]
 
 EXPIRY_STAGES_DAYS = (1, 7, 30)
@@ -76,7 +78,6 @@ def run_condition(result: RunResult) -> Condition | None:
 def condition_notice(result: RunResult, now: Condition, before: Condition) -> Notice:
     """Return the notice for a workspace that changes from condition *before* to *now*."""
     name = result.workspace
-    run = f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"The run ended as {result.status}."
     match now:
         case Condition.FINE:
             was = {Condition.HELD: "on hold", Condition.CREDENTIALS: "credentials refused"}.get(before, "failed")
@@ -84,7 +85,7 @@ def condition_notice(result: RunResult, now: Condition, before: Condition) -> No
             severity = Severity.SUCCESS
         case Condition.HELD:
             title, why, severity = f"changes of {name} are on hold", _held_reason(result.planned), Severity.WARNING
-            todo = _approval_instructions(result)
+            todo = approval_instructions(result)
         case Condition.CREDENTIALS:
             title, why, severity = _credentials_title(name, result.planned), _failure_reason(result), Severity.FAILURE
             todo = f"Find out which are refused:\n  pigment-sync check -w {name}"
@@ -94,8 +95,13 @@ def condition_notice(result: RunResult, now: Condition, before: Condition) -> No
                 f"See what happened, and check the connections:\n  {_report_command(result)}\n  "
                 f"pigment-sync check -w {name}"
             )
-    body = f"Workspace: {name}\n{run}\n\n{why}\n\n{todo}"
+    body = f"Workspace: {name}\n{run_line(result)}\n\n{why}\n\n{todo}"
     return Notice(f"pigment-sync: {title}", escape_surrogates(body), severity)
+
+
+def run_line(result: RunResult) -> str:
+    """Return the line that names the run and how it ended."""
+    return f"Run: {result.run_id}, ended as {result.status}." if result.run_id else f"The run ended as {result.status}."
 
 
 def _credentials_title(name: str, planned: Plan | Unplanned) -> str:
@@ -120,7 +126,8 @@ def _held_reason(planned: Plan | Unplanned) -> str:
     return "\n".join([f"{count:,} {'change is' if count == 1 else 'changes are'} on hold.", *guards])
 
 
-def _approval_instructions(result: RunResult) -> str:
+def approval_instructions(result: RunResult) -> str:
+    """Return what releases the holds of guards, with the commands."""
     name = result.workspace
     if wrong_target_message(result.planned) and not has_approvable_holds(result.planned):
         return f"An approval does not release this. Follow the remedy in the plan:\n  pigment-sync plan -w {name}"

@@ -1,8 +1,8 @@
-"""Send one notification for each change in a workspace's condition, without ever failing a run."""
+"""Send one notification for each change in a workspace's condition and for new holds, without ever failing a run."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -12,8 +12,10 @@ import structlog
 
 from agent.engine.request import RunResult
 from agent.errors import PigmentSyncError
+from agent.model import Hold
 from agent.notifications.delivery import DeliveryError, deliver
 from agent.notifications.notice import Condition, Notice, condition_notice, expiry_notice, expiry_stage, run_condition
+from agent.notifications.waiting import encode_holds, new_holds, waiting_holds, waiting_notice, with_new_holds
 from agent.ports.notices import Notices
 from connectors.base import ReadError
 from connectors.secret import Secret
@@ -21,12 +23,14 @@ from connectors.secret import Secret
 __all__ = ["Notifier"]
 
 log = structlog.get_logger()
+WAITING = "waiting"
+"""The event of a new hold. It is not a condition: a workspace that is fine may have holds of the planning table."""
 
 
 class Notifier:
-    """Sends notifications of the conditions in *on* to each Apprise URL.
+    """Sends notifications of the events in *on* to each Apprise URL: conditions of a workspace, and new holds.
 
-    *sanitize* redacts secrets and, if configured, emails. *state* has the last condition sent to each URL: a restart
+    *sanitize* redacts secrets and, if configured, emails. *state* has what was sent last to each URL: a restart
     sends nothing twice, and what could not be sent is sent with the next run. A URL is identified by its position.
     """
 
@@ -39,23 +43,20 @@ class Notifier:
         ca_bundle: Path | None = None,
     ) -> None:
         self._urls = tuple(urls)
-        self._conditions = frozenset(on)
+        self._events = frozenset(on)
         self._state = state
         self._sanitize = sanitize
         self._ca_bundle = ca_bundle
 
     async def notify_results(self, results: Sequence[RunResult]) -> None:
-        """Notify of workspaces with a new condition; raises nothing."""
+        """Notify of workspaces with a new condition or new holds; raises nothing."""
         for result in results:
-            now = run_condition(result)
-            if now is not None:
-                selected = now if now in self._conditions else Condition.FINE
-                await self._notify_all(result.workspace, partial(self._notify_change, result, selected))
+            await self._notify_all(result.workspace, partial(self._notify_result, result))
 
     async def notify_token_expiry(self, workspace: str, expires: date | None, today: date) -> None:
         """Notify 30, 7 and 1 days before the first token of *workspace* expires; raises nothing."""
         reached = expiry_stage(expires, today) if expires else None
-        if expires is not None and reached is not None and Condition.CREDENTIALS in self._conditions:
+        if expires is not None and reached is not None and Condition.CREDENTIALS in self._events:
             notice = expiry_notice(workspace, expires, today)
             await self._notify_all(workspace, partial(self._notify_expiry, workspace, f"{expires}/{reached}", notice))
 
@@ -71,19 +72,48 @@ class Notifier:
                     "notice.not_sent", workspace=workspace, url=index + 1, error=f"{error.message} {error.hint}"
                 )
 
-    async def _notify_change(self, result: RunResult, now: Condition, index: int) -> None:
-        subject = f"run:{result.workspace}:{index}"
-        before = Condition(await self._state.load_notice(subject) or Condition.FINE)
-        if now is not before:
-            await self._send(index, subject, now, condition_notice(result, now, before))
+    async def _notify_result(self, result: RunResult, index: int) -> None:
+        """Notify one URL of a run: of the condition if it changed, and of new holds. Both at once if it is on hold."""
+        now = run_condition(result)
+        holds = waiting_holds(result) if WAITING in self._events else None
+        if now is not None:
+            selected = now if now in self._events else Condition.FINE
+            subject = f"run:{result.workspace}:{index}"
+            before = Condition(await self._state.load_notice(subject) or Condition.FINE)
+            if selected is not before:
+                notice, sent = condition_notice(result, selected, before), {subject: str(selected)}
+                if selected is Condition.HELD and holds is not None:
+                    new, known = await self._compare_holds(result, holds, index)
+                    notice, sent = with_new_holds(notice, result, new) if new else notice, {**sent, **known}
+                    holds = None
+                await self._send(index, selected, notice, sent)
+        if holds is not None:
+            new, known = await self._compare_holds(result, holds, index)
+            if new:
+                await self._send(index, WAITING, waiting_notice(result, new, len(holds)), known)
+            else:
+                await self._record(known)
+
+    async def _compare_holds(
+        self, result: RunResult, holds: Sequence[Hold], index: int
+    ) -> tuple[tuple[Hold, ...], dict[str, str]]:
+        """Return which of *holds* are new for this URL, and what to record once it knows them."""
+        subject = f"{WAITING}:{result.workspace}:{index}"
+        before, now = await self._state.load_notice(subject), encode_holds(holds)
+        return new_holds(holds, before), {} if now == (before or "") else {subject: now}
 
     async def _notify_expiry(self, workspace: str, reached: str, notice: Notice, index: int) -> None:
         subject = f"token:{workspace}:{index}"
         if await self._state.load_notice(subject) != reached:
-            await self._send(index, subject, reached, notice)
+            await self._send(index, reached, notice, {subject: reached})
 
-    async def _send(self, index: int, subject: str, now: str, notice: Notice) -> None:
+    async def _send(self, index: int, event: str, notice: Notice, known: Mapping[str, str]) -> None:
+        """Deliver *notice*, and record by subject what the URL knows from now on."""
         sanitized = replace(notice, title=self._sanitize(notice.title), body=self._sanitize(notice.body))
         await deliver(self._urls[index].reveal(), sanitized, self._ca_bundle)
-        await self._state.set_notice(subject, now)
-        log.info("notice.sent", subject=subject, condition=now)
+        await self._record(known)
+        log.info("notice.sent", subject=next(iter(known)), condition=event)
+
+    async def _record(self, known: Mapping[str, str]) -> None:
+        for subject, value in known.items():
+            await self._state.set_notice(subject, value)

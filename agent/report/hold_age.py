@@ -6,18 +6,28 @@ email. So the age outlives the runs that are deleted, and a hold that was gone f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import orjson
 
-from agent.model import Hold, Plan
+from agent.model import Change, Hold, Plan
+from agent.model.codes import waits_for_person
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.schema import HoldObject, PlannedObject
 
-__all__ = ["HoldKey", "age_phrase", "has_plan", "held_since", "waiting_since", "with_hold_ages"]
+__all__ = [
+    "HoldKey",
+    "age_phrase",
+    "has_plan",
+    "held_since",
+    "hold_key",
+    "oldest_waiting",
+    "waiting_since",
+    "with_hold_ages",
+]
 
 HoldKey = tuple[str, str, str]
 """The kind of the change, the code of the hold, and whom it is about."""
@@ -26,7 +36,7 @@ UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 def with_hold_ages(plan: Plan, earlier: Mapping[HoldKey, datetime], now: datetime) -> Plan:
     """Return *plan* with the time since which each hold waits: as in *earlier*, else *now*."""
-    return replace(plan, holds=tuple(replace(hold, since=earlier.get(_key_of_hold(hold), now)) for hold in plan.holds))
+    return replace(plan, holds=tuple(replace(hold, since=earlier.get(hold_key(hold), now)) for hold in plan.holds))
 
 
 def has_plan(document: bytes) -> bool:
@@ -45,6 +55,20 @@ def waiting_since(document: bytes, planned_at: datetime) -> Mapping[HoldKey, dat
         _key_of_object(hold): datetime.fromisoformat(since) if since else planned_at
         for hold, since in zip(workspace["holds"], times, strict=True)
     }
+
+
+def oldest_waiting(document: bytes, planned_at: datetime, released: Iterable[Change]) -> datetime | None:
+    """Return the time of the oldest hold of the plan *document* that waits for a person.
+
+    *released* are the changes that its run made: those that an approval released are holds of the plan, and wait no
+    longer.
+    """
+    made = {(each.kind.value, _change_subject(each)) for each in released}
+    times = waiting_since(document, planned_at)
+    waiting = [
+        since for (kind, code, who), since in times.items() if waits_for_person(code) and (kind, who) not in made
+    ]
+    return min(waiting, default=None)
 
 
 def held_since(workspace: PlannedObject) -> list[str]:
@@ -78,9 +102,15 @@ def _count(seconds: float, size: int, unit: str) -> str:
     return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
-def _key_of_hold(hold: Hold) -> HoldKey:
+def hold_key(hold: Hold) -> HoldKey:
+    """Return the key by which later runs know *hold* again."""
     person = None if hold.person is None else (hold.person.connector, hold.person.id)
     return hold.kind.value, str(hold.code), _subject(person, hold.scim_id, hold.email)
+
+
+def _change_subject(change: Change) -> str:
+    person = None if change.person is None else (change.person.connector, change.person.id)
+    return _subject(person, change.scim_id, change.before.email or change.email)
 
 
 def _key_of_object(hold: HoldObject) -> HoldKey:

@@ -116,8 +116,9 @@ class NotifySettings(StrictModel):
     """Notifications."""
 
     urls: tuple[Secret, ...] = Field(default=(), description="Apprise URLs: mail, chat, webhooks.")
-    on: tuple[Literal["failure", "held", "credentials"], ...] = Field(
-        default=("failure", "held", "credentials"), description="Events to notify about."
+    on: tuple[Literal["failure", "held", "waiting", "credentials"], ...] = Field(
+        default=("failure", "held", "waiting", "credentials"),
+        description="Events to notify about; `waiting`: new holds that wait for a person.",
     )
 
 

@@ -274,7 +274,7 @@ approvals = Table(
 notices = Table(
     "notices",
     metadata,
-    # `run:pigment-latam`, `token:pigment-latam`.
+    # `run:pigment-latam:0`, `waiting:pigment-latam:0`, `token:pigment-latam:0`; 0 is the position of the URL.
     Column("subject", EscapedText, primary_key=True),
     Column("condition", EscapedText, nullable=False),
 )

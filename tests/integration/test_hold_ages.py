@@ -10,7 +10,7 @@ import pytest
 
 from agent.engine.request import RunResult
 from agent.model import Kind
-from agent.model.run import RunStatus
+from agent.model.run import Pause, RunStatus
 from agent.plan_parser import parse_workspace
 from agent.store.state import SqlState
 from tests.factories import plan_of, some_limits
@@ -54,6 +54,27 @@ async def test_hold_keeps_the_time_of_the_first_run_that_planned_it(company: Com
     planned = parse_workspace(run.document)
     assert planned["status"] == "planned"
     assert planned["held_since"] == [f"{first_at:%Y-%m-%dT%H:%M:%SZ}"] * len(LEAVERS)
+
+
+async def test_holds_that_are_left_have_their_time_and_a_run_that_writes_nothing_shows_none(company: Company) -> None:
+    company.require_approval = frozenset({Kind.UPDATE_NAME})
+    company.change("p5", display_name="Five")
+    first_at = company.world.now()
+    planned = await company.plan()
+    company.pass_minutes(90)
+    held = await company.sync()
+    partly = await approve(company, "ann", "max-deactivations")
+    await company.state.set_pause("latam", Pause(company.world.now(), "ops", ""))
+    paused = await company.sync()
+
+    assert (planned.holds, paused.holds) == (None, None)
+    assert held.holds is not None
+    assert {hold.since for hold in held.holds} == {first_at}
+    assert len(held.holds) == len(LEAVERS) + 1
+    assert partly.holds is not None
+    assert [(hold.email, hold.code, hold.since) for hold in partly.holds] == [
+        ("p5@acme.com", "approval-required", first_at)
+    ]
 
 
 async def test_hold_that_was_gone_for_a_run_begins_again(company: Company) -> None:
@@ -104,4 +125,5 @@ async def test_approved_holds_are_gone_and_those_left_keep_their_time(company: C
     done = await approve(company)
     assert done.status is RunStatus.DONE
     assert times(done) == times(first), "the plan that was approved had them"
+    assert done.holds == (), "nothing is left"
     assert times(await company.plan()) == {}

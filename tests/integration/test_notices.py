@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from email import message_from_bytes
 from email.policy import default
 from functools import partial
@@ -18,18 +18,20 @@ from structlog.testing import capture_logs
 from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.logs import sanitize
-from agent.model import Guard, Mode, Plan, Unplanned
+from agent.model import Guard, Hold, Kind, Mode, Plan, Unplanned
 from agent.model.run import ChangeRecord, Outcome, RunStatus
 from agent.notifications.notifier import Notifier
 from agent.ports.state import State
 from agent.store.state import SqlState
+from connectors.base import PersonKey
 from connectors.secret import Secret
-from tests.golden.samples import a_plan
+from tests.golden.samples import a_guarded_leaver, a_plan
 from tests.memory_state import MemoryState
 from tests.notice_receivers import Mailbox, Webhook, mail_server, webhook
-from tests.state_samples import Clock, a_change, done
+from tests.state_samples import NOW, Clock, a_change, a_run, done
 
 ALL = ("failure", "held", "credentials")
+WAITING = (*ALL, "waiting")
 PLANNED = a_plan(
     "latam",
     guards=(
@@ -252,3 +254,157 @@ async def test_token_that_expired_unnoticed_is_reported(state: MemoryState, webh
     await notices(state, webhook.url).notify_token_expiry("latam", date(2026, 3, 1), date(2026, 3, 2))
 
     assert webhook.titles == ["the Pigment token of latam has expired"]
+
+
+def a_hold(
+    number: int, code: str = "possible-rename", email: str = "", remedy: str = "", days: float | None = None
+) -> Hold:
+    return Hold(
+        kind=Kind.CREATE,
+        code=code,
+        email=email or f"p{number}@acme.com",
+        reason="",
+        remedy=remedy or f"If they are one person: pigment-sync links assign p{number}.",
+        person=PersonKey("okta-main", f"00u{number}"),
+        since=None if days is None else NOW - timedelta(days=days),
+    )
+
+
+def with_holds(*holds: Hold, status: RunStatus = RunStatus.DONE) -> RunResult:
+    return replace(ended(status, replace(PLANNED, holds=holds)), holds=holds, run=a_run())
+
+
+async def test_new_hold_is_sent_once_with_its_age_and_what_clears_it(state: MemoryState, webhook: Webhook) -> None:
+    notifier = notices(state, webhook.url, on=WAITING, emails=True)
+    first, second = a_hold(1, days=2), a_hold(2, days=0)
+    for result in (with_holds(first), with_holds(first), with_holds(first, second), with_holds(first, second), DONE):
+        await notifier.notify_results([result])
+
+    assert webhook.titles == ["1 change of latam waits for a person"] * 2
+    one, two = (each["message"] for each in webhook.received)
+    assert "1 hold is new. 1 waits in all." in one
+    assert "possible-rename:\n- create p1@acme.com, on hold since 2026-02-27 (2 days)\n" in one
+    assert "pigment-sync links assign p1." in one
+    assert "pigment-sync plan -w latam" in one
+    assert "1 hold is new. 2 wait in all." in two
+    assert "- create p2@acme.com, on hold since this run\n" in two
+    assert "p1@acme.com" not in two
+    assert "--approve" not in one
+    assert [each["type"] for each in webhook.received] == ["warning", "warning"]
+
+
+async def test_hold_that_ends_and_comes_back_is_new(state: MemoryState, webhook: Webhook) -> None:
+    notifier = notices(state, webhook.url, on=WAITING)
+    for result in (with_holds(a_hold(1)), with_holds(), with_holds(a_hold(1))):
+        await notifier.notify_results([result])
+
+    assert webhook.titles == ["1 change of latam waits for a person"] * 2
+
+
+async def test_other_words_and_another_address_are_the_same_hold_and_another_code_is_not(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    notifier = notices(state, webhook.url, on=WAITING)
+    for hold in (a_hold(1), a_hold(1, email="new@acme.com", remedy="Other words."), a_hold(1, code="email-taken")):
+        await notifier.notify_results([with_holds(hold)])
+
+    assert len(webhook.received) == 2
+    assert "email-taken:" in webhook.received[1]["message"]
+
+
+async def test_run_that_shows_nothing_of_the_holds_neither_ends_nor_renews_them(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    notifier = notices(state, webhook.url, on=WAITING)
+    paused = ended(RunStatus.PLANNED, replace(PLANNED, holds=(a_hold(2),)))
+    for result in (with_holds(a_hold(1)), paused, ended(RunStatus.BUSY), with_holds(a_hold(1))):
+        await notifier.notify_results([result])
+
+    assert webhook.titles == ["1 change of latam waits for a person"]
+
+
+async def test_many_new_holds_are_one_notice_of_bounded_length_and_toggles_none(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    notifier = notices(state, webhook.url, on=WAITING)
+    toggled = [a_hold(number, code="toggle-off") for number in range(100)]
+    await notifier.notify_results([with_holds(*toggled)])
+    many = [a_hold(number, code="domain-not-allowed", remedy="Add the domain.") for number in range(2000)]
+    await notifier.notify_results([with_holds(*many, a_hold(1), *toggled)])
+
+    assert webhook.titles == ["2,001 changes of latam wait for a person"]
+    text = webhook.received[0]["message"]
+    assert "- and 1,990 more\nAdd the domain.\n" in text
+    assert len(text) < 2000
+    await notifier.notify_results([with_holds(*many, a_hold(1))])
+    assert len(webhook.received) == 1
+
+
+async def test_guard_that_trips_is_one_notice_with_its_new_holds_and_what_held_did_stays(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    held = with_holds(a_guarded_leaver(1), a_hold(1), status=RunStatus.HELD)
+    await notices(MemoryState(Clock().now), webhook.url).notify_results([held])
+    notifier = notices(state, webhook.url, on=WAITING)
+    for result in (held, held, with_holds(a_guarded_leaver(1), a_hold(1), a_hold(2), status=RunStatus.HELD)):
+        await notifier.notify_results([result])
+    await notifier.notify_results([with_holds(a_hold(1), a_hold(2))])
+    before, both, later, recovered = (each["message"] for each in webhook.received)
+
+    assert webhook.titles == [
+        "changes of latam are on hold",
+        "changes of latam are on hold",
+        "1 change of latam waits for a person",
+        "latam recovered",
+    ]
+    assert both.startswith(before)
+    assert "2 holds are new:" in both.removeprefix(before)
+    assert "max-deactivations:\n- deactivate" in both.removeprefix(before)
+    assert "possible-rename:\n- create" in both.removeprefix(before)
+    assert "--approve sha256:abc" in both
+    assert "--approve" not in later
+    assert "hold is new" not in recovered
+
+
+async def test_new_guard_hold_in_a_workspace_on_hold_has_the_command_that_approves_it(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    notifier = notices(state, webhook.url, on=("waiting",))
+    await notifier.notify_results([with_holds(a_guarded_leaver(1), status=RunStatus.HELD)])
+
+    assert webhook.titles == ["1 change of latam waits for a person"]
+    assert 'pigment-sync sync -w latam --approve sha256:abc --reason "…"' in webhook.received[0]["message"]
+
+
+async def test_new_holds_that_could_not_be_sent_are_sent_with_the_next_run(
+    state: MemoryState, webhook: Webhook, mailbox: Mailbox
+) -> None:
+    notifier = notices(state, webhook.url, mailbox.url, on=WAITING)
+    webhook.status = 500
+    await notifier.notify_results([with_holds(a_hold(1))])
+    webhook.status = 200
+    await notifier.notify_results([with_holds(a_hold(1), a_hold(2))])
+
+    assert webhook.titles == ["2 changes of latam wait for a person"]
+    assert len(mailbox.mails) == 2
+
+
+async def test_restart_and_a_new_name_send_no_hold_again(webhook: Webhook, tmp_path: Path) -> None:
+    for name in ("latam", "latam", "brasil"):
+        state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
+        if name == "brasil":
+            old, new = await state.take_lease("latam", "one"), await state.take_lease("brasil", "one")
+            await state.rename_workspace(old, new, a_run("renamed", "brasil"))
+        result = replace(with_holds(a_hold(1), a_hold(2)), workspace=name)
+        await notices(state, webhook.url, on=WAITING).notify_results([result])
+        await state.close()
+
+    assert webhook.titles == ["2 changes of latam wait for a person"]
+
+
+async def test_notice_of_a_hold_hides_emails_as_the_log_does(state: MemoryState, webhook: Webhook) -> None:
+    hold = a_hold(1, email="ann.lee@acme.com", remedy="pigment-sync links new ann.lee@acme.com")
+    await notices(state, webhook.url, on=WAITING).notify_results([with_holds(hold)])
+
+    assert "ann.lee" not in webhook.received[0]["message"]
+    assert "a***@acme.com" in webhook.received[0]["message"]

@@ -79,7 +79,7 @@ def test_minimal_file_has_the_documented_defaults(write: Write, tmp_path: Path) 
     assert settings.state.url == f"sqlite:///{tmp_path}/state.db"
     assert settings.limits.fleet_deactivations_percent == 10
     assert (settings.pigment.requests_per_window, settings.pigment.window_seconds) == (480, 300)
-    assert (settings.notify.urls, settings.notify.on) == ((), ("failure", "held", "credentials"))
+    assert (settings.notify.urls, settings.notify.on) == ((), ("failure", "held", "waiting", "credentials"))
     assert (settings.server.host, settings.server.port, settings.server.tokens) == ("127.0.0.1", 8080, ())
     assert settings.ca_bundle is None
     assert (settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds) == (30, 4, 300)

@@ -198,7 +198,7 @@ def test_invalid_value_of_a_workspace_is_reported(
         ("pigment", {"window_seconds": 0}, "pigment.window_seconds", "more than 0"),
         ("pigment", {"window_seconds": float("inf")}, "pigment.window_seconds", "a number"),
         ("notify", {"urls": "json://x"}, "notify.urls", "must be a list"),
-        ("notify", {"on": ["success"]}, "notify.on.0", "must be 'failure', 'held' or 'credentials'"),
+        ("notify", {"on": ["success"]}, "notify.on.0", "must be 'failure', 'held', 'waiting' or 'credentials'"),
         ("server", {"port": 65536}, "server.port", "at most 65535"),
         ("server", {"port": True}, "server.port", "not true or false"),
         ("server", {"host": ""}, "server.host", "must not be empty"),
