@@ -7,7 +7,7 @@
     G of G and H           none                what G alone holds; what H also holds waits for H
     G, two are needed      G by another        what G alone holds
 
-The button never says more or less than the approval releases: a form with other ticks than those that it was rendered
+The button names exactly what the approval releases: a form with other ticks than those that it was rendered
 for is shown again with the new numbers.
 """
 

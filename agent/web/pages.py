@@ -350,7 +350,7 @@ class Pages:
 
 
 def _form_refusal(form: ApprovalForm, fields: Mapping[str, str], ticked: Sequence[str]) -> str:
-    """Return why the form must be sent again; empty if what it asks for is what its button said."""
+    """Return why the form must be sent again; empty if what it asks for is what its button showed."""
     if not ticked:
         return "No guard is ticked. Nothing was approved. Tick what you approve."
     if set(ticked) - {box.code for box in form.boxes}:

@@ -1,4 +1,4 @@
-"""The page's form of an approval: what it shows first, what its button says, and each refusal, which queues no run."""
+"""The page's form of an approval: what it shows first, what its button does, and each refusal, which queues no run."""
 
 from __future__ import annotations
 
