@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
-from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, WorkspaceStatus
+from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, RenameDecision, WorkspaceStatus
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
@@ -33,6 +34,8 @@ __all__ = ["Daemon"]
 log = structlog.get_logger()
 LEASE_WAIT_SECONDS = 300.0
 """How long a requested run waits for the run that holds its workspace."""
+LINK_WAIT_SECONDS = 10.0
+"""How long a correction of a link waits for the run that holds its workspace: a browser waits with it."""
 SHUTDOWN_TIMEOUT_SECONDS = 20.0
 """How long a stop waits for writes in flight. Container runtimes kill a container after 30 s."""
 MAX_RUNS_SCANNED = 200
@@ -186,6 +189,21 @@ class Daemon:
             self._components_factory(settings, discard_progress, GracefulShutdown()) as components,
         ):
             return await explain_person(components.planner, components.read_only_workspaces, [], email)
+
+    async def settle_rename(self, decision: RenameDecision) -> None:
+        name, settings = decision.workspace, self._config.settings
+        self._require_workspace(name)
+        async with (
+            self._query_limiter.acquire(settings.pigment.requests_per_window),
+            self._components_factory(settings, discard_progress, GracefulShutdown()) as components,
+        ):
+            editor = components.link_editor(name)
+            member = await editor.find_held_rename(decision.person, decision.shown_reason)
+            request = RunRequest(Trigger.LINKS, decision.by, decision.reason, wait_seconds=LINK_WAIT_SECONDS)
+            if decision.is_same:
+                await editor.write(await editor.plan_assign(member.email, decision.person), request)
+            else:
+                await editor.write_new((decision.person, member.scim_id), replace(request, user=member.email))
 
     async def pause(self, name: str, by: str, reason: str) -> None:
         self._require_workspace(name)

@@ -13,8 +13,18 @@ from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.run import ChangeRecord, Pause, Run, Trigger
 from agent.ports.state import State
+from connectors.base import PersonKey
 
-__all__ = ["ActiveRun", "DaemonApi", "Health", "ManualRunRequest", "NotFound", "TooManyRequests", "WorkspaceStatus"]
+__all__ = [
+    "ActiveRun",
+    "DaemonApi",
+    "Health",
+    "ManualRunRequest",
+    "NotFound",
+    "RenameDecision",
+    "TooManyRequests",
+    "WorkspaceStatus",
+]
 
 
 class NotFound(PigmentSyncError):
@@ -47,6 +57,21 @@ class ManualRunRequest:
     user: str = ""
     approved_digest: str | None = None
     approved_guards: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RenameDecision:
+    """A person's decision on a hold `possible-rename`: whether *person* and the member are one human (*is_same*).
+
+    *shown_reason* is the reason of the hold as it was shown; *by* and *reason* are for the journal.
+    """
+
+    workspace: str
+    person: PersonKey
+    shown_reason: str
+    is_same: bool
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +161,13 @@ class DaemonApi(Protocol):
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         """Explain one person in each workspace, from fresh reads (seconds). Raises `TooManyRequests`."""
+        ...
+
+    async def settle_rename(self, decision: RenameDecision) -> None:
+        """Link the member to the person, or record that they are two people. Nothing is sent to Pigment.
+
+        Raises `UsageError` if the present plan no longer has that hold.
+        """
         ...
 
     async def pause(self, name: str, by: str, reason: str) -> None:

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from agent.daemon.interface import ActiveRun
 from agent.daemon.tasks import RunTasks
 from agent.engine.dryrun import dry_run
+from agent.engine.links import LinkEditor
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.records import new_run, new_run_id
 from agent.engine.request import RunRequest, RunResult
@@ -49,6 +50,8 @@ class RunComponents(Protocol):
     def sync(self) -> Sync: ...
     @property
     def read_only_workspaces(self) -> Mapping[str, ReadOnlyWorkspace]: ...
+
+    def link_editor(self, name: str, /) -> LinkEditor: ...
 
     async def notify(self, results: Sequence[RunResult]) -> None:
         """Send notifications to the URLs in `notify`. Raises nothing."""

@@ -14,6 +14,7 @@ from agent.engine.request import RunRequest
 from agent.errors import UsageError, WrongTarget
 from agent.guard.target import check_workspace_target
 from agent.model import Link, Member
+from agent.model.codes import HoldCode
 from agent.model.email import normalize
 from agent.model.run import Lease, LinkEdit, Run, RunStatus
 from connectors.base import IncompleteRead, PersonKey
@@ -100,6 +101,29 @@ class LinkEditor:
                 f"See the holds: pigment-sync plan --workspace {name}",
             )
         return pair
+
+    async def find_held_rename(self, person: PersonKey, shown_reason: str) -> Member:
+        """Return the member that the present plan holds *person* for as `possible-rename`.
+
+        *shown_reason* is the reason of the hold that a person has decided on. Raises `UsageError` if the plan no longer
+        has that hold, or several members are possible; `ReadError` without a plan.
+        """
+        name = self.workspace.policy.workspace
+        (decision,) = await self.planner.plan([self.workspace])
+        if decision.plan is None:
+            unplanned = decision.unplanned
+            raise IncompleteRead(unplanned.message if unplanned else "", unplanned.remedy if unplanned else "")
+        holds = [each for each in decision.plan.holds if each.code == HoldCode.POSSIBLE_RENAME]
+        hold = next((each for each in holds if each.person == person and each.reason == shown_reason), None)
+        if hold is None:
+            raise UsageError(
+                f"{name} no longer holds {person.connector}:{person.id} for this reason. Nothing was linked.",
+                f"Review the newest plan of {name}.",
+            )
+        ids = [scim_id for key, scim_id in decision.plan.possible_renames if key == person]
+        if len(ids) != 1:
+            raise UsageError(f"{len(ids)} members of {name} have this name. Nothing was linked.", hold.remedy)
+        return decision.members[ids[0]]
 
     async def write_new(self, pair: tuple[PersonKey, str], request: RunRequest) -> None:
         """Record that the member is not the person's, as a run of the journal."""

@@ -13,13 +13,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from agent.daemon.interface import ActiveRun, ManualRunRequest
+from agent.daemon.interface import ActiveRun, ManualRunRequest, RenameDecision
+from agent.engine.queries import list_person_changes
 from agent.model.approval import Approval
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.document import plan_document
 from agent.report.evidence import Evidence, evidence_files
+from agent.report.history import timeline_cells
 from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.render import RenderOptions
@@ -28,7 +30,7 @@ from agent.report.schema import OutcomeRow
 from agent.report.view import is_approvable, workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
-from agent.web.approval_form import ApprovalForm, guards_in_fields
+from agent.web.approval_form import ApprovalForm, guards_in_fields, possible_renames
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
@@ -43,11 +45,13 @@ from agent.web.status import (
     trend_points,
     worst_first,
 )
+from connectors.base import PersonKey
 
 __all__ = ["Pages", "routes"]
 
 RUNS_IN_TABLE, RUNS_IN_CHART = 25, 200
 MAX_REASON_LENGTH = 500
+MAX_TIMELINE = 200
 PageHandler = Callable[[HttpRequest, Session], Awaitable[Response]]
 FormHandler = Callable[[HttpRequest, Session, dict[str, str]], Awaitable[Response]]
 THEMES = {"light", "dark"}
@@ -78,6 +82,7 @@ def routes(pages: Pages) -> list[Route]:
         pages.read_route("/runs/{run_id}/progress", pages.show_progress),
         pages.read_route("/runs/{run_id}/{file}", pages.download_report),
         pages.operate_route("/runs/{run_id}/approval", pages.approve),
+        pages.operate_route("/runs/{run_id}/possible-rename", pages.settle_rename),
         pages.read_route("/people", pages.explain_person),
         Route("/assets/{file}", pages.serve_asset, methods=["GET"]),
     ]
@@ -232,6 +237,7 @@ class Pages:
             why_not=await self._context.find_approval_blocker(run),
             form=await self._context.load_form(run, session.principal, ticked),
             newer=await self._context.find_newer_plan(run),
+            renames=possible_renames(planned) if planned is not None and planned["status"] == "planned" else [],
             has_guard_holds=planned is not None and is_approvable(planned),
             reason=reason,
             refusal=refusal,
@@ -326,6 +332,32 @@ class Pages:
         accepted = await self._context.approve(found, given, session.principal, Trigger.PAGE)
         return RedirectResponse(f"/runs/{accepted.run_id}", 303)
 
+    async def settle_rename(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
+        """Settle a hold `possible-rename`, as its person decided: the same human, or two."""
+        found = await self._context.find_run(request.path_params["run_id"])
+        document = None if isinstance(found, ActiveRun) else found.document
+        planned = None if document is None else parse_workspace(document)
+        person, decision = fields.get("person", ""), fields.get("decision", "")
+        renames = possible_renames(planned) if planned is not None and planned["status"] == "planned" else []
+        hold = next((each for each in renames if each.person == person), None)
+        if hold is None or isinstance(found, ActiveRun) or decision not in {"link", "create"}:
+            raise HttpProblem(422, "form", "The plan of this run has no such hold.", "Use the buttons of the run.")
+        reason = fields.get("reason", "")
+        if not any(map(str.isalnum, reason)):
+            raise HttpProblem(422, "reason", "A decision needs a reason. Nothing was linked.", "Send a reason.")
+        connector, _, person_id = person.partition(":")
+        await self._context.daemon.settle_rename(
+            RenameDecision(
+                found.workspace,
+                PersonKey(connector, person_id),
+                hold.reason,
+                decision == "link",
+                session.principal.name,
+                reason,
+            )
+        )
+        return RedirectResponse(f"/workspaces/{found.workspace}", 303)
+
     async def pause(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         name = request.path_params["name"]
         await self._context.daemon.pause(name, session.principal.name, fields.get("reason", ""))
@@ -338,8 +370,12 @@ class Pages:
 
     async def explain_person(self, request: HttpRequest, session: Session) -> Response:
         email = request.query_params.get("email", "").strip()
-        found = await self._context.daemon.explain_person(email) if is_valid(email) else None
-        return self.render("person.html", session, email=email, found=found)
+        daemon, is_known = self._context.daemon, is_valid(email)
+        changes = await list_person_changes(daemon.state, (), email, None, MAX_TIMELINE) if is_known else []
+        wants_explanation = request.query_params.get("view", "") != "timeline"
+        found = await daemon.explain_person(email) if is_known and wants_explanation else None
+        rows = [timeline_cells(record, run) for record, run in changes]
+        return self.render("person.html", session, email=email, is_known=is_known, found=found, rows=rows)
 
     async def serve_asset(self, request: HttpRequest) -> Response:
         asset = self._assets.get(request.path_params["file"])

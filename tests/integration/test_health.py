@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, WorkspaceStatus
+from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, RenameDecision, WorkspaceStatus
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Mode, Unplanned
@@ -72,6 +72,9 @@ class FakeDaemonApi:
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         assert email
         return []
+
+    async def settle_rename(self, decision: RenameDecision) -> None:
+        """Do nothing."""
 
     async def pause(self, name: str, by: str, reason: str) -> None:
         """Do nothing."""

@@ -57,3 +57,20 @@ async def test_incomplete_read_decides_nothing(company: Company) -> None:
     company.world.failing = {"okta"}
     with pytest.raises(IncompleteRead, match="okta broke off"):
         await editor(company).plan_new("ann.lee@acme.com", ANN)
+
+
+async def test_decision_of_the_page_is_for_the_hold_that_was_shown(company: Company) -> None:
+    (hold,) = [each for each in plan_of(await company.sync()).holds if each.code == "possible-rename"]
+    links = editor(company)
+    member = await links.find_held_rename(ANN, hold.reason)
+    assert member.email == "ann.lee@acme.com"
+    with pytest.raises(UsageError, match="latam no longer holds okta:ann for this reason"):
+        await links.find_held_rename(ANN, "another reason")
+    with pytest.raises(UsageError, match="latam no longer holds okta:bea for this reason"):
+        await links.find_held_rename(PersonKey("okta", "bea"), hold.reason)
+
+    company.world.space.admin_create("ann.poe@acme.com", "Ann")
+    (several,) = [each for each in plan_of(await company.sync()).holds if each.code == "possible-rename"]
+    with pytest.raises(UsageError, match="2 members of latam have this name"):
+        await links.find_held_rename(ANN, several.reason)
+    assert company.active() == {"ann.lee", "ann.poe"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import unescape
 
@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from agent.daemon.interface import WorkspaceStatus
+from agent.daemon.interface import RenameDecision, WorkspaceStatus
 from agent.metrics import Metrics
 from agent.model import Mode
 from agent.model.approval import ApprovalPolicy
@@ -22,7 +22,7 @@ from agent.settings.server import ServerSettings
 from agent.settings.token import hashed_token
 from agent.web.app import application
 from connectors.secret import Secret
-from tests.golden.samples import a_create, a_guard, a_guarded_leaver, a_plan
+from tests.golden.samples import a_create, a_foreigner, a_guard, a_guarded_leaver, a_plan
 from tests.integration.test_api_approvals import TOKENS, ApprovalDaemon
 from tests.state_samples import a_run
 
@@ -37,8 +37,11 @@ HELD_JOINER = replace(
     change=JOINER,
     guards=("approval-required",),
 )
+RENAMED = replace(
+    a_foreigner(), code="possible-rename", email="ann.new@acme.com", reason="Ann may be ann.old@acme.com."
+)
 HELD = replace(
-    a_plan("latam", holds=(*(a_guarded_leaver(each) for each in range(12)), HELD_JOINER)),
+    a_plan("latam", holds=(*(a_guarded_leaver(each) for each in range(12)), HELD_JOINER, RENAMED)),
     guards=(a_guard(12), replace(a_guard(1), code="approval-required")),
 )
 BOTH = {"guard.approval-required": "on", "guard.max-deactivations": "on"}
@@ -50,6 +53,10 @@ class PageDaemon(ApprovalDaemon):
     """A daemon with one plan on hold. Its groups had other sizes before."""
 
     mode: Mode = Mode.ENFORCE
+    decisions: list[RenameDecision] = field(default_factory=list)
+
+    async def settle_rename(self, decision: RenameDecision) -> None:
+        self.decisions.append(decision)
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         return replace(await ApprovalDaemon.load_workspace_status(self, name), mode=self.mode)
@@ -224,3 +231,38 @@ async def test_reader_sees_the_evidence_and_no_form(visitor: Visitor) -> None:
     assert "Pigment LatAm : 345 → 300" in shown
     assert "Only an operator (role operate ) can approve it; you have the role read" in shown
     assert await visitor.button() == ""
+
+
+async def test_possible_rename_is_settled_by_two_buttons_and_no_approval(visitor: Visitor, daemon: PageDaemon) -> None:
+    page = (await visitor.client.get("/runs/held")).text
+    for button in ("Same person: link", "Two people: create"):
+        assert button in page
+    assert "guard.possible-rename" not in page
+    path, person = "/runs/held/possible-rename", "okta-main:00u9"
+    assert (await visitor.send(path, person=person, decision="link", reason="her new surname"))[0] == 303
+    assert (await visitor.send(path, person=person, decision="create", reason="two people"))[0] == 303
+
+    assert [(each.is_same, each.person.id, each.by, each.reason) for each in daemon.decisions] == [
+        (True, "00u9", "ann", "her new surname"),
+        (False, "00u9", "ann", "two people"),
+    ]
+    assert {each.shown_reason for each in daemon.decisions} == {RENAMED.reason}
+    assert daemon.requests == []
+
+
+@pytest.mark.parametrize(
+    ("by", "fields", "status"),
+    [
+        ("ann", {"decision": "link", "reason": " "}, 422),
+        ("ann", {"decision": "both"}, 422),
+        ("ann", {"decision": "link", "person": "okta-main:00u1"}, 422),
+        ("rea", {"decision": "link"}, 403),
+    ],
+)
+async def test_refused_decision_links_nothing(
+    visitor: Visitor, daemon: PageDaemon, by: str, fields: dict[str, str], status: int
+) -> None:
+    await visitor.log_in(by)
+    found, _ = await visitor.send("/runs/held/possible-rename", **{"person": "okta-main:00u9", **fields})
+
+    assert (found, daemon.decisions) == (status, [])

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from agent.model import Mode
-from agent.model.run import RunCounts, RunStatus
+from agent.model import Kind, Mode
+from agent.model.run import ChangeRecord, Outcome, RunCounts, RunStatus
 from tests.integration.test_health import RUN
 from tests.integration.test_page_approvals import PageDaemon, Visitor, daemon, visitor
+from tests.state_samples import a_change
 
 __all__ = ["daemon", "visitor"]
 
@@ -73,3 +74,29 @@ async def test_run_of_another_replica_is_shown_as_running(visitor: Visitor, daem
     await daemon.state.begin_run(replace(RUN, id="elsewhere", status=RunStatus.RUNNING, finished_at=None), lease)
 
     assert "The run is going on, on another replica." in await visitor.read("/runs/elsewhere")
+
+
+async def test_timeline_has_changes_under_previous_addresses(visitor: Visitor, daemon: PageDaemon) -> None:
+    lease = await daemon.state.take_lease("latam", "one")
+    await daemon.state.begin_run(replace(RUN, id="moved", status=RunStatus.RUNNING, finished_at=None), lease)
+    change = a_change(Kind.UPDATE_EMAIL)
+    await daemon.state.record_intent(lease, "moved", 1, change)
+    record = ChangeRecord(
+        run_id="moved",
+        seq=1,
+        change=change,
+        outcome=Outcome.DONE,
+        detail="",
+        sent_at=RUN.started_at,
+        answered_at=RUN.started_at,
+        scim_id="m1",
+    )
+    await daemon.state.record_answer(lease, record)
+    for email in ("ann@acme.com", "former@acme.com"):
+        shown = await visitor.read(f"/people?email={email}&view=timeline")
+        assert "Former@acme.com → ann@acme.com" in shown, email
+        assert "Change email, done" in shown
+    assert "The journal has no change of this person." in await visitor.read(
+        "/people?email=other@acme.com&view=timeline"
+    )
+    assert "x is not an email address" in await visitor.read("/people?email=x&view=timeline")
