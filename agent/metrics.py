@@ -44,6 +44,10 @@ SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_next_run_timestamp_seconds": ("Time of the next scheduled run.", ("workspace",)),
     "pigment_sync_last_read_timestamp_seconds": ("Time of the last complete read.", ("workspace",)),
     "pigment_sync_last_apply_timestamp_seconds": ("Time of the last successful sync.", ("workspace",)),
+    "pigment_sync_oldest_hold_timestamp_seconds": (
+        "Time since which the oldest hold waits for a person; absent without one.",
+        ("workspace",),
+    ),
     "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
     "pigment_sync_token_days_left": ("Days until the first token expires; negative after that.", ("workspace",)),
     "pigment_sync_lease_holder_info": ("The holder of the lease.", ("workspace", "holder")),

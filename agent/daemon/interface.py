@@ -104,7 +104,8 @@ class WorkspaceStatus:
     *last_applied* is the newest successful run that was not a dry run, *last_read* the newest with complete reads.
     The workspace is overdue from *stale_after* on; None: it has no schedule.
     *in_flight* are the changes that a paused workspace may still get. *last_approved* is the newest run in which an
-    approval was given. *whole_runs* are the newest runs for all people, newest first.
+    approval was given. *whole_runs* are the newest runs for all people, newest first. *oldest_hold* is since when the
+    oldest hold that waits for a person does, in the plan of *last_read*.
     """
 
     name: str
@@ -120,6 +121,7 @@ class WorkspaceStatus:
     in_flight: tuple[ChangeRecord, ...] = ()
     last_approved: Run | None = None
     whole_runs: tuple[Run, ...] = ()
+    oldest_hold: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

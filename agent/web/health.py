@@ -119,6 +119,7 @@ def _workspace_samples(status: WorkspaceStatus, today: date) -> list[tuple[str, 
         "pigment_sync_last_read_timestamp_seconds": last_read and (last_read.finished_at or last_read.started_at),
         "pigment_sync_last_apply_timestamp_seconds": status.last_applied and status.last_applied.finished_at,
         "pigment_sync_stale_after_timestamp_seconds": status.stale_after,
+        "pigment_sync_oldest_hold_timestamp_seconds": status.oldest_hold,
     }
     found: list[tuple[str, Sample]] = [(key, ((name,), when.timestamp())) for key, when in moments.items() if when]
     found.append(("pigment_sync_paused", ((name,), float(status.pause is not None))))

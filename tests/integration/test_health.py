@@ -48,6 +48,7 @@ class FakeDaemonApi:
     delay: float = 0
     expires: date | None = None
     last: Run | None = RUN
+    oldest_hold: datetime | None = None
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
@@ -56,7 +57,17 @@ class FakeDaemonApi:
             raise StateError("The state can't be reached.", "Start the database.")
         pause = Pause(NOW, "ops", "")
         return WorkspaceStatus(
-            name, Mode.ENFORCE, "every 15m", NOW, STALE, self.expires, pause, self.last, self.last, self.last
+            name,
+            Mode.ENFORCE,
+            "every 15m",
+            NOW,
+            STALE,
+            self.expires,
+            pause,
+            self.last,
+            self.last,
+            self.last,
+            oldest_hold=self.oldest_hold,
         )
 
     async def check_health(self) -> Health:
@@ -157,3 +168,12 @@ async def test_status_of_the_last_run_replaces_the_one_before() -> None:
 
     assert 'pigment_sync_last_run{status="done",workspace="latam"} 1.0' in again.text
     assert 'status="held"' not in again.text
+
+
+async def test_oldest_hold_is_shown_with_its_time_and_absent_without_one() -> None:
+    waiting = await get(FakeDaemonApi(oldest_hold=NOW), "/metrics")
+    none = await get(FakeDaemonApi(), "/metrics")
+
+    values = {line.split(" ")[0]: line.split(" ")[1] for line in waiting.text.splitlines() if not line.startswith("#")}
+    assert float(values['pigment_sync_oldest_hold_timestamp_seconds{workspace="latam"}']) == NOW.timestamp()
+    assert "pigment_sync_oldest_hold_timestamp_seconds{" not in none.text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.daemon.oldest_holds import OldestHolds
 from agent.engine.request import RunResult
 from agent.model import Kind
 from agent.model.run import Pause, RunStatus
@@ -127,3 +128,28 @@ async def test_approved_holds_are_gone_and_those_left_keep_their_time(company: C
     assert times(done) == times(first), "the plan that was approved had them"
     assert done.holds == (), "nothing is left"
     assert times(await company.plan()) == {}
+
+
+async def test_oldest_hold_of_the_newest_plan_is_found_without_what_an_approval_released(company: Company) -> None:
+    holds, first_at = OldestHolds(), company.world.now()
+
+    async def oldest(result: RunResult) -> datetime | None:
+        (run,) = [each for each in await company.state.load_runs(["latam"]) if each.id == result.run_id]
+        found = await holds.find(company.state, run)
+        assert await holds.find(company.state, run) == found
+        assert await OldestHolds().find(company.state, run) == found
+        return found
+
+    assert await holds.find(company.state, None) is None
+    assert await oldest(await company.plan()) == first_at
+    company.pass_minutes(30)
+    company.require_approval = frozenset({Kind.UPDATE_NAME})
+    company.change("p5", display_name="Five")
+    later_at = company.world.now()
+    assert await oldest(await company.sync()) == first_at
+    assert await oldest(await approve(company, "ann", "max-deactivations")) == later_at
+    company.pass_minutes(1)
+    assert await oldest(await company.sync()) == later_at
+    assert await oldest(await approve(company)) is None
+    company.pass_minutes(1)
+    assert await oldest(await company.sync()) is None

@@ -12,7 +12,15 @@ import pytest
 
 from agent.model import Hold, Kind
 from agent.report.document import encode_plan, plan_document, workspace_digest, workspace_object
-from agent.report.hold_age import age_phrase, has_plan, held_since, waiting_since, with_hold_ages
+from agent.report.hold_age import (
+    age_phrase,
+    has_plan,
+    held_since,
+    hold_key,
+    oldest_waiting,
+    waiting_since,
+    with_hold_ages,
+)
 from agent.report.render import Format, RenderOptions, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document
@@ -130,3 +138,15 @@ def test_each_row_of_markdown_json_and_csv_has_its_age() -> None:
     times = [row["held_since"] for row in rows if row["row"] == "hold"]
     assert sorted(times) == ["2026-02-27T09:00:00Z"] * 4 + [AT]
     assert {row["held_since"] for row in rows if row["row"] != "hold"} == {""}
+
+
+def test_oldest_hold_that_waits_leaves_out_toggles_and_what_was_made() -> None:
+    leaver, toggled = a_guarded_leaver(1), replace(a_swap(), code="toggle-off", change=None)
+    assert leaver.change is not None
+    plan = a_plan(holds=(a_foreigner(), leaver, toggled))
+    times = {hold_key(toggled): FIRST - timedelta(days=9), hold_key(leaver): FIRST}
+    document = encode_plan(with_hold_ages(plan, times, NOW))
+
+    assert oldest_waiting(document, NOW, ()) == FIRST
+    assert oldest_waiting(document, NOW, [leaver.change]) == NOW
+    assert oldest_waiting(encode_plan(a_plan(holds=(toggled,))), NOW, ()) is None
