@@ -1,4 +1,4 @@
-"""The chart of a workspace's runs as an SVG file: active members, and the changes made and on hold, over time."""
+"""The two charts of a workspace's runs as SVG files: active members; the changes made and on hold. Both over time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from jinja2 import PackageLoader, Template
 from agent.model.run import Run, RunCounts, Trigger
 from agent.report.html import template_environment
 
-__all__ = ["CONTENT_SECURITY_POLICY", "render_chart"]
+__all__ = ["CHARTS", "CONTENT_SECURITY_POLICY", "render_chart"]
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; sandbox"
 """The file can do nothing, also when it is opened by itself."""
-LEFT, RIGHT, PANEL_HEIGHT = 64.0, 884.0, 84.0
-PANEL_TOPS = (24.0, 138.0)
-TIME_LABELS = 5
+LEFT, RIGHT, TOP, PANEL_HEIGHT = 48.0, 424.0, 24.0, 84.0
+"""Small enough to be read on a phone without scrolling: the newest run must be in view."""
+TIME_LABELS = 3
 COLOURS = {
     "light": ("#fff", "#5a5f6b", "#e2e2dc", ("#4338ca", "#15803d", "#b45309")),
     "dark": ("#1c1f25", "#a3a8b4", "#30343d", ("#a5b0ff", "#4ade80", "#fbbf24")),
 }
+
+
+CHARTS = ("members", "changes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +41,28 @@ class _Line:
 class _Panel:
     """Lines with one axis, from zero to *maximum*: a step of one among thousands must not look like a fall."""
 
-    top: float
     maximum: int
     lines: tuple[_Line, ...]
 
 
-def render_chart(runs: Sequence[Run], theme: str) -> bytes:
-    """Draw *runs* over the whole workspace, given newest first; *theme* is `light` or `dark`."""
+def render_chart(runs: Sequence[Run], name: str, theme: str) -> bytes:
+    """Draw *runs* over the whole workspace, newest first. *name* is one of `CHARTS`, *theme* `light` or `dark`."""
     whole = [run for run in reversed(runs) if not run.user and run.trigger is not Trigger.UNDO]
     counted = [(run.started_at, run.tally) for run in whole if run.tally is not None]
     ground, ink, grid, (first, second, third) = COLOURS[theme]
     x_values = _x_values([when for when, _ in counted])
     counts = [each for _, each in counted]
-    panels = (
-        _panel(PANEL_TOPS[0], x_values, ("Active members", first, [each.active for each in counts])),
-        _panel(
-            PANEL_TOPS[1],
+    if name == "members":
+        panel = _panel(x_values, ("Active members", first, [each.active for each in counts]))
+    else:
+        panel = _panel(
             x_values,
             ("Changes", second, [each.changes for each in counts]),
             ("On hold", third, [each.held for each in counts]),
-        ),
-    )
+        )
     drawing = _template().render(
-        panels=panels,
+        panel=panel,
+        top=TOP,
         times=_time_labels(counted),
         ground=ground,
         ink=ink,
@@ -85,20 +87,20 @@ def _x_values(times: Sequence[datetime]) -> list[float]:
     return [RIGHT - (RIGHT - LEFT) * ((times[-1] - each).total_seconds() / span if span else 0) for each in times]
 
 
-def _panel(top: float, x_values: Sequence[float], *series: tuple[str, str, Sequence[int]]) -> _Panel:
+def _panel(x_values: Sequence[float], *series: tuple[str, str, Sequence[int]]) -> _Panel:
     maximum = max([1, *(number for _, _, numbers in series for number in numbers)])
     lines = [
         _Line(
             label,
             colour,
             tuple(
-                (round(x, 1), round(top + PANEL_HEIGHT * (1 - number / maximum), 1), number)
+                (round(x, 1), round(TOP + PANEL_HEIGHT * (1 - number / maximum), 1), number)
                 for x, number in zip(x_values, numbers, strict=True)
             ),
         )
         for label, colour, numbers in series
     ]
-    return _Panel(top, maximum, tuple(lines))
+    return _Panel(maximum, tuple(lines))
 
 
 def _time_labels(counted: Sequence[tuple[datetime, RunCounts]]) -> list[tuple[float, str]]:

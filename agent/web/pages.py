@@ -13,7 +13,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from agent.daemon.interface import ActiveRun, ManualRunRequest, RenameDecision
+from agent.daemon.interface import ActiveRun, ManualRunRequest, RenameDecision, WorkspaceStatus
+from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.queries import list_person_changes
 from agent.model.approval import Approval
 from agent.model.email import is_valid
@@ -26,11 +27,11 @@ from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.render import RenderOptions
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
-from agent.report.schema import OutcomeRow
+from agent.report.schema import OutcomeRow, SourceObject
 from agent.report.view import is_approvable, workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
-from agent.web.approval_form import ApprovalForm, guards_in_fields, possible_renames
+from agent.web.approval_form import ApprovalForm, GroupSize, group_sizes, guards_in_fields, possible_renames
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
@@ -199,17 +200,33 @@ class Pages:
         daemon = self._context.daemon
         status = await daemon.load_workspace_status(request.path_params["name"])
         runs = await daemon.state.load_runs([status.name], limit=RUNS_IN_TABLE)
-        shown = status_card(status, daemon.active_runs, datetime.now(UTC))
-        return self.render("workspace.html", session, card=shown, runs=runs)
+        now = datetime.now(UTC)
+        shown = status_card(status, daemon.active_runs, now)
+        sources, groups = await self._load_sources(status, now)
+        return self.render("workspace.html", session, card=shown, runs=runs, sources=sources, groups=groups)
+
+    async def _load_sources(
+        self, status: WorkspaceStatus, now: datetime
+    ) -> tuple[Sequence[SourceObject], Sequence[GroupSize]]:
+        """Return the sources as the newest complete read showed them, and their groups, those that are gone too."""
+        state = self._context.daemon.state
+        run = await state.load_run(status.last_read.id) if status.last_read is not None else None
+        planned = parse_workspace(run.document) if run is not None and run.document is not None else None
+        if planned is None or planned["status"] != "planned":
+            return (), ()
+        return planned["sources"], group_sizes(planned, await state.load_baselines(status.name, now - BASELINE_WINDOW))
 
     async def show_chart(self, request: HttpRequest, _: Session) -> Response:
         name, theme = request.path_params["name"], request.query_params.get("theme", "light")
         await self._context.daemon.load_workspace_status(name)
+        drawn = request.query_params.get("chart", chart.CHARTS[0])
+        if drawn not in chart.CHARTS:
+            raise HttpProblem(400, "query", f"chart: must be {' or '.join(chart.CHARTS)}.", "Leave it out for members.")
         if theme not in THEMES:
             raise HttpProblem(400, "query", "theme: must be light or dark.", "Leave it out for light.")
         runs = [run for run in await self._context.daemon.state.load_runs([name], limit=RUNS_IN_CHART) if not run.user]
         return Response(
-            chart.render_chart(runs, theme),
+            chart.render_chart(runs, drawn, theme),
             media_type="image/svg+xml",
             headers={"Content-Security-Policy": chart.CONTENT_SECURITY_POLICY},
         )

@@ -78,7 +78,7 @@ def test_operator_logs_in_reads_a_plan_approves_it_and_logs_out(harness: Harness
         assert active(harness.sandbox, left) == set()
 
         page.goto(f"/workspaces/{LATAM}")
-        assert page.locator(".chart").evaluate("image => image.naturalWidth") > 0
+        assert page.locator(".chart").last.evaluate("image => image.naturalWidth") > 0
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("heading", name="Log in")).to_be_visible()
         page.goto(f"/workspaces/{LATAM}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -100,3 +101,22 @@ async def test_timeline_has_changes_under_previous_addresses(visitor: Visitor, d
         "/people?email=other@acme.com&view=timeline"
     )
     assert "x is not an email address" in await visitor.read("/people?email=x&view=timeline")
+
+
+async def test_sources_show_their_groups_and_one_that_is_gone(visitor: Visitor, daemon: PageDaemon) -> None:
+    lease = await daemon.state.take_lease("latam", "one")
+    sizes = {("okta-main", "00g1"): ("Pigment LatAm", 345), ("okta-main", "00g9"): ("Pigment Andes", 45)}
+    await daemon.state.update_memory(lease, (), frozenset(), sizes)
+    daemon.last = HELD
+    shown = await visitor.read("/workspaces/latam")
+
+    for words in ("Pigment Andes okta-main 45 → 0", "Pigment LatAm okta-main 345 → 300"):
+        assert words in shown, shown
+    assert "Planners | EMEA & friends okta-main 112" in shown
+
+
+async def test_there_are_two_charts(visitor: Visitor) -> None:
+    for path in re.findall(r'<img class="chart" src="([^"]+)"', (await visitor.client.get("/workspaces/latam")).text):
+        answer = await visitor.client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert (await visitor.client.get("/workspaces/latam/chart.svg?chart=other")).status_code == 400

@@ -119,26 +119,27 @@ def test_times_are_shown_in_their_largest_unit(seconds: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "lines"), [("members", 1), ("changes", 2)])
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_chart_is_a_self_contained_image(theme: str, count: int) -> None:
+def test_chart_is_a_self_contained_image(theme: str, name: str, lines: int, count: int) -> None:
     runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(count)]
-    drawn = render_chart([*runs, replace(RUN, tally=None)], theme)
+    drawn = render_chart([*runs, replace(RUN, tally=None)], name, theme)
     root = ET.fromstring(drawn)  # noqa: S314 - our own
 
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert not [each for each in root.iter() if each.tag.endswith("script")]
     assert b"http" not in drawn.replace(b"http://www.w3.org", b"")
     assert b"style" not in drawn
-    assert drawn.count(b"<circle") == 3 * count
+    assert drawn.count(b"<circle") == lines * count
     assert (b"No run with a plan yet" in drawn) == (count == 0)
 
 
 def test_chart_places_runs_by_their_time_and_the_newest_at_the_right_edge() -> None:
     few = RunCounts(active=20, changes=0, held=0)
     earlier = [replace(RUN, started_at=NOW - timedelta(hours=each), tally=few) for each in (3, 4)]
-    drawn = render_chart([RUN, *earlier], "light").decode()
+    drawn = render_chart([RUN, *earlier], "members", "light").decode()
 
-    assert 'points="64.0,66.0 269.0,66.0 884.0,24.0 "' in drawn
+    assert 'points="48.0,66.0 142.0,66.0 424.0,24.0 "' in drawn
 
 
 def test_run_for_one_person_is_not_in_the_chart() -> None:
@@ -148,4 +149,5 @@ def test_run_for_one_person_is_not_in_the_chart() -> None:
         replace(RUN, trigger=Trigger.UNDO),
     ]
 
-    assert render_chart([*others, *runs], "light").count(b"<circle") == render_chart(runs, "light").count(b"<circle")
+    drawn = [render_chart(some, "members", "light").count(b"<circle") for some in ([*others, *runs], runs)]
+    assert drawn == [3, 3]
