@@ -92,8 +92,14 @@ def fleet_summary(cards: Sequence[StatusCard], oldest_hold: datetime | None, bud
 
 
 def worst_first(cards: Sequence[StatusCard]) -> list[StatusCard]:
-    """Return *cards* with problems before healthy workspaces, else in their order."""
-    return sorted(cards, key=lambda card: (not card.is_overdue, TONE_ORDER.index(card.tone), card.status.pause is None))
+    """Return *cards* with problems before healthy workspaces, the most on hold first, else in their order."""
+
+    def urgency(card: StatusCard) -> tuple[bool, int, int, bool]:
+        tally = card.status.last_run.tally if card.status.last_run else None
+        held = tally.held if tally else 0
+        return not card.is_overdue, TONE_ORDER.index(card.tone), -held, card.status.pause is None
+
+    return sorted(cards, key=urgency)
 
 
 def trend_points(runs: Sequence[Run]) -> str:

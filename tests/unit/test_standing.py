@@ -80,7 +80,8 @@ def test_token_that_expires_soon_is_marked() -> None:
 def test_problems_come_before_healthy_workspaces_and_the_fleet_is_summed() -> None:
     held = replace(RUN, status=RunStatus.HELD, tally=RunCounts(active=40, changes=2, held=3))
     lost = replace(RUN, status=RunStatus.INCOMPLETE, tally=None)
-    states = {"fine": RUN, "held": held, "lost": lost, "late": RUN}
+    simulated = replace(RUN, status=RunStatus.PLANNED, dry_run=True)
+    states = {"fine": RUN, "simulated": simulated, "held": held, "lost": lost, "late": RUN}
     cards = [
         status_card(
             replace(STATUS, name=name, last_run=run, stale_after=NOW - timedelta(hours=name == "late")), (), NOW
@@ -89,8 +90,8 @@ def test_problems_come_before_healthy_workspaces_and_the_fleet_is_summed() -> No
     ]
     found = fleet_summary(cards, NOW, 470)
 
-    assert [card.status.name for card in worst_first(cards)] == ["late", "lost", "held", "fine"]
-    assert (found.workspaces, found.in_sync, found.failing, found.held, found.members) == (4, 1, 2, 3, 120)
+    assert [card.status.name for card in worst_first(cards)] == ["late", "lost", "held", "simulated", "fine"]
+    assert (found.workspaces, found.in_sync, found.failing, found.held, found.members) == (5, 1, 2, 3, 160)
     assert (found.oldest_hold, found.budget_left) == (NOW, 470)
 
 
