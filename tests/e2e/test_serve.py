@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.daemon_process import configured, serving
+from tests.notice_receivers import webhook
 
 LATAM = "pigment-latam"
 SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}
@@ -46,6 +48,36 @@ def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Pa
     runs = json.loads(agent.run("history", "--format", "json").out)
     assert {run["status"] for run in runs} <= {"done", "planned"}
     assert "schedule" in {run["trigger"] for run in runs}
+
+
+def test_new_hold_is_sent_once_by_the_daemon_and_by_commands_and_its_age_is_a_metric(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    gauge = f'pigment_sync_oldest_hold_timestamp_seconds{{workspace="{LATAM}"}} '
+    with webhook() as receiver:
+        agent = configured(sandbox, tmp_path, {"every": "10s"}, notify={"urls": [receiver.url.reveal()]})
+        with serving(agent) as daemon:
+            first = daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
+            daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
+            metrics = daemon.answer("/metrics").text.splitlines()
+            assert daemon.stop() == 0
+        (line,) = [each.removeprefix(gauge) for each in metrics if each.startswith(gauge)]
+        report = json.loads(agent.run("report", first["run_id"], "--format", "json").out)
+        (waiting,) = (each for each in report["workspaces"] if each["name"] == LATAM)
+        oldest = min(datetime.fromisoformat(each) for each in waiting["held_since"])
+        assert float(line) == oldest.timestamp()
+        count = len(waiting["holds"])
+        sent = [each for each in receiver.received if LATAM in each["title"]]
+        assert len(sent) == 1
+        assert f"{count} changes of {LATAM} wait for a person" in sent[0]["title"]
+        assert sent[0]["message"].count("on hold since this run") == count
+        group = next(each.name for each in sandbox.company.okta.groups.values() if "Pigment" in each.name)
+        sandbox.company.hire("okta", "Out", "Sider", [group], "out.sider@elsewhere.example.com")
+        assert agent.run("sync", "-w", LATAM).code == 0
+        assert agent.run("sync", "-w", LATAM).code == 0
+        again = [each for each in receiver.received if LATAM in each["title"]][1:]
+        assert [each["title"] for each in again] == [f"pigment-sync: 1 change of {LATAM} waits for a person"]
+        assert "domain-not-allowed:" in again[0]["message"]
 
 
 def active(sandbox: Sandbox) -> list[str]:

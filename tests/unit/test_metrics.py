@@ -12,6 +12,7 @@ from agent.errors import ExitCode
 from agent.metrics import MAX_HOSTS, Metrics
 from agent.model import Hold, Kind
 from agent.model.run import Outcome, RunStatus, Trigger
+from tests.factories import plan_of
 from tests.golden.samples import a_plan
 from tests.state_samples import a_change, done
 
@@ -48,6 +49,18 @@ def test_cleared_hold_is_shown_as_zero() -> None:
 
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 0
     assert value(registry, "pigment_sync_holds", workspace="latam", code="unknown-status") == 1
+
+
+def test_what_an_approval_released_is_no_hold_any_more() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.record_run(a_result("max-deactivations", "email-taken"), Trigger.SCHEDULE, 1)
+    approved = a_result("max-deactivations", "email-taken")
+    left = plan_of(approved).holds[1:]
+    metrics.record_run(replace(approved, holds=left), Trigger.API, 1)
+
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="max-deactivations") == 0
+    assert value(registry, "pigment_sync_holds", workspace="latam", code="email-taken") == 1
 
 
 def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspace() -> None:
