@@ -10,7 +10,7 @@ from agent.model import Hold
 from agent.model.codes import waits_for_person
 from agent.notifications.notice import Notice, Severity, approval_instructions, run_line
 from agent.report.document import MAX_NAMED
-from agent.report.escape import escape_surrogates
+from agent.report.escape import escape_control, escape_surrogates
 from agent.report.hold_age import age_phrase, hold_key
 
 __all__ = ["encode_holds", "new_holds", "waiting_holds", "waiting_notice", "with_new_holds"]
@@ -48,23 +48,31 @@ def waiting_notice(result: RunResult, new: Sequence[Hold], waiting: int) -> Noti
     )
     parts = [
         f"Workspace: {name}\n{run_line(result)}",
-        f"{_new_phrase(count)}. {waiting:,} {'waits' if waiting == 1 else 'wait'} in all.",
+        f"On hold: {_change_count(waiting)}. New: {count:,}.",
         *_groups(result, new),
+        _next_step(result, new),
     ]
-    if any(hold.change is not None for hold in new):
-        parts.append(approval_instructions(result))
-    parts.append(f"See all of them, and what clears each:\n  pigment-sync plan -w {name}")
     return Notice(f"pigment-sync: {title}", escape_surrogates("\n\n".join(parts)), Severity.WARNING)
 
 
 def with_new_holds(notice: Notice, result: RunResult, new: Sequence[Hold]) -> Notice:
     """Return *notice*, that changes are on hold, with the *new* holds: one notice instead of two."""
-    body = "\n\n".join([notice.body, f"{_new_phrase(len(new))}:", *_groups(result, new)])
+    body = "\n\n".join([notice.body, f"New on hold: {_change_count(len(new))}.", *_groups(result, new)])
     return Notice(notice.title, escape_surrogates(body), notice.severity)
 
 
-def _new_phrase(count: int) -> str:
-    return "1 hold is new" if count == 1 else f"{count:,} holds are new"
+def _change_count(count: int) -> str:
+    return "1 change" if count == 1 else f"{count:,} changes"
+
+
+def _next_step(result: RunResult, new: Sequence[Hold]) -> str:
+    review = f"pigment-sync plan -w {result.workspace}"
+    if all(hold.change is None for hold in new):
+        return f"See all of them, and what clears each:\n  {review}"
+    if result.records:
+        # What the run made is no part of the next plan, which has another digest.
+        return f"Review the plan, and approve it by the digest that it prints:\n  {review}"
+    return approval_instructions(result)
 
 
 def _groups(result: RunResult, holds: Sequence[Hold]) -> Iterator[str]:
@@ -74,13 +82,13 @@ def _groups(result: RunResult, holds: Sequence[Hold]) -> Iterator[str]:
         remedies = {hold.remedy for hold in found if hold.change is None}
         lines = [f"{code}:"]
         for hold in found[:MAX_NAMED]:
-            lines.append(f"- {hold.kind} {hold.email}{_age(result, hold)}")
+            lines.append(f"- {hold.kind} {escape_control(hold.email)}{_age(result, hold)}")
             if hold.change is None and len(remedies) > 1:
-                lines.append(f"  {hold.remedy}")
+                lines.append(f"  {escape_control(hold.remedy)}")
         if len(found) > MAX_NAMED:
             lines.append(f"- and {len(found) - MAX_NAMED:,} more")
         if len(remedies) == 1:
-            lines.extend(remedies)
+            lines.extend(map(escape_control, remedies))
         yield "\n".join(lines)
 
 

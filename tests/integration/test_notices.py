@@ -282,11 +282,11 @@ async def test_new_hold_is_sent_once_with_its_age_and_what_clears_it(state: Memo
 
     assert webhook.titles == ["1 change of latam waits for a person"] * 2
     one, two = (each["message"] for each in webhook.received)
-    assert "1 hold is new. 1 waits in all." in one
+    assert "On hold: 1 change. New: 1." in one
     assert "possible-rename:\n- create p1@acme.com, on hold since 2026-02-27 (2 days)\n" in one
     assert "pigment-sync links assign p1." in one
     assert "pigment-sync plan -w latam" in one
-    assert "1 hold is new. 2 wait in all." in two
+    assert "On hold: 2 changes. New: 1." in two
     assert "- create p2@acme.com, on hold since this run\n" in two
     assert "p1@acme.com" not in two
     assert "--approve" not in one
@@ -358,12 +358,12 @@ async def test_guard_that_trips_is_one_notice_with_its_new_holds_and_what_held_d
         "latam recovered",
     ]
     assert both.startswith(before)
-    assert "2 holds are new:" in both.removeprefix(before)
+    assert "New on hold: 2 changes." in both.removeprefix(before)
     assert "max-deactivations:\n- deactivate" in both.removeprefix(before)
     assert "possible-rename:\n- create" in both.removeprefix(before)
     assert "--approve sha256:abc" in both
     assert "--approve" not in later
-    assert "hold is new" not in recovered
+    assert "New on hold" not in recovered
 
 
 async def test_new_guard_hold_in_a_workspace_on_hold_has_the_command_that_approves_it(
@@ -374,6 +374,16 @@ async def test_new_guard_hold_in_a_workspace_on_hold_has_the_command_that_approv
 
     assert webhook.titles == ["1 change of latam waits for a person"]
     assert 'pigment-sync sync -w latam --approve sha256:abc --reason "…"' in webhook.received[0]["message"]
+
+
+async def test_plan_of_which_a_part_was_made_is_not_offered_for_approval_by_its_digest(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    result = replace(with_holds(a_guarded_leaver(1), status=RunStatus.HELD), records=(done(a_change()),))
+    await notices(state, webhook.url, on=("waiting",)).notify_results([result])
+
+    assert "sha256:" not in webhook.received[0]["message"]
+    assert "by the digest that it prints:\n  pigment-sync plan -w latam" in webhook.received[0]["message"]
 
 
 async def test_new_holds_that_could_not_be_sent_are_sent_with_the_next_run(
