@@ -85,7 +85,6 @@ class Notifier:
                 if selected is Condition.HELD and holds is not None:
                     new, known = await self._compare_holds(result, holds, index)
                     notice, sent = with_new_holds(notice, result, new) if new else notice, {**sent, **known}
-                    holds = None
                 await self._send(index, selected, notice, sent)
         if holds is not None:
             new, known = await self._compare_holds(result, holds, index)
