@@ -377,7 +377,8 @@ def misplaced_edits() -> list[str]:
 
 def _broken(mutant: Mutant, folder: Path) -> None:
     for part in PARTS:
-        shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        # With its bytecode: only what is edited is compiled again.
+        shutil.copytree(REPOSITORY / part, folder / part)
     for file, old, new in mutant.edits:
         path = folder / file
         text = path.read_text("utf-8")
