@@ -149,7 +149,7 @@ class Daemon:
         self._runner.tasks.require_capacity()
         approved_digests = frozenset({request.approved_digest} if request.approved_digest else ())
         run_request = RunRequest(
-            request.trigger,
+            request.trigger if request.undone is None else Trigger.UNDO,
             request.by,
             request.reason,
             request.user,
@@ -157,7 +157,9 @@ class Daemon:
             wait_seconds=LEASE_WAIT_SECONDS,
             approved_guards=request.approved_guards,
         )
-        run_ids, _ = self._runner.start([request.workspace], run_request, is_dry_run=request.is_dry_run)
+        run_ids, _ = self._runner.start(
+            [request.workspace], run_request, is_dry_run=request.is_dry_run, undone=request.undone
+        )
         return run_ids[request.workspace]
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:

@@ -46,7 +46,8 @@ class ManualRunRequest:
     *approved_digest* is the digest of the plan that the user reviewed and approves, *approved_guards* the guards that
     the approval is for; empty: all.
 
-    *trigger* is `api` or `page`; *by* names the user, for the journal.
+    *trigger* is `api` or `page`; *by* names the user, for the journal. *undone* is the run to undo; None: a sync or
+    a dry run.
     """
 
     workspace: str
@@ -57,6 +58,7 @@ class ManualRunRequest:
     user: str = ""
     approved_digest: str | None = None
     approved_guards: frozenset[str] = frozenset()
+    undone: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import empty_state_warning
 from agent.engine.sync import Sync
+from agent.engine.undo import UndoPlanner
+from agent.engine.undo_run import pause_and_undo
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Policy
-from agent.model.run import RunStatus, Trigger
+from agent.model.run import Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.settings.root import Settings
@@ -51,6 +53,8 @@ class RunComponents(Protocol):
     @property
     def read_only_workspaces(self) -> Mapping[str, ReadOnlyWorkspace]: ...
 
+    def undo_planner(self, run_id: str, /) -> UndoPlanner: ...
+    def undo_sync(self, run_id: str, /) -> Sync: ...
     def link_editor(self, name: str, /) -> LinkEditor: ...
 
     async def notify(self, results: Sequence[RunResult]) -> None:
@@ -102,9 +106,9 @@ class Runner:
     semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
 
     def start(
-        self, names: Sequence[str], request: RunRequest, *, is_dry_run: bool
+        self, names: Sequence[str], request: RunRequest, *, is_dry_run: bool, undone: Run | None = None
     ) -> tuple[dict[str, str], asyncio.Task[None]]:
-        """Start a run and return its ids in the journal, by workspace."""
+        """Start a run, or the undo of the run *undone*, and return its ids in the journal, by workspace."""
         now = self.clock.now()
         accepted = replace(request, run_ids={name: new_run_id(now) for name in names})
         runs = [
@@ -121,7 +125,7 @@ class Runner:
             for name, run_id in accepted.run_ids.items()
         ]
         shutdown = GracefulShutdown()
-        body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run)
+        body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run, undone=undone)
         task = self.tasks.start(runs, body, shutdown)
         return dict(accepted.run_ids), task
 
@@ -129,7 +133,13 @@ class Runner:
         return self.config.policies[name].mode is Mode.DRY_RUN
 
     async def _run_to_end(
-        self, names: Sequence[str], request: RunRequest, shutdown: GracefulShutdown, *, is_dry_run: bool
+        self,
+        names: Sequence[str],
+        request: RunRequest,
+        shutdown: GracefulShutdown,
+        *,
+        is_dry_run: bool,
+        undone: Run | None,
     ) -> None:
         policies = [self.config.policies[name] for name in names]
         error = NEVER_STARTED
@@ -138,7 +148,7 @@ class Runner:
                 if not self.tasks.is_stopping:
                     error = ALWAYS_BUSY
                     with bound_contextvars(run_id=" ".join(request.run_ids.values())):
-                        await self._run_workspaces(names, request, shutdown, is_dry_run=is_dry_run)
+                        await self._run_workspaces(names, request, shutdown, is_dry_run=is_dry_run, undone=undone)
         except asyncio.CancelledError:
             error = NEVER_STARTED if error is NEVER_STARTED else STOPPED
             raise
@@ -153,7 +163,13 @@ class Runner:
             await asyncio.shield(self._record_missing_runs(policies, request, error, is_dry_run=is_dry_run))
 
     async def _run_workspaces(
-        self, names: Sequence[str], request: RunRequest, shutdown: GracefulShutdown, *, is_dry_run: bool
+        self,
+        names: Sequence[str],
+        request: RunRequest,
+        shutdown: GracefulShutdown,
+        *,
+        is_dry_run: bool,
+        undone: Run | None,
     ) -> None:
         started_at = self.clock.now()
 
@@ -162,7 +178,11 @@ class Runner:
 
         async with self.components_factory(self.config.settings, progress, shutdown) as components:
             if is_dry_run:
-                results = await dry_run(components.planner, components.read_only_workspaces, names, request)
+                planner = components.planner if undone is None else components.undo_planner(undone.id)
+                results = await dry_run(planner, components.read_only_workspaces, names, request)
+            elif undone is not None:
+                undo = components.undo_sync(undone.id)
+                results = await pause_and_undo(self.state, self.clock, undo, undone, request)
             else:
                 results = await components.sync.run(names, request)
                 # A run for one person does not show that the whole workspace has recovered.

@@ -137,6 +137,36 @@ class WebContext:
         record = ApprovalRecord(approvals, self.daemon.approval_policy, baselines, datetime.now(UTC))
         return approval_form(workspace, principal.name, record, ticked)
 
+    async def find_undo_blocker(self, run: Run) -> str:
+        """Return why *run* can't be undone; empty when it can."""
+        if run.workspace not in self.daemon.workspace_names:
+            return f"The workspace {run.workspace} is no longer in the configuration."
+        if run.dry_run or run.document is None or run.finished_at is None:
+            return "Only a run that has ended, with a plan that it applied, can be undone."
+        if (await self.daemon.load_workspace_status(run.workspace)).mode is Mode.DRY_RUN:
+            return "The workspace is in mode dry-run. Set `mode: enforce` first."
+        return ""
+
+    async def request_undo(self, run: Run, by: str, plan: Run | None = None, reason: str = "") -> str:
+        """Queue the plan of an undo of *run*, or with *plan* the undo that this plan shows. Return the run's id.
+
+        Raises `HttpProblem` if it can't be undone, or the approval has no reason.
+        """
+        if why_not := await self.find_undo_blocker(run):
+            raise HttpProblem(409, "not-undoable", why_not, "Nothing was written. Open another run.")
+        if plan is not None:
+            try:
+                require_reason(reason, self.daemon.approval_policy)
+            except UsageError as error:
+                raise HttpProblem(422, "reason", error.message, "Send a reason.") from error
+        digest = plan.digest if plan is not None else None
+        shown_reason = reason or f"undo of {run.id}"
+        return await self.daemon.request_run(
+            ManualRunRequest(
+                run.workspace, plan is None, Trigger.PAGE, by, shown_reason, approved_digest=digest, undone=run
+            )
+        )
+
     async def find_newer_plan(self, run: Run) -> Run | None:
         """Return the newest run whose plan of the workspace differs from that of *run*, if it is newer."""
         newest = None if run.user else await self.daemon.state.load_last_plan(run.workspace, run.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,7 +32,14 @@ from agent.report.schema import OutcomeRow, SourceObject
 from agent.report.view import is_approvable, workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
-from agent.web.approval_form import ApprovalForm, GroupSize, group_sizes, guards_in_fields, possible_renames
+from agent.web.approval_form import (
+    ApprovalForm,
+    GroupSize,
+    action_phrase,
+    group_sizes,
+    guards_in_fields,
+    possible_renames,
+)
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
@@ -53,6 +61,9 @@ __all__ = ["Pages", "routes"]
 RUNS_IN_TABLE, RUNS_IN_CHART = 25, 200
 MAX_REASON_LENGTH = 500
 MAX_TIMELINE = 200
+WRONG_NUMBER = (
+    "The typed number is not the number of deactivations, {:,}. Nothing was approved and nothing was written."
+)
 PageHandler = Callable[[HttpRequest, Session], Awaitable[Response]]
 FormHandler = Callable[[HttpRequest, Session, dict[str, str]], Awaitable[Response]]
 THEMES = {"light", "dark"}
@@ -81,6 +92,9 @@ def routes(pages: Pages) -> list[Route]:
         pages.operate_route("/workspaces/{name}/resume", pages.resume),
         pages.read_route("/runs/{run_id}", pages.show_run),
         pages.read_route("/runs/{run_id}/progress", pages.show_progress),
+        pages.operate_route("/runs/{run_id}/undo", pages.plan_undo),
+        pages.read_route("/runs/{run_id}/undo/{plan_id}", pages.show_undo),
+        pages.operate_route("/runs/{run_id}/undo/{plan_id}", pages.undo),
         pages.read_route("/runs/{run_id}/{file}", pages.download_report),
         pages.operate_route("/runs/{run_id}/approval", pages.approve),
         pages.operate_route("/runs/{run_id}/possible-rename", pages.settle_rename),
@@ -255,6 +269,7 @@ class Pages:
             form=await self._context.load_form(run, session.principal, ticked),
             newer=await self._context.find_newer_plan(run),
             renames=possible_renames(planned) if planned is not None and planned["status"] == "planned" else [],
+            may_undo=not await self._context.find_undo_blocker(run),
             has_guard_holds=planned is not None and is_approvable(planned),
             reason=reason,
             refusal=refusal,
@@ -349,6 +364,52 @@ class Pages:
         accepted = await self._context.approve(found, given, session.principal, Trigger.PAGE)
         return RedirectResponse(f"/runs/{accepted.run_id}", 303)
 
+    async def plan_undo(self, request: HttpRequest, session: Session, _: dict[str, str]) -> Response:
+        run = await self._find_ended_run(request.path_params["run_id"])
+        plan_id = await self._context.request_undo(run, session.principal.name)
+        return RedirectResponse(f"/runs/{run.id}/undo/{plan_id}", 303)
+
+    async def _find_ended_run(self, run_id: str) -> Run:
+        found = await self._context.find_run(run_id)
+        if isinstance(found, ActiveRun):
+            raise HttpProblem(409, "not-undoable", "The run has not ended.", "Wait until it ends.")
+        return found
+
+    async def show_undo(self, request: HttpRequest, session: Session) -> Response:
+        run = await self._find_ended_run(request.path_params["run_id"])
+        found = await self._context.find_run(request.path_params["plan_id"])
+        if isinstance(found, ActiveRun):
+            return self.render("ongoing.html", session, run=found)
+        return await self._render_undo(run, found, session)
+
+    async def _render_undo(self, run: Run, plan: Run, session: Session, refusal: str = "") -> Response:
+        return self.render(
+            "undo.html",
+            session,
+            422 if refusal else 200,
+            run=run,
+            planned=plan,
+            plan=await self._render_plan(plan, ()),
+            kinds=_undo_kinds(plan),
+            action=action_phrase(_undo_kinds(plan)),
+            policy=self._context.daemon.approval_policy,
+            why_not=await self._context.find_undo_blocker(run),
+            refusal=refusal,
+        )
+
+    async def undo(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
+        """Queue the undo whose plan was shown. It is computed again, and refused if its digest is another."""
+        run = await self._find_ended_run(request.path_params["run_id"])
+        plan = await self._find_ended_run(request.path_params["plan_id"])
+        if plan.trigger is not Trigger.UNDO or plan.digest is None or plan.digest != fields.get("digest", ""):
+            raise HttpProblem(409, "digest", "This is not the plan of the undo that was shown.", "Plan the undo again.")
+        number = _undo_kinds(plan)["deactivate"]
+        typed = fields.get("confirm", "").strip().replace(",", "")
+        if number > self._context.daemon.approval_policy.confirm_over and typed != str(number):
+            return await self._render_undo(run, plan, session, WRONG_NUMBER.format(number))
+        undo_id = await self._context.request_undo(run, session.principal.name, plan, fields.get("reason", ""))
+        return RedirectResponse(f"/runs/{undo_id}", 303)
+
     async def settle_rename(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         """Settle a hold `possible-rename`, as its person decided: the same human, or two."""
         found = await self._context.find_run(request.path_params["run_id"])
@@ -415,8 +476,14 @@ def _form_refusal(form: ApprovalForm, fields: Mapping[str, str], ticked: Sequenc
         )
     typed = fields.get("confirm", "").strip().replace(",", "")
     if form.confirm and typed != str(form.deactivations):
-        return (
-            f"The typed number is not the number of deactivations, {form.deactivations:,}. "
-            "Nothing was approved and nothing was written."
-        )
+        return WRONG_NUMBER.format(form.deactivations)
     return ""
+
+
+def _undo_kinds(plan: Run) -> Counter[str]:
+    """Count by kind what an undo does once it is approved."""
+    planned = parse_workspace(plan.document) if plan.document is not None else None
+    if planned is None or planned["status"] != "planned":
+        return Counter()
+    held = [hold["kind"] for hold in planned["holds"] if "after" in hold]
+    return Counter([*(change["kind"] for change in planned["changes"]), *held])

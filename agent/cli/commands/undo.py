@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,9 +16,10 @@ from agent.engine.dryrun import dry_run
 from agent.engine.plan_approval import parse_guards, refuse_incomplete
 from agent.engine.planner import select_workspaces
 from agent.engine.request import RunRequest, RunResult, has_approvable_holds
-from agent.errors import ExitCode, PigmentSyncError, UsageError, worst_exit_code
+from agent.engine.undo_run import pause_and_undo
+from agent.errors import ExitCode, UsageError, worst_exit_code
 from agent.model import Plan
-from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.model.run import RunStatus, Trigger
 from agent.report.escape import escape_control
 from agent.report.render import Format, render
 
@@ -79,7 +79,7 @@ def undo(
         # Before the pause, which stops a run that is going on.
         refuse_dry_run((each.policy for each in contexts.values()), request)
         refuse_incomplete(request, approval_policy)
-        return await _pause_and_undo(components, run, request)
+        return await pause_and_undo(components.state, components.clock, components.undo_sync(run.id), run, request)
 
     results = run_with_components(context, body, is_reading=approved_digest is None)
     shown = replace(render_options(verbose=True), shows_approval=False)
@@ -105,23 +105,3 @@ def _print_next_step(run_id: str, result: RunResult, *, is_approved: bool) -> Ex
 
 def _has_changes(result: RunResult) -> bool:
     return isinstance(result.planned, Plan) and bool(result.planned.changes)
-
-
-async def _pause_and_undo(components: Components, run: Run, request: RunRequest) -> list[RunResult]:
-    """Pause the workspace of *run* and revert its changes. An undo that wrote nothing restores the previous pause."""
-    state, name = components.state, run.workspace
-    previous_pause = await state.load_pause(name)
-    # Pause before writing: a scheduled run that waits for the lease would repeat the mistake at once.
-    await state.set_pause(name, Pause(components.clock.now(), request.by, request.reason))
-    try:
-        results = await components.undo_sync(run.id).run([name], request)
-    except PigmentSyncError:
-        await state.set_pause(name, previous_pause)
-        raise
-    except asyncio.CancelledError:
-        if not components.sync.shutdown.may_have_written:
-            await asyncio.shield(state.set_pause(name, previous_pause))
-        raise
-    if any(result.status is RunStatus.BUSY or result.waiting for result in results):
-        await state.set_pause(name, previous_pause)
-    return results
