@@ -61,6 +61,9 @@ __all__ = ["Pages", "routes"]
 RUNS_IN_TABLE, RUNS_IN_CHART = 25, 200
 MAX_REASON_LENGTH = 500
 MAX_TIMELINE = 200
+TICKS_CHANGED = (
+    "The ticks have changed, so the numbers have too. Nothing was approved yet. Check the button, then send it."
+)
 WRONG_NUMBER = (
     "The typed number is not the number of deactivations, {:,}. Nothing was approved and nothing was written."
 )
@@ -261,7 +264,8 @@ class Pages:
         return self.render(
             "run.html",
             session,
-            422 if refusal else 200,
+            # Other ticks are no mistake: the form comes back once with their numbers.
+            422 if refusal and refusal != TICKS_CHANGED else 200,
             run=run,
             facts=[*approval_facts(identity), *made_with_facts(identity)],
             plan=await self._render_plan(run, approvals),
@@ -471,9 +475,7 @@ def _form_refusal(form: ApprovalForm, fields: Mapping[str, str], ticked: Sequenc
         # `approve` explains it.
         return ""
     if form.shown_guards != fields.get("shown", ""):
-        return (
-            "The ticks have changed, so the numbers have too. Nothing was approved yet. Check the button, then send it."
-        )
+        return TICKS_CHANGED
     typed = fields.get("confirm", "").strip().replace(",", "")
     if form.confirm and typed != str(form.deactivations):
         return WRONG_NUMBER.format(form.deactivations)
