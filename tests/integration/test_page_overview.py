@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from agent.model import Kind, Mode
-from agent.model.run import ChangeRecord, Outcome, RunCounts, RunStatus
+from agent.model.run import ChangeRecord, Outcome, RunCounts, RunStatus, Trigger
+from agent.report.document import encode_plan, plan_digest
+from tests.golden.samples import a_leaver, a_plan
 from tests.integration.test_health import RUN
 from tests.integration.test_page_approvals import PageDaemon, Visitor, daemon, visitor
 from tests.state_samples import a_change
@@ -120,3 +122,48 @@ async def test_there_are_two_charts(visitor: Visitor) -> None:
         answer = await visitor.client.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
     assert (await visitor.client.get("/workspaces/latam/chart.svg?chart=other")).status_code == 400
+
+
+async def record_undo_plan(daemon: PageDaemon) -> str:
+    """Record the run `r1`, which applied a plan, and the plan of its undo. Return its digest."""
+    undo = a_plan("latam", changes=tuple(a_leaver(f"p{each}@acme.com", "P", each) for each in range(11)))
+    applied = replace(RUN, id="r1", status=RunStatus.DONE, document=encode_plan(undo), digest=plan_digest(undo))
+    await daemon.state.record_run(applied)
+    await daemon.state.record_run(replace(applied, id="u1", trigger=Trigger.UNDO, dry_run=True))
+    return plan_digest(undo)
+
+
+async def test_undo_is_planned_shown_and_approved_by_itself(visitor: Visitor, daemon: PageDaemon) -> None:
+    digest = await record_undo_plan(daemon)
+    assert "Plan an undo of this run" in await visitor.read("/runs/r1")
+    assert (await visitor.send("/runs/r1/undo"))[0] == 303
+    shown = await visitor.read("/runs/r1/undo/u1")
+    assert "Deactivate 11 accounts? The undo also pauses latam" in shown
+    assert (await visitor.send("/runs/r1/undo/u1", digest=digest, confirm="11"))[0] == 303
+
+    planned, applied = daemon.requests
+    assert (planned.is_dry_run, planned.approved_digest) == (True, None)
+    assert (applied.is_dry_run, applied.approved_digest, applied.reason) == (False, digest, "reviewed")
+    assert [each.undone.id for each in daemon.requests if each.undone] == ["r1", "r1"]
+
+
+@pytest.mark.parametrize(
+    ("by", "mode", "fields", "status", "words"),
+    [
+        ("rea", Mode.ENFORCE, {}, 403, "this needs operate"),
+        ("ann", Mode.DRY_RUN, {}, 409, "The workspace is in mode dry-run"),
+        ("ann", Mode.ENFORCE, {"reason": " "}, 422, "An approval needs a reason"),
+        ("ann", Mode.ENFORCE, {"confirm": "12"}, 422, "The typed number is not the number of deactivations, 11"),
+        ("ann", Mode.ENFORCE, {"digest": "sha256:00000000"}, 409, "not the plan of the undo that was shown"),
+    ],
+)
+async def test_refused_undo_queues_nothing(  # noqa: PLR0913  (the cells of a table)
+    visitor: Visitor, daemon: PageDaemon, by: str, mode: Mode, fields: dict[str, str], status: int, words: str
+) -> None:
+    digest = await record_undo_plan(daemon)
+    daemon.mode = mode
+    await visitor.log_in(by)
+    found, shown = await visitor.send("/runs/r1/undo/u1", **{"digest": digest, "confirm": "11", **fields})
+
+    assert (found, words in shown) == (status, True), shown
+    assert daemon.requests == []
