@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from agent.cli.invocation import Invocation
 from agent.cli.lazy_command import LazyCommand
 from agent.cli.version import version_option
 from agent.errors import ExitCode, PigmentSyncError, exit_code_for_read_error
+from agent.report.commands import with_config
 from agent.report.escape import escape_control
 from connectors.base import ReadError
 
@@ -72,30 +74,35 @@ def app(context: click.Context, config: Path | None) -> None:
     6 a read was incomplete or credentials were refused · 7 busy · 8 the configuration is invalid ·
     9 the approval is stale
     """
-    context.obj = Invocation(config, run_cli)
+    # The caller of the command line passes one to know the configuration when a command fails.
+    context.obj = context.obj or Invocation(run_cli)
+    context.obj.config = config
 
 
 for name, summary in COMMANDS.items():
     app.add_command(LazyCommand(name, summary))
 
 
-def _print_error(message: str, hint: str = "") -> None:
+def _print_error(message: str, hint: str = "", config: Path | None = None) -> None:
+    # A command at the end of a hint is alone on its line, to be copied.
+    hint = with_config(re.sub(r": (pigment-sync [^`]*)$", r":\n  \1", hint), config)
     for number, line in enumerate([*message.splitlines(), *(f"  {line}" for line in hint.splitlines())]):
         click.echo(("" if number else "pigment-sync: ") + escape_control(line), err=True)
 
 
 def run_cli(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Every error ends here, bugs included."""
+    invocation = Invocation(run_cli)
     try:
-        result = app.main(list(arguments), prog_name="pigment-sync", standalone_mode=False)
+        result = app.main(list(arguments), prog_name="pigment-sync", standalone_mode=False, obj=invocation)
     except click.ClickException as error:
         error.show(sys.stderr)
         return ExitCode.USAGE
     except PigmentSyncError as error:
-        _print_error(error.message, error.hint)
+        _print_error(error.message, error.hint, invocation.config)
         return error.exit_code
     except ReadError as error:
-        _print_error(error.message, error.hint)
+        _print_error(error.message, error.hint, invocation.config)
         return exit_code_for_read_error(error.code)
     except (KeyboardInterrupt, click.Abort):
         _print_error("stopped.")

@@ -11,12 +11,12 @@ import click
 __all__ = ["Invocation", "config_path"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
-    """The value of --config, and *run*, which runs a command line."""
+    """*run*, which runs a command line, and the value of --config, once it is parsed."""
 
-    config: Path | None
     run: Callable[[Sequence[str]], int]
+    config: Path | None = None
 
 
 def config_path(context: click.Context) -> Path | None:

@@ -6,31 +6,36 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from agent.cli.invocation import config_path
 from agent.engine.request import RunResult
 from agent.errors import UsageError
 from agent.model import Link
 from agent.model.run import LinkEdit
+from agent.report.commands import with_config
 from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
 from agent.report.evidence import MANIFEST_NAME
-from agent.report.render import Format, RenderOptions, render
+from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
 from agent.report.table import format_table
 
 __all__ = [
     "FormatChoice",
+    "add_config",
     "document_from_results",
     "format_link_edits",
     "link_count",
     "outcomes_by_workspace",
     "print_document",
     "print_json",
+    "print_report",
     "print_table",
     "print_text",
     "render_options",
@@ -102,9 +107,32 @@ def print_json(value: object) -> None:
 
 
 def print_document(
-    document: Document, output_format: Format, outcomes: Mapping[str, Sequence[OutcomeRow]], *, verbose: bool = False
+    document: Document,
+    output_format: Format,
+    outcomes: Mapping[str, Sequence[OutcomeRow]],
+    *,
+    verbose: bool = False,
+    shows_digest: bool = False,
 ) -> None:
-    print_text(render(document, output_format, render_options(verbose=verbose), outcomes))
+    options = replace(render_options(verbose=verbose), shows_digest=shows_digest)
+    print_report(document, output_format, options, outcomes)
+
+
+def print_report(
+    document: Document,
+    output_format: Format,
+    options: RenderOptions,
+    outcomes: Mapping[str, Sequence[OutcomeRow]] = NO_OUTCOMES,
+) -> None:
+    """Write a report to stdout. The commands in text have the configuration in use: they are to be copied."""
+    text = render(document, output_format, options, outcomes)
+    print_text(add_config(text) if output_format is Format.TEXT else text)
+
+
+def add_config(text: str) -> str:
+    """Return *text* with the `--config` of this command line, if it has one, in each command."""
+    context = click.get_current_context(silent=True)
+    return text if context is None else with_config(text, config_path(context))
 
 
 def link_count(edits: Sequence[LinkEdit]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ import click
 from agent import logs
 from agent.bootstrap import Components, open_components
 from agent.cli.invocation import config_path
-from agent.cli.output import document_from_results, outcomes_by_workspace, print_document
+from agent.cli.output import add_config, document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
 from agent.engine.records import outcome_summary, prune_old_runs
 from agent.engine.request import RunRequest, RunResult, detailed_exit_code, wrong_target_message
@@ -34,6 +35,7 @@ from agent.settings.variables import refuse_invalid_variables
 __all__ = [
     "configure_logs",
     "load_settings",
+    "print_command",
     "print_why_not_written",
     "run_sync",
     "run_with_components",
@@ -155,6 +157,11 @@ def _print_holds_of_table(result: RunResult) -> None:
     click.echo(f"  To see what clears each: pigment-sync plan --workspace {result.workspace}", err=True)
 
 
+def print_command(purpose: str, command: str) -> None:
+    """Write to stderr a command that can be copied: alone on its line, with the configuration in use."""
+    click.echo(f"  {purpose}\n    {escape_control(add_config(command))}", err=True)
+
+
 def print_why_not_written(result: RunResult) -> None:
     """Write to stderr why nothing, or not everything, was written."""
     name = result.workspace
@@ -169,7 +176,7 @@ def print_why_not_written(result: RunResult) -> None:
         why = f": {result.pause.reason}" if result.pause.reason else ""
         outcomes = outcome_summary(result.records) or "Nothing was written."
         click.echo(escape_control(f"{name}: paused by {result.pause.by} since {since}{why}. {outcomes}"), err=True)
-        click.echo(f"  To resume: pigment-sync resume {name}", err=True)
+        print_command("To resume:", f"pigment-sync resume {shlex.quote(name)}")
     elif isinstance(result.planned, Plan) and result.planned.mode is Mode.DRY_RUN:
         click.echo(f"{name}: mode is dry-run. Nothing was written.", err=True)
         click.echo(f"  To apply changes: set workspaces.{name}.mode to enforce.", err=True)
@@ -177,4 +184,4 @@ def print_why_not_written(result: RunResult) -> None:
         click.echo(escape_control(f"{name}: {message}"), err=True)
     elif result.exit_code is ExitCode.HELD:
         click.echo(f"{name}: {_hold_summary(result.planned)}.", err=True)
-        click.echo(f"  To review and approve them: pigment-sync plan --workspace {name}", err=True)
+        print_command("To review and approve them:", f"pigment-sync plan --workspace {shlex.quote(name)}")

@@ -20,6 +20,7 @@ __all__ = [
     "held_counts",
     "no_write_reason",
     "planned_sentence",
+    "summary_line",
     "unplanned_sentence",
 ]
 
@@ -161,6 +162,22 @@ def executed_sentence(
     outcomes = [*NOT_APPLIED, *(word for word in undone if word not in NOT_APPLIED)]
     rest = ", ".join(f"{undone[word]:,} {NOT_APPLIED.get(word, word)}" for word in outcomes if undone.get(word))
     return _summary_sentence([part for part in (parts, rest) if part] or ["0 applied"], held, in_sync, user)
+
+
+def summary_line(
+    to_do: Mapping[str, int], done: Mapping[str, int], undone: Mapping[str, int], held: int, *, unplanned: int
+) -> str:
+    """Return "3 to create, 1 to deactivate, 2 on hold": the numbers of all workspaces, in one line.
+
+    *to_do* and *done* count by kind, *undone* by outcome, *unplanned* the workspaces without a plan.
+    """
+    parts = [f"{done[kind]:,} {KIND_LABELS[kind].past_tense}" for kind in KINDS if done.get(kind)]
+    parts += [_count(to_do[kind], KIND_LABELS[kind].planned) for kind in KINDS if to_do.get(kind)]
+    parts += [f"{count:,} {NOT_APPLIED.get(word, word)}" for word, count in undone.items() if count]
+    parts = parts or ["no changes"]
+    parts += [f"{held:,} on hold"] if held else []
+    parts += [f"{_count(unplanned, ('workspace', 'workspaces'))} not planned"] if unplanned else []
+    return ", ".join(parts)
 
 
 def held_counts(held: Mapping[str, int]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
 
+from agent.report.commands import split_commands
+
 __all__ = [
     "BAD",
     "BOLD",
@@ -51,7 +53,13 @@ class Row:
 
 
 def paragraph_lines(words: str, style: Style, indent: int, width: int) -> Iterator[StyledLine]:
-    return ([(" " * indent + line, style)] for line in wrap_text(words, width - indent))
+    return ([(" " * indent + line, style)] for line in _lines(words, width - indent))
+
+
+def _lines(words: str, width: int) -> Iterator[str]:
+    """Yield *words* in lines of at most *width* cells, but each command on a line of its own: it must stay whole."""
+    for part, is_command in split_commands(words):
+        yield from [f"  {part}"] if is_command else wrap_text(part, width)
 
 
 def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[StyledLine]:
@@ -65,7 +73,7 @@ def rows_in_columns(rows: Sequence[Row], width: int) -> Iterator[StyledLine]:
 def _row_lines(row: Row, column: int, width: int) -> Iterator[StyledLine]:
     used = 4 + cell_len(row.subject)
     indent = column if column < width else 8
-    details = [(line, style) for words, style in row.details for line in wrap_text(words, width - indent)]
+    details = [(line, style) for words, style in row.details for line in _lines(words, width - indent)]
     start: list[tuple[str, Style]] = [(f"  {row.sign} ", row.style), (row.subject, PLAIN)]
     if details and used < indent and column < width:
         start += [(" " * (indent - used), PLAIN), details.pop(0)]

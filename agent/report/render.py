@@ -34,6 +34,7 @@ class RenderOptions:
 
     *width* (cells), *colour* and *verbose* are of text, *bom* is of CSV, *max_chars* (characters) of Markdown.
     *shows_approval*: show the `sync` command that approves what is on hold; an undo is approved otherwise.
+    *shows_digest*: text shows the digest of the whole plan too.
     """
 
     width: int = 100
@@ -42,6 +43,7 @@ class RenderOptions:
     bom: bool = False
     max_chars: int = 60_000
     shows_approval: bool = True
+    shows_digest: bool = False
 
 
 NO_OUTCOMES: Outcomes = MappingProxyType({})
@@ -66,6 +68,7 @@ def render(
                 colour=options.colour,
                 verbose=options.verbose,
                 shows_approval=options.shows_approval,
+                shows_digest=options.shows_digest,
             )
         case Format.JSON:
             return _render_json(document, outcomes)

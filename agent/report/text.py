@@ -37,6 +37,7 @@ from agent.report.view import (
     approve_all_command,
     approve_command,
     changed_fields,
+    document_summary,
     document_views,
     hold_groups,
     hold_reasons,
@@ -48,19 +49,28 @@ __all__ = ["render_text"]
 
 MAX_ROWS = 200
 LABEL_WIDTH = 15
+SHORT_DIGEST_DIGITS = 12
+"""Enough to recognise a plan, and accepted by `--approve`."""
 COLLAPSED_ROWS = 3
 """How many rows of matched accounts are shown without `--verbose`."""
 
 
-def render_text(
-    document: Document, outcomes: Outcomes, *, width: int, colour: bool, verbose: bool, shows_approval: bool = True
+def render_text(  # noqa: PLR0913  (the options of the rendering, each by name)
+    document: Document,
+    outcomes: Outcomes,
+    *,
+    width: int,
+    colour: bool,
+    verbose: bool,
+    shows_approval: bool = True,
+    shows_digest: bool = False,
 ) -> str:
     """Return the report in lines of at most *width* cells (commands and digests are not broken).
 
     Without *colour* it has no escape sequences. *verbose* shows all rows of all sections, *shows_approval* the command
-    that approves what is on hold.
+    that approves what is on hold, *shows_digest* the digest of the whole plan. The last line sums up all workspaces.
     """
-    page = _TextReport(max(width, 40), None if verbose else MAX_ROWS, shows_approval)
+    page = _TextReport(max(width, 40), None if verbose else MAX_ROWS, shows_approval, shows_digest)
     console = Console(
         file=io.StringIO(),
         width=page.width,
@@ -84,6 +94,7 @@ class _TextReport:
     width: int
     max_rows: int | None
     shows_approval: bool
+    shows_digest: bool
 
     def document(self, document: Document, shown: Sequence[View]) -> Iterator[StyledLine]:
         for block in run_blocks(document["workspaces"]):
@@ -114,10 +125,12 @@ class _TextReport:
         executed = any(view.executed for view in shown)
         ending = "" if executed else " Nothing was written."
         yield from self.paragraph(f"Plan of {escape_control(document['generated_at'])}.{ending}", DIM, 0)
-        yield [(f"Digest {escape_control(document['digest'])}", DIM)]
+        if self.shows_digest:
+            yield [(f"Digest {escape_control(document['digest'])}", DIM)]
         if self.shows_approval and not executed and sum(_is_ready_for_approval(view.workspace) for view in shown) > 1:
             yield [("Approve all workspaces:", PLAIN)]
             yield [("    " + approve_all_command(document), BOLD)]
+        yield from self.paragraph(document_summary(shown), BOLD, 0)
 
     def workspace(self, view: View) -> Iterator[StyledLine]:
         workspace = view.workspace
@@ -129,7 +142,7 @@ class _TextReport:
             return
         for fact in _facts(workspace, executed=view.executed):
             yield from self.paragraph(fact, DIM, 2)
-        yield [(f"  digest {escape_control(workspace['digest'])}", DIM)]
+        yield [(f"  digest {_short_digest(workspace)}", DIM)]
         for kind, lines in view.changes_by_kind.items():
             # A first run matches everyone; what it sends must not be buried among those lines.
             is_folded = kind == "adopt" and self.max_rows is not None and len(lines) > COLLAPSED_ROWS
@@ -193,16 +206,15 @@ class _TextReport:
             yield from self.approval(view)
 
     def guard(self, guard: GuardObject) -> Iterator[StyledLine]:
-        numbers = (
-            f": {guard['count']:,} in this plan, {guard['recent']:,} in the last 60 minutes; "
-            f"limit {escape_control(guard['limit'])}"
-        )
-        yield from self.paragraph(escape_control(guard["code"]) + numbers, WARN, 4)
-        yield from self.paragraph(escape_control(guard["message"]), PLAIN, 4)
-        rest = guard["affected"] - len(guard["first"])
-        more = f" and {rest:,} more" if rest > 0 else ""
-        names = ", ".join(map(escape_control, guard["first"]))
-        yield from self.paragraph(f"Affects {guard['affected']:,}: {names}{more}", PLAIN, 4)
+        code, limit, message = (escape_control(text) for text in (guard["code"], guard["limit"], guard["message"]))
+        if limit in message:
+            # The message has all the numbers; twice is not clearer.
+            yield from self.paragraph(f"{code}: {message}", WARN, 4)
+        else:
+            numbers = f"{guard['count']:,} in this plan, {guard['recent']:,} in the last 60 minutes; limit {limit}"
+            yield from self.paragraph(f"{code}: {numbers}", WARN, 4)
+            yield from self.paragraph(message, PLAIN, 4)
+        yield from self.paragraph(f"Affects {guard['affected']:,}, listed above.", PLAIN, 4)
 
     def approval(self, view: View) -> Iterator[StyledLine]:
         if first := approval_prerequisite(view.workspace):
@@ -232,6 +244,11 @@ class _TextReport:
             yield from self.table(rows)
         else:
             yield from self.paragraph(f"Notes ({len(notes):,}): {folded}", DIM, 2)
+
+
+def _short_digest(workspace: PlannedObject) -> str:
+    algorithm, _, digits = escape_control(workspace["digest"]).partition(":")
+    return f"{algorithm}:{digits[:SHORT_DIGEST_DIGITS]}"
 
 
 def _is_ready_for_approval(workspace: WorkspaceObject) -> bool:

@@ -12,7 +12,15 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.hold_age import age_phrase, held_since
-from agent.report.labels import DONE, KINDS, executed_sentence, held_counts, planned_sentence, unplanned_sentence
+from agent.report.labels import (
+    DONE,
+    KINDS,
+    executed_sentence,
+    held_counts,
+    planned_sentence,
+    summary_line,
+    unplanned_sentence,
+)
 from agent.report.run_identity import approver_names
 from agent.report.schema import (
     ChangeObject,
@@ -34,6 +42,7 @@ __all__ = [
     "approve_all_command",
     "approve_command",
     "changed_fields",
+    "document_summary",
     "document_views",
     "hold_groups",
     "hold_guards",
@@ -125,6 +134,21 @@ def document_views(document: Document, outcomes: Outcomes) -> list[View]:
         workspace_view(workspace, outcomes.get(workspace["name"]), user, at) for workspace in document["workspaces"]
     ]
     return [replace(each, user=user) for each in shown] if user else shown
+
+
+def document_summary(views: Sequence[View]) -> str:
+    """Return "3 to create, 1 to deactivate, 2 on hold" for all workspaces together."""
+    planned = [view for view in views if view.workspace["status"] == "planned"]
+    done, undone = Counter[str](), Counter[str]()
+    to_do: Counter[str] = Counter()
+    for view in planned:
+        done.update(view.applied_by_kind)
+        undone.update(view.not_applied_by_outcome)
+        if not view.executed:
+            to_do.update({kind: len(rows) for kind, rows in view.changes_by_kind.items()})
+    return summary_line(
+        to_do, done, undone, sum(len(view.holds) for view in planned), unplanned=len(views) - len(planned)
+    )
 
 
 def workspace_view(

@@ -150,6 +150,21 @@ def test_timeline_without_changes_names_the_address(agent: Agent) -> None:
     assert "the journal has no change of x@y.example." in ran.err
 
 
+def test_suggested_command_has_the_configuration_and_a_line_of_its_own(agent: Agent) -> None:
+    ran = agent.run("report", "20260301-120000-3f9a1c")
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == f"    pigment-sync --config {agent.config} history"
+
+
+def test_digest_of_the_whole_plan_is_shown_where_it_is_saved(agent: Agent, tmp_path: Path) -> None:
+    assert "Digest sha256:" not in agent.run("plan").out
+    lines = agent.run("plan", "--out", str(tmp_path / "plan.json")).out.splitlines()
+    digest = json.loads((tmp_path / "plan.json").read_bytes())["digest"]
+
+    assert f"Digest {digest}" in lines
+    assert "on hold" in lines[-1]
+
+
 def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: Agent, tmp_path: Path) -> None:
     ran = agent.run("plan", *LATAM, "--out", str(tmp_path / "nowhere" / "plan.json"))
 

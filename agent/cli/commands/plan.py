@@ -64,5 +64,5 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     document = document_from_results(results, user)
     if out is not None:
         write_file(out, encode_document(document))
-    print_document(document, output_format, {}, verbose=verbose)
+    print_document(document, output_format, {}, verbose=verbose, shows_digest=out is not None)
     return worst_exit_code(result.exit_code for result in results)

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from agent.bootstrap import Components
 from agent.cli.options import bom_option, report_format_option, verbose_option
-from agent.cli.output import format_link_edits, link_count, print_text, render_options, write_evidence
+from agent.cli.output import format_link_edits, link_count, print_report, print_text, render_options, write_evidence
 from agent.cli.runtime import run_with_components
 from agent.errors import ExitCode, UsageError
 from agent.model.provenance import Provenance
@@ -22,7 +22,7 @@ from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import plan_document
 from agent.report.escape import escape_control
 from agent.report.evidence import MANIFEST_NAME, Evidence, evidence_files, manifest
-from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
+from agent.report.render import NO_OUTCOMES, Format, RenderOptions
 from agent.report.run_identity import format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import Document, OutcomeRow, Outcomes
 from agent.version import installed_commit, installed_version
@@ -81,7 +81,7 @@ def report(
             return _write_evidence(loaded, folder, RenderOptions(shows_approval=approves))
         document, outcomes = loaded.document, loaded.outcomes
     shown = replace(render_options(verbose=verbose, bom=bom), shows_approval=approves)
-    print_text(render(document, output_format, shown, outcomes))
+    print_report(document, output_format, shown, outcomes)
     return ExitCode.DONE
 
 

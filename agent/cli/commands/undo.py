@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,8 +10,8 @@ import click
 
 from agent.bootstrap import Components
 from agent.cli.options import by_option, guard_option, reason_option
-from agent.cli.output import document_from_results, outcomes_by_workspace, print_text, render_options
-from agent.cli.runtime import print_why_not_written, run_with_components
+from agent.cli.output import document_from_results, outcomes_by_workspace, print_report, render_options
+from agent.cli.runtime import print_command, print_why_not_written, run_with_components
 from agent.engine.approval import digest_prefix, refuse_dry_run
 from agent.engine.dryrun import dry_run
 from agent.engine.plan_approval import parse_guards, refuse_incomplete
@@ -21,7 +22,7 @@ from agent.errors import ExitCode, UsageError, worst_exit_code
 from agent.model import Plan
 from agent.model.run import RunStatus, Trigger
 from agent.report.escape import escape_control
-from agent.report.render import Format, render
+from agent.report.render import Format
 
 __all__ = ["undo"]
 
@@ -83,7 +84,7 @@ def undo(
 
     results = run_with_components(context, body, is_reading=approved_digest is None)
     shown = replace(render_options(verbose=True), shows_approval=False)
-    print_text(render(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results)))
+    print_report(document_from_results(results), Format.TEXT, shown, outcomes_by_workspace(results))
     codes = [_print_next_step(run_id, result, is_approved=approved_digest is not None) for result in results]
     return worst_exit_code(codes)
 
@@ -95,10 +96,11 @@ def _print_next_step(run_id: str, result: RunResult, *, is_approved: bool) -> Ex
     if result.waiting:
         print_why_not_written(result)
     elif is_approved and result.status is not RunStatus.BUSY:
-        click.echo(f"{result.workspace} is paused. To resume: pigment-sync resume {result.workspace}", err=True)
+        click.echo(f"{result.workspace} is paused.", err=True)
+        print_command("To resume:", f"pigment-sync resume {shlex.quote(result.workspace)}")
     elif not is_approved and (_has_changes(result) or has_approvable_holds(result.planned)):
-        command = f'pigment-sync undo {run_id} --approve {result.digest} --reason "…"'
-        click.echo(f"Nothing was written. To apply: {command}", err=True)
+        click.echo("Nothing was written.", err=True)
+        print_command("To apply:", f'pigment-sync undo {run_id} --approve {result.digest} --reason "…"')
         return ExitCode.HELD
     return result.exit_code
 
