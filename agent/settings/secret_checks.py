@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import BaseModel
 
@@ -11,7 +11,7 @@ from agent.settings.root import ConnectorSettings, Settings
 from connectors.registry import provider_of
 from connectors.secret import Secret, SecretError
 
-__all__ = ["missing_secrets", "refuse_missing_secrets"]
+__all__ = ["has_inline_secrets", "missing_secrets", "refuse_missing_secrets"]
 
 
 def refuse_missing_secrets(settings: Settings) -> None:
@@ -50,6 +50,25 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield from unread
     yield from _check_model(settings.notify, "notify")
     yield from _check_model(settings.server, "server")
+
+
+def has_inline_secrets(settings: Settings) -> bool:
+    """Return whether the configuration holds a secret itself, and not only its location."""
+    # The URL of the state is a secret only where it has a password.
+    has_password = "@" in (settings.state.place.inline_value or "")
+    return has_password or any(
+        _is_inline(getattr(settings, name)) for name in type(settings).model_fields if name != "state"
+    )
+
+
+def _is_inline(value: object) -> bool:
+    if isinstance(value, BaseModel):
+        return any(_is_inline(getattr(value, name)) for name in type(value).model_fields)
+    if isinstance(value, Mapping):
+        return any(map(_is_inline, value.values()))
+    if isinstance(value, tuple):
+        return any(map(_is_inline, value))
+    return isinstance(value, Secret) and value.inline_value is not None
 
 
 def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:

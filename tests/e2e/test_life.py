@@ -70,10 +70,21 @@ def test_check_finds_everything_well(agent: Agent) -> None:
     ran = agent.run("check")
 
     assert ran.code == 0, ran.out + ran.err
-    assert "ERROR" not in ran.out
+    assert "✗" not in ran.out
     # Except for the new state there is no warning: `check` tries the requests of later runs, and each is answered.
-    warned = [line for line in ran.out.splitlines() if line.startswith("warning")]
+    warned = [line for line in ran.out.splitlines() if line.startswith("!")]
     assert [line for line in warned if "state" not in line] == []
+    found = json.loads(agent.run("check", "--format", "json").out)
+    assert (found["exit_code"], found["counts"]["error"], found["counts"]["ok"] > 10) == (0, 0, True)
+
+
+def test_check_warns_of_secrets_that_every_user_can_read(agent: Agent) -> None:
+    agent.config.chmod(0o644)
+    ran = agent.run("check", "-w", "pigment-eu")
+    agent.config.chmod(0o600)
+
+    assert ran.code == 0, ran.err
+    assert f"!  config: {agent.config} holds secrets, and every user of this machine can read it." in ran.out
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES)

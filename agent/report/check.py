@@ -1,0 +1,75 @@
+"""The findings of `check` as lines, JSON and JUnit XML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from agent.report.commands import split_commands
+from agent.report.escape import escape_control
+from connectors.base import Finding
+
+__all__ = ["check_json", "check_junit", "check_text"]
+
+SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
+ASCII_SIGNS = {"ok": "ok", "warning": "!", "error": "X"}
+COLOURS = {"ok": "32", "warning": "33", "error": "31"}
+
+
+def check_text(findings: Sequence[Finding], encoding: str, *, colour: bool) -> str:
+    """Return a line for each finding, with its remedy under it, and a last line with their numbers.
+
+    The signs are ASCII where *encoding* lacks the others.
+    """
+    try:
+        "".join(SIGNS.values()).encode(encoding)
+        signs = SIGNS
+    except (UnicodeError, LookupError):
+        signs = ASCII_SIGNS
+    lines = [line for finding in findings for line in _finding_lines(finding, signs[finding.level], colour)]
+    counts = Counter(finding.level for finding in findings)
+    warnings, errors = counts["warning"], counts["error"]
+    lines.append(
+        f"{counts['ok']} ok, {warnings} {'warning' if warnings == 1 else 'warnings'}, "
+        f"{errors} {'error' if errors == 1 else 'errors'}"
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def check_json(findings: Sequence[Finding], exit_code: int) -> dict[str, object]:
+    """Return the findings with their counts by level, and the exit code of the command."""
+    counts = Counter(finding.level for finding in findings)
+    return {
+        "exit_code": exit_code,
+        "counts": {"ok": counts["ok"], "warning": counts["warning"], "error": counts["error"]},
+        "findings": [
+            {"level": each.level, "subject": each.subject, "message": each.message, "remedy": each.remedy}
+            for each in findings
+        ],
+    }
+
+
+def check_junit(findings: Sequence[Finding]) -> str:
+    """Return JUnit XML: a test case for each finding. An error is a failure, a warning passes and has its message."""
+    failures = sum(finding.level == "error" for finding in findings)
+    numbers = {"tests": str(len(findings)), "failures": str(failures), "errors": "0", "skipped": "0"}
+    suite = Element("testsuite", {"name": "pigment-sync check", **numbers})
+    for finding in findings:
+        message, remedy = escape_control(finding.message), escape_control(finding.remedy)
+        case = SubElement(suite, "testcase", classname="pigment-sync.check", name=escape_control(finding.subject))
+        if finding.level == "error":
+            SubElement(case, "failure", message=message).text = remedy
+        else:
+            label = "warning: " if finding.level == "warning" else ""
+            SubElement(case, "system-out").text = f"{label}{message} {remedy}".rstrip()
+    indent(suite)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
+
+
+def _finding_lines(finding: Finding, sign: str, colour: bool) -> Iterator[str]:
+    shown = f"\x1b[{COLOURS[finding.level]}m{sign}\x1b[0m" if colour else sign
+    yield f"{shown}{' ' * (3 - len(sign))}{escape_control(finding.subject)}: {escape_control(finding.message)}"
+    if finding.remedy and finding.level != "ok":
+        for part, is_command in split_commands(escape_control(finding.remedy)):
+            yield f"     {part}" if is_command else f"   {part}"
