@@ -39,7 +39,8 @@ class Question:
     """One value that `init` asks for. *key* is the placeholder in the sample YAML and the name of the option.
 
     *sample* is a valid value, used while other answers are checked. *metavar* and *option_help* describe the option;
-    the options `client_id`, `secret` and `app` are shared by all providers and described there.
+    the options `client_id`, `secret` and `app` are shared by all providers and described there. *prefix* is put before
+    an answer without a scheme.
     """
 
     key: str
@@ -49,6 +50,12 @@ class Question:
     is_secret: bool = False
     metavar: str = "TEXT"
     option_help: str = ""
+    prefix: str = ""
+
+    def complete(self, answer: str) -> str:
+        """Return *answer* with the prefix, where it has no scheme."""
+        answer = answer.strip()
+        return f"{self.prefix}{answer}" if answer and "://" not in answer else answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _print_holds_of_table(result: RunResult) -> None:
     codes = Counter(hold.code for hold in result.holds or () if waits_for_person(hold.code))
     codes.update(record.change.code for record in result.records if record.outcome is Outcome.HELD)
     click.echo(f"{result.workspace}: {_count_phrase(codes)}.", err=True)
-    click.echo(f"  To see what clears each: pigment-sync plan --workspace {result.workspace}", err=True)
+    print_command("To see what clears each:", f"pigment-sync plan --workspace {shlex.quote(result.workspace)}")
 
 
 def print_command(purpose: str, command: str) -> None:

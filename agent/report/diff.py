@@ -65,7 +65,8 @@ def _entry_lines(word: str, approved: Sequence[object], fresh: Sequence[object])
     for subject in [*now, *(one for one in was if one not in now)]:
         old, new = _unmatched(was.get(subject, []), now.get(subject, []))
         for before, after in zip(old, new, strict=False):
-            yield f"{word} differs: {_entry_label(after)}: {_changed_fields(before, after)}"
+            yield f"{word} differs: {_entry_label(after)}"
+            yield from _changed_fields(before, after)
         for entry in new[len(old) :]:
             yield f"{word} is new: {_entry_label(entry)}: {escape_control(str(entry['reason']))}"
         for entry in old[len(new) :]:
@@ -112,14 +113,13 @@ def _entry_label(entry: _Entry) -> str:
     )
 
 
-def _changed_fields(was: _Entry, now: _Entry) -> str:
-    keys = [*was, *(key for key in now if key not in was)]
-    moved = [
-        f"{key.replace('_', ' ')} was {_format_value(was.get(key))}, is {_format_value(now.get(key))}"
-        for key in keys
-        if was.get(key) != now.get(key)
-    ]
-    return "; ".join(moved)
+def _changed_fields(was: _Entry, now: _Entry) -> Iterator[str]:
+    """Yield two lines for each field that differs: what it was and what it is, under each other."""
+    for key in [*was, *(key for key in now if key not in was)]:
+        if was.get(key) != now.get(key):
+            name = key.replace("_", " ")
+            yield f"  - {name}: {_format_value(was.get(key))}"
+            yield f"  + {name}: {_format_value(now.get(key))}"
 
 
 def _format_value(value: object) -> str:

@@ -60,6 +60,7 @@ def questions_for(provider: str) -> tuple[Question, ...]:
 
 def validate_answer(provider: str, question: Question, answer: str) -> str:
     """Return *answer* as the file has it. Raises `ValueError` with a message that does not repeat it."""
+    answer = question.complete(answer)
     answers = {each.key: each.sample for each in questions_for(provider)} | {question.key: answer}
     if question.is_secret:
         parse_secret_reference(answer)
@@ -68,7 +69,7 @@ def validate_answer(provider: str, question: Question, answer: str) -> str:
     except ValidationError as error:
         # The samples are valid, so the error is in the answer.
         raise ValueError(next(validation_problems(error)).message) from None
-    return answer.strip()
+    return answer
 
 
 def parse_secret_reference(answer: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert agent.run("plan", *LATAM).code == 0
     assert agent.run("plan", *LATAM, "--exit-code").code == 4
     shown = agent.run("plan", *LATAM).out
-    assert f"pigment-sync sync -w pigment-latam --approve {digest(held)}" in shown
+    assert f"    pigment-sync --config {agent.config} sync -w pigment-latam --approve {digest(held)}" in shown
     assert "max-deactivations" in shown
     short = digest(held).removeprefix("sha256:")[:8].upper()
     done = agent.run("sync", *LATAM, "--approve", short, "--by", "ops", "--reason", "the reorganisation")
@@ -68,8 +68,10 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     ran = agent.run("undo", run["id"])
     assert ran.code == 4, ran.err
     assert not any(is_active(sandbox, person) for person in departed), "showing an undo writes nothing"
-    (approval,) = re.findall(rf"pigment-sync undo {run['id']} --approve (sha256:\w+)", ran.err)
-    assert "pigment-sync sync" not in ran.out
+    (approval,) = re.findall(
+        rf"^ +pigment-sync --config \S+ undo {run['id']} --approve (sha256:\w+)", ran.err, re.MULTILINE
+    )
+    assert "--approve" not in ran.out
     other = agent.run("undo", run["id"], "--approve", f"sha256:{'0' * 64}", *WHY)
     assert other.code == 9
     unexplained = agent.run("undo", run["id"], "--approve", approval)
@@ -82,8 +84,8 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     again = agent.run("undo", put_back)
     assert again.code == 4
     assert "max-deactivations" in again.out, "an undo has the same guards"
-    assert "pigment-sync sync" not in again.out
-    assert f"pigment-sync undo {put_back} --approve sha256:" in again.err
+    assert "--approve" not in again.out
+    assert f" undo {put_back} --approve sha256:" in again.err
     shown_undo = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]["id"]
     for form in ("text", "markdown", "html"):
         report = agent.run("report", shown_undo, "--format", form).out
@@ -282,7 +284,7 @@ def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandb
 
     shown = agent.run("plan", *LATAM, "--user", email)
     (command,) = re.findall(
-        r"pigment-sync (sync -w pigment-latam --user \S+ --approve sha256:\w+ --reason .*)", shown.out
+        r"pigment-sync --config \S+ (sync -w pigment-latam --user \S+ --approve sha256:\w+ --reason .*)", shown.out
     )
     assert "Approving also applies what is on hold: 1 deactivation." in shown.out
     unexplained = agent.run(*shlex.split(command))

@@ -167,7 +167,8 @@ def test_sync_exit_code_shows_whether_something_was_written_or_waits(
     waiting = in_step.run("sync", "-w", clear, "-w", held, "--exit-code")
     assert waiting.code == 4
     assert f"{held}: {holds[held]} change" in waiting.err
-    assert f"To see what clears each: pigment-sync plan --workspace {held}" in waiting.err
+    assert "  To see what clears each:\n    pigment-sync --config " in waiting.err
+    assert f" plan --workspace {held}\n" in waiting.err
     assert f"{clear}: " not in waiting.err
     in_step.run("plan", "-w", held, "--out", str(saved))
     assert in_step.run("apply", str(saved), "--reason", "test").code == 0
@@ -204,5 +205,5 @@ def test_report_of_a_run_that_is_none_is_a_usage_error(in_step: Agent, tmp_path:
     ran = in_step.run("report", "20260101-000000-abcdef")
 
     assert ran.code == 2
-    assert "pigment-sync history" in ran.err
+    assert f"pigment-sync --config {in_step.config} history" in ran.err
     assert in_step.run("report", str(tmp_path / "none.json")).code == 2

@@ -188,4 +188,4 @@ def test_check_names_a_key_that_the_state_knows_otherwise(sandbox: Sandbox, tmp_
     checked = run_command(config, "check")
 
     assert checked.code == 6
-    assert f"pigment-sync workspaces rename {LATAM} brazil" in checked.out
+    assert f"pigment-sync --config {config} workspaces rename {LATAM} brazil" in checked.out

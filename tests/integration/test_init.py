@@ -146,7 +146,7 @@ def test_file_loads_for_each_provider_after_answers(provider: str, terminal: Ter
 
 def test_invalid_answer_is_explained_and_prompted_again(terminal: Terminal, tmp_path: Path) -> None:
     wrong = {
-        "org_url": ("https://acme-admin.okta.com", "acme"),
+        "org_url": ("https://acme-admin.okta.com",),
         "secret": ("00TheSecretItself", "env:NO NAME"),
         "app": ("Pigment EU!",),
     }
@@ -156,7 +156,6 @@ def test_invalid_answer_is_explained_and_prompted_again(terminal: Terminal, tmp_
     assert terminal.wait() == 0, terminal.output
     for words in (
         "is the admin console; write https://acme.okta.com",
-        "must start with https://",
         "must be env:NAME or file:PATH; the file must not contain the secret itself",
         "env must be the name of an environment variable",
         "must be the application's id",
@@ -218,7 +217,6 @@ def test_existing_file_is_left_unchanged(kind: str, tmp_path: Path, capfd: pytes
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (["--org-url", "acme.okta.com"], "--org-url: must start with https://"),
         (["--org-url", "http://acme.okta.com"], "--org-url: must start with https:// (http:// is for loopback hosts"),
         (["--org-url", "https://acme.okta.com/app/1"], "--org-url: must be the org's root alone"),
         (["--org-url", "https://"], "--org-url: must start with https:// and name the org"),
@@ -287,6 +285,12 @@ def test_accepted_answers_make_a_file_that_loads(data: st.DataObject) -> None:
 def test_any_valid_host_is_accepted(url: str) -> None:
     (question,) = (each for each in PIGMENT_QUESTIONS if each.key == "scim_url")
     assert validate_answer("okta", question, f" {url} ") == url
+
+
+def test_okta_org_is_accepted_without_a_scheme() -> None:
+    (question,) = (each for each in questions_for("okta") if each.key == "org_url")
+    assert validate_answer("okta", question, " acme.okta.com ") == "https://acme.okta.com"
+    assert validate_answer("okta", question, "http://127.0.0.1:8700") == "http://127.0.0.1:8700"
 
 
 def test_file_omits_keys_with_a_default() -> None:

@@ -53,9 +53,11 @@ def test_change_that_is_no_longer_planned_is_shown() -> None:
 def test_change_of_the_same_person_is_shown_field_by_field() -> None:
     moved = replace(a_marriage(), after=replace(a_marriage().after, email="m.lima@acme.com"), email="m.lima@acme.com")
     assert lines(a_plan(changes=(a_marriage(),)), a_plan(changes=(moved,))) == (
-        "change differs: update-email m.lima@acme.com: email was maria.lima@acme.com, is m.lima@acme.com; "
-        "after was email maria.lima@acme.com, name Maria Lima, "
-        "is email m.lima@acme.com, name Maria Lima",
+        "change differs: update-email m.lima@acme.com",
+        "  - email: maria.lima@acme.com",
+        "  + email: m.lima@acme.com",
+        "  - after: email maria.lima@acme.com, name Maria Lima",
+        "  + after: email m.lima@acme.com, name Maria Lima",
     )
 
 
@@ -63,9 +65,15 @@ def test_change_that_differs_in_status_groups_or_ids_is_described_in_words() -> 
     leaver = a_leaver()
     moved = replace(leaver, scim_id=None, before=Fields(active=False), after=Fields(active=True), group_refs=())
     assert lines(a_plan(changes=(leaver,)), a_plan(changes=(moved,))) == (
-        "change differs: deactivate bob.roe@acme.com: scim id was scim-2, is nothing; "
-        "before was status active, is status inactive; after was status inactive, is status active; "
-        "groups was Pigment LatAm, is nothing",
+        "change differs: deactivate bob.roe@acme.com",
+        "  - scim id: scim-2",
+        "  + scim id: nothing",
+        "  - before: status active",
+        "  + before: status inactive",
+        "  - after: status inactive",
+        "  + after: status active",
+        "  - groups: Pigment LatAm",
+        "  + groups: nothing",
     )
 
 

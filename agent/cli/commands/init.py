@@ -72,7 +72,7 @@ def init(context: click.Context, /, provider: str | None, out: Path | None, **op
     pigment-sync init
     pigment-sync init --provider entra --out /etc/pigment-sync/config.yaml
     pigment-sync init --provider okta --org-url https://acme.okta.com --client-id 0oa1 --app 0oa2 \\
-        --secret file:okta.pem --scim-url https://eu.example.com/scim/v2 --token env:PIGMENT_TOKEN
+        --secret file:okta-key.pem --scim-url https://eu.example.com/scim/v2 --token env:PIGMENT_TOKEN
     """
     file = out or config_path(context) or Path("config.yaml")
     if os.path.lexists(file):
