@@ -140,6 +140,7 @@ async def test_two_people_approve_one_guard(visitor: Visitor, daemon: PageDaemon
     assert (await visitor.send(**one))[0] == 303
     shown = await visitor.read()
     assert "Approved by ann at" in shown
+    assert "until a second person approves, within 24 h." in shown
     assert "max-deactivations needs 1 more" in shown
     status, words = await visitor.send(**one)
     assert (status, "ann approved this plan before" in words) == (409, True)
@@ -193,6 +194,18 @@ async def test_changed_ticks_show_the_new_numbers_and_keep_the_reason(visitor: V
 
     assert "create 1 account?" in shown.lower()
     assert "deactivate" not in shown.split("Leave it on hold")[0].split("Approve as first")[1]
+
+
+async def test_guard_whose_changes_another_one_holds_too_releases_nothing(daemon: PageDaemon, visitor: Visitor) -> None:
+    daemon.approval_policy = ApprovalPolicy()
+    both = replace(a_guarded_leaver(1), guards=("group-shrink", "max-deactivations"))
+    plan = replace(HELD, holds=(both,), guards=(a_guard(1), replace(a_guard(1), code="group-shrink")))
+    run = replace(a_run("shared"), status=RunStatus.HELD, digest=plan_digest(plan), document=encode_plan(plan))
+    await daemon.state.record_run(run)
+    _, shown = await visitor.send("/runs/shared/approval", digest=plan_digest(plan), **{"guard.group-shrink": "on"})
+
+    assert "This approval releases nothing yet: guards that are not ticked hold the same changes." in shown
+    assert "Approve these guards" in shown
 
 
 async def test_plan_of_a_dry_run_workspace_is_not_approved(visitor: Visitor, daemon: PageDaemon) -> None:
