@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -32,7 +33,7 @@ from agent.web.app import application
 from agent.web.connections import BACKLOG, bounded_protocol, limit_logs, raise_file_limit
 from connectors.base import Progress
 
-__all__ = ["serve"]
+__all__ = ["serve", "serving_line"]
 
 log = structlog.get_logger()
 GRACEFUL_SHUTDOWN_SECONDS = 2
@@ -50,9 +51,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    path: Path | None, environ: Mapping[str, str], settings: Settings, configure: Callable[[Settings], None]
+    path: Path | None,
+    environ: Mapping[str, str],
+    settings: Settings,
+    configure: Callable[[Settings], None],
+    announce: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT. *configure* sets up logging, again for each new configuration.
+
+    *announce* gets a line with the address, the workspaces and the next run, once the daemon has started.
 
     Raises `StateError`, and `ConfigError` when a variable, a secret or the port can't be used.
     """
@@ -70,12 +77,20 @@ async def serve(
         watcher = ConfigWatcher(path, environ, settings, daemon, configure)
         with _listen(settings) as listener:
             await _serve_until_stopped(
-                daemon, watcher, _build_server(_build_application(daemon, metrics), most_connections), listener
+                daemon,
+                watcher,
+                _build_server(_build_application(daemon, metrics), most_connections),
+                listener,
+                announce,
             )
 
 
 async def _serve_until_stopped(
-    daemon: Daemon, watcher: ConfigWatcher, server: _Server, listener: socket.socket
+    daemon: Daemon,
+    watcher: ConfigWatcher,
+    server: _Server,
+    listener: socket.socket,
+    announce: Callable[[str], None],
 ) -> None:
     stop_event = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -92,6 +107,8 @@ async def _serve_until_stopped(
         await daemon.stop()
         return
     starting.result()
+    host, port, *_ = listener.getsockname()
+    announce(serving_line(host, port, daemon.workspace_names, daemon.next_run))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watcher.watch())
     await asyncio.wait({serving, watching, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +121,13 @@ async def _serve_until_stopped(
         task.cancel()
     if watching.done() and not watching.cancelled():
         watching.result()
+
+
+def serving_line(host: str, port: int, names: Sequence[str], next_run: datetime | None) -> str:
+    """Return "Serving http://127.0.0.1:8080 for latam, eu. Next run: 2026-03-01 12:00:00 UTC"."""
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    when = "none is scheduled" if next_run is None else f"{next_run.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"Serving {address} for {', '.join(names)}. Next run: {when}"
 
 
 def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics) -> Daemon:

@@ -141,6 +141,12 @@ class Daemon:
         return tuple(self._workspaces)
 
     @property
+    def next_run(self) -> datetime | None:
+        """When the next scheduled run of any workspace begins; None without a schedule."""
+        times = [self._scheduler.next_run(name) for name in self.workspace_names]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
     def active_runs(self) -> tuple[ActiveRun, ...]:
         return self._runner.tasks.active_runs
 

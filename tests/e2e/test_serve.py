@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agent.server import serving_line
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests.e2e.agent_process import LONGEST_SECONDS
 from tests.e2e.daemon_process import configured, serving
 from tests.notice_receivers import webhook
 
@@ -26,6 +33,32 @@ SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "se
 def sandbox() -> Iterator[Sandbox]:
     with run_sandbox(seed=9, size=30, limit=RateLimit(None)) as served:
         yield served
+
+
+def test_daemon_at_a_terminal_shows_address_workspaces_and_next_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "1h"})
+    side, terminal = pty.openpty()
+    command = [sys.executable, "-m", "agent", "--config", str(agent.config), "serve"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=agent.environment) as process:
+        os.close(terminal)
+        shown = ""
+        try:
+            while "Ctrl-C" not in shown:
+                ready, _, _ = select.select([side], [], [], LONGEST_SECONDS)
+                assert ready, shown
+                shown += os.read(side, 4096).decode()
+        finally:
+            process.kill()
+            os.close(side)
+    assert re.search(
+        r"Serving http://127\.0\.0\.1:\d+ for pigment-apac, pigment-eu, pigment-latam\. "
+        r"Next run: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\. To stop: Ctrl-C",
+        shown,
+    )
+
+
+def test_line_of_a_daemon_without_a_schedule() -> None:
+    assert serving_line("::1", 80, ["latam"], None) == "Serving http://[::1]:80 for latam. Next run: none is scheduled"
 
 
 def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 
 import click
 
@@ -14,14 +15,21 @@ from agent.errors import ExitCode
 __all__ = ["serve"]
 
 
+def _announce(line: str) -> None:
+    """Show *line* at a terminal. Elsewhere stderr is a log in one format, which the line would break."""
+    if sys.stderr.isatty():
+        click.echo(f"{line}. To stop: Ctrl-C", err=True)
+
+
 @click.command()
 @click.pass_context
 def serve(context: click.Context) -> int:
     """Run the daemon: schedules, page, API and metrics.
 
-    Runs in the foreground. SIGTERM and SIGINT wait for the change in flight, close the runs and end within 30 seconds.
-    SIGHUP or a change of the configuration file reloads it; if it is invalid, the previous configuration stays active.
-    Reads and writes as `sync` does, on the schedule of each workspace.
+    Runs in the foreground. At a terminal, shows its address, the workspaces and the next run. SIGTERM and SIGINT wait
+    for the change in flight, close the runs and end within 30 seconds. SIGHUP or a change of the configuration file
+    reloads it; if it is invalid, the previous configuration stays active. Reads and writes as `sync` does, on the
+    schedule of each workspace.
 
     \b
     pigment-sync serve
@@ -31,5 +39,5 @@ def serve(context: click.Context) -> int:
     from agent.server import serve as serve_until_stopped
 
     settings = load_settings(context)
-    asyncio.run(serve_until_stopped(config_path(context), os.environ, settings, configure_logs))
+    asyncio.run(serve_until_stopped(config_path(context), os.environ, settings, configure_logs, _announce))
     return ExitCode.DONE
