@@ -26,6 +26,7 @@ from agent.errors import ExitCode, worst_exit_code
 from agent.model import Mode, Plan, Unplanned
 from agent.model.codes import waits_for_person
 from agent.model.run import Outcome
+from agent.report.commands import split_commands
 from agent.report.escape import escape_control
 from agent.report.render import Format
 from agent.settings.load import load
@@ -162,6 +163,12 @@ def print_command(purpose: str, command: str) -> None:
     click.echo(f"  {purpose}\n    {escape_control(add_config(command))}", err=True)
 
 
+def _print_prose(words: str) -> None:
+    """Write *words* to stderr, with each command alone on its line."""
+    for part, is_command in split_commands(escape_control(words)):
+        click.echo(f"    {add_config(part)}" if is_command else part, err=True)
+
+
 def print_why_not_written(result: RunResult) -> None:
     """Write to stderr why nothing, or not everything, was written."""
     name = result.workspace
@@ -181,7 +188,7 @@ def print_why_not_written(result: RunResult) -> None:
         click.echo(f"{name}: mode is dry-run. Nothing was written.", err=True)
         click.echo(f"  To apply changes: set workspaces.{name}.mode to enforce.", err=True)
     elif result.exit_code is ExitCode.HELD and (message := wrong_target_message(result.planned)):
-        click.echo(escape_control(f"{name}: {message}"), err=True)
+        _print_prose(f"{name}: {message}")
     elif result.exit_code is ExitCode.HELD:
         click.echo(f"{name}: {_hold_summary(result.planned)}.", err=True)
         print_command("To review and approve them:", f"pigment-sync plan --workspace {shlex.quote(name)}")

@@ -53,7 +53,7 @@ class Harness:
         return json.loads(self.run("plan", "--format", "json", *arguments).out)["workspaces"]
 
     def links(self, name: str) -> int:
-        return len(self.run("links", "list", "-w", name).out.splitlines())
+        return len(self.run("links", "list", "-w", name).out.splitlines()[1:])
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_renamed_key_holds_everything_until_it_is_recorded_as_the_same(harness: 
     ran, written = harness.synced("-w", "brazil")
 
     assert (ran.code, written) == (4, 0), ran.out + ran.err
-    assert f"pigment-sync workspaces rename {LATAM} brazil" in ran.err
+    assert f" workspaces rename {LATAM} brazil\n" in ran.err
     assert harness.links("brazil") == 0, "nor is anybody adopted"
     (planned,) = harness.planned("-w", "brazil")
     assert codes(planned) <= {"wrong-target"} | {hold["code"] for hold in planned["holds"] if "after" not in hold}
@@ -124,7 +124,7 @@ def test_swapped_urls_write_nothing_anywhere(harness: Harness, sandbox: Sandbox)
     assert (ran.code, written) == (4, 0), ran.out + ran.err
     assert f"which the state knows as {EU}" in ran.err
     assert f"which the state knows as {LATAM}" in ran.err
-    assert f"pigment-sync workspaces reset {LATAM}" in ran.err
+    assert f" workspaces reset {LATAM}\n" in ran.err
     stranger = next(member.user_name for member in sandbox.workspace(EU).members if member.active)
     assigned = harness.run("links", "assign", stranger, "-w", LATAM, "--person", "okta-main:00u1", "--reason", "why")
     assert assigned.code == 4, "nor is a link written by hand"
@@ -184,7 +184,7 @@ def test_same_workspace_at_a_new_url_continues_once_recorded(harness: Harness, s
     harness.edit(move)
     ran, written = harness.synced("-w", LATAM)
     assert (ran.code, written) == (4, 0), ran.out + ran.err
-    assert f"pigment-sync workspaces rename {LATAM} {LATAM}" in ran.err
+    assert f" workspaces rename {LATAM} {LATAM}\n" in ran.err
 
     assert harness.run("workspaces", "rename", LATAM, LATAM, "--reason", "new host").code == 0
     ran, written = harness.synced("-w", LATAM)

@@ -25,7 +25,7 @@ def volume() -> str:
 def check_check_finds_nothing_wrong(setting: Setting) -> None:
     result = ran("check", mounts=[*setting.mounts, setting.state(10001, 0)])
     assert (result.code, result.err) == (0, "")
-    assert "ERROR" not in result.out
+    assert "✗" not in result.out
 
 
 @pytest.mark.parametrize("user", [OURS, OTHER])
