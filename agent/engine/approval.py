@@ -18,6 +18,10 @@ DIGEST_PATTERN = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})", re.IGNORECASE)
 NOT_APPROVABLE = "Nothing is written in mode dry-run, so nothing can be approved; set mode to enforce first."
 
 
+SHORT_DIGEST_LENGTH = len("sha256:") + 12
+"""As much of a digest as a sentence shows."""
+
+
 def digest_prefix(text: str) -> str:
     """Return a digest, or the beginning of one, as `sha256:` and its digits. Raises `UsageError` for anything else."""
     match = DIGEST_PATTERN.fullmatch(text.strip())
@@ -100,7 +104,7 @@ async def _describe_stale(
 ) -> str:
     lines = []
     for digest in digests:
-        lines.append(f"The plan changed after {digest} was approved. Nothing was written.")
+        lines.append(f"The plan changed after {digest[:SHORT_DIGEST_LENGTH]} was approved. Nothing was written.")
         reviewed = await _find_reviewed_plan(digest, request, journal)
         if reviewed is None:
             continue

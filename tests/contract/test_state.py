@@ -274,6 +274,18 @@ async def test_rename_needs_both_leases(state: State) -> None:
     assert await state.load_run("r3") is None
 
 
+async def test_changes_that_were_made_are_counted_by_run_and_kind(state: State) -> None:
+    lease = await remembered(state)
+    done = await state.count_changes(["r1", "r9"])
+    await state.begin_run(a_run("r2"), lease)
+    (sent, *_) = await state.load_changes("r1")
+    await state.record_intent(lease, "r2", 1, sent.change, respects_pause=False)
+
+    assert done == {"r1": {Kind.ADOPT: 1, Kind.DEACTIVATE: 1}}
+    assert await state.count_changes(["r1", "r2"]) == done, "one without an answer was not made, as far as is known"
+    assert await state.count_changes([]) == {}
+
+
 async def test_reset_forgets_all_but_the_journal_and_a_pause(state: State) -> None:
     lease = await remembered(state)
     await state.set_notice("run:latam", "held")
