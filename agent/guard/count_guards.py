@@ -18,8 +18,9 @@ def count_guard_results(
     plan: Plan, changes: Sequence[Change], policy: Policy, history: GuardHistory
 ) -> Iterator[GuardResult]:
     """Yield the counting guards that trip on *changes* of *plan*."""
+    kinds = {change.kind for change in changes}
     for guard in COUNT_GUARDS:
-        planned = list(filter(guard.counts.matches, changes))
+        planned = [] if guard.counts.kinds.isdisjoint(kinds) else list(filter(guard.counts.matches, changes))
         recent = len(history.recent_changes[guard.code].difference(map(change_subject, planned)))
         limit, words = _limit(guard, policy.limits, plan, planned)
         if planned and limit is not None and len(planned) + recent > limit:

@@ -22,7 +22,7 @@ class ChangeFilter:
     only_email_changes: bool = False
 
     def matches(self, change: Change) -> bool:
-        return change.kind in self.kinds and (change.changes_email or not self.only_email_changes)
+        return change.kind in self.kinds and (not self.only_email_changes or change.changes_email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,8 +35,10 @@ CONTESTED_REMEDY = (
 
 def guard_results(plan: Plan, policy: Policy, history: GuardHistory) -> Iterator[GuardResult]:
     """Yield the guards that trip on *plan*. A hold takes the code of the first that affects it."""
-    yield from _toggle_off_guard(plan, policy)
-    changes = [change for change in plan.changes if not is_toggled_off(change, policy)]
+    changes: Sequence[Change] = plan.changes
+    if not (policy.toggles.create and policy.toggles.update and policy.toggles.deactivate):
+        yield from _toggle_off_guard(plan, policy)
+        changes = [change for change in changes if not is_toggled_off(change, policy)]
     for result in (*_undone_guard(plan, changes), *_contested_guard(changes, history)):
         yield result
         changes = [change for change in changes if not result.affects(change)]
