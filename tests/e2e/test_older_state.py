@@ -85,7 +85,7 @@ def test_commands_that_read_never_migrate_an_older_state(
     for arguments in READING:
         ran = run_command(config, *arguments)
         assert ran.code == 1, (arguments, ran.out, ran.err)
-        assert "pigment-sync state migrate" in ran.err, arguments
+        assert " state migrate" in ran.err, arguments
         assert BEFORE in ran.err
         assert HEAD in ran.err
         assert schema(url) == BEFORE, arguments
