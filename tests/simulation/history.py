@@ -89,7 +89,7 @@ OTHER = 0.3
 """The share of histories in which another agent, with a state of its own, works on the same workspaces."""
 TWO_PEOPLE = 0.3
 """The share of histories in which two people must approve a plan."""
-REAL_STATE = 0.04
+REAL_STATE = 0.01
 """The share of histories over a real SQLite file: they take longer."""
 
 
