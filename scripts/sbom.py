@@ -6,6 +6,7 @@ the lock names is listed. A package of the lock that is not installed, or in ano
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -78,7 +79,12 @@ def narrowed(bill: Json, versions: Mapping[str, str]) -> Json:
 
 def _component(component: Json) -> Json:
     # The extras come from the whole environment, not from the lock.
-    return {key: value for key, value in component.items() if key != "properties"}
+    kept = {key: value for key, value in component.items() if key != "properties"}
+    # cyclonedx-py drops a licence that is neither an SPDX expression nor a classifier: "3-Clause BSD License".
+    free_text = importlib.metadata.metadata(component["name"]).get("License")
+    if not kept.get("licenses") and free_text:
+        kept["licenses"] = [{"license": {"name": free_text}}]
+    return kept
 
 
 def _tool(tool: Json) -> Json:

@@ -24,7 +24,8 @@ from tests.programs import require
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
-RUNS = [*PROJECT["project"]["dependencies"], *EXTRAS["postgres"], *EXTRAS["oidc"]]
+IN_IMAGE = ("postgres", "oidc", "s3", "otel")
+RUNS = [*PROJECT["project"]["dependencies"], *(each for extra in IN_IMAGE for each in EXTRAS[extra])]
 BUILDS = [*PROJECT["build-system"]["requires"], *(ROOT / "build.in").read_text("utf-8").split()]
 ASKED = {"requirements.lock": RUNS, "dev.lock": [*RUNS, *EXTRAS["dev"]], "build.lock": BUILDS}
 SOURCE = ("agent", "connectors", "sandbox", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "scripts")
