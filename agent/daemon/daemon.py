@@ -191,6 +191,7 @@ class Daemon:
             oldest_hold=await self._oldest_holds.find(self.state, last_read),
             last_approved=next((run for run in all_runs if run.approved_digest), None),
             whole_runs=tuple(runs),
+            scim_url=workspace.scim_url,
         )
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:

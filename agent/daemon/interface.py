@@ -107,7 +107,7 @@ class WorkspaceStatus:
     The workspace is overdue from *stale_after* on; None: it has no schedule.
     *in_flight* are the changes that a paused workspace may still get. *last_approved* is the newest run in which an
     approval was given. *whole_runs* are the newest runs for all people, newest first. *oldest_hold* is since when the
-    oldest hold that waits for a person does, in the plan of *last_read*.
+    oldest hold that waits for a person does, in the plan of *last_read*. *scim_url* is as in the configuration.
     """
 
     name: str
@@ -124,6 +124,7 @@ class WorkspaceStatus:
     last_approved: Run | None = None
     whole_runs: tuple[Run, ...] = ()
     oldest_hold: datetime | None = None
+    scim_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

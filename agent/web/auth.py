@@ -27,6 +27,7 @@ __all__ = [
     "find_principal",
     "is_same_secret",
     "parse_tokens",
+    "readable_tokens",
 ]
 
 log = structlog.get_logger()
@@ -53,14 +54,14 @@ def parse_tokens(tokens: Sequence[Secret]) -> list[HashedToken]:
 def find_principal(tokens: Sequence[Secret], token: str) -> Principal | None:
     """Return the principal of *token*. Entries are read each time, so that one can be revoked without a restart."""
     found = None
-    for each in _parse_readable_tokens(tokens):
+    for each in readable_tokens(tokens):
         # All are compared: the time must not reveal which one matched.
         if each.matches(token):
             found = Principal(each.name, each.role, each)
     return found
 
 
-def _parse_readable_tokens(tokens: Sequence[Secret]) -> list[HashedToken]:
+def readable_tokens(tokens: Sequence[Secret]) -> list[HashedToken]:
     """Return the entries that can be read; one that can't authenticates no one."""
     found = []
     for place, each in enumerate(tokens, 1):
@@ -116,9 +117,7 @@ class Sessions:
 
 
 def _is_still_allowed(principal: Principal, server: ServerSettings) -> bool:
-    return (
-        server.oidc is not None if principal.token is None else principal.token in _parse_readable_tokens(server.tokens)
-    )
+    return server.oidc is not None if principal.token is None else principal.token in readable_tokens(server.tokens)
 
 
 def _cookie_hash(cookie: str) -> str:

@@ -18,6 +18,7 @@ from agent.daemon.interface import ActiveRun, ManualRunRequest, RenameDecision, 
 from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.queries import list_person_changes
 from agent.model.approval import Approval
+from agent.model.codes import NoteCode
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
@@ -28,13 +29,12 @@ from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.render import RenderOptions
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
-from agent.report.schema import OutcomeRow, SourceObject
+from agent.report.schema import OutcomeRow, PlannedObject
 from agent.report.view import is_approvable, workspace_view
 from agent.settings.token import Role
 from agent.web import chart, login
 from agent.web.approval_form import (
     ApprovalForm,
-    GroupSize,
     action_phrase,
     group_sizes,
     guards_in_fields,
@@ -43,12 +43,14 @@ from agent.web.approval_form import (
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
+from agent.web.permissions import permissions, role_holders
 from agent.web.problems import HttpProblem
 from agent.web.status import (
     StatusCard,
     fleet_summary,
     format_ago,
     format_until,
+    has_earlier_run,
     run_kind,
     status_card,
     trend_points,
@@ -61,6 +63,7 @@ __all__ = ["Pages", "routes"]
 RUNS_IN_TABLE, RUNS_IN_CHART = 25, 200
 MAX_REASON_LENGTH = 500
 MAX_TIMELINE = 200
+DRIFT_CODES = {NoteCode.DRIFT, NoteCode.ANOTHER_WRITER}
 TICKS_CHANGED = (
     "The ticks have changed, so the numbers have too. Nothing was approved yet. Check the button, then send it."
 )
@@ -219,19 +222,27 @@ class Pages:
         runs = await daemon.state.load_runs([status.name], limit=RUNS_IN_TABLE)
         now = datetime.now(UTC)
         shown = status_card(status, daemon.active_runs, now)
-        sources, groups = await self._load_sources(status, now)
-        return self.render("workspace.html", session, card=shown, runs=runs, sources=sources, groups=groups)
+        planned = await self._load_last_read_plan(status)
+        baselines = await daemon.state.load_baselines(status.name, now - BASELINE_WINDOW)
+        return self.render(
+            "workspace.html",
+            session,
+            card=shown,
+            runs=runs,
+            planned=planned,
+            groups=group_sizes(planned, baselines) if planned is not None else (),
+            drift=[note for note in planned["notes"] if note["code"] in DRIFT_CODES] if planned is not None else (),
+            is_drift_known=has_earlier_run(status),
+            permissions=permissions(session.principal.role, status, daemon.approval_policy),
+            holders=role_holders(self._context.server_settings()),
+        )
 
-    async def _load_sources(
-        self, status: WorkspaceStatus, now: datetime
-    ) -> tuple[Sequence[SourceObject], Sequence[GroupSize]]:
-        """Return the sources as the newest complete read showed them, and their groups, those that are gone too."""
+    async def _load_last_read_plan(self, status: WorkspaceStatus) -> PlannedObject | None:
+        """Return the plan of the newest complete read; None without one."""
         state = self._context.daemon.state
         run = await state.load_run(status.last_read.id) if status.last_read is not None else None
         planned = parse_workspace(run.document) if run is not None and run.document is not None else None
-        if planned is None or planned["status"] != "planned":
-            return (), ()
-        return planned["sources"], group_sizes(planned, await state.load_baselines(status.name, now - BASELINE_WINDOW))
+        return planned if planned is not None and planned["status"] == "planned" else None
 
     async def show_chart(self, request: HttpRequest, _: Session) -> Response:
         name, theme = request.path_params["name"], request.query_params.get("theme", "light")

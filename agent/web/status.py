@@ -15,6 +15,7 @@ __all__ = [
     "fleet_summary",
     "format_ago",
     "format_until",
+    "has_earlier_run",
     "run_kind",
     "status_card",
     "trend_points",
@@ -132,6 +133,14 @@ def _label_and_tone(last: Run | None) -> tuple[str, str]:
     if last.status is RunStatus.PLANNED and tally.changes:
         return f"{tally.changes:,} to change", "warn"
     return "in sync", "good"
+
+
+def has_earlier_run(status: WorkspaceStatus) -> bool:
+    """Return whether a run before the newest read recorded the members: only then is it known who changed since."""
+    newest = status.last_read
+    return newest is not None and any(
+        not run.dry_run and run.tally is not None and run.started_at < newest.started_at for run in status.whole_runs
+    )
 
 
 def run_kind(run: Run) -> str:
