@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from agent.settings.workspace import WorkspaceSettings
 from connectors.registry import PROVIDERS
 from connectors.secret import Secret, SecretError
 
-__all__ = ["ConfigProblem", "config_conflicts", "refuse_shared_tokens"]
+__all__ = ["ConfigProblem", "config_conflicts", "refuse_shared_tokens", "report_conflicts"]
 TYPES_WITH_GUESTS = {each.type_key for each in PROVIDERS if each.has_guests_and_nesting}
 NAMES_WITH_GUESTS = " and ".join(each.name for each in PROVIDERS if each.has_guests_and_nesting)
 
@@ -73,6 +73,23 @@ def _exclusive_values(workspace: WorkspaceSettings) -> Iterator[tuple[KeyPath, s
         yield ("tokens", index), "token", token
     for index, source in enumerate(workspace.sources):
         yield ("sources", index, "app"), "application", (source.connector, source.app)
+
+
+def report_conflicts(reports: object, workspaces: Collection[str]) -> Iterator[ConfigProblem]:
+    """Yield the conflicts of *reports*, as the file has them: a name twice, a workspace that is not in the file."""
+    seen: set[object] = set()
+    for index, report in enumerate(reports if isinstance(reports, list) else []):
+        if not isinstance(report, dict):
+            continue
+        name, names = report.get("name"), report.get("workspaces")
+        if isinstance(name, str) and name.lower() in seen:
+            # Its files and its record in the state are found by its name, and some file systems ignore case.
+            yield ConfigProblem(("reports", index, "name"), f"another report is called {name}; give each its own name")
+        seen.add(name.lower() if isinstance(name, str) else name)
+        for place, workspace in enumerate(names if isinstance(names, list) else []):
+            if isinstance(workspace, str) and workspace not in workspaces:
+                message = f"there is no workspace {workspace}; the file has {', '.join(workspaces)}"
+                yield ConfigProblem(("reports", index, "workspaces", place), message)
 
 
 def refuse_shared_tokens(workspaces: Mapping[str, WorkspaceSettings]) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agent.errors import ConfigError
 from agent.model.provenance import Provenance
-from agent.settings.cross_checks import ConfigProblem, config_conflicts
+from agent.settings.cross_checks import ConfigProblem, config_conflicts, report_conflicts
 from agent.settings.digest import config_sha256
 from agent.settings.environment import with_environment
 from agent.settings.file import find_config_file, parse_config, read_config_bytes
@@ -74,8 +74,12 @@ def _validate(tree: ConfigTree) -> tuple[Settings | None, list[ConfigProblem]]:
         return None, [
             *validation_problems(error),
             *config_conflicts(_connector_types(tree), dict(_valid_workspaces(tree))),
+            *report_conflicts(tree.get("reports"), _mapping_or_empty(tree.get("workspaces"))),
         ]
-    return settings, [*config_conflicts(_connector_types(tree), settings.workspaces)]
+    return settings, [
+        *config_conflicts(_connector_types(tree), settings.workspaces),
+        *report_conflicts(tree.get("reports"), settings.workspaces),
+    ]
 
 
 def _connector_types(tree: ConfigTree) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from agent.model.approval import ApprovalPolicy
 from agent.model.provenance import UNKNOWN_PROVENANCE, Provenance
+from agent.settings.report import ReportSettings
 from agent.settings.server import ServerSettings
 from agent.settings.types import Count, Duration, Name, Percent, PositiveNumber, StrictModel
 from agent.settings.workspace import WorkspaceSettings
@@ -178,6 +179,7 @@ class Settings(StrictModel):
     )
     pigment: PigmentSettings = Field(default=PigmentSettings(), description="The request budget of a Pigment host.")
     notify: NotifySettings = Field(default=NotifySettings(), description="Notifications.")
+    reports: tuple[ReportSettings, ...] = Field(default=(), description="Reports that are delivered on a schedule.")
     server: ServerSettings = Field(default=ServerSettings(), description="Where `serve` listens.")
     ca_bundle: Path | None = Field(
         default=None,

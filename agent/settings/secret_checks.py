@@ -49,6 +49,8 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
         if len(unread) == len(workspace.tokens):
             yield from unread
     yield from _check_model(settings.notify, "notify")
+    for index, report in enumerate(settings.reports):
+        yield from _check_model(report, f"reports.{index}")
     yield from _check_model(settings.server, "server")
 
 

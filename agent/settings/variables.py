@@ -46,7 +46,7 @@ def variable_findings(environ: Mapping[str, str], settings: Settings) -> list[Fi
     return [
         *_proxy_findings(environ),
         *_trust_findings(environ, settings.ca_bundle),
-        *_requests_bundle_findings(environ, has_notices=bool(settings.notify.urls)),
+        *_requests_bundle_findings(environ, has_notices=bool(settings.notify.urls or settings.reports)),
         *_ignored_variable_findings(environ),
         *_state_directory_findings(environ, settings.state.place.inline_value or ""),
         *_time_zone_findings(environ),
