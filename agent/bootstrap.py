@@ -25,7 +25,7 @@ from agent.engine.state_checks import check_links, check_state
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.engine.workspaces import WorkspaceKeys
-from agent.notifications.notifier import Notifier
+from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
 from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -44,6 +44,7 @@ from connectors.registry import provider_of
 
 __all__ = [
     "Components",
+    "Hooks",
     "SharedResources",
     "SystemClock",
     "build_components",
@@ -74,6 +75,17 @@ class SharedResources:
     rate_limiters: RateLimiters
     location: str = ""
     is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What observes a run: *on_response* gets each HTTP response, *on_notice* the outcome of each notice."""
+
+    on_response: Sequence[Callable[[httpx.Response], Awaitable[None]]] = ()
+    on_notice: OnNotice = ignore_notice
+
+
+NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +187,16 @@ async def build_components(
     progress: Progress,
     shutdown: GracefulShutdown,
     shared: SharedResources,
-    on_response: Sequence[Callable[[httpx.Response], Awaitable[None]]] = (),
+    hooks: Hooks = NO_HOOKS,
 ) -> AsyncIterator[Components]:
-    """Build the components of one run with the *shared* resources. *on_response* hooks get each HTTP response.
+    """Build the components of one run with the *shared* resources. *hooks* observe what it does.
 
     Connectors cache what they read: do not keep components beyond one run. Raises `ConfigError`.
     """
     refuse_shared_tokens(settings.workspaces)
     async with http_client.create_client(settings.ca_bundle, settings.http.timeout_seconds) as client:
-        client.event_hooks = {"response": list(on_response)}
-        yield _assemble_components(settings, progress, shutdown, client, shared)
+        client.event_hooks = {"response": list(hooks.on_response)}
+        yield _assemble_components(settings, progress, shutdown, client, shared, hooks)
 
 
 def _assemble_components(
@@ -193,6 +205,7 @@ def _assemble_components(
     shutdown: GracefulShutdown,
     client: httpx.AsyncClient,
     shared: SharedResources,
+    hooks: Hooks,
 ) -> Components:
     clock, state, rate_limiters = SystemClock(), shared.state, shared.rate_limiters
     limits = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
@@ -217,7 +230,7 @@ def _assemble_components(
         approval_policy=settings.approvals.policy(),
     )
     sanitize = partial(logs.sanitize, emails=settings.log.emails)
-    notifier = Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle)
+    notifier = Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -48,6 +48,19 @@ SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Time since which the oldest hold waits for a person; absent without one.",
         ("workspace",),
     ),
+    "pigment_sync_members": ("Members of the newest complete listing.", ("workspace", "state")),
+    "pigment_sync_linked_members": ("Members linked to a person before the newest complete plan.", ("workspace",)),
+    "pigment_sync_in_sync_members": ("Members that need no change in the newest complete plan.", ("workspace",)),
+    "pigment_sync_assigned_people": ("People that a connector read as assigned.", ("workspace", "connector")),
+    "pigment_sync_eligible_people": ("Assigned people who are eligible for access.", ("workspace", "connector")),
+    "pigment_sync_planned_changes": (
+        "Changes of the newest complete plan, without those on hold.",
+        ("workspace", "kind"),
+    ),
+    "pigment_sync_tripped_guards": (
+        "1 for each guard that tripped in the newest complete plan and that no approval released.",
+        ("workspace", "guard"),
+    ),
     "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
     "pigment_sync_token_days_left": ("Days until the first token expires; negative after that.", ("workspace",)),
     "pigment_sync_lease_holder_info": ("The holder of the lease.", ("workspace", "holder")),
@@ -80,17 +93,36 @@ class Metrics:
             ("workspace", "code"),
             registry=registry,
         )
+        self._guard_trips = Counter(
+            "pigment_sync_guard_trips_total",
+            "Plans of the whole workspace in which a guard tripped.",
+            ("workspace", "guard"),
+            registry=registry,
+        )
+        self._notices = Counter(
+            "pigment_sync_notices_total", "Notices by outcome.", ("workspace", "outcome"), registry=registry
+        )
         self._requests = Counter(
             "pigment_sync_requests_total", "Responses of other systems.", ("host", "status"), registry=registry
         )
         self._gauges = {
             name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
         }
+        self._by_workspace = (
+            self._runs,
+            self._duration,
+            self._changes,
+            self._holds,
+            self._guard_trips,
+            self._notices,
+        )
+        self._workspaces: set[str] = set()
         self._codes: dict[str, set[str]] = {}
         self._hosts: set[str] = set()
 
     def record_run(self, result: RunResult, trigger: Trigger, seconds: float) -> None:
         """Count a finished run that took *seconds*."""
+        self._workspaces.add(result.workspace)
         self._runs.labels(result.workspace, result.status, trigger).inc()
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
@@ -98,6 +130,8 @@ class Metrics:
         if result.is_for_everyone and isinstance(result.planned, Plan):
             left = result.planned.holds if result.holds is None else result.holds
             self._set_holds(result.workspace, Tally(hold.code for hold in left))
+            for guard in result.planned.guards:
+                self._guard_trips.labels(result.workspace, guard.code).inc()
 
     def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
         """Set *found*, and zero for codes seen before: an absent series would look like a lost one."""
@@ -105,6 +139,19 @@ class Metrics:
         codes.update(found)
         for code in codes:
             self._holds.labels(workspace, code).set(found.get(code, 0))
+
+    def count_notice(self, workspace: str, outcome: str) -> None:
+        """Count a notice of *workspace* that was `sent` or `not-sent`."""
+        self._workspaces.add(workspace)
+        self._notices.labels(workspace, outcome).inc()
+
+    def forget_other_workspaces(self, names: Collection[str]) -> None:
+        """Remove the series of workspaces that are not among *names*: the configuration no longer has them."""
+        for workspace in self._workspaces.difference(names):
+            for metric in self._by_workspace:
+                metric.remove_by_labels({"workspace": workspace})
+            self._codes.pop(workspace, None)
+        self._workspaces.intersection_update(names)
 
     async def count_response(self, response: httpx.Response) -> None:
         """Count a response; an event hook of `httpx.AsyncClient`."""

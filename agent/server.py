@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from agent import http_client
-from agent.bootstrap import Components, SharedResources, SystemClock, build_components, open_shared_resources
+from agent.bootstrap import Components, Hooks, SharedResources, SystemClock, build_components, open_shared_resources
 from agent.daemon.daemon import Daemon
 from agent.daemon.reload import ConfigWatcher
 from agent.daemon.watchdog import Watchdog, force_exit_after
@@ -131,6 +131,8 @@ def serving_line(host: str, port: int, names: Sequence[str], next_run: datetime 
 
 
 def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics) -> Daemon:
+    hooks = Hooks([metrics.count_response], metrics.count_notice)
+
     async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
         for result in results:
             metrics.record_run(result, trigger, seconds)
@@ -139,7 +141,7 @@ def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics)
     async def create_components(
         current: Settings, progress: Progress, shutdown: GracefulShutdown
     ) -> AsyncIterator[Components]:
-        async with build_components(current, progress, shutdown, shared, [metrics.count_response]) as components:
+        async with build_components(current, progress, shutdown, shared, hooks) as components:
             yield components
 
     return Daemon(settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left)

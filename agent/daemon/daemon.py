@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, RenameDecision, WorkspaceStatus
-from agent.daemon.oldest_holds import OldestHolds
+from agent.daemon.newest_plans import NewestPlans
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
@@ -65,7 +65,7 @@ class Daemon:
         self._budget_left = budget_left
         self._query_limiter = QueryLimiter(budget_left)
         self._state_probe = StateProbe()
-        self._oldest_holds = OldestHolds()
+        self._newest_plans = NewestPlans()
         self._started_at = clock.now()
         self._config = ActiveConfig(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, components_factory, observer)
@@ -188,7 +188,7 @@ class Daemon:
             last_read=last_read,
             last_applied=_newest_with_status([run for run in runs if not run.dry_run], APPLIED_STATUSES),
             in_flight=() if pause is None else await self.state.load_in_flight(name),
-            oldest_hold=await self._oldest_holds.find(self.state, last_read),
+            figures=await self._newest_plans.find(self.state, last_read),
             last_approved=next((run for run in all_runs if run.approved_digest), None),
             whole_runs=tuple(runs),
             scim_url=workspace.scim_url,

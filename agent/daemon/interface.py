@@ -13,6 +13,7 @@ from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.run import ChangeRecord, Pause, Run, Trigger
 from agent.ports.state import State
+from agent.report.plan_figures import PlanFigures
 from connectors.base import PersonKey
 
 __all__ = [
@@ -106,8 +107,8 @@ class WorkspaceStatus:
     *last_applied* is the newest successful run that was not a dry run, *last_read* the newest with complete reads.
     The workspace is overdue from *stale_after* on; None: it has no schedule.
     *in_flight* are the changes that a paused workspace may still get. *last_approved* is the newest run in which an
-    approval was given. *whole_runs* are the newest runs for all people, newest first. *oldest_hold* is since when the
-    oldest hold that waits for a person does, in the plan of *last_read*. *scim_url* is as in the configuration.
+    approval was given. *whole_runs* are the newest runs for all people, newest first. *figures* are those of the plan
+    of *last_read*. *scim_url* is as in the configuration.
     """
 
     name: str
@@ -123,8 +124,8 @@ class WorkspaceStatus:
     in_flight: tuple[ChangeRecord, ...] = ()
     last_approved: Run | None = None
     whole_runs: tuple[Run, ...] = ()
-    oldest_hold: datetime | None = None
     scim_url: str = ""
+    figures: PlanFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)

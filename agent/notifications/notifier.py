@@ -20,11 +20,18 @@ from agent.ports.notices import Notices
 from connectors.base import ReadError
 from connectors.secret import Secret
 
-__all__ = ["Notifier"]
+__all__ = ["Notifier", "OnNotice", "ignore_notice"]
 
 log = structlog.get_logger()
 WAITING = "waiting"
 """The event of a new hold. It is not a condition: a workspace that is fine may have holds of the planning table."""
+
+SENT, NOT_SENT = "sent", "not-sent"
+OnNotice = Callable[[str, str], None]
+
+
+def ignore_notice(_workspace: str, _outcome: str) -> None:
+    """Ignore the outcome of a notice."""
 
 
 class Notifier:
@@ -32,6 +39,7 @@ class Notifier:
 
     *sanitize* redacts secrets and, if configured, emails. *state* has what was sent last to each URL: a restart
     sends nothing twice, and what could not be sent is sent with the next run. A URL is identified by its position.
+    *on_notice* gets the workspace and the outcome of each notice.
     """
 
     def __init__(
@@ -41,12 +49,14 @@ class Notifier:
         state: Notices,
         sanitize: Callable[[str], str],
         ca_bundle: Path | None = None,
+        on_notice: OnNotice = ignore_notice,
     ) -> None:
         self._urls = tuple(urls)
         self._events = frozenset(on)
         self._state = state
         self._sanitize = sanitize
         self._ca_bundle = ca_bundle
+        self._on_notice = on_notice
 
     async def notify_results(self, results: Sequence[RunResult]) -> None:
         """Notify of workspaces with a new condition or new holds; raises nothing."""
@@ -66,8 +76,10 @@ class Notifier:
             try:
                 await notify(index)
             except DeliveryError as error:
+                self._on_notice(workspace, NOT_SENT)
                 log.warning("notice.not_sent", workspace=workspace, url=index + 1, error=str(error))
             except (ReadError, PigmentSyncError) as error:
+                self._on_notice(workspace, NOT_SENT)
                 log.warning(
                     "notice.not_sent", workspace=workspace, url=index + 1, error=f"{error.message} {error.hint}"
                 )
@@ -85,11 +97,11 @@ class Notifier:
                 if selected is Condition.HELD and holds is not None:
                     new, known = await self._compare_holds(result, holds, index)
                     notice, sent = with_new_holds(notice, result, new) if new else notice, {**sent, **known}
-                await self._send(index, selected, notice, sent)
+                await self._send(result.workspace, index, selected, notice, sent)
         if holds is not None:
             new, known = await self._compare_holds(result, holds, index)
             if new:
-                await self._send(index, WAITING, waiting_notice(result, new, len(holds)), known)
+                await self._send(result.workspace, index, WAITING, waiting_notice(result, new, len(holds)), known)
             else:
                 await self._record(known)
 
@@ -104,12 +116,13 @@ class Notifier:
     async def _notify_expiry(self, workspace: str, reached: str, notice: Notice, index: int) -> None:
         subject = f"token:{workspace}:{index}"
         if await self._state.load_notice(subject) != reached:
-            await self._send(index, reached, notice, {subject: reached})
+            await self._send(workspace, index, reached, notice, {subject: reached})
 
-    async def _send(self, index: int, event: str, notice: Notice, known: Mapping[str, str]) -> None:
+    async def _send(self, workspace: str, index: int, event: str, notice: Notice, known: Mapping[str, str]) -> None:
         """Deliver *notice*, and record by subject what the URL knows from now on."""
         sanitized = replace(notice, title=self._sanitize(notice.title), body=self._sanitize(notice.body))
         await deliver(self._urls[index].reveal(), sanitized, self._ca_bundle)
+        self._on_notice(workspace, SENT)
         await self._record(known)
         log.info("notice.sent", subject=next(iter(known)), condition=event)
 

@@ -18,6 +18,7 @@ from agent.errors import PigmentSyncError
 from agent.metrics import CONTENT_TYPE, Metrics, Sample
 from agent.model import Mode
 from agent.model.run import Lease
+from agent.report.plan_figures import PlanFigures
 
 __all__ = ["routes"]
 
@@ -55,6 +56,7 @@ def routes(daemon: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_T
 
     async def scrape(_: Request) -> Response:
         # No await between setting and rendering, or two scrapes at once would mix.
+        metrics.forget_other_workspaces(daemon.workspace_names)
         metrics.set_gauges(_samples(await _collect_scrape_data(daemon, timeout_seconds)))
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -119,13 +121,28 @@ def _workspace_samples(status: WorkspaceStatus, today: date) -> list[tuple[str, 
         "pigment_sync_last_read_timestamp_seconds": last_read and (last_read.finished_at or last_read.started_at),
         "pigment_sync_last_apply_timestamp_seconds": status.last_applied and status.last_applied.finished_at,
         "pigment_sync_stale_after_timestamp_seconds": status.stale_after,
-        "pigment_sync_oldest_hold_timestamp_seconds": status.oldest_hold,
+        "pigment_sync_oldest_hold_timestamp_seconds": status.figures and status.figures.oldest_hold,
     }
     found: list[tuple[str, Sample]] = [(key, ((name,), when.timestamp())) for key, when in moments.items() if when]
     found.append(("pigment_sync_paused", ((name,), float(status.pause is not None))))
     found.append(("pigment_sync_enforcing", ((name,), float(status.mode is Mode.ENFORCE))))
+    if status.figures is not None:
+        found += _plan_samples(name, status.figures)
     if status.last_run is not None:
         found.append(("pigment_sync_last_run", ((name, status.last_run.status), 1)))
     if status.token_expires is not None:
         found.append(("pigment_sync_token_days_left", ((name,), (status.token_expires - today).days)))
     return found
+
+
+def _plan_samples(name: str, figures: PlanFigures) -> list[tuple[str, Sample]]:
+    return [
+        ("pigment_sync_members", ((name, "active"), figures.active)),
+        ("pigment_sync_members", ((name, "inactive"), figures.members - figures.active)),
+        ("pigment_sync_linked_members", ((name,), figures.linked)),
+        ("pigment_sync_in_sync_members", ((name,), figures.in_sync)),
+        *(("pigment_sync_assigned_people", ((name, key), each.people)) for key, each in figures.sources.items()),
+        *(("pigment_sync_eligible_people", ((name, key), each.eligible)) for key, each in figures.sources.items()),
+        *(("pigment_sync_planned_changes", ((name, kind), count)) for kind, count in figures.changes.items()),
+        *(("pigment_sync_tripped_guards", ((name, guard), 1)) for guard in figures.guards),
+    ]

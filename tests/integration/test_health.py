@@ -15,11 +15,12 @@ from starlette.applications import Starlette
 from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, RenameDecision, WorkspaceStatus
 from agent.errors import StateError
 from agent.metrics import Metrics
-from agent.model import Mode, Unplanned
+from agent.model import Kind, Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.run import Pause, Run, RunStatus, Trigger
 from agent.ports.state import State
+from agent.report.plan_figures import PlanFigures, SourceFigures
 from agent.web.health import routes
 from tests.memory_state import MemoryState
 from tests.state_samples import NOW, Clock
@@ -48,7 +49,7 @@ class FakeDaemonApi:
     delay: float = 0
     expires: date | None = None
     last: Run | None = RUN
-    oldest_hold: datetime | None = None
+    figures: PlanFigures | None = None
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
@@ -67,7 +68,7 @@ class FakeDaemonApi:
             self.last,
             self.last,
             self.last,
-            oldest_hold=self.oldest_hold,
+            figures=self.figures,
         )
 
     async def check_health(self) -> Health:
@@ -170,9 +171,44 @@ async def test_status_of_the_last_run_replaces_the_one_before() -> None:
     assert 'status="held"' not in again.text
 
 
+def figures_with(oldest_hold: datetime | None) -> PlanFigures:
+    changes = {kind: 2 * (kind is Kind.DEACTIVATE) for kind in Kind}
+    sources = {"okta-main": SourceFigures(412, 409)}
+    return PlanFigures(420, 405, 401, 398, sources, changes, ("max-deactivations",), oldest_hold)
+
+
+async def test_figures_of_the_newest_plan_are_shown() -> None:
+    shown = (await get(FakeDaemonApi(figures=figures_with(NOW)), "/metrics")).text.splitlines()
+
+    assert {
+        'pigment_sync_members{state="active",workspace="latam"} 405.0',
+        'pigment_sync_members{state="inactive",workspace="latam"} 15.0',
+        'pigment_sync_linked_members{workspace="latam"} 401.0',
+        'pigment_sync_in_sync_members{workspace="latam"} 398.0',
+        'pigment_sync_assigned_people{connector="okta-main",workspace="latam"} 412.0',
+        'pigment_sync_eligible_people{connector="okta-main",workspace="latam"} 409.0',
+        'pigment_sync_planned_changes{kind="deactivate",workspace="latam"} 2.0',
+        'pigment_sync_planned_changes{kind="create",workspace="latam"} 0.0',
+        'pigment_sync_tripped_guards{guard="max-deactivations",workspace="latam"} 1.0',
+    } <= set(shown)
+
+
+async def test_workspace_that_the_configuration_no_longer_has_loses_its_series() -> None:
+    daemon, metrics = FakeDaemonApi(figures=figures_with(NOW)), Metrics(CollectorRegistry())
+    metrics.count_notice("latam", "sent")
+    app = Starlette(routes=routes(daemon, metrics))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:
+        before = await client.get("/metrics")
+        daemon.workspace_names = ()
+        after = await client.get("/metrics")
+
+    assert 'workspace="latam"' in before.text
+    assert 'workspace="latam"' not in after.text
+
+
 async def test_oldest_hold_is_shown_with_its_time_and_absent_without_one() -> None:
-    waiting = await get(FakeDaemonApi(oldest_hold=NOW), "/metrics")
-    none = await get(FakeDaemonApi(), "/metrics")
+    waiting = await get(FakeDaemonApi(figures=figures_with(NOW)), "/metrics")
+    none = await get(FakeDaemonApi(figures=figures_with(None)), "/metrics")
 
     values = {line.split(" ")[0]: line.split(" ")[1] for line in waiting.text.splitlines() if not line.startswith("#")}
     assert float(values['pigment_sync_oldest_hold_timestamp_seconds{workspace="latam"}']) == NOW.timestamp()

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.daemon.oldest_holds import OldestHolds
+from agent.daemon.newest_plans import NewestPlans
 from agent.engine.request import RunResult
 from agent.model import Kind
 from agent.model.run import Pause, RunStatus
 from agent.plan_parser import parse_workspace
+from agent.report.plan_figures import PlanFigures, SourceFigures
 from agent.store.state import SqlState
+from connectors.base import Status
 from tests.factories import plan_of, some_limits
 from tests.integration.test_guard_history import Company
 from tests.integration.test_plan_approvals import LEAVERS, approve, with_leavers
@@ -131,16 +133,17 @@ async def test_approved_holds_are_gone_and_those_left_keep_their_time(company: C
 
 
 async def test_oldest_hold_of_the_newest_plan_is_found_without_what_an_approval_released(company: Company) -> None:
-    holds, first_at = OldestHolds(), company.world.now()
+    plans, first_at = NewestPlans(), company.world.now()
 
     async def oldest(result: RunResult) -> datetime | None:
         (run,) = [each for each in await company.state.load_runs(["latam"]) if each.id == result.run_id]
-        found = await holds.find(company.state, run)
-        assert await holds.find(company.state, run) == found
-        assert await OldestHolds().find(company.state, run) == found
-        return found
+        found = await plans.find(company.state, run)
+        assert await plans.find(company.state, run) == found
+        assert await NewestPlans().find(company.state, run) == found
+        assert found is not None
+        return found.oldest_hold
 
-    assert await holds.find(company.state, None) is None
+    assert await plans.find(company.state, None) is None
     assert await oldest(await company.plan()) == first_at
     company.pass_minutes(30)
     company.require_approval = frozenset({Kind.UPDATE_NAME})
@@ -153,3 +156,35 @@ async def test_oldest_hold_of_the_newest_plan_is_found_without_what_an_approval_
     assert await oldest(await approve(company)) is None
     company.pass_minutes(1)
     assert await oldest(await company.sync()) is None
+
+
+async def test_figures_of_the_newest_plan_are_those_of_a_dry_run_too(company: Company) -> None:
+    async def figures(result: RunResult) -> PlanFigures:
+        (run,) = [each for each in await company.state.load_runs(["latam"]) if each.id == result.run_id]
+        found = await NewestPlans().find(company.state, run)
+        assert found is not None
+        return found
+
+    company.hire("new", "out")
+    company.change("out", status=Status.SUSPENDED)
+    planned = await company.plan()
+    dry, plan = await figures(planned), plan_of(planned)
+
+    assert dry.changes == {kind: int(kind is Kind.CREATE) for kind in Kind}
+    assert (dry.members, dry.active, dry.linked) == (plan.members.total, plan.members.active, plan.members.linked)
+    assert dry.in_sync == plan.in_sync > 0
+    (source,) = plan.sources
+    assert dry.sources == {"okta": SourceFigures(source.people, source.entitled)}
+    assert source.people > source.entitled > 0
+    assert dry.guards == ("max-deactivations",)
+    assert (await figures(await approve(company))).guards == ()
+    after = await figures(await company.sync())
+    assert after.in_sync == after.members == dry.members + 1
+
+
+async def test_run_that_could_not_read_everything_has_no_figures(company: Company) -> None:
+    company.world.failing = {"okta"}
+    failed = await company.plan()
+    (run,) = [each for each in await company.state.load_runs(["latam"]) if each.id == failed.run_id]
+
+    assert await NewestPlans().find(company.state, run) is None

@@ -116,6 +116,15 @@ async def test_private_authority_is_trusted_where_the_configuration_names_it(
         assert len(receiver.received) == 1
 
 
+async def test_outcome_of_each_notice_is_counted(state: MemoryState, webhook: Webhook) -> None:
+    counted: list[tuple[str, str]] = []
+    gone = Secret("json://127.0.0.1:9", "notify.urls[1]")
+    notifier = Notifier([webhook.url, gone], ALL, state, str, on_notice=lambda *each: counted.append(each))
+    await notifier.notify_results([DONE, FAILED])
+
+    assert counted == [("latam", "sent"), ("latam", "not-sent")]
+
+
 async def test_one_notice_for_each_change_of_a_workspace(state: MemoryState, webhook: Webhook) -> None:
     notifier = notices(state, webhook.url)
     for result in (DONE, HELD, HELD, FAILED, FAILED, ended(RunStatus.INCOMPLETE), DONE, DONE, HELD):

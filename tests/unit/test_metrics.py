@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from agent.engine.request import RunResult
 from agent.errors import ExitCode
 from agent.metrics import MAX_HOSTS, Metrics
-from agent.model import Hold, Kind
+from agent.model import Guard, Hold, Kind
 from agent.model.run import Outcome, RunStatus, Trigger
 from tests.factories import plan_of
 from tests.golden.samples import a_plan
@@ -71,6 +71,34 @@ def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspa
 
     assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 31
     assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="api") == 1
+
+
+def test_guards_that_trip_are_counted_in_a_dry_run_too() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    guard = Guard(code="max-deactivations", count=3, recent=0, limit="2", message="", affected=())
+    held = a_result()
+    tripped = replace(held, planned=replace(plan_of(held), guards=(guard,)), records=(), holds=None)
+    for _ in range(2):
+        metrics.record_run(tripped, Trigger.PLAN, 1)
+    metrics.record_run(replace(tripped, is_for_everyone=False), Trigger.API, 1)
+
+    assert value(registry, "pigment_sync_guard_trips_total", workspace="latam", guard="max-deactivations") == 2
+
+
+def test_workspace_that_was_removed_loses_every_series_and_others_keep_theirs() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for name in ("latam", "emea"):
+        metrics.record_run(replace(a_result("address-taken"), workspace=name), Trigger.SCHEDULE, 1)
+        metrics.count_notice(name, "not-sent")
+    metrics.forget_other_workspaces(["emea", "apac"])
+
+    assert b'"latam"' not in metrics.render()
+    assert value(registry, "pigment_sync_notices_total", workspace="emea", outcome="not-sent") == 1
+    assert value(registry, "pigment_sync_holds", workspace="emea", code="address-taken") == 1
+    metrics.record_run(replace(a_result(), workspace="latam"), Trigger.SCHEDULE, 1)
+    assert b'code="address-taken",workspace="latam"' not in metrics.render(), "its holds of before are gone too"
 
 
 async def test_responses_are_counted_by_a_bounded_number_of_hosts() -> None:
