@@ -24,6 +24,7 @@ from agent.model import (
 )
 from agent.model.approval import Approval
 from agent.model.email import normalize
+from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
     ChangeRecord,
     Lease,
@@ -75,6 +76,8 @@ class MemoryState:
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
+    report_names: dict[str, datetime] = field(default_factory=dict)
+    reports: dict[str, MadeReport] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
@@ -641,3 +644,62 @@ class MemoryState:
         is_over = self.absences.get((record.run_id, record.seq), 0) >= 3
         is_young = self.now() - record.sent_at <= timedelta(days=7)
         return record.change.kind is Kind.CREATE and record.outcome in UNSETTLED and (is_young or not is_over)
+
+    async def begin_report_name(self, name: str, at: datetime) -> datetime:
+        return self.report_names.setdefault(name, at)
+
+    def _reports_called(self, name: str) -> list[MadeReport]:
+        found = [each for each in self.reports.values() if each.name == name]
+        return sorted(found, key=lambda each: (each.scheduled_at, each.id), reverse=True)
+
+    async def load_reports(self, name: str, limit: int = 20) -> list[MadeReport]:
+        return [replace(each, facts=b"", files={}) for each in self._reports_called(name)[:limit]]
+
+    async def load_report(self, report: str) -> MadeReport | None:
+        return self.reports.get(report)
+
+    async def load_last_delivered(self, name: str) -> MadeReport | None:
+        delivered = (each for each in self._reports_called(name) if each.delivered_at)
+        return next((replace(each, files={}) for each in delivered), None)
+
+    async def record_report(self, lease: Lease, report: MadeReport) -> None:
+        self._check(lease)
+        self.reports[report.id] = report
+
+    async def record_delivery(self, lease: Lease, delivery: Delivery) -> None:
+        self._check(lease)
+        found = self.reports[delivery.report]
+        kept = [delivery if each.number == delivery.number else each for each in found.deliveries]
+        self._keep(replace(found, deliveries=tuple(kept)))
+        if delivery.status is DeliveryStatus.DELIVERED:
+            for each in self._reports_called(found.name):
+                if each.scheduled_at < found.scheduled_at:
+                    self.reports[each.id] = replace(each, facts=b"")
+
+    def _keep(self, report: MadeReport) -> None:
+        is_pending = any(each.status is DeliveryStatus.PENDING for each in report.deliveries)
+        self.reports[report.id] = report if is_pending else replace(report, files={})
+
+    async def supersede_reports(self, lease: Lease, name: str, kept: str) -> None:
+        self._check(lease)
+        for each in self._reports_called(name):
+            if each.scheduled_at < self.reports[kept].scheduled_at:
+                ended = tuple(
+                    replace(one, status=DeliveryStatus.SUPERSEDED, next_attempt_at=None)
+                    if one.status is DeliveryStatus.PENDING
+                    else one
+                    for one in each.deliveries
+                )
+                old = replace(each, deliveries=ended)
+                is_making = each.status is ReportStatus.MAKING
+                self._keep(replace(old, status=ReportStatus.FAILED, next_attempt_at=None) if is_making else old)
+
+    async def prune_reports(self, before: datetime) -> int:
+        kept: set[str] = set()
+        for name in {each.name for each in self.reports.values()}:
+            called = self._reports_called(name)
+            kept |= {each.id for each in called[:1]} | {each.id for each in [r for r in called if r.delivered_at][:1]}
+        gone = [each.id for each in self.reports.values() if each.scheduled_at < before and each.id not in kept]
+        for key in gone:
+            del self.reports[key]
+        return len(gone)

@@ -15,7 +15,7 @@ from agent.model import Kind, Mode, Plan, Policy
 from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
 from agent.ports.clock import Clock
-from agent.ports.journal import Journal
+from agent.ports.state import State
 from agent.report.document import encode_plan
 
 __all__ = [
@@ -124,10 +124,11 @@ def outcome_summary(records: Sequence[ChangeRecord]) -> str:
     return f"Of {total:,} changes: {', '.join(parts)}."
 
 
-async def prune_old_runs(journal: Journal, clock: Clock) -> None:
-    """Delete runs older than `RETENTION`, except what later runs need. Log a failure: the next attempt is soon."""
+async def prune_old_runs(state: State, clock: Clock) -> None:
+    """Delete runs and reports older than `RETENTION`, except what later ones need. Log a failure: it is tried again."""
     try:
-        gone = await journal.prune(clock.now() - RETENTION)
+        gone = await state.prune(clock.now() - RETENTION)
+        await state.prune_reports(clock.now() - RETENTION)
     except PigmentSyncError as failure:
         log.warning("journal.not_pruned", error=failure.message)
     else:

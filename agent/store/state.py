@@ -27,6 +27,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.approval import Approval
+from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
     Lease,
@@ -44,6 +45,7 @@ from agent.store import (
     leases,
     member_snapshots,
     notices,
+    reports,
     run_journal,
     targets,
     workspace_memory,
@@ -481,6 +483,32 @@ class SqlState:
         await self._write_transaction(
             lambda connection: notices.set_notice(self._database, connection, subject, condition)
         )
+
+    async def begin_report_name(self, name: str, at: datetime) -> datetime:
+        return await self._write_transaction(
+            lambda connection: reports.begin_name(self._database, connection, name, at)
+        )
+
+    async def load_reports(self, name: str, limit: int = 20) -> list[MadeReport]:
+        return await self._read_transaction(lambda connection: reports.load_reports(connection, name, limit))
+
+    async def load_report(self, report: str) -> MadeReport | None:
+        return await self._read_transaction(lambda connection: reports.load_report(connection, report))
+
+    async def load_last_delivered(self, name: str) -> MadeReport | None:
+        return await self._read_transaction(lambda connection: reports.load_last_delivered(connection, name))
+
+    async def record_report(self, lease: Lease, report: MadeReport) -> None:
+        await self._write_under_lease(lease, lambda connection: reports.record_report(connection, report), is_long=True)
+
+    async def record_delivery(self, lease: Lease, delivery: Delivery) -> None:
+        await self._write_under_lease(lease, lambda connection: reports.record_delivery(connection, delivery))
+
+    async def supersede_reports(self, lease: Lease, name: str, kept: str) -> None:
+        await self._write_under_lease(lease, lambda connection: reports.supersede(connection, name, kept))
+
+    async def prune_reports(self, before: datetime) -> int:
+        return await self._write_transaction(lambda connection: reports.prune(connection, before))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))

@@ -34,6 +34,10 @@ __all__ = [
     "notices",
     "pauses",
     "possible_renames",
+    "report_deliveries",
+    "report_files",
+    "report_names",
+    "reports",
     "runs",
     "targets",
     "undone",
@@ -277,4 +281,59 @@ notices = Table(
     # `run:pigment-latam:0`, `waiting:pigment-latam:0`, `token:pigment-latam:0`; 0 is the position of the URL.
     Column("subject", EscapedText, primary_key=True),
     Column("condition", EscapedText, nullable=False),
+)
+
+# Since when the state knows a scheduled report: it is due at the moments of its schedule after that.
+report_names = Table(
+    "report_names",
+    metadata,
+    Column("name", EscapedText, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", EscapedText, primary_key=True),
+    Column("name", EscapedText, nullable=False),
+    Column("scheduled_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    # Who asked for it; empty for the schedule.
+    Column("by", EscapedText, nullable=False),
+    # How often its making began, and when it is tried again.
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", BigInteger),
+    Column("made_at", BigInteger),
+    Column("digest", Text, nullable=False),
+    Column("title", EscapedText, nullable=False),
+    Column("summary", EscapedText, nullable=False),
+    # JSON, compressed with zlib; empty once a newer report was delivered.
+    Column("facts", LargeBinary, nullable=False),
+    # JSON: the scheduled moments before this one without a report.
+    Column("missed", Text, nullable=False),
+    Column("error", EscapedText, nullable=False),
+    Index(None, "name", "scheduled_at"),
+)
+
+# The files of a report, compressed with zlib, while a delivery is pending.
+report_files = Table(
+    "report_files",
+    metadata,
+    Column("report", EscapedText, ForeignKey("reports.id", ondelete="CASCADE"), primary_key=True),
+    Column("file", EscapedText, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+report_deliveries = Table(
+    "report_deliveries",
+    metadata,
+    Column("report", EscapedText, ForeignKey("reports.id", ondelete="CASCADE"), primary_key=True),
+    # The position of the target in `to`, and how it is shown: never its URL, which may hold a password.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("target", EscapedText, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("error", EscapedText, nullable=False),
 )
