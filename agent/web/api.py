@@ -21,14 +21,15 @@ from pydantic.json_schema import SkipJsonSchema
 
 from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest
 from agent.model.email import is_valid
-from agent.model.run import Trigger
+from agent.model.run import Run, Trigger
 from agent.settings.token import Role
 from agent.web.auth import Principal
-from agent.web.context import GivenApproval, WebContext
+from agent.web.context import AcceptedApproval, GivenApproval, WebContext
 from agent.web.problems import HttpProblem
 from agent.web.schemas import (
     ApprovalAccepted,
     ApprovalBody,
+    ApprovalNeedsSchema,
     MissingApproval,
     PersonSchema,
     Problem,
@@ -37,9 +38,11 @@ from agent.web.schemas import (
     RunList,
     RunRequestBody,
     RunSchema,
+    UndoBody,
     WorkspaceList,
     WorkspaceSchema,
     active_run_to_schema,
+    approval_needs,
     person_to_schema,
     run_to_schema,
     workspace_to_schema,
@@ -53,7 +56,7 @@ PROBLEM_DESCRIPTIONS = {
     401: "The token is missing or wrong.",
     403: "The token's role does not allow it.",
     404: "There is no such workspace or run.",
-    409: "The plan of this run can't be approved now.",
+    409: "The plan of this run can't be approved now, or the run can't be undone.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The body is not valid.",
@@ -238,13 +241,22 @@ async def list_runs(
 
 
 @router.get("/runs/{run_id}", responses=WORKSPACE_PROBLEMS)
-async def show_run(run_id: str, _: Reader, context: Annotated[WebContext, Depends(get_context)]) -> RunSchema:
-    """Return one run with its plan, who approved it, and the outcome of each change."""
+async def show_run(run_id: str, reader: Reader, context: Annotated[WebContext, Depends(get_context)]) -> RunSchema:
+    """Return one run with its plan, who approved it, what an approval needs, and the outcome of each change."""
     found = await context.find_run(run_id)
     if isinstance(found, ActiveRun):
         return active_run_to_schema(found)
-    state = context.daemon.state
-    return run_to_schema(found, await state.load_changes(found.id), await state.load_run_approvals(found.id))
+    state, needs = context.daemon.state, await _load_needs(found, reader, context)
+    return run_to_schema(found, await state.load_changes(found.id), await state.load_run_approvals(found.id), needs)
+
+
+async def _load_needs(run: Run, reader: Principal, context: WebContext) -> ApprovalNeedsSchema | None:
+    form, blocked, newer = await context.load_any_form(run, reader), "", None
+    if form is None or not form.boxes:
+        return None
+    if not form.is_undo:
+        blocked, newer = await context.find_approval_blocker(run), await context.find_newer_plan(run)
+    return approval_needs(form, context.daemon.approval_policy, blocked, newer.id if newer else None)
 
 
 @router.post("/runs/{run_id}/approval", status_code=202, responses={202: ACCEPTED, **APPROVAL_PROBLEMS})
@@ -262,8 +274,39 @@ async def approve(
     found = await context.find_run(run_id)
     if isinstance(found, ActiveRun):
         raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
-    given = GivenApproval(body.digest, body.reason, body.guards)
-    done = await context.approve(found, given, operator, Trigger.API)
+    given = GivenApproval(body.digest, body.reason, body.guards, body.confirm)
+    return _accept_approval(await context.approve(found, given, operator, Trigger.API), response)
+
+
+@router.post("/runs/{run_id}/undo", status_code=202, responses={202: ACCEPTED, **APPROVAL_PROBLEMS})
+async def undo(
+    run_id: str,
+    body: UndoBody,
+    operator: Operator,
+    context: Annotated[WebContext, Depends(get_context)],
+    response: Response,
+) -> ApprovalAccepted:
+    """Plan what reverts the changes of this run, or approve that plan; the undo also pauses the workspace.
+
+    Where guards hold something and two people are needed, the first approval is only recorded.
+    """
+    run = await _find_ended_run(run_id, context)
+    if body.digest is None:
+        accepted = _accept(await context.plan_undo(run, operator.name, Trigger.API), response)
+        return ApprovalAccepted(id=accepted.id, url=accepted.url, missing=())
+    given = GivenApproval(body.digest, body.reason, body.guards, body.confirm)
+    plan = await context.find_undo_plan(body.digest)
+    return _accept_approval(await context.approve_undo(run, plan, given, operator, Trigger.API), response)
+
+
+async def _find_ended_run(run_id: str, context: WebContext) -> Run:
+    found = await context.find_run(run_id)
+    if isinstance(found, ActiveRun):
+        raise HttpProblem(409, "not-undoable", "The run has not ended.", "Wait until it ends.")
+    return found
+
+
+def _accept_approval(done: AcceptedApproval, response: Response) -> ApprovalAccepted:
     accepted = _accept(done.run_id, response)
     missing = tuple(
         MissingApproval(guard=each.guard, approved_by=each.approved_by, people=each.missing) for each in done.missing

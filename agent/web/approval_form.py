@@ -7,6 +7,8 @@
     G of G and H           none                what G alone holds; what H also holds waits for H
     G, two are needed      G by another        what G alone holds
 
+An undo is approved as a whole, with all its guards. What no guard holds is written with it, never before.
+
 The button names exactly what the approval releases: a form with other ticks than those that it was rendered
 for is shown again with the new numbers.
 """
@@ -37,6 +39,7 @@ __all__ = [
     "group_sizes",
     "guards_in_fields",
     "possible_renames",
+    "wrong_number",
 ]
 
 GUARD_FIELD = "guard."
@@ -70,13 +73,17 @@ class GroupSize:
 
 @dataclass(frozen=True, slots=True)
 class GuardBox:
-    """A guard that holds something. *holds* is in words, *approval* shows who approved it and who is missing."""
+    """A guard that holds *counts*, by kind. *approval* shows who approved it and how many people are missing."""
 
     code: str
     message: str
-    holds: str
+    counts: Mapping[str, int]
     approval: GuardApproval
     is_ticked: bool
+
+    @property
+    def holds(self) -> str:
+        return held_counts(Counter(self.counts))
 
     @property
     def field_name(self) -> str:
@@ -109,9 +116,9 @@ class ApprovalRecord:
 class ApprovalForm:
     """The form for one person.
 
-    *action* is what the button does, *deactivations* how many of it. *confirm* asks for that number. *waits*: this
-    approval writes nothing yet. *given* are the approvals that count, *expired* those that no longer do.
-    *repeated*: the person approved all of it before.
+    *counts* is what the button does, by kind, *action* the same in words. *confirm* asks to type the number of
+    deactivations. *waits*: this approval writes nothing yet. *given* are the approvals that count, *expired* those that
+    no longer do. *repeated*: the person approved all of it before. *is_undo*: the plan puts back what a run did.
     """
 
     groups: Sequence[GroupSize]
@@ -119,8 +126,7 @@ class ApprovalForm:
     more_people: int
     since: str
     boxes: Sequence[GuardBox]
-    action: str
-    deactivations: int
+    counts: Mapping[str, int]
     confirm: bool
     waits: bool
     repeated: bool
@@ -129,6 +135,15 @@ class ApprovalForm:
     given: Sequence[tuple[Approval, datetime]]
     expired: Sequence[Approval]
     valid_for: timedelta
+    is_undo: bool = False
+
+    @property
+    def action(self) -> str:
+        return action_phrase(self.counts)
+
+    @property
+    def deactivations(self) -> int:
+        return self.counts.get("deactivate", 0)
 
     @property
     def shown_guards(self) -> str:
@@ -139,7 +154,8 @@ class ApprovalForm:
     def button(self) -> str:
         if not self.action:
             return "Approve these guards"
-        return f"Approve as first of {self.needed}: {self.action}" if self.waits else _capitalize(self.action)
+        action = f"undo: {self.action}, and pause" if self.is_undo else self.action
+        return f"Approve as first of {self.needed}: {action}" if self.waits else _capitalize(action)
 
     @property
     def heading(self) -> str:
@@ -147,9 +163,17 @@ class ApprovalForm:
 
 
 def approval_form(
-    workspace: PlannedObject, by: str, record: ApprovalRecord, ticked: Collection[str] | None = None
+    workspace: PlannedObject,
+    by: str,
+    record: ApprovalRecord,
+    ticked: Collection[str] | None = None,
+    *,
+    is_undo: bool = False,
 ) -> ApprovalForm:
-    """Return the form of the plan *workspace* for the person *by*. *ticked* are the guards to approve; None: all."""
+    """Return the form of the plan *workspace* for the person *by*. *ticked* are the guards to approve; None: all.
+
+    With *is_undo* the approval is for the whole plan: for what no guard holds too.
+    """
     approvals, policy, now = record.approvals, record.policy, record.now
     per_hold = _approvable_guards(workspace)
     held = sorted(frozenset[str]().union(*per_hold))
@@ -160,10 +184,12 @@ def approval_form(
     )
     before = Release(usable, policy.needed)
     after = Release((*usable, own), policy.needed) if chosen else before
-    waits = not any(each.is_released for each in after.statuses(chosen))
+    waits = not any(each.is_released for each in after.statuses(chosen)) and not (is_undo and not held)
     released = _kinds(workspace, per_hold, after.releases)
     named = _kinds(workspace, per_hold, frozenset(chosen).issuperset)
     kinds = named if waits else released
+    if is_undo:
+        kinds += Counter(change["kind"] for change in workspace["changes"])
     about = [hold for hold, guards in zip(workspace["holds"], per_hold, strict=True) if guards]
     people = [hold["email"] for hold in about]
     times = [since for since, guards in zip(held_since(workspace), per_hold, strict=True) if since and guards]
@@ -177,14 +203,13 @@ def approval_form(
             GuardBox(
                 code,
                 messages.get(code, ""),
-                held_counts(_kinds(workspace, per_hold, frozenset({code}).issubset)),
+                _kinds(workspace, per_hold, frozenset({code}).issubset),
                 before.status(code),
                 code in chosen,
             )
             for code in held
         ],
-        action=action_phrase(kinds),
-        deactivations=kinds["deactivate"],
+        counts=kinds,
         confirm=kinds["deactivate"] > policy.confirm_over,
         waits=waits,
         repeated=waits and _has_approved(usable, by, chosen),
@@ -193,6 +218,7 @@ def approval_form(
         given=[(each, each.at + policy.valid_for) for each in usable],
         expired=[each for each in approvals if not each.applied_in and is_expired(each, now, policy.valid_for)],
         valid_for=policy.valid_for,
+        is_undo=is_undo,
     )
 
 
@@ -212,6 +238,13 @@ def _kinds(
 def _has_approved(usable: Sequence[Approval], by: str, guards: Iterable[str]) -> bool:
     own = Release(tuple(each for each in usable if is_same_person(each.by, by)), 1)
     return all(each.is_released for each in own.statuses(guards))
+
+
+def wrong_number(form: ApprovalForm) -> str:
+    return (
+        f"The typed number is not the number of deactivations, {form.deactivations:,}. Nothing was approved and "
+        "nothing was written."
+    )
 
 
 def action_phrase(kinds: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -22,7 +22,7 @@ from agent.plan_parser import parse_workspace
 from agent.report.view import hold_guards, is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
-from agent.web.approval_form import ApprovalForm, ApprovalRecord, approval_form
+from agent.web.approval_form import ApprovalForm, ApprovalRecord, approval_form, wrong_number
 from agent.web.auth import LoginRateLimit, Principal, Sessions, find_principal
 from agent.web.problems import HttpProblem
 
@@ -33,11 +33,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class GivenApproval:
-    """An approval as a client sent it. *guards* are codes, not validated yet; empty: all."""
+    """An approval as a client sent it. *guards* are codes, not validated yet; empty: all.
+
+    *confirm* is the number of deactivations that its person expects; None: not given.
+    """
 
     digest: str
     reason: str
     guards: tuple[str, ...] = ()
+    confirm: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,10 @@ class WebContext:
         if run.document is None or run.digest is None:
             return "The run ended before it had a plan."
         if run.trigger is Trigger.UNDO:
-            return "Approve an undo with `pigment-sync undo`, which also pauses the workspace."
+            return (
+                "An undo is approved at the run that it puts back, because that also pauses the workspace: open that "
+                "run, and plan its undo again."
+            )
         if not is_approvable(parse_workspace(run.document)):
             return wrong_target_message(parse_workspace(run.document)) or "No guard holds changes of this plan."
         status = await self.daemon.load_workspace_status(run.workspace)
@@ -128,14 +135,27 @@ class WebContext:
         """Return the form to approve the plan of *run*; None if none can be given. *ticked*: None for all."""
         if run.document is None or run.digest is None or await self.find_approval_blocker(run):
             return None
-        workspace = parse_workspace(run.document)
-        if workspace["status"] != "planned":
+        return await self._load_form(run, principal, ticked)
+
+    async def load_any_form(self, run: Run, principal: Principal) -> ApprovalForm | None:
+        """Return the form of the plan of *run*, also where it can't be approved now; None without a plan."""
+        return await self._load_form(run, principal, None)
+
+    async def load_undo_form(self, plan: Run | None, principal: Principal) -> ApprovalForm | None:
+        """Return the form to approve the undo that the run *plan* shows; None if that run has no plan of an undo."""
+        if plan is None or plan.trigger is not Trigger.UNDO:
+            return None
+        return await self._load_form(plan, principal, None)
+
+    async def _load_form(self, run: Run, principal: Principal, ticked: Collection[str] | None) -> ApprovalForm | None:
+        workspace = parse_workspace(run.document) if run.document is not None else None
+        if workspace is None or workspace["status"] != "planned" or run.digest is None:
             return None
         state = self.daemon.state
         approvals = await state.load_approvals(run.workspace, run.digest)
         baselines = await state.load_baselines(run.workspace, run.started_at - BASELINE_WINDOW)
         record = ApprovalRecord(approvals, self.daemon.approval_policy, baselines, datetime.now(UTC))
-        return approval_form(workspace, principal.name, record, ticked)
+        return approval_form(workspace, principal.name, record, ticked, is_undo=run.trigger is Trigger.UNDO)
 
     async def find_undo_blocker(self, run: Run) -> str:
         """Return why *run* can't be undone; empty when it can."""
@@ -147,25 +167,46 @@ class WebContext:
             return "The workspace is in mode dry-run. Set `mode: enforce` first."
         return ""
 
-    async def request_undo(self, run: Run, by: str, plan: Run | None = None, reason: str = "") -> str:
-        """Queue the plan of an undo of *run*, or with *plan* the undo that this plan shows. Return the run's id.
+    async def plan_undo(self, run: Run, by: str, trigger: Trigger) -> str:
+        """Queue the plan of an undo of *run*, and return the id of that run. Raises `HttpProblem` if it has none."""
+        await self._refuse_undo(run)
+        return await self.daemon.request_run(
+            ManualRunRequest(run.workspace, True, trigger, by, f"undo of {run.id}", undone=run)
+        )
 
-        Raises `HttpProblem` if it can't be undone, or the approval has no reason.
+    async def find_undo_plan(self, digest: str) -> Run | None:
+        """Return the newest run with the plan that *digest*, or its beginning, names. Raises `HttpProblem`."""
+        return await self.daemon.state.load_run_by_digest(_parse_digest_prefix(digest))
+
+    async def approve_undo(
+        self, run: Run, plan: Run | None, given: GivenApproval, principal: Principal, trigger: Trigger
+    ) -> AcceptedApproval:
+        """Queue the undo of *run* that *plan* shows. Where a second person is needed, it records the approval only.
+
+        Raises `HttpProblem` when it is not the plan that *given* names, or the approval can't be given.
         """
+        await self._refuse_undo(run)
+        form, prefix = await self.load_undo_form(plan, principal), _parse_digest_prefix(given.digest)
+        if (
+            form is None
+            or plan is None
+            or plan.workspace != run.workspace
+            or not (plan.digest or "").startswith(prefix)
+        ):
+            raise HttpProblem(
+                409, "digest", "This is not the plan of the undo that was shown.", "Plan the undo again, and review it."
+            )
+        if not form.action:
+            raise HttpProblem(409, "not-undoable", "There is nothing to undo.", "Nothing was written.")
+        _check_number(form, given)
+        request = ManualRunRequest(
+            run.workspace, False, trigger, principal.name, given.reason, approved_digest=plan.digest, undone=run
+        )
+        return await self._queue(plan, given, request)
+
+    async def _refuse_undo(self, run: Run) -> None:
         if why_not := await self.find_undo_blocker(run):
             raise HttpProblem(409, "not-undoable", why_not, "Nothing was written. Open another run.")
-        if plan is not None:
-            try:
-                require_reason(reason, self.daemon.approval_policy)
-            except UsageError as error:
-                raise HttpProblem(422, "reason", error.message, "Send a reason.") from error
-        digest = plan.digest if plan is not None else None
-        shown_reason = reason or f"undo of {run.id}"
-        return await self.daemon.request_run(
-            ManualRunRequest(
-                run.workspace, plan is None, Trigger.PAGE, by, shown_reason, approved_digest=digest, undone=run
-            )
-        )
 
     async def find_newer_plan(self, run: Run) -> Run | None:
         """Return the newest run whose plan of the workspace differs from that of *run*, if it is newer."""
@@ -186,24 +227,25 @@ class WebContext:
             raise HttpProblem(
                 409, "digest", "The digest is not that of this run's plan.", "Review the plan, and send its digest."
             )
-        guards, found = await self._judge(run, run.digest, given, principal)
-        run_id = await self.daemon.request_run(
+        if given.confirm is not None and (form := await self.load_form(run, principal, given.guards or None)):
+            _check_number(form, given)
+        return await self._queue(
+            run,
+            given,
             ManualRunRequest(
-                run.workspace,
-                False,
-                trigger,
-                principal.name,
-                given.reason,
-                run.user,
-                approved_digest=run.digest,
-                approved_guards=guards,
-            )
+                run.workspace, False, trigger, principal.name, given.reason, run.user, approved_digest=run.digest
+            ),
         )
+
+    async def _queue(self, plan: Run, given: GivenApproval, request: ManualRunRequest) -> AcceptedApproval:
+        """Queue *request* with the guards of *given*, unless its approval of *plan* would be refused."""
+        guards, found = await self._judge(plan, given, request)
+        run_id = await self.daemon.request_run(replace(request, approved_guards=guards))
         statuses = found.release.statuses(found.named)
         return AcceptedApproval(run_id, tuple(each for each in statuses if not each.is_released))
 
     async def _judge(
-        self, run: Run, digest: str, given: GivenApproval, principal: Principal
+        self, run: Run, given: GivenApproval, request: ManualRunRequest
     ) -> tuple[frozenset[str], PlanApproval]:
         """Return the guards that the approval is narrowed to, and what it does. The run judges it again.
 
@@ -226,10 +268,11 @@ class WebContext:
                 f"{', '.join(idle)}: holds nothing in this plan.",
                 f"The guards that do are: {', '.join(sorted(held))}.",
             )
+        digest = request.approved_digest or ""
         approval = Approval(
             workspace=run.workspace,
             digest=digest,
-            by=principal.name,
+            by=request.by,
             at=now,
             reason=given.reason,
             guards=tuple(sorted(wanted)),
@@ -240,6 +283,12 @@ class WebContext:
         except AlreadyApproved as error:
             hint = "Ask a second person to approve this plan."
             raise HttpProblem(409, error.code, error.message, hint) from error
+
+
+def _check_number(form: ApprovalForm, given: GivenApproval) -> None:
+    """Raises `HttpProblem` if the approval's person expects another number of deactivations."""
+    if given.confirm is not None and given.confirm != form.deactivations:
+        raise HttpProblem(422, "confirm", wrong_number(form), "Review the plan, and send its number.")
 
 
 def _parse_digest_prefix(digest: str) -> str:

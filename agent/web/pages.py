@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,10 +34,10 @@ from agent.settings.token import Role
 from agent.web import chart, login
 from agent.web.approval_form import (
     ApprovalForm,
-    action_phrase,
     group_sizes,
     guards_in_fields,
     possible_renames,
+    wrong_number,
 )
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
@@ -67,9 +66,11 @@ DRIFT_CODES = {NoteCode.DRIFT, NoteCode.ANOTHER_WRITER}
 TICKS_CHANGED = (
     "The ticks have changed, so the numbers have too. Nothing was approved yet. Check the button, then send it."
 )
-WRONG_NUMBER = (
-    "The typed number is not the number of deactivations, {:,}. Nothing was approved and nothing was written."
+BUTTON_CHANGED = (
+    "Another person approved meanwhile, so the button does something else now. Nothing was approved yet. Check the "
+    "button, then send it."
 )
+FORM_CHANGED = {TICKS_CHANGED, BUTTON_CHANGED}
 PageHandler = Callable[[HttpRequest, Session], Awaitable[Response]]
 FormHandler = Callable[[HttpRequest, Session, dict[str, str]], Awaitable[Response]]
 THEMES = {"light", "dark"}
@@ -275,8 +276,8 @@ class Pages:
         return self.render(
             "run.html",
             session,
-            # Other ticks are no mistake: the form comes back once with their numbers.
-            422 if refusal and refusal != TICKS_CHANGED else 200,
+            # Other ticks or another approval are no mistake: the form comes back once with their numbers.
+            422 if refusal and refusal not in FORM_CHANGED else 200,
             run=run,
             facts=[*approval_facts(identity), *made_with_facts(identity)],
             plan=await self._render_plan(run, approvals),
@@ -381,7 +382,7 @@ class Pages:
 
     async def plan_undo(self, request: HttpRequest, session: Session, _: dict[str, str]) -> Response:
         run = await self._find_ended_run(request.path_params["run_id"])
-        plan_id = await self._context.request_undo(run, session.principal.name)
+        plan_id = await self._context.plan_undo(run, session.principal.name, Trigger.PAGE)
         return RedirectResponse(f"/runs/{run.id}/undo/{plan_id}", 303)
 
     async def _find_ended_run(self, run_id: str) -> Run:
@@ -397,18 +398,19 @@ class Pages:
             return self.render("ongoing.html", session, run=found)
         return await self._render_undo(run, found, session)
 
-    async def _render_undo(self, run: Run, plan: Run, session: Session, refusal: str = "") -> Response:
+    async def _render_undo(
+        self, run: Run, plan: Run, session: Session, reason: str = "", refusal: str = ""
+    ) -> Response:
         return self.render(
             "undo.html",
             session,
-            422 if refusal else 200,
+            422 if refusal and refusal not in FORM_CHANGED else 200,
             run=run,
             planned=plan,
             plan=await self._render_plan(plan, ()),
-            kinds=_undo_kinds(plan),
-            action=action_phrase(_undo_kinds(plan)),
-            policy=self._context.daemon.approval_policy,
+            form=await self._context.load_undo_form(plan, session.principal),
             why_not=await self._context.find_undo_blocker(run),
+            reason=reason,
             refusal=refusal,
         )
 
@@ -416,14 +418,13 @@ class Pages:
         """Queue the undo whose plan was shown. It is computed again, and refused if its digest is another."""
         run = await self._find_ended_run(request.path_params["run_id"])
         plan = await self._find_ended_run(request.path_params["plan_id"])
-        if plan.trigger is not Trigger.UNDO or plan.digest is None or plan.digest != fields.get("digest", ""):
-            raise HttpProblem(409, "digest", "This is not the plan of the undo that was shown.", "Plan the undo again.")
-        number = _undo_kinds(plan)["deactivate"]
-        typed = fields.get("confirm", "").strip().replace(",", "")
-        if number > self._context.daemon.approval_policy.confirm_over and typed != str(number):
-            return await self._render_undo(run, plan, session, WRONG_NUMBER.format(number))
-        undo_id = await self._context.request_undo(run, session.principal.name, plan, fields.get("reason", ""))
-        return RedirectResponse(f"/runs/{undo_id}", 303)
+        form, reason = await self._context.load_undo_form(plan, session.principal), fields.get("reason", "")
+        # Without a form `approve_undo` raises the reason for that.
+        if form is not None and (refusal := _button_refusal(form, fields)):
+            return await self._render_undo(run, plan, session, reason, refusal)
+        given = GivenApproval(fields.get("digest", ""), reason)
+        accepted = await self._context.approve_undo(run, plan, given, session.principal, Trigger.PAGE)
+        return RedirectResponse(f"/runs/{accepted.run_id}", 303)
 
     async def settle_rename(self, request: HttpRequest, session: Session, fields: dict[str, str]) -> Response:
         """Settle a hold `possible-rename`, as its person decided: the same human, or two."""
@@ -487,16 +488,14 @@ def _form_refusal(form: ApprovalForm, fields: Mapping[str, str], ticked: Sequenc
         return ""
     if form.shown_guards != fields.get("shown", ""):
         return TICKS_CHANGED
+    return _button_refusal(form, fields)
+
+
+def _button_refusal(form: ApprovalForm, fields: Mapping[str, str]) -> str:
+    """Return why the button that was pressed does not do what it showed; also why its number is not confirmed."""
+    if fields.get("button", form.button) != form.button:
+        return BUTTON_CHANGED
     typed = fields.get("confirm", "").strip().replace(",", "")
     if form.confirm and typed != str(form.deactivations):
-        return WRONG_NUMBER.format(form.deactivations)
+        return wrong_number(form)
     return ""
-
-
-def _undo_kinds(plan: Run) -> Counter[str]:
-    """Count by kind what an undo does once it is approved."""
-    planned = parse_workspace(plan.document) if plan.document is not None else None
-    if planned is None or planned["status"] != "planned":
-        return Counter()
-    held = [hold["kind"] for hold in planned["holds"] if "after" in hold]
-    return Counter([*(change["kind"] for change in planned["changes"]), *held])

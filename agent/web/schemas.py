@@ -12,14 +12,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Strin
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Unplanned
 from agent.model.access import Explanation, MemberView, PersonView
-from agent.model.approval import Approval
+from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.email import is_valid
 from agent.model.run import ChangeRecord, Run, RunStatus
-from agent.report.run_identity import run_object
+from agent.report.run_identity import format_utc, run_object
+from agent.web.approval_form import ApprovalForm
 
 __all__ = [
     "ApprovalAccepted",
     "ApprovalBody",
+    "ApprovalNeedsSchema",
     "MissingApproval",
     "PauseSchema",
     "PersonSchema",
@@ -30,9 +32,11 @@ __all__ = [
     "RunRequestBody",
     "RunSchema",
     "ShortText",
+    "UndoBody",
     "WorkspaceList",
     "WorkspaceSchema",
     "active_run_to_schema",
+    "approval_needs",
     "person_to_schema",
     "run_to_schema",
     "workspace_to_schema",
@@ -40,6 +44,11 @@ __all__ = [
 
 ShortText = Annotated[str, StringConstraints(max_length=500)]
 Digest = Annotated[str, StringConstraints(pattern="^(sha256:)?[0-9a-fA-F]{8,64}$")]
+
+Confirm = Annotated[
+    Annotated[int, Field(ge=0)] | None,
+    Field(description="How many accounts will be deactivated, as the client read it: another number is refused."),
+]
 
 
 def _validate_email(value: str) -> str:
@@ -76,6 +85,23 @@ class ApprovalBody(RequestModel):
     guards: Annotated[tuple[str, ...], Field(max_length=50), Strict(False)] = Field(
         default=(), description="The codes of the guards to approve, such as `max-deactivations`; empty for all."
     )
+    confirm: Confirm = None
+
+
+class UndoBody(RequestModel):
+    """Without `digest`: plan the undo, which writes nothing. With it: approve the undo that was planned."""
+
+    digest: Digest | None = Field(
+        default=None, description="The digest of the undo's plan, or at least its first 8 digits; null: only plan."
+    )
+    reason: ShortText = Field(
+        default="",
+        description="Why, for the journal; not empty with `digest`, unless `approvals.reason` is `optional`.",
+    )
+    guards: Annotated[tuple[str, ...], Field(max_length=50), Strict(False)] = Field(
+        default=(), description="The codes of the guards to approve; empty for all."
+    )
+    confirm: Confirm = None
 
 
 class ReasonBody(RequestModel):
@@ -156,6 +182,44 @@ class RunApprovalSchema(ResponseModel):
     guards: tuple[str, ...]
 
 
+class UsableApprovalSchema(RunApprovalSchema):
+    """An approval of a plan that no run has applied. It counts until `expires_at`."""
+
+    expires_at: str
+
+
+class GuardApprovalSchema(ResponseModel):
+    """A guard that holds something: how many changes of each kind, who approved it, and how many people are missing."""
+
+    guard: str
+    message: str
+    holds: dict[str, int]
+    approved_by: tuple[str, ...]
+    missing: int
+
+
+class ApprovalNeedsSchema(ResponseModel):
+    """What an approval of the plan needs and does, as the page shows it to the client.
+
+    `blocked` is why it can't be given now; empty: it can. `counts` are the changes by kind that it releases, once
+    enough people approved. `waits`: the client's approval would be recorded, and write nothing. `repeated`: the client
+    approved it before. Above `confirm_over` deactivations the page asks to type their number.
+    """
+
+    blocked: str
+    newer_run: str | None = Field(description="The run whose plan is newer and differs; null: this one is current.")
+    needed: int
+    reason_required: bool
+    confirm_over: int
+    valid_for_seconds: int
+    counts: dict[str, int]
+    waits: bool
+    repeated: bool
+    guards: tuple[GuardApprovalSchema, ...]
+    approvals: tuple[UsableApprovalSchema, ...]
+    expired: tuple[UsableApprovalSchema, ...]
+
+
 class RunSchema(ResponseModel):
     """A run. `status` is that of the journal, or `waiting`; `plan` is the workspace's part of the plan document.
 
@@ -183,6 +247,9 @@ class RunSchema(ResponseModel):
     config_sha256: str | None = None
     approvals: tuple[RunApprovalSchema, ...] | None = Field(
         default=None, description="Who approved the plan; null in a list of runs."
+    )
+    approval: ApprovalNeedsSchema | None = Field(
+        default=None, description="What an approval needs; null in a list of runs, and where no guard holds anything."
     )
     progress: ProgressSchema | None = None
     plan: dict[str, Any] | None = None
@@ -253,7 +320,10 @@ class PersonSchema(ResponseModel):
 
 
 def run_to_schema(
-    run: Run, records: Sequence[ChangeRecord] | None = None, approvals: Sequence[Approval] | None = None
+    run: Run,
+    records: Sequence[ChangeRecord] | None = None,
+    approvals: Sequence[Approval] | None = None,
+    needs: ApprovalNeedsSchema | None = None,
 ) -> RunSchema:
     tally, identity = run.tally, run_object(run, approvals or ())
     plan: dict[str, Any] | None = {**orjson.loads(run.document), "run": identity} if run.document else None
@@ -280,8 +350,48 @@ def run_to_schema(
         commit=identity["commit"],
         config_sha256=identity["config_sha256"],
         approvals=None if approvals is None else tuple(map(RunApprovalSchema.model_validate, identity["approvals"])),
+        approval=needs,
         plan=plan,
         changes=None if records is None else tuple(map(_change_to_schema, records)),
+    )
+
+
+def approval_needs(
+    form: ApprovalForm, policy: ApprovalPolicy, blocked: str, newer_run: str | None
+) -> ApprovalNeedsSchema:
+    """Return what the page's *form* shows. *blocked* is why it can't be approved now."""
+    return ApprovalNeedsSchema(
+        blocked=blocked,
+        newer_run=newer_run,
+        needed=policy.needed,
+        reason_required=policy.requires_reason,
+        confirm_over=policy.confirm_over,
+        valid_for_seconds=int(policy.valid_for.total_seconds()),
+        counts=dict(form.counts),
+        waits=form.waits,
+        repeated=form.repeated,
+        guards=tuple(
+            GuardApprovalSchema(
+                guard=box.code,
+                message=box.message,
+                holds=dict(box.counts),
+                approved_by=box.approval.approved_by,
+                missing=box.approval.missing,
+            )
+            for box in form.boxes
+        ),
+        approvals=tuple(_usable_approval(each, until) for each, until in form.given),
+        expired=tuple(_usable_approval(each, each.at + policy.valid_for) for each in form.expired),
+    )
+
+
+def _usable_approval(approval: Approval, until: datetime) -> UsableApprovalSchema:
+    return UsableApprovalSchema(
+        by=approval.by,
+        at=format_utc(approval.at),
+        reason=approval.reason,
+        guards=approval.guards,
+        expires_at=format_utc(until),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -109,6 +109,10 @@ REFUSED: list[tuple[str, dict[str, object], int, str, str]] = [
     ("ann", {"guards": ["fleet"]}, 409, "guards", "fleet: holds nothing in this plan."),
     ("ann", {"guards": "fleet"}, 422, "body", "guards"),
     ("ann", {"digest": "sha256:00000000"}, 409, "digest", "is not that of this run's plan"),
+    ("ann", {"confirm": 3}, 422, "confirm", "The typed number is not the number of deactivations, 2."),
+    ("ann", {"confirm": 2, "guards": ["max-deactivations"]}, 422, "confirm", "the number of deactivations, 1."),
+    ("ann", {"confirm": -2}, 422, "body", "confirm"),
+    ("ann", {"confirm": "2"}, 422, "body", "confirm"),
 ]
 
 
@@ -139,3 +143,87 @@ async def test_reason_may_be_optional(client: httpx.AsyncClient, daemon: Approva
     status, answer = await post(client, "ann", reason="")
 
     assert (status, answer["missing"]) == (202, [])
+
+
+async def read(client: httpx.AsyncClient, by: str = "ann") -> Any:
+    answer = await client.get("/api/v1/runs/held", headers={"Authorization": f"Bearer token-of-{by}"})
+    return answer.json()["approval"]
+
+
+async def test_run_shows_what_an_approval_needs(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    daemon.approval_policy = ApprovalPolicy(
+        needed=2, requires_reason=False, confirm_over=7, valid_for=timedelta(hours=1)
+    )
+    needs = await read(client, "rea")
+
+    assert {key: needs[key] for key in ("needed", "reason_required", "confirm_over", "valid_for_seconds")} == {
+        "needed": 2,
+        "reason_required": False,
+        "confirm_over": 7,
+        "valid_for_seconds": 3600,
+    }
+    assert (needs["blocked"], needs["newer_run"], needs["counts"]) == ("", None, {"deactivate": 2})
+    assert [(each["guard"], each["holds"], each["missing"]) for each in needs["guards"]] == [
+        ("group-shrink", {"deactivate": 1}, 2),
+        ("max-deactivations", {"deactivate": 2}, 2),
+    ]
+    assert needs["guards"][1]["message"]
+    assert (needs["approvals"], needs["expired"], needs["waits"], needs["repeated"]) == ([], [], True, False)
+
+
+async def test_run_shows_who_approved_and_until_when_it_counts(
+    client: httpx.AsyncClient, daemon: ApprovalDaemon
+) -> None:
+    await post(client, "ann", guards=["max-deactivations"])
+    needs = await read(client, "bea")
+
+    (given,) = needs["approvals"]
+    assert (given["by"], given["reason"], given["guards"]) == ("ann", "reviewed", ["max-deactivations"])
+    lasts = datetime.fromisoformat(given["expires_at"]) - datetime.fromisoformat(given["at"])
+    assert lasts == timedelta(hours=24)
+    assert [(each["guard"], each["approved_by"], each["missing"]) for each in needs["guards"]] == [
+        ("group-shrink", [], 2),
+        ("max-deactivations", ["ann"], 1),
+    ]
+    assert (needs["waits"], needs["repeated"]) == (False, False)
+    daemon.approval_policy = ApprovalPolicy(needed=2, valid_for=timedelta(0))
+    needs = await read(client, "bea")
+    assert (needs["approvals"], [each["by"] for each in needs["expired"]]) == ([], ["ann"])
+
+
+async def test_run_shows_why_it_cannot_be_approved(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    daemon.workspace_names = ()
+    assert "no longer in the configuration" in (await read(client))["blocked"]
+    listed = await client.get("/api/v1/runs", headers={"Authorization": "Bearer token-of-ann"})
+    assert [each["approval"] for each in listed.json()["runs"]] == [None]
+
+
+async def test_plan_without_holds_needs_no_approval(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
+    plan = a_plan("latam")
+    run = replace(a_run("free"), status=RunStatus.DONE, digest=plan_digest(plan), document=encode_plan(plan))
+    await daemon.state.record_run(run)
+    answer = await client.get("/api/v1/runs/free", headers={"Authorization": "Bearer token-of-ann"})
+    assert answer.json()["approval"] is None
+
+
+UNDO_REFUSED: list[tuple[str, dict[str, object], int, str]] = [
+    ("rea", {}, 403, "role"),
+    ("ann", {"digest": "sha256:00000000", "reason": "wrong"}, 409, "digest"),
+    ("ann", {"digest": plan_digest(HELD), "reason": "of another plan"}, 409, "digest"),
+    ("ann", {"digest": "now"}, 422, "body"),
+    ("ann", {"force": True}, 422, "body"),
+]
+
+
+@pytest.mark.parametrize("refused", UNDO_REFUSED, ids=lambda each: each[3])
+async def test_refused_undo_queues_nothing(
+    client: httpx.AsyncClient, daemon: ApprovalDaemon, refused: tuple[str, dict[str, object], int, str]
+) -> None:
+    by, body, status, code = refused
+    run = replace(a_run("held"), id="done", dry_run=False, status=RunStatus.DONE, document=encode_plan(HELD))
+    run = replace(run, finished_at=run.started_at)
+    await daemon.state.record_run(run)
+    headers = {"Authorization": f"Bearer token-of-{by}"}
+    answer = await client.post("/api/v1/runs/done/undo", json=body, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"], daemon.requests) == (status, code, [])

@@ -219,6 +219,17 @@ async def test_plan_of_a_dry_run_workspace_is_not_approved(visitor: Visitor, dae
     assert daemon.requests == []
 
 
+async def test_button_of_before_another_approval_is_shown_again(visitor: Visitor, daemon: PageDaemon) -> None:
+    button = await visitor.button()
+    await visitor.send(**BOTH)
+    await visitor.log_in("bea")
+    status, shown = await visitor.send(**BOTH, button=button)
+
+    assert (status, "the button does something else now. Nothing was approved yet." in shown) == (200, True)
+    assert len(daemon.requests) == 1
+    assert (await visitor.send(**BOTH, button=await visitor.button()))[0] == 303
+
+
 async def test_old_plan_is_not_approved(visitor: Visitor, daemon: PageDaemon) -> None:
     newer = replace(HELD, holds=HELD.holds[:3])
     run = replace(
