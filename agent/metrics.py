@@ -6,7 +6,6 @@ Label values are names from the configuration and fixed words, so that cardinali
 from __future__ import annotations
 
 import math
-from collections import Counter as Tally
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -61,6 +60,7 @@ SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "1 for each guard that tripped in the newest complete plan and that no approval released.",
         ("workspace", "guard"),
     ),
+    "pigment_sync_holds": ("Holds that the newest complete plan left.", ("workspace", "code")),
     "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
     "pigment_sync_token_days_left": ("Days until the first token expires; negative after that.", ("workspace",)),
     "pigment_sync_lease_holder_info": ("The holder of the lease.", ("workspace", "holder")),
@@ -87,12 +87,6 @@ class Metrics:
         self._changes = Counter(
             "pigment_sync_changes_total", "Changes by outcome.", ("workspace", "kind", "outcome"), registry=registry
         )
-        self._holds = Gauge(
-            "pigment_sync_holds",
-            "Holds in the latest plan of the whole workspace.",
-            ("workspace", "code"),
-            registry=registry,
-        )
         self._guard_trips = Counter(
             "pigment_sync_guard_trips_total",
             "Plans of the whole workspace in which a guard tripped.",
@@ -112,12 +106,10 @@ class Metrics:
             self._runs,
             self._duration,
             self._changes,
-            self._holds,
             self._guard_trips,
             self._notices,
         )
         self._workspaces: set[str] = set()
-        self._codes: dict[str, set[str]] = {}
         self._hosts: set[str] = set()
 
     def record_run(self, result: RunResult, trigger: Trigger, seconds: float) -> None:
@@ -128,17 +120,8 @@ class Metrics:
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
         if result.is_for_everyone and isinstance(result.planned, Plan):
-            left = result.planned.holds if result.holds is None else result.holds
-            self._set_holds(result.workspace, Tally(hold.code for hold in left))
             for guard in result.planned.guards:
                 self._guard_trips.labels(result.workspace, guard.code).inc()
-
-    def _set_holds(self, workspace: str, found: Mapping[str, int]) -> None:
-        """Set *found*, and zero for codes seen before: an absent series would look like a lost one."""
-        codes = self._codes.setdefault(workspace, set())
-        codes.update(found)
-        for code in codes:
-            self._holds.labels(workspace, code).set(found.get(code, 0))
 
     def count_notice(self, workspace: str, outcome: str) -> None:
         """Count a notice of *workspace* that was `sent` or `not-sent`."""
@@ -150,7 +133,6 @@ class Metrics:
         for workspace in self._workspaces.difference(names):
             for metric in self._by_workspace:
                 metric.remove_by_labels({"workspace": workspace})
-            self._codes.pop(workspace, None)
         self._workspaces.intersection_update(names)
 
     async def count_response(self, response: httpx.Response) -> None:

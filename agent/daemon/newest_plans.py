@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.model.run import Outcome, Run
 from agent.ports.state import State
-from agent.report.hold_age import has_plan, oldest_waiting
+from agent.report.hold_age import has_plan
 from agent.report.plan_figures import PlanFigures, plan_figures
 
 __all__ = ["NewestPlans"]
@@ -34,4 +34,4 @@ async def _load_figures(state: State, run: Run) -> PlanFigures | None:
     # The plan as it was approved lists what its approval released as holds.
     records = await state.load_changes(run.id) if run.approved_digest else []
     released = [record.change for record in records if record.outcome is not Outcome.HELD]
-    return plan_figures(loaded.document, oldest_waiting(loaded.document, loaded.started_at, released))
+    return plan_figures(loaded.document, loaded.started_at, released)

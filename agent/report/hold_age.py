@@ -6,6 +6,7 @@ email. So the age outlives the runs that are deleted, and a hold that was gone f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from agent.report.schema import HoldObject, PlannedObject
 __all__ = [
     "HoldKey",
     "age_phrase",
+    "count_holds",
     "has_plan",
     "held_since",
     "hold_key",
@@ -69,6 +71,13 @@ def oldest_waiting(document: bytes, planned_at: datetime, released: Iterable[Cha
         since for (kind, code, who), since in times.items() if waits_for_person(code) and (kind, who) not in made
     ]
     return min(waiting, default=None)
+
+
+def count_holds(document: bytes, released: Iterable[Change]) -> Mapping[str, int]:
+    """Return how many holds of each code the plan *document* left. *released* is as in `oldest_waiting`."""
+    made = {(each.kind.value, _change_subject(each)) for each in released}
+    keys = map(_key_of_object, orjson.loads(document)["holds"])
+    return Counter(code for kind, code, who in keys if (kind, who) not in made)
 
 
 def held_since(workspace: PlannedObject) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
 
-from agent.model import Kind
+from agent.model import Change, Kind
+from agent.report.hold_age import count_holds, oldest_waiting
 
 __all__ = ["PlanFigures", "SourceFigures", "plan_figures"]
 
@@ -25,8 +26,8 @@ class SourceFigures:
 class PlanFigures:
     """The counts of one workspace's plan. *sources* are by connector, *changes* have every kind.
 
-    *guards* are the codes of the guards that tripped and that no approval released. *oldest_hold* is since when the
-    oldest hold waits for a person; None without one.
+    *guards* are the codes of the guards that tripped and that no approval released. *holds* are those that the run
+    left, by code. *oldest_hold* is since when the oldest of them waits for a person; None without one.
     """
 
     members: int
@@ -36,11 +37,15 @@ class PlanFigures:
     sources: Mapping[str, SourceFigures]
     changes: Mapping[Kind, int]
     guards: tuple[str, ...]
+    holds: Mapping[str, int]
     oldest_hold: datetime | None = None
 
 
-def plan_figures(document: bytes, oldest_hold: datetime | None) -> PlanFigures:
-    """Return the figures of the plan *document*, a workspace's object in which everything was read."""
+def plan_figures(document: bytes, planned_at: datetime, released: Collection[Change]) -> PlanFigures:
+    """Return the figures of the plan *document*, a workspace's object in which everything was read.
+
+    *planned_at* and *released* are as in `agent.report.hold_age.oldest_waiting`.
+    """
     workspace = orjson.loads(document)
     members, counts = workspace["members"], workspace["counts"]
     sources: dict[str, SourceFigures] = {}
@@ -58,5 +63,6 @@ def plan_figures(document: bytes, oldest_hold: datetime | None) -> PlanFigures:
         sources=sources,
         changes={kind: counts[kind] for kind in Kind},
         guards=tuple(guard["code"] for guard in workspace.get("guards", []) if not guard.get("released_by")),
-        oldest_hold=oldest_hold,
+        holds=count_holds(document, released),
+        oldest_hold=oldest_waiting(document, planned_at, released),
     )

@@ -17,6 +17,7 @@ from agent.daemon.interface import DaemonApi, Health, WorkspaceStatus
 from agent.errors import PigmentSyncError
 from agent.metrics import CONTENT_TYPE, Metrics, Sample
 from agent.model import Mode
+from agent.model.codes import GuardCode, HoldCode
 from agent.model.run import Lease
 from agent.report.plan_figures import PlanFigures
 
@@ -136,6 +137,7 @@ def _workspace_samples(status: WorkspaceStatus, today: date) -> list[tuple[str, 
 
 
 def _plan_samples(name: str, figures: PlanFigures) -> list[tuple[str, Sample]]:
+    codes = dict.fromkeys([*HoldCode, *GuardCode, *figures.holds])
     return [
         ("pigment_sync_members", ((name, "active"), figures.active)),
         ("pigment_sync_members", ((name, "inactive"), figures.members - figures.active)),
@@ -144,5 +146,7 @@ def _plan_samples(name: str, figures: PlanFigures) -> list[tuple[str, Sample]]:
         *(("pigment_sync_assigned_people", ((name, key), each.people)) for key, each in figures.sources.items()),
         *(("pigment_sync_eligible_people", ((name, key), each.eligible)) for key, each in figures.sources.items()),
         *(("pigment_sync_planned_changes", ((name, kind), count)) for kind, count in figures.changes.items()),
+        # Every code, also at 0: a series that ends would look like one that was lost.
+        *(("pigment_sync_holds", ((name, code), figures.holds.get(code, 0))) for code in codes),
         *(("pigment_sync_tripped_guards", ((name, guard), 1)) for guard in figures.guards),
     ]

@@ -174,7 +174,7 @@ async def test_status_of_the_last_run_replaces_the_one_before() -> None:
 def figures_with(oldest_hold: datetime | None) -> PlanFigures:
     changes = {kind: 2 * (kind is Kind.DEACTIVATE) for kind in Kind}
     sources = {"okta-main": SourceFigures(412, 409)}
-    return PlanFigures(420, 405, 401, 398, sources, changes, ("max-deactivations",), oldest_hold)
+    return PlanFigures(420, 405, 401, 398, sources, changes, ("max-deactivations",), {"email-taken": 3}, oldest_hold)
 
 
 async def test_figures_of_the_newest_plan_are_shown() -> None:
@@ -189,6 +189,8 @@ async def test_figures_of_the_newest_plan_are_shown() -> None:
         'pigment_sync_eligible_people{connector="okta-main",workspace="latam"} 409.0',
         'pigment_sync_planned_changes{kind="deactivate",workspace="latam"} 2.0',
         'pigment_sync_planned_changes{kind="create",workspace="latam"} 0.0',
+        'pigment_sync_holds{code="email-taken",workspace="latam"} 3.0',
+        'pigment_sync_holds{code="max-deactivations",workspace="latam"} 0.0',
         'pigment_sync_tripped_guards{guard="max-deactivations",workspace="latam"} 1.0',
     } <= set(shown)
 

@@ -29,7 +29,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(name, labels)
 
 
-def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
+def test_run_is_counted_with_its_duration_and_its_changes() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.record_run(a_result("address-taken", "address-taken", "unknown-status"), Trigger.SCHEDULE, 12)
@@ -38,39 +38,6 @@ def test_run_is_counted_with_its_duration_its_changes_and_its_holds() -> None:
     assert value(registry, "pigment_sync_run_duration_seconds_sum", workspace="latam") == 12
     assert value(registry, "pigment_sync_changes_total", workspace="latam", kind="create", outcome="done") == 1
     assert value(registry, "pigment_sync_changes_total", workspace="latam", kind="deactivate", outcome="failed") == 2
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 2
-
-
-def test_cleared_hold_is_shown_as_zero() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.record_run(a_result("address-taken"), Trigger.SCHEDULE, 1)
-    metrics.record_run(a_result("unknown-status"), Trigger.SCHEDULE, 1)
-
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 0
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="unknown-status") == 1
-
-
-def test_what_an_approval_released_is_no_hold_any_more() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.record_run(a_result("max-deactivations", "email-taken"), Trigger.SCHEDULE, 1)
-    approved = a_result("max-deactivations", "email-taken")
-    left = plan_of(approved).holds[1:]
-    metrics.record_run(replace(approved, holds=left), Trigger.API, 1)
-
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="max-deactivations") == 0
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="email-taken") == 1
-
-
-def test_run_for_one_person_is_counted_and_leaves_the_holds_of_the_whole_workspace() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.record_run(a_result(*["address-taken"] * 31), Trigger.SCHEDULE, 1)
-    metrics.record_run(replace(a_result(), is_for_everyone=False), Trigger.API, 1)
-
-    assert value(registry, "pigment_sync_holds", workspace="latam", code="address-taken") == 31
-    assert value(registry, "pigment_sync_runs_total", workspace="latam", status="held", trigger="api") == 1
 
 
 def test_guards_that_trip_are_counted_in_a_dry_run_too() -> None:
@@ -96,9 +63,7 @@ def test_workspace_that_was_removed_loses_every_series_and_others_keep_theirs() 
 
     assert b'"latam"' not in metrics.render()
     assert value(registry, "pigment_sync_notices_total", workspace="emea", outcome="not-sent") == 1
-    assert value(registry, "pigment_sync_holds", workspace="emea", code="address-taken") == 1
-    metrics.record_run(replace(a_result(), workspace="latam"), Trigger.SCHEDULE, 1)
-    assert b'code="address-taken",workspace="latam"' not in metrics.render(), "its holds of before are gone too"
+    assert value(registry, "pigment_sync_changes_total", workspace="emea", kind="create", outcome="done") == 1
 
 
 async def test_responses_are_counted_by_a_bounded_number_of_hosts() -> None:
