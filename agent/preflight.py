@@ -22,7 +22,7 @@ from connectors.http import redact
 from connectors.http.proxy import proxies_from_environment
 from connectors.secret import Secret, SecretError
 
-__all__ = ["run_preflight"]
+__all__ = ["run_preflight", "unsupported_url_finding"]
 
 TIMEOUT_SECONDS = 10.0
 LISTEN_HINT = "Stop the other process, or set server.port to a free port and server.host to an address of this machine."
@@ -63,12 +63,14 @@ async def _check_notification_url(place: int, secret: Secret) -> Finding | None:
         return None
     target = await asyncio.to_thread(parse_destination, url)
     if target is None:
-        return Finding(
-            "error", subject, "is not a URL that Apprise supports: notifications can't be sent.", APPRISE_HINT
-        )
+        return unsupported_url_finding(subject)
     if not target.host:
         return Finding("ok", subject, f"the {target.service} URL is valid; not contacted")
     return await _check_reachable(subject, target)
+
+
+def unsupported_url_finding(subject: str) -> Finding:
+    return Finding("error", subject, "is not a URL that Apprise supports: notifications can't be sent.", APPRISE_HINT)
 
 
 async def _check_reachable(subject: str, target: Destination) -> Finding:

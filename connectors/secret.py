@@ -17,6 +17,7 @@ from connectors.base import CredentialsRefused
 __all__ = [
     "Secret",
     "SecretError",
+    "SecretFileMissing",
     "SecretInvalid",
     "SecretNotSet",
     "SecretUnreadable",
@@ -86,6 +87,10 @@ class SecretUnreadable(SecretError):
     code = "secret-unreadable"
 
 
+class SecretFileMissing(SecretUnreadable):
+    """The file does not exist."""
+
+
 class SecretInvalid(SecretError):
     """The value can't be this secret: a placeholder, a reference, a public key."""
 
@@ -108,6 +113,11 @@ class Secret:
     def inline_value(self) -> str | None:
         """Return the value in the configuration itself, None for a secret with another location."""
         return None if self._kind in {"env", "file"} else self._place
+
+    @property
+    def file(self) -> Path | None:
+        """Return the file that holds it, None for a secret with another location."""
+        return Path(self._place) if self._kind == "file" else None
 
     @property
     def location(self) -> str:
@@ -179,7 +189,8 @@ class Secret:
                 "Name the file in that folder. If it should be a file itself, check that the file exists on the host.",
             ) from None
         except OSError as error:
-            raise SecretUnreadable(
+            kind = SecretFileMissing if isinstance(error, FileNotFoundError) else SecretUnreadable
+            raise kind(
                 f"The secret file {self._place} can't be read ({error.strerror}).",
                 "Mount the file, and give the user that runs pigment-sync read permission.",
             ) from None

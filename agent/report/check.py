@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.report.commands import split_commands
 from agent.report.escape import escape_control
 from connectors.base import Finding
 
-__all__ = ["check_json", "check_junit", "check_text"]
+__all__ = ["NotChecked", "check_json", "check_junit", "check_text"]
 
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
 ASCII_SIGNS = {"ok": "ok", "warning": "!", "error": "X"}
 COLOURS = {"ok": "32", "warning": "33", "error": "31"}
 
 
-def check_text(findings: Sequence[Finding], encoding: str, *, colour: bool) -> str:
+class NotChecked(NamedTuple):
+    """What an offline check left out, and why."""
+
+    subject: str
+    reason: str
+
+
+def check_text(
+    findings: Sequence[Finding], encoding: str, *, colour: bool, not_checked: Sequence[NotChecked] = ()
+) -> str:
     """Return a line for each finding, with its remedy under it, and a last line with their numbers.
+
+    Before the last line stands what was not checked.
 
     The signs are ASCII where *encoding* lacks the others.
     """
@@ -30,17 +42,28 @@ def check_text(findings: Sequence[Finding], encoding: str, *, colour: bool) -> s
     lines = [line for finding in findings for line in _finding_lines(finding, signs[finding.level], colour)]
     counts = Counter(finding.level for finding in findings)
     warnings, errors = counts["warning"], counts["error"]
+    if not_checked:
+        lines.append("Not checked, because the check is offline:")
+        lines.extend(f"-  {escape_control(each.subject)}: {escape_control(each.reason)}" for each in not_checked)
     lines.append(
         f"{counts['ok']} ok, {warnings} {'warning' if warnings == 1 else 'warnings'}, "
         f"{errors} {'error' if errors == 1 else 'errors'}"
+        + (f", {len(not_checked)} not checked" if not_checked else "")
     )
     return "".join(f"{line}\n" for line in lines)
 
 
-def check_json(findings: Sequence[Finding], exit_code: int) -> dict[str, object]:
-    """Return the findings with their counts by level, and the exit code of the command."""
+def check_json(
+    findings: Sequence[Finding], exit_code: int, not_checked: Sequence[NotChecked] | None = None
+) -> dict[str, object]:
+    """Return the findings with their counts by level, and the exit code of the command.
+
+    With *not_checked*, even an empty one, the check was offline.
+    """
     counts = Counter(finding.level for finding in findings)
+    left_out = [{"subject": each.subject, "reason": each.reason} for each in not_checked or ()]
     return {
+        **({} if not_checked is None else {"not_checked": left_out}),
         "exit_code": exit_code,
         "counts": {"ok": counts["ok"], "warning": counts["warning"], "error": counts["error"]},
         "findings": [
@@ -50,10 +73,18 @@ def check_json(findings: Sequence[Finding], exit_code: int) -> dict[str, object]
     }
 
 
-def check_junit(findings: Sequence[Finding]) -> str:
-    """Return JUnit XML: a test case for each finding. An error is a failure, a warning passes and has its message."""
+def check_junit(findings: Sequence[Finding], not_checked: Sequence[NotChecked] = ()) -> str:
+    """Return JUnit XML: a test case for each finding. An error is a failure, a warning passes and has its message.
+
+    What was not checked is a skipped test case.
+    """
     failures = sum(finding.level == "error" for finding in findings)
-    numbers = {"tests": str(len(findings)), "failures": str(failures), "errors": "0", "skipped": "0"}
+    numbers = {
+        "tests": str(len(findings) + len(not_checked)),
+        "failures": str(failures),
+        "errors": "0",
+        "skipped": str(len(not_checked)),
+    }
     suite = Element("testsuite", {"name": "pigment-sync check", **numbers})
     for finding in findings:
         message, remedy = escape_control(finding.message), escape_control(finding.remedy)
@@ -63,6 +94,9 @@ def check_junit(findings: Sequence[Finding]) -> str:
         else:
             label = "warning: " if finding.level == "warning" else ""
             SubElement(case, "system-out").text = f"{label}{message} {remedy}".rstrip()
+    for left_out in not_checked:
+        case = SubElement(suite, "testcase", classname="pigment-sync.check", name=escape_control(left_out.subject))
+        SubElement(case, "skipped", message=escape_control(left_out.reason))
     indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
 

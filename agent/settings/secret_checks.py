@@ -11,7 +11,7 @@ from agent.settings.root import ConnectorSettings, Settings
 from connectors.registry import provider_of
 from connectors.secret import Secret, SecretError
 
-__all__ = ["has_inline_secrets", "missing_secrets", "refuse_missing_secrets"]
+__all__ = ["all_secrets", "has_inline_secrets", "missing_secrets", "refuse_missing_secrets", "secret_errors"]
 
 
 def refuse_missing_secrets(settings: Settings) -> None:
@@ -29,7 +29,13 @@ def refuse_missing_secrets(settings: Settings) -> None:
 
 
 def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield the path in the file, the problem and the fix of each secret that is needed and can't be read.
+    """Yield the path in the file, the problem and the fix of each secret that is needed and can't be read."""
+    for path, error in secret_errors(settings):
+        yield path, error.message, error.hint
+
+
+def secret_errors(settings: Settings) -> Iterator[tuple[str, SecretError]]:
+    """Yield the path in the file and the error of each secret that is needed and can't be read.
 
     The secrets of a connector that no workspace uses are not needed. One readable token of a workspace is enough: the
     next one may not exist yet.
@@ -57,23 +63,33 @@ def missing_secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
 def has_inline_secrets(settings: Settings) -> bool:
     """Return whether the configuration holds a secret itself, and not only its location."""
     # The URL of the state is a secret only where it has a password.
-    has_password = "@" in (settings.state.place.inline_value or "")
-    return has_password or any(
-        _is_inline(getattr(settings, name)) for name in type(settings).model_fields if name != "state"
+    return any(
+        secret.inline_value is not None and (path != "state.url" or "@" in secret.inline_value)
+        for path, secret in all_secrets(settings)
     )
 
 
-def _is_inline(value: object) -> bool:
+def all_secrets(value: object, path: str = "") -> Iterator[tuple[str, Secret]]:
+    """Yield each secret below *value*, with its path in the file."""
+    if isinstance(value, Secret):
+        yield path, value
+    for key, each in _children(value):
+        yield from all_secrets(each, f"{path}.{key}".removeprefix("."))
+
+
+def _children(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, BaseModel):
-        return any(_is_inline(getattr(value, name)) for name in type(value).model_fields)
-    if isinstance(value, Mapping):
-        return any(map(_is_inline, value.values()))
-    if isinstance(value, tuple):
-        return any(map(_is_inline, value))
-    return isinstance(value, Secret) and value.inline_value is not None
+        for name, field in type(value).model_fields.items():
+            yield field.alias or name, getattr(value, name)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield str(name), each
+    elif isinstance(value, tuple):
+        for place, each in enumerate(value):
+            yield str(place), each
 
 
-def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, str, str]]:
+def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tuple[str, SecretError]]:
     """Yield problems with the credentials of *connector*, as the first request would meet them."""
     checks = provider_of(connector).credential_checks(connector)
     for key, check in checks.items():
@@ -82,14 +98,14 @@ def _check_credentials(connector: ConnectorSettings, path: str) -> Iterator[tupl
         yield from _check_model(connector, path)
 
 
-def _try_reveal(reveal: Callable[[], object], path: str) -> Iterator[tuple[str, str, str]]:
+def _try_reveal(reveal: Callable[[], object], path: str) -> Iterator[tuple[str, SecretError]]:
     try:
         reveal()
     except SecretError as error:
-        yield path, error.message, error.hint
+        yield path, error
 
 
-def _check_model(model: BaseModel, path: str) -> Iterator[tuple[str, str, str]]:
+def _check_model(model: BaseModel, path: str) -> Iterator[tuple[str, SecretError]]:
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
@@ -100,7 +116,7 @@ def _check_model(model: BaseModel, path: str) -> Iterator[tuple[str, str, str]]:
             yield from _check_values(value, f"{path}.{name}")
 
 
-def _check_values(values: tuple[object, ...], path: str, *, numbered: bool = True) -> Iterator[tuple[str, str, str]]:
+def _check_values(values: tuple[object, ...], path: str, *, numbered: bool = True) -> Iterator[tuple[str, SecretError]]:
     for place, value in enumerate(values):
         if not isinstance(value, Secret):
             continue

@@ -1,0 +1,125 @@
+"""Check what a configuration alone shows: no connection, no state, and no need for the values of its secrets."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.notifications.delivery import parse_destination
+from agent.preflight import unsupported_url_finding
+from agent.report.check import NotChecked
+from agent.settings.cross_checks import refuse_shared_tokens
+from agent.settings.root import Settings
+from agent.settings.secret_checks import all_secrets, has_inline_secrets, secret_errors
+from connectors.base import Finding
+from connectors.http.tls import TlsConfigError, tls_context
+from connectors.secret import SecretError, SecretFileMissing, SecretNotSet
+
+__all__ = ["check_offline", "config_file_findings"]
+
+READABLE_BY_ALL = 0o004
+
+
+def check_offline(settings: Settings, file: Path) -> tuple[list[Finding], list[NotChecked]]:
+    """Return the findings about *settings*, read from *file*, and what needs a connection or a value to be checked.
+
+    A secret that is not there is no error: a pull request's checks run without the secrets.
+    """
+    errors = list(secret_errors(settings))
+    absent = [(path, error) for path, error in errors if isinstance(error, SecretNotSet | SecretFileMissing)]
+    findings = [
+        Finding("ok", "config", _valid_message(settings)),
+        *config_file_findings(file, settings),
+        *_secret_file_findings(settings),
+        *(Finding("error", path, error.message, error.hint) for path, error in errors if (path, error) not in absent),
+        *_shared_token_findings(settings),
+        *_ca_bundle_findings(settings.ca_bundle),
+        *_notification_findings(settings),
+    ]
+    secrets = [NotChecked(path, f"The value is not available here. {error.message}") for path, error in absent]
+    return findings, [*secrets, *_connections(settings)]
+
+
+def config_file_findings(file: Path, settings: Settings) -> Iterator[Finding]:
+    """Yield a warning if others can read the secrets in the file."""
+    if has_inline_secrets(settings) and file.stat().st_mode & READABLE_BY_ALL:
+        yield Finding(
+            "warning",
+            "config",
+            f"{file} holds secrets, and every user of this machine can read it.",
+            f"Keep them elsewhere, as {{env: NAME}} or {{file: PATH}}, or: chmod 600 {shlex.quote(str(file))}",
+        )
+
+
+def _valid_message(settings: Settings) -> str:
+    connectors, workspaces = len(settings.connectors), len(settings.workspaces)
+    parts = f"{connectors} connector{'s' * (connectors != 1)}, {workspaces} workspace{'s' * (workspaces != 1)}"
+    return f"the configuration is valid: keys, values, URLs, schedules, references ({parts})"
+
+
+def _secret_file_findings(settings: Settings) -> Iterator[Finding]:
+    for path, secret in all_secrets(settings):
+        if secret.file is None:
+            continue
+        try:
+            mode = secret.file.stat().st_mode
+        except OSError:
+            # Reported as a secret that is missing or can't be read.
+            continue
+        if mode & READABLE_BY_ALL:
+            yield Finding(
+                "warning",
+                path,
+                f"every user of this machine can read {secret.location}.",
+                f"chmod 600 {shlex.quote(str(secret.file))}",
+            )
+
+
+def _shared_token_findings(settings: Settings) -> Iterator[Finding]:
+    try:
+        refuse_shared_tokens(settings.workspaces)
+    except ConfigError as error:
+        yield Finding("error", "workspaces", error.message, error.hint)
+
+
+def _ca_bundle_findings(bundle: Path | None) -> Iterator[Finding]:
+    if bundle is None or not bundle.exists():
+        return
+    try:
+        tls_context(bundle, {})
+    except TlsConfigError as error:
+        yield Finding("error", error.name, f"{error.problem}.", error.hint)
+    else:
+        yield Finding("ok", "ca_bundle", f"{bundle} holds the trusted authorities")
+
+
+def _notification_findings(settings: Settings) -> Iterator[Finding]:
+    for place, secret in enumerate(settings.notify.urls):
+        subject = f"notify.urls.{place}"
+        try:
+            target = parse_destination(secret.reveal())
+        except SecretError:
+            # Reported as a secret that is missing or not usable.
+            continue
+        if target is None:
+            yield unsupported_url_finding(subject)
+        else:
+            yield Finding("ok", subject, f"the {target.service} URL is valid")
+
+
+def _connections(settings: Settings) -> Iterator[NotChecked]:
+    yield NotChecked("state", "It was not opened: whether it can be reached, its schema, pauses.")
+    for name in dict.fromkeys(source.connector for each in settings.workspaces.values() for source in each.sources):
+        yield NotChecked(f"connector {name}", "No connection: credentials, permissions, applications and groups.")
+    for name in settings.workspaces:
+        yield NotChecked(f"workspace {name}", "No connection: the SCIM URL, its tokens and its members.")
+    if settings.notify.urls:
+        yield NotChecked("notify", "No service was contacted.")
+    if settings.server.oidc is not None:
+        yield NotChecked("server.oidc", "The issuer was not contacted.")
+    if settings.ca_bundle is not None and not settings.ca_bundle.exists():
+        yield NotChecked("ca_bundle", f"{settings.ca_bundle} does not exist here.")
+    yield NotChecked("server", "The port was not opened.")
+    yield NotChecked("environment", "The variables that libraries use are those of the machine that runs the agent.")
