@@ -14,7 +14,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 from agent.errors import UsageError
 from agent.model import Plan, Unplanned
 from agent.report.diff import diff_lines
-from agent.report.document import counts_of, document_digest, workspace_digest, workspace_object
+from agent.report.document import counts_of, document_digest, has_own_digest, workspace_object
 from agent.report.escape import escape_control
 from agent.report.schema import VERSION, Document, WorkspaceObject
 
@@ -116,7 +116,7 @@ def _check_digests(whole: Document, name: str) -> None:
 
 def _check_workspace(workspace: WorkspaceObject, name: str) -> None:
     who = escape_control(workspace["name"])
-    if workspace_digest(workspace) != workspace["digest"]:
+    if not has_own_digest(workspace):
         _refuse(
             f"{_capitalize(name)} was edited: workspace {who} does not match its digest.",
             "Use the file as it was written, or make a new one with `pigment-sync plan --out FILE`.",

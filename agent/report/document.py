@@ -1,8 +1,8 @@
 """Turn plans into the plan document, and the document into bytes.
 
 The digest of a workspace is the SHA-256 of its object as JSON with sorted keys and no white space, without `digest` and
-without what changes with time: the numbers of `guards`, the age of holds, the run, a pause, and the wording of an
-error. The document's digest is that of the list of its workspaces' digests.
+without what changes with time: the numbers of `guards`, the age of holds, the run, a pause, the wording of an error,
+and notes that compare with the last run. The document's digest is that of the list of its workspaces' digests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal, cast
 import orjson
 
 from agent.model import Change, Fields, Guard, Hold, Note, Plan, SourceCounts, Unplanned
+from agent.model.codes import NoteCode
 from agent.report.escape import escape_json, escape_surrogates
 from agent.report.run_identity import format_utc
 from agent.report.schema import (
@@ -43,6 +44,7 @@ __all__ = [
     "encode_document",
     "encode_plan",
     "encode_workspace",
+    "has_own_digest",
     "plan_digest",
     "plan_document",
     "to_json_bytes",
@@ -52,6 +54,9 @@ __all__ = [
 
 UNDIGESTED_KEYS = frozenset({"digest", "guards", "held_since", "paused", "run"})
 """Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
+
+UNDIGESTED_NOTES = frozenset({NoteCode.ANOTHER_WRITER, NoteCode.DRIFT, NoteCode.IN_GRACE})
+"""Notes that compare with the last run. Each run may change them, though the plan would do the same."""
 
 MAX_NAMED = 10
 """How many of the affected emails a guard lists."""
@@ -103,10 +108,23 @@ def plan_digest(plan: Plan | Unplanned) -> str:
 
 def workspace_digest(workspace: WorkspaceObject) -> str:
     """Return the digest of what the workspace's plan would do and why."""
+    covered = _covered(workspace)
+    if workspace["status"] == "planned":
+        notes = [note for note in workspace["notes"] if note["code"] not in UNDIGESTED_NOTES]
+        covered |= {"notes": notes, "counts": {**workspace["counts"], "note": len(notes)}}
+    return _sha256(covered)
+
+
+def has_own_digest(workspace: WorkspaceObject) -> bool:
+    """Return whether *workspace* matches its digest. Releases until 0.1.0 covered every note."""
+    return workspace["digest"] in {workspace_digest(workspace), _sha256(_covered(workspace))}
+
+
+def _covered(workspace: WorkspaceObject) -> dict[str, object]:
     covered: dict[str, object] = {key: value for key, value in workspace.items() if key not in UNDIGESTED_KEYS}
     if workspace["status"] != "planned":
         covered["error"] = {"code": workspace["error"]["code"]}
-    return _sha256(covered)
+    return covered
 
 
 def document_digest(objects: Sequence[WorkspaceObject]) -> str:

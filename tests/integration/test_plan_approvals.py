@@ -284,11 +284,20 @@ async def test_pause_that_comes_after_the_plan_leaves_the_approval_unrecorded(co
     assert await company.state.load_approvals("latam", digest) == ()
 
 
-async def test_first_approval_leaves_the_plan_as_it_is_for_the_second_person(company: Company) -> None:
-    """A note is in the digest, and that of another writer goes once a run has seen its change."""
-    company.approval_policy = TWO
+@pytest.mark.parametrize("needed", [1, 2])
+async def test_approval_stays_valid_when_a_run_in_between_changes_only_a_note(company: Company, needed: int) -> None:
+    """The note of another writer goes once a run has seen its change."""
+    company.approval_policy = ApprovalPolicy(needed=needed)
     company.world.space.admin_rename("p5@acme.com", "Changed by hand")
-    first = await approve(company)
-    assert [note.code for note in plan_of(first).notes] == ["another-writer"]
+    company.change("p5", display_name="Changed by hand")
+    seen = await company.plan()
+    assert [note.code for note in plan_of(seen).notes] == ["another-writer"]
+    if needed == 2:
+        assert (await approve(company, digest=seen.digest)).exit_code is ExitCode.HELD
+    before = writes(company)
+    between = await company.sync()
+    assert (between.exit_code, writes(company)) == (ExitCode.HELD, before)
+    assert plan_of(await company.plan()).notes == ()
 
-    assert (await approve(company, "bea", digest=first.digest)).exit_code is ExitCode.DONE
+    assert (await approve(company, "bea", digest=seen.digest)).exit_code is ExitCode.DONE
+    assert not company.active() & set(LEAVERS)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from agent.model import Fields, Guard, Mode, Plan, Unplanned
+from agent.errors import UsageError
+from agent.model import Fields, Guard, Mode, Note, Plan, Unplanned
 from agent.model.run import Pause
 from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
@@ -51,13 +56,17 @@ def test_encoded_document_is_utf8_with_sorted_keys_and_one_newline_at_the_end() 
     assert all(some == sorted(some) for some in keys)
 
 
-def test_digest_can_be_computed_by_anybody_with_a_json_library() -> None:
-    shown = json.loads(encode_workspace(workspace_object(samples.aged(latam()))))
-    digest = shown.pop("digest")
-    for key in ("guards", "held_since"):
-        shown.pop(key)
-    canonical = json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert digest == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+def test_digest_can_be_computed_by_anybody_with_a_json_library(tmp_path: Path) -> None:
+    """The rule is the one that the page on reports prints."""
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    aged = samples.aged(latam())
+    plan = plan_document([workspace_object(replace(aged, notes=(*aged.notes, *BY_THE_LAST_RUN)))], MADE_AT)
+    (tmp_path / "plan.json").write_bytes(encode_document(plan))
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    plan["workspaces"][0]["name"] = "other"
+    (tmp_path / "plan.json").write_bytes(encode_document(plan))
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, capture_output=True).returncode
 
 
 def test_document_digest_covers_every_workspace_and_their_order() -> None:
@@ -82,6 +91,31 @@ def test_digest_stays_when_holds_notes_and_groups_come_in_another_order() -> Non
     sources = tuple(replace(source, groups=source.groups[::-1]) for source in plan.sources)
     turned = replace(plan, holds=plan.holds[::-1], notes=plan.notes[::-1], sources=sources)
     assert planned(turned)["digest"] == planned(plan)["digest"]
+
+
+BY_THE_LAST_RUN = tuple(Note(code, "ann@acme.com", "Ann.") for code in ("another-writer", "drift", "in-grace"))
+
+
+@pytest.mark.parametrize("note", BY_THE_LAST_RUN, ids=lambda each: each.code)
+def test_digest_stays_when_a_note_goes_that_compares_with_the_last_run(note: Note) -> None:
+    plan = latam()
+    noted = planned(replace(plan, notes=(*plan.notes, note)))
+
+    assert noted["digest"] == planned(plan)["digest"]
+    assert (len(noted["notes"]), noted["counts"]["note"]) == (len(plan.notes) + 1, len(plan.notes) + 1)
+
+
+def test_digest_by_the_rule_before_is_still_read() -> None:
+    """The journal has plans of releases whose digest covered every note."""
+    noted = planned(replace(latam(), notes=BY_THE_LAST_RUN))
+    covered = {key: value for key, value in noted.items() if key not in ("digest", "guards")}
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    noted["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    assert parse_workspace(encode_workspace(noted)) == noted
+    noted["notes"][0]["reason"] = "Another."
+    with pytest.raises(UsageError, match="does not match its digest"):
+        parse_workspace(encode_workspace(noted))
 
 
 MOVED: list[Callable[[Plan], Plan]] = [
