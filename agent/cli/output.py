@@ -15,12 +15,12 @@ import click
 from agent.cli.invocation import config_path
 from agent.engine.request import RunResult
 from agent.errors import UsageError
-from agent.model import Link
 from agent.model.run import LinkEdit
 from agent.report.commands import with_config
 from agent.report.document import plan_document, to_json_bytes, workspace_object
 from agent.report.escape import escape_control
 from agent.report.evidence import MANIFEST_NAME
+from agent.report.link_edits import describe_link_edits
 from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
@@ -143,21 +143,8 @@ def format_link_edits(
     edits: Sequence[LinkEdit], emails: Mapping[str, str] | None = None, *, is_done: bool = True
 ) -> str:
     """Return one line for each of *edits*. A member without an email in *emails* (by SCIM id) is shown by its id."""
-    return "".join(f"  {escape_control(_format_link_edit(edit, emails or {}, is_done))}\n" for edit in edits)
-
-
-def _format_link_edit(edit: LinkEdit, emails: Mapping[str, str], is_done: bool) -> str:
-    ending = "ed" if is_done else ""
-    link, previous = edit.link, edit.previous
-    if link is None:
-        return f"Unlink{ending} {_format_link(previous, emails, 'from')}" if previous else ""
-    before = f", previously {previous.person.connector}:{previous.person.id}" if previous else ""
-    return f"Link{ending} {_format_link(link, emails, 'to')}{before}"
-
-
-def _format_link(link: Link, emails: Mapping[str, str], preposition: str) -> str:
-    member = emails.get(link.scim_id, f"member {link.scim_id}")
-    return f"{member} {preposition} {link.person.connector}:{link.person.id}"
+    lines = describe_link_edits(edits, emails or {}, is_done=is_done)
+    return "".join(f"  {escape_control(line)}\n" for line in lines)
 
 
 def write_evidence(folder: Path, files: Mapping[str, bytes], manifest: bytes) -> None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
-from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, NotFound, RenameDecision, WorkspaceStatus
+from agent.daemon.interface import (
+    ActiveRun,
+    Health,
+    LinkDecision,
+    ManualRunRequest,
+    NotFound,
+    RenameDecision,
+    StaleLinks,
+    WorkspaceStatus,
+)
 from agent.daemon.newest_plans import NewestPlans
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
 from agent.daemon.state_probe import StateProbe
 from agent.daemon.tasks import QueryLimiter
+from agent.engine.links import LinkCorrection, LinkEditor
 from agent.engine.queries import explain_person
 from agent.engine.records import admin_run, prune_old_runs
 from agent.engine.request import RunRequest
@@ -23,9 +34,10 @@ from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
-from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
+from agent.report.link_edits import link_edits_digest
 from agent.settings.root import Settings
 from agent.settings.workspace import WorkspaceSettings
 from connectors.base import discard_progress
@@ -203,19 +215,37 @@ class Daemon:
             return await explain_person(components.planner, components.read_only_workspaces, [], email)
 
     async def settle_rename(self, decision: RenameDecision) -> None:
-        name, settings = decision.workspace, self._config.settings
-        self._require_workspace(name)
-        async with (
-            self._query_limiter.acquire(settings.pigment.requests_per_window),
-            self._components_factory(settings, discard_progress, GracefulShutdown()) as components,
-        ):
-            editor = components.link_editor(name)
+        async with self._edit_links(decision.workspace) as editor:
             member = await editor.find_held_rename(decision.person, decision.shown_reason)
             request = RunRequest(Trigger.LINKS, decision.by, decision.reason, wait_seconds=LINK_WAIT_SECONDS)
             if decision.is_same:
                 await editor.write(await editor.plan_assign(member.email, decision.person), request)
             else:
                 await editor.write_new((decision.person, member.scim_id), replace(request, user=member.email))
+
+    async def plan_link_correction(self, name: str, correction: LinkCorrection) -> Sequence[LinkEdit]:
+        async with self._edit_links(name) as editor:
+            return await editor.plan_correction(correction)
+
+    async def correct_link(self, decision: LinkDecision) -> None:
+        async with self._edit_links(decision.workspace) as editor:
+            edits = await editor.plan_correction(decision.correction)
+            if link_edits_digest(edits) != decision.digest:
+                raise StaleLinks(
+                    "The links have changed since they were shown. No link was written.", "Review the correction again."
+                )
+            request = RunRequest(Trigger.LINKS, decision.by, decision.reason, wait_seconds=LINK_WAIT_SECONDS)
+            await editor.write(edits, request)
+
+    @asynccontextmanager
+    async def _edit_links(self, name: str) -> AsyncIterator[LinkEditor]:
+        self._require_workspace(name)
+        settings = self._config.settings
+        async with (
+            self._query_limiter.acquire(settings.pigment.requests_per_window),
+            self._components_factory(settings, discard_progress, GracefulShutdown()) as components,
+        ):
+            yield components.link_editor(name)
 
     async def pause(self, name: str, by: str, reason: str) -> None:
         self._require_workspace(name)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+from agent.engine.links import LinkCorrection
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
-from agent.model.run import ChangeRecord, Pause, Run, Trigger
+from agent.model.run import ChangeRecord, LinkEdit, Pause, Run, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures
 from connectors.base import PersonKey
@@ -20,9 +21,11 @@ __all__ = [
     "ActiveRun",
     "DaemonApi",
     "Health",
+    "LinkDecision",
     "ManualRunRequest",
     "NotFound",
     "RenameDecision",
+    "StaleLinks",
     "TooManyRequests",
     "WorkspaceStatus",
 ]
@@ -38,6 +41,12 @@ class TooManyRequests(PigmentSyncError):
     """The daemon accepts no more requests at the moment; the message has the number of those waiting."""
 
     code = "too-much"
+
+
+class StaleLinks(PigmentSyncError):
+    """The links have changed since the edits were shown; nothing was written."""
+
+    code = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,20 @@ class RenameDecision:
     person: PersonKey
     shown_reason: str
     is_same: bool
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDecision:
+    """A person's decision to correct a link. *digest* is that of the edits that the person saw.
+
+    *by* and *reason* are for the journal.
+    """
+
+    workspace: str
+    correction: LinkCorrection
+    digest: str
     by: str
     reason: str
 
@@ -173,6 +196,17 @@ class DaemonApi(Protocol):
         """Link the member to the person, or record that they are two people. Nothing is sent to Pigment.
 
         Raises `UsageError` if the present plan no longer has that hold.
+        """
+        ...
+
+    async def plan_link_correction(self, name: str, correction: LinkCorrection) -> Sequence[LinkEdit]:
+        """Return the edits of *correction*; none: it is so already. Raises `UsageError` if it can't be made."""
+        ...
+
+    async def correct_link(self, decision: LinkDecision) -> None:
+        """Write the edits that were shown. Nothing is sent to Pigment.
+
+        Raises `StaleLinks` if the correction makes other edits by now, `WorkspaceBusy` while a run holds the workspace.
         """
         ...
 

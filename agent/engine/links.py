@@ -19,7 +19,23 @@ from agent.model.email import normalize
 from agent.model.run import Lease, LinkEdit, Run, RunStatus
 from connectors.base import IncompleteRead, PersonKey
 
-__all__ = ["LinkEditor"]
+__all__ = ["LinkCorrection", "LinkEditor", "parse_person_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCorrection:
+    """What an admin asks for: link the member with *email* to *person*, or without an email remove that link."""
+
+    person: PersonKey
+    email: str = ""
+
+
+def parse_person_key(text: str) -> PersonKey:
+    """Return the person of `CONNECTOR:ID`. Raises `UsageError`."""
+    connector, colon, name = text.partition(":")
+    if not (connector and colon and name):
+        raise UsageError(f"{text} is not a person.", "Write CONNECTOR:ID, as plans and `links list` show it.")
+    return PersonKey(connector, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,12 @@ class LinkEditor:
         )
         memory = await self.planner.state.load_memory(self.workspace.policy.workspace)
         return rebind_plan(memory, listing, snapshots, old, new)
+
+    async def plan_correction(self, correction: LinkCorrection) -> Sequence[LinkEdit]:
+        """Return the edits of *correction*, none if it is so already. Raises `UsageError` if it can't be made."""
+        if correction.email:
+            return await self.plan_assign(correction.email, correction.person)
+        return await self.plan_forget(correction.person)
 
     async def plan_assign(self, email: str, person: PersonKey) -> Sequence[LinkEdit]:
         """Return the edits that link the member with *email* to *person*.

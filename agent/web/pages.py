@@ -26,6 +26,7 @@ from agent.report.evidence import Evidence, evidence_files
 from agent.report.history import timeline_cells
 from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
+from agent.report.link_edits import describe_link_edits
 from agent.report.render import RenderOptions
 from agent.report.run_identity import approval_facts, format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import OutcomeRow, PlannedObject
@@ -41,6 +42,7 @@ from agent.web.approval_form import (
 )
 from agent.web.auth import Session
 from agent.web.context import GivenApproval, WebContext
+from agent.web.link_pages import LinkPages
 from agent.web.oidc import CALLBACK_PATH, OidcLogin
 from agent.web.permissions import permissions, role_holders
 from agent.web.problems import HttpProblem
@@ -97,6 +99,8 @@ def routes(pages: Pages) -> list[Route]:
         pages.operate_route("/workspaces/{name}/runs", pages.request_run),
         pages.operate_route("/workspaces/{name}/pause", pages.pause),
         pages.operate_route("/workspaces/{name}/resume", pages.resume),
+        pages.read_route("/workspaces/{name}/links", pages.links.show_links),
+        pages.operate_route("/workspaces/{name}/links", pages.links.correct_link),
         pages.read_route("/runs/{run_id}", pages.show_run),
         pages.read_route("/runs/{run_id}/progress", pages.show_progress),
         pages.operate_route("/runs/{run_id}/undo", pages.plan_undo),
@@ -116,6 +120,7 @@ class Pages:
     def __init__(self, context: WebContext, oidc: OidcLogin) -> None:
         self._context = context
         self._oidc = oidc
+        self.links = LinkPages(context, self.render)
         self._environment = template_environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(
             ago=format_ago,
@@ -281,6 +286,7 @@ class Pages:
             run=run,
             facts=[*approval_facts(identity), *made_with_facts(identity)],
             plan=await self._render_plan(run, approvals),
+            edits=await self._describe_link_edits(run),
             why_not=await self._context.find_approval_blocker(run),
             form=await self._context.load_form(run, session.principal, ticked),
             newer=await self._context.find_newer_plan(run),
@@ -290,6 +296,10 @@ class Pages:
             reason=reason,
             refusal=refusal,
         )
+
+    async def _describe_link_edits(self, run: Run) -> Sequence[str]:
+        edits = await self._context.daemon.state.load_link_edits(run.id) if run.trigger is Trigger.LINKS else ()
+        return describe_link_edits(edits, {}, is_done=True)
 
     async def _render_plan(self, run: Run, approvals: Sequence[Approval]) -> Markup | None:
         """Return the plan of *run* with its outcomes, as the report shows it; None for a run without a plan."""

@@ -12,13 +12,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agent.daemon.interface import ActiveRun, Health, ManualRunRequest, RenameDecision, WorkspaceStatus
+from agent.daemon.interface import ActiveRun, Health, LinkDecision, ManualRunRequest, RenameDecision, WorkspaceStatus
+from agent.engine.links import LinkCorrection
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Kind, Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
-from agent.model.run import Pause, Run, RunStatus, Trigger
+from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures, SourceFigures
 from agent.web.health import routes
@@ -86,6 +87,14 @@ class FakeDaemonApi:
         return []
 
     async def settle_rename(self, decision: RenameDecision) -> None:
+        """Do nothing."""
+
+    async def plan_link_correction(self, name: str, correction: LinkCorrection) -> Sequence[LinkEdit]:
+        assert name
+        assert correction.person
+        return ()
+
+    async def correct_link(self, decision: LinkDecision) -> None:
         """Do nothing."""
 
     async def pause(self, name: str, by: str, reason: str) -> None:

@@ -11,13 +11,12 @@ from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_connector, reason_option, required_workspace_option, workspace_option
 from agent.cli.output import format_link_edits, link_count, print_table, print_text
 from agent.cli.runtime import run_with_components
-from agent.engine.links import LinkEditor
+from agent.engine.links import LinkEditor, parse_person_key
 from agent.engine.planner import select_workspaces
 from agent.engine.request import RunRequest
-from agent.errors import ExitCode, UsageError
+from agent.errors import ExitCode
 from agent.model.run import LinkEdit, Trigger
 from agent.report.escape import escape_control
-from connectors.base import PersonKey
 
 __all__ = ["links"]
 
@@ -63,13 +62,6 @@ def list_links(context: click.Context, names: Sequence[str]) -> int:
     headings = ("workspace", "email", "person", "scim_id", "status")
     print_table(headings, run_with_components(context, body, is_reading=True))
     return ExitCode.DONE
-
-
-def _parse_person_key(text: str) -> PersonKey:
-    connector, colon, name = text.partition(":")
-    if not (connector and colon and name):
-        raise UsageError(f"{text} is not a person.", "Write CONNECTOR:ID, as plans and `links list` show it.")
-    return PersonKey(connector, name)
 
 
 async def _write_link_edits(
@@ -152,7 +144,7 @@ def assign(context: click.Context, email: str, name: str, person: str, by: str, 
 
     async def body(components: Components) -> str:
         editor = components.link_editor(name)
-        edits = await editor.plan_assign(email, _parse_person_key(person))
+        edits = await editor.plan_assign(email, parse_person_key(person))
         emails = {edit.link.scim_id: email for edit in edits if edit.link}
         return await _write_link_edits(editor, edits, emails, by, reason)
 
@@ -181,7 +173,7 @@ def new(context: click.Context, email: str, name: str, person: str, by: str, rea
 
     async def body(components: Components) -> str:
         editor = components.link_editor(name)
-        pair = await editor.plan_new(email, _parse_person_key(person))
+        pair = await editor.plan_new(email, parse_person_key(person))
         await editor.write_new(pair, RunRequest(Trigger.LINKS, by, reason, email))
         done = f"Recorded: {person} is not the member {email}. The next run of {name} creates a member for {person}."
         return escape_control(done) + "\n"
@@ -207,7 +199,7 @@ def forget(context: click.Context, person: str, name: str, by: str, reason: str)
 
     async def body(components: Components) -> str:
         editor = components.link_editor(name)
-        edits = await editor.plan_forget(_parse_person_key(person))
+        edits = await editor.plan_forget(parse_person_key(person))
         return await _write_link_edits(editor, edits, {}, by, reason)
 
     print_text(run_with_components(context, body))
