@@ -18,6 +18,7 @@ import structlog
 
 from agent import http_client, logs
 from agent.engine.links import LinkEditor
+from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunResult
 from agent.engine.shutdown import GracefulShutdown
@@ -131,10 +132,13 @@ class Components:
 
     async def notify(self, results: Sequence[RunResult]) -> None:
         """Send notifications of ended runs and of tokens about to expire. Raises nothing."""
-        await self.notifier.notify_results(results)
+        await self.notifier.notify_results(results, self._find_next_digest)
         today = self.clock.now().date()
         for name in {result.workspace: None for result in results}:
             await self.notifier.notify_token_expiry(name, self.settings.workspaces[name].token_expires, today)
+
+    async def _find_next_digest(self, result: RunResult) -> str:
+        return await find_next_digest(self.planner, self.read_only_workspaces[result.workspace], result)
 
     async def check(self, names: Sequence[str]) -> list[Finding]:
         """Check the named workspaces and each connector that they need. Problems are returned, not raised."""

@@ -75,8 +75,11 @@ def run_condition(result: RunResult) -> Condition | None:
     return CONDITION_BY_STATUS.get(result.status)
 
 
-def condition_notice(result: RunResult, now: Condition, before: Condition) -> Notice:
-    """Return the notice for a workspace that changes from condition *before* to *now*."""
+def condition_notice(result: RunResult, now: Condition, before: Condition, digest: str) -> Notice:
+    """Return the notice for a workspace that changes from condition *before* to *now*.
+
+    *digest* approves what is on hold now; empty: not known.
+    """
     name = result.workspace
     match now:
         case Condition.FINE:
@@ -84,8 +87,8 @@ def condition_notice(result: RunResult, now: Condition, before: Condition) -> No
             title, why, todo = f"{name} recovered", f"Before: {was}.", "Nothing needs to be done."
             severity = Severity.SUCCESS
         case Condition.HELD:
-            title, why, severity = f"changes of {name} are on hold", _held_reason(result.planned), Severity.WARNING
-            todo = approval_instructions(result)
+            title, why, severity = f"changes of {name} are on hold", _held_reason(result), Severity.WARNING
+            todo = approval_instructions(result, digest)
         case Condition.CREDENTIALS:
             title, why, severity = _credentials_title(name, result.planned), _failure_reason(result), Severity.FAILURE
             todo = f"Find out which are refused:\n  pigment-sync check -w {name}"
@@ -115,25 +118,28 @@ def _credentials_title(name: str, planned: Plan | Unplanned) -> str:
     return titles.get(code, f"credentials for {name} are refused")
 
 
-def _held_reason(planned: Plan | Unplanned) -> str:
+def _held_reason(result: RunResult) -> str:
+    planned = result.planned
     if isinstance(planned, Unplanned):
         return ""
     guards = [
         f"- {guard.message} ({', '.join(guard.affected[:MAX_NAMED])})" if guard.affected else f"- {guard.message}"
         for guard in planned.guards
     ]
-    count = len(planned.holds)
+    count = len(planned.holds if result.holds is None else result.holds)
     return "\n".join([f"{count:,} {'change is' if count == 1 else 'changes are'} on hold.", *guards])
 
 
-def approval_instructions(result: RunResult) -> str:
-    """Return what releases the holds of guards, with the commands."""
+def approval_instructions(result: RunResult, digest: str) -> str:
+    """Return what releases the holds of guards, with the commands. *digest* approves them; empty: not known."""
     name = result.workspace
     if wrong_target_message(result.planned) and not has_approvable_holds(result.planned):
         return f"An approval does not release this. Follow the remedy in the plan:\n  pigment-sync plan -w {name}"
+    if not digest:
+        return f"Review the plan, and approve it by the digest that it prints:\n  pigment-sync plan -w {name}"
     return (
         f"Review the plan, and approve it if it is right:\n  pigment-sync plan -w {name}\n"
-        f'  pigment-sync sync -w {name} --approve {result.digest} --reason "…"'
+        f'  pigment-sync sync -w {name} --approve {digest} --reason "…"'
     )
 
 

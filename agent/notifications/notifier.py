@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from agent.engine.next_digest import FindDigest, unchanged_digest
 from agent.engine.request import RunResult
 from agent.errors import PigmentSyncError
 from agent.model import Hold
@@ -58,10 +59,26 @@ class Notifier:
         self._ca_bundle = ca_bundle
         self._on_notice = on_notice
 
-    async def notify_results(self, results: Sequence[RunResult]) -> None:
-        """Notify of workspaces with a new condition or new holds; raises nothing."""
+    async def notify_results(self, results: Sequence[RunResult], find_digest: FindDigest = unchanged_digest) -> None:
+        """Notify of workspaces with a new condition or new holds; raises nothing.
+
+        *find_digest* finds the digest that approves what a run left on hold. It may read, so a run that needs no notice
+        does not ask for it.
+        """
         for result in results:
-            await self._notify_all(result.workspace, partial(self._notify_result, result))
+            known: list[str] = []
+            digest = partial(self._digest, result, find_digest, known)
+            await self._notify_all(result.workspace, partial(self._notify_result, result, digest))
+
+    async def _digest(self, result: RunResult, find_digest: FindDigest, known: list[str]) -> str:
+        """Return the digest for the notices of *result*, found once: *known* keeps it for the other URLs."""
+        if not known:
+            try:
+                known.append(await find_digest(result))
+            except (ReadError, PigmentSyncError) as error:
+                log.warning("notice.digest_unknown", workspace=result.workspace, error=error.message)
+                known.append("")
+        return known[0]
 
     async def notify_token_expiry(self, workspace: str, expires: date | None, today: date) -> None:
         """Notify 30, 7 and 1 days before the first token of *workspace* expires; raises nothing."""
@@ -84,7 +101,7 @@ class Notifier:
                     "notice.not_sent", workspace=workspace, url=index + 1, error=f"{error.message} {error.hint}"
                 )
 
-    async def _notify_result(self, result: RunResult, index: int) -> None:
+    async def _notify_result(self, result: RunResult, digest: Callable[[], Awaitable[str]], index: int) -> None:
         """Notify one URL of a run: of the condition if it changed, and of new holds. Both at once if it is on hold."""
         now = run_condition(result)
         holds = waiting_holds(result) if WAITING in self._events else None
@@ -93,7 +110,8 @@ class Notifier:
             subject = f"run:{result.workspace}:{index}"
             before = Condition(await self._state.load_notice(subject) or Condition.FINE)
             if selected is not before:
-                notice, sent = condition_notice(result, selected, before), {subject: str(selected)}
+                to_approve = await digest() if selected is Condition.HELD else ""
+                notice, sent = condition_notice(result, selected, before, to_approve), {subject: str(selected)}
                 if selected is Condition.HELD and holds is not None:
                     new, known = await self._compare_holds(result, holds, index)
                     notice, sent = with_new_holds(notice, result, new) if new else notice, {**sent, **known}
@@ -101,7 +119,8 @@ class Notifier:
         if holds is not None:
             new, known = await self._compare_holds(result, holds, index)
             if new:
-                await self._send(result.workspace, index, WAITING, waiting_notice(result, new, len(holds)), known)
+                notice = waiting_notice(result, new, len(holds), await digest())
+                await self._send(result.workspace, index, WAITING, notice, known)
             else:
                 await self._record(known)
 

@@ -40,8 +40,8 @@ def _fingerprint(hold: Hold) -> str:
     return hashlib.sha256("\0".join(hold_key(hold)).encode("utf-8", "surrogatepass")).hexdigest()[:FINGERPRINT_DIGITS]
 
 
-def waiting_notice(result: RunResult, new: Sequence[Hold], waiting: int) -> Notice:
-    """Return the notice of the *new* holds among all that are *waiting*."""
+def waiting_notice(result: RunResult, new: Sequence[Hold], waiting: int, digest: str) -> Notice:
+    """Return the notice of the *new* holds among all that are *waiting*. *digest* approves them; empty: not known."""
     name, count = result.workspace, len(new)
     title = (
         f"{count:,} {'change' if count == 1 else 'changes'} of {name} {'waits' if count == 1 else 'wait'} for a person"
@@ -50,7 +50,7 @@ def waiting_notice(result: RunResult, new: Sequence[Hold], waiting: int) -> Noti
         f"Workspace: {name}\n{run_line(result)}",
         f"On hold: {_change_count(waiting)}. New: {count:,}.",
         *_groups(result, new),
-        _next_step(result, new),
+        _next_step(result, new, digest),
     ]
     return Notice(f"pigment-sync: {title}", escape_surrogates("\n\n".join(parts)), Severity.WARNING)
 
@@ -65,14 +65,11 @@ def _change_count(count: int) -> str:
     return "1 change" if count == 1 else f"{count:,} changes"
 
 
-def _next_step(result: RunResult, new: Sequence[Hold]) -> str:
+def _next_step(result: RunResult, new: Sequence[Hold], digest: str) -> str:
     review = f"pigment-sync plan -w {result.workspace}"
     if all(hold.change is None for hold in new):
         return f"See all of them, and what clears each:\n  {review}"
-    if result.records:
-        # What the run made is no part of the next plan, which has another digest.
-        return f"Review the plan, and approve it by the digest that it prints:\n  {review}"
-    return approval_instructions(result)
+    return approval_instructions(result, digest)
 
 
 def _groups(result: RunResult, holds: Sequence[Hold]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from sandbox.company import Person
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.company import leavers
+from tests.notice_receivers import webhook
 
 LATAM = ("-w", "pigment-latam")
 GROUP = "Pigment LatAm"
@@ -98,6 +99,25 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
     assert agent.run("resume", "pigment-latam", "--by", "ops", "--reason", "sorted out").code == 0
     last = json.loads(agent.run("history", "--format", "json", "--limit", "1").out)[0]
     assert (last["trigger"], last["by"], last["reason"]) == ("resume", "ops", "sorted out")
+
+
+def test_notice_of_a_run_that_made_changes_has_the_digest_that_approves_the_rest(
+    sandbox: Sandbox, agent: Agent
+) -> None:
+    departed = leavers(sandbox, 5)
+    joiner = sandbox.company.hire("okta", "New", "Joiner", [GROUP])
+    with webhook() as receiver:
+        document = yaml.safe_load(agent.config.read_text("utf-8"))
+        document["notify"] = {"urls": [receiver.url.reveal()]}
+        agent.config.write_text(yaml.safe_dump(document), "utf-8")
+        assert agent.run("sync", *LATAM).code == 4
+        (sent,) = receiver.received
+    assert is_active(sandbox, joiner)
+    (digest_to_approve,) = set(re.findall(r"--approve (sha256:[0-9a-f]{64})", sent["message"]))
+    approved = agent.run("sync", *LATAM, "--approve", digest_to_approve, *WHY)
+
+    assert approved.code == 0, approved.err
+    assert not any(is_active(sandbox, person) for person in departed)
 
 
 def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: Agent) -> None:

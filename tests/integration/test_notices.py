@@ -16,7 +16,7 @@ import trustme
 from structlog.testing import capture_logs
 
 from agent.engine.request import RunResult
-from agent.errors import ExitCode
+from agent.errors import ExitCode, StateError
 from agent.logs import sanitize
 from agent.model import Guard, Hold, Kind, Mode, Plan, Unplanned
 from agent.model.run import ChangeRecord, Outcome, RunStatus
@@ -393,6 +393,40 @@ async def test_plan_of_which_a_part_was_made_is_not_offered_for_approval_by_its_
 
     assert "sha256:" not in webhook.received[0]["message"]
     assert "by the digest that it prints:\n  pigment-sync plan -w latam" in webhook.received[0]["message"]
+
+
+async def test_digest_of_the_next_plan_is_found_once_for_each_notice_that_needs_it(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    partly = replace(with_holds(a_guarded_leaver(1), status=RunStatus.HELD), records=(done(a_change()),))
+    asked: list[str] = []
+
+    async def find(result: RunResult) -> str:
+        asked.append(result.workspace)
+        return "sha256:next"
+
+    notifier = notices(state, webhook.url, webhook.url, on=WAITING)
+    for result in (DONE, partly, partly):
+        await notifier.notify_results([result], find)
+
+    assert asked == ["latam"]
+    assert len(webhook.received) == 2
+    for each in webhook.received:
+        assert "--approve sha256:next " in each["message"]
+        assert "sha256:abc" not in each["message"]
+
+
+async def test_notice_is_sent_without_a_digest_where_the_next_plan_is_not_known(
+    state: MemoryState, webhook: Webhook
+) -> None:
+    async def find(_result: RunResult) -> str:
+        raise StateError("The state can't be reached.", "Start it.")
+
+    partly = replace(with_holds(a_guarded_leaver(1), status=RunStatus.HELD), records=(done(a_change()),))
+    await notices(state, webhook.url).notify_results([partly], find)
+
+    (sent,) = webhook.received
+    assert "by the digest that it prints:\n  pigment-sync plan -w latam" in sent["message"]
 
 
 async def test_new_holds_that_could_not_be_sent_are_sent_with_the_next_run(

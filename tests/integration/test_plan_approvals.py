@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.engine.next_digest import find_next_digest
+from agent.engine.planner import ReadOnlyWorkspace
 from agent.engine.request import RunRequest, RunResult
 from agent.errors import AlreadyApproved, ExitCode, StalePlan, UsageError
 from agent.model import Kind
@@ -54,6 +56,11 @@ async def approve(
     request = RunRequest(Trigger.SYNC, by, reason, approved_digests=digests, approved_guards=frozenset(guards))
     (result,) = await company.run(request, "latam")
     return result
+
+
+async def next_digest(company: Company, result: RunResult) -> str:
+    planner, client, policy = company._survey("latam")
+    return await find_next_digest(planner, ReadOnlyWorkspace(policy, client), result)
 
 
 def writes(company: Company) -> int:
@@ -301,3 +308,28 @@ async def test_approval_stays_valid_when_a_run_in_between_changes_only_a_note(co
 
     assert (await approve(company, "bea", digest=seen.digest)).exit_code is ExitCode.DONE
     assert not company.active() & set(LEAVERS)
+
+
+async def test_next_digest_approves_what_a_run_left_on_hold(company: Company) -> None:
+    """The run made a create, so the digest of its own plan is stale."""
+    company.hire("new")
+    result = await company.sync()
+    assert [record.change.kind for record in result.records] == ["create"]
+    digest = await next_digest(company, result)
+
+    assert digest not in {"", result.digest}
+    assert (await approve(company, digest=digest)).exit_code is ExitCode.DONE
+    assert not company.active() & set(LEAVERS)
+
+
+async def test_next_digest_is_not_given_for_holds_that_the_run_did_not_have(company: Company) -> None:
+    company.hire("new")
+    result = await company.sync()
+    company.change("p4", groups=())
+    assert await next_digest(company, result) == ""
+
+
+async def test_next_digest_of_a_run_without_changes_is_its_own_and_costs_no_read(company: Company) -> None:
+    result = await company.sync()
+    company.world.failing.add("okta")
+    assert await next_digest(company, result) == result.digest
