@@ -24,6 +24,7 @@ __all__ = [
     "exit_code_option",
     "format_option",
     "guard_option",
+    "os_user",
     "reason_option",
     "refuse_invalid_email",
     "report_format_option",

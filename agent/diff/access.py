@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignments
 from agent.diff.builder import PlanBuilder, new_plan_builder
 from agent.model import Inputs, LastSeen, Member, Policy
-from agent.model.access import Access
+from agent.model.access import Access, Grant
 from agent.model.run import MemberHistory
 from connectors.base import PersonKey
 
@@ -52,6 +52,27 @@ def _access_row(builder: PlanBuilder, member: Member, history: MemberHistory | N
         first_seen=history.first_seen if history else None,
         last_change_at=history.last_change_at if history else None,
         last_change_kind=history.last_change_kind if history else None,
+        status=assigned.person.status.value if assigned else "",
+        grants=_grants(builder, member, assigned),
+        target=builder.policy.target,
+    )
+
+
+def _grants(builder: PlanBuilder, member: Member, assigned: AssignedPerson | None) -> tuple[Grant, ...]:
+    """Return what each source shows of the member's person, and of anyone else with the member's address."""
+    email = builder.normalized_emails[member.scim_id]
+    found = [
+        *([assigned] if assigned else []),
+        *builder.assignments.entitled_by_email.get(email, ()),
+        *builder.assignments.not_entitled_by_email.get(email, ()),
+    ]
+    return tuple(
+        Grant(
+            person=key,
+            groups=tuple(sorted({group.name for group in each.groups})),
+            is_individual=each.person.individual,
+        )
+        for key, each in {each.key: each for each in found}.items()
     )
 
 
@@ -76,7 +97,7 @@ def _exceptions(builder: PlanBuilder, key: PersonKey | None, assigned: AssignedP
     return [*words, *(["not-linked"] if key is None else [])]
 
 
-def past_access(workspace: str, left: tuple[LastSeen, ...]) -> tuple[Access, ...]:
+def past_access(workspace: str, left: tuple[LastSeen, ...], target: str = "") -> tuple[Access, ...]:
     """Return who had access when a past run ended, according to the journal, without anything from the sources."""
     return tuple(
         Access(
@@ -87,6 +108,7 @@ def past_access(workspace: str, left: tuple[LastSeen, ...]) -> tuple[Access, ...
             person=each.person,
             groups=each.groups,
             exceptions=() if each.person else ("unmanaged",),
+            target=target,
         )
         for each in sorted(left, key=lambda each: (each.email.casefold(), each.scim_id))
         if each.active is not False

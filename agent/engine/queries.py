@@ -13,7 +13,7 @@ from agent.model.access import Access, Explanation
 from agent.model.run import ChangeRecord, Run
 from agent.ports.state import State
 
-__all__ = ["explain_person", "list_access", "list_past_access", "list_person_changes"]
+__all__ = ["explain_person", "list_access", "list_past_access", "list_person_changes", "load_access"]
 
 
 async def explain_person(
@@ -69,14 +69,22 @@ async def list_access(
     planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str]
 ) -> list[tuple[Access, ...] | Unplanned]:
     """Return who has access to each of the named workspaces now."""
-    rows: list[tuple[Access, ...] | Unplanned] = []
+    return list((await load_access(planner, workspaces, names)).values())
+
+
+async def load_access(
+    planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str]
+) -> dict[str, tuple[Access, ...] | Unplanned]:
+    """Return who has access now, by workspace, also where that is not a single person."""
+    found: dict[str, tuple[Access, ...] | Unplanned] = {}
     for decision in await planner.plan(list(select_workspaces(workspaces, names).values())):
+        name = decision.policy.workspace
         if decision.inputs is not None:
-            history = await planner.state.load_member_history(decision.policy.workspace)
-            rows.append(current_access(decision.inputs, decision.policy, history))
+            history = await planner.state.load_member_history(name)
+            found[name] = current_access(decision.inputs, decision.policy, history)
         elif decision.unplanned is not None:
-            rows.append(decision.unplanned)
-    return rows
+            found[name] = decision.unplanned
+    return found
 
 
 async def list_past_access(
@@ -84,7 +92,9 @@ async def list_past_access(
 ) -> list[tuple[str, datetime | None, tuple[Access, ...]]]:
     """Return who had access when the last run until *when* ended, with that time; None: there was no run."""
     past: list[tuple[str, datetime | None, tuple[Access, ...]]] = []
-    for name in select_workspaces(workspaces, names):
+    for name, workspace in select_workspaces(workspaces, names).items():
         found = await planner.state.load_last_seen(name, when)
-        past.append((name, found[0], past_access(name, found[1])) if found else (name, None, ()))
+        past.append(
+            (name, found[0], past_access(name, found[1], workspace.policy.target)) if found else (name, None, ())
+        )
     return past

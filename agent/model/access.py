@@ -8,13 +8,24 @@ from datetime import datetime
 from agent.model import Kind
 from connectors.base import PersonKey
 
-__all__ = ["Access", "Explanation", "MemberView", "PersonView"]
+__all__ = ["Access", "Explanation", "Grant", "MemberView", "PersonView"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What one source shows of a person who has the account. *is_individual*: also, or only, without a group."""
+
+    person: PersonKey
+    groups: tuple[str, ...]
+    is_individual: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """One active member. *groups* give the access; *since* is when our runs gave it, None: before them, or by hand;
-    *first_seen* is the first time that the journal knows the member.
+    *first_seen* is the first time that the journal knows the member. *status* is the person's at the source, empty:
+    no source shows them. *grants* are all that give or may give the access: people of other sources have the same
+    address. *target* is the fingerprint of the workspace.
 
     *exceptions* are words of the planning table: `unmanaged`, `individual-assignment`, `protected`, `inactive`,
     `not-assigned`, `not-linked`, `unknown-status`, `assignment-pending`, `source-changed`.
@@ -31,6 +42,9 @@ class Access:
     first_seen: datetime | None = None
     last_change_at: datetime | None = None
     last_change_kind: Kind | None = None
+    status: str = ""
+    grants: tuple[Grant, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 
 from jinja2 import Environment
 
 from agent.model.access import Access
+from agent.model.certification import row_id, workspace_id
 from agent.report.csv import escape_cell
 from agent.report.escape import escape_control
 from agent.report.table import format_table
 
-__all__ = ["COLUMNS", "access_csv", "access_html", "access_text"]
+__all__ = [
+    "COLUMNS",
+    "access_csv",
+    "access_html",
+    "access_text",
+    "review_cells",
+    "shown_cells",
+]
 
 COLUMNS = (
     "workspace",
@@ -30,7 +38,14 @@ COLUMNS = (
     "connector",
     "person",
     "scim_id",
+    "status",
+    "reviewer",
+    "decision",
+    "comment",
+    "workspace_id",
+    "row_id",
 )
+"""*reviewer*, *decision* and *comment* are empty, for an access review; `access --import` reads them back."""
 
 
 def _format_date(moment: datetime | None) -> str:
@@ -57,6 +72,33 @@ def _cells(row: Access) -> tuple[str, ...]:
             ),
         )
     )
+
+
+SHOWN_COLUMNS = ("workspace", "email", "display_name", "groups", "connector", "person", "scim_id", "workspace_id")
+"""What a reviewer decides about: an edit of one of these cells makes the row useless."""
+NOT_IN_XML = str.maketrans({"\ufffe": "⟦U+FFFE⟧", "\uffff": "⟦U+FFFF⟧"})
+
+
+def shown_cells(cells: Mapping[str, str]) -> list[str]:
+    """Return the cells of `SHOWN_COLUMNS` in one spelling, as each format and each spreadsheet program leaves them."""
+    return [_one_spelling(cells[column]) for column in SHOWN_COLUMNS]
+
+
+def _one_spelling(text: str) -> str:
+    return escape_cell(_in_xml(text).replace("_x005F_", "_")).strip() if text else ""
+
+
+def _in_xml(text: str) -> str:
+    """Return *text* without the two characters that `escape_control` leaves and a workbook can't hold."""
+    return text if text.isascii() else text.translate(NOT_IN_XML)
+
+
+def review_cells(row: Access) -> dict[str, str]:
+    """Return the cells of *row* by column, with the ids by which an import recognizes the row and any edit."""
+    cells = dict(zip(COLUMNS, (*_cells(row), row.status, "", "", ""), strict=False))
+    cells["workspace_id"] = workspace_id(row.target)
+    cells["row_id"] = str(row_id(row, shown_cells(cells)))
+    return {column: _in_xml(text) for column, text in cells.items()}
 
 
 def access_headline(name: str, rows: Sequence[Access]) -> str:
@@ -86,7 +128,7 @@ def access_csv(rows: Sequence[Access], *, bom: bool = False) -> str:
     out.write("\ufeff" if bom else "")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([escape_cell(value) for value in _cells(row)] for row in rows)
+    writer.writerows([escape_cell(value) for value in review_cells(row).values()] for row in rows)
     return out.getvalue()
 
 

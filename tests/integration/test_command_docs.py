@@ -56,7 +56,7 @@ def test_section_has_usage_and_examples(path: str) -> None:
 
 def test_values_and_defaults_are_described() -> None:
     assert "| `--limit` | whole number, 1 to 10000 | `20` |" in section("pigment-sync history")
-    assert "| `--format` | `text`, `csv`, `html` | `text` |" in section("pigment-sync access")
+    assert "| `--format` | `text`, `csv`, `html`, `xlsx`, `json` | `text` |" in section("pigment-sync access")
     assert "| `--by` | `WHO` | the OS user |" in section("pigment-sync undo")
     row = "| `--token` | `env:NAME` or `file:PATH` | `env:PIGMENT_TOKEN` | Location of its API token. |"
     assert row in section("pigment-sync init")
