@@ -34,6 +34,7 @@ from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceReader
 from agent.report.document import plan_digest
+from agent.report.group_sizes import shrunk_groups
 from agent.report.hold_age import waiting_since, with_hold_ages
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
 
@@ -163,7 +164,11 @@ class Planner:
             undone_changes=undone_with_empty_groups(unguarded.undone_changes, memory.undone_changes, emptied),
         )
         history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
-        plan = replace(with_state_note(apply_guards(unguarded, policy, history), inputs), pause=pause)
+        plan = replace(
+            with_state_note(apply_guards(unguarded, policy, history), inputs),
+            pause=pause,
+            shrunk_groups=shrunk_groups(unguarded.sources, history.baselines),
+        )
         return Decision(
             policy,
             plan,

@@ -20,7 +20,17 @@ from agent.model.inputs import (
     UndoneChange,
     Written,
 )
-from agent.model.plan import ChangeSubject, Guard, MemberCounts, Pause, Plan, RecentChanges, SourceCounts, Unplanned
+from agent.model.plan import (
+    ChangeSubject,
+    Guard,
+    MemberCounts,
+    Pause,
+    Plan,
+    RecentChanges,
+    ShrunkGroup,
+    SourceCounts,
+    Unplanned,
+)
 from agent.model.policy import IndividualAction, Limits, Mode, Policy, Toggles, UnmanagedAction
 from agent.model.target import TARGET_UNCHANGED, KnownTarget, MovedTenant, TargetCheck
 
@@ -52,6 +62,7 @@ __all__ = [
     "Plan",
     "Policy",
     "RecentChanges",
+    "ShrunkGroup",
     "SourceCounts",
     "TargetCheck",
     "Toggles",

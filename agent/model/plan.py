@@ -46,6 +46,20 @@ class SourceCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShrunkGroup:
+    """A counted group that has fewer *people* than before; 0 for one that is gone or no longer assigned.
+
+    *before* is the largest size of the last 24 hours that a run accepted.
+    """
+
+    connector: str
+    id: str
+    name: str
+    before: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberCounts:
     """*linked* is before the plan; *guarded* counts active members linked or adopted here, what percentages are of."""
 
@@ -89,7 +103,7 @@ class Plan:
     *possible_renames* the pairs to remember, *undone_changes* what the plan may not repeat because it was undone.
     Only an enforcing run stores these, and the digest does not cover them. *checked_creates* are the creates that
     were unconfirmed, with the member that this listing shows for each, if any. *pause* is that of the workspace; it
-    stands outside the digest too.
+    stands outside the digest too, and so do *shrunk_groups*.
     """
 
     workspace: str
@@ -106,6 +120,7 @@ class Plan:
     checked_creates: tuple[UnconfirmedCreate, ...] = ()
     undone_changes: tuple[UndoneChange, ...] = ()
     pause: Pause | None = None
+    shrunk_groups: tuple[ShrunkGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.report.group_sizes import group_sizes_by_source, recorded_sizes
 from agent.report.labels import KIND_LABELS, KINDS
 from agent.report.schema import PlannedObject
 from agent.report.view import View
@@ -29,13 +30,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A rectangle from *start*, *length* long, both of `WIDTH`."""
+    """A rectangle from *start*, *length* long, both of `WIDTH`. *phrase* is shown for the number, if not empty."""
 
     key: str
     title: str
     number: int
     start: float
     length: float
+    phrase: str = ""
 
 
 def totals(shown: Sequence[View]) -> list[Figure]:
@@ -69,15 +71,19 @@ def segments(view: View) -> list[Bar]:
 
 
 def group_bars(workspace: PlannedObject) -> tuple[list[Bar], int]:
-    """Return the largest groups of all sources, relative to the largest, and the number of other groups."""
-    groups = [group for source in workspace["sources"] for group in source["groups"]]
-    groups.sort(key=lambda group: (-group["people"], group["name"], group["id"]))
-    largest = max((group["people"] for group in groups), default=0) or 1
+    """Return the groups of all sources, relative to the largest, and the number of those left out.
+
+    Groups that are gone are first: they must not hide behind large ones.
+    """
+    parts = group_sizes_by_source(workspace, recorded_sizes(workspace))
+    sizes = [size for part in parts for size in part]
+    sizes.sort(key=lambda size: (not size.is_gone, -size.now, -(size.before or 0), size.name, size.id))
+    largest = max((size.now for size in sizes), default=0) or 1
     bars = [
-        Bar(group["id"], group["name"], group["people"], 0, round(WIDTH * group["people"] / largest, 1))
-        for group in groups[:MAX_GROUPS]
+        Bar(size.id, size.name, size.now, 0, round(WIDTH * size.now / largest, 1), size.phrase)
+        for size in sizes[:MAX_GROUPS]
     ]
-    return bars, len(groups) - len(bars)
+    return bars, len(sizes) - len(bars)
 
 
 def _kind_count(view: View, kind: str) -> int:

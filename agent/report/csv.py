@@ -1,4 +1,4 @@
-"""The report as CSV: a row for each run, change, hold, guard and note, and for each workspace without a plan.
+"""The report as CSV: a row for each run, change, hold, guard, group and note, and for each workspace without a plan.
 
 A cell never starts like a formula, because spreadsheets would run it (OWASP, "CSV injection"). Nor does the text after
 a semicolon or a bar: where the comma is the decimal mark, spreadsheets split there.
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from agent.report.escape import escape_control
+from agent.report.group_sizes import GroupSize, group_sizes_by_source, recorded_sizes
 from agent.report.run_identity import run_blocks
 from agent.report.schema import (
     Document,
@@ -52,8 +53,8 @@ COLUMNS = (
     "approved_by",
     "held_since",
 )
-"""*row* is `run` (how it ended, who asked for it and why), `change`, `hold`, `guard`, `note`, `error` (could not be
-planned) or `also` (done, though not in the plan)."""
+"""*row* is `run` (how it ended, who asked for it and why), `change`, `hold`, `guard`, `group` (its people), `note`,
+`error` (could not be planned) or `also` (done, though not in the plan)."""
 
 FORMULA_STARTS = re.compile(r"(?:^|[;|])(?=\s*[=+\-@＝＋－＠])")
 
@@ -99,6 +100,8 @@ def _workspace_rows(view: View) -> Iterator[_Row]:
     yield from map(_hold_row, view.holds)
     if workspace["status"] == "planned":
         yield from map(_guard_row, workspace["guards"])
+        for sizes in group_sizes_by_source(workspace, recorded_sizes(workspace)):
+            yield from map(_group_row, sizes)
     yield from map(_note_row, workspace["notes"])
 
 
@@ -118,6 +121,10 @@ def _run_row(workspace: WorkspaceObject, run: RunObject) -> _Row:
 def _guard_row(guard: GuardObject) -> _Row:
     released_by = "; ".join(guard.get("released_by", ()))
     return {"row": "guard", "code": guard["code"], "reason": guard["message"], "approved_by": released_by}
+
+
+def _group_row(size: GroupSize) -> _Row:
+    return {"row": "group", "code": size.id, "connector": size.connector, "groups": size.name, "reason": size.phrase}
 
 
 def _change_row(line: ChangeRow) -> _Row:

@@ -52,7 +52,7 @@ __all__ = [
     "workspace_object",
 ]
 
-UNDIGESTED_KEYS = frozenset({"digest", "guards", "held_since", "paused", "run"})
+UNDIGESTED_KEYS = frozenset({"digest", "guards", "held_since", "paused", "run", "shrunk_groups"})
 """Keys that a digest does not cover: they change with time, or do not change what the plan would do."""
 
 UNDIGESTED_NOTES = frozenset({NoteCode.ANOTHER_WRITER, NoteCode.DRIFT, NoteCode.IN_GRACE})
@@ -203,6 +203,17 @@ def _planned_object(plan: Plan) -> PlannedObject:
     }
     if any(hold.since for _, hold in holds):
         shown["held_since"] = [format_utc(hold.since) if hold.since else "" for _, hold in holds]
+    if plan.shrunk_groups:
+        shown["shrunk_groups"] = [
+            {
+                "connector": group.connector,
+                "id": group.id,
+                "name": group.name,
+                "before": group.before,
+                "people": group.people,
+            }
+            for group in plan.shrunk_groups
+        ]
     if plan.pause is not None:
         since = format_utc(plan.pause.since)
         shown["paused"] = {"by": plan.pause.by, "since": since, "reason": plan.pause.reason}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from agent.report.escape import escape_control
+from agent.report.group_sizes import group_sizes_by_source, recorded_sizes
 from agent.report.labels import APPROVE_PROMPT, KIND_LABELS, KINDS, no_write_reason
 from agent.report.run_identity import run_blocks
 from agent.report.schema import Document, GuardObject, NoteObject, OutcomeRow, Outcomes, PlannedObject
@@ -210,9 +211,10 @@ def _facts(workspace: PlannedObject) -> list[str]:
     why = no_write_reason(workspace)
     mode = f" · {escape_markdown(why)}" if why else ""
     lines = [f"- {members['total']:,} members, {members['active']:,} active, {members['linked']:,} linked{mode}"]
-    for source in workspace["sources"]:
-        groups = ", ".join(f"{escape_markdown(group['name'])} {group['people']:,}" for group in source["groups"][:8])
-        rest = len(source["groups"]) - 8
+    sizes_by_source = group_sizes_by_source(workspace, recorded_sizes(workspace))
+    for source, sizes in zip(workspace["sources"], sizes_by_source, strict=True):
+        groups = ", ".join(f"{escape_markdown(size.name)} {size.phrase}" for size in sizes[:8])
+        rest = len(sizes) - 8
         lines.append(
             f"- {_format_code(source['connector'])} {_format_code(source['app'])}: {source['people']:,} assigned, "
             f"{source['entitled']:,} eligible, {source['individual']:,} assigned directly"

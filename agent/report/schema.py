@@ -33,6 +33,7 @@ __all__ = [
     "PersonObject",
     "PlannedObject",
     "RunObject",
+    "ShrunkGroupObject",
     "SourceObject",
     "UnplannedObject",
     "WorkspaceObject",
@@ -165,6 +166,16 @@ class GuardObject(TypedDict):
     released_by: NotRequired[list[str]]
 
 
+class ShrunkGroupObject(TypedDict):
+    """A group with fewer people than before; *people* is 0 where it is gone. Outside the digest."""
+
+    connector: str
+    id: str
+    name: str
+    before: Count
+    people: Count
+
+
 class PausedObject(TypedDict):
     """Who paused the workspace, since when (UTC) and why; outside the digest."""
 
@@ -228,6 +239,7 @@ class PlannedObject(TypedDict):
     held_since: NotRequired[list[str]]
     paused: NotRequired[PausedObject]
     run: NotRequired[RunObject]
+    shrunk_groups: NotRequired[list[ShrunkGroupObject]]
 
 
 class UnplannedObject(TypedDict):

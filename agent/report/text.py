@@ -13,6 +13,7 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from agent.report.escape import escape_control
+from agent.report.group_sizes import group_sizes_by_source, recorded_sizes
 from agent.report.labels import APPROVE_PROMPT, DONE, KIND_LABELS, no_write_reason
 from agent.report.layout import (
     BAD,
@@ -264,9 +265,10 @@ def _facts(workspace: PlannedObject, *, executed: bool) -> Iterator[str]:
         f"· {workspace['counts']['in-sync']:,} in sync"
         + (f" · {mode}" if no_write_reason(workspace) or not executed else "")
     )
-    for source in workspace["sources"]:
-        groups = ", ".join(f"{escape_control(group['name'])} {group['people']:,}" for group in source["groups"][:8])
-        rest = len(source["groups"]) - 8
+    sizes_by_source = group_sizes_by_source(workspace, recorded_sizes(workspace))
+    for source, sizes in zip(workspace["sources"], sizes_by_source, strict=True):
+        groups = ", ".join(f"{size.safe_name} {size.phrase}" for size in sizes[:8])
+        rest = len(sizes) - 8
         yield (
             f"{escape_control(source['connector'])} {escape_control(source['app'])}: {source['people']:,} assigned, "
             f"{source['entitled']:,} eligible, {source['individual']:,} assigned directly"

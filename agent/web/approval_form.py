@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from agent.guard.release import GuardApproval, Release, is_expired, is_same_person, usable_approvals
 from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.codes import APPROVABLE_GUARDS, HoldCode
+from agent.report.group_sizes import Baselines, GroupSize, group_sizes
 from agent.report.hold_age import age_phrase, held_since
 from agent.report.labels import KINDS, held_counts
 from agent.report.schema import HoldObject, PlannedObject
@@ -31,12 +32,10 @@ from agent.report.view import hold_guards
 __all__ = [
     "ApprovalForm",
     "ApprovalRecord",
-    "GroupSize",
     "GuardBox",
     "PossibleRename",
     "action_phrase",
     "approval_form",
-    "group_sizes",
     "guards_in_fields",
     "possible_renames",
     "wrong_number",
@@ -53,22 +52,6 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "update-name": ("change {} name", "change {} names"),
     "adopt": ("match {} account", "match {} accounts"),
 }
-Baselines = Mapping[tuple[str, str], tuple[str, int]]
-"""(connector, group id) to the name of the group and its size before."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSize:
-    """The people of a group at a source: *before* (None: not known) and *now*."""
-
-    connector: str
-    name: str
-    before: int | None
-    now: int
-
-    @property
-    def has_shrunk(self) -> bool:
-        return self.before is not None and self.before > self.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,24 +238,6 @@ def action_phrase(kinds: Mapping[str, int]) -> str:
 
 def _capitalize(phrase: str) -> str:
     return phrase[:1].upper() + phrase[1:]
-
-
-def group_sizes(workspace: PlannedObject, baselines: Baselines) -> list[GroupSize]:
-    """Return every group of the plan's sources, and those of *baselines* that are gone, what shrank most first."""
-    found = {
-        (source["connector"], group["id"]): (group["name"], group["people"])
-        for source in workspace["sources"]
-        for group in source["groups"]
-    }
-    connectors = {source["connector"] for source in workspace["sources"]}
-    gone = {key: (name, 0) for key, (name, size) in baselines.items() if key[0] in connectors and size}
-    sizes = [
-        GroupSize(
-            connector, name, baselines[connector, group_id][1] if (connector, group_id) in baselines else None, now
-        )
-        for (connector, group_id), (name, now) in {**gone, **found}.items()
-    ]
-    return sorted(sizes, key=lambda each: (-((each.before or 0) - each.now) if each.has_shrunk else 0, each.name))
 
 
 def _evidence_groups(workspace: PlannedObject, about: Sequence[HoldObject], baselines: Baselines) -> list[GroupSize]:

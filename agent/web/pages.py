@@ -23,6 +23,7 @@ from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.document import plan_document
 from agent.report.evidence import Evidence, evidence_files
+from agent.report.group_sizes import group_sizes
 from agent.report.history import timeline_cells
 from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
@@ -35,7 +36,6 @@ from agent.settings.token import Role
 from agent.web import chart, login
 from agent.web.approval_form import (
     ApprovalForm,
-    group_sizes,
     guards_in_fields,
     possible_renames,
     wrong_number,

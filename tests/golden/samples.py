@@ -24,6 +24,7 @@ from agent.model.approval import Approval
 from agent.model.provenance import Provenance
 from agent.model.run import Run, RunStatus, Trigger
 from agent.report.document import plan_document, workspace_object
+from agent.report.group_sizes import shrunk_groups
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow
 from connectors.base import PersonKey
@@ -224,7 +225,9 @@ def latam() -> Plan:
         Note("unmanaged", "robot@acme.com", "robot@acme.com is a member that no source knows."),
         Note("individual-assignment", "ceo@acme.com", "The assignment of ceo@acme.com is individual."),
     )
-    return a_plan(changes=(*changes, *hostile), holds=holds, notes=notes, guards=(a_guard(27),))
+    made = a_plan(changes=(*changes, *hostile), holds=holds, notes=notes, guards=(a_guard(27),))
+    before = {("okta-main", "00g1"): ("Pigment LatAm", 327), ("okta-main", "00g3"): ("=Pigment Andes", 45)}
+    return replace(made, shrunk_groups=shrunk_groups(made.sources, before))
 
 
 def aged(plan: Plan) -> Plan:

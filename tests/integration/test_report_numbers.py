@@ -196,7 +196,8 @@ def test_rows_of_the_sheet_are_those_of_the_document(whole: Document) -> None:
     rows = list(csv.DictReader(io.StringIO(render(whole, Format.CSV))))
     guards = sum(len(one["guards"]) for one in planned(whole))
     entries = sum(sum(one["counts"][key] for key in (*KINDS, "hold", "note")) for one in planned(whole))
-    assert len(rows) == entries + guards
+    groups = sum(len(source["groups"]) for one in planned(whole) for source in one["sources"])
+    assert len(rows) == entries + guards + groups
     counted = Counter((row["workspace"], row["kind"] if row["row"] == "change" else row["row"]) for row in rows)
     for workspace in planned(whole):
         for key in (*KINDS, "hold", "note"):

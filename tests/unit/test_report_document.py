@@ -107,7 +107,7 @@ def test_digest_stays_when_a_note_goes_that_compares_with_the_last_run(note: Not
 
 def test_digest_by_the_rule_before_is_still_read() -> None:
     """The journal has plans of releases whose digest covered every note."""
-    noted = planned(replace(latam(), notes=BY_THE_LAST_RUN))
+    noted = planned(replace(latam(), notes=BY_THE_LAST_RUN, shrunk_groups=()))
     covered = {key: value for key, value in noted.items() if key not in ("digest", "guards")}
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     noted["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
