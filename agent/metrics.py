@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent.engine.request import RunResult
-from agent.model import Plan
-from agent.model.run import Trigger
+from agent.model import Kind, Plan
+from agent.model.codes import GuardCode
+from agent.model.run import Outcome, Trigger
 
 if TYPE_CHECKING:
     import httpx
@@ -128,12 +129,21 @@ class Metrics:
         self._workspaces.add(workspace)
         self._notices.labels(workspace, outcome).inc()
 
-    def forget_other_workspaces(self, names: Collection[str]) -> None:
-        """Remove the series of workspaces that are not among *names*: the configuration no longer has them."""
+    def set_workspaces(self, names: Collection[str]) -> None:
+        """Begin the counters of *names* at 0, and remove the series of every other workspace.
+
+        Prometheus sees no increase in a counter that begins above 0: the first change would never show.
+        """
+        for workspace in set(names) - self._workspaces:
+            for kind in Kind:
+                for outcome in (Outcome.DONE, Outcome.FAILED):
+                    self._changes.labels(workspace, kind, outcome)
+            for guard in GuardCode:
+                self._guard_trips.labels(workspace, guard)
         for workspace in self._workspaces.difference(names):
             for metric in self._by_workspace:
                 metric.remove_by_labels({"workspace": workspace})
-        self._workspaces.intersection_update(names)
+        self._workspaces = set(names)
 
     async def count_response(self, response: httpx.Response) -> None:
         """Count a response; an event hook of `httpx.AsyncClient`."""

@@ -57,7 +57,7 @@ def routes(daemon: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_T
 
     async def scrape(_: Request) -> Response:
         # No await between setting and rendering, or two scrapes at once would mix.
-        metrics.forget_other_workspaces(daemon.workspace_names)
+        metrics.set_workspaces(daemon.workspace_names)
         metrics.set_gauges(_samples(await _collect_scrape_data(daemon, timeout_seconds)))
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 

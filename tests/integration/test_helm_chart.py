@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from agent.settings.load import load
 from agent.settings.merge import merge_trees
 from agent.web.middleware import PROBE_PATHS
+from tests.dashboard import DASHBOARD
 from tests.guide_page import REPOSITORY, pages
 
 Values = Mapping[str, Any]
@@ -78,6 +80,7 @@ FULL: dict[str, Any] = {
     "podDisruptionBudget": {"enabled": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Identity"}},
 }
 CRON: dict[str, Any] = {"mode": "cronjob", "cronjob": {"timeZone": "Europe/Berlin"}}
 SETS: dict[str, Values] = {
@@ -90,7 +93,7 @@ SETS: dict[str, Values] = {
 
 
 def rendered(values: Values) -> dict[str, dict[str, Any]]:
-    """Return the objects that the chart renders from *values*, by kind."""
+    """Return the objects that the chart renders from *values*, by kind; the dashboard's ConfigMap as `Dashboard`."""
     files = helm.Chart.load(CHART).render(dict(values), name=RELEASE, namespace=NAMESPACE)
     documents = [
         document
@@ -99,7 +102,10 @@ def rendered(values: Values) -> dict[str, dict[str, Any]]:
         for document in yaml.safe_load_all(text)
         if document
     ]
-    by_kind = {str(document["kind"]): document for document in documents}
+    by_kind = {
+        "Dashboard" if document["metadata"]["name"].endswith("-dashboard") else str(document["kind"]): document
+        for document in documents
+    }
     assert len(by_kind) == len(documents)
     return by_kind
 
@@ -138,7 +144,7 @@ def test_each_set_of_values_makes_what_it_asks_for() -> None:
     assert made == {
         "least": {"Deployment", "Service", "PersistentVolumeClaim"},
         "postgres": {"Deployment", "Service"},
-        "full": {"Deployment", "Service", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"},
+        "full": {"Deployment", "Service", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule", "Dashboard"},
         "cronjob": {"CronJob", "PersistentVolumeClaim"},
         "claimed": {"Deployment", "Service"},
     }
@@ -215,6 +221,16 @@ def test_rules_are_those_of_the_deployment_and_the_job_is_the_one_they_know() ->
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "pigment-sync"}]
     (port,) = documents["Service"]["spec"]["ports"]
     assert endpoint["port"] == port["name"]
+
+
+def test_dashboard_is_that_of_the_deployment_and_has_the_label_that_the_sidecar_searches() -> None:
+    dashboard = DASHBOARD.read_text("utf-8")
+    assert (CHART / "files" / "dashboard.json").read_text("utf-8") == dashboard
+    document = rendered(SETS["full"])["Dashboard"]
+    assert json.loads(document["data"]["pigment-sync.json"]) == json.loads(dashboard)
+    assert document["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert document["metadata"]["annotations"] == {"grafana_folder": "Identity"}
+    assert "Dashboard" not in rendered(merge_trees(SETS["cronjob"], {"dashboard": {"enabled": True}}))
 
 
 def test_image_is_pinned_by_its_digest_where_one_is_given() -> None:

@@ -59,11 +59,13 @@ def test_workspace_that_was_removed_loses_every_series_and_others_keep_theirs() 
     for name in ("latam", "emea"):
         metrics.record_run(replace(a_result("address-taken"), workspace=name), Trigger.SCHEDULE, 1)
         metrics.count_notice(name, "not-sent")
-    metrics.forget_other_workspaces(["emea", "apac"])
+    metrics.set_workspaces(["emea", "apac"])
 
     assert b'"latam"' not in metrics.render()
     assert value(registry, "pigment_sync_notices_total", workspace="emea", outcome="not-sent") == 1
     assert value(registry, "pigment_sync_changes_total", workspace="emea", kind="create", outcome="done") == 1
+    assert value(registry, "pigment_sync_changes_total", workspace="apac", kind="create", outcome="done") == 0
+    assert value(registry, "pigment_sync_guard_trips_total", workspace="apac", guard="fleet") == 0
 
 
 async def test_responses_are_counted_by_a_bounded_number_of_hosts() -> None:

@@ -1,0 +1,66 @@
+"""Every query of the Grafana dashboard, put to a real Prometheus that scrapes a real agent over the sandbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import run_sandbox
+from tests.dashboard import load, queries
+from tests.e2e.agent_process import LONGEST_SECONDS
+from tests.e2e.daemon_process import configured, serving
+from tests.e2e.test_serve import LATAM, active
+from tests.notice_receivers import webhook
+from tests.prometheus_server import Prometheus, scraping
+
+DRY = "pigment-eu"
+EMPTY_WHEN_ALL_IS_WELL = {
+    "Changes that were not made",
+    "Rate limits",
+    "Tripped guards",
+    "Guard trips",
+    "Errors",
+    "Who writes",
+}
+"""Panels that show nothing in this test: no change fails, no limit is reached, and no run is in progress."""
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + LONGEST_SECONDS
+    while not what():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def count_of(prometheus: Prometheus, expression: str) -> float:
+    return sum(float(each["value"][1]) for each in prometheus.query(expression))
+
+
+def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
+    with run_sandbox(seed=9, size=30, limit=RateLimit(None)) as sandbox, webhook() as receiver:
+        agent = configured(sandbox, tmp_path, {"every": "10s"}, notify={"urls": [receiver.url.reveal()]})
+        document = yaml.safe_load(agent.config.read_text("utf-8"))
+        document["workspaces"][DRY]["mode"] = "dry-run"
+        document["workspaces"][LATAM]["token_expires"] = date(2099, 1, 1)
+        agent.config.write_text(yaml.safe_dump(document), "utf-8")
+        with serving(agent) as daemon, scraping(daemon.port, tmp_path) as prometheus:
+            wait_for(
+                lambda: count_of(prometheus, f'pigment_sync_last_apply_timestamp_seconds{{workspace="{LATAM}"}}') > 0
+            )
+            sandbox.company.leave(next(iter(active(sandbox))))
+            wait_for(lambda: count_of(prometheus, 'increase(pigment_sync_changes_total{kind="deactivate"}[5m])') > 0)
+            # A counter that begins above 0 has no increase before its second value.
+            wait_for(lambda: count_of(prometheus, "increase(pigment_sync_runs_total[5m])") > 0)
+            found = {query: prometheus.query(query.expression) for query in queries(load())}
+            planned = {each["metric"]["workspace"] for each in prometheus.query("pigment_sync_planned_changes > 0")}
+            members = count_of(prometheus, f'pigment_sync_members{{workspace="{DRY}",state="active"}}')
+            assert daemon.stop() == 0
+    empty = {query.panel: query.expression for query, series in found.items() if not series}
+    assert set(empty) <= EMPTY_WHEN_ALL_IS_WELL, empty
+    assert members == sum(member.active for member in sandbox.workspace(DRY).members)
+    assert DRY in planned
