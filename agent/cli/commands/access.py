@@ -135,6 +135,8 @@ def _check_new_file(out: Path | None) -> None:
         raise UsageError("A workbook is not for a terminal or a pipe.", "Add --out FILE, such as --out review.xlsx.")
     if out.exists():
         raise UsageError(f"{out} exists, and may hold decisions. Nothing was written.", "Name a new file.")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out} can't be written: its folder does not exist.", "Name a file in a folder that exists.")
 
 
 async def _read(components: Components, names: Sequence[str], as_of: datetime | None) -> _Listing:
