@@ -215,6 +215,16 @@ class WebContext:
             return None
         return newest
 
+    async def refuse_old_plan(self, run: Run) -> None:
+        """Raises `HttpProblem` if a newer plan than that of *run* differs: its approval would be stale."""
+        if (newer := await self.find_newer_plan(run)) is not None:
+            raise HttpProblem(
+                409,
+                "stale",
+                "This plan is old: a newer one differs. Nothing was approved and nothing was written.",
+                f"Review the newer plan: run {newer.id}.",
+            )
+
     async def approve(self, run: Run, given: GivenApproval, principal: Principal, trigger: Trigger) -> AcceptedApproval:
         """Queue a sync that records the approval of *run* and, once no person is missing, applies what it releases.
 
@@ -227,6 +237,7 @@ class WebContext:
             raise HttpProblem(
                 409, "digest", "The digest is not that of this run's plan.", "Review the plan, and send its digest."
             )
+        await self.refuse_old_plan(run)
         if given.confirm is not None and (form := await self.load_form(run, principal, given.guards or None)):
             _check_number(form, given)
         return await self._queue(

@@ -374,13 +374,7 @@ class Pages:
         found = await self._context.find_run(request.path_params["run_id"])
         if isinstance(found, ActiveRun):
             raise HttpProblem(409, "not-approvable", "The run has not ended.", "Wait until it ends.")
-        if (newer := await self._context.find_newer_plan(found)) is not None:
-            raise HttpProblem(
-                409,
-                "stale",
-                "This plan is old: a newer one differs. Nothing was approved and nothing was written.",
-                f"Review the newer plan: run {newer.id}.",
-            )
+        await self._context.refuse_old_plan(found)
         ticked, reason = guards_in_fields(fields), fields.get("reason", "")
         form = await self._context.load_form(found, session.principal, ticked)
         # Without a form no approval can be given: `approve` raises the reason for that.
