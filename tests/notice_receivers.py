@@ -83,11 +83,12 @@ class Mailbox:
 
 
 @contextmanager
-def mail_server() -> Iterator[Mailbox]:
+def mail_server(max_bytes: int = 2**25) -> Iterator[Mailbox]:
+    """Yield a mail server that refuses mails of more than *max_bytes*."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     mailbox = Mailbox(port)
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port, data_size_limit=max_bytes)
     controller.start()
     try:
         yield mailbox

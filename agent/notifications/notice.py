@@ -42,6 +42,7 @@ class Condition(StrEnum):
 class Severity(StrEnum):
     """Severities, with the names of Apprise."""
 
+    INFO = "info"
     SUCCESS = "success"
     WARNING = "warning"
     FAILURE = "failure"

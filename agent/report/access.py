@@ -10,6 +10,7 @@ from datetime import datetime
 from importlib.resources import files
 
 from jinja2 import Environment
+from markupsafe import Markup
 
 from agent.model.access import Access
 from agent.model.certification import row_id, workspace_id
@@ -132,10 +133,11 @@ def access_csv(rows: Sequence[Access], *, bom: bool = False) -> str:
     return out.getvalue()
 
 
+NO_NEWS = Markup()
 PAGE_TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Access, {{ when }}</title><style>{{ style }}</style></head><body><main>
-<h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
+{{ news }}<h1>Access</h1><p>As of {{ when }}. {{ count }} active members.</p>
 {% for name, part in workspaces %}<section><h2>{{ name }}</h2><p>{{ part.headline }}</p>
 <table role="table" class="access" aria-label="Access to {{ name }}"><thead role="rowgroup"><tr role="row">
 {% for column in columns %}<th role="columnheader" scope="col">{{ column }}</th>{% endfor %}</tr></thead>
@@ -146,8 +148,8 @@ PAGE_TEMPLATE = """<!doctype html>
 """
 
 
-def access_html(rows: Sequence[Access], when: str) -> str:
-    """Return one self-contained HTML file without scripts; its head shows *when*."""
+def access_html(rows: Sequence[Access], when: str, news: Markup = NO_NEWS) -> str:
+    """Return one self-contained HTML file without scripts; its head shows *when*, and *news* stands before it."""
     style = files("agent.report").joinpath("page.css").read_text("utf-8")
     names = dict.fromkeys(row.workspace for row in rows)
     grouped = {name: [row for row in rows if row.workspace == name] for name in names}
@@ -157,4 +159,4 @@ def access_html(rows: Sequence[Access], when: str) -> str:
     ]
     page = Environment(autoescape=True).from_string(PAGE_TEMPLATE)
     columns = [column.replace("_", " ") for column in COLUMNS[1:8]]
-    return page.render(when=when, style=style, count=f"{len(rows):,}", workspaces=shown, columns=columns)
+    return page.render(when=when, style=style, count=f"{len(rows):,}", workspaces=shown, columns=columns, news=news)

@@ -26,6 +26,7 @@ __all__ = [
     "has_plan",
     "held_since",
     "hold_key",
+    "hold_object_key",
     "oldest_waiting",
     "waiting_since",
     "with_hold_ages",
@@ -54,7 +55,7 @@ def waiting_since(document: bytes, planned_at: datetime) -> Mapping[HoldKey, dat
     workspace = orjson.loads(document)
     times = held_since(workspace)
     return {
-        _key_of_object(hold): datetime.fromisoformat(since) if since else planned_at
+        hold_object_key(hold): datetime.fromisoformat(since) if since else planned_at
         for hold, since in zip(workspace["holds"], times, strict=True)
     }
 
@@ -76,7 +77,7 @@ def oldest_waiting(document: bytes, planned_at: datetime, released: Iterable[Cha
 def count_holds(document: bytes, released: Iterable[Change]) -> Mapping[str, int]:
     """Return how many holds of each code the plan *document* left. *released* is as in `oldest_waiting`."""
     made = {(each.kind.value, _change_subject(each)) for each in released}
-    keys = map(_key_of_object, orjson.loads(document)["holds"])
+    keys = map(hold_object_key, orjson.loads(document)["holds"])
     return Counter(code for kind, code, who in keys if (kind, who) not in made)
 
 
@@ -122,7 +123,8 @@ def _change_subject(change: Change) -> str:
     return _subject(person, change.scim_id, change.before.email or change.email)
 
 
-def _key_of_object(hold: HoldObject) -> HoldKey:
+def hold_object_key(hold: HoldObject) -> HoldKey:
+    """Return the key of a hold of the document, the same as that of the hold itself."""
     person = hold.get("person")
     who = None if person is None else (person["connector"], person["id"])
     return hold["kind"], hold["code"], _subject(who, hold.get("scim_id"), hold["email"])

@@ -45,6 +45,7 @@ __all__ = [
     "workspace_sections",
 ]
 
+NO_NEWS = Markup()
 ROWS_PER_BODY = 100
 """Rows to a table body. The browser lays out only the bodies that are on screen."""
 
@@ -67,11 +68,15 @@ class Section:
     prerequisite: str
 
 
-def render_html(document: Document, outcomes: Outcomes, *, shows_approval: bool = True) -> str:
-    """Return the page, which looks the same without scripts. With *shows_approval* it has the approval commands."""
+def render_html(document: Document, outcomes: Outcomes, *, shows_approval: bool = True, news: Markup = NO_NEWS) -> str:
+    """Return the page, which looks the same without scripts. With *shows_approval* it has the approval commands.
+
+    *news* stands before everything else: what is new since the last report.
+    """
     shown = document_views(document, outcomes)
     return _template().render(
         document=document,
+        news=news,
         executed=any(view.executed for view in shown),
         runs=run_blocks(document["workspaces"]),
         figures=totals(shown),
