@@ -149,11 +149,11 @@ def _emptied(server: subprocess.Popen[bytes]) -> None:
                 continue
 
 
-def new_database(server: str) -> str:
-    """Make an empty database on the server and return its URL."""
+def new_database(server: str, template: str = "template1") -> str:
+    """Make a database on the server, empty or a copy of the database *template*, and return its URL."""
     name = f"state_{uuid4().hex}"
     engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     engine.dispose()
     return f"{server}/{name}"

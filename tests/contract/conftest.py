@@ -9,7 +9,7 @@ import pytest
 
 from agent.store.state import SqlState
 from tests.memory_state import MemoryState
-from tests.postgres import new_database
+from tests.migrated_state import new_postgres_state, new_sqlite_state
 from tests.state_samples import Clock
 
 
@@ -23,9 +23,10 @@ async def state(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) ->
     if request.param == "memory":
         yield MemoryState(clock.now)
         return
-    url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgresql":
-        url = new_database(request.getfixturevalue("postgres_server"))
+        url = new_postgres_state(request.getfixturevalue("postgres_server"))
+    else:
+        url = new_sqlite_state(tmp_path)
     opened = await SqlState.open(url, clock.now)
     yield opened
     await opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from tests.contract.okta_org import FakeTime, Fault, Row, Transport
 GRAPH, LOGIN = "https://graph.microsoft.com", "https://login.microsoftonline.com"
 TENANT_ID, CLIENT_ID = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 AUTHORITY = f"{LOGIN}/{TENANT_ID}"
+# To load the usual authorities takes longer than a test, and no test connects to any.
+TRUSTS_NONE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 APP, SALES, STAFF, INNER = "sp-pigment", "g-sales", "g-staff", "g-inner"
 SOURCE = Source("entra-eu", APP)
 
@@ -63,7 +66,7 @@ class _Network(httpx.AsyncBaseTransport):
 
     def __init__(self, graph: httpx.MockTransport) -> None:
         self._graph = graph
-        self._network = httpx.AsyncHTTPTransport(trust_env=False)
+        self._network = httpx.AsyncHTTPTransport(verify=TRUSTS_NONE, trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         is_graph = "/v1.0/" in request.url.path

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -84,22 +85,28 @@ def pigment(switches: WorkspaceOptions) -> Server:
     return Server("http://127.0.0.1/latam/scim/v2", httpx.ASGITransport(app))
 
 
-def scim2_server() -> Server:
+@cache
+def _scim2_provider() -> Any:
+    """Return the models of scim2-server, which keep nothing of its users."""
     from scim2_models import ScimProvider
-    from scim2_server.memory import InMemoryStorage
-    from scim2_server.testserver.application import BearerTokenApplication
     from scim2_server.utils import (
         load_default_resource_types,
         load_default_schemas,
         load_default_service_provider_config,
     )
 
-    provider = ScimProvider.from_discovery(
+    return ScimProvider.from_discovery(
         load_default_schemas().values(),
         load_default_resource_types().values(),
         config=load_default_service_provider_config(),
     )
-    app = BearerTokenApplication(InMemoryStorage(), provider, bearer_tokens=[TOKEN, "second-token"])
+
+
+def scim2_server() -> Server:
+    from scim2_server.memory import InMemoryStorage
+    from scim2_server.testserver.application import BearerTokenApplication
+
+    app = BearerTokenApplication(InMemoryStorage(), _scim2_provider(), bearer_tokens=[TOKEN, "second-token"])
     return Server("http://127.0.0.1/v2", InThread(app), patches_silently=True)
 
 

@@ -12,6 +12,7 @@ from agent.model import Kind, Link
 from agent.model.run import Outcome, Pause, RunOutcome, RunStatus
 from agent.ports.state import State
 from agent.store.state import SqlState
+from tests.migrated_state import new_sqlite_state
 from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun, done
 
 PAUSE = Pause(NOW, "ops", "the wrong group")
@@ -127,7 +128,7 @@ async def test_pause_and_its_line_in_the_journal_are_written_together(state: Sta
 
 
 async def test_pause_that_can_not_be_journalled_is_not_made(tmp_path: Path) -> None:
-    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", Clock().now)
+    state = await SqlState.open(new_sqlite_state(tmp_path), Clock().now)
     await state.record_run(a_run("r8"))
     # Any failure of the second write: here the id is taken.
     with pytest.raises(StateError):

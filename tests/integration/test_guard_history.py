@@ -25,6 +25,7 @@ from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
 from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
+from tests.migrated_state import new_sqlite_state
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
 
@@ -133,7 +134,7 @@ async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield Company(MemoryState(now), worlds)
         return
-    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", now)
+    state = await SqlState.open(new_sqlite_state(tmp_path), now)
     yield Company(state, worlds)
     await state.close()
 

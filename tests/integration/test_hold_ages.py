@@ -20,6 +20,7 @@ from tests.factories import plan_of, some_limits
 from tests.integration.test_guard_history import Company
 from tests.integration.test_plan_approvals import LEAVERS, approve, with_leavers
 from tests.memory_state import MemoryState
+from tests.migrated_state import new_sqlite_state
 from tests.stepped_world import SteppedWorld
 
 
@@ -30,7 +31,7 @@ async def company(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield await with_leavers(Company(MemoryState(now), worlds))
         return
-    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", now)
+    state = await SqlState.open(new_sqlite_state(tmp_path), now)
     yield await with_leavers(Company(state, worlds))
     await state.close()
 

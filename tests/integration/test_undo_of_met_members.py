@@ -14,6 +14,7 @@ from agent.model import Link
 from agent.store.state import SqlState
 from tests.integration.test_guard_history import Company, codes
 from tests.memory_state import MemoryState
+from tests.migrated_state import new_sqlite_state
 from tests.stepped_world import SteppedWorld
 
 
@@ -67,7 +68,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield Harness(Company(MemoryState(world.now), {"latam": world}), world)
         return
-    state = await SqlState.open(f"sqlite:///{tmp_path / 'state.db'}", world.now)
+    state = await SqlState.open(new_sqlite_state(tmp_path), world.now)
     yield Harness(Company(state, {"latam": world}), world)
     await state.close()
 
