@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sandbox.server import run_sandbox
-from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.agent_process import Agent
+from tests.e2e.forked_command import forked_command
 from tests.guide_page import Page, pages
 from tests.programs import require
-
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
 
 # Commands that a page may call in addition to ours.
 PROGRAMS = ("curl", "sqlite3", "openssl", "jq", "sha256sum")
@@ -35,18 +32,12 @@ def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: P
     for program in PROGRAMS:
         if re.search(rf"\b{program}\b", commands):
             require(program)
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    command = binaries / "pigment-sync"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agent "$@"\n', "utf-8")
-    command.chmod(0o755)
     folder = tmp_path / "folder"
-    with run_sandbox(seed=1) as sandbox:
-        agent = Agent(sandbox.write_config(folder), traced=False)
+    with run_sandbox(seed=1) as sandbox, forked_command() as binaries:
+        agent = Agent(sandbox.write_config(folder))
         (folder / "sandbox-out").symlink_to(".")
         environment = agent.environment | {
             "PATH": f"{binaries}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "120",
         }
         for block in guide.blocks:
