@@ -29,13 +29,12 @@ class Ran:
 
 @dataclass(frozen=True)
 class Agent:
-    """A configuration, and commands with it. Not *traced*: twice as fast, but not counted in coverage.
+    """A configuration, and commands with it.
 
     Not *forked*: Python starts from the beginning, as it does for an operator (`tests.e2e.fork_server`).
     """
 
     config: Path
-    traced: bool = True
     forked: bool = True
 
     def command(self, *arguments: str) -> list[str]:
@@ -45,8 +44,6 @@ class Agent:
     def environment(self) -> dict[str, str]:
         """Nothing of the machine's TLS settings or terminal reaches the agent."""
         dropped = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NO_COLOR"}
-        if not self.traced:
-            dropped.add("COVERAGE_PROCESS_CONFIG")
         return {name: value for name, value in os.environ.items() if name not in dropped} | {"NO_PROXY": "127.0.0.1"}
 
     def run(self, *arguments: str, timeout: float = LONGEST_SECONDS, **more: str) -> Ran:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def serving(agent: Agent) -> Iterator[Serving]:
         found.port = int(found.until("server.listening")["port"])
         yield found
     finally:
-        if agent.traced:
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
             _end(process)
         process.kill()
         process.wait()

@@ -34,7 +34,7 @@ def unlimited(config: Path, **more: object) -> Agent:
     document["defaults"] = {"limits": limits}
     document["limits"] = {"fleet_deactivations_percent": 100}
     config.write_text(yaml.safe_dump(document | more), "utf-8")
-    return Agent(config, traced=False)
+    return Agent(config)
 
 
 class Ended(list[Write]):

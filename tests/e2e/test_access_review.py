@@ -19,6 +19,8 @@ from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.command_line import run_command
 from tests.e2e.hostile_names import filled
 
+pytestmark = pytest.mark.traced
+
 LATAM = ("-w", "pigment-latam")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 

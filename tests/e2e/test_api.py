@@ -19,6 +19,8 @@ from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
 
+pytestmark = pytest.mark.traced
+
 LATAM = "pigment-latam"
 RUNS = f"/api/v1/workspaces/{LATAM}/runs"
 WITHIN_SECONDS = 300

@@ -19,6 +19,8 @@ from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.company import leavers
 from tests.notice_receivers import webhook
 
+pytestmark = pytest.mark.traced
+
 LATAM = ("-w", "pigment-latam")
 GROUP = "Pigment LatAm"
 WHY = ("--reason", "the reorganisation")

@@ -14,6 +14,8 @@ import pytest
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
+pytestmark = pytest.mark.traced
+
 LATAM = ("-w", "pigment-latam")
 
 

@@ -15,9 +15,6 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, AgentProcess
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 LATAM = ("-w", "pigment-latam")
 SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}
 
@@ -51,7 +48,7 @@ def at_work(agent: Agent, sandbox: Sandbox) -> Iterator[AgentProcess]:
 
 
 def test_second_run_reports_who_holds_the_workspace_and_since_when(sandbox: Sandbox, tmp_path: Path) -> None:
-    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path))
     with at_work(agent, sandbox) as first:
         busy = agent.run("sync", *LATAM)
         others = agent.run("sync", "-w", "pigment-eu")
@@ -66,12 +63,12 @@ def test_second_run_reports_who_holds_the_workspace_and_since_when(sandbox: Sand
 
 
 def test_run_with_another_key_for_the_same_scim_url_reports_who_holds_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path))
     other = tmp_path / "other.yaml"
     other.write_text(agent.config.read_text("utf-8").replace("  pigment-latam:", "  brazil:"), "utf-8")
     with at_work(agent, sandbox) as first:
-        busy = Agent(other, traced=False).run("sync", "-w", "brazil")
-        settling = Agent(other, traced=False).run("workspaces", "rename", "pigment-latam", "brazil")
+        busy = Agent(other).run("sync", "-w", "brazil")
+        settling = Agent(other).run("workspaces", "rename", "pigment-latam", "brazil")
 
         assert (busy.code, settling.code) == (7, 7), busy.err + settling.err
         assert f"process {first.pid}" in " ".join((busy.out + busy.err).split())
@@ -81,7 +78,7 @@ def test_run_with_another_key_for_the_same_scim_url_reports_who_holds_it(sandbox
 
 
 def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path: Path) -> None:
-    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path))
     with at_work(agent, sandbox) as first:
         waited = agent.run("sync", *LATAM, "--wait", "300", "--format", "json")
 
@@ -94,6 +91,6 @@ def test_second_run_waits_for_the_first_when_asked_to(sandbox: Sandbox, tmp_path
 
 
 def test_run_that_waits_in_vain_reports_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path))
     with at_work(agent, sandbox):
         assert agent.run("sync", *LATAM, "--wait", "0.5").code == 7

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from agent.cli.app import app
 
+pytestmark = pytest.mark.traced
+
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
 connectors: {okta-main: {}, entra-eu: {}}

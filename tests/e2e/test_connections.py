@@ -86,7 +86,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
     files: int, most: int, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     agent = configured(sandbox, tmp_path, {"every": "10s"})
-    with serving(Limited(agent.config, traced=False, forked=False, files=files)) as daemon:
+    with serving(Limited(agent.config, forked=False, files=files)) as daemon:
         daemon.until("run.finished")
         with half_open(daemon.port) as connections:
             requests = sandbox.workspace(LATAM).write_log.request_counts
@@ -110,7 +110,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
 
 def test_bad_requests_do_not_fill_the_log(sandbox: Sandbox, tmp_path: Path) -> None:
     agent = configured(sandbox, tmp_path, None)
-    with serving(Agent(agent.config, traced=False)) as daemon:
+    with serving(agent) as daemon:
         for _ in range(200):
             with socket.create_connection(("127.0.0.1", daemon.port), timeout=WITHIN_SECONDS) as connection:
                 connection.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")

@@ -17,7 +17,7 @@ def _agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
 
 
 def _configured(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    return Agent(sandbox.write_config(tmp_path_factory.mktemp("environment")), traced=False, forked=False)
+    return Agent(sandbox.write_config(tmp_path_factory.mktemp("environment")), forked=False)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from tests.e2e.command_line import run_command
 from tests.e2e.company import leavers
 from tests.programs import require
 
+pytestmark = pytest.mark.traced
+
 LATAM = ("-w", "pigment-latam")
 REPORTS = {"report.txt", "report.json", "report.md", "report.html", "report.csv"}
 

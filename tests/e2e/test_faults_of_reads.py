@@ -19,9 +19,6 @@ from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.ended_process import unlimited
 from tests.e2e.fault_cells import CELLS, LISTS, SYSTEMS, WORKSPACES, Cell
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 
 @dataclass(frozen=True)
 class Tenants:

@@ -6,8 +6,12 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from sandbox.server import run_sandbox
 from tests.e2e.agent_process import Agent
+
+pytestmark = pytest.mark.traced
 
 DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 

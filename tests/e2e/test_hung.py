@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.daemon.watchdog import HANG_LIMIT_SECONDS, HUNG_EXIT_CODE
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import run_sandbox
-from tests.e2e.agent_process import REPOSITORY, Agent
+from tests.e2e.agent_process import REPOSITORY
 from tests.e2e.daemon_process import configured
 
 WITHIN_SECONDS = HANG_LIMIT_SECONDS + 120
@@ -20,7 +20,7 @@ SMALLEST_PIPE = 4096
 def test_daemon_whose_log_is_not_read_ends_itself(tmp_path: Path) -> None:
     # A log collector that hangs: once the pipe is full, the loop waits forever to write its next line.
     with run_sandbox(seed=9, size=20, limit=RateLimit(None)) as sandbox:
-        agent = Agent(configured(sandbox, tmp_path, {"every": "10s"}).config, traced=False)
+        agent = configured(sandbox, tmp_path, {"every": "10s"})
         unread, log = os.pipe()
         fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
         process = subprocess.Popen(

@@ -20,9 +20,6 @@ from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard, Workforce, environment_points, unlimited
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 CHANGES = 230
 POINTS = environment_points("PIGMENT_SYNC_KILL", [1, 30, 61, 90, 119, 151, 200, 230], CHANGES)
 FEWER = environment_points("PIGMENT_SYNC_KILL", [2, 75, 140, 229], CHANGES)

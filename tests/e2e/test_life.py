@@ -12,6 +12,8 @@ import pytest
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
+pytestmark = pytest.mark.traced
+
 WORKSPACES = ("pigment-latam", "pigment-eu", "pigment-apac")
 DIRECTORIES = {"okta": "pigment-latam", "entra": "pigment-eu", "onelogin": "pigment-apac"}
 

@@ -24,9 +24,6 @@ from tests.e2e.ended_process import WORKSPACE, State, Workforce, unlimited
 from tests.e2e.running_sync import PATIENCE_SECONDS, Running, started
 from tests.e2e.tcp_proxy import Proxy, proxied
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 SYNC = ("sync", "-w", WORKSPACE)
 # Long after any lease has ended, and no longer than a request may wait.
 LONG = "250"
@@ -133,7 +130,7 @@ def behind_proxy(harness: Harness) -> Iterator[tuple[Agent, Proxy]]:
         config = harness.agent.config.with_name("behind.yaml")
         config.write_text(yaml.safe_dump(document), "utf-8")
         config.chmod(0o600)
-        yield Agent(config, traced=False), proxy
+        yield Agent(config), proxy
 
 
 def with_a_pace(harness: Harness, **pigment: Any) -> Agent:
@@ -141,7 +138,7 @@ def with_a_pace(harness: Harness, **pigment: Any) -> Agent:
     config = harness.agent.config.with_name("slow.yaml")
     config.write_text(yaml.safe_dump(document | {"pigment": pigment}), "utf-8")
     config.chmod(0o600)
-    return Agent(config, traced=False)
+    return Agent(config)
 
 
 def test_run_that_was_suspended_in_a_back_off_sends_nothing_after_another_took_over(on_sqlite: Harness) -> None:

@@ -14,9 +14,6 @@ import yaml
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 MOVE = ("links", "move", "--from", "okta-main", "--to", "entra-eu")
 WHY = ("--by", "ana@acme.com", "--reason", "we moved to Entra")
@@ -32,7 +29,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
     """An agent that has brought pigment-latam in sync with Okta."""
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
     # Entra's application would otherwise belong to two workspaces.
     tree = configured(agent)
     write(agent, {**tree, "workspaces": {LATAM: tree["workspaces"][LATAM]}})

@@ -22,7 +22,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("missing")), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("missing")))
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"]["pigment-eu"]["tokens"] = [{"file": GONE}]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")

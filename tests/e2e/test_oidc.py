@@ -18,6 +18,8 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e import browser
 from tests.e2e.daemon_process import Serving, configured, serving
 
+pytestmark = pytest.mark.traced
+
 GROUPS = {"ana": ["Identity team", "Everybody"], "leo": ["Auditors"], "eve": ["Everybody"], "odd": None}
 PROVIDER = """
 import json, sys, threading

@@ -22,6 +22,8 @@ from tests.e2e.agent_process import Ran
 from tests.e2e.command_line import run_command
 from tests.postgres import new_database
 
+pytestmark = pytest.mark.traced
+
 LATAM = "pigment-latam"
 BEFORE = "0004"
 """The schema of the release that knew no fingerprints."""

@@ -18,6 +18,8 @@ from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
 
+pytestmark = pytest.mark.traced
+
 LATAM, GONE = "pigment-latam", 5
 PATIENCE_MS = 20_000
 

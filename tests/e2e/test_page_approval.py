@@ -23,6 +23,8 @@ from tests.e2e import browser
 from tests.e2e.agent_process import Agent
 from tests.e2e.daemon_process import OPERATOR, READER, configured, serving
 
+pytestmark = pytest.mark.traced
+
 LATAM, GROUP, OTHER_GROUP = "pigment-latam", "Pigment LatAm", "Pigment LatAm Finance"
 BEFORE, RENAMED, NAMESAKE = "iara@acme.com", "iara.campos@acme.com", "tito.exemplar@acme.com"
 PATIENCE_MS = 30_000

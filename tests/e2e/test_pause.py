@@ -19,8 +19,7 @@ from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import OPERATOR, access, configured, serving
 from tests.e2e.running_sync import started
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.traced
 
 LATAM = "pigment-latam"
 SYNC = ("sync", "-w", LATAM)
@@ -62,7 +61,7 @@ def ended(client: httpx.Client, url: str) -> dict[str, Any]:
 
 
 def test_pause_stops_a_running_sync_before_its_next_change(sandbox: Sandbox, tmp_path: Path) -> None:
-    agent = Agent(sandbox.write_config(tmp_path), traced=False)
+    agent = Agent(sandbox.write_config(tmp_path))
     assert agent.run(*SYNC).code in {0, 4}
     before = created(sandbox)
     hire(sandbox)

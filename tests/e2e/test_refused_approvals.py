@@ -24,6 +24,8 @@ from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, configured, serving
 
+pytestmark = pytest.mark.traced
+
 LATAM, APAC = "pigment-latam", "pigment-apac"
 SECOND = "pgs_" + "s" * 43
 GONE, WITHIN_SECONDS = 5, 300

@@ -25,6 +25,8 @@ from tests.e2e.agent_process import LONGEST_SECONDS
 from tests.e2e.daemon_process import configured, serving
 from tests.notice_receivers import webhook
 
+pytestmark = pytest.mark.traced
+
 LATAM = "pigment-latam"
 SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}
 

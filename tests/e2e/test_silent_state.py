@@ -17,7 +17,6 @@ from agent.server import FORCE_EXIT_AFTER_SECONDS
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
-from tests.e2e.agent_process import Agent
 from tests.e2e.daemon_process import configured, serving
 
 LATAM = "pigment-latam"
@@ -72,7 +71,6 @@ def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox,
         agent = configured(sandbox, tmp_path, {"every": "10s"})
         document = yaml.safe_load(agent.config.read_text("utf-8"))
         agent.config.write_text(yaml.safe_dump(document | {"state": {"url": url}}), "utf-8")
-        agent = Agent(agent.config, traced=False)
         with serving(agent) as daemon:
             daemon.until("run.finished")
             assert daemon.answer("/readyz").status_code == 200

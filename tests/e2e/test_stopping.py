@@ -19,9 +19,6 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
 from tests.e2e.daemon_process import configured, serving
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 LATAM = "pigment-latam"
 # Longer than any test here waits: a process that ends did not wait for the answer.
 SLOW = {"name": "slow", "do": "slow", "system": "okta", "method": "GET", "seconds": 2 * LONGEST_SECONDS}
@@ -35,7 +32,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
-    return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"), traced=False)
+    return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"))
 
 
 def until(holds: Callable[[], bool]) -> None:

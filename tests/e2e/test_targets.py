@@ -16,6 +16,8 @@ from tests.e2e.agent_process import Ran
 from tests.e2e.command_line import run_command
 from tests.e2e.company import leavers
 
+pytestmark = pytest.mark.traced
+
 LATAM, EU = "pigment-latam", "pigment-eu"
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 Edit = Callable[[Any], None]

@@ -106,7 +106,7 @@ def scheduled(sandbox: Sandbox, folder: Path, url: str, schedule: object) -> Age
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"] = {WORKSPACE: document["workspaces"][WORKSPACE]}
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
-    return Agent(agent.config, traced=False)
+    return agent
 
 
 @dataclass

@@ -21,6 +21,8 @@ from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, configured, serving
 
+pytestmark = pytest.mark.traced
+
 LATAM, GONE = "pigment-latam", 2
 WITHIN_SECONDS = 300
 
