@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from agent import http_client
 from agent.bootstrap import Components, Hooks, SharedResources, SystemClock, build_components, open_shared_resources
 from agent.daemon.daemon import Daemon
+from agent.daemon.presence import daemon_phrase
 from agent.daemon.reload import ConfigWatcher
 from agent.daemon.watchdog import Watchdog, force_exit_after
 from agent.engine.request import RunResult
@@ -108,7 +109,16 @@ async def _serve_until_stopped(
         return
     starting.result()
     host, port, *_ = listener.getsockname()
-    announce(serving_line(host, port, daemon.workspace_names, daemon.next_run))
+    others = [daemon_phrase(each) for each in daemon.other_daemons]
+    next_run = daemon.next_run
+    log.info(
+        "daemon.started",
+        address=server_address(host, port),
+        workspaces=list(daemon.workspace_names),
+        next_run=next_run.astimezone(UTC).isoformat(timespec="seconds") if next_run is not None else None,
+        other_daemons=others,
+    )
+    announce(serving_line(server_address(host, port), daemon.workspace_names, next_run, others))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watcher.watch())
     await asyncio.wait({serving, watching, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,11 +133,18 @@ async def _serve_until_stopped(
         watching.result()
 
 
-def serving_line(host: str, port: int, names: Sequence[str], next_run: datetime | None) -> str:
-    """Return "Serving http://127.0.0.1:8080 for latam, eu. Next run: 2026-03-01 12:00:00 UTC"."""
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def server_address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serving_line(address: str, names: Sequence[str], next_run: datetime | None, others: Sequence[str]) -> str:
+    """Return "Serving http://127.0.0.1:8080 for latam, eu. Next run: 2026-03-01 12:00:00 UTC".
+
+    *others* are the other daemons on the same state: "pid 7 on host-a".
+    """
     when = "none is scheduled" if next_run is None else f"{next_run.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"Serving {address} for {', '.join(names)}. Next run: {when}"
+    also = "".join(f". Another daemon ({each}) uses this state" for each in others)
+    return f"Serving {address} for {', '.join(names)}. Next run: {when}{also}"
 
 
 def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics) -> Daemon:

@@ -23,6 +23,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.approval import Approval
+from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
@@ -41,6 +42,7 @@ from agent.model.run import (
     written,
     written_since,
 )
+from agent.ports.daemons import ALIVE_SECONDS, FORGOTTEN_AFTER_SECONDS
 from agent.report.hold_age import has_plan
 from connectors.base import PersonKey
 
@@ -76,6 +78,7 @@ class MemoryState:
     known: dict[tuple[str, str], KnownTarget] = field(default_factory=dict)
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
+    daemons: dict[str, DaemonRecord] = field(default_factory=dict)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
 
@@ -534,6 +537,25 @@ class MemoryState:
 
     async def set_notice(self, subject: str, condition: str) -> None:
         self.sent_notices[subject] = condition
+
+    async def record_daemon(self, daemon: DaemonRecord) -> None:
+        now = self.now()
+        for each in list(self.daemons.values()):
+            is_predecessor = (each.host, each.pid) == (daemon.host, daemon.pid)
+            if is_predecessor or each.seen_at is None or (now - each.seen_at).total_seconds() > FORGOTTEN_AFTER_SECONDS:
+                del self.daemons[each.id]
+        self.daemons[daemon.id] = replace(daemon, seen_at=now)
+
+    async def forget_daemon(self, daemon_id: str) -> None:
+        self.daemons.pop(daemon_id, None)
+
+    async def load_daemons(self) -> tuple[DaemonRecord, ...]:
+        alive = [
+            each
+            for each in self.daemons.values()
+            if each.seen_at is not None and (self.now() - each.seen_at).total_seconds() <= ALIVE_SECONDS
+        ]
+        return tuple(sorted(alive, key=lambda each: (each.started_at, each.id)))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)

@@ -21,6 +21,7 @@ from agent.daemon.interface import (
     WorkspaceStatus,
 )
 from agent.daemon.newest_plans import NewestPlans
+from agent.daemon.presence import Presence, own_record
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
@@ -34,6 +35,7 @@ from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
+from agent.model.daemon import DaemonRecord
 from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -81,6 +83,7 @@ class Daemon:
         self._started_at = clock.now()
         self._config = ActiveConfig(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, components_factory, observer)
+        self._presence = Presence(state, own_record(self._started_at, settings.provenance.version))
         self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
 
     async def start(self) -> None:
@@ -88,12 +91,14 @@ class Daemon:
         self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
         self._scheduler.add_daily_job("prune", self._prune_runs)
         self._scheduler.start()
+        await self._presence.start()
 
     async def stop(self) -> bool:
         """Let writes in flight end, close the runs, and return whether nothing had to be cancelled."""
         self._scheduler.pause()
         was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
         self._scheduler.close()
+        await self._presence.stop()
         log.info("daemon.stopped", was_gentle=was_gentle)
         return was_gentle
 
@@ -161,6 +166,10 @@ class Daemon:
     @property
     def active_runs(self) -> tuple[ActiveRun, ...]:
         return self._runner.tasks.active_runs
+
+    @property
+    def other_daemons(self) -> tuple[DaemonRecord, ...]:
+        return self._presence.others
 
     async def request_run(self, request: ManualRunRequest) -> str:
         self._require_workspace(request.workspace)

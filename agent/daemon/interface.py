@@ -12,6 +12,7 @@ from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
+from agent.model.daemon import DaemonRecord
 from agent.model.run import ChangeRecord, LinkEdit, Pause, Run, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures
@@ -215,6 +216,11 @@ class DaemonApi(Protocol):
         ...
 
     async def resume(self, name: str, by: str, reason: str) -> None: ...
+
+    @property
+    def other_daemons(self) -> tuple[DaemonRecord, ...]:
+        """Other daemons that use the same state, as last seen."""
+        ...
 
     async def check_health(self) -> Health: ...
 

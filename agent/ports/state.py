@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from agent.ports.daemons import Daemons
 from agent.ports.journal import Journal
 from agent.ports.leases import Leases, Pauses
 from agent.ports.links import Links, MemberSnapshots
@@ -14,7 +15,7 @@ from agent.ports.workspaces import WorkspaceRegistry
 __all__ = ["State"]
 
 
-class State(Leases, Pauses, Links, MemberSnapshots, Journal, Notices, Reports, WorkspaceRegistry, Protocol):
+class State(Leases, Pauses, Links, MemberSnapshots, Journal, Notices, Reports, WorkspaceRegistry, Daemons, Protocol):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""
 
     async def prove_writable(self) -> None:

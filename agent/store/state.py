@@ -27,6 +27,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.approval import Approval
+from agent.model.daemon import DaemonRecord
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
@@ -42,6 +43,7 @@ from agent.model.run import (
 from agent.store import approvals as approvals_table
 from agent.store import (
     change_journal,
+    daemons,
     leases,
     member_snapshots,
     notices,
@@ -509,6 +511,15 @@ class SqlState:
 
     async def prune_reports(self, before: datetime) -> int:
         return await self._write_transaction(lambda connection: reports.prune(connection, before))
+
+    async def record_daemon(self, daemon: DaemonRecord) -> None:
+        await self._write_transaction(lambda connection: daemons.record_daemon(self._database, connection, daemon))
+
+    async def forget_daemon(self, daemon_id: str) -> None:
+        await self._write_transaction(lambda connection: daemons.forget_daemon(connection, daemon_id))
+
+    async def load_daemons(self) -> tuple[DaemonRecord, ...]:
+        return await self._read_transaction(lambda connection: daemons.load_daemons(self._database, connection))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))

@@ -23,6 +23,7 @@ __all__ = [
     "approvals",
     "baselines",
     "changes",
+    "daemons",
     "different_people",
     "former_sizes",
     "group_sightings",
@@ -281,6 +282,18 @@ notices = Table(
     # `run:pigment-latam:0`, `waiting:pigment-latam:0`, `token:pigment-latam:0`; 0 is the position of the URL.
     Column("subject", EscapedText, primary_key=True),
     Column("condition", EscapedText, nullable=False),
+)
+
+daemons = Table(
+    "daemons",
+    metadata,
+    Column("id", EscapedText, primary_key=True),
+    Column("host", EscapedText, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("version", EscapedText, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    # The last sign of life, by the database's clock.
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.

@@ -208,7 +208,9 @@ class Pages:
             for name in daemon.workspace_names
         ]
         fleet = fleet_summary(cards, await self._find_oldest_hold(cards), daemon.budget_left())
-        return self.render("overview.html", session, cards=worst_first(cards), fleet=fleet, health=health)
+        return self.render(
+            "overview.html", session, cards=worst_first(cards), fleet=fleet, health=health, others=daemon.other_daemons
+        )
 
     async def _find_oldest_hold(self, cards: Sequence[StatusCard]) -> datetime | None:
         """Return since when the oldest hold of any workspace waits; None without one, or if it is not recorded."""

@@ -14,15 +14,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
-from agent.server import serving_line
+from agent.server import server_address, serving_line
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS
-from tests.e2e.daemon_process import configured, serving
+from tests.e2e.daemon_process import OPERATOR, access, configured, serving
 from tests.notice_receivers import webhook
 
 pytestmark = pytest.mark.traced
@@ -60,7 +61,30 @@ def test_daemon_at_a_terminal_shows_address_workspaces_and_next_run(sandbox: San
 
 
 def test_line_of_a_daemon_without_a_schedule() -> None:
-    assert serving_line("::1", 80, ["latam"], None) == "Serving http://[::1]:80 for latam. Next run: none is scheduled"
+    line = serving_line(server_address("::1", 80), ["latam"], None, [])
+    assert line == "Serving http://[::1]:80 for latam. Next run: none is scheduled"
+
+
+def test_second_daemon_on_one_state_logs_the_first_and_its_page_names_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "1h"}, server=access())
+    with serving(agent) as first:
+        alone = first.until("daemon.started")
+        assert alone["address"] == f"http://127.0.0.1:{first.port}"
+        assert alone["workspaces"] == ["pigment-apac", "pigment-eu", "pigment-latam"]
+        assert alone["other_daemons"] == []
+        assert datetime.fromisoformat(alone["next_run"]).tzinfo is not None
+        with serving(agent) as second:
+            assert second.until("daemon.another")["pid"] == first.process.pid
+            (other,) = second.until("daemon.started")["other_daemons"]
+            assert other.startswith(f"pid {first.process.pid} on ")
+            url = f"http://127.0.0.1:{second.port}"
+            with httpx.Client(base_url=url, trust_env=False, timeout=LONGEST_SECONDS, follow_redirects=True) as client:
+                shown = client.post("/login", data={"token": OPERATOR}).text
+            assert f"Another daemon uses this state: pid {first.process.pid} on" in shown
+            assert second.stop() == 0
+    with serving(agent) as third:
+        others = third.until("daemon.started")["other_daemons"]
+        assert all(f"pid {second.process.pid} on" not in each for each in others), "it ended, and was forgotten"
 
 
 def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from agent.metrics import Metrics
 from agent.model import Kind, Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
+from agent.model.daemon import DaemonRecord
 from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures, SourceFigures
@@ -52,6 +53,8 @@ class FakeDaemonApi:
     last: Run | None = RUN
     figures: PlanFigures | None = None
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+
+    other_daemons: tuple[DaemonRecord, ...] = ()
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)
