@@ -142,7 +142,7 @@ PAGE_TEMPLATE = """<!doctype html>
 <table role="table" class="access" aria-label="Access to {{ name }}"><thead role="rowgroup"><tr role="row">
 {% for column in columns %}<th role="columnheader" scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody role="rowgroup">{% for row in part.rows %}<tr role="row">
-{% for value in row %}<td role="cell"><bdi>{{ value }}</bdi></td>{% endfor %}</tr>
+{% for value in row %}<td role="cell">{% if value %}<bdi>{{ value }}</bdi>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></section>{% endfor %}
 </main></body></html>
 """
@@ -150,7 +150,8 @@ PAGE_TEMPLATE = """<!doctype html>
 
 def access_html(rows: Sequence[Access], when: str, news: Markup = NO_NEWS) -> str:
     """Return one self-contained HTML file without scripts; its head shows *when*, and *news* stands before it."""
-    style = files("agent.report").joinpath("page.css").read_text("utf-8")
+    # In a style element an escaped quote would stay escaped, and its rule would be lost.
+    style = Markup(files("agent.report").joinpath("page.css").read_text("utf-8"))  # noqa: S704 - our own file
     names = dict.fromkeys(row.workspace for row in rows)
     grouped = {name: [row for row in rows if row.workspace == name] for name in names}
     shown = [

@@ -117,8 +117,11 @@ async def test_permission_is_what_the_workspace_allows_now(
 async def test_permission_to_approve_names_what_an_approval_asks_for() -> None:
     status = await FakeDaemonApi().load_workspace_status("latam")
     for policy, needs in (
-        (ApprovalPolicy(needed=2, confirm_over=30), "2 different people; a reason; their number typed, above 30"),
-        (ApprovalPolicy(requires_reason=False, confirm_over=0), "their number typed, above 0 deactivations"),
+        (
+            ApprovalPolicy(needed=2, confirm_over=30),
+            "2 different people; a reason; above 30 deactivations their number",
+        ),
+        (ApprovalPolicy(requires_reason=False, confirm_over=0), "above 0 deactivations their number"),
     ):
         (found,) = [each for each in permissions(Role.OPERATE, status, policy) if each.action == "Approve a plan"]
         assert found.needs.startswith(needs)
