@@ -19,6 +19,7 @@ from agent.version import installed_version
 from sandbox.server import run_sandbox
 from tests.e2e.command_line import run_command
 from tests.e2e.company import leavers
+from tests.guide_page import pages
 from tests.programs import require
 
 pytestmark = pytest.mark.traced
@@ -141,3 +142,26 @@ def test_evidence_that_is_cut_off_has_no_manifest(tmp_path: Path) -> None:
     folder.mkdir()
     write_evidence(folder, {"report.txt": b"all"}, b"{}")
     assert {each.name for each in folder.iterdir()} == {"report.txt", "manifest.json"}
+
+
+def test_manifest_is_signed_and_verified_with_the_commands_of_the_guide(
+    config: Path, run_id: str, tmp_path: Path
+) -> None:
+    require("minisign")
+    folder = tmp_path / "evidence"
+    assert run_command(config, "report", run_id, "--evidence", str(folder)).code == 0
+    guide = next(page for page in pages() if page.name == "docs/evidence.md")
+    (block,) = [each.text for each in guide.blocks if each.text.startswith("minisign ")]
+    commands = [line.partition("#")[0].split() for line in block.splitlines()]
+    assert [command[1] for command in commands] == ["-G", "-S", "-V"]
+
+    def run(command: list[str]) -> int:
+        password = "not a secret\n" * 2
+        ran = subprocess.run(command, cwd=tmp_path, input=password, text=True, capture_output=True, check=False)
+        return ran.returncode
+
+    assert [run(command) for command in commands] == [0, 0, 0]
+    manifest = folder / "manifest.json"
+    manifest.chmod(0o600)
+    manifest.write_text(manifest.read_text("utf-8").replace("ana@acme.com", "bea@acme.com"), "utf-8")
+    assert run(commands[-1]) == 1
