@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -77,6 +78,8 @@ def _cells(row: Access) -> tuple[str, ...]:
 
 SHOWN_COLUMNS = ("workspace", "email", "display_name", "groups", "connector", "person", "scim_id", "workspace_id")
 """What a reviewer decides about: an edit of one of these cells makes the row useless."""
+WORKBOOK_ESCAPE = re.compile("_(?=x[0-9a-fA-F]{4}_)")
+"""The programs do not agree on how a text that looks like an escape is escaped."""
 NOT_IN_XML = str.maketrans({"\ufffe": "⟦U+FFFE⟧", "\uffff": "⟦U+FFFF⟧"})
 
 
@@ -86,11 +89,12 @@ def shown_cells(cells: Mapping[str, str]) -> list[str]:
 
 
 def _one_spelling(text: str) -> str:
-    return escape_cell(_in_xml(text).replace("_x005F_", "_")).strip() if text else ""
+    return escape_cell(_in_workbook(text)).strip() if text else ""
 
 
-def _in_xml(text: str) -> str:
-    """Return *text* without the two characters that `escape_control` leaves and a workbook can't hold."""
+def _in_workbook(text: str) -> str:
+    """Return *text* without what a workbook can't hold, or may read back as another character."""
+    text = WORKBOOK_ESCAPE.sub("⟦U+005F⟧", text) if "_x" in text else text
     return text if text.isascii() else text.translate(NOT_IN_XML)
 
 
@@ -99,7 +103,7 @@ def review_cells(row: Access) -> dict[str, str]:
     cells = dict(zip(COLUMNS, (*_cells(row), row.status, "", "", ""), strict=False))
     cells["workspace_id"] = workspace_id(row.target)
     cells["row_id"] = str(row_id(row, shown_cells(cells)))
-    return {column: _in_xml(text) for column, text in cells.items()}
+    return {column: _in_workbook(text) for column, text in cells.items()}
 
 
 def access_headline(name: str, rows: Sequence[Access]) -> str:

@@ -291,6 +291,23 @@ def test_doubled_rows_count_once_if_they_agree_and_not_at_all_otherwise() -> Non
     )
 
 
+@pytest.mark.parametrize("name", ["_x0041_", "_x005F_x0041_", "a_x000D_b", "_x005f_", "_xD800_"])
+def test_name_that_looks_like_an_escape_of_a_workbook_comes_back(name: str) -> None:
+    row = an_access(display_name=name)
+
+    assert len(imported(access_xlsx(review([row])), row).undecided) == 1
+    assert len(imported(filled([row], decide("keep")), row).kept) == 1
+
+
+def test_rows_of_two_readings_do_not_count_together() -> None:
+    rows, _ = parse_sheet(filled([an_access()], decide("remove")), "old.xlsx")
+    newer, _ = parse_sheet(filled([an_access(groups=("Admins",))], decide("remove")), "new.xlsx")
+    found = compare_decisions([*rows, *newer], [], {"latam": [an_access()]}, {"latam": TARGET}, [])
+
+    assert found.removals == ()
+    assert found.problems[0].message == "ann@acme.com has rows of different readings: see new.xlsx, Access!L2."
+
+
 def test_sheet_of_another_workspace_or_tenant_is_refused_row_by_row() -> None:
     content = filled([an_access("ann"), an_access("bea", workspace="eu", target="x")], decide("remove", "keep"))
     found = imported(content, an_access("ann"), targets={"latam": "https://other.example.com/scim/v2"})
