@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
+CHART = ROOT / "deploy" / "helm" / "pigment-sync" / "Chart.yaml"
 PINNED = re.compile(r"uses: ([\w-]+/[\w.-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)$")
 # Each right to write, where it is needed, and nowhere else.
 WRITES = {
     ("release", "attest"): {"id-token", "attestations"},
     ("release", "image"): {"packages", "id-token", "attestations"},
+    ("release", "chart"): {"packages", "id-token"},
     ("release", "release"): {"contents"},
     ("release", "index"): {"id-token"},
 }
@@ -142,8 +146,64 @@ def test_release_needs_a_version_tag_and_publishes_what_was_built_and_attested()
     assert attest["needs"] == "build"
     assert "attest" in release["jobs"]["release"]["needs"]
     assert release["jobs"]["index"]["needs"] == "attest"
-    for name in ("image", "index"):
+    for name in ("image", "chart", "index"):
         assert release["jobs"][name]["if"].startswith("vars.")
+    assert {"image", "chart"} <= set(release["jobs"]["release"]["needs"])
+
+
+def test_release_signs_image_and_chart_by_digest_and_without_a_key() -> None:
+    for name in ("image", "chart"):
+        ran = [step.get("run", "") for step in jobs(FOLDER / "release.yml")[name]["steps"]]
+        assert 'cosign sign --yes "$NAME@$DIGEST"' in ran
+        used = [step.get("uses", "").partition("@")[0] for step in jobs(FOLDER / "release.yml")[name]["steps"]]
+        assert "sigstore/cosign-installer" in used
+
+
+def test_package_index_trusts_the_workflow_and_gets_no_token() -> None:
+    index = jobs(FOLDER / "release.yml")["index"]
+    assert index["environment"] == "package-index"
+    (publish,) = (step for step in index["steps"] if "gh-action-pypi-publish@" in step.get("uses", ""))
+    assert publish["with"] == {"repository-url": "${{ vars.PACKAGE_INDEX }}"}
+
+
+def push_chart(folder: Path, version: str, pushed: str) -> subprocess.CompletedProcess[str]:
+    """Run scripts/chart with a helm that writes its arguments down and prints *pushed*."""
+    helm = folder / "helm"
+    helm.write_text(f"#!/bin/sh\necho \"$@\" >>{folder}/calls\n[ $1 = package ] || printf '{pushed}' >&2\n", "utf-8")
+    helm.chmod(0o755)
+    command = [str(ROOT / "scripts" / "chart"), "registry.example.com/acme/charts", version]
+    path = f"{folder}:{os.environ['PATH']}"
+    return subprocess.run(command, env={"PATH": path}, check=False, capture_output=True, text=True)
+
+
+def test_chart_is_pushed_in_its_version_and_its_digest_is_printed(tmp_path: Path) -> None:
+    version = yaml.safe_load(CHART.read_text("utf-8"))["version"]
+    digest = f"sha256:{'ab' * 32}"
+
+    done = push_chart(tmp_path, version, f"Pushed: registry.example.com/acme/charts\\nDigest: {digest}\\n")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"name=registry.example.com/acme/charts/pigment-sync\ndigest={digest}\n"
+    package, push = (tmp_path / "calls").read_text("utf-8").splitlines()
+    assert package.startswith(f"package deploy/helm/pigment-sync --version {version} --app-version {version} ")
+    assert push.startswith("push ")
+    assert push.endswith(f"/pigment-sync-{version}.tgz oci://registry.example.com/acme/charts")
+
+
+def test_chart_of_another_version_or_without_a_digest_is_refused(tmp_path: Path) -> None:
+    version = yaml.safe_load(CHART.read_text("utf-8"))["version"]
+
+    other, bare = push_chart(tmp_path, "9.9.9", ""), push_chart(tmp_path, version, "Pushed")
+
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "9.9.9 is not the version of" in other.stderr
+    assert (bare.returncode, bare.stdout) == (1, "")
+
+
+def test_chart_has_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    chart = yaml.safe_load(CHART.read_text("utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (version, version)
 
 
 def test_no_host_of_a_registry_is_named() -> None:
