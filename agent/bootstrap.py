@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,8 @@ import httpx
 import structlog
 
 from agent import http_client, logs
+from agent.delivery.content import ReadComponents
+from agent.delivery.service import ReportService
 from agent.engine.links import LinkEditor
 from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
@@ -26,6 +28,7 @@ from agent.engine.state_checks import check_links, check_state
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.engine.workspaces import WorkspaceKeys
+from agent.notifications.notice import Notice
 from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
 from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
@@ -49,6 +52,8 @@ __all__ = [
     "SharedResources",
     "SystemClock",
     "build_components",
+    "create_notifier",
+    "create_report_service",
     "open_components",
     "open_shared_resources",
 ]
@@ -233,9 +238,32 @@ def _assemble_components(
         max_plan_age_seconds=max_age,
         approval_policy=settings.approvals.policy(),
     )
-    sanitize = partial(logs.sanitize, emails=settings.log.emails)
-    notifier = Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle, hooks.on_notice)
+    notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)
+
+
+def create_report_service(
+    settings: Settings,
+    state: State,
+    clock: Clock,
+    open_components: Callable[[], AbstractAsyncContextManager[ReadComponents]],
+    notify: Callable[[str, str, Notice], Awaitable[None]] | None = None,
+) -> ReportService:
+    """Return what delivers the reports of *settings*. *notify* gets those that are late."""
+    return ReportService(
+        state=state,
+        clock=clock,
+        sleep=asyncio.sleep,
+        holder=_lease_holder_name(),
+        open_components=open_components,
+        ca_bundle=settings.ca_bundle,
+        notify=notify,
+    )
+
+
+def create_notifier(settings: Settings, state: State, on_notice: OnNotice = ignore_notice) -> Notifier:
+    sanitize = partial(logs.sanitize, emails=settings.log.emails)
+    return Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle, on_notice)
 
 
 def _build_scim_client(

@@ -42,7 +42,11 @@ def parsed(arguments: list[str]) -> tuple[str, ...]:
     context = app.make_context("pigment-sync", list(arguments))
     path: tuple[str, ...] = ()
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        words = [*context._protected_args, *context.args]
+        if not words and command.invoke_without_command:
+            # `report RUN` is a command and a group.
+            break
+        name, found, rest = command.resolve_command(context, words)
         assert name is not None
         assert found is not None
         path = (*path, name)

@@ -87,6 +87,17 @@ class Notifier:
             notice = expiry_notice(workspace, expires, today)
             await self._notify_all(workspace, partial(self._notify_expiry, workspace, f"{expires}/{reached}", notice))
 
+    async def notify_report(self, name: str, report: str, notice: Notice) -> None:
+        """Notify once that the report with the id *report* was not delivered; raises nothing."""
+        if Condition.FAILURE in self._events:
+            await self._notify_all(f"report {name}", partial(self._notify_report, name, report, notice))
+
+    async def _notify_report(self, name: str, report: str, notice: Notice, index: int) -> None:
+        # A report's name has no colon.
+        subject = f"report:{name}:{index}"
+        if await self._state.load_notice(subject) != report:
+            await self._send(f"report {name}", index, Condition.FAILURE, notice, {subject: report})
+
     async def _notify_all(self, workspace: str, notify: Callable[[int], Awaitable[None]]) -> None:
         """Notify each URL, by its position. A failure of one does not stop the others."""
         for index in range(len(self._urls)):

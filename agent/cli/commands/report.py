@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from agent.bootstrap import Components
+from agent.cli.commands.report_delivery import list_reports, send
 from agent.cli.options import bom_option, report_format_option, verbose_option
 from agent.cli.output import format_link_edits, link_count, print_report, print_text, render_options, write_evidence
 from agent.cli.runtime import run_with_components
@@ -33,7 +35,24 @@ __all__ = ["report"]
 TRIGGERS_WITHOUT_PLAN = frozenset({Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
 
 
-@click.command()
+class _ReportGroup(click.Group):
+    """`report RUN` as ever, and the commands below `report` where the first word is one of their names."""
+
+    allow_interspersed_args = True
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] in self.commands:
+            plain = click.Group(self.name, self.commands, help=self.help)
+            return plain.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return click.Command.collect_usage_pieces(self, ctx)
+
+
+@click.group(cls=_ReportGroup, invoke_without_command=True)
 @click.argument("source", metavar="RUN|PLAN.json")
 @report_format_option
 @bom_option
@@ -54,6 +73,8 @@ def report(
     RUN is an id from `history`, read from the journal; PLAN.json is a file that `plan --out` wrote. A run that changed
     links, paused or resumed a workspace has no plan: its author, reason and links are shown as text. Writes nothing,
     except with --evidence: then FOLDER gets every format and a manifest to sign.
+
+    `report send` and `report list` are about the reports of the configuration. A file of such a name is ./send.
 
     \b
     pigment-sync report 20260301-120000-3f9a1c
@@ -83,6 +104,10 @@ def report(
     shown = replace(render_options(verbose=verbose, bom=bom), shows_approval=approves)
     print_report(document, output_format, shown, outcomes)
     return ExitCode.DONE
+
+
+report.add_command(send)
+report.add_command(list_reports)
 
 
 def _refuse_other_output(context: click.Context, path: Path, source: str) -> None:
