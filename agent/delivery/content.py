@@ -9,10 +9,11 @@ from typing import Protocol
 
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import Planner, ReadOnlyWorkspace, select_workspaces
-from agent.engine.queries import list_access
+from agent.engine.queries import load_access
 from agent.engine.request import RunRequest
-from agent.model import Unplanned
+from agent.model import Policy, Unplanned
 from agent.model.access import Access
+from agent.model.provenance import UNKNOWN_PROVENANCE
 from agent.model.report import MadeReport, ReportKind
 from agent.model.run import ChangeRecord, Run, RunStatus, Trigger
 from agent.plan_parser import parse_workspace
@@ -94,12 +95,20 @@ async def _read_access(report: ReportSettings, components: ReadComponents, befor
     planner = components.planner
     rows: list[Access] = []
     unread: list[Unread] = []
-    for found in await list_access(planner, components.read_only_workspaces, report.workspaces):
+    policies = {name: each.policy for name, each in components.read_only_workspaces.items()}
+    read: list[Policy] = []
+    for name, found in (await load_access(planner, components.read_only_workspaces, report.workspaces)).items():
         if isinstance(found, Unplanned):
             unread.append(Unread(found.workspace, found.message, found.remedy))
         else:
             rows.extend(found)
-    content = AccessContent(rows, planner.clock.now().strftime("%Y-%m-%d %H:%M UTC"))
+            read.append(policies[name])
+    content = AccessContent(
+        rows,
+        planner.clock.now().strftime("%Y-%m-%d %H:%M UTC"),
+        [(each.workspace, each.target) for each in read],
+        read[0].provenance if read else UNKNOWN_PROVENANCE,
+    )
     return Reading(content, access_facts(rows, unread, before), await _find_known_holds(report, components))
 
 

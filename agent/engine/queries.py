@@ -13,7 +13,7 @@ from agent.model.access import Access, Explanation
 from agent.model.run import ChangeRecord, Run
 from agent.ports.state import State
 
-__all__ = ["explain_person", "list_access", "list_past_access", "list_person_changes", "load_access"]
+__all__ = ["explain_person", "list_past_access", "list_person_changes", "load_access"]
 
 
 async def explain_person(
@@ -63,13 +63,6 @@ async def list_person_changes(
     runs = {run.id: run for run in await state.load_runs(limit=limit, ids=[each.run_id for each in newest])}
     # A run that was pruned since then has taken its changes with it.
     return [(each, runs[each.run_id]) for each in newest if each.run_id in runs]
-
-
-async def list_access(
-    planner: Planner, workspaces: Mapping[str, ReadOnlyWorkspace], names: Sequence[str]
-) -> list[tuple[Access, ...] | Unplanned]:
-    """Return who has access to each of the named workspaces now."""
-    return list((await load_access(planner, workspaces, names)).values())
 
 
 async def load_access(

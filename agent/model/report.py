@@ -33,6 +33,8 @@ class ReportFormat(StrEnum):
     MARKDOWN = "markdown"
     HTML = "html"
     CSV = "csv"
+    XLSX = "xlsx"
+    """A sheet for an access review; of other reports it does not exist."""
 
     @property
     def suffix(self) -> str:

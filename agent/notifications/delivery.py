@@ -166,5 +166,11 @@ def _send_with_apprise(url: str, notice: Notice, files: Mapping[str, bytes], ca_
 
 
 def _media_type(name: str) -> str:
-    known = {"md": "text/markdown", "csv": "text/csv", "html": "text/html", "json": "application/json"}
+    known = {
+        "md": "text/markdown",
+        "csv": "text/csv",
+        "html": "text/html",
+        "json": "application/json",
+        "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    }
     return known.get(name.rpartition(".")[2], "text/plain")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from agent.model import Kind
 from agent.model.access import Access
+from agent.model.provenance import UNKNOWN_PROVENANCE, Provenance
 from agent.model.report import ReportFormat
 from agent.model.run import ChangeRecord, Run
 from agent.report.access import COLUMNS, access_csv, access_html, access_text
@@ -27,6 +28,7 @@ from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
 from agent.report.run_identity import format_utc
 from agent.report.schema import Document
 from agent.report.table import format_table
+from agent.report.xlsx import AccessReview, access_xlsx
 
 __all__ = ["AccessContent", "ActivityContent", "Content", "Heading", "PlanContent", "render_report", "summary", "title"]
 
@@ -57,8 +59,12 @@ class PlanContent:
 
 @dataclass(frozen=True, slots=True)
 class AccessContent:
+    """*workspaces* are (name, fingerprint) of those in *rows*, *provenance* is what they were read with."""
+
     rows: Sequence[Access]
     when: str
+    workspaces: Sequence[tuple[str, str]] = ()
+    provenance: Provenance = UNKNOWN_PROVENANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ def render_report(
             text = _csv(content)
         case ReportFormat.JSON:
             return to_json_bytes(_json(heading, news, content), sorts_keys=False)
+        case ReportFormat.XLSX:
+            return _xlsx(heading, news, content)
         case _:
             assert_never(output_format)
     return text.encode("utf-8", "backslashreplace")
@@ -276,6 +284,21 @@ def _html(heading: Heading, news: News, content: Content) -> str:
             )
         case _:
             assert_never(content)
+
+
+def _xlsx(heading: Heading, news: News, content: Content) -> bytes:
+    if not isinstance(content, AccessContent):
+        raise TypeError("The settings accept a workbook of an access report only.")
+    return access_xlsx(
+        AccessReview(
+            rows=content.rows,
+            workspaces=content.workspaces,
+            unread=[(each.workspace, f"{each.message} {each.remedy}") for each in news.unread],
+            read_at=heading.made_at,
+            by=heading.by or f"report {heading.name}",
+            provenance=content.provenance,
+        )
+    )
 
 
 def _body_text(content: Content) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from agent.model.report import ReportFormat, ReportKind, ReportWhen
 from agent.settings.report_targets import target_problem
@@ -37,7 +37,9 @@ class ReportSettings(StrictModel):
         "Without it, only `report send` sends it.",
     )
     formats: tuple[ReportFormat, ...] = Field(
-        default=(ReportFormat.HTML,), min_length=1, description="A file for each of these formats."
+        default=(ReportFormat.HTML,),
+        min_length=1,
+        description="A file for each of these formats. `xlsx`, a sheet for an access review, needs `what: access`.",
     )
     to: tuple[Annotated[Secret, AfterValidator(_validate_target)], ...] = Field(
         min_length=1,
@@ -51,5 +53,8 @@ class ReportSettings(StrictModel):
 
     @field_validator("formats")
     @classmethod
-    def _refuse_repeated(cls, value: tuple[ReportFormat, ...]) -> tuple[ReportFormat, ...]:
+    def _refuse_repeated(cls, value: tuple[ReportFormat, ...], info: ValidationInfo) -> tuple[ReportFormat, ...]:
+        # Without a valid *what*, that is the error.
+        if ReportFormat.XLSX in value and info.data.get("what", ReportKind.ACCESS) is not ReportKind.ACCESS:
+            raise ValueError("has xlsx, which is the sheet of an access review. Remove it, or set what: access.")
         return tuple(dict.fromkeys(value))

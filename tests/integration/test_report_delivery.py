@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
+from openpyxl import load_workbook
 from structlog.testing import capture_logs
 
 from agent.delivery.due import MAX_ATTEMPTS
@@ -19,6 +21,7 @@ from agent.errors import WorkspaceBusy
 from agent.model.report import DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import RunOutcome, RunStatus
 from agent.ports.reports import report_lease_key
+from agent.sheet_parser import parse_sheet
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.notice_receivers import mail_server, webhook
@@ -316,6 +319,7 @@ async def test_access_and_activity_have_their_differences(tmp_path: Path) -> Non
     folder.mkdir()
     formats = ["json", "html", "text", "markdown", "csv"]
     reports = [{**report(name, folder.as_uri(), formats=formats), "what": name} for name in ("access", "activity")]
+    reports[0]["formats"] = [*formats, "xlsx"]
     with run_sandbox(seed=26, size=20, limit=RateLimit(None)) as own:
         async with report_world(own, tmp_path, *reports) as world:
             await world.tick(START + timedelta(days=1))
@@ -335,11 +339,17 @@ async def test_access_and_activity_have_their_differences(tmp_path: Path) -> Non
                 for name in ("access", "activity")
             }
             page = (folder / "activity-20260303T060000Z.html").read_text("utf-8")
+            sheet = (folder / "access-20260303T060000Z.xlsx").read_bytes()
 
     access, activity = documents["access"], documents["activity"]
     assert [each["text"] for each in access["news"]["gone"]] == [leaver.user_name]
     assert access["news"]["new"] == []
     assert leaver.user_name not in [each["email"] for each in access["access"]]
+    rows, problems = parse_sheet(sheet, "access.xlsx")
+    assert ([row.email for row in rows], problems) == ([each["email"] for each in access["access"]], [])
+    about = [cell.value for row in load_workbook(io.BytesIO(sheet))["About"].iter_rows() for cell in row]
+    assert "report access" in about
+    assert f"Workspace {LATAM}" in about
     assert [each["text"] for each in activity["news"]["new"]] == ["deactivate ann@acme.com: done"]
     assert activity["activity"]["since"] == "2026-03-02T06:00:00Z"
     assert [each["id"] for each in activity["activity"]["runs"]] == ["r1"]

@@ -48,6 +48,8 @@ def test_report_has_defaults(tmp_path: Path) -> None:
         ("{name: a, what: plans, to: ['file:///x']}", "reports.0.what"),
         ("{name: a, what: plan, to: []}", "reports.0.to"),
         ("{name: a, what: plan, to: ['file:///x'], formats: [pdf]}", "reports.0.formats.0"),
+        ("{name: a, what: plan, to: ['file:///x'], formats: [csv, xlsx]}", "reports.0.formats: has xlsx"),
+        ("{name: a, what: activity, to: ['file:///x'], formats: [xlsx]}", "set what: access"),
         ("{name: a, what: plan, to: ['file:///x'], when: never}", "reports.0.when"),
         ("{name: a, what: plan, to: ['file:///x'], schedule: {cron: '0 7 * *'}}", "must have five fields"),
         (
