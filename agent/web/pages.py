@@ -25,7 +25,6 @@ from agent.report.document import plan_document
 from agent.report.evidence import Evidence, evidence_files
 from agent.report.group_sizes import group_sizes
 from agent.report.history import timeline_cells
-from agent.report.hold_age import waiting_since
 from agent.report.html import asset_text, template_environment, workspace_sections
 from agent.report.link_edits import describe_link_edits
 from agent.report.render import RenderOptions
@@ -47,7 +46,6 @@ from agent.web.oidc import CALLBACK_PATH, OidcLogin
 from agent.web.permissions import permissions, role_holders
 from agent.web.problems import HttpProblem
 from agent.web.status import (
-    StatusCard,
     fleet_summary,
     format_ago,
     format_until,
@@ -207,22 +205,10 @@ class Pages:
             status_card(await daemon.load_workspace_status(name), daemon.active_runs, now)
             for name in daemon.workspace_names
         ]
-        fleet = fleet_summary(cards, await self._find_oldest_hold(cards), daemon.budget_left())
+        fleet = fleet_summary(cards, daemon.budget_left())
         return self.render(
             "overview.html", session, cards=worst_first(cards), fleet=fleet, health=health, others=daemon.other_daemons
         )
-
-    async def _find_oldest_hold(self, cards: Sequence[StatusCard]) -> datetime | None:
-        """Return since when the oldest hold of any workspace waits; None without one, or if it is not recorded."""
-        times: list[datetime] = []
-        for card in cards:
-            last = card.status.last_run
-            if last is None or last.tally is None or not last.tally.held:
-                continue
-            run = await self._context.daemon.state.load_run(last.id)
-            if run is not None and run.document is not None:
-                times += waiting_since(run.document, run.started_at).values()
-        return min(times, default=None)
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:
         daemon = self._context.daemon

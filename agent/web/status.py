@@ -66,7 +66,9 @@ def status_card(status: WorkspaceStatus, ongoing: Sequence[ActiveRun], now: date
 
 @dataclass(frozen=True, slots=True)
 class FleetSummary:
-    """All workspaces in some numbers. *oldest_hold* is since when the oldest hold waits, None without one or if not
+    """All workspaces in some numbers.
+
+    *oldest_hold* is since when the oldest hold waits for a person, as in the metric; None without one or if not
     recorded. *budget_left* is of this process: how many requests the busiest Pigment host accepts now, None: unknown.
     """
 
@@ -79,15 +81,16 @@ class FleetSummary:
     budget_left: int | None
 
 
-def fleet_summary(cards: Sequence[StatusCard], oldest_hold: datetime | None, budget_left: int | None) -> FleetSummary:
+def fleet_summary(cards: Sequence[StatusCard], budget_left: int | None) -> FleetSummary:
     tallies = [card.status.last_run.tally for card in cards if card.status.last_run and card.status.last_run.tally]
+    oldest = [card.status.figures.oldest_hold for card in cards if card.status.figures is not None]
     return FleetSummary(
         workspaces=len(cards),
         members=sum(tally.active for tally in tallies),
         in_sync=sum(card.is_healthy for card in cards),
         held=sum(tally.held for tally in tallies),
         failing=sum(card.tone == "bad" or card.is_overdue for card in cards),
-        oldest_hold=oldest_hold,
+        oldest_hold=min((each for each in oldest if each is not None), default=None),
         budget_left=budget_left,
     )
 

@@ -11,8 +11,11 @@ import pytest
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Mode
 from agent.model.run import Run, RunCounts, RunStatus, Trigger
+from agent.report.document import encode_plan
+from agent.report.plan_figures import plan_figures
 from agent.web.chart import render_chart
 from agent.web.status import fleet_summary, format_ago, format_until, status_card, trend_points, worst_first
+from tests.golden.samples import latam
 from tests.state_samples import NOW
 
 RUN = Run(
@@ -88,11 +91,20 @@ def test_problems_come_before_healthy_workspaces_and_the_fleet_is_summed() -> No
         )
         for name, run in states.items()
     ]
-    found = fleet_summary(cards, NOW, 470)
+    found = fleet_summary(cards, 470)
 
     assert [card.status.name for card in worst_first(cards)] == ["late", "lost", "held", "simulated", "fine"]
     assert (found.workspaces, found.in_sync, found.failing, found.held, found.members) == (5, 1, 2, 3, 160)
-    assert (found.oldest_hold, found.budget_left) == (NOW, 470)
+    assert (found.oldest_hold, found.budget_left) == (None, 470)
+
+
+def test_oldest_hold_of_the_fleet_is_the_oldest_of_those_that_wait_for_a_person() -> None:
+    """A workspace of which every hold waits for no one has no time, as in the metric."""
+    figures = plan_figures(encode_plan(latam()), NOW, ())
+    times = (NOW, NOW - timedelta(days=2), None)
+    cards = [status_card(replace(STATUS, figures=replace(figures, oldest_hold=each)), (), NOW) for each in times]
+    assert fleet_summary(cards, 470).oldest_hold == NOW - timedelta(days=2)
+    assert fleet_summary(cards[2:], 470).oldest_hold is None
 
 
 def test_trend_ends_with_the_newest_run() -> None:
