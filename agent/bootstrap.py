@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
 from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
 from agent.ports.state import State
+from agent.ports.tracer import NO_TRACER, Tracer
 from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters
@@ -41,6 +42,7 @@ from agent.settings.root import Settings
 from agent.settings.target import policies
 from agent.settings.workspace import WorkspaceSettings
 from agent.store.state import SqlState
+from agent.tracing import TracedTransport, open_tracer
 from connectors.base import Finding, Progress, Source
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
@@ -56,6 +58,7 @@ __all__ = [
     "create_report_service",
     "open_components",
     "open_shared_resources",
+    "trace_runs",
 ]
 
 log = structlog.get_logger()
@@ -85,10 +88,17 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What observes a run: *on_response* gets each HTTP response, *on_notice* the outcome of each notice."""
+    """What observes a run: *on_response* gets each HTTP response, *on_notice* the outcome of each notice.
+
+    *tracer* records spans of reads and writes.
+    """
 
     on_response: Sequence[Callable[[httpx.Response], Awaitable[None]]] = ()
     on_notice: OnNotice = ignore_notice
+    tracer: Tracer = NO_TRACER
+
+    def wrap_transport(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+        return transport if self.tracer is NO_TRACER else TracedTransport(transport, self.tracer)
 
 
 NO_HOOKS = Hooks()
@@ -183,11 +193,18 @@ async def open_components(
     settings: Settings, progress: Progress, shutdown: GracefulShutdown, *, is_reading: bool = False
 ) -> AsyncIterator[Components]:
     """Build the components of one command, and close them at the end. Raises `ConfigError` and `StateError`."""
-    async with (
-        open_shared_resources(settings, is_reading=is_reading) as shared,
-        build_components(settings, progress, shutdown, shared) as components,
-    ):
-        yield components
+    with trace_runs(settings) as tracer:
+        async with (
+            open_shared_resources(settings, is_reading=is_reading) as shared,
+            build_components(settings, progress, shutdown, shared, Hooks(tracer=tracer)) as components,
+        ):
+            yield components
+
+
+def trace_runs(settings: Settings) -> AbstractContextManager[Tracer]:
+    """Return the tracer of the process, as configured. Raises `ConfigError`."""
+    providers = {name: each.type for name, each in settings.connectors.items()}
+    return open_tracer(is_enabled=settings.tracing.enabled, providers=providers)
 
 
 @asynccontextmanager
@@ -203,7 +220,8 @@ async def build_components(
     Connectors cache what they read: do not keep components beyond one run. Raises `ConfigError`.
     """
     refuse_shared_tokens(settings.workspaces)
-    async with http_client.create_client(settings.ca_bundle, settings.http.timeout_seconds) as client:
+    timeout = settings.http.timeout_seconds
+    async with http_client.create_client(settings.ca_bundle, timeout, wrap=hooks.wrap_transport) as client:
         client.event_hooks = {"response": list(hooks.on_response)}
         yield _assemble_components(settings, progress, shutdown, client, shared, hooks)
 
@@ -226,7 +244,7 @@ def _assemble_components(
     }
     contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
-    planner = Planner(connectors, state, clock, fleet, progress)
+    planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
     max_age = settings.apply.max_plan_age.total_seconds()
     sync = Sync(
         planner,
@@ -237,6 +255,7 @@ def _assemble_components(
         shutdown,
         max_plan_age_seconds=max_age,
         approval_policy=settings.approvals.policy(),
+        tracer=hooks.tracer,
     )
     notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)

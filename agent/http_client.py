@@ -6,7 +6,7 @@ Libraries that read the environment themselves fail on it in different ways. Her
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -21,14 +21,19 @@ CONNECTION_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=3
 
 
 def create_client(
-    ca_bundle: Path | None, timeout_seconds: float, environ: Mapping[str, str] = os.environ
+    ca_bundle: Path | None,
+    timeout_seconds: float,
+    environ: Mapping[str, str] = os.environ,
+    wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] = lambda transport: transport,
 ) -> httpx.AsyncClient:
     """Return a client that trusts *ca_bundle* (a PEM file) instead of other authorities, with the proxies of *environ*.
+
+    *wrap* may return a transport that observes the given one.
 
     Raises `ConfigError` when the file or a variable can't be used.
     """
     return httpx.AsyncClient(
-        transport=create_transport(ca_bundle, environ),
+        transport=wrap(create_transport(ca_bundle, environ)),
         trust_env=False,
         timeout=httpx.Timeout(timeout_seconds),
         follow_redirects=False,

@@ -7,7 +7,7 @@ import errno
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,15 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from agent import http_client
-from agent.bootstrap import Components, Hooks, SharedResources, SystemClock, build_components, open_shared_resources
+from agent.bootstrap import (
+    Components,
+    Hooks,
+    SharedResources,
+    SystemClock,
+    build_components,
+    open_shared_resources,
+    trace_runs,
+)
 from agent.daemon.daemon import Daemon
 from agent.daemon.presence import daemon_phrase
 from agent.daemon.reload import ConfigWatcher
@@ -27,6 +35,7 @@ from agent.engine.shutdown import GracefulShutdown
 from agent.errors import ConfigError
 from agent.metrics import Metrics
 from agent.model.run import Trigger
+from agent.ports.tracer import Tracer
 from agent.settings.root import Settings
 from agent.settings.secret_checks import refuse_missing_secrets
 from agent.settings.variables import refuse_invalid_variables
@@ -71,10 +80,12 @@ async def serve(
     watchdog.start()
     most_connections = raise_file_limit()
     limit_logs(asyncio.get_running_loop())
-    async with open_shared_resources(settings) as shared:
+    async with AsyncExitStack() as stack:
+        tracer = stack.enter_context(trace_runs(settings))
+        shared = await stack.enter_async_context(open_shared_resources(settings))
         if shared.is_new:
             log.warning("state.new", place=shared.location)
-        daemon = _build_daemon(settings, shared, metrics)
+        daemon = _build_daemon(settings, shared, metrics, tracer)
         watcher = ConfigWatcher(path, environ, settings, daemon, configure)
         with _listen(settings) as listener:
             await _serve_until_stopped(
@@ -147,8 +158,8 @@ def serving_line(address: str, names: Sequence[str], next_run: datetime | None, 
     return f"Serving {address} for {', '.join(names)}. Next run: {when}{also}"
 
 
-def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics) -> Daemon:
-    hooks = Hooks([metrics.count_response], metrics.count_notice)
+def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics, tracer: Tracer) -> Daemon:
+    hooks = Hooks([metrics.count_response], metrics.count_notice, tracer)
 
     async def observe(results: Sequence[RunResult], trigger: Trigger, seconds: float) -> None:
         for result in results:

@@ -18,6 +18,7 @@ from agent.model import Change, Fields, Kind, Link, Member
 from agent.model.run import ChangeRecord, Lease, Outcome, Pause
 from agent.ports.clock import Clock
 from agent.ports.state import State
+from agent.ports.tracer import NO_TRACER, Tracer
 from agent.ports.workspace import WorkspaceWriter
 from connectors.base import Progress
 
@@ -90,6 +91,7 @@ class Applier:
     respects_pause: bool
     ensure_lease: Callable[[], Awaitable[None]]
     protected: re.Pattern[str]
+    tracer: Tracer = NO_TRACER
     _workspace_error: WorkspaceUnavailable | None = field(default=None, init=False)
     _state_error: PigmentSyncError | None = field(default=None, init=False)
     _pause: Pause | None = field(default=None, init=False)
@@ -126,7 +128,7 @@ class Applier:
             elif is_outdated(tried):
                 return self._result(left=others[tried:])
             else:
-                record = await self._apply_change(seq, change, members, owned)
+                record = await self._apply_traced(seq, change, members, owned)
             if record.outcome is not Outcome.DONE and change.scim_id:
                 failed.add(change.scim_id)
             if record.scim_id:
@@ -193,6 +195,17 @@ class Applier:
             )
             for seq, change in adoptions
         ]
+
+    async def _apply_traced(
+        self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]
+    ) -> ChangeRecord:
+        attributes = {"pigment_sync.provider": "pigment", "pigment_sync.kind": change.kind.value}
+        with self.tracer.span("change", attributes) as span:
+            record = await self._apply_change(seq, change, members, taken)
+            span.set({"pigment_sync.outcome": record.outcome.value})
+            if record.outcome is not Outcome.DONE:
+                span.fail(record.outcome.value)
+            return record
 
     async def _apply_change(
         self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]

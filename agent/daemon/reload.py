@@ -104,6 +104,7 @@ class ConfigWatcher:
             "pigment": old.pigment == new.pigment,
             "server.host": old.server.host == new.server.host,
             "server.port": old.server.port == new.server.port,
+            "tracing": old.tracing == new.tracing,
         }
         for key in (key for key, is_same in unchanged.items() if not is_same):
             log.warning("config.needs_restart", key=key)

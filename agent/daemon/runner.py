@@ -179,7 +179,9 @@ class Runner:
         async with self.components_factory(self.config.settings, progress, shutdown) as components:
             if is_dry_run:
                 planner = components.planner if undone is None else components.undo_planner(undone.id)
-                results = await dry_run(planner, components.read_only_workspaces, names, request)
+                results = await dry_run(
+                    planner, components.read_only_workspaces, names, request, tracer=components.sync.tracer
+                )
             elif undone is not None:
                 undo = components.undo_sync(undone.id)
                 results = await pause_and_undo(self.state, self.clock, undo, undone, request)

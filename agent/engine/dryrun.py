@@ -11,6 +11,7 @@ from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace, select_work
 from agent.engine.records import finished_dry_run, new_run_id
 from agent.engine.request import Decision, RunRequest, RunResult, has_pending_changes, is_awaiting_approval
 from agent.errors import ExitCode, exit_code_for_read_error
+from agent.ports.tracer import NO_TRACER, Tracer
 
 __all__ = ["dry_run"]
 
@@ -22,6 +23,7 @@ async def dry_run(
     request: RunRequest,
     *,
     exit_code: bool = False,
+    tracer: Tracer = NO_TRACER,
 ) -> list[RunResult]:
     """Plan the named workspaces (all if *names* is empty) and record each as a run. No lease is taken.
 
@@ -30,7 +32,9 @@ async def dry_run(
     selected, now = select_workspaces(workspaces, names), planner.clock.now()
     run_ids = {name: request.run_ids.get(name) or new_run_id(now) for name in selected}
     request = replace(request, run_ids=run_ids)
-    with bound_contextvars(run_id=" ".join(run_ids.values())):
+    shown_ids = " ".join(run_ids.values())
+    attributes = {"pigment_sync.trigger": request.trigger.value, "pigment_sync.run_id": shown_ids}
+    with bound_contextvars(run_id=shown_ids), tracer.span("plan", attributes):
         decisions = await planner.plan(list(selected.values()), request.user)
     results = []
     for decision in decisions:

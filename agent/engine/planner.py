@@ -28,15 +28,16 @@ from agent.guard.empty_groups import (
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
-from agent.model import Inputs, Plan, Policy, Unplanned
+from agent.model import Inputs, Listing, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
 from agent.ports.clock import Clock
 from agent.ports.state import State
+from agent.ports.tracer import NO_TRACER, Tracer
 from agent.ports.workspace import WorkspaceReader
 from agent.report.document import plan_digest
 from agent.report.group_sizes import shrunk_groups
 from agent.report.hold_age import waiting_since, with_hold_ages
-from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError
+from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError, Snapshot, Source
 
 __all__ = [
     "BASELINE_WINDOW",
@@ -89,6 +90,7 @@ class Planner:
     clock: Clock
     fleet_limit: FleetLimit
     progress: Progress
+    tracer: Tracer = NO_TRACER
 
     async def plan(self, workspaces: Sequence[ReadOnlyWorkspace], user: str = "", /) -> list[Decision]:
         """Return one decision for each of *workspaces*, in order. A failed read affects its own workspace only."""
@@ -109,9 +111,10 @@ class Planner:
     async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
         policy = workspace.policy
         name = policy.workspace
-        listing = asyncio.ensure_future(workspace.reader.list_members(self.progress))
-        sources = [asyncio.ensure_future(self._find_connector(each.connector).read(each)) for each in policy.sources]
-        await asyncio.gather(listing, *sources, return_exceptions=True)
+        with self.tracer.span("workspace.read", {"pigment_sync.workspace": name}):
+            listing = asyncio.ensure_future(self._list_members(workspace))
+            sources = [asyncio.ensure_future(self._read_source(each)) for each in policy.sources]
+            await asyncio.gather(listing, *sources, return_exceptions=True)
         try:
             snapshots = tuple(source.result() for source in sources)
             members = listing.result()
@@ -127,8 +130,17 @@ class Planner:
             log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
         return Inputs(snapshots, members, await self.state.load_memory(name))
 
-    def _find_connector(self, name: str) -> Connector:
-        return self.connectors[name]
+    async def _list_members(self, workspace: ReadOnlyWorkspace) -> Listing:
+        with self.tracer.span("members.list", {"pigment_sync.provider": "pigment"}) as span:
+            listing = await workspace.reader.list_members(self.progress)
+            span.set({"pigment_sync.members": len(listing.members)})
+            return listing
+
+    async def _read_source(self, source: Source) -> Snapshot:
+        with self.tracer.span("source.read", {"pigment_sync.connector": source.connector}) as span:
+            snapshot = await self.connectors[source.connector].read(source)
+            span.set({"pigment_sync.people": len(snapshot.people)})
+            return snapshot
 
     async def _plan_workspace(
         self, workspace: ReadOnlyWorkspace, outcome: Inputs | Unplanned, confirmation: Confirmation, user: str

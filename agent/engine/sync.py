@@ -42,6 +42,7 @@ from agent.model.approval import ApprovalPolicy
 from agent.model.codes import GuardCode
 from agent.model.policy import protected_pattern
 from agent.model.run import RunStatus
+from agent.ports.tracer import NO_TRACER, Tracer
 from agent.ports.workspace import WorkspaceClient
 from agent.report.document import plan_digest
 
@@ -76,6 +77,7 @@ class Sync:
     max_concurrent: int = 8
     max_plan_age_seconds: float = 900
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    tracer: Tracer = NO_TRACER
 
     @property
     def recorder(self) -> RunRecorder:
@@ -92,8 +94,10 @@ class Sync:
         refuse_dry_run((context.policy for context in wanted.values()), request)
         refuse_incomplete(request, self.approval_policy)
         async with AsyncExitStack() as leases:
+            span = leases.enter_context(self.tracer.span("sync", {"pigment_sync.trigger": request.trigger.value}))
             opened = [await self._open_run(context, request, leases) for context in wanted.values()]
             started = [each for each in opened if isinstance(each, OpenRun)]
+            span.set({"pigment_sync.run_id": " ".join(each.run.id for each in started)})
             results = {each.workspace: each for each in opened if isinstance(each, RunResult)}
             try:
                 with bound_contextvars(run_id=" ".join(each.run.id for each in started)):
@@ -161,10 +165,15 @@ class Sync:
         self, each: OpenRun, decision: Decision, request: RunRequest, approvals: CommandApprovals
     ) -> RunResult:
         """Finish one workspace's run. An error ends this run only."""
-        try:
-            return await self._finish_run(each, decision, request, approvals)
-        except PigmentSyncError as error:
-            return await self.recorder.fail(each, decision, error)
+        attributes = {"pigment_sync.workspace": each.policy.workspace, "pigment_sync.run_id": each.run.id}
+        with self.tracer.span("workspace.apply", attributes) as span:
+            try:
+                result = await self._finish_run(each, decision, request, approvals)
+            except PigmentSyncError as error:
+                span.fail(error.code)
+                return await self.recorder.fail(each, decision, error)
+            span.set({"pigment_sync.status": result.status.value})
+            return result
 
     async def _finish_run(
         self, each: OpenRun, decision: Decision, request: RunRequest, approvals: CommandApprovals
@@ -255,6 +264,7 @@ class Sync:
             not request.is_undo,
             each.held_lease.ensure_lease,
             protected_pattern(each.policy.protect),
+            self.tracer,
         )
         context = ReadOnlyWorkspace(each.policy, each.client)
         application = ReplanningApplier(

@@ -160,6 +160,16 @@ class LogSettings(StrictModel):
     )
 
 
+class TracingSettings(StrictModel):
+    """OpenTelemetry traces."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send a trace of each run by OTLP over HTTP (extra `otel`). The standard variables of "
+        "OpenTelemetry set the rest, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+    )
+
+
 class Settings(StrictModel):
     """The configuration of design section 9. Created by `agent.settings.load.load` only."""
 
@@ -188,6 +198,7 @@ class Settings(StrictModel):
     http: HttpSettings = Field(default=HttpSettings(), description="Bounds of every request.")
     apply: ApplySettings = Field(default=ApplySettings(), description="How changes are sent.")
     log: LogSettings = Field(default=LogSettings(), description="The log on stderr.")
+    tracing: TracingSettings = Field(default=TracingSettings(), description="OpenTelemetry traces.")
     _provenance: Provenance = PrivateAttr(default=UNKNOWN_PROVENANCE)
 
     @property

@@ -57,7 +57,14 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
 
     async def body(components: Components) -> list[RunResult]:
         request = RunRequest(Trigger.PLAN, user=user)
-        return await dry_run(components.planner, components.read_only_workspaces, names, request, exit_code=exit_code)
+        return await dry_run(
+            components.planner,
+            components.read_only_workspaces,
+            names,
+            request,
+            exit_code=exit_code,
+            tracer=components.sync.tracer,
+        )
 
     results = run_with_components(context, body, is_reading=True)
     warn_about_state(results)
