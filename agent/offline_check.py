@@ -11,6 +11,7 @@ from agent.notifications.delivery import parse_destination
 from agent.preflight import unsupported_url_finding
 from agent.report.check import NotChecked
 from agent.settings.cross_checks import refuse_shared_tokens
+from agent.settings.report_targets import show_url, target_problem
 from agent.settings.root import Settings
 from agent.settings.secret_checks import all_secrets, has_inline_secrets, secret_errors
 from connectors.base import Finding
@@ -37,6 +38,7 @@ def check_offline(settings: Settings, file: Path) -> tuple[list[Finding], list[N
         *_shared_token_findings(settings),
         *_ca_bundle_findings(settings.ca_bundle),
         *_notification_findings(settings),
+        *_report_findings(settings),
     ]
     secrets = [NotChecked(path, f"The value is not available here. {error.message}") for path, error in absent]
     return findings, [*secrets, *_connections(settings)]
@@ -109,6 +111,21 @@ def _notification_findings(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", subject, f"the {target.service} URL is valid")
 
 
+def _report_findings(settings: Settings) -> Iterator[Finding]:
+    for number, report in enumerate(settings.reports):
+        for place, secret in enumerate(report.to):
+            subject = f"reports.{number}.to.{place}"
+            try:
+                url = secret.reveal()
+            except SecretError:
+                # Reported as a secret that is missing or not usable.
+                continue
+            if problem := target_problem(url):
+                yield Finding("error", subject, f"{secret.location} {problem}.", "Write the URL there in that form.")
+            else:
+                yield Finding("ok", subject, f"the URL is valid: {show_url(url)}")
+
+
 def _connections(settings: Settings) -> Iterator[NotChecked]:
     yield NotChecked("state", "It was not opened: whether it can be reached, its schema, pauses.")
     for name in dict.fromkeys(source.connector for each in settings.workspaces.values() for source in each.sources):
@@ -117,6 +134,8 @@ def _connections(settings: Settings) -> Iterator[NotChecked]:
         yield NotChecked(f"workspace {name}", "No connection: the SCIM URL, its tokens and its members.")
     if settings.notify.urls:
         yield NotChecked("notify", "No service was contacted.")
+    if settings.reports:
+        yield NotChecked("reports", "No folder, store or service was contacted.")
     if settings.server.oidc is not None:
         yield NotChecked("server.oidc", "The issuer was not contacted.")
     if settings.ca_bundle is not None and not settings.ca_bundle.exists():

@@ -115,6 +115,7 @@ def test_no_connection_is_made(tmp_path: Path, tree: Tree) -> None:
         assert sockets("--offline", "--format", output_format) == (0, [])
 
     tree["notify"] = {"urls": ["mailto://ann:pass@mail.example.com", "jsons://hooks.example.com/a"]}
+    tree["reports"] = [report("file:///srv/reports", "s3://bucket/reports", "mailtos://mail.example.com?to=a@acme.com")]
     written(tmp_path, tree)
     code, events = sockets("--offline")
     # To learn whether this machine has IPv6, the library of notifications binds a socket to loopback.
@@ -206,6 +207,27 @@ def test_notification_of_an_unknown_service_is_an_error(tmp_path: Path, tree: Tr
     assert code == named == 8
     assert [subject for subject, _ in errors(document)] == ["notify.urls.0"]
     assert [subject for subject, _ in errors(also)] == ["notify.urls.0", "notify.urls.2"]
+
+
+def report(*targets: object) -> Tree:
+    return {"name": "weekly", "what": "plan", "to": list(targets)}
+
+
+def test_target_of_a_report_is_checked_where_its_value_is_there(tmp_path: Path, tree: Tree) -> None:
+    tree["reports"] = [report("file:///srv/reports", {"env": "REPORT_URL"})]
+    config = written(tmp_path, tree)
+
+    absent, left_out = offline(config)
+    code, document = offline(config, REPORT_URL="pigeon://ann:5f1e7c9a@roof")
+    good, _ = offline(config, REPORT_URL="jsons://hooks.example.com/a")
+
+    assert (absent, good, code) == (0, 0, 8)
+    assert {"reports", "reports.0.to.1"} <= {each["subject"] for each in left_out["not_checked"]}
+    [(subject, message)] = errors(document)
+    assert (subject, "has the unknown scheme pigeon://" in message) == ("reports.0.to.1", True)
+    assert "5f1e7c9a" not in json.dumps(document)
+    tree["reports"] = [report("pigeon://roof")]
+    assert check(written(tmp_path, tree), "--offline").returncode == 8
 
 
 def test_authorities_are_read_where_they_are(tmp_path: Path, tree: Tree) -> None:
