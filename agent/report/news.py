@@ -16,9 +16,9 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Run
 from agent.report.hold_age import age_phrase, held_since, hold_object_key
+from agent.report.hold_guards import hold_guards
 from agent.report.labels import KIND_LABELS
 from agent.report.schema import ChangeObject, HoldObject, PlannedObject, WorkspaceObject
-from agent.report.view import hold_guards
 
 __all__ = [
     "Entry",

@@ -5,6 +5,7 @@ It stands first in each rendering. The digests do not cover it: another run of t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import cast
@@ -12,6 +13,9 @@ from typing import cast
 from agent.model.approval import Approval
 from agent.model.run import Run
 from agent.report.escape import escape_control
+from agent.report.hold_age import held_since
+from agent.report.hold_guards import hold_guards
+from agent.report.labels import held_counts
 from agent.report.schema import ApprovalObject, RunObject, WorkspaceObject
 
 __all__ = [
@@ -28,6 +32,11 @@ __all__ = [
 NOT_RECORDED = "not recorded"
 SHARED_LABELS = frozenset({"Started by", "Reason", "Approved by", "Version", "Configuration"})
 """What the runs of one command usually have in common."""
+STATUS_MEANINGS = {
+    "held": " (changes are left on hold)",
+    "planned": " (nothing was written)",
+    "stale": " (nothing was written: the approved plan was another one)",
+}
 Fact = tuple[str, str]
 """A label and its value."""
 
@@ -101,17 +110,21 @@ def _facts(workspace: WorkspaceObject, run: RunObject) -> list[Fact]:
     start, end = run["started_at"], run["finished_at"]
     facts = [
         ("Run", f"{run['id']} of {workspace['name']}"),
-        ("Status", f"{run['status']}, in mode {workspace['mode']}"),
+        ("Status", f"{run['status']}{STATUS_MEANINGS.get(run['status'], '')}, in mode {workspace['mode']}"),
         ("Started by", f"{run['by']} ({run['trigger']})" if run["by"] else run["trigger"]),
         *([("Reason", run["reason"])] if run["reason"] else []),
         ("Time", f"{start} to {end}" if end else f"{start}, not ended"),
     ]
-    return [*((label, escape_control(value)) for label, value in facts), *approval_facts(run), *made_with_facts(run)]
+    return [
+        *((label, escape_control(value)) for label, value in facts),
+        *approval_facts(run, workspace),
+        *made_with_facts(run),
+    ]
 
 
-def approval_facts(run: RunObject) -> list[Fact]:
-    """Return who approved the plan of the run, when, why, and for which guards."""
-    return [("Approved by", escape_control(_approval_sentence(each))) for each in run["approvals"]]
+def approval_facts(run: RunObject, workspace: WorkspaceObject | None) -> list[Fact]:
+    """Return who approved the plan of the run, when, for what, and why. *workspace* is that plan, if it is known."""
+    return [("Approved by", escape_control(_approval_sentence(each, workspace))) for each in run["approvals"]]
 
 
 def made_with_facts(run: RunObject) -> list[Fact]:
@@ -120,10 +133,22 @@ def made_with_facts(run: RunObject) -> list[Fact]:
     return [("Version", escape_control(_version(run))), ("Configuration", escape_control(digest))]
 
 
-def _approval_sentence(approval: ApprovalObject) -> str:
-    what = f"for {', '.join(approval['guards'])}" if approval["guards"] else "for all guards"
-    why = f": {approval['reason']}" if approval["reason"] else ", without a reason"
-    return f"{approval['by'] or NOT_RECORDED} at {approval['at']}, {what}{why}"
+def _approval_sentence(approval: ApprovalObject, workspace: WorkspaceObject | None) -> str:
+    what = f"for what {', '.join(approval['guards'])} held" if approval["guards"] else "for what all guards held"
+    about = _approved_holds(workspace, frozenset(approval["guards"])) if workspace is not None else ""
+    why = f"Reason: {approval['reason']}" if approval["reason"] else "Without a reason."
+    return f"{approval['by'] or NOT_RECORDED} at {approval['at']}, {what}{about}. {why}"
+
+
+def _approved_holds(workspace: WorkspaceObject, guards: frozenset[str]) -> str:
+    """Return ": 30 deactivations, on hold since …", what *guards* (empty: all) held of the plan."""
+    if workspace["status"] != "planned":
+        return ""
+    rows = zip(workspace["holds"], held_since(workspace), hold_guards(workspace), strict=True)
+    about = [(hold["kind"], since) for hold, since, codes in rows if codes and (not guards or codes & guards)]
+    counts = held_counts(Counter(kind for kind, _ in about))
+    first = min((since for _, since in about if since), default="")
+    return (f": {counts}" if counts else "") + (f", on hold since {first}" if counts and first else "")
 
 
 def _version(run: RunObject) -> str:

@@ -12,6 +12,7 @@ from agent.model.codes import GuardCode
 from agent.model.email import normalize
 from agent.report.escape import escape_control
 from agent.report.hold_age import age_phrase, held_since
+from agent.report.hold_guards import hold_guards
 from agent.report.labels import (
     DONE,
     KINDS,
@@ -45,7 +46,6 @@ __all__ = [
     "document_summary",
     "document_views",
     "hold_groups",
-    "hold_guards",
     "hold_reasons",
     "is_approvable",
     "released_summary",
@@ -246,20 +246,6 @@ def wrong_target_message(workspace: WorkspaceObject) -> str:
     if workspace["status"] != "planned":
         return ""
     return next((guard["message"] for guard in workspace["guards"] if guard["code"] == GuardCode.WRONG_TARGET), "")
-
-
-def hold_guards(workspace: WorkspaceObject) -> list[frozenset[str]]:
-    """Return for each hold which guards an approval must name to release it; empty: no approval releases it."""
-    found: list[set[str]] = [set() for _ in workspace["holds"]]
-    for guard in workspace["guards"] if workspace["status"] == "planned" else ():
-        for index in guard.get("holds", ()):
-            if index < len(found):
-                found[index].add(guard["code"])
-    # A document of an earlier release does not list them.
-    return [
-        frozenset(codes or {hold["code"]}) if "after" in hold else frozenset()
-        for hold, codes in zip(workspace["holds"], found, strict=True)
-    ]
 
 
 def released_summary(workspace: WorkspaceObject, guards: Collection[str] = ()) -> str:

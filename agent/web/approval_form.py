@@ -25,9 +25,9 @@ from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.codes import APPROVABLE_GUARDS, HoldCode
 from agent.report.group_sizes import Baselines, GroupSize, group_sizes
 from agent.report.hold_age import age_phrase, held_since
+from agent.report.hold_guards import hold_guards
 from agent.report.labels import KINDS, held_counts
 from agent.report.schema import HoldObject, PlannedObject
-from agent.report.view import hold_guards
 
 __all__ = [
     "ApprovalForm",
@@ -100,8 +100,9 @@ class ApprovalForm:
     """The form for one person.
 
     *counts* is what the button does, by kind, *action* the same in words. *confirm* asks to type the number of
-    deactivations. *waits*: this approval writes nothing yet. *given* are the approvals that count, *expired* those that
-    no longer do. *repeated*: the person approved all of it before. *is_undo*: the plan puts back what a run did.
+    deactivations. *waits*: this approval writes nothing yet. *recorded* is what it is for and does not release yet.
+    *given* are the approvals that count, *expired* those that no longer do. *repeated*: the person approved all of it
+    before. *is_undo*: the plan puts back what a run did.
     """
 
     groups: Sequence[GroupSize]
@@ -112,6 +113,7 @@ class ApprovalForm:
     counts: Mapping[str, int]
     confirm: bool
     waits: bool
+    recorded: Mapping[str, int]
     repeated: bool
     needed: int
     requires_reason: bool
@@ -123,6 +125,10 @@ class ApprovalForm:
     @property
     def action(self) -> str:
         return action_phrase(self.counts)
+
+    @property
+    def recorded_action(self) -> str:
+        return action_phrase(self.recorded)
 
     @property
     def deactivations(self) -> int:
@@ -173,9 +179,14 @@ def approval_form(
     kinds = named if waits else released
     if is_undo:
         kinds += Counter(change["kind"] for change in workspace["changes"])
-    about = [hold for hold, guards in zip(workspace["holds"], per_hold, strict=True) if guards]
-    people = [hold["email"] for hold in about]
-    times = [since for since, guards in zip(held_since(workspace), per_hold, strict=True) if since and guards]
+    rows = list(zip(workspace["holds"], held_since(workspace), per_hold, strict=True))
+    about = [hold for hold, _, guards in rows if guards]
+    matches = frozenset(chosen).issuperset if waits else after.releases
+    shown = [(hold, since) for hold, since, guards in rows if guards and matches(guards)]
+    shown = shown or [(hold, since) for hold, since, guards in rows if guards]
+    order = list(ACTIONS)
+    people = [hold["email"] for hold, _ in sorted(shown, key=lambda each: order.index(each[0]["kind"]))]
+    times = [since for _, since in shown if since]
     messages = {guard["code"]: guard["message"] for guard in workspace["guards"]}
     return ApprovalForm(
         groups=_evidence_groups(workspace, about, record.baselines),
@@ -195,6 +206,7 @@ def approval_form(
         counts=kinds,
         confirm=kinds["deactivate"] > policy.confirm_over,
         waits=waits,
+        recorded=Counter() if waits else named - released,
         repeated=waits and _has_approved(usable, by, chosen),
         needed=policy.needed,
         requires_reason=policy.requires_reason,

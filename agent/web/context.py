@@ -19,7 +19,8 @@ from agent.model import Mode
 from agent.model.approval import Approval
 from agent.model.run import Run, Trigger
 from agent.plan_parser import parse_workspace
-from agent.report.view import hold_guards, is_approvable, wrong_target_message
+from agent.report.hold_guards import hold_guards
+from agent.report.view import is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
 from agent.web.approval_form import ApprovalForm, ApprovalRecord, approval_form, wrong_number

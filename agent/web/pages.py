@@ -272,7 +272,7 @@ class Pages:
             # Other ticks or another approval are no mistake: the form comes back once with their numbers.
             422 if refusal and refusal not in FORM_CHANGED else 200,
             run=run,
-            facts=[*approval_facts(identity), *made_with_facts(identity)],
+            facts=[*approval_facts(identity, planned), *made_with_facts(identity)],
             plan=await self._render_plan(run, approvals),
             edits=await self._describe_link_edits(run),
             why_not=await self._context.find_approval_blocker(run),

@@ -1,4 +1,4 @@
-"""Approvals that can't be given, over real HTTP to the page and the API: each says why, and nothing is written."""
+"""Approvals that can't be given, over HTTP to the page and the API: each has its reason, and nothing is written."""
 
 from __future__ import annotations
 

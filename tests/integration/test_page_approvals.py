@@ -154,6 +154,18 @@ async def test_two_people_approve_one_guard(visitor: Visitor, daemon: PageDaemon
     ]
 
 
+async def test_second_person_is_shown_what_is_released_and_what_is_only_recorded(visitor: Visitor) -> None:
+    await visitor.send(**{"guard.max-deactivations": "on", "shown": "max-deactivations", "reason": "reviewed"})
+    await visitor.log_in("bea")
+    shown = await visitor.read()
+
+    assert await visitor.button() == "Deactivate 12 accounts"
+    assert "For the rest your approval is only recorded (create 1 account): a second person must approve it" in shown
+    who = shown.partition("Who:")[2].partition("listed below")[0]
+    assert who.strip().startswith("leaver0@acme.com")
+    assert "joiner@acme.com" not in who
+
+
 async def test_expired_approval_is_named_and_does_not_count(visitor: Visitor, daemon: PageDaemon) -> None:
     await visitor.send(**BOTH)
     daemon.approval_policy = ApprovalPolicy(needed=2, valid_for=timedelta(0))
