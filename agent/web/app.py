@@ -61,7 +61,7 @@ def application(
                 "/login" if error.next_path == "/" else f"/login?next={quote(error.next_path)}", 303
             )
         problem = _problem_from_exception(request, error)
-        return problem_response(problem) if request.url.path.startswith("/api/") else page.render_problem(problem)
+        return problem_response(problem) if request.url.path.startswith("/api/") else page.frame.render_problem(problem)
 
     handled = (
         HttpProblem,

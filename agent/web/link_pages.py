@@ -6,7 +6,7 @@ and its button writes those and no others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request as HttpRequest
@@ -20,6 +20,7 @@ from agent.model.run import LinkEdit, Run, Trigger
 from agent.report.link_edits import describe_link_edits, link_edits_digest
 from agent.web.auth import Session
 from agent.web.context import WebContext
+from agent.web.page_frame import PageFrame
 
 __all__ = ["LinkPages", "LinkRow", "link_rows"]
 
@@ -84,9 +85,9 @@ def _searched_text(row: LinkRow) -> str:
 class LinkPages:
     """The page of links, and the form that corrects one."""
 
-    def __init__(self, context: WebContext, render: Callable[..., Response]) -> None:
+    def __init__(self, context: WebContext, frame: PageFrame) -> None:
         self._context = context
-        self._render = render
+        self._frame = frame
 
     async def show_links(self, request: HttpRequest, session: Session) -> Response:
         query = request.query_params
@@ -135,7 +136,7 @@ class LinkPages:
         status = await daemon.load_workspace_status(request.path_params["name"])
         memory = await daemon.state.load_memory(status.name)
         rows = link_rows(memory, words)
-        return self._render(
+        return self._frame.render(
             "links.html",
             session,
             422 if form.refusal else 200,

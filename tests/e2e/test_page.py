@@ -117,7 +117,14 @@ def test_every_page_is_accessible_and_fits_the_screen(harness: Harness, scheme: 
         found = {"login": browser.violations(page)}
         log_in(page)
         run = json.loads(harness.agent.run("history", "-w", LATAM, "--limit", "1", "--format", "json").out)[0]["id"]
-        for path in ("/", f"/workspaces/{LATAM}", f"/runs/{run}", "/people", "/people?email=nobody@acme.com"):
+        for path in (
+            "/",
+            f"/workspaces/{LATAM}",
+            f"/workspaces/{LATAM}/links",
+            f"/runs/{run}",
+            "/people",
+            "/people?email=nobody@acme.com",
+        ):
             page.goto(path)
             found[path] = browser.violations(page)
             overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
