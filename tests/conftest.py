@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -24,6 +24,28 @@ settings.register_profile("deep", max_examples=3_000, deadline=None)
 # Mutation testing runs everything thousands of times.
 settings.register_profile("mutants", max_examples=15, deadline=None, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+
+# Coverage starts itself in each process that finds it.
+COVERAGE_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Extend `pytest.mark.no_cover` to the fixtures of a test and to the processes that it starts."""
+    plugin = item.config.pluginmanager.getplugin("_cov")
+    tracer = plugin.cov_controller if plugin else None
+    if tracer is None or item.get_closest_marker("no_cover") is None:
+        return (yield)
+    tracer.pause()
+    configuration = os.environ.pop(COVERAGE_VARIABLE, None)
+    try:
+        return (yield)
+    finally:
+        if configuration is not None:
+            os.environ[COVERAGE_VARIABLE] = configuration
+        # The mark's own hook has already resumed it, unless a fixture failed; to start it twice would nest it.
+        if not tracer.started:
+            tracer.resume()
 
 
 @pytest.fixture(scope="session")
