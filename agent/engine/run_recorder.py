@@ -152,7 +152,9 @@ class RunRecorder:
             else opened.waiting
         )
         requests = opened.client.requests
-        made = run_counts(plan, applied.records if applied else None) if plan else None
+        # A run that ends as held without applying anything made nothing: its changes are not "changed".
+        records_to_count = () if applied is None and status is RunStatus.HELD else None
+        made = run_counts(plan, applied.records if applied else records_to_count) if plan else None
         now = self.clock.now()
         ending = RunOutcome(status, error, guarded=guarded, requests=requests, tally=made, finished_at=now)
         await self.state.end_run(opened.lease, opened.run.id, ending)

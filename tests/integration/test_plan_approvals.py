@@ -82,6 +82,8 @@ async def test_first_of_two_people_writes_nothing_and_the_second_releases(compan
     run = await company.state.load_run(first.run_id)
     assert run is not None
     assert (run.error, run.approved_digest) == (first.waiting, None)
+    assert run.tally is not None
+    assert (run.tally.changes, run.tally.held) == (0, 4)
     company.pass_minutes(1)
     second = await approve(company, "bea", reason="agreed")
     assert (second.status, second.exit_code, second.waiting) == (RunStatus.DONE, ExitCode.DONE, "")
