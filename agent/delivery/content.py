@@ -79,7 +79,7 @@ async def read_content(report: ReportSettings, components: ReadComponents, befor
 async def _read_plan(report: ReportSettings, components: ReadComponents, before: Facts | None) -> Reading:
     planner = components.planner
     request = RunRequest(Trigger.PLAN, by=f"report {report.name}")
-    results = await dry_run(planner, components.read_only_workspaces, report.workspaces, request)
+    results = await dry_run(planner, components.read_only_workspaces, report.workspaces, request, tracer=planner.tracer)
     objects = [
         workspace_object(each.planned)
         if each.run is None

@@ -58,8 +58,9 @@ class Serving:
 
 
 @contextmanager
-def serving(agent: Agent) -> Iterator[Serving]:
-    process = agent.start("serve")
+def serving(agent: Agent, **variables: str) -> Iterator[Serving]:
+    """Run the daemon until the end of the block; *variables* are added to its environment."""
+    process = agent.start("serve", variables=variables)
     assert process.stderr is not None
     found = Serving(process)
     log = process.stderr

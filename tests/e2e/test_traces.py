@@ -16,6 +16,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import configured, serving
 from tests.e2e.test_serve import LATAM
 from tests.otlp_receiver import collector
 
@@ -124,6 +125,26 @@ def test_lost_collector_changes_nothing_of_a_run(sandbox: Sandbox, tmp_path: Pat
         assert "traces.not_sent" in each.err
         assert "Traceback" not in each.err
     assert "127.0.0.1:9" not in refused.err
+
+
+def test_daemon_sends_a_trace_of_each_tick_and_stops_in_time_without_a_collector(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    agent = configured(sandbox, tmp_path, {"every": "10s"}, tracing={"enabled": True})
+    with collector() as found:
+        with serving(agent, OTEL_EXPORTER_OTLP_ENDPOINT=found.url, OTEL_BSP_SCHEDULE_DELAY="200") as daemon:
+            for _ in range(6):
+                daemon.until("run.finished")
+            assert daemon.stop() == 0
+        roots = found.named("sync")
+        assert {span.attributes["pigment_sync.trigger"] for span in roots} == {"schedule"}
+        assert len({span.trace for span in roots}) == len(roots) >= 2
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving(agent, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}") as daemon,
+    ):
+        assert daemon.until("run.finished")["status"] == "done"
+        assert daemon.stop() == 0
 
 
 def test_nothing_is_sent_unless_it_is_configured(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,8 +44,9 @@ def test_rules_are_valid() -> None:
     promtool("check", "rules", "alerts.yaml")
 
 
-def test_rules_alert_when_they_should_and_never_else() -> None:
-    promtool("test", "rules", "alerts_test.yaml")
+@pytest.mark.parametrize("tests", ["alerts_test.yaml", "alerts_days_test.yaml"])
+def test_rules_alert_when_they_should_and_never_else(tests: str) -> None:
+    promtool("test", "rules", tests)
 
 
 def test_every_metric_of_an_alert_is_exposed() -> None:

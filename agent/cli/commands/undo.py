@@ -75,7 +75,11 @@ def undo(
         )
         if approved_digest is None:
             return await dry_run(
-                components.undo_planner(run_id), components.read_only_workspaces, [run.workspace], request
+                components.undo_planner(run_id),
+                components.read_only_workspaces,
+                [run.workspace],
+                request,
+                tracer=components.sync.tracer,
             )
         # Before the pause, which stops a run that is going on.
         refuse_dry_run((each.policy for each in contexts.values()), request)
