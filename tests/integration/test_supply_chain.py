@@ -240,6 +240,22 @@ def test_wheel_holds_the_product_and_nothing_else(builds: list[tuple[Path, dict[
     assert "License-Expression: Apache-2.0" in metadata
 
 
+def test_wheel_installs_a_command_and_has_the_extras_that_the_guide_names(
+    builds: list[tuple[Path, dict[str, str]]],
+) -> None:
+    folder, digests = builds[0]
+    [name] = [name for name in digests if name.endswith(".whl")]
+    with zipfile.ZipFile(folder / name) as wheel:
+        [scripts] = [wheel.read(each).decode() for each in wheel.namelist() if each.endswith("/entry_points.txt")]
+        [metadata] = [wheel.read(each).decode() for each in wheel.namelist() if each.endswith("/METADATA")]
+    assert scripts.split() == ["[console_scripts]", "pigment-sync", "=", "agent.__main__:main"]
+    extras = set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE)) - {"dev"}
+    [sentence] = re.findall(
+        r"In brackets are extras: (.+)\.$", (ROOT / "docs/releasing.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(re.findall(r"`(\w+)`", sentence)) == extras
+
+
 def test_source_distribution_has_one_folder(builds: list[tuple[Path, dict[str, str]]]) -> None:
     folder, digests = builds[0]
     [name] = [name for name in digests if name.endswith(".tar.gz")]
