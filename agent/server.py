@@ -7,7 +7,7 @@ import errno
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from agent.bootstrap import (
     SharedResources,
     SystemClock,
     build_components,
+    create_notifier,
+    create_report_service,
     open_shared_resources,
     trace_runs,
 )
@@ -30,6 +32,8 @@ from agent.daemon.daemon import Daemon
 from agent.daemon.presence import daemon_phrase
 from agent.daemon.reload import ConfigWatcher
 from agent.daemon.watchdog import Watchdog, force_exit_after
+from agent.delivery.content import ReadComponents
+from agent.delivery.service import ReportService
 from agent.engine.request import RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import ConfigError
@@ -172,7 +176,21 @@ def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics,
         async with build_components(current, progress, shutdown, shared, hooks) as components:
             yield components
 
-    return Daemon(settings, shared.state, SystemClock(), create_components, observe, shared.rate_limiters.budget_left)
+    def create_service(
+        current: Settings, open_components: Callable[[], AbstractAsyncContextManager[ReadComponents]]
+    ) -> ReportService:
+        notifier = create_notifier(current, shared.state, hooks.on_notice)
+        return create_report_service(current, shared.state, SystemClock(), open_components, notifier.notify_report)
+
+    return Daemon(
+        settings,
+        shared.state,
+        SystemClock(),
+        create_components,
+        observe,
+        shared.rate_limiters.budget_left,
+        create_service,
+    )
 
 
 def _build_application(daemon: Daemon, metrics: Metrics) -> ASGIApp:

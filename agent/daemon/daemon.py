@@ -22,11 +22,13 @@ from agent.daemon.interface import (
 )
 from agent.daemon.newest_plans import NewestPlans
 from agent.daemon.presence import Presence, own_record
+from agent.daemon.reports import TICK_SECONDS, DaemonReports, ReportServiceFactory
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
 from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
 from agent.daemon.scheduler import RunScheduler
 from agent.daemon.state_probe import StateProbe
 from agent.daemon.tasks import QueryLimiter
+from agent.delivery.service import ReportState
 from agent.engine.links import LinkCorrection, LinkEditor
 from agent.engine.queries import explain_person
 from agent.engine.records import admin_run, prune_old_runs
@@ -64,7 +66,7 @@ PARTIAL_TRIGGERS = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, 
 class Daemon:
     """Implements `agent.daemon.interface.DaemonApi`. Start it within a running event loop, and stop it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the composition root names each)
         self,
         settings: Settings,
         state: State,
@@ -72,6 +74,7 @@ class Daemon:
         components_factory: ComponentsFactory,
         observer: RunObserver,
         budget_left: Callable[[], int | None],
+        create_report_service: ReportServiceFactory | None = None,
     ) -> None:
         self.state = state
         self._clock = clock
@@ -83,6 +86,7 @@ class Daemon:
         self._started_at = clock.now()
         self._config = ActiveConfig(settings, self._started_at)
         self._runner = Runner(self._config, state, clock, components_factory, observer)
+        self._reports = DaemonReports(self._config, state, clock, components_factory, create_report_service)
         self._presence = Presence(state, own_record(self._started_at, settings.provenance.version))
         self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
 
@@ -90,6 +94,7 @@ class Daemon:
         """Schedule the workspaces and start. Runs missed while the daemon was down run once. Raises `StateError`."""
         self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
         self._scheduler.add_daily_job("prune", self._prune_runs)
+        self._scheduler.add_interval_job("reports", TICK_SECONDS, self._reports.run_due)
         self._scheduler.start()
         await self._presence.start()
 
@@ -98,6 +103,7 @@ class Daemon:
         self._scheduler.pause()
         was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
         self._scheduler.close()
+        await self._reports.stop()
         await self._presence.stop()
         log.info("daemon.stopped", was_gentle=was_gentle)
         return was_gentle
@@ -214,6 +220,12 @@ class Daemon:
             whole_runs=tuple(runs),
             scim_url=workspace.scim_url,
         )
+
+    async def load_reports(self) -> Sequence[ReportState]:
+        return await self._reports.load_states()
+
+    def send_report(self, name: str, by: str) -> None:
+        self._reports.request(name, by)
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         settings = self._config.settings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+from agent.delivery.service import ReportState
 from agent.engine.links import LinkCorrection
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
@@ -187,6 +188,14 @@ class DaemonApi(Protocol):
 
     async def request_run(self, request: ManualRunRequest) -> str:
         """Accept a run and return its id, before it has started. Raises `NotFound`, `TooManyRequests`."""
+        ...
+
+    async def load_reports(self) -> Sequence[ReportState]:
+        """Return the scheduled reports of the configuration, in the file's order, with their deliveries."""
+        ...
+
+    def send_report(self, name: str, by: str) -> None:
+        """Start to deliver a report now. Raises `NotFound`, `TooManyRequests`."""
         ...
 
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:

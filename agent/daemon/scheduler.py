@@ -33,6 +33,9 @@ def _create_scheduler() -> AsyncIOScheduler:
 
 
 def _log_skipped(event: JobSubmissionEvent) -> None:
+    # A look at reports that lasts longer than their interval is no run that was left out.
+    if not event.job_id.startswith(JOB_PREFIX):
+        return
     log.warning("tick.skipped", schedule=event.job_id.removeprefix(JOB_PREFIX), why="the last one has not ended")
 
 
@@ -89,6 +92,10 @@ class RunScheduler:
     def add_daily_job(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         first = self.clock.now() + timedelta(minutes=5)
         self.scheduler.add_job(body, "interval", days=1, id=name, name=name, next_run_time=first)
+
+    def add_interval_job(self, name: str, seconds: float, body: Callable[[], Awaitable[None]]) -> None:
+        first = self.clock.now() + timedelta(seconds=1)
+        self.scheduler.add_job(body, "interval", seconds=seconds, id=name, name=name, next_run_time=first)
 
     def start(self) -> None:
         self.scheduler.start()
