@@ -8,13 +8,16 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from agent import http_client
 from agent.errors import ConfigError
-from agent.notifications.delivery import Destination, parse_destination
+from agent.notifications.delivery import Destination, carries_files, parse_destination
 from agent.ports.state import State
+from agent.settings.report_targets import TargetKind, show_url, target_kind, target_problem
 from agent.settings.root import Settings
 from agent.settings.server import OidcSettings, ServerSettings
 from connectors.base import Finding
@@ -33,6 +36,11 @@ async def run_preflight(settings: Settings, state: State, names: Sequence[str]) 
     """Return a finding for each configured feature, and one for each paused workspace of *names*."""
     found = await asyncio.gather(
         *(_check_notification_url(place, url) for place, url in enumerate(settings.notify.urls)),
+        *(
+            _check_report_target(f"reports.{report.name}.to.{place}", url)
+            for report in settings.reports
+            for place, url in enumerate(report.to)
+        ),
         *([_check_oidc(settings.server.oidc, settings)] if settings.server.oidc is not None else []),
         _check_port(settings.server),
         *(_check_pause(state, name) for name in names),
@@ -71,6 +79,53 @@ async def _check_notification_url(place: int, secret: Secret) -> Finding | None:
 
 def unsupported_url_finding(subject: str) -> Finding:
     return Finding("error", subject, "is not a URL that Apprise supports: notifications can't be sent.", APPRISE_HINT)
+
+
+async def _check_report_target(subject: str, secret: Secret) -> Finding | None:
+    """Check that a report can be delivered there. Nothing is sent or written, and an object store is not contacted."""
+    try:
+        url = secret.reveal()
+    except SecretError:
+        # Reported as a missing secret.
+        return None
+    if wrong := await asyncio.to_thread(target_problem, url):
+        return Finding("error", subject, f"{wrong}.", "Correct the target of the report.")
+    match target_kind(url):
+        case TargetKind.FOLDER:
+            return _check_folder(subject, Path(unquote(urlsplit(url.strip()).path)))
+        case TargetKind.MESSAGE:
+            return await _check_report_message(subject, url)
+        case _:
+            return Finding("ok", subject, f"{show_url(url)} is valid; not contacted")
+
+
+def _check_folder(subject: str, folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding("error", subject, f"the folder {folder} does not exist.", "Create it, or mount it.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(
+            "error",
+            subject,
+            f"the folder {folder} can't be written.",
+            "Give the user that runs pigment-sync the right.",
+        )
+    return Finding("ok", subject, f"the folder {folder} can be written")
+
+
+async def _check_report_message(subject: str, url: str) -> Finding:
+    target = await asyncio.to_thread(parse_destination, url)
+    if target is None:
+        return Finding("error", subject, "is not a URL that Apprise supports: no report can be sent.", APPRISE_HINT)
+    if not await asyncio.to_thread(carries_files, url):
+        return Finding(
+            "warning",
+            subject,
+            f"{target.service} takes no files: it gets what is new as text, without the report.",
+            "Add a mail address, a folder or an object store to the report.",
+        )
+    if not target.host:
+        return Finding("ok", subject, f"the {target.service} URL is valid; not contacted")
+    return await _check_reachable(subject, target)
 
 
 async def _check_reachable(subject: str, target: Destination) -> Finding:

@@ -41,8 +41,12 @@ def command_contexts(context: click.Context) -> Iterator[click.Context]:
     """Yield *context* and those of all commands below it, in the order in which they were added."""
     yield context
     if isinstance(context.command, click.Group):
+        parent = context
+        if any(isinstance(each, click.Argument) for each in context.command.params):
+            # `report RUN` is a command and a group: the argument is no part of the path of its commands.
+            parent = click.Context(click.Group(), parent=context.parent, info_name=context.info_name)
         for name, command in context.command.commands.items():
-            yield from command_contexts(command.make_context(name, [], parent=context, resilient_parsing=True))
+            yield from command_contexts(command.make_context(name, [], parent=parent, resilient_parsing=True))
 
 
 def _section(context: click.Context) -> Iterator[str]:

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.daemon.interface import DaemonApi, Health, WorkspaceStatus
+from agent.delivery.service import ReportState
 from agent.errors import PigmentSyncError
 from agent.metrics import CONTENT_TYPE, Metrics, Sample
 from agent.model import Mode
@@ -38,6 +39,7 @@ class ScrapeData:
     active_run_counts: Mapping[str, int]
     statuses: tuple[WorkspaceStatus, ...] = ()
     leases: tuple[Lease, ...] = ()
+    reports: tuple[ReportState, ...] = ()
     is_state_up: bool = False
 
 
@@ -86,12 +88,13 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
         async with asyncio.timeout(timeout_seconds / 2):
             standings = [await daemon.load_workspace_status(name) for name in daemon.workspace_names]
             leases = [await daemon.state.load_lease(name) for name in daemon.workspace_names]
+            reports = tuple(await daemon.load_reports())
     except (PigmentSyncError, TimeoutError):
         return ScrapeData(now, health, budget, ongoing)
     # A run can't work with a state that can be read but not written.
     is_state_up = health is not None and health.is_state_up
     return ScrapeData(
-        now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), is_state_up
+        now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), reports, is_state_up
     )
 
 
@@ -105,6 +108,9 @@ def _samples(seen: ScrapeData) -> Samples:
     }
     if seen.budget_left is not None:
         samples["pigment_sync_budget_left"] = [((), seen.budget_left)]
+    for report in seen.reports:
+        for name, sample in _report_samples(report):
+            samples.setdefault(name, []).append(sample)
     if seen.health is not None:
         samples["pigment_sync_started_timestamp_seconds"] = [((), seen.health.started_at.timestamp())]
         samples["pigment_sync_config_loaded_timestamp_seconds"] = [((), seen.health.config_loaded_at.timestamp())]
@@ -112,6 +118,14 @@ def _samples(seen: ScrapeData) -> Samples:
         for name, sample in _workspace_samples(each, seen.now.date()):
             samples.setdefault(name, []).append(sample)
     return samples
+
+
+def _report_samples(report: ReportState) -> list[tuple[str, Sample]]:
+    moments = {
+        "pigment_sync_report_last_delivered_timestamp_seconds": report.last_delivered_at,
+        "pigment_sync_report_overdue_since_timestamp_seconds": report.overdue_since,
+    }
+    return [(key, ((report.settings.name,), when.timestamp())) for key, when in moments.items() if when]
 
 
 def _workspace_samples(status: WorkspaceStatus, today: date) -> list[tuple[str, Sample]]:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from agent.daemon.interface import ActiveRun, Health, LinkDecision, ManualRunRequest, RenameDecision, WorkspaceStatus
+from agent.delivery.service import ReportState
 from agent.engine.links import LinkCorrection
 from agent.errors import StateError
 from agent.metrics import Metrics
@@ -88,6 +89,12 @@ class FakeDaemonApi:
     async def explain_person(self, email: str) -> Sequence[Explanation | Unplanned]:
         assert email
         return []
+
+    async def load_reports(self) -> Sequence[ReportState]:
+        return ()
+
+    def send_report(self, name: str, by: str) -> None:
+        """Do nothing."""
 
     async def settle_rename(self, decision: RenameDecision) -> None:
         """Do nothing."""

@@ -66,7 +66,9 @@ def check(context: click.Context, names: Sequence[str], offline: bool, output_fo
 
     findings = run_with_components(context, body, is_reading=True, warns=False)
     missing = list(missing_secrets(settings))
-    secret_findings = [Finding("error", *each) for each in missing if each[0].startswith(("notify.", "server."))]
+    secret_findings = [
+        Finding("error", *each) for each in missing if each[0].startswith(("notify.", "reports.", "server."))
+    ]
     lines = [*own, *variables, *secret_findings, *findings]
     errors = [finding for finding in lines if finding.level == "error"]
     secrets = [message for _, message, _ in missing]
@@ -92,7 +94,7 @@ def _check_offline(context: click.Context, names: Sequence[str], output_format: 
 
 
 def _is_config_error(finding: Finding, secrets: Sequence[str]) -> bool:
-    return finding.subject.startswith("notify.") or any(message in finding.message for message in secrets)
+    return finding.subject.startswith(("notify.", "reports.")) or any(message in finding.message for message in secrets)
 
 
 def _print_findings(
