@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from agent.daemon.interface import ActiveRun, DaemonApi, ManualRunRequest
+from agent.delivery.rows import report_row
 from agent.model.email import is_valid
 from agent.model.run import Run, Trigger
 from agent.settings.token import Role
@@ -34,6 +35,7 @@ from agent.web.schemas import (
     PersonSchema,
     Problem,
     ReasonBody,
+    ReportList,
     RunAccepted,
     RunList,
     RunRequestBody,
@@ -223,6 +225,13 @@ async def resume(name: str, body: ReasonBody, operator: Operator, daemon: Daemon
     """Write to a paused workspace again."""
     await daemon.resume(name, operator.name, body.reason)
     return await _load_workspace(name, daemon)
+
+
+@router.get("/reports")
+async def list_reports(_: Reader, daemon: Daemon) -> ReportList:
+    """Return every scheduled report: when it was delivered, when it is due next, and what failed."""
+    now = datetime.now(UTC)
+    return ReportList(reports=tuple(report_row(each, now) for each in await daemon.load_reports()))
 
 
 @router.get("/runs", responses=WORKSPACE_PROBLEMS)

@@ -20,7 +20,7 @@ from agent.daemon.interface import DaemonApi
 from agent.errors import PigmentSyncError
 from agent.metrics import Metrics
 from agent.settings.server import ServerSettings
-from agent.web import health, pages
+from agent.web import health, pages, report_pages
 from agent.web.api import API_PREFIX, add_api, invalid_request_problem
 from agent.web.auth import LoginRateLimit, Sessions, parse_tokens
 from agent.web.context import WebContext
@@ -53,7 +53,11 @@ def application(
     parse_tokens(server().tokens)
     context = WebContext(daemon, server, Sessions(now), LoginRateLimit(now))
     page = pages.Pages(context, OidcLogin(server, now, transport))
-    routes: Sequence[BaseRoute] = [*health.routes(daemon, metrics), *pages.routes(page)]
+    routes: Sequence[BaseRoute] = [
+        *health.routes(daemon, metrics),
+        *pages.routes(page),
+        *report_pages.routes(page.frame, daemon),
+    ]
 
     async def handle_exception(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, LoginRequired):

@@ -10,6 +10,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
+from agent.delivery.rows import ReportRow
 from agent.model import Unplanned
 from agent.model.access import Explanation, MemberView, PersonView
 from agent.model.approval import Approval, ApprovalPolicy
@@ -27,6 +28,7 @@ __all__ = [
     "PersonSchema",
     "Problem",
     "ReasonBody",
+    "ReportList",
     "RunAccepted",
     "RunList",
     "RunRequestBody",
@@ -295,6 +297,12 @@ class WorkspaceSchema(ResponseModel):
 
 class WorkspaceList(ResponseModel):
     workspaces: tuple[WorkspaceSchema, ...]
+
+
+class ReportList(ResponseModel):
+    """The scheduled reports of the configuration, with their targets without secrets."""
+
+    reports: tuple[ReportRow, ...]
 
 
 class ExplanationSchema(ResponseModel):
