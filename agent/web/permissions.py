@@ -65,14 +65,14 @@ def permissions(role: Role, status: WorkspaceStatus, policy: ApprovalPolicy) -> 
 
 
 def approval_needs(policy: ApprovalPolicy) -> str:
-    """Return what an approval asks for: "2 different people; a reason; above 10 deactivations their number"."""
+    """Return what an approval asks for: "2 different people; a reason; above 10 deactivations, their number"."""
     return "; ".join(
         filter(
             None,
             (
                 f"{policy.needed} different people" if policy.needed > 1 else "",
                 "a reason" if policy.requires_reason else "",
-                f"above {policy.confirm_over:,} deactivations their number",
+                f"above {policy.confirm_over:,} deactivations, their number",
             ),
         )
     )

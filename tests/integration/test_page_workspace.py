@@ -119,9 +119,9 @@ async def test_permission_to_approve_names_what_an_approval_asks_for() -> None:
     for policy, needs in (
         (
             ApprovalPolicy(needed=2, confirm_over=30),
-            "2 different people; a reason; above 30 deactivations their number",
+            "2 different people; a reason; above 30 deactivations, their number",
         ),
-        (ApprovalPolicy(requires_reason=False, confirm_over=0), "above 0 deactivations their number"),
+        (ApprovalPolicy(requires_reason=False, confirm_over=0), "above 0 deactivations, their number"),
     ):
         (found,) = [each for each in permissions(Role.OPERATE, status, policy) if each.action == "Approve a plan"]
         assert found.needs.startswith(needs)
