@@ -26,6 +26,7 @@ EMPTY_WHEN_ALL_IS_WELL = {
     "Guard trips",
     "Errors",
     "Who writes",
+    "Overdue reports",
 }
 """Panels that show nothing in this test: no change fails, no limit is reached, and no run is in progress."""
 
@@ -47,6 +48,9 @@ def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
         document = yaml.safe_load(agent.config.read_text("utf-8"))
         document["workspaces"][DRY]["mode"] = "dry-run"
         document["workspaces"][LATAM]["token_expires"] = date(2099, 1, 1)
+        (tmp_path / "reports").mkdir()
+        report = {"name": "fleet", "what": "access", "schedule": {"every": "10s"}, "to": [f"file://{tmp_path}/reports"]}
+        document["reports"] = [report]
         agent.config.write_text(yaml.safe_dump(document), "utf-8")
         with serving(agent) as daemon, scraping(daemon.port, tmp_path) as prometheus:
             wait_for(
@@ -54,6 +58,7 @@ def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
             )
             sandbox.company.leave(next(iter(active(sandbox))))
             wait_for(lambda: count_of(prometheus, 'increase(pigment_sync_changes_total{kind="deactivate"}[5m])') > 0)
+            wait_for(lambda: count_of(prometheus, "pigment_sync_report_last_delivered_timestamp_seconds") > 0)
             # A counter that begins above 0 has no increase before its second value.
             wait_for(lambda: count_of(prometheus, "increase(pigment_sync_runs_total[5m])") > 0)
             found = {query: prometheus.query(query.expression) for query in queries(load())}
