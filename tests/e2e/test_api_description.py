@@ -65,4 +65,4 @@ def test_api_keeps_its_description_whatever_is_sent(daemon: Serving) -> None:
                 keeps()
         tried.add(operation.label)
 
-    assert len(tried) == 11
+    assert len(tried) == 12
