@@ -17,7 +17,7 @@ from agent.errors import AlreadyApproved, UsageError
 from agent.guard.release import GuardApproval
 from agent.model import Mode
 from agent.model.approval import Approval
-from agent.model.run import Run, Trigger
+from agent.model.run import Outcome, Run, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.hold_guards import hold_guards
 from agent.report.view import is_approvable, wrong_target_message
@@ -123,6 +123,8 @@ class WebContext:
             )
         if not is_approvable(parse_workspace(run.document)):
             return wrong_target_message(parse_workspace(run.document)) or "No guard holds changes of this plan."
+        if any(each.outcome is Outcome.DONE for each in await self.daemon.state.load_changes(run.id)):
+            return "The run made changes, so the next plan is another one. Start a dry run, and approve what is left."
         status = await self.daemon.load_workspace_status(run.workspace)
         if status.mode is Mode.DRY_RUN:
             return "The workspace is in mode dry-run. Set `mode: enforce` first."

@@ -16,7 +16,7 @@ from agent.daemon.interface import RenameDecision, WorkspaceStatus
 from agent.metrics import Metrics
 from agent.model import Mode
 from agent.model.approval import ApprovalPolicy
-from agent.model.run import RunStatus
+from agent.model.run import RunOutcome, RunStatus
 from agent.report.document import encode_plan, plan_digest
 from agent.settings.server import ServerSettings
 from agent.settings.token import hashed_token
@@ -24,7 +24,7 @@ from agent.web.app import application
 from connectors.secret import Secret
 from tests.golden.samples import a_create, a_foreigner, a_guard, a_guarded_leaver, a_plan
 from tests.integration.test_api_approvals import TOKENS, ApprovalDaemon
-from tests.state_samples import a_run
+from tests.state_samples import a_change, a_run, done
 
 JOINER = a_create("joiner@acme.com", "New Joiner")
 HELD_JOINER = replace(
@@ -229,6 +229,24 @@ async def test_plan_of_a_dry_run_workspace_is_not_approved(visitor: Visitor, dae
     assert await visitor.button() == ""
     assert (status, "The workspace is in mode dry-run" in words) == (409, True)
     assert daemon.requests == []
+
+
+async def test_plan_of_which_a_run_made_a_part_is_planned_again_before_it_is_approved(
+    visitor: Visitor, daemon: PageDaemon
+) -> None:
+    lease = await daemon.state.take_lease("latam", "one")
+    await daemon.state.begin_run(replace(a_run("part"), status=RunStatus.RUNNING), lease)
+    await daemon.state.record_plan(lease, "part", plan_digest(HELD), encode_plan(HELD))
+    await daemon.state.record_intent(lease, "part", 0, a_change())
+    await daemon.state.record_answer(lease, done(a_change(), run="part"))
+    await daemon.state.end_run(lease, "part", RunOutcome(RunStatus.HELD, ""))
+    await daemon.state.release_lease(lease)
+    shown = await visitor.read("/runs/part")
+    status, words = await visitor.send("/runs/part/approval", **BOTH)
+
+    assert "The run made changes, so the next plan is another one. Start a dry run, and approve what is left." in shown
+    assert "Dry run of latam" in shown
+    assert (status, "The run made changes" in words, daemon.requests) == (409, True, [])
 
 
 async def test_button_of_before_another_approval_is_shown_again(visitor: Visitor, daemon: PageDaemon) -> None:
