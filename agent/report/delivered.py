@@ -263,9 +263,10 @@ def _html(heading: Heading, news: News, content: Content) -> str:
     environment = template_environment()
     # Rendered by templates that escape.
     head = Markup(  # noqa: S704
-        environment.get_template("news.html").render(news=news, words=_words(heading, news))
+        environment.get_template("news.html").render(
+            news=news, words=_words(heading, news), identity=_identity(heading)
+        )
     )
-    head += Markup('<p class="small">{}</p>').format(escape_control(_identity(heading)))
     match content:
         case PlanContent():
             return render_html(content.document, NO_OUTCOMES, news=head)

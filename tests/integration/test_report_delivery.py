@@ -220,6 +220,7 @@ async def test_report_of_a_workspace_that_cannot_be_read_has_that_on_top(sandbox
     assert files[".txt"].startswith(f"! {LATAM} could not be read.")
     assert files[".md"].startswith(f"> **{LATAM} could not be read.**")
     assert files[".html"].index("could not be read.") < files[".html"].index("What is new")
+    assert files[".html"].index("What is new") < files[".html"].index("What a sync would do</h1>")
     document = json.loads(files[".json"])
     assert [each["workspace"] for each in document["news"]["unread"]] == [LATAM]
     statuses = {each["name"]: each["status"] for each in document["plan"]["workspaces"]}
