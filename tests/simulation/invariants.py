@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.engine.request import RunResult
@@ -157,10 +157,10 @@ class Watch:
         if (workspace.url, member.id) not in self.undone or sender.is_approved or active is not was_set:
             return
         known = self.world.past[link.person.connector, human(link.person.id)]
-        # An answer that leaves a person out of a group looks as if the source had changed, and so does a configuration
-        # that counts more of their groups.
+        # An answer since then that left a person out of a group looked as if the source had changed, and so does a
+        # configuration that counts more of their groups.
         counts_more = known[-1][1] is not None and not groups.issuperset(counted_groups(known[-1][1], policy))
-        is_true = not self.world.lies and not self.world.short_rate and not (active and counts_more)
+        is_true = self.world.last_omission < at and not (active and counts_more)
         if is_true and active is not member.active and all(when <= at for when, _ in known):
             raise Broken("an undone change was made again")
 
@@ -234,6 +234,9 @@ def _sets_active(method: str, body: Mapping[str, object]) -> bool | None:
 async def check_run(result: RunResult, state: State, workspace: Workspace, *, is_calm: bool) -> None:
     """Check a run that ended by itself: its journal, its order, and that what it calls done is done."""
     recorded = sorted(map(_timeless, await state.load_changes(result.run_id)), key=lambda record: record.seq)
+    if not is_calm:
+        # Another process may have run since, and then it has settled the creates that this one knew nothing of.
+        recorded = [_without_settlement(each, result.records) for each in recorded]
     # A run that lost its state could not record its end; what it did record must still be what it reports.
     # Whether a commit was made of which no answer came, only the state knows; an adoption sends nothing.
     known = {each.seq for each in recorded if each.answered_at is not None and each.change.kind is not Kind.ADOPT}
@@ -255,6 +258,13 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
             is_create = each.change.kind is Kind.CREATE and not result.error
             if is_create and person and links.get(person) != each.scim_id:
                 raise Broken(f"{person} was created and is not linked")
+
+
+def _without_settlement(record: ChangeRecord, reported: Sequence[ChangeRecord]) -> ChangeRecord:
+    is_settled = record.outcome is Outcome.UNKNOWN and any(
+        each.seq == record.seq and each.outcome is Outcome.UNKNOWN and each.scim_id is None for each in reported
+    )
+    return replace(record, scim_id=None) if is_settled else record
 
 
 def _timeless(record: ChangeRecord) -> ChangeRecord:

@@ -76,8 +76,9 @@ class World:
       happen while a process waits. *by_hand* counts what administrators did, *edited* are the members they gave another
       address or name.
     - *failing*: connectors that can't be read. *short_rate*: how often a first answer of a source leaves people out.
-      *lies*: groups that a source shows empty, with when it stops. *strangers*: the people of another tenant that a
-      connector reads instead of its own. *is_blind*: looking up a person shows nothing of their groups.
+      *last_omission*: when an answer last left out a person or a group of theirs. *lies*: groups that a source shows
+      empty, with when it stops. *strangers*: the people of another tenant that a connector reads instead of its own.
+      *is_blind*: looking up a person shows nothing of their groups.
     - *past* has what each human was, and since when.
     """
 
@@ -92,6 +93,7 @@ class World:
     fault_rate: float = 0.0
     unrest: float = 0.0
     short_rate: float = 0.0
+    last_omission: float = -1.0
     is_blind: bool = False
     hired: int = 0
     edited: set[str] = field(default_factory=set)
@@ -298,7 +300,10 @@ class SimulatedConnector:
         own_people = world.strangers.get(self.name)
         if own_people is None:
             own_people = [person for person in world.people.values() if person.connector == self.name]
-            own_people = [replace(person, groups=world.shown_groups(person)) for person in own_people]
+            true_people = own_people
+            own_people = [replace(person, groups=world.shown_groups(person)) for person in true_people]
+            if is_short or own_people != true_people:
+                world.last_omission = world.elapsed()
             for key, until in list(world.lies.items()):
                 if key[0] == self.name and until <= world.elapsed():
                     del world.lies[key]
