@@ -40,7 +40,7 @@ from connectors.http import RequestLimits, Timer
 from sandbox.pigment.write_log import Write
 from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
-from tests.simulation.invariants import Broken, Sender, Watch, check_run, is_entitled
+from tests.simulation.invariants import Broken, Sender, Undone, Watch, check_run, is_entitled
 from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
 from tests.simulation.transport import SimulatedPigment
 from tests.simulation.world import GROUPS, SOURCES, START, SimulatedConnector, Workspace, World, human
@@ -401,9 +401,6 @@ class History:
             self.expect(self.needs_two or not result.waiting, "one person was not enough")
             if result.workspace in digests:
                 self.approved_runs.add(result.run_id)
-                # An approval of what was undone ends its memory, whether or not the change then succeeds.
-                url = self.right[result.workspace]
-                self.watch.undone = {key: kept for key, kept in self.watch.undone.items() if key[0] != url}
                 is_meant = result.digest == digests[result.workspace]
                 self.expect(is_meant or not result.records, "another plan than the approved one was applied")
         return results
@@ -673,6 +670,7 @@ class History:
         undoing = UndoPlanner(run.id, agent.survey.state, agent.survey.clock, discard_progress)
         order = RunRequest(Trigger.UNDO, by="ana@acme.com", reason="a mistake")
         agent.sender.is_approved = agent.sender.is_undo = True
+        undone_at = self.world.now()
         for result in await self.alive(agent, replace(agent.sync, planner=undoing).run([run.workspace], order)) or ():
             self.approved_runs.add(result.run_id)
             for record in result.records:
@@ -685,7 +683,7 @@ class History:
                     since = (run.started_at - START).total_seconds()
                     undone = record.change.undone_change
                     groups = frozenset(undone.groups if undone else ())
-                    self.watch.undone[url, record.scim_id] = (since, not active, groups)
+                    self.watch.undone[url, record.scim_id] = Undone(undone_at, since, not active, groups)
         await asyncio.sleep(60)
 
     async def approve_old(self) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from agent.engine.request import RunResult
 from agent.model import IndividualAction, Kind, Link, Policy
 from agent.model.email import normalize
-from agent.model.run import ChangeRecord, Outcome
+from agent.model.run import ChangeRecord, Outcome, Run
+from agent.plan_parser import parse_workspace
 from agent.ports.state import State
 from connectors.base import Person, PersonKey, Status
 from sandbox.pigment.member import Member
 from tests.simulation.process import Process
 from tests.simulation.world import START, Workspace, World, human
 
-__all__ = ["Broken", "Sender", "Watch", "check_run", "counted_groups", "is_entitled"]
+__all__ = ["Broken", "Sender", "Undone", "Watch", "check_run", "counted_groups", "is_entitled"]
 
 PHASES = {Kind.DEACTIVATE: 0, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3, Kind.CREATE: 4}
 EMAIL_PHASE = 1
@@ -25,6 +27,8 @@ ATTEMPTS_SECONDS = 150.0
 OLDEST_PLAN_SECONDS = 15 * 60 + ATTEMPTS_SECONDS
 """`apply.max_plan_age`, and the change that was begun before it was reached."""
 DAY_SECONDS = 24 * 3600.0
+MAX_RUNS = 10_000
+"""More than one history has."""
 
 
 class Broken(AssertionError):
@@ -82,6 +86,19 @@ class Sender:
         return min((at for at in self.read_at[connector] if now - at <= OLDEST_PLAN_SECONDS), default=now)
 
 
+@dataclass(frozen=True)
+class Undone:
+    """A write that an undo at *at* put back: it set `active` to *active*, in a run that began at *read_at*.
+
+    *groups* are those that the undo remembers.
+    """
+
+    at: datetime
+    read_at: float
+    active: bool
+    groups: frozenset[str]
+
+
 @dataclass
 class Watch:
     """Looks at each write before the workspace makes it. *is_right* returns whether a key may write to a target now.
@@ -94,7 +111,7 @@ class Watch:
     is_right: Callable[[str, str], bool]
     owners: dict[tuple[str, str], PersonKey] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
-    undone: dict[tuple[str, str], tuple[float, bool, frozenset[str]]] = field(default_factory=dict)
+    undone: dict[tuple[str, str], Undone] = field(default_factory=dict)
     deactivated: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     async def write(
@@ -114,7 +131,7 @@ class Watch:
         links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
         if member.id not in links:
             return
-        self._remake(sender, policy, workspace, links[member.id], member, _sets_active(method, body))
+        await self._remake(sender, policy, workspace, links[member.id], member, _sets_active(method, body))
         if _sets_active(method, body) and not member.active and self.deactivated[workspace.url, member.id]:
             # What we took back ourselves was not reverted by another tool.
             self.deactivated[workspace.url, member.id].pop()
@@ -149,20 +166,36 @@ class Watch:
         if member.active and not self.world.fault_rate and not sender.process.fates:
             times.append(now)
 
-    def _remake(
+    async def _remake(
         self, sender: Sender, policy: Policy, workspace: Workspace, link: Link, member: Member, active: bool | None
     ) -> None:
-        """What an undo put back is not done again, as long as nothing changed at the source."""
-        at, was_set, groups = self.undone.get((workspace.url, member.id), (0.0, False, frozenset()))
-        if (workspace.url, member.id) not in self.undone or sender.is_approved or active is not was_set:
+        """What an undo put back is not done again while nothing changed at the source and no approval released it."""
+        undone = self.undone.get((workspace.url, member.id))
+        if undone is None or sender.is_undo or active is not undone.active or active is member.active:
             return
         known = self.world.past[link.person.connector, human(link.person.id)]
         # An answer since then that left a person out of a group looked as if the source had changed, and so does a
         # configuration that counts more of their groups.
-        counts_more = known[-1][1] is not None and not groups.issuperset(counted_groups(known[-1][1], policy))
-        is_true = self.world.last_omission < at and not (active and counts_more)
-        if is_true and active is not member.active and all(when <= at for when, _ in known):
+        counts_more = known[-1][1] is not None and not undone.groups.issuperset(counted_groups(known[-1][1], policy))
+        is_true = self.world.last_omission < undone.read_at and not (active and counts_more)
+        is_unchanged = is_true and all(when <= undone.read_at for when, _ in known)
+        if is_unchanged and not await self._was_released(policy.workspace, link, undone):
             raise Broken("an undone change was made again")
+
+    async def _was_released(self, workspace: str, link: Link, undone: Undone) -> bool:
+        """Return whether an approval since the undo released the change that it put back.
+
+        The journal decides, not whether the approved process came to its end. The approval was the decision: where that
+        process died or was stopped before it made the change, a later run makes it without another approval.
+        """
+        for listed in await self.state.load_runs([workspace], limit=MAX_RUNS):
+            given = await self.state.load_run_approvals(listed.id)
+            # Until a second person has approved too, where two must, an approval releases nothing.
+            if any(each.applied_in == listed.id and each.at > undone.at for each in given):
+                run = await self.state.load_run(listed.id)
+                if run is not None and _held_change(run, link, active=undone.active):
+                    return True
+        return False
 
     def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member, linked: set[PersonKey]) -> None:
         """Judge a deactivation by what was true since its source was read. *linked* are people with a member."""
@@ -211,6 +244,18 @@ class Watch:
             if is_other and human(owner.id) not in self.let_go:
                 raise Broken(f"the member of {owner} was given to {link.person}")
             self.owners[workspace, link.scim_id] = link.person
+
+
+def _held_change(run: Run, link: Link, *, active: bool) -> bool:
+    """Return whether the plan of *run* held a change, which an approval releases, that makes a member active or not."""
+    kinds = {Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE} if active else {Kind.DEACTIVATE}
+    held = parse_workspace(run.document).get("holds", ()) if run.document else ()
+    for hold in held:
+        person = hold.get("person")
+        is_theirs = person is not None and human(person["id"]) == human(link.person.id)
+        if hold["kind"] in kinds and "after" in hold and (is_theirs or hold.get("scim_id") == link.scim_id):
+            return True
+    return False
 
 
 def _reads(policy: Policy, connector: str) -> bool:

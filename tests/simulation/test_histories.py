@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.run import batches, survive
 
 RUNS = 500
-FOUND = (6577, 6773, 8486, 12769, 13160, 16543, 22515, 23004, 20558, 29170, 29581, 32932, 42598, 47482)
+FOUND = (6577, 6773, 8486, 12769, 13160, 16543, 22515, 23004, 20558, 29170, 29581, 32932, 42598, 44629, 46773, 47482)
 """Histories in which longer runs found a fault of the agent or of the simulation."""
 
 
