@@ -235,7 +235,7 @@ class MemoryState:
             absences = self.absences.get((record.run_id, record.seq), 0)
             if person is None or not self._may_be_made(record):
                 continue
-            awaited = record.is_accepted and not (absences >= 3 and age > timedelta(hours=1))
+            may_appear = absences < 3 or age <= timedelta(hours=1)
             name, scim_id = change.display_name, record.scim_id
             sent = UnconfirmedCreate(
                 person=person,
@@ -244,7 +244,8 @@ class MemoryState:
                 run_id=record.run_id,
                 seq=record.seq,
                 scim_id=scim_id,
-                is_awaited=awaited,
+                is_awaited=record.is_accepted and may_appear,
+                may_appear=may_appear,
                 groups=change.group_refs,
             )
             unconfirmed.append(sent)

@@ -202,10 +202,12 @@ def _create_or_hold_rename(builder: PlanBuilder, people: Sequence[AssignedPerson
 
 def _hold_awaited_create(builder: PlanBuilder, assigned: AssignedPerson) -> None:
     unconfirmed = builder.awaited_creates[assigned.key]
-    reason = (
-        f"The workspace accepted a create for {unconfirmed.email} and does not list the member yet: "
-        f"{messages.person_label(assigned)} is not created a second time."
+    sent = (
+        f"The workspace accepted a create for {unconfirmed.email} and"
+        if unconfirmed.is_awaited
+        else f"The outcome of a create for {unconfirmed.email} is unknown, and the workspace"
     )
+    reason = f"{sent} does not list the member yet: {messages.person_label(assigned)} is not created a second time."
     remedy = (
         "Each run looks for the member. After three complete listings without it, and an hour, it is created again. "
         "If Pigment shows the member, ask Pigment's support why its SCIM listing does not."

@@ -4,6 +4,8 @@ person       the member that the create made        result
 -----------  -------------------------------------  --------------------------------------------------------------
 no link      is listed                              adopt, code `create-settled`
 no link      is not listed, the create is awaited   no other create: hold `create-unsettled` (module entitled)
+no link      may be listed yet, under another       the same: the workspace would take a second create, for it has
+             address than the person has now        another address
 has a link   is listed                              hold `duplicate-member`; deactivated when the person leaves
 any          is not listed                          nothing; forgotten after some complete listings and a week
 """
@@ -47,12 +49,21 @@ def resolve_unconfirmed_creates(builder: PlanBuilder) -> None:
     for unconfirmed in sorted(unconfirmed_creates, key=lambda each: (each.person, each.email, each.run_id, each.seq)):
         found = _candidate_members(builder, unconfirmed)
         builder.checked_creates.append(replace(unconfirmed, scim_id=found[0].scim_id if found else None))
-        if unconfirmed.is_awaited and not found:
+        if not found and (unconfirmed.is_awaited or _may_be_doubled(builder, unconfirmed)):
             builder.awaited_creates.setdefault(unconfirmed.person, unconfirmed)
         made.setdefault(unconfirmed.person, []).extend(_CreatedMember(unconfirmed, member) for member in found)
     # People without a member of an unconfirmed create come first: a new person of the same name must not get theirs.
     for person in sorted(made, key=lambda key: (key in explained, not _is_entitled(builder, key), key)):
         _link_created_members(builder, person, made[person])
+
+
+def _may_be_doubled(builder: PlanBuilder, unconfirmed: UnconfirmedCreate) -> bool:
+    """Return whether another create could make a second member: a listing may lag, and the address is another one now.
+
+    With the same address the workspace itself refuses a second member.
+    """
+    assigned = builder.assignments.by_key.get(unconfirmed.person)
+    return unconfirmed.may_appear and assigned is not None and assigned.email != normalize(unconfirmed.email)
 
 
 def _is_entitled(builder: PlanBuilder, key: PersonKey) -> bool:

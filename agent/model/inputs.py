@@ -76,8 +76,9 @@ class UnconfirmedCreate:
     """A create that was sent and has an unknown outcome.
 
     *run_id* and *seq* name it in the journal. *scim_id* is the member that a listing showed for it, None when none did.
-    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again. *groups*
-    gave the assignment when it was sent.
+    *is_awaited*: the workspace accepted it, so that its member may appear yet and must not be created again.
+    *may_appear*: accepted or not, too few complete listings were read since to be sure that it made none. *groups* gave
+    the assignment when it was sent.
     """
 
     person: PersonKey
@@ -87,6 +88,7 @@ class UnconfirmedCreate:
     seq: int = 0
     scim_id: str | None = None
     is_awaited: bool = False
+    may_appear: bool = False
     groups: tuple[GroupRef, ...] = ()
 
 

@@ -129,7 +129,6 @@ def load_unconfirmed_creates(connection: Connection, workspace: str, now: dateti
     for row in rows:
         change = change_from_json(row.change)
         is_over = (row.absences or 0) >= MIN_ABSENCES and row.sent_at < to_micros(now - ACCEPTED_CREATE_PERIOD)
-        awaited = row.accepted is True and not is_over
         if change.person is not None:
             name, groups = change.display_name, change.group_refs
             found.append(
@@ -140,7 +139,8 @@ def load_unconfirmed_creates(connection: Connection, workspace: str, now: dateti
                     run_id=row.run_id,
                     seq=row.seq,
                     scim_id=row.scim_id,
-                    is_awaited=awaited,
+                    is_awaited=row.accepted is True and not is_over,
+                    may_appear=not is_over,
                     groups=groups,
                 )
             )

@@ -555,10 +555,10 @@ async def test_unconfirmed_creates_are_kept_even_if_the_person_is_linked_meanwhi
     await state.record_answer(lease, done(a_change(Kind.CREATE), 2, Outcome.FAILED))
     await state.record_answer(lease, done(a_change(), 3, Outcome.UNKNOWN))
     ann = UnconfirmedCreate(
-        person=ANN, email="ann@acme.com", display_name="Ann Lee", run_id="r1", seq=0, groups=PLANNERS
+        person=ANN, email="ann@acme.com", display_name="Ann Lee", run_id="r1", may_appear=True, groups=PLANNERS
     )
     bea = UnconfirmedCreate(
-        person=BEA, email="bea@acme.com", display_name="Ann Lee", run_id="r1", seq=1, groups=PLANNERS
+        person=BEA, email="bea@acme.com", display_name="Ann Lee", run_id="r1", seq=1, may_appear=True, groups=PLANNERS
     )
 
     assert (await state.load_memory("latam")).unconfirmed_creates == (ann, bea)
@@ -597,6 +597,20 @@ async def test_create_that_was_accepted_is_awaited_for_an_hour_and_three_listing
     assert [each.is_awaited for each in (await state.load_memory("latam")).unconfirmed_creates] == [True, True]
     clock.pass_seconds(3_601)
     assert [each.is_awaited for each in (await state.load_memory("latam")).unconfirmed_creates] == [False, False]
+
+
+async def test_member_of_an_unknown_create_may_appear_for_an_hour_and_three_listings(
+    state: State, clock: Clock
+) -> None:
+    lease = await begun(state)
+    await state.record_answer(lease, done(a_change(Kind.CREATE, scim_id=None), 0, Outcome.UNKNOWN))
+    (sent,) = (await state.load_memory("latam")).unconfirmed_creates
+    assert (sent.is_awaited, sent.may_appear) == (False, True)
+    for _ in range(3):
+        await state.record_create_checks(lease, [sent])
+
+    clock.pass_seconds(3_601)
+    assert [each.may_appear for each in (await state.load_memory("latam")).unconfirmed_creates] == [False]
 
 
 async def test_link_follows_its_member_to_a_new_id(state: State) -> None:

@@ -783,7 +783,8 @@ class History:
             is_done = await self.run_approved(await self.digests(), self.agent())
             self.expect(is_done, "a run died or was stale by itself")
             await self.check()
-            quiet = quiet + 1 if self.written() == before else 0
+            is_quiet = self.written() == before and not await self.awaits_members()
+            quiet = quiet + 1 if is_quiet else 0
             # An account that was matched meanwhile may be in grace for as many reads, and then be deactivated.
             if quiet == 1 + int(str(self.options["grace_reads"])):
                 break
@@ -797,6 +798,11 @@ class History:
         written = self.written()
         await self.run(self.agent())
         self.expect(self.written() == written, "a workspace in sync was written to")
+
+    async def awaits_members(self) -> bool:
+        """Return whether the member of a create may still appear, so that another create for its person is held."""
+        memories = [await self.state.load_memory(name) for name in NAMES]
+        return any(each.may_appear and not each.scim_id for memory in memories for each in memory.unconfirmed_creates)
 
     async def lose_doubled(self) -> None:
         """Let those leave who may have a second member, because a create had no answer, and check that both went."""

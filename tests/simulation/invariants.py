@@ -136,7 +136,8 @@ class Watch:
             # What we took back ourselves was not reverted by another tool.
             self.deactivated[workspace.url, member.id].pop()
         if _deactivates(method, body):
-            self._judge(sender, policy, links[member.id], member, {link.person for link in links.values()})
+            linked = {link.person for link in links.values()}
+            self._judge(sender, policy, links[member.id], member if not was_listed_past else None, linked)
             self._contest(sender, workspace, member)
 
     async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
@@ -197,8 +198,11 @@ class Watch:
                     return True
         return False
 
-    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member, linked: set[PersonKey]) -> None:
-        """Judge a deactivation by what was true since its source was read. *linked* are people with a member."""
+    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member | None, linked: set[PersonKey]) -> None:
+        """Judge a deactivation by what was true since its source was read. *linked* are people with a member.
+
+        *member* is None where an old listing showed it, perhaps with another address.
+        """
         connector = link.person.connector
         if sender.is_approved or not _reads(policy, connector):
             return
@@ -222,7 +226,7 @@ class Watch:
                 return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
             # A person with an own member does not need this one, whatever address they have got since.
             is_newcomer = PersonKey(person.connector, person.id) not in linked
-            has_address = normalize(person.email or "") == normalize(member.user_name)
+            has_address = member is not None and normalize(person.email or "") == normalize(member.user_name)
             return is_sure and is_newcomer and has_address and is_entitled(person, policy)
 
         if self.world.was_always(link.person, since, is_theirs):

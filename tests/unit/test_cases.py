@@ -129,6 +129,7 @@ def _unconfirmed_creates(entries: Mapping[str, Any]) -> Iterator[UnconfirmedCrea
                 seq=seq,
                 scim_id=seen,
                 is_awaited=awaited,
+                may_appear=awaited or each.get("recent", False),
                 groups=groups,
             )
 
