@@ -282,6 +282,17 @@ MUTANTS = (
         "an undone change was made again",
     ),
     Mutant(
+        "forgets what an undo put back at the first of two approvals",
+        (
+            (
+                "agent/engine/sync.py",
+                'log.info("approval.recorded", workspace=plan.workspace, missing=approval.missing_guards)',
+                "await self.planner.state.update_memory(each.lease, (), plan.possible_renames, {}, ())",
+            ),
+        ),
+        "an undone change was made again",
+    ),
+    Mutant(
         "does not see a pause while it writes",
         ((CHANGES, "respects_pause=self.respects_pause", "respects_pause=False"),),
         "a paused workspace was written to",
