@@ -9,7 +9,7 @@ from tests.simulation.run import batches, survive
 RUNS = 500
 FOUND = (
     6577, 6773, 8486, 12769, 13160, 16543, 20558, 22515, 23004, 29170, 29581, 32932, 42598,
-    43924, 44629, 46773, 47482, 53765, 60256, 60759, 62637, 70743, 73425,
+    43924, 44629, 46773, 47482, 53765, 60256, 60759, 62637, 70583, 70743, 73425, 80285,
 )  # fmt: skip
 """Histories in which longer runs found a fault of the agent or of the simulation."""
 
