@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -32,6 +33,7 @@ class Harness:
     agent: Agent
     daemon: Serving
     browser: Browser
+    reports: Path
 
     @property
     def url(self) -> str:
@@ -41,10 +43,12 @@ class Harness:
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=5, size=40, limit=RateLimit(None)) as sandbox, browser.opened() as chromium:
-        agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access())
+        reports = tmp_path_factory.mktemp("reports")
+        daily = {"name": "daily", "what": "plan", "formats": ["html"], "to": [reports.as_uri()]}
+        agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access(), reports=[daily])
         assert agent.run("sync").code in {0, 4}
         with serving(agent) as daemon:
-            yield Harness(sandbox, agent, daemon, chromium)
+            yield Harness(sandbox, agent, daemon, chromium, reports)
 
 
 def log_in(page: Page, token: str = OPERATOR) -> None:
@@ -109,6 +113,22 @@ def test_running_sync_shows_its_progress_and_then_its_result(harness: Harness) -
     harness.sandbox.faults.clear()
 
 
+def test_operator_sends_a_report_now(harness: Harness) -> None:
+    with browser.tab(harness.browser, harness.url) as page:
+        page.set_default_timeout(PATIENCE_MS)
+        log_in(page)
+        page.goto("/reports")
+        page.get_by_role("button", name="Send now daily").click()
+        target = page.locator("[data-report=daily] li")
+        for _ in range(PATIENCE_MS // 500):
+            page.reload()
+            if ": delivered 2" in target.inner_text():
+                break
+            page.wait_for_timeout(500)
+        expect(target).to_contain_text(f"{harness.reports.as_uri()}: delivered 2")
+        assert [file.suffix for file in harness.reports.iterdir()] == [".html"]
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
 def test_every_page_is_accessible_and_fits_the_screen(harness: Harness, scheme: str, width: int) -> None:
     assert scheme in {"light", "dark"}
@@ -124,6 +144,7 @@ def test_every_page_is_accessible_and_fits_the_screen(harness: Harness, scheme: 
             f"/runs/{run}",
             "/people",
             "/people?email=nobody@acme.com",
+            "/reports",
         ):
             page.goto(path)
             found[path] = browser.violations(page)
