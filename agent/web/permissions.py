@@ -54,7 +54,7 @@ def permissions(role: Role, status: WorkspaceStatus, policy: ApprovalPolicy) -> 
         ("Dry run", Role.OPERATE, "", ""),
         ("Sync now", Role.OPERATE, "", dry_run or (f"{paused}, so a sync only plans" if paused else "")),
         ("Approve a plan", Role.OPERATE, approval_needs(policy), dry_run or paused),
-        ("Undo a run", Role.OPERATE, "a reason" if policy.requires_reason else "", dry_run),
+        ("Undo a run", Role.OPERATE, _people_and_reason(policy), dry_run),
         ("Pause and resume", Role.OPERATE, "", ""),
         ("Correct links", Role.OPERATE, "a reason", ""),
     )
@@ -67,15 +67,13 @@ def permissions(role: Role, status: WorkspaceStatus, policy: ApprovalPolicy) -> 
 def approval_needs(policy: ApprovalPolicy) -> str:
     """Return what an approval asks for: "2 different people; a reason; above 10 deactivations, their number"."""
     return "; ".join(
-        filter(
-            None,
-            (
-                f"{policy.needed} different people" if policy.needed > 1 else "",
-                "a reason" if policy.requires_reason else "",
-                f"above {policy.confirm_over:,} deactivations, their number",
-            ),
-        )
+        filter(None, (_people_and_reason(policy), f"above {policy.confirm_over:,} deactivations, their number"))
     )
+
+
+def _people_and_reason(policy: ApprovalPolicy) -> str:
+    people = f"{policy.needed} different people" if policy.needed > 1 else ""
+    return "; ".join(filter(None, (people, "a reason" if policy.requires_reason else "")))
 
 
 def role_holders(server: ServerSettings) -> list[RoleHolders]:

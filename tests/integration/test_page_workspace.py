@@ -125,6 +125,8 @@ async def test_permission_to_approve_names_what_an_approval_asks_for() -> None:
     ):
         (found,) = [each for each in permissions(Role.OPERATE, status, policy) if each.action == "Approve a plan"]
         assert found.needs.startswith(needs)
+        (undo,) = [each for each in permissions(Role.OPERATE, status, policy) if each.action == "Undo a run"]
+        assert undo.needs == ("2 different people; a reason" if policy.needed == 2 else "")
 
 
 async def test_changes_by_others_since_the_last_run_stand_on_the_page(
