@@ -23,6 +23,7 @@ REASONS = {
     "needs a container engine",
     "needs a database server",
     "needs a key",
+    "needs a report in the configuration",
     "needs a repository",
     "needs a tenant",
     "needs systemd",
