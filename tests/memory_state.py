@@ -42,7 +42,9 @@ from agent.model.run import (
     written,
     written_since,
 )
+from agent.model.verification import Verification, VerificationKind
 from agent.ports.daemons import ALIVE_SECONDS, FORGOTTEN_AFTER_SECONDS
+from agent.ports.verifications import KEPT_VERIFICATIONS
 from agent.report.hold_age import has_plan
 from connectors.base import PersonKey
 
@@ -79,6 +81,7 @@ class MemoryState:
     absences: dict[tuple[str, int], int] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
     daemons: dict[str, DaemonRecord] = field(default_factory=dict)
+    verifications: list[Verification] = field(default_factory=list)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
 
@@ -180,6 +183,8 @@ class MemoryState:
                 each[name] = each.pop(was)
         if was in self.pauses:
             self.pauses.setdefault(name, self.pauses.pop(was))
+        kept_results = [each for each in self.verifications if each.workspace != name]
+        self.verifications = [replace(each, workspace=name) if each.workspace == was else each for each in kept_results]
         self.past.setdefault(name, {}).update(self.past.pop(was, {}))
         self.journal = {
             key: replace(each, workspace=name) if each.workspace == was else each for key, each in self.journal.items()
@@ -220,6 +225,7 @@ class MemoryState:
         self.sizes.pop(name, None)
         self.seen_groups.pop(name, None)
         self.undone.pop(name, None)
+        self.verifications = [each for each in self.verifications if each.workspace != name]
         self.known = {key: each for key, each in self.known.items() if key[0] != name}
         if target:
             await self.record_targets(lease, [("", target)])
@@ -557,6 +563,23 @@ class MemoryState:
             if each.seen_at is not None and (self.now() - each.seen_at).total_seconds() <= ALIVE_SECONDS
         ]
         return tuple(sorted(alive, key=lambda each: (each.started_at, each.id)))
+
+    async def record_verification(self, verification: Verification) -> None:
+        kind = (verification.workspace, verification.kind)
+        others = [each for each in self.verifications if (each.workspace, each.kind) != kind]
+        same = [
+            each
+            for each in self.verifications
+            if (each.workspace, each.kind) == kind and each.started_at != verification.started_at
+        ]
+        newest = sorted([*same, verification], key=lambda each: each.started_at, reverse=True)
+        self.verifications = [*others, *newest[:KEPT_VERIFICATIONS]]
+
+    async def load_verifications(
+        self, workspace: str, kind: VerificationKind | None = None
+    ) -> tuple[Verification, ...]:
+        found = [each for each in self.verifications if each.workspace == workspace and kind in (None, each.kind)]
+        return tuple(sorted(sorted(found, key=lambda each: each.kind), key=lambda each: each.started_at, reverse=True))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)

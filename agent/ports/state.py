@@ -10,12 +10,25 @@ from agent.ports.leases import Leases, Pauses
 from agent.ports.links import Links, MemberSnapshots
 from agent.ports.notices import Notices
 from agent.ports.reports import Reports
+from agent.ports.verifications import Verifications
 from agent.ports.workspaces import WorkspaceRegistry
 
 __all__ = ["State"]
 
 
-class State(Leases, Pauses, Links, MemberSnapshots, Journal, Notices, Reports, WorkspaceRegistry, Daemons, Protocol):
+class State(
+    Leases,
+    Pauses,
+    Links,
+    MemberSnapshots,
+    Journal,
+    Notices,
+    Reports,
+    WorkspaceRegistry,
+    Daemons,
+    Verifications,
+    Protocol,
+):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""
 
     async def prove_writable(self) -> None:

@@ -11,9 +11,25 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0014"
+HEAD = "0015"
 KNOWN_REVISIONS = frozenset(
-    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013", HEAD}
+    {
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0009",
+        "0010",
+        "0011",
+        "0012",
+        "0013",
+        "0014",
+        HEAD,
+    }
 )
 # Any number that no other program locks: two processes that start on an empty database must not both create tables.
 MIGRATION_LOCK_ID = 7_164_490_117

@@ -40,6 +40,7 @@ from agent.model.run import (
     RunOutcome,
     WorkspaceRecord,
 )
+from agent.model.verification import Verification, VerificationKind
 from agent.store import approvals as approvals_table
 from agent.store import (
     change_journal,
@@ -50,6 +51,7 @@ from agent.store import (
     reports,
     run_journal,
     targets,
+    verifications,
     workspace_memory,
     workspaces,
 )
@@ -520,6 +522,16 @@ class SqlState:
 
     async def load_daemons(self) -> tuple[DaemonRecord, ...]:
         return await self._read_transaction(lambda connection: daemons.load_daemons(self._database, connection))
+
+    async def record_verification(self, verification: Verification) -> None:
+        await self._write_transaction(lambda connection: verifications.record_verification(connection, verification))
+
+    async def load_verifications(
+        self, workspace: str, kind: VerificationKind | None = None
+    ) -> tuple[Verification, ...]:
+        return await self._read_transaction(
+            lambda connection: verifications.load_verifications(connection, workspace, kind)
+        )
 
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))

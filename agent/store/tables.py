@@ -42,6 +42,7 @@ __all__ = [
     "runs",
     "targets",
     "undone",
+    "verifications",
 ]
 
 metadata = MetaData(
@@ -294,6 +295,21 @@ daemons = Table(
     Column("started_at", BigInteger, nullable=False),
     # The last sign of life, by the database's clock.
     Column("seen_at", BigInteger, nullable=False),
+)
+
+# The results of `check`, `probe` and `compare`.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("started_at", BigInteger, primary_key=True),
+    Column("result", Text, nullable=False),
+    # What it was made with: the other reader of a comparison, the canary of a probe.
+    Column("subject", EscapedText, nullable=False),
+    Column("by", EscapedText, nullable=False),
+    Column("version", EscapedText, nullable=False),
+    Column("document", LargeBinary, nullable=False),
 )
 
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.
