@@ -13,10 +13,10 @@ JsonObject = dict[str, object]
 
 def app_user(person: Person) -> JsonObject:
     return {
-        "firstname": person.given,
+        "firstname": person.given or None,
         "id": int(person.id),
-        "email": person.email,
-        "lastname": person.family,
+        "email": person.mail,
+        "lastname": person.family or None,
         "username": username(person),
     }
 
@@ -27,9 +27,9 @@ def user(person: Person, roles: list[Group] | None = None) -> JsonObject:
         "activated_at": None if person.status == "0" else _format_time(person.created),
         "distinguished_name": None,
         "external_id": None,
-        "firstname": person.given,
+        "firstname": person.given or None,
         "last_login": None,
-        "lastname": person.family,
+        "lastname": person.family or None,
         "directory_id": None,
         "invitation_sent_at": None,
         "member_of": None,
@@ -39,7 +39,7 @@ def user(person: Person, roles: list[Group] | None = None) -> JsonObject:
         "invalid_login_attempts": 0,
         "locked_until": None,
         "username": username(person),
-        "email": person.email,
+        "email": person.mail,
         "phone": None,
         "state": person.state,
         "group_id": None,

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from agent.http_client import create_client
-from connectors.base import Source
+from connectors.base import Snapshot, Source
 from connectors.okta import OktaConnector, OktaSettings
 from sandbox.host import host_apps
 from sandbox.okta import okta_app
+from tests.contract.odd_people import Reading, as_read, hire_odd_people, readings
 from tests.contract.pretend_directories import RSA_KEY, PretendOkta, private
 
 
@@ -67,16 +68,21 @@ async def walked(ask: Any, *arguments: str, **options: Any) -> list[Any]:
             return rows
 
 
+async def read(okta: PretendOkta, url: str) -> Snapshot:
+    """Read the application with our connector, over the same sockets."""
+    settings = OktaSettings.model_validate(
+        {"type": "okta", "org_url": url, "client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa"}
+    )
+    async with create_client(None, 10) as http:
+        return await OktaConnector("okta-main", settings, http).read(Source("okta-main", okta.app.id))
+
+
 async def test_sdk_lists_the_app_users_that_our_connector_lists(served: tuple[PretendOkta, str], sdk: Any) -> None:
     okta, url = served
 
     listed = await walked(sdk.list_application_users, okta.app.id, limit=25, expand="user")
 
-    settings = OktaSettings.model_validate(
-        {"type": "okta", "org_url": url, "client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa"}
-    )
-    async with create_client(None, 10) as http:
-        snapshot = await OktaConnector("okta-main", settings, http).read(Source("okta-main", okta.app.id))
+    snapshot = await read(okta, url)
     ours = {person.id: person for person in snapshot.people if person.individual or not only_in_groups(okta, person.id)}
     assert {row.id for row in listed} == set(ours)
     assert {row.id for row in listed if row.scope == "USER"} == {key for key, each in ours.items() if each.individual}
@@ -86,6 +92,35 @@ async def test_sdk_lists_the_app_users_that_our_connector_lists(served: tuple[Pr
     assert {row.id: row.embedded["user"]["status"] for row in listed} == {
         key: person.source_status for key, person in ours.items()
     }
+
+
+async def test_sdk_and_our_connector_read_the_same_odd_people(served: tuple[PretendOkta, str], sdk: Any) -> None:
+    okta, url = served
+    odd = hire_odd_people(okta.company, "okta")
+
+    listed = await walked(sdk.list_application_users, okta.app.id, limit=25, expand="user")
+    granting = await walked(sdk.list_application_group_assignments, okta.app.id, limit=20)
+    members = {group.id: await walked(sdk.list_group_users, group.id, limit=40) for group in granting}
+
+    users = {row.id: row.embedded["user"] for row in listed}
+    # The application's list leaves out the deactivated, whom their groups still show.
+    users |= {row.id: row.to_dict() for rows in members.values() for row in rows}
+    by_group = {key: {row.id for row in rows} for key, rows in members.items()}
+    direct = {row.id for row in listed if row.scope == "USER"}
+    theirs = {
+        key: Reading(
+            user["profile"]["login"],
+            user["status"],
+            as_read(user["profile"].get("firstName")),
+            as_read(user["profile"].get("lastName")),
+            frozenset(group for group, people in by_group.items() if key in people),
+            key in direct,
+        )
+        for key, user in users.items()
+    }
+    ours = readings(await read(okta, url))
+    assert theirs == ours
+    assert {about for about, key in odd.items() if key not in ours} == set()
 
 
 def only_in_groups(okta: PretendOkta, person: str) -> bool:
