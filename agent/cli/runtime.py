@@ -40,6 +40,7 @@ __all__ = [
     "print_why_not_written",
     "run_sync",
     "run_with_components",
+    "run_with_settings",
     "warn",
     "warn_about_state",
 ]
@@ -77,6 +78,11 @@ def run_with_components(
     """
     settings = load_settings(context)
     refuse_invalid_variables(os.environ, settings)
+    return run_with_settings(settings, body, is_reading=is_reading, warns=warns)
+
+
+def run_with_settings(settings: Settings, body: CommandBody[T], *, is_reading: bool, warns: bool) -> T:
+    """Run *body* with the components that *settings* describe, as `run_with_components` does."""
     shutdown = GracefulShutdown()
 
     async def work() -> T:

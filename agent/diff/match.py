@@ -18,7 +18,11 @@ def reconcile_member(builder: PlanBuilder, assigned: AssignedPerson, member: Mem
     """Rows 1 to 4: bring a member in sync with its person."""
     person = assigned.person
     same_email = builder.normalized_emails[member.scim_id] == assigned.email and assigned.email != ""
-    named_alike = not person.display_name or is_same_name(person.display_name, member.display_name)
+    named_alike = (
+        not builder.policy.compares_names
+        or not person.display_name
+        or is_same_name(person.display_name, member.display_name)
+    )
     if same_email and named_alike and member.active:
         builder.in_sync += not adopted
         builder.in_sync_people[member.scim_id] = assigned

@@ -13,7 +13,7 @@ from agent.engine.request import Decision, RunRequest, RunResult, has_pending_ch
 from agent.errors import ExitCode, exit_code_for_read_error
 from agent.ports.tracer import NO_TRACER, Tracer
 
-__all__ = ["dry_run"]
+__all__ = ["dry_run", "exit_code_of_plan"]
 
 
 async def dry_run(
@@ -41,7 +41,7 @@ async def dry_run(
         run = finished_dry_run(decision, request, now, planner.clock.now())
         await planner.state.record_run(run)
         paused = await planner.state.load_pause(decision.policy.workspace)
-        code = _exit_code(decision, exit_code=exit_code)
+        code = exit_code_of_plan(decision, exit_code=exit_code)
         results.append(
             RunResult(
                 run.workspace,
@@ -58,7 +58,8 @@ async def dry_run(
     return results
 
 
-def _exit_code(decision: Decision, *, exit_code: bool) -> ExitCode:
+def exit_code_of_plan(decision: Decision, *, exit_code: bool) -> ExitCode:
+    """Return the exit code of a dry run that ended with *decision*; 3 and 4 only if *exit_code* asks for them."""
     if decision.plan is None:
         return exit_code_for_read_error(decision.unplanned.code if decision.unplanned else "")
     if exit_code and is_awaiting_approval(decision.plan):

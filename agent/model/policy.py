@@ -71,7 +71,8 @@ class Policy:
 
     *allowed_domains* are normalized; empty allows all. *protect* are globs over whole addresses. *target* is the
     fingerprint of the workspace, *tenants* are those of its connectors by name; empty: not known, and not compared.
-    *provenance* is what its runs are made with; nothing depends on it.
+    *provenance* is what its runs are made with; nothing depends on it. *compares_names* is false only for a listing
+    that shows no names, as an exported list may.
     """
 
     workspace: str
@@ -89,6 +90,7 @@ class Policy:
     target: str = ""
     tenants: tuple[tuple[str, str], ...] = ()
     provenance: Provenance = UNKNOWN_PROVENANCE
+    compares_names: bool = True
 
 
 def protected_pattern(globs: Iterable[str]) -> re.Pattern[str]:

@@ -53,8 +53,8 @@ COLUMNS = (
     "approved_by",
     "held_since",
 )
-"""*row* is `run` (how it ended, who asked for it and why), `change`, `hold`, `guard`, `group` (its people), `note`,
-`error` (could not be planned) or `also` (done, though not in the plan)."""
+"""*row* is `run` (how it ended, who asked for it and why), `members` (the file that they are from), `change`, `hold`,
+`guard`, `group` (its people), `note`, `error` (could not be planned) or `also` (done, though not in the plan)."""
 
 FORMULA_STARTS = re.compile(r"(?:^|[;|])(?=\s*[=+\-@＝＋－＠])")
 
@@ -82,6 +82,9 @@ def _rows(view: View) -> Iterator[_Row]:
 
 def _workspace_rows(view: View) -> Iterator[_Row]:
     workspace = view.workspace
+    if "members_from" in workspace:
+        (facts,) = run_blocks([workspace])
+        yield {"row": "members", "reason": "; ".join(f"{label}: {value}" for label, value in facts)}
     if "run" in workspace:
         yield _run_row(workspace, workspace["run"])
     if workspace["status"] != "planned":

@@ -96,14 +96,27 @@ def approver_names(workspace: WorkspaceObject, guards: Collection[str]) -> tuple
 def run_blocks(workspaces: Sequence[WorkspaceObject]) -> Sequence[Sequence[Fact]]:
     """Return the facts of the runs of *workspaces*: a block for each run, and a last one for what all of them share.
 
-    One run is one block. A workspace without a run (a plan that was not recorded) has none.
+    One run is one block. A workspace without a run (a plan that was not recorded) has none, unless it was planned
+    against an exported list: then that is what the report must begin with.
     """
-    blocks = [_facts(workspace, workspace["run"]) for workspace in workspaces if "run" in workspace]
+    blocks = [
+        *(_members_file_facts(workspace) for workspace in workspaces if "members_from" in workspace),
+        *(_facts(workspace, workspace["run"]) for workspace in workspaces if "run" in workspace),
+    ]
     if len(blocks) < 2:
         return blocks
     shared = [fact for fact in blocks[0] if fact[0] in SHARED_LABELS and all(fact in block for block in blocks)]
     own = [[fact for fact in block if fact not in shared] for block in blocks]
     return [*own, shared] if shared else own
+
+
+def _members_file_facts(workspace: WorkspaceObject) -> list[Fact]:
+    origin = workspace["members_from"]
+    return [
+        ("Members", escape_control(f"{origin['rows']:,} from the file {origin['file']}, not from {workspace['name']}")),
+        ("File", escape_control(f"SHA-256 {origin['sha256']}")),
+        ("Use", "A first look. Links and history are not used, and it can't be applied or approved."),
+    ]
 
 
 def _facts(workspace: WorkspaceObject, run: RunObject) -> list[Fact]:

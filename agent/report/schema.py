@@ -27,6 +27,7 @@ __all__ = [
     "HoldObject",
     "KindName",
     "MemberObject",
+    "MembersFileObject",
     "NoteObject",
     "OutcomeRow",
     "Outcomes",
@@ -213,6 +214,17 @@ class RunObject(TypedDict):
     config_sha256: str | None
 
 
+class MembersFileObject(TypedDict):
+    """The exported list that a plan used instead of the workspace's listing. The digest covers it.
+
+    So no approval of such a plan can fit one that a run makes. *rows* counts the members in it.
+    """
+
+    file: str
+    rows: Count
+    sha256: str
+
+
 class ErrorObject(TypedDict):
     code: str
     message: str
@@ -239,6 +251,7 @@ class PlannedObject(TypedDict):
     held_since: NotRequired[list[str]]
     paused: NotRequired[PausedObject]
     run: NotRequired[RunObject]
+    members_from: NotRequired[MembersFileObject]
     shrunk_groups: NotRequired[list[ShrunkGroupObject]]
 
 
@@ -254,6 +267,7 @@ class UnplannedObject(TypedDict):
     holds: list[HoldObject]
     notes: list[NoteObject]
     run: NotRequired[RunObject]
+    members_from: NotRequired[MembersFileObject]
 
 
 WorkspaceObject = PlannedObject | UnplannedObject

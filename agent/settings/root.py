@@ -206,6 +206,18 @@ class Settings(StrictModel):
         """The release and the digest of the configuration, for the runs that are made with it."""
         return self._provenance
 
+    def with_one_workspace(self, name: str, state_url: str) -> Settings:
+        """Return the settings of one workspace and the connectors of its sources, with another state."""
+        workspace = self.workspaces[name]
+        used = {source.connector for source in workspace.sources}
+        return self.model_copy(
+            update={
+                "state": StateSettings.model_validate({"url": state_url}),
+                "connectors": {key: each for key, each in self.connectors.items() if key in used},
+                "workspaces": {name: workspace},
+            }
+        )
+
     def set_provenance(self, provenance: Provenance) -> None:
         """Set what `load` knows of the file, once."""
         self._provenance = provenance

@@ -57,6 +57,16 @@ def test_note_of_a_read_is_in_the_plan_unchanged() -> None:
     assert Note("guest", "gus@acme.com", "Gus is a guest.") in compute_plan(given, a_policy()).notes
 
 
+def test_names_are_compared_unless_the_listing_shows_none() -> None:
+    given = reads([person("ann")], [replace(member("ann"), display_name="")])
+
+    def kinds(*, compares_names: bool) -> list[Kind]:
+        return [each.kind for each in compute_plan(given, replace(a_policy(), compares_names=compares_names)).changes]
+
+    assert kinds(compares_names=True) == [Kind.ADOPT, Kind.UPDATE_NAME]
+    assert kinds(compares_names=False) == [Kind.ADOPT]
+
+
 def test_possible_renames_are_remembered() -> None:
     given = reads([person("ann", "new@acme.com")], [member("ann", "old@acme.com")])
     assert compute_plan(given, a_policy()).possible_renames == frozenset({(key("ann"), "m-ann")})

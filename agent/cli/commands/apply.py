@@ -65,6 +65,11 @@ def apply(  # noqa: PLR0913  (click hands each option by name)
         hint = "Name a file written by `pigment-sync plan --out FILE`."
         raise UsageError(f"{file} can't be read ({error.strerror}).", hint) from error
     saved = parse_document(raw, str(file))
+    if any("members_from" in workspace for workspace in saved["workspaces"]):
+        raise UsageError(
+            f"{file} was planned against an exported member list, which has no SCIM ids. It can't be applied.",
+            "Plan against the workspace: `pigment-sync plan --out FILE`.",
+        )
     names = [workspace["name"] for workspace in saved["workspaces"]]
     unplanned = [each["name"] for each in saved["workspaces"] if each["status"] != "planned"]
     if unplanned or not names:
