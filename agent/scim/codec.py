@@ -44,15 +44,15 @@ def attribute(resource: Mapping[str, object], name: str) -> object:
     return next((value for key, value in resource.items() if key.lower() == lower), None)
 
 
-def page_from_json(document: object, who: str) -> Page:
-    """Parse a ListResponse. Raises `IncompleteRead` when *document* is not one."""
+def page_from_json(document: object, who: str, label: str = "") -> Page:
+    """Parse a ListResponse. Raises `IncompleteRead`, with *label* of the response, when *document* is not one."""
     if not isinstance(document, dict):
-        raise _not_a_list_error(who)
+        raise _not_a_list_error(who, label)
     rows = attribute(document, "Resources")
     if rows is None:
         rows = []
     if not isinstance(rows, list):
-        raise _not_a_list_error(who)
+        raise _not_a_list_error(who, label)
     parsed = [member_from_json(row) for row in rows]
     members = tuple(member for member in parsed if member is not None)
     cursor = attribute(document, "nextCursor")
@@ -138,8 +138,8 @@ def _parse_count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _not_a_list_error(who: str) -> IncompleteRead:
+def _not_a_list_error(who: str, label: str) -> IncompleteRead:
     return IncompleteRead(
-        f"{who} returned JSON that is not a SCIM list.",
+        f"{who} returned JSON that is not a SCIM list{label}.",
         "Check that `scim_url` is the URL that Pigment generated for this workspace.",
     )

@@ -195,7 +195,7 @@ class Endpoint:
             response = refused.response
             raise TokensRefused(
                 f"{self.name} refuses every token: {response.status} to "
-                f"{request.method}{self.api.response_excerpt(response)}.",
+                f"{request.method}{self.api.response_excerpt(response)}{response.request_id_label}.",
                 "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
                 may_be_applied=history.may_be_applied,
             ) from None
@@ -210,7 +210,7 @@ class Endpoint:
             history.last_failure = str(error)
             history.may_be_applied = history.may_be_applied or isinstance(error, NoResponse)
             raise
-        history.last_failure = f"response {response.status}"
+        history.last_failure = f"response {response.status}{response.request_id_label}"
         history.may_be_applied = history.may_be_applied or response.status in UNKNOWN_OUTCOME_STATUSES
         return response
 

@@ -204,7 +204,7 @@ class _ListingRead:
             if query.startswith("cursor=") and error_type(response) == "expiredCursor":
                 raise _CursorExpired
             raise self._endpoint.api.error_from_response(response)
-        page = page_from_json(response.json(), self._endpoint.name)
+        page = page_from_json(response.json(), self._endpoint.name, response.request_id_label)
         self._pages.add(page)
         self._progress(f"{self._endpoint.name}: listing", len(self._pages.members), self._pages.total)
         return page

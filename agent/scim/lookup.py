@@ -39,12 +39,13 @@ class Finder:
             if _is_scim_error(response):
                 return ()
             raise self._endpoint.api.error_from_response(response)
-        page = page_from_json(response.json(), self._endpoint.name)
+        page = page_from_json(response.json(), self._endpoint.name, response.request_id_label)
         wanted = normalize(email)
         found = tuple(member for member in page.members if normalize(member.email) == wanted)
         if not found and _has_hidden_members(page):
             raise IncompleteRead(
-                f"{self._endpoint.name} does not filter by userName: it returns other members.",
+                f"{self._endpoint.name} does not filter by userName: it returns other "
+                f"members{response.request_id_label}.",
                 "Check that `scim_url` is the URL that Pigment generated for this workspace.",
             )
         return found

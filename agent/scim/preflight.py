@@ -38,7 +38,7 @@ class Preflight:
             response = await self._request_with_token(number)
             if response.status in REFUSAL_STATUSES:
                 raise self._endpoint.api.error_from_response(response)
-            total = page_from_json(response.json(), who).total
+            total = page_from_json(response.json(), who, response.request_id_label).total
         except ReadError as error:
             # If another token is accepted, the workspace works until that one expires too.
             level: Literal["warning", "error"] = "warning" if isinstance(error, CredentialsRefused) else "error"

@@ -96,11 +96,7 @@ class Writer:
                 if lost and response.status == CONFLICT:
                     return await self._resolve_conflict(wanted, lost)
                 return await self._verify_created(response, wanted, is_after_loss=bool(lost))
-            lost = (
-                response
-                if isinstance(response, str)
-                else f"response {response.status}{self._endpoint.api.response_excerpt(response)}"
-            )
+            lost = response if isinstance(response, str) else self._describe(response)
             await self._timer.sleep(SETTLING_SECONDS)
             if member := await self._find_created(wanted, lost):
                 return member
@@ -141,7 +137,7 @@ class Writer:
         shown = _member_from_response(response)
         if shown is not None and is_persisted(shown, wanted):
             return shown
-        lost = f"response {response.status}{'' if shown else ' without a member'}"
+        lost = f"response {response.status}{'' if shown else ' without a member'}{response.request_id_label}"
 
         async def read_member() -> Member | None:
             member = await self._reread_member(shown.scim_id, email) if shown is not None else None
@@ -153,11 +149,12 @@ class Writer:
             raise WriteLost(error.message, error.hint, is_accepted=True) from error
         if member is None:
             raise WriteLost(
-                f"{self._endpoint.name} answered {response.status} to the creation of {email} but does not list it.",
+                f"{self._endpoint.name} answered {response.status} to the creation of {email} but does not list "
+                f"it{response.request_id_label}.",
                 "The create is not repeated blindly: the next runs look for the member.",
                 is_accepted=True,
             )
-        return self._require_persisted(member, wanted, email)
+        return self._require_persisted(member, wanted, email, label=response.request_id_label)
 
     async def _await_persisted(
         self, read_member: Callable[[], Awaitable[Member | None]], sent: Fields, formatted: str | None = None
@@ -220,7 +217,8 @@ class Writer:
                 return fresh
             if fresh is None or fresh != member:
                 refused = WriteRefused(
-                    f"{self._endpoint.name} changed {member.email} since it was listed.",
+                    f"{self._endpoint.name} changed {member.email} since it was "
+                    f"listed{update.response.request_id_label}.",
                     "The next run plans with the new state.",
                     update.response.status,
                 )
@@ -258,7 +256,8 @@ class Writer:
             return await self._find_renamed(member, wanted, sent, formatted)
 
         seen = await self._await_persisted(read_member, sent, formatted)
-        return self._require_persisted(seen, sent, member.email, formatted, wanted=wanted)
+        label = response.request_id_label
+        return self._require_persisted(seen, sent, member.email, formatted, wanted=wanted, label=label)
 
     async def _find_renamed(self, member: Member, wanted: Fields, sent: Fields, formatted: str | None) -> Member | None:
         """Return the member under its new email, where its id is gone after a write that changed the email."""
@@ -310,8 +309,9 @@ class Writer:
         formatted: str | None = None,
         *,
         wanted: Fields | None = None,
+        label: str,
     ) -> Member:
-        """Return *member*, or raise `NotPersisted` where it lacks what was *sent*."""
+        """Return *member*, or raise `NotPersisted` where it lacks what was *sent*. *label* is that of the response."""
         if member is not None and is_persisted(member, sent, formatted):
             return member
         if member is None:
@@ -324,7 +324,7 @@ class Writer:
             parts += [f"changed its {' and '.join(other)}, which was not requested"] if other else []
             failure = ", and ".join(parts)
         raise NotPersisted(
-            f"{self._endpoint.name} accepted the write to {email} and {failure}.",
+            f"{self._endpoint.name} accepted the write to {email} and {failure}{label}.",
             "Check the member in Pigment; if the problem persists, ask Pigment's support.",
         )
 
@@ -333,7 +333,7 @@ class Writer:
         is_taken = is_create and kind == UNIQUENESS and response.status == BAD_REQUEST
         return WriteRefused(
             f"{self._endpoint.name} answered {response.status}{f' {kind}' if kind else ''} {to_what}"
-            f"{self._endpoint.api.response_excerpt(response)}.",
+            f"{self._endpoint.api.response_excerpt(response)}{response.request_id_label}.",
             _remedy(TOO_MANY if is_rate_limit(response.status, response.headers) else response.status),
             CONFLICT if is_taken else response.status,
             kind,
@@ -341,9 +341,12 @@ class Writer:
 
     def _track_unanswered(self, response: ApiResponse) -> None:
         if response.status in UNAVAILABLE_STATUSES or is_rate_limit(response.status, response.headers):
-            self._count_unanswered(f"response {response.status}{self._endpoint.api.response_excerpt(response)}")
+            self._count_unanswered(self._describe(response))
         else:
             self._unanswered_count = 0
+
+    def _describe(self, response: ApiResponse) -> str:
+        return f"response {response.status}{self._endpoint.api.response_excerpt(response)}{response.request_id_label}"
 
     def _count_unanswered(self, why: str) -> None:
         self._unanswered_count += 1

@@ -239,13 +239,7 @@ class ApiClient:
     def error_from_response(self, response: ApiResponse, hint: str = "") -> IncompleteRead | CredentialsRefused:
         """Return the error for a response to a GET. *hint* replaces the default hint."""
         what = _for_subject(response.about) or f" to {response.request_line}"
-        trace = (
-            response.request_label
-            if response.about
-            else f" [request id {response.request_id}]"
-            if response.request_id
-            else ""
-        )
+        trace = response.request_label if response.about else response.request_id_label
         message = f"{self.name} answered {response.status}{what}{self.response_excerpt(response)}{trace}."
         if response.status == UNAUTHORIZED:
             return CredentialsRefused(

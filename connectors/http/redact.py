@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 import httpx
 import orjson
 
+from connectors.secret import revealed_values
+
 __all__ = ["error_excerpt", "escape_control", "redact", "request_id_from_headers"]
 
 MAX_CHARS = 200
@@ -33,8 +35,19 @@ CODE_FIELDS = ("errorCode", "code", "error")
 """Fields with the code, which documentation and support ask for."""
 
 CODE_PATTERN = re.compile(r"[A-Za-z][\w.-]{1,60}")
-REQUEST_ID_HEADERS = ("x-okta-request-id", "request-id", "x-ms-request-id", "x-request-id")
-REQUEST_ID_PATTERN = re.compile(r"[\w.:@-]{4,80}")
+REQUEST_ID_HEADERS = (
+    "x-okta-request-id",
+    "request-id",
+    "x-ms-request-id",
+    "x-request-id",
+    "x-correlation-id",
+    "cf-ray",
+)
+"""Headers with the id of a request, the vendors' own first: Okta, Graph, Entra's login, OneLogin, gateways."""
+
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:+/=-]{4,100}")
+MIN_SECRET_LENGTH = 8
+"""Minimum length of a secret that an id must not have in it: a shorter one would match by chance."""
 
 
 def escape_control(text: str) -> str:
@@ -56,12 +69,17 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 def request_id_from_headers(headers: httpx.Headers, sent: Mapping[str, str]) -> str:
     """Return the id that the vendor's support needs to find the request, empty where it is missing.
 
-    *sent* are the headers of the request: an id that repeats its credentials is ignored.
+    *sent* are the headers of the request. A server chooses the id freely: one with other characters, with a secret or
+    with these credentials is ignored.
     """
+    secrets = (*_sent_credentials(sent), *(each for each in revealed_values() if len(each) >= MIN_SECRET_LENGTH))
     found = (headers.get(name, "").strip() for name in REQUEST_ID_HEADERS)
-    return next(
-        (text for text in found if REQUEST_ID_PATTERN.fullmatch(text) and text not in _sent_credentials(sent)), ""
-    )
+    return next((text for text in found if REQUEST_ID_PATTERN.fullmatch(text) and not _repeats(text, secrets)), "")
+
+
+def _repeats(text: str, secrets: tuple[str, ...]) -> bool:
+    """Return whether *text* contains a secret, or is a large part of one."""
+    return any(each in text or (len(text) >= MIN_SECRET_LENGTH and text in each) for each in secrets)
 
 
 def error_excerpt(body: bytes, headers: Mapping[str, str]) -> str:

@@ -50,6 +50,11 @@ class ApiResponse:
         return f" [{self.request_line}{f', request id {self.request_id}' if self.request_id else ''}]"
 
     @property
+    def request_id_label(self) -> str:
+        """Return the id of the request in brackets, empty without one: for sentences that name the request already."""
+        return f" [request id {self.request_id}]" if self.request_id else ""
+
+    @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
@@ -110,7 +115,11 @@ class ApiResponse:
         return self._unexpected_error(f"with a body that is not JSON ({why})")
 
     def _unexpected_error(self, how: str, hint: str = NOT_JSON_HINT) -> IncompleteRead:
-        what = f"for {self.about} {how}{self.request_label}" if self.about else f"{escape_control(self.url.path)} {how}"
+        what = (
+            f"for {self.about} {how}{self.request_label}"
+            if self.about
+            else f"{escape_control(self.url.path)} {how}{self.request_id_label}"
+        )
         return IncompleteRead(f"{self.server} answered {what}.", hint)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import tenacity
 
 from connectors.base import Permit
+from connectors.http.attempts import number_attempts
 from connectors.http.headers import is_rate_limit, retry_after_seconds
 from connectors.http.limits import RequestLimits, Timer
 from connectors.http.permit import wait_while_permitted
@@ -65,16 +66,17 @@ class RetryPolicy:
         async def attempted() -> ApiResponse:
             return await once()
 
-        return await tenacity.AsyncRetrying(
-            sleep=self._sleep,
-            retry=tenacity.retry_any(
-                tenacity.retry_if_result(self._is_retryable_response),
-                tenacity.retry_if_exception(self._is_retryable_error),
-            ),
-            wait=self._delay_seconds,
-            stop=self._is_exhausted,
-            retry_error_callback=_final_response,
-        )(attempted)
+        with number_attempts():
+            return await tenacity.AsyncRetrying(
+                sleep=self._sleep,
+                retry=tenacity.retry_any(
+                    tenacity.retry_if_result(self._is_retryable_response),
+                    tenacity.retry_if_exception(self._is_retryable_error),
+                ),
+                wait=self._delay_seconds,
+                stop=self._is_exhausted,
+                retry_error_callback=_final_response,
+            )(attempted)
 
     async def _sleep(self, seconds: float) -> None:
         if self.permit is None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from connectors.base import Permit
+from connectors.http.attempts import set_attempt
 from connectors.http.limits import RequestLimits
 from connectors.http.permit import permit_trace, require_remaining_seconds
 
@@ -49,6 +50,7 @@ async def send_request(
         timeout = httpx.Timeout(connect=left, write=left, pool=left, read=limits.timeout_seconds)
         request.extensions["trace"] = permit_trace(permit)
     request.extensions["timeout"] = timeout.as_dict()
+    set_attempt(request)
     try:
         # A server that sends single bytes slowly never exceeds the timeout between two of them.
         async with asyncio.timeout(limits.max_wait_seconds):

@@ -117,11 +117,14 @@ def _token_from_response(response: ApiResponse) -> IssuedToken:
     fields = as_object(response.json())
     if str(fields.get("token_type")).lower() == "dpop":
         raise CredentialsRefused(
-            f"{response.server} gave a token that requires DPoP, which is not supported.", DPOP_HINT
+            f"{response.server} gave a token that requires DPoP, which is not supported{response.request_label}.",
+            DPOP_HINT,
         )
     token = issued_token(fields)
     if token is None:
-        raise IncompleteRead(f"{response.server} answered the token request without a token.", UNEXPECTED_HINT)
+        raise IncompleteRead(
+            f"{response.server} answered the token request without a token{response.request_label}.", UNEXPECTED_HINT
+        )
     return token
 
 

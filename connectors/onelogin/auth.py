@@ -66,7 +66,9 @@ def _token_from_response(response: ApiResponse, sent: Mapping[str, str]) -> Issu
         )
     token = issued_token(_token_fields(response.json()))
     if token is None:
-        raise IncompleteRead(f"{response.server} answered the token request without a token.", LATER_HINT)
+        raise IncompleteRead(
+            f"{response.server} answered the token request without a token{response.request_label}.", LATER_HINT
+        )
     return token
 
 

@@ -148,10 +148,17 @@ def test_own_names_and_ids_are_shown_whole() -> None:
     [
         ({"x-okta-request-id": "aYx-01_2"}, "aYx-01_2"), ({"request-id": "abcd-1"}, "abcd-1"), ({}, ""),
         ({"request-id": "a b"}, ""), ({"request-id": "<script>"}, ""), ({"request-id": "my-own-token"}, ""),
-        ({"request-id": "x" * 99, "x-request-id": "abcd"}, "abcd"),
+        ({"request-id": "x" * 101, "x-request-id": "abcd"}, "abcd"),
+        ({"request-id": "x" * 100}, "x" * 100), ({"x-request-id": "ann@acme.com"}, ""),
+        ({"x-ms-request-id": "ms-1"}, "ms-1"), ({"x-correlation-id": "c-12"}, "c-12"),
+        ({"cf-ray": "8f2-FRA"}, "8f2-FRA"),
+        ({"cf-ray": "8f2-FRA", "x-correlation-id": "c-12", "x-okta-request-id": "okta"}, "okta"),
+        ({"request-id": "a-my-own-token"}, ""), ({"request-id": "my-own-tok"}, ""), ({"request-id": "ab\x1b[1m"}, ""),
+        ({b"request-id": "idé-1".encode()}, ""), ({"request-id": "abcd\x00"}, ""),
+        ({"x-request-id": "A+b/c=="}, "A+b/c=="),
     ],
 )  # fmt: skip
-def test_request_id_is_shown_where_it_is_one(headers: dict[str, str], shown: str) -> None:
+def test_request_id_is_shown_where_it_is_one(headers: dict[str, str] | dict[bytes, bytes], shown: str) -> None:
     assert request_id_from_headers(httpx.Headers(headers), {"Authorization": "Bearer my-own-token"}) == shown
 
 
