@@ -24,10 +24,11 @@ from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunResult
 from agent.engine.shutdown import GracefulShutdown
-from agent.engine.state_checks import check_links, check_state
+from agent.engine.state_checks import check_state, check_workspace_state
 from agent.engine.sync import Sync, WorkspaceContext
 from agent.engine.undo import UndoPlanner
 from agent.engine.workspaces import WorkspaceKeys
+from agent.model.check import CheckResult
 from agent.notifications.notice import Notice
 from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
 from agent.plan_parser import describe_difference
@@ -41,9 +42,10 @@ from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.root import Settings
 from agent.settings.target import policies
 from agent.settings.workspace import WorkspaceSettings
+from agent.store.migrate import HEAD
 from agent.store.state import SqlState
 from agent.tracing import TracedTransport, open_tracer
-from connectors.base import Finding, Progress, Source
+from connectors.base import Progress, Source
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
 from connectors.registry import provider_of
@@ -155,22 +157,27 @@ class Components:
     async def _find_next_digest(self, result: RunResult) -> str:
         return await find_next_digest(self.planner, self.read_only_workspaces[result.workspace], result)
 
-    async def check(self, names: Sequence[str]) -> list[Finding]:
-        """Check the named workspaces and each connector that they need. Problems are returned, not raised."""
-        sources: dict[str, list[Source]] = {}
-        for name in names:
-            for source in self.contexts[name].policy.sources:
-                sources.setdefault(source.connector, []).append(source)
-        checks = [self.planner.connectors[name].check(each) for name, each in sources.items()]
-        others = run_preflight(self.settings, self.state, names)
-        found = await asyncio.gather(*checks, *(self.clients[name].check() for name in names), others)
-        state = [*check_state(self.shared.location, is_new=self.shared.is_new), *await self._check_links(names)]
-        return [*state, *(finding for findings in found for finding in findings)]
+    async def check(self, names: Sequence[str], *, sends_notices: bool = False) -> CheckResult:
+        """Check the named workspaces and each connector that they need. Problems are returned, not raised.
 
-    async def _check_links(self, names: Sequence[str]) -> list[Finding]:
-        policies = [self.contexts[name].policy for name in names]
-        return check_links(
-            self.shared.location, policies, await self.state.load_workspaces(), await self.state.load_targets()
+        With *sends_notices*, each notification URL gets a test notice.
+        """
+        place, is_new = self.shared.location, self.shared.is_new
+        connectors: dict[str, list[Source]] = {}
+        for source in (source for name in names for source in self.contexts[name].policy.sources):
+            connectors.setdefault(source.connector, []).append(source)
+        sources = {name: list(dict.fromkeys(each)) for name, each in connectors.items()}
+        known = [await check_workspace_state(self.state, place, self.contexts[name].policy) for name in names]
+        state = await check_state(self.state, place, HEAD, is_new=is_new)
+        found, seen, others = await asyncio.gather(
+            asyncio.gather(*(self.planner.connectors[name].check(each) for name, each in sources.items())),
+            asyncio.gather(*(self.clients[name].check() for name in names)),
+            run_preflight(self.settings, sends_notices=sends_notices),
+        )
+        return CheckResult(
+            [*state, *others],
+            dict(zip(sources, found, strict=True)),
+            {name: [*first, *then] for name, first, then in zip(names, known, seen, strict=True)},
         )
 
 

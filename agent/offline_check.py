@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from agent.errors import ConfigError
 from agent.notifications.delivery import parse_destination
-from agent.preflight import unsupported_url_finding
+from agent.preflight import report_finding, unsupported_url_finding
 from agent.report.check import NotChecked
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.report_targets import show_url, target_problem
 from agent.settings.root import Settings
 from agent.settings.secret_checks import all_secrets, has_inline_secrets, secret_errors
-from connectors.base import Finding
+from connectors.base import Area, CheckName, Finding
 from connectors.http.tls import TlsConfigError, tls_context
 from connectors.secret import SecretError, SecretFileMissing, SecretNotSet
 
-__all__ = ["check_offline", "config_file_findings"]
+__all__ = ["area_of", "check_offline", "config_file_findings", "secret_file_findings"]
 
 READABLE_BY_ALL = 0o004
+
+
+_config_finding = partial(Finding, area=Area.CONFIG)
+
+AREAS = {
+    "connectors": Area.CONNECTOR,
+    "workspaces": Area.WORKSPACE,
+    "state": Area.STATE,
+    "notify": Area.NOTIFY,
+    "reports": Area.NOTIFY,
+    "server": Area.SERVER,
+}
+"""What the secrets below a key of the configuration are for."""
+
+
+def area_of(path: str) -> Area:
+    """Return the area of the secret at *path* in the configuration."""
+    return AREAS.get(path.partition(".")[0], Area.CONFIG)
 
 
 def check_offline(settings: Settings, file: Path) -> tuple[list[Finding], list[NotChecked]]:
@@ -31,27 +50,34 @@ def check_offline(settings: Settings, file: Path) -> tuple[list[Finding], list[N
     errors = list(secret_errors(settings))
     absent = [(path, error) for path, error in errors if isinstance(error, SecretNotSet | SecretFileMissing)]
     findings = [
-        Finding("ok", "config", _valid_message(settings)),
+        _config_finding("ok", "config", _valid_message(settings), name=CheckName.CONFIGURATION),
         *config_file_findings(file, settings),
-        *_secret_file_findings(settings),
-        *(Finding("error", path, error.message, error.hint) for path, error in errors if (path, error) not in absent),
+        *secret_file_findings(settings),
+        *(
+            Finding("error", path, error.message, error.hint, name=CheckName.SECRET, area=area_of(path))
+            for path, error in errors
+            if (path, error) not in absent
+        ),
         *_shared_token_findings(settings),
         *_ca_bundle_findings(settings.ca_bundle),
         *_notification_findings(settings),
         *_report_findings(settings),
     ]
-    secrets = [NotChecked(path, f"The value is not available here. {error.message}") for path, error in absent]
+    secrets = [
+        NotChecked(area_of(path), path, f"The value is not available here. {error.message}") for path, error in absent
+    ]
     return findings, [*secrets, *_connections(settings)]
 
 
 def config_file_findings(file: Path, settings: Settings) -> Iterator[Finding]:
     """Yield a warning if others can read the secrets in the file."""
     if has_inline_secrets(settings) and file.stat().st_mode & READABLE_BY_ALL:
-        yield Finding(
+        yield _config_finding(
             "warning",
             "config",
             f"{file} holds secrets, and every user of this machine can read it.",
             f"Keep them elsewhere, as {{env: NAME}} or {{file: PATH}}, or: chmod 600 {shlex.quote(str(file))}",
+            name=CheckName.READABLE_BY_OTHERS,
         )
 
 
@@ -61,7 +87,7 @@ def _valid_message(settings: Settings) -> str:
     return f"the configuration is valid: keys, values, URLs, schedules, references ({parts})"
 
 
-def _secret_file_findings(settings: Settings) -> Iterator[Finding]:
+def secret_file_findings(settings: Settings) -> Iterator[Finding]:
     for path, secret in all_secrets(settings):
         if secret.file is None:
             continue
@@ -76,6 +102,8 @@ def _secret_file_findings(settings: Settings) -> Iterator[Finding]:
                 path,
                 f"every user of this machine can read {secret.location}.",
                 f"chmod 600 {shlex.quote(str(secret.file))}",
+                name=CheckName.READABLE_BY_OTHERS,
+                area=area_of(path),
             )
 
 
@@ -83,7 +111,7 @@ def _shared_token_findings(settings: Settings) -> Iterator[Finding]:
     try:
         refuse_shared_tokens(settings.workspaces)
     except ConfigError as error:
-        yield Finding("error", "workspaces", error.message, error.hint)
+        yield _config_finding("error", "workspaces", error.message, error.hint, name=CheckName.SHARED_TOKEN)
 
 
 def _ca_bundle_findings(bundle: Path | None) -> Iterator[Finding]:
@@ -92,9 +120,11 @@ def _ca_bundle_findings(bundle: Path | None) -> Iterator[Finding]:
     try:
         tls_context(bundle, {})
     except TlsConfigError as error:
-        yield Finding("error", error.name, f"{error.problem}.", error.hint)
+        yield _config_finding("error", error.name, f"{error.problem}.", error.hint, name=CheckName.TRUSTED_AUTHORITIES)
     else:
-        yield Finding("ok", "ca_bundle", f"{bundle} holds the trusted authorities")
+        yield _config_finding(
+            "ok", "ca_bundle", f"{bundle} holds the trusted authorities", name=CheckName.TRUSTED_AUTHORITIES
+        )
 
 
 def _notification_findings(settings: Settings) -> Iterator[Finding]:
@@ -108,7 +138,13 @@ def _notification_findings(settings: Settings) -> Iterator[Finding]:
         if target is None:
             yield unsupported_url_finding(subject)
         else:
-            yield Finding("ok", subject, f"the {target.service} URL is valid")
+            yield Finding(
+                "ok",
+                subject,
+                f"the {target.service} URL is valid",
+                name=CheckName.NOTICE_URL,
+                area=Area.NOTIFY,
+            )
 
 
 def _report_findings(settings: Settings) -> Iterator[Finding]:
@@ -121,24 +157,32 @@ def _report_findings(settings: Settings) -> Iterator[Finding]:
                 # Reported as a secret that is missing or not usable.
                 continue
             if problem := target_problem(url):
-                yield Finding("error", subject, f"{secret.location} {problem}.", "Write the URL there in that form.")
+                yield report_finding(
+                    "error", subject, f"{secret.location} {problem}.", "Write the URL there in that form."
+                )
             else:
-                yield Finding("ok", subject, f"the URL is valid: {show_url(url)}")
+                yield report_finding("ok", subject, f"the URL is valid: {show_url(url)}")
 
 
 def _connections(settings: Settings) -> Iterator[NotChecked]:
-    yield NotChecked("state", "It was not opened: whether it can be reached, its schema, pauses.")
+    yield NotChecked(Area.STATE, "state", "It was not opened: whether it can be reached, its schema, pauses.")
     for name in dict.fromkeys(source.connector for each in settings.workspaces.values() for source in each.sources):
-        yield NotChecked(f"connector {name}", "No connection: credentials, permissions, applications and groups.")
+        yield NotChecked(
+            Area.CONNECTOR, f"connector {name}", "No connection: credentials, permissions, applications and groups."
+        )
     for name in settings.workspaces:
-        yield NotChecked(f"workspace {name}", "No connection: the SCIM URL, its tokens and its members.")
+        yield NotChecked(
+            Area.WORKSPACE, f"workspace {name}", "No connection: the SCIM URL, its tokens and its members."
+        )
     if settings.notify.urls:
-        yield NotChecked("notify", "No service was contacted.")
+        yield NotChecked(Area.NOTIFY, "notify", "No service was contacted.")
     if settings.reports:
-        yield NotChecked("reports", "No folder, store or service was contacted.")
+        yield NotChecked(Area.NOTIFY, "reports", "No folder, store or service was contacted.")
     if settings.server.oidc is not None:
-        yield NotChecked("server.oidc", "The issuer was not contacted.")
+        yield NotChecked(Area.SERVER, "server.oidc", "The issuer was not contacted.")
     if settings.ca_bundle is not None and not settings.ca_bundle.exists():
-        yield NotChecked("ca_bundle", f"{settings.ca_bundle} does not exist here.")
-    yield NotChecked("server", "The port was not opened.")
-    yield NotChecked("environment", "The variables that libraries use are those of the machine that runs the agent.")
+        yield NotChecked(Area.CONFIG, "ca_bundle", f"{settings.ca_bundle} does not exist here.")
+    yield NotChecked(Area.SERVER, "server", "The port was not opened.")
+    yield NotChecked(
+        Area.CONFIG, "environment", "The variables that libraries use are those of the machine that runs the agent."
+    )

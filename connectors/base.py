@@ -6,11 +6,13 @@ No I/O, no clock, no randomness, no logging here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
+    "Area",
+    "CheckName",
     "Connector",
     "CredentialsRefused",
     "Finding",
@@ -191,17 +193,85 @@ class PermissionMissing(CredentialsRefused):
     code = "permission-missing"
 
 
+class Area(StrEnum):
+    """What a line of `check` is about."""
+
+    CONFIG = "config"
+    STATE = "state"
+    CONNECTOR = "connector"
+    WORKSPACE = "workspace"
+    NOTIFY = "notify"
+    SERVER = "server"
+
+
+class CheckName(StrEnum):
+    """What a line of `check` tried. Programs filter by it: a value never changes once released."""
+
+    # Of the configuration.
+    CONFIGURATION = "configuration"
+    ENVIRONMENT = "environment"
+    TRUSTED_AUTHORITIES = "trusted-authorities"
+    SECRET = "secret"  # noqa: S105  (a name)
+    READABLE_BY_OTHERS = "readable-by-others"
+    SHARED_TOKEN = "shared-token"  # noqa: S105  (a name)
+    # Of the state.
+    STATE_LOCATION = "state-location"
+    STATE_SCHEMA = "state-schema"
+    STATE_WRITABLE = "state-writable"
+    # Of a connector.
+    CREDENTIALS = "credentials"
+    GRANTED_SCOPES = "granted-scopes"
+    SUSPENDED_PERSON = "suspended-person"
+    APPLICATION = "application"
+    OPEN_APPLICATION = "open-application"
+    ASSIGNED_PEOPLE = "assigned-people"
+    GROUPS = "groups"
+    GROUP_MEMBERS = "group-members"
+    HIDDEN_MEMBERS = "hidden-members"
+    ONE_PERSON = "one-person"
+    GROUPS_OF_PERSON = "groups-of-person"
+    NEXT_LINK = "next-link"
+    # Of a connector or a workspace.
+    CLOCK_SKEW = "clock-skew"
+    PAGE_SIZE = "page-size"
+    TIME_LIMIT = "time-limit"
+    # Of a workspace.
+    TARGET = "target"
+    LINKS = "links"
+    TOKEN = "token"  # noqa: S105  (a name)
+    MEMBERS = "members"
+    TOTAL = "total"
+    INACTIVE_MEMBERS = "inactive-members"
+    MEMBERS_WITHOUT_EMAIL = "members-without-email"
+    UNKNOWN_NAME = "unknown-name"
+    FILTER_CASE = "filter-case"
+    PAUSE = "pause"
+    PROBE = "probe"
+    COMPARISON = "comparison"
+    # Of notifications and reports.
+    NOTICE_URL = "notice-url"
+    TEST_NOTICE = "test-notice"
+    REPORT_TARGET = "report-target"
+    # Of the server.
+    LOGIN = "login"
+    PORT = "port"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `check`: its subject, the result, and the remedy for a problem.
+    """One line of `check`: its subject, the result with its evidence, and the remedy for a problem.
 
-    *level*: `ok`, `warning` (works, but needs a review), `error` (a run would fail).
+    *level*: `ok`, `warning` (works, but needs a review), `error` (a run would fail). *name* is what was tried.
+    *source*: the source that it is about, None if it is about all sources of its connector, or about no connector.
     """
 
     level: Literal["ok", "warning", "error"]
     subject: str
     message: str
     remedy: str = ""
+    name: CheckName = field(kw_only=True)
+    area: Area = field(default=Area.CONNECTOR, kw_only=True)
+    source: Source | None = field(default=None, kw_only=True)
 
 
 class Permit(Protocol):

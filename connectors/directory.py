@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from connectors.base import Finding, IncompleteRead, LookupResult, ReadError, ReadNote, Source, Status
+from connectors.base import CheckName, Finding, IncompleteRead, LookupResult, ReadError, ReadNote, Source, Status
 from connectors.http import ApiResponse, escape_control
 
 __all__ = [
@@ -180,14 +180,15 @@ async def check_sources(
     try:
         await probe()
     except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint)]
-    findings = [Finding("ok", subject, reached)]
+        return [Finding("error", subject, error.message, error.hint, name=CheckName.CREDENTIALS)]
+    findings = [Finding("ok", subject, reached, name=CheckName.CREDENTIALS)]
     for source in sources:
         source_subject = f"{subject}, app {source.app}"
         try:
-            findings += await check_source(source_subject, source)
+            found = await check_source(source_subject, source)
         except ReadError as error:
-            findings.append(Finding("error", source_subject, error.message, error.hint))
+            found = [Finding("error", source_subject, error.message, error.hint, name=CheckName.APPLICATION)]
+        findings += [replace(finding, source=source) for finding in found]
     return findings
 
 
@@ -200,13 +201,20 @@ async def check_lookup(subject: str, lookup: LookupFunction, people: Iterable[st
         found = await lookup(person, source)
     except ReadError as error:
         return [
-            Finding("warning", subject, f"No person can be looked up: {error.message}", f"{error.hint} {CONSEQUENCE}")
+            Finding(
+                "warning",
+                subject,
+                f"No person can be looked up: {error.message}",
+                f"{error.hint} {CONSEQUENCE}",
+                name=CheckName.ONE_PERSON,
+            )
         ]
     if found.groups is None and found.status in {Status.ACTIVE, Status.UNKNOWN}:
         message = (
             f"Person {person} can be looked up by id, but not the groups or roles that hold them: {found.groups_error}"
         )
-        return [Finding("warning", subject, message, f"Let the credentials read the groups of a person. {CONSEQUENCE}")]
+        remedy = f"Let the credentials read the groups of a person. {CONSEQUENCE}"
+        return [Finding("warning", subject, message, remedy, name=CheckName.GROUPS_OF_PERSON)]
     return []
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from connectors.base import Finding, Group, IncompleteRead, LookupResult, Person, Snapshot, Source, Status
+from connectors.base import CheckName, Finding, Group, IncompleteRead, LookupResult, Person, Snapshot, Source, Status
 from sandbox.pigment.app import Pigment, pigment_app
 from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.workspace import PigmentWorkspace
@@ -76,4 +76,4 @@ class SteppedConnector:
         return LookupResult(person.status, groups=frozenset(person.groups))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return [Finding("ok", self.name, f"{len(sources)} sources")]
+        return [Finding("ok", self.name, f"{len(sources)} sources", name=CheckName.CREDENTIALS)]

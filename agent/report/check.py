@@ -9,9 +9,9 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.report.commands import split_commands
 from agent.report.escape import escape_control
-from connectors.base import Finding
+from connectors.base import Area, Finding
 
-__all__ = ["NotChecked", "check_json", "check_junit", "check_text"]
+__all__ = ["NotChecked", "check_json", "check_junit", "check_text", "not_checked_json"]
 
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
 ASCII_SIGNS = {"ok": "ok", "warning": "!", "error": "X"}
@@ -21,6 +21,7 @@ COLOURS = {"ok": "32", "warning": "33", "error": "31"}
 class NotChecked(NamedTuple):
     """What an offline check left out, and why."""
 
+    area: Area
     subject: str
     reason: str
 
@@ -53,30 +54,34 @@ def check_text(
     return "".join(f"{line}\n" for line in lines)
 
 
-def check_json(
-    findings: Sequence[Finding], exit_code: int, not_checked: Sequence[NotChecked] | None = None
-) -> dict[str, object]:
-    """Return the findings with their counts by level, and the exit code of the command.
-
-    With *not_checked*, even an empty one, the check was offline.
-    """
-    counts = Counter(finding.level for finding in findings)
-    left_out = [{"subject": each.subject, "reason": each.reason} for each in not_checked or ()]
+def check_json(findings: Sequence[Finding]) -> dict[str, object]:
+    """Return the findings as a document. It is *ok* without an error among them."""
     return {
-        **({} if not_checked is None else {"not_checked": left_out}),
-        "exit_code": exit_code,
-        "counts": {"ok": counts["ok"], "warning": counts["warning"], "error": counts["error"]},
-        "findings": [
-            {"level": each.level, "subject": each.subject, "message": each.message, "remedy": each.remedy}
+        "version": 1,
+        "ok": not any(finding.level == "error" for finding in findings),
+        "checks": [
+            {
+                "area": each.area.value,
+                "subject": each.subject,
+                "name": each.name.value,
+                "status": each.level,
+                "message": each.message,
+                "remedy": each.remedy,
+            }
             for each in findings
         ],
     }
 
 
+def not_checked_json(not_checked: Sequence[NotChecked]) -> list[dict[str, str]]:
+    return [{"area": each.area.value, "subject": each.subject, "reason": each.reason} for each in not_checked]
+
+
 def check_junit(findings: Sequence[Finding], not_checked: Sequence[NotChecked] = ()) -> str:
     """Return JUnit XML: a test case for each finding. An error is a failure, a warning passes and has its message.
 
-    What was not checked is a skipped test case.
+    The class of a test case is the area, its name is the subject and the name of the check. What was not checked is a
+    skipped test case.
     """
     failures = sum(finding.level == "error" for finding in findings)
     numbers = {
@@ -88,17 +93,21 @@ def check_junit(findings: Sequence[Finding], not_checked: Sequence[NotChecked] =
     suite = Element("testsuite", {"name": "pigment-sync check", **numbers})
     for finding in findings:
         message, remedy = escape_control(finding.message), escape_control(finding.remedy)
-        case = SubElement(suite, "testcase", classname="pigment-sync.check", name=escape_control(finding.subject))
+        case = _test_case(suite, finding.area, f"{finding.subject}: {finding.name}")
         if finding.level == "error":
             SubElement(case, "failure", message=message).text = remedy
         else:
             label = "warning: " if finding.level == "warning" else ""
             SubElement(case, "system-out").text = f"{label}{message} {remedy}".rstrip()
     for left_out in not_checked:
-        case = SubElement(suite, "testcase", classname="pigment-sync.check", name=escape_control(left_out.subject))
+        case = _test_case(suite, left_out.area, left_out.subject)
         SubElement(case, "skipped", message=escape_control(left_out.reason))
     indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
+
+
+def _test_case(suite: Element, area: Area, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=f"pigment-sync.check.{area}", name=escape_control(name))
 
 
 def _finding_lines(finding: Finding, sign: str, colour: bool) -> Iterator[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from agent.scim.codec import page_from_json
 from agent.scim.endpoint import PROBE_URL, REFUSAL_STATUSES, Endpoint
 from agent.scim.lookup import Finder
-from connectors.base import CredentialsRefused, Finding, ReadError
+from connectors.base import Area, CheckName, CredentialsRefused, Finding, ReadError
 from connectors.http import ApiResponse
 
 __all__ = ["Preflight"]
 
 OK = 200
+_finding = partial(Finding, area=Area.WORKSPACE)
 
 
 class Preflight:
@@ -42,8 +44,13 @@ class Preflight:
         except ReadError as error:
             # If another token is accepted, the workspace works until that one expires too.
             level: Literal["warning", "error"] = "warning" if isinstance(error, CredentialsRefused) else "error"
-            return Finding(level, subject, error.message, error.hint)
-        return Finding("ok", subject, f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members")
+            return _finding(level, subject, error.message, error.hint, name=CheckName.TOKEN)
+        return _finding(
+            "ok",
+            subject,
+            f"accepted; {'an unknown number of' if total is None else f'{total:,}'} members",
+            name=CheckName.TOKEN,
+        )
 
     async def _request_with_token(self, number: int) -> ApiResponse:
         tokens = self._endpoint.tokens
@@ -56,9 +63,13 @@ class Preflight:
         try:
             found = await self._finder.find(unknown_name)
         except ReadError as error:
-            return Finding("error", subject, error.message, error.hint)
+            return _finding("error", subject, error.message, error.hint, name=CheckName.UNKNOWN_NAME)
         if found:
-            return Finding(
-                "error", subject, f"returns a member for the unknown name {unknown_name}", "Ask Pigment's support."
+            return _finding(
+                "error",
+                subject,
+                f"returns a member for the unknown name {unknown_name}",
+                "Ask Pigment's support.",
+                name=CheckName.UNKNOWN_NAME,
             )
-        return Finding("ok", subject, "an unknown name returns no member")
+        return _finding("ok", subject, "an unknown name returns no member", name=CheckName.UNKNOWN_NAME)

@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.errors import ConfigError
 from agent.settings.root import STATE_FILE_NAME, Settings
-from connectors.base import Finding
+from connectors.base import Area, CheckName, Finding
 from connectors.http.proxy import ProxyConfigError, proxies_from_environment
 from connectors.http.tls import TlsConfigError, tls_context
 from connectors.secret import SecretError
@@ -54,17 +55,27 @@ def variable_findings(environ: Mapping[str, str], settings: Settings) -> list[Fi
     ]
 
 
+def _finding(
+    level: Literal["ok", "warning", "error"],
+    variable: str,
+    message: str,
+    remedy: str = "",
+    name: CheckName = CheckName.ENVIRONMENT,
+) -> Finding:
+    return Finding(level, variable, message, remedy, name=name, area=Area.CONFIG)
+
+
 def _proxy_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         proxies = proxies_from_environment(environ)
     except ProxyConfigError as error:
-        yield Finding("error", error.variable, f"{error.problem}.", error.hint)
+        yield _finding("error", error.variable, f"{error.problem}.", error.hint)
         return
     for scheme in sorted(proxies.by_scheme, reverse=True):
         proxy = proxies.display_url(scheme).partition(" ")[0]
-        yield Finding("ok", proxies.variables[scheme], f"requests to {scheme}:// go through the proxy {proxy}")
+        yield _finding("ok", proxies.variables[scheme], f"requests to {scheme}:// go through the proxy {proxy}")
     if proxies.invalid_entries:
-        yield Finding(
+        yield _finding(
             "warning",
             "NO_PROXY",
             f"has entries that match nothing: {', '.join(proxies.invalid_entries)}.",
@@ -76,14 +87,16 @@ def _trust_findings(environ: Mapping[str, str], ca_bundle: Path | None) -> Itera
     try:
         tls_context(ca_bundle, environ)
     except TlsConfigError as error:
-        yield Finding("error", error.name, f"{error.problem}.", error.hint)
+        yield _finding("error", error.name, f"{error.problem}.", error.hint, CheckName.TRUSTED_AUTHORITIES)
         return
     if ca_bundle is not None:
-        yield Finding("ok", "ca_bundle", f"{ca_bundle} holds the trusted authorities")
+        yield _finding(
+            "ok", "ca_bundle", f"{ca_bundle} holds the trusted authorities", name=CheckName.TRUSTED_AUTHORITIES
+        )
         return
     used = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
     if used is not None:
-        yield Finding("ok", used, f"{environ[used]} holds the trusted authorities")
+        yield _finding("ok", used, f"{environ[used]} holds the trusted authorities", name=CheckName.TRUSTED_AUTHORITIES)
 
 
 def _requests_bundle_findings(environ: Mapping[str, str], *, has_notices: bool) -> Iterator[Finding]:
@@ -92,16 +105,16 @@ def _requests_bundle_findings(environ: Mapping[str, str], *, has_notices: bool) 
         return
     path = Path(environ[used])
     if has_notices and not path.exists():
-        yield Finding("error", used, f"names {path}, which does not exist: notifications can't be sent.", CA_HINT)
+        yield _finding("error", used, f"names {path}, which does not exist: notifications can't be sent.", CA_HINT)
     else:
-        yield Finding("warning", used, "is used for notifications only, not for providers or Pigment.", CA_HINT)
+        yield _finding("warning", used, "is used for notifications only, not for providers or Pigment.", CA_HINT)
 
 
 def _ignored_variable_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("PYTHONHTTPSVERIFY") == "0":
-        yield Finding("warning", "PYTHONHTTPSVERIFY", "has no effect: certificates are always checked.", CA_HINT)
+        yield _finding("warning", "PYTHONHTTPSVERIFY", "has no effect: certificates are always checked.", CA_HINT)
     if environ.get("SSLKEYLOGFILE"):
-        yield Finding(
+        yield _finding(
             "warning",
             "SSLKEYLOGFILE",
             "lets any reader of that file decrypt every request, tokens included.",
@@ -112,7 +125,7 @@ def _ignored_variable_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
 def _state_directory_findings(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
     folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if folder and not Path(folder).is_absolute() and url.endswith(f"/{folder}/{STATE_FILE_NAME}"):
-        yield Finding(
+        yield _finding(
             "error",
             "STATE_DIRECTORY",
             "is not an absolute path.",
@@ -127,7 +140,7 @@ def _time_zone_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield Finding(
+        yield _finding(
             "warning",
             "TZ",
             "is not the name of a time zone. It has no effect: times are UTC, and schedules have their own timezone.",
@@ -147,11 +160,11 @@ def _libpq_findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the variables that libpq uses where `state.url` does not set it (PostgreSQL manual, 34.15)."""
     for name in sorted(name for name in environ if LIBPQ_PATTERN.fullmatch(name) and environ[name]):
         if problem := _libpq_problem(name, environ[name]):
-            yield Finding("error", name, f"{problem[0]}.", problem[1])
+            yield _finding("error", name, f"{problem[0]}.", problem[1])
         elif name in LIBPQ_SECRETS:
-            yield Finding("ok", name, "is used for the database of the state where state.url has no password")
+            yield _finding("ok", name, "is used for the database of the state where state.url has no password")
         else:
-            yield Finding("ok", name, "is used for the database of the state, unless state.url sets the same")
+            yield _finding("ok", name, "is used for the database of the state, unless state.url sets the same")
 
 
 def _libpq_problem(name: str, value: str) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import httpx
 
 from connectors.base import (
+    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -316,12 +317,23 @@ def _source_finding(subject: str, app: App, names: str) -> Finding:
     shown = escape_control(app.name)
     if not names:
         remedy = "Assign a group to the enterprise application; people assigned individually get no access here."
-        return Finding("warning", subject, f"{shown} has no groups, so no one is entitled through it.", remedy)
-    return Finding("ok", subject, f"{shown} is enabled, and its people and groups can be read: {names}.")
+        return Finding(
+            "warning",
+            subject,
+            f"{shown} has no groups, so no one is entitled through it.",
+            remedy,
+            name=CheckName.GROUPS,
+        )
+    return Finding(
+        "ok",
+        subject,
+        f"{shown} is enabled, and its people and groups can be read: {names}.",
+        name=CheckName.APPLICATION,
+    )
 
 
 def _open_app_findings(subject: str, app: App) -> list[Finding]:
     if not app.is_open:
         return []
     message = f"Anyone in the tenant may sign in to {escape_control(app.name)} without being assigned."
-    return [Finding("warning", subject, message, OPEN_REMEDY)]
+    return [Finding("warning", subject, message, OPEN_REMEDY, name=CheckName.OPEN_APPLICATION)]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 
 from connectors.base import (
+    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -239,10 +240,25 @@ async def _check_source(
         shown |= members.people.keys()
     if not counted:
         remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
-        return [Finding("warning", subject, f"{app_name} has no groups, so no one is entitled through it.", remedy)]
+        return [
+            Finding(
+                "warning",
+                subject,
+                f"{app_name} has no groups, so no one is entitled through it.",
+                remedy,
+                name=CheckName.GROUPS,
+            )
+        ]
     if not people:
         remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
-        return [Finding("warning", subject, f"{app_name} has no assigned people.", remedy)]
+        return [
+            Finding("warning", subject, f"{app_name} has no assigned people.", remedy, name=CheckName.ASSIGNED_PEOPLE)
+        ]
     names = escape_control(", ".join(group.name for group in counted))
-    well = Finding("ok", subject, f"{app_name} is active, and its people and groups can be read: {names}.")
+    well = Finding(
+        "ok",
+        subject,
+        f"{app_name} is active, and its people and groups can be read: {names}.",
+        name=CheckName.APPLICATION,
+    )
     return [well, *await check_lookup(subject, lookup, shown, source)]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import httpx
 
 from connectors.base import (
+    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -288,10 +289,28 @@ async def _check_source(
     app_name = escape_control(app_name)
     if not counted:
         remedy = "Give the application to a role; people who are assigned individually get no access here."
-        return [Finding("warning", subject, f"{app_name} has no roles, so no one is entitled through it.", remedy)]
+        return [
+            Finding(
+                "warning",
+                subject,
+                f"{app_name} has no roles, so no one is entitled through it.",
+                remedy,
+                name=CheckName.GROUPS,
+            )
+        ]
     names = escape_control(", ".join(role.name for role in counted))
     if not people:
         remedy = "Put people into its roles in OneLogin."
-        return [Finding("warning", subject, f"{app_name} is granted by roles that have no users: {names}.", remedy)]
-    well = Finding("ok", subject, f"{app_name} and its people and roles can be read: {names}.")
+        return [
+            Finding(
+                "warning",
+                subject,
+                f"{app_name} is granted by roles that have no users: {names}.",
+                remedy,
+                name=CheckName.ASSIGNED_PEOPLE,
+            )
+        ]
+    well = Finding(
+        "ok", subject, f"{app_name} and its people and roles can be read: {names}.", name=CheckName.APPLICATION
+    )
     return [well, *await check_lookup(subject, lookup, people, source)]

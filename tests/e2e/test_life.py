@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,25 @@ def test_check_finds_everything_well(agent: Agent) -> None:
     warned = [line for line in ran.out.splitlines() if line.startswith("!")]
     assert [line for line in warned if "state" not in line] == []
     found = json.loads(agent.run("check", "--format", "json").out)
-    assert (found["exit_code"], found["counts"]["error"], found["counts"]["ok"] > 10) == (0, 0, True)
+    assert (found["version"], found["exit_code"], found["ok"], len(found["checks"]) > 10) == (1, 0, True, True)
+    assert list(found) == sorted(found)
+
+
+def test_result_of_a_check_is_kept_for_each_workspace_unless_it_is_offline(agent: Agent) -> None:
+    def kept() -> list[tuple[str, str, bytes]]:
+        with closing(sqlite3.connect(agent.config.with_name("state.db"))) as connection:
+            return connection.execute("SELECT workspace, result, document FROM verifications ORDER BY rowid").fetchall()
+
+    agent.run("check", "-w", "pigment-eu")
+    before = kept()
+    agent.run("check", "--offline")
+    workspace, result, document = before[-1]
+
+    assert kept() == before
+    assert (workspace, result) == ("pigment-eu", "passed")
+    subjects = {each["subject"] for each in json.loads(document)["checks"]}
+    assert any("entra-eu" in subject for subject in subjects)
+    assert not any("okta" in subject or "pigment-latam" in subject for subject in subjects)
 
 
 def test_check_warns_of_secrets_that_every_user_can_read(agent: Agent) -> None:

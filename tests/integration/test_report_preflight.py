@@ -9,8 +9,6 @@ import pytest
 from agent.preflight import run_preflight
 from agent.settings.load import load
 from connectors.base import Finding
-from tests.memory_state import MemoryState
-from tests.state_samples import Clock
 
 BASE = """\
 connectors: {okta: {type: okta, org_url: 'https://acme.okta.com', api_token: token-of-okta}}
@@ -23,7 +21,7 @@ server: {port: 0}
 async def checked(folder: Path, target: str) -> Finding:
     path = folder / "config.yaml"
     path.write_text(f"{BASE}reports: [{{name: weekly, what: plan, to: [{target}]}}]\n", "utf-8")
-    (found,) = await run_preflight(load(path, {}), MemoryState(Clock().now), [])
+    (found,) = await run_preflight(load(path, {}))
     return found
 
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.base import Finding, Group, IncompleteRead, LookupResult, Person, PersonKey, Snapshot, Source, Status
+from connectors.base import (
+    CheckName,
+    Finding,
+    Group,
+    IncompleteRead,
+    LookupResult,
+    Person,
+    PersonKey,
+    Snapshot,
+    Source,
+    Status,
+)
 from sandbox.pigment.errors import ScimError
 from sandbox.pigment.member import Member
 from sandbox.pigment.member_store import MemberStore
@@ -342,4 +353,4 @@ class SimulatedConnector:
         return LookupResult(person.status, groups=None if self.world.is_blind else groups)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
-        return [Finding("ok", self.name, f"{len(sources)} sources")]
+        return [Finding("ok", self.name, f"{len(sources)} sources", name=CheckName.CREDENTIALS)]

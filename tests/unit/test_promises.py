@@ -24,6 +24,7 @@ from agent.metrics import Metrics
 from agent.report.schema import Document
 from agent.store.tables import metadata
 from agent.web.api import openapi_document
+from connectors.base import Area, CheckName
 
 REPOSITORY = Path(__file__).parents[2]
 PROMISES = json.loads((REPOSITORY / "tests" / "golden" / "promises.json").read_text("utf-8"))
@@ -127,6 +128,7 @@ def present_names() -> dict[str, set[str]]:
         "plan document": typed_dict_keys(Document),
         "api": set(api_keys()),
         "metrics": set(metric_names()),
+        "checks": {each.value for each in CheckName} | {f"area {each.value}" for each in Area},
         "log events": literals(PROMISES["log events"], PRODUCT_CODE),
         "tables": {f"{table.name}.{column.name}" for table in metadata.tables.values() for column in table.columns},
         "page paths": literals(PROMISES["page paths"], PRODUCT_CODE),

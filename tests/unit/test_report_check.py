@@ -7,12 +7,26 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from agent.report.check import check_json, check_junit, check_text
-from connectors.base import Finding
+from connectors.base import Area, CheckName, Finding
 
 FINDINGS = [
-    Finding("ok", "config", "the configuration is valid", "not shown"),
-    Finding("warning", "workspace latam", "is paused by ida.", "To resume: `pigment-sync resume latam`"),
-    Finding("error", "connector main", "<refused>\x1b[31m", "Renew the key."),
+    Finding(
+        "ok",
+        "config",
+        "the configuration is valid",
+        "not shown",
+        name=CheckName.CONFIGURATION,
+        area=Area.CONFIG,
+    ),
+    Finding(
+        "warning",
+        "workspace latam",
+        "is paused by ida.",
+        "To resume: `pigment-sync resume latam`",
+        name=CheckName.PAUSE,
+        area=Area.WORKSPACE,
+    ),
+    Finding("error", "connector main", "<refused>\x1b[31m", "Renew the key.", name=CheckName.CREDENTIALS),
 ]
 
 
@@ -38,12 +52,15 @@ def test_colour_is_in_the_sign_alone() -> None:
     assert "\x1b[31m✗\x1b[0m  connector main" in text
 
 
-def test_json_has_counts_and_the_exit_code() -> None:
-    found = check_json(FINDINGS, 6)
-    assert (found["exit_code"], found["counts"]) == (6, {"ok": 1, "warning": 1, "error": 1})
-    assert found["findings"][1] == {  # type: ignore[index]  # an object for JSON
-        "level": "warning",
+def test_json_has_each_finding_with_its_area_and_name() -> None:
+    found = check_json(FINDINGS)
+
+    assert (found["version"], found["ok"], check_json(FINDINGS[:2])["ok"]) == (1, False, True)
+    assert found["checks"][1] == {  # type: ignore[index]  # an object for JSON
+        "area": "workspace",
         "subject": "workspace latam",
+        "name": "pause",
+        "status": "warning",
         "message": "is paused by ida.",
         "remedy": "To resume: `pigment-sync resume latam`",
     }
@@ -55,4 +72,8 @@ def test_junit_has_a_failure_for_each_error() -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
     (failure,) = suite.iter("failure")
     assert (failure.get("message"), failure.text) == ("<refused>\\x1b[31m", "Renew the key.")
-    assert [case.get("name") for case in suite] == ["config", "workspace latam", "connector main"]
+    assert [(case.get("classname"), case.get("name")) for case in suite] == [
+        ("pigment-sync.check.config", "config: configuration"),
+        ("pigment-sync.check.workspace", "workspace latam: pause"),
+        ("pigment-sync.check.connector", "connector main: credentials"),
+    ]

@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from agent.bootstrap import Components
 from agent.cli.invocation import config_path
-from agent.cli.options import format_option, workspace_option
-from agent.cli.output import add_config, print_json, print_text, render_options
+from agent.cli.options import format_option, os_user, workspace_option
+from agent.cli.output import add_config, print_text, render_options
 from agent.cli.runtime import load_settings, run_with_components
 from agent.engine.planner import select_workspaces
-from agent.errors import ConfigError, ExitCode, worst_exit_code
-from agent.offline_check import check_offline, config_file_findings
-from agent.report.check import NotChecked, check_json, check_junit, check_text
+from agent.errors import ConfigError, ExitCode, StateError, worst_exit_code
+from agent.model.check import CheckResult
+from agent.model.verification import Verification, VerificationKind, VerificationResult
+from agent.offline_check import area_of, check_offline, config_file_findings, secret_file_findings
+from agent.report.check import NotChecked, check_json, check_junit, check_text, not_checked_json
+from agent.report.document import to_json_bytes
 from agent.settings.file import find_config_file
+from agent.settings.root import Settings
 from agent.settings.secret_checks import missing_secrets
 from agent.settings.variables import variable_findings
-from connectors.base import Finding
+from agent.version import installed_version
+from connectors.base import Area, CheckName, Finding
 
 __all__ = ["check"]
 
 
-CONFIG_VALID = Finding("ok", "config", "the configuration is valid")
+CONFIG_VALID = Finding("ok", "config", "the configuration is valid", name=CheckName.CONFIGURATION, area=Area.CONFIG)
 
 
 @click.command()
 @workspace_option
 @click.option("--offline", is_flag=True, help="Check the configuration alone: no connection, no values of secrets.")
+@click.option("--notify", "sends_notices", is_flag=True, help="Send a test notice to each URL of `notify`.")
 @format_option("text", "json", "junit")
 @click.pass_context
-def check(context: click.Context, names: Sequence[str], offline: bool, output_format: str) -> int:
+def check(context: click.Context, names: Sequence[str], offline: bool, sends_notices: bool, output_format: str) -> int:
     """Test everything that a run needs, and show what to fix.
 
     Checks the configuration, who can read its file, and the environment variables that libraries use. Checks the
     connection, credentials, permissions, application and groups of each connector and workspace. Also checks pauses,
-    notification URLs, the login of the page and the port of `serve`. Sends and writes nothing.
+    notification URLs, the login of the page and the port of `serve`.
+
+    Writes nothing to a provider or to Pigment, and sends nothing unless --notify is given. The result is kept in the
+    state, for each workspace.
 
     With --offline, opens no connection and not the state, and lists what was not checked. Secrets may be missing, as in
-    the checks of a pull request; one that is there must be usable.
+    the checks of a pull request; one that is there must be usable. The result is not kept.
 
     Exits 0 if a run would work, 6 if a connector, a workspace or the login would fail, 8 if the configuration or a
     variable is invalid, a secret is not usable, or a notification could not be sent.
@@ -50,32 +59,68 @@ def check(context: click.Context, names: Sequence[str], offline: bool, output_fo
     pigment-sync check
     pigment-sync check --format junit > check.xml
     pigment-sync check --offline
+    pigment-sync check --notify
     pigment-sync --config /etc/pigment-sync/config.yaml check -w pigment-latam
     """
     if offline:
         return _check_offline(context, names, output_format)
     settings = load_settings(context)
-    own = [CONFIG_VALID, *config_file_findings(find_config_file(config_path(context), os.environ), settings)]
-    variables = variable_findings(os.environ, settings)
-    if any(finding.level == "error" for finding in variables):
+    config = [*_config_findings(context, settings), *variable_findings(os.environ, settings)]
+    if any(finding.level == "error" for finding in config):
         # No client can be built, so nothing else can be checked.
-        return _print_findings([*own, *variables], ExitCode.CONFIG, output_format)
+        return _print_findings(config, ExitCode.CONFIG, output_format)
+    missing = list(missing_secrets(settings))
+    # The others are reported by the request that needs them.
+    config += [
+        Finding("error", path, message, hint, name=CheckName.SECRET, area=area_of(path))
+        for path, message, hint in missing
+        if area_of(path) in {Area.NOTIFY, Area.SERVER}
+    ]
 
     async def body(components: Components) -> list[Finding]:
-        return await components.check(list(select_workspaces(components.contexts, names)))
+        chosen = list(select_workspaces(components.contexts, names))
+        started_at = components.clock.now()
+        found = await components.check(chosen, sends_notices=sends_notices)
+        result = CheckResult([*config, *found.shared], found.connectors, found.workspaces)
+        try:
+            for name in chosen:
+                findings = result.findings_of(name, components.contexts[name].policy.sources)
+                await components.state.record_verification(
+                    Verification(
+                        workspace=name,
+                        kind=VerificationKind.CHECK,
+                        started_at=started_at,
+                        result=_verification_result(findings),
+                        by=os_user(),
+                        version=installed_version(),
+                        document=check_json(findings),
+                    )
+                )
+        except StateError as error:
+            message = f"the result of this check is not kept: {error.message}"
+            not_kept = Finding("error", "state", message, error.hint, name=CheckName.STATE_WRITABLE, area=Area.STATE)
+            return [*result, not_kept]
+        return list(result)
 
-    findings = run_with_components(context, body, is_reading=True, warns=False)
-    missing = list(missing_secrets(settings))
-    secret_findings = [
-        Finding("error", *each) for each in missing if each[0].startswith(("notify.", "reports.", "server."))
-    ]
-    lines = [*own, *variables, *secret_findings, *findings]
-    errors = [finding for finding in lines if finding.level == "error"]
+    lines = run_with_components(context, body, is_reading=True, warns=False)
     secrets = [message for _, message, _ in missing]
     code = worst_exit_code(
-        ExitCode.CONFIG if _is_config_error(finding, secrets) else ExitCode.INCOMPLETE for finding in errors
+        ExitCode.CONFIG if _is_config_error(finding, secrets) else ExitCode.INCOMPLETE
+        for finding in lines
+        if finding.level == "error"
     )
     return _print_findings(lines, code, output_format)
+
+
+def _config_findings(context: click.Context, settings: Settings) -> Iterator[Finding]:
+    yield CONFIG_VALID
+    yield from config_file_findings(find_config_file(config_path(context), os.environ), settings)
+    yield from secret_file_findings(settings)
+
+
+def _verification_result(findings: Sequence[Finding]) -> VerificationResult:
+    is_failed = any(finding.level == "error" for finding in findings)
+    return VerificationResult.FAILED if is_failed else VerificationResult.PASSED
 
 
 def _check_offline(context: click.Context, names: Sequence[str], output_format: str) -> int:
@@ -84,8 +129,10 @@ def _check_offline(context: click.Context, names: Sequence[str], output_format: 
     except ConfigError as error:
         if output_format == "text":
             raise
-        problems = [line.strip() for line in error.message.splitlines()]
-        findings = [Finding("error", "config", problem, error.hint) for problem in problems]
+        findings = [
+            Finding("error", "config", line.strip(), error.hint, name=CheckName.CONFIGURATION, area=Area.CONFIG)
+            for line in error.message.splitlines()
+        ]
         return _print_findings(findings, ExitCode.CONFIG, output_format, ())
     chosen = settings.model_copy(update={"workspaces": select_workspaces(settings.workspaces, names)})
     findings, not_checked = check_offline(chosen, find_config_file(config_path(context), os.environ))
@@ -94,15 +141,19 @@ def _check_offline(context: click.Context, names: Sequence[str], output_format: 
 
 
 def _is_config_error(finding: Finding, secrets: Sequence[str]) -> bool:
-    return finding.subject.startswith(("notify.", "reports.")) or any(message in finding.message for message in secrets)
+    return finding.area is Area.NOTIFY or any(message in finding.message for message in secrets)
 
 
 def _print_findings(
     findings: Sequence[Finding], code: int, output_format: str, not_checked: Sequence[NotChecked] | None = None
 ) -> int:
+    """Print *findings*. With *not_checked*, even an empty one, the check was offline."""
     match output_format:
         case "json":
-            print_json(check_json(findings, code, not_checked))
+            left_out: Mapping[str, object] = (
+                {} if not_checked is None else {"not_checked": not_checked_json(not_checked)}
+            )
+            print_text(to_json_bytes({**check_json(findings), "exit_code": code, **left_out}).decode())
         case "junit":
             print_text(check_junit(findings, not_checked or ()))
         case _:
