@@ -1,0 +1,1 @@
+"""Recordings of what a plan reads, with every person replaced by a made-up one."""
