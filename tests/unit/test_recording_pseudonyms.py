@@ -75,9 +75,7 @@ NAMES = [
     "\U0001f600 smile",
 ]
 LETTERS = st.sampled_from(
-    list(
-        "aAbBs\u00df\u1e9e\u00e9\u00c9\u0301\u0130i\u0307\u212ak\u2260=\u0338.-' \t\u00a0\u037e;\u200d\u03c3\u03c2\u03a3"
-    )
+    list("aAbs\u00df\u1e9e\u00e9\u00c9\u0301\u0130i\u0307\u212ak\u2260=\u0338.-' \t\u00a0\u037e;\u03c3\u03c2\u03a3")
 )
 TEXTS = st.one_of(st.text(LETTERS, max_size=8), st.text(max_size=8))
 
