@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests import postgres
+
+# jsonschema has it compile 38 grammars when it is imported, for formats of no vendor's document: 2 s in each process.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
 
 # httpx and requests read them by themselves, but the tests are about the agent's `ca_bundle`.
 for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -27,6 +32,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 # Coverage starts itself in each process that finds it.
 COVERAGE_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the thousands of collected tests out of each later garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
