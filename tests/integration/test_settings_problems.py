@@ -10,6 +10,7 @@ import yaml
 
 from agent.errors import ConfigError, ExitCode
 from agent.settings.cross_checks import refuse_shared_tokens
+from agent.settings.file import parse_config
 from agent.settings.load import load
 from agent.settings.template import PROVIDERS_BY_TYPE
 
@@ -362,10 +363,30 @@ def test_token_that_is_kept_in_two_places_is_refused_at_a_run(tmp_path: Path, mo
         (f"a: 2027-02-30\nb: {SECRET}\n", "put it in quotes"),
         ("a: &a [*a]\n", "nested without end"),
         ("a: " + "[" * 5000, "nested without end"),
+        ("a: " + "[" * 200_000, "nested without end"),
+        ("- " * 200_000, "nested without end"),
     ],
 )
 def test_invalid_yaml_is_reported_with_line_and_column(problem: Problem, text: str, why: str) -> None:
     assert why in problem(text).message
+
+
+def test_yaml_is_read_as_the_specification_has_it() -> None:
+    text = """
+    a: {b: [1, 2.5, true, null, ~, 0x1f, 1_000, "\\u00e9", 'it''s']}
+    base: &base {x: 1, y: two}
+    merged: {<<: *base, y: three}
+    "quoted: key": |
+      two
+      lines
+    folded: >-
+      one
+      line
+    date: 2027-02-28
+    empty:
+    """
+
+    assert parse_config(text.encode(), Path("config.yaml")) == yaml.safe_load(text)
 
 
 def test_file_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
