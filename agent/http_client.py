@@ -6,7 +6,9 @@ Libraries that read the environment themselves fail on it in different ways. Her
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,10 @@ from connectors.http.proxy import AsyncProxyTransport, ProxyConfigError, proxies
 from connectors.http.tls import TlsConfigError, tls_context
 
 __all__ = ["create_client", "create_transport"]
+
+# For each request httpcore looks for a package that we do not need, through the whole path: 0.15 ms of CPU each time.
+if "sniffio" not in sys.modules and find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
 
 CONNECTION_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
 
