@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from agent.errors import ConfigError
+from agent.request_trace import ObservedTransport
 from connectors.http.proxy import AsyncProxyTransport, ProxyConfigError, proxies_from_environment
 from connectors.http.tls import TlsConfigError, tls_context
 
@@ -48,7 +49,11 @@ def create_client(
 
 
 def create_transport(ca_bundle: Path | None, environ: Mapping[str, str] = os.environ) -> httpx.AsyncBaseTransport:
-    """Return the transport of `create_client`. Raises `ConfigError`."""
+    """Return the transport of `create_client`, whose requests are logged and traced. Raises `ConfigError`."""
+    return ObservedTransport(_create_transport(ca_bundle, environ))
+
+
+def _create_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> httpx.AsyncBaseTransport:
     try:
         proxies, context = proxies_from_environment(environ), tls_context(ca_bundle, environ)
     except (ProxyConfigError, TlsConfigError) as error:

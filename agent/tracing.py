@@ -20,6 +20,7 @@ import structlog
 
 from agent.errors import ConfigError, PigmentSyncError
 from agent.ports.tracer import NO_TRACER, Attributes, Span, Tracer
+from agent.request_trace import path_template
 from connectors.base import ReadError
 from connectors.http import request_id_from_headers
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-__all__ = ["TracedTransport", "open_tracer", "path_template"]
+__all__ = ["TracedTransport", "open_tracer"]
 
 log = structlog.get_logger()
 END_SECONDS = 5.0
@@ -36,22 +37,8 @@ END_SECONDS = 5.0
 INHERITED = frozenset({"pigment_sync.run_id", "pigment_sync.workspace", "pigment_sync.provider"})
 """What the spans within a span have too, so that each can be searched for."""
 HTTP_ERROR = 400
-API_WORDS = frozenset(
-    {
-        *("2", "api", "apps", "appRoleAssignedTo", "auth", "beta", "deletedItems", "directory", "events", "groups"),
-        *("logs", "members", "memberOf", "microsoft.graph.user", "oauth2", "organization", "roles", "scim", "token"),
-        *("servicePrincipals", "transitiveMemberOf", "transitiveMembers", "users", "v1", "v1.0", "v2", "v2.0"),
-        *("Groups", "ResourceTypes", "Schemas", "ServiceProviderConfig", "Users"),
-    }
-)
-"""The fixed segments of the paths that are requested. Any other segment is an id, an address or a tenant."""
 
 _inherited: ContextVar[Attributes] = ContextVar("inherited", default=MappingProxyType({}))
-
-
-def path_template(path: str) -> str:
-    """Return *path* with each segment that is not a fixed word of an API as `{id}`."""
-    return "/".join(part if not part or part in API_WORDS else "{id}" for part in path.split("/"))
 
 
 @contextmanager
@@ -188,8 +175,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
             response = await self._transport.handle_async_request(request)
             span.set({"http.response.status_code": response.status_code})
             request_id = request_id_from_headers(response.headers, request.headers)
-            # A server chooses it freely: an address would be one of a person.
-            if request_id and "@" not in request_id:
+            if request_id:
                 span.set({"pigment_sync.vendor_request_id": request_id})
             if response.status_code >= HTTP_ERROR:
                 span.fail(str(response.status_code))

@@ -94,7 +94,7 @@ def _command_table(context: click.Context, group: click.Group) -> Iterator[str]:
 def _options(context: click.Context) -> list[click.Option]:
     options = [each for each in context.command.get_params(context) if isinstance(each, click.Option)]
     # --help is listed once, for `pigment-sync` itself.
-    return [each for each in options if context.parent is None or "--help" not in each.opts]
+    return [each for each in options if not each.hidden and (context.parent is None or "--help" not in each.opts)]
 
 
 def _option_row(param: click.Option, context: click.Context) -> str:

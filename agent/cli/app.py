@@ -13,6 +13,7 @@ import click
 
 from agent.cli.invocation import Invocation
 from agent.cli.lazy_command import LazyCommand
+from agent.cli.trace import trace_option
 from agent.cli.version import version_option
 from agent.errors import ExitCode, PigmentSyncError, exit_code_for_read_error
 from agent.report.commands import with_config
@@ -47,6 +48,7 @@ COMMANDS = {
 }
 
 
+@trace_option
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--config",

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agent.cli.trace import accept_trace
+
 __all__ = ["LazyCommand"]
 
 
@@ -26,4 +28,5 @@ class LazyCommand(click.Command):
         """Return a context of the command itself, which click then invokes or completes."""
         module = importlib.import_module(f"agent.cli.commands.{self.module}")
         command: click.Command = getattr(module, self.module)
+        accept_trace(command)
         return command.make_context(info_name, args, parent, **extra)

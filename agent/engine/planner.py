@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from agent.diff.explain import EmailMatches, email_matches, similar_entries
 from agent.diff.single_user import restrict_to_user
@@ -111,7 +112,7 @@ class Planner:
     async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
         policy = workspace.policy
         name = policy.workspace
-        with self.tracer.span("workspace.read", {"pigment_sync.workspace": name}):
+        with bound_contextvars(workspace=name), self.tracer.span("workspace.read", {"pigment_sync.workspace": name}):
             listing = asyncio.ensure_future(self._list_members(workspace))
             sources = [asyncio.ensure_future(self._read_source(each)) for each in policy.sources]
             await asyncio.gather(listing, *sources, return_exceptions=True)

@@ -125,7 +125,7 @@ class Sync:
         async def finish(each: OpenRun, decision: Decision, failed: RunResult | None) -> RunResult:
             if failed is not None:
                 return failed
-            with bound_contextvars(run_id=each.run.id):
+            with bound_contextvars(run_id=each.run.id, workspace=each.policy.workspace):
                 async with bounded:
                     return await self._finish_or_abandon(each, decision, request, approvals)
 

@@ -1,5 +1,6 @@
 """HTTP for every connector and for Pigment: bounded, rate-limited, retried, and on one origin only."""
 
+from connectors.http.attempts import ATTEMPT_EXTENSION
 from connectors.http.client import ApiClient
 from connectors.http.headers import header_numbers, is_rate_limit, retry_after_seconds, server_time
 from connectors.http.isolated_reads import IsolatedReads
@@ -23,6 +24,7 @@ from connectors.http.send import NoResponse, RequestNotSent
 from connectors.http.single_flight import SingleFlight, task_group
 
 __all__ = [
+    "ATTEMPT_EXTENSION",
     "DEFAULT_LIMITS",
     "NO_RATE_LIMITER",
     "REAL_TIME",

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from agent.ports.tracer import Attributes, Span
-from agent.tracing import TracedTransport, open_tracer, path_template
+from agent.request_trace import path_template
+from agent.tracing import TracedTransport, open_tracer
 from tests.otlp_receiver import collector
 
 
