@@ -11,6 +11,7 @@ from connectors.http.limits import (
     AuthHeaders,
     RateLimiter,
     RequestLimits,
+    RequestSigner,
     Timer,
 )
 from connectors.http.origin import https_root, is_loopback, parse_url, validate_host
@@ -40,6 +41,7 @@ __all__ = [
     "RateLimiter",
     "RequestLimits",
     "RequestNotSent",
+    "RequestSigner",
     "RetryAfterLimiter",
     "RetryDelay",
     "RetryPolicy",

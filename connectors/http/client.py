@@ -24,6 +24,7 @@ from connectors.http.limits import (
     AuthHeaders,
     RateLimiter,
     RequestLimits,
+    RequestSigner,
     Timer,
 )
 from connectors.http.origin import Origin
@@ -52,7 +53,7 @@ class ApiClient:
     Raises `ValueError` for a base URL with http:// and another host than this one: the token would travel in the open.
     """
 
-    def __init__(  # noqa: PLR0913  (four are optional and come from the wiring)
+    def __init__(  # noqa: PLR0913  (five are optional and come from the wiring)
         self,
         name: str,
         base_url: str,
@@ -63,6 +64,7 @@ class ApiClient:
         rate_limiter: RateLimiter = NO_RATE_LIMITER,
         retry_delay: RetryDelay | None = None,
         timer: Timer = REAL_TIME,
+        signer: RequestSigner | None = None,
     ) -> None:
         self.name = name
         self.request_count = 0
@@ -73,6 +75,7 @@ class ApiClient:
         self._rate_limiter = rate_limiter
         self._retry_delay = retry_delay
         self._timer = timer
+        self._signer = signer
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._renewal_lock = asyncio.Lock()
         self._renewals = 0
@@ -180,26 +183,8 @@ class ApiClient:
         content: bytes | None,
         policy: RetryPolicy | None = None,
     ) -> ApiResponse:
-        permit = None if policy is None else policy.permit
         for _ in range(1 + MAX_REDIRECTS):
-            all_headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
-            request = self._client.build_request(method, target, headers=all_headers, content=content)
-            asked_at = self._timer.now()
-            await self._wait_for_rate_limit(method, target, permit)
-            if policy is not None:
-                policy.rate_limited_seconds += self._timer.now() - asked_at
-            self._sent_headers = headers
-            self.request_count += 1
-            try:
-                response, body = await send_request(self._client, request, self._limits, permit)
-            except BaseException:
-                self._rate_limiter.on_response(target, NO_STATUS, httpx.Headers())
-                raise
-            self._rate_limiter.on_response(target, response.status_code, response.headers)
-            request_id = request_id_from_headers(response.headers, headers)
-            answer = ApiResponse(
-                response.status_code, response.headers, target, body, self.name, method=method, request_id=request_id
-            )
+            answer = await self._send_signed(method, target, headers, content, policy)
             if answer.status not in METHOD_PRESERVING_REDIRECTS:
                 return answer
             next_target = self._origin.join(target, answer.headers.get("location", ""))
@@ -207,6 +192,53 @@ class ApiClient:
                 return answer
             target = next_target
         return answer
+
+    async def _send_signed(
+        self,
+        method: str,
+        target: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        policy: RetryPolicy | None,
+    ) -> ApiResponse:
+        """Send once, or twice where the signer learns from the first response what the second needs."""
+        answer = await self._send_once(method, target, headers, content, policy)
+        if self._signer is not None:
+            if self._signer.allows_repeat(answer):
+                answer = await self._send_once(method, target, headers, content, policy)
+                self._signer.allows_repeat(answer)
+            self._signer.refuse(answer)
+        return answer
+
+    async def _send_once(
+        self,
+        method: str,
+        target: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        policy: RetryPolicy | None,
+    ) -> ApiResponse:
+        permit = None if policy is None else policy.permit
+        asked_at = self._timer.now()
+        await self._wait_for_rate_limit(method, target, permit)
+        if policy is not None:
+            policy.rate_limited_seconds += self._timer.now() - asked_at
+        # Signed only now: a signature is dated, and must not grow old in the queue of the rate limiter.
+        signature = {} if self._signer is None else self._signer.sign(method, target, headers)
+        all_headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers, **signature}
+        request = self._client.build_request(method, target, headers=all_headers, content=content)
+        self._sent_headers = headers
+        self.request_count += 1
+        try:
+            response, body = await send_request(self._client, request, self._limits, permit)
+        except BaseException:
+            self._rate_limiter.on_response(target, NO_STATUS, httpx.Headers())
+            raise
+        self._rate_limiter.on_response(target, response.status_code, response.headers)
+        request_id = request_id_from_headers(response.headers, headers)
+        return ApiResponse(
+            response.status_code, response.headers, target, body, self.name, method=method, request_id=request_id
+        )
 
     async def _wait_for_rate_limit(self, method: str, target: httpx.URL, permit: Permit | None) -> None:
         """Wait for the rate limiter, no longer than *permit* holds. Raises `PermitExpired`."""

@@ -6,11 +6,23 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
-__all__ = ["DEFAULT_LIMITS", "NO_RATE_LIMITER", "REAL_TIME", "AuthHeaders", "RateLimiter", "RequestLimits", "Timer"]
+if TYPE_CHECKING:
+    from connectors.http.response import ApiResponse
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "NO_RATE_LIMITER",
+    "REAL_TIME",
+    "AuthHeaders",
+    "RateLimiter",
+    "RequestLimits",
+    "RequestSigner",
+    "Timer",
+]
 
 AuthHeaders = Callable[[bool], Awaitable[Mapping[str, str]]]
 """Returns the authentication headers. True: the last ones were refused (401), so renew them if possible."""
@@ -44,6 +56,22 @@ class Timer:
 
 
 REAL_TIME = Timer()
+
+
+class RequestSigner(Protocol):
+    """Adds to each attempt at a request what is valid for that attempt alone, such as a proof of possession."""
+
+    def sign(self, method: str, url: httpx.URL, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers to add to one attempt, whose authentication is in *headers*."""
+        ...
+
+    def allows_repeat(self, response: ApiResponse) -> bool:
+        """Record *response*. Return whether the same request may succeed if it is signed and sent once more."""
+        ...
+
+    def refuse(self, response: ApiResponse) -> None:
+        """Raise the error of a response that refuses the signature; return for any other."""
+        ...
 
 
 class RateLimiter(Protocol):

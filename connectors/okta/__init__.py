@@ -53,5 +53,6 @@ PROVIDER = Provider(
     # An OAuth 2.0 service app with the scopes okta.apps.read, okta.groups.read and okta.users.read.
     client_id: {client_id}
     private_key: {secret}
+    # dpop: true where the app requires DPoP, as new ones do.
 """,
 )

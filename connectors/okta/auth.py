@@ -16,6 +16,7 @@ from connectors.base import CredentialsRefused, IncompleteRead
 from connectors.directory import as_object
 from connectors.http import ApiResponse, RequestLimits, Timer, error_excerpt
 from connectors.oauth import AccessTokens, IssuedToken, TokenRequester, issued_token, oauth_error, token_error
+from connectors.okta.dpop import DpopProofs, proof_hint, wants_nonce
 from connectors.okta.rate_limit import reset_delay
 from connectors.pem import normalize_pem, private_key_problem
 from connectors.secret import Secret, SecretInvalid
@@ -32,10 +33,10 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS = 300
 """Okta accepts up to an hour. A short life limits theft and still tolerates clocks that differ."""
 
-DPOP_HINT = "Untick `Require Demonstrating Proof of Possession (DPoP)` in the service app's general settings in Okta."
+DPOP_CHECKBOX = "`Require Demonstrating Proof of Possession (DPoP) header in token requests`"
+"""What Okta calls it, in the general settings of a service app."""
+DPOP_ERRORS = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
 HINTS = {
-    "invalid_dpop_proof": DPOP_HINT,
-    "use_dpop_nonce": DPOP_HINT,
     "invalid_scope": f"Grant the service app these scopes in Okta (Okta API Scopes): {SCOPES}.",
     "invalid_client": "Check `client_id`, that the public half of `private_key` is among the service app's keys in "
     "Okta (name it with `kid` if there are several), that the app is active, and that this machine's clock is right.",
@@ -63,8 +64,9 @@ class ApiTokenAuth:
 
 @dataclass(frozen=True, slots=True)
 class ServiceApp:
-    """An OAuth 2.0 service app of one org."""
+    """An OAuth 2.0 service app of one org. *connector* is our name for the org in the configuration."""
 
+    connector: str
     org_url: str
     client_id: str
     private_key: Secret
@@ -86,15 +88,16 @@ class ServiceApp:
         }
 
 
-def access_tokens(
+def access_tokens(  # noqa: PLR0913  (the wiring of one credential, each part by name)
     name: str,
     app: ServiceApp,
     client: httpx.AsyncClient,
     limits: RequestLimits,
     timer: Timer,
     wall: Callable[[], float],
+    proofs: DpopProofs | None = None,
 ) -> AccessTokens:
-    """Return the access tokens of *app*. *wall* returns seconds since 1970."""
+    """Return the access tokens of *app*. *wall* returns seconds since 1970. With *proofs* they are bound to its key."""
     # Token requests have a rate limit of their own, with the same headers.
     requester = TokenRequester(
         name, client, limits, timer, lambda response: reset_delay(response, wall), UNREACHABLE_HINT
@@ -102,37 +105,67 @@ def access_tokens(
 
     def build_request() -> httpx.Request:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        if proofs is not None:
+            headers["DPoP"] = proofs.token_proof(app.token_url)
         return client.build_request("POST", app.token_url, data=app.token_request_form(wall()), headers=headers)
 
     async def request_token() -> IssuedToken:
-        return _token_from_response(await requester.send(build_request, app.token_url))
+        response = await requester.send(build_request, app.token_url)
+        if proofs is None:
+            return _token_from_response(response, app.connector)
+        proofs.note_token_response(response)
+        if wants_nonce(response, oauth_error(response)[0]):
+            response = await requester.send(build_request, app.token_url)
+            proofs.note_token_response(response)
+        return _bound_token_from_response(response, app.connector, wall)
 
-    return AccessTokens(request_token, timer.now)
+    return AccessTokens(request_token, timer.now, scheme="Bearer" if proofs is None else "DPoP")
 
 
-def _token_from_response(response: ApiResponse) -> IssuedToken:
-    """Return the token. Raises the error of a response without one."""
+def _token_from_response(response: ApiResponse, connector: str) -> IssuedToken:
+    """Return the bearer token. Raises the error of a response without one."""
+    turn_on = f"The service app requires DPoP: set `connectors.{connector}.dpop: true`."
     if response.status != httpx.codes.OK:
-        raise _error_from_response(response)
+        error, _ = oauth_error(response)
+        raise _error_from_response(response, turn_on if error in DPOP_ERRORS else HINTS.get(error, REFUSED_HINT))
     fields = as_object(response.json())
-    if str(fields.get("token_type")).lower() == "dpop":
+    if _token_type(fields) == "dpop":
+        raise CredentialsRefused(f"{response.server} gave a token that requires DPoP.", turn_on)
+    return _token_from_fields(fields, response)
+
+
+def _bound_token_from_response(response: ApiResponse, connector: str, wall: Callable[[], float]) -> IssuedToken:
+    """Return the token that is bound to our key. Raises the error of a response without one."""
+    if response.status != httpx.codes.OK:
+        error, description = oauth_error(response)
+        hint = proof_hint(response, description, wall) if error in DPOP_ERRORS else HINTS.get(error, REFUSED_HINT)
+        raise _error_from_response(response, hint)
+    fields = as_object(response.json())
+    if _token_type(fields) != "dpop":
+        # RFC 9449, section 5: a client that relies on the binding must discard such a token.
         raise CredentialsRefused(
-            f"{response.server} gave a token that requires DPoP, which is not supported{response.request_label}.",
-            DPOP_HINT,
+            f"{response.server} gave a token that is not bound to our key, although `dpop` is on.",
+            f"Tick {DPOP_CHECKBOX} in the service app's general settings in Okta, or set "
+            f"`connectors.{connector}.dpop: false`.",
         )
+    return _token_from_fields(fields, response)
+
+
+def _token_type(fields: Mapping[str, object]) -> str:
+    return str(fields.get("token_type")).lower()
+
+
+def _token_from_fields(fields: Mapping[str, object], response: ApiResponse) -> IssuedToken:
     token = issued_token(fields)
     if token is None:
-        raise IncompleteRead(
-            f"{response.server} answered the token request without a token{response.request_label}.", UNEXPECTED_HINT
-        )
+        raise IncompleteRead(f"{response.server} answered the token request without a token.", UNEXPECTED_HINT)
     return token
 
 
-def _error_from_response(response: ApiResponse) -> CredentialsRefused | IncompleteRead:
+def _error_from_response(response: ApiResponse, refused_hint: str) -> CredentialsRefused | IncompleteRead:
     excerpt = error_excerpt(response.body, {})
     message = f"{response.server} gave no token: {response.status}{excerpt}{response.request_label}."
-    error, _ = oauth_error(response)
-    return token_error(response, message, refused_hint=HINTS.get(error, REFUSED_HINT), other_hint=UNEXPECTED_HINT)
+    return token_error(response, message, refused_hint=refused_hint, other_hint=UNEXPECTED_HINT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from connectors.okta.client import (
     user_endpoint,
     user_groups_endpoint,
 )
+from connectors.okta.dpop import DpopProofs
 from connectors.okta.mapping import (
     NAMING,
     UserMapper,
@@ -83,11 +84,13 @@ class OktaConnector:
         progress: Progress = discard_progress,
     ) -> None:
         server_name = f"Okta ({name})"
+        proofs = DpopProofs(wall) if settings.dpop else None
         authorize: AuthHeaders
         if settings.api_token is not None:
             authorize = ApiTokenAuth(settings.api_token)
         else:
-            authorize = access_tokens(server_name, _service_app_from_settings(settings), client, limits, timer, wall)
+            app = _service_app_from_settings(name, settings)
+            authorize = access_tokens(server_name, app, client, limits, timer, wall, proofs)
         rate_limiter = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, server_name)
         self._api = ApiClient(
             server_name,
@@ -98,6 +101,7 @@ class OktaConnector:
             rate_limiter=rate_limiter,
             retry_delay=rate_limiter.retry_delay,
             timer=timer,
+            signer=proofs,
         )
         self._client = OktaClient(self._api, timer, progress)
         self.clear_cache()
@@ -156,10 +160,10 @@ class OktaConnector:
         return await _check_source(subject, self._client, self._directory, source, self.lookup)
 
 
-def _service_app_from_settings(settings: OktaSettings) -> ServiceApp:
+def _service_app_from_settings(name: str, settings: OktaSettings) -> ServiceApp:
     if settings.client_id is None or settings.private_key is None:
         raise AssertionError("OktaSettings holds an API token, or a client id and a private key")
-    return ServiceApp(settings.org_url, settings.client_id, settings.private_key, settings.kid)
+    return ServiceApp(name, settings.org_url, settings.client_id, settings.private_key, settings.kid)
 
 
 class DirectoryReader:

@@ -40,6 +40,10 @@ class OktaSettings(ProviderSettings):
     client_id: str | None = Field(default=None, min_length=1, description="OAuth 2.0 service app (private_key_jwt).")
     private_key: Secret | None = Field(default=None, description="The service app's key, RSA or EC, as PEM.")
     kid: str | None = Field(default=None, min_length=1, description="The key's id in Okta, if the app has several.")
+    dpop: bool = Field(
+        default=False,
+        description="Bind access tokens to a key of this process (DPoP), as new service apps require by default.",
+    )
     api_token: Secret | None = Field(default=None, description="Instead of client_id and private_key.")
     rate_limit_share: float = Field(
         default=0.5, ge=0, le=0.95, description="Share of each rate limit left to other clients."
@@ -57,6 +61,8 @@ class OktaSettings(ProviderSettings):
         if self.api_token is not None:
             if self.client_id or self.private_key is not None or self.kid:
                 raise ValueError("set api_token, or client_id and private_key, not both")
+            if self.dpop:
+                raise ValueError("dpop needs client_id and private_key: an api_token can't be bound to a key")
         elif not self.client_id or self.private_key is None:
             raise ValueError("set client_id and private_key (an OAuth 2.0 service app), or api_token")
         return self

@@ -89,6 +89,13 @@ def _set_rate_limits(environment: Environment, name: str, body: RequestBody) -> 
     environment.okta.set_rate_limits(limits[preset])
 
 
+def _require_dpop(environment: Environment, name: str, body: RequestBody) -> None:
+    if name != "okta":
+        raise BadRequest("Only okta has DPoP.")
+    environment.okta.token_issuer.clients[environment.okta_client_id].requires_dpop = body.flag("on", otherwise=True)
+    environment.okta.api_proofs.requires_nonce = body.flag("api_nonce", otherwise=False)
+
+
 def _set_restriction(workspace: PigmentWorkspace, body: RequestBody) -> None:
     workspace.restriction = DomainRestriction(
         body.flag("on", otherwise=True), tuple(body.text_list_or_none("domains") or ())
@@ -119,6 +126,7 @@ DIRECTORY_ACTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[Environment, st
     "limit": (("preset",), _set_rate_limits),
     "hide-members": (("group", "on"), _hide_members),
     "grant": (("permissions",), _set_permissions),
+    "require-dpop": (("on", "api_nonce"), _require_dpop),
 }
 """The actions on a directory: their fields and their function."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.company import App, Group, Person
+from sandbox.okta.dpop import ALGORITHMS, ProofError, ProofRequest
 from sandbox.okta.errors import OktaError, forbidden, not_found, too_many_requests, unauthorized
 from sandbox.okta.filter import filter_people
 from sandbox.okta.org import DEPROVISIONED, OktaOrg
@@ -105,9 +107,28 @@ def _endpoint(org: OktaOrg, bucket: str, scope: str, act: Handler, known: list[s
             answer = act(OktaRequest(org, request))
         except OktaError as refusal:
             answer = _json_response(refusal.body(), refusal.status)
+        except ProofError as refusal:
+            answer = _refused_proof_response(refusal, request)
+        if org.api_proofs.requires_nonce:
+            answer.headers["DPoP-Nonce"] = org.api_proofs.nonce
         return _with_rate_limit_headers(answer, reading)
 
     return endpoint
+
+
+def _refused_proof_response(refusal: ProofError, request: Request) -> Response:
+    """Return the challenge of RFC 9449, section 7.1. Okta answers 400 to a proof that is not valid."""
+    algorithms = " ".join(ALGORITHMS)
+    response = Response(status_code=401 if refusal.error == "use_dpop_nonce" else 400)
+    response.headers["WWW-Authenticate"] = (
+        f'DPoP algs="{algorithms}", realm="{request.url.scheme}://{request.url.netloc}", error="{refusal.error}", '
+        f'error_description="{refusal.description}", resource="{request.url.path}"'
+    )
+    return response
+
+
+def _proof_request(request: Request) -> ProofRequest:
+    return ProofRequest(request.method, str(request.url), request.headers.getlist("dpop"))
 
 
 def _token_endpoint(org: OktaOrg) -> Callable[[Request], object]:
@@ -118,18 +139,24 @@ def _token_endpoint(org: OktaOrg) -> Callable[[Request], object]:
         try:
             if reading.is_refused:
                 raise too_many_requests()
-            answer = _json_response(org.token_issuer.issue_token(form, audience, has_proof="dpop" in request.headers))
+            proof = _proof_request(request)
+            verify_proof = partial(org.token_proofs.verify, proof) if proof.proofs else None
+            answer = _json_response(org.token_issuer.issue_token(form, audience, verify_proof))
+        except ProofError as refused:
+            answer = _json_response({"error": refused.error, "error_description": refused.description}, 400)
         except TokenError as refused:
             answer = _json_response(refused.body, refused.status)
         except OktaError as refusal:
             answer = _json_response(refusal.body(), refusal.status)
+        if "dpop" in request.headers and org.token_proofs.requires_nonce:
+            answer.headers["DPoP-Nonce"] = org.token_proofs.nonce
         return _with_rate_limit_headers(answer, reading)
 
     return endpoint
 
 
 def _authorize(org: OktaOrg, request: Request, scope: str) -> None:
-    allowed = org.is_allowed(request.headers.get("authorization", ""), scope)
+    allowed = org.is_allowed(request.headers.get("authorization", ""), scope, _proof_request(request))
     if allowed is None:
         raise unauthorized()
     if request.method != "GET":

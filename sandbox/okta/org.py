@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from sandbox.company import App, Directory, Group, Person
+from sandbox.okta.dpop import ProofRequest, ProofVerifier
 from sandbox.okta.errors import not_found
 from sandbox.okta.token import ServiceApp, TokenIssuer
 from sandbox.quota import Quota, QuotaState
@@ -74,6 +75,9 @@ class OktaOrg:
         self.directory = directory
         self.now = now
         self.token_issuer = TokenIssuer(now)
+        # Okta documents a nonce for token requests, and none yet for its API.
+        self.token_proofs = ProofVerifier(now, requires_nonce=True)
+        self.api_proofs = ProofVerifier(now, requires_nonce=False)
         for client in clients:
             self.token_issuer.add(client)
         self.api_tokens = set(api_tokens)
@@ -93,15 +97,23 @@ class OktaOrg:
         """Expire every `next` link so far: it leads to `E0000029`."""
         self.cursor_age += 1
 
-    def is_allowed(self, authorization: str, scope: str) -> bool | None:
-        """Return whether this `Authorization` header grants *scope*; None when it is not a credential of this org."""
+    def is_allowed(self, authorization: str, scope: str, proof: ProofRequest) -> bool | None:
+        """Return whether this `Authorization` header grants *scope*; None when it is not a credential of this org.
+
+        Raise `ProofError` for a token that is bound to a key, if *proof* does not show the possession of that key.
+        """
         kind, _, secret = authorization.partition(" ")
         if kind == "SSWS" and secret in self.api_tokens:
             return True
         if self.options.takes_tight_ssws and authorization.removeprefix("SSWS") in self.api_tokens:
             return True
-        scopes = self.token_issuer.token_scopes(secret) if kind == "Bearer" else None
-        return None if scopes is None else scope in scopes
+        found = self.token_issuer.find_token(secret)
+        # A bound token is no bearer token (RFC 9449, section 7.2), and a bearer token proves nothing.
+        if found is None or kind != ("Bearer" if found.thumbprint is None else "DPoP"):
+            return None
+        if found.thumbprint is not None:
+            self.api_proofs.verify(proof, secret, found.thumbprint)
+        return scope in found.scopes
 
     def app(self, key: str) -> App:
         if key not in self.directory.apps:

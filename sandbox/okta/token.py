@@ -33,18 +33,26 @@ class TokenError(Exception):
 
 @dataclass(slots=True)
 class ServiceApp:
-    """A service app: its public *keys* as PEM by key id, the *scopes* that an administrator granted to it."""
+    """A service app: its public *keys* as PEM by key id, the *scopes* that an administrator granted to it.
+
+    *requires_dpop*: a token request without a proof is refused. *ignores_dpop*: a proof is ignored, and the token is a
+    bearer token, as from a server that does not know DPoP.
+    """
 
     client_id: str
     keys: dict[str, str]
     scopes: frozenset[str] = READ_SCOPES
     requires_dpop: bool = False
+    ignores_dpop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
+    """*thumbprint* is that of the key to which the token is bound (`cnf.jkt`), None for a bearer token."""
+
     scopes: frozenset[str]
     expires_at: float
+    thumbprint: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,25 +71,32 @@ class TokenIssuer:
         """Revoke every access token; clients can get new ones."""
         self._issued.clear()
 
-    def token_scopes(self, token: str) -> frozenset[str] | None:
-        """Return the scopes of *token*, None when it is unknown, revoked or expired."""
+    def find_token(self, token: str) -> IssuedToken | None:
+        """Return what *token* grants, None when it is unknown, revoked or expired."""
         grant = self._issued.get(token)
-        return grant.scopes if grant is not None and grant.expires_at > self.now() else None
+        return grant if grant is not None and grant.expires_at > self.now() else None
 
-    def issue_token(self, form: Mapping[str, str], audience: str, *, has_proof: bool) -> dict[str, object]:
-        """Return the token response; raise `TokenError`. *has_proof*: the request had a DPoP header."""
+    def issue_token(
+        self, form: Mapping[str, str], audience: str, verify_proof: Callable[[], str] | None
+    ) -> dict[str, object]:
+        """Return the token response; raise `TokenError`, or `ProofError` from *verify_proof*.
+
+        *verify_proof* returns the thumbprint of the key of the request's proof; None: the request has no proof.
+        """
         if form.get("grant_type") != "client_credentials":
             raise TokenError("unsupported_grant_type", "The authorization grant type is not supported.")
         if form.get("client_assertion_type") != ASSERTION_TYPE:
             raise TokenError("invalid_client", "The client must authenticate with private_key_jwt.", 401)
         client = self._authenticate_client(form.get("client_assertion", ""), audience)
-        if client.requires_dpop and not has_proof:
+        if client.requires_dpop and verify_proof is None:
             raise TokenError("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
+        thumbprint = None if verify_proof is None or client.ignores_dpop else verify_proof()
         scopes = form.get("scope", "").split()
         self._require_granted(client, scopes)
         token = f"eyJ{secrets.token_urlsafe(48)}"
-        self._issued[token] = IssuedToken(frozenset(scopes), self.now() + LIFETIME_SECONDS)
-        response = {"token_type": "Bearer", "expires_in": LIFETIME_SECONDS, "access_token": token}
+        self._issued[token] = IssuedToken(frozenset(scopes), self.now() + LIFETIME_SECONDS, thumbprint)
+        kind = "Bearer" if thumbprint is None else "DPoP"
+        response = {"token_type": kind, "expires_in": LIFETIME_SECONDS, "access_token": token}
         return response | {"scope": " ".join(scopes)}
 
     def _require_granted(self, client: ServiceApp, scopes: Iterable[str]) -> None:

@@ -534,7 +534,7 @@ def test_document_names_a_test_for_every_cell_and_every_test_has_its_cell() -> N
     lines = [line for line in FAULTS_DOCUMENT.read_text(encoding="utf-8").splitlines() if "`test_" in line]
     named = {name for line in lines for name in re.findall(r"`(test_\w+)`", line)}
     tests = {name for name in globals() if name.startswith("test_") and "document" not in name}
-    parts = ("okta_token", "okta_reading", "lookups")
+    parts = ("okta_token", "okta_dpop", "okta_reading", "lookups")
     modules = [FAULTS_DOCUMENT.parents[1] / f"tests/contract/test_{part}.py" for part in parts]
     elsewhere = {name for file in modules for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
     assert tests <= named <= tests | elsewhere

@@ -38,8 +38,13 @@ async def sdk(served: tuple[PretendOkta, str]) -> AsyncIterator[Any]:
     # Fetched here because it takes seconds and 100 MiB, which no other test needs.
     from okta.client import Client
 
-    settings = {
-        "orgUrl": served[1],
+    async with Client(sdk_settings(served[1])) as made:
+        yield made
+
+
+def sdk_settings(url: str) -> dict[str, object]:
+    return {
+        "orgUrl": url,
         "authorizationMode": "PrivateKey",
         "clientId": "0oaservice",
         "privateKey": private(RSA_KEY),
@@ -47,8 +52,6 @@ async def sdk(served: tuple[PretendOkta, str]) -> AsyncIterator[Any]:
         "scopes": ["okta.apps.read", "okta.groups.read", "okta.users.read"],
         "requestTimeout": 10,
     }
-    async with Client(settings) as made:
-        yield made
 
 
 def after(headers: Any) -> str | None:
@@ -68,11 +71,10 @@ async def walked(ask: Any, *arguments: str, **options: Any) -> list[Any]:
             return rows
 
 
-async def read(okta: PretendOkta, url: str) -> Snapshot:
+async def read(okta: PretendOkta, url: str, *, dpop: bool = False) -> Snapshot:
     """Read the application with our connector, over the same sockets."""
-    settings = OktaSettings.model_validate(
-        {"type": "okta", "org_url": url, "client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa"}
-    )
+    key = {"client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa", "dpop": dpop}
+    settings = OktaSettings.model_validate({"type": "okta", "org_url": url} | key)
     async with create_client(None, 10) as http:
         return await OktaConnector("okta-main", settings, http).read(Source("okta-main", okta.app.id))
 
@@ -92,6 +94,22 @@ async def test_sdk_lists_the_app_users_that_our_connector_lists(served: tuple[Pr
     assert {row.id: row.embedded["user"]["status"] for row in listed} == {
         key: person.source_status for key, person in ours.items()
     }
+
+
+async def test_sdk_and_our_connector_satisfy_the_same_strict_dpop(served: tuple[PretendOkta, str]) -> None:
+    from okta.client import Client
+
+    okta, url = served
+    okta.org.token_issuer.clients["0oaservice"].requires_dpop = True
+
+    async with Client(sdk_settings(url) | {"dpopEnabled": True}) as sdk:
+        listed = await walked(sdk.list_application_users, okta.app.id, limit=25, expand="user")
+    by_sdk = okta.org.api_proofs.accepted
+    snapshot = await read(okta, url, dpop=True)
+
+    assert by_sdk > 1
+    assert okta.org.api_proofs.accepted > by_sdk
+    assert {row.id for row in listed} <= {person.id for person in snapshot.people}
 
 
 async def test_sdk_and_our_connector_read_the_same_odd_people(served: tuple[PretendOkta, str], sdk: Any) -> None:

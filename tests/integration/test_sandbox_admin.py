@@ -110,6 +110,7 @@ async def test_plus_in_an_address_is_a_plus(admin: httpx.AsyncClient) -> None:
         ("/directories/okta/hide-members", {"group": "Pigment LatAm"}, 400, "Only groups of entra"),
         ("/directories/entra/hide-members", {"group": "none"}, 404, "none"),
         ("/directories/okta/grant", {"permissions": []}, 400, "Only entra"),
+        ("/directories/entra/require-dpop", {}, 400, "Only okta"),
         ("/workspaces/pigment-mars/switch", {}, 404, "pigment-latam"),
         ("/workspaces/pigment-eu/switch", {"page_size": "ten"}, 400, "page_size"),
         ("/workspaces/pigment-eu/explode", {}, 400, "add-token"),
@@ -173,6 +174,15 @@ async def test_group_of_entra_hides_its_members_and_permissions_are_granted(
         assert world.company.entra.group(board).hides_members is hides
     await admin.post("/directories/entra/grant", json={"permissions": ["Member.Read.Hidden"]})
     assert world.entra.roles == {"Member.Read.Hidden"}
+
+
+async def test_service_app_of_okta_requires_dpop(world: Environment, admin: httpx.AsyncClient) -> None:
+    client = world.okta.token_issuer.clients[world.okta_client_id]
+
+    await admin.post("/directories/okta/require-dpop", json={"api_nonce": True})
+    assert (client.requires_dpop, world.okta.api_proofs.requires_nonce) == (True, True)
+    await admin.post("/directories/okta/require-dpop", json={"on": False})
+    assert (client.requires_dpop, world.okta.api_proofs.requires_nonce) == (False, False)
 
 
 async def test_workspace_switches_are_thrown(world: Environment, admin: httpx.AsyncClient) -> None:

@@ -109,3 +109,12 @@ def test_value_that_cannot_be_meant_is_refused(fields: dict[str, object]) -> Non
 def test_problem_never_shows_a_secret() -> None:
     assert "00very-secret" not in problem(TOKEN | {"api_token": "00very-secret", "client_id": "0oa1"})
     assert "00very-secret" not in repr(OktaSettings.model_validate(TOKEN | {"api_token": "00very-secret"}))
+
+
+def test_dpop_is_off_by_default_and_needs_a_key() -> None:
+    assert OktaSettings.model_validate(KEY).dpop is False
+    assert OktaSettings.model_validate(KEY | {"dpop": True}).dpop is True
+    assert OktaSettings.model_validate(TOKEN | {"dpop": False}).dpop is False
+    assert "dpop needs client_id and private_key: an api_token can't be bound to a key" in problem(
+        TOKEN | {"dpop": True}
+    )
