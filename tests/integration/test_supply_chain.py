@@ -30,8 +30,15 @@ EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 IN_IMAGE = ("postgres", "oidc", "s3", "otel", "scim2-client")
 RUNS = [*PROJECT["project"]["dependencies"], *(each for extra in IN_IMAGE for each in EXTRAS[extra])]
 BUILDS = [*PROJECT["build-system"]["requires"], *(ROOT / "build.in").read_text("utf-8").split()]
-ASKED = {"requirements.lock": RUNS, "dev.lock": [*RUNS, *EXTRAS["dev"]], "build.lock": BUILDS}
+READS_AGAIN = (ROOT / "second-readers.in").read_text("utf-8").split()
+ASKED = {
+    "requirements.lock": RUNS,
+    "dev.lock": [*RUNS, *EXTRAS["dev"]],
+    "build.lock": BUILDS,
+    "second-readers.lock": READS_AGAIN,
+}
 SOURCE = ("agent", "connectors", "sandbox", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "scripts")
+INSTALLS = ["scripts/setup", "scripts/second-readers", "Dockerfile", "docs/systemd.md", "docs/releasing.md"]
 EPOCH = "1700000000"
 
 
@@ -51,7 +58,7 @@ def version(entry: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("file", ["scripts/setup", "Dockerfile", "docs/systemd.md", "docs/releasing.md"])
+@pytest.mark.parametrize("file", INSTALLS)
 def test_what_installs_a_lock_resolves_nothing(file: str) -> None:
     """An old pip refuses a pinned `x` that another package wants as `x[extra]` as soon as there is a newer `x`."""
     commands = (ROOT / file).read_text("utf-8").replace("\\\n", " ").splitlines()
@@ -113,6 +120,13 @@ def test_every_dependency_of_the_tests_has_its_reason() -> None:
     short = {name_of(each): name_of(each).removeprefix("pytest-").removeprefix("types-") for each in EXTRAS["dev"]}
     missing = {name for name, digest in short.items() if name not in digests and digest not in digests}
     assert missing <= {"types-pyyaml"}
+
+
+def test_every_second_reader_has_its_reason_and_is_kept_out_of_the_other_locks() -> None:
+    prose = (ROOT / "docs" / "dependencies.md").read_text("utf-8").partition("scripts/second-readers")[2]
+    for reader in map(name_of, READS_AGAIN):
+        assert reader in prose
+        assert [lock for lock in ASKED if reader in entries(lock)] == ["second-readers.lock"]
 
 
 def sbom(lock: Path, file: Path) -> subprocess.CompletedProcess[str]:
