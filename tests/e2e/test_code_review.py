@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,12 +21,12 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.code_review_servers import TOKEN, GitHub, GitLab, Response, serve
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
+from tests.e2e.forked_command import forked_command
 from tests.programs import require
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "deploy" / "github-action" / "action.yml").read_text("utf-8"))
 PIPELINE = yaml.safe_load((ROOT / "deploy" / "gitlab" / "pigment-sync.gitlab-ci.yml").read_text("utf-8"))
-COMMAND = str(Path(sys.executable).parent / "pigment-sync")
 HEAD, MERGE = "a" * 40, "b" * 40
 WORKSPACE = "pigment-latam"
 BEFORE, PLANNED, APPROVED, LATER = (f"2026-11-27T0{hour}:00:00Z" for hour in (7, 8, 9, 10))
@@ -176,11 +175,17 @@ def github() -> Iterator[GitHub]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def command() -> Iterator[str]:
+    with forked_command() as folder:
+        yield str(folder / "pigment-sync")
+
+
 @pytest.fixture
-def runner(github: GitHub, config: Path, tmp_path: Path) -> Runner:
+def runner(github: GitHub, config: Path, command: str, tmp_path: Path) -> Runner:
     folder = tmp_path / "runner"
     folder.mkdir()
-    inputs = {"config": str(config), "workspaces": WORKSPACE, "executable": COMMAND, "token": TOKEN}
+    inputs = {"config": str(config), "workspaces": WORKSPACE, "executable": command, "token": TOKEN}
     return Runner(github, folder, inputs, opened())
 
 
@@ -548,13 +553,13 @@ def gitlab() -> Iterator[GitLab]:
 
 
 @pytest.fixture
-def pipeline(gitlab: GitLab, config: Path, tmp_path: Path) -> Pipeline:
+def pipeline(gitlab: GitLab, config: Path, command: str, tmp_path: Path) -> Pipeline:
     folder = tmp_path / "builds"
     folder.mkdir()
     variables = {
         "PIGMENT_SYNC_CONFIG_FILE": str(config),
         "PIGMENT_SYNC_WORKSPACES": WORKSPACE,
-        "PIGMENT_SYNC_EXECUTABLE": COMMAND,
+        "PIGMENT_SYNC_EXECUTABLE": command,
     }
     return Pipeline(gitlab, folder, variables)
 
