@@ -41,6 +41,7 @@ COMMANDS = {
     "pause": "Stop writing to a workspace until it is resumed.",
     "resume": "Resume writing to a paused workspace.",
     "serve": "Run the daemon: schedules, page, API and metrics.",
+    "okta-key": "Create the key pair of an Okta service app.",
     "hash-token": "Create a token for the page and the API of the daemon.",
     "completion": "Print the completion script of a shell.",
     "demo": "Show the product on this machine, in seconds.",
