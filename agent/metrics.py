@@ -65,6 +65,14 @@ SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_last_run": ("1 for the status of the newest run.", ("workspace", "status")),
     "pigment_sync_token_days_left": ("Days until the first token expires; negative after that.", ("workspace",)),
     "pigment_sync_lease_holder_info": ("The holder of the lease.", ("workspace", "holder")),
+    "pigment_sync_compare_differences": (
+        "Differences that the newest completed comparison with a reader found.",
+        ("workspace", "with"),
+    ),
+    "pigment_sync_compare_timestamp_seconds": (
+        "Time at which the newest completed comparison with a reader began.",
+        ("workspace", "with"),
+    ),
     "pigment_sync_report_last_delivered_timestamp_seconds": (
         "Time at which a target last got the scheduled report.",
         ("report",),

@@ -29,6 +29,7 @@ COMMANDS = {
     "apply": "Apply a saved plan, if it is still current.",
     "init": "Create a configuration in dry-run mode.",
     "check": "Test everything that a run needs, and show what to fix.",
+    "compare": "Compare what a run reads with another reader.",
     "explain": "Show why a person has access to each workspace or not.",
     "access": "List who has access, through which group and since when.",
     "members": "List the members of workspaces, active and inactive.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -20,6 +20,8 @@ from agent.metrics import CONTENT_TYPE, Metrics, Sample
 from agent.model import Mode
 from agent.model.codes import GuardCode, HoldCode
 from agent.model.run import Lease
+from agent.model.verification import Verification, VerificationKind, VerificationResult
+from agent.report.compare import difference_count
 from agent.report.plan_figures import PlanFigures
 
 __all__ = ["routes"]
@@ -40,6 +42,7 @@ class ScrapeData:
     statuses: tuple[WorkspaceStatus, ...] = ()
     leases: tuple[Lease, ...] = ()
     reports: tuple[ReportState, ...] = ()
+    comparisons: tuple[Verification, ...] = ()
     is_state_up: bool = False
 
 
@@ -89,12 +92,25 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
             standings = [await daemon.load_workspace_status(name) for name in daemon.workspace_names]
             leases = [await daemon.state.load_lease(name) for name in daemon.workspace_names]
             reports = tuple(await daemon.load_reports())
+            comparisons = [
+                each
+                for name in daemon.workspace_names
+                for each in await daemon.state.load_verifications(name, VerificationKind.COMPARE)
+            ]
     except (PigmentSyncError, TimeoutError):
         return ScrapeData(now, health, budget, ongoing)
     # A run can't work with a state that can be read but not written.
     is_state_up = health is not None and health.is_state_up
     return ScrapeData(
-        now, health, budget, ongoing, tuple(standings), tuple(each for each in leases if each), reports, is_state_up
+        now,
+        health,
+        budget,
+        ongoing,
+        tuple(standings),
+        tuple(each for each in leases if each),
+        reports,
+        tuple(comparisons),
+        is_state_up,
     )
 
 
@@ -111,6 +127,7 @@ def _samples(seen: ScrapeData) -> Samples:
     for report in seen.reports:
         for name, sample in _report_samples(report):
             samples.setdefault(name, []).append(sample)
+    samples |= _comparison_samples(seen.comparisons)
     if seen.health is not None:
         samples["pigment_sync_started_timestamp_seconds"] = [((), seen.health.started_at.timestamp())]
         samples["pigment_sync_config_loaded_timestamp_seconds"] = [((), seen.health.config_loaded_at.timestamp())]
@@ -118,6 +135,22 @@ def _samples(seen: ScrapeData) -> Samples:
         for name, sample in _workspace_samples(each, seen.now.date()):
             samples.setdefault(name, []).append(sample)
     return samples
+
+
+def _comparison_samples(comparisons: Sequence[Verification]) -> Samples:
+    """Return the samples of the newest completed comparison with each reader. *comparisons* are newest first."""
+    newest: dict[tuple[str, ...], Verification] = {}
+    for each in comparisons:
+        if each.result in (VerificationResult.PASSED, VerificationResult.DIFFERS):
+            newest.setdefault((each.workspace, each.subject), each)
+    return {
+        "pigment_sync_compare_differences": [
+            (labels, difference_count(each.document)) for labels, each in newest.items()
+        ],
+        "pigment_sync_compare_timestamp_seconds": [
+            (labels, each.started_at.timestamp()) for labels, each in newest.items()
+        ],
+    }
 
 
 def _report_samples(report: ReportState) -> list[tuple[str, Sample]]:

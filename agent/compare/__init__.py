@@ -1,0 +1,1 @@
+"""Other readers of the same people and members, for `compare` alone. They never feed a plan."""
