@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sandbox.request_id import request_id_from_scope, request_id_headers
+
 __all__ = ["LoggedRequest", "PortRouter", "RequestLog", "RequestLogMiddleware"]
 
 MAX_REQUESTS = 200_000
@@ -17,7 +19,10 @@ MAX_REQUESTS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. *status* is 0 where the connection was lost before an answer; *at* is in seconds since 1970."""
+    """One request. *status* is 0 where the connection was lost before an answer; *at* is in seconds since 1970.
+
+    *request_id* is the one that the answer names.
+    """
 
     system: str
     method: str
@@ -25,6 +30,7 @@ class LoggedRequest:
     query: str
     status: int
     at: float
+    request_id: str = ""
 
 
 class RequestLog:
@@ -45,7 +51,7 @@ class RequestLog:
 
 
 class RequestLogMiddleware:
-    """ASGI middleware that adds each request to *system* to *request_log*."""
+    """ASGI middleware that adds each request to *system* to *request_log*, and its id to the answer."""
 
     def __init__(self, app: ASGIApp, system: str, traffic: RequestLog) -> None:
         self.app = app
@@ -56,11 +62,14 @@ class RequestLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        at, answered = time.time(), False
+        at, answered, ids = time.time(), False, request_id_headers(self.system, scope)
 
         def log_request(status: int) -> None:
             query = scope["query_string"].decode("latin-1")
-            self.request_log.add(LoggedRequest(self.system, scope["method"], scope["path"], query, status, at))
+            request_id = request_id_from_scope(scope)
+            self.request_log.add(
+                LoggedRequest(self.system, scope["method"], scope["path"], query, status, at, request_id)
+            )
 
         async def send_logged(message: Message) -> None:
             nonlocal answered
@@ -68,6 +77,9 @@ class RequestLogMiddleware:
                 # Before it is sent: a client that has the response finds its request in the log.
                 answered = True
                 log_request(message["status"])
+                others = [pair for pair in message.get("headers", ()) if pair[0].decode("latin-1").lower() not in ids]
+                named = [(name.encode(), value.encode("latin-1")) for name, value in ids.items()]
+                message = {**message, "headers": [*others, *named]}
             await send(message)
 
         try:

@@ -73,7 +73,8 @@ def request_id_from_headers(headers: httpx.Headers, sent: Mapping[str, str]) -> 
     with these credentials is ignored.
     """
     secrets = (*_sent_credentials(sent), *(each for each in revealed_values() if len(each) >= MIN_SECRET_LENGTH))
-    found = (headers.get(name, "").strip() for name in REQUEST_ID_HEADERS)
+    # Gateways repeat headers.
+    found = (text for name in REQUEST_ID_HEADERS for text in headers.get_list(name, split_commas=True))
     return next((text for text in found if REQUEST_ID_PATTERN.fullmatch(text) and not _repeats(text, secrets)), "")
 
 

@@ -18,6 +18,7 @@ from sandbox.entra.login import login_routes
 from sandbox.entra.resources import JsonObject
 from sandbox.entra.tenant import EntraTenant
 from sandbox.faults.response import capture_response
+from sandbox.request_id import request_id_headers
 
 __all__ = ["entra_app"]
 
@@ -171,16 +172,10 @@ def _batch_part_headers(request: Request, part: dict[str, object]) -> list[tuple
 
 
 def _error_response(request: Request, refusal: GraphError) -> Response:
-    request_id = request.headers.get("client-request-id", "sandbox")
-    return _json_response(request, refusal.body(request_id), refusal.status, refusal.headers)
+    ids = request_id_headers("entra", request.scope)
+    return _json_response(request, refusal.body(ids), refusal.status, refusal.headers)
 
 
 def _json_response(request: Request, body: object, status: int, headers: dict[str, str]) -> Response:
-    request_id = request.headers.get("client-request-id", "sandbox")
-    usual = {
-        "OData-Version": "4.0",
-        "request-id": request_id,
-        "client-request-id": request_id,
-        "Cache-Control": "no-cache",
-    }
+    usual = {"OData-Version": "4.0", "Cache-Control": "no-cache", **request_id_headers("entra", request.scope)}
     return Response(orjson.dumps(body), status, usual | headers, media_type=MEDIA_TYPE)

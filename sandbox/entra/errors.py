@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = ["GraphError", "TokenError", "bad_request", "not_found"]
 
 DATE = "2026-11-23T08:00:00"
@@ -17,8 +19,9 @@ class GraphError(Exception):
         self.message = message
         self.headers = headers or {}
 
-    def body(self, request_id: str) -> dict[str, object]:
-        inner = {"date": DATE, "request-id": request_id, "client-request-id": request_id}
+    def body(self, request_ids: Mapping[str, str]) -> dict[str, object]:
+        """Return the error; *request_ids* are the headers with the ids of the request."""
+        inner = {"date": DATE, **request_ids}
         return {"error": {"code": self.code, "message": self.message, "innerError": inner}}
 
 
@@ -32,9 +35,10 @@ class TokenError(Exception):
         self.aadsts_number = number
         self.message = message
 
-    def body(self) -> dict[str, object]:
+    def body(self, request_id: str) -> dict[str, object]:
         description = (
-            f"AADSTS{self.aadsts_number}: {self.message} Trace ID: t Correlation ID: c Timestamp: 2026-11-23 08:00:00Z"
+            f"AADSTS{self.aadsts_number}: {self.message} Trace ID: {request_id} Correlation ID: c "
+            "Timestamp: 2026-11-23 08:00:00Z"
         )
         return {
             "error": self.error,

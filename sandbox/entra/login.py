@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sandbox.entra.errors import TokenError
 from sandbox.entra.tenant import EntraTenant
 from sandbox.entra.token import LIFETIME_SECONDS
+from sandbox.request_id import request_id_from_scope
 
 __all__ = ["login_routes"]
 
@@ -41,7 +42,7 @@ def _endpoint(tenant: EntraTenant, act: Handler) -> Callable[[Request], Awaitabl
         try:
             return act(tenant, request, form)
         except TokenError as refusal:
-            return _json_response(refusal.body(), refusal.status)
+            return _json_response(refusal.body(request_id_from_scope(request.scope)), refusal.status)
 
     return endpoint
 

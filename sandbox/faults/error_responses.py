@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from sandbox.faults.action import System
 from sandbox.faults.response import CapturedResponse, json_response
 
-__all__ = ["concurrency_error", "error_response", "expired_cursor_error", "gateway_error", "throttle_response"]
+__all__ = [
+    "concurrency_error",
+    "error_response",
+    "expired_cursor_error",
+    "gateway_error",
+    "throttle_response",
+    "with_request_ids",
+]
 
 OKTA_ERRORS = {
     400: ("E0000001", "Api validation failed"),
@@ -26,6 +35,9 @@ GRAPH_ERRORS = {
     429: "TooManyRequests",
     503: "ServiceUnavailable",
 }
+UNNAMED = "sandbox"
+"""The ids of a request in an error, until `with_request_ids` writes those of the answer's headers."""
+
 OAUTH_ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "unauthorized_client"}
 
 
@@ -88,6 +100,14 @@ def concurrency_error(system: System, now: float) -> CapturedResponse:
     return answer.with_header("retry-after", "1") if system is System.ENTRA else answer
 
 
+def with_request_ids(answer: CapturedResponse, request_ids: Mapping[str, str]) -> CapturedResponse:
+    """Return an error of Graph with *request_ids*, the headers of its answer, in its body too."""
+    body = answer.body
+    for name, value in request_ids.items():
+        body = body.replace(f'"{name}":"{UNNAMED}"'.encode(), f'"{name}":{json.dumps(value)}'.encode())
+    return answer if body == answer.body else answer.with_body(body)
+
+
 def gateway_error(status: int) -> CapturedResponse:
     phrase = _status_phrase(status)
     text = f"<html>\r\n<head><title>{status} {phrase}</title></head>\r\n<body>{phrase}</body>\r\n</html>\r\n"
@@ -101,7 +121,7 @@ def _with_okta_rate_headers(answer: CapturedResponse, limit: int, reset: int) ->
 
 
 def _graph_error(status: int, code: str, message: str) -> CapturedResponse:
-    inner = {"date": "2026-11-23T08:00:00", "request-id": "sandbox", "client-request-id": "sandbox"}
+    inner = {"date": "2026-11-23T08:00:00", "request-id": UNNAMED, "client-request-id": UNNAMED}
     return json_response(status, {"error": {"code": code, "message": message, "innerError": inner}}, {})
 
 

@@ -31,10 +31,17 @@ from sandbox.faults.action import (
 from sandbox.faults.connection import abort_connection
 from sandbox.faults.corrupt import apply_drift, corrupt, double_headers, error_for_action
 from sandbox.faults.cursor import PagePosition, position_from_scope
-from sandbox.faults.error_responses import concurrency_error, error_response, expired_cursor_error, throttle_response
+from sandbox.faults.error_responses import (
+    concurrency_error,
+    error_response,
+    expired_cursor_error,
+    throttle_response,
+    with_request_ids,
+)
 from sandbox.faults.registry import ActiveRule, FaultRegistry, FiredFault
 from sandbox.faults.response import CapturedResponse, capture_response
 from sandbox.pigment.app import DROP_WRITE_KEY
+from sandbox.request_id import request_id_headers
 
 __all__ = ["FaultMiddleware", "Runtime"]
 
@@ -110,7 +117,7 @@ class FaultMiddleware:
         if refusal is not None:
             for action in visit.actions():
                 refusal = double_headers(action, refusal) if isinstance(action, DoubledHeaders) else refusal
-            await refusal.send_to(send)
+            await self._with_request_ids(refusal, visit).send_to(send)
         elif not visit.matched_rules and not visit.drifting_rules:
             await self.app(visit.scope, visit.receive, send)
         else:
@@ -126,7 +133,12 @@ class FaultMiddleware:
                 answer = apply_drift(active.rule.action.kind, answer, visit.position, starts_here=starts_here)
         for active, number in visit.matched_rules:
             answer = corrupt(active.rule.action, answer, visit.position, number)
-        await answer.send_to(send)
+        await self._with_request_ids(answer, visit).send_to(send)
+
+    def _with_request_ids(self, answer: CapturedResponse, visit: InterceptedRequest) -> CapturedResponse:
+        if self.system is not System.ENTRA:
+            return answer
+        return with_request_ids(answer, request_id_headers(self.system.value, visit.scope))
 
     def _intercept(self, scope: Scope, receive: Receive) -> InterceptedRequest:
         """Count the request with every rule that matches it, and set its query for the application."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import re
-import secrets
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from sandbox.onelogin.errors import OneLoginError, not_found, token_error
 from sandbox.onelogin.pagination import paginate
 from sandbox.onelogin.resources import JsonObject
 from sandbox.quota import QuotaState
+from sandbox.request_id import request_id_headers
 
 __all__ = ["onelogin_app"]
 
@@ -94,7 +94,7 @@ def _endpoint(account: OneLoginAccount, apps: bool, act: Handler, known: list[st
         answer.headers["X-RateLimit-Limit"] = str(reading.limit)
         answer.headers["X-RateLimit-Remaining"] = str(reading.remaining)
         answer.headers["X-RateLimit-Reset"] = str(reading.seconds_left(account.now()))
-        answer.headers["x-request-id"] = secrets.token_hex(8)
+        answer.headers.update(request_id_headers("onelogin", request.scope))
         return answer
 
     return endpoint

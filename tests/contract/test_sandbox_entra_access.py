@@ -84,10 +84,14 @@ async def test_resource_units_are_counted_and_refused_with_the_wait() -> None:
     assert again.status_code == 200
 
 
-async def test_request_id_is_echoed() -> None:
+async def test_request_has_an_id_and_that_of_the_client_is_echoed() -> None:
     async with Harness().client() as client:
-        answer = await client.get("/users/none", headers={"client-request-id": "abc"})
-    assert answer.headers["request-id"] == answer.json()["error"]["innerError"]["request-id"] == "abc"
+        answers = [await client.get("/users/none", headers={"client-request-id": "abc"}) for _ in range(2)]
+    for answer in answers:
+        inner = answer.json()["error"]["innerError"]
+        assert inner["client-request-id"] == answer.headers["client-request-id"] == "abc"
+        assert inner["request-id"] == answer.headers["request-id"] != "abc"
+    assert answers[0].headers["request-id"] != answers[1].headers["request-id"]
 
 
 async def test_batch_answers_each_part_by_itself() -> None:
