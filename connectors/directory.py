@@ -1,4 +1,4 @@
-"""What every provider does with its rows: read fields tolerantly, select groups, notice hidden fields, check sources.
+"""What every provider does with its rows: read fields tolerantly, select groups, notice hidden fields.
 
 Every sentence names the provider that it is given.
 """
@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from connectors.base import CheckName, Finding, IncompleteRead, LookupResult, ReadError, ReadNote, Source, Status
+from connectors.base import IncompleteRead, ReadNote
 from connectors.http import ApiResponse, escape_control
 
 __all__ = [
     "AppGroup",
+    "FirstPage",
     "GroupNaming",
-    "LookupFunction",
     "as_integer",
     "as_name",
     "as_object",
     "as_text",
     "as_texts",
-    "check_lookup",
-    "check_sources",
     "fullest_rows",
     "group_memberships",
     "is_path_id",
@@ -42,13 +40,14 @@ PATH_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 MAX_DIGITS = 15
 
-LookupFunction = Callable[[str, Source], Awaitable[LookupResult]]
-CONSEQUENCE = (
-    "Runs go on without it, but can't give the reasons of leavers, nor notice a list that leaves out people who are "
-    "still assigned."
-)
-
 T = TypeVar("T")
+
+
+class FirstPage(NamedTuple, Generic[T]):
+    """The first page of a list, and the link or cursor of the next one; None where the list ends."""
+
+    rows: list[T]
+    next_link: str | None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -164,58 +163,6 @@ def unidentified_notes(provider: str, emails: Sequence[str]) -> Iterator[ReadNot
             f"{provider} returned {count} row(s) without an id ({owner}): no one they might belong to is deactivated."
         )
         yield ReadNote("unidentified-row", email, reason)
-
-
-async def check_sources(
-    subject: str,
-    probe: Callable[[], Awaitable[None]],
-    reached: str,
-    sources: Sequence[Source],
-    check_source: Callable[[str, Source], Awaitable[list[Finding]]],
-) -> list[Finding]:
-    """Return the finding of *probe*, and those of each source unless the provider itself can't be read.
-
-    *reached* is the message for a probe that passes. A `ReadError` becomes a finding.
-    """
-    try:
-        await probe()
-    except ReadError as error:
-        return [Finding("error", subject, error.message, error.hint, name=CheckName.CREDENTIALS)]
-    findings = [Finding("ok", subject, reached, name=CheckName.CREDENTIALS)]
-    for source in sources:
-        source_subject = f"{subject}, app {source.app}"
-        try:
-            found = await check_source(source_subject, source)
-        except ReadError as error:
-            found = [Finding("error", source_subject, error.message, error.hint, name=CheckName.APPLICATION)]
-        findings += [replace(finding, source=source) for finding in found]
-    return findings
-
-
-async def check_lookup(subject: str, lookup: LookupFunction, people: Iterable[str], source: Source) -> list[Finding]:
-    """Return a warning when the first of *people* can't be looked up by id, nothing otherwise or for no people."""
-    person = next(iter(sorted(people)), None)
-    if person is None:
-        return []
-    try:
-        found = await lookup(person, source)
-    except ReadError as error:
-        return [
-            Finding(
-                "warning",
-                subject,
-                f"No person can be looked up: {error.message}",
-                f"{error.hint} {CONSEQUENCE}",
-                name=CheckName.ONE_PERSON,
-            )
-        ]
-    if found.groups is None and found.status in {Status.ACTIVE, Status.UNKNOWN}:
-        message = (
-            f"Person {person} can be looked up by id, but not the groups or roles that hold them: {found.groups_error}"
-        )
-        remedy = f"Let the credentials read the groups of a person. {CONSEQUENCE}"
-        return [Finding("warning", subject, message, remedy, name=CheckName.GROUPS_OF_PERSON)]
-    return []
 
 
 def is_path_id(text: str) -> bool:

@@ -44,10 +44,11 @@ REFUSAL_STATUSES = frozenset({400, 401, 403})
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token as issued. *lifetime_seconds* is 0 where the answer names none."""
+    """A token as issued. *lifetime_seconds* is 0, and *scope* empty, where the answer names none."""
 
     text: str
     lifetime_seconds: int
+    scope: str = ""
 
 
 class AccessTokens:
@@ -72,11 +73,17 @@ class AccessTokens:
         self._lock = asyncio.Lock()
         self._token = ""
         self._expires_at = 0.0
+        self._scope = ""
 
     @property
     def current(self) -> str:
         """Return the token in use, empty before the first one."""
         return self._token
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Return the scopes that the token in use was granted (RFC 6749, section 5.1), none where it does not say."""
+        return frozenset(self._scope.split())
 
     async def __call__(self, was_refused: bool) -> Mapping[str, str]:
         async with self._lock:
@@ -90,6 +97,7 @@ class AccessTokens:
         issued = await self._request_token()
         lifetime_seconds = max(issued.lifetime_seconds - self._expiry_margin_seconds, MIN_LIFETIME_SECONDS)
         self._token, self._expires_at = issued.text, requested_at + lifetime_seconds
+        self._scope = issued.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,8 @@ def issued_token(fields: Mapping[str, object]) -> IssuedToken | None:
     token = fields.get("access_token")
     if not isinstance(token, str) or not is_header_safe(token):
         return None
-    return IssuedToken(token, _lifetime_seconds(fields.get("expires_in")))
+    scope = fields.get("scope")
+    return IssuedToken(token, _lifetime_seconds(fields.get("expires_in")), scope if isinstance(scope, str) else "")
 
 
 def _lifetime_seconds(value: object) -> int:

@@ -6,9 +6,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from email.utils import formatdate
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.faults.connection import AbortableProtocol
 from sandbox.request_log import PortRouter
@@ -34,7 +35,7 @@ def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]
         sockets = {name: stack.enter_context(_listen(port and port + index)) for index, name in enumerate(apps)}
         ports = {name: each.getsockname()[1] for name, each in sockets.items()}
         config = uvicorn.Config(
-            PortRouter({ports[name]: app for name, app in apps.items()}),
+            with_date(PortRouter({ports[name]: app for name, app in apps.items()})),
             http=AbortableProtocol,
             ws="none",
             lifespan="off",
@@ -42,10 +43,27 @@ def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]
             log_level="warning",
             access_log=False,
             server_header=False,
+            # uvicorn would send a second one beside that of a skewed clock.
+            date_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         stack.enter_context(_run_server(_Server(config), list(sockets.values())))
         yield {name: f"http://{LOOPBACK}:{number}" for name, number in ports.items()}
+
+
+def with_date(app: ASGIApp) -> ASGIApp:
+    """Return *app* with a `Date` in each answer that has none (RFC 9110, section 6.6.1)."""
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            headers = message.get("headers", [])
+            if message["type"] == "http.response.start" and not any(name.lower() == b"date" for name, _ in headers):
+                message = {**message, "headers": [*headers, (b"date", formatdate(usegmt=True).encode())]}
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated
 
 
 def _listen(port: int) -> socket.socket:

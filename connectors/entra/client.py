@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from connectors.base import IncompleteRead, Progress
-from connectors.directory import AppGroup, as_object, path_id, require_object
+from connectors.directory import AppGroup, FirstPage, as_object, path_id, require_object
 from connectors.entra.mapping import NAMING, USER_FIELDS
 from connectors.http import ApiClient, ApiResponse, CursorExpired, escape_control, retry_from_start
 
 __all__ = [
+    "CONSENT_HINT",
     "GROUP_HINT",
     "HIDDEN_HINT",
     "HIDDEN_ROLE",
+    "MAX_PAGE_SIZE",
     "Endpoint",
     "GraphClient",
     "app_assignments_endpoint",
     "app_endpoint",
     "deleted_user_endpoint",
+    "disabled_users_endpoint",
     "error_code",
     "group_endpoint",
     "group_label",
@@ -83,8 +86,8 @@ T = TypeVar("T")
 class Endpoint:
     """A request. *description* names its subject in messages; *hint* is the next step where it is refused or not found.
 
-    *select* names the fields, empty for all. *top* is the number of rows in a page, *id* the id that an object must
-    show.
+    *select* names the fields, empty for all, *filter* the rows. *top* is the number of rows in a page, *id* the id that
+    an object must show.
     """
 
     path: str
@@ -93,10 +96,12 @@ class Endpoint:
     select: str = ""
     top: int = 0
     id: str = ""
+    filter: str = ""
 
     @property
     def params(self) -> dict[str, str]:
-        return ({"$select": self.select} if self.select else {}) | ({"$top": str(self.top)} if self.top else {})
+        named = {"$select": self.select, "$filter": self.filter, "$top": str(self.top) if self.top else ""}
+        return {name: value for name, value in named.items() if value}
 
 
 class GraphClient:
@@ -128,9 +133,10 @@ class GraphClient:
         response = self._require_ok(await self._request(endpoint), endpoint)
         return require_object(response, endpoint.description, endpoint.hint, object_id=endpoint.id)
 
-    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> FirstPage[T]:
         """Return the first page of a list, each row read by *parse*."""
-        return [parse(item) for item in self._require_ok(await self._request(endpoint), endpoint).rows("value")]
+        response = self._require_ok(await self._request(endpoint), endpoint)
+        return FirstPage([parse(item) for item in response.rows("value")], _next_link(response, endpoint))
 
     async def read_all(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
         """Return a complete list. When Graph's own next link has expired, the list is read again from the start."""
@@ -202,6 +208,11 @@ def group_label(group: AppGroup) -> str:
 
 def user_endpoint(user_id: str) -> Endpoint:
     return Endpoint(f"/users/{_id(user_id)}", f"person {user_id}", USER_HINT, USER_FIELDS, id=user_id)
+
+
+def disabled_users_endpoint() -> Endpoint:
+    """Request one person who may not sign in. With `$top` Graph gives no next link here, and none is wanted."""
+    return Endpoint("/users", "people who may not sign in", USER_HINT, "id", 1, filter="accountEnabled eq false")
 
 
 def user_groups_endpoint(user_id: str, *, nested: bool) -> Endpoint:

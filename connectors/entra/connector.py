@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import httpx
 
 from connectors.base import (
-    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -25,9 +25,12 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.directory import AppGroup, LookupFunction, check_lookup, check_sources, select_groups
+from connectors.checks import check_clock, check_scopes, check_sources, check_suspended_person
+from connectors.directory import AppGroup, select_groups
 from connectors.entra.auth import MsalTokens
+from connectors.entra.check import NEEDED_ROLES, check_application, find_disabled_person, with_narrower_roles
 from connectors.entra.client import (
+    CONSENT_HINT,
     GROUP_HINT,
     HIDDEN_HINT,
     HIDDEN_ROLE,
@@ -81,10 +84,8 @@ __all__ = ["EntraConnector"]
 REACHED_MESSAGE = "Microsoft Graph reachable, credentials accepted."
 
 MAX_NAMES = 5
-SAMPLE_ROWS = 50
-"""Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
-
-OPEN_REMEDY = "Set Properties > Assignment required to Yes; else who may sign in is not who is assigned."
+NO_ROLES_MESSAGE = "the token does not show its permissions: the next lines show what it may read"
+ROLES_REMEDY = f"Grant the application permissions {', '.join(NEEDED_ROLES)}, {CONSENT_HINT}."
 
 NIL_CLIENT_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -123,6 +124,11 @@ class EntraConnector:
         self.clear_cache()
         self._mapper = UserMapper(name)
         self._name = name
+        self._root = settings.graph_root
+        signs = settings.certificate is not None
+        self._check_clock = partial(
+            check_clock, url=f"{self._root}/v1.0/", client=client, limits=limits, wall=wall, signs=signs
+        )
         self._probe = own_principal_endpoint(settings.client_id or NIL_CLIENT_ID)
 
     @property
@@ -164,16 +170,41 @@ class EntraConnector:
         return LookupResult(status, word, frozenset(row.user.id for row in rows if row.user.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
+        subject = f"connector {self._name}"
+
+        async def check_grants() -> list[Finding]:
+            roles = with_narrower_roles(self._token_roles())
+            found = check_scopes(subject, roles, NEEDED_ROLES, NO_ROLES_MESSAGE, ROLES_REMEDY)
+            if sources:
+                find = partial(find_disabled_person, self._client)
+                found += await check_suspended_person(subject, find, self.lookup, sources[0])
+            return found
+
         return await check_sources(
-            f"connector {self._name}",
+            subject,
             lambda: self._client.probe(self._probe),
             REACHED_MESSAGE,
             sources,
             self._check_source,
+            first=partial(self._check_clock, subject),
+            then=check_grants,
         )
 
     async def _check_source(self, subject: str, source: Source) -> list[Finding]:
-        return await _check_source(subject, self._client, self._directory, source, self.lookup)
+        app = await self._directory.read_app(source.app)
+        assignments = await self._directory.read_assignments(source.app)
+        require_visible = partial(self._directory.require_visible_members, nested=source.nested)
+        return await check_application(
+            subject,
+            self._client,
+            self._root,
+            source,
+            app,
+            assignments,
+            require_visible,
+            self.lookup,
+            self._directory.read_user,
+        )
 
 
 class DirectoryReader:
@@ -290,50 +321,3 @@ class DirectoryReader:
             await self._client.read_all(group_members_endpoint(group, nested=nested), group_member_from_json),
             group.name,
         )
-
-
-async def _check_source(
-    subject: str, graph: GraphClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
-) -> list[Finding]:
-    app = await directory.read_app(source.app)
-    assignments = await directory.read_assignments(source.app)
-    counted = select_groups(assignments.groups, source.groups, app.name, NAMING)
-    shown = {}
-    for group in counted:
-        endpoint = group_members_endpoint(group, nested=source.nested, top=SAMPLE_ROWS)
-        shown[group] = group_members(await graph.read_first_page(endpoint, group_member_from_json), group.name)
-    await directory.require_visible_members(shown, nested=source.nested)
-    individuals = () if source.ignores_individuals else sorted(assignments.individual_names)[:1]
-    for key in individuals:
-        await directory.read_user(key)
-    names = escape_control(", ".join(group.name for group in counted))
-    # Individually assigned people were looked up by id already, as in each run.
-    people = {key for each in shown.values() for key in each.people} if not individuals else set()
-    looked_up = await check_lookup(subject, lookup, people, source)
-    return [_source_finding(subject, app, names), *_open_app_findings(subject, app), *looked_up]
-
-
-def _source_finding(subject: str, app: App, names: str) -> Finding:
-    shown = escape_control(app.name)
-    if not names:
-        remedy = "Assign a group to the enterprise application; people assigned individually get no access here."
-        return Finding(
-            "warning",
-            subject,
-            f"{shown} has no groups, so no one is entitled through it.",
-            remedy,
-            name=CheckName.GROUPS,
-        )
-    return Finding(
-        "ok",
-        subject,
-        f"{shown} is enabled, and its people and groups can be read: {names}.",
-        name=CheckName.APPLICATION,
-    )
-
-
-def _open_app_findings(subject: str, app: App) -> list[Finding]:
-    if not app.is_open:
-        return []
-    message = f"Anyone in the tenant may sign in to {escape_control(app.name)} without being assigned."
-    return [Finding("warning", subject, message, OPEN_REMEDY, name=CheckName.OPEN_APPLICATION)]

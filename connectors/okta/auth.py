@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["SCOPES", "ApiTokenAuth", "ServiceApp", "access_tokens", "signing_key"]
+__all__ = ["HINTS", "SCOPES", "ApiTokenAuth", "ServiceApp", "access_tokens", "signing_key"]
 
 SCOPES = "okta.apps.read okta.groups.read okta.users.read"
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105  (a path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from connectors.base import Progress
-from connectors.directory import AppGroup, path_id, require_object
+from connectors.directory import AppGroup, FirstPage, path_id, require_object
 from connectors.http import ApiClient, ApiResponse, CursorExpired, Timer, escape_control, retry_from_start
 from connectors.okta.mapping import NAMING
 
@@ -28,6 +28,7 @@ __all__ = [
     "group_members_endpoint",
     "user_endpoint",
     "user_groups_endpoint",
+    "users_with_status_endpoint",
 ]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 400, 403, 404, 500
@@ -62,6 +63,7 @@ class Endpoint:
     """A request. *description* names its subject in messages; *hint* is the next step where it is refused or not found.
 
     *limit* is the number of rows in a page, 0 where Okta has no such parameter; *expand* is what each row embeds.
+    *filter* selects rows.
     """
 
     path: str
@@ -69,9 +71,11 @@ class Endpoint:
     hint: str
     limit: int = 0
     expand: str = ""
+    filter: str = ""
 
     def page_params(self, limit: int) -> dict[str, str]:
-        return ({"expand": self.expand} if self.expand else {}) | ({"limit": str(limit)} if limit else {})
+        named = {"expand": self.expand, "filter": self.filter, "limit": str(limit) if limit else ""}
+        return {name: value for name, value in named.items() if value}
 
 
 class OktaClient:
@@ -100,9 +104,10 @@ class OktaClient:
         response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.description)
         return require_object(self._require_ok(response, endpoint), endpoint.description, endpoint.hint)
 
-    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> FirstPage[T]:
         """Return the first page of a list, each row read by *parse*."""
-        return [parse(item) for item in (await self._request_first_page(endpoint)).rows(None)]
+        response = await self._request_first_page(endpoint)
+        return FirstPage([parse(item) for item in response.rows(None)], response.link("next"))
 
     async def read_all(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
         """Return a complete list. When its cursor expires, the list is read again from the start, once."""
@@ -180,6 +185,11 @@ def group_members_endpoint(of: AppGroup, limit: int = 200) -> Endpoint:
 
 def user_endpoint(user_id: str) -> Endpoint:
     return Endpoint(f"/api/v1/users/{_id(user_id)}", f"person {user_id}", USER_HINT)
+
+
+def users_with_status_endpoint(status: str) -> Endpoint:
+    """Request one person of that status: without a filter, Okta leaves out those who were deactivated."""
+    return Endpoint("/api/v1/users", f"its {status} people", USER_HINT, 1, filter=f'status eq "{status}"')
 
 
 def user_groups_endpoint(user_id: str) -> Endpoint:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import httpx
 
 from connectors.base import (
-    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -20,7 +20,8 @@ from connectors.base import (
     Status,
     discard_progress,
 )
-from connectors.directory import AppGroup, LookupFunction, check_lookup, check_sources, select_groups
+from connectors.checks import check_clock, check_scopes, check_sources, check_suspended_person
+from connectors.directory import AppGroup, select_groups
 from connectors.http import (
     DEFAULT_LIMITS,
     REAL_TIME,
@@ -32,7 +33,8 @@ from connectors.http import (
     escape_control,
     task_group,
 )
-from connectors.okta.auth import ApiTokenAuth, ServiceApp, access_tokens
+from connectors.okta.auth import HINTS, SCOPES, ApiTokenAuth, ServiceApp, access_tokens
+from connectors.okta.check import check_application, find_suspended_person
 from connectors.okta.client import (
     LATER_HINT,
     OktaClient,
@@ -62,8 +64,7 @@ __all__ = ["OktaConnector"]
 
 REACHED_MESSAGE = "Okta reachable, credentials accepted."
 
-SAMPLE_ROWS = 50
-"""Rows that `check` reads: enough to distinguish a missing permission from one odd row."""
+NO_SCOPES_MESSAGE = "an API token has the rights of the administrator who made it: Okta does not show them"
 
 
 class OktaConnector:
@@ -86,11 +87,13 @@ class OktaConnector:
         server_name = f"Okta ({name})"
         proofs = DpopProofs(wall) if settings.dpop else None
         authorize: AuthHeaders
+        self._token_scopes: Callable[[], frozenset[str] | None] = lambda: None
         if settings.api_token is not None:
             authorize = ApiTokenAuth(settings.api_token)
         else:
             app = _service_app_from_settings(name, settings)
-            authorize = access_tokens(server_name, app, client, limits, timer, wall, proofs)
+            tokens = access_tokens(server_name, app, client, limits, timer, wall, proofs)
+            authorize, self._token_scopes = tokens, lambda: tokens.scopes
         rate_limiter = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, server_name)
         self._api = ApiClient(
             server_name,
@@ -106,6 +109,11 @@ class OktaConnector:
         self._client = OktaClient(self._api, timer, progress)
         self.clear_cache()
         self._name = name
+        self._org_url = settings.org_url
+        signs = settings.api_token is None
+        self._check_clock = partial(
+            check_clock, url=settings.org_url, client=client, limits=limits, wall=wall, signs=signs
+        )
         self._mapper = UserMapper(
             name,
             entitled_statuses=settings.entitled_statuses,
@@ -148,16 +156,30 @@ class OktaConnector:
         return LookupResult(status, word, frozenset(group.id for group in rows if group.id))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
+        subject = f"connector {self._name}"
+
+        async def check_grants() -> list[Finding]:
+            scopes = self._token_scopes()
+            found = check_scopes(subject, scopes, SCOPES.split(), NO_SCOPES_MESSAGE, HINTS["invalid_scope"])
+            if sources:
+                find = partial(find_suspended_person, self._client)
+                found += await check_suspended_person(subject, find, self.lookup, sources[0])
+            return found
+
         return await check_sources(
-            f"connector {self._name}",
+            subject,
             lambda: self._client.probe(apps_endpoint()),
             REACHED_MESSAGE,
             sources,
             self._check_source,
+            first=partial(self._check_clock, subject),
+            then=check_grants,
         )
 
     async def _check_source(self, subject: str, source: Source) -> list[Finding]:
-        return await _check_source(subject, self._client, self._directory, source, self.lookup)
+        app_name = escape_control(await self._directory.read_app_name(source.app))
+        assigned = await self._directory.read_assigned_groups(source.app)
+        return await check_application(subject, self._client, self._org_url, source, app_name, assigned, self.lookup)
 
 
 def _service_app_from_settings(name: str, settings: OktaSettings) -> ServiceApp:
@@ -226,43 +248,3 @@ class DirectoryReader:
         return group_members(
             await self._client.read_all(group_members_endpoint(group), user_from_json), escape_control(group.name)
         )
-
-
-async def _check_source(
-    subject: str, org: OktaClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
-) -> list[Finding]:
-    app_name = escape_control(await directory.read_app_name(source.app))
-    people = await org.read_first_page(app_users_endpoint(source.app, SAMPLE_ROWS), app_user_from_json)
-    known, _ = app_people(people, source.app)
-    shown = set(known)
-    assigned = await directory.read_assigned_groups(source.app)
-    counted = select_groups(assigned, source.groups, app_name, NAMING)
-    for group in counted:
-        members = group_members(
-            await org.read_first_page(group_members_endpoint(group, SAMPLE_ROWS), user_from_json), group.name
-        )
-        shown |= members.people.keys()
-    if not counted:
-        remedy = "Assign a group to the application in Okta; people who are assigned individually get no access here."
-        return [
-            Finding(
-                "warning",
-                subject,
-                f"{app_name} has no groups, so no one is entitled through it.",
-                remedy,
-                name=CheckName.GROUPS,
-            )
-        ]
-    if not people:
-        remedy = "Put people into its groups, or wait: Okta assigns the members of a group in the background."
-        return [
-            Finding("warning", subject, f"{app_name} has no assigned people.", remedy, name=CheckName.ASSIGNED_PEOPLE)
-        ]
-    names = escape_control(", ".join(group.name for group in counted))
-    well = Finding(
-        "ok",
-        subject,
-        f"{app_name} is active, and its people and groups can be read: {names}.",
-        name=CheckName.APPLICATION,
-    )
-    return [well, *await check_lookup(subject, lookup, shown, source)]

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from connectors.base import IncompleteRead, Progress
-from connectors.directory import AppGroup, path_id, require_object
+from connectors.directory import AppGroup, FirstPage, path_id, require_object
 from connectors.http import ApiClient, ApiResponse, CursorExpired, decode_cursor, escape_control, header_numbers
 from connectors.onelogin.mapping import NAMING, SCOPE_HINT, row_id
 
 __all__ = [
+    "PAGE_SIZE",
     "Endpoint",
     "OneLoginClient",
     "app_endpoint",
@@ -28,6 +29,7 @@ __all__ = [
     "roles_endpoint",
     "user_endpoint",
     "users_endpoint",
+    "users_with_status_endpoint",
 ]
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
@@ -127,9 +129,10 @@ class OneLoginClient:
         """Return the number of rows by `Total-Count`, None where a list has none."""
         return _total_count(await self._request_page(endpoint, {"limit": "1"}))
 
-    async def read_first_page(self, endpoint: Endpoint) -> list[object]:
-        """Return the first page of a list."""
-        return (await self._request_page(endpoint, {"limit": str(SAMPLE_ROWS)})).rows(None)
+    async def read_first_page(self, endpoint: Endpoint, limit: int = SAMPLE_ROWS) -> FirstPage[object]:
+        """Return the first page of a list, with the cursor of the next one."""
+        response = await self._request_page(endpoint, {"limit": str(limit)})
+        return FirstPage(response.rows(None), self._next_cursor(response, endpoint) or None)
 
     async def read_all(self, endpoint: Endpoint) -> list[object]:
         """Return a complete list: each row with an id once, and all rows without one."""
@@ -232,6 +235,10 @@ def role_users_endpoint(of: AppGroup) -> Endpoint:
 
 def users_endpoint() -> Endpoint:
     return Endpoint("/api/2/users", "users", SCOPE_HINT)
+
+
+def users_with_status_endpoint(status: int) -> Endpoint:
+    return Endpoint("/api/2/users", f"users of status {status}", SCOPE_HINT, {"status": str(status)})
 
 
 def user_endpoint(user_id: str) -> Endpoint:

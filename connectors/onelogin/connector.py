@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import httpx
 
 from connectors.base import (
-    CheckName,
     Finding,
     IncompleteRead,
     LookupResult,
@@ -18,11 +18,9 @@ from connectors.base import (
     Status,
     discard_progress,
 )
+from connectors.checks import check_clock, check_scopes, check_sources, check_suspended_person
 from connectors.directory import (
     AppGroup,
-    LookupFunction,
-    check_lookup,
-    check_sources,
     missing_fields,
     require_visible,
     select_groups,
@@ -39,6 +37,7 @@ from connectors.http import (
     task_group,
 )
 from connectors.onelogin.auth import access_tokens
+from connectors.onelogin.check import check_application, find_suspended_person
 from connectors.onelogin.client import (
     OneLoginClient,
     app_endpoint,
@@ -77,6 +76,10 @@ __all__ = ["OneLoginConnector"]
 
 REACHED_MESSAGE = "OneLogin reachable, credentials accepted, users readable."
 
+NO_SCOPE_MESSAGE = (
+    "OneLogin's tokens do not show their scope (Read All is needed): the next lines show what is readable"
+)
+
 MIN_PAGE_SIZE = 50
 """The smallest page of all users: OneLogin's documentation has several numbers."""
 
@@ -111,6 +114,7 @@ class OneLoginConnector:
         self.clear_cache()
         self._mapper = UserMapper(name, settings.entitled_statuses)
         self._name = name
+        self._check_clock = partial(check_clock, url=settings.base_url, client=client, limits=limits, wall=timer.wall)
 
     @property
     def name(self) -> str:
@@ -152,12 +156,30 @@ class OneLoginConnector:
         return LookupResult(status, word, frozenset(roles))
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
+        subject = f"connector {self._name}"
+
+        async def check_grants() -> list[Finding]:
+            found = check_scopes(subject, None, (), NO_SCOPE_MESSAGE, "")
+            if sources:
+                find = partial(find_suspended_person, self._client)
+                found += await check_suspended_person(subject, find, self.lookup, sources[0])
+            return found
+
         return await check_sources(
-            f"connector {self._name}", self._directory.require_visible, REACHED_MESSAGE, sources, self._check_source
+            subject,
+            self._directory.require_visible,
+            REACHED_MESSAGE,
+            sources,
+            self._check_source,
+            first=partial(self._check_clock, subject),
+            then=check_grants,
         )
 
     async def _check_source(self, subject: str, source: Source) -> list[Finding]:
-        return await _check_source(subject, self._client, self._directory, source, self.lookup)
+        app_name, granting_roles = await self._directory.read_app(source.app)
+        return await check_application(
+            subject, self._client, source, escape_control(app_name), granting_roles, self.lookup
+        )
 
 
 class DirectoryReader:
@@ -231,7 +253,7 @@ class DirectoryReader:
         """
         if known and not missing_fields(tuple(known), ACCOUNT_FIELDS):
             return
-        first = map(user_from_json, await self._client.read_first_page(users_endpoint()))
+        first = map(user_from_json, (await self._client.read_first_page(users_endpoint())).rows)
         if missing_fields([*known, *first], ACCOUNT_FIELDS):
             await self._all_users("")
 
@@ -272,45 +294,3 @@ class DirectoryReader:
 
 def _users_by_id(users: Iterable[User]) -> dict[str, User]:
     return {user.id: user for user in users if user.id is not None}
-
-
-async def _check_source(
-    subject: str, account: OneLoginClient, directory: DirectoryReader, source: Source, lookup: LookupFunction
-) -> list[Finding]:
-    app_name, granting_roles = await directory.read_app(source.app)
-    counted = tuple(sorted(select_groups(granting_roles, source.groups, app_name, NAMING)))
-    users = await account.read_first_page(app_users_endpoint(source.app))
-    app_people(map(user_from_json, users), source.app)
-    people: set[str] = set()
-    for role in granting_roles:
-        rows = await account.read_first_page(role_users_endpoint(role))
-        members = role_members(map(membership_from_json, rows), role.name)
-        people |= members.people if role in counted else set()
-    app_name = escape_control(app_name)
-    if not counted:
-        remedy = "Give the application to a role; people who are assigned individually get no access here."
-        return [
-            Finding(
-                "warning",
-                subject,
-                f"{app_name} has no roles, so no one is entitled through it.",
-                remedy,
-                name=CheckName.GROUPS,
-            )
-        ]
-    names = escape_control(", ".join(role.name for role in counted))
-    if not people:
-        remedy = "Put people into its roles in OneLogin."
-        return [
-            Finding(
-                "warning",
-                subject,
-                f"{app_name} is granted by roles that have no users: {names}.",
-                remedy,
-                name=CheckName.ASSIGNED_PEOPLE,
-            )
-        ]
-    well = Finding(
-        "ok", subject, f"{app_name} and its people and roles can be read: {names}.", name=CheckName.APPLICATION
-    )
-    return [well, *await check_lookup(subject, lookup, people, source)]

@@ -18,6 +18,7 @@ __all__ = [
     "ENTITLED_STATUSES",
     "NAMING",
     "SCOPE_HINT",
+    "SUSPENDED",
     "Assignment",
     "Membership",
     "User",

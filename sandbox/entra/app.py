@@ -42,6 +42,7 @@ ROUTES: tuple[tuple[str, int, Handler, Options], ...] = (
     ("/groups/{id}/transitiveMembers", 5, GraphRequest.transitive_members, LIST_OPTIONS),
     *((f"/groups/{{id}}/members/{cast}", 3, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
     *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
+    ("/users", 2, GraphRequest.users, LIST_OPTIONS | {"$filter"}),
     ("/users/{id}", 2, GraphRequest.user, OBJECT_OPTIONS),
     ("/users/{id}/memberOf", 2, GraphRequest.groups_of_user, LIST_OPTIONS),
     ("/users/{id}/transitiveMemberOf", 3, GraphRequest.groups_of_user, LIST_OPTIONS),

@@ -35,6 +35,7 @@ T = TypeVar("T")
 NAME_FILTER = re.compile(
     r"(?:principalDisplayName eq '(?P<is>.*)'|startswith\(principalDisplayName,\s*'(?P<begins>.*)'\))"
 )
+ENABLED_FILTER = re.compile(r"accountEnabled eq (?P<value>true|false)")
 DEFAULT_MEMBER_FIELDS = ("displayName", "mail", "userPrincipalName", "givenName", "surname")
 
 
@@ -109,6 +110,22 @@ class GraphRequest:
             self._direct_members(group) if "/members/" in self.request.url.path else self._transitive_members(group)
         )
         return self._members_page([thing for thing in things if isinstance(thing, Person)], "users")
+
+    def users(self) -> JsonObject:
+        """List people, all or by `accountEnabled`. With both `$filter` and `$top` the next link is missing."""
+        self._require_role("User.Read.All")
+        expression = self.query.get("$filter")
+        people = list(self.tenant.directory.people.values())
+        rows = [user_object(person) for person in people]
+        if expression is not None:
+            parts = ENABLED_FILTER.fullmatch(expression.strip())
+            if parts is None:
+                raise bad_request(f"Invalid filter clause: {expression}")
+            rows = [row for row in rows if row["accountEnabled"] is (parts["value"] == "true")]
+        chosen = self._selected_fields(USER_FIELDS, "user") or DEFAULT_USER_FIELDS
+        listed = self._collection([_without_type(select_fields(row, [*chosen])) for row in rows], _row_id, "users")
+        loses = expression is not None and "$top" in self.query
+        return {name: value for name, value in listed.items() if name != "@odata.nextLink" or not loses}
 
     def user(self) -> JsonObject:
         self._require_role("User.Read.All")

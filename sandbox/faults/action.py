@@ -33,6 +33,7 @@ __all__ = [
     "RepeatedCursor",
     "Reset",
     "RevokeToken",
+    "SkewedClock",
     "Slow",
     "Status",
     "System",
@@ -172,6 +173,14 @@ class Headers(Action):
 
     fault_name: ClassVar[str] = "headers"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SkewedClock(Action):
+    """Show a time that is *ahead* of the real one by so many seconds, negative for a clock that is behind."""
+
+    fault_name: ClassVar[str] = "skewed-clock"
+    ahead: int = 600
 
 
 @dataclass(frozen=True, slots=True)

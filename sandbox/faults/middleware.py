@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,6 +25,7 @@ from sandbox.faults.action import (
     Html,
     Reset,
     RevokeToken,
+    SkewedClock,
     Slow,
     Status,
     System,
@@ -133,6 +135,9 @@ class FaultMiddleware:
                 answer = apply_drift(active.rule.action.kind, answer, visit.position, starts_here=starts_here)
         for active, number in visit.matched_rules:
             answer = corrupt(active.rule.action, answer, visit.position, number)
+            if isinstance(active.rule.action, SkewedClock):
+                shown = formatdate(self.runtime.now() + active.rule.action.ahead, usegmt=True)
+                answer = answer.with_header("date", shown)
         await self._with_request_ids(answer, visit).send_to(send)
 
     def _with_request_ids(self, answer: CapturedResponse, visit: InterceptedRequest) -> CapturedResponse:

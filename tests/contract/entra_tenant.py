@@ -16,7 +16,7 @@ import respx
 from connectors.base import Progress, Source, discard_progress
 from connectors.entra import EntraConnector, EntraSettings
 from connectors.http import DEFAULT_LIMITS, RequestLimits
-from tests.contract.okta_org import FakeTime, Fault, Row, Transport
+from tests.contract.okta_org import FakeTime, Fault, Row, Transport, clock_answer
 
 GRAPH, LOGIN = "https://graph.microsoft.com", "https://login.microsoftonline.com"
 TENANT_ID, CLIENT_ID = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
@@ -102,6 +102,7 @@ class Tenant:
     is_token: Callable[[str], bool] = lambda header: header.startswith("Bearer token-")
     requests: list[httpx.Request] = field(default_factory=list)
     time: FakeTime = field(default_factory=FakeTime)
+    clock_ahead: int = 0
 
     def __post_init__(self) -> None:
         for group, name in self.names.items():
@@ -136,7 +137,8 @@ class Tenant:
             case "groups", "" if key in self.members:
                 return {"id": key, "visibility": "HiddenMembership" if key in self.hidden else None}
             case "users", "":
-                return self.users.get(key)
+                disabled = [each for each in self.users.values() if each["accountEnabled"] is False]
+                return self.users.get(key) if key else disabled
             case "users", "memberOf" if key in self.users:
                 return [self.group(each) for each, inside in self.members.items() if key in inside]
             case "users", "transitiveMemberOf" if key in self.users:
@@ -151,6 +153,8 @@ class Tenant:
         return {"@odata.type": "#microsoft.graph.group", "id": key}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "HEAD":
+            return clock_answer(self.time.wall() + self.clock_ahead, request)
         self.requests.append(request)
         fault = self.nth.get(len(self.requests))
         if fault is None and (faults := self.at.get(request.url.path)):

@@ -86,6 +86,12 @@ class FakeTime:
         return Timer(lambda: self.now, self.sleep, self.wall)
 
 
+def clock_answer(shown: float, request: httpx.Request) -> httpx.Response:
+    """Return the answer to a request for the time of a server, which must have no credentials."""
+    assert "authorization" not in request.headers
+    return httpx.Response(200, headers={"date": formatdate(shown, usegmt=True)})
+
+
 @dataclass
 class Org:
     """One application with two groups; *page* is the most rows it gives at once.
@@ -103,6 +109,7 @@ class Org:
     at: dict[str, list[Fault]] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
     time: FakeTime = field(default_factory=FakeTime)
+    clock_ahead: int = 0
 
     def hire(self, name: str, *groups: str, scope: str = "GROUP", status: str = "ACTIVE") -> Row:
         """Add a person to groups and to the application's list; return the user, for changes."""
@@ -141,6 +148,8 @@ class Org:
         return {"id": key, "priority": 0, "profile": {}, "_embedded": {"group": {"profile": {"name": self.names[key]}}}}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "HEAD":
+            return clock_answer(self.time.wall() + self.clock_ahead, request)
         self.requests.append(request)
         fault = self.nth.get(len(self.requests))
         if fault is None and (faults := self.at.get(request.url.path)):
@@ -151,6 +160,9 @@ class Org:
         if request.headers.get("authorization") != "SSWS 00token":
             return error(401, "E0000011", "Invalid token provided")(request)
         found = self.rows(request.url.path)
+        if request.url.path == "/api/v1/users":
+            wanted = request.url.params["filter"]
+            found = [each for each in self.users.values() if wanted == f'status eq "{each["status"]}"']
         if found is None:
             return error(404)(request)
         return httpx.Response(200, json=found) if isinstance(found, dict) else self.paged(request, found)

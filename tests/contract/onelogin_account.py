@@ -13,7 +13,7 @@ import httpx
 from connectors.base import Progress, Source, discard_progress
 from connectors.http import DEFAULT_LIMITS, RequestLimits
 from connectors.onelogin import OneLoginConnector, OneLoginSettings
-from tests.contract.okta_org import FakeTime, Fault
+from tests.contract.okta_org import FakeTime, Fault, clock_answer
 
 ROOT = "https://acme.onelogin.com"
 APP, SALES, STAFF, OTHER = "2000001", "501", "502", "503"
@@ -87,7 +87,9 @@ class Account:
         if path == PEOPLE:
             return self.app_users()
         if path == USERS:
-            return list(self.users.values())
+            return [
+                each for each in self.users.values() if str(each["status"]) == query.get("status", str(each["status"]))
+            ]
         if path == ROLES:
             shown = self.granting() if "app_id" in query else list(self.names)
             return [{"id": int(key), "name": self.names[key]} for key in shown if key in self.names]
@@ -108,6 +110,8 @@ class Account:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == TOKEN_PATH:
             return self.token(request)
+        if request.method == "HEAD":
+            return clock_answer(self.time.wall(), request)
         self.requests.append(request)
         fault = self.nth.get(len(self.requests))
         if fault is None and (faults := self.at.get(request.url.path)):

@@ -7,7 +7,9 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from connectors.base import Finding, Source
+from connectors.base import CheckName, Finding, Source
+from connectors.onelogin.connector import NO_SCOPE_MESSAGE
+from tests.contract.check_lines import message, problems
 from tests.contract.okta_org import Fault, body, unreachable
 from tests.contract.onelogin_account import (
     APP,
@@ -30,24 +32,44 @@ async def found(account: Account, *sources: Source) -> list[Finding]:
     return await account.connector().check(sources)
 
 
-async def test_check_of_a_healthy_account_finds_nothing_to_fix() -> None:
-    findings = await found(company(), SOURCE)
-    assert [finding.level for finding in findings] == ["ok", "ok"]
-    assert findings[0].subject == "connector onelogin-apac"
-    assert findings[1].subject == f"connector onelogin-apac, app {APP}"
-    assert findings[1].message == "Pigment and its people and roles can be read: Sales, Staff."
-
-
-async def test_check_reads_one_short_page_of_people_and_roles() -> None:
+async def test_check_of_a_healthy_account_shows_the_evidence_of_each_permission() -> None:
     account = company()
-    await found(account, SOURCE)
-    for path in (USERS, PEOPLE, MEMBERS, f"{ROLES}/{STAFF}/users"):
-        assert [dict(request.url.params) for request in account.requests_to(path)] == [{"limit": "50"}]
+    account.page = 100
+    findings = await found(account, SOURCE)
+    assert [(finding.name.value, finding.message) for finding in findings] == [
+        ("clock-skew", "this machine's clock and the server's differ by 0 s"),
+        ("credentials", "OneLogin reachable, credentials accepted, users readable."),
+        ("granted-scopes", NO_SCOPE_MESSAGE),
+        ("suspended-person", "person 103, who is status 2, state 1, can be read by id"),
+        ("application", "Pigment can be read"),
+        ("assigned-people", "assigned to Pigment: 4 people"),
+        ("groups", "Pigment has the roles that count: Sales, Staff"),
+        ("group-members", "role Sales: 2 people"),
+        ("group-members", "role Staff: 2 people"),
+        ("page-size", "each list fits in one page, so it is not shown that a page holds the 1,000 rows asked for"),
+        ("one-person", "person 101 can be read by id: status 1, state 1"),
+        ("groups-of-person", "the groups of person 101 can be read: 2"),
+    ]
+    assert problems(findings) == []
+    assert {finding.subject for finding in findings} == {
+        "connector onelogin-apac",
+        f"connector onelogin-apac, app {APP}",
+    }
+
+
+async def test_check_reads_the_first_page_of_each_list_alone() -> None:
+    account = company()
+    findings = await found(account, SOURCE)
+    for path in (PEOPLE, MEMBERS, f"{ROLES}/{STAFF}/users"):
+        assert [dict(request.url.params) for request in account.requests_to(path)] == [{"limit": "1000"}]
+    assert "role Sales: 2 people" in [finding.message for finding in findings]
+    assert message(findings, CheckName.ASSIGNED_PEOPLE) == "assigned to Pigment: at least 2 people"
+    assert message(findings, CheckName.PAGE_SIZE).startswith("a page holds 2 rows where 1,000 are asked for")
 
 
 async def test_check_without_sources_tries_the_credentials() -> None:
     account = company()
-    assert [finding.level for finding in await found(account)] == ["ok"]
+    assert problems(await found(account)) == []
     assert [request.url.path for request in account.requests] == [USERS]
 
 
@@ -63,14 +85,14 @@ async def test_check_without_sources_tries_the_credentials() -> None:
 async def test_check_of_an_account_out_of_reach_finds_that_alone(fault: Fault, why: str) -> None:
     account = company()
     account.nth = dict.fromkeys(range(1, 99), fault)
-    (finding,) = await found(account, SOURCE, replace(SOURCE, app="2000009"))
-    assert (finding.level, finding.subject) == ("error", "connector onelogin-apac")
+    (finding,) = problems(await found(account, SOURCE, replace(SOURCE, app="2000009")))
+    assert (finding.level, finding.subject, finding.name) == ("error", "connector onelogin-apac", "credentials")
     assert why in finding.message
     assert finding.remedy
 
 
 async def test_check_finds_credentials_that_get_no_token() -> None:
-    (finding,) = await company().connector(client_secret="wrong").check([SOURCE])
+    (finding,) = problems(await company().connector(client_secret="wrong").check([SOURCE]))
     assert finding.level == "error"
     assert "Unauthorized Error" in finding.message
     assert "client_secret" in finding.remedy
@@ -84,15 +106,16 @@ async def test_check_finds_what_may_not_be_read_and_goes_on_to_the_next_source(
     account = company()
     account.at[path] = [fault]
     # A role that this source does not count is read too: without it no individual assignment is certain.
-    _, broken, well = await found(account, replace(SOURCE, groups=("Sales",)), SOURCE)
-    assert (broken.level, well.level) == ("error", "ok")
+    only_sales = replace(SOURCE, groups=("Sales",))
+    (broken,) = problems(await found(account, only_sales, SOURCE))
+    assert (broken.level, broken.source) == ("error", only_sales)
     assert f"answered {status}" in broken.message
     assert "Read All" in broken.remedy
 
 
 async def test_check_finds_a_role_that_the_application_does_not_have() -> None:
-    _, finding = await found(company(), replace(SOURCE, groups=("Nobody",)))
-    assert finding.level == "error"
+    (finding,) = problems(await found(company(), replace(SOURCE, groups=("Nobody",))))
+    assert (finding.level, finding.name) == ("error", CheckName.GROUPS)
     assert "Nobody" in finding.message
 
 
@@ -100,7 +123,7 @@ async def test_check_finds_a_role_that_the_application_does_not_have() -> None:
 async def test_check_finds_a_missing_permission_that_shows_as_nulls(path: str) -> None:
     account = company()
     account.at[path] = [lambda _: httpx.Response(200, json=[{"id": None}])]
-    _, finding = await found(account, SOURCE)
+    (finding,) = problems(await found(account, SOURCE))
     assert finding.level == "error"
     assert "Read All" in finding.remedy
 
@@ -110,7 +133,7 @@ async def test_check_warns_of_an_application_without_roles_or_people() -> None:
     without_roles.app["role_ids"] = []
     without_people.roles[SALES], without_people.roles[STAFF] = [], []
     for account, words in ((without_roles, "no roles"), (without_people, "roles that have no users")):
-        _, finding = await found(account, SOURCE)
+        (finding,) = problems(await found(account, SOURCE))
         assert finding.level == "warning"
         assert words in finding.message
         assert finding.remedy
@@ -119,7 +142,8 @@ async def test_check_warns_of_an_application_without_roles_or_people() -> None:
 async def test_check_warns_of_counted_roles_without_people() -> None:
     account = company()
     account.roles[SALES] = []
-    _, finding, other = await found(account, replace(SOURCE, groups=("Sales",)), SOURCE)
-    assert (finding.level, other.level) == ("warning", "ok")
+    only_sales = replace(SOURCE, groups=("Sales",))
+    (finding,) = problems(await found(account, only_sales, SOURCE))
+    assert (finding.level, finding.source) == ("warning", only_sales)
     assert "Sales" in finding.message
     assert "Staff" not in finding.message

@@ -122,6 +122,8 @@ def test_provider_of_the_page_reads_looks_up_and_checks(tree: Path) -> None:
         "True deleted",
         "ok Roster reachable, credentials accepted.",
         "ok Pigment: 2 people can be read.",
+        "ok person u1 can be read by id: active",
+        "ok the groups of person u1 can be read: 1",
         "IncompleteRead",
     ], done.stderr
 
