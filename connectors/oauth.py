@@ -82,7 +82,7 @@ class AccessTokens:
 
     @property
     def scopes(self) -> frozenset[str]:
-        """Return the scopes that the token in use was granted (RFC 6749, section 5.1), none where it does not say."""
+        """Return the scopes that the token in use was granted (RFC 6749, section 5.1), none where it names none."""
         return frozenset(self._scope.split())
 
     async def __call__(self, was_refused: bool) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.faults.connection import AbortableProtocol
 from sandbox.request_log import PortRouter
 
-__all__ = ["SandboxError", "host_apps"]
+__all__ = ["SandboxError", "host_apps", "with_date"]
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10
@@ -43,7 +43,7 @@ def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]
             log_level="warning",
             access_log=False,
             server_header=False,
-            # uvicorn would send a second one beside that of a skewed clock.
+            # uvicorn would send a second one next to that of a skewed clock.
             date_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )

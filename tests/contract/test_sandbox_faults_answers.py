@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
 from sandbox.faults.action import System
 from sandbox.faults.middleware import Runtime
+from sandbox.host import with_date
 from tests.contract.pretend_lists import PATH, a_client, a_full_space, an_app
 
 ERROR_WORDS = {
@@ -284,3 +286,13 @@ async def test_faults_meet_in_one_request() -> None:
         answer = await client.get(PATH[System.ONELOGIN])
     assert len(answer.json()) == 3
     assert answer.headers["x-seen"] == "yes"
+
+
+@pytest.mark.parametrize("ahead", [600, -90])
+async def test_skewed_clock_shows_another_time_once(ahead: int) -> None:
+    app = with_date(an_app(System.PIGMENT, a_full_space()))
+    async with a_client(System.PIGMENT, {"do": "skewed-clock", "ahead": ahead, "at": 1}, app=app) as client:
+        skewed, right = await client.get(PATH[System.PIGMENT]), await client.get(PATH[System.PIGMENT])
+    assert [len(answer.headers.get_list("date")) for answer in (skewed, right)] == [1, 1]
+    shown, real = (parsedate_to_datetime(answer.headers["date"]).timestamp() for answer in (skewed, right))
+    assert shown - real == pytest.approx(ahead, abs=30)
