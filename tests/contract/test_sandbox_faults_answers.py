@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import parsedate_to_datetime
+from typing import cast
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from sandbox.faults.action import System
 from sandbox.faults.middleware import Runtime
@@ -290,7 +292,7 @@ async def test_faults_meet_in_one_request() -> None:
 
 @pytest.mark.parametrize("ahead", [600, -90])
 async def test_skewed_clock_shows_another_time_once(ahead: int) -> None:
-    app = with_date(an_app(System.PIGMENT, a_full_space()))
+    app = cast(Starlette, with_date(an_app(System.PIGMENT, a_full_space())))
     async with a_client(System.PIGMENT, {"do": "skewed-clock", "ahead": ahead, "at": 1}, app=app) as client:
         skewed, right = await client.get(PATH[System.PIGMENT]), await client.get(PATH[System.PIGMENT])
     assert [len(answer.headers.get_list("date")) for answer in (skewed, right)] == [1, 1]
