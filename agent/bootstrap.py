@@ -92,15 +92,17 @@ class SharedResources:
 class Hooks:
     """What observes a run: *on_response* gets each HTTP response, *on_notice* the outcome of each notice.
 
-    *tracer* records spans of reads and writes.
+    *tracer* records spans of reads and writes. *wrap* may return a transport that keeps what the given one answers.
     """
 
     on_response: Sequence[Callable[[httpx.Response], Awaitable[None]]] = ()
     on_notice: OnNotice = ignore_notice
     tracer: Tracer = NO_TRACER
+    wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] = lambda transport: transport
 
     def wrap_transport(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
-        return transport if self.tracer is NO_TRACER else TracedTransport(transport, self.tracer)
+        wrapped = self.wrap(transport)
+        return wrapped if self.tracer is NO_TRACER else TracedTransport(wrapped, self.tracer)
 
 
 NO_HOOKS = Hooks()

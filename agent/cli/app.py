@@ -46,6 +46,7 @@ COMMANDS = {
     "hash-token": "Create a token for the page and the API of the daemon.",
     "completion": "Print the completion script of a shell.",
     "demo": "Show the product on this machine, in seconds.",
+    "record": "Record what a plan reads, with made-up names, for support.",
     "sandbox": "Simulate Okta, Entra, OneLogin and Pigment locally.",
 }
 

@@ -104,7 +104,7 @@ def keep_fields(document: object, kept: Field, visitor: Visitor) -> object:
 
 
 def _placeholder(value: object) -> object:
-    """Return a value of the same type that says nothing."""
+    """Return a value of the same type without its content."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

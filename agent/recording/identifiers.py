@@ -87,7 +87,7 @@ def _sorted_sample(
     while len(numbers) < count:
         attempts += 1
         number = start + random.randrange(size)
-        # An original that every id of a format would hold says nothing about anyone.
+        # An original that every id of a format would hold identifies no one.
         if attempts > MAX_ATTEMPTS * count or not _is_known(render(number), known):
             numbers.add(number)
     return [render(number) for number in sorted(numbers)]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -48,6 +48,7 @@ from agent.store import (
     leases,
     member_snapshots,
     notices,
+    plan_rows,
     reports,
     run_journal,
     targets,
@@ -225,6 +226,25 @@ class SqlState:
             return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
 
         return await self._retry(lambda: self._read_transaction(body))
+
+    async def export_plan_rows(
+        self, planned: Sequence[str], configured: Sequence[str]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return (table, row) of all that a plan of the *planned* workspaces reads, for a recording."""
+
+        def body(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
+            return list(plan_rows.export_plan_rows(connection, planned, configured, self._now()))
+
+        return await self._read_transaction(body)
+
+    async def import_plan_rows(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Insert exported rows, by table and in their order, into a state that has none."""
+
+        def body(connection: Connection) -> None:
+            for table, each in rows.items():
+                plan_rows.import_plan_rows(connection, table, each)
+
+        await self._write_transaction(body)
 
     async def load_recent_changes(self, workspace: str, since: datetime) -> RecentChanges:
         return await self._retry(

@@ -32,7 +32,7 @@ from connectors.http import (
 )
 from connectors.oauth import AccessTokens, IssuedToken, issued_token, oauth_error, token_error
 
-__all__ = ["MsalTokens"]
+__all__ = ["MsalTokens", "roles_from_token"]
 
 EXPIRY_MARGIN_SECONDS = 300
 MANAGED_IDENTITY_TIMEOUT_SECONDS = 5.0
@@ -102,7 +102,7 @@ class MsalTokens:
 
     def token_roles(self) -> frozenset[str] | None:
         """Return the permissions that the token in use shows, None when it shows none: not every token can be read."""
-        return _roles_from_token(self.auth_headers.current)
+        return roles_from_token(self.auth_headers.current)
 
     async def _issue_token(self) -> IssuedToken:
         credential = ClientCredential("") if self._settings.managed_identity else load_credential(self._settings)
@@ -209,7 +209,7 @@ def _acquire_with_msal(
     return result if isinstance(result, dict) else {}
 
 
-def _roles_from_token(token: str) -> frozenset[str] | None:
+def roles_from_token(token: str) -> frozenset[str] | None:
     """Return the `roles` of a JWT (RFC 7519), without checking its signature, which Graph does."""
     parts = token.split(".")
     if len(parts) != JWT_PARTS:
