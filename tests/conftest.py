@@ -23,7 +23,7 @@ for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUN
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("usual", max_examples=75, deadline=None)
+settings.register_profile("usual", max_examples=30, deadline=None)
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("deep", max_examples=3_000, deadline=None)
 # Mutation testing runs everything thousands of times.
