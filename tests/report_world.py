@@ -23,6 +23,7 @@ from agent.settings.root import Settings
 from agent.store.state import SqlState
 from connectors.base import discard_progress
 from sandbox.server import Sandbox
+from tests.migrated_state import new_sqlite_state
 
 __all__ = ["START", "ReportWorld", "TestClock", "report_world"]
 
@@ -110,7 +111,7 @@ async def report_world(
 ) -> AsyncIterator[ReportWorld]:
     clock = TestClock()
     settings = load(write_reports(sandbox, folder, reports, **latam), {})
-    state = await SqlState.open(f"sqlite:///{folder / 'reports.db'}", clock.now)
+    state = await SqlState.open(new_sqlite_state(folder), clock.now)
     try:
         yield ReportWorld(settings, state, clock)
     finally:
