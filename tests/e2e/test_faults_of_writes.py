@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from agent.cli.app import run_cli
+from sandbox.company import Person
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
@@ -28,17 +29,22 @@ class Harness:
     config: Path
     state: State
     workforce: Workforce
+    waiting: list[list[Person]] = field(default_factory=list)
 
     def sync(self) -> int:
         return run_cli(["--config", str(self.config), "sync", "-w", WORKSPACE])
 
+    def hire_everyone_who_changes(self) -> None:
+        """Three people for each cell, in sync before the first."""
+        company = self.sandbox.company
+        for number in range(len(WRITES)):
+            self.waiting.append([company.hire("okta", f"Hire{number}{n}", "Old", [GROUP]) for n in "abc"])
+        assert self.sync() == 0
+
     def change(self) -> None:
         """One person leaves, one marries, one is renamed, and two join."""
         company = self.sandbox.company
-        leaver, married, renamed = [
-            company.hire("okta", f"Hire{self.workforce.rounds}{n}", "Old", [GROUP]) for n in "abc"
-        ]
-        assert self.sync() == 0
+        leaver, married, renamed = self.waiting.pop()
         company.leave(leaver)
         company.marry(married, f"Wed{self.workforce.rounds}")
         company.rename(renamed, family="New")
@@ -54,7 +60,9 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         bounds = {"timeout_seconds": 1.5, "max_wait_seconds": 6.0, "retries": 1}
         agent = unlimited(sandbox.write_config(folder, url), http=bounds)
         with State.at(url) as state:
-            yield Harness(sandbox, agent.config, state, Workforce(sandbox))
+            harness = Harness(sandbox, agent.config, state, Workforce(sandbox))
+            harness.hire_everyone_who_changes()
+            yield harness
 
 
 @pytest.mark.parametrize("cell", WRITES, ids=lambda cell: cell.name)
