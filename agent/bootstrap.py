@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ from agent.delivery.service import ReportService
 from agent.engine.links import LinkEditor
 from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
+from agent.engine.probe import Prober
 from agent.engine.request import FleetLimit, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import check_state, check_workspace_state
@@ -135,6 +137,18 @@ class Components:
 
     def link_editor(self, name: str) -> LinkEditor:
         return LinkEditor(self.planner, self.read_only_workspaces[name], self.sync.holder, self.sync.sleep)
+
+    def prober(self, name: str) -> Prober:
+        return Prober(
+            self.planner,
+            self.contexts[name].policy,
+            self.clients[name],
+            self.sync.holder,
+            self.sync.sleep,
+            asyncio.sleep,
+            self.sync.shutdown,
+            lambda: secrets.token_hex(4),
+        )
 
     @property
     def workspace_keys(self) -> WorkspaceKeys:

@@ -30,6 +30,7 @@ COMMANDS = {
     "init": "Create a configuration in dry-run mode.",
     "check": "Test everything that a run needs, and show what to fix.",
     "compare": "Compare what a run reads with another reader.",
+    "probe": "Prove what is assumed of a workspace, on a canary.",
     "explain": "Show why a person has access to each workspace or not.",
     "access": "List who has access, through which group and since when.",
     "members": "List the members of workspaces, active and inactive.",

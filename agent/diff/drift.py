@@ -93,7 +93,9 @@ def drift_notes(
     written: dict[str, list[Written]] = {}
     for each in sorted(memory.written, key=lambda each: (each.sent_at, each.seq)):
         written.setdefault(each.scim_id, []).append(each)
-    previous = {each.scim_id: each for each in memory.last_seen}
+    # What a probe does to its own canary is neither drift nor another writer.
+    members = {scim_id: member for scim_id, member in members.items() if scim_id not in memory.canary_ids}
+    previous = {each.scim_id: each for each in memory.last_seen if each.scim_id not in memory.canary_ids}
     for scim_id, member in members.items():
         ours = written.get(scim_id, ())
         was = _after(previous.get(scim_id), ours)

@@ -74,7 +74,10 @@ def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
     if not member.active or email in builder.assignments.entitled_by_email:
         return
     who = messages.member_label(member)
-    if builder.is_protected(member):
+    if member.scim_id in builder.inputs.memory.canary_ids:
+        reason = f"{who} is the canary of a probe that did not end: run `pigment-sync probe` again."
+        builder.add_note(NoteCode.PROTECTED, member.email, reason)
+    elif builder.is_protected(member):
         builder.add_note(
             NoteCode.PROTECTED, member.email, f"{who} is protected, and no assigned person has this email."
         )

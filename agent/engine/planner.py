@@ -29,8 +29,10 @@ from agent.guard.empty_groups import (
 from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
-from agent.model import Inputs, Listing, Plan, Policy, Unplanned
+from agent.model import Inputs, Listing, Memory, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
+from agent.model.probe import canary_ids
+from agent.model.verification import VerificationKind
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.tracer import NO_TRACER, Tracer
@@ -129,7 +131,13 @@ class Planner:
         log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.page_count)
         for snapshot in snapshots:
             log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
-        return Inputs(snapshots, members, await self.state.load_memory(name))
+        return Inputs(snapshots, members, await self._load_memory(name, members))
+
+    async def _load_memory(self, name: str, listing: Listing) -> Memory:
+        memory = await self.state.load_memory(name)
+        probes = await self.state.load_verifications(name, VerificationKind.PROBE)
+        linked = frozenset(link.scim_id for link in memory.links)
+        return replace(memory, canary_ids=canary_ids(probes, listing.members, linked))
 
     async def _list_members(self, workspace: ReadOnlyWorkspace) -> Listing:
         with self.tracer.span("members.list", {"pigment_sync.provider": "pigment"}) as span:

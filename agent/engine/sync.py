@@ -41,7 +41,9 @@ from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.approval import ApprovalPolicy
 from agent.model.codes import GuardCode
 from agent.model.policy import protected_pattern
+from agent.model.probe import server_facts
 from agent.model.run import RunStatus
+from agent.model.verification import VerificationKind
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.ports.workspace import WorkspaceClient
 from agent.report.document import plan_digest
@@ -253,8 +255,9 @@ class Sync:
         approved: frozenset[ChangeContent],
         release: Release,
     ) -> tuple[ApplyResult, Decision]:
+        probes = await self.planner.state.load_verifications(each.policy.workspace, VerificationKind.PROBE)
         applier = Applier(
-            each.client.writer_for(each.held_lease),
+            each.client.writer_for(each.held_lease, server_facts(probes, each.policy.target)),
             self.planner.state,
             self.planner.clock,
             each.lease,

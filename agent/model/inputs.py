@@ -156,7 +156,7 @@ class Memory:
     sending. Their members may exist without a link, or as a second member of their person. *last_seen* are the
     members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
     that no plan may repeat meanwhile. *written* are our changes of the last 24 hours and those after *last_seen*, so
-    that they are not taken for another's.
+    that they are not taken for another's. *canary_ids* are members that probes created and that belong to no person.
     """
 
     links: tuple[Link, ...] = ()
@@ -167,6 +167,7 @@ class Memory:
     last_seen: tuple[LastSeen, ...] | None = None
     undone_changes: tuple[UndoneChange, ...] = ()
     written: tuple[Written, ...] = ()
+    canary_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

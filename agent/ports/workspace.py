@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.model import Fields, Listing, Member
+from agent.model.probe import AS_ASSUMED, ServerFacts
 from connectors.base import Permit, Progress, discard_progress
 
 __all__ = ["WorkspaceClient", "WorkspaceReader", "WorkspaceWriter"]
@@ -51,6 +52,6 @@ class WorkspaceWriter(WorkspaceReader, Protocol):
 class WorkspaceClient(WorkspaceReader, Protocol):
     """Reads one workspace, and is the only way to a writer."""
 
-    def writer_for(self, permit: Permit) -> WorkspaceWriter:
-        """Return a writer that sends no write request once *permit* has ended."""
+    def writer_for(self, permit: Permit, facts: ServerFacts = AS_ASSUMED) -> WorkspaceWriter:
+        """Return a writer that sends no write request once *permit* has ended, for a server as *facts* describe it."""
         ...

@@ -10,10 +10,12 @@ from uuid import uuid4
 import httpx
 
 from agent.model import Fields, Listing, Member
+from agent.model.probe import AS_ASSUMED, ServerFacts
 from agent.scim.endpoint import Endpoint
 from agent.scim.listing import Lister
-from agent.scim.lookup import Finder
+from agent.scim.lookup import Finder, ListingFinder, MemberFinder
 from agent.scim.preflight import Preflight
+from agent.scim.probe import EndpointRequests
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
 from agent.scim.writer import Writer
 from connectors.base import Finding, Permit, Progress, discard_progress
@@ -78,10 +80,15 @@ class ScimClient:
         """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
         return await self._finder.find(email)
 
-    def writer_for(self, permit: Permit) -> ScimWriter:
-        """Return a writer for this workspace, valid while *permit* holds."""
+    def writer_for(self, permit: Permit, facts: ServerFacts = AS_ASSUMED) -> ScimWriter:
+        """Return a writer for this workspace, valid while *permit* holds, for a server as *facts* describe it."""
         endpoint = Endpoint(self._api, self._tokens, self._timer, permit)
-        return ScimWriter(self, Writer(endpoint, self._finder, self._timer))
+        finder: MemberFinder = self._finder if facts.filters else ListingFinder(self._lister)
+        return ScimWriter(self, finder, Writer(endpoint, finder, self._timer, facts))
+
+    def probe_requests_for(self, permit: Permit) -> EndpointRequests:
+        """Return the single requests of `probe`, which write while *permit* holds."""
+        return EndpointRequests(Endpoint(self._api, self._tokens, self._timer, permit))
 
     async def check(self, new_name: Callable[[], object] = uuid4) -> list[Finding]:
         """Check the URL, each token, and a lookup without a match. *new_name* returns a name that no member has."""
@@ -94,6 +101,7 @@ class ScimWriter:
     """Writes to one workspace. Created by `ScimClient.writer_for` only."""
 
     client: ScimClient
+    finder: MemberFinder
     writer: Writer
 
     @property
@@ -107,7 +115,7 @@ class ScimWriter:
 
     async def find(self, email: str) -> tuple[Member, ...]:
         """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
-        return await self.client.find(email)
+        return await self.finder.find(email)
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
         """POST an active member. Raises `WriteError`."""

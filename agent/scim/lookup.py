@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Protocol
 from urllib.parse import quote
 
 import orjson
@@ -10,18 +11,40 @@ from agent.model import Member
 from agent.model.email import normalize
 from agent.scim.codec import Page, attribute, page_from_json
 from agent.scim.endpoint import Endpoint
-from connectors.base import IncompleteRead, ReadError
+from agent.scim.listing import Lister
+from connectors.base import IncompleteRead, ReadError, discard_progress
 from connectors.http import ApiResponse
 
-__all__ = ["Finder", "filter_query"]
+__all__ = ["Finder", "ListingFinder", "MemberFinder", "filter_query"]
 
 OK, NOT_FOUND = 200, 404
 
 
-def filter_query(email: str, count: int) -> str:
+def filter_query(email: str, count: int, attribute_name: str = "userName") -> str:
     """Return the query of a lookup: `userName eq "x"`, escaped as JSON (RFC 7644, section 3.4.2.2), all encoded."""
     literal = orjson.dumps(email).decode()
-    return f"filter={quote(f'userName eq {literal}', safe='')}&startIndex=1&count={count}"
+    return f"filter={quote(f'{attribute_name} eq {literal}', safe='')}&startIndex=1&count={count}"
+
+
+class MemberFinder(Protocol):
+    """Looks up members of one workspace."""
+
+    async def find(self, email: str) -> tuple[Member, ...]:
+        """Return the members with that `userName`, ignoring case. Raises `ReadError`."""
+        ...
+
+
+class ListingFinder:
+    """Looks up members in a listing of all, where a probe saw that the server's filter can't be used."""
+
+    def __init__(self, lister: Lister) -> None:
+        self._lister = lister
+
+    async def find(self, email: str) -> tuple[Member, ...]:
+        """Return the members with that `userName`, ignoring case. Raises `ReadError`."""
+        listing = await self._lister.list_members(discard_progress)
+        wanted = normalize(email)
+        return tuple(member for member in listing.members if normalize(member.email) == wanted)
 
 
 class Finder:

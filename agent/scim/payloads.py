@@ -8,7 +8,7 @@ from agent.model import Fields, Member
 from agent.model.email import is_same_name, normalize
 from agent.scim.codec import attribute, full_name
 
-__all__ = ["create_payload", "has_display_name", "patch_payload", "replace_payload"]
+__all__ = ["PATCH_SCHEMA", "create_payload", "has_display_name", "patch_payload", "replace_payload"]
 
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"

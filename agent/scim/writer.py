@@ -33,9 +33,10 @@ from agent.errors import (
     WriteStopped,
 )
 from agent.model import Fields, Member
+from agent.model.probe import AS_ASSUMED, ServerFacts
 from agent.scim.codec import member_from_json
 from agent.scim.endpoint import UNKNOWN_OUTCOME_STATUSES, Endpoint, UpdateResponse, error_type, user_path
-from agent.scim.lookup import Finder
+from agent.scim.lookup import MemberFinder
 from agent.scim.payloads import create_payload, has_display_name, patch_payload, replace_payload
 from agent.scim.verify import expected_formatted, is_persisted, missing_fields, put_fields
 from connectors.base import ReadError
@@ -69,10 +70,11 @@ MAX_UNANSWERED = 3
 class Writer:
     """Writes to one workspace. Raises only `WriteError`; `WorkspaceUnavailable` when other changes would fail too."""
 
-    def __init__(self, endpoint: Endpoint, finder: Finder, timer: Timer) -> None:
+    def __init__(self, endpoint: Endpoint, finder: MemberFinder, timer: Timer, facts: ServerFacts = AS_ASSUMED) -> None:
         self._endpoint = endpoint
         self._finder = finder
         self._timer = timer
+        self._facts = facts
         self._can_patch = True
         self._unanswered_count = 0
         self._unverified_count = 0
@@ -110,7 +112,10 @@ class Writer:
     async def patch(self, member: Member, wanted: Fields) -> Member:
         """PATCH name and state. Falls back to a full PUT where PATCH is not supported or could not be verified."""
         has_unseen_name = wanted.display_name is not None and not has_display_name(member)
-        if wanted.email is not None or has_unseen_name or not self._can_patch:
+        is_known_ineffective = (wanted.display_name is not None and not self._facts.patches_names) or (
+            wanted.active is not None and not self._facts.patches_active
+        )
+        if wanted.email is not None or has_unseen_name or is_known_ineffective or not self._can_patch:
             return await self.replace(member, wanted)
         return await self._update_member("PATCH", member, wanted)
 
