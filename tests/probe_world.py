@@ -110,9 +110,7 @@ class ProbeWorld:
     def _client(self, wire: httpx.AsyncBaseTransport) -> ScimClient:
         timer = Timer(self.world.elapsed, self._wait, self.world.elapsed)
         http = httpx.AsyncClient(transport=wire)
-        return ScimClient(
-            "latam", self.url, [lambda: self.token], http, timer=timer, total_results=self.total_results
-        )
+        return ScimClient("latam", self.url, [lambda: self.token], http, timer=timer, total_results=self.total_results)
 
     def wire(self, **more: Any) -> Wire:
         return Wire(self.server or self.world.transport(), **more)
@@ -161,9 +159,7 @@ class ProbeWorld:
         async def for_ever(_seconds: float) -> None:
             await asyncio.Event().wait()
 
-        context = WorkspaceContext(
-            replace(self.policy, mode=Mode.ENFORCE, **policy), self._client(wire or self.wire())
-        )
+        context = WorkspaceContext(replace(self.policy, mode=Mode.ENFORCE, **policy), self._client(wire or self.wire()))
         sync = Sync(self.planner(), {"latam": context}, "process", for_ever, describe_difference)
         (result,) = await sync.run([], RunRequest(Trigger.SYNC))
         self.world.pass_minutes(1)

@@ -201,7 +201,7 @@ class Prober:
         taken = {link.scim_id for link in inputs.memory.links}
         wanted = _wanted_addresses(inputs)
         free = [each for each in inputs.listing.members if each.scim_id not in taken]
-        session.record = session.record.without_unlisted({each.scim_id for each in inputs.listing.members})
+        session.record = session.record.with_only(await _existing_ids(session))
         saved = set()
         for earlier in _newest_by_canary(probes):
             record = load_record(earlier)
@@ -220,6 +220,12 @@ class Prober:
             if killed.result is VerificationResult.RUNNING and killed.started_at not in saved:
                 await _close_killed(session.state, killed)
         return await _find_canary(session)
+
+
+async def _existing_ids(session: ProbeSession) -> set[str]:
+    """Return the recorded ids that still exist: a member may have been removed in Pigment."""
+    answers = {scim_id: await session.requests.get(scim_id) for scim_id in session.record.members}
+    return {scim_id for scim_id, answer in answers.items() if answer.member is not None}
 
 
 async def _restore_earlier(session: ProbeSession, left: Sequence[Member]) -> None:

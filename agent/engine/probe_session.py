@@ -23,7 +23,7 @@ from agent.errors import (
 )
 from agent.model import Fields, Member
 from agent.model.email import is_same_name
-from agent.model.probe import CanaryRecord, Fact, is_home, probe_document
+from agent.model.probe import CanaryRecord, Fact, FactVerdict, is_home, probe_document
 from agent.model.verification import Verification, VerificationResult
 from agent.ports.probe import ProbeRequests
 from agent.ports.state import State
@@ -47,7 +47,8 @@ class ProbeStopped(PigmentSyncError):
 class ProbeSession:
     """The canary of one probe. *verification* is its row in the state, written before each write and at the end.
 
-    *is_unsettled*: a create was sent whose member is not on record yet.
+    *is_unsettled*: a create was sent whose member is not on record yet. *created* are the members that this probe
+    created, as they were answered.
     """
 
     verification: Verification
@@ -60,10 +61,17 @@ class ProbeSession:
     sleep: Callable[[float], Awaitable[None]]
     facts: dict[str, Fact] = field(default_factory=dict)
     is_unsettled: bool = False
+    created: dict[str, Member] = field(default_factory=dict)
 
     @property
     def workspace(self) -> str:
         return self.verification.workspace
+
+    @property
+    def _distrusts_reads(self) -> bool:
+        """Whether a member may be active although it is shown inactive, so that it is written again in any case."""
+        lag = self.facts.get("read-lag")
+        return lag is not None and lag.verdict is FactVerdict.DIFFERS
 
     async def begin(self, step: str, *, creates: bool = False) -> None:
         """Record *step* before it is sent. Raises `ProbeStopped`, `LeaseLost` or `StateError`: then nothing is sent."""
@@ -81,6 +89,7 @@ class ProbeSession:
     async def settle(self, member: Member, home: str, *, is_canary: bool = False) -> None:
         """Record the id of a member that this probe created, or that has another id by now."""
         self.record = self.record.with_member(member.scim_id, home, is_canary=is_canary)
+        self.created[member.scim_id] = member
         self.is_unsettled = False
         await self.save(VerificationResult.RUNNING)
 
@@ -95,11 +104,11 @@ class ProbeSession:
 
         The access goes first. Raises `WriteError` or `LeaseLost`.
         """
-        if member.active is not False:
+        if member.active is not False or self._distrusts_reads:
             await self._begin_restoring(f"deactivate {member.email}")
             member = await self._set_active(member, active=False)
         has_name = not display_name or is_same_name(member.display_name, display_name)
-        if not is_home(member, home) or not has_name:
+        if not is_home(member, home) or not has_name or self._distrusts_reads:
             await self._begin_restoring(f"restore {home}")
             member = await self.writer.replace(member, Fields(home, display_name or None, False))
         log.info("probe.restored", workspace=self.workspace, scim_id=member.scim_id)
@@ -139,8 +148,12 @@ class ProbeSession:
                 await self.sleep(seconds)
             found = await self._read_own()
             missing = self.record.members.keys() - {member.scim_id for member in found}
-            if not missing or len(found) > len(self.record.members):
+            if not missing:
                 return found
+        unseen = [self.created[scim_id] for scim_id in sorted(missing) if scim_id in self.created]
+        if len(unseen) == len(missing):
+            # As they were answered: the answer to the next write shows whether they are inactive.
+            return [*found, *unseen]
         raise WriteLost(
             f"{self.workspace} does not show {len(missing)} of the probe's {len(self.record.members)} members.",
             "Check in Pigment that they are inactive.",

@@ -181,9 +181,9 @@ class CanaryRecord:
         members[scim_id] = home
         return replace(self, members=members, canary_id=scim_id if is_canary else self.canary_id)
 
-    def without_unlisted(self, listed: Collection[str]) -> CanaryRecord:
-        """Return the record without members that a complete listing does not have: they were removed in Pigment."""
-        members = {key: each for key, each in self.members.items() if key in listed}
+    def with_only(self, existing: Collection[str]) -> CanaryRecord:
+        """Return the record with those of its members that exist."""
+        members = {key: each for key, each in self.members.items() if key in existing}
         return replace(self, members=members, canary_id=self.canary_id if self.canary_id in members else "")
 
 

@@ -23,7 +23,9 @@ def listing_page(workspace: PigmentWorkspace, query: Mapping[str, str], base: st
     found = _matching_members(workspace, query)
     start = _start_index(workspace, query)
     page = found[start - 1 : start - 1 + _page_size(workspace, query, start)]
-    head: dict[str, object] = {"schemas": [LIST_SCHEMA], "totalResults": len(found), "startIndex": start}
+    head: dict[str, object] = {"schemas": [LIST_SCHEMA], "totalResults": 0, "startIndex": start}
+    shown = len(page) if workspace.options.total_shown == "page" else len(found)
+    head["totalResults"] = str(shown) if workspace.options.total_shown == "text" else shown
     head["itemsPerPage"] = len(page)
     behind = start + len(page)
     if workspace.options.next_cursor and page and behind <= len(found):
@@ -38,11 +40,19 @@ def _matching_members(workspace: PigmentWorkspace, query: Mapping[str, str]) -> 
     expression = query.get("filter")
     if expression is not None:
         wanted = email_from_filter(expression, emails=workspace.options.filter_emails)
+        if workspace.options.filter == "400":
+            raise ScimError(400, "Filters are not supported.", "invalidFilter")
         if workspace.options.reads_lag:
             return [member for member in _visible_members(workspace) if member.user_name.lower() == wanted.lower()]
         member = workspace.find_member(wanted)
+        if member is not None and workspace.options.filter == "exact case" and member.user_name != wanted:
+            member = None
+        if member is None and workspace.options.no_match == "404":
+            raise ScimError(404, "No member matches the filter.")
         return [member] if member else []
     members = _visible_members(workspace) if workspace.options.reads_lag else workspace.members
+    if not workspace.options.lists_inactive:
+        members = [member for member in members if member.active]
     if not workspace.options.order_stable:
         random.Random(workspace.write_log.request_counts.total()).shuffle(members)
     return members

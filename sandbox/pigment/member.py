@@ -30,6 +30,7 @@ class Member:
     active: bool = True
     given_name: str = ""
     family_name: str = ""
+    external_id: str = ""
     modified: datetime | None = None
     version: int = 1
     history: list[tuple[float, Member | None]] = field(default_factory=list, repr=False)
@@ -82,6 +83,8 @@ class Member:
             "emails": [{"value": self.user_name, "type": "work", "primary": True}],
             "meta": meta,
         }
+        if options.keeps_external_id and self.external_id:
+            resource["externalId"] = self.external_id
         name = self._name(options)
         if name:
             resource["name"] = name

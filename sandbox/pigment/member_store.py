@@ -55,7 +55,7 @@ class MemberStore:
 
     def change_address(self, member: Member, address: str, now: datetime, *, follows: bool = False) -> None:
         """Give *member* another address, which no other member has; *follows*: its id becomes the address."""
-        del self._by_address[member.user_name.lower()]
+        self._free_address(member)
         member.user_name = address
         if follows:
             # In its old place, so that pages keep their order.
@@ -67,4 +67,12 @@ class MemberStore:
 
     def remove(self, member: Member) -> None:
         del self._members[member.id]
-        del self._by_address[member.user_name.lower()]
+        self._free_address(member)
+
+    def _free_address(self, member: Member) -> None:
+        """Forget that *member* has its address; another one may have it too, written in another case."""
+        address = member.user_name.lower()
+        del self._by_address[address]
+        for other in self._members.values():
+            if other is not member and other.user_name.lower() == address:
+                self._by_address[address] = other

@@ -34,7 +34,18 @@ class WorkspaceOptions:
     """`emails.value eq` and `emails[type eq "work"].value eq` are supported in addition to `userName eq`."""
     patch_dropped: Literal["200", "204", "400"] = "200"
     """The answer to a PATCH of which something was dropped; with 400 nothing of it is done."""
-    put_without_active: Literal["keeps", "activates"] = "keeps"
+    patch: Literal["works", "405", "501"] = "works"
+    """The answer to any PATCH; with 405 and 501 nothing of it is done."""
+    patch_names: Literal["both", "display only", "lost"] = "both"
+    """What a PATCH of `displayName` or `name.formatted` does: change the name, do so for `displayName` alone, or
+    nothing."""
+    patch_email: Literal["dropped", "applied"] = "dropped"
+    """What a PATCH of `userName` or of the work email does."""
+    patch_active: Literal["boolean or text", "boolean", "lost"] = "boolean or text"
+    """How a PATCH may give `active`: a text is refused (400) by "boolean", and nothing changes it where it is lost."""
+    put_email: Literal["changed", "400"] = "changed"
+    """The answer to a PUT with another email."""
+    put_without_active: Literal["keeps", "activates", "clears"] = "keeps"
     """What a PUT without `active` does to it."""
     email_checked: bool = False
     """Email changes are held to the configured domains even while the domain restriction is off."""
@@ -60,6 +71,21 @@ class WorkspaceOptions:
     """Lost: a PUT leaves the member inactive, whatever its `active` is."""
     byte_order_mark: bool = False
     """Every body begins with U+FEFF, which no JSON needs."""
+    filter: Literal["any case", "exact case", "400"] = "any case"
+    """How `userName eq` compares, or that it is refused."""
+    no_match: Literal["200", "404"] = "200"
+    """The answer to a filter that no member matches."""
+    total_shown: Literal["number", "text", "page"] = "number"
+    """How `totalResults` is shown: right, as a text, or the number of rows on the page."""
+    lists_inactive: bool = True
+    """False: a listing shows active members only; a filter and a GET show all."""
+    same_address: Literal["409", "409 without a type", "same case only"] = "409"
+    """The answer to a create with the address of a member. "same case only": another member is created when the case
+    differs."""
+    keeps_external_id: bool = False
+    """`externalId` is stored and shown."""
+    domain_refusal: Literal["invalidValue", "403"] = "invalidValue"
+    """The answer to an address outside the configured domains."""
     seats: int = 0
     """The number of members that may be active; a create or reactivation beyond it gets 403. 0: no limit."""
     last_admin: str = ""

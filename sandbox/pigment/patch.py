@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sandbox.pigment.errors import ScimError, invalid_value
@@ -12,15 +12,30 @@ __all__ = ["ParsedPatch", "parse_patch"]
 
 ACTIVE_PATH = "active"
 NAME_PATHS = ("displayname", "name.formatted")
+ADDRESS_PATHS = ("username", 'emails[type eq "work"].value')
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedPatch:
-    """What a PATCH does (None: nothing), and *dropped*: the paths that Pigment silently ignores."""
+    """What a PATCH does (None: nothing), and *dropped*: the paths that Pigment silently ignores.
+
+    *values* are all folded paths with their values.
+    """
 
     active: bool | None
     display_name: str | None
     dropped: tuple[str, ...]
+    values: Mapping[str, object]
+
+    @property
+    def address(self) -> str | None:
+        """The address that a workspace would take where a PATCH may change it."""
+        found = next((value for path, value in self.values.items() if path in ADDRESS_PATHS), None)
+        return found if isinstance(found, str) else None
+
+    @property
+    def has_text_as_active(self) -> bool:
+        return isinstance(self.values.get(ACTIVE_PATH), str)
 
 
 def parse_patch(body: object) -> ParsedPatch:
@@ -31,14 +46,16 @@ def parse_patch(body: object) -> ParsedPatch:
     active: bool | None = None
     display_name: str | None = None
     dropped: list[str] = []
+    values: dict[str, object] = {}
     for path, value in (pair for operation in operations for pair in _operation_values(operation)):
+        values[path] = value
         if path == ACTIVE_PATH:
             active = parse_boolean(value)
         elif path in NAME_PATHS:
             display_name = _display_name(value)
         else:
             dropped.append(path)
-    return ParsedPatch(active, display_name, tuple(dropped))
+    return ParsedPatch(active, display_name, tuple(dropped), values)
 
 
 def _operation_values(operation: object) -> Iterator[tuple[str, object]]:

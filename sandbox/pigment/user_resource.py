@@ -23,6 +23,7 @@ class UserResource:
     addresses: tuple[str, ...]
     given_name: str
     family_name: str
+    external_id: str
 
 
 def parse_user_resource(body: object) -> UserResource:
@@ -37,6 +38,7 @@ def parse_user_resource(body: object) -> UserResource:
         addresses=(user_name, *_work_emails(given.get("emails"))),
         given_name=str(name.get("givenname") or ""),
         family_name=str(name.get("familyname") or ""),
+        external_id=str(given.get("externalid") or ""),
     )
 
 

@@ -10,7 +10,7 @@ from sandbox.pigment.errors import ScimError, invalid_value
 from sandbox.pigment.member import Member
 from sandbox.pigment.member_store import MemberStore
 from sandbox.pigment.options import WorkspaceOptions
-from sandbox.pigment.patch import parse_patch
+from sandbox.pigment.patch import ParsedPatch, parse_patch
 from sandbox.pigment.token import DomainRestriction, Token, TokenStore
 from sandbox.pigment.user_resource import UserResource, parse_user_resource
 from sandbox.pigment.write_log import WriteLog
@@ -85,6 +85,8 @@ class PigmentWorkspace:
         """Replace *member* by a PUT: the only way to change an email."""
         wanted = parse_user_resource(body)
         moves = member.user_name != wanted.user_name
+        if moves and self.options.put_email == "400":
+            raise invalid_value("userName can't be changed.")
         if moves and (self.restriction.on or self.options.email_checked):
             self._require_allowed_domains(wanted.addresses)
         self._require_unused_address(wanted.user_name, member)
@@ -94,20 +96,37 @@ class PigmentWorkspace:
         if moves:
             self.member_store.change_address(member, wanted.user_name, self.now(), follows=self.options.ids == "email")
         self._update(member, wanted.display_name, active)
+        if member.external_id != wanted.external_id:
+            member.external_id = wanted.external_id
+            member.mark_changed(self.now())
         if self.options.keeps_name_parts:
             member.given_name, member.family_name = wanted.given_name, wanted.family_name
 
     def patch(self, member: Member, body: object) -> tuple[str, ...]:
         """Apply a PATCH as far as it is supported; return the paths that were dropped."""
+        if self.options.patch != "works":
+            raise ScimError(int(self.options.patch), "PATCH is not supported.")
         parsed = parse_patch(body)
-        if parsed.dropped and self.options.patch_dropped == "400":
+        moves_to = parsed.address if self.options.patch_email == "applied" else None
+        if parsed.dropped and moves_to is None and self.options.patch_dropped == "400":
             raise ScimError(400, f"Not supported: {', '.join(parsed.dropped)}.", "invalidPath")
-        name = member.display_name if parsed.display_name is None else parsed.display_name
-        active = member.active if parsed.active is None else parsed.active
+        if parsed.has_text_as_active and self.options.patch_active == "boolean":
+            raise invalid_value("active must be true or false.")
+        name = self._name_after_patch(member, parsed)
+        active = member.active if parsed.active is None or self.options.patch_active == "lost" else parsed.active
         self._require_allowed(member, active=active)
         member.save_state(self.elapsed())
+        if moves_to is not None:
+            self._require_unused_address(moves_to, member)
+            self.member_store.change_address(member, moves_to, self.now(), follows=self.options.ids == "email")
         self._update(member, name, active)
-        return parsed.dropped
+        return () if moves_to is not None else parsed.dropped
+
+    def _name_after_patch(self, member: Member, parsed: ParsedPatch) -> str:
+        is_ignored = self.options.patch_names == "lost" or (
+            self.options.patch_names == "display only" and "displayname" not in parsed.values
+        )
+        return member.display_name if parsed.display_name is None or is_ignored else parsed.display_name
 
     def deactivate(self, member: Member) -> None:
         """What DELETE does: the member stays listed."""
@@ -149,6 +168,7 @@ class PigmentWorkspace:
             wanted.display_name,
             self.now(),
             active=wanted.active is not False,
+            external_id=wanted.external_id,
             given_name=wanted.given_name if keeps else "",
             family_name=wanted.family_name if keeps else "",
         )
@@ -167,7 +187,7 @@ class PigmentWorkspace:
     def _active_after_put(self, member: Member, wanted: UserResource) -> bool:
         if self.options.put_active == "lost":
             return False
-        silent = True if self.options.put_without_active == "activates" else member.active
+        silent = {"keeps": member.active, "activates": True, "clears": False}[self.options.put_without_active]
         return silent if wanted.active is None else wanted.active
 
     def _require_allowed(self, member: Member, *, active: bool) -> None:
@@ -183,10 +203,15 @@ class PigmentWorkspace:
 
     def _require_unused_address(self, address: str, but_for: Member | None) -> None:
         holder = self.member_store.by_address(address)
-        if holder is not None and holder is not but_for:
-            raise ScimError(409, f"userName {address} is already taken.", "uniqueness")
+        if holder is None or holder is but_for:
+            return
+        if self.options.same_address == "same case only" and holder.user_name != address:
+            return
+        is_typed = self.options.same_address != "409 without a type"
+        raise ScimError(409, f"userName {address} is already taken.", "uniqueness" if is_typed else "")
 
     def _require_allowed_domains(self, addresses: Iterable[str]) -> None:
         for address in addresses:
             if not self.restriction.is_allowed(address):
-                raise invalid_value(f"The domain {address.rpartition('@')[2]} is not allowed in this workspace.")
+                detail = f"The domain {address.rpartition('@')[2]} is not allowed in this workspace."
+                raise ScimError(403, detail) if self.options.domain_refusal == "403" else invalid_value(detail)
