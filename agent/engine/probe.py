@@ -142,7 +142,8 @@ class Prober:
         for each in probes:
             record = load_record(each)
             if record is not None and normalize(each.subject) == normalize(canary):
-                return replace(record, canary=canary, target=self.policy.target)
+                # In the spelling in which it was created: its other addresses are made of it.
+                return replace(record, target=self.policy.target)
         return CanaryRecord(canary=canary, nonce=self.new_nonce(), target=self.policy.target)
 
     def _open_session(self, record: CanaryRecord, by: str, lease: HeldLease) -> ProbeSession:

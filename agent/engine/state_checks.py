@@ -13,6 +13,7 @@ from agent.model.codes import NoteCode
 from agent.model.run import Pause, WorkspaceRecord
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.ports.state import State
+from agent.report.probe import probe_counts
 from connectors.base import Area, CheckName, Finding
 
 __all__ = [
@@ -132,9 +133,12 @@ def _verification_finding(newest: Verification, name: CheckName) -> Finding:
     subject = f"workspace {newest.workspace}"
     what = f"the newest {name}" + (f", with {newest.subject}," if newest.subject else "")
     message = f"{what} {RESULT_WORDS[newest.result]} ({newest.started_at:%Y-%m-%d %H:%M} UTC)"
+    counts = probe_counts(newest) if newest.kind is VerificationKind.PROBE else ""
+    message = f"{message}: {counts}" if counts else message
     if newest.result is VerificationResult.PASSED:
         return Finding("ok", subject, message, name=name, area=Area.WORKSPACE)
-    remedy = f"See what differs, and make it again: `pigment-sync {newest.kind} --workspace {newest.workspace}`"
+    shows = " --show" if newest.kind is VerificationKind.PROBE else ""
+    remedy = f"See what differs, and make it again: `pigment-sync {newest.kind} --workspace {newest.workspace}{shows}`"
     return Finding("warning", subject, f"{message}.", remedy, name=name, area=Area.WORKSPACE)
 
 

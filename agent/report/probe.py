@@ -9,7 +9,7 @@ from agent.model.probe import FactVerdict
 from agent.model.verification import Verification, VerificationResult
 from agent.report.escape import escape_control
 
-__all__ = ["probe_json", "probe_summary", "probe_text"]
+__all__ = ["probe_counts", "probe_json", "probe_summary", "probe_text"]
 
 SIGNS = {FactVerdict.AS_ASSUMED: "ok", FactVerdict.DIFFERS: "!", FactVerdict.UNKNOWN: "?"}
 
@@ -35,14 +35,21 @@ def probe_summary(verification: Verification) -> str:
     who = f"The probe of {verification.workspace} with {verification.subject} on {when}"
     if verification.result is VerificationResult.RUNNING:
         return f"{who} has not ended, or its process was killed."
+    ended = "did not come to its end" if verification.result is VerificationResult.FAILED else "ended"
+    return f"{who} {ended}: {probe_counts(verification)}."
+
+
+def probe_counts(verification: Verification) -> str:
+    """Return how many facts are as assumed, differ and are unknown; empty for a result without facts."""
+    if not _rows(verification):
+        return ""
     verdicts = Counter(str(row["verdict"]) for row in _rows(verification))
     differing = [str(row["code"]) for row in _rows(verification) if row["verdict"] == FactVerdict.DIFFERS]
     parts = [f"{verdicts[FactVerdict.AS_ASSUMED]} as assumed"]
     if differing:
         parts.append(f"{len(differing)} {'differs' if len(differing) == 1 else 'differ'} ({', '.join(differing)})")
     parts.append(f"{verdicts[FactVerdict.UNKNOWN]} unknown")
-    ended = "did not come to its end" if verification.result is VerificationResult.FAILED else "ended"
-    return f"{who} {ended}: {', '.join(parts)}."
+    return ", ".join(parts)
 
 
 def _rows(verification: Verification) -> Sequence[Mapping[str, object]]:
