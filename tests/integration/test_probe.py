@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from agent.report.probe import probe_json
 from connectors.base import PersonKey
 from sandbox.pigment.options import WorkspaceOptions
 from sandbox.pigment.token import DomainRestriction
+from tests.contract.scim_servers import TOKEN, Server, django_scim2_server, scim2_server
 from tests.memory_state import MemoryState
 from tests.probe_world import CANARY, NONCE, ProbeWorld, differing, facts_of
 
@@ -177,6 +179,17 @@ async def test_second_member_with_the_same_address_is_moved_away_once() -> None:
 
     made = sorted(member.user_name for member in world.space.members if member.user_name not in PEOPLE)
     assert made == [f"canary+duplicate-{NONCE}-1@acme.com", CANARY, "canary@example.invalid"]
+
+
+@pytest.mark.parametrize("start", [scim2_server, django_scim2_server], ids=["scim2-server", "django-scim2-server"])
+async def test_second_probe_of_another_server_finds_the_same(start: Callable[[], Server]) -> None:
+    server = start()
+    world = ProbeWorld(server=server.transport, url=server.url, token=TOKEN)
+    first, second = [differing(await world.probe()) for _ in range(2)]
+
+    # The first probe of scim2-server sets name.formatted, which that server keeps.
+    assert second | {"name-formatted": "not shown"} == first
+    assert len(first) > 10
 
 
 # -- what is left is undone
