@@ -16,6 +16,7 @@ from connectors.http import NoResponse, RequestLimits, RequestNotSent, escape_co
 from connectors.http.send import send_request
 
 __all__ = [
+    "CHECK_SECONDS",
     "LookupFunction",
     "check_clock",
     "check_groups",

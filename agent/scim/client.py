@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from uuid import uuid4
 
@@ -18,7 +19,8 @@ from agent.scim.preflight import Preflight
 from agent.scim.probe import EndpointRequests
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
 from agent.scim.writer import Writer
-from connectors.base import Finding, Permit, Progress, discard_progress
+from connectors.base import Area, Finding, Permit, Progress, discard_progress
+from connectors.checks import check_clock
 from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClient, RateLimiter, RequestLimits, Timer
 
 __all__ = ["ScimClient", "ScimWriter"]
@@ -64,7 +66,8 @@ class ScimClient:
         self._finder = finder
         self._lister = Lister(endpoint, page_size, limits.max_pages, total_results)
         self._timer = timer
-        self._preflight = Preflight(endpoint, finder)
+        clock = partial(check_clock, f"workspace {name}", url, client, limits, wall=timer.wall, area=Area.WORKSPACE)
+        self._preflight = Preflight(name, endpoint, finder, clock)
 
     @property
     def requests(self) -> int:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from agent.scim.client import ScimClient
-from connectors.base import CredentialsRefused, IncompleteRead, ReadError
+from connectors.base import Area, CheckName, CredentialsRefused, Finding, IncompleteRead, ReadError
 from connectors.http import RequestLimits, Timer
 from tests.contract.scim_faults import (
     ALWAYS,
@@ -657,14 +657,21 @@ async def test_lookup_is_encoded_whole() -> None:
 # Check.
 
 
+async def checked(workspace: ScimClient) -> dict[CheckName, Finding]:
+    """Return the worst finding of each check."""
+    order = ["ok", "warning", "error"]
+    found = sorted(await workspace.check(lambda: "no-such-guid"), key=lambda each: order.index(each.level))
+    return {finding.name: finding for finding in found}
+
+
 async def test_check_of_an_unreachable_workspace_has_a_remedy() -> None:
     scene = a_scene()
-    scene.wire.fault("GET", ALWAYS, unreachable)
+    scene.wire.fault("", ALWAYS, unreachable)
 
     async with scene.client() as workspace:
         (finding,) = await workspace.check()
 
-    assert finding.level == "error"
+    assert (finding.level, finding.name) == ("error", CheckName.TOKEN)
     assert "can't be reached" in finding.message
     assert finding.remedy
 
@@ -673,37 +680,122 @@ async def test_check_of_refused_tokens_is_an_error_for_each() -> None:
     scene = a_scene()
 
     async with scene.client("wrong", "also-wrong") as workspace:
-        assert [finding.level for finding in await workspace.check()] == ["error", "error"]
+        found = [finding for finding in await workspace.check() if finding.name is not CheckName.CLOCK_SKEW]
+
+    assert [(finding.level, finding.name) for finding in found] == [("error", CheckName.TOKEN)] * 2
 
 
-async def test_check_looks_up_an_unknown_name_and_writes_nothing() -> None:
+async def test_check_reads_only_and_shows_the_evidence_of_each_line() -> None:
+    scene = a_scene(members=2)
+    scene.space.admin_create("Gone@acme.com", "Gone", active=False)
+
+    async with scene.client() as workspace:
+        found = await checked(workspace)
+
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert "3 members" in found[CheckName.TOKEN].message
+    assert found[CheckName.TOTAL].message == "each page shows the same total: 3 members"
+    assert found[CheckName.INACTIVE_MEMBERS].message.startswith("inactive members are listed: the member ")
+    assert found[CheckName.MEMBERS_WITHOUT_EMAIL].message == "each of the 3 members read has an email"
+    assert "in capital and in small letters" in found[CheckName.FILTER_CASE].message
+    assert {kind.split()[0] for kind in scene.wire.kinds()} <= {"GET", "HEAD"}
+    assert {finding.area for finding in found.values()} == {Area.WORKSPACE}
+    assert all(finding.subject.startswith("workspace latam") for finding in found.values())
+
+
+async def test_check_reads_no_more_pages_than_it_needs() -> None:
+    scene = a_scene(members=12, page_size=1)
+    scene.space.admin_create("gone@acme.com", "Gone", active=False)
+
+    async with scene.client() as workspace:
+        found = await checked(workspace)
+
+    assert scene.wire.kinds().count("GET list") == 2 + 10, "one for the token, one for the total, and ten pages"
+    assert found[CheckName.PAGE_SIZE].message == (
+        "a page holds 1 members where 1,000 are asked for: a listing takes 13 requests"
+    )
+    assert found[CheckName.INACTIVE_MEMBERS].message.startswith("the first 10 members are active; ")
+
+
+async def test_check_says_that_probe_shows_whether_inactive_members_are_listed() -> None:
     scene = a_scene(members=2)
 
     async with scene.client() as workspace:
-        findings = await workspace.check(lambda: "no-such-guid")
+        found = await checked(workspace)
 
-    assert [finding.level for finding in findings] == ["ok", "ok"]
-    assert "2 members" in findings[0].message
-    assert scene.wire.kinds() == ["GET list", "GET find"]
-    assert b"no-such-guid" in scene.wire.sent[1].url.query
+    assert found[CheckName.INACTIVE_MEMBERS].message.startswith("all 2 members are active; `pigment-sync probe`")
+
+
+async def test_check_warns_of_a_listing_that_takes_too_many_requests() -> None:
+    rows = [{"id": str(number), "userName": f"p{number}@acme.com", "active": True} for number in range(20)]
+    async with serving(lambda _: {"totalResults": 5_000, "Resources": rows}) as workspace:
+        finding = (await checked(workspace))[CheckName.PAGE_SIZE]
+
+    assert finding.level == "warning"
+    assert "a page holds 20 members where 1,000 are asked for: a listing takes 250 requests" in finding.message
+
+
+async def test_check_warns_of_members_without_an_email_and_of_totals_that_differ() -> None:
+    totals = iter(range(3, 99))
+    rows = [{"id": "1", "userName": "p1@acme.com"}, {"id": "2", "userName": "root", "active": False}]
+    async with serving(lambda _: {"totalResults": next(totals), "Resources": rows}) as workspace:
+        found = await checked(workspace)
+
+    assert found[CheckName.MEMBERS_WITHOUT_EMAIL].level == "warning"
+    assert "1 of the 2 members read have no email" in found[CheckName.MEMBERS_WITHOUT_EMAIL].message
+    assert (found[CheckName.TOTAL].level, found[CheckName.TOTAL].message) == (
+        "warning",
+        "the pages of one listing show different totals, or none: 5, 6.",
+    )
+
+
+async def test_check_warns_of_a_filter_that_minds_the_case() -> None:
+    row = {"id": "1", "userName": "Ana@acme.com", "active": False}
+
+    def page(request: httpx.Request) -> dict[str, Any]:
+        wanted = request.url.params.get("filter", "")
+        rows = [row] if not wanted or "Ana@acme.com" in wanted or "ana@acme.com" in wanted else []
+        return {"totalResults": len(rows), "Resources": rows}
+
+    async with serving(page) as workspace:
+        found = await checked(workspace)
+
+    assert found[CheckName.FILTER_CASE].level == "warning"
+    assert "does not find the member 1 in capital letters" in found[CheckName.FILTER_CASE].message
+    assert found[CheckName.UNKNOWN_NAME].level == "ok"
+
+
+async def test_check_goes_on_where_large_pages_are_refused() -> None:
+    scene = a_scene(members=2)
+
+    async def refuse(request: httpx.Request, real: Answering) -> httpx.Response:
+        is_large = request.url.params.get("count") == "1000"
+        return httpx.Response(400, json={"status": "400"}) if is_large else await real(request)
+
+    scene.wire.fault("GET list", ALWAYS, refuse)
+    async with scene.client() as workspace:
+        found = await checked(workspace)
+
+    assert {finding.level for finding in found.values()} == {"ok"}
 
 
 async def test_check_reports_a_lookup_that_fails() -> None:
-    scene = a_scene()
+    scene = a_scene(members=1)
     scene.wire.fault("GET find", ALWAYS, scim_error(400, "invalidFilter"))
 
     async with scene.client() as workspace:
-        findings = await workspace.check()
+        found = await checked(workspace)
 
-    assert [finding.level for finding in findings] == ["ok", "error"]
-    assert "400" in findings[1].message
+    assert found[CheckName.UNKNOWN_NAME].level == found[CheckName.FILTER_CASE].level == "error"
+    assert "400" in found[CheckName.UNKNOWN_NAME].message
+    assert found[CheckName.TOTAL].level == "ok"
 
 
 async def test_check_reports_a_server_that_ignores_the_filter() -> None:
     async with serving(
         lambda _: {"totalResults": 1, "Resources": [{"id": "1", "userName": "no-such-guid"}]}
     ) as workspace:
-        assert [finding.level for finding in await workspace.check(lambda: "no-such-guid")] == ["ok", "error"]
+        assert (await checked(workspace))[CheckName.UNKNOWN_NAME].level == "error"
 
 
 def serving(page: Callable[[httpx.Request], dict[str, Any]], **more: Any) -> Any:

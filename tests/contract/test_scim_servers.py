@@ -10,7 +10,7 @@ import pytest
 from agent.errors import TokensRefused, WriteRefused
 from agent.model import Fields, Member
 from agent.ports.workspace import WorkspaceWriter
-from connectors.base import CredentialsRefused
+from connectors.base import CheckName, CredentialsRefused
 from tests.contract.scim_faults import OpenClient
 from tests.contract.scim_servers import SERVERS, TOKEN, Server
 
@@ -204,9 +204,12 @@ async def test_second_token_takes_over_with_a_warning(server: Server) -> None:
 
 async def test_check_reports_each_token_and_the_lookup(server: Server) -> None:
     async with server.client(TOKEN, "wrong") as workspace:
-        levels = [finding.level for finding in await workspace.check()]
+        findings = await workspace.check()
 
-    assert levels == ["ok", "warning", "ok"]
+    tokens = [finding.level for finding in findings if finding.name is CheckName.TOKEN]
+    assert tokens == ["ok", "warning"]
+    assert [finding.level for finding in findings if finding.name is CheckName.UNKNOWN_NAME] == ["ok"]
+    assert "error" not in {finding.level for finding in findings}
 
 
 async def test_name_of_a_member_is_shown_even_by_a_server_without_display_names(
