@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -84,10 +84,20 @@ async def record(
         plans = [dict(workspace_object(each.planned)) for each in decisions]
         content = _Content(settings, names, made_up, recorder, rows, plans, to_micros(now))
         seen = Collector()
+        content.write(_Discard(), seen, ())
+        content = replace(content, group_ids=_group_ids(plans, seen))
         content.write(_Discard(), seen, seen.emails)
         replacements = Replacements(seen, random or SystemRandom())
         content.write(writer, replacements, sorted(seen.emails))
     return RecordedPlan(decisions, writer.counts)
+
+
+def _group_ids(plans: Sequence[Mapping[str, Any]], seen: Collector) -> frozenset[str]:
+    """Return the ids that a configured group may be, in lower case: where a plan failed, any id that was seen."""
+    planned = [source for plan in plans for source in plan.get("sources", ())]
+    ids = {group["id"] for source in planned for group in source["groups"]}
+    is_complete = all(plan["status"] == "planned" for plan in plans)
+    return frozenset(each.lower() for each in (ids if is_complete else ids | seen.ids))
 
 
 class _Discard:
@@ -106,12 +116,18 @@ def _names(settings: Settings, rows: Iterable[tuple[str, Mapping[str, Any]]]) ->
 
 def _systems(settings: Settings, names: Sequence[str], made_up: Names) -> list[System]:
     used = {source.connector for name in names for source in settings.workspaces[name].sources}
-    found = [
-        System(made_up.connectors[name], each.type, each.base_url)
+    found = {
+        each.base_url: System(_system_name(settings, made_up, each.base_url), each.type, each.base_url)
         for name, each in settings.connectors.items()
         if name in used
-    ]
-    return found + [System(made_up.workspaces[name], "pigment", settings.workspaces[name].scim_url) for name in names]
+    }
+    workspaces = [System(made_up.workspaces[name], "pigment", settings.workspaces[name].scim_url) for name in names]
+    return [*found.values(), *workspaces]
+
+
+def _system_name(settings: Settings, made_up: Names, base_url: str) -> str:
+    """Return the name of what connectors with one base URL read, such as two tenants: their ids are distinct."""
+    return min(made_up.connectors[name] for name, each in settings.connectors.items() if each.base_url == base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +141,7 @@ class _Content:
     rows: Sequence[tuple[str, Mapping[str, Any]]]
     plans: Sequence[Mapping[str, Any]]
     now: int
+    group_ids: frozenset[str] = field(default=frozenset())
 
     def write(self, writer: RecordingWriter | _Discard, values: Visitor, emails: Iterable[str]) -> None:
         recorded = [self.names.workspaces[name] for name in self.workspaces]
@@ -150,8 +167,9 @@ class _Content:
             shown = self.names.connectors[name]
             kept = each.model_dump(mode="json", include=KEPT_CONNECTOR)
             kept = {key: sorted(value) if isinstance(value, list) else value for key, value in kept.items()}
+            system = kept["system"] = _system_name(self.settings, self.names, each.base_url)
             if each.type == "entra":
-                kept["hidden_members"] = self.recorder.hidden_members.get(shown)
+                kept["hidden_members"] = self.recorder.hidden_members.get(system)
             connectors[shown] = kept
         return {
             "connectors": connectors,
@@ -183,11 +201,7 @@ class _Content:
 
     def _keep_group(self, group: str, values: Visitor) -> str:
         """Return a configured group: the id where an answer has it as one, else the name."""
-        return values.id(group) if group in self._group_ids() else values.name(group)
-
-    def _group_ids(self) -> frozenset[str]:
-        ids = {group["id"] for plan in self.plans for source in plan.get("sources", ()) for group in source["groups"]}
-        return frozenset(ids | {each.lower() for each in ids} | {each.upper() for each in ids})
+        return values.id(group) if group.lower() in self.group_ids else values.name(group)
 
 
 def _keep_answer(answer: KeptAnswer, values: Visitor) -> dict[str, Any]:

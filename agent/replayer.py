@@ -25,7 +25,8 @@ __all__ = ["Replay", "load_replay", "write_replay_files"]
 CONFIG_FILE, STATE_FILE = "replay.yaml", "replay.db"
 TABLES_FIRST = ("runs",)
 MADE_UP_CREDENTIAL = "replayed"
-MADE_UP_GUID = "11111111-1111-4111-8111-111111111111"
+MADE_UP_GUID = "11111111-1111-4111-8111-{:012}"
+KEPT_FOR_REPLAY = frozenset({"hidden_members", "system"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +108,22 @@ def _config(replay: Replay, urls: Mapping[str, str]) -> dict[str, Any]:
         "http": {"retries": 0, "max_wait_seconds": 60},
         "pigment": {"requests_per_window": 1_000_000, "window_seconds": 300},
         "limits": {"fleet_deactivations_percent": recorded["fleet_deactivations_percent"]},
-        "connectors": {name: _connector(each, urls[name]) for name, each in recorded["connectors"].items()},
+        "connectors": {
+            name: _connector(number, each, urls[each["system"]])
+            for number, (name, each) in enumerate(recorded["connectors"].items(), 1)
+        },
         "workspaces": workspaces,
     }
 
 
-def _connector(recorded: Mapping[str, Any], url: str) -> dict[str, Any]:
-    kept = {key: value for key, value in recorded.items() if key != "hidden_members"}
+def _connector(number: int, recorded: Mapping[str, Any], url: str) -> dict[str, Any]:
+    kept = {key: value for key, value in recorded.items() if key not in KEPT_FOR_REPLAY}
+    made_up = MADE_UP_GUID.format(number)
     if recorded["type"] == "okta":
         return {**kept, "org_url": url, "api_token": MADE_UP_CREDENTIAL}
-    credentials = {"client_id": MADE_UP_GUID, "client_secret": MADE_UP_CREDENTIAL}
+    credentials = {"client_id": made_up, "client_secret": MADE_UP_CREDENTIAL}
     if recorded["type"] == "entra":
-        return {**kept, **credentials, "tenant_id": MADE_UP_GUID, "graph_url": url, "authority_url": url}
+        return {**kept, **credentials, "tenant_id": made_up, "graph_url": url, "authority_url": url}
     return {**kept, **credentials, "api_url": url}
 
 

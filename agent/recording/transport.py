@@ -86,17 +86,17 @@ class Recorder:
         return max(found, key=lambda each: len(each.base_url), default=None)
 
     def answers(self) -> Iterator[KeptAnswer]:
-        """Yield the answers in the order of their requests, without those after which the same was asked again."""
-        ordered = [self._kept[number] for number in sorted(self._kept)]
-        last = {(each.system.name, each.url): each for each in ordered}
-        before: dict[tuple[str, str], KeptAnswer] = {}
-        for each in ordered:
-            key = (each.system.name, each.url)
-            if each.status in REPEATED_STATUSES and each is not last[key]:
-                continue
-            if before.get(key) != each:
-                yield each
-            before[key] = each
+        """Yield the answers in the order of their requests, without those after which the same was asked again.
+
+        A request that was always answered alike has one answer. Any other has each, because a replay counts them.
+        """
+        by_request: dict[tuple[str, str], list[KeptAnswer]] = {}
+        for number in sorted(self._kept):
+            each = self._kept[number]
+            by_request.setdefault((each.system.name, each.url), []).append(each)
+        for answers in by_request.values():
+            final = [each for each in answers if each.status not in REPEATED_STATUSES or each is answers[-1]]
+            yield from final[:1] if all(each == final[0] for each in final) else final
 
 
 @dataclass(slots=True)

@@ -195,12 +195,11 @@ def texts(value: object) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("system", BASES)
-@pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize(
     "value", [SECRET, [SECRET], {"value": SECRET}, f"smtp:{SECRET}@{SECRET}.com", f"#{SECRET}.user"]
 )
-def test_no_field_shows_its_original(system: str, name: str, value: object) -> None:
-    inner = {name: value}
+def test_no_field_shows_its_original(system: str, value: object) -> None:
+    inner = dict.fromkeys(FIELDS, value)
     row = {**inner, "profile": inner, "_embedded": {"user": inner, "group": inner}, "_links": {"group": inner}}
     for answer in ([row], row, {"value": [row]}, {"Resources": [row]}):
         assert SECRET.lower() not in str(kept(system, answer)).lower()

@@ -55,3 +55,7 @@ def record(context: click.Context, names: Sequence[str], out: Path) -> int:
     )
     click.echo(f"  To look at it: less {out}\n  To replay it: pigment-sync sandbox --replay {out}", err=True)
     return ExitCode.DONE
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
