@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import click
@@ -10,43 +12,57 @@ from agent.errors import UsageError
 
 __all__ = ["accept_trace", "trace_option"]
 
-META_KEY = "pigment_sync.trace"
-
-
-def _open_trace(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Trace the requests from now until the end of the root command. Raises `UsageError`."""
-    if path is None or context.resilient_parsing:
-        return
-    # httpx is not needed for the list of commands.
-    from agent.request_trace import trace_requests
-
-    if context.meta.setdefault(META_KEY, path) is not path:
-        raise UsageError("--trace is given twice.", "Name one file, before or after the command.")
-    context.find_root().with_resource(trace_requests(path))
-
-
-def _option(*, hidden: bool) -> click.Option:
-    return click.Option(
-        ["--trace"],
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        callback=_open_trace,
-        expose_value=False,
-        hidden=hidden,
-        help="Append a line of JSON for each HTTP request to FILE; also accepted after the command.",
-    )
+PATH_KEY, OPENED_KEY = "pigment_sync.trace", "pigment_sync.trace_opened"
+NAME = "trace"
 
 
 def trace_option(command: click.Group) -> click.Group:
     """Give the root command the option."""
-    command.params.insert(1, _option(hidden=False))
+    _add_option(command, hidden=False)
     return command
 
 
 def accept_trace(command: click.Command) -> None:
     """Let *command* and those below it accept the option. Their help does not repeat it."""
-    if not any(each.name == "trace" for each in command.params):
-        command.params.append(_option(hidden=True))
+    if not any(each.name == NAME for each in command.params):
+        _add_option(command, hidden=True)
     if isinstance(command, click.Group):
         for each in command.commands.values():
             accept_trace(each)
+
+
+def _add_option(command: click.Command, *, hidden: bool) -> None:
+    option = click.Option(
+        ["--trace"],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=_note_path,
+        expose_value=False,
+        hidden=hidden,
+        help="Append a line of JSON for each HTTP request to FILE; also accepted after the command.",
+    )
+    command.params.append(option)
+    if command.callback is not None:
+        command.callback = _with_trace(command.callback)
+
+
+def _note_path(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None and context.meta.setdefault(PATH_KEY, path) is not path:
+        raise UsageError("--trace is given twice.", "Name one file, before or after the command.")
+
+
+def _with_trace(callback: Callable[..., object]) -> Callable[..., object]:
+    """Return *callback* so that the trace is open when it begins: parsing a command line alone writes nothing."""
+
+    @wraps(callback)
+    def traced(*arguments: object, **options: object) -> object:
+        context = click.get_current_context()
+        if PATH_KEY in context.meta and not context.meta.get(OPENED_KEY):
+            # httpx is not needed for the list of commands.
+            from agent.request_trace import trace_requests
+
+            context.find_root().with_resource(trace_requests(context.meta[PATH_KEY]))
+            context.meta[OPENED_KEY] = True
+        return callback(*arguments, **options)
+
+    return traced
