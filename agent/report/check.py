@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from agent.model.ladder import LadderStep, StepState
 from agent.report.commands import split_commands
 from agent.report.escape import escape_control
+from agent.report.run_identity import format_utc
 from connectors.base import Area, Finding
 
-__all__ = ["NotChecked", "check_json", "check_junit", "check_text", "not_checked_json"]
+__all__ = ["NotChecked", "check_json", "check_junit", "check_text", "ladder_json", "not_checked_json"]
 
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
 ASCII_SIGNS = {"ok": "ok", "warning": "!", "error": "X"}
@@ -27,11 +30,16 @@ class NotChecked(NamedTuple):
 
 
 def check_text(
-    findings: Sequence[Finding], encoding: str, *, colour: bool, not_checked: Sequence[NotChecked] = ()
+    findings: Sequence[Finding],
+    encoding: str,
+    *,
+    colour: bool,
+    not_checked: Sequence[NotChecked] = (),
+    ladders: Mapping[str, Sequence[LadderStep]] = MappingProxyType({}),
 ) -> str:
     """Return a line for each finding, with its remedy under it, and a last line with their numbers.
 
-    Before the last line stands what was not checked.
+    Before the last line stands what was not checked, and the ladder to enforce of each workspace of *ladders*.
 
     The signs are ASCII where *encoding* lacks the others.
     """
@@ -46,6 +54,9 @@ def check_text(
     if not_checked:
         lines.append("Not checked, because the check is offline:")
         lines.extend(f"-  {escape_control(each.subject)}: {escape_control(each.reason)}" for each in not_checked)
+    for name, steps in ladders.items():
+        lines.append(f"Ladder to enforce of {escape_control(name)}:")
+        lines.extend(_ladder_lines(steps, signs))
     lines.append(
         f"{counts['ok']} ok, {warnings} {'warning' if warnings == 1 else 'warnings'}, "
         f"{errors} {'error' if errors == 1 else 'errors'}"
@@ -108,6 +119,32 @@ def check_junit(findings: Sequence[Finding], not_checked: Sequence[NotChecked] =
 
 def _test_case(suite: Element, area: Area, name: str) -> Element:
     return SubElement(suite, "testcase", classname=f"pigment-sync.check.{area}", name=escape_control(name))
+
+
+def ladder_json(steps: Sequence[LadderStep]) -> list[dict[str, str | None]]:
+    return [
+        {
+            "step": step.name.value,
+            "state": step.state.value,
+            "at": None if step.at is None else format_utc(step.at),
+            "detail": step.detail,
+            "command": step.command,
+        }
+        for step in steps
+    ]
+
+
+def _ladder_lines(steps: Sequence[LadderStep], signs: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each step, and the command of the first that is not done."""
+    following = next((step for step in steps if step.state is not StepState.DONE), None)
+    for step in steps:
+        level = {StepState.DONE: "ok", StepState.FAILED: "error", StepState.OUTDATED: "warning"}.get(step.state)
+        sign = "-" if level is None else signs[level]
+        at = f", {step.at:%Y-%m-%d %H:%M} UTC" if step.at is not None else ""
+        detail = f" ({escape_control(step.detail)})" if step.detail else ""
+        yield f"{sign}{' ' * (3 - len(sign))}{step.name}: {step.state}{at}{detail}"
+        if step is following:
+            yield f"     {step.command}"
 
 
 def _finding_lines(finding: Finding, sign: str, colour: bool) -> Iterator[str]:

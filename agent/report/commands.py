@@ -14,8 +14,8 @@ COMMAND = re.compile(
     r"`(?P<quoted>pigment-sync [^`]+)`|(?P<bare>pigment-sync [a-z][a-z-]+(?: [^\s-]\S*){0,2}(?: --[a-z-]+ \S+)+)"
 )
 SUBCOMMAND = re.compile(
-    r"(?<![\w/.-])pigment-sync(?= (?:access|apply|check|explain|history|links|members|pause|plan|report|resume|state"
-    r"|sync|undo|workspaces)\b)"
+    r"(?<![\w/.-])pigment-sync(?= (?:access|apply|check|compare|explain|history|links|members|pause|plan|probe|report"
+    r"|resume|state|sync|undo|workspaces)\b)"
 )
 END = ".,;:"
 

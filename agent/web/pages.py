@@ -11,6 +11,7 @@ from starlette.routing import Route
 from agent.daemon.interface import ManualRunRequest, WorkspaceStatus
 from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.queries import list_person_changes
+from agent.ladder import load_ladder
 from agent.model.codes import NoteCode
 from agent.model.email import is_valid
 from agent.model.run import Trigger
@@ -142,6 +143,7 @@ class Pages:
             is_drift_known=has_earlier_run(status),
             permissions=permissions(session.principal.role, status, daemon.approval_policy),
             holders=role_holders(self._context.server_settings()),
+            ladder=await load_ladder(daemon.state, status.name, now, "EXPORT.csv"),
         )
 
     async def _load_last_read_plan(self, status: WorkspaceStatus) -> PlannedObject | None:

@@ -100,6 +100,23 @@ def test_result_of_a_check_is_kept_for_each_workspace_unless_it_is_offline(agent
     assert not any("okta" in subject or "pigment-latam" in subject for subject in subjects)
 
 
+def test_check_shows_the_ladder_to_enforce(sandbox: Sandbox, tmp_path: Path) -> None:
+    agent = Agent(sandbox.write_config(tmp_path, mode="dry-run"))
+    for _ in range(3):
+        assert agent.run("plan", "-w", "pigment-eu").code == 0
+    shown = agent.run("check", "-w", "pigment-eu").out
+    found = json.loads(agent.run("check", "-w", "pigment-eu", "--format", "json").out)["ladder"]
+
+    assert "Ladder to enforce of pigment-eu:" in shown
+    assert f"pigment-sync --config {agent.config} probe --workspace pigment-eu --as canary@acme.com" in shown
+    states = {step["step"]: step["state"] for step in found["pigment-eu"]}
+    assert states["checked"] == "done"
+    assert states["probed"] == states["compared"] == states["approved-run"] == "missing"
+    # The first plan has every kind of drift, and a guard holds some of it.
+    (dry_runs,) = [step for step in found["pigment-eu"] if step["step"] == "dry-runs"]
+    assert dry_runs["detail"] == "3 of 3" or dry_runs["detail"].endswith("was held by max-deactivations")
+
+
 def test_check_warns_of_secrets_that_every_user_can_read(agent: Agent) -> None:
     agent.config.chmod(0o644)
     ran = agent.run("check", "-w", "pigment-eu")

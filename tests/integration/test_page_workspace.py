@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -16,6 +16,7 @@ from agent.model import Mode, Note
 from agent.model.approval import ApprovalPolicy
 from agent.model.codes import NoteCode
 from agent.model.run import Run, RunCounts, RunStatus
+from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.report.document import encode_plan, plan_digest
 from agent.settings.server import OidcSettings, ServerSettings
 from agent.settings.token import Role, hashed_token
@@ -172,3 +173,20 @@ async def test_no_drift_is_claimed_only_if_an_earlier_run_recorded_the_members(
     assert "Not known yet: no earlier run" in await visitor.read("/workspaces/latam")
     daemon.earlier = (earlier,)
     assert "No one else has changed a member" in await visitor.read("/workspaces/latam")
+
+
+async def test_page_shows_the_ladder_to_enforce_with_the_next_command(
+    visitor: Visitor, daemon: WorkspaceDaemon
+) -> None:
+    at = datetime.now(UTC) - timedelta(hours=2)
+    found = {"started_at": at, "result": VerificationResult.PASSED, "subject": "<canary@acme.com>"}
+    for kind in (VerificationKind.CHECK, VerificationKind.PROBE):
+        await daemon.state.record_verification(Verification(workspace="latam", kind=kind, **found))  # type: ignore[arg-type]  # fields by name
+    shown = await visitor.read("/workspaces/latam")
+
+    assert "Ladder to enforce" in shown
+    assert "done checked 2 h ago" in shown
+    assert "done probed 2 h ago with <canary@acme.com>" in shown
+    assert "missing compared Next: pigment-sync compare --workspace latam --with EXPORT.csv" in shown
+    assert shown.count("Next: ") == 1
+    assert "<canary" not in (await visitor.client.get("/workspaces/latam")).text

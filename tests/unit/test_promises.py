@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from agent.cli.app import app
 from agent.errors import ExitCode
 from agent.metrics import Metrics
+from agent.model.ladder import StepName, StepState
 from agent.report.schema import Document
 from agent.store.tables import metadata
 from agent.web.api import openapi_document
@@ -129,6 +130,7 @@ def present_names() -> dict[str, set[str]]:
         "api": set(api_keys()),
         "metrics": set(metric_names()),
         "checks": {each.value for each in CheckName} | {f"area {each.value}" for each in Area},
+        "ladder": {each.value for each in StepName} | {f"state {each.value}" for each in StepState},
         "log events": literals(PROMISES["log events"], PRODUCT_CODE),
         "tables": {f"{table.name}.{column.name}" for table in metadata.tables.values() for column in table.columns},
         "page paths": literals(PROMISES["page paths"], PRODUCT_CODE),

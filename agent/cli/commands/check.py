@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import click
 
@@ -15,10 +16,13 @@ from agent.cli.output import add_config, print_text, render_options
 from agent.cli.runtime import load_settings, run_with_components
 from agent.engine.planner import select_workspaces
 from agent.errors import ConfigError, ExitCode, StateError, worst_exit_code
+from agent.ladder import load_ladder
+from agent.model import Mode
 from agent.model.check import CheckResult
+from agent.model.ladder import LadderStep
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.offline_check import area_of, check_offline, config_file_findings, secret_file_findings
-from agent.report.check import NotChecked, check_json, check_junit, check_text, not_checked_json
+from agent.report.check import NotChecked, check_json, check_junit, check_text, ladder_json, not_checked_json
 from agent.report.document import to_json_bytes
 from agent.settings.file import find_config_file
 from agent.settings.root import Settings
@@ -28,6 +32,16 @@ from agent.version import installed_version
 from connectors.base import Area, CheckName, Finding
 
 __all__ = ["check"]
+
+
+Ladders = Mapping[str, Sequence[LadderStep]]
+
+
+class Checked(NamedTuple):
+    """The findings of an online check, and the ladder to enforce of each checked workspace."""
+
+    findings: list[Finding]
+    ladders: Ladders
 
 
 CONFIG_VALID = Finding("ok", "config", "the configuration is valid", name=CheckName.CONFIGURATION, area=Area.CONFIG)
@@ -77,7 +91,7 @@ def check(context: click.Context, names: Sequence[str], offline: bool, sends_not
         if area_of(path) in {Area.NOTIFY, Area.SERVER}
     ]
 
-    async def body(components: Components) -> list[Finding]:
+    async def body(components: Components) -> Checked:
         chosen = list(select_workspaces(components.contexts, names))
         started_at = components.clock.now()
         found = await components.check(chosen, sends_notices=sends_notices)
@@ -96,20 +110,34 @@ def check(context: click.Context, names: Sequence[str], offline: bool, sends_not
                         document=check_json(findings),
                     )
                 )
+            now = components.clock.now()
+            ladders = {
+                name: await load_ladder(components.state, name, now, _other_reader(settings, name)) for name in chosen
+            }
         except StateError as error:
             message = f"the result of this check is not kept: {error.message}"
             not_kept = Finding("error", "state", message, error.hint, name=CheckName.STATE_WRITABLE, area=Area.STATE)
-            return [*result, not_kept]
-        return list(result)
+            return Checked([*result, not_kept], {})
+        return Checked(list(result), ladders)
 
-    lines = run_with_components(context, body, is_reading=True, warns=False)
+    lines, ladders = run_with_components(context, body, is_reading=True, warns=False)
     secrets = [message for _, message, _ in missing]
     code = worst_exit_code(
         ExitCode.CONFIG if _is_config_error(finding, secrets) else ExitCode.INCOMPLETE
         for finding in lines
         if finding.level == "error"
     )
-    return _print_findings(lines, code, output_format)
+    return _print_findings(lines, code, output_format, ladders=ladders, dry_names=_dry_run_names(settings))
+
+
+def _dry_run_names(settings: Settings) -> frozenset[str]:
+    return frozenset(name for name, each in settings.workspaces.items() if each.mode is Mode.DRY_RUN)
+
+
+def _other_reader(settings: Settings, name: str) -> str:
+    """Return the value of `compare --with` that reads the first source of the workspace."""
+    connector = settings.connectors[settings.workspaces[name].sources[0].connector]
+    return "okta-sdk" if connector.type == "okta" else "EXPORT.csv"
 
 
 def _config_findings(context: click.Context, settings: Settings) -> Iterator[Finding]:
@@ -145,18 +173,32 @@ def _is_config_error(finding: Finding, secrets: Sequence[str]) -> bool:
 
 
 def _print_findings(
-    findings: Sequence[Finding], code: int, output_format: str, not_checked: Sequence[NotChecked] | None = None
+    findings: Sequence[Finding],
+    code: int,
+    output_format: str,
+    not_checked: Sequence[NotChecked] | None = None,
+    *,
+    ladders: Ladders | None = None,
+    dry_names: Collection[str] = (),
 ) -> int:
-    """Print *findings*. With *not_checked*, even an empty one, the check was offline."""
+    """Print *findings* and the *ladders* to enforce: as text, those of *dry_names* only.
+
+    With *not_checked*, even an empty one, the check was offline.
+    """
     match output_format:
         case "json":
-            left_out: Mapping[str, object] = (
-                {} if not_checked is None else {"not_checked": not_checked_json(not_checked)}
-            )
-            print_text(to_json_bytes({**check_json(findings), "exit_code": code, **left_out}).decode())
+            more: dict[str, object] = {"exit_code": code}
+            if not_checked is not None:
+                more["not_checked"] = not_checked_json(not_checked)
+            if ladders is not None:
+                more["ladder"] = {name: ladder_json(steps) for name, steps in ladders.items()}
+            print_text(to_json_bytes({**check_json(findings), **more}).decode())
         case "junit":
             print_text(check_junit(findings, not_checked or ()))
         case _:
             colour, encoding = render_options().colour, sys.stdout.encoding
-            print_text(add_config(check_text(findings, encoding, colour=colour, not_checked=not_checked or ())))
+            shown = {name: steps for name, steps in (ladders or {}).items() if name in dry_names}
+            print_text(
+                add_config(check_text(findings, encoding, colour=colour, not_checked=not_checked or (), ladders=shown))
+            )
     return code
