@@ -16,6 +16,7 @@ from agent.report.escape import escape_control
 __all__ = ["ExportReader"]
 
 MAX_APPS = 50
+GUEST_MARK = "#EXT#"
 PERSON_TYPES = frozenset({"", "user", "member", "guest"})
 
 
@@ -35,7 +36,10 @@ class ExportReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        left_out = (f"{count:,} rows were left out: {reason}." for reason, count in sorted(self._left_out.items()))
+        left_out = (
+            f"{count:,} {'row was' if count == 1 else 'rows were'} left out: {reason}."
+            for reason, count in sorted(self._left_out.items())
+        )
         return (self.export.how_it_was_read, *left_out)
 
     def entries(self) -> Iterator[Entry]:
@@ -75,7 +79,7 @@ class ExportReader:
             return "unassigned since"
         if normalize_heading(row[Column.MEMBER_TYPE]) not in PERSON_TYPES:
             return "no person"
-        if row[Column.USER_TYPE].casefold() == "guest" and not self.counts_guests:
+        if not self.counts_guests and _is_guest(row):
             return "guests, who do not count for this workspace"
         return ""
 
@@ -108,3 +112,9 @@ class ExportReader:
         for column in (Column.STATUS, Column.ENABLED):
             if export.has(column) and row[column]:
                 yield status_word(export.kind, row[column])
+
+
+def _is_guest(row: ExportRow) -> bool:
+    """Return whether a row of Entra is a guest's: a download without the user type shows it in the sign-in name."""
+    kind = row[Column.USER_TYPE].casefold()
+    return kind == "guest" or (not kind and GUEST_MARK in row[Column.LOGIN])

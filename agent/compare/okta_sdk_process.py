@@ -24,7 +24,7 @@ from connectors.http import DEFAULT_LIMITS, REAL_TIME
 from connectors.http.tls import tls_context
 from connectors.secret import Secret
 
-__all__: list[str] = []
+__all__ = ["SdkReader"]
 
 SCOPES = ["okta.apps.read", "okta.groups.read", "okta.users.read"]
 MAX_PAGES = 20_000
@@ -143,6 +143,8 @@ class SdkReader:
             raise self._page_error(what, page, type(failure).__name__, _okta_words(failure))
         if response.status_code != 200 or data is None:
             raise self._page_error(what, page, f"HTTP {response.status_code} without rows")
+        if not all(row.id for row in data):
+            raise ReaderFailed(f"page {page} of {what} has a row without an id.", LATER_HINT)
         return list(data)
 
     def _page_error(self, what: str, page: int, fallback: str, words: str = "") -> ReaderFailed:
@@ -152,7 +154,10 @@ class SdkReader:
     def _next_cursor(self) -> str | None:
         for link in self._recording.links:
             if found := NEXT_LINK.search(link):
-                return next(iter(parse_qs(urlsplit(found[1]).query).get("after", [])), None)
+                after = parse_qs(urlsplit(found[1]).query).get("after")
+                if not after:
+                    raise ReaderFailed("a next link has no cursor.", LATER_HINT)
+                return after[0]
         return None
 
 

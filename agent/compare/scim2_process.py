@@ -14,14 +14,14 @@ import httpx
 from agent.compare.answers import Answers, ReaderFailed, run_reader
 from connectors.http.tls import tls_context
 
-__all__: list[str] = []
+__all__ = ["ScimReader", "create_client"]
 
 PAGE_SIZE = 100
 MAX_PAGES = 20_000
 LATER_HINT = "Try again later, and run `pigment-sync check` for this workspace. Nothing was compared."
 
 
-def _client(http: httpx.Client) -> Any:
+def create_client(http: httpx.Client) -> Any:
     from scim2_client.client import BaseSyncSCIMClient
     from scim2_models import ScimProvider, User
 
@@ -143,7 +143,7 @@ def _read(request: Mapping[str, Any], answers: Answers) -> None:
             if http.get("Users?startIndex=1&count=1").status_code == 401:
                 errors.append(token)
                 continue
-            ScimReader(_client(http), answers, ignores_total=request["ignores_total"]).read_all()
+            ScimReader(create_client(http), answers, ignores_total=request["ignores_total"]).read_all()
             return
     raise ReaderFailed(f"the workspace refuses all {len(errors)} tokens.", "Create a new token in Pigment.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +23,7 @@ from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.daemon import DaemonRecord
 from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
+from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures, SourceFigures
 from agent.web.health import routes
@@ -234,3 +236,33 @@ async def test_oldest_hold_is_shown_with_its_time_and_absent_without_one() -> No
     values = {line.split(" ")[0]: line.split(" ")[1] for line in waiting.text.splitlines() if not line.startswith("#")}
     assert float(values['pigment_sync_oldest_hold_timestamp_seconds{workspace="latam"}']) == NOW.timestamp()
     assert "pigment_sync_oldest_hold_timestamp_seconds{" not in none.text
+
+
+async def test_newest_completed_comparison_with_each_reader_is_shown() -> None:
+    daemon = FakeDaemonApi()
+
+    def comparison(subject: str, minute: int, result: VerificationResult, **counts: int) -> Verification:
+        return Verification(
+            workspace="latam",
+            kind=VerificationKind.COMPARE,
+            started_at=NOW + timedelta(minutes=minute),
+            result=result,
+            subject=subject,
+            document={"counts": counts},
+        )
+
+    for each in (
+        comparison("okta-sdk", 1, VerificationResult.PASSED, different=0),
+        comparison("okta-sdk", 2, VerificationResult.DIFFERS, only_ours=2, different=3),
+        comparison("okta-sdk", 3, VerificationResult.FAILED),
+        comparison("pigment-members", 4, VerificationResult.PASSED, only_ours=0),
+    ):
+        await daemon.state.record_verification(each)
+
+    body = (await get(daemon, "/metrics")).text
+
+    assert 'pigment_sync_compare_differences{with="okta-sdk",workspace="latam"} 5.0' in body
+    assert 'pigment_sync_compare_differences{with="pigment-members",workspace="latam"} 0.0' in body
+    shown = re.search(r'pigment_sync_compare_timestamp_seconds{with="okta-sdk",workspace="latam"} (\S+)', body)
+    assert shown is not None
+    assert float(shown[1]) == (NOW + timedelta(minutes=2)).timestamp()

@@ -1,0 +1,78 @@
+"""Okta's SDK as another reader, in its own process: each credential that a connector may have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from agent.compare.readers import Bounds, read_with_okta_sdk
+from connectors.base import IncompleteRead, Source, discard_progress
+from connectors.okta import OktaSettings
+from sandbox.host import host_apps
+from sandbox.okta import okta_app
+from tests.contract.pretend_directories import EC_KEY, RSA_KEY, PretendOkta, private
+
+BOUNDS = Bounds(timeout_seconds=60, retries=1, max_wait_seconds=60, ca_bundle=None, environ={})
+
+
+@pytest.fixture
+def okta() -> PretendOkta:
+    pretend = PretendOkta()
+    # The SDK's assertions are dated by the real clock.
+    pretend.clock.seconds = time.time()
+    return pretend
+
+
+@pytest.fixture
+def url(okta: PretendOkta) -> Iterator[str]:
+    with host_apps({"okta": okta_app(okta.org)}, 0) as urls:
+        yield urls["okta"]
+
+
+def settings(url: str, **credential: object) -> OktaSettings:
+    return OktaSettings.model_validate({"type": "okta", "org_url": url, **credential})
+
+
+CREDENTIALS: dict[str, dict[str, object]] = {
+    "api token": {"api_token": "api-token"},
+    "RSA key": {"client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa"},
+    "RSA key with DPoP": {"client_id": "0oaservice", "private_key": private(RSA_KEY), "kid": "rsa", "dpop": True},
+    "EC key": {"client_id": "0oaservice", "private_key": private(EC_KEY), "kid": "ec"},
+}
+
+
+@pytest.mark.parametrize("name", CREDENTIALS)
+async def test_each_credential_reads_everyone(okta: PretendOkta, url: str, name: str) -> None:
+    credential = CREDENTIALS[name]
+    okta.org.token_issuer.clients["0oaservice"].requires_dpop = bool(credential.get("dpop"))
+
+    found = await read_with_okta_sdk(
+        settings(url, **credential), [Source("okta", okta.app.id)], BOUNDS, discard_progress
+    )
+
+    groups = [okta.company.okta.groups[key] for key in okta.app.groups]
+    assert {key for group in groups for key in group.people} <= {each.id for each in found.entries}
+    assert bool(found.notes) is (name == "EC key")
+
+
+async def test_ec_key_with_dpop_is_refused_with_a_way_out(url: str) -> None:
+    refused = settings(url, client_id="0oaservice", private_key=private(EC_KEY), kid="ec", dpop=True)
+
+    with pytest.raises(IncompleteRead, match="EC key and DPoP") as ended:
+        await read_with_okta_sdk(refused, [Source("okta", "0oa1")], BOUNDS, discard_progress)
+
+    assert "docs/compare.md" in ended.value.hint
+
+
+async def test_proxy_of_the_agent_is_the_proxy_of_the_sdk(url: str) -> None:
+    bounds = replace(BOUNDS, environ={"HTTP_PROXY": "http://user:a-long-password@127.0.0.1:9"})
+
+    with pytest.raises(IncompleteRead, match="ClientProxyConnectionError") as ended:
+        await read_with_okta_sdk(
+            settings(url, api_token="api-token"), [Source("okta", "0oa1")], bounds, discard_progress
+        )
+
+    assert "a-long-password" not in ended.value.message
