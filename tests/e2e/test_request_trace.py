@@ -21,6 +21,7 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import configured, serving
 from tests.e2e.test_serve import LATAM
+from tests.notice_receivers import webhook
 
 Line = dict[str, Any]
 KEYS = ["at", "attempt", "bytes", "host", "method", "ms", "path", "request_id", "status"]
@@ -181,6 +182,30 @@ def test_write_that_is_refused_names_its_id(sandbox: Sandbox, agent: Agent) -> N
     assert ran.code == 5, ran.err
     [refused] = [each.request_id for each in sandbox.requests("pigment", "POST")]
     assert f"request id {refused}]" in ran.out
+
+
+def test_address_of_a_notice_or_a_report_is_neither_traced_nor_logged(
+    sandbox: Sandbox, agent: Agent, tmp_path: Path
+) -> None:
+    with webhook() as hook:
+        secret = f"{hook.url.reveal()}/secret-of-the-hook"
+        document = yaml.safe_load(agent.config.read_text("utf-8"))
+        report = {"name": "daily", "what": "plan", "schedule": {"every": "1d"}, "to": [secret]}
+        more = {"notify": {"urls": [secret]}, "reports": [report], "log": {"level": "debug"}}
+        config = agent.config.with_name("notices.yaml")
+        config.write_text(yaml.safe_dump(document | more | {"http": {"retries": 0}}), "utf-8")
+        trace = tmp_path / "trace.jsonl"
+        sent = Agent(config).run("report", "send", "daily", "--trace", str(trace))
+        rule = {"name": "refused", "do": "status", "system": "pigment", "status": 401}
+        sandbox.faults.put(parse_rules({"faults": [rule]}))
+        failed = Agent(config).run("sync", "-w", LATAM, "--trace", str(trace))
+
+    assert (sent.code, failed.code) == (0, 6), sent.err
+    assert len(hook.received) == 2
+    assert as_seen(lines(trace)) == answered(sandbox)
+    everything = trace.read_text("utf-8") + sent.err + failed.err
+    assert "http.request" in everything
+    assert "secret-of-the-hook" not in everything
 
 
 def test_killed_daemon_leaves_its_trace(sandbox: Sandbox, tmp_path: Path) -> None:
