@@ -24,6 +24,7 @@ from agent.recording.memory import Names, plan_summary
 from agent.replayer import load_replay, write_replay_files
 from sandbox.replay import RecordedAnswers, host_replay
 from sandbox.server import Sandbox, run_sandbox
+from tests.unit.test_recording_pseudonyms import HOSTILE, NAMES
 
 WORKSPACES = ("pigment-latam", "pigment-eu", "pigment-apac")
 
@@ -262,3 +263,58 @@ def test_the_lines_are_of_the_documented_kinds(recording: Path) -> None:
     kinds = [each["kind"] for each in read_recording(recording)]
     assert kinds[0] == "header"
     assert set(kinds) == {"header", "answer", "state", "plan", "config"}
+
+
+def make_hostile(sandbox: Sandbox) -> None:
+    """Give the people of all directories, and the members of all workspaces, addresses and names that are hard."""
+    for directory in sandbox.company.directories.values():
+        people = list(directory.people.values())
+        for number, email in enumerate(HOSTILE):
+            people[number].email = email
+        for number, name in enumerate(NAMES):
+            people[number].given, people[number].family = name, people[-1 - number].id
+            people[-1 - number].given = name.upper()
+            people[-1 - number].family = "ACTIVE"
+        for number, group in enumerate(directory.groups.values()):
+            group.name = f"{group.name} {NAMES[number]}"
+    for workspace in sandbox.pigment.workspaces.values():
+        for number, member in enumerate(workspace.members[: len(NAMES)]):
+            member.display_name = NAMES[-1 - number]
+            member.given_name = NAMES[number]
+
+
+def test_hostile_names_and_addresses_plan_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with run_sandbox(seed=8, size=60) as hostile:
+        path = hostile.write_config(tmp_path)
+        make_hostile(hostile)
+        was = planned(path, capsys)
+        recording = tmp_path / "hostile.jsonl"
+        assert run_cli(["--config", str(path), "record", "--out", str(recording)]) == 0
+        shown = "\n".join(texts([*read_recording(recording)])).casefold()
+        parts = {
+            part
+            for text in [*HOSTILE, *NAMES, *originals(hostile, path)]
+            for part in re.findall(r"[^\W_]{4,}", text.casefold())
+        }
+    with replayed(recording, tmp_path / "replay") as (replay, _, plans):
+        now = planned(replay, capsys)
+    assert [each["status"] for each in now] == ["planned"] * 3
+    assert summaries(now) == without_kind(plans)
+    assert [each["counts"] for each in now] == [each["counts"] for each in was]
+    public = {
+        "active",
+        "example",
+        "support",
+        "pigment",
+        "https",
+        "users",
+        "invalid",
+        "okta",
+        "entra",
+        "onelogin",
+        "plan",
+    }
+    words = set(re.findall(r"[^\W_]+", shown))
+    # Chance puts four letters or digits into a long made-up id, so that short ones count as whole words only.
+    found = {part for part in parts - public if part in (shown if part.isalpha() and len(part) > 5 else words)}
+    assert found == set()
