@@ -18,6 +18,7 @@ from sandbox.entra.login import login_routes
 from sandbox.entra.resources import JsonObject
 from sandbox.entra.tenant import EntraTenant
 from sandbox.faults.response import capture_response
+from sandbox.query import query_problem
 from sandbox.request_id import request_id_headers
 
 __all__ = ["entra_app"]
@@ -27,6 +28,8 @@ Options = frozenset[str]
 
 MEDIA_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 MAX_BATCH_SIZE = 20
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+BATCH_PART_KEYS = {"id", "method", "url", "headers"}
 USER_CASTS = ("microsoft.graph.user", "graph.user")
 
 OBJECT_OPTIONS: Options = frozenset({"$select"})
@@ -56,10 +59,10 @@ def entra_app(tenant: EntraTenant) -> Starlette:
     graph = Starlette(
         routes=[
             *(
-                Route(f"/v1.0{path}", _endpoint(tenant, cost, act, options), methods=["GET"])
+                Route(f"/v1.0{path}", _endpoint(tenant, cost, act, options), methods=METHODS)
                 for path, cost, act, options in ROUTES
             ),
-            Route("/v1.0/{rest:path}", _endpoint(tenant, 1, _not_found), methods=["GET", "POST", "PATCH", "DELETE"]),
+            Route("/v1.0/{rest:path}", _endpoint(tenant, 1, _not_found), methods=METHODS),
         ]
     )
 
@@ -83,6 +86,7 @@ def _endpoint(
                 headers["x-ms-throttle-limit-percentage"] = f"{share:.2f}"
             roles = _require_roles(tenant, request)
             if options is not None:
+                _require_get(request)
                 _refuse_unknown_options(request, options)
             answer = act(GraphRequest(tenant, request, roles))
         except GraphError as refusal:
@@ -92,17 +96,26 @@ def _endpoint(
     return endpoint
 
 
+def _require_get(request: Request) -> None:
+    if request.method != "GET":
+        raise GraphError(
+            405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.", {"Allow": "GET"}
+        )
+
+
 def _refuse_unknown_options(request: Request, options: Options) -> None:
     """Refuse options that are not modelled here: ignoring one would hide a client's mistake."""
     query = request.query_params
-    names = [name for name, _ in query.multi_items()]
-    unknown = next((name for name in names if name not in options), None)
-    if unknown is not None:
-        raise bad_request(f"The query parameter '{unknown}' is not supported here.", "Request_UnsupportedQuery")
-    if len(names) > len(set(names)):
-        raise bad_request("A query parameter occurs twice.", "BadRequest")
-    is_advanced = request.headers.get("consistencylevel", "").casefold() == "eventual"
-    if "$count" in names and not is_advanced:
+    problem = query_problem(query, options)
+    if problem:
+        raise bad_request(problem, "Request_UnsupportedQuery")
+    level = request.headers.get("consistencylevel")
+    if level is not None and (level.casefold() != "eventual" or "$count" not in options):
+        raise bad_request(f"The ConsistencyLevel '{level}' is not supported here.", "Request_UnsupportedQuery")
+    preference = request.headers.get("prefer")
+    if preference is not None:
+        raise bad_request(f"The preference '{preference}' is not supported here.")
+    if "$count" in query and level is None:
         raise bad_request("$count requires ConsistencyLevel: eventual.", "Request_UnsupportedQuery")
     if query.get("$count", "true") not in {"true", "false"}:
         raise bad_request(f"Invalid value '{query['$count']}' for $count.")
@@ -125,6 +138,7 @@ async def _answer_batch(tenant: EntraTenant, graph: Starlette, request: Request)
     """Serve each part by itself; the whole is 200 in any case, with its parts in another order."""
     try:
         _require_roles(tenant, request)
+        _refuse_unknown_options(request, frozenset())
         parts = _parse_batch(await request.body())
     except GraphError as refusal:
         return _error_response(request, refusal)
@@ -138,7 +152,7 @@ def _parse_batch(body: bytes) -> list[dict[str, object]]:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise bad_request("Invalid batch payload format.", "BadRequest") from None
     if not isinstance(parts, list) or not all(
-        isinstance(part, dict) and {"id", "url"} <= part.keys() for part in parts
+        isinstance(part, dict) and {"id", "url"} <= part.keys() <= BATCH_PART_KEYS for part in parts
     ):
         raise bad_request("Invalid batch payload format.", "BadRequest")
     if len(parts) > MAX_BATCH_SIZE:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sandbox.entra.errors import TokenError
 from sandbox.entra.tenant import EntraTenant
 from sandbox.entra.token import LIFETIME_SECONDS
+from sandbox.query import query_problem
 from sandbox.request_id import request_id_from_scope
 
 __all__ = ["login_routes"]
@@ -20,24 +21,42 @@ __all__ = ["login_routes"]
 Form = Mapping[str, str]
 Handler = Callable[[EntraTenant, Request, Form], Response]
 
+API_VERSIONS = {
+    "/metadata/identity/oauth2/token": frozenset({"2018-02-01"}),
+    "/msi/token": frozenset({"2019-08-01"}),
+    "/common/discovery/instance": frozenset({"1.0", "1.1"}),
+}
 IDENTITY_HEADER = "sandbox-identity"
 """The value of the environment variable of that name in App Service."""
 
 
 def login_routes(tenant: EntraTenant) -> list[Route]:
     """Return the routes below the authority: `/{tenant}/…`, and those of the managed identity."""
-    routes: list[tuple[str, str, Handler]] = [
-        ("GET", "/metadata/identity/oauth2/token", _imds),
-        ("GET", "/msi/token", _app_service),
-        ("GET", "/common/discovery/instance", _instance_discovery),
-        ("POST", "/{tenant}/oauth2/v2.0/token", _token),
-        ("GET", "/{tenant}/v2.0/.well-known/openid-configuration", _openid_configuration),
+    identity = "api-version resource client_id"
+    # method, path, handler, supported query parameters
+    routes: list[tuple[str, str, Handler, str]] = [
+        ("GET", "/metadata/identity/oauth2/token", _imds, identity),
+        ("GET", "/msi/token", _app_service, identity),
+        ("GET", "/common/discovery/instance", _instance_discovery, "api-version authorization_endpoint"),
+        ("POST", "/{tenant}/oauth2/v2.0/token", _token, ""),
+        ("GET", "/{tenant}/v2.0/.well-known/openid-configuration", _openid_configuration, ""),
     ]
-    return [Route(path, _endpoint(tenant, act), methods=[method]) for method, path, act in routes]
+    return [
+        Route(path, _endpoint(tenant, method, act, known.split()), methods=[method])
+        for method, path, act, known in routes
+    ]
 
 
-def _endpoint(tenant: EntraTenant, act: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    tenant: EntraTenant, method: str, act: Handler, known: list[str]
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        if request.method != method:
+            # Starlette adds HEAD to GET.
+            return _json_response({"error": "method_not_allowed"}, 405)
+        problem = query_problem(request.query_params, known) or _version_problem(request)
+        if problem:
+            return _json_response({"error": "invalid_request", "error_description": problem}, 400)
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         try:
             return act(tenant, request, form)
@@ -45,6 +64,13 @@ def _endpoint(tenant: EntraTenant, act: Handler) -> Callable[[Request], Awaitabl
             return _json_response(refusal.body(request_id_from_scope(request.scope)), refusal.status)
 
     return endpoint
+
+
+def _version_problem(request: Request) -> str:
+    version, expected = request.query_params.get("api-version"), API_VERSIONS.get(request.url.path, frozenset())
+    if version is None or version in expected:
+        return ""
+    return f"The api-version '{version}' is not supported here."
 
 
 def _token(tenant: EntraTenant, request: Request, form: Form) -> Response:

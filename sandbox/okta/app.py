@@ -23,6 +23,7 @@ from sandbox.okta.org import DEPROVISIONED, OktaOrg
 from sandbox.okta.pagination import paginate
 from sandbox.okta.resources import JsonObject, ResourceBuilder
 from sandbox.okta.token import TokenError
+from sandbox.query import query_problem
 from sandbox.quota import QuotaState
 
 __all__ = ["okta_app"]
@@ -65,8 +66,9 @@ class OktaRequest:
     def query(self, name: str) -> str:
         return self.request.query_params.get(name, "")
 
-    def is_expanded(self, what: str) -> bool:
-        return what in self.query("expand").split(",")
+    @property
+    def is_expanded(self) -> bool:
+        return "expand" in self.request.query_params
 
 
 Handler = Callable[[OktaRequest], Response]
@@ -74,14 +76,14 @@ Handler = Callable[[OktaRequest], Response]
 
 def okta_app(org: OktaOrg) -> Starlette:
     """Return the application of *org*."""
-    # path below /api/v1, bucket of the rate limit, scope, handler, supported query parameters
+    # path below /api/v1, bucket of the rate limit, scope, handler, supported query parameters with their only value
     routes: list[tuple[str, str, str, Handler, str]] = [
         ("/apps", "apps", "okta.apps.read", _apps, "limit after"),
         ("/apps/{app}", "app", "okta.apps.read", _app, ""),
-        ("/apps/{app}/users", "apps", "okta.apps.read", _app_users, "limit after q expand"),
-        ("/apps/{app}/users/{user}", "apps", "okta.apps.read", _app_user, "expand"),
-        ("/apps/{app}/groups", "apps", "okta.apps.read", _app_groups, "limit after expand"),
-        ("/groups", "groups", "okta.groups.read", _groups, "limit after q expand"),
+        ("/apps/{app}/users", "apps", "okta.apps.read", _app_users, "limit after q expand=user"),
+        ("/apps/{app}/users/{user}", "apps", "okta.apps.read", _app_user, "expand=user"),
+        ("/apps/{app}/groups", "apps", "okta.apps.read", _app_groups, "limit after expand=group"),
+        ("/groups", "groups", "okta.groups.read", _groups, "limit after q expand=stats"),
         ("/groups/{group}", "group", "okta.groups.read", _group, ""),
         ("/groups/{group}/users", "other", "okta.groups.read", _members, "limit after"),
         ("/users", "users", "okta.users.read", _users, "limit after q filter search"),
@@ -139,6 +141,7 @@ def _token_endpoint(org: OktaOrg) -> Callable[[Request], object]:
         try:
             if reading.is_refused:
                 raise too_many_requests()
+            _refuse_unknown_parameters(request, [])
             proof = _proof_request(request)
             verify_proof = partial(org.token_proofs.verify, proof) if proof.proofs else None
             answer = _json_response(org.token_issuer.issue_token(form, audience, verify_proof))
@@ -166,10 +169,18 @@ def _authorize(org: OktaOrg, request: Request, scope: str) -> None:
 
 
 def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
-    """Refuse parameters that are not modelled here. Okta ignores them, which would hide a client's mistake."""
-    unknown = next((name for name in request.query_params if name not in known), None)
-    if unknown is not None and known != ["*"]:
-        raise OktaError(400, "E0000001", f"Api validation failed: {unknown}", f"{unknown}: not known here.")
+    """Refuse parameters and values that are not modelled: Okta ignores them, which would hide a client's mistake."""
+    if known == ["*"]:
+        return
+    query, values = request.query_params, dict(each.split("=") for each in known if "=" in each)
+    problem = query_problem(query, {each.partition("=")[0] for each in known})
+    wrong = next((name for name, value in values.items() if query.get(name, value) != value), None)
+    if not problem and wrong is not None:
+        problem = f"The value '{query[wrong]}' of the query parameter '{wrong}' is not supported here."
+    if not problem and len(query.keys() & {"q", "filter", "search"}) > 1:
+        problem = "Only one of the query parameters q, filter and search is supported."
+    if problem:
+        raise OktaError(400, "E0000001", "Api validation failed: query", problem)
 
 
 def _apps(call: OktaRequest) -> Response:
@@ -184,7 +195,7 @@ def _app_users(call: OktaRequest) -> Response:
     app = call.org.app(call.path("app"))
     begins = call.query("q").casefold()
     found = [each for each in call.org.app_assignments(app) if _has_name_prefix(each.person, begins)]
-    rows, with_user = call.resources, call.is_expanded("user")
+    rows, with_user = call.resources, call.is_expanded
     return _list_response(
         call,
         found,
@@ -199,12 +210,12 @@ def _app_user(call: OktaRequest) -> Response:
     found = next((each for each in call.org.app_assignments(app) if each.person.id == key), None)
     if found is None:
         raise not_found("AppUser", key)
-    return _json_response(call.resources.app_user(app, found, with_user=call.is_expanded("user")))
+    return _json_response(call.resources.app_user(app, found, with_user=call.is_expanded))
 
 
 def _app_groups(call: OktaRequest) -> Response:
     app = call.org.app(call.path("app"))
-    rows, with_group = call.resources, call.is_expanded("group")
+    rows, with_group = call.resources, call.is_expanded
     return _list_response(
         call, app.groups, str, (20, 20, 200), lambda each: rows.app_group(app, each, with_group=with_group)
     )
@@ -213,7 +224,7 @@ def _app_groups(call: OktaRequest) -> Response:
 def _groups(call: OktaRequest) -> Response:
     begins = call.query("q").casefold()
     found = [group for group in call.org.directory.groups.values() if group.name.casefold().startswith(begins)]
-    rows, with_stats = call.resources, call.is_expanded("stats")
+    rows, with_stats = call.resources, call.is_expanded
     return _list_response(
         call, found, _resource_id, (1, 200, 10_000), lambda each: rows.group(each, with_stats=with_stats)
     )

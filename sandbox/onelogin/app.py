@@ -22,6 +22,7 @@ from sandbox.onelogin.account import OneLoginAccount
 from sandbox.onelogin.errors import OneLoginError, not_found, token_error
 from sandbox.onelogin.pagination import paginate
 from sandbox.onelogin.resources import JsonObject
+from sandbox.query import query_problem
 from sandbox.quota import QuotaState
 from sandbox.request_id import request_id_headers
 
@@ -30,6 +31,7 @@ __all__ = ["onelogin_app"]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 PAGING = "limit page cursor"
 FILTERS = ("email", "username", "status", "user_ids", "updated_since")
+TIME_FORM = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z)?")
 HEADER_FORM = re.compile(r"client_id:\s*(?P<id>[^,\s]+)\s*,\s*client_secret:\s*(?P<secret>\S+)")
 
 T = TypeVar("T")
@@ -110,14 +112,15 @@ def _authorize(account: OneLoginAccount, request: Request, reading: QuotaState, 
 
 def _refuse_unknown_parameters(request: Request, known: list[str]) -> None:
     """Refuse parameters that are not modelled here: ignoring one would hide a client's mistake."""
-    unknown = next((name for name in request.query_params if name not in known), None)
-    if unknown is not None and known != ["*"]:
-        raise OneLoginError(400, f'unknown parameter "{unknown}"')
+    problem = "" if known == ["*"] else query_problem(request.query_params, known)
+    if problem:
+        raise OneLoginError(400, problem)
 
 
 def _token_endpoint(account: OneLoginAccount) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
         try:
+            _refuse_unknown_parameters(request, [])
             client_id, secret = _parse_credentials(request.headers.get("authorization", ""), await request.body())
             token = account.issue_token(client_id, secret)
         except OneLoginError as refusal:
@@ -173,6 +176,10 @@ def _app_users(call: OneLoginRequest) -> Response:
 
 def _roles(call: OneLoginRequest) -> Response:
     directory, app_id = call.account.directory, call.query("app_id")
+    if app_id and not app_id.isdecimal():
+        raise _invalid_value("app_id")
+    if call.query("role_name") and call.query("name"):
+        raise OneLoginError(400, "role_name can't be used together with name")
     granting = set(directory.apps[app_id].groups) if app_id in directory.apps else set()
     roles = [group for group in directory.groups.values() if not app_id or group.id in granting]
     wanted = call.query("role_name") or call.query("name")
@@ -192,7 +199,10 @@ def _role(call: OneLoginRequest) -> Response:
 def _role_users(call: OneLoginRequest) -> Response:
     role = call.account.role(call.path("role"))
     people, inside = call.account.directory.people, set(role.people)
-    all_too = call.query("include_unassigned").casefold() == "true"
+    unassigned = call.query("include_unassigned").casefold()
+    if unassigned not in {"", "true", "false"}:
+        raise _invalid_value("include_unassigned")
+    all_too = unassigned == "true"
     keys = sorted(people if all_too else inside & people.keys(), key=int)
     return _list_response(call, keys, 50, 100, lambda key: resources.role_user(people[key], assigned=key in inside))
 
@@ -206,6 +216,8 @@ def _role_apps(call: OneLoginRequest) -> Response:
 def _users(call: OneLoginRequest) -> Response:
     people = sorted(call.account.directory.people.values(), key=lambda person: int(person.id))
     filters = [name for name in FILTERS if call.query(name)]
+    if "updated_since" in filters and TIME_FORM.fullmatch(call.query("updated_since")) is None:
+        raise _invalid_value("updated_since")
     if filters:
         people = [each for each in people if all(_is_match(each, name, call.query(name)) for name in filters)]
     return _list_response(call, people, 50, 100, lambda each: _select_fields(call, resources.user(each)))
@@ -240,8 +252,14 @@ def _rate_limit(call: OneLoginRequest) -> Response:
     return _json_response({"status": status, "data": quota_json})
 
 
+def _invalid_value(name: str) -> OneLoginError:
+    return OneLoginError(422, f'invalid value in "{name}"')
+
+
 def _select_fields(call: OneLoginRequest, shown: JsonObject) -> JsonObject:
     wanted = set(filter(None, call.query("fields").split(",")))
+    if wanted - shown.keys():
+        raise _invalid_value("fields")
     return {name: value for name, value in shown.items() if name in wanted} if wanted else shown
 
 

@@ -19,6 +19,7 @@ from sandbox.pigment.member import Member
 from sandbox.pigment.rate_limit import RateLimit, RateLimiter
 from sandbox.pigment.workspace import PigmentWorkspace
 from sandbox.pigment.write_log import Write
+from sandbox.query import query_problem
 
 __all__ = ["DROP_WRITE_KEY", "Pigment", "pigment_app"]
 
@@ -26,7 +27,7 @@ DROP_WRITE_KEY = "sandbox.dropped"
 """A key of the ASGI scope: report the write as successful, but do not apply it."""
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-LIST_PARAMETERS = ("filter", "startIndex", "count", "cursor")
+LIST_PARAMETERS = ("filter", "startIndex", "count")
 WRITE_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -112,8 +113,9 @@ def _authorize(call: ScimRequest) -> None:
 
 def _answer_users(call: ScimRequest) -> Response:
     method = call.request.method
-    if method == "GET":
-        _refuse_unknown_parameters(call.request, () if call.member_id else LIST_PARAMETERS)
+    _refuse_unknown_parameters(call)
+    if method not in METHODS:
+        raise ScimError(405, f"{method} is not supported here.")
     if not call.member_id:
         if method == "GET":
             return _scim_response(
@@ -146,11 +148,13 @@ def _create_member(call: ScimRequest) -> Response:
     return _write_response(call, call.workspace.create(call.body()), 201)
 
 
-def _refuse_unknown_parameters(request: Request, known: Iterable[str]) -> None:
+def _refuse_unknown_parameters(call: ScimRequest) -> None:
     """Refuse parameters that are not modelled here: ignoring one would hide a client's mistake."""
-    unknown = next((name for name in request.query_params if name not in known), None)
-    if unknown is not None:
-        raise invalid_value(f"The query parameter {unknown} is not supported.")
+    lists = call.request.method == "GET" and not call.member_id
+    paging = ("cursor",) if call.workspace.options.next_cursor else ()
+    problem = query_problem(call.request.query_params, (*LIST_PARAMETERS, *paging) if lists else (), {"filter"})
+    if problem:
+        raise invalid_value(problem)
 
 
 def _write_member(call: ScimRequest, member: Member) -> Response:

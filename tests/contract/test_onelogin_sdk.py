@@ -178,7 +178,7 @@ def test_sdk_reads_errors(pretend: PretendOneLogin, sdk: Any) -> None:
     with pytest.raises(NotFoundException, match="could not be found"):
         AppsApi(sdk).get_app(1)
     # The sandbox does not model this filter, and refuses what it does not model.
-    with pytest.raises(ApiException, match="unknown parameter"):
+    with pytest.raises(ApiException, match="directory_id' is not supported"):
         UsersV2Api(sdk).list_users2(directory_id=5)
     pretend.account.quota.limit = 0
     with pytest.raises(ApiException) as busy:

@@ -213,4 +213,5 @@ async def test_identity_endpoints_want_their_header_and_parameters() -> None:
         assert (await client.get(imds, params=query)).status_code == 400
         assert (await client.get(imds, headers={"Metadata": "true"})).status_code == 400
         assert (await client.get(imds, params=query, headers={"Metadata": "true"})).status_code == 200
+        query["api-version"] = "2019-08-01"
         assert (await client.get("http://127.0.0.1/msi/token", params=query)).status_code == 401

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft7Validator, FormatChecker
 
-__all__ = ["IS_THERE", "complaints", "paths", "sample"]
+__all__ = ["IS_THERE", "complaints", "paths", "query_parameters", "sample"]
 
 SPECS = Path(__file__).parents[3] / "shared" / "apis" / "specs"
 IS_THERE = SPECS.is_dir()
@@ -27,6 +27,21 @@ def _document(vendor: str) -> dict[str, Any]:
 def paths(vendor: str) -> set[str]:
     """Return the paths that can be read with GET."""
     return {path for path, item in _document(vendor)["paths"].items() if "get" in item}
+
+
+def query_parameters(vendor: str) -> set[str]:
+    """Return the names of the query parameters of everything that can be read with GET."""
+    document = _document(vendor)
+    listed = [
+        each
+        for item in document["paths"].values()
+        for each in (*item.get("parameters", ()), *item.get("get", {}).get("parameters", ()))
+    ]
+    whole = [
+        document["components"]["parameters"][each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+        for each in listed
+    ]
+    return {each["name"] for each in whole if each["in"] == "query"}
 
 
 def complaints(vendor: str, path: str, method: str, status: int, body: object) -> list[str]:
