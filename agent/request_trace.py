@@ -6,6 +6,7 @@ No event has a query, a header, a body or an id of a person: what is not a fixed
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -150,12 +151,16 @@ def trace_requests(path: Path) -> Iterator[None]:
         file.close()
 
 
+def _is_logged() -> bool:
+    # Until it is configured, structlog prints to stdout, which belongs to the result of a command.
+    return logging.getLogger().isEnabledFor(logging.DEBUG) and structlog.is_configured()
+
+
 def _record(event: RequestEvent) -> None:
     fields = asdict(event)
     # The log has a time of its own.
     del fields["at"]
-    # Until it is configured, structlog prints to stdout, which belongs to the result of a command.
-    if structlog.is_configured():
+    if _is_logged():
         log.debug("http.request", **fields)
     file = _trace_file.get()
     if file is not None:
@@ -170,6 +175,8 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         self._timer = timer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if _trace_file.get() is None and not _is_logged():
+            return await self._transport.handle_async_request(request)
         at = datetime.fromtimestamp(self._timer.wall(), UTC).isoformat(timespec="milliseconds")
         started = self._timer.now()
 
