@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.pigment.token import DomainRestriction
 from sandbox.server import Sandbox, run_sandbox
 from tests.contract.scim_servers import TOKEN, Server, django_scim2_server, scim2_server
-from tests.e2e.agent_process import Agent, AgentProcess, Ran
+from tests.e2e.agent_process import REPOSITORY, Agent, AgentProcess, Ran
 from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard
 from tests.e2e.scim_hosts import serving
 
@@ -100,6 +102,23 @@ def test_probe_without_a_terminal_needs_yes(agent: Agent, sandbox: Sandbox) -> N
 
     assert (ran.code, "Add --yes." in ran.err) == (2, True)
     assert sandbox.workspace(WORKSPACE).write_log.writes == []
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+def test_probe_asks_on_a_terminal(answer: str, code: int, agent: Agent, sandbox: Sandbox) -> None:
+    terminal, its_end = os.openpty()
+    try:
+        command = agent.command(*PROBE)
+        os.write(terminal, f"{answer}\n".encode())
+        ran = subprocess.run(
+            command, stdin=its_end, capture_output=True, env=agent.environment, cwd=REPOSITORY, timeout=120, check=False
+        )
+    finally:
+        os.close(terminal)
+        os.close(its_end)
+
+    assert (ran.returncode, b"Begin? [y/N]" in ran.stderr) == (code, True), ran.stderr
+    assert bool(sandbox.workspace(WORKSPACE).write_log.writes) is (answer == "y")
 
 
 @pytest.mark.parametrize(

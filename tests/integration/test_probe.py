@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from agent.engine.shutdown import GracefulShutdown
-from agent.errors import ExitCode, StateError, UsageError, WorkspaceBusy, WrongTarget
+from agent.errors import ExitCode, LeaseLost, StateError, UsageError, WorkspaceBusy, WrongTarget
 from agent.model import Link, UnmanagedAction
 from agent.model.probe import EXPECTED_FACTS
 from agent.model.run import Outcome, Pause
@@ -291,6 +292,27 @@ async def test_state_that_goes_away_ends_the_probe_and_the_canary_is_inactive() 
     assert world.active() == PEOPLE
     state.is_away = False
     assert (await world.probe()).exit_code is ExitCode.DONE
+
+
+@pytest.mark.parametrize("at", [15, 16, 30])
+async def test_probe_that_lost_its_lease_writes_nothing_more_and_the_next_one_cleans_up(at: int) -> None:
+    """As after a suspend of the machine: another process may hold the lease by now."""
+    world = ProbeWorld()
+    writes: list[int] = []
+
+    def suspend(request: httpx.Request) -> None:
+        if len(wire.sent) == at:
+            world.world.pass_minutes(1)
+            writes.append(_write_count(world))
+
+    wire = world.wire(observe=suspend)
+    with contextlib.suppress(LeaseLost):
+        assert (await world.probe(wire=wire)).exit_code is ExitCode.INCOMPLETE
+    # The request that was under way when the machine was suspended may have left.
+    assert _write_count(world) - writes[0] <= 1
+    assert world.active() > PEOPLE
+    assert (await world.probe()).exit_code is ExitCode.DONE
+    assert world.active() == PEOPLE
 
 
 async def test_canary_that_can_not_be_deactivated_is_reported() -> None:
