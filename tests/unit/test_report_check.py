@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from agent.model.ladder import StepName
 from agent.report.check import check_json, check_junit, check_text
 from connectors.base import Area, CheckName, Finding
 
@@ -77,3 +79,8 @@ def test_junit_has_a_failure_for_each_error() -> None:
         ("pigment-sync.check.workspace", "workspace latam: pause"),
         ("pigment-sync.check.connector", "connector main: credentials"),
     ]
+
+
+def test_each_name_of_a_check_and_each_step_of_the_ladder_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "day-one.md").read_text("utf-8")
+    assert [name.value for name in (*CheckName, *StepName) if f"`{name.value}`" not in page] == []
