@@ -23,7 +23,7 @@ __all__ = [
 CLEAN_DRY_RUNS = 3
 """How many of the newest dry runs in a row must be clean."""
 OUTDATED_AFTER = timedelta(days=30)
-"""After this time a result says little of how the vendors answer now."""
+"""After this time the vendors may answer in another way."""
 NOT_PLANNING = frozenset({Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
 
 
