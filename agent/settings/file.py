@@ -62,7 +62,7 @@ class _StrictConstructor(yaml.constructor.SafeConstructor):
 
 
 class _StrictLoader(_StrictConstructor, yaml.SafeLoader):
-    """Says best what is wrong with a text."""
+    """Gives the messages for a text that is not valid."""
 
 
 def _fast_loader() -> Any:
