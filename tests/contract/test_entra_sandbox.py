@@ -15,6 +15,7 @@ from connectors.http import RequestLimits
 from sandbox.entra import EntraOptions, entra_app
 from sandbox.host import host_apps
 from tests.contract.entra_tenant import CLIENT_ID, TENANT_ID, sign_in
+from tests.contract.odd_people import Reading, as_read, hire_odd_people, readings
 from tests.contract.pretend_entra import SECRET, Harness
 from tests.contract.test_entra_token import KEY, certificate, pem
 
@@ -53,6 +54,26 @@ async def test_whole_company_is_read_over_many_small_pages() -> None:
     assert snapshot.app_name == "Pigment EU"
     assert {group.name: group.people for group in snapshot.groups} == {"Sales": 25, "Board": 0}
     assert {note.code for note in snapshot.notes} == {"nested-group", "not-a-person"}
+
+
+async def test_odd_people_are_read_as_the_tenant_has_them() -> None:
+    """Microsoft's own SDK reads the same people: `scripts/second-readers`."""
+    harness = Harness()
+    odd = hire_odd_people(harness.company, "entra")
+
+    read = readings(await seen(harness, guests=True))
+
+    words = {"enabled": "true", "disabled": "false", "unknown": "null"}
+    for about, key in odd.items():
+        person = harness.directory.people[key]
+        assert read[key] == Reading(
+            person.email,
+            f"accountEnabled={words[person.status]}",
+            as_read(person.given),
+            as_read(person.family),
+            frozenset(group for group in harness.app.groups if key in harness.directory.groups[group].people),
+            key in harness.app.individuals,
+        ), about
 
 
 async def test_nested_people_are_read_where_the_source_asks_for_them() -> None:
