@@ -65,7 +65,7 @@ class ReaderProcess:
 
     async def read(self) -> list[Line]:
         """Return its lines without those of progress. Raises `IncompleteRead` unless it came to its end."""
-        with tempfile.TemporaryDirectory(prefix="pigment-sync-compare-") as folder:
+        with self._temporary_folder() as folder:
             process = await self._start(Path(folder))
             errors = asyncio.create_task(_last_bytes(process.stderr))
             try:
@@ -80,6 +80,15 @@ class ReaderProcess:
                     process.kill()
                 await process.wait()
                 errors.cancel()
+
+    def _temporary_folder(self) -> tempfile.TemporaryDirectory[str]:
+        try:
+            return tempfile.TemporaryDirectory(prefix="pigment-sync-compare-")
+        except OSError as error:
+            raise self._error(
+                f"needs an empty folder, and none can be made ({error.strerror}).",
+                "Make /tmp writable, or name a folder that is in TMPDIR.",
+            ) from error
 
     async def _start(self, home: Path) -> asyncio.subprocess.Process:
         # -P and -s: neither the folder nor the user's own packages are on its path.

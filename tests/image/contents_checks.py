@@ -60,9 +60,9 @@ def check_user_is_a_number_and_the_state_has_a_volume() -> None:
     assert "STATE_DIRECTORY=/var/lib/pigment-sync" in config["Env"]
 
 
-def check_size_over_the_base_is_below_200_megabytes() -> None:
+def check_size_over_the_base_is_below_250_megabytes() -> None:
     image, base = megabytes()
-    assert image - base < 200
+    assert image - base < 250
 
 
 def check_nothing_that_builds_is_left() -> None:

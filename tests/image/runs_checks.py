@@ -47,6 +47,14 @@ def check_named_volume_takes_the_state_of_every_user(user: str, setting: Setting
     podman("volume", "rm", "--force", volume)
 
 
+@pytest.mark.parametrize("reader", ["okta-sdk", "scim2-client"])
+def check_other_readers_can_start(reader: str, setting: Setting) -> None:
+    mounts = [*setting.mounts, setting.state(10001, 0)]
+    result = ran("compare", "-w", "pigment-latam", "--with", reader, mounts=mounts)
+    assert result.code == 0, result.err
+    assert "Equal: both have the same" in result.out
+
+
 def check_plan_is_saved_where_it_is_mounted(setting: Setting) -> None:
     out = setting.folder / "out"
     out.mkdir()

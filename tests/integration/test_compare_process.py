@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,13 @@ async def test_progress_is_reported() -> None:
     await process.read()
 
     assert seen == [("the other reader: rows", 1, 2)]
+
+
+async def test_machine_without_a_writable_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+
+    with pytest.raises(IncompleteRead) as raised:
+        await reader("show").read()
+
+    assert "needs an empty folder, and none can be made" in raised.value.message
+    assert "TMPDIR" in raised.value.hint
