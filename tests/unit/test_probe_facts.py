@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -127,3 +129,9 @@ def test_summary_is_one_sentence_with_the_date() -> None:
 
 def test_hostile_text_of_a_server_is_escaped() -> None:
     assert "\x1b" not in probe_text(probed(seen={"patch-email": "204 \x1b[2J"}))
+
+
+def test_page_lists_every_fact_with_what_is_expected() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "probe.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([^|]+) \|$", page.partition("## The facts")[2], re.MULTILINE)
+    assert dict(rows) == dict(EXPECTED_FACTS)
