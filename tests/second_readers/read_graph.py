@@ -158,7 +158,7 @@ async def read(request: dict[str, Any]) -> dict[str, Any]:
             "cast without the header": await error_of(
                 client.groups.by_group_id(min(by_kind["Group"])).members.graph_user.get()
             ),
-            "list of all users": await error_of(client.users.get()),
+            "what is not modelled": await error_of(client.devices.get()),
         },
     }
 
