@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import trustme
 
-from agent.compare.readers import Bounds, read_with_okta_sdk
+from agent.compare.readers import Bounds, read_with_okta_sdk, read_with_scim2_client
+from agent.errors import UsageError
 from connectors.base import IncompleteRead, Source, discard_progress
 from connectors.okta import OktaSettings
 from sandbox.host import host_apps
@@ -76,3 +83,68 @@ async def test_proxy_of_the_agent_is_the_proxy_of_the_sdk(url: str) -> None:
         )
 
     assert "a-long-password" not in ended.value.message
+
+
+class EmptyLists(BaseHTTPRequestHandler):
+    """Answers every list with no rows."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002  (the name that the server passes)
+        """Log nothing."""
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure_url(authority: trustme.CA) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), EmptyLists) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("by", ["ca_bundle", "SSL_CERT_FILE"])
+async def test_private_authority_of_the_agent_reaches_the_sdk(
+    authority: trustme.CA, secure_url: str, by: str, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    bounds = replace(BOUNDS, ca_bundle=bundle) if by == "ca_bundle" else replace(BOUNDS, environ={by: str(bundle)})
+
+    found = await read_with_okta_sdk(
+        settings(secure_url, api_token="api-token"), [Source("okta", "0oa1")], bounds, discard_progress
+    )
+
+    assert found.entries == ()
+
+
+async def test_authority_that_the_agent_does_not_know_is_refused(secure_url: str) -> None:
+    with pytest.raises(IncompleteRead, match="ClientConnectorCertificateError"):
+        await read_with_okta_sdk(
+            settings(secure_url, api_token="api-token"), [Source("okta", "0oa1")], BOUNDS, discard_progress
+        )
+
+
+async def test_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scim2_client", None)
+
+    with pytest.raises(UsageError) as raised:
+        await read_with_scim2_client(
+            "https://scim.example.com", ["token"], BOUNDS, discard_progress, ignores_total=False
+        )
+
+    assert raised.value.hint == "Install it with: pip install 'pigment-sync[scim2-client]'"

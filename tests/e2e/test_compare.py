@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,13 @@ def document(ran: Ran) -> Any:
 
 def put(sandbox: Sandbox, **rule: object) -> None:
     sandbox.faults.put(parse_rules({"faults": [rule]}))
+
+
+def kept(config: Path) -> list[tuple[str, str, Any]]:
+    """Return the results in the state, oldest first: with whom, how it ended, and the document."""
+    with closing(sqlite3.connect(config.parent.parent / "state.db")) as state:
+        rows = state.execute("SELECT subject, result, document FROM verifications ORDER BY started_at").fetchall()
+    return [(subject, result, json.loads(text)) for subject, result, text in rows]
 
 
 def write_members(sandbox: Sandbox, path: Path, workspace: str = LATAM) -> list[list[str]]:
@@ -121,6 +130,9 @@ def test_page_that_the_sdk_can_not_read_makes_the_comparison_incomplete(
 
     assert (ran.code, ran.out) == (6, "")
     assert message in ran.err
+    ((subject, result, kept_document),) = kept(config)
+    assert (subject, result) == ("okta-sdk", "failed")
+    assert message in kept_document["error"]
 
 
 def test_record_that_the_sdk_refuses_is_named_by_page_and_field(config: Path, sandbox: Sandbox) -> None:
@@ -226,6 +238,10 @@ def test_export_of_pigment_is_equal_or_has_the_one_difference(sandbox: Sandbox, 
     ]
     assert found["with"] == "pigment-members"
     assert "members.csv was read as Pigment" in ran.err
+    (_, first, equal), (subject, second, differs) = kept(config)
+    assert (subject, first, second) == ("pigment-members", "passed", "differs")
+    assert equal["counts"] == {"only_ours": 0, "only_theirs": 0, "different": 0}
+    assert {key: differs[key] for key in found} == found
 
 
 def test_export_of_okta_is_compared_with_the_people_that_a_run_reads(
