@@ -84,11 +84,13 @@ async def record(
         plans = [dict(workspace_object(each.planned)) for each in decisions]
         content = _Content(settings, names, made_up, recorder, rows, plans, to_micros(now))
         seen = Collector()
-        content.write(_Discard(), seen, ())
+        content.write(_Discard(), seen)
+        # Last, when every address and id that the configuration may name was seen.
         content = replace(content, group_ids=_group_ids(plans, seen))
-        content.write(_Discard(), seen, seen.emails)
+        content.write_config(_Discard(), seen, seen.emails)
         replacements = Replacements(seen, random or SystemRandom())
-        content.write(writer, replacements, sorted(seen.emails))
+        content.write(writer, replacements)
+        content.write_config(writer, replacements, sorted(seen.emails))
     return RecordedPlan(decisions, writer.counts)
 
 
@@ -143,7 +145,8 @@ class _Content:
     now: int
     group_ids: frozenset[str] = field(default=frozenset())
 
-    def write(self, writer: RecordingWriter | _Discard, values: Visitor, emails: Iterable[str]) -> None:
+    def write(self, writer: RecordingWriter | _Discard, values: Visitor) -> None:
+        """Write everything but the configuration."""
         recorded = [self.names.workspaces[name] for name in self.workspaces]
         release = self.settings.provenance.version
         writer.write("header", {"version": VERSION, "release": release, "workspaces": recorded})
@@ -158,7 +161,8 @@ class _Content:
                 writer.write("state", {"table": table, "rows": kept})
         for plan in self.plans:
             writer.write("plan", plan_summary(plan, values, self.names))
-        # Last, when the first pass has seen every address and id that the configuration may name.
+
+    def write_config(self, writer: RecordingWriter | _Discard, values: Visitor, emails: Iterable[str]) -> None:
         writer.write("config", self._keep_config(values, list(emails)))
 
     def _keep_config(self, values: Visitor, emails: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ MAX_PATH_CHARS = 100
 PLAIN = frozenset({"true", "false"})
 """Ids that only an odd server has, and that name no one."""
 
-BASE_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+DIGITS = "0123456789bcdfghjkmnpqrstvwxz"
+"""Digits of opaque ids, in their order. Without vowels they spell no name by chance."""
+
 FIRST_INTEGER, LAST_INTEGER = 100_000_000, 1_000_000_000
 OPAQUE_CHARS = 17
 MIN_KNOWN_LENGTH = 4
@@ -62,13 +64,13 @@ def _of_one_format(name: str, originals: list[str], random: Random, known: Colle
         keys = sorted({each.lower() for each in originals})
         bases = dict(zip(keys, _sorted_sample(len(keys), 16**12, random, _guid(random, known), known), strict=True))
         return _guid_cases(originals, bases)
-    ranges = (FIRST_INTEGER, LAST_INTEGER) if kind in {"integer", "decimal"} else (0, 36**OPAQUE_CHARS)
+    ranges = (FIRST_INTEGER, LAST_INTEGER) if kind in {"integer", "decimal"} else (0, len(DIGITS) ** OPAQUE_CHARS)
     render: dict[str, Render] = {
         "integer": lambda number: f"{detail}{number}",
         "decimal": lambda number: f"{number}.5",
-        "okta": lambda number: detail + _base_36(number),
-        "path": lambda number: "x" + _base_36(number),
-        "other": lambda number: "y" + _base_36(number),
+        "okta": lambda number: detail + _opaque(number),
+        "path": lambda number: "x" + _opaque(number),
+        "other": lambda number: "y" + _opaque(number),
     }
     made = _sorted_sample(len(originals), ranges[1] - ranges[0], random, render[kind], known, ranges[0])
     if detail == "-":
@@ -126,11 +128,11 @@ def _guid_cases(originals: list[str], bases: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _base_36(number: int) -> str:
+def _opaque(number: int) -> str:
     digits = []
     for _ in range(OPAQUE_CHARS):
-        number, digit = divmod(number, 36)
-        digits.append(BASE_36[digit])
+        number, digit = divmod(number, len(DIGITS))
+        digits.append(DIGITS[digit])
     return "".join(reversed(digits))
 
 

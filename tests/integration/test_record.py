@@ -161,8 +161,9 @@ def test_no_original_is_in_the_file(recording: Path, sandbox: Sandbox, config: P
     text = "\n".join(texts([*read_recording(recording)])).casefold()
     tokens = set(re.findall(r"\w+", text))
     for original in originals(sandbox, config):
-        if original.isdigit():
-            assert original not in tokens
+        if original.isdigit() or len(original) < 6:
+            # Chance puts four letters or digits into a long made-up id.
+            assert original.casefold() not in tokens, original
             continue
         escaped = json.dumps(original)[1:-1]
         for form in (original, quote(original, safe=""), b64encode(original.encode()).decode().rstrip("="), escaped):
