@@ -48,7 +48,7 @@ MAX_GROUPS = 100
 """How many groups one source is checked for: each costs a request."""
 
 
-async def check_sources(  # noqa: PLR0913  (two are optional)
+async def check_sources(  # noqa: PLR0913  (three are optional)
     subject: str,
     probe: Callable[[], Awaitable[None]],
     reached: str,
@@ -57,15 +57,16 @@ async def check_sources(  # noqa: PLR0913  (two are optional)
     *,
     first: Callable[[], Awaitable[list[Finding]]] | None = None,
     then: Callable[[], Awaitable[list[Finding]]] | None = None,
+    seconds: float = CHECK_SECONDS,
 ) -> list[Finding]:
     """Return the finding of *probe*, and those of each source unless the provider itself can't be read.
 
     *reached* is the message for a probe that passes. *first* is tried in any case, *then* after the probe has passed.
-    A `ReadError` becomes a finding, and so does a check that takes longer than `CHECK_SECONDS`.
+    A `ReadError` becomes a finding, and so does a check that takes longer than *seconds*.
     """
     findings: list[Finding] = []
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(seconds):
             if first is not None:
                 findings += await first()
             try:
@@ -82,15 +83,15 @@ async def check_sources(  # noqa: PLR0913  (two are optional)
                     found = [error_finding(f"{subject}, app {source.app}", error, CheckName.APPLICATION)]
                 findings += [replace(finding, source=source) for finding in found]
     except TimeoutError:
-        findings.append(time_limit_finding(subject, Area.CONNECTOR))
+        findings.append(time_limit_finding(subject, Area.CONNECTOR, seconds))
     return findings
 
 
-def time_limit_finding(subject: str, area: Area) -> Finding:
+def time_limit_finding(subject: str, area: Area, seconds: float = CHECK_SECONDS) -> Finding:
     return Finding(
         "error",
         subject,
-        f"the check did not end within {CHECK_SECONDS:g} s: what would follow was not tried.",
+        f"the check did not end within {seconds:g} s: what would follow was not tried.",
         "Look at the network and at rate limits, and check again.",
         name=CheckName.TIME_LIMIT,
         area=area,

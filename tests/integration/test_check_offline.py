@@ -108,6 +108,13 @@ def test_a_chosen_workspace_needs_only_its_own(tmp_path: Path, tree: Tree) -> No
 
 
 @pytest.mark.no_cover
+def test_test_notice_can_not_be_sent_offline(tmp_path: Path, tree: Tree) -> None:
+    done = check(written(tmp_path, tree), "--offline", "--notify")
+
+    assert done.returncode == 2
+    assert "an offline check sends nothing" in done.stderr
+
+
 def test_no_connection_is_made(tmp_path: Path, tree: Tree) -> None:
     tree["server"] = {"oidc": {"issuer": "https://login.acme.com", "client_id": "a", "client_secret": "b"}}
     tree["server"]["oidc"]["roles"] = {"Identity team": "operate"}

@@ -15,7 +15,7 @@ from agent.cli.options import format_option, os_user, workspace_option
 from agent.cli.output import add_config, print_text, render_options
 from agent.cli.runtime import load_settings, run_with_components
 from agent.engine.planner import select_workspaces
-from agent.errors import ConfigError, ExitCode, StateError, worst_exit_code
+from agent.errors import ConfigError, ExitCode, StateError, UsageError, worst_exit_code
 from agent.ladder import load_ladder
 from agent.model import Mode
 from agent.model.check import CheckResult
@@ -76,6 +76,10 @@ def check(context: click.Context, names: Sequence[str], offline: bool, sends_not
     pigment-sync check --notify
     pigment-sync --config /etc/pigment-sync/config.yaml check -w pigment-latam
     """
+    if offline and sends_notices:
+        raise UsageError(
+            "--offline and --notify can't be used together: an offline check sends nothing.", "Leave one of them out."
+        )
     if offline:
         return _check_offline(context, names, output_format)
     settings = load_settings(context)
