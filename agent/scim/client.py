@@ -67,7 +67,7 @@ class ScimClient:
         self._lister = Lister(endpoint, page_size, limits.max_pages, total_results)
         self._timer = timer
         clock = partial(check_clock, f"workspace {name}", url, client, limits, wall=timer.wall, area=Area.WORKSPACE)
-        self._preflight = Preflight(name, endpoint, finder, clock)
+        self._preflight = Preflight(name, endpoint, finder, page_size, clock)
 
     @property
     def requests(self) -> int:

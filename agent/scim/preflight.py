@@ -44,12 +44,13 @@ class _Seen:
 
 
 class Preflight:
-    """The preflight of one workspace with the key *name* in the configuration."""
+    """The preflight of one workspace with the key *name* in the configuration. Runs ask for pages of *page_size*."""
 
-    def __init__(self, name: str, endpoint: Endpoint, finder: Finder, check_clock: Check) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, finder: Finder, page_size: int, check_clock: Check) -> None:
         self._subject = f"workspace {name}"
         self._endpoint = endpoint
         self._finder = finder
+        self._page_size = page_size
         self._check_clock = check_clock
 
     async def run(self, unknown_name: str) -> list[Finding]:
@@ -133,7 +134,7 @@ class Preflight:
         if size >= total:
             message = f"all {total:,} members fit in one page, so it is not shown that a page holds {LARGEST_PAGE:,}"
             return _finding("ok", self._subject, message, name=name)
-        requests = -(-total // size) if size else total
+        requests = -(-total // min(size, self._page_size)) if size else total
         message = f"a page holds {size:,} members where {LARGEST_PAGE:,} are asked for"
         if requests <= MANY_REQUESTS:
             return _finding("ok", self._subject, f"{message}: a listing takes {requests:,} requests", name=name)

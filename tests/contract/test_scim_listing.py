@@ -717,6 +717,14 @@ async def test_check_reads_no_more_pages_than_it_needs() -> None:
     assert found[CheckName.INACTIVE_MEMBERS].message.startswith("the first 10 members are active; ")
 
 
+async def test_check_counts_the_requests_of_the_pages_that_runs_ask_for() -> None:
+    rows = [{"id": str(number), "userName": f"p{number}@acme.com", "active": False} for number in range(1000)]
+    async with serving(lambda _: {"totalResults": 5_000, "Resources": rows}) as workspace:
+        finding = (await checked(workspace))[CheckName.PAGE_SIZE]
+
+    assert finding.message == "a page holds 1,000 members where 1,000 are asked for: a listing takes 50 requests"
+
+
 async def test_check_says_that_probe_shows_whether_inactive_members_are_listed() -> None:
     scene = a_scene(members=2)
 
