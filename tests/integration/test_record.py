@@ -220,6 +220,38 @@ def test_what_could_not_be_read_fails_alike(
     assert summaries(now) == without_kind(plans)
 
 
+@pytest.mark.parametrize(
+    ("system", "status", "name", "code"),
+    [
+        ("okta", 403, "pigment-latam", "permission-missing"),
+        ("entra", 404, "pigment-eu", "incomplete"),
+        ("onelogin", 403, "pigment-apac", "permission-missing"),
+        ("pigment", 404, "pigment-apac", "incomplete"),
+    ],
+)
+def test_a_refusal_is_replayed_with_its_code(  # noqa: PLR0913  (pytest passes each by name)
+    system: str,
+    status: int,
+    name: str,
+    code: str,
+    sandbox: Sandbox,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "refused.jsonl"
+    rule = {"do": "status", "status": status, "system": system, "method": "GET"}
+    httpx.put(f"{sandbox.admin_url}/faults", json={"faults": [rule]}).raise_for_status()
+    try:
+        assert run_cli(["--config", str(config), "record", "-w", name, "--out", str(path)]) == 0
+    finally:
+        httpx.put(f"{sandbox.admin_url}/faults", json={"faults": []}).raise_for_status()
+    with replayed(path, tmp_path) as (replay, _, plans):
+        now = planned(replay, capsys, plans[0]["workspace"])
+    assert plans[0]["error"] == code
+    assert summaries(now) == without_kind(plans)
+
+
 def refusal(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert run_cli(["sandbox", "--replay", str(path)]) == ExitCode.USAGE
