@@ -39,6 +39,9 @@ SEPARATOR = re.compile(r"[\s!-/:;?@\[-`{-~\u037e\u1fef]+")
 """White space and ASCII punctuation, but not `<`, `=` and `>`, which a combining mark may change. The last two become
 ASCII punctuation in NFC."""
 
+FIRST_TAG, LAST_TAG = "\U000e0000", "\U000e007f"
+GREEK_QUESTION_MARK = "\u037e"
+ZERO_WIDTH_SPACE = "\u200b"
 ALPHANUMERIC = re.compile(r"[^\W_]+")
 MIN_KNOWN_LENGTH = 4
 MAX_LOCAL_BYTES, MAX_ADDRESS_BYTES = 64, 254
@@ -74,7 +77,9 @@ def _strip(text: str, replace: Callable[[str], str]) -> str:
 
 
 def _separates(letter: str) -> bool:
-    return SEPARATOR.fullmatch(letter) is not None or unicodedata.category(letter) in {"Cc", "Cf"}
+    # Tag characters are invisible copies of ASCII: they may spell a name.
+    is_control = unicodedata.category(letter) in {"Cc", "Cf"} and not FIRST_TAG <= letter <= LAST_TAG
+    return is_control or SEPARATOR.fullmatch(letter) is not None
 
 
 def _name_parts(text: str) -> list[tuple[bool, str]]:
@@ -274,7 +279,15 @@ def _domain_key(domain: str) -> str:
 
 
 def _with_tail(made: Mapping[str, str], tail: str) -> dict[str, str]:
-    return {original: each + tail for original, each in made.items()}
+    # The Greek question mark is a letter to a check of addresses, and a semicolon once it is normalized.
+    return {
+        original: each + (tail.replace(";", GREEK_QUESTION_MARK) if _is_greek_question(original) else tail)
+        for original, each in made.items()
+    }
+
+
+def _is_greek_question(original: str) -> bool:
+    return GREEK_QUESTION_MARK in original and ";" not in original
 
 
 def _external_mark(key: str) -> str:
@@ -283,7 +296,8 @@ def _external_mark(key: str) -> str:
 
 def _local_tail(key: str) -> str:
     """Return what makes a local part an address with a tag, invalid, or too long, as that of *key*."""
-    bad = sorted({letter for letter in key if not _is_atom_letter(letter)})
+    invalid = {letter for letter in key if not _is_atom_letter(letter)}
+    bad = sorted({letter if letter.isascii() else ZERO_WIDTH_SPACE for letter in invalid})
     tail = ("+tag" if "+" in key else "") + "".join(bad) + _external_mark(key)
     if not bad and not is_valid(f"{key[:MAX_SHORT]}@a.example") and not is_valid(f"{key}a@a.example"):
         tail += ".." if ".." in key or key[0] == "." or key[-1] == "." else ""

@@ -31,6 +31,8 @@ HOSTILE = [
     "x@acme\u3002com",
     "no-at-sign",
     "two@at@acme.com",
+    "a\u037eb@acme.com",
+    "a;b@acme.com",
     "@acme.com",
     "ana@",
     "ana..b@acme.com",
@@ -73,6 +75,7 @@ NAMES = [
     "",
     "  ",
     "\U0001f600 smile",
+    "tag\U000e0061\U000e006e\U000e0061",
 ]
 LETTERS = st.sampled_from(
     list("aAbs\u00df\u1e9e\u00e9\u00c9\u0301\u0130i\u0307\u212ak\u2260=\u0338.-' \t\u00a0\u037e;\u03c3\u03c2\u03a3")
@@ -235,6 +238,12 @@ def test_no_replacement_holds_an_original(emails: list[str], words: list[str], s
 def test_the_same_secret_gives_the_same_replacements_and_another_one_others() -> None:
     assert replace(HOSTILE, NAMES, seed=3).email(HOSTILE[0]) == replace(HOSTILE, NAMES, seed=3).email(HOSTILE[0])
     assert replace(HOSTILE, NAMES, seed=3).email(HOSTILE[0]) != replace(HOSTILE, NAMES, seed=4).email(HOSTILE[0])
+
+
+def test_invisible_copies_of_letters_are_replaced() -> None:
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in "souza")
+    made = replace([f"a{tags}@acme.com"], [f"Ana {tags}"])
+    assert not set(tags) & set(made.name(f"Ana {tags}") + made.email(f"a{tags}@acme.com"))
 
 
 def test_what_was_not_seen_has_no_replacement() -> None:
