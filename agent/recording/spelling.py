@@ -77,7 +77,12 @@ def spellings(
     used: set[str] = set()
     # What has the case of a common word first: a mixed case must not take its spelling.
     for form, spelled in sorted(forms.items(), key=lambda each: (_case_rank(each[0]), each[0])):
-        sharp = ("" if not has_sharp else SHARP if SHARP in form or SHARP_UPPER in form else "ss") + ACUTE * accents
+        # An `x` keeps the marks apart from the word: together they might spell a short original.
+        sharp = (
+            ("x" if has_accents or has_sharp else "")
+            + ("" if not has_sharp else SHARP if SHARP in form or SHARP_UPPER in form else "ss")
+            + ACUTE * accents
+        )
         chosen = next(each for each in _case_patterns(stem + sharp, len(stem), form, capitalizes) if each not in used)
         used.add(chosen)
         variants = _decomposed(chosen, accents)
