@@ -20,6 +20,8 @@ import structlog
 from agent import http_client, logs
 from agent.delivery.content import ReadComponents
 from agent.delivery.service import ReportService
+from agent.engine.feed_plan import FeedPlanner
+from agent.engine.feed_poll import FeedPoller
 from agent.engine.links import LinkEditor
 from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
@@ -42,12 +44,13 @@ from agent.scim.client import ScimClient
 from agent.scim.rate_limit import RateLimiters
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.root import Settings
-from agent.settings.target import policies
+from agent.settings.target import policies, tenant_of
 from agent.settings.workspace import WorkspaceSettings
 from agent.store.migrate import HEAD
 from agent.store.state import SqlState
 from agent.tracing import TracedTransport, open_tracer
 from connectors.base import Progress, Source
+from connectors.feed import Feed
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
 from connectors.registry import provider_of
@@ -58,9 +61,11 @@ __all__ = [
     "SharedResources",
     "SystemClock",
     "build_components",
+    "create_feeds",
     "create_notifier",
     "create_report_service",
     "open_components",
+    "open_pollers",
     "open_shared_resources",
     "trace_runs",
 ]
@@ -156,6 +161,12 @@ class Components:
         return WorkspaceKeys(
             self.state, self.clock, policies, self.sync.holder, self.sync.sleep, self.settings.provenance
         )
+
+    def feed_sync(self) -> Sync:
+        """Return the sync of a feed run, which deactivates people who left since a feed named them."""
+        if self.sync.feed_planner is None:
+            raise AssertionError("a feed run needs a connector with a feed")
+        return replace(self.sync, planner=self.sync.feed_planner)
 
     def undo_planner(self, run_id: str) -> UndoPlanner:
         return UndoPlanner(run_id, self.state, self.clock, self.planner.progress)
@@ -268,6 +279,7 @@ def _assemble_components(
     contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
+    feeds = create_feeds(settings, context)
     max_age = settings.apply.max_plan_age.total_seconds()
     sync = Sync(
         planner,
@@ -279,9 +291,44 @@ def _assemble_components(
         max_plan_age_seconds=max_age,
         approval_policy=settings.approvals.policy(),
         tracer=hooks.tracer,
+        feed_planner=FeedPlanner(feeds, state, clock, fleet, progress, asyncio.sleep) if feeds else None,
     )
     notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)
+
+
+def create_feeds(settings: Settings, context: ConnectorContext) -> dict[str, Feed]:
+    """Return the change feeds of the connectors that have one configured, by connector."""
+    feeds = {}
+    for name, each in settings.connectors.items():
+        create_feed = provider_of(each).create_feed
+        if each.change_feed is not None and create_feed is not None:
+            feeds[name] = create_feed(name, each, context)
+    return feeds
+
+
+@asynccontextmanager
+async def open_pollers(settings: Settings, state: State, hooks: Hooks = NO_HOOKS) -> AsyncIterator[list[FeedPoller]]:
+    """Build the pollers of the configured feeds, which keep their tokens from poll to poll. Raises `ConfigError`."""
+    timeout = settings.http.timeout_seconds
+    async with http_client.create_client(settings.ca_bundle, timeout, wrap=hooks.wrap_transport) as client:
+        client.event_hooks = {"response": list(hooks.on_response)}
+        limits = RequestLimits(timeout, settings.http.retries, settings.http.max_wait_seconds)
+        feeds = create_feeds(settings, ConnectorContext(client, limits))
+        yield [
+            FeedPoller(
+                connector=name,
+                account=tenant_of(settings.connectors[name]),
+                feed=feed,
+                every=configured.every,
+                max_people=configured.max_people,
+                state=state,
+                clock=SystemClock(),
+                holder=_lease_holder_name(),
+            )
+            for name, feed in feeds.items()
+            if (configured := settings.connectors[name].change_feed) is not None
+        ]
 
 
 def create_report_service(

@@ -58,6 +58,9 @@ class MembersFile:
         wanted = normalize(email)
         return tuple(member for member in self.members if normalize(member.email) == wanted)
 
+    async def get(self, scim_id: str) -> Member | None:
+        return next((member for member in self.members if member.scim_id == scim_id), None)
+
 
 def read_members_file(path: Path) -> MembersFile:
     """Return the members in the file at *path*. Raises `UsageError` that names each row that can't be one."""

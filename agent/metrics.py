@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from agent.engine.feed_poll import PollResult
 from agent.engine.request import RunResult
 from agent.model import Kind, Plan
 from agent.model.codes import GuardCode
@@ -24,6 +25,7 @@ __all__ = ["CONTENT_TYPE", "SCRAPE_GAUGES", "Metrics", "Sample"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+LAG_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 900, 3600)
 MAX_HOSTS = 50
 """A tenant has a handful of hosts; any further host is counted as `other`."""
 Sample = tuple[tuple[str, ...], float]
@@ -116,6 +118,22 @@ class Metrics:
         self._requests = Counter(
             "pigment_sync_requests_total", "Responses of other systems.", ("host", "status"), registry=registry
         )
+        self._feed_polls = Counter(
+            "pigment_sync_feed_polls_total", "Polls of change feeds.", ("connector", "outcome"), registry=registry
+        )
+        self._feed_last_poll = Gauge(
+            "pigment_sync_feed_last_poll_timestamp_seconds",
+            "Last successful poll of a change feed.",
+            ("connector",),
+            registry=registry,
+        )
+        self._feed_lag = Histogram(
+            "pigment_sync_feed_lag_seconds",
+            "Time from the provider's event to the deactivation.",
+            ("connector",),
+            registry=registry,
+            buckets=LAG_BUCKETS,
+        )
         self._gauges = {
             name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
         }
@@ -144,6 +162,19 @@ class Metrics:
         """Count a notice of *workspace* that was `sent` or `not-sent`."""
         self._workspaces.add(workspace)
         self._notices.labels(workspace, outcome).inc()
+
+    def record_poll(self, connector: str, result: PollResult) -> None:
+        """Count a poll of a change feed. Also one by another process shows that the feed works."""
+        self._feed_last_poll.labels(connector).set(result.polled_at.timestamp())
+        if not result.is_elsewhere:
+            self._feed_polls.labels(connector, "done").inc()
+
+    def record_failed_poll(self, connector: str) -> None:
+        self._feed_polls.labels(connector, "failed").inc()
+
+    def record_lag(self, connector: str, seconds: float) -> None:
+        """Observe how long after the provider's event a leaver was deactivated."""
+        self._feed_lag.labels(connector).observe(seconds)
 
     def set_workspaces(self, names: Collection[str]) -> None:
         """Begin the counters of *names* at 0, and remove the series of every other workspace.

@@ -25,6 +25,7 @@ from agent.bootstrap import (
     build_components,
     create_notifier,
     create_report_service,
+    open_pollers,
     open_shared_resources,
     trace_runs,
 )
@@ -190,6 +191,8 @@ def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics,
         observe,
         shared.rate_limiters.budget_left,
         create_service,
+        lambda current: open_pollers(current, shared.state, hooks),
+        metrics,
     )
 
 

@@ -5,15 +5,35 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Generic, TypeVar, get_args
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.base import Connector, Progress, discard_progress
+from connectors.duration import Duration
+from connectors.feed import Feed
 from connectors.http import DEFAULT_LIMITS, RequestLimits
 
-__all__ = ["ConnectorContext", "Provider", "ProviderSettings", "Question"]
+__all__ = ["ConnectorContext", "FeedSettings", "Provider", "ProviderSettings", "Question"]
+
+
+class FeedSettings(BaseModel):
+    """The change feed of one connector."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    every: Duration = Field(default=timedelta(seconds=15), description="How often the feed is polled, from 10s.")
+    max_people: int = Field(
+        default=25,
+        ge=1,
+        le=500,
+        description="More people of a workspace than this in one poll are left to a run over everyone.",
+    )
+    whole_run_every: Duration = Field(
+        default=timedelta(minutes=5), description="The feed starts a run over everyone at most this often."
+    )
 
 
 class ProviderSettings(BaseModel, ABC):
@@ -32,6 +52,11 @@ class ProviderSettings(BaseModel, ABC):
     def tenant(self) -> str:
         """Return the tenant where the URL does not identify it, else an empty text."""
         return ""
+
+    @property
+    def change_feed(self) -> FeedSettings | None:
+        """Return the settings of the change feed, None where it is off or the provider has none."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +106,8 @@ class Provider(Generic[S]):
     *create* builds a connector from its name, settings and context. *questions* are asked by `init`, and must include
     `app`; *sample_yaml* has their keys as placeholders. *has_guests_and_nesting* permits the keys `guests` and `nested`
     of a source. *credential_checks* returns, by key, checks that raise `SecretError` for a credential that can't be
-    used; without one, every secret of the settings is revealed instead.
+    used; without one, every secret of the settings is revealed instead. *create_feed* builds the change feed, None
+    where the provider has no feed yet.
     """
 
     name: str
@@ -92,6 +118,7 @@ class Provider(Generic[S]):
     sample_yaml: str
     has_guests_and_nesting: bool = False
     credential_checks: Callable[[S], Mapping[str, Callable[[], object]]] = _no_checks
+    create_feed: Callable[[str, S, ConnectorContext], Feed] | None = None
 
     @property
     def type_key(self) -> str:

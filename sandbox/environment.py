@@ -15,7 +15,7 @@ from sandbox.faults.middleware import FaultMiddleware
 from sandbox.faults.registry import FaultRegistry
 from sandbox.initial_members import WORKSPACES, add_initial_members
 from sandbox.key import OktaAppKey, pretend_secret
-from sandbox.okta import OktaOrg, okta_app
+from sandbox.okta import LOG_SCOPE, READ_SCOPES, OktaOrg, okta_app
 from sandbox.okta import ServiceApp as OktaClient
 from sandbox.onelogin import Credential, OneLoginAccount, onelogin_app
 from sandbox.pigment.app import Pigment, pigment_app
@@ -43,8 +43,9 @@ class Environment:
         self.okta_client_id = f"0oa{pretend_secret(seed, 'okta').rpartition('-')[2]}d7x"
         self.okta = OktaOrg(
             self.company.okta,
-            clients=[OktaClient(self.okta_client_id, {KEY_ID: self.okta_key.public_pem})],
+            clients=[OktaClient(self.okta_client_id, {KEY_ID: self.okta_key.public_pem}, READ_SCOPES | {LOG_SCOPE})],
             api_tokens=[self.secret("okta-api-token")],
+            happenings=self.company.log,
         )
         self.entra_client_id = str(uuid5(NAMESPACE_URL, f"sandbox/entra/client/{seed}"))
         tenant_id = str(uuid5(NAMESPACE_URL, f"sandbox/entra/tenant/{seed}"))

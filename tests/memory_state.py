@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from agent.model import (
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
+from agent.model.feed import FeedCursor, NamedPerson
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
     ChangeRecord,
@@ -82,6 +83,8 @@ class MemoryState:
     approvals: dict[str, Approval] = field(default_factory=dict)
     daemons: dict[str, DaemonRecord] = field(default_factory=dict)
     verifications: list[Verification] = field(default_factory=list)
+    feed_cursors: dict[str, FeedCursor] = field(default_factory=dict)
+    named: dict[tuple[str, PersonKey], NamedPerson] = field(default_factory=dict)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
 
@@ -183,6 +186,11 @@ class MemoryState:
                 each[name] = each.pop(was)
         if was in self.pauses:
             self.pauses.setdefault(name, self.pauses.pop(was))
+        kept_names = {key: each for key, each in self.named.items() if key[0] != name}
+        self.named = {
+            (name, key[1]) if key[0] == was else key: replace(each, workspace=name) if key[0] == was else each
+            for key, each in kept_names.items()
+        }
         kept_results = [each for each in self.verifications if each.workspace != name]
         self.verifications = [replace(each, workspace=name) if each.workspace == was else each for each in kept_results]
         self.past.setdefault(name, {}).update(self.past.pop(was, {}))
@@ -226,6 +234,7 @@ class MemoryState:
         self.seen_groups.pop(name, None)
         self.undone.pop(name, None)
         self.verifications = [each for each in self.verifications if each.workspace != name]
+        self.named = {key: each for key, each in self.named.items() if key[0] != name}
         self.known = {key: each for key, each in self.known.items() if key[0] != name}
         if target:
             await self.record_targets(lease, [("", target)])
@@ -580,6 +589,47 @@ class MemoryState:
     ) -> tuple[Verification, ...]:
         found = [each for each in self.verifications if each.workspace == workspace and kind in (None, each.kind)]
         return tuple(sorted(sorted(found, key=lambda each: each.kind), key=lambda each: each.started_at, reverse=True))
+
+    async def load_feed_cursor(self, connector: str) -> FeedCursor | None:
+        return self.feed_cursors.get(connector)
+
+    async def find_linked_workspaces(self, connector: str, people: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        found = {
+            person: tuple(sorted(name for name, links in self.links.items() if PersonKey(connector, person) in links))
+            for person in people
+        }
+        return {person: workspaces for person, workspaces in found.items() if workspaces}
+
+    async def record_poll(self, lease: Lease, cursor: FeedCursor, people: Sequence[NamedPerson]) -> None:
+        self._check(lease)
+        for each in people:
+            known = self.named.get((each.workspace, each.person))
+            self.named[each.workspace, each.person] = (
+                each if known is None else replace(known, named_at=each.named_at, due_at=each.due_at, looks=0)
+            )
+        self.feed_cursors[cursor.connector] = cursor
+
+    async def load_named_people(self, workspace: str, due_by: datetime | None = None) -> tuple[NamedPerson, ...]:
+        found = [
+            each
+            for each in self.named.values()
+            if each.workspace == workspace and (due_by is None or each.due_at <= due_by)
+        ]
+        return tuple(sorted(found, key=lambda each: (each.named_at, each.person)))
+
+    async def record_look(self, people: Sequence[NamedPerson]) -> None:
+        for each in people:
+            if self._is_same_naming(each):
+                self.named[each.workspace, each.person] = each
+
+    async def end_named(self, people: Sequence[NamedPerson]) -> None:
+        for each in people:
+            if self._is_same_naming(each):
+                del self.named[each.workspace, each.person]
+
+    def _is_same_naming(self, person: NamedPerson) -> bool:
+        known = self.named.get((person.workspace, person.person))
+        return known is not None and known.named_at == person.named_at
 
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)

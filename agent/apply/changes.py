@@ -106,12 +106,16 @@ class Applier:
         members: Mapping[str, Member],
         taken: AbstractSet[str],
         is_outdated: IsOutdated = is_never_outdated,
+        *,
+        is_same_listing: bool = False,
     ) -> ApplyResult:
         """Make *changes*; *members* is the listing by SCIM id, *taken* the ids that have a link already.
 
-        Called again it goes on, with the changes of a newer plan.
+        Called again it goes on, with the changes of a newer plan; with *is_same_listing* of one that is based on the
+        same listing.
         """
-        self._first_seq = self._next_seq
+        if not is_same_listing:
+            self._first_seq = self._next_seq
         numbered = list(enumerate(changes, self._next_seq))
         self._next_seq += len(numbered)
         adoptions = [(seq, change) for seq, change in numbered if _is_adoption(change)]
@@ -139,6 +143,12 @@ class Applier:
             records.append(record)
             self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
         return self._result()
+
+    async def record_overtaken(self, changes: Sequence[Change], why: str) -> ApplyResult:
+        """Record *changes* of a plan that are not made, because the person left since it was read."""
+        numbered = list(enumerate(changes, self._next_seq))
+        self._next_seq += len(numbered)
+        return await self.record_not_applied(numbered, Outcome.HELD, why)
 
     async def record_not_applied(self, left: Sequence[tuple[int, Change]], outcome: Outcome, why: str) -> ApplyResult:
         """Record changes that are not made after all."""

@@ -10,8 +10,11 @@ from datetime import datetime
 
 import structlog
 
+from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds, FeedObserver, OpenPollers
+from agent.daemon.feeds import TICK_SECONDS as FEED_TICK_SECONDS
 from agent.daemon.interface import (
     ActiveRun,
+    FeedStatus,
     Health,
     LinkDecision,
     ManualRunRequest,
@@ -59,7 +62,14 @@ MAX_RUNS_SCANNED = 200
 """How many runs of the journal are searched for the status of a workspace."""
 READ_STATUSES = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
 APPLIED_STATUSES = {RunStatus.DONE, RunStatus.HELD}
-PARTIAL_TRIGGERS = {Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
+PARTIAL_TRIGGERS = {
+    Trigger.FEED,
+    Trigger.LINKS,
+    Trigger.PAUSE,
+    Trigger.RESUME,
+    Trigger.UNDO,
+    Trigger.WORKSPACES,
+}
 """Runs that show nothing about the whole workspace: neither its status nor that it is in sync."""
 
 
@@ -75,6 +85,8 @@ class Daemon:
         observer: RunObserver,
         budget_left: Callable[[], int | None],
         create_report_service: ReportServiceFactory | None = None,
+        open_pollers: OpenPollers | None = None,
+        feed_observer: FeedObserver = NO_FEED_OBSERVER,
     ) -> None:
         self.state = state
         self._clock = clock
@@ -85,7 +97,12 @@ class Daemon:
         self._newest_plans = NewestPlans()
         self._started_at = clock.now()
         self._config = ActiveConfig(settings, self._started_at)
-        self._runner = Runner(self._config, state, clock, components_factory, observer)
+        self._feeds = DaemonFeeds(
+            self._config, state, clock, open_pollers, self._start_feed_run, self._is_active, feed_observer
+        )
+        self._runner = Runner(
+            self._config, state, clock, components_factory, observer, on_settled=self._feeds.on_settled
+        )
         self._reports = DaemonReports(self._config, state, clock, components_factory, create_report_service)
         self._presence = Presence(state, own_record(self._started_at, settings.provenance.version))
         self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
@@ -95,6 +112,7 @@ class Daemon:
         self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
         self._scheduler.add_daily_job("prune", self._prune_runs)
         self._scheduler.add_interval_job("reports", TICK_SECONDS, self._reports.run_due)
+        self._scheduler.add_interval_job("feeds", FEED_TICK_SECONDS, self._feeds.run_due)
         self._scheduler.start()
         await self._presence.start()
 
@@ -104,6 +122,7 @@ class Daemon:
         was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
         self._scheduler.close()
         await self._reports.stop()
+        await self._feeds.stop()
         await self._presence.stop()
         log.info("daemon.stopped", was_gentle=was_gentle)
         return was_gentle
@@ -133,6 +152,18 @@ class Daemon:
             return None
         _, task = self._runner.start(names, RunRequest(Trigger.SCHEDULE), is_dry_run=False)
         return task
+
+    def _is_active(self, name: str) -> bool:
+        return any(run.workspace == name for run in self._runner.tasks.active_runs)
+
+    def _start_feed_run(self, name: str, trigger: Trigger, reason: str) -> None:
+        if not self._runner.tasks.is_stopping:
+            self._runner.start([name], RunRequest(trigger, reason=reason), is_dry_run=False)
+
+    @property
+    def feeds(self) -> tuple[FeedStatus, ...]:
+        """How each configured change feed is doing."""
+        return tuple(self._feeds.statuses.values())
 
     async def _find_last_run(self, group: ScheduleGroup) -> datetime | None:
         """Return when the group last ran; None when one of its workspaces never ran on schedule."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from statistics import median
 from typing import Protocol
 
 from agent.delivery.service import ReportState
@@ -22,6 +23,7 @@ from connectors.base import PersonKey
 __all__ = [
     "ActiveRun",
     "DaemonApi",
+    "FeedStatus",
     "Health",
     "LinkDecision",
     "ManualRunRequest",
@@ -100,6 +102,26 @@ class LinkDecision:
     digest: str
     by: str
     reason: str
+
+
+@dataclass(slots=True)
+class FeedStatus:
+    """How the change feed of *connector* is doing.
+
+    *polled_at* is the last successful poll, None: none yet. *problem* is why the newest one failed, and *until* how
+    long the feed is left alone for that. *lags* are the seconds from an event to the deactivation, the newest last.
+    """
+
+    connector: str
+    every: timedelta
+    polled_at: datetime | None = None
+    problem: str = ""
+    until: datetime | None = None
+    lags: list[float] = field(default_factory=list)
+
+    @property
+    def median_lag(self) -> float | None:
+        return median(self.lags) if self.lags else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +251,11 @@ class DaemonApi(Protocol):
     @property
     def other_daemons(self) -> tuple[DaemonRecord, ...]:
         """Other daemons that use the same state, as last seen."""
+        ...
+
+    @property
+    def feeds(self) -> Sequence[FeedStatus]:
+        """How each configured change feed is doing."""
         ...
 
     async def check_health(self) -> Health: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from agent.daemon.interface import ActiveRun
 from agent.daemon.tasks import RunTasks
 from agent.engine.dryrun import dry_run
 from agent.engine.links import LinkEditor
+from agent.engine.named_people import Settled, settle_looks
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.records import new_run, new_run_id
 from agent.engine.request import RunRequest, RunResult
@@ -25,7 +26,7 @@ from agent.engine.sync import Sync
 from agent.engine.undo import UndoPlanner
 from agent.engine.undo_run import pause_and_undo
 from agent.errors import PigmentSyncError
-from agent.model import Mode, Policy
+from agent.model import Mode, Plan, Policy
 from agent.model.run import Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -53,6 +54,7 @@ class RunComponents(Protocol):
     @property
     def read_only_workspaces(self) -> Mapping[str, ReadOnlyWorkspace]: ...
 
+    def feed_sync(self) -> Sync: ...
     def undo_planner(self, run_id: str, /) -> UndoPlanner: ...
     def undo_sync(self, run_id: str, /) -> Sync: ...
     def link_editor(self, name: str, /) -> LinkEditor: ...
@@ -93,6 +95,10 @@ class ActiveConfig:
         self.settings, self.policies, self.loaded_at, self.problem = settings, policies(settings), at, ""
 
 
+def _ignore_settled(_workspace: str, _settled: Settled) -> None:
+    """Ignore how feed runs end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Runs over workspaces as tasks of the daemon's *tasks*."""
@@ -104,6 +110,8 @@ class Runner:
     observer: RunObserver
     tasks: RunTasks = field(default_factory=RunTasks)
     semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT))
+    on_settled: Callable[[str, Settled], None] = _ignore_settled
+    """Called with the workspace of a feed run, and with what became of the people that it looked at."""
 
     def start(
         self, names: Sequence[str], request: RunRequest, *, is_dry_run: bool, undone: Run | None = None
@@ -160,7 +168,9 @@ class Runner:
             error = f"unexpected error: {type(failure).__name__}"
             log.exception("run.crashed", workspaces=list(names))
         finally:
-            await asyncio.shield(self._record_missing_runs(policies, request, error, is_dry_run=is_dry_run))
+            if request.trigger is not Trigger.FEED:
+                # No person waits for a feed run, and the next one takes its place.
+                await asyncio.shield(self._record_missing_runs(policies, request, error, is_dry_run=is_dry_run))
 
     async def _run_workspaces(
         self,
@@ -185,6 +195,8 @@ class Runner:
             elif undone is not None:
                 undo = components.undo_sync(undone.id)
                 results = await pause_and_undo(self.state, self.clock, undo, undone, request)
+            elif request.trigger is Trigger.FEED:
+                results = await self._run_feed(components.feed_sync(), names, request)
             else:
                 results = await components.sync.run(names, request)
                 # A run for one person does not show that the whole workspace has recovered.
@@ -195,6 +207,18 @@ class Runner:
             if warning := empty_state_warning(result.planned):
                 log.warning("state.empty", workspace=result.workspace, warning=warning)
         await self.observer(results, request.trigger, (self.clock.now() - started_at).total_seconds())
+
+    async def _run_feed(self, sync: Sync, names: Sequence[str], request: RunRequest) -> list[RunResult]:
+        """Look at the people that a feed named, deactivate those who left, and record how each goes on."""
+        results = await sync.run(names, request)
+        planner = sync.feed_planner
+        for result in results:
+            looks = planner.looks.get(result.workspace, []) if planner is not None else []
+            if result.pause is None and isinstance(result.planned, Plan):
+                held = {hold.person for hold in result.planned.holds if hold.person is not None}
+                settled = await settle_looks(self.state, looks, result.records, self.clock.now(), held)
+                self.on_settled(result.workspace, settled)
+        return results
 
     async def _record_missing_runs(
         self, policies: Sequence[Policy], request: RunRequest, error: str, *, is_dry_run: bool

@@ -29,7 +29,7 @@ __all__ = ["ReplanningApplier"]
 
 log = structlog.get_logger()
 # These apply exactly what was reviewed: newer changes are left to another run.
-EXACT_TRIGGERS = frozenset({Trigger.APPLY, Trigger.UNDO})
+EXACT_TRIGGERS = frozenset({Trigger.APPLY, Trigger.UNDO, Trigger.FEED})
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class ReplanningApplier:
         if first.plan is None:
             raise AssertionError("only a plan is applied")
         begun, waiting = plan_contents(first.plan), people_in_grace(first.plan)
-        applied = await self._apply_once(decision, self.is_outdated)
+        applied = await self._apply_once(decision, self.is_outdated, is_same_listing=True)
         while applied.remaining:
             if applied.has_idle_round:
                 # Each plan must make progress, or a workspace that refuses everything would be read without end.
@@ -77,10 +77,14 @@ class ReplanningApplier:
     def is_outdated(self, _tried: int) -> bool:
         return self.planner.clock.elapsed() - self.read_at > self.max_age_seconds
 
-    async def _apply_once(self, decision: Decision, is_old: IsOutdated) -> ApplyResult:
+    async def _apply_once(
+        self, decision: Decision, is_old: IsOutdated, *, is_same_listing: bool = False
+    ) -> ApplyResult:
         if decision.plan is None:
             raise AssertionError("only a plan is applied")
-        return await self.applier.apply(decision.plan.changes, decision.members, decision.linked_ids, is_old)
+        return await self.applier.apply(
+            decision.plan.changes, decision.members, decision.linked_ids, is_old, is_same_listing=is_same_listing
+        )
 
     async def _replan(self) -> Decision | str:
         """Return the new decision, or the error's message: raising would hide the changes already made."""

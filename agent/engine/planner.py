@@ -48,8 +48,10 @@ __all__ = [
     "Planner",
     "PlannerProtocol",
     "ReadOnlyWorkspace",
+    "apply_fleet_limit",
     "failed_read_decision",
     "select_workspaces",
+    "unexpected_read_error",
 ]
 
 RECENT_WINDOW = timedelta(minutes=60)
@@ -108,7 +110,7 @@ class Planner:
         ]
         if user:
             await self._refuse_unknown_user(user, decisions)
-        guarded = await self._apply_fleet_guard(decisions)
+        guarded = await apply_fleet_limit(self.state, self.clock, self.fleet_limit, decisions)
         return [await self._with_hold_ages(decision) for decision in guarded]
 
     async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
@@ -127,7 +129,7 @@ class Planner:
         except PigmentSyncError:
             raise
         except Exception as error:  # noqa: BLE001  (a bug triggered by one system's answer fails this workspace only)
-            return _unplanned_from_error(policy, _unexpected_read_error(name, error))
+            return _unplanned_from_error(policy, unexpected_read_error(name, error))
         log.info("workspace.listed", workspace=name, members=len(members.members), pages=members.page_count)
         for snapshot in snapshots:
             log.info("source.read", workspace=name, connector=snapshot.source.connector, people=len(snapshot.people))
@@ -171,7 +173,7 @@ class Planner:
             raise
         except Exception as error:  # noqa: BLE001  (a bug triggered by one workspace's data fails its plan only)
             return failed_read_decision(
-                policy, _unexpected_read_error(policy.workspace, error), workspace.reader.requests
+                policy, unexpected_read_error(policy.workspace, error), workspace.reader.requests
             )
         target = compare_targets(policy, await self.state.load_targets(), inputs, unguarded)
         unguarded = await self._restrict_to_user(unguarded, inputs, policy, user)
@@ -255,25 +257,26 @@ class Planner:
             contested_members=await self.state.load_contested_members(workspace, now - BASELINE_WINDOW),
         )
 
-    async def _apply_fleet_guard(self, decisions: list[Decision]) -> list[Decision]:
-        plans = [decision.plan for decision in decisions if decision.plan is not None]
-        if len(self.fleet_limit.workspaces) < 2 or not plans:
-            return decisions
-        here = {plan.workspace for plan in plans}
-        since = self.clock.now() - RECENT_WINDOW
-        recent = {
-            name: (await self.state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS]
-            for name in self.fleet_limit.workspaces
-        }
-        others = [await self.state.count_guarded(name) for name in self.fleet_limit.workspaces if name not in here]
-        fleet = FleetContext(
-            workspaces=len(self.fleet_limit.workspaces),
-            percent=self.fleet_limit.percent,
-            others=sum(others),
-            recent=recent,
-        )
-        held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
-        return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
+
+async def apply_fleet_limit(
+    state: State, clock: Clock, fleet_limit: FleetLimit, decisions: Sequence[Decision]
+) -> list[Decision]:
+    """Return *decisions* with the deactivations held of which all workspaces together would have too many."""
+    plans = [decision.plan for decision in decisions if decision.plan is not None]
+    if len(fleet_limit.workspaces) < 2 or not plans:
+        return list(decisions)
+    here = {plan.workspace for plan in plans}
+    since = clock.now() - RECENT_WINDOW
+    recent = {
+        name: (await state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS]
+        for name in fleet_limit.workspaces
+    }
+    others = [await state.count_guarded(name) for name in fleet_limit.workspaces if name not in here]
+    fleet = FleetContext(
+        workspaces=len(fleet_limit.workspaces), percent=fleet_limit.percent, others=sum(others), recent=recent
+    )
+    held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
+    return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
 
 
 class UnexpectedRead(IncompleteRead):
@@ -282,7 +285,7 @@ class UnexpectedRead(IncompleteRead):
     code = "unexpected"
 
 
-def _unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
+def unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
     """Return the error of a workspace whose data triggered a bug. Nothing is planned for it; the others continue.
 
     Otherwise one bad server, or one crafted name, could keep leavers active in all workspaces.

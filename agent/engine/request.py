@@ -70,7 +70,7 @@ class RunRequest:
     @property
     def is_for_everyone(self) -> bool:
         """Whether the run covers everyone. Only such a run updates the group sizes to compare with next time."""
-        return not self.user and not self.is_undo
+        return not self.user and self.trigger not in {Trigger.UNDO, Trigger.FEED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Decision:
     its *digest*. *plan_to_apply* replaces it once an approval has released holds, or only a part may continue.
     *unguarded* is the plan before any guard. *members* are the listing by SCIM id. *target_check* is whether this is
     the workspace that the state knows, and what may be recorded of it. *sightings* are what an enforcing run must
-    remember of the groups it read.
+    remember of the groups it read. *is_partial*: only some members were read, so nothing is recorded of the others.
     """
 
     policy: Policy
@@ -103,6 +103,7 @@ class Decision:
     inputs: Inputs | None = None
     target_check: TargetCheck = TARGET_UNCHANGED
     sightings: GroupSightings = field(default_factory=dict)
+    is_partial: bool = False
 
     @property
     def plan(self) -> Plan | None:

@@ -20,7 +20,7 @@ from agent.guard.target import uncounted
 from agent.model import Plan, Policy
 from agent.model.approval import Approval
 from agent.model.codes import GuardCode
-from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunStatus, ended_run
+from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome, RunStatus, ended_run
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceClient
@@ -138,7 +138,10 @@ class RunRecorder:
         guarded = plan.members.guarded if plan and is_ours else None
         # A run that wrote nothing saw the members too: differences next time are drift. But while an approval waits,
         # the plan must stay the same for the second person, with its notes of drift.
-        if decision.plan is not None and is_ours and not opened.waiting:
+        if decision.is_partial:
+            ours = applied.records if applied else ()
+            guarded = None if guarded is None else guarded - sum(each.outcome is Outcome.DONE for each in ours)
+        elif decision.plan is not None and is_ours and not opened.waiting:
             links = (await self.state.load_memory(name)).links
             left = last_seen_members(decision.members, applied.newest_records if applied else (), links)
             await self.state.record_last_seen(opened.lease, opened.run.id, left)

@@ -12,8 +12,10 @@ from structlog.contextvars import bound_contextvars
 
 from agent.apply.changes import Applier, ApplyResult
 from agent.engine.approval import match_approvals, refuse_dry_run
+from agent.engine.feed_plan import FeedPlanner
 from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import acquire_lease
+from agent.engine.named_people import NamedInRun, end_read_people
 from agent.engine.plan_approval import (
     ApprovalJudge,
     CommandApprovals,
@@ -67,7 +69,8 @@ class Sync:
     """Syncs workspaces. *holder* names this process to other holders of leases; *shutdown* ends runs early.
 
     *max_concurrent* bounds how many workspaces are applied to concurrently. A plan older than *max_plan_age_seconds*
-    with changes left to send is computed again. *approval_policy* is what an approval needs.
+    with changes left to send is computed again. *approval_policy* is what an approval needs. A run over everyone takes
+    up the people whom a feed names meanwhile: *feed_planner* looks at them.
     """
 
     planner: PlannerProtocol
@@ -80,6 +83,7 @@ class Sync:
     max_plan_age_seconds: float = 900
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     tracer: Tracer = NO_TRACER
+    feed_planner: FeedPlanner | None = None
 
     @property
     def recorder(self) -> RunRecorder:
@@ -224,6 +228,7 @@ class Sync:
         status, code = _final_status(newest, applied)
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             await self.recorder.record_baselines(each, unguarded, newest)
+            await end_read_people(self.planner.state, each.policy.workspace, each.run.started_at)
         decision = replace(decision, members=last.members)
         result = await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
         return replace(result, holds=newest.holds)
@@ -270,10 +275,16 @@ class Sync:
             self.tracer,
         )
         context = ReadOnlyWorkspace(each.policy, each.client)
+        taken_up = NamedInRun(self.planner.state, self.planner.clock, self.feed_planner, context, applier)
+        if request.is_for_everyone:
+            decision = await taken_up.before_writes(decision)
         application = ReplanningApplier(
             self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
         )
-        return await application.apply(decision, approved, release)
+        applied, last = await application.apply(decision, approved, release)
+        if request.is_for_everyone:
+            applied = await taken_up.before_end(applied)
+        return applied, last
 
 
 def _released(decision: Decision, plan: Plan, unguarded: Plan, release: Release) -> Decision:

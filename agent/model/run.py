@@ -44,6 +44,8 @@ class Trigger(StrEnum):
     API = "api"
     PAGE = "page"
     UNDO = "undo"
+    FEED = "feed"
+    """A change feed named people who were then looked at."""
     LINKS = "links"
     PAUSE = "pause"
     RESUME = "resume"

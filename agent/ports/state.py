@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.ports.daemons import Daemons
+from agent.ports.feeds import Feeds
 from agent.ports.journal import Journal
 from agent.ports.leases import Leases, Pauses
 from agent.ports.links import Links, MemberSnapshots
@@ -27,6 +28,7 @@ class State(
     WorkspaceRegistry,
     Daemons,
     Verifications,
+    Feeds,
     Protocol,
 ):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""

@@ -27,6 +27,10 @@ class WorkspaceReader(Protocol):
         """Return the members with the `userName` *email*, ignoring case; empty without a match."""
         ...
 
+    async def get(self, scim_id: str) -> Member | None:
+        """Return the member with the id *scim_id*; None if the workspace reports that it does not exist."""
+        ...
+
 
 class WorkspaceWriter(WorkspaceReader, Protocol):
     """Writes to one workspace over SCIM.

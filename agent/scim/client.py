@@ -83,6 +83,10 @@ class ScimClient:
         """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
         return await self._finder.find(email)
 
+    async def get(self, scim_id: str) -> Member | None:
+        """Return the member with the id *scim_id*, None without one. Raises `ReadError`."""
+        return await self._finder.get(scim_id)
+
     def writer_for(self, permit: Permit, facts: ServerFacts = AS_ASSUMED) -> ScimWriter:
         """Return a writer for this workspace, valid while *permit* holds, for a server as *facts* describe it."""
         endpoint = Endpoint(self._api, self._tokens, self._timer, permit)
@@ -119,6 +123,10 @@ class ScimWriter:
     async def find(self, email: str) -> tuple[Member, ...]:
         """Return the members with the `userName` *email*, ignoring case. Raises `ReadError`."""
         return await self.finder.find(email)
+
+    async def get(self, scim_id: str) -> Member | None:
+        """Return the member with the id *scim_id*, None without one. Raises `ReadError`."""
+        return await self.client.get(scim_id)
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
         """POST an active member. Raises `WriteError`."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import quote
 
 import orjson
 
+from agent.errors import WriteError
 from agent.model import Member
 from agent.model.email import normalize
-from agent.scim.codec import Page, attribute, page_from_json
-from agent.scim.endpoint import Endpoint
+from agent.scim.codec import Page, attribute, member_from_json, page_from_json
+from agent.scim.endpoint import Endpoint, user_path
 from agent.scim.listing import Lister
 from connectors.base import IncompleteRead, ReadError, discard_progress
 from connectors.http import ApiResponse
@@ -72,6 +74,28 @@ class Finder:
                 "Check that `scim_url` is the URL that Pigment generated for this workspace.",
             )
         return found
+
+    async def get(self, scim_id: str) -> Member | None:
+        """Return the member with that id, None if the workspace reports that it does not exist.
+
+        Raises `ReadError`, also for a 404 without a SCIM error: a path that does not exist shows no member.
+        """
+        try:
+            path = user_path(scim_id)
+        except WriteError as error:
+            raise IncompleteRead(error.message, error.hint) from error
+        response = await self._endpoint.read(path, (OK, NOT_FOUND))
+        if response.status == NOT_FOUND:
+            if _is_scim_error(response):
+                return None
+            raise self._endpoint.api.error_from_response(response)
+        member = member_from_json(response.json())
+        if member is None or member.scim_id != scim_id:
+            raise IncompleteRead(
+                f"{self._endpoint.name} answered with another member than {scim_id}{response.request_id_label}.",
+                "Try again later; if it persists, ask Pigment's support.",
+            )
+        return member if member.etag else replace(member, etag=response.headers.get("etag", ""))
 
 
 def _has_hidden_members(page: Page) -> bool:

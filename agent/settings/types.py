@@ -8,9 +8,10 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from agent.model.email import is_valid, normalize, normalize_domain
+from connectors.duration import DURATION_UNITS, Duration
 from connectors.http import is_loopback, validate_host
 
 __all__ = [
@@ -33,9 +34,6 @@ __all__ = [
     "format_duration",
 ]
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-DURATION_PATTERN = re.compile(r"([0-9]{1,8})\s*([smhd])")
-MIN_DURATION, MAX_DURATION = timedelta(seconds=10), timedelta(days=31)
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 APP_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NULL_MESSAGE = "can't be null, because this guard can't be turned off; write the largest number that you accept"
@@ -58,16 +56,6 @@ def _refuse_null(value: object) -> object:
     if value is None:
         raise ValueError(NULL_MESSAGE)
     return _refuse_bool(value)
-
-
-def _parse_duration(value: object) -> object:
-    match = DURATION_PATTERN.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a number with a unit, such as 90s, 15m, 1h or 1d")
-    duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
-    if not MIN_DURATION <= duration <= MAX_DURATION:
-        raise ValueError("must be at least 10s and at most 31d")
-    return duration
 
 
 def _parse_day(value: object) -> object:
@@ -145,8 +133,8 @@ def _validate_name(value: str) -> str:
 def format_duration(duration: timedelta) -> str:
     """Return *duration* as the configuration has it: `15m`."""
     seconds = int(duration.total_seconds())
-    unit = next(unit for unit in reversed(UNITS) if seconds % UNITS[unit] == 0)
-    return f"{seconds // UNITS[unit]}{unit}"
+    unit = next(unit for unit in reversed(DURATION_UNITS) if seconds % DURATION_UNITS[unit] == 0)
+    return f"{seconds // DURATION_UNITS[unit]}{unit}"
 
 
 def _normalize_app_id(value: object) -> object:
@@ -168,12 +156,6 @@ GuardCount = Annotated[int, Field(ge=0), BeforeValidator(_refuse_null)]
 Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_bool)]
 GuardPercent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_null)]
 PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_refuse_bool)]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_parse_duration),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "pattern": rf"^\s*{DURATION_PATTERN.pattern}\s*$"}),
-]
 Day = Annotated[date, BeforeValidator(_parse_day)]
 Url = Annotated[str, AfterValidator(_normalize_url)]
 Domain = Annotated[str, AfterValidator(_normalize_domain)]

@@ -11,7 +11,7 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0015"
+HEAD = "0016"
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -28,6 +28,7 @@ KNOWN_REVISIONS = frozenset(
         "0012",
         "0013",
         "0014",
+        "0015",
         HEAD,
     }
 )

@@ -154,7 +154,7 @@ def load_last_plan(connection: Connection, workspace: str, target: str) -> Run |
         runs.c.workspace == workspace,
         runs.c.document.is_not(None),
         runs.c.for_user == "",
-        runs.c.trigger != Trigger.UNDO,
+        runs.c.trigger.not_in((Trigger.UNDO, Trigger.FEED)),
         runs.c.status.not_in((RunStatus.INCOMPLETE, RunStatus.CREDENTIALS, RunStatus.BUSY)),
     ]
     if target:

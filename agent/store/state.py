@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from agent.model import (
 )
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
+from agent.model.feed import FeedCursor, NamedPerson
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
@@ -45,6 +46,7 @@ from agent.store import approvals as approvals_table
 from agent.store import (
     change_journal,
     daemons,
+    feeds,
     leases,
     member_snapshots,
     notices,
@@ -552,6 +554,26 @@ class SqlState:
         return await self._read_transaction(
             lambda connection: verifications.load_verifications(connection, workspace, kind)
         )
+
+    async def load_feed_cursor(self, connector: str) -> FeedCursor | None:
+        return await self._read_transaction(lambda connection: feeds.load_feed_cursor(connection, connector))
+
+    async def find_linked_workspaces(self, connector: str, people: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        return await self._read_transaction(
+            lambda connection: feeds.find_linked_workspaces(connection, connector, people)
+        )
+
+    async def record_poll(self, lease: Lease, cursor: FeedCursor, people: Sequence[NamedPerson]) -> None:
+        await self._write_under_lease(lease, lambda connection: feeds.record_poll(connection, cursor, people))
+
+    async def load_named_people(self, workspace: str, due_by: datetime | None = None) -> tuple[NamedPerson, ...]:
+        return await self._read_transaction(lambda connection: feeds.load_named_people(connection, workspace, due_by))
+
+    async def record_look(self, people: Sequence[NamedPerson]) -> None:
+        await self._write_transaction(lambda connection: feeds.record_look(connection, people))
+
+    async def end_named(self, people: Sequence[NamedPerson]) -> None:
+        await self._write_transaction(lambda connection: feeds.end_named(connection, people))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))

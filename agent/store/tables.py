@@ -25,6 +25,7 @@ __all__ = [
     "changes",
     "daemons",
     "different_people",
+    "feed_cursors",
     "former_sizes",
     "group_sightings",
     "leases",
@@ -32,6 +33,7 @@ __all__ = [
     "links",
     "mends",
     "metadata",
+    "named_people",
     "notices",
     "pauses",
     "possible_renames",
@@ -76,6 +78,8 @@ links = Table(
     Column("groups", Text, nullable=False),
     Column("missed_reads", Integer, nullable=False),
     UniqueConstraint("workspace", "scim_id"),
+    # A feed names people of a connector, whatever their workspaces.
+    Index("ix_links_connector_person", "connector", "person"),
 )
 
 possible_renames = Table(
@@ -310,6 +314,35 @@ verifications = Table(
     Column("by", EscapedText, nullable=False),
     Column("version", EscapedText, nullable=False),
     Column("document", LargeBinary, nullable=False),
+)
+
+feed_cursors = Table(
+    "feed_cursors",
+    metadata,
+    Column("connector", EscapedText, primary_key=True),
+    # The fingerprint of the provider account that the cursor is valid for.
+    Column("account", EscapedText, nullable=False),
+    Column("cursor", EscapedText, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("polled_at", BigInteger, nullable=False),
+    # The newest event so far, by the provider's clock.
+    Column("event_at", BigInteger),
+)
+
+# Linked people whom a feed named, until a look at them is conclusive.
+named_people = Table(
+    "named_people",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    # The first event that named them, and the newest time.
+    Column("event_id", EscapedText, nullable=False),
+    Column("word", EscapedText, nullable=False),
+    Column("event_at", BigInteger),
+    Column("named_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("looks", Integer, nullable=False),
 )
 
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.

@@ -47,7 +47,7 @@ class _Panel:
 
 def render_chart(runs: Sequence[Run], name: str, theme: str) -> bytes:
     """Draw *runs* over the whole workspace, newest first. *name* is one of `CHARTS`, *theme* `light` or `dark`."""
-    whole = [run for run in reversed(runs) if not run.user and run.trigger is not Trigger.UNDO]
+    whole = [run for run in reversed(runs) if not run.user and run.trigger not in {Trigger.UNDO, Trigger.FEED}]
     counted = [(run.started_at, run.tally) for run in whole if run.tally is not None]
     ground, ink, grid, (first, second, third) = COLOURS[theme]
     x_values = _x_values([when for when, _ in counted])

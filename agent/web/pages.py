@@ -121,7 +121,13 @@ class Pages:
         ]
         fleet = fleet_summary(cards, daemon.budget_left())
         return self.frame.render(
-            "overview.html", session, cards=worst_first(cards), fleet=fleet, health=health, others=daemon.other_daemons
+            "overview.html",
+            session,
+            cards=worst_first(cards),
+            fleet=fleet,
+            health=health,
+            others=daemon.other_daemons,
+            feeds=daemon.feeds,
         )
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:

@@ -7,10 +7,11 @@ from functools import partial
 
 from connectors.okta.auth import signing_key
 from connectors.okta.connector import OktaConnector
+from connectors.okta.feed import create_feed
 from connectors.okta.settings import OktaSettings
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "OktaConnector", "OktaSettings"]
+__all__ = ["PROVIDER", "OktaConnector", "OktaSettings", "create_feed"]
 
 
 def _create(name: str, settings: OktaSettings, context: ConnectorContext) -> OktaConnector:
@@ -28,6 +29,7 @@ PROVIDER = Provider(
     title="Okta",
     settings=OktaSettings,
     create=_create,
+    create_feed=create_feed,
     credential_checks=_credential_checks,
     questions=(
         Question(

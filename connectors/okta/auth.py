@@ -71,6 +71,7 @@ class ServiceApp:
     client_id: str
     private_key: Secret
     kid: str | None
+    scopes: str = SCOPES
 
     @property
     def token_url(self) -> str:
@@ -82,7 +83,7 @@ class ServiceApp:
         assertion = ClientAssertion(self.client_id, self.token_url, issued, issued + ASSERTION_SECONDS, uuid4().hex)
         return {
             "grant_type": "client_credentials",
-            "scope": SCOPES,
+            "scope": self.scopes,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion.sign(self.private_key, self.kid),
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from connectors.base import Progress
 from connectors.directory import AppGroup, FirstPage, path_id, require_object
@@ -21,6 +21,7 @@ __all__ = [
     "OktaClient",
     "app_endpoint",
     "app_groups_endpoint",
+    "app_user_endpoint",
     "app_users_endpoint",
     "apps_endpoint",
     "error_code",
@@ -28,6 +29,7 @@ __all__ = [
     "group_members_endpoint",
     "user_endpoint",
     "user_groups_endpoint",
+    "users_with_email_endpoint",
     "users_with_status_endpoint",
 ]
 
@@ -62,8 +64,8 @@ T = TypeVar("T")
 class Endpoint:
     """A request. *description* names its subject in messages; *hint* is the next step where it is refused or not found.
 
-    *limit* is the number of rows in a page, 0 where Okta has no such parameter; *expand* is what each row embeds.
-    *filter* selects rows.
+    *limit* is the number of rows in a page, 0 where Okta has no such parameter; *expand* is what each row embeds, and
+    *filter* Okta's filter of the list.
     """
 
     path: str
@@ -86,6 +88,11 @@ class OktaClient:
         self._timer = timer
         self._progress = progress
 
+    @property
+    def name(self) -> str:
+        """The org's name in messages."""
+        return self._api.name
+
     async def probe(self, endpoint: Endpoint) -> None:
         """Return once Okta accepts the credentials, whether or not it grants this request."""
         await self._api.get(
@@ -94,7 +101,8 @@ class OktaClient:
 
     async def find_one(self, endpoint: Endpoint) -> Mapping[str, object] | None:
         """Return one JSON object, None when Okta itself reports that it does not exist."""
-        response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.description)
+        params = endpoint.page_params(endpoint.limit)
+        response = await self._api.get(endpoint.path, params, accept=ACCEPTED_STATUSES, about=endpoint.description)
         if response.status == NOT_FOUND and error_code(response) == NOT_FOUND_CODE:
             return None
         return require_object(self._require_ok(response, endpoint), endpoint.description, endpoint.hint)
@@ -169,6 +177,11 @@ def app_users_endpoint(app_id: str, limit: int = 500) -> Endpoint:
     return Endpoint(f"/api/v1/apps/{_id(app_id)}/users", what, APP_HINT, limit, "user")
 
 
+def app_user_endpoint(app_id: str, user_id: str) -> Endpoint:
+    what = f"the assignment of person {user_id} to application {app_id}"
+    return Endpoint(f"/api/v1/apps/{_id(app_id)}/users/{_id(user_id)}", what, APP_HINT, expand="user")
+
+
 def app_groups_endpoint(app_id: str) -> Endpoint:
     what = f"the groups of application {app_id}"
     return Endpoint(f"/api/v1/apps/{_id(app_id)}/groups", what, APP_HINT, 200, "group")
@@ -190,6 +203,15 @@ def user_endpoint(user_id: str) -> Endpoint:
 def users_with_status_endpoint(status: str) -> Endpoint:
     """Request one person of that status: without a filter, Okta leaves out those who were deactivated."""
     return Endpoint("/api/v1/users", f"its {status} people", USER_HINT, 1, filter=f'status eq "{status}"')
+
+
+def users_with_email_endpoint(email: str, which: Literal["login", "mail"]) -> Endpoint:
+    """Request the people whose login or mail is *email*. Unlike a search, a filter is not eventually consistent."""
+    field = "profile.login" if which == "login" else "profile.email"
+    literal = email.replace("\\", "\\\\").replace('"', '\\"')
+    return Endpoint(
+        "/api/v1/users", f"the people with the address {email}", USER_HINT, 200, filter=f'{field} eq "{literal}"'
+    )
 
 
 def user_groups_endpoint(user_id: str) -> Endpoint:

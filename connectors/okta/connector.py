@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -33,6 +33,7 @@ from connectors.http import (
     escape_control,
     task_group,
 )
+from connectors.oauth import AccessTokens
 from connectors.okta.auth import HINTS, SCOPES, ApiTokenAuth, ServiceApp, access_tokens
 from connectors.okta.check import check_application, find_suspended_person
 from connectors.okta.client import (
@@ -60,7 +61,7 @@ from connectors.okta.rate_limit import OktaRateLimiter
 from connectors.okta.settings import OktaSettings
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
-__all__ = ["OktaConnector"]
+__all__ = ["DirectoryReader", "OktaConnector", "create_api", "lookup_from_user", "user_mapper"]
 
 REACHED_MESSAGE = "Okta reachable, credentials accepted."
 
@@ -84,28 +85,7 @@ class OktaConnector:
         wall: Callable[[], float] = time.time,
         progress: Progress = discard_progress,
     ) -> None:
-        server_name = f"Okta ({name})"
-        proofs = DpopProofs(wall) if settings.dpop else None
-        authorize: AuthHeaders
-        self._token_scopes: Callable[[], frozenset[str] | None] = lambda: None
-        if settings.api_token is not None:
-            authorize = ApiTokenAuth(settings.api_token)
-        else:
-            app = _service_app_from_settings(name, settings)
-            tokens = access_tokens(server_name, app, client, limits, timer, wall, proofs)
-            authorize, self._token_scopes = tokens, lambda: tokens.scopes
-        rate_limiter = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, server_name)
-        self._api = ApiClient(
-            server_name,
-            settings.org_url,
-            client,
-            authorize,
-            limits=limits,
-            rate_limiter=rate_limiter,
-            retry_delay=rate_limiter.retry_delay,
-            timer=timer,
-            signer=proofs,
-        )
+        self._api, self._token_scopes = create_api(name, settings, client, limits=limits, timer=timer, wall=wall)
         self._client = OktaClient(self._api, timer, progress)
         self.clear_cache()
         self._name = name
@@ -114,11 +94,7 @@ class OktaConnector:
         self._check_clock = partial(
             check_clock, url=settings.org_url, client=client, limits=limits, wall=wall, signs=signs
         )
-        self._mapper = UserMapper(
-            name,
-            entitled_statuses=settings.entitled_statuses,
-            second_email_is_alias="secondEmail" in settings.aliases,
-        )
+        self._mapper = user_mapper(name, settings)
 
     @property
     def name(self) -> str:
@@ -139,21 +115,8 @@ class OktaConnector:
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return the status of one person. Okta keeps deactivated people: only a deleted one is not found."""
-        found = await self._client.find_one(user_endpoint(person_id))
-        if found is None:
-            return LookupResult(Status.DELETED)
-        user = user_from_json(found)
-        if user.id != person_id:
-            raise IncompleteRead(f"{self._api.name} answered with another person than {person_id}.", LATER_HINT)
-        word, status = user.status, self._mapper.status_of(user.status)
-        if status is Status.SUSPENDED:
-            return LookupResult(status, word)
-        try:
-            rows = await self._client.read_all(user_groups_endpoint(person_id), app_group_from_json)
-        except ReadError as error:
-            # The status is valid without the groups.
-            return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
-        return LookupResult(status, word, frozenset(group.id for group in rows if group.id))
+        row = await self._client.find_one(user_endpoint(person_id))
+        return await lookup_from_user(self._client, self._mapper, person_id, row)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         subject = f"connector {self._name}"
@@ -180,6 +143,75 @@ class OktaConnector:
         app_name = escape_control(await self._directory.read_app_name(source.app))
         assigned = await self._directory.read_assigned_groups(source.app)
         return await check_application(subject, self._client, self._org_url, source, app_name, assigned, self.lookup)
+
+
+def create_api(  # noqa: PLR0913  (four are optional and come from the wiring)
+    name: str,
+    settings: OktaSettings,
+    client: httpx.AsyncClient,
+    *,
+    limits: RequestLimits = DEFAULT_LIMITS,
+    timer: Timer = REAL_TIME,
+    wall: Callable[[], float] = time.time,
+    scopes: str = SCOPES,
+) -> tuple[ApiClient, Callable[[], frozenset[str] | None]]:
+    """Return a client of one org, with its own access token for *scopes* unless an API token is set.
+
+    The second value returns the scopes that Okta granted to the token, None where that is unknown.
+    """
+    server_name = f"Okta ({name})"
+    proofs = DpopProofs(wall) if settings.dpop else None
+    authorize: AuthHeaders
+
+    def granted() -> frozenset[str] | None:
+        return authorize.scopes if isinstance(authorize, AccessTokens) else None
+
+    if settings.api_token is not None:
+        authorize = ApiTokenAuth(settings.api_token)
+    else:
+        app = replace(_service_app_from_settings(name, settings), scopes=scopes)
+        authorize = access_tokens(server_name, app, client, limits, timer, wall, proofs)
+    rate_limiter = OktaRateLimiter(settings.rate_limit_share, limits.max_wait_seconds, timer, wall, server_name)
+    api = ApiClient(
+        server_name,
+        settings.org_url,
+        client,
+        authorize,
+        limits=limits,
+        rate_limiter=rate_limiter,
+        retry_delay=rate_limiter.retry_delay,
+        timer=timer,
+        signer=proofs,
+    )
+    return api, granted
+
+
+def user_mapper(name: str, settings: OktaSettings) -> UserMapper:
+    return UserMapper(
+        name,
+        entitled_statuses=settings.entitled_statuses,
+        second_email_is_alias="secondEmail" in settings.aliases,
+    )
+
+
+async def lookup_from_user(
+    org: OktaClient, mapper: UserMapper, person_id: str, row: Mapping[str, object] | None
+) -> LookupResult:
+    """Return the status of *row*, the user object of one person, with the groups that hold them. Raises `ReadError`."""
+    if row is None:
+        return LookupResult(Status.DELETED)
+    user = user_from_json(row)
+    if user.id != person_id:
+        raise IncompleteRead(f"{org.name} answered with another person than {person_id}.", LATER_HINT)
+    word, status = user.status, mapper.status_of(user.status)
+    if status is Status.SUSPENDED:
+        return LookupResult(status, word)
+    try:
+        rows = await org.read_all(user_groups_endpoint(person_id), app_group_from_json)
+    except ReadError as error:
+        # The status is valid without the groups.
+        return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
+    return LookupResult(status, word, frozenset(group.id for group in rows if group.id))
 
 
 def _service_app_from_settings(name: str, settings: OktaSettings) -> ServiceApp:

@@ -35,6 +35,7 @@ BUCKETS = tuple(
         (r"/api/v1/groups/[^/]+", "group"),
         (r"/api/v1/users", "users"),
         (r"/api/v1/users/.*", "user"),
+        (r"/api/v1/logs", "logs"),
     )
 )
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from connectors.http import https_root, parse_url
 from connectors.okta.mapping import ENTITLED_STATUSES
-from connectors.provider import ProviderSettings
+from connectors.provider import FeedSettings, ProviderSettings
 from connectors.secret import Secret
 
 __all__ = ["OktaSettings"]
@@ -56,6 +56,12 @@ class OktaSettings(ProviderSettings):
         description="Profile fields whose address may match a member. People can edit secondEmail themselves.",
     )
 
+    feed: FeedSettings | None = Field(
+        default=None,
+        description="Look at people soon after Okta's System Log reports a change of theirs. Absent: off. The service "
+        "app then also needs the scope okta.logs.read.",
+    )
+
     @model_validator(mode="after")
     def _require_one_credential(self) -> OktaSettings:
         if self.api_token is not None:
@@ -76,3 +82,7 @@ class OktaSettings(ProviderSettings):
     @property
     def base_url(self) -> str:
         return self.org_url
+
+    @property
+    def change_feed(self) -> FeedSettings | None:
+        return self.feed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from sandbox.company.directory import AddressTaken, App, CompanyError, Directory, Group, NotFound, normalize_address
+from sandbox.company.events import EventLog, Happening
 from sandbox.company.person import Person
 
 __all__ = ["Company"]
@@ -34,13 +36,14 @@ class Company:
     """The people of all directories. A person may be given as themselves, by id, or by sign-in address in any case.
 
     A method that raises `CompanyError` (`NotFound`, `AddressTaken`) has changed nothing. *version* grows with each
-    change, and the company's clock goes on by a second with it.
+    change, and the company's clock goes on by a second with it. *log* has what happened, by the time of *wall*.
     """
 
-    def __init__(self, seed: int, directories: Iterable[Directory]) -> None:
+    def __init__(self, seed: int, directories: Iterable[Directory], wall: Callable[[], float] = time.time) -> None:
         self.seed = seed
         self.directories = {directory.name: directory for directory in directories}
         self.version = 0
+        self.log = EventLog(wall)
 
     @property
     def okta(self) -> Directory:
@@ -95,8 +98,10 @@ class Company:
         home.people[person.id] = person
         home.id_by_address[normalize_address(address)] = person.id
         built_in = [group for group in home.groups.values() if group.is_built_in]
+        self._record(person, Happening.HIRED)
         for group in (*joined, *built_in):
             group.people.append(person.id)
+            self._record(person, Happening.JOINED, group.id)
         return person
 
     def leave(self, key: str | Person) -> Person:
@@ -107,20 +112,23 @@ class Company:
             group.id for group in home.groups_of(person.id) if not group.is_built_in
         ] or person.left_groups
         self._remove_from_groups_and_apps(home, person)
-        return self._set_status(person, home.status_words.deactivated)
+        return self._set_status(person, home.status_words.deactivated, Happening.DEACTIVATED)
 
     def deactivate(self, key: str | Person) -> Person:
         """Deactivate a person who stays in their groups, as Okta does it."""
         person = self.person(key)
-        return self._set_status(person, self.directories[person.directory].status_words.deactivated)
+        words = self.directories[person.directory].status_words
+        return self._set_status(person, words.deactivated, Happening.DEACTIVATED)
 
     def suspend(self, key: str | Person) -> Person:
         person = self.person(key)
-        return self._set_status(person, self.directories[person.directory].status_words.suspended)
+        words = self.directories[person.directory].status_words
+        return self._set_status(person, words.suspended, Happening.SUSPENDED)
 
     def reinstate(self, key: str | Person) -> Person:
         person = self.person(key)
-        return self._set_status(person, self.directories[person.directory].status_words.active)
+        words = self.directories[person.directory].status_words
+        return self._set_status(person, words.active, Happening.REINSTATED)
 
     def rehire(self, key: str | Person, groups: Iterable[str] | None = None) -> Person:
         """Bring a leaver back, into *groups* or, without any, those that they left."""
@@ -128,10 +136,9 @@ class Company:
         home = self.directories[person.directory]
         joined = [home.group(group) for group in (person.left_groups if groups is None else groups)]
         for group in joined:
-            if person.id not in group.people:
-                group.people.append(person.id)
+            self._join(person, group)
         person.left_groups = []
-        return self._set_status(person, home.status_words.active)
+        return self._set_status(person, home.status_words.active, Happening.REINSTATED)
 
     def rename(
         self, key: str | Person, given: str | None = None, family: str | None = None, email: str | None = None
@@ -147,6 +154,7 @@ class Company:
             person.custom_display_name = ""
         if email is not None:
             _change_address(home, person, email)
+        self._record(person, Happening.RENAMED)
         return person
 
     def marry(self, key: str | Person, new_family: str) -> Person:
@@ -167,6 +175,7 @@ class Company:
         for person, address in ((first, second_email), (second, first_email)):
             person.email = person.mail = address
             home.id_by_address[normalize_address(address)] = person.id
+            self._record(person, Happening.RENAMED)
 
     def delete(self, key: str | Person) -> Person:
         """Delete a person; they stay in `Directory.deleted`, and their address is free."""
@@ -176,6 +185,7 @@ class Company:
         for group in home.groups_of(person.id):
             group.people.remove(person.id)
         person.changed = self._advance_clock()
+        self._record(person, Happening.DELETED)
         del home.people[person.id]
         home.id_by_address.pop(normalize_address(person.email), None)
         home.deleted[person.id] = person
@@ -188,17 +198,15 @@ class Company:
         if person.id not in old.people:
             raise CompanyError(f"{person.email} is not in {old.name}.")
         self._advance_clock()
-        old.people.remove(person.id)
-        if person.id not in new.people:
-            new.people.append(person.id)
+        self._quit(person, old)
+        self._join(person, new)
         return person
 
     def join(self, key: str | Person, group: str) -> Person:
         person = self.person(key)
         joined = self.directories[person.directory].group(group)
         self._advance_clock()
-        if person.id not in joined.people:
-            joined.people.append(person.id)
+        self._join(person, joined)
         return person
 
     def quit(self, key: str | Person, group: str) -> Person:
@@ -208,7 +216,7 @@ class Company:
         if person.id not in left.people:
             raise CompanyError(f"{person.email} is not in {left.name}.")
         self._advance_clock()
-        left.people.remove(person.id)
+        self._quit(person, left)
         return person
 
     def assign_group(self, app: App, group: str) -> None:
@@ -216,6 +224,7 @@ class Company:
         self._advance_clock()
         if assigned.id not in app.groups:
             app.groups.append(assigned.id)
+            self.log.add(self._directory_of(app).name, Happening.GROUP_ASSIGNED, group=assigned.id, app=app.id)
 
     def unassign_group(self, app: App, group: str) -> None:
         """Remove a group from an application; the group and its people stay."""
@@ -224,12 +233,14 @@ class Company:
             raise CompanyError(f"{unassigned.name} is not assigned to {app.name}.")
         self._advance_clock()
         app.groups.remove(unassigned.id)
+        self.log.add(self._directory_of(app).name, Happening.GROUP_UNASSIGNED, group=unassigned.id, app=app.id)
 
     def delete_group(self, directory: str, group: str) -> Group:
         """Delete a group; in Entra its assignments stay, as in the real one."""
         home = self.directory(directory)
         removed = home.group(group)
         self._advance_clock()
+        self.log.add(home.name, Happening.GROUP_DELETED, group=removed.id)
         del home.groups[removed.id]
         if home.name != "entra":
             for app in home.apps.values():
@@ -243,6 +254,7 @@ class Company:
         self._advance_clock()
         if person.id not in assigned.individuals:
             assigned.individuals.append(person.id)
+            self._record(person, Happening.ASSIGNED, app=assigned.id)
         return person
 
     def unassign_individually(self, key: str | Person, app: App | None = None) -> Person:
@@ -252,6 +264,7 @@ class Company:
             raise CompanyError(f"{person.email} is not assigned to {assigned.name} individually.")
         self._advance_clock()
         assigned.individuals.remove(person.id)
+        self._record(person, Happening.UNASSIGNED, app=assigned.id)
         return person
 
     def _directory_of(self, app: App) -> Directory:
@@ -260,14 +273,29 @@ class Company:
     def _remove_from_groups_and_apps(self, home: Directory, person: Person) -> None:
         for group in home.groups_of(person.id):
             if not group.is_built_in:
-                group.people.remove(person.id)
+                self._quit(person, group)
         for app in home.apps.values():
-            app.individuals = [each for each in app.individuals if each != person.id]
+            if person.id in app.individuals:
+                app.individuals.remove(person.id)
+                self._record(person, Happening.UNASSIGNED, app=app.id)
 
-    def _set_status(self, person: Person, status: str) -> Person:
+    def _join(self, person: Person, group: Group) -> None:
+        if person.id not in group.people:
+            group.people.append(person.id)
+            self._record(person, Happening.JOINED, group.id)
+
+    def _quit(self, person: Person, group: Group) -> None:
+        group.people.remove(person.id)
+        self._record(person, Happening.QUIT, group.id)
+
+    def _set_status(self, person: Person, status: str, happening: Happening) -> Person:
         person.status = status
         person.changed = person.status_changed = self._advance_clock()
+        self._record(person, happening)
         return person
+
+    def _record(self, person: Person, happening: Happening, group: str = "", app: str = "") -> None:
+        self.log.add(person.directory, happening, person.id, group, app)
 
     def _advance_clock(self) -> datetime:
         self.version += 1

@@ -2,6 +2,19 @@
 
 from sandbox.okta.app import okta_app
 from sandbox.okta.org import FREE, GENEROUS, WORKFORCE, OktaOptions, OktaOrg, RateLimits
-from sandbox.okta.token import ServiceApp
+from sandbox.okta.system_log import LogOptions
+from sandbox.okta.token import LOG_SCOPE, READ_SCOPES, ServiceApp
 
-__all__ = ["FREE", "GENEROUS", "WORKFORCE", "OktaOptions", "OktaOrg", "RateLimits", "ServiceApp", "okta_app"]
+__all__ = [
+    "FREE",
+    "GENEROUS",
+    "LOG_SCOPE",
+    "READ_SCOPES",
+    "WORKFORCE",
+    "LogOptions",
+    "OktaOptions",
+    "OktaOrg",
+    "RateLimits",
+    "ServiceApp",
+    "okta_app",
+]

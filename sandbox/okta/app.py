@@ -89,6 +89,7 @@ def okta_app(org: OktaOrg) -> Starlette:
         ("/users", "users", "okta.users.read", _users, "limit after q filter search"),
         ("/users/{user}", "other", "okta.users.read", _user, ""),
         ("/users/{user}/groups", "other", "okta.users.read", _groups_of_user, ""),
+        ("/logs", "logs", "okta.logs.read", _logs, "since after limit filter sortOrder"),
         ("/{rest:path}", "other", "", _not_found, "*"),
     ]
     management = [
@@ -262,6 +263,14 @@ def _user(call: OktaRequest) -> Response:
 def _groups_of_user(call: OktaRequest) -> Response:
     person = call.org.person(call.path("user"))
     return _json_response([call.resources.group(group) for group in call.org.directory.groups_of(person.id)])
+
+
+def _logs(call: OktaRequest) -> Response:
+    events, following = call.org.system_log.query(call.url, call.request.query_params)
+    answer = _json_response(events)
+    answer.headers.append("link", f'<{call.url}>; rel="self"')
+    answer.headers.append("link", f'<{following}>; rel="next"')
+    return answer
 
 
 def _not_found(call: OktaRequest) -> Response:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from sandbox.company import App, Directory, Group, Person
+from sandbox.company.events import EventLog
 from sandbox.okta.dpop import ProofRequest, ProofVerifier
 from sandbox.okta.errors import not_found
+from sandbox.okta.system_log import SystemLog
 from sandbox.okta.token import ServiceApp, TokenIssuer
 from sandbox.quota import Quota, QuotaState
 
@@ -33,13 +35,15 @@ class RateLimits:
     """`/api/v1/users`."""
     token: int = 5000
     """`/oauth2/v1/token`."""
+    logs: int = 5000
+    """`/api/v1/logs`."""
     other: int = 5000
     """The rest of `/api/v1`, so also `/api/v1/groups/{id}/users`."""
 
 
 GENEROUS = RateLimits()
-WORKFORCE = RateLimits(apps=50, app=250, groups=250, group=500, users=300, token=150, other=600)
-FREE = RateLimits(apps=10, app=50, groups=50, group=50, users=50, token=150, other=50)
+WORKFORCE = RateLimits(apps=50, app=250, groups=250, group=500, users=300, token=150, logs=60, other=600)
+FREE = RateLimits(apps=10, app=50, groups=50, group=50, users=50, token=150, logs=10, other=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,11 @@ class OktaOrg:
         api_tokens: Iterable[str] = (),
         limits: RateLimits = GENEROUS,
         now: Callable[[], float] = time.time,
+        happenings: EventLog | None = None,
     ) -> None:
         self.directory = directory
         self.now = now
+        self.system_log = SystemLog(directory, happenings or EventLog(now))
         self.token_issuer = TokenIssuer(now)
         # Okta documents a nonce for token requests, and none yet for its API.
         self.token_proofs = ProofVerifier(now, requires_nonce=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-__all__ = ["LIFETIME_SECONDS", "READ_SCOPES", "ServiceApp", "TokenError", "TokenIssuer"]
+__all__ = ["LIFETIME_SECONDS", "LOG_SCOPE", "READ_SCOPES", "ServiceApp", "TokenError", "TokenIssuer"]
 
 LIFETIME_SECONDS = 3600
 READ_SCOPES = frozenset({"okta.apps.read", "okta.groups.read", "okta.users.read"})
+LOG_SCOPE = "okta.logs.read"
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CLOCK_SKEW_SECONDS = 60

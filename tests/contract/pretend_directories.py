@@ -47,8 +47,13 @@ class PretendOkta:
         self.clock = Clock()
         self.company = company or generate_company()
         keys = {"ec": public(EC_KEY), "rsa": public(RSA_KEY)}
+        self.company.log.now = self.clock
         self.org = OktaOrg(
-            self.company.okta, clients=[ServiceApp("0oaservice", keys)], api_tokens=["api-token"], now=self.clock
+            self.company.okta,
+            clients=[ServiceApp("0oaservice", keys)],
+            api_tokens=["api-token"],
+            now=self.clock,
+            happenings=self.company.log,
         )
         self.app = self.company.okta.pigment
         self.http = httpx.AsyncClient(

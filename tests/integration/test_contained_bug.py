@@ -36,6 +36,9 @@ class Tripping:
     async def find(self, email: str) -> tuple[Member, ...]:
         raise AssertionError(email)
 
+    async def get(self, scim_id: str) -> Member | None:
+        raise AssertionError(scim_id)
+
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:

@@ -13,7 +13,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agent.daemon.interface import ActiveRun, Health, LinkDecision, ManualRunRequest, RenameDecision, WorkspaceStatus
+from agent.daemon.interface import (
+    ActiveRun,
+    FeedStatus,
+    Health,
+    LinkDecision,
+    ManualRunRequest,
+    RenameDecision,
+    WorkspaceStatus,
+)
 from agent.delivery.service import ReportState
 from agent.engine.links import LinkCorrection
 from agent.errors import StateError
@@ -58,6 +66,7 @@ class FakeDaemonApi:
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
     other_daemons: tuple[DaemonRecord, ...] = ()
+    feeds: tuple[FeedStatus, ...] = ()
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)

@@ -59,7 +59,7 @@ def paced(share: float = 0.5, max_wait_seconds: float = 300) -> tuple[FakeTime, 
         ("/api/v1/groups/00g1/users", "other"),
         ("/api/v1/users", "users"),
         ("/api/v1/users/00u1", "user"),
-        ("/api/v1/logs", "other"),
+        ("/api/v1/logs", "logs"),
     ],
 )
 def test_bucket_is_that_of_oktas_table(path: str, name: str) -> None:

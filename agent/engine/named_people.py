@@ -1,0 +1,135 @@
+"""Settle the people that a feed named, by what looks at them showed and what runs made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from agent.apply.changes import Applier, ApplyResult
+from agent.engine.feed_plan import FeedPlanner, Look
+from agent.engine.planner import ReadOnlyWorkspace
+from agent.engine.request import Decision
+from agent.model import Kind
+from agent.model.feed import NamedPerson
+from agent.model.run import ChangeRecord, Outcome
+from agent.ports.clock import Clock
+from agent.ports.state import State
+from connectors.base import PersonKey
+from connectors.feed import Standing
+
+__all__ = ["LOOK_AGAIN_AFTER", "NamedInRun", "Settled", "end_read_people", "settle_looks"]
+
+LOOK_AGAIN_AFTER = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40))
+"""When a person is looked at again whose first, second, third look proved nothing. Then a run over everyone is due."""
+RETRY_AFTER = timedelta(seconds=60)
+OVERTAKEN = "The person left after the source was read: the change feed named them, and they were looked at again."
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of named people. *deactivated* are with their records; *left_to_run* need a run over everyone."""
+
+    deactivated: tuple[tuple[NamedPerson, ChangeRecord], ...] = ()
+    left_to_run: tuple[NamedPerson, ...] = ()
+
+
+async def settle_looks(
+    state: State,
+    looks: Sequence[Look],
+    records: Collection[ChangeRecord],
+    now: datetime,
+    held: AbstractSet[PersonKey] = frozenset(),
+) -> Settled:
+    """Record how the people of *looks* go on. *records* are the changes of the run that looked, *held* whom it held."""
+    made = {record.change.person: record for record in records if record.change.kind is Kind.DEACTIVATE}
+    ended: list[NamedPerson] = []
+    again: list[NamedPerson] = []
+    left: list[NamedPerson] = []
+    deactivated: list[tuple[NamedPerson, ChangeRecord]] = []
+    for look in looks:
+        named, record = look.named, made.get(look.named.person)
+        pause = _pause_before_next(look, record)
+        if pause is not None:
+            again.append(replace(named, looks=named.looks + 1, due_at=now + pause))
+        elif look.standing is Standing.LEFT and named.person not in held:
+            ended.append(named)
+            if record is not None:
+                deactivated.append((named, record))
+        else:
+            # Also who is entitled: the event is about something else than leaving, such as a new name.
+            left.append(named)
+    await state.record_look(again)
+    await state.end_named([*ended, *left])
+    return Settled(tuple(deactivated), tuple(left))
+
+
+def _pause_before_next(look: Look, record: ChangeRecord | None) -> timedelta | None:
+    """Return when to look at the person again, None for not again."""
+    looks = look.named.looks
+    if looks >= len(LOOK_AGAIN_AFTER):
+        return None
+    if look.standing is Standing.LEFT and record is not None and record.outcome is not Outcome.DONE:
+        return RETRY_AFTER
+    if look.standing is Standing.UNKNOWN and not look.is_conclusive:
+        return LOOK_AGAIN_AFTER[looks]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInRun:
+    """Takes up, inside a run over everyone, the people whom a feed named since the run's read began.
+
+    Without this a leaver would wait until a long run has written everything, or even be reactivated by it.
+    """
+
+    state: State
+    clock: Clock
+    planner: FeedPlanner | None
+    workspace: ReadOnlyWorkspace
+    applier: Applier
+
+    async def before_writes(self, decision: Decision) -> Decision:
+        """Deactivate those who left, and return *decision* without any other change for them."""
+        plan = decision.plan
+        if plan is None:
+            return decision
+        going = frozenset(each.scim_id for each in plan.changes if each.kind is Kind.DEACTIVATE and each.scim_id)
+        applied, left = await self._deactivate(going, decision.linked_ids)
+        if applied is None:
+            return decision
+        overtaken = [each for each in plan.changes if each.person in left and each.kind is not Kind.DEACTIVATE]
+        await self.applier.record_overtaken(overtaken, OVERTAKEN)
+        kept = tuple(each for each in plan.changes if each.person not in left)
+        return replace(decision, plan_to_apply=replace(plan, changes=kept))
+
+    async def before_end(self, applied: ApplyResult) -> ApplyResult:
+        """Deactivate those who were named while the run wrote, and return the outcome of the whole run."""
+        if applied.state_error is not None or applied.workspace_error is not None or applied.pause is not None:
+            return applied
+        more, _ = await self._deactivate(frozenset(), frozenset())
+        return applied if more is None else more
+
+    async def _deactivate(
+        self, going: frozenset[str], linked_ids: frozenset[str]
+    ) -> tuple[ApplyResult | None, frozenset[PersonKey]]:
+        """Return the outcome of the run so far, None if no one was named, and who left."""
+        name = self.workspace.policy.workspace
+        if self.planner is None or not await self.state.load_named_people(name, self.clock.now()):
+            return None, frozenset()
+        decision = await self.planner.plan_named(self.workspace, going)
+        if decision.plan is None:
+            return None, frozenset()
+        looks = self.planner.looks[name]
+        applied = await self.applier.apply(
+            decision.plan.changes, decision.members, linked_ids or decision.linked_ids, is_same_listing=True
+        )
+        await settle_looks(self.state, looks, applied.records, self.clock.now())
+        return applied, frozenset(look.named.person for look in looks if look.standing is Standing.LEFT)
+
+
+async def end_read_people(state: State, workspace: str, began_at: datetime) -> None:
+    """Forget the people who were named before a run over everyone began to read: it decided about them."""
+    named = await state.load_named_people(workspace)
+    await state.end_named([each for each in named if each.named_at <= began_at])

@@ -1,0 +1,45 @@
+"""What the state knows of the change feeds: where each goes on, and the people that it named."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
+
+from connectors.base import PersonKey
+
+__all__ = ["FeedCursor", "NamedPerson"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedCursor:
+    """Where the feed of a connector goes on. *account* is the fingerprint of the provider account that it is valid for.
+
+    *cursor* may hold a token: it is in no log and no message. *begun_at* is when it began afresh, *polled_at* the last
+    successful poll, and *event_at* the newest event so far by the provider's clock, None: none yet.
+    """
+
+    connector: str
+    account: str
+    cursor: str = field(repr=False)
+    begun_at: datetime
+    polled_at: datetime
+    event_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPerson:
+    """A linked person of one workspace whom a feed named and who was not looked at conclusively since.
+
+    *event_id* and *word* (the provider's type) are those of the first such event, *event_at* its time there, None: not
+    given. *named_at* is when the newest one was read. *looks* counts the looks since, the next is due at *due_at*.
+    """
+
+    workspace: str
+    person: PersonKey
+    event_id: str
+    word: str
+    event_at: datetime | None
+    named_at: datetime
+    due_at: datetime
+    _: KW_ONLY
+    looks: int = 0

@@ -1,0 +1,266 @@
+"""Feed runs against the sandbox: a person who provably left is deactivated, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agent.bootstrap import Components, open_components, open_pollers
+from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
+from agent.engine.named_people import settle_looks
+from agent.engine.request import RunRequest, RunResult
+from agent.engine.shutdown import GracefulShutdown
+from agent.model.email import normalize
+from agent.model.run import Outcome, RunStatus, Trigger
+from agent.settings.load import load
+from agent.settings.root import Settings
+from connectors.base import discard_progress
+from sandbox.company import Person
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
+
+NAME = "pigment-latam"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with run_sandbox(seed=3, size=30, limit=RateLimit(None)) as served:
+        yield served
+
+
+class World:
+    """One workspace in sync, with a poller whose interval never keeps it from polling."""
+
+    def __init__(self, sandbox: Sandbox, components: Components, poller: FeedPoller) -> None:
+        self.sandbox = sandbox
+        self.components = components
+        self.poller = poller
+        self.app = sandbox.company.okta.pigment
+
+    async def sync(self) -> RunResult:
+        (result,) = await self.components.sync.run([NAME], RunRequest(Trigger.SYNC))
+        return result
+
+    async def poll(self) -> PollResult:
+        async def scope() -> FeedScope:
+            groups = {key[1]: (NAME,) for key in await self.components.state.load_sightings(NAME)}
+            return FeedScope((NAME,), {self.app.id: (NAME,)}, groups)
+
+        return await self.poller.poll(scope)
+
+    async def feed_run(self) -> RunResult:
+        sync = self.components.feed_sync()
+        (result,) = await sync.run([NAME], RunRequest(Trigger.FEED))
+        assert sync.feed_planner is not None
+        looks = sync.feed_planner.looks[NAME]
+        await settle_looks(self.components.state, looks, result.records, self.components.clock.now())
+        return result
+
+    def is_active(self, person: Person) -> bool:
+        members = self.sandbox.pigment.workspaces[NAME].members
+        return any(member.active for member in members if normalize(member.user_name) == normalize(person.email))
+
+    async def linked(self, count: int) -> list[Person]:
+        """Return people with a link and an active member, who have the application through one group."""
+        home = self.sandbox.company.okta
+        links = {link.person.id for link in (await self.components.state.load_memory(NAME)).links}
+        assigned = home.assignments(self.app)
+        found = [
+            home.people[key]
+            for key in sorted(links)
+            if len(assigned.get(key, ())) == 1
+            and key not in self.app.individuals
+            and home.people[key].status == "ACTIVE"
+            and self.is_active(home.people[key])
+        ]
+        return found[:count]
+
+
+@asynccontextmanager
+async def open_world(
+    sandbox: Sandbox, folder: Path, *, fleet_percent: int = 100, **workspace: object
+) -> AsyncIterator[World]:
+    config = sandbox.write_config(folder)
+    tree = yaml.safe_load(config.read_text("utf-8"))
+    tree["connectors"]["okta-main"]["feed"] = {"every": "10s"}
+    tree["limits"] = {"fleet_deactivations_percent": fleet_percent}
+    tree["workspaces"][NAME] |= {"limits": {"max_deactivations": 10, "max_deactivations_percent": 100}} | workspace
+    config.write_text(yaml.safe_dump(tree), "utf-8")
+    settings: Settings = load(config, {})
+    async with (
+        open_components(settings, discard_progress, GracefulShutdown()) as components,
+        open_pollers(settings, components.state) as pollers,
+    ):
+        (poller,) = pollers
+        object.__setattr__(poller, "every", timedelta(0))
+        world = World(sandbox, components, poller)
+        # The guards hold some of the first run, which is not what these tests are about.
+        await world.sync()
+        await world.poll()
+        yield world
+
+
+async def test_suspended_person_is_deactivated_with_the_event_in_the_journal(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        requests = world.components.clients[NAME].requests
+        sandbox.company.suspend(person)
+
+        polled = await world.poll()
+        result = await world.feed_run()
+
+        assert polled.due == (NAME,)
+        assert result.status is RunStatus.DONE
+        (record,) = result.records
+        assert record.outcome is Outcome.DONE
+        assert (record.change.kind, record.change.code) == ("deactivate", "suspended")
+        assert "user.lifecycle.suspend" in record.change.reason
+        assert not world.is_active(person)
+        assert await world.components.state.load_named_people(NAME) == ()
+        assert world.components.clients[NAME].requests - requests <= 3
+
+
+async def test_every_kind_of_leaver_is_deactivated_and_the_next_whole_run_has_nothing_left(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        deleted, deactivated, left, suspended = await world.linked(4)
+        sandbox.company.delete(deleted)
+        sandbox.company.deactivate(deactivated)
+        sandbox.company.suspend(suspended)
+        for group in sandbox.company.groups_of(left):
+            if group.id in world.app.groups:
+                sandbox.company.quit(left, group.id)
+
+        await world.poll()
+        result = await world.feed_run()
+        after = await world.sync()
+
+        assert {record.change.code for record in result.records} == {"deleted", "suspended", "left-groups"}
+        assert [world.is_active(each) for each in (deactivated, left, suspended)] == [False] * 3
+        assert [record.change.kind for record in after.records if record.change.kind == "deactivate"] == []
+        notes = [note for note in getattr(after.planned, "notes", ()) if note.code in {"drift", "another-writer"}]
+        assert notes == [], "what the feed run wrote is our own"
+
+
+async def test_person_who_stays_entitled_is_not_touched(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        sandbox.company.reinstate(person)
+
+        await world.poll()
+        result = await world.feed_run()
+
+        assert result.records == ()
+        assert world.is_active(person)
+        assert await world.components.state.load_named_people(NAME) == ()
+
+
+async def test_guard_counts_the_leavers_of_a_feed_with_those_of_the_hour(sandbox: Sandbox, tmp_path: Path) -> None:
+    limits = {"max_deactivations": 2, "max_deactivations_percent": 100}
+    async with open_world(sandbox, tmp_path, limits=limits) as world:
+        people = await world.linked(3)
+        for person in people:
+            sandbox.company.suspend(person)
+
+        await world.poll()
+        result = await world.feed_run()
+
+        assert result.status is RunStatus.HELD
+        assert result.records == ()
+        assert all(map(world.is_active, people))
+
+
+async def test_fleet_guard_counts_the_leavers_of_a_feed(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path, fleet_percent=10) as world:
+        for person in await world.linked(4):
+            sandbox.company.suspend(person)
+
+        await world.poll()
+        result = await world.feed_run()
+
+        assert {hold.code for hold in getattr(result.planned, "holds", ())} == {"fleet"}
+
+
+async def test_more_people_than_the_feed_takes_start_a_whole_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        object.__setattr__(world.poller, "max_people", 2)
+        for person in await world.linked(3):
+            sandbox.company.suspend(person)
+
+        polled = await world.poll()
+
+        assert (polled.due, list(polled.whole_runs)) == ((), [NAME])
+        assert await world.components.state.load_named_people(NAME) == ()
+
+
+async def test_removed_group_and_newcomer_start_a_whole_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        group = world.app.groups[0]
+        sandbox.company.hire("okta", "New", "Comer", [group])
+        newcomer = await world.poll()
+        sandbox.company.unassign_group(world.app, group)
+        removed = await world.poll()
+
+        assert "newcomer" in newcomer.whole_runs[NAME]
+        assert NAME in removed.whole_runs
+
+
+async def test_lost_cursor_starts_a_whole_run_and_names_no_one(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        sandbox.environment.okta.system_log.expire_cursors()
+
+        polled = await world.poll()
+
+        assert "lost its place" in polled.whole_runs[NAME]
+        assert await world.poll() is not None
+
+
+async def test_person_named_during_a_whole_run_is_taken_up_inside_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        read = world.components.planner.connectors["okta-main"].read
+
+        async def read_then_leave(source: object, *, fresh: bool = False) -> object:
+            snapshot = await read(source, fresh=fresh)  # type: ignore[arg-type]  # passed on as it came
+            sandbox.company.suspend(person)
+            await world.poll()
+            return snapshot
+
+        object.__setattr__(world.components.planner.connectors["okta-main"], "read", read_then_leave)
+        result = await world.sync()
+
+        ours = [record for record in result.records if record.change.email == person.email]
+        assert [(record.change.kind, record.outcome) for record in ours] == [("deactivate", Outcome.DONE)]
+        assert not world.is_active(person)
+
+
+async def test_whole_run_settles_who_was_named_before_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.poll()
+
+        result = await world.sync()
+
+        assert not world.is_active(person)
+        if result.status in {RunStatus.DONE, RunStatus.HELD}:
+            assert await world.components.state.load_named_people(NAME) == ()
+
+
+async def test_protected_member_and_grace_are_left_alone(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path, grace_reads=2) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.poll()
+
+        result = await world.feed_run()
+
+        assert result.records == ()
+        assert world.is_active(person)
