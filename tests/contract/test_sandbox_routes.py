@@ -75,6 +75,8 @@ class Served:
 def okta() -> Served:
     pretend = PretendOkta()
     ana = pretend.company.person("ana.lima@acme.com")
+    # The System Log shows what has happened.
+    pretend.company.rename(ana, given="Ana")
     ids = {"app": pretend.app.id, "group": pretend.app.groups[0], "user": ana.id, "rest": "nothing"}
     methods = {"/oauth2/v1/token": POST}
     return Served(
