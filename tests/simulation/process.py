@@ -18,7 +18,19 @@ from typing import Any, cast
 from agent.errors import StateError
 from agent.ports.state import State
 
-__all__ = ["DATABASE", "POINTS", "REPEATED", "Died", "Fate", "Happening", "Process", "Reached", "draw_fates", "watched"]
+__all__ = [
+    "DATABASE",
+    "POINTS",
+    "RARE_POINTS",
+    "REPEATED",
+    "Died",
+    "Fate",
+    "Happening",
+    "Process",
+    "Reached",
+    "draw_fates",
+    "watched",
+]
 
 Reached = Counter[tuple[str, str, str]]
 """How often a point was reached: (point, what happened to the process there, what else was true)."""
@@ -56,6 +68,42 @@ POINTS = (
 )
 """Where a process waits, by the prefix of the point: *wait* is for the pace, a back-off or a second look; *state* is
 before a transaction, *commit* after it and before its result is known."""
+
+RARE_CALLS = (
+    "close_run_without_lease",
+    "count_guarded",
+    "end_named",
+    "load_approvals",
+    "load_baselines",
+    "load_changes",
+    "load_contested_members",
+    "load_last_plan",
+    "load_member_changes",
+    "load_named_people",
+    "load_pause",
+    "load_recent_changes",
+    "load_run",
+    "load_run_approvals",
+    "load_run_by_digest",
+    "load_sightings",
+    "load_targets",
+    "load_verifications",
+    "mark_approvals_applied",
+    "record_approval",
+    "record_create_checks",
+    "record_last_seen",
+    "record_run",
+    "record_sightings",
+    "record_targets",
+    "release_lease",
+)
+RARE_POINTS = (
+    "commit load_memory",
+    "commit record_plan",
+    *(f"{side} {call}" for call in RARE_CALLS for side in ("state", "commit")),
+)
+"""The other calls of the state. A share of the processes meets something there."""
+RARE = 0.15
 
 DATABASE = ("state ", "commit ")
 SECONDS = (0.5, 3, 9, 12, 14, 16, 20, 45, 400, 1_200)
@@ -171,7 +219,12 @@ class Process:
 
 def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
     """Return what happens to one process. The point is chosen first, so that rare ones are reached too."""
+    # A copy of the stream: what is drawn after this is the same whether the point is a rare one or not.
+    rare = random.Random()
+    rare.setstate(chance.getstate())
     point = chance.choice(POINTS)
+    if rare.random() < RARE:
+        point = rare.choice(RARE_POINTS)
     possible = list(Happening) if point.startswith(DATABASE) else [Happening.KILL, Happening.STOP, Happening.DELAY]
     happening = chance.choice(possible)
     nth, seconds = chance.choice([1, 1, 1, 1, 2, 2, 3, 5]), chance.choice(SECONDS)

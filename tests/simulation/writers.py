@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from agent.model import Kind, LastSeen, Policy
 from agent.model.email import normalize
-from agent.model.run import ChangeRecord, Outcome
+from agent.model.run import MAY_BE_MADE, ChangeRecord, Outcome
 from connectors.base import Person, PersonKey, Status
 from tests.simulation.invariants import counted_groups, is_entitled
 from tests.simulation.world import Workspace, World
@@ -18,6 +18,7 @@ __all__ = ["Shown", "Writers", "members_now"]
 Shown = dict[str, tuple[str, str, bool]]
 """Email, name and status of members by SCIM id."""
 DAY = timedelta(hours=24)
+UNCERTAIN = MAY_BE_MADE - {Outcome.DONE}
 
 
 def members_now(workspace: Workspace) -> Shown:
@@ -72,6 +73,8 @@ class Writers:
     ) -> bool:
         """Return whether the member of one of our people is now as the source has them."""
         person = self.world.people.get(self.links.get(scim_id, PersonKey("", "")))
+        if person is not None and self._has_unanswered_create(person):
+            return False
         has_sent = any(
             _after(each)[place] == now[place]
             for each in own_changes
@@ -94,6 +97,11 @@ class Writers:
         is_unconfirmed = any(each.change.kind is Kind.CREATE and each.outcome is not Outcome.DONE for each in self.ours)
         is_theirs = now == (person.email, person.display_name, True) and is_entitled(person, self.policy)
         return is_theirs and not is_unconfirmed and counted_groups(person, self.policy) != ()
+
+    def _has_unanswered_create(self, person: Person) -> bool:
+        """Return whether a create of ours that may have made any member of *person* had no certain answer."""
+        creates = [each for each in self.ours if each.change.kind is Kind.CREATE and each.outcome in UNCERTAIN]
+        return any(each.change.person == person.key or normalize(each.change.email) == person.email for each in creates)
 
     def _is_alone(self, person: Person) -> bool:
         return sum(each.email == person.email for each in self.world.people.values()) == 1
