@@ -92,6 +92,8 @@ def _keep(column: str, value: Any, values: Visitor, names: Names, now: int) -> A
         "groups": lambda text: _keep_groups(orjson.loads(text), values),
         "change": lambda text: _keep_change(orjson.loads(text), values, names),
         "members": lambda rows: [_keep_last_seen(each, values, names) for each in rows],
+        "subject": values.email,
+        "record": lambda record: _keep_canary(record, values),
         # Whether a create met a member is all that a plan reads of it.
         "detail": lambda _: HIDDEN_TEXT,
         "by": lambda _: HIDDEN_TEXT,
@@ -145,6 +147,12 @@ def _keep_last_seen(member: Sequence[Any], values: Visitor, names: Names) -> lis
         _keep_person(person, values, names),
         [values.name(each) for each in groups],
     ]
+
+
+def _keep_canary(record: Mapping[str, Any], values: Visitor) -> dict[str, Any]:
+    """Return which members a probe created."""
+    members = {values.id(scim_id): values.email(home) for scim_id, home in record["members"].items()}
+    return {"canary_id": values.id(record["canary_id"]) if record["canary_id"] else "", "members": members}
 
 
 def _optional(replace: Callable[[str], str], value: str | None) -> str | None:

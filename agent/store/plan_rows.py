@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, insert, or_, select
 
+from agent.model.verification import VerificationKind
 from agent.store import change_journal, targets
 from agent.store.codec import change_from_json, from_micros, to_micros
 from agent.store.tables import (
@@ -28,12 +29,14 @@ from agent.store.tables import (
     possible_renames,
     runs,
     undone,
+    verifications,
 )
 from agent.store.tables import targets as fingerprints
 from agent.store.text import address_key
 
 __all__ = ["export_plan_rows", "import_plan_rows"]
 
+PROBE = VerificationKind.PROBE
 MEMORY_TABLES = (links, possible_renames, different_people, baselines, former_sizes, group_sightings, undone, pauses)
 CHANGES_WITHIN = timedelta(hours=25)
 """Longer than any guard or comparison looks back, without what is still unconfirmed."""
@@ -43,6 +46,8 @@ CHANGE_COLUMNS = (
     *("run_id", "seq", "workspace", "kind", "changes_email", "change", "scim_id", "outcome", "detail", "sent_at"),
     *("answered_at", "accepted", "absences"),
 )
+PROBE_COLUMNS = ("workspace", "started_at", "subject", "record")
+"""Of a probe, a plan reads which members it created."""
 
 
 def export_plan_rows(
@@ -69,6 +74,7 @@ def export_plan_rows(
         run_ids.add(row["run_id"])
         yield changes.name, {column: row[column] for column in CHANGE_COLUMNS}
     yield from _export_runs(connection, configured, run_ids)
+    yield from _export_probes(connection, planned)
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:
@@ -83,6 +89,15 @@ def _latest_members(connection: Connection, workspace: str) -> Select[Any]:
         condition = and_(condition, or_(runs.c.target == known, runs.c.target.is_(None)))
     joined = select(left_members).join(runs, runs.c.id == left_members.c.run_id).where(condition)
     return joined.order_by(left_members.c.taken_at.desc()).limit(1)
+
+
+def _export_probes(connection: Connection, planned: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    probes = select(verifications).where(verifications.c.workspace.in_(planned), verifications.c.kind == PROBE)
+    for row in connection.execute(probes).mappings():
+        record = orjson.loads(row["document"]).get("record")
+        if record:
+            kept = {"canary_id": record.get("canary_id", ""), "members": record.get("members", {})}
+            yield verifications.name, {column: row[column] for column in PROBE_COLUMNS[:-1]} | {"record": kept}
 
 
 def _export_runs(
@@ -108,6 +123,10 @@ def _complete(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
         return {**row, "by": "", "reason": "", "error": "", "requests": 0}
     if table == left_members.name:
         return {**row, "members": zlib.compress(orjson.dumps(row["members"]))}
+    if table == verifications.name:
+        named = {key: value for key, value in row.items() if key != "record"}
+        document = orjson.dumps({"record": row["record"]})
+        return {**named, "kind": PROBE, "result": "passed", "by": "", "version": "", "document": document}
     if table == changes.name:
         change = change_from_json(row["change"])
         keys = {"email": address_key(change.email), "former_email": address_key(change.before.email or "")}

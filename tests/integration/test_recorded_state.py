@@ -15,18 +15,20 @@ from sqlalchemy import Boolean, Integer
 from agent.model import Kind
 from agent.model.email import normalize
 from agent.model.policy import protected_pattern
+from agent.model.probe import load_record
+from agent.model.verification import VerificationKind
 from agent.recording.memory import Names, keep_row, protected_addresses, restore_row
 from agent.recording.pseudonyms import Collector, Replacements, Visitor
 from agent.store.codec import change_to_json, to_micros
-from agent.store.plan_rows import CHANGE_COLUMNS, MEMORY_TABLES, RUN_COLUMNS
+from agent.store.plan_rows import CHANGE_COLUMNS, MEMORY_TABLES, PROBE_COLUMNS, RUN_COLUMNS
 from agent.store.state import SqlState
-from agent.store.tables import changes, left_members, runs, targets
+from agent.store.tables import changes, left_members, runs, targets, verifications
 from tests.state_samples import NOW, Clock, a_change
 
 SECRET = "Confidential"
 LATER = timedelta(days=3)
 TABLES = {table.name: table.c.keys() for table in (*MEMORY_TABLES, targets, left_members)}
-TABLES |= {changes.name: list(CHANGE_COLUMNS), runs.name: list(RUN_COLUMNS)}
+TABLES |= {changes.name: list(CHANGE_COLUMNS), runs.name: list(RUN_COLUMNS), verifications.name: list(PROBE_COLUMNS)}
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -41,7 +43,9 @@ class Unchanged:
 
 def sample(table: str, column: str) -> Any:
     """Return a value for a column that names someone wherever its type allows it."""
-    types = {"runs": runs, "changes": changes, "left_members": left_members, "targets": targets}
+    types = {table.name: table for table in (runs, changes, left_members, targets, verifications)}
+    if column == "record":
+        return {"canary_id": SECRET, "members": {SECRET: f"{SECRET}@acme.com"}}
     definition = types.get(table, next((each for each in MEMORY_TABLES if each.name == table), None))
     assert definition is not None
     if column == "groups":
@@ -138,6 +142,14 @@ def memory() -> Rows:
             change(3, Kind.CREATE, "unknown", 40 * 24 * hour, None),
             change(4, Kind.CREATE, "done", hour // 5, "m9"),
         ],
+        "verifications": [
+            {
+                "workspace": "latam",
+                "started_at": now - hour,
+                "subject": "canary@acme.com",
+                "record": {"canary_id": "m7", "members": {"m7": "canary@acme.com"}},
+            }
+        ],
     }
 
 
@@ -158,6 +170,7 @@ async def load_all(state: SqlState, clock: Clock) -> list[Any]:
         await state.load_pause("latam"),
         await state.load_targets(),
         await state.count_guarded("latam"),
+        [load_record(each) for each in await state.load_verifications("latam", VerificationKind.PROBE)],
     ]
 
 
@@ -198,6 +211,8 @@ async def test_a_replayed_state_gives_a_plan_what_the_recorded_one_gave(tmp_path
     assert found.possible_renames
     assert found.different_people
     assert was[4], "two deactivations of one member"
+    (canary,) = was[8]
+    assert canary.members == {"m7": "canary@acme.com"}
 
 
 async def test_only_the_named_workspaces_are_exported(tmp_path: Path) -> None:
