@@ -6,7 +6,8 @@ The documents are not part of the project: without them in the directory next to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
 
 import httpx
 import pytest
@@ -85,7 +86,7 @@ async def okta_answer(case: Case) -> httpx.Response:
     if case.about == "stranger":
         okta.http.headers["Authorization"] = "SSWS stranger"
     if case.about == "busy":
-        okta.org.set_rate_limits(RateLimits(*[0] * len(fields(RateLimits))))
+        okta.org.set_rate_limits(RateLimits(*[0] * len(fields_of(RateLimits))))
     path = case.path.format(**(dict.fromkeys(ids, "unknown") if case.about == "unknown" else ids))
     return await okta.http.get(path, params=case.query)
 
