@@ -24,7 +24,7 @@ CLEAN_DRY_RUNS = 3
 """How many of the newest dry runs in a row must be clean."""
 OUTDATED_AFTER = timedelta(days=30)
 """After this time the vendors may answer in another way."""
-NOT_PLANNING = frozenset({Trigger.UNDO, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
+NOT_PLANNING = frozenset({Trigger.UNDO, Trigger.FEED, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
 
 
 class StepName(StrEnum):

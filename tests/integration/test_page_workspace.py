@@ -185,8 +185,8 @@ async def test_page_shows_the_ladder_to_enforce_with_the_next_command(
     shown = await visitor.read("/workspaces/latam")
 
     assert "Ladder to enforce" in shown
-    assert "done checked 2 h ago" in shown
-    assert "done probed 2 h ago with <canary@acme.com>" in shown
-    assert "missing compared Next: pigment-sync compare --workspace latam --with EXPORT.csv" in shown
+    assert "done Checked 2 h ago" in shown
+    assert "done Probed on a canary 2 h ago with <canary@acme.com>" in shown
+    assert "to do Compared with another reader Next: pigment-sync compare --workspace latam --with EXPORT.csv" in shown
     assert shown.count("Next: ") == 1
     assert "<canary" not in (await visitor.client.get("/workspaces/latam")).text
