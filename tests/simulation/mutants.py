@@ -302,8 +302,8 @@ MUTANTS = (
         (
             (
                 "agent/engine/freshness.py",
-                "applied = await self._apply_once(decision, self.is_outdated)",
-                "applied = await self._apply_once(decision, lambda _: False)",
+                "applied = await self._apply_once(decision, self.is_outdated, is_same_listing=True)",
+                "applied = await self._apply_once(decision, lambda _: False, is_same_listing=True)",
             ),
         ),
         "a plan was applied that is too old",
