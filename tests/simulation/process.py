@@ -103,7 +103,7 @@ RARE_POINTS = (
     *(f"{side} {call}" for call in RARE_CALLS for side in ("state", "commit")),
 )
 """The other calls of the state. A share of the processes meets something there."""
-RARE = 0.15
+RARE = 0.1
 
 DATABASE = ("state ", "commit ")
 SECONDS = (0.5, 3, 9, 12, 14, 16, 20, 45, 400, 1_200)
@@ -219,9 +219,9 @@ class Process:
 
 def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
     """Return what happens to one process. The point is chosen first, so that rare ones are reached too."""
-    # A copy of the stream: what is drawn after this is the same whether the point is a rare one or not.
-    rare = random.Random()
-    rare.setstate(chance.getstate())
+    # A stream of its own, so that other processes meet what they met before there were rare points.
+    state = chance.getstate()[1]
+    rare = random.Random(f"point {state[0]} {state[-1]}")
     point = chance.choice(POINTS)
     if rare.random() < RARE:
         point = rare.choice(RARE_POINTS)
