@@ -18,14 +18,15 @@ COPY pyproject.toml README.md LICENSE ./
 COPY agent agent
 COPY connectors connectors
 COPY sandbox sandbox
-# Compiled here, for nothing can be written later; by hash, because times differ from build to build. One file of aenum, which
-# the okta SDK needs, is Python 2.
+# Compiled here, for nothing can be written later; by hash, because times differ from build to build. aenum, which the okta
+# SDK needs, has one file for Python 2 alone.
 RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /build/bin/python -m pip --python /opt/pigment-sync/bin/python install --no-compile --no-deps --no-index /wheel/*.whl \
  && /build/bin/python -m pip --python /opt/pigment-sync/bin/python check \
  && find /opt/pigment-sync/bin -type f ! -name pigment-sync -delete \
  && find /opt/pigment-sync/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
- && /opt/pigment-sync/bin/python -m compileall -q -x '/aenum/_py2[.]py$' --invalidation-mode unchecked-hash /opt/pigment-sync/lib
+ && find /opt/pigment-sync/lib -path '*/aenum/_py2.py' -delete \
+ && /opt/pigment-sync/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/pigment-sync/lib
 
 FROM ${BASE}
 ARG VERSION=
