@@ -26,7 +26,7 @@ RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /w
  && find /opt/pigment-sync/bin -type f ! -name pigment-sync -delete \
  && find /opt/pigment-sync/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
  && find /opt/pigment-sync/lib -path '*/aenum/_py2.py' -delete \
- && /opt/pigment-sync/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/pigment-sync/lib
+ && /opt/pigment-sync/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/pigment-sync/lib
 
 FROM ${BASE}
 ARG VERSION=
