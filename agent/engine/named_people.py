@@ -99,9 +99,13 @@ class NamedInRun:
         applied, left = await self._deactivate(going, decision.linked_ids)
         if applied is None:
             return decision
+        made = {each.change.person for each in applied.records if each.outcome is Outcome.DONE}
         overtaken = [each for each in plan.changes if each.person in left and each.kind is not Kind.DEACTIVATE]
         await self.applier.record_overtaken(overtaken, OVERTAKEN)
-        kept = tuple(each for each in plan.changes if each.person not in left)
+        # A deactivation that was approved for this plan stays in it: the guards may hold what the feed asks for.
+        done = {each for each in plan.changes if each.kind is Kind.DEACTIVATE and each.person in made & left}
+        dropped = done.union(overtaken)
+        kept = tuple(each for each in plan.changes if each not in dropped)
         return replace(decision, plan_to_apply=replace(plan, changes=kept))
 
     async def before_end(self, applied: ApplyResult) -> ApplyResult:

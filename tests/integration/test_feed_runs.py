@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from agent.bootstrap import Components, open_components, open_pollers
+from agent.engine.dryrun import dry_run
 from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
 from agent.engine.named_people import settle_looks
 from agent.engine.request import RunRequest, RunResult
@@ -239,6 +240,34 @@ async def test_person_named_during_a_whole_run_is_taken_up_inside_it(sandbox: Sa
         ours = [record for record in result.records if record.change.email == person.email]
         assert [(record.change.kind, record.outcome) for record in ours] == [("deactivate", Outcome.DONE)]
         assert not world.is_active(person)
+
+
+async def test_approved_deactivation_is_made_although_a_guard_holds_what_the_feed_names(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    limits = {"max_deactivations": 1, "max_deactivations_percent": 100}
+    async with open_world(sandbox, tmp_path, limits=limits) as world:
+        people = await world.linked(3)
+        for person in people:
+            sandbox.company.suspend(person)
+        components = world.components
+        (planned,) = await dry_run(
+            components.planner, components.read_only_workspaces, [NAME], RunRequest(Trigger.PLAN)
+        )
+        read = components.planner.connectors["okta-main"].read
+
+        async def read_then_poll(source: object, *, fresh: bool = False) -> object:
+            snapshot = await read(source, fresh=fresh)  # type: ignore[arg-type]  # passed on as it came
+            await world.poll()
+            return snapshot
+
+        object.__setattr__(components.planner.connectors["okta-main"], "read", read_then_poll)
+        approved = RunRequest(
+            Trigger.SYNC, by="ana@acme.com", reason="they left", approved_digests=frozenset({planned.digest})
+        )
+        await components.sync.run([NAME], approved)
+
+        assert [world.is_active(person) for person in people] == [False] * 3
 
 
 async def test_whole_run_settles_who_was_named_before_it(sandbox: Sandbox, tmp_path: Path) -> None:
