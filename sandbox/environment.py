@@ -50,7 +50,7 @@ class Environment:
         self.entra_client_id = str(uuid5(NAMESPACE_URL, f"sandbox/entra/client/{seed}"))
         tenant_id = str(uuid5(NAMESPACE_URL, f"sandbox/entra/tenant/{seed}"))
         client = EntraClient(self.entra_client_id, self.secret("entra"))
-        self.entra = EntraTenant(self.company.entra, tenant_id, [client])
+        self.entra = EntraTenant(self.company.entra, tenant_id, [client], happenings=self.company.log)
         self.onelogin_client_id = pretend_secret(seed, "onelogin-client").rpartition("-")[2]
         self.onelogin = OneLoginAccount(
             self.company.onelogin, [Credential(self.onelogin_client_id, self.secret("onelogin"))]

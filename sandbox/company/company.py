@@ -181,6 +181,7 @@ class Company:
         """Delete a person; they stay in `Directory.deleted`, and their address is free."""
         person = self.person(key)
         home = self.directories[person.directory]
+        person.left_groups = [group.id for group in home.groups_of(person.id) if not group.is_built_in]
         self._remove_from_groups_and_apps(home, person)
         for group in home.groups_of(person.id):
             group.people.remove(person.id)
@@ -190,6 +191,34 @@ class Company:
         home.id_by_address.pop(normalize_address(person.email), None)
         home.deleted[person.id] = person
         return person
+
+    def restore(self, person: Person) -> Person:
+        """Bring a deleted person back, into the groups that they were in, as Entra does it."""
+        home = self._require_deleted(person)
+        _require_unused(home, person.email)
+        person.changed = self._advance_clock()
+        del home.deleted[person.id]
+        home.people[person.id] = person
+        home.id_by_address[normalize_address(person.email)] = person.id
+        for key in person.left_groups:
+            if key in home.groups:
+                home.groups[key].people.append(person.id)
+        self._record(person, Happening.RESTORED)
+        return person
+
+    def purge(self, person: Person) -> Person:
+        """Remove a deleted person for good, as Entra does it after 30 days."""
+        home = self._require_deleted(person)
+        self._advance_clock()
+        del home.deleted[person.id]
+        self._record(person, Happening.PURGED)
+        return person
+
+    def _require_deleted(self, person: Person) -> Directory:
+        home = self.directories[person.directory]
+        if person.id not in home.deleted:
+            raise NotFound(f"{person.email} is not among the deleted people of {home.name}.")
+        return home
 
     def move(self, key: str | Person, from_group: str, to_group: str) -> Person:
         person = self.person(key)

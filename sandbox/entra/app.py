@@ -33,6 +33,7 @@ BATCH_PART_KEYS = {"id", "method", "url", "headers"}
 USER_CASTS = ("microsoft.graph.user", "graph.user")
 
 OBJECT_OPTIONS: Options = frozenset({"$select"})
+DELTA_OPTIONS: Options = OBJECT_OPTIONS | {"$filter", "$deltatoken", "$skiptoken"}
 LIST_OPTIONS: Options = OBJECT_OPTIONS | {"$top", "$skiptoken", "$count"}
 
 # path below /v1.0, cost in resource units (entra.md, section 6), handler, supported query options
@@ -40,12 +41,14 @@ ROUTES: tuple[tuple[str, int, Handler, Options], ...] = (
     ("/servicePrincipals(appId='{id}')", 1, GraphRequest.principal_by_app_id, OBJECT_OPTIONS),
     ("/servicePrincipals/{id}", 1, GraphRequest.principal, OBJECT_OPTIONS),
     ("/servicePrincipals/{id}/appRoleAssignedTo", 2, GraphRequest.assigned, LIST_OPTIONS | {"$filter"}),
+    ("/groups/delta", 1, GraphRequest.groups_delta, DELTA_OPTIONS),
     ("/groups/{id}", 1, GraphRequest.group, OBJECT_OPTIONS),
     ("/groups/{id}/members", 3, GraphRequest.members, LIST_OPTIONS),
     ("/groups/{id}/transitiveMembers", 5, GraphRequest.transitive_members, LIST_OPTIONS),
     *((f"/groups/{{id}}/members/{cast}", 3, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
     *((f"/groups/{{id}}/transitiveMembers/{cast}", 5, GraphRequest.users_only, LIST_OPTIONS) for cast in USER_CASTS),
     ("/users", 2, GraphRequest.users, LIST_OPTIONS | {"$filter"}),
+    ("/users/delta", 1, GraphRequest.users_delta, DELTA_OPTIONS),
     ("/users/{id}", 2, GraphRequest.user, OBJECT_OPTIONS),
     ("/users/{id}/memberOf", 2, GraphRequest.groups_of_user, LIST_OPTIONS),
     ("/users/{id}/transitiveMemberOf", 3, GraphRequest.groups_of_user, LIST_OPTIONS),

@@ -36,6 +36,7 @@ NAME_FILTER = re.compile(
     r"(?:principalDisplayName eq '(?P<is>.*)'|startswith\(principalDisplayName,\s*'(?P<begins>.*)'\))"
 )
 ENABLED_FILTER = re.compile(r"accountEnabled eq (?P<value>true|false)")
+ADDRESS_TERM = re.compile(r"(?P<name>userPrincipalName|mail) eq '(?P<value>(?:[^']|'')*)'")
 DEFAULT_MEMBER_FIELDS = ("displayName", "mail", "userPrincipalName", "givenName", "surname")
 
 
@@ -112,33 +113,40 @@ class GraphRequest:
         return self._members_page([thing for thing in things if isinstance(thing, Person)], "users")
 
     def users(self) -> JsonObject:
-        """List people, all or by `accountEnabled`. With both `$filter` and `$top` the next link is missing."""
+        """List people, all, by `accountEnabled` or by address. With both `$filter` and `$top` no next link is given."""
         self._require_role("User.Read.All")
         expression = self.query.get("$filter")
         people = list(self.tenant.directory.people.values())
         rows = [user_object(person) for person in people]
         if expression is not None:
-            parts = ENABLED_FILTER.fullmatch(expression.strip())
-            if parts is None:
-                raise bad_request(f"Invalid filter clause: {expression}")
-            rows = [row for row in rows if row["accountEnabled"] is (parts["value"] == "true")]
+            rows = _filter_people(rows, expression.strip())
         chosen = self._selected_fields(USER_FIELDS, "user") or DEFAULT_USER_FIELDS
         listed = self._collection([_without_type(select_fields(row, [*chosen])) for row in rows], _row_id, "users")
         loses = expression is not None and "$top" in self.query
         return {name: value for name, value in listed.items() if name != "@odata.nextLink" or not loses}
 
+    def users_delta(self) -> JsonObject:
+        self._require_role("User.Read.All")
+        return self.tenant.delta_log.query("users", str(self.request.url.replace(query="")), self.query)
+
+    def groups_delta(self) -> JsonObject:
+        self._require_role("GroupMember.Read.All")
+        return self.tenant.delta_log.query("groups", str(self.request.url.replace(query="")), self.query)
+
     def user(self) -> JsonObject:
         self._require_role("User.Read.All")
-        person = self.tenant.person(self._path_parameter("id"))
+        person = self.tenant.read_person(self._path_parameter("id"))
         return self._entity(user_object(person), "users", DEFAULT_USER_FIELDS)
 
     def groups_of_user(self) -> JsonObject:
         self._require_role("User.Read.All")
         self._require_role("GroupMember.Read.All")
-        person, directory = self.tenant.person(self._path_parameter("id")), self.tenant.directory
-        found = directory.groups_of(person.id)
+        found = self.tenant.read_groups_of(self._path_parameter("id"))
         if self.request.url.path.endswith("/transitiveMemberOf"):
-            found = [each for each in directory.groups.values() if person in self._transitive_members(each)]
+            direct = {group.id for group in found}
+            groups = self.tenant.directory.groups.values()
+            inside = {each.id: {object_id(thing) for thing in self._transitive_members(each)} for each in groups}
+            found = [each for each in groups if each.id in direct or direct & inside[each.id]]
         return self._members_page(list(found), "directoryObjects")
 
     def deleted(self) -> JsonObject:
@@ -242,6 +250,17 @@ def _filter_by_name(rows: list[JsonObject], expression: str) -> list[JsonObject]
     if parts["is"] is not None:
         return [row for row in rows if row["principalDisplayName"] == parts["is"]]
     return [row for row in rows if str(row["principalDisplayName"] or "").startswith(parts["begins"])]
+
+
+def _filter_people(rows: list[JsonObject], expression: str) -> list[JsonObject]:
+    """Filter by `accountEnabled`, or by logins and mail addresses, in any case of letters."""
+    if parts := ENABLED_FILTER.fullmatch(expression):
+        return [row for row in rows if row["accountEnabled"] is (parts["value"] == "true")]
+    terms = [ADDRESS_TERM.fullmatch(term.strip()) for term in expression.split(" or ")]
+    if not all(terms):
+        raise bad_request(f"Invalid filter clause: {expression}")
+    wanted = [(each["name"], each["value"].replace("''", "'").lower()) for each in terms if each]
+    return [row for row in rows if any(str(row[name] or "").lower() == value for name, value in wanted)]
 
 
 def _without_type(row: JsonObject) -> dict[str, object]:

@@ -11,6 +11,7 @@ from sandbox.company import App, Directory, Group, Person
 
 __all__ = [
     "DEFAULT_USER_FIELDS",
+    "GROUP_FIELDS",
     "MEMBER_FIELDS",
     "USER_FIELDS",
     "DirectoryObject",
@@ -186,5 +187,6 @@ def _proxy_addresses(person: Person) -> list[str]:
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 USER_FIELDS = frozenset(user_object(Person("", "", "", "", "", "", NEVER, NEVER, NEVER))) - {"@odata.type"}
-MEMBER_FIELDS = USER_FIELDS | frozenset(group_object(Group("", ""))) - {"@odata.type"}
+GROUP_FIELDS = frozenset(group_object(Group("", ""))) - {"@odata.type"}
+MEMBER_FIELDS = USER_FIELDS | GROUP_FIELDS
 """Every property that `$select` may name on a list of members."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sandbox.company import App, Directory, Group, Person
+from sandbox.company.events import EventLog, Happening
+from sandbox.entra.delta import DeltaLog
 from sandbox.entra.errors import GraphError, not_found
+from sandbox.entra.replica import LaggingReplica
 from sandbox.entra.token import Client, TokenIssuer
 
 __all__ = ["ALL_ROLES", "EntraOptions", "EntraTenant"]
@@ -25,6 +29,8 @@ class EntraOptions:
 
     *units* per *seconds* are the resource units of one application; None: no limit. *is_assignment_required* is the
     service principal's `appRoleAssignmentRequired`.
+    *replica_seconds*: every other read of a person or of their groups is that of a replica so far behind, which lacks
+    the happenings *replica_lacks*.
     """
 
     page_size: int = 100
@@ -32,6 +38,8 @@ class EntraOptions:
     units: int | None = 5000
     seconds: float = 10.0
     is_assignment_required: bool = True
+    replica_seconds: float = 0.0
+    replica_lacks: frozenset[Happening] = frozenset(Happening)
 
 
 DEFAULT_OPTIONS = EntraOptions()
@@ -48,6 +56,7 @@ class EntraTenant:
         clients: Iterable[Client],
         options: EntraOptions = DEFAULT_OPTIONS,
         now: Callable[[], float] = time.time,
+        happenings: EventLog | None = None,
     ) -> None:
         self.directory = directory
         self.tenant_id = tenant_id
@@ -55,6 +64,10 @@ class EntraTenant:
         self.now = now
         self.token_issuer = TokenIssuer(tenant_id, {client.client_id: client for client in clients}, now)
         self.token_issuer.roles = ALL_ROLES
+        log = happenings or EventLog(now)
+        self.delta_log = DeltaLog(directory, log)
+        self._replica = LaggingReplica(directory, log)
+        self._turns: Counter[str] = Counter()
         self.request_count = 0
         self._window_start = float("-inf")
         self._used = 0
@@ -96,6 +109,25 @@ class EntraTenant:
 
     def person(self, key: str) -> Person:
         return _require_found(self.directory.person(key), key)
+
+    def read_person(self, key: str) -> Person:
+        """Return a person as the replica whose turn it is shows them. Raises `GraphError`."""
+        if not self._is_behind("users"):
+            return self.person(key)
+        options = self.options
+        return _require_found(self._replica.person(key, options.replica_seconds, options.replica_lacks), key)
+
+    def read_groups_of(self, key: str) -> list[Group]:
+        """Return a person's direct groups as the replica whose turn it is shows them. Raises `GraphError`."""
+        person, options = self.person(key), self.options
+        if not self._is_behind("memberOf"):
+            return self.directory.groups_of(person.id)
+        return self._replica.groups_of(person.id, options.replica_seconds, options.replica_lacks)
+
+    def _is_behind(self, kind: str) -> bool:
+        """Take turns between the replicas: the one that is behind comes first."""
+        self._turns[kind] += 1
+        return self.options.replica_seconds > 0 and self._turns[kind] % 2 == 1
 
     def deleted(self, key: str) -> Person:
         return _require_found(self.directory.deleted.get(key), key)

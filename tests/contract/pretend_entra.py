@@ -29,7 +29,7 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.directory = Directory("entra", StatusWords("enabled", "disabled", "disabled"), random.Random(7))
-        self.company = Company(7, [self.directory])
+        self.company = Company(7, [self.directory], wall=lambda: self.clock[0])
         self.sales: Group = self.directory.add_group("Sales")
         self.inner: Group = self.directory.add_group("Inner")
         self.board: Group = self.directory.add_group("Board")
@@ -42,7 +42,9 @@ class Harness:
         self.inner.groups.append(self.sales.id)
         self.sales.devices.append("0107d1b2-0402-4ef9-a58c-eb0661c5d596")
         client = Client(CLIENT, "" if self.certificate else SECRET, self.certificate)
-        self.tenant = EntraTenant(self.directory, TENANT, [client], self.switches, now=lambda: self.clock[0])
+        self.tenant = EntraTenant(
+            self.directory, TENANT, [client], self.switches, now=lambda: self.clock[0], happenings=self.company.log
+        )
 
     def client(self, *, authorised: bool = True) -> httpx.AsyncClient:
         token = str(self.tenant.token_issuer.token_response(CLIENT, "https://graph.microsoft.com")["access_token"])
