@@ -41,6 +41,7 @@ from agent.ports.state import State
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
+from agent.scim.page_size import FixedPageSize, NegotiatedPageSize, PageSize
 from agent.scim.rate_limit import RateLimiters
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.root import Settings
@@ -272,11 +273,21 @@ def _assemble_components(
     limits = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
     context = ConnectorContext(client, limits, progress)
     connectors = {name: provider_of(each).create(name, each, context) for name, each in settings.connectors.items()}
+    workspace_policies = policies(settings)
     clients = {
-        name: _build_scim_client(name, each, client, limits, rate_limiters)
+        name: _build_scim_client(
+            name,
+            each,
+            client,
+            limits,
+            rate_limiters,
+            FixedPageSize(each.page_size)
+            if each.page_size != "auto"
+            else NegotiatedPageSize(name, workspace_policies[name].target, state, clock, log.warning),
+        )
         for name, each in settings.workspaces.items()
     }
-    contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies(settings).items()}
+    contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in workspace_policies.items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
     feeds = create_feeds(settings, context)
@@ -361,6 +372,7 @@ def _build_scim_client(
     client: httpx.AsyncClient,
     limits: RequestLimits,
     rate_limiters: RateLimiters,
+    page_size: PageSize,
 ) -> ScimClient:
     return ScimClient(
         name,
@@ -370,6 +382,7 @@ def _build_scim_client(
         limits=limits,
         rate_limiter=rate_limiters.for_url(settings.scim_url),
         total_results=settings.total_results,
+        page_size=page_size,
         warn=log.warning,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from agent.bootstrap import Hooks, build_components, open_shared_resources
+from agent.bootstrap import Hooks, SystemClock, build_components, open_shared_resources
 from agent.engine.planner import select_workspaces
 from agent.engine.request import Decision
 from agent.engine.shutdown import GracefulShutdown
@@ -71,6 +71,7 @@ async def record(
             before = await state.export_plan_rows(names, list(settings.workspaces))
             made_up = _names(settings, before)
             recorder = Recorder(_systems(settings, names, made_up))
+            page_sizes = await _load_page_sizes(settings, names, state)
             async with build_components(settings, progress, shutdown, shared, Hooks(wrap=recorder.wrap)) as components:
                 readers = components.read_only_workspaces
                 now = components.clock.now()
@@ -82,7 +83,7 @@ async def record(
                     "Pause the daemon's schedule or wait for its run to end, and record again.",
                 )
         plans = [dict(workspace_object(each.planned)) for each in decisions]
-        content = _Content(settings, names, made_up, recorder, rows, plans, to_micros(now))
+        content = _Content(settings, names, made_up, recorder, rows, plans, to_micros(now), page_sizes=page_sizes)
         seen = Collector()
         content.write(_Discard(), seen)
         # Last, when every address and id that the configuration may name was seen.
@@ -116,6 +117,17 @@ def _names(settings: Settings, rows: Iterable[tuple[str, Mapping[str, Any]]]) ->
     return Names.of({name: policy.target for name, policy in known.items()}, {**unused, **tenants}, rows)
 
 
+async def _load_page_sizes(settings: Settings, names: Sequence[str], state: SqlState) -> dict[str, int | str]:
+    """Return the page size with which the listing of each workspace begins: a replay must ask for the same pages."""
+    now, known = SystemClock().now(), policies(settings)
+    found: dict[str, int | str] = {}
+    for name in names:
+        learned = await state.load_page_size(known[name].target)
+        is_known = settings.workspaces[name].page_size == "auto" and learned is not None and learned.is_valid(now)
+        found[name] = learned.size if learned is not None and is_known else settings.workspaces[name].page_size
+    return found
+
+
 def _systems(settings: Settings, names: Sequence[str], made_up: Names) -> list[System]:
     used = {source.connector for name in names for source in settings.workspaces[name].sources}
     found = {
@@ -144,6 +156,7 @@ class _Content:
     plans: Sequence[Mapping[str, Any]]
     now: int
     group_ids: frozenset[str] = field(default=frozenset())
+    page_sizes: Mapping[str, int | str] = field(default_factory=dict)
 
     def write(self, writer: RecordingWriter | _Discard, values: Visitor) -> None:
         """Write everything but the configuration."""
@@ -178,17 +191,20 @@ class _Content:
         return {
             "connectors": connectors,
             "workspaces": {
-                self.names.workspaces[name]: self._keep_workspace(each, values, emails)
+                self.names.workspaces[name]: self._keep_workspace(name, each, values, emails)
                 for name, each in self.settings.workspaces.items()
             },
             "order": [self.names.workspaces[name] for name in self.settings.workspaces],
             "fleet_deactivations_percent": self.settings.limits.fleet_deactivations_percent,
         }
 
-    def _keep_workspace(self, settings: WorkspaceSettings, values: Visitor, emails: Sequence[str]) -> dict[str, Any]:
+    def _keep_workspace(
+        self, name: str, settings: WorkspaceSettings, values: Visitor, emails: Sequence[str]
+    ) -> dict[str, Any]:
         kept = settings.model_dump(mode="json", include=KEPT_POLICY)
         return {
             **kept,
+            "page_size": self.page_sizes.get(name, kept["page_size"]),
             "require_approval": sorted(kept["require_approval"]),
             "allowed_domains": sorted(values.domain(each) for each in settings.allowed_domains),
             "protect": protected_addresses(settings.protect, emails, values),

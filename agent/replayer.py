@@ -13,6 +13,7 @@ import orjson
 
 from agent.bootstrap import SystemClock
 from agent.errors import UsageError
+from agent.model.page_size import SMALL_PAGE
 from agent.recording.file import Line, read_recording
 from agent.recording.memory import restore_row
 from agent.settings.load import load
@@ -128,4 +129,10 @@ def _connector(number: int, recorded: Mapping[str, Any], url: str) -> dict[str, 
 
 
 def _workspace(name: str, recorded: Mapping[str, Any], pigment: str) -> dict[str, Any]:
-    return {**recorded, "scim_url": f"{pigment}/{name}/scim/v2", "tokens": [f"{MADE_UP_CREDENTIAL}-{name}"]}
+    # Releases without `page_size` asked for pages of 100.
+    return {
+        "page_size": SMALL_PAGE,
+        **recorded,
+        "scim_url": f"{pigment}/{name}/scim/v2",
+        "tokens": [f"{MADE_UP_CREDENTIAL}-{name}"],
+    }

@@ -81,7 +81,9 @@ def _nested_models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseM
 
 def _value_label(field: FieldInfo) -> str:
     kinds = [each for each in union_members(field.annotation) if each is not NoneType]
-    label = _type_label(kinds[0])
+    # Of several types, the first is how the file has it; but a word is one choice of all.
+    choices = kinds if get_origin(kinds[0]) is Literal else kinds[:1]
+    label = ", ".join(_type_label(each) for each in choices)
     return f"{label}{_bounds_label(field)}"
 
 

@@ -26,6 +26,7 @@ from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
 from agent.model.feed import FeedCursor, NamedPerson
+from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
     ChangeRecord,
@@ -84,6 +85,7 @@ class MemoryState:
     daemons: dict[str, DaemonRecord] = field(default_factory=dict)
     verifications: list[Verification] = field(default_factory=list)
     feed_cursors: dict[str, FeedCursor] = field(default_factory=dict)
+    page_sizes: dict[str, LearnedPageSize] = field(default_factory=dict)
     named: dict[tuple[str, PersonKey], NamedPerson] = field(default_factory=dict)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
@@ -589,6 +591,15 @@ class MemoryState:
     ) -> tuple[Verification, ...]:
         found = [each for each in self.verifications if each.workspace == workspace and kind in (None, each.kind)]
         return tuple(sorted(sorted(found, key=lambda each: each.kind), key=lambda each: each.started_at, reverse=True))
+
+    async def load_page_size(self, target: str) -> LearnedPageSize | None:
+        return self.page_sizes.get(target)
+
+    async def record_page_size(self, target: str, learned: LearnedPageSize | None) -> None:
+        if learned is None:
+            self.page_sizes.pop(target, None)
+        else:
+            self.page_sizes[target] = learned
 
     async def load_feed_cursor(self, connector: str) -> FeedCursor | None:
         return self.feed_cursors.get(connector)

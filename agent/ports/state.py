@@ -10,6 +10,7 @@ from agent.ports.journal import Journal
 from agent.ports.leases import Leases, Pauses
 from agent.ports.links import Links, MemberSnapshots
 from agent.ports.notices import Notices
+from agent.ports.page_sizes import PageSizes
 from agent.ports.reports import Reports
 from agent.ports.verifications import Verifications
 from agent.ports.workspaces import WorkspaceRegistry
@@ -29,6 +30,7 @@ class State(
     Daemons,
     Verifications,
     Feeds,
+    PageSizes,
     Protocol,
 ):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""

@@ -11,10 +11,12 @@ from uuid import uuid4
 import httpx
 
 from agent.model import Fields, Listing, Member
+from agent.model.page_size import SMALL_PAGE
 from agent.model.probe import AS_ASSUMED, ServerFacts
 from agent.scim.endpoint import Endpoint
 from agent.scim.listing import Lister
 from agent.scim.lookup import Finder, ListingFinder, MemberFinder
+from agent.scim.page_size import FixedPageSize, PageSize
 from agent.scim.preflight import Preflight
 from agent.scim.probe import EndpointRequests
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
@@ -24,9 +26,6 @@ from connectors.checks import check_clock
 from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClient, RateLimiter, RequestLimits, Timer
 
 __all__ = ["ScimClient", "ScimWriter"]
-
-PAGE_SIZE = 100
-"""Every tested server accepts it; some refuse more (`docs/reads-and-writes.md`)."""
 
 
 def _ignore_warning(event: str, **fields: object) -> None:
@@ -51,7 +50,7 @@ class ScimClient:
         rate_limiter: RateLimiter = NO_RATE_LIMITER,
         timer: Timer = REAL_TIME,
         total_results: Literal["check", "ignore"] = "check",
-        page_size: int = PAGE_SIZE,
+        page_size: int | PageSize = SMALL_PAGE,
         warn: WarnFunction = _ignore_warning,
     ) -> None:
         self.name = name
@@ -62,12 +61,13 @@ class ScimClient:
             who, url, client, self._tokens.authorize, limits=limits, rate_limiter=rate_limiter, timer=timer
         )
         endpoint = Endpoint(self._api, self._tokens, timer)
-        finder = Finder(endpoint, page_size)
+        sizes = FixedPageSize(page_size) if isinstance(page_size, int) else page_size
+        finder = Finder(endpoint, min(sizes.largest, SMALL_PAGE))
         self._finder = finder
-        self._lister = Lister(endpoint, page_size, limits.max_pages, total_results)
+        self._lister = Lister(endpoint, sizes, limits.max_pages, total_results)
         self._timer = timer
         clock = partial(check_clock, f"workspace {name}", url, client, limits, wall=timer.wall, area=Area.WORKSPACE)
-        self._preflight = Preflight(name, endpoint, finder, page_size, clock)
+        self._preflight = Preflight(name, endpoint, finder, sizes, clock)
 
     @property
     def requests(self) -> int:

@@ -3,6 +3,7 @@
 first page ──> nextCursor? ── yes ──> follow it to its end (RFC 9865)
                   │ no
                   └──> the rest concurrently by startIndex, each range advancing by the items received
+a page refused (400), or the first one empty: begin again with smaller pages, where their size is negotiated
 complete: as many distinct ids as `totalResults`, which was the same on every page; else list again
 """
 
@@ -16,7 +17,8 @@ from urllib.parse import quote
 from agent.model import Listing, Member
 from agent.scim.codec import Page, page_from_json
 from agent.scim.endpoint import Endpoint, error_type
-from connectors.base import IncompleteRead, Progress
+from agent.scim.page_size import PageSize
+from connectors.base import IncompleteRead, Progress, ReadError
 from connectors.http import decode_cursor
 
 __all__ = ["Lister"]
@@ -28,6 +30,14 @@ OK, BAD_REQUEST = 200, 400
 
 class _CursorExpired(Exception):
     """The server dropped the cursor (RFC 9865, section 3.1): the listing starts again."""
+
+
+class _PageRefused(Exception):
+    """The server refused a page that may have been too large."""
+
+    def __init__(self, error: ReadError) -> None:
+        super().__init__()
+        self.error = error
 
 
 @dataclass(slots=True)
@@ -52,6 +62,10 @@ class _Pages:
         self.unreadable_count += page.unreadable_count
         return len(self.members) - before
 
+    def is_empty_page_of_some(self) -> bool:
+        """Return whether the server counted members and returned none, as one does whose pages can't be that large."""
+        return not self.row_count and bool(self.total)
+
     def is_complete(self) -> bool:
         return self.totals == {len(self.members)} and not self.unreadable_count
 
@@ -60,7 +74,7 @@ class Lister:
     """Lists one workspace. With *total_results* `ignore` the total is known to be wrong; two listings must agree."""
 
     def __init__(
-        self, endpoint: Endpoint, page_size: int, max_pages: int, total_results: Literal["check", "ignore"]
+        self, endpoint: Endpoint, page_size: PageSize, max_pages: int, total_results: Literal["check", "ignore"]
     ) -> None:
         self._endpoint = endpoint
         self._page_size = page_size
@@ -68,19 +82,34 @@ class Lister:
         self._ignores_total = total_results == "ignore"
 
     async def list_members(self, progress: Progress) -> Listing:
-        """Return all members. Raises `ReadError` after at most three listings."""
-        pages = 0
+        """Return all members. Raises `ReadError` after at most three listings with pages of an accepted size."""
+        pages = listings = 0
         previous: _Pages | None = None
-        for _ in range(MAX_LISTINGS):
-            listing = _ListingRead(self._endpoint, self._page_size, self._max_pages, progress)
+        first_size = size = await self._page_size.requested()
+        while listings < MAX_LISTINGS:
+            listing = _ListingRead(self._endpoint, size, self._max_pages, progress)
             try:
                 pages_read = await listing.read_all(ignores_total=self._ignores_total)
+            except _PageRefused as refused:
+                smaller = self._page_size.smaller(size)
+                if smaller is None:
+                    raise refused.error from None
+                # Members of the refused listing count for nothing: both sizes must not mix in one.
+                size, previous, listings = smaller, None, 0
+                continue
             except _CursorExpired:
+                listings += 1
                 continue
             finally:
                 pages += listing.page_count
             if self._is_complete(pages_read, previous):
+                if size != first_size:
+                    await self._page_size.learn(size)
                 return Listing(tuple(pages_read.members.values()), pages)
+            if pages_read.is_empty_page_of_some() and (smaller := self._page_size.smaller(size)) is not None:
+                size, listings = smaller, 0
+                continue
+            listings += 1
             previous = pages_read
         raise self._incomplete_error(previous)
 
@@ -203,7 +232,7 @@ class _ListingRead:
         if response.status == BAD_REQUEST:
             if query.startswith("cursor=") and error_type(response) == "expiredCursor":
                 raise _CursorExpired
-            raise self._endpoint.api.error_from_response(response)
+            raise _PageRefused(self._endpoint.api.error_from_response(response))
         page = page_from_json(response.json(), self._endpoint.name, response.request_id_label)
         self._pages.add(page)
         self._progress(f"{self._endpoint.name}: listing", len(self._pages.members), self._pages.total)

@@ -9,9 +9,11 @@ from functools import partial
 from typing import Literal
 
 from agent.model import Member
+from agent.model.page_size import LARGEST_PAGE, SMALL_PAGE
 from agent.scim.codec import Page, page_from_json
 from agent.scim.endpoint import PROBE_URL, REFUSAL_STATUSES, Endpoint
 from agent.scim.lookup import Finder
+from agent.scim.page_size import PageSize
 from connectors.base import Area, CheckName, CredentialsRefused, Finding, ReadError
 from connectors.checks import CHECK_SECONDS, time_limit_finding
 from connectors.http import ApiResponse
@@ -19,7 +21,6 @@ from connectors.http import ApiResponse
 __all__ = ["Preflight"]
 
 OK, BAD_REQUEST = 200, 400
-LARGEST_PAGE = 1000
 MAX_PAGES = 10
 """How many pages are read to find an inactive member."""
 MANY_REQUESTS = 120
@@ -31,10 +32,14 @@ Check = Callable[[], Awaitable[list[Finding]]]
 
 @dataclass(slots=True)
 class _Seen:
-    """The members on the pages read so far. *size* is the number of rows on the first page."""
+    """The members on the pages read so far.
+
+    *count* is the number of members to ask for, *size* the number of rows on the first page.
+    """
 
     totals: list[int | None] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
+    count: int = LARGEST_PAGE
     size: int = 0
     is_whole: bool = False
 
@@ -46,7 +51,7 @@ class _Seen:
 class Preflight:
     """The preflight of one workspace with the key *name* in the configuration. Runs ask for pages of *page_size*."""
 
-    def __init__(self, name: str, endpoint: Endpoint, finder: Finder, page_size: int, check_clock: Check) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, finder: Finder, page_size: PageSize, check_clock: Check) -> None:
         self._subject = f"workspace {name}"
         self._endpoint = endpoint
         self._finder = finder
@@ -103,16 +108,17 @@ class Preflight:
 
     async def _check_listing(self, seen: _Seen) -> list[Finding]:
         """Read pages until one holds an inactive member, and return what they show."""
-        seen.totals.append((await self._read_page(1, 1)).total)
+        seen.totals.append(page_from_json((await self._fetch_page(1, 1)).json(), self._endpoint.name).total)
         start, pages = 1, 0
         while pages < MAX_PAGES and not seen.is_whole and seen.inactive is None:
-            page = await self._read_page(start, LARGEST_PAGE)
+            page = await self._read_page(start, seen)
             pages += 1
             seen.size = seen.size or page.row_count
             seen.totals.append(page.total)
             seen.members |= {member.scim_id: member for member in page.members}
             start += page.row_count
             seen.is_whole = not page.row_count or start > (page.total or 0)
+        await self._page_size.learn(seen.count)
         return [
             self._page_size_finding(seen),
             self._total_finding(seen),
@@ -120,22 +126,29 @@ class Preflight:
             self._email_finding(seen),
         ]
 
-    async def _read_page(self, start: int, count: int) -> Page:
-        """Return one page. A server that refuses a page of that size is asked for the usual one."""
-        response = await self._endpoint.read(
-            f"Users?startIndex={start}&count={count}", (OK, BAD_REQUEST), is_listing=True
-        )
-        if response.status == BAD_REQUEST:
-            response = await self._endpoint.read(f"Users?startIndex={start}&count=100", is_listing=True)
-        return page_from_json(response.json(), self._endpoint.name)
+    async def _read_page(self, start: int, seen: _Seen) -> Page:
+        """Return one page. A server that refuses a page of that size is asked for smaller ones from then on."""
+        if seen.count > SMALL_PAGE:
+            response = await self._fetch_page(start, seen.count, (OK, BAD_REQUEST))
+            if response.status == OK:
+                page = page_from_json(response.json(), self._endpoint.name)
+                if page.row_count or start > 1 or not page.total:
+                    return page
+            seen.count = SMALL_PAGE
+        return page_from_json((await self._fetch_page(start, seen.count)).json(), self._endpoint.name)
+
+    async def _fetch_page(self, start: int, count: int, accept: tuple[int, ...] = (OK,)) -> ApiResponse:
+        return await self._endpoint.read(f"Users?startIndex={start}&count={count}", accept, is_listing=True)
 
     def _page_size_finding(self, seen: _Seen) -> Finding:
         name, total, size = CheckName.PAGE_SIZE, seen.totals[-1] or 0, seen.size
         if size >= total:
-            message = f"all {total:,} members fit in one page, so it is not shown that a page holds {LARGEST_PAGE:,}"
+            message = f"all {total:,} members fit in one page, so it is not shown that a page holds {seen.count:,}"
             return _finding("ok", self._subject, message, name=name)
-        requests = -(-total // min(size, self._page_size)) if size else total
-        message = f"a page holds {size:,} members where {LARGEST_PAGE:,} are asked for"
+        requests = -(-total // min(size, self._page_size.largest)) if size else total
+        message = f"a page holds {size:,} members where {seen.count:,} are asked for"
+        if seen.count < LARGEST_PAGE:
+            message += f", because pages of {LARGEST_PAGE:,} are refused"
         if requests <= MANY_REQUESTS:
             return _finding("ok", self._subject, f"{message}: a listing takes {requests:,} requests", name=name)
         return _finding(

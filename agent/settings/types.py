@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from agent.model.email import is_valid, normalize, normalize_domain
+from agent.model.page_size import LARGEST_PAGE
 from connectors.duration import DURATION_UNITS, Duration
 from connectors.http import is_loopback, validate_host
 
@@ -25,6 +35,7 @@ __all__ = [
     "GuardPercent",
     "Name",
     "NonEmptyText",
+    "PageSize",
     "Percent",
     "PositiveNumber",
     "StrictModel",
@@ -145,6 +156,14 @@ def _normalize_app_id(value: object) -> object:
     return text
 
 
+def _explain_page_size(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    # The union would report a problem for each of its types.
+    try:
+        return validate(_refuse_bool(value))
+    except ValueError:
+        raise ValueError(f"must be auto, or a whole number from 1 to {LARGEST_PAGE}") from None
+
+
 def _strip_text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -156,6 +175,7 @@ GuardCount = Annotated[int, Field(ge=0), BeforeValidator(_refuse_null)]
 Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_bool)]
 GuardPercent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_refuse_null)]
 PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_refuse_bool)]
+PageSize = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_PAGE)], WrapValidator(_explain_page_size)]
 Day = Annotated[date, BeforeValidator(_parse_day)]
 Url = Annotated[str, AfterValidator(_normalize_url)]
 Domain = Annotated[str, AfterValidator(_normalize_domain)]

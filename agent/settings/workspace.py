@@ -20,6 +20,7 @@ from agent.settings.types import (
     GuardCount,
     GuardPercent,
     NonEmptyText,
+    PageSize,
     StrictModel,
     TimeZone,
     Url,
@@ -153,6 +154,10 @@ class WorkspaceSettings(StrictModel):
     total_results: Literal["check", "ignore"] = Field(
         default="check",
         description="`ignore` if the server's `totalResults` is known to be wrong; then two listings must agree.",
+    )
+    page_size: PageSize = Field(
+        default="auto",
+        description="Members to ask for at a time. `auto` asks for 1,000, and for 100 where the server refuses that.",
     )
 
     def policy(self, name: str) -> model.Policy:

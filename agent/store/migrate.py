@@ -11,7 +11,7 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0016"
+HEAD = "0017"
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -29,6 +29,7 @@ KNOWN_REVISIONS = frozenset(
         "0013",
         "0014",
         "0015",
+        "0016",
         HEAD,
     }
 )

@@ -29,6 +29,7 @@ from agent.model import (
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.feed import FeedCursor, NamedPerson
+from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
@@ -50,6 +51,7 @@ from agent.store import (
     leases,
     member_snapshots,
     notices,
+    page_sizes,
     plan_rows,
     reports,
     run_journal,
@@ -553,6 +555,16 @@ class SqlState:
     ) -> tuple[Verification, ...]:
         return await self._read_transaction(
             lambda connection: verifications.load_verifications(connection, workspace, kind)
+        )
+
+    async def load_page_size(self, target: str) -> LearnedPageSize | None:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: page_sizes.load_page_size(connection, target))
+        )
+
+    async def record_page_size(self, target: str, learned: LearnedPageSize | None) -> None:
+        await self._write_transaction(
+            lambda connection: page_sizes.record_page_size(self._database, connection, target, learned)
         )
 
     async def load_feed_cursor(self, connector: str) -> FeedCursor | None:

@@ -35,6 +35,7 @@ __all__ = [
     "metadata",
     "named_people",
     "notices",
+    "page_sizes",
     "pauses",
     "possible_renames",
     "report_deliveries",
@@ -314,6 +315,15 @@ verifications = Table(
     Column("by", EscapedText, nullable=False),
     Column("version", EscapedText, nullable=False),
     Column("document", LargeBinary, nullable=False),
+)
+
+# The page size that a workspace's server accepts, by the workspace's fingerprint, where it refuses a larger one.
+page_sizes = Table(
+    "page_sizes",
+    metadata,
+    Column("target", EscapedText, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("learned_at", BigInteger, nullable=False),
 )
 
 feed_cursors = Table(

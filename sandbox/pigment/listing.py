@@ -78,7 +78,10 @@ def _decode_cursor(cursor: str) -> int:
 
 def _page_size(workspace: PigmentWorkspace, query: Mapping[str, str], start: int) -> int:
     largest = workspace.options.page_size
-    size = max(0, min(largest, _integer_parameter(query, "count", largest)))
+    count = _integer_parameter(query, "count", largest)
+    if 0 < workspace.options.largest_count < count:
+        raise invalid_value(f"count must be at most {workspace.options.largest_count}.")
+    size = max(0, min(largest, count))
     if workspace.options.short_pages and size > 1:
         size -= start * 7919 % (size // 2 + 1)
     return size

@@ -22,6 +22,8 @@ class WorkspaceOptions:
     """False: SCIM is switched off, every request is answered 403."""
     page_size: int = 100
     """The largest page, and the page when `count` is not given (1 to 1000)."""
+    largest_count: int = 0
+    """The largest `count` that is accepted: a larger one gets 400. 0: any, and the page is cut to `page_size`."""
     short_pages: bool = False
     """Some pages hold fewer members than they could."""
     order_stable: bool = True
@@ -112,7 +114,7 @@ def _check_value(name: str, value: object, hint: object) -> None:
     elif type(value) is not hint:
         kind = "true or false" if hint is bool else "text" if hint is str else "a whole number"
         raise OptionError(f"{name} takes {kind}, not {value!r}.")
-    elif name in {"reads_lag", "seats"} and isinstance(value, int) and value < 0:
+    elif name in {"reads_lag", "seats", "largest_count"} and isinstance(value, int) and value < 0:
         raise OptionError(f"{name} is 0 or more, not {value!r}.")
     elif name == "page_size" and not (isinstance(value, int) and 1 <= value <= 1000):
         raise OptionError(f"page_size is 1 to 1000, not {value!r}.")
