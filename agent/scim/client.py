@@ -13,12 +13,14 @@ import httpx
 from agent.model import Fields, Listing, Member
 from agent.model.page_size import SMALL_PAGE
 from agent.model.probe import AS_ASSUMED, ServerFacts
+from agent.model.request_budget import RequestPurpose
 from agent.scim.endpoint import Endpoint
 from agent.scim.listing import Lister
 from agent.scim.lookup import Finder, ListingFinder, MemberFinder
 from agent.scim.page_size import FixedPageSize, PageSize
 from agent.scim.preflight import Preflight
 from agent.scim.probe import EndpointRequests
+from agent.scim.purpose import requests_for
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
 from agent.scim.writer import Writer
 from connectors.base import Area, Finding, Permit, Progress, discard_progress
@@ -85,7 +87,9 @@ class ScimClient:
 
     async def get(self, scim_id: str) -> Member | None:
         """Return the member with the id *scim_id*, None without one. Raises `ReadError`."""
-        return await self._finder.get(scim_id)
+        # A feed reads the member of a person who may have left: the first request of a deactivation.
+        with requests_for(RequestPurpose.DEACTIVATION):
+            return await self._finder.get(scim_id)
 
     def writer_for(self, permit: Permit, facts: ServerFacts = AS_ASSUMED) -> ScimWriter:
         """Return a writer for this workspace, valid while *permit* holds, for a server as *facts* describe it."""
@@ -130,12 +134,19 @@ class ScimWriter:
 
     async def create(self, email: str, display_name: str, given_name: str, family_name: str) -> Member:
         """POST an active member. Raises `WriteError`."""
-        return await self.writer.create(email, display_name, given_name, family_name)
+        with requests_for(RequestPurpose.WRITE):
+            return await self.writer.create(email, display_name, given_name, family_name)
 
     async def patch(self, member: Member, wanted: Fields) -> Member:
         """PATCH `active` and the name, or PUT where PATCH does not work. Raises `WriteError`."""
-        return await self.writer.patch(member, wanted)
+        with requests_for(_purpose_of(wanted)):
+            return await self.writer.patch(member, wanted)
 
     async def replace(self, member: Member, wanted: Fields) -> Member:
         """PUT the whole member with the fields of *wanted* replaced. Raises `WriteError`."""
-        return await self.writer.replace(member, wanted)
+        with requests_for(_purpose_of(wanted)):
+            return await self.writer.replace(member, wanted)
+
+
+def _purpose_of(wanted: Fields) -> RequestPurpose:
+    return RequestPurpose.DEACTIVATION if wanted.active is False else RequestPurpose.WRITE

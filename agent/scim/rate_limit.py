@@ -9,73 +9,119 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 
-from connectors.http import REAL_TIME, Timer, is_rate_limit, retry_after_seconds
+from agent.model.request_budget import RequestPurpose, admit, reserved_requests
+from agent.scim.pauses import PauseRule
+from agent.scim.purpose import purpose_of
+from connectors.http import REAL_TIME, RateLimiter, Timer
 
-__all__ = ["RateLimiters", "SlidingWindow"]
+__all__ = ["HostBudget", "RateLimiters", "SlidingWindow"]
 
-TOO_MANY, UNAVAILABLE = 429, 503
-FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 1.0, 4
-"""Pauses after a 429 without a time: 1 s, then 4, 16, 64, up to the window. Others may use the same budget."""
+
+class HostBudget(RateLimiter, Protocol):
+    """The budget of one host."""
+
+    def budget_left(self) -> int | None:
+        """Return how many requests could be sent now, None if that is not known."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what is not used. Raises nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    purpose: RequestPurpose
+    admitted: asyncio.Future[None]
 
 
 class SlidingWindow:
-    """Admits at most *requests* in any *window_seconds*, in order of arrival, bursts allowed."""
+    """Admits at most *requests* in any *window_seconds*, bursts allowed.
+
+    Deactivations go first, others in order of arrival. The last twelfth is reserved, by the rules of `admit`.
+    """
 
     def __init__(self, requests: int = 480, window_seconds: float = 300, timer: Timer = REAL_TIME) -> None:
         self._requests = requests
         self._window_seconds = window_seconds
         self._timer = timer
-        self._queue_lock = asyncio.Lock()
-        self._response_received = asyncio.Event()
+        self._waiting: list[_Waiter] = []
+        self._alarm: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._response_times: deque[float] = deque()
-        self._paused_until = float("-inf")
-        self._refusal_count = 0
+        self._pause = PauseRule(window_seconds, timer.now, timer.wall)
 
     def budget_left(self) -> int:
         """Return how many requests could be sent now."""
         self._drop_expired()
         return max(0, self._requests - len(self._response_times) - self._in_flight)
 
+    async def close(self) -> None:
+        """Do nothing: no other process shares it."""
+
     async def acquire(self, method: str, url: httpx.URL) -> None:  # noqa: ARG002
         """Wait for a place in the window and for the end of a pause that the host requested."""
-        async with self._queue_lock:  # an asyncio lock serves waiters in order
-            while True:
-                pause = self._paused_until - self._timer.now()
-                if pause > 0:
-                    await self._timer.sleep(pause)
-                elif self.budget_left():
-                    break
-                elif self._response_times:
-                    await self._timer.sleep(self._response_times[0] + self._window_seconds - self._timer.now())
-                else:
-                    self._response_received.clear()
-                    await self._response_received.wait()
-            self._in_flight += 1
+        waiter = _Waiter(purpose_of(method), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        self._admit()
+        try:
+            await waiter.admitted
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.admitted.cancelled():
+                self._in_flight -= 1
+            self._admit()
+            raise
 
     def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:  # noqa: ARG002
         """Count the request from now on, and pause all requests when the host is rate limiting."""
-        now = self._timer.now()
         self._in_flight -= 1
-        self._response_times.append(now)
-        self._response_received.set()
-        is_refusal = status == UNAVAILABLE or is_rate_limit(status, headers)
-        pause_seconds = retry_after_seconds(headers, self._timer.wall) if is_refusal else None
-        if pause_seconds is not None:
-            self._extend_pause(now, pause_seconds)
-        elif status == TOO_MANY and now >= self._paused_until:
-            # Requests that were in flight together are refused together: that counts as one refusal.
-            self._extend_pause(now, FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** min(self._refusal_count, 9))
-            self._refusal_count += 1
-        elif status not in {0, TOO_MANY} and now >= self._paused_until:
-            self._refusal_count = 0
+        self._response_times.append(self._timer.now())
+        self._pause.record(status, headers)
+        if self._waiting:
+            self._admit()
 
-    def _extend_pause(self, now: float, seconds: float) -> None:
-        # Never longer than a window. A longer pause fails the request itself, which gives up.
-        self._paused_until = max(self._paused_until, now + min(seconds, self._window_seconds))
+    def _admit(self) -> None:
+        """Admit those for whom there is room, and wake up again when there may be more."""
+        if self._pause.remaining_seconds() <= 0:
+            reserved = reserved_requests(self._requests)
+            chosen = [
+                self._waiting[at]
+                for at in admit([each.purpose for each in self._waiting], self.budget_left(), reserved)
+            ]
+            for waiter in chosen:
+                self._waiting.remove(waiter)
+                if not waiter.admitted.done():
+                    self._in_flight += 1
+                    waiter.admitted.set_result(None)
+        if not self._waiting and self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        elif self._waiting and self._alarm is None:
+            self._alarm = asyncio.create_task(self._wait_and_admit())
+
+    async def _wait_and_admit(self) -> None:
+        seconds = self._seconds_until_room()
+        if seconds is None:  # all are in flight: a response comes first
+            self._alarm = None
+            return
+        await self._timer.sleep(seconds)
+        self._alarm = None
+        self._admit()
+
+    def _seconds_until_room(self) -> float | None:
+        pause = self._pause.remaining_seconds()
+        if pause > 0:
+            return pause
+        self._drop_expired()
+        return self._response_times[0] + self._window_seconds - self._timer.now() if self._response_times else None
 
     def _drop_expired(self) -> None:
         now = self._timer.now()
@@ -84,21 +130,30 @@ class SlidingWindow:
 
 
 class RateLimiters:
-    """The budgets of one process: one `SlidingWindow` for each host."""
+    """The budgets of one process: one for each host, made by *create*."""
 
-    def __init__(self, requests: int = 480, window_seconds: float = 300, timer: Timer = REAL_TIME) -> None:
-        self._requests = requests
-        self._window_seconds = window_seconds
-        self._timer = timer
-        self._by_host: dict[str, SlidingWindow] = {}
+    def __init__(
+        self,
+        requests: int = 480,
+        window_seconds: float = 300,
+        timer: Timer = REAL_TIME,
+        create: Callable[[str], HostBudget] | None = None,
+    ) -> None:
+        self._create = create or (lambda _host: SlidingWindow(requests, window_seconds, timer))
+        self._by_host: dict[str, HostBudget] = {}
 
-    def for_url(self, url: str) -> SlidingWindow:
+    def for_url(self, url: str) -> HostBudget:
         """Return the budget of the host of *url*."""
         host = httpx.URL(url).host
         if host not in self._by_host:
-            self._by_host[host] = SlidingWindow(self._requests, self._window_seconds, self._timer)
+            self._by_host[host] = self._create(host)
         return self._by_host[host]
 
     def budget_left(self) -> int | None:
-        """Return how many requests the busiest host accepts now, None before the first host is known."""
-        return min((window.budget_left() for window in self._by_host.values()), default=None)
+        """Return how many requests the busiest host accepts now, None before that is known of any host."""
+        known = [window.budget_left() for window in self._by_host.values()]
+        return min((left for left in known if left is not None), default=None)
+
+    async def close(self) -> None:
+        """Give back what is not used. Raises nothing."""
+        await asyncio.gather(*(window.close() for window in self._by_host.values()))

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.model.request_budget import RequestPurpose
+from agent.scim.purpose import requests_for
 from agent.scim.rate_limit import RateLimiters, SlidingWindow
 from connectors.http import Timer
 from tests.contract.scim_faults import Hours
@@ -55,8 +57,8 @@ def test_no_window_ever_holds_more_than_the_budget(
         assert sum(begin <= arrival < begin + window for arrival in arrivals) <= requests
 
 
-async def paced(pace: SlidingWindow, status: int = 200, **headers: str) -> None:
-    await pace.acquire("GET", URL)
+async def paced(pace: SlidingWindow, status: int = 200, method: str = "GET", **headers: str) -> None:
+    await pace.acquire(method, URL)
     pace.on_response(URL, status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}))
 
 
@@ -79,13 +81,74 @@ async def test_budget_goes_out_in_one_burst_and_then_waits_for_the_window() -> N
     pace = SlidingWindow(480, 300, clock.timer())
 
     for _ in range(480):
-        await paced(pace)
+        await paced(pace, method="PATCH")
     assert (clock.now, pace.budget_left()) == (0, 0)
     clock.now = 299.5
     assert pace.budget_left() == 0
     await paced(pace)
 
     assert (clock.now, pace.budget_left()) == (300, 479)
+
+
+async def test_reads_leave_a_twelfth_of_the_window_to_deactivations() -> None:
+    hours = Hours()
+    pace = SlidingWindow(480, 300, hours.timer())
+    for _ in range(440):
+        await paced(pace)
+    read = asyncio.create_task(paced(pace))
+    await asyncio.sleep(0)
+    assert not read.done()
+
+    with requests_for(RequestPurpose.DEACTIVATION):
+        for _ in range(40):
+            await paced(pace, method="PATCH")
+        assert (hours.now, pace.budget_left()) == (0, 0)
+
+    await hours.run(read)
+    assert hours.now == 300
+
+
+async def test_writes_use_the_reserve_while_no_deactivation_waits() -> None:
+    hours = Hours()
+    pace = SlidingWindow(24, 10, hours.timer())
+    for _ in range(22):
+        await paced(pace)
+    served: list[str] = []
+
+    async def one(name: str, purpose: RequestPurpose) -> None:
+        with requests_for(purpose):
+            await paced(pace)
+        served.append(name)
+
+    for _ in range(2):
+        await one("write", RequestPurpose.WRITE)
+    tasks = [asyncio.create_task(one("write", RequestPurpose.WRITE)) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(one("deactivation", RequestPurpose.DEACTIVATION)))
+    await hours.run(*tasks)
+
+    assert served == ["write", "write", "deactivation", "write", "write", "write"]
+    assert hours.now == 10
+
+
+async def test_waiter_cancelled_as_it_is_admitted_gives_its_place_back() -> None:
+    hours = Hours()
+    pace = SlidingWindow(1, 10, hours.timer())
+    await pace.acquire("GET", URL)
+    waiting = [asyncio.create_task(pace.acquire("GET", URL)) for _ in range(2)]
+    await asyncio.sleep(0)
+    pace.on_response(URL, 200, httpx.Headers())
+    hours.now = 10
+    first, second = waiting
+    next_one = asyncio.create_task(pace.acquire("GET", URL))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await hours.run(second)
+    pace.on_response(URL, 200, httpx.Headers())
+    await hours.run(next_one)
+
+    assert hours.now == 20
 
 
 async def test_first_come_is_first_served() -> None:
