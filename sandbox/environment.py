@@ -53,7 +53,9 @@ class Environment:
         self.entra = EntraTenant(self.company.entra, tenant_id, [client], happenings=self.company.log)
         self.onelogin_client_id = pretend_secret(seed, "onelogin-client").rpartition("-")[2]
         self.onelogin = OneLoginAccount(
-            self.company.onelogin, [Credential(self.onelogin_client_id, self.secret("onelogin"))]
+            self.company.onelogin,
+            [Credential(self.onelogin_client_id, self.secret("onelogin"))],
+            happenings=self.company.log,
         )
         self.pigment = Pigment(map(self._create_workspace, WORKSPACES), RateLimiter(limit or RateLimit()))
         self.faults = FaultRegistry()

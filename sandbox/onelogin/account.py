@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sandbox.company import App, Directory, Group, Person
+from sandbox.company.events import EventLog
 from sandbox.onelogin.errors import OneLoginError, not_found, token_error
+from sandbox.onelogin.event_log import ACCOUNT_ID, AccountEvents
 from sandbox.quota import Quota
 
 __all__ = ["Credential", "OneLoginAccount", "OneLoginOptions"]
 
 LIFETIME_SECONDS = 36_000
 APP_SCOPES = frozenset({"Read All", "Manage All"})
+EVENTS_LIMIT = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ class AccessToken:
 
 
 class OneLoginAccount:
-    """An account. *now* returns seconds since 1970. *limit* is the number of requests an hour."""
+    """An account. *now* returns seconds since 1970. *limit* is the number of requests an hour.
+
+    Requests of version 1 of the API have a limit of their own, which all clients of the account share.
+    """
 
     def __init__(
         self,
@@ -56,12 +62,15 @@ class OneLoginAccount:
         *,
         limit: int = 100_000,
         now: Callable[[], float] = time.time,
+        happenings: EventLog | None = None,
     ) -> None:
         self.directory = directory
         self.now = now
+        self.events = AccountEvents(directory, happenings or EventLog(now))
         self.credentials = {credential.client_id: credential for credential in credentials}
         self.options = OneLoginOptions()
         self.quota = Quota(limit, 3600, now)
+        self.events_quota = Quota(EVENTS_LIMIT, 3600, now)
         self._tokens: dict[str, AccessToken] = {}
 
     def issue_token(self, client_id: str, secret: str) -> dict[str, object]:
@@ -78,7 +87,7 @@ class OneLoginAccount:
         return {
             "access_token": token.text,
             "refresh_token": "deprecated",
-            "account_id": 555555,
+            "account_id": ACCOUNT_ID,
             "created_at": f"{datetime.fromtimestamp(token.created_at, UTC):%Y-%m-%dT%H:%M:%S}.000Z",
             "token_type": "bearer",
             "expires_in": int(token.created_at + LIFETIME_SECONDS - self.now()),
@@ -87,6 +96,11 @@ class OneLoginAccount:
     def revoke_all(self) -> None:
         """Revoke every token; clients can get new ones."""
         self._tokens.clear()
+
+    def use_events_quota(self, requests: int) -> None:
+        """Count *requests* of another client of the account."""
+        for _ in range(requests):
+            self.events_quota.count_request()
 
     def authorize(self, authorization: str, *, apps: bool) -> None:
         """Raise `OneLoginError` when this `Authorization` header may not read; *apps*: a request about applications."""

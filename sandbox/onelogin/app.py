@@ -1,4 +1,4 @@
-"""Serve OneLogin's v2 API and its token endpoint over HTTP."""
+"""Serve OneLogin's v2 API, the events of v1, and its token endpoint over HTTP."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ __all__ = ["onelogin_app"]
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 PAGING = "limit page cursor"
+EVENT_FILTERS = "event_type_id since until limit sort after_cursor user_id"
 FILTERS = ("email", "username", "status", "user_ids", "updated_since")
 TIME_FORM = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z)?")
 HEADER_FORM = re.compile(r"client_id:\s*(?P<id>[^,\s]+)\s*,\s*client_secret:\s*(?P<secret>\S+)")
@@ -68,6 +69,7 @@ def onelogin_app(account: OneLoginAccount) -> Starlette:
         ("/roles/{role}/apps", about_people, _role_apps, PAGING),
         ("/users", about_people, _users, f"{PAGING} fields {' '.join(FILTERS)}"),
         ("/users/{user}", about_people, _user, ""),
+        ("/users/{user}/apps", about_people, _user_apps, f"{PAGING} ignore_visibility"),
         ("/{rest:path}", about_people, _not_found, "*"),
     ]
     reading = [
@@ -78,6 +80,8 @@ def onelogin_app(account: OneLoginAccount) -> Starlette:
         routes=[
             Route("/auth/oauth2/v2/token", _token_endpoint(account), methods=["POST"]),
             Route("/auth/rate_limit", _endpoint(account, about_people, _rate_limit, []), methods=["GET"]),
+            Route("/api/1/events", _endpoint(account, about_people, _events, EVENT_FILTERS.split()), methods=METHODS),
+            Route("/api/1/events/types", _endpoint(account, about_people, _event_types, []), methods=METHODS),
             *reading,
         ]
     )
@@ -85,13 +89,15 @@ def onelogin_app(account: OneLoginAccount) -> Starlette:
 
 def _endpoint(account: OneLoginAccount, apps: bool, act: Handler, known: list[str]) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
-        reading = account.quota.count_request()
+        is_about_events = act in (_events, _event_types)
+        reading = (account.events_quota if is_about_events else account.quota).count_request()
         try:
             _authorize(account, request, reading, apps=apps)
             _refuse_unknown_parameters(request, known)
             answer = act(OneLoginRequest(account, request))
         except OneLoginError as refusal:
             worded = refusal.legacy_form() if act in (_users, _user) else refusal
+            worded = refusal.first_form() if is_about_events else worded
             answer = _json_response(worded.body, refusal.status)
         answer.headers["X-RateLimit-Limit"] = str(reading.limit)
         answer.headers["X-RateLimit-Remaining"] = str(reading.remaining)
@@ -125,7 +131,7 @@ def _token_endpoint(account: OneLoginAccount) -> Callable[[Request], object]:
             token = account.issue_token(client_id, secret)
         except OneLoginError as refusal:
             return _json_response(refusal.body, refusal.status)
-        wrapped = {"status": {"error": False, "code": 200, "type": "success", "message": "Success"}, "data": [token]}
+        wrapped = {"status": resources.SUCCESS, "data": [token]}
         return _json_response(wrapped if account.options.wraps_token else token)
 
     return endpoint
@@ -234,7 +240,34 @@ def _is_match(person: Person, name: str, value: str) -> bool:
 
 def _user(call: OneLoginRequest) -> Response:
     person = call.account.person(call.path("user"))
-    return _json_response(resources.user(person, call.account.directory.groups_of(person.id)))
+    return _json_response(resources.user(person, call.account.events.roles_of(person.id)))
+
+
+def _user_apps(call: OneLoginRequest) -> Response:
+    """Answer with a person's applications; those hidden in the portal only where they are asked for."""
+    person, directory = call.account.person(call.path("user")), call.account.directory
+    hidden_too = call.query("ignore_visibility").casefold()
+    if hidden_too not in {"", "true", "false"}:
+        raise _invalid_value("ignore_visibility")
+    apps = [
+        app
+        for app in directory.apps.values()
+        if person.id in directory.assignments(app) and (app.active or hidden_too == "true")
+    ]
+    return _list_response(call, apps, 100, 1000, resources.user_app)
+
+
+def _events(call: OneLoginRequest) -> Response:
+    page = call.account.events.query(call.request.query_params)
+    pagination = {"before_cursor": None, "after_cursor": page.after, "previous_link": None, "next_link": None}
+    if page.after is not None:
+        following = call.request.url.include_query_params(after_cursor=page.after)
+        pagination["next_link"] = str(following)
+    return _json_response({"status": resources.SUCCESS, "pagination": pagination, "data": page.rows})
+
+
+def _event_types(call: OneLoginRequest) -> Response:
+    return _json_response({"status": resources.SUCCESS, "data": call.account.events.types()})
 
 
 def _not_found(_: OneLoginRequest) -> Response:
@@ -248,8 +281,7 @@ def _rate_limit(call: OneLoginRequest) -> Response:
         "X-RateLimit-Remaining": quota.remaining,
         "X-RateLimit-Reset": quota.seconds_left(call.account.now()),
     }
-    status = {"error": False, "code": 200, "type": "success", "message": "Success"}
-    return _json_response({"status": status, "data": quota_json})
+    return _json_response({"status": resources.SUCCESS, "data": quota_json})
 
 
 def _invalid_value(name: str) -> OneLoginError:

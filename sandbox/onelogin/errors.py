@@ -28,6 +28,10 @@ class OneLoginError(Exception):
         """Return the error in the older format, which `/api/2/users` keeps for invalid requests."""
         return self if self.status in (401, 429, 500) else token_error(self.status, ERROR_NAMES[self.status], str(self))
 
+    def first_form(self) -> OneLoginError:
+        """Return the error as version 1 of the API shows every error."""
+        return token_error(self.status, ERROR_NAMES[self.status], str(self))
+
 
 def not_found() -> OneLoginError:
     return OneLoginError(404, "The resource with the given id could not be found")

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sandbox.company import App, Directory, Group, Person
 
-__all__ = ["JsonObject", "app", "app_user", "role", "role_app", "role_user", "user"]
+__all__ = ["SUCCESS", "JsonObject", "app", "app_user", "role", "role_app", "role_user", "user", "user_app"]
 
 JsonObject = dict[str, object]
+SUCCESS: JsonObject = {"error": False, "code": 200, "type": "success", "message": "Success"}
 
 
 def app_user(person: Person) -> JsonObject:
@@ -70,6 +71,20 @@ def role_user(person: Person, *, assigned: bool = True) -> JsonObject:
         "added_by": {"id": 678, "name": "Susan Boss"} if assigned else None,
         "added_at": _format_time(person.created) if assigned else None,
         "assigned": assigned,
+    }
+
+
+def user_app(app: App) -> JsonObject:
+    """Return a row of a person's applications."""
+    return {
+        "id": int(app.id),
+        "name": app.name,
+        "icon_url": "https://cdn.example.com/images/icons/square/pigment.png",
+        "extension": False,
+        "login_id": int(app.id) + 1,
+        "provisioning_status": None,
+        "provisioning_state": None,
+        "provisioning_enabled": False,
     }
 
 

@@ -96,10 +96,12 @@ class PretendOneLogin:
     def __init__(self, company: Company | None = None) -> None:
         self.clock = Clock()
         self.company = company or generate_company()
+        self.company.log.now = self.clock
         self.account = OneLoginAccount(
             self.company.onelogin,
             [Credential("id", SECRET), Credential("people", SECRET, "Read Users")],
             now=self.clock,
+            happenings=self.company.log,
         )
         self.app = self.company.onelogin.pigment
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(onelogin_app(self.account)), base_url=ACCOUNT)

@@ -26,10 +26,11 @@ RUBBISH = "rubbish"
 DOCUMENTED = {
     "okta": "after expand fields filter limit q search since sortBy sortOrder until",
     "onelogin": (
-        "app_id app_name assigned client_id created_at created_since created_until cursor "
+        "after_cursor app_id app_name assigned client_id created_at created_since created_until cursor "
         "custom_attributes.{attribute_name} directory_id email event_type_id external_id fields firstname id "
+        "ignore_visibility "
         "include_unassigned last_login_since last_login_until lastname limit name page resolution role_name "
-        "samaccountname since status until updated_since updated_until user_id user_ids username"
+        "samaccountname since sort status until updated_since updated_until user_id user_ids username"
     ),
     "entra": ("$count $deltatoken $expand $filter $format $orderby $search $select $skip $skiptoken $top api-version"),
     "pigment": "attributes count cursor excludedAttributes filter sortBy sortOrder startIndex",
@@ -89,6 +90,8 @@ def onelogin() -> Served:
     token = pretend.account.issue_token("id", "secret")["access_token"]
     role = pretend.app.groups[0]
     someone = pretend.company.onelogin.groups[role].people[0]
+    # The events show what has happened.
+    pretend.company.rename(someone, given="Ana")
     ids = {"app": pretend.app.id, "role": role, "user": someone, "rest": "nothing"}
     app, headers = onelogin_app(pretend.account), {"Authorization": f"bearer {token}"}
     return Served(app, lambda path: path.format(**ids), headers, {}, {"/auth/oauth2/v2/token": POST})
