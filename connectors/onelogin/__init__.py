@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from connectors.onelogin.connector import OneLoginConnector
+from connectors.onelogin.feed import create_feed
 from connectors.onelogin.settings import OneLoginSettings
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "OneLoginConnector", "OneLoginSettings"]
+__all__ = ["PROVIDER", "OneLoginConnector", "OneLoginSettings", "create_feed"]
 
 
 def _create(name: str, settings: OneLoginSettings, context: ConnectorContext) -> OneLoginConnector:
@@ -18,6 +19,7 @@ PROVIDER = Provider(
     title="OneLogin",
     settings=OneLoginSettings,
     create=_create,
+    create_feed=create_feed,
     questions=(
         Question(
             "subdomain",

@@ -5,7 +5,7 @@ is therefore complete only if it has as many rows as its first `Total-Count`, an
 such a number, two reads must find the same ids. Otherwise the list is read again.
 
 Source: OneLogin's API, version 2: `/apps/{id}`, `/apps/{id}/users`, `/roles`, `/roles/{id}`, `/roles/{id}/users`,
-`/users`, `/users/{id}`.
+`/users`, `/users/{id}`, `/users/{id}/apps`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ __all__ = [
     "role_endpoint",
     "role_users_endpoint",
     "roles_endpoint",
+    "user_apps_endpoint",
     "user_endpoint",
     "users_endpoint",
+    "users_with_email_endpoint",
     "users_with_status_endpoint",
 ]
 
@@ -239,6 +241,16 @@ def users_endpoint() -> Endpoint:
 
 def users_with_status_endpoint(status: int) -> Endpoint:
     return Endpoint("/api/2/users", f"users of status {status}", SCOPE_HINT, {"status": str(status)})
+
+
+def users_with_email_endpoint(email: str) -> Endpoint:
+    return Endpoint("/api/2/users", "users with one address", SCOPE_HINT, {"email": email})
+
+
+def user_apps_endpoint(user_id: str) -> Endpoint:
+    """Return the applications of a person. Without the parameter OneLogin leaves out what its portal hides."""
+    params = {"ignore_visibility": "true"}
+    return Endpoint(f"/api/2/users/{_id(user_id)}/apps", f"applications of user {user_id}", SCOPE_HINT, params)
 
 
 def user_endpoint(user_id: str) -> Endpoint:

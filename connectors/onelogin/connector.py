@@ -72,7 +72,7 @@ from connectors.onelogin.snapshot import (
     role_members,
 )
 
-__all__ = ["OneLoginConnector"]
+__all__ = ["DirectoryReader", "OneLoginConnector", "create_api", "lookup_from_user"]
 
 REACHED_MESSAGE = "OneLogin reachable, credentials accepted, users readable."
 
@@ -97,19 +97,7 @@ class OneLoginConnector:
         timer: Timer = REAL_TIME,
         progress: Progress = discard_progress,
     ) -> None:
-        server_name = f"OneLogin ({name})"
-        tokens = access_tokens(server_name, settings, client, limits, timer)
-        rate_limiter = OneLoginRateLimiter(server_name, limits.max_wait_seconds, timer)
-        self._api = ApiClient(
-            server_name,
-            settings.base_url,
-            client,
-            tokens,
-            limits=limits,
-            rate_limiter=rate_limiter,
-            retry_delay=rate_limiter.retry_delay,
-            timer=timer,
-        )
+        self._api = create_api(name, settings, client, limits, timer)
         self._client = OneLoginClient(self._api, progress)
         self.clear_cache()
         self._mapper = UserMapper(name, settings.entitled_statuses)
@@ -141,19 +129,7 @@ class OneLoginConnector:
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return the status of one person. OneLogin does not keep deleted people."""
         found = await self._client.find_one(user_endpoint(person_id))
-        if found is None:
-            return LookupResult(Status.DELETED)
-        user, roles = user_from_json(found), role_ids(found)
-        if user.id != person_id:
-            raise IncompleteRead(
-                f"{self._api.name} answered with another user than {person_id}.",
-                "Try again later; if it persists, report it to OneLogin's support.",
-            )
-        status, word = self._mapper.status_of(user), status_text(user)
-        if roles is None:
-            error = f"{self._api.name} does not show all roles of user {person_id}: its role_ids are not a list of ids."
-            return LookupResult(status, word, groups_failure="no usable answer", groups_error=error)
-        return LookupResult(status, word, frozenset(roles))
+        return lookup_from_user(self._api.name, self._mapper, person_id, found)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         subject = f"connector {self._name}"
@@ -180,6 +156,43 @@ class OneLoginConnector:
         return await check_application(
             subject, self._client, source, escape_control(app_name), granting_roles, self.lookup
         )
+
+
+def create_api(
+    name: str, settings: OneLoginSettings, client: httpx.AsyncClient, limits: RequestLimits, timer: Timer = REAL_TIME
+) -> ApiClient:
+    """Return a client of the account with a token and a rate limit of its own."""
+    server_name = f"OneLogin ({name})"
+    rate_limiter = OneLoginRateLimiter(server_name, limits.max_wait_seconds, timer)
+    return ApiClient(
+        server_name,
+        settings.base_url,
+        client,
+        access_tokens(server_name, settings, client, limits, timer),
+        limits=limits,
+        rate_limiter=rate_limiter,
+        retry_delay=rate_limiter.retry_delay,
+        timer=timer,
+    )
+
+
+def lookup_from_user(
+    server: str, mapper: UserMapper, person_id: str, found: Mapping[str, object] | None
+) -> LookupResult:
+    """Return what the answer to a request for one user shows, None: OneLogin does not know them (any more)."""
+    if found is None:
+        return LookupResult(Status.DELETED)
+    user, roles = user_from_json(found), role_ids(found)
+    if user.id != person_id:
+        raise IncompleteRead(
+            f"{server} answered with another user than {person_id}.",
+            "Try again later; if it persists, report it to OneLogin's support.",
+        )
+    status, word = mapper.status_of(user), status_text(user)
+    if roles is None:
+        error = f"{server} does not show all roles of user {person_id}: its role_ids are not a list of ids."
+        return LookupResult(status, word, groups_failure="no usable answer", groups_error=error)
+    return LookupResult(status, word, frozenset(roles))
 
 
 class DirectoryReader:

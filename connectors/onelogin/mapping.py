@@ -23,6 +23,7 @@ __all__ = [
     "Membership",
     "User",
     "UserMapper",
+    "id_from_json",
     "membership_from_json",
     "role_ids",
     "row_id",
@@ -143,7 +144,7 @@ def _number_text(number: int | None) -> str:
 
 def row_id(row: object) -> str | None:
     """Return the id as text: types differ between lists, the id does not."""
-    return _id_from_json(as_object(row).get("id"))
+    return id_from_json(as_object(row).get("id"))
 
 
 def row_name(row: object) -> str:
@@ -154,7 +155,7 @@ def row_name(row: object) -> str:
 def role_ids(app: Mapping[str, object]) -> list[str] | None:
     """Return the ids of the roles that grant an application, None where it does not show them all."""
     listed = app.get("role_ids")
-    ids = [_id_from_json(each) for each in listed] if isinstance(listed, list) else [None]
+    ids = [id_from_json(each) for each in listed] if isinstance(listed, list) else [None]
     known = {each for each in ids if each is not None}
     return None if None in ids else sorted(known)
 
@@ -175,6 +176,6 @@ def user_from_json(row: object) -> User:
     )
 
 
-def _id_from_json(value: object) -> str | None:
+def id_from_json(value: object) -> str | None:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else as_text(value)
     return text if is_path_id(text) else None
