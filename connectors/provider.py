@@ -11,7 +11,7 @@ from typing import Generic, TypeVar, get_args
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.base import Connector, Progress, discard_progress
+from connectors.base import Connector, Progress, Source, discard_progress
 from connectors.duration import Duration
 from connectors.feed import Feed
 from connectors.http import DEFAULT_LIMITS, RequestLimits
@@ -85,11 +85,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorContext:
-    """What the agent gives to every connector."""
+    """What the agent gives to every connector. *sources* are those of the connector that a feed is read for."""
 
     client: httpx.AsyncClient
     limits: RequestLimits = DEFAULT_LIMITS
     progress: Progress = discard_progress
+    sources: tuple[Source, ...] = ()
 
 
 S = TypeVar("S", bound=ProviderSettings)

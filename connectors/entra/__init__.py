@@ -7,10 +7,11 @@ from functools import partial
 
 from connectors.entra.certificate import load_credential
 from connectors.entra.connector import EntraConnector
+from connectors.entra.feed import create_feed
 from connectors.entra.settings import EntraSettings
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "EntraConnector", "EntraSettings"]
+__all__ = ["PROVIDER", "EntraConnector", "EntraSettings", "create_feed"]
 
 
 def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> EntraConnector:
@@ -32,6 +33,7 @@ PROVIDER = Provider(
     title="Microsoft Entra ID",
     settings=EntraSettings,
     create=_create,
+    create_feed=create_feed,
     credential_checks=_credential_checks,
     has_guests_and_nesting=True,
     questions=(

@@ -22,7 +22,9 @@ __all__ = [
     "GROUP_HINT",
     "HIDDEN_HINT",
     "HIDDEN_ROLE",
+    "LATER_HINT",
     "MAX_PAGE_SIZE",
+    "USER_HINT",
     "Endpoint",
     "GraphClient",
     "app_assignments_endpoint",
@@ -33,9 +35,12 @@ __all__ = [
     "group_endpoint",
     "group_label",
     "group_members_endpoint",
+    "is_expired",
+    "nested_groups_endpoint",
     "own_principal_endpoint",
     "user_endpoint",
     "user_groups_endpoint",
+    "users_with_email_endpoint",
 ]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, GONE = 200, 400, 403, 404, 410
@@ -151,7 +156,7 @@ class GraphClient:
             self._progress(f"{self._api.name}: {endpoint.description}", len(rows), None)
             next_url = guard.advance(link)
             response = await self._api.get(next_url, accept=PAGE_STATUSES, about=guard.page_label)
-            if response.status == GONE or (response.status == BAD_REQUEST and error_code(response) in EXPIRED_CODES):
+            if is_expired(response):
                 raise CursorExpired(self._api.error_from_response(response).message, LATER_HINT)
             response = self._require_ok(response, endpoint)
             rows += map(parse, response.rows("value"))
@@ -194,6 +199,12 @@ def group_members_endpoint(of: AppGroup, *, nested: bool, top: int = MAX_PAGE_SI
     return Endpoint(f"/groups/{_id(of.id)}/transitiveMembers", what, GROUP_HINT, f"{USER_FIELDS},visibility", top)
 
 
+def nested_groups_endpoint(of: AppGroup) -> Endpoint:
+    """Request the ids of everything in a group, to find the groups inside."""
+    what = f"the groups in group {group_label(of)}"
+    return Endpoint(f"/groups/{_id(of.id)}/transitiveMembers", what, GROUP_HINT, "id", MAX_PAGE_SIZE)
+
+
 def group_endpoint(of: AppGroup) -> Endpoint:
     """Request whether a group hides its members."""
     return Endpoint(
@@ -215,6 +226,13 @@ def disabled_users_endpoint() -> Endpoint:
     return Endpoint("/users", "people who may not sign in", USER_HINT, "id", 1, filter="accountEnabled eq false")
 
 
+def users_with_email_endpoint(email: str) -> Endpoint:
+    """Request the people who sign in with *email* or get mail there. With `$top` Graph would give no next link."""
+    quoted = email.replace("'", "''")
+    terms = f"userPrincipalName eq '{quoted}' or mail eq '{quoted}'"
+    return Endpoint("/users", "people with an address", USER_HINT, "id,userPrincipalName,accountEnabled", filter=terms)
+
+
 def user_groups_endpoint(user_id: str, *, nested: bool) -> Endpoint:
     """Request the groups and roles of a person: direct ones, or with *nested* also those through other groups."""
     relation = "transitiveMemberOf" if nested else "memberOf"
@@ -234,6 +252,13 @@ def _id(value: str) -> str:
 def error_code(response: ApiResponse) -> str:
     """Return Graph's `error.code`, empty for a response that is not Graph's."""
     return str(as_object(response.object_or_empty().get("error")).get("code", ""))
+
+
+def is_expired(response: ApiResponse) -> bool:
+    """Return whether Graph no longer takes the link that was followed."""
+    return response.status == GONE or (
+        response.status in {BAD_REQUEST, NOT_FOUND} and error_code(response) in EXPIRED_CODES
+    )
 
 
 def _next_link(response: ApiResponse, endpoint: Endpoint) -> str | None:

@@ -34,6 +34,7 @@ from connectors.entra.client import (
     GROUP_HINT,
     HIDDEN_HINT,
     HIDDEN_ROLE,
+    LATER_HINT,
     GraphClient,
     app_assignments_endpoint,
     app_endpoint,
@@ -79,7 +80,7 @@ from connectors.http import (
     task_group,
 )
 
-__all__ = ["EntraConnector"]
+__all__ = ["DirectoryReader", "EntraConnector", "create_api", "lookup_from_user"]
 
 REACHED_MESSAGE = "Microsoft Graph reachable, credentials accepted."
 
@@ -107,20 +108,8 @@ class EntraConnector:
         wall: Callable[[], float] = time.time,
         progress: Progress = discard_progress,
     ) -> None:
-        server_name = f"Entra ({name})"
-        tokens = MsalTokens(server_name, settings, client, limits, timer, wall)
-        rate_limiter = RetryAfterLimiter(server_name, limits.max_wait_seconds, timer)
-        self._api = ApiClient(
-            server_name,
-            f"{settings.graph_root}/v1.0",
-            client,
-            tokens.auth_headers,
-            limits=limits,
-            rate_limiter=rate_limiter,
-            timer=timer,
-        )
+        self._api, self._token_roles = create_api(name, settings, client, limits=limits, timer=timer, wall=wall)
         self._client = GraphClient(self._api, progress)
-        self._token_roles = tokens.token_roles
         self.clear_cache()
         self._mapper = UserMapper(name)
         self._name = name
@@ -155,19 +144,7 @@ class EntraConnector:
             # A second request, so that a deletion is not concluded from one replica that lags behind.
             await self._client.find_one(deleted_user_endpoint(person_id))
             return LookupResult(Status.DELETED)
-        status, word = self._mapper.status_of(found), enabled_text(found)
-        if status is Status.SUSPENDED:
-            return LookupResult(status, word)
-        if found.is_guest and not source.guests:
-            return LookupResult(status, word, frozenset())
-        try:
-            rows = await self._client.read_all(
-                user_groups_endpoint(person_id, nested=source.nested), group_member_from_json
-            )
-        except ReadError as error:
-            # The status is valid without the groups.
-            return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
-        return LookupResult(status, word, frozenset(row.user.id for row in rows if row.user.id))
+        return await lookup_from_user(self._client, self._mapper, found, source)
 
     async def check(self, sources: Sequence[Source]) -> list[Finding]:
         subject = f"connector {self._name}"
@@ -205,6 +182,51 @@ class EntraConnector:
             self.lookup,
             self._directory.read_user,
         )
+
+
+def create_api(
+    name: str,
+    settings: EntraSettings,
+    client: httpx.AsyncClient,
+    *,
+    limits: RequestLimits = DEFAULT_LIMITS,
+    timer: Timer = REAL_TIME,
+    wall: Callable[[], float] = time.time,
+) -> tuple[ApiClient, Callable[[], frozenset[str] | None]]:
+    """Return a client of one tenant's Graph, with its own access token.
+
+    The second value returns the permissions in the token, None where the token does not show them.
+    """
+    server_name = f"Entra ({name})"
+    tokens = MsalTokens(server_name, settings, client, limits, timer, wall)
+    api = ApiClient(
+        server_name,
+        f"{settings.graph_root}/v1.0",
+        client,
+        tokens.auth_headers,
+        limits=limits,
+        rate_limiter=RetryAfterLimiter(server_name, limits.max_wait_seconds, timer),
+        timer=timer,
+    )
+    return api, tokens.token_roles
+
+
+async def lookup_from_user(graph: GraphClient, mapper: UserMapper, user: User, source: Source) -> LookupResult:
+    """Return the status of *user*, with the groups that hold them. Raises `ReadError`."""
+    status, word = mapper.status_of(user), enabled_text(user)
+    if status is Status.SUSPENDED:
+        return LookupResult(status, word)
+    if user.is_guest and not source.guests:
+        return LookupResult(status, word, frozenset())
+    try:
+        rows = await graph.read_all(user_groups_endpoint(user.id, nested=source.nested), group_member_from_json)
+        if not all(row.user.id for row in rows):
+            message = f"{graph.name} shows a group of person {user.id} without its id."
+            raise IncompleteRead(message, LATER_HINT)
+    except ReadError as error:
+        # The status is valid without the groups.
+        return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
+    return LookupResult(status, word, frozenset(row.user.id for row in rows))
 
 
 class DirectoryReader:
@@ -291,6 +313,11 @@ class DirectoryReader:
                 "that its list is empty or short.",
                 HIDDEN_HINT,
             )
+
+    async def hides_members(self, group: AppGroup) -> bool | None:
+        """Return whether a group hides its members from us, None when Graph does not know the group."""
+        hides = await self._hides_members(group)
+        return hides and HIDDEN_ROLE not in (self._token_roles() or ())
 
     async def _read_hides_members(self, group: AppGroup) -> bool | None:
         """Return whether a group hides its members, None when Graph does not know it."""

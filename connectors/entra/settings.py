@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.http import https_root, parse_url
-from connectors.provider import ProviderSettings
+from connectors.provider import FeedSettings, ProviderSettings
 from connectors.secret import Secret
 
 __all__ = ["EntraSettings"]
@@ -75,6 +75,11 @@ class EntraSettings(ProviderSettings):
     authority_url: RootUrl | None = Field(
         default=None, description="In place of the cloud's sign-in: its root, without the tenant."
     )
+    feed: FeedSettings | None = Field(
+        default=None,
+        description="Look at people soon after Graph's delta queries report a change of theirs. Absent: off. It needs "
+        "no further permission.",
+    )
 
     @model_validator(mode="after")
     def _require_one_credential(self) -> EntraSettings:
@@ -96,6 +101,10 @@ class EntraSettings(ProviderSettings):
     @property
     def tenant(self) -> str:
         return self.tenant_id.lower()
+
+    @property
+    def change_feed(self) -> FeedSettings | None:
+        return self.feed
 
     @property
     def authority_root(self) -> str:

@@ -23,7 +23,16 @@ from connectors.directory import AppGroup, fullest_rows, group_memberships, requ
 from connectors.entra.mapping import NAMING, AppAssignment, GroupMember, User, UserMapper
 from connectors.http import escape_control
 
-__all__ = ["AppAssignments", "AppData", "GroupMembers", "build_snapshot", "group_members", "sort_assignments"]
+__all__ = [
+    "GROUP_KIND",
+    "USER_KIND",
+    "AppAssignments",
+    "AppData",
+    "GroupMembers",
+    "build_snapshot",
+    "group_members",
+    "sort_assignments",
+]
 
 VISIBILITY_HINT = (
     "Grant the app registration the application permission User.Read.All, with admin consent: without it Graph shows "

@@ -128,6 +128,15 @@ class ApiClient:
         """Return the guard for the pages of *about*, which start at *url*."""
         return PageGuard(self.name, str(self._resolve_url(url, params)), self._limits.max_pages, about)
 
+    def require_own_link(self, url: str, about: str = "") -> str:
+        """Return *url* if it may be requested later. Raises `IncompleteRead` for another server, without the URL."""
+        if self._origin.resolve(url) is None:
+            raise IncompleteRead(
+                f"{self.name} links to another server{_for_subject(about)}.",
+                "No request was sent there, to protect the token. Check the base URL in the config.",
+            )
+        return url
+
     async def send(
         self,
         method: str,

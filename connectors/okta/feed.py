@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
+import httpx
+
 from connectors.base import IncompleteRead, LookupResult, ReadError, Source, Status
 from connectors.directory import as_object, as_text, select_groups
 from connectors.feed import CursorLost, FeedEvent, FeedPage, Standing, StandingFound
-from connectors.http import REAL_TIME, ApiClient, ApiResponse, server_time, task_group
+from connectors.http import REAL_TIME, ApiClient, ApiResponse, Timer, server_time, task_group
 from connectors.okta.auth import SCOPES
 from connectors.okta.client import (
     LATER_HINT,
@@ -67,6 +69,7 @@ WIDE_TYPES = (
 EVENT_TYPES = (*PERSON_TYPES, *WIDE_TYPES)
 """What is asked for. Source: Okta's list of event types, 2026-08-06."""
 FILTER = " or ".join(f'eventType eq "{each}"' for each in EVENT_TYPES)
+LOST_HINT = "A whole run follows, and a fresh cursor."
 FEED_HINT = (
     f"Grant the service app the scope {LOG_SCOPE} in Okta (Okta API Scopes), and its admin role the right to view "
     "logs, or remove `feed` of the connector."
@@ -105,7 +108,15 @@ class OktaFeed:
         return self._page(await self._request(LOGS_PATH, params))
 
     async def poll(self, cursor: str) -> FeedPage:
+        if not self._is_own_cursor(cursor):
+            raise CursorLost("The place of the feed in the state is not one of this org's System Log.", LOST_HINT)
         return self._page(await self._request(cursor))
+
+    def _is_own_cursor(self, cursor: str) -> bool:
+        try:
+            return httpx.URL(self._logs.require_own_link(cursor)).path == LOGS_PATH
+        except (IncompleteRead, httpx.InvalidURL):
+            return False
 
     async def _request(self, url: str, params: Mapping[str, str] | None = None) -> ApiResponse:
         accept = {200, 400, 403, 404}
@@ -115,13 +126,14 @@ class OktaFeed:
         error = self._logs.error_from_response(response, FEED_HINT if response.status in {403, 404} else LATER_HINT)
         if response.status == 400 and params is None:
             # A refused cursor and a refused parameter can't be distinguished by the code alone.
-            raise CursorLost(error.message, "A whole run follows, and a fresh cursor.")
+            raise CursorLost(error.message, LOST_HINT)
         raise error
 
     def _page(self, response: ApiResponse) -> FeedPage:
         rows, following = response.rows(None), response.link("next")
         if following is None:
             raise IncompleteRead("Okta answered for its System Log without a next link.", LATER_HINT)
+        self._logs.require_own_link(following, "its System Log")
         moment = server_time(response.headers)
         return FeedPage(
             tuple(_event_from_json(row) for row in rows),
@@ -200,15 +212,21 @@ def _without_proof(standing: StandingFound) -> StandingFound:
 
 
 def create_feed(
-    name: str, settings: OktaSettings, context: ConnectorContext, *, wall: Callable[[], float] = time.time
+    name: str,
+    settings: OktaSettings,
+    context: ConnectorContext,
+    *,
+    timer: Timer = REAL_TIME,
+    wall: Callable[[], float] = time.time,
 ) -> OktaFeed:
     """Return the feed of one org. *wall* returns seconds since 1970."""
 
     def client_for(scopes: str) -> ApiClient:
-        api, _ = create_api(name, settings, context.client, limits=context.limits, wall=wall, scopes=scopes)
+        limits = context.limits
+        api, _ = create_api(name, settings, context.client, limits=limits, timer=timer, wall=wall, scopes=scopes)
         return api
 
-    org = OktaClient(client_for(SCOPES), REAL_TIME, context.progress)
+    org = OktaClient(client_for(SCOPES), timer, context.progress)
     return OktaFeed(client_for(LOG_SCOPE), org, lambda: DirectoryReader(org), user_mapper(name, settings), wall)
 
 

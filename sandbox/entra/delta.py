@@ -249,8 +249,10 @@ class DeltaLog:
         entry: JsonObject = {"@odata.type": TYPES[change.member in self._directory.groups], "id": change.member}
         if change.happening is Happening.JOINED:
             return entry
-        is_silent = change.member in self._directory.deleted and not self.options.shows_soft_deletion_in_groups
-        return None if is_silent else {**entry, "@removed": {"reason": "deleted"}}
+        # Someone restored from deletion never left the group for Graph.
+        is_restored = change.member in self._directory.groups[change.key].people
+        is_deleted = change.member in self._directory.deleted and not self.options.shows_soft_deletion_in_groups
+        return None if is_restored or is_deleted else {**entry, "@removed": {"reason": "deleted"}}
 
     def _on_event(self, event: CompanyEvent) -> None:
         if event.directory != self._directory.name:

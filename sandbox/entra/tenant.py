@@ -112,7 +112,7 @@ class EntraTenant:
 
     def read_person(self, key: str) -> Person:
         """Return a person as the replica whose turn it is shows them. Raises `GraphError`."""
-        if not self._is_behind("users"):
+        if not self._is_behind(f"users/{key}"):
             return self.person(key)
         options = self.options
         return _require_found(self._replica.person(key, options.replica_seconds, options.replica_lacks), key)
@@ -120,14 +120,16 @@ class EntraTenant:
     def read_groups_of(self, key: str) -> list[Group]:
         """Return a person's direct groups as the replica whose turn it is shows them. Raises `GraphError`."""
         person, options = self.person(key), self.options
-        if not self._is_behind("memberOf"):
+        if not self._is_behind(f"users/{key}/memberOf"):
             return self.directory.groups_of(person.id)
         return self._replica.groups_of(person.id, options.replica_seconds, options.replica_lacks)
 
-    def _is_behind(self, kind: str) -> bool:
-        """Take turns between the replicas: the one that is behind comes first."""
-        self._turns[kind] += 1
-        return self.options.replica_seconds > 0 and self._turns[kind] % 2 == 1
+    def _is_behind(self, path: str) -> bool:
+        """Take turns between the replicas for each path: the one that is behind comes first."""
+        if self.options.replica_seconds <= 0:
+            return False
+        self._turns[path] += 1
+        return self._turns[path] % 2 == 1
 
     def deleted(self, key: str) -> Person:
         return _require_found(self.directory.deleted.get(key), key)
