@@ -31,6 +31,7 @@ __all__ = [
     "user_endpoint",
     "users_endpoint",
     "users_with_email_endpoint",
+    "users_with_id_endpoint",
     "users_with_status_endpoint",
 ]
 
@@ -245,6 +246,10 @@ def users_with_status_endpoint(status: int) -> Endpoint:
 
 def users_with_email_endpoint(email: str) -> Endpoint:
     return Endpoint("/api/2/users", "users with one address", SCOPE_HINT, {"email": email})
+
+
+def users_with_id_endpoint(user_id: str) -> Endpoint:
+    return Endpoint("/api/2/users", f"users with the id {user_id}", SCOPE_HINT, {"user_ids": _id(user_id)})
 
 
 def user_apps_endpoint(user_id: str) -> Endpoint:

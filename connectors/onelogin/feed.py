@@ -25,6 +25,7 @@ from connectors.onelogin.client import (
     user_apps_endpoint,
     user_endpoint,
     users_with_email_endpoint,
+    users_with_id_endpoint,
 )
 from connectors.onelogin.connector import DirectoryReader, create_api, lookup_from_user
 from connectors.onelogin.event_types import EventTypes, Meaning
@@ -50,7 +51,7 @@ LOST_STATUSES = frozenset({400, 404, 410, 422})
 PAGE_LIMIT = 50
 MAX_PAGES = 20
 """Pages of one poll. More events than that are left to a run over everyone, which is cheaper for the account."""
-MAX_WAIT_SECONDS = 10.0
+MAX_WAIT_SECONDS = 60.0
 """A poll that must wait longer for the account's shared limit fails, and the next one tries again."""
 FIRST_SPAN = timedelta(minutes=10)
 """How far back a fresh place begins."""
@@ -238,7 +239,11 @@ class OneLoginFeed:
     async def _look(self, person_id: str, look: _Look) -> StandingFound:
         user = await self._account.find_one(user_endpoint(person_id))
         found = lookup_from_user(self._events.name, self._mapper, person_id, user)
-        if found.status in SHOWN_BY_STATUS:
+        if found.status is Status.DELETED:
+            page = await self._account.read_first_page(users_with_id_endpoint(person_id))
+            is_listed = any(row_id(row) == person_id for row in page.rows)
+            return StandingFound(Standing.UNKNOWN if is_listed else Standing.LEFT, found)
+        if found.status is Status.SUSPENDED:
             return StandingFound(Standing.LEFT, found)
         if found.status is Status.UNKNOWN or found.groups is None:
             return StandingFound(Standing.UNKNOWN, found)

@@ -13,19 +13,23 @@ from connectors.base import Source
 from connectors.entra import EntraSettings
 from connectors.entra import create_feed as create_entra_feed
 from connectors.feed import Feed, FeedEvent, Standing, StandingFound
-from connectors.http import RequestLimits
+from connectors.http import RequestLimits, Timer
 from connectors.okta import OktaSettings
 from connectors.okta import create_feed as create_okta_feed
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin import create_feed as create_onelogin_feed
 from connectors.provider import ConnectorContext
 from sandbox.company import Company, Person
 from sandbox.entra import EntraOptions, entra_app
 from sandbox.okta import okta_app
+from sandbox.onelogin import onelogin_app
 from tests.contract.entra_tenant import AUTHORITY, CLIENT_ID, GRAPH, TENANT_ID, discovery
 from tests.contract.okta_org import FakeTime, Fault
-from tests.contract.pretend_directories import ORG, PretendOkta
+from tests.contract.pretend_directories import ACCOUNT, ORG, PretendOkta, PretendOneLogin
+from tests.contract.pretend_directories import SECRET as ONELOGIN_SECRET
 from tests.contract.pretend_entra import SECRET, Harness
 
-__all__ = ["WORLDS", "EntraWorld", "FeedWorld", "OktaWorld", "poll_all"]
+__all__ = ["WORLDS", "EntraWorld", "FeedWorld", "OktaWorld", "OneLoginWorld", "poll_all"]
 
 
 class FeedWorld(ABC):
@@ -174,7 +178,40 @@ class EntraWorld(FeedWorld):
         self.harness.clock[0] += seconds
 
 
-WORLDS: dict[str, Callable[..., FeedWorld]] = {"okta": OktaWorld, "entra": EntraWorld}
+class OneLoginWorld(FeedWorld):
+    host = httpx.URL(ACCOUNT).host
+
+    def __init__(self, retries: int = 0) -> None:
+        self.onelogin = PretendOneLogin()
+        super().__init__(onelogin_app(self.onelogin.account), retries)
+        self.company = self.onelogin.company
+        values = {"type": "onelogin", "api_url": ACCOUNT, "client_id": "id", "client_secret": ONELOGIN_SECRET}
+        timer = Timer(self.time.timer.now, self.time.sleep, self.onelogin.clock)
+        context = ConnectorContext(self.http, self.limits)
+        self.feed = create_onelogin_feed("onelogin-apac", OneLoginSettings.model_validate(values), context, timer=timer)
+        self.source = Source("onelogin-apac", self.onelogin.app.id)
+
+    def sign_in(self, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != "/auth/oauth2/v2/token":
+            return None
+        return httpx.Response(200, json=self.onelogin.account.issue_token("id", ONELOGIN_SECRET))
+
+    def assigned(self, index: int = 0) -> Person:
+        home, app = self.company.onelogin, self.onelogin.app
+        found = [
+            home.people[key]
+            for key, roles in home.assignments(app).items()
+            if len(roles) == 1 and key not in app.individuals and home.people[key].status == "1"
+        ]
+        return [each for each in found if each.state == 1][index]
+
+    def leave_groups(self, person: Person) -> None:
+        for role in self.company.groups_of(person):
+            if role.id in self.onelogin.app.groups:
+                self.company.quit(person, role.id)
+
+
+WORLDS: dict[str, Callable[..., FeedWorld]] = {"okta": OktaWorld, "entra": EntraWorld, "onelogin": OneLoginWorld}
 """Every provider with a feed, by name."""
 
 

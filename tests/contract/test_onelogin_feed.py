@@ -358,7 +358,7 @@ async def test_missing_permission_names_the_scope(harness: Harness) -> None:
 
 async def test_limit_that_another_client_has_used_up_ends_the_poll_and_not_the_looks(harness: Harness) -> None:
     cursor = (await harness.feed.begin()).cursor
-    harness.later(3_540)
+    harness.later(3_500)
     harness.onelogin.account.use_events_quota(5_000)
 
     with pytest.raises(IncompleteRead):
@@ -369,7 +369,7 @@ async def test_limit_that_another_client_has_used_up_ends_the_poll_and_not_the_l
 
     assert len(harness.requests) == sent, "no request before the time that OneLogin names"
     assert await harness.standing(harness.assigned()) is Standing.ENTITLED
-    harness.later(60)
+    harness.later(100)
     assert (await harness.poll(cursor))[0] == []
 
 
@@ -486,6 +486,12 @@ async def test_404_for_everyone_is_no_leaver(harness: Harness) -> None:
     found = (await harness.look(person))[person.id]
 
     assert (found.standing, found.found.status) == (Standing.UNKNOWN, Status.DELETED)
+
+
+async def test_404_for_a_person_who_is_still_listed_is_no_leaver(harness: Harness) -> None:
+    person = harness.assigned()
+    harness.refused[f"/users/{person.id}"] = 404
+    assert await harness.standing(person) is Standing.UNKNOWN
 
 
 async def test_roles_that_no_person_shows_prove_nothing(harness: Harness) -> None:
