@@ -203,6 +203,15 @@ async def test_row_of_an_unknown_shape_is_wide(world: EntraWorld, row: object) -
     assert wide((await poll_all(world.feed, cursor))[0])
 
 
+@pytest.mark.parametrize("kind", ["device", "servicePrincipal", "orgContact"])
+async def test_thing_that_joins_a_group_names_no_one(world: EntraWorld, kind: str) -> None:
+    cursor = (await world.feed.begin()).cursor
+    entry = {"@odata.type": f"#microsoft.graph.{kind}", "id": "d-1"}
+    row = {"id": world.harness.sales.id, "displayName": "Sales", "members@delta": [entry]}
+    world.at["/groups/delta"] = [delta_page([row], orjson.loads(cursor)["groups"][0][1])]
+    assert (await poll_all(world.feed, cursor))[0] == []
+
+
 async def test_person_without_an_id_is_wide(world: EntraWorld) -> None:
     cursor = (await world.feed.begin()).cursor
     world.at["/users/delta"] = [delta_page([{"displayName": "Ana"}], orjson.loads(cursor)["people"])]
