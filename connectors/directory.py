@@ -6,7 +6,7 @@ Every sentence names the provider that it is given.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -107,11 +107,14 @@ def _find_group(assigned: Sequence[AppGroup], wanted: str, app: str, naming: Gro
 
 def group_memberships(people_by_group: Mapping[AppGroup, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Return the ids of the groups of each person, sorted."""
-    memberships: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    memberships: dict[str, tuple[str, ...]] = {}
     for group in sorted(people_by_group):
+        # Shared by everyone with the same groups.
+        extended: dict[tuple[str, ...], tuple[str, ...]] = {}
         for person in people_by_group[group]:
-            memberships[person] += (group.id,)
-    return dict(memberships)
+            before = memberships.get(person, ())
+            memberships[person] = extended.get(before) or extended.setdefault(before, (*before, group.id))
+    return memberships
 
 
 def fullest_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.diff.assignments import AssignedPerson, Assignments
@@ -49,7 +50,7 @@ class PlanBuilder:
     connectors: frozenset[str]
     members: dict[str, Member]
     normalized_emails: dict[str, str]
-    members_by_email: dict[str, list[Member]]
+    members_by_email: dict[str, Sequence[Member]]
     link_by_person: dict[PersonKey, Link]
     person_by_scim_id: dict[str, PersonKey]
     changes: list[Change] = field(default_factory=list)
@@ -96,13 +97,15 @@ def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> Pla
     """Index the inputs. The first of several members with one email is the one with the smallest id."""
     members = {member.scim_id: member for member in inputs.listing.members}
     folds = {scim_id: normalize(member.email) for scim_id, member in members.items()}
-    holders: dict[str, list[Member]] = {}
-    for scim_id, email in folds.items():
-        holders.setdefault(email, []).append(members[scim_id])
-    holders.pop("", None)
-    for several in holders.values():
-        if len(several) > 1:
-            several.sort(key=lambda member: member.scim_id)
+    holders: dict[str, Sequence[Member]] = {}
+    rivals: dict[str, list[Member]] = {}
+    for member in members.values():
+        # Nearly all addresses are unique: only shared ones cost a list.
+        email = folds[member.scim_id]
+        if email and holders.setdefault(email, one := (member,)) is not one:
+            rivals.setdefault(email, list(holders[email])).append(member)
+    for email, several in rivals.items():
+        holders[email] = sorted(several, key=lambda member: member.scim_id)
     links = inputs.memory.links
     return PlanBuilder(
         policy=policy,

@@ -103,6 +103,9 @@ class Planner:
         for connector in self.connectors.values():
             connector.clear_cache()
         read = await asyncio.gather(*(self._read_workspace(workspace) for workspace in workspaces))
+        # The snapshots hold what is needed of the lists, and the plan needs the memory.
+        for connector in self.connectors.values():
+            connector.clear_cache()
         confirmation = Confirmation(self.connectors, Lookups(self.connectors))
         decisions = [
             await self._plan_workspace(workspace, outcome, confirmation, user)

@@ -40,8 +40,12 @@ def attribute(resource: Mapping[str, object], name: str) -> object:
     """Return the value of an attribute, ignoring the case of its name (RFC 7643, section 2.1); None when missing."""
     if name in resource:
         return resource[name]
-    lower = name.lower()
-    return next((value for key, value in resource.items() if key.lower() == lower), None)
+    lower, length = name.lower(), len(name)
+    for key, value in resource.items():
+        # The length first: nearly every resource lacks some attribute, and lower case costs more than that.
+        if len(key) == length and key.lower() == lower:
+            return value
+    return None
 
 
 def page_from_json(document: object, who: str, label: str = "") -> Page:
@@ -81,12 +85,14 @@ def member_from_json(row: object) -> Member | None:
     formatted = attribute(name, "formatted") if isinstance(name, dict) else None
     meta = attribute(row, "meta")
     etag = attribute(meta, "version") if isinstance(meta, dict) else None
+    shown = _shown_name(attribute(row, "displayName"), name)
     return Member(
         scim_id,
         _text_or_empty(attribute(row, "userName")),
-        _shown_name(attribute(row, "displayName"), name),
+        shown,
         _boolean(attribute(row, "active")),
-        formatted=formatted if isinstance(formatted, str) else None,
+        # Nearly always the same text, then the same object.
+        formatted=shown if formatted == shown else formatted if isinstance(formatted, str) else None,
         resource=resource,
         etag=_text_or_empty(etag),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -107,17 +108,20 @@ def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
 
 
 def last_seen_from_bytes(stored: bytes) -> tuple[LastSeen, ...]:
-    return tuple(
-        LastSeen(
+    members: list[Any] = orjson.loads(zlib.decompress(stored))
+    known_groups: dict[tuple[str, ...], tuple[str, ...]] = {}
+    # In place, so that no row is in memory twice; the connector and the groups are the same in most of them.
+    for index, (scim_id, email, name, active, person, groups) in enumerate(members):
+        named = tuple(groups)
+        members[index] = LastSeen(
             scim_id=scim_id,
             email=email,
             display_name=name,
             active=active,
-            person=PersonKey(*person) if person else None,
-            groups=tuple(groups),
+            person=PersonKey(sys.intern(person[0]), person[1]) if person else None,
+            groups=known_groups.setdefault(named, named),
         )
-        for scim_id, email, name, active, person, groups in orjson.loads(zlib.decompress(stored))
-    )
+    return tuple(members)
 
 
 def compress(document: bytes | None) -> bytes | None:

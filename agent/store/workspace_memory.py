@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import orjson
@@ -66,10 +68,13 @@ SIZE_RETENTION = timedelta(hours=48)
 
 
 def load_memory(connection: Connection, workspace: str) -> Memory:
-    rows = connection.execute(select(links).where(links.c.workspace == workspace))
+    columns = links.c.connector, links.c.person, links.c.scim_id, links.c.groups, links.c.missed_reads
+    rows = connection.execute(select(*columns).where(links.c.workspace == workspace))
+    # Shared by the links of everyone who has them.
+    parse_groups = cache(groups_from_json)
     found = [
-        Link(PersonKey(row.connector, row.person), row.scim_id, groups_from_json(row.groups), row.missed_reads)
-        for row in rows
+        Link(PersonKey(sys.intern(connector), person), scim_id, parse_groups(groups), missed_reads)
+        for connector, person, scim_id, groups, missed_reads in rows
     ]
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
     different = connection.execute(select(different_people).where(different_people.c.workspace == workspace))

@@ -110,7 +110,8 @@ class EntraConnector:
     ) -> None:
         self._api, self._token_roles = create_api(name, settings, client, limits=limits, timer=timer, wall=wall)
         self._client = GraphClient(self._api, progress)
-        self.clear_cache()
+        self._directory = DirectoryReader(self._client, self._token_roles)
+        self._fresh_directory = DirectoryReader(self._client, self._token_roles)
         self._mapper = UserMapper(name)
         self._name = name
         self._root = settings.graph_root
@@ -130,6 +131,9 @@ class EntraConnector:
         return self._api.request_count
 
     def clear_cache(self) -> None:
+        # Emptied too: a reader and its caches refer to each other, and would wait for the garbage collector.
+        self._directory.clear()
+        self._fresh_directory.clear()
         self._directory = DirectoryReader(self._client, self._token_roles)
         self._fresh_directory = DirectoryReader(self._client, self._token_roles)
 
@@ -241,6 +245,12 @@ class DirectoryReader:
         self._members = SingleFlight(self._read_members)
         self._hides_members = SingleFlight(self._read_hides_members)
         self._users = SingleFlight(self.read_user)
+
+    def clear(self) -> None:
+        """Forget every list."""
+        self._members.clear()
+        self._hides_members.clear()
+        self._users.clear()
 
     async def read_app_data(self, source: Source) -> AppData:
         """Return everything of the source's application that its snapshot needs."""

@@ -36,6 +36,10 @@ class SingleFlight(Generic[K, T]):
         self._read = read
         self._tasks: dict[K, _SharedTask[T]] = {}
 
+    def clear(self) -> None:
+        """Forget what was read. Who waits for a read still gets its result."""
+        self._tasks.clear()
+
     async def __call__(self, key: K) -> T:
         shared = self._tasks.get(key)
         if shared is None:

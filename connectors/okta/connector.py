@@ -51,6 +51,8 @@ from connectors.okta.client import (
 from connectors.okta.dpop import DpopProofs
 from connectors.okta.mapping import (
     NAMING,
+    AppUser,
+    User,
     UserMapper,
     app_group_from_json,
     app_user_from_json,
@@ -87,7 +89,8 @@ class OktaConnector:
     ) -> None:
         self._api, self._token_scopes = create_api(name, settings, client, limits=limits, timer=timer, wall=wall)
         self._client = OktaClient(self._api, timer, progress)
-        self.clear_cache()
+        self._directory = DirectoryReader(self._client)
+        self._fresh_directory = DirectoryReader(self._client)
         self._name = name
         self._org_url = settings.org_url
         signs = settings.api_token is None
@@ -106,6 +109,9 @@ class OktaConnector:
         return self._api.request_count
 
     def clear_cache(self) -> None:
+        # Emptied too: a reader and its caches refer to each other, and would wait for the garbage collector.
+        self._directory.clear()
+        self._fresh_directory.clear()
         self._directory = DirectoryReader(self._client)
         self._fresh_directory = DirectoryReader(self._client)
 
@@ -227,12 +233,19 @@ class DirectoryReader:
         self._client = org
         self._members = SingleFlight(self._read_members)
         self._names = SingleFlight(self._read_group_name)
+        self._users: dict[str, User] = {}
+
+    def clear(self) -> None:
+        """Forget every list."""
+        self._members.clear()
+        self._names.clear()
+        self._users.clear()
 
     async def read_app_data(self, source: Source) -> AppData:
         """Return everything of the source's application that its snapshot needs."""
         app_name = await self.read_app_name(source.app)
         async with task_group() as tasks:
-            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), app_user_from_json))
+            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), self._parse_app_user))
             groups = tasks.create_task(self._read_groups(source, app_name))
         people, unidentified = app_people(listing.result(), source.app)
         assigned, counted = groups.result()
@@ -278,5 +291,17 @@ class DirectoryReader:
 
     async def _read_members(self, group: AppGroup) -> GroupMembers:
         return group_members(
-            await self._client.read_all(group_members_endpoint(group), user_from_json), escape_control(group.name)
+            await self._client.read_all(group_members_endpoint(group), self._parse_user), escape_control(group.name)
         )
+
+    def _parse_app_user(self, row: object) -> AppUser:
+        listed = app_user_from_json(row)
+        return AppUser(self._shared_user(listed.user), listed.scope, listed.link_group_id)
+
+    def _parse_user(self, row: object) -> User:
+        return self._shared_user(user_from_json(row))
+
+    def _shared_user(self, user: User) -> User:
+        """Return an equal user that another list showed, if any: the lists show everyone two times and more."""
+        known = self._users.setdefault(user.id, user)
+        return known if known == user else user

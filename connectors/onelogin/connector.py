@@ -99,7 +99,8 @@ class OneLoginConnector:
     ) -> None:
         self._api = create_api(name, settings, client, limits, timer)
         self._client = OneLoginClient(self._api, progress)
-        self.clear_cache()
+        self._directory = DirectoryReader(self._client)
+        self._fresh_directory = DirectoryReader(self._client)
         self._mapper = UserMapper(name, settings.entitled_statuses)
         self._name = name
         self._check_clock = partial(check_clock, url=settings.base_url, client=client, limits=limits, wall=timer.wall)
@@ -114,6 +115,9 @@ class OneLoginConnector:
         return self._api.request_count
 
     def clear_cache(self) -> None:
+        # Emptied too: a reader and its caches refer to each other, and would wait for the garbage collector.
+        self._directory.clear()
+        self._fresh_directory.clear()
         self._directory = DirectoryReader(self._client)
         self._fresh_directory = DirectoryReader(self._client)
 
@@ -204,6 +208,13 @@ class DirectoryReader:
         self._all_users = SingleFlight(self._read_all_users)
         self._user = SingleFlight(self._read_user)
         self._user_count = SingleFlight(self._read_user_count)
+
+    def clear(self) -> None:
+        """Forget every list."""
+        self._members.clear()
+        self._all_users.clear()
+        self._user.clear()
+        self._user_count.clear()
 
     async def read_app_data(self, source: Source) -> AppData:
         """Return everything of the source's application that its snapshot needs, except its people's own rows."""

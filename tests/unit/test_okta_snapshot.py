@@ -122,7 +122,7 @@ def test_groups_count_everyone_in_them_and_stand_by_id() -> None:
 
 
 def test_person_with_a_blank_row_is_read_from_their_group() -> None:
-    blank = replace(row("ana"), user=User("00u-ana"))
+    blank = row("ana")._replace(user=User("00u-ana"))
     person = only_person(read_of(blank, sales=inside(User("00u-ana")), staff=inside(user("ana", "SUSPENDED"))))
     assert (person.email, person.status) == ("ana@example.com", Status.SUSPENDED)
 
@@ -133,7 +133,7 @@ def test_person_with_a_complete_row_is_read_from_it() -> None:
 
 
 def test_blank_person_among_good_ones_is_unknown() -> None:
-    blank = replace(row("ana"), user=User("00u-ana"))
+    blank = row("ana")._replace(user=User("00u-ana"))
     person = only_person(read_of(blank, sales=inside(User("00u-ana"))))
     assert (person.status, person.email, person.display_name) == (Status.UNKNOWN, None, "")
 
@@ -175,7 +175,7 @@ def test_of_several_rows_of_one_person_the_last_counts() -> None:
 
 
 def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
-    without_id = replace(row("eva"), user=replace(user("eva"), id=""))
+    without_id = row("eva")._replace(user=user("eva")._replace(id=""))
     people, unidentified = app_people([row("ana"), without_id], "0oa1")
     assert list(people) == ["00u-ana"]
     assert unidentified == (without_id.user,)
@@ -191,7 +191,7 @@ def test_empty_lists_are_complete() -> None:
 
 @pytest.mark.parametrize("field", ["id", "status", "login"])
 def test_field_that_no_row_shows_is_a_missing_permission(field: str) -> None:
-    users = [replace(user("ana"), **{field: ""}), replace(user("eva"), **{field: ""})]
+    users = [user("ana")._replace(**{field: ""}), user("eva")._replace(**{field: ""})]
     with pytest.raises(IncompleteRead, match=f"none of them shows: {field}") as raised:
         group_members(users, "00g1")
     assert "okta.users.read" in raised.value.hint
