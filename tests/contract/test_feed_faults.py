@@ -5,7 +5,9 @@ A new feed gets its line in `feed_worlds.WORLDS`, and passes these tests.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from sandbox.company import Person
 from tests.contract.feed_worlds import WORLDS, FeedWorld, poll_all
 from tests.contract.okta_org import Fault, body, broken_off, cut_off, unreachable
 
+FAULTS_DOCUMENT = Path(__file__).parents[2] / "docs" / "change-feed.md"
 STAYS = 99
 HTML = "<html><script>x()</script><h1>Bad gateway</h1></html>"
 
@@ -264,3 +267,9 @@ async def test_feed_that_names_everyone_names_them_and_decides_nothing(provider:
     events, _ = await poll_all(world.feed, cursor)
     assert {each.id for each in everyone} <= {key for each in events for key in each.people}
     assert set((await world.look_as_runs_do(*everyone)).values()) == {Standing.ENTITLED}
+
+
+def test_document_names_every_test_of_this_table() -> None:
+    text = FAULTS_DOCUMENT.read_text("utf-8").partition("## Faults")[2]
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named == {name for name in globals() if name.startswith("test_") and "document" not in name}
