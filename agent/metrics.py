@@ -26,6 +26,7 @@ __all__ = ["CONTENT_TYPE", "SCRAPE_GAUGES", "Metrics", "Sample"]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 LAG_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 900, 3600)
+FEED_OUTCOMES = ("done", "failed")
 MAX_HOSTS = 50
 """A tenant has a handful of hosts; any further host is counted as `other`."""
 Sample = tuple[tuple[str, ...], float]
@@ -134,6 +135,12 @@ class Metrics:
             registry=registry,
             buckets=LAG_BUCKETS,
         )
+        self._feed_missed = Counter(
+            "pigment_sync_feed_missed_leavers_total",
+            "Leavers that runs over everyone found and no event announced.",
+            ("connector", "workspace"),
+            registry=registry,
+        )
         self._gauges = {
             name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
         }
@@ -146,6 +153,8 @@ class Metrics:
         )
         self._workspaces: set[str] = set()
         self._hosts: set[str] = set()
+        self._feeds: set[str] = set()
+        self._feed_series: set[tuple[str, str]] = set()
 
     def record_run(self, result: RunResult, trigger: Trigger, seconds: float) -> None:
         """Count a finished run that took *seconds*."""
@@ -154,6 +163,8 @@ class Metrics:
         self._duration.labels(result.workspace).observe(seconds)
         for record in result.records:
             self._changes.labels(result.workspace, record.change.kind, record.outcome).inc()
+        for lag in result.lags:
+            self._feed_lag.labels(lag.person.connector).observe(lag.seconds)
         if result.is_for_everyone and isinstance(result.planned, Plan):
             for guard in result.planned.guards:
                 self._guard_trips.labels(result.workspace, guard.code).inc()
@@ -168,13 +179,30 @@ class Metrics:
         self._feed_last_poll.labels(connector).set(result.polled_at.timestamp())
         if not result.is_elsewhere:
             self._feed_polls.labels(connector, "done").inc()
+        for workspace, count in result.missed.items():
+            self._feed_missed.labels(connector, workspace).inc(count)
 
     def record_failed_poll(self, connector: str) -> None:
         self._feed_polls.labels(connector, "failed").inc()
 
-    def record_lag(self, connector: str, seconds: float) -> None:
-        """Observe how long after the provider's event a leaver was deactivated."""
-        self._feed_lag.labels(connector).observe(seconds)
+    def set_feeds(self, workspaces: Mapping[str, Collection[str]]) -> None:
+        """Begin the counters of each feed at 0, and remove the series of every other one: its last poll gets no older.
+
+        *workspaces* are those of each connector with a feed.
+        """
+        series = {(connector, name) for connector, names in workspaces.items() for name in names}
+        for connector in workspaces:
+            for outcome in FEED_OUTCOMES:
+                self._feed_polls.labels(connector, outcome)
+            self._feed_lag.labels(connector)
+        for each in series:
+            self._feed_missed.labels(*each)
+        for connector in self._feeds.difference(workspaces):
+            for metric in (self._feed_polls, self._feed_last_poll, self._feed_lag, self._feed_missed):
+                metric.remove_by_labels({"connector": connector})
+        for connector, name in self._feed_series - series:
+            self._feed_missed.remove_by_labels({"connector": connector, "workspace": name})
+        self._feeds, self._feed_series = set(workspaces), series
 
     def set_workspaces(self, names: Collection[str]) -> None:
         """Begin the counters of *names* at 0, and remove the series of every other workspace.

@@ -25,7 +25,7 @@ from agent.model import (
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
-from agent.model.feed import FeedCursor, NamedPerson
+from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
@@ -46,6 +46,7 @@ from agent.model.run import (
 )
 from agent.model.verification import Verification, VerificationKind
 from agent.ports.daemons import ALIVE_SECONDS, FORGOTTEN_AFTER_SECONDS
+from agent.ports.feeds import CLOCK_SET_BACK, KEPT_LEAVERS
 from agent.ports.verifications import KEPT_VERIFICATIONS
 from agent.report.hold_age import has_plan
 from connectors.base import PersonKey
@@ -59,6 +60,13 @@ VOID_AFTER = timedelta(seconds=15)
 class Held:
     lease: Lease
     renewed_at: datetime | None
+
+
+@dataclass(slots=True)
+class FoundLeaver:
+    found_at: datetime
+    since: datetime | None
+    verdict: str
 
 
 @dataclass
@@ -87,6 +95,10 @@ class MemoryState:
     feed_cursors: dict[str, FeedCursor] = field(default_factory=dict)
     page_sizes: dict[str, LearnedPageSize] = field(default_factory=dict)
     named: dict[tuple[str, PersonKey], NamedPerson] = field(default_factory=dict)
+    announced: dict[str, dict[PersonKey, Announcement]] = field(default_factory=dict)
+    feed_reads: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    found: dict[str, dict[PersonKey, FoundLeaver]] = field(default_factory=dict)
+    lags: dict[str, dict[tuple[PersonKey, datetime], float]] = field(default_factory=dict)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
 
@@ -181,6 +193,10 @@ class MemoryState:
             self.sizes,
             self.seen_groups,
             self.undone,
+            self.announced,
+            self.feed_reads,
+            self.found,
+            self.lags,
         ]
         for each in remembered:
             each.pop(name, None)
@@ -235,6 +251,8 @@ class MemoryState:
         self.sizes.pop(name, None)
         self.seen_groups.pop(name, None)
         self.undone.pop(name, None)
+        for each_memory in (self.announced, self.feed_reads, self.found, self.lags):
+            each_memory.pop(name, None)
         self.verifications = [each for each in self.verifications if each.workspace != name]
         self.named = {key: each for key, each in self.named.items() if key[0] != name}
         self.known = {key: each for key, each in self.known.items() if key[0] != name}
@@ -611,8 +629,16 @@ class MemoryState:
         }
         return {person: workspaces for person, workspaces in found.items() if workspaces}
 
-    async def record_poll(self, lease: Lease, cursor: FeedCursor, people: Sequence[NamedPerson]) -> None:
+    async def record_poll(
+        self,
+        lease: Lease,
+        cursor: FeedCursor,
+        people: Sequence[NamedPerson],
+        announced: Sequence[Announcement] = (),
+    ) -> None:
         self._check(lease)
+        for every in announced:
+            self.announced.setdefault(every.workspace, {})[every.person] = every
         for each in people:
             known = self.named.get((each.workspace, each.person))
             self.named[each.workspace, each.person] = (
@@ -624,7 +650,8 @@ class MemoryState:
         found = [
             each
             for each in self.named.values()
-            if each.workspace == workspace and (due_by is None or each.due_at <= due_by)
+            if each.workspace == workspace
+            and (due_by is None or each.due_at <= due_by or each.due_at > due_by + CLOCK_SET_BACK)
         ]
         return tuple(sorted(found, key=lambda each: (each.named_at, each.person)))
 
@@ -637,6 +664,62 @@ class MemoryState:
         for each in people:
             if self._is_same_naming(each):
                 del self.named[each.workspace, each.person]
+
+    async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
+        return {key: each for key, each in self.announced.get(workspace, {}).items() if each.named_at >= since}
+
+    async def load_feed_reads(self, workspace: str) -> Mapping[str, datetime]:
+        return dict(self.feed_reads.get(workspace, {}))
+
+    async def record_found_leavers(
+        self,
+        lease: Lease,
+        workspace: str,
+        began_at: datetime,
+        since: Mapping[str, datetime | None],
+        leavers: Collection[PersonKey],
+    ) -> None:
+        self._check(lease)
+        known, oldest = self.found.setdefault(workspace, {}), began_at - KEPT_LEAVERS
+        for person, each in list(known.items()):
+            is_kept = each.verdict == "waiting" or (each.verdict == "missed" and each.found_at > oldest)
+            if person.connector in since and person not in leavers and not is_kept:
+                del known[person]
+        for person in leavers:
+            if person.connector in since and person not in known:
+                start = since[person.connector]
+                known[person] = FoundLeaver(began_at, start, "not-judged" if start is None else "waiting")
+        self.feed_reads.setdefault(workspace, {}).update(dict.fromkeys(since, began_at))
+
+    async def judge_found_leavers(self, lease: Lease, connector: str, found_by: datetime) -> Mapping[str, int]:
+        self._check(lease)
+        missed: Counter[str] = Counter()
+        for workspace, leavers in self.found.items():
+            for person, each in leavers.items():
+                if person.connector != connector or each.verdict != "waiting" or each.found_at > found_by:
+                    continue
+                keys = (person, PersonKey(connector, ANYONE))
+                named = [self.announced.get(workspace, {}).get(key) for key in keys]
+                is_announced = any(one and each.since and one.named_at >= each.since for one in named)
+                each.verdict = "announced" if is_announced else "missed"
+                missed[workspace] += not is_announced
+        return +missed
+
+    async def count_missed_leavers(self, connector: str, since: datetime) -> int:
+        found = (item for leavers in self.found.values() for item in leavers.items())
+        return sum(
+            person.connector == connector and each.verdict == "missed" and each.found_at >= since
+            for person, each in found
+        )
+
+    async def record_lags(self, lags: Sequence[FeedLag]) -> None:
+        for each in lags:
+            self.lags.setdefault(each.workspace, {})[each.person, each.at] = each.seconds
+
+    async def load_lags(self, connector: str, since: datetime) -> Sequence[float]:
+        found = (item for lags in self.lags.values() for item in lags.items())
+        kept = [(at, person, lag) for (person, at), lag in found if person.connector == connector and at >= since]
+        return [lag for _, _, lag in sorted(kept)]
 
     def _is_same_naming(self, person: NamedPerson) -> bool:
         known = self.named.get((person.workspace, person.person))

@@ -162,7 +162,7 @@ class Daemon:
 
     @property
     def feeds(self) -> tuple[FeedStatus, ...]:
-        """How each configured change feed is doing."""
+        """How the change feed of each connector is doing, in the file's order."""
         return tuple(self._feeds.statuses.values())
 
     async def _find_last_run(self, group: ScheduleGroup) -> datetime | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
 from agent.engine.named_people import Settled
 from agent.errors import PigmentSyncError
 from agent.model import Mode
-from agent.model.run import Trigger
+from agent.model.run import Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.settings.root import Settings
@@ -32,6 +33,12 @@ OFF_AFTER_REFUSAL = timedelta(hours=1)
 RUN_PAUSE = timedelta(seconds=10)
 """How long after a feed run of a workspace the next one may begin."""
 RUNS_SEARCHED = 20
+SHOWN_FOR = timedelta(days=1)
+"""The page shows lags and missed leavers of so long."""
+WHOLE_TRIGGERS = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
+COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
+MAX_CAUSES = 5
+BUG_HINT = "Please report it, with the lines of feed.crashed in the log."
 OpenPollers = Callable[[Settings], AbstractAsyncContextManager[list[FeedPoller]]]
 
 
@@ -40,7 +47,10 @@ class FeedObserver(Protocol):
 
     def record_poll(self, connector: str, result: PollResult) -> None: ...
     def record_failed_poll(self, connector: str) -> None: ...
-    def record_lag(self, connector: str, seconds: float) -> None: ...
+
+    def set_feeds(self, workspaces: Mapping[str, Collection[str]]) -> None:
+        """Count for these connectors, each with its workspaces, and for no other from now on."""
+        ...
 
 
 class _NoFeedObserver:
@@ -50,7 +60,7 @@ class _NoFeedObserver:
     def record_failed_poll(self, connector: str) -> None:
         """Count nothing."""
 
-    def record_lag(self, connector: str, seconds: float) -> None:
+    def set_feeds(self, workspaces: Mapping[str, Collection[str]]) -> None:
         """Count nothing."""
 
 
@@ -78,15 +88,16 @@ class DaemonFeeds:
     _pollers: list[FeedPoller] = field(default_factory=list)
     _opened_for: datetime | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    _due: dict[str, datetime] = field(default_factory=dict)
+    # By `Clock.elapsed`: a clock that is set back must not silence a feed.
+    _due: dict[str, float] = field(default_factory=dict)
+    _not_before: dict[str, float] = field(default_factory=dict)
     _wanted: dict[str, str] = field(default_factory=dict)
-    _not_before: dict[str, datetime] = field(default_factory=dict)
 
     async def run_due(self) -> None:
         """Poll the feeds that are due, and start the runs that are. Failures are logged and shown."""
         try:
             await self._use_active_config()
-            now = self.clock.now()
+            now = self.clock.elapsed()
             due = [each for each in self._pollers if self._due.get(each.connector, now) <= now]
             await asyncio.gather(*map(self._poll, due))
             if self._pollers:
@@ -99,13 +110,11 @@ class DaemonFeeds:
         await self._stack.aclose()
 
     def on_settled(self, workspace: str, settled: Settled) -> None:
-        """Count how late the deactivations of a feed run were, and want a run over everyone for what it left."""
-        for named, record in settled.deactivated:
-            if named.event_at is not None and record.answered_at is not None:
-                seconds = max(0.0, (record.answered_at - named.event_at).total_seconds())
-                self.observer.record_lag(named.person.connector, seconds)
-                if (status := self.statuses.get(named.person.connector)) is not None:
-                    status.lags = [*status.lags[-99:], seconds]
+        """Show how late the deactivations of a feed run were, and want a run over everyone for what it left."""
+        for lag in settled.lags:
+            if (status := self.statuses.get(lag.person.connector)) is not None:
+                # Until the next poll loads them.
+                status.lags = [*status.lags, lag.seconds]
         if settled.left_to_run:
             self._wanted.setdefault(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
 
@@ -114,38 +123,77 @@ class DaemonFeeds:
             return
         await self._stack.aclose()
         self._stack, self._pollers = AsyncExitStack(), []
-        self._pollers = await self._stack.enter_async_context(self.open_pollers(self.config.settings))
-        self._opened_for = self.config.loaded_at
-        known, self._due = self.statuses, {}
+        settings, known = self.config.settings, self.statuses
         self.statuses = {
-            each.connector: FeedStatus(
-                each.connector,
-                each.every,
-                polled_at=known[each.connector].polled_at if each.connector in known else None,
+            name: FeedStatus(
+                name,
+                None if each.change_feed is None else each.change_feed.every,
+                polled_at=known[name].polled_at if name in known else None,
+                since=self.clock.now(),
             )
-            for each in self._pollers
+            for name, each in settings.connectors.items()
         }
+        self._pollers = await self._stack.enter_async_context(self.open_pollers(settings))
+        self._opened_for, self._due = self.config.loaded_at, {}
+        self.observer.set_feeds({each.connector: self._workspaces_of(each.connector) for each in self._pollers})
+
+    def _workspaces_of(self, connector: str) -> list[str]:
+        return [
+            name
+            for name, policy in self.config.policies.items()
+            if any(source.connector == connector for source in policy.sources)
+        ]
 
     async def _poll(self, poller: FeedPoller) -> None:
-        status, now = self.statuses[poller.connector], self.clock.now()
-        self._due[poller.connector] = now + poller.every
+        """Poll one feed. Raises nothing: whatever ends this poll, the other feeds go on."""
+        status, started = self.statuses[poller.connector], self.clock.elapsed()
+        self._due[poller.connector] = started + poller.every.total_seconds()
         status.until = None
         try:
-            result = await poller.poll(lambda: self._load_scope(poller.connector))
+            result = await poller.poll(
+                lambda: self._load_scope(poller.connector), lambda since: self._is_read_since(poller.connector, since)
+            )
+            await self._record(poller.connector, status, result)
         except CredentialsRefused as error:
             # Okta answers `invalid_scope` to the token request: whole runs have a token of their own.
-            status.problem, status.until = f"{error.message} {error.hint}", now + OFF_AFTER_REFUSAL
-            self._due[poller.connector] = status.until
-        except ReadError as error:
-            status.problem = error.message
+            status.problem, status.until = f"{error.message} {error.hint}", self.clock.now() + OFF_AFTER_REFUSAL
+            self._due[poller.connector] = started + OFF_AFTER_REFUSAL.total_seconds()
+        except (PigmentSyncError, ReadError) as error:
+            status.problem = f"{error.message} {error.hint}"
+        except Exception as failure:  # noqa: BLE001  (the outermost handler: a bug of one feed must not stop another)
+            status.problem = f"Unexpected error: {type(failure).__name__}. {BUG_HINT}"
+            log.error(  # noqa: TRY400  (the error's own text may quote the cursor)
+                "feed.crashed", connector=poller.connector, error=type(failure).__name__, traceback=_frames(failure)
+            )
         else:
-            status.problem, status.polled_at = "", result.polled_at
-            self.observer.record_poll(poller.connector, result)
-            for name, why in result.whole_runs.items():
-                self._wanted.setdefault(name, why)
             return
         self.observer.record_failed_poll(poller.connector)
         log.warning("feed.not_polled", connector=poller.connector, error=status.problem)
+
+    async def _record(self, connector: str, status: FeedStatus, result: PollResult) -> None:
+        day_ago = self.clock.now() - SHOWN_FOR
+        if result.skew is not None and status.skew is None:
+            log.warning("feed.clock_skew", connector=connector, ahead_seconds=round(result.skew.total_seconds()))
+        if result.lost:
+            status.lost, status.lost_at = result.lost, result.polled_at
+        if not result.is_elsewhere:
+            status.skew = result.skew
+        status.problem, status.polled_at = "", result.polled_at
+        self.observer.record_poll(connector, result)
+        for name, why in result.whole_runs.items():
+            self._wanted.setdefault(name, why)
+        status.lags = await self.state.load_lags(connector, day_ago)
+        status.missed = await self.state.count_missed_leavers(connector, day_ago)
+
+    async def _is_read_since(self, connector: str, since: datetime) -> bool:
+        """Return whether each enforcing workspace had a complete run over everyone that began after *since*."""
+        for name in self._workspaces_of(connector):
+            if self.config.policies[name].mode is Mode.DRY_RUN:
+                continue
+            runs = await self.state.load_runs([name], limit=RUNS_SEARCHED)
+            if not any(run.status in COMPLETE and _is_whole(run) and run.started_at > since for run in runs):
+                return False
+        return True
 
     async def _load_scope(self, connector: str) -> FeedScope:
         """Return what of *connector* the enforcing workspaces count."""
@@ -165,15 +213,16 @@ class DaemonFeeds:
         return FeedScope(tuple(names), _frozen(apps), _frozen(groups))
 
     async def _start_feed_runs(self) -> None:
-        now = self.clock.now()
+        now, elapsed = self.clock.now(), self.clock.elapsed()
         connectors = {poller.connector for poller in self._pollers}
         for name, policy in self.config.policies.items():
             is_fed = any(source.connector in connectors for source in policy.sources)
             if not is_fed or policy.mode is Mode.DRY_RUN or self.is_active(name):
                 continue
-            if self._not_before.get(name, now) > now or not await self.state.load_named_people(name, now):
+            is_early = self._not_before.get(name, elapsed) > elapsed
+            if is_early or not await self.state.load_named_people(name, now):
                 continue
-            self._not_before[name] = now + RUN_PAUSE
+            self._not_before[name] = elapsed + RUN_PAUSE.total_seconds()
             self.start_run(name, Trigger.FEED, "")
 
     async def _start_whole_runs(self) -> None:
@@ -184,7 +233,9 @@ class DaemonFeeds:
             if policy is None:
                 del self._wanted[name]
                 continue
-            if self.is_active(name) or await self._last_whole_run(name) > now - self._pause_between(policy.sources):
+            # A run that began in the future shows that the clock was set back.
+            recent = now - self._pause_between(policy.sources), now
+            if self.is_active(name) or recent[0] < await self._last_whole_run(name) <= recent[1]:
                 continue
             del self._wanted[name]
             self.start_run(name, Trigger.SCHEDULE, f"Started early: {why}.")
@@ -199,9 +250,22 @@ class DaemonFeeds:
 
     async def _last_whole_run(self, name: str) -> datetime:
         runs = await self.state.load_runs([name], limit=RUNS_SEARCHED)
-        whole = {Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE}
-        started = [run.started_at for run in runs if run.trigger in whole and not run.user and not run.dry_run]
+        started = [run.started_at for run in runs if _is_whole(run)]
         return max(started, default=datetime.min.replace(tzinfo=self.clock.now().tzinfo))
+
+
+def _is_whole(run: Run) -> bool:
+    return run.trigger in WHOLE_TRIGGERS and not run.user and not run.dry_run
+
+
+def _frames(error: BaseException) -> str:
+    """Return where *error* was raised, and each error that led to it, without their texts."""
+    found: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(found) < MAX_CAUSES:
+        found.append("".join(traceback.format_tb(link.__traceback__)) + type(link).__name__)
+        link = link.__cause__ or link.__context__
+    return "\ncaused by:\n".join(found)
 
 
 def _frozen(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:

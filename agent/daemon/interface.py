@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from statistics import median
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from connectors.base import PersonKey
 __all__ = [
     "ActiveRun",
     "DaemonApi",
+    "FeedState",
     "FeedStatus",
     "Health",
     "LinkDecision",
@@ -33,6 +35,9 @@ __all__ = [
     "TooManyRequests",
     "WorkspaceStatus",
 ]
+
+SILENT_AFTER = timedelta(minutes=5)
+LOST_IS_SHOWN = timedelta(hours=1)
 
 
 class NotFound(PigmentSyncError):
@@ -104,24 +109,60 @@ class LinkDecision:
     reason: str
 
 
+class FeedState(StrEnum):
+    """How a change feed is doing, the worst last."""
+
+    OFF = "off"
+    """Not configured."""
+    NOT_YET = "not-yet"
+    """Not polled yet since the start or a reload."""
+    WORKING = "working"
+    LOST = "lost"
+    """It lost its place lately: runs over everyone make up for it."""
+    REFUSED = "refused"
+    FAILING = "failing"
+    SILENT = "silent"
+    """Not polled for long, and no poll has failed."""
+
+
 @dataclass(slots=True)
 class FeedStatus:
-    """How the change feed of *connector* is doing.
+    """How the change feed of *connector* is doing. *every* is its interval, None: it is off.
 
-    *polled_at* is the last successful poll, None: none yet. *problem* is why the newest one failed, and *until* how
-    long the feed is left alone for that. *lags* are the seconds from an event to the deactivation, the newest last.
+    *polled_at* is the last successful poll, None: none yet. *since* is when the configuration was loaded. *problem* is
+    why the newest poll failed, and *until* how long the feed is left alone for that. *lags* are the seconds from an
+    event to the deactivation in the last day, the newest last, *missed* how many leavers of the last day no event
+    announced. *lost_at* is when it last lost its place, for the reason *lost*. *skew* is how far this machine's clock
+    is ahead of the provider's, None: too little to matter.
     """
 
     connector: str
-    every: timedelta
+    every: timedelta | None
     polled_at: datetime | None = None
+    since: datetime | None = None
     problem: str = ""
     until: datetime | None = None
-    lags: list[float] = field(default_factory=list)
+    lags: Sequence[float] = ()
+    missed: int = 0
+    lost: str = ""
+    lost_at: datetime | None = None
+    skew: timedelta | None = None
 
     @property
     def median_lag(self) -> float | None:
         return median(self.lags) if self.lags else None
+
+    def state_at(self, now: datetime) -> FeedState:
+        if self.every is None:
+            return FeedState.OFF
+        if self.problem:
+            return FeedState.FAILING if self.until is None else FeedState.REFUSED
+        seen = self.polled_at or self.since
+        if seen is not None and now - seen > max(SILENT_AFTER, 10 * self.every):
+            return FeedState.SILENT
+        if self.lost_at is not None and now - self.lost_at < LOST_IS_SHOWN:
+            return FeedState.LOST
+        return FeedState.NOT_YET if self.polled_at is None else FeedState.WORKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +296,7 @@ class DaemonApi(Protocol):
 
     @property
     def feeds(self) -> Sequence[FeedStatus]:
-        """How each configured change feed is doing."""
+        """How the change feed of each connector is doing, in the file's order."""
         ...
 
     async def check_health(self) -> Health: ...

@@ -27,6 +27,7 @@ from agent.engine.undo import UndoPlanner
 from agent.engine.undo_run import pause_and_undo
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Plan, Policy
+from agent.model.feed import FeedLag
 from agent.model.run import Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -211,14 +212,17 @@ class Runner:
     async def _run_feed(self, sync: Sync, names: Sequence[str], request: RunRequest) -> list[RunResult]:
         """Look at the people that a feed named, deactivate those who left, and record how each goes on."""
         results = await sync.run(names, request)
-        planner = sync.feed_planner
+        planner, settled_results = sync.feed_planner, []
         for result in results:
+            lags: tuple[FeedLag, ...] = ()
             looks = planner.looks.get(result.workspace, []) if planner is not None else []
             if result.pause is None and isinstance(result.planned, Plan):
                 held = {hold.person for hold in result.planned.holds if hold.person is not None}
                 settled = await settle_looks(self.state, looks, result.records, self.clock.now(), held)
+                await self.state.record_lags(lags := settled.lags)
                 self.on_settled(result.workspace, settled)
-        return results
+            settled_results.append(replace(result, lags=lags))
+        return settled_results
 
     async def _record_missing_runs(
         self, policies: Sequence[Policy], request: RunRequest, error: str, *, is_dry_run: bool

@@ -12,7 +12,7 @@ from agent.engine.feed_plan import FeedPlanner, Look
 from agent.engine.planner import ReadOnlyWorkspace
 from agent.engine.request import Decision
 from agent.model import Kind
-from agent.model.feed import NamedPerson
+from agent.model.feed import FeedLag, NamedPerson
 from agent.model.run import ChangeRecord, Outcome
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -33,6 +33,20 @@ class Settled:
 
     deactivated: tuple[tuple[NamedPerson, ChangeRecord], ...] = ()
     left_to_run: tuple[NamedPerson, ...] = ()
+
+    @property
+    def lags(self) -> tuple[FeedLag, ...]:
+        """How long after the provider's event each of *deactivated* was done."""
+        return tuple(
+            FeedLag(
+                named.workspace,
+                named.person,
+                record.answered_at,
+                max(0.0, (record.answered_at - named.event_at).total_seconds()),
+            )
+            for named, record in self.deactivated
+            if record.outcome is Outcome.DONE and named.event_at is not None and record.answered_at is not None
+        )
 
 
 async def settle_looks(

@@ -10,6 +10,7 @@ from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Hold, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
 from agent.model.approval import Approval
 from agent.model.codes import GuardCode, waits_for_person
+from agent.model.feed import FeedLag
 from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
 
 __all__ = [
@@ -126,7 +127,8 @@ class RunResult:
     *approvals* are those that the journal has for it. *waiting* is why nothing was written yet: an approval of the
     command waits for a second person. *approved* is a sentence with who approved what. *holds* are those that are left
     at its end, without what an approval released; None where the run could write nothing: a dry run, a pause, no plan.
-    *is_for_everyone* is False for a run for one person, whose numbers describe only a part of the workspace.
+    *is_for_everyone* is False for a run for one person, whose numbers describe only a part of the workspace. *lags*
+    are how late the deactivations were of people whom a change feed had named.
     """
 
     workspace: str
@@ -145,6 +147,7 @@ class RunResult:
     waiting: str = ""
     approved: str = ""
     holds: tuple[Hold, ...] | None = None
+    lags: tuple[FeedLag, ...] = ()
 
 
 def detailed_exit_code(result: RunResult) -> ExitCode:

@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from agent.apply.changes import Applier, ApplyResult
 from agent.engine.approval import match_approvals, refuse_dry_run
 from agent.engine.feed_plan import FeedPlanner
+from agent.engine.found_leavers import LeaverRecorder
 from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import acquire_lease
 from agent.engine.named_people import NamedInRun, end_read_people
@@ -42,6 +43,7 @@ from agent.guard.replan import ChangeContent, plan_contents
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.approval import ApprovalPolicy
 from agent.model.codes import GuardCode
+from agent.model.feed import FeedLag
 from agent.model.policy import protected_pattern
 from agent.model.probe import server_facts
 from agent.model.run import RunStatus
@@ -226,12 +228,19 @@ class Sync:
         if newest is None or unguarded is None:
             raise AssertionError("only a plan is applied")
         status, code = _final_status(newest, applied)
+        lags: tuple[FeedLag, ...] = ()
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             await self.recorder.record_baselines(each, unguarded, newest)
             await end_read_people(self.planner.state, each.policy.workspace, each.run.started_at)
+            lags = await self._record_leavers(each, decision.unguarded or unguarded, applied)
         decision = replace(decision, members=last.members)
         result = await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
-        return replace(result, holds=newest.holds)
+        return replace(result, holds=newest.holds, lags=lags)
+
+    async def _record_leavers(self, each: OpenRun, plan: Plan, applied: ApplyResult) -> tuple[FeedLag, ...]:
+        feeds = self.feed_planner.feeds if self.feed_planner is not None else ()
+        recorder = LeaverRecorder(self.planner.state, each.policy, feeds)
+        return await recorder.record(each.lease, plan, each.run.started_at, applied.records)
 
     async def _close_unplanned(self, each: OpenRun, decision: Decision) -> RunResult:
         status = RunStatus(decision.unplanned.status) if decision.unplanned else RunStatus.INCOMPLETE

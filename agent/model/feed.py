@@ -7,7 +7,10 @@ from datetime import datetime
 
 from connectors.base import PersonKey
 
-__all__ = ["FeedCursor", "NamedPerson"]
+__all__ = ["ANYONE", "Announcement", "FeedCursor", "FeedLag", "NamedPerson"]
+
+ANYONE = ""
+"""The id of an announcement that is about no single person: a change of a group or application, a lost cursor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +46,26 @@ class NamedPerson:
     due_at: datetime
     _: KW_ONLY
     looks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """That an event named a linked person of a workspace, at *named_at*. *event_at* is its time at the provider.
+
+    The id `ANYONE` announces that anyone there may have left.
+    """
+
+    workspace: str
+    person: PersonKey
+    named_at: datetime
+    event_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLag:
+    """How long after the provider's event a person was deactivated. *at* is the time of the deactivation."""
+
+    workspace: str
+    person: PersonKey
+    at: datetime
+    seconds: float

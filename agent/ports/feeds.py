@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from agent.model.feed import FeedCursor, NamedPerson
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
 from agent.model.run import Lease
+from connectors.base import PersonKey
 
-__all__ = ["Feeds", "feed_lease_key"]
+__all__ = ["CLOCK_SET_BACK", "KEPT_ANNOUNCEMENTS", "KEPT_LEAVERS", "Feeds", "feed_lease_key"]
+
+CLOCK_SET_BACK = timedelta(minutes=5)
+"""No look waits longer than this: a later due time shows that the clock was set back, and the person is due."""
+KEPT_ANNOUNCEMENTS = timedelta(days=7)
+"""How long announcements and lags are kept."""
+KEPT_LEAVERS = timedelta(days=1)
+"""How long a leaver whom no event announced is kept, for the page."""
 
 
 def feed_lease_key(connector: str) -> str:
@@ -27,8 +35,14 @@ class Feeds(Protocol):
         """Return the workspaces in which each of *people* (ids) has a link; people without any are left out."""
         ...
 
-    async def record_poll(self, lease: Lease, cursor: FeedCursor, people: Sequence[NamedPerson]) -> None:
-        """Write the named people, and the cursor after them, in one transaction.
+    async def record_poll(
+        self,
+        lease: Lease,
+        cursor: FeedCursor,
+        people: Sequence[NamedPerson],
+        announced: Sequence[Announcement] = (),
+    ) -> None:
+        """Write the named people and the announcements, and the cursor after them, in one transaction.
 
         Someone who is named already keeps their first event, and is due at once again.
         """
@@ -44,4 +58,45 @@ class Feeds(Protocol):
 
     async def end_named(self, people: Sequence[NamedPerson]) -> None:
         """Forget *people*, unless they were named again since."""
+        ...
+
+    async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
+        """Return the newest announcement of each person of *workspace* that is not older than *since*."""
+        ...
+
+    async def load_feed_reads(self, workspace: str) -> Mapping[str, datetime]:
+        """Return, by connector, when the newest run over everyone that recorded its leavers began."""
+        ...
+
+    async def record_found_leavers(
+        self,
+        lease: Lease,
+        workspace: str,
+        began_at: datetime,
+        since: Mapping[str, datetime | None],
+        leavers: Collection[PersonKey],
+    ) -> None:
+        """Write that a run over everyone that began at *began_at* found *leavers*, of the connectors in *since*.
+
+        Those it found before keep their entry. A new one waits for an announcement from *since* on, None: the feed
+        could not have seen them, so nothing is concluded. The entries of people who are not among *leavers* end once
+        they wait no longer; a leaver whom no event announced is kept for a day.
+        """
+        ...
+
+    async def judge_found_leavers(self, lease: Lease, connector: str, found_by: datetime) -> Mapping[str, int]:
+        """Decide about the waiting leavers found by *found_by*, and return how many no event announced, by workspace.
+
+        *lease* is that of the feed. Each leaver is counted once.
+        """
+        ...
+
+    async def count_missed_leavers(self, connector: str, since: datetime) -> int:
+        """Return how many of the leavers found since then no event announced."""
+        ...
+
+    async def record_lags(self, lags: Sequence[FeedLag]) -> None: ...
+
+    async def load_lags(self, connector: str, since: datetime) -> Sequence[float]:
+        """Return the lags of deactivations since then, in seconds, the newest last."""
         ...

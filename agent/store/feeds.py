@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
 from agent.model.feed import FeedCursor, NamedPerson
+from agent.ports.feeds import CLOCK_SET_BACK
 from agent.store.codec import from_micros, to_micros
 from agent.store.tables import feed_cursors, links, named_people
 from connectors.base import PersonKey
@@ -78,7 +79,10 @@ def record_poll(connection: Connection, cursor: FeedCursor, people: Sequence[Nam
 
 def load_named_people(connection: Connection, workspace: str, due_by: datetime | None) -> tuple[NamedPerson, ...]:
     columns = named_people.c
-    wanted = [columns.workspace == workspace, *([] if due_by is None else [columns.due_at <= to_micros(due_by)])]
+    wanted = [columns.workspace == workspace]
+    if due_by is not None:
+        is_implausible = columns.due_at > to_micros(due_by + CLOCK_SET_BACK)
+        wanted.append(or_(columns.due_at <= to_micros(due_by), is_implausible))
     order = columns.named_at, columns.connector, columns.person
     rows = connection.execute(select(named_people).where(*wanted).order_by(*order))
     return tuple(

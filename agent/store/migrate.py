@@ -11,7 +11,7 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0017"
+HEAD = "0018"
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -30,6 +30,7 @@ KNOWN_REVISIONS = frozenset(
         "0014",
         "0015",
         "0016",
+        "0017",
         HEAD,
     }
 )

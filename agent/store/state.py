@@ -28,7 +28,7 @@ from agent.model import (
 )
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
-from agent.model.feed import FeedCursor, NamedPerson
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
@@ -47,6 +47,7 @@ from agent.store import approvals as approvals_table
 from agent.store import (
     change_journal,
     daemons,
+    feed_health,
     feeds,
     leases,
     member_snapshots,
@@ -575,8 +576,18 @@ class SqlState:
             lambda connection: feeds.find_linked_workspaces(connection, connector, people)
         )
 
-    async def record_poll(self, lease: Lease, cursor: FeedCursor, people: Sequence[NamedPerson]) -> None:
-        await self._write_under_lease(lease, lambda connection: feeds.record_poll(connection, cursor, people))
+    async def record_poll(
+        self,
+        lease: Lease,
+        cursor: FeedCursor,
+        people: Sequence[NamedPerson],
+        announced: Sequence[Announcement] = (),
+    ) -> None:
+        def write(connection: Connection) -> None:
+            feeds.record_poll(connection, cursor, people)
+            feed_health.record_announcements(connection, announced)
+
+        await self._write_under_lease(lease, write)
 
     async def load_named_people(self, workspace: str, due_by: datetime | None = None) -> tuple[NamedPerson, ...]:
         return await self._read_transaction(lambda connection: feeds.load_named_people(connection, workspace, due_by))
@@ -586,6 +597,43 @@ class SqlState:
 
     async def end_named(self, people: Sequence[NamedPerson]) -> None:
         await self._write_transaction(lambda connection: feeds.end_named(connection, people))
+
+    async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
+        return await self._read_transaction(
+            lambda connection: feed_health.load_announcements(connection, workspace, since)
+        )
+
+    async def load_feed_reads(self, workspace: str) -> Mapping[str, datetime]:
+        return await self._read_transaction(lambda connection: feed_health.load_feed_reads(connection, workspace))
+
+    async def record_found_leavers(
+        self,
+        lease: Lease,
+        workspace: str,
+        began_at: datetime,
+        since: Mapping[str, datetime | None],
+        leavers: Collection[PersonKey],
+    ) -> None:
+        await self._write_under_lease(
+            lease,
+            lambda connection: feed_health.record_found_leavers(connection, workspace, began_at, since, leavers),
+        )
+
+    async def judge_found_leavers(self, lease: Lease, connector: str, found_by: datetime) -> Mapping[str, int]:
+        return await self._write_under_lease(
+            lease, lambda connection: feed_health.judge_found_leavers(connection, connector, found_by)
+        )
+
+    async def count_missed_leavers(self, connector: str, since: datetime) -> int:
+        return await self._read_transaction(
+            lambda connection: feed_health.count_missed_leavers(connection, connector, since)
+        )
+
+    async def record_lags(self, lags: Sequence[FeedLag]) -> None:
+        await self._write_transaction(lambda connection: feed_health.record_lags(connection, lags))
+
+    async def load_lags(self, connector: str, since: datetime) -> Sequence[float]:
+        return await self._read_transaction(lambda connection: feed_health.load_lags(connection, connector, since))
 
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))

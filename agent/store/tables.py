@@ -20,13 +20,17 @@ from sqlalchemy import (
 from agent.store.text import EscapedText
 
 __all__ = [
+    "announcements",
     "approvals",
     "baselines",
     "changes",
     "daemons",
     "different_people",
     "feed_cursors",
+    "feed_lags",
+    "feed_reads",
     "former_sizes",
+    "found_leavers",
     "group_sightings",
     "leases",
     "left_members",
@@ -353,6 +357,51 @@ named_people = Table(
     Column("named_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("looks", Integer, nullable=False),
+)
+
+# Linked people whom an event named, looked at or not. The person "" is anyone of the workspace.
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("named_at", BigInteger, nullable=False),
+    Column("event_at", BigInteger),
+)
+
+# When the newest run over everyone that recorded its leavers began.
+feed_reads = Table(
+    "feed_reads",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("began_at", BigInteger, nullable=False),
+)
+
+# People whom runs over everyone found to have left.
+found_leavers = Table(
+    "found_leavers",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    # An announcement from then on counts. NULL: the feed could not have seen them leave.
+    Column("announced_since", BigInteger),
+    # `waiting`, `announced`, `missed` or `not-judged`.
+    Column("verdict", EscapedText, nullable=False),
+)
+
+# How long after the provider's event people were deactivated.
+feed_lags = Table(
+    "feed_lags",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    Column("connector", EscapedText, primary_key=True),
+    Column("person", EscapedText, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("lag", BigInteger, nullable=False),
 )
 
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.

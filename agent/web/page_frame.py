@@ -18,7 +18,7 @@ from agent.web import login
 from agent.web.auth import Session
 from agent.web.context import WebContext
 from agent.web.problems import HttpProblem
-from agent.web.status import format_ago, format_until, run_kind, trend_points
+from agent.web.status import format_ago, format_span, format_until, run_kind, trend_points
 
 __all__ = ["DOWNLOADS", "PageFrame"]
 
@@ -43,6 +43,7 @@ class PageFrame:
         self._environment = template_environment(PackageLoader("agent.web", "templates"))
         self._environment.globals.update(
             ago=format_ago,
+            span=format_span,
             until=format_until,
             ran=run_kind,
             trend=trend_points,

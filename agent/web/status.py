@@ -14,6 +14,7 @@ __all__ = [
     "StatusCard",
     "fleet_summary",
     "format_ago",
+    "format_span",
     "format_until",
     "has_earlier_run",
     "run_kind",
@@ -153,16 +154,17 @@ def run_kind(run: Run) -> str:
 
 def format_ago(when: datetime, now: datetime) -> str:
     """Return the time since *when*, in its largest unit."""
-    return _format_span((now - when).total_seconds()) + " ago"
+    return format_span(max(0.0, (now - when).total_seconds())) + " ago"
 
 
 def format_until(when: datetime, now: datetime) -> str:
     """Return the time until *when*, in its largest unit."""
-    return "in " + _format_span((when - now).total_seconds())
+    return "in " + format_span(max(0.0, (when - now).total_seconds()))
 
 
-def _format_span(seconds: float) -> str:
-    seconds = max(0, round(seconds))
+def format_span(seconds: float) -> str:
+    """Return the size of a span of time, in its largest unit."""
+    seconds = round(abs(seconds))
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size or (seconds >= size and unit == "min"):
             return f"{seconds // size} {unit}"

@@ -115,5 +115,5 @@ def test_feed_without_its_permission_is_shown_and_runs_go_on(tmp_path: Path) -> 
             with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as browser:
                 browser.post("/login", data={"token": READER})
                 page = browser.get("/").text
-            assert "Change feed okta-main: " in page
+            assert "Change feed okta-main is off: " in page
             assert "okta.logs.read" in page

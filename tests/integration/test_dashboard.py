@@ -19,6 +19,7 @@ NOT_SHOWN: dict[str, str] = {
     "pigment_sync_compare_timestamp_seconds": "as above",
     "pigment_sync_feed_lag_seconds": "only where a change feed is on; the page shows it",
     "pigment_sync_feed_last_poll_timestamp_seconds": "as above",
+    "pigment_sync_feed_missed_leavers": "as above",
     "pigment_sync_feed_polls": "as above",
 }
 """Exported metrics that no panel shows, each with the reason."""

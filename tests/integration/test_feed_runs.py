@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,16 @@ from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.model.email import normalize
 from agent.model.run import Outcome, RunStatus, Trigger
+from agent.ports.feeds import feed_lease_key
 from agent.settings.load import load
 from agent.settings.root import Settings
-from connectors.base import discard_progress
+from connectors.base import PersonKey, discard_progress
 from sandbox.company import Person
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 
 NAME = "pigment-latam"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -293,3 +295,81 @@ async def test_protected_member_and_grace_are_left_alone(sandbox: Sandbox, tmp_p
 
         assert result.records == ()
         assert world.is_active(person)
+
+
+async def count_missed(world: World) -> Mapping[str, int]:
+    state = world.components.state
+    lease = await state.take_lease(feed_lease_key("okta-main"), "one")
+    try:
+        return await state.judge_found_leavers(lease, "okta-main", world.components.clock.now() + timedelta(hours=1))
+    finally:
+        await state.release_lease(lease)
+
+
+async def test_leaver_whom_no_event_announced_is_missed_and_an_announced_one_has_a_lag(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        first, announced, missed = await world.linked(3)
+        sandbox.company.suspend(first)
+        just_begun = await world.sync()
+        assert [record.outcome for record in just_begun.records] == [Outcome.DONE]
+        assert await count_missed(world) == {}, "the feed began after the run before"
+
+        sandbox.company.suspend(announced)
+        await world.poll()
+        sandbox.company.suspend(missed)
+        result = await world.sync()
+
+        assert {record.change.person for record in result.records} == {
+            PersonKey("okta-main", person.id) for person in (announced, missed)
+        }
+        assert [lag.person.id for lag in result.lags] == [announced.id]
+        assert await world.components.state.load_lags("okta-main", LONG_AGO)
+        assert await count_missed(world) == {NAME: 1}
+        assert await count_missed(world) == {}
+
+
+async def test_leaver_who_waits_for_an_approval_is_counted_when_found_and_not_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    limits = {"max_deactivations": 1, "max_deactivations_percent": 100}
+    async with open_world(sandbox, tmp_path, limits=limits) as world:
+        await world.sync()
+        for person in await world.linked(2):
+            sandbox.company.suspend(person)
+
+        held = await world.sync()
+        assert (held.status, await count_missed(world)) == (RunStatus.HELD, {NAME: 2})
+        await world.sync()
+        assert await count_missed(world) == {}
+
+
+async def test_member_whom_another_tool_reactivated_is_no_missed_leaver(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.sync()
+        await world.sync()
+        sandbox.pigment.workspaces[NAME].admin_reactivate(person.email)
+
+        result = await world.sync()
+
+        assert [record.change.kind for record in result.records] == ["deactivate"]
+        assert await count_missed(world) == {}
+
+
+async def test_feed_run_measures_the_lag_of_each_deactivation(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.poll()
+        sync = world.components.feed_sync()
+        results = await sync.run([NAME], RunRequest(Trigger.FEED))
+
+        assert sync.feed_planner is not None
+        settled = await settle_looks(
+            world.components.state, sync.feed_planner.looks[NAME], results[0].records, world.components.clock.now()
+        )
+        assert [(lag.person.id, lag.workspace) for lag in settled.lags] == [(person.id, NAME)]
+        assert settled.lags[0].seconds >= 0
