@@ -38,7 +38,11 @@ class Fed:
     has_times: bool
 
 
-PROVIDERS = [Fed("okta", "okta-main", LATAM, has_times=True), Fed("entra", "entra-eu", "pigment-eu", has_times=False)]
+PROVIDERS = [
+    Fed("okta", "okta-main", LATAM, has_times=True),
+    Fed("entra", "entra-eu", "pigment-eu", has_times=False),
+    Fed("onelogin", "onelogin-apac", "pigment-apac", has_times=True),
+]
 
 
 def linked_people(sandbox: Sandbox, fed: Fed) -> list[Person]:
@@ -50,6 +54,7 @@ def linked_people(sandbox: Sandbox, fed: Fed) -> list[Person]:
         for key, groups in home.assignments(home.pigment).items()
         if len(groups) == 1
         and home.people[key].status == home.status_words.active
+        and home.people[key].state == 1
         and home.people[key].email.lower() in active
         and key not in home.pigment.individuals
     ]
