@@ -13,13 +13,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import httpx
 import structlog
 
 from agent import http_client, logs
-from agent.delivery.content import ReadComponents
-from agent.delivery.service import ReportService
 from agent.engine.feed_plan import FeedPlanner
 from agent.engine.feed_poll import FeedPoller
 from agent.engine.links import LinkEditor
@@ -55,6 +54,10 @@ from connectors.feed import Feed
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
 from connectors.registry import provider_of
+
+if TYPE_CHECKING:
+    from agent.delivery.content import ReadComponents
+    from agent.delivery.service import ReportService
 
 __all__ = [
     "Components",
@@ -352,6 +355,9 @@ def create_report_service(
     notify: Callable[[str, str, Notice], Awaitable[None]] | None = None,
 ) -> ReportService:
     """Return what delivers the reports of *settings*. *notify* gets those that are late."""
+    # The daemon's only: what makes reports is a tenth of the start of every other command.
+    from agent.delivery.service import ReportService
+
     return ReportService(
         state=state,
         clock=clock,

@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import orjson
@@ -36,9 +37,22 @@ EXPECTATIONS = {
     "dict_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
-DOCUMENT_SCHEMA: TypeAdapter[Document] = TypeAdapter(Document)
-WORKSPACES_SCHEMA: TypeAdapter[list[dict[str, object]]] = TypeAdapter(list[dict[str, object]])
-WORKSPACE_SCHEMA: TypeAdapter[WorkspaceObject] = TypeAdapter(Annotated[WorkspaceObject, Discriminator("status")])
+
+
+# Built where a document is parsed: most commands parse none, and building them is a tenth of the start of a command.
+@cache
+def document_schema() -> TypeAdapter[Document]:
+    return TypeAdapter(Document)
+
+
+@cache
+def workspaces_schema() -> TypeAdapter[list[dict[str, object]]]:
+    return TypeAdapter(list[dict[str, object]])
+
+
+@cache
+def workspace_schema() -> TypeAdapter[WorkspaceObject]:
+    return TypeAdapter(Annotated[WorkspaceObject, Discriminator("status")])
 
 
 def parse_document(raw: bytes, name: str = "the plan file") -> Document:
@@ -49,10 +63,10 @@ def parse_document(raw: bytes, name: str = "the plan file") -> Document:
     if value["version"] != VERSION or isinstance(value["version"], bool):
         version = escape_control(str(value["version"]))[:40]
         _refuse(f"{_capitalize(name)} is of version {version}; this pigment-sync reads version {VERSION}.")
-    _validate({**value, "workspaces": []}, DOCUMENT_SCHEMA, "", name)
-    _validate(value.get("workspaces"), WORKSPACES_SCHEMA, "workspaces", name)
+    _validate({**value, "workspaces": []}, document_schema(), "", name)
+    _validate(value.get("workspaces"), workspaces_schema(), "workspaces", name)
     for index, workspace in enumerate(value["workspaces"]):
-        _validate(workspace, WORKSPACE_SCHEMA, f"workspaces[{index}]", name)
+        _validate(workspace, workspace_schema(), f"workspaces[{index}]", name)
     whole = cast("Document", value)
     _check_digests(whole, name)
     return whole
@@ -61,7 +75,7 @@ def parse_document(raw: bytes, name: str = "the plan file") -> Document:
 def parse_workspace(raw: bytes, name: str = "the recorded plan") -> WorkspaceObject:
     """Return one workspace's object as the journal kept it, or raise `UsageError`."""
     value = _parse_json(raw, name)
-    _validate(value, WORKSPACE_SCHEMA, "the plan", name)
+    _validate(value, workspace_schema(), "the plan", name)
     workspace = cast("WorkspaceObject", value)
     _check_workspace(workspace, name)
     return workspace
@@ -140,7 +154,7 @@ def _validate(value: object, schema: TypeAdapter[Any], path: str, name: str) -> 
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         # The tag of a union is part of pydantic's place, and not of the document.
-        place = first["loc"][1:] if schema is WORKSPACE_SCHEMA else first["loc"]
+        place = first["loc"][1:] if schema is workspace_schema() else first["loc"]
         where = path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
         problem = escape_control(f"{where}{_problem(first)}".removeprefix("."))
         _refuse(f"{_capitalize(name)} is not a plan as this version writes it: {problem}.")

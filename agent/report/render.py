@@ -12,7 +12,6 @@ from typing import assert_never
 
 from agent.report.csv import render_csv
 from agent.report.document import encode_document, to_json_bytes
-from agent.report.html import render_html
 from agent.report.markdown import render_markdown
 from agent.report.schema import Document, Outcomes
 from agent.report.text import render_text
@@ -77,6 +76,9 @@ def render(
                 document, outcomes, max_chars=options.max_chars, shows_approval=options.shows_approval
             )
         case Format.HTML:
+            # Templates are a thirtieth of the start of a command that prints text.
+            from agent.report.html import render_html
+
             return render_html(document, outcomes, shows_approval=options.shows_approval)
         case Format.CSV:
             return render_csv(document, outcomes, bom=options.bom)

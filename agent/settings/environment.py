@@ -11,10 +11,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
-from pydantic_settings.sources.utils import parse_env_vars
-
 from agent.errors import ConfigError
 from agent.settings.merge import ConfigTree, KeyPath, merge_trees
 from agent.settings.root import Settings
@@ -22,28 +18,6 @@ from agent.settings.root import Settings
 __all__ = ["with_environment"]
 
 PREFIX = "PIGMENT_SYNC__"
-
-
-class _SingleVariableSource(EnvSettingsSource):
-    """The values of a single variable, passed in rather than looked up, so that errors can name it."""
-
-    def __init__(self, name: str, value: str) -> None:
-        self._variables = {name: value}
-        super().__init__(
-            Settings,  # type: ignore[arg-type]  # it uses the fields only, and `BaseSettings` ignores the case of keys
-            env_prefix=PREFIX,
-            env_nested_delimiter="__",
-            env_parse_none_str="null",
-        )
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return parse_env_vars(self._variables, False, True, self.env_parse_none_str)
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        # A token of digits alone is valid JSON, but not a number.
-        if not str(value).lstrip().startswith(("[", "{")):
-            raise ValueError("neither a list nor a mapping")
-        return super().decode_complex_value(field_name, field, value)
 
 
 def with_environment(tree: ConfigTree, environ: Mapping[str, str]) -> tuple[ConfigTree, dict[KeyPath, str]]:
@@ -57,8 +31,11 @@ def with_environment(tree: ConfigTree, environ: Mapping[str, str]) -> tuple[Conf
 
 
 def _parse_variable(name: str, value: str) -> ConfigTree:
+    # Where it is needed: the library is a twentieth of the start of a command, and most have no variable.
+    from agent.settings.variable_source import SingleVariableSource
+
     try:
-        found = _SingleVariableSource(name, value)()
+        found = SingleVariableSource(PREFIX, name, value)()
     except ValueError:
         raise ConfigError(
             f"The environment variable {name} can't be read.",

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, insert, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
 from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
@@ -17,6 +16,7 @@ from agent.store import targets
 from agent.store.codec import change_from_json, change_to_json, from_micros, to_micros
 from agent.store.tables import changes, runs
 from agent.store.text import address_key
+from agent.store.upsert import upsert
 
 __all__ = [
     "IN_FLIGHT_OUTCOME",
@@ -67,9 +67,7 @@ def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord
 
 
 def insert_if_absent(connection: Connection, table: Table) -> Insert:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    new: Insert = dialect.insert(table).on_conflict_do_nothing()
-    return new
+    return upsert(table, is_sqlite=connection.dialect.name == "sqlite").on_conflict_do_nothing()
 
 
 def record_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:

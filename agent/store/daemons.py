@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, and_, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model.daemon import DaemonRecord
 from agent.ports.daemons import ALIVE_SECONDS, FORGOTTEN_AFTER_SECONDS
 from agent.store.codec import from_micros, to_micros
 from agent.store.database import Database
 from agent.store.tables import daemons
+from agent.store.upsert import upsert
 
 __all__ = ["forget_daemon", "load_daemons", "record_daemon"]
 
@@ -21,8 +21,7 @@ def record_daemon(database: Database, connection: Connection, daemon: DaemonReco
     is_predecessor = and_(daemons.c.host == daemon.host, daemons.c.pid == daemon.pid, daemons.c.id != daemon.id)
     is_gone = daemons.c.seen_at < now - FORGOTTEN_AFTER_SECONDS * MICROS
     connection.execute(delete(daemons).where(or_(is_predecessor, is_gone)))
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
-    row = insert(daemons).values(
+    row = upsert(daemons, is_sqlite=database.is_sqlite).values(
         id=daemon.id,
         host=daemon.host,
         pid=daemon.pid,

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.errors import WorkspaceBusy, lease_lost_error
 from agent.model.run import Lease
 from agent.store.codec import from_micros
 from agent.store.database import Database
 from agent.store.tables import leases
+from agent.store.upsert import upsert
 
 __all__ = ["VOID_AFTER_SECONDS", "check", "load_lease", "lock", "release", "renew", "take"]
 
@@ -27,9 +27,10 @@ def take(database: Database, connection: Connection, workspace: str, holder: str
     There is one row for the key and one for the fingerprint. The first excludes older releases, which know keys only.
     """
     # Two processes that start at once must meet in one row, so that one waits for the transaction of the other.
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
     for name in _lease_keys(workspace, target):
-        first = insert(leases).values(workspace=name, holder="", since=0, renewed_at=0, fence=0)
+        first = upsert(leases, is_sqlite=database.is_sqlite).values(
+            workspace=name, holder="", since=0, renewed_at=0, fence=0
+        )
         connection.execute(first.on_conflict_do_nothing())
     rows = _lock_rows(database, connection, workspace, target)
     if not rows:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.store.database import Database
 from agent.store.tables import notices
+from agent.store.upsert import upsert
 
 __all__ = ["load_notice", "set_notice"]
 
@@ -18,6 +18,5 @@ def load_notice(connection: Connection, subject: str) -> str | None:
 
 def set_notice(database: Database, connection: Connection, subject: str, condition: str) -> None:
     # Two processes may send notices of one workspace at once: the later one is kept.
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
-    row = insert(notices).values(subject=subject, condition=condition)
+    row = upsert(notices, is_sqlite=database.is_sqlite).values(subject=subject, condition=condition)
     connection.execute(row.on_conflict_do_update(index_elements=["subject"], set_={"condition": condition}))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model.page_size import LearnedPageSize
 from agent.store.codec import from_micros, to_micros
 from agent.store.database import Database
 from agent.store.tables import page_sizes
+from agent.store.upsert import upsert
 
 __all__ = ["load_page_size", "record_page_size"]
 
@@ -22,7 +22,6 @@ def record_page_size(database: Database, connection: Connection, target: str, le
     if learned is None:
         connection.execute(delete(page_sizes).where(page_sizes.c.target == target))
         return
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
     values = {"size": learned.size, "learned_at": to_micros(learned.learned_at)}
-    row = insert(page_sizes).values(target=target, **values)
+    row = upsert(page_sizes, is_sqlite=database.is_sqlite).values(target=target, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["target"], set_=values))

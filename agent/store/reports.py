@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, and_, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.store.codec import from_micros, to_micros
 from agent.store.database import Database
 from agent.store.tables import report_deliveries, report_files, report_names, reports
+from agent.store.upsert import upsert
 
 __all__ = [
     "begin_name",
@@ -31,8 +31,7 @@ __all__ = [
 
 def begin_name(database: Database, connection: Connection, name: str, at: datetime) -> datetime:
     # Two processes may meet a new name at once: the first one counts.
-    dialect_insert = sqlite.insert if database.is_sqlite else postgresql.insert
-    row = dialect_insert(report_names).values(name=name, since=to_micros(at))
+    row = upsert(report_names, is_sqlite=database.is_sqlite).values(name=name, since=to_micros(at))
     connection.execute(row.on_conflict_do_nothing())
     known = connection.execute(select(report_names.c.since).where(report_names.c.name == name)).scalar_one()
     return from_micros(known)
